@@ -1,0 +1,39 @@
+"""The `custody` command. `--help` and `--version` answer from a table, without importing a library."""
+
+from __future__ import annotations
+
+import sys
+
+from custody import __version__
+from custody.cli.table import COMMANDS, SECTIONS
+
+_EPILOGUE = """Exit codes: 0 ok · 1 tool error · 2 usage · 3 denied or threshold met · 4 evidence missing or unverifiable
+            5 authentication needed · 6 network · 130 interrupted
+`custody COMMAND --help` says more. stdout is data, stderr is for people."""
+
+
+def help_text() -> str:
+    lines = ["usage: custody [--offline] [--config FILE] COMMAND …", "",
+             "The chain of custody for container images, from the commit to the running pod."]
+    for section in SECTIONS:
+        rows = [(name, line) for name, (_, where, line) in COMMANDS.items() if where == section]
+        if rows:
+            lines += ["", section] + [f"  {name:<20} {line}" for name, line in rows]
+    return "\n".join([*lines, "", _EPILOGUE])
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments in (["--help"], ["-h"], ["help"]):
+        print(help_text())
+        return 0
+    if arguments == ["--version"] or arguments == ["version"]:
+        print(f"custody {__version__}")
+        return 0
+    from custody.cli.run import run
+
+    return run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""Runs one command: global flags, lazy loading, and errors turned into messages and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from custody.cli.main import help_text
+from custody.cli.table import COMMANDS
+from custody.errors import CustodyError
+from custody.settings import Settings, load_settings
+
+
+class _Commands(click.Group):
+    """Imports a command's module when it is called, not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[cmd_name][0]}.command is not a click command")
+        return command
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write(help_text() + "\n")
+
+
+@click.group(cls=_Commands, invoke_without_command=False, add_help_option=True)
+@click.option("--offline", is_flag=True, default=None, help="Open no socket.")
+@click.option("--config", "config", type=click.Path(path_type=Path, dir_okay=False), help="Settings (custody.toml).")
+@click.pass_context
+def _custody(ctx: click.Context, offline: bool | None, config: Path | None) -> None:
+    settings = load_settings(config)
+    ctx.obj = settings if offline is None else settings.replace(offline=offline)
+
+
+def settings() -> Settings:
+    """The settings of the running command."""
+    found = click.get_current_context().obj
+    if not isinstance(found, Settings):
+        raise TypeError("no settings: the command was not started through custody.cli.run")
+    return found
+
+
+def run(arguments: list[str], **extra: Any) -> int:
+    """Exit code of one command line; prints `error:` and `hint:` lines to stderr."""
+    try:
+        result = _custody.main(arguments, prog_name="custody", standalone_mode=False, **extra)
+    except CustodyError as error:
+        _complain(error.message, error.hint)
+        return error.exit_code
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.Abort:
+        _complain("interrupted", None)
+        return 130
+    except KeyboardInterrupt:
+        _complain("interrupted", None)
+        return 130
+    except click.ClickException as error:
+        _complain(error.format_message(), "custody --help" if isinstance(error, click.UsageError) else None)
+        return 2 if isinstance(error, click.UsageError) else error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    return result if isinstance(result, int) else 0
+
+
+def _complain(message: str, hint: str | None) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    if hint:
+        print(f"\nhint: {hint}", file=sys.stderr)

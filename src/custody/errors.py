@@ -1,0 +1,126 @@
+"""Every exception that custody raises on purpose.
+
+    CustodyError                       exit 1   HTTP 500
+    ├── UsageError                     exit 2   HTTP 400   a flag, field or format that is not accepted
+    │   ├── MalformedError             exit 2   HTTP 400   hostile or broken bytes: field, got, expected
+    │   └── UnsupportedError           exit 2   HTTP 501   well formed, but custody does not evaluate it
+    ├── DeniedError                    exit 3   HTTP 403   a gate said no, or a threshold was met
+    ├── VerificationError              exit 4   HTTP 422   evidence that does not verify
+    │   └── MissingEvidenceError       exit 4   HTTP 404   evidence that is not there
+    ├── AuthenticationError            exit 5   HTTP 401
+    ├── NetworkError                   exit 6   HTTP 502   the other side did not answer, or answered nonsense
+    │   ├── OfflineError               exit 6   HTTP 503   --offline, and the answer is not on this machine
+    │   └── NotFoundError              exit 6   HTTP 404   the other side says that there is no such thing
+    └── ConflictError                  exit 1   HTTP 409
+
+A message says what was got and what was expected; `hint` is the next thing to try.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CustodyError(Exception):
+    """Something went wrong in custody or on this machine."""
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(CustodyError):
+    """The request cannot be understood as it was made."""
+
+    code = "usage"
+    exit_code = 2
+    http_status = 400
+
+
+class MalformedError(UsageError):
+    """Bytes from outside that are not what their format says."""
+
+    code = "malformed"
+
+    def __init__(self, where: str, *, got: object, expected: str, hint: str | None = None) -> None:
+        shown = repr(got) if isinstance(got, (str, bytes)) else str(got)
+        if len(shown) > 120:
+            shown = shown[:117] + "..."
+        super().__init__(f"{where}: got {shown}, expected {expected}", hint=hint)
+        self.where = where
+
+
+class UnsupportedError(UsageError):
+    """A field, flag or format that custody knows it does not evaluate; never accepted and ignored."""
+
+    code = "unsupported"
+    http_status = 501
+
+    def __init__(self, where: str, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{where}: {reason}", hint=hint)
+        self.where = where
+
+
+class DeniedError(CustodyError):
+    """A gate said no, or a threshold such as --fail-on was met."""
+
+    code = "denied"
+    exit_code = 3
+    http_status = 403
+
+
+class VerificationError(CustodyError):
+    """Evidence that is present and does not verify."""
+
+    code = "unverifiable"
+    exit_code = 4
+    http_status = 422
+
+
+class MissingEvidenceError(VerificationError):
+    """Evidence that was asked for and is not there."""
+
+    code = "missing"
+    http_status = 404
+
+
+class AuthenticationError(CustodyError):
+    """The other side wants to know who is asking."""
+
+    code = "unauthenticated"
+    exit_code = 5
+    http_status = 401
+
+
+class NetworkError(CustodyError):
+    """The other side did not answer, or its answer makes no sense."""
+
+    code = "network"
+    exit_code = 6
+    http_status = 502
+
+
+class OfflineError(NetworkError):
+    """--offline was given and the answer is not on this machine."""
+
+    code = "offline"
+    http_status = 503
+
+
+class NotFoundError(NetworkError):
+    """The other side answered that there is no such thing."""
+
+    code = "not_found"
+    http_status = 404
+
+
+class ConflictError(CustodyError):
+    """What is stored already differs from what was sent."""
+
+    code = "conflict"
+    http_status = 409

@@ -1,0 +1,148 @@
+"""What is known about an image: evidence as it was found, and evidence that a verifier vouches for.
+
+`Evidence` is raw bytes keyed by the digest of the image they speak of. `Verified` is another type: only a verifier
+makes one, with `seal` (an import contract holds that to `custody.sign`). What could not be verified stays visible as
+`Rejected`, with one of four states and a reason, so that a policy can tell them apart.
+"""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from custody.kit.canonical import canonical
+from custody.kit.digest import sha256
+
+
+class State(enum.StrEnum):
+    """Why there is no verified evidence. `stale` is a policy's word for verified evidence that is too old."""
+
+    MISSING = "missing"
+    FAILED = "failed"
+    STALE = "stale"
+    UNVERIFIABLE = "unverifiable"
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """One document about one image, as it was fetched."""
+
+    subject: str
+    """Digest of the image that it was found at."""
+    media_type: str
+    data: bytes
+    """The raw bytes: a Sigstore bundle, a simple-signing payload, a DSSE envelope, an SBOM."""
+    source: str
+    """Where it was found, for people: `referrer sha256:…`, `tag sha256-….sig layer 0`."""
+    annotations: dict[str, str] = {}
+    """The descriptor's annotations; cosign's older formats keep signature and certificate there."""
+
+    @property
+    def digest(self) -> str:
+        return sha256(self.data)
+
+
+class KeylessSigner(msgspec.Struct, frozen=True, kw_only=True, tag="keyless"):
+    """Who signed, as a certificate authority of the trust root wrote it into the signing certificate."""
+
+    subject: str
+    """The certificate's one subject alternative name: an email address or a URI."""
+    issuer: str
+    """The OIDC issuer, extension 1.3.6.1.4.1.57264.1.8 (or .1)."""
+    claims: dict[str, str] = {}
+    """The other Fulcio extensions by name, such as `sourceRepositoryURI` (fulcio docs/oid-info.md)."""
+
+    def __str__(self) -> str:
+        return f"{self.subject} ({self.issuer})"
+
+
+class KeySigner(msgspec.Struct, frozen=True, kw_only=True, tag="key"):
+    """A public key that the verifier was given."""
+
+    fingerprint: str
+    """`sha256:` of the DER SubjectPublicKeyInfo."""
+
+    def __str__(self) -> str:
+        return f"key {self.fingerprint}"
+
+
+Signer = KeylessSigner | KeySigner
+
+
+class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a transparency log of the trust root keeps the signature."""
+
+    base_url: str
+    index: int
+    log_id: str
+    """Hexadecimal log ID."""
+
+
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    """A statement that somebody signed, whose every check passed."""
+
+    subject: str
+    evidence: str
+    """Digest of the Evidence it was verified from."""
+    source: str
+    kind: str
+    """`signature` or `attestation`."""
+    predicate_type: str
+    """in-toto predicate type; for a simple-signing payload `https://sigstore.dev/cosign/sign/v1`, as cosign reports."""
+    predicate: Any
+    """The predicate as plain data; {} for signatures."""
+    signer: Signer
+    signed_at: datetime | None
+    """A time that an authority or a log of the trust root attested; None where nothing attests one."""
+    log: LogEntry | None
+    annotations: dict[str, str] = {}
+    """What the signer put in with `-a key=value`."""
+    format: str = "bundle"
+    """`bundle`, `simplesigning` or `dsse`: how it was stored."""
+
+
+class Rejected(msgspec.Struct, frozen=True, kw_only=True):
+    """Evidence that was looked for or found, and does not count."""
+
+    subject: str
+    evidence: str | None
+    source: str
+    state: State
+    reason: str
+    predicate_type: str | None = None
+    """Unverified: what the document claims to be, where that could be read."""
+
+
+class EvidenceSet(msgspec.Struct, frozen=True, kw_only=True):
+    """All that was gathered about one image."""
+
+    subject: str
+    verified: tuple[Verified, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+
+    def of(self, predicate_type: str) -> tuple[Verified, ...]:
+        return tuple(item for item in self.verified if item.predicate_type == predicate_type)
+
+    @property
+    def signatures(self) -> tuple[Verified, ...]:
+        return tuple(item for item in self.verified if item.kind == "signature")
+
+
+def seal(evidence: Evidence, *, kind: str, predicate_type: str, predicate: Any, signer: Signer,
+         signed_at: datetime | None, log: LogEntry | None, annotations: dict[str, str] | None = None,
+         format: str = "bundle") -> Verified:  # noqa: A002 - the field's name
+    """Vouch for evidence. Called by verifiers only, after every check."""
+    return Verified(subject=evidence.subject, evidence=evidence.digest, source=evidence.source, kind=kind,
+                    predicate_type=predicate_type, predicate=predicate, signer=signer, signed_at=signed_at, log=log,
+                    annotations=annotations or {}, format=format)
+
+
+def facts(value: Any) -> Any:
+    """Plain data of any of these types, for records and digests."""
+    return msgspec.to_builtins(value)
+
+
+def facts_digest(value: Any) -> str:
+    return sha256(canonical(facts(value)))

@@ -1,0 +1,187 @@
+"""OCI image manifests, indexes and configurations (image-spec v1.1), and Docker's older names for the same things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from custody.errors import MalformedError, UnsupportedError
+from custody.kit import digest as digests
+from custody.kit import strictjson
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+EMPTY = "application/vnd.oci.empty.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+MANIFEST_TYPES = (MANIFEST, DOCKER_MANIFEST)
+INDEX_TYPES = (INDEX, DOCKER_INDEX)
+MAX_MANIFEST = 4 * 1024 * 1024
+MAX_CONFIG = 8 * 1024 * 1024
+_MAX_ENTRIES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """What a blob or manifest is: media type, digest, size in bytes (image-spec descriptor.md)."""
+
+    media_type: str
+    digest: str
+    size: int
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    artifact_type: str | None = None
+    platform: Mapping[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        result: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+        if self.artifact_type:
+            result["artifactType"] = self.artifact_type
+        if self.annotations:
+            result["annotations"] = dict(self.annotations)
+        if self.platform:
+            result["platform"] = dict(self.platform)
+        return result
+
+
+EMPTY_BLOB = b"{}"
+EMPTY_DESCRIPTOR = Descriptor(EMPTY, digests.sha256(EMPTY_BLOB), len(EMPTY_BLOB))
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An image manifest; an artifact is one whose `artifact_type` is set."""
+
+    media_type: str
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    subject: Descriptor | None = None
+    artifact_type: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        result: dict[str, Any] = {"schemaVersion": 2, "mediaType": self.media_type}
+        if self.artifact_type:
+            result["artifactType"] = self.artifact_type
+        result["config"] = self.config.to_json()
+        result["layers"] = [layer.to_json() for layer in self.layers]
+        if self.subject:
+            result["subject"] = self.subject.to_json()
+        if self.annotations:
+            result["annotations"] = dict(self.annotations)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A list of manifests: one per platform, or a layout's or a referrers answer's content."""
+
+    media_type: str
+    manifests: tuple[Descriptor, ...]
+    subject: Descriptor | None = None
+    artifact_type: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        result: dict[str, Any] = {"schemaVersion": 2, "mediaType": self.media_type}
+        if self.artifact_type:
+            result["artifactType"] = self.artifact_type
+        result["manifests"] = [manifest.to_json() for manifest in self.manifests]
+        if self.subject:
+            result["subject"] = self.subject.to_json()
+        if self.annotations:
+            result["annotations"] = dict(self.annotations)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """The parts of an image's configuration that custody reads (image-spec config.md); `document` is all of it."""
+
+    os: str
+    architecture: str
+    diff_ids: tuple[str, ...]
+    document: Mapping[str, Any]
+
+
+def parse_manifest(data: bytes, where: str = "manifest", media_type: str | None = None) -> Manifest | Index:
+    """Decode a manifest or index of any known type. Raises MalformedError or UnsupportedError, naming the field."""
+    document = _object(strictjson.loads(data, where, max_size=MAX_MANIFEST, max_depth=32), where)
+    if document.get("schemaVersion") != 2:
+        raise MalformedError(f"{where}: schemaVersion", got=document.get("schemaVersion"), expected="2")
+    kind = document.get("mediaType") or media_type
+    if kind is None:
+        kind = INDEX if "manifests" in document else MANIFEST
+    if kind in INDEX_TYPES:
+        if "layers" in document or "config" in document:
+            raise MalformedError(where, got="an index with layers or config", expected="manifests only")
+        return Index(kind, _descriptors(document, "manifests", where), _subject(document, where),
+                     _text(document, "artifactType", where), _annotations(document, where))
+    if kind in MANIFEST_TYPES:
+        if "manifests" in document:
+            raise MalformedError(where, got="an image manifest with manifests", expected="config and layers")
+        return Manifest(kind, parse_descriptor(document.get("config"), f"{where}: config"),
+                        _descriptors(document, "layers", where), _subject(document, where),
+                        _text(document, "artifactType", where), _annotations(document, where))
+    raise UnsupportedError(f"{where}: mediaType", f"{kind!r} is neither an image manifest nor an index")
+
+
+def parse_descriptor(value: Any, where: str) -> Descriptor:
+    entry = _object(value, where)
+    size = entry.get("size")
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        raise MalformedError(f"{where}.size", got=size, expected="a number of bytes")
+    media_type = entry.get("mediaType")
+    if not isinstance(media_type, str) or not media_type:
+        raise MalformedError(f"{where}.mediaType", got=media_type, expected="a media type")
+    platform = entry.get("platform")
+    return Descriptor(media_type, digests.parse(entry.get("digest"), f"{where}.digest"), size,
+                      _annotations(entry, where), _text(entry, "artifactType", where),
+                      None if platform is None else _object(platform, f"{where}.platform"))
+
+
+def parse_config(data: bytes, where: str = "image config") -> ImageConfig:
+    document = _object(strictjson.loads(data, where, max_size=MAX_CONFIG, max_depth=32), where)
+    rootfs = _object(document.get("rootfs", {}), f"{where}: rootfs")
+    ids = rootfs.get("diff_ids") or []
+    if not isinstance(ids, list) or len(ids) > _MAX_ENTRIES:
+        raise MalformedError(f"{where}: rootfs.diff_ids", got=ids, expected="a list of digests")
+    return ImageConfig(
+        str(document.get("os", "")), str(document.get("architecture", "")),
+        tuple(digests.parse(entry, f"{where}: rootfs.diff_ids[{i}]") for i, entry in enumerate(ids)), document)
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise MalformedError(where, got=value, expected="a JSON object")
+    return value
+
+
+def _text(entry: Mapping[str, Any], key: str, where: str) -> str | None:
+    value = entry.get(key)
+    if value is not None and not isinstance(value, str):
+        raise MalformedError(f"{where}.{key}", got=value, expected="text")
+    return value or None
+
+
+def _annotations(entry: Mapping[str, Any], where: str) -> Mapping[str, str]:
+    value = entry.get("annotations")
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise MalformedError(f"{where}.annotations", got=value, expected="an object of text values")
+    return value
+
+
+def _descriptors(document: Mapping[str, Any], key: str, where: str) -> tuple[Descriptor, ...]:
+    value = document.get(key)
+    if not isinstance(value, list) or len(value) > _MAX_ENTRIES:
+        raise MalformedError(f"{where}: {key}", got=value, expected=f"a list of at most {_MAX_ENTRIES} descriptors")
+    return tuple(parse_descriptor(entry, f"{where}: {key}[{i}]") for i, entry in enumerate(value))
+
+
+def _subject(document: Mapping[str, Any], where: str) -> Descriptor | None:
+    value = document.get("subject")
+    return None if value is None else parse_descriptor(value, f"{where}: subject")

@@ -1,0 +1,68 @@
+"""JSON for security documents: no duplicate keys, no NaN, bounded size and depth (RFC 8259, I-JSON RFC 7493).
+
+Parsers differ on duplicate keys, so a document that has them can say one thing to the verifier and another to the
+user; it is refused. Signed bytes are never written again from what is returned here.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from custody.errors import MalformedError
+
+MAX_SIZE = 64 * 1024 * 1024
+MAX_DEPTH = 128
+
+
+def loads(data: bytes | str, what: str, *, max_size: int = MAX_SIZE, max_depth: int = MAX_DEPTH) -> Any:
+    """Decode one JSON document. Raises MalformedError, whose message begins with `what`."""
+    if len(data) > max_size:
+        raise MalformedError(what, got=f"{len(data)} bytes", expected=f"at most {max_size} bytes")
+    try:
+        text = data.decode("utf-8") if isinstance(data, bytes) else data
+    except UnicodeDecodeError as error:
+        raise MalformedError(what, got=f"byte {error.start} that is not UTF-8", expected="UTF-8") from None
+    _check_depth(text, what, max_depth)
+
+    def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            seen: set[str] = set()
+            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            raise MalformedError(what, got=f"key {twice!r} twice in one object", expected="each key once")
+        return result
+
+    def no_constant(name: str) -> Any:
+        raise MalformedError(what, got=name, expected="a finite number")
+
+    try:
+        return json.loads(text, object_pairs_hook=no_duplicates, parse_constant=no_constant)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno} column {error.colno}"
+        raise MalformedError(what, got=f"{error.msg} at {where}", expected="one JSON document") from None
+    except (RecursionError, ValueError) as error:
+        raise MalformedError(what, got=str(error), expected="one JSON document") from None
+
+
+def _check_depth(text: str, what: str, limit: int) -> None:
+    if text.count("[") + text.count("{") <= limit:
+        return
+    depth = 0
+    inside = escaped = False
+    for char in text:
+        if inside:
+            if escaped:
+                escaped = False
+            elif char == "\\":
+                escaped = True
+            elif char == '"':
+                inside = False
+        elif char == '"':
+            inside = True
+        elif char in "[{":
+            depth += 1
+            if depth > limit:
+                raise MalformedError(what, got=f"nesting deeper than {limit}", expected=f"at most {limit} levels")
+        elif char in "]}":
+            depth -= 1

@@ -1,0 +1,198 @@
+"""Images where they lie: an OCI layout directory, an archive of one, or blobs pulled into a folder.
+
+Every source answers the same questions; blobs come as raw streams, and whoever reads one hashes it as it goes
+(`VerifyingReader`), so that no byte is used that the manifest did not name.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
+
+from custody.errors import MalformedError, NotFoundError, UsageError, VerificationError
+from custody.formats import oci
+from custody.kit import digest as digests
+
+
+class Image(Protocol):
+    """One image of one platform."""
+
+    name: str
+    descriptor: oci.Descriptor
+    manifest: oci.Manifest
+    config: oci.ImageConfig
+
+    def open_blob(self, descriptor: oci.Descriptor) -> BinaryIO:
+        """The raw, unverified bytes of a layer or config. Raises NotFoundError."""
+
+
+class VerifyingReader(io.RawIOBase):
+    """Passes bytes through and, at their end, raises VerificationError unless size and digest are the descriptor's."""
+
+    def __init__(self, source: BinaryIO, descriptor: oci.Descriptor) -> None:
+        self._source = source
+        self._descriptor = descriptor
+        self._state = digests.hasher(descriptor.digest)
+        self._left = descriptor.size
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._source.read(size)
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise VerificationError(f"blob {self._descriptor.digest}: more than the {self._descriptor.size} bytes "
+                                    "that the manifest names")
+        self._state.update(chunk)
+        if not chunk and size != 0:
+            self._finish()
+        return chunk
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        chunk = self.read(len(buffer))
+        buffer[:len(chunk)] = chunk
+        return len(chunk)
+
+    def drain(self) -> None:
+        """Read what is left, so that the digest is checked even when the caller had enough."""
+        while self.read(1 << 20):
+            continue
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
+
+    def _finish(self) -> None:
+        if self._left:
+            raise VerificationError(f"blob {self._descriptor.digest}: got {self._descriptor.size - self._left} bytes, "
+                                    f"expected {self._descriptor.size}")
+        if not digests.matches(self._state, self._descriptor.digest):
+            raise VerificationError(f"blob: got {self._state.name}:{self._state.hexdigest()}, "
+                                    f"expected {self._descriptor.digest}")
+
+
+class _Files:
+    """Where a stored image's blobs are read from."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def open(self, path: str) -> BinaryIO:
+        raise NotImplementedError
+
+    def blob(self, descriptor: oci.Descriptor, limit: int) -> bytes:
+        if descriptor.size > limit:
+            raise MalformedError(f"{self.where}: {descriptor.digest}", got=f"{descriptor.size} bytes",
+                                 expected=f"at most {limit}")
+        with VerifyingReader(self.open_blob(descriptor), descriptor) as reader:
+            data = reader.read(descriptor.size)
+            reader.drain()
+        return data
+
+    def open_blob(self, descriptor: oci.Descriptor) -> BinaryIO:
+        algorithm, _, value = descriptor.digest.partition(":")
+        return self.open(f"blobs/{algorithm}/{value}")
+
+
+class _Folder(_Files):
+    def __init__(self, root: Path) -> None:
+        super().__init__(str(root))
+        self._root = root
+
+    def open(self, path: str) -> BinaryIO:
+        try:
+            return (self._root / path).open("rb")
+        except OSError as error:
+            raise NotFoundError(f"{self._root / path}: {error.strerror}") from None
+
+
+class _Archive(_Files):
+    """A tar file of an OCI layout, read through an index of its members; compressed archives are refused."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        try:
+            self._tar = tarfile.open(path, mode="r:")  # noqa: SIM115 - read as long as the image is
+            self._members = {member.name.removeprefix("./"): member for member in self._tar if member.isreg()}
+        except (OSError, tarfile.TarError) as error:
+            raise MalformedError(str(path), got=str(error), expected="an uncompressed tar of an OCI layout") from None
+
+    def open(self, path: str) -> BinaryIO:
+        member = self._members.get(path)
+        if member is None:
+            raise NotFoundError(f"{self.where}: no {path} inside", hint="`docker save` archives need --format oci")
+        return cast(BinaryIO, self._tar.extractfile(member))
+
+
+class StoredImage:
+    """An image of an OCI layout (image-spec image-layout.md), chosen by tag or digest, and by platform."""
+
+    def __init__(self, files: _Files, identifier: str | None = None, platform: str = "linux/amd64") -> None:
+        where = files.where
+        with files.open("oci-layout") as stream:
+            if b"imageLayoutVersion" not in stream.read(4096):
+                raise MalformedError(f"{where}/oci-layout", got="something else", expected="imageLayoutVersion")
+        with files.open("index.json") as stream:
+            index = oci.parse_manifest(stream.read(oci.MAX_MANIFEST + 1), f"{where}/index.json", oci.INDEX)
+        if not isinstance(index, oci.Index):
+            raise MalformedError(f"{where}/index.json", got="a manifest", expected="an index")
+        self._files = files
+        self.descriptor, self.manifest = _select(files, index, identifier, platform)
+        self.name = where
+        self.config = oci.parse_config(files.blob(self.manifest.config, oci.MAX_CONFIG), f"{where}: config")
+
+    def open_blob(self, descriptor: oci.Descriptor) -> BinaryIO:
+        return self._files.open_blob(descriptor)
+
+
+def open_layout(path: Path, identifier: str | None = None, platform: str = "linux/amd64") -> StoredImage:
+    """`oci:DIR[:TAG|@DIGEST]`."""
+    return StoredImage(_Folder(path), identifier, platform)
+
+
+def open_archive(path: Path, identifier: str | None = None, platform: str = "linux/amd64") -> StoredImage:
+    """`archive:FILE.tar`."""
+    return StoredImage(_Archive(path), identifier, platform)
+
+
+def _select(files: _Files, index: oci.Index, identifier: str | None,
+            platform: str) -> tuple[oci.Descriptor, oci.Manifest]:
+    chosen = [entry for entry in index.manifests if identifier is None or entry.digest == identifier
+              or entry.annotations.get("org.opencontainers.image.ref.name") == identifier]
+    if not chosen:
+        raise UsageError(f"{files.where}: no image {identifier!r}", hint="the tags are in its index.json")
+    if identifier is None and len(chosen) > 1:
+        chosen = [entry for entry in chosen if entry.media_type in oci.MANIFEST_TYPES or len(chosen) == 1]
+        if len(chosen) != 1 and not any(entry.platform for entry in chosen):
+            raise UsageError(f"{files.where}: holds {len(index.manifests)} images", hint="name one: oci:DIR:TAG")
+    for entry in chosen:
+        body = oci.parse_manifest(files.blob(entry, oci.MAX_MANIFEST), f"{files.where}: {entry.digest}",
+                                  entry.media_type)
+        if isinstance(body, oci.Manifest):
+            return entry, body
+        child = choose_platform(body, platform, files.where)
+        found = oci.parse_manifest(files.blob(child, oci.MAX_MANIFEST), f"{files.where}: {child.digest}",
+                                   child.media_type)
+        if isinstance(found, oci.Manifest):
+            return child, found
+    raise MalformedError(files.where, got="nested indexes only", expected="an image manifest")
+
+
+def choose_platform(index: oci.Index, platform: str, where: str) -> oci.Descriptor:
+    """The index's entry for `os/architecture[/variant]`. Raises UsageError, listing what there is."""
+    wanted = platform.split("/")
+    seen = []
+    for entry in index.manifests:
+        if entry.platform is None:
+            continue
+        have = [str(entry.platform.get(key, "")) for key in ("os", "architecture", "variant")]
+        if have[:len(wanted)] == wanted:
+            return entry
+        seen.append("/".join(part for part in have if part))
+    if len(index.manifests) == 1:
+        return index.manifests[0]
+    raise UsageError(f"{where}: no {platform} image; it has {', '.join(seen) or 'no platforms'}",
+                     hint="choose one with --platform")
