@@ -1,0 +1,217 @@
+"""What is trusted and where to sign: Sigstore's trusted_root.json and signing_config.json.
+
+(protobuf-specs sigstore_trustroot.proto.) The trusted root is written with media type version 0.1: cosign 3.1 and
+sigstore-python 4.5 refuse the version 0.2 that the specification asks for. Every validity is enforced by the verifier.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from custody.errors import MalformedError, UnsupportedError
+from custody.formats.protojson import Message, encode_base64
+from custody.kit import strictjson
+from custody.kit.clock import format_rfc3339, parse_rfc3339
+
+TRUSTED_ROOT = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
+SIGNING_CONFIG = "application/vnd.dev.sigstore.signingconfig.v0.2+json"
+_MAX_SIZE = 4 * 1024 * 1024
+_MAX_ENTRIES = 256
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """A closed interval; an end that is None is open."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def contains(self, moment: datetime) -> bool:
+        return (self.start is None or self.start <= moment) and (self.end is None or moment <= self.end)
+
+    def to_json(self) -> dict[str, str]:
+        return {name: format_rfc3339(moment) for name, moment in (("start", self.start), ("end", self.end)) if moment}
+
+    def __str__(self) -> str:
+        start = format_rfc3339(self.start) if self.start else "always"
+        return f"{start} to {format_rfc3339(self.end) if self.end else 'now'}"
+
+
+@dataclass(frozen=True, slots=True)
+class TransparencyLog:
+    """A transparency or CT log: its key as DER SubjectPublicKeyInfo, and the ID that entries or SCTs name it by."""
+
+    base_url: str
+    hash_algorithm: str
+    """`SHA2_256`."""
+    key_der: bytes
+    key_details: str
+    """Name of a PublicKeyDetails value, such as `PKIX_ED25519`."""
+    log_id: bytes
+    valid: Validity
+
+    def to_json(self) -> dict[str, Any]:
+        return {"baseUrl": self.base_url, "hashAlgorithm": self.hash_algorithm,
+                "publicKey": {"rawBytes": encode_base64(self.key_der), "keyDetails": self.key_details,
+                              "validFor": self.valid.to_json()},
+                "logId": {"keyId": encode_base64(self.log_id)}}
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateAuthority:
+    """A CA or timestamp authority: DER certificates, leaf-most first, root last."""
+
+    organization: str
+    common_name: str
+    uri: str
+    chain: tuple[bytes, ...]
+    valid: Validity
+
+    def to_json(self) -> dict[str, Any]:
+        return {"subject": {"organization": self.organization, "commonName": self.common_name}, "uri": self.uri,
+                "certChain": {"certificates": [{"rawBytes": encode_base64(der)} for der in self.chain]},
+                "validFor": self.valid.to_json()}
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedRoot:
+    tlogs: tuple[TransparencyLog, ...] = ()
+    certificate_authorities: tuple[CertificateAuthority, ...] = ()
+    ctlogs: tuple[TransparencyLog, ...] = ()
+    timestamp_authorities: tuple[CertificateAuthority, ...] = ()
+
+    def to_json(self) -> bytes:
+        return _dump({"mediaType": TRUSTED_ROOT, "tlogs": [log.to_json() for log in self.tlogs],
+                      "certificateAuthorities": [ca.to_json() for ca in self.certificate_authorities],
+                      "ctlogs": [log.to_json() for log in self.ctlogs],
+                      "timestampAuthorities": [tsa.to_json() for tsa in self.timestamp_authorities]})
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Where a service is. A timestamp authority's URL is the whole endpoint, the others' a base."""
+
+    url: str
+    major_api_version: int
+    valid: Validity
+    operator: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"url": self.url, "majorApiVersion": self.major_api_version, "validFor": self.valid.to_json(),
+                "operator": self.operator}
+
+
+@dataclass(frozen=True, slots=True)
+class SigningConfig:
+    """Where to sign; of each kind one service that is valid now is used (selector ANY)."""
+
+    ca: tuple[Service, ...] = ()
+    oidc: tuple[Service, ...] = ()
+    rekor: tuple[Service, ...] = ()
+    tsa: tuple[Service, ...] = ()
+
+    def to_json(self) -> bytes:
+        lists = {key: [service.to_json() for service in getattr(self, name)] for key, name in _SERVICES}
+        return _dump({"mediaType": SIGNING_CONFIG, "caUrls": lists["caUrls"], "oidcUrls": lists["oidcUrls"],
+                      "rekorTlogUrls": lists["rekorTlogUrls"], "rekorTlogConfig": {"selector": "ANY"},
+                      "tsaUrls": lists["tsaUrls"], "tsaConfig": {"selector": "ANY"}})
+
+
+_SERVICES = (("caUrls", "ca"), ("oidcUrls", "oidc"), ("rekorTlogUrls", "rekor"), ("tsaUrls", "tsa"))
+
+
+def parse_trusted_root(data: bytes, where: str = "trusted root") -> TrustedRoot:
+    """Raises MalformedError or UnsupportedError, naming the field."""
+    root = _document(data, where, (TRUSTED_ROOT, "application/vnd.dev.sigstore.trustedroot.v0.1+json"))
+    result = TrustedRoot(_each(root, "tlogs", _log), _each(root, "certificateAuthorities", _authority),
+                         _each(root, "ctlogs", _log), _each(root, "timestampAuthorities", _authority))
+    root.done()
+    return result
+
+
+def parse_signing_config(data: bytes, where: str = "signing config") -> SigningConfig:
+    """Raises MalformedError or UnsupportedError, naming the field."""
+    root = _document(data, where, (SIGNING_CONFIG,))
+    ca, oidc, rekor, tsa = (_each(root, key, _service) for key, _ in _SERVICES)
+    for name in ("rekorTlogConfig", "tsaConfig"):
+        config = root.optional(name)
+        if config is None:
+            continue
+        selector, count = config.text("selector", "ANY"), config.integer("count", 0)
+        if selector != "ANY" and (selector, count) != ("EXACT", 1):
+            raise UnsupportedError(f"{config.where}.selector", f"{selector}: custody signs with one service of a kind",
+                                   hint='write "selector": "ANY"')
+        config.done()
+    root.done()
+    return SigningConfig(ca, oidc, rekor, tsa)
+
+
+def _document(data: bytes, where: str, media_types: tuple[str, ...]) -> Message:
+    root = Message(strictjson.loads(data, where, max_size=_MAX_SIZE, max_depth=16), where)
+    media_type = root.text("mediaType", "")
+    if media_type not in media_types:
+        raise UnsupportedError(f"{where}.mediaType", f"{media_type!r}; custody reads {media_types[0]!r}")
+    return root
+
+
+def _each(root: Message, name: str, read: Callable[[Message], _T]) -> tuple[_T, ...]:
+    return tuple(read(entry) for entry in root.messages(name, _MAX_ENTRIES))
+
+
+def _validity(entry: Message | None) -> Validity:
+    if entry is None:
+        return Validity()
+    start, end = (parse_rfc3339(entry.raw(name), f"{entry.where}.{name}") if entry.has(name) else None
+                  for name in ("start", "end"))
+    entry.done()
+    return Validity(start, end)
+
+
+def _log(entry: Message) -> TransparencyLog:
+    algorithm = entry.text("hashAlgorithm", "SHA2_256")
+    if algorithm != "SHA2_256":
+        raise UnsupportedError(f"{entry.where}.hashAlgorithm", f"{algorithm}; Merkle trees are over SHA2_256")
+    key, log_id = entry.message("publicKey"), entry.optional("logId")
+    result = TransparencyLog(entry.text("baseUrl", ""), algorithm, key.data("rawBytes"), key.text("keyDetails", ""),
+                             log_id.data("keyId", b"") if log_id else b"", _validity(key.optional("validFor")))
+    checkpoint_id = entry.optional("checkpointKeyId")
+    if checkpoint_id is not None and checkpoint_id.data("keyId")[:4] != result.log_id[:4]:
+        raise UnsupportedError(f"{checkpoint_id.where}", "differs from logId.keyId")
+    if not result.log_id:
+        raise entry.missing("logId.keyId", "the ID that the log's entries name")
+    entry.raw("operator")
+    key.done()
+    entry.done()
+    return result
+
+
+def _authority(entry: Message) -> CertificateAuthority:
+    subject = entry.optional("subject")
+    chain = tuple(cert.data("rawBytes") for cert in entry.message("certChain").messages("certificates", 16))
+    if not chain:
+        raise entry.missing("certChain.certificates", "at least the root certificate")
+    result = CertificateAuthority(subject.text("organization", "") if subject else "",
+                                  subject.text("commonName", "") if subject else "", entry.text("uri", ""), chain,
+                                  _validity(entry.optional("validFor")))
+    entry.raw("operator")
+    entry.done()
+    return result
+
+
+def _service(entry: Message) -> Service:
+    url = entry.text("url")
+    if not url.startswith(("http://", "https://")):
+        raise MalformedError(f"{entry.where}.url", got=url, expected="an http or https URL")
+    result = Service(url, entry.integer("majorApiVersion", 0), _validity(entry.optional("validFor")),
+                     entry.text("operator", ""))
+    entry.done()
+    return result
+
+
+def _dump(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, indent=2).encode() + b"\n"
