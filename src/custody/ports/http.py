@@ -1,0 +1,39 @@
+"""The port to other people's servers: one request, one streamed answer.
+
+Contract: `request` raises NetworkError where no answer came (refused, timed out, TLS), OfflineError where sockets are
+not allowed, and returns every answer that did come, whatever its status. Redirects are not followed, because only the
+caller knows which headers may go to another host. A body given as a path is streamed from the file. The answer must
+be closed; `async with` does that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+
+class Answer(Protocol):
+    """Status, headers (names in lower case) and a body that is read once."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives. Raises NetworkError where it breaks off."""
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body. Raises NetworkError where it is longer than `limit` bytes."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        trace: TracebackType | None) -> None: ...
+
+
+class Http(Protocol):
+    async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
+                      body: bytes | Path | None = None) -> Answer: ...
+
+    async def close(self) -> None: ...
