@@ -1,0 +1,126 @@
+"""cosign's formats before bundles: simple-signing payloads, and layers whose annotations carry the signature.
+
+(cosign specs/SIGNATURE_SPEC.md; annotation names as cosign's pkg/oci/static writes them.) Each layer of the image
+tagged `sha256-<hex>.sig` is one signature, each of `sha256-<hex>.att` one DSSE envelope; both become a Bundle here.
+`sha256-<hex>.sbom` holds an SBOM that nobody signed.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from custody.errors import MalformedError
+from custody.formats.bundle import Bundle, LogEntry, MessageSignature
+from custody.formats.dsse import parse_envelope
+from custody.formats.protojson import Message, decode_base64
+from custody.kit import digest as digests
+from custody.kit import strictjson
+
+SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
+SIGNATURE_TYPE = "cosign container image signature"
+SBOM_TYPES: Mapping[tuple[str, str], str] = {
+    ("spdx", "text"): "text/spdx", ("spdx", "json"): "text/spdx+json",
+    ("cyclonedx", "json"): "application/vnd.cyclonedx+json", ("cyclonedx", "xml"): "application/vnd.cyclonedx+xml",
+    ("syft", "json"): "application/vnd.syft+json",
+}
+MAX_PAYLOAD = 1 << 20
+_SIGNATURE = "dev.cosignproject.cosign/signature"
+_CERTIFICATE = "dev.sigstore.cosign/certificate"
+_CHAIN = "dev.sigstore.cosign/chain"
+_BUNDLE = "dev.sigstore.cosign/bundle"
+_TIMESTAMP = "dev.sigstore.cosign/rfc3161timestamp"
+
+
+@dataclass(frozen=True, slots=True)
+class SimpleSigning:
+    """What a simple-signing payload says: this image digest, under this name, with these annotations."""
+
+    digest: str
+    docker_reference: str
+    annotations: Mapping[str, str]
+
+
+def tag(digest: str, suffix: str) -> str:
+    """`sha256-<hex>.sig`, `.att` or `.sbom`."""
+    return digest.replace(":", "-") + suffix
+
+
+def parse_simple_signing(data: bytes, where: str = "simple-signing payload") -> SimpleSigning:
+    """Raises MalformedError, naming the field; a payload of another `critical.type` is no image signature."""
+    root = Message(strictjson.loads(data, where, max_size=MAX_PAYLOAD, max_depth=32), where)
+    critical = root.message("critical")
+    kind = critical.text("type", "")
+    if kind != SIGNATURE_TYPE:
+        raise MalformedError(f"{critical.where}.type", got=kind, expected=repr(SIGNATURE_TYPE))
+    image = critical.message("image")
+    key = "docker-manifest-digest"
+    digest = digests.parse(image.raw(key), f"{image.where}.{key}")
+    identity = critical.optional("identity")
+    optional = root.raw("optional") or {}
+    if not isinstance(optional, dict):
+        raise MalformedError(f"{where}.optional", got=optional, expected="an object")
+    return SimpleSigning(digest, identity.text("docker-reference", "") if identity else "",
+                         {name: value if isinstance(value, str) else json.dumps(value)
+                          for name, value in optional.items()})
+
+
+def simple_signing(payload: SimpleSigning, kind: str = SIGNATURE_TYPE) -> dict[str, Any]:
+    """The payload's JSON; `cosign verify -o json` prints this shape for every format."""
+    return {"critical": {"identity": {"docker-reference": payload.docker_reference},
+                         "image": {"docker-manifest-digest": payload.digest}, "type": kind},
+            "optional": dict(payload.annotations) or None}
+
+
+def layer_bundle(data: bytes, annotations: Mapping[str, str], *, attestation: bool) -> Bundle:
+    """The Bundle (version 0.1) that a layer and its annotations amount to. Raises MalformedError, naming the field."""
+    certificates: tuple[bytes, ...] = ()
+    if pem := annotations.get(_CERTIFICATE):
+        certificates = (*_pem_blocks(pem, _CERTIFICATE), *_pem_blocks(annotations.get(_CHAIN, ""), _CHAIN))
+    entries = (_log_entry(annotations[_BUNDLE]),) if annotations.get(_BUNDLE) else ()
+    timestamps: tuple[bytes, ...] = ()
+    if text := annotations.get(_TIMESTAMP):
+        stamp = Message(strictjson.loads(text, _TIMESTAMP, max_size=MAX_PAYLOAD), _TIMESTAMP)
+        timestamps = (stamp.data("SignedRFC3161Timestamp"),)
+    envelope = message = None
+    if attestation:
+        envelope = parse_envelope(data, "layer")
+        if len(envelope.signatures) != 1:
+            raise MalformedError("layer.signatures", got=f"{len(envelope.signatures)} signatures", expected="one")
+    else:
+        signature = decode_base64(annotations.get(_SIGNATURE), _SIGNATURE)
+        message = MessageSignature(hashlib.sha256(data).digest(), signature)
+    return Bundle("0.1", certificates, None if certificates else "", entries, timestamps, envelope, message)
+
+
+def _log_entry(text: str) -> LogEntry:
+    root = Message(strictjson.loads(text, _BUNDLE, max_size=2 * MAX_PAYLOAD), _BUNDLE)
+    payload = root.message("Payload")
+    body = payload.data("body")
+    shape = Message(strictjson.loads(body, "log entry", max_size=2 * MAX_PAYLOAD, max_depth=16), "log entry")
+    log_id = payload.text("logID")
+    try:
+        key_id = bytes.fromhex(log_id)
+    except ValueError:
+        raise MalformedError(f"{payload.where}.logID", got=log_id, expected="hexadecimal") from None
+    result = LogEntry(payload.integer("logIndex"), key_id, shape.text("kind"), shape.text("apiVersion"),
+                      payload.integer("integratedTime"), root.data("SignedEntryTimestamp"), None, body)
+    if result.log_index < 0 or result.integrated_time <= 0:
+        raise MalformedError(payload.where, got=payload.raw("integratedTime"), expected="an index and a time")
+    root.done()
+    payload.done()
+    return result
+
+
+def _pem_blocks(text: str, where: str) -> tuple[bytes, ...]:
+    blocks = text.split("-----BEGIN CERTIFICATE-----")[1:]
+    if len(blocks) > 16:
+        raise MalformedError(where, got=f"{len(blocks)} certificates", expected="at most 16")
+    try:
+        return tuple(binascii.a2b_base64(block.split("-----END", 1)[0]) for block in blocks)
+    except binascii.Error:
+        raise MalformedError(where, got=text, expected="PEM certificates") from None
