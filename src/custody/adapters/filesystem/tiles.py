@@ -1,0 +1,133 @@
+"""A log's files in a directory, which any web server can serve as they are.
+
+    DIR/checkpoint, DIR/tile/…     public (C2SP tlog-tiles)
+    DIR/state/checkpoint           the truth: durable before the public copy appears, so that no reader ever
+                                   sees a checkpoint that a power cut takes back
+    DIR/state/lock                 held by the one process that writes
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from custody.errors import ConflictError, UsageError
+
+_PUBLIC = re.compile(r"checkpoint|tile/(?:\d{1,2}|entries)/(?:x\d{3}/){0,6}\d{3}(?:\.p(?:/\d{1,3})?)?")
+
+
+class DirectoryReader:
+    """Reads a log's directory, beside a running writer too."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def read(self, path: str) -> bytes | None:
+        try:
+            return self._public(path).read_bytes()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            return None
+
+    def _public(self, path: str) -> Path:
+        if not _PUBLIC.fullmatch(path):
+            raise UsageError(f"log file: got {path!r}, expected checkpoint or tile/<level>/<index>[.p/<width>]")
+        return self.directory / path
+
+
+class DirectoryTiles(DirectoryReader):
+    """The store of the one writer. Raises ConflictError where another process has the directory."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._state = directory / "state"
+        self._state.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(self._state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._lock, 20, 0).decode(errors="replace").strip() or "unknown"
+            os.close(self._lock)
+            raise ConflictError(f"log {directory}: another sequencer has it (process {holder}); a log has one",
+                                hint="stop that process, or give this one another data directory") from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+        self._syncers = ThreadPoolExecutor(4, thread_name_prefix="log-sync")
+        self._folders: set[Path] = set()
+        truth = self.checkpoint()
+        if truth is not None and self.read("checkpoint") != truth:  # died between the truth and its publication
+            self._publish(truth)
+
+    def write(self, files: Mapping[str, bytes]) -> None:
+        # Each file: temporary name, fsync, rename. Syncs run side by side, so that one journal commit serves several.
+        targets = {self._public(path): data for path, data in files.items()}
+        fresh = [made for folder in {target.parent for target in targets} for made in self._make(folder)]
+        list(self._syncers.map(lambda item: _replace(*item), targets.items()))
+        list(self._syncers.map(_sync_folder, {target.parent for target in targets} | {made.parent for made in fresh}))
+
+    def checkpoint(self) -> bytes | None:
+        try:
+            return (self._state / "checkpoint").read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def swap_checkpoint(self, old: bytes | None, new: bytes) -> None:
+        if self.checkpoint() != old:
+            raise ConflictError(f"log {self.directory}: the stored checkpoint is not the one this sequencer wrote last",
+                                hint="something else writes to the directory; restart the log to read it again")
+        _replace(self._state / "checkpoint", new)
+        _sync_folder(self._state)
+        self._publish(new)
+
+    def discard(self, folder: str) -> None:
+        partials = self._public(folder)
+        if partials.suffix == ".p":
+            shutil.rmtree(partials, ignore_errors=True)
+            self._folders.discard(partials)
+
+    def close(self) -> None:
+        self._syncers.shutdown()
+        os.close(self._lock)
+
+    def _publish(self, data: bytes) -> None:
+        draft = self.directory / f".checkpoint.{os.getpid()}"
+        draft.write_bytes(data)
+        draft.rename(self.directory / "checkpoint")
+
+    def _make(self, folder: Path) -> list[Path]:
+        """Create a folder and those above it; returns the new ones, whose parents must be synced."""
+        if folder in self._folders:
+            return []
+        new = []
+        for part in [folder, *folder.parents]:
+            if part == self.directory or part.is_dir():
+                break
+            new.append(part)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folders.add(folder)
+        return new
+
+
+def _replace(target: Path, data: bytes) -> None:
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(handle, view):]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    os.rename(draft, target)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

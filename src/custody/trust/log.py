@@ -1,0 +1,258 @@
+"""A transparency log on tiles: entries in, checkpoints and inclusion proofs out.
+
+One `MerkleLog` is the only writer of its store. `append` is the whole protocol:
+    1. hash the entries into copies of the right-hand edge;
+    2. make entries and tiles durable;
+    3. sign the new checkpoint and swap it in (compare and swap): from here on the entries are logged;
+    4. index the leaves, drop partial tiles that a full one replaced;
+    5. prove each entry against the new checkpoint.
+A crash before 3 leaves files that no checkpoint covers, and the next start begins from the old checkpoint; a crash
+after it loses nothing. An error in 2 or 3 leaves the outcome unknown, so the log stops until it is opened again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from custody.errors import ConflictError, CustodyError, MalformedError, VerificationError
+from custody.kit.merkle import leaf_hash, root_hash
+from custody.ports.tiles import LeafIndex, TileStore
+from custody.trust.checkpoint import LogSigner
+from custody.trust.tiles import MAX_ENTRY, WIDTH, TileTree, encode_entries, parse_entries, read_tile, tile_path
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """Where an entry stands, and the proof of it."""
+
+    index: int
+    size: int
+    root: bytes
+    proof: tuple[bytes, ...]
+    checkpoint: bytes
+    """The signed note that the proof leads to."""
+
+
+class DuplicateError(ConflictError):
+    """The log holds this entry already."""
+
+    code = "duplicate"
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"an equivalent entry already exists in the transparency log with index {index}")
+        self.index = index
+
+
+class LogStoppedError(CustodyError):
+    """The log met an error after which its state is unknown, and takes nothing more."""
+
+    code = "log_stopped"
+    http_status = 503
+
+
+class BusyError(CustodyError):
+    """More writers wait than the log lets wait."""
+
+    code = "busy"
+    http_status = 503
+
+
+class MerkleLog:
+    """The sequencer's state. Not thread-safe: one caller at a time, which `Sequencer` sees to."""
+
+    def __init__(self, store: TileStore, signer: LogSigner, leaves: LeafIndex | None = None) -> None:
+        """Open a log, or begin one. Raises VerificationError where what is stored is not what the checkpoint says."""
+        self.signer = signer
+        self._store = store
+        self._leaves = leaves
+        self._stopped: str | None = None
+        self._tree = TileTree(store, 0)
+        # 1. The truth is the stored checkpoint, which this key must have signed.
+        stored = store.checkpoint()
+        if stored is None:
+            stored = signer.sign(0, self._tree.root())
+            store.swap_checkpoint(None, stored)
+        checkpoint = signer.verifier.verify(stored)
+        self._note, self.size = stored, checkpoint.size
+        # 2. The right-hand edge of each level, and the last entries.
+        self._tree.size = self.size
+        self._edge = self._read_edge()
+        last = self.size % WIDTH
+        self._entries = self._bundle(self.size // WIDTH, last)
+        # 3. Together they must give the signed root.
+        if self._tree.root() != checkpoint.root:
+            raise VerificationError(f"log: the tiles of {self.size} entries give root {self._tree.root().hex()}, "
+                                    f"the checkpoint says {checkpoint.root.hex()}",
+                                    hint="restore the log's directory from a copy; do not delete the checkpoint")
+        for offset, entry in enumerate(self._entries):
+            if leaf_hash(entry) != self._edge[0][offset]:
+                raise VerificationError(f"log: entry {self.size - last + offset} is not the one in its tile")
+        self._index_rest()
+
+    @property
+    def checkpoint(self) -> bytes:
+        return self._note
+
+    def last_entry(self) -> bytes | None:
+        if not self.size:
+            return None
+        return self._entries[-1] if self._entries else self._bundle(self.size // WIDTH - 1, WIDTH)[-1]
+
+    def find(self, entry: bytes) -> int | None:
+        """The index of an equal entry."""
+        return self._leaves.find(leaf_hash(entry)) if self._leaves else None
+
+    def append(self, entries: Sequence[bytes]) -> list[Logged]:
+        """Log all entries under one new checkpoint. Raises LogStoppedError, MalformedError (nothing is logged)."""
+        if self._stopped is not None:
+            raise LogStoppedError(f"the log has stopped: {self._stopped}", hint="restart the service")
+        for entry in entries:
+            check_entry(entry)
+        try:
+            return self._append(entries)
+        except Exception as error:
+            self._stopped = str(error)
+            raise LogStoppedError(f"the log has stopped: {error}", hint="restart the service") from error
+
+    def _append(self, entries: Sequence[bytes]) -> list[Logged]:
+        # 1. Leaves into level 0; each full tile's root into the level above.
+        files: dict[str, bytes] = {}
+        full: list[str] = []
+        leaves = [leaf_hash(entry) for entry in entries]
+        edge = [list(level) for level in self._edge]
+        pending = list(self._entries)
+        for position, entry in enumerate(entries, self.size):
+            pending.append(entry)
+            if len(pending) == WIDTH:
+                files[tile_path("entries", position // WIDTH)] = encode_entries(pending)
+                full.append(tile_path("entries", position // WIDTH, 0)[:-2])
+                pending = []
+        size = self.size + len(entries)
+        if pending:
+            files[tile_path("entries", size // WIDTH, len(pending))] = encode_entries(pending)
+        rising, level = leaves, 0
+        while rising:
+            if level == len(edge):
+                edge.append([])
+            index = (self.size >> 8 * level) // WIDTH
+            row, above = edge[level], []
+            for node in rising:
+                row.append(node)
+                if len(row) == WIDTH:
+                    files[tile_path(level, index)] = b"".join(row)
+                    full.append(tile_path(level, index, 0)[:-2])
+                    above.append(root_hash(row))
+                    row, index = [], index + 1
+            edge[level] = row
+            if row:
+                files[tile_path(level, index, len(row))] = b"".join(row)
+            rising, level = above, level + 1
+        # 2. Durable before anything speaks of it.
+        self._store.write(files)
+        # 3. The root is read back from what was stored.
+        self._tree.size = size
+        root = self._tree.root()
+        note = self.signer.sign(size, root)
+        self._store.swap_checkpoint(self._note, note)
+        first, self.size, self._note, self._edge, self._entries = self.size, size, note, edge, pending
+        # 4. Neither is needed to restart.
+        if self._leaves:
+            self._leaves.add(first, leaves)
+        for folder in full:
+            self._store.discard(folder)
+        # 5.
+        return [Logged(index, size, root, tuple(self._tree.inclusion(index)), note) for index in range(first, size)]
+
+    def _read_edge(self) -> list[list[bytes]]:
+        edge: list[list[bytes]] = []
+        while self.size >> 8 * len(edge):
+            level = len(edge)
+            index, width = divmod(self.size >> 8 * level, WIDTH)
+            tile = self._tree.tile(level, index) if width else b""
+            edge.append([tile[at:at + 32] for at in range(0, 32 * width, 32)])
+        return edge or [[]]
+
+    def _bundle(self, index: int, width: int) -> list[bytes]:
+        entries = parse_entries(read_tile(self._store, "entries", index, width))[:width] if width else []
+        if len(entries) != width:
+            raise VerificationError(f"log: entry bundle {index} has {len(entries)} entries, expected {width}")
+        return entries
+
+    def _index_rest(self) -> None:
+        """Catch the leaf index up with the log: it is written after the checkpoint."""
+        if self._leaves is None:
+            return
+        if self._leaves.size() > self.size:
+            self._leaves.clear()
+        while (start := self._leaves.size()) < self.size:
+            tile = self._tree.tile(0, start // WIDTH)
+            rest = tile[32 * (start % WIDTH):]
+            self._leaves.add(start, [rest[at:at + 32] for at in range(0, len(rest), 32)])
+
+
+class Sequencer:
+    """Group commit: writers that arrive while one batch is being written form the next.
+
+    `add` returns when its entry is durable and covered by a published checkpoint.
+    """
+
+    def __init__(self, log: MerkleLog, *, unique: bool = True, max_batch: int = 1024, max_waiting: int = 4096) -> None:
+        self.log = log
+        self._unique = unique
+        self._max_batch = max_batch
+        self._max_waiting = max_waiting
+        self._waiting: list[tuple[bytes, asyncio.Future[Logged]]] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def add(self, entry: bytes) -> Logged:
+        """Raises DuplicateError (only where `unique`), BusyError, LogStoppedError, MalformedError."""
+        check_entry(entry)
+        if len(self._waiting) >= self._max_waiting:
+            raise BusyError(f"the log has {len(self._waiting)} writers waiting", hint="try again in a second")
+        future: asyncio.Future[Logged] = asyncio.get_running_loop().create_future()
+        self._waiting.append((entry, future))
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._drain())
+        return await future
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:self._max_batch], self._waiting[self._max_batch:]
+            results: dict[bytes, Logged | CustodyError]
+            try:
+                results = await asyncio.to_thread(self._commit, list(dict.fromkeys(entry for entry, _ in batch))
+                                                  if self._unique else [entry for entry, _ in batch])
+            except CustodyError as error:
+                results = dict.fromkeys((entry for entry, _ in batch), error)
+            answered: set[bytes] = set()
+            for entry, future in batch:
+                result = results[entry]
+                if self._unique and entry in answered and isinstance(result, Logged):
+                    result = DuplicateError(result.index)
+                answered.add(entry)
+                if future.done():  # its writer went away; the entry stays logged
+                    continue
+                if isinstance(result, Logged):
+                    future.set_result(result)
+                else:
+                    future.set_exception(result)
+
+    def _commit(self, entries: list[bytes]) -> dict[bytes, Logged | CustodyError]:
+        results: dict[bytes, Logged | CustodyError] = {}
+        if self._unique:
+            for entry in entries:
+                known = self.log.find(entry)
+                if known is not None:
+                    results[entry] = DuplicateError(known)
+        fresh = [entry for entry in entries if entry not in results]
+        if fresh:
+            results.update(zip(fresh, self.log.append(fresh), strict=True))
+        return results
+
+
+def check_entry(entry: bytes) -> None:
+    """An entry bundle gives an entry's length 16 bits. Raises MalformedError."""
+    if not 0 < len(entry) <= MAX_ENTRY:
+        raise MalformedError("log entry", got=f"{len(entry)} bytes", expected=f"1 to {MAX_ENTRY} bytes")
