@@ -225,7 +225,7 @@ class RegistryClient:
             if (add is None or add.digest in have) and (drop is None or drop not in have):
                 return
             kept = [entry for entry in entries if entry.digest not in (drop, add.digest if add else None)]
-            index = oci.Index(oci.INDEX, tuple([*kept, *([add] if add else [])]))
+            index = oci.Index(oci.INDEX, (*kept, *([add] if add else [])))
             data = json.dumps(index.to_json(), separators=(",", ":")).encode()
             async with await self._ask("PUT", ref, f"manifests/{fallback_tag(ref.digest or '')}", body=data,
                                        scope="pull,push", headers={"Content-Type": oci.INDEX}, expect=(201,)):

@@ -1,0 +1,126 @@
+"""A registry's index in SQLite."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+from custody.adapters.sqlite.database import Database
+from custody.formats.oci import Descriptor
+from custody.kit.clock import format_rfc3339, parse_rfc3339
+from custody.kit.digest import is_digest
+from custody.ports.repositories import TagEvent
+
+_MIGRATIONS = ("""
+    CREATE TABLE blob (repository TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL,
+                       PRIMARY KEY (repository, digest)) WITHOUT ROWID;
+    CREATE INDEX blob_digest ON blob (digest);
+    CREATE TABLE manifest (repository TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL,
+                           size INTEGER NOT NULL, subject TEXT, artifact_type TEXT, annotations TEXT NOT NULL,
+                           PRIMARY KEY (repository, digest)) WITHOUT ROWID;
+    CREATE INDEX manifest_digest ON manifest (digest);
+    CREATE INDEX manifest_subject ON manifest (repository, subject, digest) WHERE subject IS NOT NULL;
+    CREATE TABLE tag (repository TEXT NOT NULL, tag TEXT NOT NULL, digest TEXT NOT NULL,
+                      PRIMARY KEY (repository, tag)) WITHOUT ROWID;
+    CREATE INDEX tag_digest ON tag (repository, digest);
+    CREATE TABLE tag_history (number INTEGER PRIMARY KEY, repository TEXT NOT NULL, tag TEXT NOT NULL, digest TEXT,
+                              at TEXT NOT NULL);
+    CREATE INDEX tag_history_tag ON tag_history (repository, tag)
+    """,)
+
+
+class SqliteRepositories:
+    """Implements ports.repositories.Repositories."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = Database(path, _MIGRATIONS)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def names(self) -> list[str]:
+        return [str(row[0]) for row in self._db.rows(
+            "SELECT repository FROM blob UNION SELECT repository FROM manifest ORDER BY 1")]
+
+    def has_repository(self, name: str) -> bool:
+        return bool(self._db.rows("SELECT 1 FROM blob WHERE repository = ? UNION ALL "
+                                  "SELECT 1 FROM manifest WHERE repository = ? LIMIT 1", name, name))
+
+    def link_blob(self, name: str, digest: str, size: int) -> None:
+        with self._db.write() as db:
+            db.execute("INSERT OR IGNORE INTO blob VALUES (?, ?, ?)", (name, digest, size))
+
+    def has_blob(self, name: str, digest: str) -> bool:
+        return bool(self._db.rows("SELECT 1 FROM blob WHERE repository = ? AND digest = ?", name, digest))
+
+    def unlink_blob(self, name: str, digest: str) -> bool:
+        with self._db.write() as db:
+            return db.execute("DELETE FROM blob WHERE repository = ? AND digest = ?", (name, digest)).rowcount > 0
+
+    def blob_is_used(self, digest: str) -> bool:
+        return bool(self._db.rows("SELECT 1 FROM blob WHERE digest = ? UNION ALL "
+                                  "SELECT 1 FROM manifest WHERE digest = ? LIMIT 1", digest, digest))
+
+    def put_manifest(self, name: str, descriptor: Descriptor, subject: str | None, tags: list[str],
+                     at: datetime) -> None:
+        with self._db.write() as db:
+            db.execute("INSERT OR REPLACE INTO manifest VALUES (?, ?, ?, ?, ?, ?, ?)",
+                       (name, descriptor.digest, descriptor.media_type, descriptor.size, subject,
+                        descriptor.artifact_type, json.dumps(dict(descriptor.annotations))))
+            for tag in tags:
+                before = db.execute("SELECT digest FROM tag WHERE repository = ? AND tag = ?", (name, tag)).fetchone()
+                if before is None or before[0] != descriptor.digest:
+                    db.execute("INSERT OR REPLACE INTO tag VALUES (?, ?, ?)", (name, tag, descriptor.digest))
+                    _remember(db, name, tag, descriptor.digest, at)
+
+    def manifest(self, name: str, reference: str) -> Descriptor | None:
+        columns = "m.media_type, m.digest, m.size, m.annotations, m.artifact_type"
+        if is_digest(reference):
+            found = self._db.rows(f"SELECT {columns} FROM manifest m WHERE repository = ? AND digest = ?",  # noqa: S608
+                                  name, reference)
+        else:
+            found = self._db.rows(
+                f"SELECT {columns} FROM tag t JOIN manifest m ON m.repository = t.repository "  # noqa: S608
+                "AND m.digest = t.digest WHERE t.repository = ? AND t.tag = ?", name, reference)
+        return _descriptor(found[0]) if found else None
+
+    def delete_manifest(self, name: str, digest: str, at: datetime) -> bool:
+        with self._db.write() as db:
+            for (tag,) in db.execute("DELETE FROM tag WHERE repository = ? AND digest = ? RETURNING tag",
+                                     (name, digest)).fetchall():
+                _remember(db, name, tag, None, at)
+            return db.execute("DELETE FROM manifest WHERE repository = ? AND digest = ?", (name, digest)).rowcount > 0
+
+    def delete_tag(self, name: str, tag: str, at: datetime) -> bool:
+        with self._db.write() as db:
+            gone = db.execute("DELETE FROM tag WHERE repository = ? AND tag = ?", (name, tag)).rowcount > 0
+            if gone:
+                _remember(db, name, tag, None, at)
+            return gone
+
+    def tags(self, name: str, after: str, limit: int | None) -> list[str]:
+        return [str(row[0]) for row in self._db.rows(
+            "SELECT tag FROM tag WHERE repository = ? AND tag > ? ORDER BY tag LIMIT ?", name, after,
+            -1 if limit is None else limit)]
+
+    def history(self, name: str, tag: str) -> list[TagEvent]:
+        return [TagEvent(str(row[0]), cast("str | None", row[1]), parse_rfc3339(row[2])) for row in self._db.rows(
+            "SELECT tag, digest, at FROM tag_history WHERE repository = ? AND tag = ? ORDER BY number", name, tag)]
+
+    def referrers(self, name: str, subject: str, artifact_type: str | None, after: str,
+                  limit: int) -> list[Descriptor]:
+        return [_descriptor(row) for row in self._db.rows(
+            "SELECT media_type, digest, size, annotations, artifact_type FROM manifest WHERE repository = ? "
+            "AND subject = ? AND digest > ? AND (? IS NULL OR artifact_type = ?) ORDER BY digest LIMIT ?",
+            name, subject, after, artifact_type, artifact_type, limit)]
+
+
+def _remember(db: Any, name: str, tag: str, digest: str | None, at: datetime) -> None:
+    db.execute("INSERT INTO tag_history (repository, tag, digest, at) VALUES (?, ?, ?, ?)",
+               (name, tag, digest, format_rfc3339(at)))
+
+
+def _descriptor(row: tuple[Any, ...]) -> Descriptor:
+    return Descriptor(row[0], row[1], row[2], json.loads(row[3]), row[4])

@@ -1,0 +1,70 @@
+"""The little that raw ASGI handlers share: reading bodies under a limit, and answering once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from custody.errors import MalformedError
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class DisconnectedError(Exception):
+    """The client went away in the middle of its request."""
+
+
+class TooLargeError(MalformedError):
+    """A request body over the limit."""
+
+    http_status = 413
+
+
+async def chunks(receive: Receive) -> Any:
+    """The request body as it arrives. Raises DisconnectedError."""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise DisconnectedError
+        if body := message.get("body"):
+            yield body
+        if not message.get("more_body"):
+            return
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """The whole body. Raises TooLargeError, DisconnectedError."""
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in chunks(receive):
+        size += len(chunk)
+        if size > limit:
+            raise TooLargeError("request body", got=f"more than {limit} bytes", expected=f"at most {limit} bytes")
+        parts.append(chunk)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def respond(send: Send, status: int, body: bytes = b"", content_type: bytes = b"application/json",
+                  headers: Headers = (), *, length: int | None = None) -> None:
+    """One answer; `length` is for HEAD, where the body is not sent."""
+    size = len(body) if length is None else length
+    await send({"type": "http.response.start", "status": status, "headers": [
+        (b"content-length", b"%d" % size), *([(b"content-type", content_type)] if content_type else []), *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def respond_json(send: Send, status: int, value: Any, headers: Headers = ()) -> None:
+    await respond(send, status, json.dumps(value, separators=(",", ":")).encode(), headers=headers)
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """The first value of a header, or ''."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value, "latin-1")
+    return ""

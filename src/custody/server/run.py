@@ -1,0 +1,91 @@
+"""Runs ASGI applications: one uvicorn server per listener, several in one event loop, all closed together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import uvicorn
+
+from custody.errors import CustodyError, NetworkError
+from custody.server.asgi import App, Receive, Scope, Send, respond
+
+
+class Paths:
+    """Sends a request to the application with the longest matching path prefix."""
+
+    def __init__(self, apps: Mapping[str, App]) -> None:
+        self._apps = sorted(apps.items(), key=lambda pair: -len(pair[0]))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        for prefix, app in self._apps:
+            if path == prefix or path.startswith(prefix if prefix.endswith("/") else prefix + "/"):
+                await app(scope, receive, send)
+                return
+        await respond(send, 404, b'{"error":"no such path"}')
+
+
+class Listener:
+    """One address, one application, TLS where a certificate and key are given."""
+
+    def __init__(self, app: App, host: str = "127.0.0.1", port: int = 0, *, certificate: Path | None = None,
+                 key: Path | None = None) -> None:
+        self._config = uvicorn.Config(app, log_config=None, log_level=logging.WARNING, lifespan="off", http="httptools",
+                                      ws="none", access_log=False, server_header=False, date_header=False,
+                                      timeout_keep_alive=75, timeout_graceful_shutdown=5, backlog=1024,
+                                      ssl_certfile=certificate, ssl_keyfile=str(key) if key else None)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((host, port))
+        except OSError as error:
+            self._socket.close()
+            raise NetworkError(f"{host}:{port}: {error.strerror}",
+                               hint="another program listens there; choose another --port") from None
+        self.port: int = self._socket.getsockname()[1]
+        name = f"[{host}]" if ":" in host else host
+        self.url = f"{'https' if certificate else 'http'}://{name}:{self.port}"
+        self._server = _Server(self._config)
+
+    async def serve(self) -> None:
+        try:
+            await self._server.serve(sockets=[self._socket])
+        finally:
+            self._socket.close()
+
+    async def started(self) -> None:
+        while not self._server.started:
+            if self._server.should_exit:
+                raise CustodyError(f"{self.url}: the server did not start")
+            await asyncio.sleep(0.005)
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the command that runs it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(*listeners: Listener) -> AsyncIterator[None]:
+    """All listeners up on entry, all drained and closed on exit."""
+    tasks = [asyncio.create_task(listener.serve()) for listener in listeners]
+    try:
+        for listener in listeners:
+            await listener.started()
+        yield
+    finally:
+        for listener in listeners:
+            listener.stop()
+        await asyncio.gather(*tasks, return_exceptions=True)
