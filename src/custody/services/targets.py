@@ -1,0 +1,87 @@
+"""What a person may name as an image: `registry/name:tag@digest`, `oci:DIR[:TAG]`, `archive:FILE.tar`.
+
+A registry's layers are fetched when they are first read, verified, and kept under the data directory, so that a scan
+whose layers are known fetches nothing but the manifest and the configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from custody.errors import UnsupportedError
+from custody.formats import oci, reference
+from custody.kit import digest as digests
+from custody.registry.client import RegistryClient
+from custody.registry.image import Image, open_archive, open_layout
+
+_REFUSED = ("docker:", "docker-archive:", "podman:", "containerd:", "dir:", "file:", "registry:", "oci-dir:",
+            "oci-archive:", "singularity:")
+
+
+class PulledImage:
+    """An image of a registry; `open_blob` may be called from any thread but the event loop's."""
+
+    def __init__(self, name: str, descriptor: oci.Descriptor, manifest: oci.Manifest, config: oci.ImageConfig,
+                 folder: Path, fetch: Callable[[oci.Descriptor, Path], None]) -> None:
+        self.name = name
+        self.descriptor = descriptor
+        self.manifest = manifest
+        self.config = config
+        self._folder = folder
+        self._fetch = fetch
+
+    def open_blob(self, descriptor: oci.Descriptor) -> BinaryIO:
+        path = self._folder / digests.parse(descriptor.digest).replace(":", "-")
+        if not path.is_file():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._fetch(descriptor, path)
+        return path.open("rb")
+
+
+async def open_target(text: str, client: RegistryClient, cache: Path, platform: str = "linux/amd64") -> Image:
+    """The image that `text` names. Raises UsageError, NotFoundError, VerificationError."""
+    scheme, _, rest = text.partition(":")
+    if scheme in ("oci", "archive") and rest:
+        path, identifier = split_layout(rest)
+        opener = open_layout if scheme == "oci" else open_archive
+        return await asyncio.to_thread(opener, path, identifier, platform)
+    for prefix in _REFUSED:
+        if text.startswith(prefix):
+            raise UnsupportedError(text, f"targets beginning with {prefix} are not read by custody yet",
+                                   hint="use oci:DIR, archive:FILE.tar or a registry reference")
+    return await pull(reference.parse(text, "target"), client, cache, platform)
+
+
+async def pull(ref: reference.Reference, client: RegistryClient, cache: Path,
+               platform: str = "linux/amd64") -> PulledImage:
+    descriptor, manifest = await client.image(ref, platform)
+    config = oci.parse_config(await client.blob(ref, manifest.config, max_size=oci.MAX_CONFIG), f"{ref}: config")
+    loop = asyncio.get_running_loop()
+
+    def fetch(blob: oci.Descriptor, path: Path) -> None:
+        asyncio.run_coroutine_threadsafe(client.blob_to(ref, blob, path), loop).result()
+
+    return PulledImage(str(ref), descriptor, manifest, config, cache / "blobs", fetch)
+
+
+async def push(image: Image, ref: reference.Reference, client: RegistryClient, tag: str | None,
+               data: bytes) -> oci.Descriptor:
+    """Copy a stored image, whose manifest's exact bytes are `data`, to a registry."""
+    for blob in (image.manifest.config, *image.manifest.layers):
+        if not await client.has_blob(ref, blob.digest):
+            with contextlib.closing(image.open_blob(blob)) as stream:
+                await client.push_blob(ref, Path(stream.name), blob)
+    return await client.push_manifest(ref, data, image.manifest.media_type, tag=tag)
+
+
+def split_layout(rest: str) -> tuple[Path, str | None]:
+    """`DIR`, `DIR:TAG` or `DIR@DIGEST`."""
+    path, at, digest = rest.partition("@")
+    if at:
+        return Path(path), digests.parse(digest, "target")
+    path, colon, tag = rest.rpartition(":")
+    return (Path(path), tag) if colon and "/" not in tag and not Path(rest).exists() else (Path(rest), None)
