@@ -1,0 +1,67 @@
+"""Maven versions (Maven POM reference, "Version Order Specification")."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+_TOKEN = re.compile(r"([-._]?)([0-9]+|[^0-9-._]+|(?=[-._]|\Z))")
+_ORDER = {"alpha": 0, "beta": 1, "milestone": 2, "rc": 3, "cr": 3, "snapshot": 4, "": 5, "final": 5, "ga": 5, "release": 5,
+          "sp": 6}
+_SHORT = {"a": "alpha", "b": "beta", "m": "milestone"}
+_Token = tuple[str, int | str]
+
+
+def key(version: str) -> Any:
+    return functools.cmp_to_key(_compare)(tuple(_tokens(version.strip().lower())))
+
+
+def _tokens(text: str) -> list[_Token]:
+    found: list[_Token] = []
+    last = None
+    for match in _TOKEN.finditer(text):
+        separator, value = match[1], match[2]
+        if not separator and not value:
+            continue
+        if not separator and found:
+            separator = "-"  # from digits to letters and back counts as a hyphen
+        if value and not value.isdigit():
+            after = text[match.end():match.end() + 1]
+            value = _SHORT.get(value, value) if after.isdigit() else value
+        found.append((separator.replace("_", "-"), int(value) if value.isdigit() else value if value else 0))
+        last = match
+    if last is None:
+        raise ValueError("empty")
+    # Trailing nulls go, and so do those before each hyphen that is left.
+    place = len(found) - 1
+    while place > 0:
+        if _null(found[place]) and (place == len(found) - 1 or found[place + 1][0] == "-"):
+            del found[place]
+        place -= 1
+    return found
+
+
+def _null(token: _Token) -> bool:
+    return token[1] == 0 or (isinstance(token[1], str) and _ORDER.get(token[1]) == 5)
+
+
+def _compare(left: tuple[_Token, ...], right: tuple[_Token, ...]) -> int:
+    for place in range(max(len(left), len(right))):
+        one = left[place] if place < len(left) else _padding(right[place])
+        two = right[place] if place < len(right) else _padding(left[place])
+        a, b = _rank(one), _rank(two)
+        if a != b:
+            return -1 if a < b else 1
+    return 0
+
+
+def _padding(token: _Token) -> _Token:
+    return token[0], 0 if isinstance(token[1], int) else ""
+
+
+def _rank(token: _Token) -> tuple[Any, ...]:
+    separator, value = token
+    if isinstance(value, int):
+        return (2 if separator == "-" else 3), value, ""
+    return 1, _ORDER.get(value, 7), "" if value in _ORDER else value
