@@ -17,8 +17,11 @@ from typing import Protocol, Self
 class Answer(Protocol):
     """Status, headers (names in lower case) and a body that is read once."""
 
-    status: int
-    headers: Mapping[str, str]
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises NetworkError where it breaks off."""
