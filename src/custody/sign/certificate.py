@@ -1,0 +1,270 @@
+"""Signing certificates: who they name, which authority issued them, and which log promised to show them.
+
+(fulcio docs/certificate-specification.md and docs/oid-info.md; RFC 5280; RFC 6962.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+
+from custody.errors import CustodyError, MalformedError, UnsupportedError, VerificationError
+from custody.evidence.model import KeylessSigner
+from custody.kit.clock import format_rfc3339
+from custody.sign.keys import PublicKey, check_signature, load_public_der
+from custody.trust.roots import CertificateAuthority, TransparencyLog
+
+FULCIO = "1.3.6.1.4.1.57264.1."
+_RAW_CLAIMS = {2: "githubWorkflowTrigger", 3: "githubWorkflowSha", 4: "githubWorkflowName",
+               5: "githubWorkflowRepository", 6: "githubWorkflowRef"}
+_CLAIMS = {9: "buildSignerURI", 10: "buildSignerDigest", 11: "runnerEnvironment", 12: "sourceRepositoryURI",
+           13: "sourceRepositoryDigest", 14: "sourceRepositoryRef", 15: "sourceRepositoryIdentifier",
+           16: "sourceRepositoryOwnerURI", 17: "sourceRepositoryOwnerIdentifier", 18: "buildConfigURI",
+           19: "buildConfigDigest", 20: "buildTrigger", 21: "runInvocationURI",
+           22: "sourceRepositoryVisibilityAtSigning", 23: "deploymentEnvironment", 24: "tokenSubject"}
+_OTHER_NAME = x509.ObjectIdentifier(FULCIO + "7")
+_SCT_LIST = ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS
+_UNDERSTOOD = {ExtensionOID.SUBJECT_ALTERNATIVE_NAME, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE,
+               ExtensionOID.BASIC_CONSTRAINTS, _SCT_LIST}
+_MAX_CERTIFICATE = 64 * 1024
+_MAX_PATH = 6
+_MAX_PRESENTED = 8
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SigningCertificate:
+    """A leaf certificate, its public key, and what is written in it."""
+
+    der: bytes
+    certificate: x509.Certificate
+    public_key: PublicKey
+    signer: KeylessSigner
+
+    def check_valid_at(self, moment: datetime) -> None:
+        cert = self.certificate
+        if not cert.not_valid_before_utc <= moment <= cert.not_valid_after_utc:
+            raise VerificationError(
+                f"certificate: not valid at {format_rfc3339(moment)}, when the signature was made; it is valid from "
+                f"{format_rfc3339(cert.not_valid_before_utc)} to {format_rfc3339(cert.not_valid_after_utc)}")
+
+
+def load_certificate(der: bytes, where: str) -> x509.Certificate:
+    """Raises MalformedError, naming `where`."""
+    try:
+        if len(der) > _MAX_CERTIFICATE:
+            raise ValueError("too long")
+        certificate = x509.load_der_x509_certificate(der)
+        certificate.extensions  # noqa: B018 - decodes them, so that a broken one is found here
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        raise MalformedError(where, got=f"{len(der)} bytes", expected="a DER X.509 certificate") from None
+    return certificate
+
+
+def read_signing_certificate(der: bytes, where: str = "certificate") -> SigningCertificate:
+    """Decode a leaf. Nothing about it is verified yet, except that it is meant for code signing.
+
+    Raises MalformedError, UnsupportedError or VerificationError.
+    """
+    certificate = load_certificate(der, where)
+    spki = certificate.public_key().public_bytes(serialization.Encoding.DER,
+                                                 serialization.PublicFormat.SubjectPublicKeyInfo)
+    for extension in certificate.extensions:
+        if extension.critical and extension.oid not in _UNDERSTOOD:
+            raise UnsupportedError(where, f"critical extension {extension.oid.dotted_string}")
+    try:
+        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        usages = x509.ExtendedKeyUsage([])
+    if ExtendedKeyUsageOID.CODE_SIGNING not in usages:
+        raise VerificationError(f"{where}: extended key usage is not codeSigning")
+    if _is_ca(certificate):
+        raise VerificationError(f"{where}: is a CA certificate, expected a leaf")
+    return SigningCertificate(der, certificate, load_public_der(spki, where), _signer(certificate, where))
+
+
+def _signer(certificate: x509.Certificate, where: str) -> KeylessSigner:
+    try:
+        names = list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        names = []
+    if len(names) != 1:
+        raise VerificationError(f"{where}: {len(names)} subject alternative names, expected exactly one")
+    name = names[0]
+    if isinstance(name, x509.OtherName) and name.type_id == _OTHER_NAME:
+        subject = _utf8(name.value, f"{where}: subject alternative name")
+    elif isinstance(name, (x509.RFC822Name, x509.UniformResourceIdentifier)):
+        subject = name.value
+    else:
+        raise UnsupportedError(where, f"a subject alternative name of type {type(name).__name__}")
+    issuer, claims = "", {}
+    old_issuer = ""
+    for extension in certificate.extensions:
+        oid = extension.oid.dotted_string
+        if not oid.startswith(FULCIO) or not isinstance(extension.value, x509.UnrecognizedExtension):
+            continue
+        number, value = int(oid.removeprefix(FULCIO).partition(".")[0]), extension.value.value
+        if number == 1 or number in _RAW_CLAIMS:
+            try:
+                text = value.decode("utf-8")
+            except UnicodeDecodeError:
+                raise MalformedError(f"{where}: {oid}", got=value, expected="UTF-8") from None
+            if number == 1:
+                old_issuer = text
+            else:
+                claims[_RAW_CLAIMS[number]] = text
+        elif number == 8:
+            issuer = _utf8(value, f"{where}: {oid}")
+        elif number in _CLAIMS:
+            claims[_CLAIMS[number]] = _utf8(value, f"{where}: {oid}")
+    if issuer and old_issuer and issuer != old_issuer:
+        raise VerificationError(f"{where}: names two issuers, {issuer!r} and {old_issuer!r}")
+    return KeylessSigner(subject=subject, issuer=issuer or old_issuer, claims=claims)
+
+
+def _utf8(der: bytes, where: str) -> str:
+    head, length = 2, der[1] if len(der) > 1 else 0
+    if length & 0x80:
+        head = 2 + (length & 0x7F)
+        length = int.from_bytes(der[2:head], "big")
+    try:
+        if der[:1] != b"\x0c" or len(der) != head + length:
+            raise ValueError
+        return der[head:].decode("utf-8")
+    except ValueError:
+        raise MalformedError(where, got=der, expected="a DER UTF8String") from None
+
+
+def _is_ca(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def build_chain(leaf: SigningCertificate, presented: Sequence[bytes], authorities: Sequence[CertificateAuthority],
+                moment: datetime) -> x509.Certificate:
+    """The issuer of `leaf`, on a path to an authority that was trusted and valid at `moment` (RFC 5280 section 6).
+
+    `presented` are intermediates that came with the signature; only what the trusted root lists ends a path.
+    Raises VerificationError with the nearest reason.
+    """
+    reasons: list[str] = []
+    if len(presented) > _MAX_PRESENTED:
+        raise VerificationError(f"certificate chain: {len(presented)} certificates, expected at most {_MAX_PRESENTED}")
+    pool = [load_certificate(der, f"certificate chain [{i}]") for i, der in enumerate(presented)]
+    if any(cert.issuer == cert.subject for cert in pool):
+        raise VerificationError("certificate chain: holds a root certificate; a verifier brings its own")
+    for authority in authorities:
+        name = authority.uri or authority.common_name or "certificate authority"
+        own = [load_certificate(der, f"trusted root: {name}") for der in authority.chain]
+        if own[-1].issuer != own[-1].subject:
+            reasons.append(f"{name}: its chain does not end in a root")
+            continue
+        try:
+            path = _path(leaf.certificate, [*own[:-1], *pool], own[-1], moment, _MAX_PATH)
+        except VerificationError as error:
+            reasons.append(f"{name}: {error.message}")
+            continue
+        if not authority.valid.contains(moment):
+            reasons.insert(0, f"{name} is trusted from {authority.valid}, and the signature was made at "
+                           f"{format_rfc3339(moment)}")
+            continue
+        return path[0]
+    raise VerificationError("certificate: no trusted authority issued it"
+                            + (f" ({'; '.join(reasons[:3])})" if reasons else ""))
+
+
+def _path(cert: x509.Certificate, pool: Sequence[x509.Certificate], root: x509.Certificate, moment: datetime,
+          depth: int) -> list[x509.Certificate]:
+    """Certificates from `cert`'s issuer to the root."""
+    reason = f"is not the issuer ({cert.issuer.rfc4514_string() or 'nameless'})"
+    for candidate in (root, *pool):
+        if candidate.subject != cert.issuer or (candidate is not root and candidate == cert):
+            continue
+        try:
+            cert.verify_directly_issued_by(candidate)
+        except (ValueError, TypeError, InvalidSignature):
+            reason = "did not sign it"
+            continue
+        reason = _unfit(candidate, moment, _MAX_PATH - depth)
+        if reason:
+            continue
+        if candidate is root:
+            return [root]
+        if depth == 0:
+            reason = f"the path is longer than {_MAX_PATH}"
+            continue
+        try:
+            return [candidate, *_path(candidate, pool, root, moment, depth - 1)]
+        except VerificationError as error:
+            reason = error.message
+    raise VerificationError(reason)
+
+
+def _unfit(issuer: x509.Certificate, moment: datetime, below: int) -> str:
+    """Why a certificate may not issue at `moment`, with `below` CA certificates under it; "" when it may."""
+    name = issuer.subject.rfc4514_string()
+    if not issuer.not_valid_before_utc <= moment <= issuer.not_valid_after_utc:
+        return f"{name} is not valid at {format_rfc3339(moment)}"
+    extensions = issuer.extensions
+    try:
+        constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
+    except x509.ExtensionNotFound:
+        return f"{name} is no CA"
+    if not constraints.ca:
+        return f"{name} is no CA"
+    if constraints.path_length is not None and below > constraints.path_length:
+        return f"{name} allows {constraints.path_length} CAs below it"
+    for extension in extensions:
+        if isinstance(extension.value, x509.KeyUsage) and not extension.value.key_cert_sign:
+            return f"{name} may not sign certificates (key usage)"
+        if isinstance(extension.value, x509.ExtendedKeyUsage) and not {
+                ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(extension.value):
+            return f"{name} is not for codeSigning"
+        if extension.critical and extension.oid not in _UNDERSTOOD:
+            return f"{name} has the critical extension {extension.oid.dotted_string}"
+    return ""
+
+
+def check_sct(leaf: SigningCertificate, issuer: x509.Certificate, logs: Sequence[TransparencyLog]) -> None:
+    """At least one embedded SCT is by a trusted CT log, and none that names one is false (RFC 6962 section 3.2)."""
+    try:
+        scts = list(leaf.certificate.extensions.get_extension_for_class(
+            x509.PrecertificateSignedCertificateTimestamps).value)
+    except x509.ExtensionNotFound:
+        scts = []
+    if not scts:
+        raise VerificationError("SCT: the certificate has none", hint="--insecure-ignore-sct skips this check")
+    issuer_key = hashlib.sha256(issuer.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)).digest()
+    tbs = leaf.certificate.tbs_precertificate_bytes
+    known = 0
+    for sct in scts:
+        log = next((log for log in logs if log.log_id == sct.log_id), None)
+        if log is None:
+            continue
+        moment = sct.timestamp.replace(tzinfo=UTC)
+        if not log.valid.contains(moment):
+            raise VerificationError(f"SCT: made at {format_rfc3339(moment)}, and the CT log {log.base_url} is trusted "
+                                    f"from {log.valid}")
+        milliseconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // _MILLISECOND
+        extensions = sct.extension_bytes
+        signed = b"".join((b"\x00\x00", milliseconds.to_bytes(8, "big"), b"\x00\x01", issuer_key,
+                           len(tbs).to_bytes(3, "big"), tbs, len(extensions).to_bytes(2, "big"), extensions))
+        try:
+            check_signature(load_public_der(log.key_der, f"trusted root: CT log {log.base_url}").key, sct.signature,
+                            signed, "SCT")
+        except CustodyError as error:
+            raise VerificationError(error.message) from None
+        known += 1
+    if not known:
+        raise VerificationError("SCT: by no CT log of the trusted root; it names "
+                                + ", ".join(sct.log_id.hex()[:16] for sct in scts))

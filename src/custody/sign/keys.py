@@ -1,0 +1,277 @@
+"""Signing keys: what verifies, what signs, and cosign's encrypted key files.
+
+cosign.key is PEM around JSON: scrypt for the password, XSalsa20-Poly1305 (NaCl secretbox) around a PKCS #8 document
+(go-securesystemslib `encrypted`). Keys without encryption are PKCS #8, SEC 1 or PKCS #1 PEM.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+
+from custody.errors import MalformedError, UnsupportedError, UsageError, VerificationError
+from custody.evidence.model import KeySigner
+from custody.formats.protojson import Message, decode_base64, encode_base64
+from custody.kit import strictjson
+from custody.kit.digest import sha256
+
+_HEADERS = ("ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY")
+_MAX_FILE = 64 * 1024
+_SCRYPT = {"N": 65536, "r": 8, "p": 1}
+_HASHES: dict[int, hashes.HashAlgorithm] = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}
+_DETAILS = {256: "PKIX_ECDSA_P256_SHA_256", 384: "PKIX_ECDSA_P384_SHA_384", 521: "PKIX_ECDSA_P521_SHA_512",
+            2048: "PKIX_RSA_PKCS1V15_2048_SHA256", 3072: "PKIX_RSA_PKCS1V15_3072_SHA256",
+            4096: "PKIX_RSA_PKCS1V15_4096_SHA256"}
+
+_Public = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
+_Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+
+
+def hash_of(key: _Public) -> hashes.HashAlgorithm:
+    """The hash that signatures of a key are over: the curve's own size, else SHA-256 (SHA-512 for Ed25519ph)."""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return _HASHES[key.curve.key_size]
+    return hashes.SHA512() if isinstance(key, ed25519.Ed25519PublicKey) else hashes.SHA256()
+
+
+def key_details(key: _Public) -> str:
+    """The PublicKeyDetails name that a transparency log wants (sigstore_common.proto)."""
+    name = "PKIX_ED25519_PH" if isinstance(key, ed25519.Ed25519PublicKey) else _DETAILS.get(
+        key.curve.key_size if isinstance(key, ec.EllipticCurvePublicKey) else key.key_size)
+    if name is None:
+        raise UnsupportedError("key", "logs take RSA keys of 2048, 3072 and 4096 bits only")
+    return name
+
+
+def usable(key: Any, where: str) -> _Public:
+    """The key itself if it is of a kind and strength that custody trusts. Raises UnsupportedError."""
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in ("secp256r1", "secp384r1", "secp521r1"):
+        return key
+    if isinstance(key, rsa.RSAPublicKey):
+        if not 2048 <= key.key_size <= 8192:
+            raise UnsupportedError(where, f"an RSA key of {key.key_size} bits; 2048 to 8192 are accepted")
+        return key
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return key
+    raise UnsupportedError(where, "the key is none of P-256, P-384, P-521, RSA and Ed25519")
+
+
+def check_signature(key: _Public, signature: bytes, message: bytes, what: str) -> None:
+    """Raises VerificationError unless `signature` is `key`'s over `message`.
+
+    ECDSA keys larger than P-256 may also have signed SHA-256, as cosign 2 did; Ed25519 keys may use Ed25519ph.
+    """
+    try:
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            try:
+                key.verify(signature, message, ec.ECDSA(hash_of(key)))
+            except InvalidSignature:
+                if key.curve.key_size == 256:
+                    raise
+                key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
+        elif isinstance(key, rsa.RSAPublicKey):
+            key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
+        else:
+            try:
+                key.verify(signature, message)
+            except InvalidSignature:
+                _check_ed25519ph(key, signature, message)
+    except InvalidSignature:
+        raise VerificationError(f"{what}: the signature is not this key's over these bytes") from None
+
+
+def check_digest_signature(key: _Public, signature: bytes, digest: bytes, what: str) -> None:
+    """The same where only the SHA-256 of the message is known. Raises UnsupportedError for Ed25519."""
+    prehashed = Prehashed(hashes.SHA256())
+    try:
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(signature, digest, ec.ECDSA(prehashed))
+        elif isinstance(key, rsa.RSAPublicKey):
+            key.verify(signature, digest, padding.PKCS1v15(), prehashed)
+        else:
+            raise UnsupportedError(what, "an Ed25519 signature needs the artifact's bytes, and only its digest is here")
+    except InvalidSignature:
+        raise VerificationError(f"{what}: the signature is not this key's over the artifact's digest") from None
+
+
+def _check_ed25519ph(key: ed25519.Ed25519PublicKey, signature: bytes, message: bytes) -> None:
+    from nacl import bindings
+    from nacl.exceptions import BadSignatureError
+
+    state = bindings.crypto_sign_ed25519ph_state()
+    bindings.crypto_sign_ed25519ph_update(state, message)
+    try:
+        bindings.crypto_sign_ed25519ph_final_verify(state, signature, key.public_bytes_raw())
+    except (BadSignatureError, ValueError, TypeError):
+        raise InvalidSignature from None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PublicKey:
+    """A key to verify with. `der` is its SubjectPublicKeyInfo."""
+
+    key: _Public
+    der: bytes
+
+    @property
+    def signer(self) -> KeySigner:
+        return KeySigner(fingerprint=sha256(self.der))
+
+    @property
+    def hint(self) -> str:
+        """What cosign writes into a bundle's publicKey.hint: the base64 SHA-256 of `der`."""
+        return encode_base64(hashlib.sha256(self.der).digest())
+
+    @property
+    def pem(self) -> bytes:
+        text = base64.b64encode(self.der).decode()
+        lines = [text[i:i + 64] for i in range(0, len(text), 64)]
+        return "\n".join(["-----BEGIN PUBLIC KEY-----", *lines, "-----END PUBLIC KEY-----", ""]).encode()
+
+
+def load_public_der(der: bytes, where: str) -> PublicKey:
+    """Raises MalformedError or UnsupportedError, naming `where`."""
+    try:
+        key = serialization.load_der_public_key(der)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise MalformedError(where, got=f"{len(der)} bytes", expected="a DER SubjectPublicKeyInfo") from None
+    return _public(usable(key, where))
+
+
+def load_public_key(pem: bytes, where: str) -> PublicKey:
+    """One PEM public key (`cosign.pub`). Raises MalformedError or UnsupportedError, naming `where`."""
+    if b"PRIVATE KEY" in pem:
+        raise UsageError(f"{where}: is a private key", hint="verify with the public key: --key cosign.pub")
+    try:
+        key = serialization.load_pem_public_key(pem[:_MAX_FILE])
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise MalformedError(where, got=pem[:64], expected="a PEM public key (BEGIN PUBLIC KEY)") from None
+    return _public(usable(key, where))
+
+
+def _public(key: _Public) -> PublicKey:
+    return PublicKey(key, key.public_bytes(serialization.Encoding.DER,
+                                           serialization.PublicFormat.SubjectPublicKeyInfo))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PrivateKey:
+    """A key to sign with."""
+
+    key: _Private
+
+    @property
+    def public(self) -> PublicKey:
+        return _public(self.key.public_key())
+
+    def sign(self, message: bytes, *, prehash: bool = False) -> bytes:
+        """`prehash` makes Ed25519 keys sign as Ed25519ph, which logs that see only a digest require."""
+        if isinstance(self.key, ec.EllipticCurvePrivateKey):
+            return self.key.sign(message, ec.ECDSA(hash_of(self.key.public_key())))
+        if isinstance(self.key, rsa.RSAPrivateKey):
+            return self.key.sign(message, padding.PKCS1v15(), hashes.SHA256())
+        if not prehash:
+            return self.key.sign(message)
+        from nacl import bindings
+
+        state = bindings.crypto_sign_ed25519ph_state()
+        bindings.crypto_sign_ed25519ph_update(state, message)
+        secret = self.key.private_bytes_raw() + self.key.public_key().public_bytes_raw()
+        return bindings.crypto_sign_ed25519ph_final_create(state, secret)
+
+
+def generate_key() -> PrivateKey:
+    """A new P-256 key."""
+    return PrivateKey(ec.generate_private_key(ec.SECP256R1()))
+
+
+def encrypt_key(key: PrivateKey, password: bytes) -> bytes:
+    """The bytes of a cosign.key file."""
+    from nacl.secret import SecretBox
+
+    plain = key.key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8,
+                                  serialization.NoEncryption())
+    salt, nonce = os.urandom(32), os.urandom(24)
+    box = SecretBox(_stretch(password, salt, _SCRYPT["N"], _SCRYPT["r"], _SCRYPT["p"]))
+    document = {"kdf": {"name": "scrypt", "params": _SCRYPT, "salt": encode_base64(salt)},
+                "cipher": {"name": "nacl/secretbox", "nonce": encode_base64(nonce)},
+                "ciphertext": encode_base64(box.encrypt(plain, nonce).ciphertext)}
+    text = base64.b64encode(json.dumps(document, separators=(",", ":")).encode()).decode()
+    lines = [text[i:i + 64] for i in range(0, len(text), 64)]
+    return "\n".join([f"-----BEGIN {_HEADERS[0]}-----", *lines, f"-----END {_HEADERS[0]}-----", ""]).encode()
+
+
+def load_private_key(pem: bytes, password: bytes, where: str) -> PrivateKey:
+    """cosign.key, or an unencrypted PEM key. Raises MalformedError, UnsupportedError or UsageError."""
+    text = pem[:_MAX_FILE].decode("ascii", "replace").strip()
+    for header in _HEADERS:
+        if text.startswith(f"-----BEGIN {header}-----"):
+            body = text.removeprefix(f"-----BEGIN {header}-----").partition("-----END")[0]
+            return _private(_decrypt(decode_base64("".join(body.split()), where), password, where), where)
+    return _private(pem[:_MAX_FILE], where)
+
+
+def _private(data: bytes, where: str) -> PrivateKey:
+    load = serialization.load_pem_private_key if data.lstrip().startswith(b"-----") else \
+        serialization.load_der_private_key
+    try:
+        key = load(data, None)
+    except TypeError:
+        raise UnsupportedError(where, "PEM encryption of its own; use an unencrypted key or cosign's format") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise MalformedError(where, got=f"{len(data)} bytes", expected="a PEM private key (cosign.key, PKCS #8, "
+                             "SEC 1 or PKCS #1)") from None
+    if not isinstance(key, (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey, ed25519.Ed25519PrivateKey)):
+        raise UnsupportedError(where, "the key is none of P-256, P-384, P-521, RSA and Ed25519")
+    usable(key.public_key(), where)
+    return PrivateKey(key)
+
+
+def _decrypt(data: bytes, password: bytes, where: str) -> bytes:
+    from nacl.exceptions import CryptoError
+    from nacl.secret import SecretBox
+
+    root = Message(strictjson.loads(data, where, max_size=_MAX_FILE, max_depth=8), where)
+    kdf, cipher = root.message("kdf"), root.message("cipher")
+    if kdf.text("name") != "scrypt" or cipher.text("name") != "nacl/secretbox":
+        raise UnsupportedError(f"{where}.cipher", "cosign's keys use scrypt and nacl/secretbox")
+    params = kdf.message("params")
+    n, r, p = (params.integer(name) for name in ("N", "r", "p"))
+    if not (2 <= n <= 1 << 18 and n & (n - 1) == 0 and r == 8 and p == 1):
+        raise UnsupportedError(params.where, f"N={n}, r={r}, p={p}; accepted are N up to 2^18, r=8, p=1")
+    nonce = cipher.data("nonce")
+    if len(nonce) != SecretBox.NONCE_SIZE:
+        raise MalformedError(f"{cipher.where}.nonce", got=f"{len(nonce)} bytes", expected="24 bytes")
+    try:
+        return SecretBox(_stretch(password, kdf.data("salt"), n, r, p)).decrypt(root.data("ciphertext"), nonce)
+    except CryptoError:
+        raise UsageError(f"{where}: wrong password, or a damaged file", hint="set COSIGN_PASSWORD") from None
+
+
+def _stretch(password: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
+    return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, dklen=32, maxmem=1 << 29)
+
+
+def read_key_file(path: str) -> bytes:
+    """The bytes of `PATH` or of the variable in `env://NAME`. Raises UsageError, UnsupportedError."""
+    if path.startswith("env://"):
+        value = os.environ.get(path[6:])
+        if value is None:
+            raise UsageError(f"{path}: the variable is not set")
+        return value.encode()
+    if "://" in path:
+        raise UnsupportedError("--key", f"{path.partition('://')[0]}:// keys", hint="use a file or env://NAME")
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UsageError(f"--key {path}: {error.strerror}") from None

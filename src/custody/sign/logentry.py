@@ -1,0 +1,226 @@
+"""Transparency log entries: that one is about this very signature, and that a trusted log keeps it.
+
+Rekor v1 entries carry a signed entry timestamp (SET), which also attests the time; Rekor v2 entries do not, and need a
+timestamp authority. Both carry an inclusion proof to a checkpoint, a signed note (C2SP tlog-checkpoint, signed-note).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from custody.errors import CustodyError, MalformedError, UnsupportedError, VerificationError
+from custody.formats.bundle import Bundle, InclusionProof, LogEntry
+from custody.formats.protojson import Message, decode_base64, encode_base64
+from custody.kit import merkle, strictjson
+from custody.kit.canonical import canonical
+from custody.kit.clock import format_rfc3339
+from custody.sign.keys import PublicKey, check_signature, load_public_der
+from custody.trust.roots import TransparencyLog
+
+_MAX_BODY = 1 << 26
+_MAX_CHECKPOINT = 64 * 1024
+_MAX_SIGNATURES = 64
+_PEM = re.compile(r"-----BEGIN (CERTIFICATE|PUBLIC KEY)-----(.*)-----END \1-----\s*\Z", re.DOTALL)
+_V1 = {("hashedrekord", "0.0.1"), ("dsse", "0.0.1"), ("intoto", "0.0.2")}
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What an entry must be about."""
+
+    bundle: Bundle
+    key: PublicKey
+    certificate: bytes | None
+    """DER of the leaf, in keyless signatures."""
+    digests: dict[str, bytes]
+    """Hash name → digest of the signed bytes (the payload, or a DSSE envelope's pre-authentication encoding)."""
+
+
+def check_binding(entry: LogEntry, signed: Signed) -> None:
+    """The entry's body names this signature, this key and these bytes (CVE-2022-36056). Raises VerificationError."""
+    where = "log entry"
+    root = Message(strictjson.loads(entry.body, where, max_size=_MAX_BODY, max_depth=16), where)
+    kind, version = root.text("kind"), root.text("apiVersion")
+    if (kind, version) != (entry.kind, entry.version):
+        raise VerificationError(f"{where}: its body is {kind} {version}, the bundle says {entry.kind} {entry.version}")
+    spec = root.message("spec")
+    if (kind, version) == ("hashedrekord", "0.0.2"):
+        _hashedrekord_v2(spec.message("hashedRekordV002"), signed)
+    elif (kind, version) == ("hashedrekord", "0.0.1"):
+        data, signature = spec.message("data").message("hash"), spec.message("signature")
+        _same("digest", _hex(data, "value"), signed.digests.get(data.text("algorithm")))
+        _same("signature", signature.data("content"), signed.bundle.signature)
+        _same_pem(signature.message("publicKey").data("content"), signed, f"{where}: publicKey")
+    elif (kind, version) == ("dsse", "0.0.1"):
+        _payload(spec, signed)
+        listed = spec.messages("signatures", _MAX_SIGNATURES)
+        if len(listed) != 1:
+            raise VerificationError(f"{where}: {len(listed)} signatures, expected one")
+        _same("signature", listed[0].data("signature"), signed.bundle.signature)
+        _same_pem(listed[0].data("verifier"), signed, f"{where}: verifier")
+    elif (kind, version) == ("intoto", "0.0.2"):
+        content = spec.message("content")
+        _payload(content, signed)
+        envelope = content.message("envelope")
+        listed = envelope.messages("signatures", _MAX_SIGNATURES)
+        if len(listed) != 1 or signed.bundle.envelope is None:
+            raise VerificationError(f"{where}: {len(listed)} signatures, expected one")
+        _same("payload type", envelope.text("payloadType").encode(), signed.bundle.envelope.payload_type.encode())
+        inner = decode_base64(listed[0].data("sig").decode("ascii", "replace"), f"{where}: sig")
+        _same("signature", inner, signed.bundle.signature)
+        _same_pem(listed[0].data("publicKey"), signed, f"{where}: publicKey")
+    else:
+        raise UnsupportedError(where, f"kind {kind} {version}")
+
+
+def _hashedrekord_v2(record: Message, signed: Signed) -> None:
+    data, signature = record.message("data"), record.message("signature")
+    name = {"SHA2_256": "sha256", "SHA2_384": "sha384", "SHA2_512": "sha512"}.get(data.text("algorithm"), "")
+    _same("digest", data.data("digest"), signed.digests.get(name))
+    _same("signature", signature.data("content"), signed.bundle.signature)
+    verifier = signature.message("verifier")
+    if verifier.has("x509Certificate"):
+        _same("certificate", verifier.message("x509Certificate").data("rawBytes"), signed.certificate)
+    elif signed.certificate is not None:
+        raise VerificationError("log entry: names a bare key, the signature was made with a certificate")
+    else:
+        _same("public key", verifier.message("publicKey").data("rawBytes"), signed.key.der)
+
+
+def _payload(spec: Message, signed: Signed) -> None:
+    hashed = spec.message("payloadHash")
+    if hashed.text("algorithm") != "sha256" or signed.bundle.envelope is None:
+        raise VerificationError("log entry: is about a DSSE envelope with a SHA-256 payload hash, the signature is not")
+    _same("payload hash", _hex(hashed, "value"), hashlib.sha256(signed.bundle.envelope.payload).digest())
+
+
+def _same(what: str, got: bytes, expected: bytes | None) -> None:
+    if got != expected:
+        raise VerificationError(f"log entry: its {what} is not the one of this signature, it is about something else")
+
+
+def _same_pem(pem: bytes, signed: Signed, where: str) -> None:
+    match = _PEM.match(pem.decode("ascii", "replace").strip())
+    if match is None:
+        raise MalformedError(where, got=pem[:64], expected="one PEM certificate or public key")
+    der = decode_base64("".join(match[2].split()), where)
+    if match[1] == "CERTIFICATE":
+        _same("certificate", der, signed.certificate)
+    elif signed.certificate is not None:
+        raise VerificationError("log entry: names a bare key, the signature was made with a certificate")
+    else:
+        _same("public key", der, signed.key.der)
+
+
+def _hex(entry: Message, name: str) -> bytes:
+    text = entry.text(name)
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise MalformedError(f"{entry.where}.{name}", got=text, expected="hexadecimal") from None
+
+
+def find_log(entry: LogEntry, logs: Sequence[TransparencyLog]) -> TransparencyLog:
+    for log in logs:
+        if log.log_id == entry.log_id:
+            return log
+    raise VerificationError(f"log entry: log {entry.log_id.hex()[:16]}… is not in the trusted root")
+
+
+def is_v1(entry: LogEntry) -> bool:
+    return (entry.kind, entry.version) in _V1
+
+
+def check_logged(entry: LogEntry, log: TransparencyLog, *, proof_required: bool) -> datetime | None:
+    """That the log keeps the entry; returns the time that the log attests, if it attests one.
+
+    At least one of SET and inclusion proof must be there; whichever is there must be right. Raises VerificationError.
+    """
+    key = load_public_der(log.key_der, f"trusted root: log {log.base_url}")
+    moment = None
+    if entry.promise is not None:
+        check_set(entry, key)
+        moment = datetime.fromtimestamp(entry.integrated_time, UTC)
+    if entry.proof is not None and (entry.proof.checkpoint or proof_required):
+        check_inclusion(entry, entry.proof, log, key)
+    elif proof_required:
+        raise VerificationError("log entry: has no inclusion proof")
+    elif entry.promise is None:
+        raise VerificationError("log entry: has neither a signed entry timestamp nor an inclusion proof")
+    return moment
+
+
+def check_set(entry: LogEntry, key: PublicKey) -> None:
+    """Rekor v1's promise: a signature over the entry's place and time."""
+    signed = canonical({"body": encode_base64(entry.body), "integratedTime": entry.integrated_time,
+                        "logID": entry.log_id.hex(), "logIndex": entry.log_index})
+    if not 0 < entry.integrated_time < 1 << 36:
+        raise VerificationError(f"log entry: a signed entry timestamp with time {entry.integrated_time}")
+    _check(key, entry.promise or b"", signed, "signed entry timestamp")
+
+
+def check_inclusion(entry: LogEntry, proof: InclusionProof, log: TransparencyLog, key: PublicKey) -> None:
+    """The entry's hash leads to the root of a checkpoint that the log signed."""
+    if not proof.checkpoint:
+        raise VerificationError("inclusion proof: has no checkpoint")
+    size, root = check_checkpoint(proof.checkpoint, log, key, note_id=not is_v1(entry))
+    if size != proof.tree_size or root != proof.root_hash:
+        raise VerificationError(f"inclusion proof: for {proof.tree_size} entries with root {proof.root_hash.hex()}, "
+                                f"and the checkpoint is of {size} with root {root.hex()}")
+    if not is_v1(entry) and entry.log_index != proof.log_index:
+        raise VerificationError(f"inclusion proof: of entry {proof.log_index}, and the entry is {entry.log_index}")
+    merkle.verify_inclusion(merkle.leaf_hash(entry.body), proof.log_index, proof.tree_size, proof.hashes, root)
+
+
+def check_checkpoint(note: str, log: TransparencyLog, key: PublicKey, *, note_id: bool) -> tuple[int, bytes]:
+    """Tree size and root hash of a checkpoint that the log signed. Signatures by others (witnesses) are ignored.
+
+    `note_id`: the signature must stand under the checkpoint's origin (Rekor v2; v1 signs under the host's name only).
+    """
+    if len(note) > _MAX_CHECKPOINT:
+        raise MalformedError("checkpoint", got=f"{len(note)} characters", expected=f"at most {_MAX_CHECKPOINT}")
+    text, blank, signatures = note.partition("\n\n")
+    text += "\n"
+    lines = text.split("\n")
+    if not blank or len(lines) < 4 or not all(lines[:3]):
+        raise MalformedError("checkpoint", got=note[:80], expected="origin, size, root hash, and signatures")
+    if not re.fullmatch(r"0|[1-9]\d{0,18}", lines[1]):
+        raise MalformedError("checkpoint: size", got=lines[1], expected="a number")
+    root = decode_base64(lines[2], "checkpoint: root hash")
+    mine = []
+    for line in signatures.rstrip("\n").split("\n")[:_MAX_SIGNATURES]:
+        mark, _, rest = line.partition(" ")
+        name, _, encoded = rest.rpartition(" ")
+        if mark != "—" or not name:
+            raise MalformedError("checkpoint: signature", got=line, expected="— NAME BASE64")
+        blob = decode_base64(encoded, "checkpoint: signature")
+        if blob[:4] == log.log_id[:4] and (name == lines[0] or not note_id):
+            mine.append(blob[4:])
+    if not mine:
+        raise VerificationError(f"checkpoint: no signature of the log {log.base_url} (key ID {log.log_id[:4].hex()})")
+    for position, signature in enumerate(mine):
+        try:
+            _check(key, signature, text.encode(), "checkpoint")
+            break
+        except VerificationError:
+            if position == len(mine) - 1:
+                raise
+    return int(lines[1]), root
+
+
+def _check(key: PublicKey, signature: bytes, message: bytes, what: str) -> None:
+    try:
+        check_signature(key.key, signature, message, what)
+    except CustodyError:
+        raise VerificationError(f"{what}: not signed by the log's key") from None
+
+
+def check_log_validity(log: TransparencyLog, moment: datetime) -> None:
+    """The log's key was trusted when the entry was made; sigstore-go and sigstore-python skip this for Rekor v2."""
+    if not log.valid.contains(moment):
+        raise VerificationError(f"log entry: the log {log.base_url} is trusted from {log.valid}, and the entry is of "
+                                f"{format_rfc3339(moment)}")

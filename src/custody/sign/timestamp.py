@@ -1,0 +1,65 @@
+"""RFC 3161 timestamps over a signature, by an authority of the trusted root."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from cryptography import x509
+from rfc3161_client import VerifierBuilder, decode_timestamp_response
+from rfc3161_client.errors import VerificationError as _Refused
+
+from custody.errors import MalformedError, VerificationError
+from custody.kit.clock import format_rfc3339
+from custody.sign.certificate import load_certificate
+from custody.trust.roots import CertificateAuthority
+
+_MAX_SIZE = 64 * 1024
+
+
+def check_timestamp(response: bytes, message: bytes, authorities: Sequence[CertificateAuthority]) -> datetime:
+    """The time at which an authority saw `message`. Raises MalformedError or VerificationError.
+
+    Checked: status, the CMS signature and its chain at that time, extended key usage, imprint, and that the authority
+    was trusted then (both ends of the trusted root's interval count).
+    """
+    try:
+        if len(response) > _MAX_SIZE:
+            raise ValueError("too long")
+        decoded = decode_timestamp_response(response)
+        moment = decoded.tst_info.gen_time
+    except ValueError:
+        raise MalformedError("timestamp", got=f"{len(response)} bytes", expected="a DER TimeStampResp") from None
+    reasons = []
+    for authority in authorities:
+        name = authority.uri or authority.common_name or "timestamp authority"
+        chain = [load_certificate(der, f"trusted root: {name}") for der in authority.chain]
+        leaf = None if _is_ca(chain[0]) else chain[0]
+        rest = chain if leaf is None else chain[1:]
+        if not rest:
+            reasons.append(f"{name}: its chain does not end in a root")
+            continue
+        builder = VerifierBuilder(tsa_certificate=leaf, intermediates=rest[:-1], roots=rest[-1:])
+        try:
+            builder.build().verify_message(decoded, message)
+        except (_Refused, ValueError) as error:
+            reasons.append(f"{name}: {error}")
+            continue
+        if not authority.valid.contains(moment):
+            reasons.append(f"{name}: timestamp of {format_rfc3339(moment)}, and the authority is trusted from "
+                           f"{authority.valid}")
+            continue
+        for certificate in chain:
+            if not certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc:
+                reasons.append(f"{name}: a certificate of its chain is not valid at {format_rfc3339(moment)}")
+                break
+        else:
+            return moment
+    raise VerificationError("timestamp: " + ("; ".join(reasons[:3]) or "the trusted root has no timestamp authority"))
+
+
+def _is_ca(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
