@@ -15,7 +15,7 @@ def key(version: str) -> Any:
     upstream, _, revision = rest.rpartition("-") if "-" in rest else (rest, "", "")
     if not epoch.isdigit() or not rest:
         raise ValueError("not a Debian version")
-    return int(epoch), _part(upstream), _part(revision)
+    return int(epoch), _part(upstream), _part(revision or "0")
 
 
 def _part(text: str) -> tuple[Any, ...]:

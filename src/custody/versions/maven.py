@@ -6,7 +6,7 @@ import functools
 import re
 from typing import Any
 
-_TOKEN = re.compile(r"([-._]?)([0-9]+|[^0-9-._]+|(?=[-._]|\Z))")
+_TOKEN = re.compile(r"([-.]?)([0-9]+|[^0-9-.]+|(?=[-.]|\Z))")
 _ORDER = {"alpha": 0, "beta": 1, "milestone": 2, "rc": 3, "cr": 3, "snapshot": 4, "": 5, "final": 5, "ga": 5, "release": 5,
           "sp": 6}
 _SHORT = {"a": "alpha", "b": "beta", "m": "milestone"}
@@ -29,7 +29,7 @@ def _tokens(text: str) -> list[_Token]:
         if value and not value.isdigit():
             after = text[match.end():match.end() + 1]
             value = _SHORT.get(value, value) if after.isdigit() else value
-        found.append((separator.replace("_", "-"), int(value) if value.isdigit() else value if value else 0))
+        found.append((separator, int(value) if value.isdigit() else value if value else 0))
         last = match
     if last is None:
         raise ValueError("empty")
@@ -64,4 +64,4 @@ def _rank(token: _Token) -> tuple[Any, ...]:
     separator, value = token
     if isinstance(value, int):
         return (2 if separator == "-" else 3), value, ""
-    return 1, _ORDER.get(value, 7), "" if value in _ORDER else value
+    return (0 if separator == "." else 1), _ORDER.get(value, 7), "" if value in _ORDER else value

@@ -10,11 +10,11 @@ _SEGMENT = re.compile(r"[0-9]+|[A-Za-z]+|~|\^")
 
 def key(version: str) -> Any:
     epoch, colon, rest = version.strip().partition(":")
-    if not colon:
+    if not colon or not epoch.isdigit():
         epoch, rest = "0", version.strip()
-    if not epoch.isdigit() or not rest:
+    if not rest:
         raise ValueError("not an RPM version")
-    upstream, _, release = rest.partition("-")
+    upstream, _, release = rest.rpartition("-") if "-" in rest else (rest, "", "")
     return int(epoch), _part(upstream), _part(release)
 
 
