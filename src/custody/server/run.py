@@ -67,10 +67,18 @@ class Listener:
 
     def stop(self) -> None:
         self._server.should_exit = True
+        self._server.ended.set()
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the command that runs it."""
+    """Leaves signals to the command that runs it, and stops at once when told to."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ended = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        await self.ended.wait()
 
     @contextlib.contextmanager
     def capture_signals(self):  # type: ignore[no-untyped-def]
