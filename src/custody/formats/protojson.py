@@ -16,11 +16,11 @@ _INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,19})\Z")
 
 
 def decode_base64(text: object, where: str) -> bytes:
-    """Raises MalformedError for anything but canonical standard base64."""
+    """Raises MalformedError for anything but padded standard base64; line ends in it are ignored, as in Go."""
     if not isinstance(text, str):
         raise MalformedError(where, got=text, expected="base64 text")
     try:
-        return binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+        return binascii.a2b_base64(text.replace("\n", "").replace("\r", "").encode("ascii"), strict_mode=True)
     except (binascii.Error, UnicodeEncodeError):
         raise MalformedError(where, got=text, expected="standard base64 (RFC 4648 section 4)") from None
 

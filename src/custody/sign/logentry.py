@@ -19,10 +19,10 @@ from custody.kit import merkle, strictjson
 from custody.kit.canonical import canonical
 from custody.kit.clock import format_rfc3339
 from custody.sign.keys import PublicKey, check_signature, load_public_der
+from custody.trust.checkpoint import parse_checkpoint
 from custody.trust.roots import TransparencyLog
 
 _MAX_BODY = 1 << 26
-_MAX_CHECKPOINT = 64 * 1024
 _MAX_SIGNATURES = 64
 _PEM = re.compile(r"-----BEGIN (CERTIFICATE|PUBLIC KEY)-----(.*)-----END \1-----\s*\Z", re.DOTALL)
 _V1 = {("hashedrekord", "0.0.1"), ("dsse", "0.0.1"), ("intoto", "0.0.2")}
@@ -181,35 +181,19 @@ def check_checkpoint(note: str, log: TransparencyLog, key: PublicKey, *, note_id
 
     `note_id`: the signature must stand under the checkpoint's origin (Rekor v2; v1 signs under the host's name only).
     """
-    if len(note) > _MAX_CHECKPOINT:
-        raise MalformedError("checkpoint", got=f"{len(note)} characters", expected=f"at most {_MAX_CHECKPOINT}")
-    text, blank, signatures = note.partition("\n\n")
-    text += "\n"
-    lines = text.split("\n")
-    if not blank or len(lines) < 4 or not all(lines[:3]):
-        raise MalformedError("checkpoint", got=note[:80], expected="origin, size, root hash, and signatures")
-    if not re.fullmatch(r"0|[1-9]\d{0,18}", lines[1]):
-        raise MalformedError("checkpoint: size", got=lines[1], expected="a number")
-    root = decode_base64(lines[2], "checkpoint: root hash")
-    mine = []
-    for line in signatures.rstrip("\n").split("\n")[:_MAX_SIGNATURES]:
-        mark, _, rest = line.partition(" ")
-        name, _, encoded = rest.rpartition(" ")
-        if mark != "—" or not name:
-            raise MalformedError("checkpoint: signature", got=line, expected="— NAME BASE64")
-        blob = decode_base64(encoded, "checkpoint: signature")
-        if blob[:4] == log.log_id[:4] and (name == lines[0] or not note_id):
-            mine.append(blob[4:])
+    checkpoint = parse_checkpoint(note.encode())
+    mine = [blob[4:] for name, blob in checkpoint.signatures
+            if blob[:4] == log.log_id[:4] and (name == checkpoint.origin or not note_id)]
     if not mine:
         raise VerificationError(f"checkpoint: no signature of the log {log.base_url} (key ID {log.log_id[:4].hex()})")
     for position, signature in enumerate(mine):
         try:
-            _check(key, signature, text.encode(), "checkpoint")
+            _check(key, signature, checkpoint.text, "checkpoint")
             break
         except VerificationError:
             if position == len(mine) - 1:
                 raise
-    return int(lines[1]), root
+    return checkpoint.size, checkpoint.root
 
 
 def _check(key: PublicKey, signature: bytes, message: bytes, what: str) -> None:

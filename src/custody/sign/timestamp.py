@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -15,6 +16,7 @@ from custody.sign.certificate import load_certificate
 from custody.trust.roots import CertificateAuthority
 
 _MAX_SIZE = 64 * 1024
+_REASON = re.compile(r'reason: "([^"]+)"')
 
 
 def check_timestamp(response: bytes, message: bytes, authorities: Sequence[CertificateAuthority]) -> datetime:
@@ -43,7 +45,8 @@ def check_timestamp(response: bytes, message: bytes, authorities: Sequence[Certi
         try:
             builder.build().verify_message(decoded, message)
         except (_Refused, ValueError) as error:
-            reasons.append(f"{name}: {error}")
+            openssl = _REASON.findall(str(error))
+            reasons.append(f"{name}: {openssl[-1] if openssl else error}")
             continue
         if not authority.valid.contains(moment):
             reasons.append(f"{name}: timestamp of {format_rfc3339(moment)}, and the authority is trusted from "

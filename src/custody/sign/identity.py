@@ -1,0 +1,56 @@
+"""Whom a verifier expects: a certificate identity and its issuer, or a key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from custody.errors import UsageError
+from custody.evidence.model import KeylessSigner, Signer
+
+CLAIM_FLAGS: Mapping[str, str] = {"trigger": "githubWorkflowTrigger", "sha": "githubWorkflowSha",
+                                  "name": "githubWorkflowName", "repository": "githubWorkflowRepository",
+                                  "ref": "githubWorkflowRef"}
+"""`--certificate-github-workflow-X` → the claim that it compares."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Subject and issuer, each exact or as a regular expression that is searched for (not anchored, as in cosign)."""
+
+    subject: str | None = None
+    subject_regexp: str | None = None
+    issuer: str | None = None
+    issuer_regexp: str | None = None
+    claims: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises UsageError unless both sides are named, and each in one way only."""
+        for what, flag, exact, pattern in (
+                ("identity", "--certificate-identity", self.subject, self.subject_regexp),
+                ("issuer", "--certificate-oidc-issuer", self.issuer, self.issuer_regexp)):
+            if not exact and not pattern:
+                raise UsageError(f"{what}: not given; a certificate proves nothing until you say whose you expect",
+                                 hint=f"{flag} VALUE or {flag}-regexp PATTERN; or --key FILE")
+            if exact and pattern:
+                raise UsageError(f"{what}: given exactly and as a pattern", hint=f"keep {flag} or {flag}-regexp")
+            try:
+                re.compile(pattern or "")
+            except re.error as error:
+                raise UsageError(f"{flag}-regexp: {error}") from None
+
+    def mismatch(self, signer: Signer) -> str | None:
+        """Why `signer` is somebody else; None where it is the one."""
+        if not isinstance(signer, KeylessSigner):
+            return f"identity: signed with a {signer}, expected a certificate"
+        for what, got, exact, pattern in (("identity", signer.subject, self.subject, self.subject_regexp),
+                                          ("issuer", signer.issuer, self.issuer, self.issuer_regexp)):
+            if exact and got != exact:
+                return f"{what}: got {got!r}, expected {exact!r}"
+            if pattern and not re.search(pattern, got):
+                return f"{what}: got {got!r}, expected a match of {pattern!r}"
+        for name, expected in self.claims.items():
+            if signer.claims.get(name) != expected:
+                return f"{name}: got {signer.claims.get(name)!r}, expected {expected!r}"
+        return None
