@@ -1,0 +1,138 @@
+"""A bill of materials: which packages are in an image, and where. What CycloneDX and SPDX documents are written from."""
+
+from __future__ import annotations
+
+import msgspec
+
+from custody.formats import purl as purls
+from custody.formats.purl import PackageUrl
+
+
+class Location(msgspec.Struct, frozen=True):
+    """The file that shows that a package is there."""
+
+    path: str
+    """Without a leading slash."""
+    layer: str = ""
+    """Digest of the layer blob, as the manifest names it; empty where the SBOM did not say."""
+
+
+class Package(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of one package. Two places with the same package URL are one package with two locations."""
+
+    type: str
+    """Package URL type: `deb`, `pypi`, `npm`, `cargo`, `golang`, …"""
+    name: str
+    """As the ecosystem's users write it, namespace included: `@babel/core`, `github.com/gorilla/mux`."""
+    version: str
+    purl: str
+    ecosystem: str | None = None
+    """The OSV ecosystem whose advisories speak of it, `Debian:12`; None where OSV has none."""
+    source: str = ""
+    """What those advisories call it: a distribution's source package, a normalised name."""
+    source_version: str = ""
+    licenses: tuple[str, ...] = ()
+    supplier: str = ""
+    hashes: tuple[tuple[str, str], ...] = ()
+    """(`sha256`, hexadecimal) of the package's archive, where something states it."""
+    locations: tuple[Location, ...] = ()
+    requires: tuple[str, ...] = ()
+    """Package URLs of the packages of this image that it depends on."""
+    owner: str = ""
+    """Package URL of the distribution's package that installed it; advisories for that one speak for it."""
+
+
+class Unknown(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was seen and not catalogued."""
+
+    kind: str
+    count: int
+    examples: tuple[str, ...] = ()
+
+
+class Distribution(msgspec.Struct, frozen=True, kw_only=True):
+    """os-release(5) of the image."""
+
+    id: str
+    version: str
+    name: str
+
+
+class Layer(msgspec.Struct, frozen=True, kw_only=True):
+    digest: str
+    diff_id: str
+    entries: int
+    size: int
+    """Bytes of the uncompressed tar."""
+
+
+class Catalog(msgspec.Struct, frozen=True, kw_only=True):
+    """All that was found in one image, or read from one SBOM."""
+
+    name: str
+    digest: str
+    """Of the image's manifest; of the SBOM's bytes where there is no image."""
+    kind: str = "container"
+    distribution: Distribution | None = None
+    packages: tuple[Package, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    unknowns: tuple[Unknown, ...] = ()
+
+
+def identify(purl: PackageUrl, distribution: Distribution | None = None) -> tuple[str | None, str]:
+    """The OSV ecosystem of a package and the name that its advisories use; for a distribution's package, its own name.
+
+    The distribution is the one given, else the purl's `distro` qualifier says which.
+    """
+    full = f"{purl.namespace}/{purl.name}" if purl.namespace else purl.name
+    if purl.type in _LANGUAGES:
+        return _LANGUAGES[purl.type], full
+    if purl.type == "maven":
+        return "Maven", f"{purl.namespace}:{purl.name}"
+    if purl.type not in ("deb", "apk", "rpm"):
+        return None, full
+    stated, _, release = purl.qualifiers.get("distro", "").partition("-")
+    who = distribution.id if distribution else purl.namespace or stated
+    release = distribution.version if distribution else release
+    return _release(who, release), purl.name
+
+
+def from_purl(text: object, distribution: Distribution | None, *, version: str = "", source: str = "",
+              source_version: str = "") -> Package:
+    """A package of an SBOM by its package URL; `source` and syft's `upstream` qualifier say what it was built from.
+
+    Raises MalformedError.
+    """
+    purl = purls.parse(text, "package URL")
+    ecosystem, name = identify(purl, distribution if purl.type in ("deb", "apk", "rpm") else None)
+    upstream, _, upstream_version = purl.qualifiers.get("upstream", "").partition("@")
+    version = purl.version or version
+    if purl.type in ("deb", "rpm") and purl.qualifiers.get("epoch") and ":" not in version:
+        version = f"{purl.qualifiers['epoch']}:{version}"
+    full = f"{purl.namespace}/{purl.name}" if purl.namespace and purl.type in GROUPED else purl.name
+    return Package(type=purl.type, name=full, version=version, purl=str(purl), ecosystem=ecosystem,
+                   source=source or upstream or name, source_version=source_version or upstream_version or version)
+
+
+GROUPED = ("npm", "golang", "maven", "composer")
+"""The purl types whose namespace is a part of the name that people use."""
+_LANGUAGES = {"pypi": "PyPI", "npm": "npm", "cargo": "crates.io", "golang": "Go", "gem": "RubyGems", "nuget": "NuGet",
+              "composer": "Packagist", "hex": "Hex", "pub": "Pub", "cran": "CRAN", "hackage": "Hackage",
+              "bitnami": "Bitnami", "julia": "Julia"}
+_MAJOR = {"debian": "Debian", "almalinux": "AlmaLinux", "alma": "AlmaLinux", "rocky": "Rocky Linux"}
+
+
+def _release(who: str, version: str) -> str | None:
+    parts = version.split(".")
+    if who in ("wolfi", "chainguard"):
+        return who.capitalize()
+    if not version:
+        return None
+    if who in _MAJOR:
+        return f"{_MAJOR[who]}:{parts[0]}"
+    if who == "alpine":
+        return "Alpine:v" + ".".join(parts[:2])
+    if who == "ubuntu":
+        long_term = len(parts) > 1 and parts[1] == "04" and parts[0].isdigit() and int(parts[0]) % 2 == 0
+        return f"Ubuntu:{version}" + (":LTS" if long_term else "")
+    return None

@@ -1,0 +1,147 @@
+"""What is in an image: its layers read (or remembered), laid over each other, and named by package URL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import msgspec
+
+from custody.errors import CustodyError, MalformedError
+from custody.formats import purl as purls
+from custody.formats.bom import Catalog, Distribution, Layer, Location, Package, Unknown, identify
+from custody.formats.oci import Descriptor
+from custody.ports.layers import LayerCache
+from custody.registry.image import Image
+from custody.sbom import dependencies
+from custody.sbom.catalogers import VERSION, Fact
+from custody.sbom.catalogers.fact import LICENSES, OS_RELEASE, OWNS, UNKNOWN
+from custody.sbom.filesystem import Visible, squash
+from custody.sbom.layers import LayerFacts, read_layer
+from custody.sbom.tarwalk import Limits
+
+_WORKERS = min(4, os.cpu_count() or 1)
+_EXAMPLES = 3
+_ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(LayerFacts)
+
+
+def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[int], None] | None = None,
+            limits: Limits | None = None) -> Catalog:
+    """Read an image's layers in one pass each, at most as many at a time as there are processors.
+
+    `progress` is called with numbers of compressed bytes, from several threads. Layers in the `cache` are not read again.
+    Raises VerificationError where a digest lies, MalformedError for hostile layers, UnsupportedError.
+    """
+    descriptors, diff_ids = image.manifest.layers, image.config.diff_ids
+    if len(descriptors) != len(diff_ids):
+        raise MalformedError(f"{image.name}: layers", got=f"{len(descriptors)} layers and {len(diff_ids)} diff_ids",
+                             expected="one diff_id for each layer", hint="is it an image, or another artifact?")
+
+    def one(pair: tuple[Descriptor, str]) -> LayerFacts:
+        descriptor, diff_id = pair
+        key = f"{VERSION}:{diff_id}"
+        if cache is not None and (kept := cache.get(key)) is not None:
+            if progress:
+                progress(descriptor.size)
+            return _DECODER.decode(kept)
+        facts = read_layer(image, descriptor, diff_id, limits, progress)
+        if cache is not None:
+            cache.put(key, _ENCODER.encode(facts))
+        return facts
+
+    with ThreadPoolExecutor(_WORKERS, "layer") as pool:
+        # The largest first, so that it does not run alone at the end.
+        order = sorted(range(len(descriptors)), key=lambda place: -descriptors[place].size)
+        futures = {place: pool.submit(one, (descriptors[place], diff_ids[place])) for place in order}
+        try:
+            layers = [futures[place].result() for place in range(len(descriptors))]
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return _assemble(image, layers)
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """One package URL's facts and places."""
+
+    fact: Fact
+    purl: purls.PackageUrl
+    locations: list[Location] = field(default_factory=list)
+    owners: set[str] = field(default_factory=set)
+
+
+def _assemble(image: Image, layers: list[LayerFacts]) -> Catalog:
+    files = squash(layers)
+    distribution = _distribution(files)
+    licenses = {fact.name: fact.licenses for seen in files.values() for fact in seen.facts if fact.type == LICENSES}
+    owned = {path: fact.name for seen in files.values() for fact in seen.facts if fact.type == OWNS
+             for path in fact.requires}
+    found: dict[str, _Gathered] = {}
+    system: dict[str, str] = {}
+    placed: list[dependencies.Placed] = []
+    unknowns: dict[str, list[str]] = {}
+    for path, seen in sorted(files.items(), key=lambda item: (item[1].layer, item[0])):
+        digest = image.manifest.layers[seen.layer].digest
+        for fact in seen.facts:
+            if fact.type == UNKNOWN:
+                if path not in owned:
+                    unknowns.setdefault(fact.name, []).append(path)
+                continue
+            if fact.type in (OS_RELEASE, OWNS, LICENSES):
+                continue
+            try:
+                purl = _purl(fact, distribution)
+            except CustodyError:
+                unknowns.setdefault(f"{fact.type} package without a valid name", []).append(path)
+                continue
+            text = str(purl)
+            gathered = found.setdefault(text, _Gathered(fact, purl))
+            if not any(place.path == path for place in gathered.locations):
+                gathered.locations.append(Location(path, digest))
+                gathered.owners.add("" if fact.type in ("deb", "apk") else owned.get(path, ""))
+            placed.append((fact, path, text))
+            if fact.type in ("deb", "apk"):
+                system[fact.name] = text
+    edges = dependencies.resolve(placed)
+    packages = []
+    for text, gathered in sorted(found.items()):
+        fact = gathered.fact
+        ecosystem, name = identify(gathered.purl, distribution if fact.type in ("deb", "apk", "rpm") else None)
+        # A package is the distribution's business only where every copy of it is.
+        owner = next(iter(gathered.owners)) if len(gathered.owners) == 1 else ""
+        packages.append(Package(
+            type=gathered.purl.type, name=fact.name, version=fact.version, purl=text, ecosystem=ecosystem,
+            source=fact.source if fact.type in ("deb", "apk") else name, source_version=fact.source_version or fact.version,
+            licenses=fact.licenses or (licenses.get(fact.name, ()) if fact.type == "deb" else ()),
+            supplier=fact.supplier, hashes=fact.hashes, locations=tuple(gathered.locations),
+            requires=tuple(sorted(edges.get(text, ()))), owner=system.get(owner, "")))
+    return Catalog(
+        name=image.name, digest=image.descriptor.digest, distribution=distribution, packages=tuple(packages),
+        layers=tuple(Layer(digest=blob.digest, diff_id=facts.diff_id, entries=facts.entries, size=facts.size)
+                     for blob, facts in zip(image.manifest.layers, layers, strict=True)),
+        unknowns=tuple(Unknown(kind=kind, count=len(paths), examples=tuple(paths[:_EXAMPLES]))
+                       for kind, paths in sorted(unknowns.items())))
+
+
+def _distribution(files: dict[str, Visible]) -> Distribution | None:
+    for path in ("etc/os-release", "usr/lib/os-release"):
+        for fact in files[path].facts if path in files else ():
+            if fact.type == OS_RELEASE:
+                return Distribution(id=fact.name, version=fact.version, name=fact.supplier)
+    return None
+
+
+def _purl(fact: Fact, distribution: Distribution | None) -> purls.PackageUrl:
+    if fact.purl:
+        return purls.parse(fact.purl)
+    if fact.type in ("deb", "apk"):
+        vendor = distribution.id if distribution else {"deb": "debian", "apk": "alpine"}[fact.type]
+        qualifiers = {"arch": fact.arch}
+        if distribution and distribution.version:
+            qualifiers["distro"] = f"{distribution.id}-{distribution.version}"
+        return purls.build(fact.type, fact.name, namespace=vendor, version=fact.version, qualifiers=qualifiers)
+    namespace, _, name = fact.name.rpartition("/") if fact.type in ("npm", "golang") else ("", "", fact.name)
+    return purls.build(fact.type, name, namespace=namespace, version=fact.version)

@@ -1,0 +1,108 @@
+"""Packages that a linker wrote into ELF programs and libraries: Go's build information and cargo-auditable's list."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from custody.kit import strictjson
+from custody.sbom.catalogers.fact import Fact, unknown
+
+_MAX_SECTION = 16 << 20
+_MAX_SECTIONS = 65_535
+_GO_MAGIC = b"\xff Go buildinf:"
+
+
+def read(file: BinaryIO) -> tuple[Fact, ...]:
+    """All facts of one ELF file; none for the many that say nothing."""
+    try:
+        for name, offset, size in _sections(file):
+            if name == b".go.buildinfo":
+                return tuple(_go(_at(file, offset, size)))
+            if name == b".dep-v0":
+                return tuple(_rust(_at(file, offset, size)))
+    except (struct.error, zlib.error, IndexError, KeyError, TypeError, UnicodeDecodeError):
+        return (unknown("unreadable ELF file"),)
+    return ()
+
+
+def _at(file: BinaryIO, offset: int, size: int) -> bytes:
+    if size > _MAX_SECTION:
+        raise ValueError("section too large")
+    file.seek(offset)
+    return file.read(size)
+
+
+def _sections(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Name, file offset and size of each section (System V ABI, "Sections")."""
+    head = _at(file, 0, 64)
+    wide, order = head[4] == 2, "<" if head[5] == 1 else ">"
+    start, = struct.unpack_from(order + ("Q" if wide else "I"), head, 40 if wide else 32)
+    size, count, strings = struct.unpack_from(order + "HHH", head, 58 if wide else 46)
+    shape = order + ("II8x8xQQ" if wide else "II4x4xII")
+    if not start or size < struct.calcsize(shape) or count > _MAX_SECTIONS:
+        return
+    table = _at(file, start, size * count)
+    rows = [struct.unpack_from(shape, table, place * size) for place in range(count)]
+    if strings >= len(rows):
+        return
+    names = _at(file, rows[strings][2], rows[strings][3])
+    for name, kind, offset, length in rows:
+        if kind == 1:
+            yield names[name:names.find(b"\0", name)], offset, length
+
+
+def _rust(section: bytes) -> Iterator[Fact]:
+    """cargo-auditable's `.dep-v0`: zlib over JSON; build-time packages are not in the program."""
+    inflater = zlib.decompressobj()
+    data = inflater.decompress(section, _MAX_SECTION)
+    if inflater.unconsumed_tail:
+        raise ValueError("dependency list too large")
+    packages = strictjson.loads(data, ".dep-v0")["packages"]
+    spelled = [f"{package['name']}@{package['version']}" for package in packages]
+    for package in packages:
+        if package.get("kind", "runtime") == "runtime":
+            yield Fact(type="cargo", name=str(package["name"]), version=str(package["version"]),
+                       requires=tuple(spelled[place] for place in package.get("dependencies", ())))
+
+
+def _go(section: bytes) -> Iterator[Fact]:
+    """debug/buildinfo: since Go 1.18 two strings with their lengths in front, the Go version and the module list."""
+    if section[:14] != _GO_MAGIC or not section[15] & 2:
+        yield unknown("Go program from before Go 1.18")
+        return
+    version, place = _go_string(section, 32)
+    modules, _ = _go_string(section, place)
+    spoken = version.decode().partition(" ")[0].removeprefix("go")
+    yield Fact(type="golang", name="stdlib", version=spoken)
+    lines = modules[16:-16].decode("utf-8", "replace").splitlines() if len(modules) >= 33 else []
+    found: list[list[str]] = []
+    for line in lines:
+        words = line.split("\t")
+        if words[0] in ("mod", "dep") and len(words) >= 3:
+            found.append(words)
+        elif words[0] == "=>" and len(words) >= 3 and found:
+            found[-1] = [found[-1][0], *words[1:]]  # replaced by another module
+    main = [words for words in found if words[0] == "mod"]
+    others = tuple(words[1] for words in found if words[0] == "dep")
+    for words in found:
+        stated = "" if words[2] == "(devel)" else words[2]
+        yield Fact(type="golang", name=words[1], version=stated, requires=(*others, "stdlib") if words in main else ())
+
+
+def _go_string(section: bytes, place: int) -> tuple[bytes, int]:
+    length = shift = 0
+    while True:
+        byte = section[place]
+        place += 1
+        length |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            break
+        if shift > 35:
+            raise ValueError("length too large")
+    if place + length > len(section):
+        raise ValueError("string beyond the section")
+    return section[place:place + length], place + length

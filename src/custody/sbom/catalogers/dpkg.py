@@ -1,0 +1,74 @@
+"""Debian packages as dpkg records them: deb-control(5) stanzas of `status` and of distroless images' `status.d`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from custody.sbom.catalogers.fact import LICENSES, OWNS, Fact
+
+_NAME = re.compile(r"\s*([a-z0-9][a-z0-9+.-]+)")
+_SOURCE = re.compile(r"(\S+)(?:\s+\(([^)]+)\))?\Z")
+_LICENSE = re.compile(r"^License:[ \t]*(\S.*)$", re.MULTILINE)
+# What other catalogers would find: only those of a package's files are worth remembering.
+_TELLING = re.compile(r"/(?:METADATA|PKG-INFO|package\.json|[^/]+\.(?:egg-info|jar|war|ear|gemspec|so))\Z|"
+                      r"/s?bin/[^/]+\Z|\.dist-info/sboms/|/specifications/")
+_MERGED = ("bin/", "sbin/", "lib/", "lib32/", "lib64/")
+
+
+def read(path: str, content: bytes) -> tuple[Fact, ...]:
+    installed_by_place = "/status.d/" in f"/{path}"
+    result = []
+    for stanza in _stanzas(content.decode("utf-8", "replace")):
+        status = stanza.get("Status", "").split()
+        name, version = stanza.get("Package"), stanza.get("Version")
+        if not name or not version or not (installed_by_place if not status else status[-1] == "installed"):
+            continue
+        source = _SOURCE.match(stanza.get("Source", "").strip())
+        depends = [stanza.get(key, "") for key in ("Pre-Depends", "Depends")]
+        result.append(Fact(
+            type="deb", name=name, version=version, arch=stanza.get("Architecture", ""),
+            source=source[1] if source else name, source_version=(source[2] if source else None) or version,
+            supplier=stanza.get("Maintainer", ""), requires=tuple(_alternatives(", ".join(depends))),
+            provides=tuple(_alternatives(stanza.get("Provides", "")))))
+    return tuple(result)
+
+
+def read_list(path: str, content: bytes) -> tuple[Fact, ...]:
+    """`info/NAME[:ARCH].list`: what the package installed."""
+    name = path.rpartition("/")[2].removesuffix(".list").partition(":")[0]
+    owned = []
+    for line in content.decode("utf-8", "replace").splitlines():
+        if _TELLING.search(line):
+            file = line.lstrip("/")
+            owned.append("usr/" + file if file.startswith(_MERGED) else file)
+    return (Fact(type=OWNS, name=name, requires=tuple(owned)),) if owned else ()
+
+
+def read_copyright(path: str, content: bytes) -> tuple[Fact, ...]:
+    """The short names of a machine-readable copyright file (DEP-5); free text says nothing that is sure."""
+    text = content.decode("utf-8", "replace")
+    if "copyright-format" not in text[:2000]:
+        return ()
+    names = dict.fromkeys(match.strip() for match in _LICENSE.findall(text))
+    return (Fact(type=LICENSES, name=path.split("/")[-2], licenses=tuple(names)),) if names else ()
+
+
+def _stanzas(text: str) -> Iterator[dict[str, str]]:
+    for block in text.split("\n\n"):
+        fields: dict[str, str] = {}
+        for line in block.split("\n"):
+            if line[:1] not in (" ", "\t"):
+                key, colon, value = line.partition(":")
+                if colon:
+                    fields[key] = value.strip()
+        if fields:
+            yield fields
+
+
+def _alternatives(text: str) -> Iterator[str]:
+    """`a (>= 1) | b, c` as `a|b` and `c`."""
+    for group in text.split(","):
+        names = [match[1] for choice in group.split("|") if (match := _NAME.match(choice))]
+        if names:
+            yield "|".join(names)

@@ -1,0 +1,31 @@
+"""What a cataloger says about one package, before it is known in which image the layer is."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defaults=True):
+    """One package, or one thing that other facts need: its `type` is a purl type or one of those in capitals below."""
+
+    type: str
+    name: str
+    version: str = ""
+    arch: str = ""
+    source: str = ""
+    source_version: str = ""
+    licenses: tuple[str, ...] = ()
+    supplier: str = ""
+    requires: tuple[str, ...] = ()
+    """Names in the ecosystem's own words; `OWNS`: the paths that the package installed."""
+    provides: tuple[str, ...] = ()
+    hashes: tuple[tuple[str, str], ...] = ()
+    purl: str = ""
+    """Where the file itself states it."""
+
+
+OS_RELEASE, OWNS, LICENSES, UNKNOWN = "OS-RELEASE", "OWNS", "LICENSES", "UNKNOWN"
+
+
+def unknown(kind: str) -> Fact:
+    return Fact(type=UNKNOWN, name=kind)

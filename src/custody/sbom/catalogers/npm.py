@@ -1,0 +1,37 @@
+"""npm packages as they are installed: every package.json with a name and a version (npm docs, "package.json")."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from custody.kit import strictjson
+from custody.sbom.catalogers.fact import Fact
+
+
+def read(path: str, content: bytes) -> tuple[Fact, ...]:
+    document = strictjson.loads(content.removeprefix(b"\xef\xbb\xbf"), path)
+    if not isinstance(document, dict):
+        raise ValueError("package.json is not an object")
+    name, version = document.get("name"), document.get("version")
+    if not isinstance(name, str) or not isinstance(version, str) or not name or not version:
+        return ()  # a marker such as {"type": "module"}
+    depends = [entry for key in ("dependencies", "optionalDependencies") if isinstance(entry := document.get(key), dict)]
+    return (Fact(type="npm", name=name, version=version.strip().removeprefix("v"), licenses=tuple(_licenses(document)),
+                 supplier=_person(document.get("author")), requires=tuple(dict.fromkeys(n for d in depends for n in d))),)
+
+
+def _licenses(document: dict[str, Any]) -> list[str]:
+    stated = document.get("license") or document.get("licenses") or []
+    names = []
+    for entry in stated if isinstance(stated, list) else [stated]:
+        name = entry.get("type") if isinstance(entry, dict) else entry
+        if isinstance(name, str) and name:
+            names.append(name)
+    return names
+
+
+def _person(author: Any) -> str:
+    if isinstance(author, dict):
+        name, email = author.get("name"), author.get("email")
+        return f"{name} <{email}>" if name and email else str(name or email or "")
+    return author if isinstance(author, str) else ""

@@ -1,0 +1,93 @@
+"""Which package of an image needs which: names as their ecosystems write them, resolved to package URLs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from custody.sbom.catalogers import Fact
+
+Placed = tuple[Fact, str, str]
+"""A fact, the file that it is from, its package URL."""
+
+
+def resolve(placed: Sequence[Placed]) -> dict[str, set[str]]:
+    """The package URLs that each package depends on; what is not in the image is left out."""
+    by_type: dict[str, list[Placed]] = {}
+    for item in placed:
+        by_type.setdefault(item[0].type, []).append(item)
+    edges: dict[str, set[str]] = {}
+    for kind, items in by_type.items():
+        for purl, other in _RESOLVERS.get(kind, _stated)(items):
+            if purl != other:
+                edges.setdefault(purl, set()).add(other)
+    return edges
+
+
+def _by_name(items: Sequence[Placed]) -> Iterator[tuple[str, str]]:
+    """deb and apk: one installed version per name, and names that others provide; `a|b` is met by the first there is."""
+    names: dict[str, str] = {}
+    for fact, _, purl in items:
+        for other in fact.provides:
+            names.setdefault(other, purl)
+    names.update((fact.name, purl) for fact, _, purl in items)
+    for fact, _, purl in items:
+        for wanted in fact.requires:
+            chosen = next((names[name] for name in wanted.split("|") if name in names), None)
+            if chosen:
+                yield purl, chosen
+
+
+def _python(items: Sequence[Placed]) -> Iterator[tuple[str, str]]:
+    """Installed side by side in one folder; else anywhere in the image."""
+    names: dict[tuple[str, str], str] = {}
+    for fact, path, purl in items:
+        names[_site(path), fact.source] = purl
+        names.setdefault(("", fact.source), purl)
+    for fact, path, purl in items:
+        for wanted in fact.requires:
+            chosen = names.get((_site(path), wanted)) or names.get(("", wanted))
+            if chosen:
+                yield purl, chosen
+
+
+def _site(path: str) -> str:
+    parent, _, base = path.rpartition("/")
+    return parent if base.endswith(".egg-info") else parent.rpartition("/")[0]
+
+
+def _npm(items: Sequence[Placed]) -> Iterator[tuple[str, str]]:
+    """node_modules of the package's own folder, then of every folder above (Node.js, "Loading from node_modules")."""
+    places = {path.rpartition("/")[0]: purl for _, path, purl in items}
+    for fact, path, purl in items:
+        for wanted in fact.requires:
+            folder = path.rpartition("/")[0]
+            while True:
+                chosen = places.get(f"{folder}/node_modules/{wanted}".lstrip("/"))
+                if chosen or not folder:
+                    break
+                folder = folder.rpartition("/")[0]
+            if chosen:
+                yield purl, chosen
+
+
+def _by_file(items: Sequence[Placed]) -> Iterator[tuple[str, str]]:
+    """cargo and Go: what one program was linked from."""
+    names: dict[tuple[str, str], str] = {}
+    for fact, path, purl in items:
+        names[path, fact.name] = names[path, f"{fact.name}@{fact.version}"] = purl
+    for fact, path, purl in items:
+        for wanted in fact.requires:
+            if chosen := names.get((path, wanted)):
+                yield purl, chosen
+            elif wanted.startswith("pkg:"):
+                yield purl, wanted
+
+
+def _stated(items: Sequence[Placed]) -> Iterator[tuple[str, str]]:
+    for fact, _, purl in items:
+        for wanted in fact.requires:
+            yield purl, wanted
+
+
+_RESOLVERS: dict[str, Callable[[Sequence[Placed]], Iterator[tuple[str, str]]]] = {
+    "deb": _by_name, "apk": _by_name, "pypi": _python, "npm": _npm, "cargo": _by_file, "golang": _by_file}
