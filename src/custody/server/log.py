@@ -1,0 +1,75 @@
+"""Rekor v2's write API (rekor-tiles api/proto) and the tiles of any log, over a Sequencer."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from custody.formats.protojson import encode_base64
+from custody.ports.tiles import TileReader
+from custody.server.rpcstatus import EXCEPTION_HANDLERS, answering, body, status_answer
+from custody.trust.hashedrekord import MAX_REQUEST, parse_request
+from custody.trust.log import Logged, Sequencer
+
+_TILE = re.compile(r"(?:[0-9]|[1-5][0-9]|6[0-3]|entries)/(?:x\d{3}/){0,6}\d{3}(\.p/[1-9]\d{0,2})?")
+
+
+def routes(sequencer: Sequencer, reader: TileReader) -> list[Route]:
+    """The log's API below /api/v2."""
+    log_id = sequencer.log.signer.verifier.log_id
+
+    async def create(request: Request) -> Response:
+        entry = parse_request(await body(request, MAX_REQUEST))
+        entry.verify()
+        canonical_body = entry.canonical_body()
+        logged = await sequencer.add(canonical_body)
+        return JSONResponse(log_entry(logged, log_id, canonical_body), 201)
+
+    return [Route("/api/v2/log/entries", answering(create), methods=["POST"]), *tile_routes("/api/v2", reader)]
+
+
+def tile_routes(prefix: str, reader: TileReader) -> list[Route]:
+    """`prefix`/checkpoint and `prefix`/tile/… (C2SP tlog-tiles); also for the CT log, below /ct."""
+
+    async def checkpoint(_: Request) -> Response:
+        note = reader.read("checkpoint")
+        if note is None:
+            return status_answer(5, 404, "Not Found")
+        return Response(note, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"})
+
+    async def tile(request: Request) -> Response:
+        match = _TILE.fullmatch(request.path_params["path"])
+        data = reader.read(f"tile/{match[0]}") if match else None
+        if data is None:
+            return status_answer(5, 404, "Not Found")
+        return Response(data, media_type="application/octet-stream",
+                        headers={"Cache-Control": "public, max-age=31536000, immutable"})
+
+    return [Route(f"{prefix}/checkpoint", checkpoint, methods=["GET"]),
+            Route(f"{prefix}/tile/{{path:path}}", tile, methods=["GET"])]
+
+
+def app(sequencer: Sequencer, reader: TileReader) -> Starlette:
+    """The role alone on a port."""
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"status": "SERVING"})
+
+    return Starlette(routes=[*routes(sequencer, reader), Route("/healthz", health)],
+                     exception_handlers=EXCEPTION_HANDLERS)
+
+
+def log_entry(logged: Logged, log_id: bytes, canonical_body: bytes) -> dict[str, Any]:
+    """A TransparencyLogEntry (sigstore_rekor.proto) as JSON; Rekor v2 attests no time, so integratedTime is 0."""
+    return {"logIndex": str(logged.index), "logId": {"keyId": encode_base64(log_id)},
+            "kindVersion": {"kind": "hashedrekord", "version": "0.0.2"}, "integratedTime": "0",
+            "inclusionPromise": None,
+            "inclusionProof": {"logIndex": str(logged.index), "rootHash": encode_base64(logged.root),
+                               "treeSize": str(logged.size), "hashes": [encode_base64(node) for node in logged.proof],
+                               "checkpoint": {"envelope": logged.checkpoint.decode()}},
+            "canonicalizedBody": encode_base64(canonical_body)}

@@ -1,0 +1,92 @@
+"""The certificate transparency log beside the CA: RFC 6962 entries on the same tile engine, with its own key.
+
+An entry is a MerkleTreeLeaf (RFC 6962 section 3.4) with a precert_entry; it is served under `tile/entries/`. The SCT is
+given only after the entry is durable and covered by a published checkpoint: no merge delay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+
+from asn1crypto import parser as der
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from custody.errors import VerificationError
+from custody.kit.clock import Clock
+from custody.trust.log import LogStoppedError, Sequencer
+
+_POISON = bytes.fromhex("3013060a2b06010401d6790204030101ff04020500")
+"""The whole critical poison extension, 1.3.6.1.4.1.11129.2.4.3 (RFC 6962 section 3.1)."""
+_SLACK_MS = 1000
+"""How far the clock may step back between entries before the log stops."""
+
+
+class CtLog:
+    """Takes precertificates of one issuer. Raises LogStoppedError where the clock went back."""
+
+    def __init__(self, sequencer: Sequencer, key: ec.EllipticCurvePrivateKey, issuer: x509.Certificate,
+                 clock: Clock) -> None:
+        self._sequencer = sequencer
+        self._key = key
+        self._issuer = issuer
+        self._clock = clock
+        self.log_id = hashlib.sha256(_spki(key.public_key())).digest()
+        self._issuer_key_hash = hashlib.sha256(_spki(issuer.public_key())).digest()
+        last = sequencer.log.last_entry()
+        self._last_ms: int = struct.unpack(">BBQ", last[:10])[2] if last else 0
+
+    async def add_precertificate(self, certificate: x509.Certificate) -> bytes:
+        """Log a precertificate that ends with the poison extension; returns the serialized SCT (TLS encoding)."""
+        # 1. Only what the issuer has signed.
+        try:
+            certificate.verify_directly_issued_by(self._issuer)
+        except (InvalidSignature, ValueError, TypeError):
+            raise VerificationError("CT log: the precertificate is not signed by the log's issuer") from None
+        # 2. The entry and what the SCT signs differ in their first bytes only (sections 3.2 and 3.4).
+        tbs = without_poison(certificate.tbs_certificate_bytes)
+        stamp = self._stamp()
+        covered = struct.pack(">QH", stamp, 1) + self._issuer_key_hash + len(tbs).to_bytes(3, "big") + tbs + b"\0\0"
+        # 3. Durable first, promised second.
+        await self._sequencer.add(b"\0\0" + covered)
+        signature = self._key.sign(b"\0\0" + covered, ec.ECDSA(hashes.SHA256()))
+        return (struct.pack(">B32sQH", 0, self.log_id, stamp, 0)
+                + struct.pack(">BBH", 4, 3, len(signature)) + signature)
+
+    def _stamp(self) -> int:
+        now = int(self._clock().timestamp() * 1000)
+        if now < self._last_ms - _SLACK_MS:
+            raise LogStoppedError(f"CT log: time did not progress: the clock says {now} ms, the last entry "
+                                  f"{self._last_ms} ms", hint="set the machine's clock right")
+        self._last_ms = max(now, self._last_ms)
+        return self._last_ms
+
+
+def without_poison(tbs: bytes) -> bytes:
+    """A precertificate's TBSCertificate as the final one will have it, DER in and out. Raises VerificationError."""
+    body, rest = der.parse(tbs)[4], []
+    while body:
+        size = der.peek(body)
+        field, body = body[:size], body[size:]
+        if field[0] == 0xA3 and field.endswith(_POISON):  # [3] extensions, a sequence in an explicit tag
+            extensions = der.parse(der.parse(field)[4])[4][:-len(_POISON)]
+            field = der.emit(2, 1, 3, der.emit(0, 1, 16, extensions))
+            rest.append(field)
+            return der.emit(0, 1, 16, b"".join(rest) + body)  # type: ignore[no-any-return]
+        rest.append(field)
+    raise VerificationError("CT log: the precertificate does not end with the poison extension")
+
+
+def sct_list(*scts: bytes) -> x509.UnrecognizedExtension:
+    """The extension that embeds SCTs in a certificate (RFC 6962 section 3.3)."""
+    body = b"".join(struct.pack(">H", len(sct)) + sct for sct in scts)
+    return x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2"),
+                                      der.emit(0, 0, 4, struct.pack(">H", len(body)) + body))
+
+
+def _spki(key: object) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined, no-any-return]
