@@ -1,4 +1,4 @@
-"""A bill of materials: which packages are in an image, and where. What CycloneDX and SPDX documents are written from."""
+"""A bill of materials: which packages are in an image, and where; CycloneDX and SPDX documents are written from it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
 def identify(purl: PackageUrl, distribution: Distribution | None = None) -> tuple[str | None, str]:
     """The OSV ecosystem of a package and the name that its advisories use; for a distribution's package, its own name.
 
-    The distribution is the one given, else the purl's `distro` qualifier says which.
+    The release is that of the distribution given, if the package is one of its own; else the purl's `distro` says it.
     """
     full = f"{purl.namespace}/{purl.name}" if purl.namespace else purl.name
     if purl.type in _LANGUAGES:
@@ -92,8 +92,9 @@ def identify(purl: PackageUrl, distribution: Distribution | None = None) -> tupl
     if purl.type not in ("deb", "apk", "rpm"):
         return None, full
     stated, _, release = purl.qualifiers.get("distro", "").partition("-")
-    who = distribution.id if distribution else purl.namespace or stated
-    release = distribution.version if distribution else release
+    who = purl.namespace or stated
+    if distribution and distribution.id == who:
+        release = distribution.version
     return _release(who, release), purl.name
 
 
@@ -104,7 +105,7 @@ def from_purl(text: object, distribution: Distribution | None, *, version: str =
     Raises MalformedError.
     """
     purl = purls.parse(text, "package URL")
-    ecosystem, name = identify(purl, distribution if purl.type in ("deb", "apk", "rpm") else None)
+    ecosystem, name = identify(purl, distribution)
     upstream, _, upstream_version = purl.qualifiers.get("upstream", "").partition("@")
     version = purl.version or version
     if purl.type in ("deb", "rpm") and purl.qualifiers.get("epoch") and ":" not in version:

@@ -43,7 +43,7 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
             "component": {
                 "bom-ref": subject, "type": "container", "name": catalog.name, "version": catalog.digest,
                 "properties": [*({"name": _PREFIX + "layer", "value": layer.digest} for layer in catalog.layers),
-                               *({"name": _PREFIX + "unknown", "value": f"{unknown.count} × {unknown.kind}"}
+                               *({"name": _PREFIX + "unknown", "value": f"{unknown.kind}: {unknown.count}"}
                                  for unknown in catalog.unknowns)]}},
         "components": components, "dependencies": dependencies,
         "compositions": [{"aggregate": "incomplete" if catalog.unknowns else "unknown", "assemblies": [subject]}]}
@@ -87,8 +87,7 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
         raise MalformedError(where, got="something else", expected='a CycloneDX document, with "bomFormat"')
     if document.get("specVersion") not in _READABLE:
         raise UnsupportedError(f"{where}: specVersion", f"{document.get('specVersion')!r} is not one of {_READABLE}")
-    metadata = document.get("metadata") if isinstance(document.get("metadata"), dict) else {}
-    subject = metadata.get("component") if isinstance(metadata.get("component"), dict) else {}
+    subject = _object(_object(document, "metadata"), "component")
     components = list(_flat(document.get("components"), f"{where}: components"))
     system = next((c for c in components if c.get("type") == "operating-system"), None)
     distribution = None
@@ -96,7 +95,8 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
         distribution = Distribution(id=_text(system, "name"), version=_text(system, "version"),
                                     name=_text(system, "description") or _text(system, "name"))
     edges = {entry["ref"]: entry["dependsOn"] for entry in document.get("dependencies") or ()
-             if isinstance(entry, dict) and isinstance(entry.get("ref"), str) and isinstance(entry.get("dependsOn"), list)}
+             if isinstance(entry, dict) and isinstance(entry.get("ref"), str)
+             and isinstance(entry.get("dependsOn"), list)}
     spelled = {c["bom-ref"]: c["purl"] for c in components
                if isinstance(c.get("bom-ref"), str) and isinstance(c.get("purl"), str)}
     packages: dict[str, Package] = {}
@@ -138,12 +138,12 @@ def _package(component: dict[str, Any], distribution: Distribution | None, edges
     licenses = []
     for entry in component.get("licenses") or ():
         if isinstance(entry, dict):
-            license_ = entry.get("license") if isinstance(entry.get("license"), dict) else {}
+            license_ = _object(entry, "license")
             licenses.append(entry.get("expression") or license_.get("id") or license_.get("name") or "")
-    evidence = component.get("evidence") if isinstance(component.get("evidence"), dict) else {}
+    evidence = _object(component, "evidence")
     places = tuple(Location(_text(entry, "location"), _text(entry, "additionalContext").removeprefix("layer "))
                    for entry in evidence.get("occurrences") or () if isinstance(entry, dict))
-    supplier = component.get("supplier") if isinstance(component.get("supplier"), dict) else {}
+    supplier = _object(component, "supplier")
     hashes = tuple((kind, _text(entry, "content")) for entry in component.get("hashes") or () if isinstance(entry, dict)
                    for kind, spelling in _ALGORITHMS.items() if spelling == entry.get("alg"))
     requires = (spelled.get(ref) for ref in edges.get(_text(component, "bom-ref"), ()) if isinstance(ref, str))
@@ -159,6 +159,11 @@ def _trivy_version(properties: dict[str, str]) -> str:
         return ""
     return (f"{part['Epoch']}:" if part["Epoch"] not in ("", "0") else "") + part["Version"] + (
         f"-{part['Release']}" if part["Release"] else "")
+
+
+def _object(entry: dict[str, Any], key: str) -> dict[str, Any]:
+    value = entry.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def _text(entry: dict[str, Any], key: str) -> str:

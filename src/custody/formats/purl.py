@@ -24,8 +24,8 @@ _LOWER_NAME = {"alpm", "apk", "bitbucket", "bitnami", "brew", "chrome-extension"
 _LOWER_VERSION = {"huggingface", "pypi", "vscode-extension"}
 _NAMESPACE_REQUIRED = {"alpm", "apk", "bitbucket", "composer", "deb", "gitee", "github", "maven", "qpkg", "swift",
                        "vscode-extension"}
-_NAMESPACE_PROHIBITED = {"bazel", "bitnami", "cargo", "chrome-extension", "cocoapods", "conda", "cran", "gem", "hackage",
-                         "julia", "mlflow", "nuget", "oci", "opam", "otp", "pub", "pypi", "vcpkg"}
+_NAMESPACE_PROHIBITED = {"bazel", "bitnami", "cargo", "chrome-extension", "cocoapods", "conda", "cran", "gem",
+                         "hackage", "julia", "mlflow", "nuget", "oci", "opam", "otp", "pub", "pypi", "vcpkg"}
 _QUALIFIER_REQUIRED = {"julia": "uuid", "swid": "tag_id"}
 _NAME_SHAPES = {
     "chrome-extension": (re.compile(r"[a-p]{32}\Z"), "32 letters from a to p"),
@@ -114,7 +114,7 @@ def build(kind: object, name: object, *, namespace: str | None = None, version: 
     kept: dict[str, str] = {}
     for key, value in (qualifiers or {}).items():
         if not _KEY.match(key.lower()):
-            raise MalformedError(f"{where}: qualifier", got=key, expected="a letter, then letters, digits, '.', '-', '_'")
+            raise MalformedError(f"{where}: qualifier", got=key, expected="a letter, then letters, digits, '.-_'")
         if value:
             kept[key.lower()] = value
     path = "/".join(part for part in (subpath or "").split("/") if part not in ("", ".", ".."))
@@ -135,7 +135,7 @@ def build(kind: object, name: object, *, namespace: str | None = None, version: 
     if kind in _NAMESPACE_PROHIBITED and space:
         raise MalformedError(f"{where}: namespace", got=space, expected=f"none: the type {kind} has no namespaces")
     if (needed := _QUALIFIER_REQUIRED.get(kind)) and needed not in kept:
-        raise MalformedError(f"{where}: qualifiers", got=sorted(kept), expected=f"{needed}: the type {kind} requires it")
+        raise MalformedError(f"{where}: qualifiers", got=sorted(kept), expected=f"{needed}, which {kind} requires")
     if kind in _NAME_SHAPES and not _NAME_SHAPES[kind][0].match(name):
         raise MalformedError(f"{where}: name", got=name, expected=_NAME_SHAPES[kind][1])
     return PackageUrl(kind, space or None, name, version or None, kept, path or None)

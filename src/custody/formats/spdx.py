@@ -1,4 +1,4 @@
-"""SPDX 2.3 JSON (ISO/IEC 5962:2021 and its 2.3 edition): written from a catalog, and read from any tool's 2.2 and 2.3."""
+"""SPDX 2.3 JSON (spdx.github.io/spdx-spec/v2.3): written from a catalog, and read from any tool's 2.2 and 2.3."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from custody.kit.digest import sha256
 
 _MAX_PACKAGES = 500_000
 _SOURCE = re.compile(r"built package from: (\S+)(?: ([^\s;]+))?")
+_OWNER = re.compile(r"installed by (pkg:[^\s;]+)")
 _NOTHING = "NOASSERTION"
 
 
@@ -43,12 +44,13 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
     for package in sorted(catalog.packages, key=lambda package: package.purl):
         packages.append(_package(package, texts))
         relations.append((subject, "CONTAINS", _ref(package.purl)))
-        relations += [(_ref(package.purl), "DEPENDS_ON", _ref(other)) for other in sorted(set(package.requires) & known)]
+        relations += [(_ref(package.purl), "DEPENDS_ON", _ref(other))
+                      for other in sorted(set(package.requires) & known)]
     document: dict[str, Any] = {
         "spdxVersion": "SPDX-2.3", "dataLicense": "CC0-1.0", "SPDXID": "SPDXRef-DOCUMENT", "name": catalog.name,
         "documentNamespace": "", "creationInfo": {"created": format_rfc3339(now.replace(microsecond=0)),
                                                   "creators": [f"Tool: custody-{tool_version}"]},
-        "comment": "; ".join(f"{unknown.count} × {unknown.kind} seen and not catalogued" for unknown in catalog.unknowns),
+        "comment": "; ".join(f"not catalogued: {unknown.kind}: {unknown.count}" for unknown in catalog.unknowns),
         "packages": packages,
         "relationships": [{"spdxElementId": one, "relationshipType": kind, "relatedSpdxElement": two}
                           for one, kind, two in relations]}
@@ -79,6 +81,8 @@ def _package(package: Package, texts: dict[str, str]) -> dict[str, Any]:
     info = []
     if package.source and (package.source, package.source_version) != (package.name, package.version):
         info.append(f"built package from: {package.source} {package.source_version}".strip())
+    if package.owner:
+        info.append(f"installed by {package.owner}")
     info += [f"found in {place.path}" + (f" of layer {place.layer}" if place.layer else "")
              for place in package.locations[:10]]
     result: dict[str, Any] = {
@@ -102,7 +106,8 @@ def _supplier(package: Package) -> str:
         return _NOTHING
     name, angle, email = package.supplier.partition("<")
     kind = "Organization" if package.type in ("deb", "apk", "rpm") else "Person"
-    return f"{kind}: {name.strip() or email.strip('<> ')}" + (f" ({email.strip('<> ')})" if angle and name.strip() else "")
+    email = email.strip("<> ")
+    return f"{kind}: {name.strip() or email}" + (f" ({email})" if angle and name.strip() else "")
 
 
 def read(data: bytes, where: str = "SBOM") -> Catalog:
@@ -148,15 +153,17 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
 
 
 def _read_package(entry: dict[str, Any], distribution: Distribution | None) -> Package | None:
-    refs = [ref for ref in entry.get("externalRefs") or () if isinstance(ref, dict) and ref.get("referenceType") == "purl"]
+    refs = [ref for ref in entry.get("externalRefs") or ()
+            if isinstance(ref, dict) and ref.get("referenceType") == "purl"]
     if not refs:
         return None
     if entry.get("primaryPackagePurpose") == "CONTAINER":
         return None
-    source = _SOURCE.match(str(entry.get("sourceInfo", "")))
+    info = str(entry.get("sourceInfo", ""))
+    source, owner = _SOURCE.search(info), _OWNER.search(info)
     package = from_purl(refs[0].get("referenceLocator"), distribution, version=str(entry.get("versionInfo", "")),
                         source=source[1] if source else "", source_version=(source[2] or "") if source else "")
     license_ = entry.get("licenseDeclared")
     return msgspec.structs.replace(
-        package, supplier=str(entry.get("supplier", "")).partition(": ")[2],
+        package, supplier=str(entry.get("supplier", "")).partition(": ")[2], owner=owner[1] if owner else "",
         licenses=(license_,) if isinstance(license_, str) and license_ not in ("", "NONE", _NOTHING) else ())

@@ -31,7 +31,7 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
             limits: Limits | None = None) -> Catalog:
     """Read an image's layers in one pass each, at most as many at a time as there are processors.
 
-    `progress` is called with numbers of compressed bytes, from several threads. Layers in the `cache` are not read again.
+    `progress` gets numbers of compressed bytes, from several threads. Layers in the `cache` are not read again.
     Raises VerificationError where a digest lies, MalformedError for hostile layers, UnsupportedError.
     """
     descriptors, diff_ids = image.manifest.layers, image.config.diff_ids
@@ -109,12 +109,13 @@ def _assemble(image: Image, layers: list[LayerFacts]) -> Catalog:
     packages = []
     for text, gathered in sorted(found.items()):
         fact = gathered.fact
-        ecosystem, name = identify(gathered.purl, distribution if fact.type in ("deb", "apk", "rpm") else None)
+        ecosystem, name = identify(gathered.purl, distribution)
         # A package is the distribution's business only where every copy of it is.
         owner = next(iter(gathered.owners)) if len(gathered.owners) == 1 else ""
         packages.append(Package(
             type=gathered.purl.type, name=fact.name, version=fact.version, purl=text, ecosystem=ecosystem,
-            source=fact.source if fact.type in ("deb", "apk") else name, source_version=fact.source_version or fact.version,
+            source=fact.source if fact.type in ("deb", "apk") else name,
+            source_version=fact.source_version or fact.version,
             licenses=fact.licenses or (licenses.get(fact.name, ()) if fact.type == "deb" else ()),
             supplier=fact.supplier, hashes=fact.hashes, locations=tuple(gathered.locations),
             requires=tuple(sorted(edges.get(text, ()))), owner=system.get(owner, "")))

@@ -24,7 +24,7 @@ def resolve(placed: Sequence[Placed]) -> dict[str, set[str]]:
 
 
 def _by_name(items: Sequence[Placed]) -> Iterator[tuple[str, str]]:
-    """deb and apk: one installed version per name, and names that others provide; `a|b` is met by the first there is."""
+    """deb and apk: by name, and by names that others provide; `a|b` is met by the first there is."""
     names: dict[str, str] = {}
     for fact, _, purl in items:
         for other in fact.provides:

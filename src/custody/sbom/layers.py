@@ -22,6 +22,7 @@ from custody.sbom.tarwalk import Entry, Limits, Source, walk
 
 _IN, _OUT, _AHEAD = 256 * 1024, 1024 * 1024, 6
 _SPOOL = 8 << 20
+_BROKEN = (OSError, EOFError, zstandard.ZstdError, cast("type[Exception]", igzip_lib.error))
 _ELF = b"\x7fELF"
 
 
@@ -61,7 +62,9 @@ def _pass(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits, wa
     where = f"layer {descriptor.digest}"
     found: dict[str, tuple[Fact, ...]] = {}
     kept: dict[str, bytes] = {}
-    removed, emptied, links = [], [], []
+    removed: list[str] = []
+    emptied: list[str] = []
+    links: list[tuple[str, str]] = []
     entries = 0
     names = zstandard.ZstdCompressor(level=1).compressobj()
     packed: list[bytes] = []
@@ -211,9 +214,9 @@ class _Decompressed:
             self._queue.put(b"")
         except CustodyError as error:
             self._queue.put(error)
-        except (OSError, EOFError, zstandard.ZstdError, igzip_lib.error) as error:
+        except _BROKEN as error:
             self._queue.put(MalformedError(where, got=str(error), expected=f"bytes of {self._descriptor.media_type}"))
-        except Exception as error:  # noqa: BLE001 - raised again by whoever reads the queue
+        except Exception as error:  # raised again by whoever reads the queue
             self._queue.put(error)
 
     def _compressed(self) -> Iterator[bytes]:
@@ -243,15 +246,15 @@ def _gunzip(compressed: Iterator[bytes], where: str) -> Iterator[bytes]:
         raise MalformedError(where, got="the end of the blob in the middle of a gzip stream", expected="all of it")
 
 
-def _unzstd(compressed: Iterator[bytes], where: str) -> Iterator[bytes]:
+def _unzstd(compressed: Iterator[bytes], _where: str) -> Iterator[bytes]:
     """Zstandard frames one after the other (RFC 8878), with windows of at most 128 MiB."""
     with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
-            _Chunks(compressed), read_across_frames=True) as reader:
+            cast(IO[bytes], _Chunks(compressed)), read_across_frames=True) as reader:
         while chunk := reader.read(_OUT):
             yield chunk
 
 
-def _plain(compressed: Iterator[bytes], where: str) -> Iterator[bytes]:
+def _plain(compressed: Iterator[bytes], _where: str) -> Iterator[bytes]:
     return compressed
 
 

@@ -1,6 +1,6 @@
-"""Walks a tar stream once, forward only: ustar, GNU and PAX (POSIX.1-2024 pax, "ustar Interchange Format"; tar(5)).
+"""Walks a tar stream once, forward only: ustar, GNU and PAX (POSIX.1-2024, utility pax; tar(5)).
 
-Names that climb out of the tree are refused, with the entry's name. What an entry holds is read only if the caller asks.
+Names that climb out of the tree are refused, naming the entry. What an entry holds is read only if the caller asks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Limits:
     size: int = 32 << 30
     """Uncompressed bytes."""
     ratio: int = 150
-    """Uncompressed over compressed bytes, looked at from `ratio_from` bytes on: gzip reaches 1,030, software 2 to 10."""
+    """Uncompressed over compressed bytes, from `ratio_from` bytes on: gzip reaches 1,030, software 2 to 10."""
     ratio_from: int = 1 << 30
     file: int = 64 << 20
     """A file that is kept in memory."""
@@ -77,7 +77,7 @@ class Source:
     def _next(self) -> None:
         self._chunk, self._at = next(self._chunks, b""), 0
         if not self._chunk:
-            raise MalformedError(self.where, got="the end of the stream in the middle of an entry", expected="a whole tar")
+            raise MalformedError(self.where, got="the end in the middle of an entry", expected="a whole tar")
 
 
 class Entry:
@@ -114,7 +114,7 @@ def walk(source: Source, limits: Limits) -> Iterator[Entry]:
         header = source.take(_BLOCK)
         if header == _ZEROS:
             if source.take(_BLOCK) != _ZEROS:
-                raise MalformedError(source.where, got="a header after a block of zeros", expected="two blocks of zeros")
+                raise MalformedError(source.where, got="a header after a block of zeros", expected="a second one")
             return
         count += 1
         if count > limits.entries:
@@ -156,11 +156,10 @@ def walk(source: Source, limits: Limits) -> Iterator[Entry]:
 
 def clean(path: str, where: str) -> str:
     """The path without `.` and empty parts. Raises MalformedError for absolute ones and those with `..`."""
-    if path.startswith("./"):
-        path = path[2:]
+    path = path.removeprefix("./")
     if path.endswith("/"):
         path = path.rstrip("/") or "/"
-    if not (path.startswith("/") or "//" in path or "/." in path or path.startswith(".") or "\0" in path):
+    if not (path.startswith(("/", ".")) or "//" in path or "/." in path or "\0" in path):
         return path
     if path.startswith("/") or "\0" in path or ".." in path.split("/"):
         raise MalformedError(f"{where}: entry {path!r}", got="a name that leaves the image's tree",
@@ -217,7 +216,7 @@ def _extend(kind: bytes, data: bytes, extended: dict[str, str], where: str) -> N
         end = place + int(length) if space and length.isdigit() else 0
         key, equals, value = data[place + len(length) + 1:end - 1].partition(b"=")
         if not equals or end > len(data) or data[end - 1:end] != b"\n":
-            raise MalformedError(f"{where}: extended header", got=data[place:place + 40], expected="LENGTH KEY=VALUE\\n")
+            raise MalformedError(f"{where}: extended header", got=data[place:place + 40], expected="LENGTH KEY=VALUE")
         place = end
         name = key.decode("utf-8", "backslashreplace")
         if kind == b"g":

@@ -41,7 +41,7 @@ def key(ecosystem: str, version: str) -> Any:
     try:
         return chosen(version)
     except ValueError as error:
-        raise MalformedError(f"{ecosystem} version", got=version, expected=f"a version of that ecosystem ({error})") from None
+        raise MalformedError(f"{ecosystem} version", got=version, expected=f"a version ({error})") from None
 
 
 def compare(ecosystem: str, left: str, right: str) -> int:

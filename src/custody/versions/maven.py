@@ -7,8 +7,8 @@ import re
 from typing import Any
 
 _TOKEN = re.compile(r"([-.]?)([0-9]+|[^0-9-.]+|(?=[-.]|\Z))")
-_ORDER = {"alpha": 0, "beta": 1, "milestone": 2, "rc": 3, "cr": 3, "snapshot": 4, "": 5, "final": 5, "ga": 5, "release": 5,
-          "sp": 6}
+_ORDER = {"alpha": 0, "beta": 1, "milestone": 2, "rc": 3, "cr": 3, "snapshot": 4, "": 5, "final": 5, "ga": 5,
+          "release": 5, "sp": 6}
 _SHORT = {"a": "alpha", "b": "beta", "m": "milestone"}
 _Token = tuple[str, int | str]
 
@@ -29,7 +29,7 @@ def _tokens(text: str) -> list[_Token]:
         if value and not value.isdigit():
             after = text[match.end():match.end() + 1]
             value = _SHORT.get(value, value) if after.isdigit() else value
-        found.append((separator, int(value) if value.isdigit() else value if value else 0))
+        found.append((separator, int(value) if value.isdigit() else value or 0))
         last = match
     if last is None:
         raise ValueError("empty")

@@ -1,4 +1,4 @@
-"""Python versions (PEP 440, "Summary of permitted suffixes and relative ordering"). What is older sorts before them all."""
+"""Python versions (PEP 440, "Summary of permitted suffixes and relative ordering"); older styles sort before them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def key(version: str) -> Any:
         pre = (0,)
     post = int(match["post_only"] or match["post_n"] or 0) if posted else -1
     dev = (1, int(match["dev_n"] or 0)) if developed else _LAST
-    local = [(1, int(part)) if part.isdigit() else (0, part) for part in re.split(r"[-_.]", match["local"] or "") if part]
+    local = [(1, int(part)) if part.isdigit() else (0, part)
+             for part in re.split(r"[-_.]", match["local"] or "") if part]
     return int(match["epoch"] or 0), tuple(release), pre, post, dev, tuple(local)
 
 

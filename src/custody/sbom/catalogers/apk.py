@@ -10,7 +10,7 @@ from custody.sbom.catalogers.python import split_license
 _DEPENDENCY = re.compile(r"(?:[a-z]+:)?[^<>=~ ]+")
 
 
-def read(path: str, content: bytes) -> tuple[Fact, ...]:
+def read(_path: str, content: bytes) -> tuple[Fact, ...]:
     result = []
     for block in content.decode("utf-8", "replace").split("\n\n"):
         fields: dict[str, str] = {}
@@ -27,7 +27,8 @@ def read(path: str, content: bytes) -> tuple[Fact, ...]:
         name, version = fields.get("P"), fields.get("V")
         if not name or not version:
             continue
-        needs = [match[0] for word in fields.get("D", "").split() if word[:1] != "!" and (match := _DEPENDENCY.match(word))]
+        needs = [match[0] for word in fields.get("D", "").split()
+                 if word[:1] != "!" and (match := _DEPENDENCY.match(word))]
         gives = [match[0] for word in fields.get("p", "").split() if (match := _DEPENDENCY.match(word))]
         result.append(Fact(type="apk", name=name, version=version, arch=fields.get("A", ""),
                            source=fields.get("o", name), source_version=version, supplier=fields.get("m", ""),

@@ -12,4 +12,5 @@ def read(path: str, content: bytes) -> tuple[Fact, ...]:
     return tuple(
         Fact(type=package.type, name=package.name, version=package.version, licenses=package.licenses,
              supplier=package.supplier, hashes=package.hashes, purl=package.purl, requires=package.requires)
-        for package in cyclonedx.read(content, path).packages)
+        for package in cyclonedx.read(content, path).packages
+        if package.type != "pypi")  # the wheel itself, which has metadata of its own

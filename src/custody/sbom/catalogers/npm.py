@@ -15,9 +15,12 @@ def read(path: str, content: bytes) -> tuple[Fact, ...]:
     name, version = document.get("name"), document.get("version")
     if not isinstance(name, str) or not isinstance(version, str) or not name or not version:
         return ()  # a marker such as {"type": "module"}
-    depends = [entry for key in ("dependencies", "optionalDependencies") if isinstance(entry := document.get(key), dict)]
+    requires: dict[str, None] = {}
+    for key in ("dependencies", "optionalDependencies"):
+        if isinstance(entry := document.get(key), dict):
+            requires.update(dict.fromkeys(entry))
     return (Fact(type="npm", name=name, version=version.strip().removeprefix("v"), licenses=tuple(_licenses(document)),
-                 supplier=_person(document.get("author")), requires=tuple(dict.fromkeys(n for d in depends for n in d))),)
+                 supplier=_person(document.get("author")), requires=tuple(requires)),)
 
 
 def _licenses(document: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ import shlex
 from custody.sbom.catalogers.fact import OS_RELEASE, Fact
 
 
-def read(path: str, content: bytes) -> tuple[Fact, ...]:
+def read(_path: str, content: bytes) -> tuple[Fact, ...]:
     values: dict[str, str] = {}
     for line in content.decode("utf-8", "replace").splitlines():
         key, equals, value = line.strip().partition("=")

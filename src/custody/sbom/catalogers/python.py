@@ -21,7 +21,7 @@ def split_license(text: str) -> tuple[str, ...]:
     return (text,) if text and len(text) <= 200 and "\n" not in text and text.upper() != "UNKNOWN" else ()
 
 
-def read(path: str, content: bytes) -> tuple[Fact, ...]:
+def read(_path: str, content: bytes) -> tuple[Fact, ...]:
     head = content.decode("utf-8", "replace").replace("\r\n", "\n").partition("\n\n")[0]
     fields: dict[str, list[str]] = {}
     for line in head.split("\n"):
@@ -35,8 +35,8 @@ def read(path: str, content: bytes) -> tuple[Fact, ...]:
     if not licenses:
         licenses = tuple(entry.rpartition("::")[2].strip() for entry in fields.get("classifier", ())
                          if entry.startswith("License ::"))
-    supplier = next((value[0] for key in ("author", "maintainer", "author-email", "maintainer-email")
-                     if (value := fields.get(key)) and value[0] and value[0] != "UNKNOWN"), "")
+    people = [fields.get(key, [""])[0] for key in ("author", "maintainer", "author-email", "maintainer-email")]
+    supplier = next((person for person in people if person not in ("", "UNKNOWN")), "")
     requires = dict.fromkeys(normalise(match[1]) for line in fields.get("requires-dist", ())
                              if not _EXTRA.search(line) and (match := _REQUIREMENT.match(line)))
     return (Fact(type="pypi", name=name, version=version, source=normalise(name), licenses=licenses, supplier=supplier,

@@ -1,0 +1,129 @@
+"""What `sbom` and `scan` share: opening a target, showing progress, and `-o FORMAT[=FILE]`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from custody.adapters.sqlite.layercache import SqliteLayerCache
+from custody.errors import MalformedError, UnsupportedError, UsageError
+from custody.formats import cyclonedx, spdx
+from custody.formats.bom import Catalog
+from custody.kit.clock import system_clock
+from custody.settings import Settings
+
+Outputs = list[tuple[str, Path | None]]
+
+
+def outputs(given: Sequence[str], accepted: Sequence[str], default: str) -> Outputs:
+    """`FORMAT` or `FORMAT=FILE`, several times; standard output once. Raises UnsupportedError, UsageError."""
+    result: Outputs = []
+    for text in given or (default,):
+        name, equals, file = text.partition("=")
+        if name not in accepted:
+            raise UnsupportedError(f"-o {name}", "this format is not written", hint=f"formats: {', '.join(accepted)}")
+        if equals and not file:
+            raise UsageError(f"-o {text}: no file after the '='")
+        result.append((name, Path(file) if equals else None))
+    if sum(file is None for _, file in result) > 1:
+        raise UsageError("-o: two formats for standard output", hint="give all but one a file: -o FORMAT=FILE")
+    return result
+
+
+def deliver(chosen: Outputs, render: Callable[[str], str | dict[str, Any]]) -> None:
+    """Write each format whole to its file, or to standard output."""
+    for name, file in chosen:
+        body = render(name)
+        text = body if isinstance(body, str) else json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+        if file is None:
+            sys.stdout.write(text)
+            continue
+        draft = file.with_name(f".{file.name}.{os.getpid()}")
+        try:
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(file)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise UsageError(f"{file}: {error.strerror}") from None
+
+
+def moment() -> datetime:
+    """Now, or $SOURCE_DATE_EPOCH for documents that must come out the same twice."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is None:
+        return system_clock()
+    if not epoch.isdigit() or len(epoch) > 11:
+        raise MalformedError("SOURCE_DATE_EPOCH", got=epoch, expected="seconds since 1970")
+    return datetime.fromtimestamp(int(epoch), UTC)
+
+
+def open_catalog(settings: Settings, target: str, platform: str) -> Catalog:
+    """The catalog of an image, or of the SBOM that `sbom:FILE` names."""
+    if target.startswith("sbom:"):
+        return _read_sbom(Path(target[5:]))
+    return asyncio.run(_image_catalog(settings, target, platform))
+
+
+async def _image_catalog(settings: Settings, target: str, platform: str) -> Catalog:
+    from custody.sbom.catalog import catalog
+    from custody.services.targets import open_target
+    from custody.wiring import registry_client
+
+    cache = settings.data / "cache"
+    image = await open_target(target, registry_client(settings), cache, platform)
+    with _progress(f"Cataloguing {target}", sum(layer.size for layer in image.manifest.layers)) as advance:
+        return await asyncio.to_thread(catalog, image, SqliteLayerCache(cache / "layers.db"), advance)
+
+
+def _read_sbom(path: Path) -> Catalog:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    if b'"CycloneDX"' in data:
+        return cyclonedx.read(data, str(path))
+    if b'"spdxVersion"' in data:
+        return spdx.read(data, str(path))
+    raise UnsupportedError(str(path), "is neither CycloneDX JSON nor SPDX JSON")
+
+
+@contextmanager
+def _progress(title: str, total: int) -> Iterator[Callable[[int], None] | None]:
+    """A bar on standard error from the second second on, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=Console(stderr=True),
+                   transient=True)
+    task = bar.add_task(title, total=total)
+    started, lock = time.monotonic(), threading.Lock()
+
+    def advance(count: int) -> None:
+        with lock:
+            bar.advance(task, count)
+            if not bar.live.is_started and time.monotonic() - started > 1:
+                bar.start()
+
+    try:
+        yield advance
+    finally:
+        bar.stop()
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Left-aligned columns, two spaces apart."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))] if rows else []
+    return "".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
+                   for row in rows)

@@ -1,0 +1,54 @@
+"""`custody db`: the advisories that `scan` matches with."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from custody.adapters.sqlite.advisories import SqliteAdvisories
+from custody.cli.run import settings
+from custody.kit.clock import format_rfc3339, system_clock
+from custody.vulns.store import import_advisories
+
+_SHOWN = 5
+
+
+@click.group("db")
+def command() -> None:
+    """The advisory database of this data directory."""
+
+
+@command.command("import")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+def import_(paths: tuple[Path, ...]) -> None:
+    """Add OSV records: JSON files, folders of them, or osv.dev's all.zip. Newer records replace older ones."""
+    store = _store()
+    for path in paths:
+        done = import_advisories(store, path, system_clock())
+        print(f"{path}: {done.read} records, {done.added} new or newer, {done.withdrawn} withdrawn, "
+              f"{len(done.refused)} refused", file=sys.stderr)
+        for reason in done.refused[:_SHOWN]:
+            print(f"warning: {reason}", file=sys.stderr)
+
+
+@command.command("status")
+@click.option("-o", "--output", "chosen", type=click.Choice(("table", "json")), default="table")
+def status(chosen: str) -> None:
+    """How many advisories there are, for which ecosystems, and how old."""
+    found = _store().status()
+    if chosen == "json":
+        print(json.dumps(msgspec.to_builtins(found), indent=2))
+        return
+    print(f"advisories  {found.advisories}")
+    print(f"newest      {format_rfc3339(found.newest) if found.newest else 'none: the database is empty'}")
+    print(f"imported    {format_rfc3339(found.imported_at) if found.imported_at else 'never'}")
+    for name, count in found.ecosystems.items():
+        print(f"  {name:<20} {count}")
+
+
+def _store() -> SqliteAdvisories:
+    return SqliteAdvisories(settings().data / "advisories.db")

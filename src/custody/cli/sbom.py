@@ -1,0 +1,45 @@
+"""`custody sbom TARGET`: what is in an image."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from custody import __version__
+from custody.cli import contents
+from custody.cli.run import settings
+from custody.errors import UnsupportedError
+from custody.formats import cyclonedx, spdx
+
+_FORMATS = ("table", "cyclonedx-json", "spdx-json", "purls")
+
+
+@click.command("sbom")
+@click.argument("target")
+@click.option("-o", "--output", "chosen", multiple=True, metavar="FORMAT[=FILE]",
+              help=f"One of {', '.join(_FORMATS)}; repeatable, one of them without a FILE. Default: table.")
+@click.option("--platform", default="linux/amd64", show_default=True, metavar="OS/ARCH[/VARIANT]")
+def command(target: str, chosen: tuple[str, ...], platform: str) -> None:
+    """List the packages in TARGET: REGISTRY/NAME[:TAG][@DIGEST], oci:DIR[:TAG] or archive:FILE.tar."""
+    plan = contents.outputs(chosen, _FORMATS, "table")
+    if target.startswith("sbom:"):
+        raise UnsupportedError(target, "is an SBOM already, and is not written again in another format")
+    found = contents.open_catalog(settings(), target, platform)
+    now = contents.moment()
+
+    def render(name: str) -> str | dict[str, Any]:
+        if name == "cyclonedx-json":
+            return cyclonedx.write(found, now, __version__)
+        if name == "spdx-json":
+            return spdx.write(found, now, __version__)
+        if name == "purls":
+            return "".join(f"{package.purl}\n" for package in found.packages)
+        rows = sorted((package.name, package.version, package.type) for package in found.packages)
+        return contents.columns([("NAME", "VERSION", "TYPE"), *rows])
+
+    contents.deliver(plan, render)
+    print(f"{found.name}@{found.digest}: {len(found.packages)} packages", file=sys.stderr)
+    for unknown in found.unknowns:
+        print(f"not catalogued: {unknown.kind}: {unknown.count}, such as {unknown.examples[0]}", file=sys.stderr)

@@ -1,0 +1,43 @@
+"""Where advisories are kept for matching."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from custody.formats.osv import Advisory
+
+
+class AdvisoryStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store holds."""
+
+    advisories: int
+    """Without withdrawn ones."""
+    ecosystems: Mapping[str, int]
+    """Advisories per ecosystem, releases counted together: `Debian`."""
+    newest: datetime | None
+    """The latest `modified` of all records."""
+    imported_at: datetime | None
+    digest: str
+    """Over the identifiers and times of all records: the database's version."""
+
+
+class AdvisoryStore(Protocol):
+    """Records by identifier, of two the later `modified`; withdrawn ones are never found."""
+
+    def add(self, advisories: Iterable[Advisory], now: datetime) -> int:
+        """All or none; the number that were new or newer."""
+        ...
+
+    def find(self, ecosystem: str, name: str) -> Sequence[Advisory]:
+        """Those with an `affected` entry of exactly this ecosystem, release included, and normalised name."""
+        ...
+
+    def covers(self, ecosystem: str) -> bool:
+        """Whether there is any advisory for this ecosystem, release included."""
+        ...
+
+    def status(self) -> AdvisoryStatus: ...

@@ -1,0 +1,96 @@
+"""Reads advisories from what people have: a JSON file, a folder of them, or osv.dev's `all.zip`."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from custody.errors import CustodyError, MalformedError, UsageError
+from custody.formats import osv
+from custody.ports.advisories import AdvisoryStore
+
+_MAX_FILES = 2_000_000
+_MAX_TOTAL = 16 << 30
+_MAX_RATIO = 300
+_SHOWN = 5
+
+
+@dataclass(slots=True)
+class Imported:
+    """What one import did."""
+
+    read: int = 0
+    added: int = 0
+    withdrawn: int = 0
+    refused: list[str] = field(default_factory=list)
+    """Why each record that is not OSV was left out."""
+
+
+def import_advisories(store: AdvisoryStore, path: Path, now: datetime) -> Imported:
+    """Add all records under `path` in one transaction. Single records that are malformed are left out and counted.
+
+    Raises UsageError where there is nothing, MalformedError for hostile archives and where no record is OSV.
+    """
+    result = Imported()
+
+    def records() -> Iterator[osv.Advisory]:
+        for name, data in _documents(path):
+            result.read += 1
+            try:
+                record = osv.read(data, name)
+            except CustodyError as error:
+                result.refused.append(error.message)
+                continue
+            result.withdrawn += record.withdrawn
+            yield record
+
+    def checked() -> Iterator[osv.Advisory]:
+        yield from records()
+        if len(result.refused) == result.read:
+            raise MalformedError(str(path), got="; ".join(result.refused[:_SHOWN]) or "no JSON files",
+                                 expected="OSV records (*.json)")
+
+    result.added = store.add(checked(), now)
+    return result
+
+
+def _documents(path: Path) -> Iterator[tuple[str, bytes]]:
+    if path.is_dir():
+        files = sorted(path.rglob("*.json"))
+        for file in files:
+            if file.stat().st_size > osv.MAX_SIZE:
+                raise MalformedError(str(file), got=f"{file.stat().st_size} bytes", expected=f"at most {osv.MAX_SIZE}")
+            yield str(file), file.read_bytes()
+    elif path.suffix == ".zip":
+        yield from _zipped(path)
+    elif path.is_file():
+        yield str(path), path.read_bytes()[:osv.MAX_SIZE + 1]
+    else:
+        raise UsageError(f"{path}: no such file or folder", hint="a folder of OSV records, or osv.dev's all.zip")
+
+
+def _zipped(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Entries one at a time, bounded by what they really inflate to and not by what the archive says."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if len(entries) > _MAX_FILES:
+                raise MalformedError(str(path), got=f"{len(entries)} entries", expected=f"at most {_MAX_FILES}")
+            total = 0
+            for entry in entries:
+                if entry.is_dir() or not entry.filename.endswith(".json"):
+                    continue
+                with archive.open(entry) as stream:
+                    data = stream.read(osv.MAX_SIZE + 1)
+                total += len(data)
+                big = len(data) > 1 << 20 and len(data) > _MAX_RATIO * max(1, entry.compress_size)
+                if len(data) > osv.MAX_SIZE or total > _MAX_TOTAL or big:
+                    raise MalformedError(f"{path}: {entry.filename}",
+                                         got=f"{len(data)} bytes out of {entry.compress_size}",
+                                         expected="records, not a decompression bomb")
+                yield f"{path}: {entry.filename}", data
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise MalformedError(str(path), got=str(error), expected="a readable zip archive") from None
