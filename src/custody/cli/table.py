@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
+    "sign": ("custody.cli.sign", "Sign and verify", "vouch for an image, keyless or with a key"),
+    "verify": ("custody.cli.verify", "Sign and verify", "check who signed an image"),
+    "attest": ("custody.cli.attest", "Sign and verify", "sign a statement about an image: SBOM, provenance, scan, …"),
+    "verify-attestation": ("custody.cli.verify_attestation", "Sign and verify", "check and print signed statements"),
+    "attach": ("custody.cli.attach", "Sign and verify", "put an SBOM beside an image, unsigned"),
+    "generate-key-pair": ("custody.cli.generate_key_pair", "Sign and verify", "make cosign.key and cosign.pub"),
+    "tree": ("custody.cli.tree", "Sign and verify", "show an image's evidence, and what of it counts"),
     "sbom": ("custody.cli.sbom", "Contents", "list the packages in an image: CycloneDX, SPDX, table"),
     "scan": ("custody.cli.scan", "Contents", "known vulnerabilities of what is in an image"),
     "db": ("custody.cli.db", "Contents", "the advisories that scan matches with: import, status"),
+    "log": ("custody.cli.log", "Sign and verify", "read a transparency log and check it: verify, info, entry"),
 }
 
 SECTIONS = ("The chain", "Source and build", "Contents", "Sign and verify", "Registry", "Policy", "Services")

@@ -29,6 +29,7 @@ SBOM_TYPES: Mapping[tuple[str, str], str] = {
     ("syft", "json"): "application/vnd.syft+json",
 }
 MAX_PAYLOAD = 1 << 20
+_MAX_SBOM = 1 << 28
 _SIGNATURE = "dev.cosignproject.cosign/signature"
 _CERTIFICATE = "dev.sigstore.cosign/certificate"
 _CHAIN = "dev.sigstore.cosign/chain"
@@ -48,6 +49,24 @@ class SimpleSigning:
 def tag(digest: str, suffix: str) -> str:
     """`sha256-<hex>.sig`, `.att` or `.sbom`."""
     return digest.replace(":", "-") + suffix
+
+
+def sbom_kind(data: bytes) -> tuple[str, str] | None:
+    """What an SBOM says it is: a key of SBOM_TYPES, or None."""
+    text = data[:4096].lstrip()
+    if text.startswith(b"<"):
+        return ("cyclonedx", "xml") if b"cyclonedx.org/schema/bom" in text else None
+    if text.startswith(b"SPDXVersion:"):
+        return "spdx", "text"
+    if not text.startswith(b"{"):
+        return None
+    document = strictjson.loads(data, "SBOM", max_size=_MAX_SBOM)
+    if document.get("bomFormat") == "CycloneDX":
+        return "cyclonedx", "json"
+    if "spdxVersion" in document:
+        return "spdx", "json"
+    schema = document.get("schema")
+    return ("syft", "json") if isinstance(schema, dict) and "syft" in str(schema.get("url")) else None
 
 
 def parse_simple_signing(data: bytes, where: str = "simple-signing payload") -> SimpleSigning:

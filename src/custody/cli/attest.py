@@ -1,0 +1,62 @@
+"""`custody attest`: sign a statement about an image."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from custody.cli.run import settings
+from custody.cli.sign import make_signer
+from custody.cli.trust_options import Command, resolve, sign_options
+from custody.errors import UsageError
+from custody.formats import intoto
+from custody.kit import strictjson
+from custody.kit.clock import system_clock
+from custody.sign.referrers import push_bundle, replace_bundles
+from custody.wiring import command_http, registry_client
+
+
+@click.command(cls=Command)
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE…")
+@sign_options
+@click.option("--predicate", required=True, metavar="FILE", help="The predicate: JSON; - reads standard input.")
+@click.option("--type", "kind", default="custom", show_default=True, metavar="TYPE",
+              help="Predicate type: a short name such as slsaprovenance1, spdxjson, cyclonedx, vuln, or a URI.")
+@click.option("--replace", is_flag=True, help="Remove this signer's older attestations of the type.")
+def command(images: tuple[str, ...], predicate: str, kind: str, replace: bool, **options: Any) -> None:
+    """Sign a predicate about images and store it beside them, as `cosign attest` 3 does."""
+    predicate_type = intoto.predicate_type(kind)
+    try:
+        text = sys.stdin.buffer.read() if predicate == "-" else Path(predicate).read_bytes()
+    except OSError as error:
+        raise UsageError(f"--predicate {predicate}: {error.strerror}") from None
+    if kind == "custom":  # cosign wraps what it is given, which may be anything
+        value: Any = {"Data": text.decode("utf-8", "replace"), "Timestamp": f"{system_clock():%Y-%m-%dT%H:%M:%SZ}"}
+    else:
+        value = strictjson.loads(text, f"--predicate {predicate}")
+        if not isinstance(value, dict):
+            raise UsageError(f"--predicate {predicate}: is not a JSON object")
+    asyncio.run(_run(images, predicate_type, value, replace, options))
+
+
+async def _run(images: tuple[str, ...], predicate_type: str, predicate: Any, replace: bool,
+               options: dict[str, Any]) -> None:
+    http = command_http(settings())
+    signer = make_signer(http, options)
+    async with registry_client(settings(), http) as client:
+        for image in images:
+            ref, descriptor = await resolve(client, image)
+            statement = intoto.statement(descriptor.digest, predicate_type, predicate, name=ref.name)
+            data, verified = await signer.sign(statement, descriptor.digest)
+            pushed = await push_bundle(client, ref, descriptor, data, predicate_type, system_clock())
+            print(f"{ref.name}@{pushed.digest}")
+            if replace:
+                trust = signer.trust(require_log=verified.log is not None)
+                gone = await replace_bundles(client, ref, verified, pushed, trust, system_clock())
+                print(f"{ref}: removed {gone} older attestation{'' if gone == 1 else 's'}", file=sys.stderr)
+            print(f"{ref}: {predicate_type} attested by {verified.signer}"
+                  + (f", log index {verified.log.index}" if verified.log else ", in no log"), file=sys.stderr)

@@ -1,0 +1,193 @@
+"""Options that the signing and verifying commands share, and what they amount to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from custody.errors import MissingEvidenceError, UsageError, VerificationError
+from custody.evidence.model import Evidence, KeySigner, Rejected, State, Verified
+from custody.formats import reference
+from custody.formats.reference import Reference
+from custody.registry.client import RegistryClient
+from custody.settings import Settings
+from custody.sign.identity import CLAIM_FLAGS, Identity
+from custody.sign.keys import PrivateKey, load_private_key, load_public_key, read_key_file
+from custody.sign.verify import Trust, verify_evidence
+from custody.trust.roots import SigningConfig, TrustedRoot, parse_signing_config, parse_trusted_root
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _apply(*options: Callable[[Any], Any]) -> Callable[[_F], _F]:
+    def decorate(command: _F) -> _F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+class Command(click.Command):
+    """Flags may be written as Go's programs take them: `--flag=true`, `--flag=false`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        flags = {name for option in self.params if isinstance(option, click.Option) and option.is_flag
+                 for name in option.opts}
+        kept = []
+        for argument in args:
+            name, equals, value = argument.partition("=")
+            if name not in flags or not equals:
+                kept.append(argument)
+            elif value == "true":
+                kept.append(name)
+            elif value != "false":
+                raise click.BadOptionUsage(name, f"{argument}: expected true or false", ctx)
+        return super().parse_args(ctx, kept)
+
+
+_TRUSTED_ROOT = click.option("--trusted-root", metavar="FILE", help="trusted_root.json; default: the services' own.")
+
+verify_options = _apply(
+    click.option("--key", metavar="FILE", help="Public key (cosign.pub), or env://NAME."),
+    click.option("--certificate-identity", metavar="ID", help="Whose certificate: an email address or a URI."),
+    click.option("--certificate-identity-regexp", metavar="RE", help="The same as a pattern, not anchored."),
+    click.option("--certificate-oidc-issuer", metavar="URL", help="Who vouched for that identity."),
+    click.option("--certificate-oidc-issuer-regexp", metavar="RE", help="The same as a pattern, not anchored."),
+    *(click.option(f"--certificate-github-workflow-{name}", metavar="TEXT", help=f"The certificate's {claim}.")
+      for name, claim in CLAIM_FLAGS.items()),
+    _TRUSTED_ROOT,
+    click.option("--insecure-ignore-tlog", is_flag=True, help="Do not ask for a transparency log entry."),
+    click.option("--insecure-ignore-sct", is_flag=True, help="Do not ask for a CT log's promise in the certificate."),
+    click.option("--offline", is_flag=True, help="Ask no log; custody never does, all proofs are in the evidence."),
+)
+"""Commands receive them as keyword arguments; hand those to `Expected`."""
+
+sign_options = _apply(
+    click.option("--key", metavar="FILE", help="Private key (cosign.key), or env://NAME; else keyless."),
+    click.option("--identity-token", metavar="TOKEN|FILE", help="OIDC token for keyless; default $SIGSTORE_ID_TOKEN."),
+    click.option("--signing-config", metavar="FILE", help="Where to sign; default: this data directory's services."),
+    _TRUSTED_ROOT,
+    click.option("--tlog-upload", type=bool, default=True, metavar="BOOL", help="=false leaves the log out."),
+    click.option("--yes", "-y", is_flag=True, help="Do not ask before an identity becomes public in a log."),
+)
+
+
+class Expected:
+    """Whom a verifying command was told to expect, and what it trusts. Warns of every check that is switched off."""
+
+    def __init__(self, settings: Settings, options: dict[str, Any]) -> None:
+        claims = {claim: options[f"certificate_github_workflow_{name}"] for name, claim in CLAIM_FLAGS.items()
+                  if options[f"certificate_github_workflow_{name}"]}
+        named = {field: options[f"certificate_{name}"] for field, name in (
+            ("subject", "identity"), ("subject_regexp", "identity_regexp"), ("issuer", "oidc_issuer"),
+            ("issuer_regexp", "oidc_issuer_regexp"))}
+        self.identity: Identity | None = None
+        key, ignore_tlog = options["key"], options["insecure_ignore_tlog"]
+        if key is None:
+            self.identity = Identity(**named, claims=claims)
+        elif any(named.values()) or claims:
+            raise UsageError("--key and --certificate-…: give one; a key has no certificate")
+        root = None
+        if key is None or not ignore_tlog or options["trusted_root"]:
+            root = load_root(settings, options["trusted_root"])
+        for flag, what in (("insecure_ignore_tlog", "transparency log"), ("insecure_ignore_sct", "CT log")):
+            if options[flag]:
+                warn(f"the {what} was not checked (--{flag.replace('_', '-')})")
+        keys = (load_public_key(read_key_file(key), key),) if key else ()
+        self.trust = Trust(root, keys, require_log=not ignore_tlog, require_sct=not options["insecure_ignore_sct"])
+
+    def judge(self, found: list[Evidence], now: datetime) -> tuple[list[Verified], list[Rejected]]:
+        """Evidence by the expected signer, and why the rest is not."""
+        good, bad = [], []
+        for item in found:
+            kind = item.annotations.get("dev.sigstore.bundle.predicateType")
+            try:
+                verified = verify_evidence(item, self.trust, now)
+                kind, reason = verified.predicate_type, self._mismatch(verified)
+                if reason is None:
+                    good.append(verified)
+                    continue
+            except VerificationError as error:
+                reason = error.message
+            bad.append(Rejected(subject=item.subject, evidence=item.digest, source=item.source, reason=reason,
+                                state=State.FAILED, predicate_type=kind))
+        return good, bad
+
+
+    def _mismatch(self, verified: Verified) -> str | None:
+        if self.identity is not None:
+            return self.identity.mismatch(verified.signer)
+        return None if isinstance(verified.signer, KeySigner) else f"signer: got {verified.signer}, expected the key"
+
+
+def nothing(ref: Reference, what: str, bad: list[Rejected]) -> VerificationError:
+    """The error for an image of which no evidence counts."""
+    if not bad:
+        return MissingEvidenceError(f"{ref}: no {what} found")
+    return VerificationError(f"{ref}: no {what} that counts\n" + "\n".join(
+        f"  {item.source}: {item.reason}" for item in bad))
+
+
+async def resolve(client: RegistryClient, image: str) -> tuple[Reference, Any]:
+    """The image with its digest, and its descriptor; warns where a tag was given, which may move."""
+    ref = reference.parse(image)
+    descriptor = await client.resolve(ref)
+    return ref.at(descriptor.digest), descriptor
+
+
+def load_root(settings: Settings, given: str | None) -> TrustedRoot | None:
+    """The trusted root of a flag, the settings or the data directory; None where there is none anywhere."""
+    data, where = _read(given or settings.trusted_root, settings.data / "trust" / "trusted_root.json")
+    return parse_trusted_root(data, where) if data is not None else None
+
+
+def load_config(settings: Settings, given: str | None, *, log: bool) -> SigningConfig:
+    """Where to sign, without the logs unless `log`; empty where no services are known."""
+    data, where = _read(given or settings.signing_config, settings.data / "trust" / "signing_config.json")
+    config = parse_signing_config(data, where) if data is not None else SigningConfig()
+    return config if log else SigningConfig(config.ca, config.oidc, (), config.tsa)
+
+
+def _read(named: str | None, default: Path) -> tuple[bytes | None, str]:
+    path = Path(named) if named else default
+    try:
+        return path.read_bytes(), str(path)
+    except FileNotFoundError:
+        if named:
+            raise UsageError(f"{path}: no such file") from None
+        return None, str(path)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+
+
+def load_signing_key(path: str | None) -> PrivateKey | None:
+    """The private key of `--key`; asks for the password where it needs one and COSIGN_PASSWORD is not set."""
+    if path is None:
+        return None
+    pem = read_key_file(path)
+    password = os.environ.get("COSIGN_PASSWORD")
+    if password is None and b"ENCRYPTED" in pem[:64]:
+        password = click.prompt(f"Password of {path}", hide_input=True, default="", show_default=False, err=True)
+    return load_private_key(pem, (password or "").encode(), path)
+
+
+def identity_token(given: str | None) -> str | None:
+    """A token, or what the file of that name holds."""
+    text = given or os.environ.get("SIGSTORE_ID_TOKEN")
+    if text and (text.count(".") != 2 or os.path.exists(text)):
+        try:
+            return Path(text).read_text().strip()
+        except (OSError, UnicodeDecodeError):
+            raise UsageError("--identity-token: neither a JWT nor a readable file") from None
+    return text.strip() if text else None
+
+
+def warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
