@@ -43,8 +43,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     directory = tmp_path_factory.mktemp("peers")
     with serving(directory / "data") as stack:
         made = Place(stack, directory)
-        # cosign leaves out fields that are zero, and sigstore-python refuses a bundle without logIndex or hashes: in any
-        # Rekor v2 log it cannot read cosign's bundle of entry 0. So entry 0 is one that nobody reads.
+        # cosign leaves out fields that are zero, and sigstore-python refuses a bundle without logIndex or hashes:
+        # of no Rekor v2 log can it read cosign's bundle of entry 0. So entry 0 is one that nobody reads.
         cosign_sign(made, stack.people.mint_email("first@example.com"), directory / "first.json")
         yield made
 

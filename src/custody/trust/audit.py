@@ -11,10 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
 from custody.errors import MissingEvidenceError, VerificationError
 from custody.kit.merkle import leaf_hash, root_hash, verify_consistency, verify_inclusion
 from custody.ports.tiles import TileReader
-from custody.trust.checkpoint import Checkpoint, LogVerifier
+from custody.trust.checkpoint import Checkpoint, LogVerifier, parse_checkpoint
+from custody.trust.roots import TrustedRoot
 from custody.trust.tiles import WIDTH, TileTree, parse_entries, read_tile, tile_path, width_at
 
 
@@ -29,12 +34,25 @@ class Audit:
     """Size of the older checkpoint that this log contains."""
 
 
+def verifier_for(reader: TileReader, root: TrustedRoot) -> LogVerifier:
+    """The key of the trusted root that names this log. Raises VerificationError where none does."""
+    checkpoint = parse_checkpoint(_note(reader))
+    for log in (*root.tlogs, *root.ctlogs):
+        try:
+            key = load_der_public_key(log.key_der)
+        except (ValueError, UnsupportedAlgorithm):
+            continue
+        if isinstance(key, (ed25519.Ed25519PublicKey, ec.EllipticCurvePublicKey)):
+            verifier = LogVerifier(checkpoint.origin, key)
+            if any(signature[:4] == verifier.log_id[:4] for _, signature in checkpoint.signatures):
+                return verifier
+    raise VerificationError(f"log {checkpoint.origin}: none of its checkpoint's signatures is by a log of the trusted "
+                            "root", hint="--trusted-root takes the trusted_root.json of the log's operator")
+
+
 def read_checkpoint(reader: TileReader, verifier: LogVerifier) -> Checkpoint:
     """The log's own latest checkpoint, its signature verified."""
-    note = reader.read("checkpoint")
-    if note is None:
-        raise MissingEvidenceError("log: it has no checkpoint")
-    return verifier.verify(note)
+    return verifier.verify(_note(reader))
 
 
 def read_entry(reader: TileReader, checkpoint: Checkpoint, index: int) -> tuple[bytes, list[bytes]]:
@@ -153,6 +171,13 @@ def _leaves(reader: TileReader, size: int, tile: int) -> list[bytes]:
         raise VerificationError(f"log: entry {tile * WIDTH + have} is missing: its bundle has {len(entries)} entries "
                                 f"and its tile {len(data) // 32} hashes, expected {width}")
     return hashes
+
+
+def _note(reader: TileReader) -> bytes:
+    note = reader.read("checkpoint")
+    if note is None:
+        raise MissingEvidenceError("log: it has no checkpoint")
+    return note
 
 
 def _shrunken(old: Checkpoint, new: Checkpoint) -> VerificationError:

@@ -39,6 +39,8 @@ class Checkpoint:
     """What the signatures cover."""
     signatures: tuple[tuple[str, bytes], ...]
     """Name of the key, and 4 bytes of key hash with the signature behind them."""
+    note: bytes
+    """All of it as it was read."""
 
 
 def parse_checkpoint(note: bytes) -> Checkpoint:
@@ -72,7 +74,7 @@ def parse_checkpoint(note: bytes) -> Checkpoint:
         if len(signature) < 5:
             raise MalformedError(f"{where} signature", got=f"{len(signature)} bytes", expected="more than 4 bytes")
         signatures.append((name, signature))
-    return Checkpoint(lines[0], int(size), root, text, tuple(signatures))
+    return Checkpoint(lines[0], int(size), root, text, tuple(signatures), note)
 
 
 @dataclass(frozen=True, slots=True)

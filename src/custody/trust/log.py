@@ -149,7 +149,9 @@ class MerkleLog:
             if row:
                 files[tile_path(level, index, len(row))] = b"".join(row)
             rising, level = above, level + 1
-        # 2. Durable before anything speaks of it.
+        # 2. Durable before anything speaks of it; and never over the files of another sequencer's checkpoint.
+        if self._store.checkpoint() != self._note:
+            raise ConflictError("the stored checkpoint is not the one that this sequencer wrote last")
         self._store.write(files)
         # 3. The root is read back from what was stored.
         self._tree.size = size

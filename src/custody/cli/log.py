@@ -1,0 +1,100 @@
+"""`custody log`: read a transparency log that one does not trust."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from custody.adapters.filesystem.tiles import DirectoryReader
+from custody.cli.run import settings
+from custody.errors import MissingEvidenceError, UsageError
+from custody.ports.tiles import TileReader
+from custody.trust import audit
+from custody.trust.checkpoint import LogVerifier
+from custody.trust.roots import parse_trusted_root
+
+_LOG = click.option("--log", "place", metavar="URL|DIR", help="A Rekor v2 log's URL, or a log's directory. "
+                    "Default: this data directory's log.")
+_ROOT = click.option("--trusted-root", type=click.Path(path_type=Path, dir_okay=False),
+                     help="trusted_root.json that has the log's key. Default: this data directory's services.")
+
+
+@click.group(help="Read a transparency log and check what it says.")
+def command() -> None:
+    pass
+
+
+@command.command(help="Read the whole log: every entry, every tile, the signed root.")
+@_LOG
+@_ROOT
+@click.option("--old", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="A checkpoint seen earlier (`custody log info -o note`): the log must still contain it.")
+def verify(place: str | None, trusted_root: Path | None, old: Path | None) -> None:
+    with _opened(place) as reader:
+        found = audit.verify_log(reader, _verifier(reader, trusted_root), old=_read(old) if old else None)
+    click.echo(f"{found.origin}: {found.size} entries, each where the signed tree has it; root {found.root.hex()}")
+    if found.old_size is not None:
+        click.echo(f"the older checkpoint's {found.old_size} entries are still its first {found.old_size}")
+
+
+@command.command(help="The log's latest checkpoint, its signature verified.")
+@_LOG
+@_ROOT
+@click.option("-o", "--output", type=click.Choice(["text", "json", "note"]), default="text", show_default=True)
+def info(place: str | None, trusted_root: Path | None, output: str) -> None:
+    with _opened(place) as reader:
+        verifier = _verifier(reader, trusted_root)
+        checkpoint = audit.read_checkpoint(reader, verifier)
+    if output == "note":
+        click.echo(checkpoint.note, nl=False)
+    elif output == "json":
+        click.echo(json.dumps({"origin": checkpoint.origin, "size": checkpoint.size, "root": checkpoint.root.hex(),
+                               "logID": verifier.log_id.hex()}))
+    else:
+        click.echo(f"{checkpoint.origin}: {checkpoint.size} entries, root {checkpoint.root.hex()}")
+
+
+@command.command(help="One entry's body on standard output, once its inclusion proof is verified.")
+@_LOG
+@_ROOT
+@click.argument("index", type=click.IntRange(min=0))
+def entry(place: str | None, trusted_root: Path | None, index: int) -> None:
+    with _opened(place) as reader:
+        checkpoint = audit.read_checkpoint(reader, _verifier(reader, trusted_root))
+        body, proof = audit.read_entry(reader, checkpoint, index)
+    click.echo(f"entry {index} of {checkpoint.size} in {checkpoint.origin}: proven by {len(proof)} hashes", err=True)
+    sys.stdout.buffer.write(body + b"\n")
+
+
+@contextlib.contextmanager
+def _opened(place: str | None) -> Iterator[TileReader]:
+    if place is not None and "://" in place:
+        from custody.adapters.http.tiles import HttpTiles
+        from custody.wiring import command_http
+
+        with HttpTiles(command_http(settings()), f"{place.rstrip('/')}/api/v2") as tiles:
+            yield tiles
+        return
+    directory = Path(place) if place else settings().data / "log"
+    if not (directory / "checkpoint").is_file():
+        raise MissingEvidenceError(f"{directory}: no log is here (no file named checkpoint)",
+                                   hint="--log takes a log's directory or URL; `custody up` makes one")
+    yield DirectoryReader(directory)
+
+
+def _verifier(reader: TileReader, trusted_root: Path | None) -> LogVerifier:
+    chosen = settings().trusted_root
+    path = trusted_root or (Path(chosen) if chosen else settings().data / "trust" / "trusted_root.json")
+    return audit.verifier_for(reader, parse_trusted_root(_read(path), str(path)))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
