@@ -19,12 +19,15 @@ Conditions = Callable[[Any, datetime], tuple[bool, str]]
 _SEMVER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?\Z", re.ASCII)
 
 
-def compile_conditions(block: Any, where: str, roots: Roots) -> Conditions:
-    """Compile `{any: […], all: […]}`, a list of such blocks, or the old plain list of conditions (all of it)."""
+def compile_conditions(block: Any, where: str, roots: Roots, *, explain: bool = False) -> Conditions:
+    """Compile `{any: […], all: […]}`, a list of such blocks, or the old plain list of conditions (all of it).
+
+    With `explain`, a condition without a message says what it got and wanted where it does not hold.
+    """
     if isinstance(block, list):
         if block and all(isinstance(entry, dict) and "key" in entry for entry in block):
             block = [{"all": block}]
-        parts = [compile_conditions(entry, f"{where}[{at}]", roots) for at, entry in enumerate(block)]
+        parts = [compile_conditions(entry, f"{where}[{at}]", roots, explain=explain) for at, entry in enumerate(block)]
 
         def every(data: Any, now: datetime) -> tuple[bool, str]:
             messages = []
@@ -40,8 +43,8 @@ def compile_conditions(block: Any, where: str, roots: Roots) -> Conditions:
         raise MalformedError(where, got=_shape(block), expected="`any` and `all`, lists of conditions")
     if any(not isinstance(block[name], list) or not block[name] for name in block):
         raise MalformedError(where, got="an empty list or none", expected="at least one condition in `any` and `all`")
-    one_of = [_condition(entry, f"{where}.any[{at}]", roots) for at, entry in enumerate(block.get("any", []))]
-    all_of = [_condition(entry, f"{where}.all[{at}]", roots) for at, entry in enumerate(block.get("all", []))]
+    one_of = [_condition(entry, f"{where}.any[{at}]", roots, explain) for at, entry in enumerate(block.get("any", []))]
+    all_of = [_condition(entry, f"{where}.all[{at}]", roots, explain) for at, entry in enumerate(block.get("all", []))]
 
     def holds(data: Any, now: datetime) -> tuple[bool, str]:
         good: list[str] = []
@@ -64,7 +67,7 @@ def compile_conditions(block: Any, where: str, roots: Roots) -> Conditions:
     return holds
 
 
-def _condition(entry: Any, where: str, roots: Roots) -> Conditions:
+def _condition(entry: Any, where: str, roots: Roots, explain: bool) -> Conditions:
     if not isinstance(entry, dict) or "key" not in entry or "operator" not in entry:
         raise MalformedError(where, got=_shape(entry), expected="a condition of key, operator and value")
     if unknown := set(entry) - {"key", "operator", "value", "message"}:
@@ -77,11 +80,17 @@ def _condition(entry: Any, where: str, roots: Roots) -> Conditions:
     fill_key = compile_value(key, f"{where}.key", roots)
     fill_value = compile_value(value, f"{where}.value", roots)
     message = entry.get("message") or ""
+    fill_message = compile_value(message, f"{where}.message", roots)
 
     def condition(data: Any, now: datetime) -> tuple[bool, str]:
         got = fill_key(data, now) if fill_key else key
         wanted = fill_value(data, now) if fill_value else value
-        return operate(got, wanted), message
+        holds = operate(got, wanted)
+        if explain and not holds:
+            stale = "stale: " if isinstance(key, str) and "time_since(" in key else ""
+            shown = f"{stale}{sprint(key)} is {sprint(got)[:200]}, expected {name} {sprint(wanted)[:200]}"
+            return holds, _join([sprint(fill_message(data, now)) if fill_message else message, shown])
+        return holds, sprint(fill_message(data, now)) if fill_message else message
 
     return condition
 

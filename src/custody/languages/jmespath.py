@@ -23,7 +23,6 @@ from custody.kit.clock import format_rfc3339, parse_rfc3339
 from custody.languages.scalars import format_duration, glob, marshal, number, same
 
 
-
 class Env(NamedTuple):
     """What an expression can see beside the data that it is applied to."""
 

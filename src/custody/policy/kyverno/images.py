@@ -1,0 +1,350 @@
+"""`verifyImages` rules: who must have signed an image and attested what (Kyverno pkg/engine/internal/imageverifier.go).
+
+Evidence comes verified; here it is held against what a policy demands: identities, logs, counts and conditions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+from custody.errors import CustodyError, MalformedError, UnsupportedError
+from custody.evidence.model import EvidenceSet, KeylessSigner, KeySigner, Rejected, State, Verified
+from custody.kit.digest import sha256
+from custody.languages.conditions import compile_conditions
+from custody.languages.scalars import wildcard
+from custody.languages.variables import has_variables
+from custody.policy.kyverno.fields import Fields
+from custody.policy.kyverno.scope import PREDICATE_ROOTS, Image, Input
+from custody.policy.kyverno.validate import Verdict
+from custody.policy.model import Outcome
+
+PUBLIC_REKOR = "https://rekor.sigstore.dev"
+_PEM = re.compile(r"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
+_BEYOND_RE2 = re.compile(r"\(\?(?:[=!]|<[=!]|P[=>]|\(|>)|\\[1-9]|[*+?}]\+")
+_Objection = Callable[[Verified], "str | None"]
+"""Why a verified statement is not what an attestor entry demands; None where it is."""
+
+
+class Found(NamedTuple):
+    """What an attestor set found: the statements that satisfy it, or why there are not enough."""
+
+    statements: list[Verified]
+    problem: str | None
+
+
+Attestor = Callable[[list[Verified], "str"], Found]
+"""(candidates, why there may be none) → Found."""
+
+
+class VerifyImages:
+    """One compiled entry of `verifyImages`."""
+
+    def __init__(self, fields: Fields) -> None:
+        self.where = fields.where
+        self.failure_action = fields.take("failureAction", str)
+        self.references = fields.texts("imageReferences")
+        if not self.references:
+            raise MalformedError(fields.path("imageReferences"), got="nothing", expected="at least one image reference")
+        skipped = fields.texts("skipImageReferences")
+        if has_variables([self.references, skipped]):
+            raise UnsupportedError(fields.path("imageReferences"), "variables are not evaluated by custody yet here")
+        self._wanted, self._skipped = [*map(wildcard, self.references)], [*map(wildcard, skipped)]
+        kind = fields.take("type", str) or "Cosign"
+        if kind not in ("Cosign", "SigstoreBundle"):
+            raise UnsupportedError(fields.path("type"), f"{kind} is not evaluated by custody yet",
+                                   hint="Cosign or SigstoreBundle")
+        self.mutate_digest = fields.take("mutateDigest", bool) is not False
+        self.verify_digest = fields.take("verifyDigest", bool) is not False
+        fields.only("required", True, False)
+        fields.only("useCache", True, hint="custody keeps verified evidence by digest, never by name")
+        self.keys: list[bytes] = []
+        bundles = kind == "SigstoreBundle"
+        self._attestors = [(f".attestors[{at}]", self._set(entry, f".attestors[{at}]", bundles))
+                           for at, entry in enumerate(fields.each("attestors"))]
+        self._attestations = [self._attestation(entry, f".attestations[{at}]", bundles)
+                              for at, entry in enumerate(fields.each("attestations"))]
+        fields.done()
+
+    def wants(self, image: Image) -> bool:
+        return any(match(image.name) for match in self._wanted)
+
+    def skips(self, image: Image) -> bool:
+        return any(match(image.name) for match in self._skipped)
+
+    @property
+    def verifies(self) -> bool:
+        return bool(self._attestors or self._attestations)
+
+    # ── what is demanded ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _set(self, fields: Fields, path: str, bundles: bool, *, nested: bool = True, depth: int = 0) -> Attestor:
+        count = fields.take("count", int)
+        members = [member for at, entry in enumerate(fields.each("entries"))
+                   for member in self._entry(entry, f"{path}.entries[{at}]", bundles, nested, depth)]
+        fields.done()
+        if not members or (count is not None and not 1 <= count <= len(members)):
+            raise MalformedError(fields.where, got=f"count {count} of {len(members)} entries",
+                                 expected="entries, and a count of 1 up to their number")
+        required = count or len(members)
+
+        def attest(candidates: list[Verified], absent: str) -> Found:
+            problems: list[str] = []
+            statements: list[Verified] = []
+            good = 0
+            for member in members:
+                found = member(candidates, absent)
+                if found.problem is None:
+                    good += 1
+                    statements += found.statements
+                    if good >= required:
+                        return Found(statements, None)
+                else:
+                    problems.append(found.problem)
+            return Found(statements, "; ".join(problems))
+
+        return attest
+
+    def _entry(self, fields: Fields, path: str, bundles: bool, nested: bool, depth: int) -> list[Attestor]:
+        forms = [name for name in ("keys", "keyless", "attestor", "certificates") if fields.has(name)]
+        if len(forms) != 1:
+            raise MalformedError(fields.where, got=" and ".join(forms) or "nothing",
+                                 expected="one of keys, keyless, attestor")
+        annotations = fields.text_map("annotations")
+        algorithm = fields.take("signatureAlgorithm", str)
+        if algorithm not in (None, "", "sha256"):
+            raise UnsupportedError(fields.path("signatureAlgorithm"), f"{algorithm} is not evaluated by custody yet")
+        if forms[0] == "attestor":
+            if not nested or depth >= 8 or annotations:
+                raise UnsupportedError(fields.path("attestor"), "not evaluated by custody yet here")
+            inner = self._set(Fields(fields.any("attestor"), fields.path("attestor")), f"{path}.attestor", bundles,
+                              depth=depth + 1)
+            fields.done()
+            return [inner]
+        objections: list[list[_Objection]] = []
+        if (keyless := fields.inner("keyless")) is not None:
+            objections = [_keyless(keyless)]
+        elif (keys := fields.inner("keys")) is not None:
+            objections = [_key(keys, pem, self.keys) for pem in _pems(keys)]
+            _rest_of_keys(keys, objections)
+        fields.done()
+        common = [_annotated(annotations), _stored(bundles)]
+        return [_member(f"{path}.{forms[0]}", [*common, *one]) for one in objections]
+
+    def _attestation(self, fields: Fields, path: str, bundles: bool) -> tuple[str, str, list[Attestor], Any]:
+        kind = fields.take("type", str) or fields.take("predicateType", str)
+        fields.only("predicateType", kind)
+        if not kind:
+            raise MalformedError(fields.path("type"), got="nothing", expected="the predicate type of the attestation")
+        sets = [self._set(entry, f"{path}.attestors[{at}]", bundles, nested=False)
+                for at, entry in enumerate(fields.each("attestors"))]
+        block = fields.any("conditions")
+        fields.done()
+        conditions = None if block is None else compile_conditions(
+            block if isinstance(block, list) else [block], fields.path("conditions"), PREDICATE_ROOTS, explain=True)
+        return kind, path, sets or [_member(path, [_stored(bundles)])], conditions
+
+    # ── what is there ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def verify(self, given: Input, image: Image) -> tuple[Verdict, list[Verified]]:
+        """The verdict on one image, and the statements it relies on."""
+        evidence = given.evidence.get(image.written)
+        if evidence is None:
+            reason = f"no evidence was gathered ({State.MISSING})"
+            return Verdict(Outcome.FAIL, f"failed to verify image {image.name}: {reason}",
+                           "check that the registry can be reached and has this image"), []
+        relied: list[Verified] = []
+        # 1. Every attestor set must be satisfied by signatures.
+        for path, attestors in self._attestors:
+            found = attestors(list(evidence.signatures), _absent(evidence, None))
+            if found.problem is not None:
+                return Verdict(Outcome.FAIL, f"failed to verify image {image.name}: {found.problem or path}",
+                               f"custody sign {_pinned(image, evidence)}"), []
+            relied += found.statements
+        # 2. For every attestation, each of its attestor sets must vouch, and all that they vouch for must hold.
+        for kind, path, sets, conditions in self._attestations:
+            for attestors in sets:
+                found = attestors(list(evidence.of(kind)), _absent(evidence, kind))
+                problem = found.problem
+                if problem is None and conditions is not None:
+                    problem = _check(conditions, found.statements, given, image, kind)
+                if problem is not None:
+                    return Verdict(Outcome.FAIL, f"image attestations verification failed, {path}: {problem}",
+                                   f"custody attest --type {kind} {_pinned(image, evidence)}"), []
+                relied += found.statements
+        what = "attestations" if self._attestations else "signatures"
+        return Verdict(Outcome.PASS, f"verified image {what} for {image.name}"), relied
+
+
+def _check(conditions: Any, statements: list[Verified], given: Input, image: Image, kind: str) -> str | None:
+    for statement in statements:
+        if not isinstance(statement.predicate, dict):
+            return f"failed to check attestations: the predicate of {statement.evidence} is no map"
+        try:
+            holds, message = conditions({**statement.predicate, **given.variables}, given.context.now)
+        except CustodyError as error:
+            return f"failed to check attestations: {error.message}"
+        if not holds:
+            return f"attestation checks failed for {image.name} and predicate {kind}: {message}"
+    return None
+
+
+def _pinned(image: Image, evidence: EvidenceSet) -> str:
+    return f"{image.registry}/{image.path}@{evidence.subject}"
+
+
+def _absent(evidence: EvidenceSet, kind: str | None) -> str:
+    """Why there is nothing, by the states of what was rejected; `kind` None for signatures."""
+    what = "no signatures found" if kind is None else f"attestations not found for predicate type {kind}"
+
+    def speaks(one: Rejected) -> bool:
+        return one.predicate_type in (None, kind) or (kind is None and "cosign" in (one.predicate_type or ""))
+
+    reasons = [f"{one.state}: {one.source}: {one.reason}" for one in evidence.rejected if speaks(one)]
+    return f"{what} ({'; '.join(reasons[:5]) or State.MISSING})"
+
+
+def _member(path: str, objections: list[_Objection]) -> Attestor:
+    def attest(candidates: list[Verified], absent: str) -> Found:
+        reasons: list[str] = []
+        good: list[Verified] = []
+        for candidate in candidates:
+            reason = next((said for object_to in objections if (said := object_to(candidate)) is not None), None)
+            if reason is None:
+                good.append(candidate)
+            elif reason not in reasons:
+                reasons.append(reason)
+        if good:
+            return Found(good, None)
+        return Found([], f"{path}: {'; '.join(reasons[:5]) if candidates else absent}")
+
+    return attest
+
+
+def _annotated(annotations: dict[str, str]) -> _Objection:
+    def object_to(statement: Verified) -> str | None:
+        for key, value in annotations.items():
+            if statement.annotations.get(key) != value:
+                return f"annotations mismatch: expected {key}={value}, received {statement.annotations.get(key)}"
+        return None
+
+    return object_to
+
+
+def _stored(bundles: bool) -> _Objection:
+    return lambda statement: f"stored as {statement.format}, expected a Sigstore bundle" if (
+        bundles and statement.format != "bundle") else None
+
+
+def _keyless(fields: Fields) -> list[_Objection]:
+    subject, issuer = fields.take("subject", str), fields.take("issuer", str)
+    subject_re = _regexp(fields.take("subjectRegExp", str), fields.path("subjectRegExp"))
+    issuer_re = _regexp(fields.take("issuerRegExp", str), fields.path("issuerRegExp"))
+    if has_variables([subject, issuer]):
+        raise UnsupportedError(fields.path("subject"), "variables are not evaluated by custody yet here")
+    if (ctlog := fields.inner("ctlog")) is not None:
+        ctlog.only("ignoreSCT", False, hint="custody always checks the SCT of a signing certificate")
+        ctlog.done()
+    rekor = fields.inner("rekor")
+    if rekor is None:
+        raise MalformedError(fields.path("rekor"), got="nothing", expected="rekor.url, as Kyverno requires")
+    log = _log(rekor)
+    fields.done()
+    subjects = [test for test in (wildcard(subject) if subject else None, subject_re) if test]
+    issuers = [test for test in (wildcard(issuer) if issuer else None, issuer_re) if test]
+
+    def who(statement: Verified) -> str | None:
+        signer = statement.signer
+        if not isinstance(signer, KeylessSigner):
+            return f"certificate not found: signed with {signer}"
+        if subjects and not any(test(signer.subject) for test in subjects):
+            wanted = subject or subject_re.pattern  # type: ignore[union-attr]
+            return f"subject mismatch: expected {wanted}, received {signer.subject}"
+        if not all(test(signer.issuer) for test in issuers):
+            return f"issuer mismatch: expected {issuer or issuer_re.pattern}, received {signer.issuer}"  # type: ignore[union-attr]
+        return None
+
+    return [who, log]
+
+
+class _Regexp:
+    """An unanchored match as Go's regexp does it; a text with a line break never matches."""
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self._compiled = re.compile(pattern, re.ASCII)
+
+    def __call__(self, text: str) -> bool:
+        return "\n" not in text and self._compiled.search(text) is not None
+
+
+def _regexp(pattern: str | None, where: str) -> _Regexp | None:
+    if not pattern:
+        return None
+    if _BEYOND_RE2.search(pattern) or has_variables(pattern):
+        raise UnsupportedError(where, "look-around, back references and variables are not evaluated (RE2 has none)")
+    try:
+        return _Regexp(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise MalformedError(where, got=pattern, expected=f"a regular expression ({error})") from None
+
+
+def _log(fields: Fields | None) -> _Objection:
+    """That the signature is in the log with this base URL; nothing where ignoreTlog is true."""
+    url = PUBLIC_REKOR
+    if fields is not None:
+        ignored = fields.take("ignoreTlog", bool)
+        url = fields.take("url", str) or ("" if ignored else PUBLIC_REKOR)
+        fields.done(hint="the keys of logs come from the trust root")
+        if ignored:
+            return lambda statement: None  # noqa: ARG005 - nothing to object to
+
+    def object_to(statement: Verified) -> str | None:
+        if statement.log is None:
+            return f"not in a transparency log, expected an entry in {url}"
+        if statement.log.base_url.rstrip("/") != url.rstrip("/"):
+            return f"log mismatch: expected an entry in {url}, received one in {statement.log.base_url}"
+        return None
+
+    return object_to
+
+
+def _pems(fields: Fields) -> list[str]:
+    text = fields.need("publicKeys", str)
+    found = _PEM.findall(text)
+    if not found or _PEM.sub("", text).strip():
+        raise UnsupportedError(fields.path("publicKeys"), "only PEM public keys are evaluated by custody yet",
+                               hint="write the key itself here instead of a reference to a secret or a KMS")
+    return found
+
+
+def _key(fields: Fields, pem: str, keys: list[bytes]) -> list[_Objection]:
+    try:
+        loaded = load_pem_public_key(pem.encode())
+        der = loaded.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise MalformedError(fields.path("publicKeys"), got=pem[:60], expected=f"a PEM public key ({error})") from None
+    keys.append(pem.encode() + b"\n")
+    fingerprint = sha256(der)
+
+    def who(statement: Verified) -> str | None:
+        if isinstance(statement.signer, KeySigner) and statement.signer.fingerprint == fingerprint:
+            return None
+        return f"key mismatch: expected key {fingerprint}, received {statement.signer}"
+
+    return [who]
+
+
+def _rest_of_keys(fields: Fields, objections: list[list[_Objection]]) -> None:
+    fields.only("signatureAlgorithm", "sha256")
+    if (ctlog := fields.inner("ctlog")) is not None:
+        ctlog.only("ignoreSCT", True, False)  # a key has no certificate, so there is no SCT to ignore
+        ctlog.done()
+    log = _log(fields.inner("rekor"))
+    fields.done()
+    for one in objections:
+        one.append(log)

@@ -1,0 +1,212 @@
+"""A ClusterPolicy, compiled: `rules` in order, each with what it matches and how it judges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from custody.errors import CustodyError, MalformedError, UnsupportedError
+from custody.evidence.model import Verified
+from custody.languages.conditions import Conditions, compile_conditions
+from custody.policy.kyverno.fields import Fields
+from custody.policy.kyverno.images import VerifyImages
+from custody.policy.kyverno.match import Block, kind_selector
+from custody.policy.kyverno.scope import ROOTS, Image, Input
+from custody.policy.kyverno.validate import Validate, Verdict
+from custody.policy.model import Outcome, Request, RuleResult
+
+AUTOGEN = "pod-policies.kyverno.io/autogen-controllers"
+
+
+class Policy:
+    """One compiled document. Raises MalformedError and UnsupportedError, whose messages begin with a field's path."""
+
+    def __init__(self, document: Any) -> None:
+        top = Fields(document, "")
+        kind, version = top.need("kind", str), top.need("apiVersion", str)
+        if (kind, version) != ("ClusterPolicy", "kyverno.io/v1"):
+            raise UnsupportedError("kind", f"{version} {kind} is not evaluated by custody yet",
+                                   hint="kyverno.io/v1 ClusterPolicy is")
+        metadata = top.need("metadata", dict)
+        self.name = Fields(metadata, "metadata").need("name", str)
+        annotations = metadata.get("annotations")
+        autogen = annotations.get(AUTOGEN) if isinstance(annotations, dict) else None
+        if autogen not in (None, "none"):
+            raise UnsupportedError(f"metadata.annotations.{AUTOGEN}", f"{autogen!r} is not evaluated by custody yet",
+                                   hint="the pods of a Deployment are judged when it creates them; write none")
+        spec = Fields(top.need("spec", dict), "spec")
+        top.any("status")
+        top.done()
+        self.action = _action(spec.take("validationFailureAction", str), "spec.validationFailureAction") or "Audit"
+        self.failure_policy = spec.take("failurePolicy", str) or "Fail"
+        if self.failure_policy not in ("Fail", "Ignore"):
+            raise MalformedError("spec.failurePolicy", got=self.failure_policy, expected="Fail or Ignore")
+        spec.only("background", True, False)  # is about scans of what already runs, which are not part of a decision
+        spec.only("admission", True)
+        spec.only("emitWarning", True, hint="custody always warns about failures under Audit")
+        self.timeout = spec.take("webhookTimeoutSeconds", int)
+        if self.timeout is not None and not 1 <= self.timeout <= 30:
+            raise MalformedError("spec.webhookTimeoutSeconds", got=self.timeout, expected="1 to 30")
+        self.rules = [Rule(entry, self) for entry in spec.each("rules")]
+        spec.done()
+        names = [rule.name for rule in self.rules]
+        if not names or len(set(names)) != len(names):
+            raise MalformedError("spec.rules", got=", ".join(names) or "nothing", expected="rules, each name once")
+
+
+class Rule:
+    def __init__(self, fields: Fields, policy: Policy) -> None:
+        self.name = fields.need("name", str)
+        self.policy = policy
+        match, exclude = fields.inner("match"), fields.inner("exclude")
+        if match is None:
+            raise MalformedError(fields.path("match"), got="nothing", expected="what the rule speaks of")
+        self.match = Block(match)
+        self.exclude = Block(exclude, exclude=True) if exclude is not None else None
+        block = fields.any("preconditions")
+        self.preconditions: Conditions | None = None if block is None else compile_conditions(
+            block, fields.path("preconditions"), ROOTS)
+        validate, images = fields.inner("validate"), fields.each("verifyImages")
+        self.where = fields.where
+        fields.done()
+        if (validate is None) == (not images):
+            raise MalformedError(fields.where, got="none or both of them", expected="one of validate, verifyImages")
+        self.validate = Validate(validate, self.name) if validate is not None else None
+        self.images = [VerifyImages(entry) for entry in images]
+        pods = all(kind_selector(kind)[2] == "Pod" for kind in self.match.kinds)
+        if not pods and (images or self._is_security()):
+            raise UnsupportedError(f"{match.where}", "verifyImages and podSecurity are evaluated on Pods only",
+                                   hint="the pods of a Deployment are judged when it creates them")
+        if self.validate is not None:
+            self.enforce = self._enforces(self.validate.failure_action, f"{self.where}.validate.failureAction")
+        for entry in self.images:
+            if not self._enforces(entry.failure_action, f"{entry.where}.failureAction") and entry.mutate_digest:
+                raise MalformedError(f"{entry.where}.mutateDigest", got="true under Audit", expected="false",
+                                     hint="Kyverno refuses this too: what is only audited must not change the pod")
+
+    def _is_security(self) -> bool:
+        return self.validate is not None and self.validate.pod_security
+
+    def _enforces(self, action: str | None, where: str) -> bool:
+        return (_action(action, where) or self.policy.action) == "Enforce"
+
+    def matches(self, request: Request) -> bool:
+        return self.match.matches(request) and not (self.exclude is not None and self.exclude.matches(request))
+
+    def wanted(self, given: Input) -> Iterator[tuple[VerifyImages, Image]]:
+        """Images that this rule verifies or pins. Raises MalformedError for a name that is none."""
+        for entry in self.images:
+            for image in given.images:
+                if entry.wants(image) and not entry.skips(image):
+                    yield entry, image
+
+    # ── evaluation ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def results(self, given: Input, *, pinning: bool) -> list[RuleResult]:
+        """`pinning`: tags will be replaced by digests where the rule says so, so they need no digest yet."""
+        if not self.matches(given.request):
+            return []
+        if self.preconditions is not None:
+            try:
+                holds, message = self.preconditions(given.variables, given.context.now)
+            except CustodyError as error:
+                verdict = Verdict(Outcome.ERROR, f"failed to evaluate preconditions: {error.message}")
+                return [self._result(given, verdict)]
+            if not holds:
+                said = "; ".join(filter(None, ["preconditions not met", message]))
+                return [self._result(given, Verdict(Outcome.SKIP, said))]
+        if self.validate is not None:
+            return self._validated(given, self.validate)
+        return self._verified(given, pinning)
+
+    def _validated(self, given: Input, validate: Validate) -> list[RuleResult]:
+        verdict = validate.judge(given)
+        if verdict is None:
+            return []
+        request = given.request
+        if (verdict.outcome is Outcome.FAIL and request.operation == "UPDATE" and request.old_object is not None
+                and self.enforce and validate.allow_existing):
+            old = msgspec.structs.replace(request, operation="CREATE", object=request.old_object, old_object=None)
+            before = Input(old, given.context, given.evidence)
+            if self.matches(old) and self._applies(before):
+                prior = validate.judge(before)
+                if prior is not None and prior.outcome is Outcome.FAIL:
+                    verdict = Verdict(Outcome.SKIP,
+                                      "skipping the rule evaluation as pre-existing violations are allowed")
+        return [self._result(given, verdict)]
+
+    def _applies(self, given: Input) -> bool:
+        try:
+            return self.preconditions is None or self.preconditions(given.variables, given.context.now)[0]
+        except CustodyError:
+            return False
+
+    def _verified(self, given: Input, pinning: bool) -> list[RuleResult]:
+        if given.request.operation == "DELETE":
+            return []
+        try:
+            images = given.images
+        except MalformedError as error:
+            return [self._result(given, Verdict(Outcome.FAIL, f"failed to verify images: {error.message}"))]
+        results = []
+        for entry in self.images:
+            enforce = self._enforces(entry.failure_action, entry.where)
+            for image in images:
+                if not entry.wants(image):
+                    continue
+                relied: list[Verified] = []
+                if entry.skips(image):
+                    verdict = Verdict(Outcome.SKIP, f"skipping image reference image {image.name}, policy "
+                                      f"{self.policy.name} ruleName {self.name}")
+                elif _unchanged(given.request, image):
+                    verdict = Verdict(Outcome.SKIP, f"no change in image, skipping check of {image.name}")
+                else:
+                    verdict, relied = entry.verify(given, image) if entry.verifies else (
+                        Verdict(Outcome.PASS, "mutated image digest"), [])
+                    pinned = bool(image.digest) or (pinning and entry.mutate_digest and image.written in given.evidence)
+                    if verdict.outcome is Outcome.PASS and entry.verify_digest and not pinned:
+                        verdict = Verdict(Outcome.FAIL, f"missing digest for {image.name}",
+                                          "pin the image by its digest, or let the mutating webhook do it")
+                results.append(self._result(given, verdict, image=image.written, enforce=enforce,
+                                            evidence=tuple(dict.fromkeys(one.evidence for one in relied))))
+        return results
+
+    def pins(self, given: Input) -> Iterator[dict[str, Any]]:
+        """JSON Patch operations that add the digests of this rule's images to their names."""
+        for entry, image in self.wanted(given):
+            evidence = given.evidence.get(image.written)
+            if entry.mutate_digest and not image.digest and evidence is not None and evidence.subject:
+                yield {"op": "replace", "path": image.pointer, "value": f"{image.name}@{evidence.subject}"}
+
+    def _result(self, given: Input, verdict: Verdict, *, image: str | None = None, enforce: bool | None = None,
+                evidence: tuple[str, ...] = ()) -> RuleResult:
+        if enforce is None:
+            enforce = self.enforce if self.validate is not None else any(
+                self._enforces(entry.failure_action, entry.where) for entry in self.images)
+        if verdict.outcome is Outcome.ERROR and self.policy.failure_policy == "Ignore":
+            enforce = False
+        return RuleResult(policy=self.policy.name, rule=self.name, outcome=verdict.outcome, message=verdict.message,
+                          resource=given.resource, image=image, evidence=evidence, remedy=verdict.remedy,
+                          enforce=enforce)
+
+
+def _unchanged(request: Request, image: Image) -> bool:
+    """Whether an update leaves this container's image as it was admitted."""
+    found: Any = request.old_object if request.operation == "UPDATE" else None
+    for step in image.pointer.split("/")[1:]:
+        if isinstance(found, list):
+            found = found[int(step)] if int(step) < len(found) else None
+        else:
+            found = found.get(step) if isinstance(found, dict) else None
+    return bool(found == image.written)
+
+
+def _action(text: str | None, where: str) -> str | None:
+    if text is None:
+        return None
+    if text.lower() not in ("enforce", "audit"):
+        raise MalformedError(where, got=text, expected="Enforce or Audit")
+    return text.capitalize()
+

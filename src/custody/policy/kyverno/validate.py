@@ -1,0 +1,190 @@
+"""`validate` rules: pattern, anyPattern, deny and podSecurity (Kyverno pkg/engine/handlers/validation)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from custody.errors import CustodyError, MalformedError
+from custody.languages.conditions import compile_conditions
+from custody.languages.jmespath import QueryError
+from custody.languages.kpattern import Mismatch, matcher
+from custody.languages.variables import compile_value
+from custody.policy.kyverno.fields import Fields
+from custody.policy.kyverno.scope import ROOTS, Input
+from custody.policy.model import Outcome
+from custody.policy.podsecurity import standard
+
+
+class Verdict(NamedTuple):
+    outcome: Outcome
+    message: str
+    remedy: str | None = None
+
+
+Judge = Callable[[Input], Verdict | None]
+"""None where the rule has nothing to say, as of patterns on DELETE."""
+_Match = Callable[[Any], Mismatch | None]
+
+
+class Validate:
+    """One compiled `validate`. `pattern` and `any_pattern` are kept for the linter."""
+
+    def __init__(self, fields: Fields, rule: str) -> None:
+        self.rule = rule
+        self.failure_action = fields.take("failureAction", str)
+        self.allow_existing = fields.take("allowExistingViolations", bool) is not False
+        self.message = fields.take("message", str) or ""
+        self._message = compile_value(self.message, fields.path("message"), ROOTS)
+        self.pattern = fields.any("pattern")
+        self.any_pattern = fields.take("anyPattern", list)
+        deny, security = fields.inner("deny"), fields.inner("podSecurity")
+        self.pod_security = security is not None
+        fields.done()
+        forms = [name for name, value in (("pattern", self.pattern), ("anyPattern", self.any_pattern), ("deny", deny),
+                                          ("podSecurity", security)) if value is not None]
+        if len(forms) != 1:
+            raise MalformedError(fields.where, got=" and ".join(forms) or "none of them",
+                                 expected="one of pattern, anyPattern, deny, podSecurity")
+        if deny is not None:
+            self.judge = self._deny(deny)
+        elif security is not None:
+            self.judge = self._security(security)
+        elif self.any_pattern is not None:
+            self.judge = self._any_pattern([_floats(one) for one in self.any_pattern], fields.path("anyPattern"))
+        else:
+            self.judge = self._pattern(fields.path("pattern"))
+
+    # ── patterns ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _pattern(self, where: str) -> Judge:
+        match = _matching(self.pattern, where)
+
+        def judge(given: Input) -> Verdict | None:
+            if given.request.operation == "DELETE":
+                return None
+            try:
+                found = match(given)(given.object)
+            except QueryError as error:
+                return Verdict(Outcome.ERROR, f"variable substitution failed: {error.message}")
+            if found is None:
+                return Verdict(Outcome.PASS, f"validation rule '{self.rule}' passed.")
+            if found.skip:
+                return Verdict(Outcome.SKIP, found.message)
+            outcome = Outcome.FAIL if found.path else Outcome.ERROR
+            return Verdict(outcome, self._pattern_message(given, found), f"see {found.path}" if found.path else None)
+
+        return judge
+
+    def _pattern_message(self, given: Input, found: Mismatch) -> str:
+        where = f"failed at path {found.path}" if found.path else f"execution error: {found.message}"
+        if not self.message:
+            return f"validation error: rule {self.rule} {where}"
+        try:
+            message = str(self._message(given.variables, given.context.now)) if self._message else self.message
+        except QueryError:
+            return ("validation error: variables substitution error in rule "
+                    f"{self.rule} execution error: {found.message}")
+        return f"validation error: {_dotted(message)} rule {self.rule} {where}"
+
+    def _any_pattern(self, patterns: list[Any], where: str) -> Judge:
+        matches = [_matching(pattern, f"{where}[{at}]") for at, pattern in enumerate(patterns)]
+
+        def judge(given: Input) -> Verdict | None:
+            if given.request.operation == "DELETE":
+                return None
+            failed: list[str] = []
+            skipped: list[str] = []
+            for at, match in enumerate(matches):
+                try:
+                    found = match(given)(given.object)
+                except QueryError as error:
+                    return Verdict(Outcome.ERROR, f"variable substitution failed: {error.message}")
+                if found is None:
+                    return Verdict(Outcome.PASS, f"validation rule '{self.rule}' anyPattern[{at}] passed.")
+                name = f"rule {self.rule}[{at}]"
+                if found.skip:
+                    skipped.append(f"{name} skipped: {found.message}")
+                else:
+                    failed.append(f"{name} failed at path {found.path}" if found.path else
+                                  f"{name} failed: {found.message}")
+            if failed:
+                message = f"{_dotted(self.message)} " if self.message else ""
+                return Verdict(Outcome.FAIL, f"validation error: {message}{' '.join(failed)}")
+            return Verdict(Outcome.SKIP, " ".join(skipped))
+
+        return judge
+
+    # ── conditions ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _deny(self, fields: Fields) -> Judge:
+        block = fields.any("conditions")
+        where = fields.path("conditions")
+        fields.done()
+        if block is None:
+            raise MalformedError(where, got="nothing", expected="conditions")
+        conditions = compile_conditions(block, where, ROOTS)
+
+        def judge(given: Input) -> Verdict:
+            variables, now = given.variables, given.context.now
+            try:
+                denied, said = conditions(variables, now)
+            except CustodyError as error:
+                return Verdict(Outcome.ERROR, f"failed to check deny conditions: {error.message}")
+            if not denied:
+                return Verdict(Outcome.PASS, f"validation rule '{self.rule}' passed.")
+            try:
+                message = str(self._message(variables, now)) if self._message else self.message
+            except QueryError:
+                return Verdict(Outcome.FAIL, said or f"validation error: rule {self.rule} failed")
+            return Verdict(Outcome.FAIL, "; ".join(filter(None, [message, said]))
+                           or f"validation error: rule {self.rule} failed")
+
+        return judge
+
+    # ── Pod Security ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _security(self, fields: Fields) -> Judge:
+        level, version = fields.need("level", str), fields.take("version", str) or "latest"
+        fields.done()
+        if level not in standard.LEVELS:
+            raise MalformedError(fields.path("level"), got=level, expected=" or ".join(standard.LEVELS))
+        standard.parse_version(version, fields.path("version"))
+
+        def judge(given: Input) -> Verdict | None:
+            if given.request.operation == "DELETE":
+                return None
+            document = given.object or {}
+            failures = standard.evaluate(document.get("spec"), document.get("metadata"), level, version)
+            if not failures:
+                return Verdict(Outcome.PASS, f"Validation rule '{self.rule}' passed.")
+            return Verdict(Outcome.FAIL, f"Validation rule '{self.rule}' failed. It violates PodSecurity "
+                           f'"{level}:{version}": {standard.aggregate(failures)}')
+
+        return judge
+
+
+def _matching(pattern: Any, where: str) -> Callable[[Input], _Match]:
+    """A function from an input to the matcher: one for all inputs, unless the pattern has variables."""
+    fill = compile_value(pattern, where, ROOTS)
+    fixed = matcher(pattern, where)
+    if fill is None:
+        return lambda given: fixed  # noqa: ARG005 - the other one needs it
+
+    def match(given: Input) -> _Match:
+        return matcher(fill(given.variables, given.context.now), where)
+
+    return match
+
+
+def _dotted(message: str) -> str:
+    return message if message.endswith(".") else message + "."
+
+
+def _floats(value: Any) -> Any:
+    """Kyverno sends anyPattern through Go's encoding/json, after which all its numbers are floats."""
+    if isinstance(value, dict):
+        return {key: _floats(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_floats(one) for one in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -1,0 +1,200 @@
+"""Policies from files: YAML as Kubernetes reads it, under limits, compiled into one PolicySet."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from custody.errors import CustodyError, MalformedError, UsageError
+from custody.kit.digest import sha256
+from custody.policy.kyverno.policy import Policy
+from custody.policy.kyverno.scope import Input
+from custody.policy.model import Context, Request
+
+MAX_SIZE = 4 * 1024 * 1024
+MAX_DEPTH = 64
+MAX_NODES = 100_000
+_TRUE = frozenset(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"))
+_FALSE = frozenset(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"))
+_NULL = frozenset(("", "~", "null", "Null", "NULL"))
+_INTEGER = re.compile(r"([-+]?)(?:(0[xX])([0-9a-fA-F]+)|(0[bB])([01]+)|(0[oO]?)([0-7]+)|(0|[1-9][0-9]*))\Z", re.ASCII)
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z", re.ASCII)
+_NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
+_NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
+
+
+def documents(data: bytes, where: str) -> list[Any]:
+    """The YAML documents of a file as plain JSON data; empty ones are left out. Raises MalformedError.
+
+    Scalars are what Kubernetes' YAML reader makes of them (sigs.k8s.io/yaml: YAML 1.1 without dates and base 60). Twice
+    the same key, merge keys, other tags, aliases that grow beyond MAX_NODES, and deep nesting are refused.
+    """
+    if len(data) > MAX_SIZE:
+        raise MalformedError(where, got=f"{len(data)} bytes", expected=f"at most {MAX_SIZE} bytes")
+    try:
+        _check_depth(data)
+        nodes = [node for node in yaml.compose_all(data, yaml.CSafeLoader) if node is not None]
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1}" if mark else ""
+        problem = str(getattr(error, "problem", None) or error)
+        raise MalformedError(where, got=problem + place, expected="YAML") from None
+    except (RecursionError, UnicodeDecodeError, ValueError) as error:
+        raise MalformedError(where, got=str(error)[:100], expected="YAML in UTF-8") from None
+    plain = _Plain(where)
+    return [value for node in nodes if (value := plain.value(node, 0)) is not None]
+
+
+def _check_depth(data: bytes) -> None:
+    """Before nodes are made, which recurses in C."""
+    depth = 0
+    for event in yaml.parse(data, yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise ValueError(f"nesting deeper than {MAX_DEPTH}")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+class _Plain:
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.left = MAX_NODES
+
+    def value(self, node: yaml.Node, depth: int) -> Any:
+        self.left -= 1
+        if self.left < 0 or depth > MAX_DEPTH:
+            raise MalformedError(self.where, got="aliases that grow too large or too deep",
+                                 expected=f"at most {MAX_NODES} values, {MAX_DEPTH} levels")
+        if node.tag not in _TAGS and not (isinstance(node, yaml.ScalarNode) and node.style is None
+                                          and not node.tag.startswith("!") and "python" not in node.tag):
+            raise self._wrong(node, f"tag {node.tag}", "plain values")
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(child, depth + 1) for child in node.value]
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if isinstance(key_node, yaml.ScalarNode) and key_node.style is None and key_node.value == "<<":
+                raise self._wrong(key_node, "a merge key", "keys written out")
+            key = self.value(key_node, depth + 1)
+            if isinstance(key, (bool, int, float)):
+                key = json.dumps(key)
+            if not isinstance(key, str):
+                raise self._wrong(key_node, type(key).__name__, "text as a key")
+            if key in result:
+                raise self._wrong(key_node, f"key {key!r} twice", "each key once")
+            result[key] = self.value(value_node, depth + 1)
+        return result
+
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
+        text: str = node.value
+        if node.style is not None or (node.tag == "tag:yaml.org,2002:str" and not self._plain_text(text)):
+            return text
+        if text in _TRUE or text in _FALSE:
+            return text in _TRUE
+        if text in _NULL:
+            return None
+        bare = text.replace("_", "") if text[:1].isdigit() or text[:1] in "+-" else text
+        if found := _INTEGER.match(bare):
+            sign, *groups = found.groups()
+            digits, base = next((digits, base) for digits, base in (
+                (groups[1], 16), (groups[3], 2), (groups[5], 8), (groups[6], 10)) if digits is not None)
+            number = int(digits, base) if len(digits) <= 64 else 2**65
+            if -(2**63) <= (-number if sign == "-" else number) < 2**64:
+                return -number if sign == "-" else number
+        if _FLOAT.match(bare) and len(bare) <= 100:
+            number_f = float(bare)
+            if number_f in (float("inf"), float("-inf")):
+                raise self._wrong(node, text, "a number of 64 bits")
+            return number_f
+        if _NOT_FINITE.match(text):
+            raise self._wrong(node, text, "a finite number")
+        return text
+
+    @staticmethod
+    def _plain_text(text: str) -> bool:
+        """Whether PyYAML takes a plain scalar for text that Go's reader resolves."""
+        return text in _TRUE or text in _FALSE or bool(_FLOAT.match(text.replace("_", ""))) or bool(
+            _INTEGER.match(text.replace("_", "")))
+
+    def _wrong(self, node: yaml.Node, got: str, expected: str) -> MalformedError:
+        return MalformedError(f"{self.where} line {node.start_mark.line + 1}", got=got, expected=expected)
+
+
+class PolicySet:
+    """Compiled policies, and the documents that they were compiled from."""
+
+    def __init__(self, raw: Sequence[Any], sources: Sequence[str] | None = None) -> None:
+        self.documents = list(raw)
+        self.policies: list[Policy] = []
+        for at, document in enumerate(raw):
+            where = sources[at] if sources else f"policies[{at}]"
+            try:
+                self.policies.append(Policy(document))
+            except CustodyError as error:
+                error.message = f"{where}: {error.message}"
+                error.args = (error.message,)
+                raise
+        names = [policy.name for policy in self.policies]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise MalformedError("policies", got=f"{min(twice)} twice", expected="each policy once")
+        self.digest = sha256(json.dumps(self.documents, sort_keys=True, separators=(",", ":")).encode())
+
+    @classmethod
+    def load(cls, source: Iterable[str | Path | Any]) -> PolicySet:
+        """From files, folders (all *.yaml, *.yml and *.json below), or documents that are read already."""
+        raw: list[Any] = []
+        sources: list[str] = []
+        for entry in source:
+            if not isinstance(entry, (str, Path)):
+                raw.append(entry)
+                sources.append(f"policies[{len(raw) - 1}]")
+                continue
+            for file in _files(Path(entry)):
+                found = read(file)
+                raw += found
+                sources += [str(file) if len(found) == 1 else f"{file}[{at}]" for at in range(len(found))]
+        return cls(raw, sources)
+
+    def images(self, request: Request) -> list[str]:
+        """The images, as the pod writes them, that need evidence: those that some verifyImages rule speaks of."""
+        given = Input(request, Context(now=_NO_TIME), {})
+        try:
+            found = [image.written for policy in self.policies for rule in policy.rules
+                     if rule.images and rule.matches(request) for _, image in rule.wanted(given)]
+        except MalformedError:
+            return []
+        return list(dict.fromkeys(found))
+
+    def public_keys(self) -> list[bytes]:
+        """PEM of every public key that a policy names, for the verifier of signatures."""
+        return list(dict.fromkeys(key for policy in self.policies for rule in policy.rules
+                                  for entry in rule.images for key in entry.keys))
+
+    @property
+    def timeout(self) -> int | None:
+        """The longest webhookTimeoutSeconds, in seconds, where a policy has one."""
+        return max((policy.timeout for policy in self.policies if policy.timeout), default=None)
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml", ".json") and file.is_file())
+
+
+def read(file: Path) -> list[Any]:
+    """The documents of one file. Raises UsageError, MalformedError."""
+    try:
+        return documents(file.read_bytes(), str(file))
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from None

@@ -1,0 +1,94 @@
+"""What is asked and what is answered: a request, its context, and a decision with one result a rule."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+
+class Outcome(enum.StrEnum):
+    PASS = "pass"  # noqa: S105 - an outcome
+    FAIL = "fail"
+    WARN = "warn"
+    SKIP = "skip"
+    ERROR = "error"
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """metav1.GroupVersionKind; a Pod has the group ""."""
+
+    kind: str
+    version: str = "v1"
+    group: str = ""
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    username: str = ""
+    uid: str = ""
+    groups: tuple[str, ...] = ()
+    extra: dict[str, list[str]] = {}
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One admission request: the parts of an AdmissionRequest that decide."""
+
+    operation: str
+    """CREATE, UPDATE, DELETE or CONNECT."""
+    kind: Kind
+    namespace: str = ""
+    name: str = ""
+    object: dict[str, Any] | None = None
+    old_object: dict[str, Any] | None = None
+    user: User = User()
+    dry_run: bool = False
+    subresource: str = ""
+
+    @classmethod
+    def create(cls, document: dict[str, Any], namespace: str = "") -> Request:
+        """What the API server asks when this object is created; `namespace` where the object names none."""
+        group, _, version = str(document.get("apiVersion") or "v1").rpartition("/")
+        metadata = document["metadata"] if isinstance(document.get("metadata"), dict) else {}
+        return cls(operation="CREATE", kind=Kind(str(document.get("kind") or ""), version, group), object=document,
+                   namespace=str(metadata.get("namespace") or namespace), name=str(metadata.get("name") or ""))
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What a decision depends on beside the request, the evidence and the policies."""
+
+    now: datetime
+    namespace_labels: Mapping[str, str] = {}
+
+
+class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
+    policy: str
+    rule: str
+    outcome: Outcome
+    message: str
+    resource: str
+    """`Pod/default/web`."""
+    image: str | None = None
+    """As the resource writes it, for rules about images."""
+    evidence: tuple[str, ...] = ()
+    """Digests of the Evidence that was relied on."""
+    remedy: str | None = None
+    """What to do about a failure."""
+    enforce: bool = True
+    """Whether a failure or an error denies; False for Audit, and for errors where failurePolicy is Ignore."""
+
+    @property
+    def denies(self) -> bool:
+        return self.enforce and self.outcome in (Outcome.FAIL, Outcome.ERROR)
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    allowed: bool
+    results: tuple[RuleResult, ...]
+    patch: list[dict[str, Any]] = []
+    """JSON Patch (RFC 6902) that pins tags to the digests that were judged."""
+    warnings: tuple[str, ...] = ()
+    inputs_digest: str
+    """Of everything that was decided on; the same inputs always give the same decision."""
