@@ -31,7 +31,7 @@ def decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Poli
 
 
 def pin(request: Request, evidence: Mapping[str, EvidenceSet], policies: PolicySet, context: Context) -> Decision:
-    """What the mutating webhook alone answers: verifyImages rules and the patch; other rules come after all mutation."""
+    """What the mutating webhook alone answers: verifyImages rules and the patch. Other rules follow all mutation."""
     return _decide(request, evidence, policies, context, True, validate=False)
 
 

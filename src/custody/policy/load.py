@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -27,7 +27,12 @@ _INTEGER = re.compile(r"([-+]?)(?:(0[xX])([0-9a-fA-F]+)|(0[bB])([01]+)|(0[oO]?)(
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z", re.ASCII)
 _NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
 _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
-_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
+
+
+class _Loader(yaml.CSafeLoader):
+    """Leaves plain scalars as text, for `_Plain` to resolve."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
 
 def documents(data: bytes, where: str) -> list[Any]:
@@ -39,23 +44,25 @@ def documents(data: bytes, where: str) -> list[Any]:
     if len(data) > MAX_SIZE:
         raise MalformedError(where, got=f"{len(data)} bytes", expected=f"at most {MAX_SIZE} bytes")
     try:
-        _check_depth(data)
-        nodes = [node for node in yaml.compose_all(data, yaml.CSafeLoader) if node is not None]
+        _check_events(data)
+        nodes = list(yaml.compose_all(data, _Loader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""
         problem = str(getattr(error, "problem", None) or error)
         raise MalformedError(where, got=problem + place, expected="YAML") from None
     except (RecursionError, UnicodeDecodeError, ValueError) as error:
-        raise MalformedError(where, got=str(error)[:100], expected="YAML in UTF-8") from None
+        raise MalformedError(where, got=str(error)[:100], expected="plain YAML in UTF-8") from None
     plain = _Plain(where)
     return [value for node in nodes if (value := plain.value(node, 0)) is not None]
 
 
-def _check_depth(data: bytes) -> None:
-    """Before nodes are made, which recurses in C."""
+def _check_events(data: bytes) -> None:
+    """Depth and tags, before nodes are made, which recurses in C."""
     depth = 0
-    for event in yaml.parse(data, yaml.CSafeLoader):
+    for event in yaml.parse(data, _Loader):
+        if getattr(event, "tag", None) is not None:
+            raise ValueError(f"the tag {event.tag}")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
@@ -74,9 +81,6 @@ class _Plain:
         if self.left < 0 or depth > MAX_DEPTH:
             raise MalformedError(self.where, got="aliases that grow too large or too deep",
                                  expected=f"at most {MAX_NODES} values, {MAX_DEPTH} levels")
-        if node.tag not in _TAGS and not (isinstance(node, yaml.ScalarNode) and node.style is None
-                                          and not node.tag.startswith("!") and "python" not in node.tag):
-            raise self._wrong(node, f"tag {node.tag}", "plain values")
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
         if isinstance(node, yaml.SequenceNode):
@@ -97,7 +101,7 @@ class _Plain:
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
         text: str = node.value
-        if node.style is not None or (node.tag == "tag:yaml.org,2002:str" and not self._plain_text(text)):
+        if node.style is not None:
             return text
         if text in _TRUE or text in _FALSE:
             return text in _TRUE
@@ -119,12 +123,6 @@ class _Plain:
         if _NOT_FINITE.match(text):
             raise self._wrong(node, text, "a finite number")
         return text
-
-    @staticmethod
-    def _plain_text(text: str) -> bool:
-        """Whether PyYAML takes a plain scalar for text that Go's reader resolves."""
-        return text in _TRUE or text in _FALSE or bool(_FLOAT.match(text.replace("_", ""))) or bool(
-            _INTEGER.match(text.replace("_", "")))
 
     def _wrong(self, node: yaml.Node, got: str, expected: str) -> MalformedError:
         return MalformedError(f"{self.where} line {node.start_mark.line + 1}", got=got, expected=expected)

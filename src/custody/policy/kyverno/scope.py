@@ -52,7 +52,8 @@ def image(written: str, pointer: str = "", container: str = "", kind: str = "con
     rest, _, digest = (f"docker.io/{written}" if default else written).partition("@")
     registry, _, path = rest.partition("/")
     path, colon, tag = path.partition(":")
-    return Image(written, pointer, container, kind, registry, path, tag if colon else "" if digest else "latest", digest)
+    tag = tag if colon else "" if digest else "latest"
+    return Image(written, pointer, container, kind, registry, path, tag, digest)
 
 
 class Input:
