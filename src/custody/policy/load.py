@@ -32,7 +32,7 @@ _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 class _Loader(yaml.CSafeLoader):
     """Leaves plain scalars as text, for `_Plain` to resolve."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
 
 
 def documents(data: bytes, where: str) -> list[Any]:
@@ -44,8 +44,9 @@ def documents(data: bytes, where: str) -> list[Any]:
     if len(data) > MAX_SIZE:
         raise MalformedError(where, got=f"{len(data)} bytes", expected=f"at most {MAX_SIZE} bytes")
     try:
-        _check_events(data)
-        nodes = list(yaml.compose_all(data, _Loader))
+        text = data.decode()
+        _check_events(text)
+        nodes = list(yaml.compose_all(text, _Loader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""
@@ -57,12 +58,12 @@ def documents(data: bytes, where: str) -> list[Any]:
     return [value for node in nodes if (value := plain.value(node, 0)) is not None]
 
 
-def _check_events(data: bytes) -> None:
+def _check_events(data: str) -> None:
     """Depth and tags, before nodes are made, which recurses in C."""
     depth = 0
     for event in yaml.parse(data, _Loader):
-        if getattr(event, "tag", None) is not None:
-            raise ValueError(f"the tag {event.tag}")
+        if (tag := getattr(event, "tag", None)) is not None:
+            raise ValueError(f"the tag {tag}")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
@@ -87,7 +88,7 @@ class _Plain:
             return [self.value(child, depth + 1) for child in node.value]
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            if isinstance(key_node, yaml.ScalarNode) and key_node.style is None and key_node.value == "<<":
+            if isinstance(key_node, yaml.ScalarNode) and not key_node.style and key_node.value == "<<":
                 raise self._wrong(key_node, "a merge key", "keys written out")
             key = self.value(key_node, depth + 1)
             if isinstance(key, (bool, int, float)):
@@ -101,7 +102,7 @@ class _Plain:
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
         text: str = node.value
-        if node.style is not None:
+        if node.style:
             return text
         if text in _TRUE or text in _FALSE:
             return text in _TRUE
