@@ -29,8 +29,8 @@ def read(file: BinaryIO) -> tuple[Fact, ...]:
 
 
 def _at(file: BinaryIO, offset: int, size: int) -> bytes:
-    if size > _MAX_SECTION:
-        raise ValueError("section too large")
+    if size > _MAX_SECTION or offset > 1 << 62:
+        raise ValueError("section too large or too far")
     file.seek(offset)
     return file.read(size)
 
@@ -75,7 +75,7 @@ def _go(section: bytes) -> Iterator[Fact]:
         return
     version, place = _go_string(section, 32)
     modules, _ = _go_string(section, place)
-    spoken = version.decode().partition(" ")[0].removeprefix("go")
+    spoken = version.decode().partition(" ")[0].partition("-X:")[0].removeprefix("go")
     yield Fact(type="golang", name="stdlib", version=spoken)
     lines = modules[16:-16].decode("utf-8", "replace").splitlines() if len(modules) >= 33 else []
     found: list[list[str]] = []

@@ -1,0 +1,86 @@
+"""`custody sbom`, `scan` and `db` as they are typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from custody.cli.run import run
+from tests.contents.images import METADATA, OS_RELEASE, STATUS, layout, tar
+from tests.contents.test_scan import CRITICAL, record
+
+
+@pytest.fixture(name="target")
+def _target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1767225600")
+    layout(tmp_path / "image", [tar([("etc/os-release", OS_RELEASE), ("var/lib/dpkg/status", STATUS),
+                                     ("s/f.dist-info/METADATA", METADATA), ("x.jar", b"PK")])])
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records/a.json").write_text(json.dumps(
+        record("GHSA-1", [{"introduced": "0"}, {"fixed": "0.6.3"}], package="flask-login", severity=[CRITICAL])))
+    return "oci:image"
+
+
+def test_sbom_in_several_formats(target: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["sbom", target, "-o", "cyclonedx-json=a.json", "-o", "spdx-json=b.json", "-o", "purls"]) == 0
+    out, err = capsys.readouterr()
+    assert "pkg:pypi/flask-login@0.6.2" in out.splitlines()
+    assert "not catalogued: Java archive: 1" in err
+    assert json.loads(Path("a.json").read_text())["metadata"]["timestamp"] == "2026-01-01T00:00:00Z"
+    assert json.loads(Path("b.json").read_text())["spdxVersion"] == "SPDX-2.3"
+    before = Path("a.json").read_bytes()
+    assert run(["sbom", target, "-o", "cyclonedx-json=a.json"]) == 0
+    assert Path("a.json").read_bytes() == before
+    assert run(["sbom", target]) == 0
+    assert "libssl3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("arguments", "reason"), [
+    (["sbom", "oci:image", "-o", "cyclonedx-xml"], "-o cyclonedx-xml: this format is not written"),
+    (["sbom", "oci:image", "-o", "purls", "-o", "table"], "two formats for standard output"),
+    (["sbom", "oci:image", "-o", "purls="], "no file after"),
+    (["sbom", "oci:image", "-o", "purls=none/such"], "none/such"),
+    (["sbom", "dir:image"], "targets beginning with dir:"),
+    (["sbom", "sbom:a.json"], "is an SBOM already"),
+    (["scan", "oci:image", "-o", "sarif"], "-o sarif: this format is not written"),
+    (["scan", "oci:image", "--fail-on", "terrible"], "terrible"),
+    (["scan", "sbom:records/a.json", "--allow-empty-db"], "neither CycloneDX JSON nor SPDX JSON"),
+    (["db", "import", "nowhere"], "nowhere: no such file")])
+def test_refusals_are_named(target: str, capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str) -> None:
+    assert run(arguments) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_scan_end_to_end(target: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["scan", target]) == 4
+    assert "the advisory database is empty" in capsys.readouterr().err
+    assert run(["scan", target, "--allow-empty-db"]) == 0
+    assert "warning: the advisory database is empty" in capsys.readouterr().err
+    assert run(["db", "import", "records"]) == 0
+    assert run(["db", "status", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["advisories"] == 1
+    assert run(["scan", target, "--fail-on", "critical"]) == 3
+    out, err = capsys.readouterr()
+    assert "critical  GHSA-1  Flask_Login  0.6.2    0.6.3" in out
+    assert "warning: not scanned: Debian:12: 3 packages" in err
+    assert "error: 1 findings at or above critical" in err
+    assert run(["scan", target, "-o", "json", "-o", "cosign-vuln=v.json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["findings"][0]["locations"][0]["layer"].startswith("sha256:")
+    assert json.loads(Path("v.json").read_text())["scanner"]["db"]["version"] == found["database"]["digest"]
+
+
+@pytest.mark.parametrize("form", ["cyclonedx-json", "spdx-json"])
+def test_an_sbom_scans_like_its_image(target: str, form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["db", "import", "records"])
+    run(["sbom", target, "-o", f"{form}=s.json"])
+    results = []
+    for place in (target, "sbom:s.json"):
+        capsys.readouterr()
+        assert run(["scan", place, "-o", "json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        results.append(([entry["id"] for entry in found["findings"]], found["uncovered"], found["counts"]))
+    assert results[0] == results[1]

@@ -1,0 +1,160 @@
+"""Layers: digests that lie, streams that explode, and what layers do to each other."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from custody.errors import CustodyError, MalformedError, UnsupportedError, VerificationError
+from custody.formats.bom import Catalog
+from custody.formats.oci import Descriptor
+from custody.kit.digest import sha256
+from custody.registry.image import open_layout
+from custody.sbom.catalog import catalog
+from custody.sbom.layers import read_layer
+from custody.sbom.tarwalk import Limits
+from tests.contents.images import GZIP, METADATA, OS_RELEASE, PLAIN, STATUS, ZSTD, image, layout, tar
+
+_SITE = "app/site/flask_login-0.6.2.dist-info/METADATA"
+
+
+def names(found: Catalog) -> set[str]:
+    return {package.name for package in found.packages}
+
+
+@pytest.mark.parametrize("media_type", [GZIP, ZSTD, PLAIN])
+def test_every_compression(tmp_path: Path, media_type: str) -> None:
+    found = catalog(
+        open_layout(layout(tmp_path / "i", [tar([(_SITE, METADATA), ("pad", bytes(3_000_000))])], media_type))
+    )
+    assert names(found) == {"Flask_Login"}
+    assert found.layers[0].entries == 2
+
+
+def test_gzip_members_one_after_the_other(tmp_path: Path) -> None:
+    data = tar([(_SITE, METADATA), ("pad", bytes(100_000))])
+    members = b"".join(gzip.compress(data[place:place + 999]) for place in range(0, len(data), 999))
+    packed = open_layout(layout(tmp_path / "i", [members], PLAIN))
+    layer = packed.manifest.layers[0]
+    facts = read_layer(packed, Descriptor(GZIP, layer.digest, layer.size), sha256(data))
+    assert list(facts.found) == [_SITE]
+
+
+def test_a_blob_that_is_not_what_the_manifest_says(tmp_path: Path) -> None:
+    good = tar([(_SITE, METADATA)])
+    other = gzip.compress(tar([(_SITE, METADATA.replace(b"0.6.2", b"9.9.9"))]), 6, mtime=0)
+    folder = layout(tmp_path / "i", [good], blobs={0: other})
+    with pytest.raises(VerificationError, match="blob"):
+        catalog(open_layout(folder))
+
+
+def test_a_diff_id_that_lies(tmp_path: Path) -> None:
+    folder = layout(tmp_path / "i", [tar([(_SITE, METADATA)])], diff_ids={0: "sha256:" + "0" * 64})
+    with pytest.raises(VerificationError, match="the image config says sha256:000"):
+        catalog(open_layout(folder))
+
+
+def test_bytes_behind_the_end_of_the_tar_count_for_the_digest(tmp_path: Path) -> None:
+    good = tar([(_SITE, METADATA)])
+    folder = layout(tmp_path / "i", [good + b"more"], diff_ids={0: sha256(good)})
+    with pytest.raises(VerificationError, match="uncompressed bytes"):
+        catalog(open_layout(folder))
+
+
+def test_a_truncated_layer(tmp_path: Path) -> None:
+    data = gzip.compress(tar([(_SITE, METADATA)]))[:-20]
+    packed = open_layout(layout(tmp_path / "i", [data], PLAIN))
+    layer = packed.manifest.layers[0]
+    with pytest.raises(MalformedError, match=r"the middle of (a gzip stream|an entry)"):
+        read_layer(packed, Descriptor(GZIP, layer.digest, layer.size), sha256(b""))
+
+
+def test_a_decompression_bomb(tmp_path: Path) -> None:
+    folder = layout(tmp_path / "i", [tar([("zeros", bytes(20_000_000))])])
+    assert names(catalog(open_layout(folder))) == set()
+    with pytest.raises(MalformedError, match="decompression bomb"):
+        catalog(open_layout(folder), limits=Limits(ratio_from=10_000_000, ratio=100))
+    with pytest.raises(MalformedError, match="decompression bomb"):
+        catalog(open_layout(folder), limits=Limits(size=10_000_000))
+
+
+def test_layers_that_are_not_read_are_named(tmp_path: Path) -> None:
+    folder = layout(tmp_path / "i", [tar([])], "application/vnd.oci.image.layer.nondistributable.v1.tar")
+    with pytest.raises(UnsupportedError, match="nondistributable"):
+        catalog(open_layout(folder))
+
+
+def test_whiteouts_opaque_folders_and_replacements(tmp_path: Path) -> None:
+    base = [("etc/os-release", OS_RELEASE), ("var/lib/dpkg/status", STATUS), (_SITE, METADATA),
+            ("b/x/node_modules/a/package.json", b'{"name":"a","version":"1"}'),
+            ("b/y/node_modules/b/package.json", b'{"name":"b","version":"1"}'),
+            ("c/node_modules/c/package.json", b'{"name":"c","version":"1"}')]
+    assert names(catalog(image(tmp_path / "0", base))) == {"libssl3", "libc6", "cdebconf", "Flask_Login", "a", "b", "c"}
+    for number, (top, gone) in enumerate((
+            ([("app/site/.wh.flask_login-0.6.2.dist-info", b"")], {"Flask_Login"}),
+            ([("b/.wh.x", b"")], {"a"}),
+            ([("b/.wh..wh..opq", b"")], {"a", "b"}),
+            ([(".wh..wh..opq", b"")], {"libssl3", "libc6", "cdebconf", "Flask_Login", "a", "b", "c"}),
+            ([("b", b"a file now")], {"a", "b"}),
+            ([("b/x", ("symlink", "y"))], {"a"}),
+            ([("c/node_modules/c/package.json", None)], {"c"}),
+            ([("c/node_modules/c/package.json", b"{}")], {"c"}),
+            ([("b/.wh..wh.plnk", b"")], set()),
+            ([("b", None)], set()))):
+        found = catalog(image(tmp_path / f"{number + 1}", base, top))  # type: ignore[arg-type]
+        assert {"libssl3", "libc6", "cdebconf", "Flask_Login", "a", "b", "c"} - names(found) == gone, top
+
+
+def test_what_an_opaque_layer_brings_itself_stays(tmp_path: Path) -> None:
+    found = catalog(image(tmp_path / "i", [(_SITE, METADATA)],
+                          [("app/.wh..wh..opq", b""), ("app/n/package.json", b'{"name":"n","version":"1"}')]))
+    assert names(found) == {"n"}
+
+
+def test_a_whiteout_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(MalformedError, match="a whiteout of nothing"):
+        catalog(image(tmp_path / "i", [("a/.wh...", b"")]))
+
+
+def test_hard_links_have_their_targets_content(tmp_path: Path) -> None:
+    store = ("store/00ab", b'{"name":"linked","version":"2"}')
+    link = ("app/node_modules/linked/package.json", ("link", "store/00ab"))
+    assert names(catalog(image(tmp_path / "1", [store, link]))) == {"linked"}
+    found = catalog(image(tmp_path / "2", [link]))
+    assert [unknown.kind for unknown in found.unknowns] == ["hard link into another layer"]
+
+
+def test_a_package_belongs_to_the_layer_that_brought_it_last(tmp_path: Path) -> None:
+    found = catalog(image(tmp_path / "i", [(_SITE, METADATA)], [(_SITE, METADATA)]))
+    assert [place.layer for place in found.packages[0].locations] == [found.layers[1].digest]
+
+
+class _Cache(dict[str, bytes]):
+    def put(self, key: str, value: bytes) -> None:
+        self[key] = value
+
+
+def test_known_layers_are_not_opened(tmp_path: Path) -> None:
+    stored = image(tmp_path / "i", [(_SITE, METADATA), ("etc/os-release", OS_RELEASE)], [("b/.wh.x", b"")])
+    cache = _Cache()
+    first = catalog(stored, cache)
+    for layer in stored.manifest.layers:
+        (tmp_path / "i/blobs/sha256" / layer.digest[7:]).unlink()
+    assert catalog(stored, cache) == first
+    with pytest.raises(CustodyError):
+        catalog(stored, _Cache())
+
+
+@given(st.binary(max_size=2000))
+def test_random_bytes_as_a_layer_raise_only_our_errors(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    for media_type in (GZIP, ZSTD, PLAIN):
+        folder = tmp_path_factory.mktemp("fuzz") / "i"
+        layout(folder, [b""], PLAIN)
+        stored = open_layout(folder)
+        (folder / "blobs/sha256" / sha256(data)[7:]).write_bytes(data)
+        with pytest.raises(CustodyError):
+            read_layer(stored, Descriptor(media_type, sha256(data), len(data)), "sha256:" + "0" * 64)

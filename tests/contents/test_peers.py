@@ -1,0 +1,120 @@
+"""syft and trivy on the same image: every difference falls under a rule of docs/compatibility-packages.md.
+
+The image is `$CUSTODY_IMAGES/shop.oci`, a Debian with a pip and an npm application in it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from custody.formats import cyclonedx
+from custody.formats.bom import Catalog, Package
+from custody.formats.purl import build
+from custody.registry.image import open_layout
+from custody.sbom.catalog import catalog
+from custody.sbom.catalogers import read
+from tests.conftest import ROOT, peer
+
+pytestmark = pytest.mark.peer
+_ROW = re.compile(r"\| `(?P<rule>[a-z-]+)` \| (?P<peer>\w+) \| (?P<side>custody|peer) \| (?P<types>[a-z, ]+) \|")
+
+# What each rule of the document means.
+_RULES: dict[str, Callable[[Package], bool]] = {
+    "embedded-sbom": lambda package: all("/sboms/" in place.path for place in package.locations),
+    "no-version": lambda package: package.version in ("", "UNKNOWN"),
+    "distribution-owned": lambda package: bool(package.owner),
+}
+
+
+def shop() -> Path:
+    folder = Path(os.environ.get("CUSTODY_IMAGES", "")) / "shop.oci"
+    if "CUSTODY_IMAGES" not in os.environ or not folder.is_dir():
+        pytest.skip("no shop.oci in $CUSTODY_IMAGES")
+    return folder
+
+
+@cache
+def ours(folder: Path) -> Catalog:
+    return catalog(open_layout(folder))
+
+
+def theirs(name: str, folder: Path, tmp_path: Path) -> Catalog:
+    out = tmp_path / "bom.json"
+    command = {
+        "syft": [peer("syft"), "-q", f"oci-dir:{folder}", "-o", f"cyclonedx-json={out}"],
+        "trivy": [
+            peer("trivy"),
+            "image",
+            "--quiet",
+            "--offline-scan",
+            "--skip-db-update",
+            "--input",
+            str(folder),
+            "--format",
+            "cyclonedx",
+            "--cache-dir",
+            str(tmp_path / "cache"),
+            "-o",
+            str(out),
+        ],
+    }[name]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "SYFT_CHECK_FOR_APP_UPDATE": "false"})
+    return cyclonedx.read(out.read_bytes(), name)
+
+
+def by_identity(found: Catalog) -> dict[tuple[str, str, str], Package]:
+    return {
+        (
+            package.type,
+            package.source.lower() if package.type == "pypi" else package.name.lower(),
+            package.version,
+        ): package
+        for package in found.packages
+    }
+
+
+@pytest.mark.parametrize("name", ["syft", "trivy"])
+def test_every_difference_is_explained(name: str, tmp_path: Path) -> None:
+    folder = shop()
+    text = (ROOT / "docs/compatibility-packages.md").read_text()
+    rows = [match.groupdict() for match in _ROW.finditer(text)]
+    assert {row["rule"] for row in rows} == set(_RULES)
+    mine, other = by_identity(ours(folder)), by_identity(theirs(name, folder, tmp_path))
+    seen = set()
+    for side, left, right in (("custody", mine, other), ("peer", other, mine)):
+        for identity in sorted(set(left) - set(right)):
+            rule = next((row["rule"] for row in rows if row["peer"] == name and row["side"] == side
+                         and identity[0] in row["types"].split(", ") and _RULES[row["rule"]](left[identity])), None)
+            assert rule, f"only in {side if side == 'custody' else name}, and unexplained: {identity}"
+            seen.add((rule, side))
+    assert seen == {(row["rule"], row["side"]) for row in rows if row["peer"] == name}
+
+
+def test_what_dpkg_itself_says() -> None:
+    folder = shop()
+    found = {(package.name, package.version) for package in ours(folder).packages if package.type == "deb"}
+    assert len(found) > 100
+    assert {package.ecosystem for package in ours(folder).packages if package.type == "deb"} == {"Debian:12"}
+
+
+@pytest.mark.parametrize("program", ["syft", "trivy", "crane"])
+def test_modules_of_real_go_programs(program: str) -> None:
+    path = Path(peer(program))
+    with path.open("rb") as file:
+        found = {(fact.name, fact.version) for fact in read("elf", program, file)}
+    said = subprocess.run(
+        [peer("syft"), "-q", f"file:{path}", "-o", "purls"], check=True, capture_output=True, text=True
+    )
+    expected = {
+        line.partition("?")[0].partition("#")[0] for line in said.stdout.split() if line.startswith("pkg:golang/")
+    }
+    mine = {str(build("golang", name.rpartition("/")[2], namespace=name.rpartition("/")[0], version=version))
+            for name, version in found}
+    assert len(mine) == len({line.lower() for line in expected})

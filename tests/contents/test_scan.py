@@ -1,0 +1,329 @@
+"""Matching as the OSV schema defines it, imports that may be hostile, and reports that keep quiet about nothing."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from custody.adapters.sqlite.advisories import SqliteAdvisories
+from custody.errors import CustodyError, MalformedError, MissingEvidenceError, UnsupportedError, UsageError
+from custody.formats import osv, vulnattestation
+from custody.formats.bom import Catalog, Location, Package
+from custody.vulns.match import affected_by
+from custody.vulns.report import ScanReport, scan
+from custody.vulns.severity import Severity
+from custody.vulns.store import import_advisories
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+CRITICAL = {"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}
+
+
+def record(
+    name: str = "OSV-1",
+    events: list[dict[str, str]] | None = None,
+    *,
+    ecosystem: str = "PyPI",
+    package: str = "a",
+    kind: str = "ECOSYSTEM",
+    versions: list[str] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    affected: dict[str, Any] = {"package": {"ecosystem": ecosystem, "name": package}}
+    if events is not None:
+        affected["ranges"] = [{"type": kind, "events": events}]
+    if versions is not None:
+        affected["versions"] = versions
+    return {"id": name, "modified": "2026-01-01T00:00:00Z", "affected": [affected], **more}
+
+
+def advisory(*arguments: Any, **more: Any) -> osv.Advisory:
+    return osv.read(json.dumps(record(*arguments, **more)).encode())
+
+
+def package(name: str, version: str, ecosystem: str | None = "PyPI", **more: Any) -> Package:
+    return Package(**{"type": "pypi", "name": name, "version": version, "purl": f"pkg:pypi/{name}@{version}",
+                      "ecosystem": ecosystem, "source": name, "locations": (Location("p", "sha256:l"),), **more})
+
+
+def report(tmp_path: Path, advisories: list[dict[str, Any]], *packages: Package, **more: Any) -> ScanReport:
+    store = SqliteAdvisories(tmp_path / "a.db")
+    store.add([osv.read(json.dumps(entry).encode()) for entry in advisories], NOW)
+    return scan(Catalog(name="x", digest="sha256:0", packages=packages), store, NOW, **more)
+
+
+@pytest.mark.parametrize(("events", "inside", "outside"), [
+    ([{"introduced": "0"}], ["0.1", "9"], []),
+    ([{"introduced": "0"}, {"fixed": "2.0"}], ["1.9", "2.0rc1"], ["2.0", "2.1"]),
+    ([{"introduced": "1.0"}, {"last_affected": "2.0"}], ["1.0", "2.0"], ["0.9", "2.0.1"]),
+    ([{"introduced": "1.0"}, {"fixed": "1.5"}, {"introduced": "2.0"}, {"fixed": "2.5"}], ["1.2", "2.0"],
+     ["0.5", "1.5", "1.9", "2.5", "3"]),
+    ([{"fixed": "2.5"}, {"introduced": "2.0"}, {"fixed": "1.5"}, {"introduced": "1.0"}], ["1.2", "2.4"], ["1.7"]),
+    ([{"introduced": "0"}, {"limit": "2.0"}], ["1.9"], ["2.0", "3"]),
+    ([{"introduced": "0"}, {"limit": "*"}], ["9"], []),
+    ([{"introduced": "2.0"}, {"fixed": "2.0"}], [], ["2.0"])])
+def test_ranges(events: list[dict[str, str]], inside: list[str], outside: list[str]) -> None:
+    entry = advisory("A", events).affected[0]
+    assert [version for version in [*inside, *outside] if affected_by(entry, version)] == inside
+
+
+def test_the_event_and_the_fix_are_kept() -> None:
+    entry = advisory(
+        "A", [{"introduced": "1.0"}, {"fixed": "1.5"}, {"introduced": "2.0"}, {"fixed": "2.5"}]
+    ).affected[0]
+    assert affected_by(entry, "2.1") == ("introduced 2.0, fixed 2.5", "2.5")
+    assert affected_by(entry, "1.1") == ("introduced 1.0, fixed 1.5", "1.5")
+
+
+def test_listed_versions_count_whatever_the_ranges_say() -> None:
+    entry = advisory("A", [{"introduced": "5"}], versions=["1.0", "odd!"]).affected[0]
+    assert affected_by(entry, "1.0") == ("listed in versions", "")
+    assert affected_by(entry, "1.0.0")  # PEP 440: the same version
+    assert affected_by(entry, "odd!")
+    assert affected_by(entry, "1.1") is None
+    assert affected_by(advisory("A").affected[0], "1.0") is None
+
+
+def test_go_versions_have_a_v_and_records_do_not() -> None:
+    entry = advisory("A", [{"introduced": "0"}, {"fixed": "0.17.0"}], ecosystem="Go", kind="SEMVER").affected[0]
+    assert affected_by(entry, "v0.16.0")
+    assert not affected_by(entry, "v0.17.0")
+    assert affected_by(entry, "v0.0.0-20200101000000-abcdefabcdef")
+
+
+def test_distributions_by_release_and_source_package(tmp_path: Path) -> None:
+    fix = record(
+        "DSA-1", [{"introduced": "0"}, {"fixed": "3.0.11-1~deb12u2"}], ecosystem="Debian:12", package="openssl"
+    )
+    ssl = package("libssl3", "3.0.11-1~deb12u1", "Debian:12", source="openssl", source_version="3.0.11-1~deb12u1")
+    assert [f.id for f in report(tmp_path / "1", [fix], ssl).findings] == ["DSA-1"]
+    other = package("libssl3", "3.0.11-1~deb12u1", "Debian:11", source="openssl")
+    found = report(tmp_path / "2", [fix], other)
+    assert found.findings == ()
+    assert found.uncovered == {"Debian:11": 1}
+
+
+def test_python_names_are_normalised(tmp_path: Path) -> None:
+    found = report(tmp_path, [record("A", [{"introduced": "0"}], package="Flask_Login")], package("flask-login", "1"))
+    assert len(found.findings) == 1
+
+
+def test_aliases_are_one_finding_with_the_worst_rating(tmp_path: Path) -> None:
+    events = [{"introduced": "0"}, {"fixed": "2"}]
+    found = report(tmp_path, [record("PYSEC-1", events, aliases=["CVE-2026-1"]),
+                              record("GHSA-1", events, aliases=["CVE-2026-1"], severity=[CRITICAL]),
+                              record("X-1", events, aliases=["GHSA-1"]), record("PYSEC-2", events)], package("a", "1"))
+    assert [(f.id, f.severity, f.cve, f.aliases) for f in found.findings] == [
+        ("GHSA-1", "critical", "CVE-2026-1", ("CVE-2026-1", "PYSEC-1", "X-1")), ("PYSEC-2", "unknown", "PYSEC-2", ())]
+    assert found.counts()["critical"] == 1
+    assert found.findings[0].fixed == ("2",)
+
+
+def test_withdrawn_records_never_match_and_newer_ones_replace(tmp_path: Path) -> None:
+    store = SqliteAdvisories(tmp_path / "a.db")
+    assert store.add([advisory("A", [{"introduced": "0"}])], NOW) == 1
+    assert store.add([advisory("A", [{"introduced": "9"}])], NOW) == 0
+    assert store.status().advisories == 1
+    newer = {**record("A", [{"introduced": "0"}], withdrawn="2026-01-03T00:00:00Z"), "modified": "2026-01-03T00:00:00Z"}
+    assert store.add([osv.read(json.dumps(newer).encode())], NOW) == 1
+    assert store.find("PyPI", "a") == []
+    assert store.status().advisories == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"severity": [CRITICAL]}, "critical"),
+        ({"severity": [{"type": "CVSS_V2", "score": "AV:N/AC:L/Au:N/C:P/I:P/A:P"}]}, "high"),
+        (
+            {
+                "severity": [
+                    {"type": "CVSS_V4", "score": "CVSS:4.0/AV:L/AC:H/AT:P/PR:H/UI:A/VC:L/VI:N/VA:N/SC:N/SI:N/SA:N"}
+                ]
+            },
+            "low",
+        ),
+        ({"severity": [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:N"}]}, "none"),
+        (
+            {"severity": [{"type": "CVSS_V3", "score": "nonsense"}], "database_specific": {"severity": "MODERATE"}},
+            "medium",
+        ),
+        ({"severity": [{"type": "Ubuntu", "score": "negligible"}]}, "low"),
+        ({}, "unknown"),
+    ],
+)
+def test_severity(tmp_path: Path, more: dict[str, Any], expected: str) -> None:
+    found = report(tmp_path, [record("A", [{"introduced": "0"}], **more)], package("a", "1"))
+    assert found.findings[0].severity == expected
+
+
+def test_malicious_packages_are_critical(tmp_path: Path) -> None:
+    found = report(tmp_path, [record("MAL-2026-1", versions=["1"])], package("a", "1"))
+    assert (found.findings[0].severity, found.findings[0].vector) == ("critical", "malicious")
+
+
+def test_thresholds(tmp_path: Path) -> None:
+    found = report(
+        tmp_path,
+        [record("A", [{"introduced": "0"}], severity=[CRITICAL]), record("B", [{"introduced": "0"}])],
+        package("a", "1"),
+    )
+    assert [f.id for f in found.meets(Severity.CRITICAL)] == ["A"]
+    assert [f.id for f in found.meets(Severity.MEDIUM)] == ["A"]
+    assert [f.id for f in found.meets(Severity.LOW)] == ["A", "B"]
+
+
+def test_what_cannot_be_decided_is_said(tmp_path: Path) -> None:
+    found = report(tmp_path, [record("A", [{"introduced": "0"}, {"fixed": "2"}], ecosystem="npm")],
+                   package("a", "latest", "npm"), package("b", "1", "Nowhere"), package("c", "1", None, type="generic"))
+    assert found.findings == ()
+    assert [(entry.id, entry.purl) for entry in found.undecided] == [("A", "pkg:pypi/a@latest")]
+    assert found.uncovered == {"Nowhere": 1, "generic (no OSV ecosystem)": 1}
+
+
+def test_an_empty_database_is_an_error_unless_allowed(tmp_path: Path) -> None:
+    with pytest.raises(MissingEvidenceError, match="the advisory database is empty"):
+        report(tmp_path, [], package("a", "1"))
+    assert report(tmp_path, [], package("a", "1"), allow_empty=True).uncovered == {"PyPI": 1}
+
+
+def test_packages_of_the_distribution_are_left_to_it(tmp_path: Path) -> None:
+    found = report(
+        tmp_path, [record("A", [{"introduced": "0"}])], package("a", "1", owner="pkg:deb/debian/python3-a@1")
+    )
+    assert (found.findings, found.owned) == ((), 1)
+
+
+def test_the_predicate_is_cosigns(tmp_path: Path) -> None:
+    found = report(tmp_path, [record("GHSA-1", [{"introduced": "0"}], aliases=["CVE-2026-1"], severity=[CRITICAL])],
+                   package("a", "1"), finished=NOW + timedelta(seconds=1))
+    predicate = found.to_cosign_vuln()
+    assert set(predicate) == {"invocation", "scanner", "metadata"}
+    assert set(predicate["invocation"]) == {"parameters", "uri", "event_id", "builder.id"}
+    assert set(predicate["scanner"]) == {"uri", "version", "db", "result"}
+    assert predicate["metadata"] == {"scanStartedOn": "2026-01-02T00:00:00Z", "scanFinishedOn": "2026-01-02T00:00:01Z"}
+    assert vulnattestation.finished_at(predicate) == NOW + timedelta(seconds=1)
+    (result,) = predicate["scanner"]["result"]["Results"]
+    (entry,) = result["Vulnerabilities"]
+    assert (entry["VulnerabilityID"], entry["Severity"], entry["CVSS"]["osv"]["V3Score"]) == (
+        "CVE-2026-1",
+        "CRITICAL",
+        9.8,
+    )
+    assert (entry["Layer"]["Digest"], entry["PkgPath"]) == ("sha256:l", "p")
+    json.dumps(predicate)
+    with pytest.raises(MalformedError, match="scanFinishedOn"):
+        vulnattestation.finished_at({"metadata": {}})
+
+
+def test_imports(tmp_path: Path) -> None:
+    store = SqliteAdvisories(tmp_path / "a.db")
+    folder = tmp_path / "records/deep"
+    folder.mkdir(parents=True)
+    (folder / "1.json").write_text(json.dumps(record("A", [{"introduced": "0"}])))
+    (folder / "2.json").write_text('{"id": "B"}')
+    done = import_advisories(store, tmp_path / "records", NOW)
+    assert (done.read, done.added, len(done.refused)) == (2, 1, 1)
+    assert "modified" in done.refused[0]
+    with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("B.json", json.dumps(record("B", [{"introduced": "0"}])))
+    assert import_advisories(store, tmp_path / "all.zip", NOW).added == 1
+    assert import_advisories(store, tmp_path / "all.zip", NOW).added == 0
+    status = store.status()
+    assert (status.advisories, status.ecosystems, status.imported_at) == (2, {"PyPI": 2}, NOW)
+    assert status.digest.startswith("sha256:")
+
+
+def test_hostile_imports_leave_nothing_behind(tmp_path: Path) -> None:
+    store = SqliteAdvisories(tmp_path / "a.db")
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("A.json", json.dumps(record("A", [{"introduced": "0"}])))
+        archive.writestr("B.json", b" " * (20 << 20))
+    with pytest.raises(MalformedError, match="decompression bomb"):
+        import_advisories(store, tmp_path / "bomb.zip", NOW)
+    assert store.status().advisories == 0
+    (tmp_path / "not.zip").write_bytes(b"PK\x03\x04 and so on")
+    with pytest.raises(MalformedError, match="a readable zip"):
+        import_advisories(store, tmp_path / "not.zip", NOW)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MalformedError, match="OSV records"):
+        import_advisories(store, tmp_path / "empty", NOW)
+    with pytest.raises(UsageError, match="no such file"):
+        import_advisories(store, tmp_path / "nowhere", NOW)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "reason"),
+    [
+        ({"id": ""}, MalformedError, "id"),
+        ({"modified": "yesterday"}, MalformedError, "modified"),
+        ({"schema_version": "2.0.0"}, UnsupportedError, "schema_version"),
+        ({"aliases": "A"}, MalformedError, "aliases"),
+        ({"affected": [{"package": {"ecosystem": "PyPI"}}]}, MalformedError, "name"),
+        (
+            {"affected": [{"package": {"ecosystem": "a", "name": "b"}, "ranges": [{"type": "X"}]}]},
+            MalformedError,
+            "type",
+        ),
+        (
+            {
+                "affected": [
+                    {
+                        "package": {"ecosystem": "a", "name": "b"},
+                        "ranges": [{"type": "SEMVER", "events": [{"fixed": "1"}]}],
+                    }
+                ]
+            },
+            MalformedError,
+            "no introduced",
+        ),
+        (
+            {
+                "affected": [
+                    {
+                        "package": {"ecosystem": "a", "name": "b"},
+                        "ranges": [{"type": "SEMVER", "events": [{"since": "1"}]}],
+                    }
+                ]
+            },
+            MalformedError,
+            "introduced, fixed",
+        ),
+        ({"severity": [{"type": "CVSS_V3"}]}, MalformedError, "score"),
+    ],
+)
+def test_records_are_read_strictly(change: dict[str, Any], error: type[CustodyError], reason: str) -> None:
+    with pytest.raises(error, match=reason):
+        osv.read(json.dumps({**record("A", [{"introduced": "0"}]), **change}).encode())
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+)
+
+
+@given(
+    st.sampled_from([
+        "id",
+        "modified",
+        "affected",
+        "severity",
+        "aliases",
+        "withdrawn",
+        "summary",
+        "database_specific",
+    ]),
+    _JSON,
+)
+def test_hostile_records_raise_only_our_errors(key: str, value: Any) -> None:
+    try:
+        osv.read(json.dumps({**record("A", [{"introduced": "0"}]), key: value}).encode())
+    except CustodyError:
+        pass
