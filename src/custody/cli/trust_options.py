@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from custody.registry.client import RegistryClient
 from custody.settings import Settings
 from custody.sign.identity import CLAIM_FLAGS, Identity
 from custody.sign.keys import PrivateKey, load_private_key, load_public_key, read_key_file
+from custody.sign.referrers import fetch_evidence
 from custody.sign.verify import Trust, verify_evidence
 from custody.trust.roots import SigningConfig, TrustedRoot, parse_signing_config, parse_trusted_root
 
@@ -136,10 +138,31 @@ def nothing(ref: Reference, what: str, bad: list[Rejected]) -> VerificationError
 
 
 async def resolve(client: RegistryClient, image: str) -> tuple[Reference, Any]:
-    """The image with its digest, and its descriptor; warns where a tag was given, which may move."""
+    """The image with its digest, and its descriptor."""
     ref = reference.parse(image)
     descriptor = await client.resolve(ref)
     return ref.at(descriptor.digest), descriptor
+
+
+async def evidence_of(client: RegistryClient, images: Sequence[str]) -> AsyncIterator[tuple[Reference, list[Evidence]]]:
+    """Each image with its digest, and all that claims to be signed about it; fetched eight images at a time."""
+    gate = asyncio.Semaphore(8)
+
+    async def fetch(image: str) -> tuple[Reference, list[Evidence]]:
+        async with gate:
+            ref = reference.parse(image)
+            if ref.digest is None:
+                ref = ref.at((await client.resolve(ref)).digest)
+            return ref, await fetch_evidence(client, ref, unsigned=False)
+
+    tasks = [asyncio.create_task(fetch(image)) for image in images]
+    try:
+        for task in tasks:
+            yield await task
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def load_root(settings: Settings, given: str | None) -> TrustedRoot | None:

@@ -10,12 +10,11 @@ from typing import Any
 import click
 
 from custody.cli.run import settings
-from custody.cli.trust_options import Command, Expected, nothing, resolve, verify_options
+from custody.cli.trust_options import Command, Expected, evidence_of, nothing, verify_options
 from custody.evidence.model import KeylessSigner, Verified
 from custody.formats import cosign, intoto
 from custody.formats.reference import Reference
 from custody.kit.clock import format_rfc3339, system_clock
-from custody.sign.referrers import fetch_evidence
 from custody.wiring import registry_client
 
 
@@ -36,9 +35,8 @@ def command(images: tuple[str, ...], annotations: tuple[str, ...], output: str, 
 
 async def _run(images: tuple[str, ...], expected: Expected, wanted: dict[str, str], output: str) -> None:
     async with registry_client(settings()) as client:
-        for image in images:
-            ref, _ = await resolve(client, image)
-            good, bad = expected.judge(await fetch_evidence(client, ref, unsigned=False), system_clock())
+        async for ref, found in evidence_of(client, images):
+            good, bad = expected.judge(found, system_clock())
             good = [item for item in good if item.kind == "signature"]
             matching = [item for item in good if wanted.items() <= item.annotations.items()]
             if good and not matching:

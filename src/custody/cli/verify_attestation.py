@@ -10,12 +10,11 @@ from typing import Any
 import click
 
 from custody.cli.run import settings
-from custody.cli.trust_options import Command, Expected, nothing, resolve, verify_options
+from custody.cli.trust_options import Command, Expected, evidence_of, nothing, verify_options
 from custody.evidence.model import Evidence
 from custody.formats import dsse, intoto
 from custody.formats.bundle import parse_bundle
 from custody.kit.clock import system_clock
-from custody.sign.referrers import fetch_evidence
 from custody.wiring import registry_client
 
 
@@ -34,9 +33,7 @@ def command(images: tuple[str, ...], kind: str, output: str, **options: Any) -> 
 
 async def _run(images: tuple[str, ...], expected: Expected, predicate_type: str, output: str) -> None:
     async with registry_client(settings()) as client:
-        for image in images:
-            ref, _ = await resolve(client, image)
-            found = await fetch_evidence(client, ref, unsigned=False)
+        async for ref, found in evidence_of(client, images):
             good, bad = expected.judge(found, system_clock())
             matching = [item for item in good if item.predicate_type == predicate_type]
             if not matching:
