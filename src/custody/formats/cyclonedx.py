@@ -94,7 +94,7 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
     if system is not None:
         distribution = Distribution(id=_text(system, "name"), version=_text(system, "version"),
                                     name=_text(system, "description") or _text(system, "name"))
-    edges = {entry["ref"]: entry["dependsOn"] for entry in document.get("dependencies") or ()
+    edges = {entry["ref"]: entry["dependsOn"] for entry in _list(document, "dependencies")
              if isinstance(entry, dict) and isinstance(entry.get("ref"), str)
              and isinstance(entry.get("dependsOn"), list)}
     spelled = {c["bom-ref"]: c["purl"] for c in components
@@ -129,22 +129,22 @@ def _flat(value: Any, where: str, depth: int = 0) -> Iterator[dict[str, Any]]:
 
 def _package(component: dict[str, Any], distribution: Distribution | None, edges: dict[str, list[Any]],
              spelled: dict[str, str]) -> Package:
-    properties = {str(entry.get("name")): str(entry.get("value")) for entry in component.get("properties") or ()
+    properties = {str(entry.get("name")): str(entry.get("value")) for entry in _list(component, "properties")
                   if isinstance(entry, dict)}
     package = from_purl(
         component.get("purl"), distribution, version=_text(component, "version"),
         source=properties.get(_PREFIX + "source") or properties.get("aquasecurity:trivy:SrcName") or "",
         source_version=properties.get(_PREFIX + "sourceVersion") or _trivy_version(properties))
     licenses = []
-    for entry in component.get("licenses") or ():
+    for entry in _list(component, "licenses"):
         if isinstance(entry, dict):
             license_ = _object(entry, "license")
             licenses.append(entry.get("expression") or license_.get("id") or license_.get("name") or "")
     evidence = _object(component, "evidence")
     places = tuple(Location(_text(entry, "location"), _text(entry, "additionalContext").removeprefix("layer "))
-                   for entry in evidence.get("occurrences") or () if isinstance(entry, dict))
+                   for entry in _list(evidence, "occurrences") if isinstance(entry, dict))
     supplier = _object(component, "supplier")
-    hashes = tuple((kind, _text(entry, "content")) for entry in component.get("hashes") or () if isinstance(entry, dict)
+    hashes = tuple((kind, _text(entry, "content")) for entry in _list(component, "hashes") if isinstance(entry, dict)
                    for kind, spelling in _ALGORITHMS.items() if spelling == entry.get("alg"))
     requires = (spelled.get(ref) for ref in edges.get(_text(component, "bom-ref"), ()) if isinstance(ref, str))
     return msgspec.structs.replace(
@@ -169,3 +169,8 @@ def _object(entry: dict[str, Any], key: str) -> dict[str, Any]:
 def _text(entry: dict[str, Any], key: str) -> str:
     value = entry.get(key)
     return value if isinstance(value, str) else ""
+
+
+def _list(entry: dict[str, Any], key: str) -> list[Any]:
+    value = entry.get(key)
+    return value if isinstance(value, list) else []

@@ -137,7 +137,7 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
         elif entry.get("primaryPackagePurpose") not in ("OPERATING-SYSTEM", "CONTAINER"):
             without.append(str(entry.get("name", "")))
     edges: dict[str, set[str]] = {}
-    for relation in document.get("relationships") or ():
+    for relation in _list(document, "relationships"):
         if isinstance(relation, dict):
             one, two = ids.get(str(relation.get("spdxElementId"))), ids.get(str(relation.get("relatedSpdxElement")))
             if one and two and relation.get("relationshipType") in ("DEPENDS_ON", "DEPENDENCY_OF"):
@@ -153,7 +153,7 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
 
 
 def _read_package(entry: dict[str, Any], distribution: Distribution | None) -> Package | None:
-    refs = [ref for ref in entry.get("externalRefs") or ()
+    refs = [ref for ref in _list(entry, "externalRefs")
             if isinstance(ref, dict) and ref.get("referenceType") == "purl"]
     if not refs:
         return None
@@ -167,3 +167,8 @@ def _read_package(entry: dict[str, Any], distribution: Distribution | None) -> P
     return msgspec.structs.replace(
         package, supplier=str(entry.get("supplier", "")).partition(": ")[2], owner=owner[1] if owner else "",
         licenses=(license_,) if isinstance(license_, str) and license_ not in ("", "NONE", _NOTHING) else ())
+
+
+def _list(entry: dict[str, Any], key: str) -> list[Any]:
+    value = entry.get(key)
+    return value if isinstance(value, list) else []
