@@ -43,6 +43,7 @@ class Block:
 
     def __init__(self, fields: Fields, *, exclude: bool = False) -> None:
         self.kinds: list[str] = []
+        self.operations: set[str] = set()
         forms = [name for name in ("any", "all", "resources") if fields.has(name)]
         if len(forms) != 1:
             raise MalformedError(fields.where, got=" and ".join(forms) or "nothing",
@@ -74,6 +75,7 @@ class Block:
         if operations := fields.texts("operations"):
             if unknown := set(operations) - set(_OPERATIONS):
                 raise MalformedError(fields.path("operations"), got=min(unknown), expected=", ".join(_OPERATIONS))
+            self.operations.update(operations)
             tests.append(lambda request: request.operation in operations)
         names = [*fields.texts("names"), *filter(None, [fields.take("name", str)])]
         if names:

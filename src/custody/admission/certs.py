@@ -1,0 +1,115 @@
+"""The webhook's own authority and serving certificate, kept in a folder and renewed in time."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from custody.errors import MalformedError
+
+_AUTHORITY = timedelta(days=3650)
+_SERVING = timedelta(days=90)
+_RENEW = timedelta(days=30)
+_SKEW = timedelta(minutes=5)
+
+
+class ServingCertificate:
+    """`ca.crt` for caBundle, `tls.crt` and `tls.key` for the server, `ca.key` to renew them; keys are mode 0600."""
+
+    def __init__(self, folder: Path, hosts: Sequence[str]) -> None:
+        self.folder = folder
+        self.hosts = list(hosts)
+        self.certificate, self.key = folder / "tls.crt", folder / "tls.key"
+
+    @property
+    def ca_bundle(self) -> bytes:
+        """PEM of the authority; it stays the same when the serving certificate is renewed."""
+        return (self.folder / "ca.crt").read_bytes()
+
+    def ensure(self, now: datetime) -> bool:
+        """Make what is missing, runs out within 30 days or names other hosts. True where `tls.crt` is new: a server
+        then loads it into its live context with `load_cert_chain`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        authority, authority_key = self._authority(now)
+        if self.certificate.is_file() and self.key.is_file():
+            current = x509.load_pem_x509_certificate(self.certificate.read_bytes())
+            names = current.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            if (current.not_valid_after_utc - now > _RENEW and list(names) == _names(self.hosts)
+                    and current.issuer == authority.subject):
+                return False
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = (_builder("custody webhook", now, _SERVING).public_key(key.public_key())
+                       .issuer_name(authority.subject)
+                       .add_extension(x509.SubjectAlternativeName(_names(self.hosts)), critical=False)
+                       .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+                       .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+                       .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()),
+                                      critical=False).sign(authority_key, hashes.SHA256()))
+        _write(self.key, _private(key))
+        _write(self.certificate, certificate.public_bytes(Encoding.PEM))
+        return True
+
+    def _authority(self, now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+        cert_file, key_file = self.folder / "ca.crt", self.folder / "ca.key"
+        if cert_file.is_file() and key_file.is_file():
+            found = load_pem_private_key(key_file.read_bytes(), None)
+            if not isinstance(found, ec.EllipticCurvePrivateKey):
+                raise MalformedError(str(key_file), got=type(found).__name__, expected="an elliptic curve key")
+            certificate = x509.load_pem_x509_certificate(cert_file.read_bytes())
+            if certificate.not_valid_after_utc - now > _SERVING:
+                return certificate, found
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = f"custody webhook CA {now:%Y-%m-%d %H:%M:%S}"
+        certificate = (_builder(name, now, _AUTHORITY).public_key(key.public_key()).issuer_name(_subject(name))
+                       .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+                       .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+                       .sign(key, hashes.SHA256()))
+        _write(key_file, _private(key))
+        _write(cert_file, certificate.public_bytes(Encoding.PEM))
+        return certificate, key
+
+
+def _builder(name: str, now: datetime, lifetime: timedelta) -> x509.CertificateBuilder:
+    return (x509.CertificateBuilder().subject_name(_subject(name)).serial_number(x509.random_serial_number())
+            .not_valid_before(now - _SKEW).not_valid_after(now + lifetime))
+
+
+def _subject(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _names(hosts: Sequence[str]) -> list[x509.GeneralName]:
+    names: list[x509.GeneralName] = []
+    for host in hosts:
+        try:
+            names.append(x509.IPAddress(ipaddress.ip_address(host)))
+        except ValueError:
+            names.append(x509.DNSName(host))
+    return names
+
+
+def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all; a key is never readable by others, not even for a moment."""
+    temporary = path.with_suffix(".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if path.suffix == ".key" else 0o644)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+    temporary.replace(path)

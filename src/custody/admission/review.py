@@ -1,0 +1,77 @@
+"""AdmissionReview as the API server sends it and wants it answered (admission.k8s.io v1 and v1beta1)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from custody.errors import MalformedError
+from custody.policy.model import Kind, Request, User
+
+MAX_SIZE = 8 * 1024 * 1024
+"""An object is at most about 1.5 MB in etcd; a review carries it twice, beside its managed fields."""
+_VERSIONS = ("admission.k8s.io/v1", "admission.k8s.io/v1beta1")
+
+
+class _Request(msgspec.Struct, rename="camel"):
+    uid: str
+    kind: Kind
+    operation: str
+    name: str = ""
+    namespace: str = ""
+    sub_resource: str = ""
+    user_info: User = User()
+    object: dict[str, Any] | None = None
+    old_object: dict[str, Any] | None = None
+    dry_run: bool | None = None
+
+
+class _Review(msgspec.Struct, rename="camel"):
+    api_version: str
+    kind: str
+    request: _Request | None = None
+
+
+class Review(msgspec.Struct, frozen=True):
+    api_version: str
+    uid: str
+    request: Request
+
+
+_DECODER = msgspec.json.Decoder(_Review)
+
+
+def read(body: bytes) -> Review:
+    """Raises MalformedError."""
+    try:
+        found = _DECODER.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedError("AdmissionReview", got=str(error), expected="a review of admission.k8s.io/v1") from None
+    asked = found.request
+    if found.kind != "AdmissionReview" or found.api_version not in _VERSIONS or asked is None:
+        raise MalformedError("AdmissionReview", got=f"{found.api_version} {found.kind}",
+                             expected="admission.k8s.io/v1 AdmissionReview with a request")
+    if asked.operation not in ("CREATE", "UPDATE", "DELETE", "CONNECT"):
+        raise MalformedError("request.operation", got=asked.operation, expected="CREATE, UPDATE, DELETE or CONNECT")
+    return Review(found.api_version, asked.uid, Request(
+        operation=asked.operation, kind=asked.kind, namespace=asked.namespace, name=asked.name, object=asked.object,
+        old_object=asked.old_object, user=asked.user_info, dry_run=bool(asked.dry_run), subresource=asked.sub_resource))
+
+
+def answer(review: Review, *, allowed: bool, message: str = "", patch: Sequence[Mapping[str, Any]] = (),
+           warnings: Sequence[str] = (), audit: Mapping[str, str] | None = None) -> bytes:
+    """The reply, which never repeats anything of the request but its uid. A patch goes only with a permission."""
+    response: dict[str, Any] = {"uid": review.uid, "allowed": allowed}
+    if not allowed:
+        response["status"] = {"status": "Failure", "message": message, "reason": "Forbidden", "code": 403}
+    elif patch:
+        response["patchType"] = "JSONPatch"
+        response["patch"] = base64.b64encode(msgspec.json.encode(patch)).decode()
+    if warnings:
+        response["warnings"] = warnings
+    if audit:
+        response["auditAnnotations"] = audit
+    return msgspec.json.encode({"apiVersion": review.api_version, "kind": "AdmissionReview", "response": response})

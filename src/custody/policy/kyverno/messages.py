@@ -1,0 +1,39 @@
+"""What people read when a request is denied or warned about, in the shape of Kyverno's webhook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import yaml
+
+from custody.policy.model import Outcome, Request, RuleResult
+
+_LONGEST_WARNING = 1024
+_ALL_WARNINGS = 4000
+
+
+def blocked(request: Request, results: Sequence[RuleResult]) -> str:
+    """A YAML map of policy → rule → message after Kyverno's two introductory lines; a rule's messages are joined."""
+    failures: dict[str, dict[str, str]] = {}
+    for one in results:
+        if one.enforce and one.outcome in (Outcome.FAIL, Outcome.ERROR):
+            rules = failures.setdefault(one.policy, {})
+            rules[one.rule] = f"{rules[one.rule]}; {one.message}" if one.rule in rules else one.message
+    text = yaml.dump(failures, Dumper=yaml.CSafeDumper, default_flow_style=False, allow_unicode=True, width=80)
+    # Like Kyverno, the object's own name: empty while the API server has yet to generate one.
+    resource = f"{request.kind.kind}/{request.namespace}/{request.name}"
+    return f"\n\nresource {resource} was blocked due to the following policies \n\n{text}"
+
+
+def shortened(warnings: Sequence[str]) -> list[str]:
+    """Warnings within what the API server passes on: 4,096 bytes in all."""
+    result: list[str] = []
+    left = _ALL_WARNINGS
+    for warning in warnings:
+        text = " ".join(warning.split())
+        text = text if len(text) <= _LONGEST_WARNING else text[:_LONGEST_WARNING - 1] + "…"
+        left -= len(text.encode())
+        if left < 0:
+            break
+        result.append(text)
+    return result
