@@ -14,6 +14,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "scan": ("custody.cli.scan", "Contents", "known vulnerabilities of what is in an image"),
     "db": ("custody.cli.db", "Contents", "the advisories that scan matches with: import, status"),
     "log": ("custody.cli.log", "Sign and verify", "read a transparency log and check it: verify, info, entry"),
+    "policy": ("custody.cli.policy", "Policy", "lint policies; a pod's Pod Security level"),
+    "admission": ("custody.cli.admission", "Policy", "print the webhook configurations for an API server"),
 }
 
 SECTIONS = ("The chain", "Source and build", "Contents", "Sign and verify", "Registry", "Policy", "Services")

@@ -1,0 +1,31 @@
+"""`custody admission`: what the API server must be told about the webhook."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from custody.admission.configuration import OWN_NAMESPACES, configurations, to_yaml
+from custody.cli.run import settings
+from custody.policy.load import PolicySet
+
+
+@click.group("admission")
+def command() -> None:
+    """The admission webhook."""
+
+
+@command.command("config")
+@click.option("--url", required=True, help="Where the API server reaches the webhook: https://host:port.")
+@click.option("--ca-bundle", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--policy", "policies", multiple=True, help="Policy files or folders; default: those of custody.toml.")
+@click.option("--failure-policy", type=click.Choice(["Fail", "Ignore"]), default="Fail", show_default=True)
+@click.option("--timeout", type=click.IntRange(1, 30), help="Seconds; default: the policies', or 10.")
+@click.option("--exclude", multiple=True, default=OWN_NAMESPACES, show_default=True, help="Namespaces never sent.")
+def _config(url: str, ca_bundle: Path, policies: tuple[str, ...], failure_policy: str, timeout: int | None,
+            exclude: tuple[str, ...]) -> None:
+    """Print the webhook configurations, for `kubectl apply -f -`."""
+    chosen = PolicySet.load(policies or settings().policies)
+    click.echo(to_yaml(configurations(url, ca_bundle.read_bytes(), chosen if chosen.policies else None,
+                                      failure_policy=failure_policy, timeout=timeout, exclude=exclude)), nl=False)
