@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from custody.trust.checkpoint import LogPrivateKey
 from tests.conftest import peer
 from tests.trust.stack import GITHUB, Stack, serving
 
@@ -49,10 +52,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield made
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    environ = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/tmp"), "COSIGN_YES": "true",
-               "SIGSTORE_NO_CACHE": "true"}
-    return subprocess.run([str(item) for item in arguments], capture_output=True, text=True, timeout=60, env=environ,
+def run(*arguments: object, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    full = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/tmp"), "COSIGN_YES": "true",
+            **(environ or {})}
+    return subprocess.run([str(item) for item in arguments], capture_output=True, text=True, timeout=60, env=full,
                           check=False)
 
 
@@ -121,6 +124,43 @@ def test_cosign_attests_a_blob(place: Place) -> None:
                "--certificate-identity", "dev@example.com", "--certificate-oidc-issuer", place.stack.people.url,
                "--type", "custom", place.blob)
     assert done.returncode == 0, done.stderr
+
+
+def test_cosign_2_signs_over_both_of_its_apis(place: Place) -> None:
+    folder, stack = place.directory, place.stack
+    who = ("--certificate-identity", "v2@example.com", "--certificate-oidc-issuer", stack.people.url)
+    token = place.token(stack.people.mint_email("v2@example.com"))
+    for arguments in (
+            ("sign-blob", "-y", "--new-bundle-format", "--signing-config", place.config, "--trusted-root", place.root,
+             "--identity-token", token, "--bundle", folder / "v2.json", place.blob),
+            ("verify-blob", "--new-bundle-format", "--use-signed-timestamps", "--trusted-root", place.root, *who,
+             "--bundle", folder / "v2.json", place.blob)):
+        done = run(peer("cosign-v2"), *arguments)
+        assert done.returncode == 0, done.stderr
+    # The older API (POST /api/v1/signingCert), without a signing config: its keys come as files.
+    files = {"SIGSTORE_ROOT_FILE": b"".join(map(pem, reversed(stack.material.ca_chain))),
+             "SIGSTORE_TSA_CERTIFICATE_FILE": b"".join(map(pem, stack.material.tsa_chain)),
+             "SIGSTORE_CT_LOG_PUBLIC_KEY_FILE": public(stack.material.ctlog_key),
+             "SIGSTORE_REKOR_PUBLIC_KEY": public(stack.material.log_key)}
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    signature, certificate, stamp = (folder / name for name in ("v2.sig", "v2.crt", "v2.ts"))
+    for arguments in (
+            ("sign-blob", "-y", "--fulcio-url", stack.endpoints.ca, "--tlog-upload=false", "--timestamp-server-url",
+             stack.endpoints.tsa, "--rfc3161-timestamp", stamp, "--identity-token", token, "--output-signature",
+             signature, "--output-certificate", certificate, place.blob),
+            ("verify-blob", "--insecure-ignore-tlog", "--use-signed-timestamps", "--rfc3161-timestamp", stamp, *who,
+             "--signature", signature, "--certificate", certificate, place.blob)):
+        done = run(peer("cosign-v2"), *arguments, environ={name: str(folder / name) for name in files})
+        assert done.returncode == 0, done.stderr
+
+
+def pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def public(key: LogPrivateKey) -> bytes:
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def test_cosign_is_refused_with_a_token_of_an_unknown_issuer(place: Place) -> None:
