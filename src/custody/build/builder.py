@@ -1,0 +1,157 @@
+"""The builder's control plane: commit id in, reproducible image and provenance out.
+
+The step runs in a sandbox and sees neither this process nor its keys. Every field of the provenance is written or
+checked here; the step decides only the bytes of the image, that is, the subject (SLSA Build L3, "Unforgeable").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from custody import __version__
+from custody.build import sandbox
+from custody.build.definition import NAME, Definition, parse_definition
+from custody.build.image import write_image
+from custody.build.inputs import Fetch, Input, fetch_inputs
+from custody.errors import DeniedError, MalformedError, NotFoundError, VerificationError
+from custody.formats import oci
+from custody.formats.gitobject import File
+from custody.formats.lockfile import parse_requirements
+from custody.formats.slsa import Provenance, Resource
+from custody.kit import digest as digests
+from custody.kit.clock import Clock
+from custody.ports.repository import Repository
+
+BUILD_TYPE = "https://builder.custody.internal/buildtypes/toml/v1"
+BUILDER_IDS = {kind: f"https://builder.custody.internal/{kind}/v1" for kind in sandbox.KINDS}
+"""One builder.id for each isolation: a policy that trusts one does not trust another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    descriptor: oci.Descriptor
+    manifest: bytes
+    layout: Path
+    provenance: Provenance
+    inputs: tuple[Input, ...]
+    log: bytes
+
+
+def build(repository: Repository, commit_id: str, *, repository_uri: str, layout: Path, cache: Path, fetch: Fetch,
+          clock: Clock, isolation: str | None = None, tag: str = "latest",
+          progress: Callable[[str], None] = lambda _: None) -> Built:
+    """Build one commit into a new OCI layout at `layout`. Raises CustodyError; the layout appears only when whole."""
+    if layout.exists():
+        raise MalformedError(str(layout), got="something that is there already", expected="a new folder")
+    kind = sandbox.choose_isolation(isolation)
+    started = clock()
+    # 1. The source, from git objects whose ids are hashed again; never from the working tree.
+    commit = repository.commit(commit_id)
+    files = repository.files(commit)
+    definition = _definition(repository, files)
+    # 2. The inputs, by hash.
+    progress(f"{len(files)} files of {commit.id[:12]}")
+    inputs = _inputs(repository, files, definition, cache, fetch)
+    progress(f"{len(inputs)} inputs verified against {definition.build.lock or 'no lock'}")
+    layout.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="custody-build-", dir=layout.parent) as name:
+        work = Path(name)
+        source, folder, output, scratch = (work / part for part in ("source", "inputs", "output", "root"))
+        for place in (source, folder, output, scratch):
+            place.mkdir()
+        _write_source(repository, files, source)
+        for item in inputs:
+            shutil.copyfile(item.path, folder / item.path.name)
+        # 3. The step, isolated.
+        step = sandbox.run_step(definition.build.command, kind=kind, source=source, inputs=folder, output=output,
+                                scratch=scratch, epoch=commit.time, timeout=definition.build.timeout)
+        if step.exit_code != 0:
+            last = step.log.decode("utf-8", "replace").strip().splitlines()[-5:]
+            raise DeniedError(f"build step: exit code {step.exit_code}\n  " + "\n  ".join(last))
+        progress(f"step done in {kind} isolation")
+        # 4. What was read is still what the commit says: a step that changes its source is caught (SUNSPOT did that).
+        _check_source(files, source)
+        # 5. The image.
+        folders = sorted(place for place in output.iterdir() if place.is_dir() and not place.is_symlink())
+        if not folders or len(folders) != len(list(output.iterdir())):
+            raise MalformedError("build output", got=[place.name for place in output.iterdir()],
+                                 expected="one folder a layer in $CUSTODY_OUTPUT, and nothing else")
+        descriptor, manifest = write_image(folders, definition.image, commit.time, work / "image", tag)
+        os.replace(work / "image", layout)
+    # 6. The provenance, all of whose fields are this process's own knowledge.
+    provenance = Provenance(
+        builder_id=BUILDER_IDS[kind], build_type=BUILD_TYPE,
+        external_parameters={"repository": repository_uri, "commit": commit.id, "definition": NAME},
+        internal_parameters={"isolation": kind, "sourceDateEpoch": commit.time, "network": kind == "none"},
+        resolved_dependencies=(
+            Resource(f"git+{repository_uri}", {"gitCommit": commit.id, "gitTree": commit.tree}),
+            *(Resource(item.entry.purl, {"sha256": item.sha256}, item.path.name) for item in inputs)),
+        builder_version={"custody": __version__, **sandbox.tool_version(kind)},
+        invocation_id=f"urn:uuid:{uuid.uuid4()}", started_on=started, finished_on=clock(),
+        byproducts=(Resource(name="build log", digest={"sha256": digests.sha256(step.log)[7:]}),))
+    return Built(descriptor, manifest, layout, provenance, tuple(inputs), step.log)
+
+
+def _definition(repository: Repository, files: list[File]) -> Definition:
+    for file in files:
+        if file.path == NAME and file.mode != 0o120000:
+            return parse_definition(repository.blob(file.id))
+    raise NotFoundError(f"{repository.path}: the commit has no {NAME}",
+                        hint="it says how to build; see the build guide")
+
+
+def _inputs(repository: Repository, files: list[File], definition: Definition, cache: Path,
+            fetch: Fetch) -> list[Input]:
+    path = definition.build.lock
+    if path is None:
+        return []
+    found = next((file for file in files if file.path == path), None)
+    if found is None:
+        raise NotFoundError(f"{NAME}: build.lock: the commit has no {path}")
+    lock = parse_requirements(repository.blob(found.id), path)
+    if lock.problems:
+        first = lock.problems[0]
+        raise DeniedError(f"{path}:{first.line}: {first.reason}")
+    return fetch_inputs(lock.entries, cache, fetch)
+
+
+def _write_source(repository: Repository, files: list[File], target: Path) -> None:
+    for file in files:
+        path = target / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = repository.blob(file.id)
+        if file.mode == 0o120000:
+            os.symlink(data.decode("utf-8", "surrogateescape"), path)
+            continue
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, file.mode & 0o777),
+                       "wb") as stream:
+            stream.write(data)
+
+
+def _check_source(files: list[File], source: Path) -> None:
+    expected = {file.path: file for file in files}
+    for place, folders, names in os.walk(source, followlinks=False):
+        for name in names + [entry for entry in folders if Path(place, entry).is_symlink()]:
+            path = Path(place, name)
+            relative = path.relative_to(source).as_posix()
+            file = expected.pop(relative, None)
+            if file is None or _object_id(path) != file.id:
+                raise VerificationError(f"build step: {relative} was {'changed' if file else 'added'} in the source "
+                                        "while it was built")
+    if expected:
+        raise VerificationError(f"build step: {min(expected)} was removed from the source while it was built")
+
+
+def _object_id(path: Path) -> str:
+    link = stat.S_ISLNK(path.lstat().st_mode)
+    data = os.readlink(path).encode("utf-8", "surrogateescape") if link else path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+

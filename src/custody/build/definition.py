@@ -1,0 +1,74 @@
+"""What a repository says about its own build: `custody-build.toml` in the commit that is built.
+
+    [build]
+    command = ["python3", "build.py"]   # run in the sandbox; see the CUSTODY_… variables in build.sandbox
+    lock = "requirements.txt"           # inputs, fetched by hash before the step runs
+    timeout = 600                       # seconds
+
+    [image]
+    entrypoint = ["python3", "-m", "shop"]
+    env = { PYTHONPATH = "/app/site-packages" }
+    workdir = "/app"
+    user = "10001"
+    ports = ["8080/tcp"]
+    labels = { "org.opencontainers.image.title" = "shop" }
+
+Every folder that the command leaves in $CUSTODY_OUTPUT becomes one layer, in the order of their names.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import msgspec
+
+from custody.errors import MalformedError
+
+NAME = "custody-build.toml"
+_MAX_SIZE = 256 * 1024
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    command: list[str]
+    lock: str | None = None
+    timeout: int = 600
+
+
+class Image(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    entrypoint: list[str] = []
+    cmd: list[str] = []
+    env: dict[str, str] = {}
+    workdir: str = "/"
+    user: str = ""
+    ports: list[str] = []
+    labels: dict[str, str] = {}
+
+    def to_config(self) -> dict[str, Any]:
+        """The `config` object of an OCI image configuration."""
+        fields = {"Entrypoint": self.entrypoint, "Cmd": self.cmd,
+                  "Env": [f"{key}={value}" for key, value in sorted(self.env.items())], "WorkingDir": self.workdir,
+                  "User": self.user, "ExposedPorts": {port: {} for port in self.ports}, "Labels": self.labels}
+        return {key: value for key, value in fields.items() if value}
+
+
+class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    build: Step
+    image: Image = Image()
+
+
+def parse_definition(data: bytes, where: str = NAME) -> Definition:
+    """Raises MalformedError, naming the key; keys that are not known are refused."""
+    if len(data) > _MAX_SIZE:
+        raise MalformedError(where, got=f"{len(data)} bytes", expected=f"at most {_MAX_SIZE}")
+    try:
+        found = msgspec.convert(tomllib.loads(data.decode()), Definition)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedError(where, got=str(error), expected="TOML") from None
+    except msgspec.ValidationError as error:
+        raise MalformedError(where, got=str(error), expected="the keys of the build guide") from None
+    if not found.build.command:
+        raise MalformedError(f"{where}: build.command", got="[]", expected="a program and its arguments")
+    if not 1 <= found.build.timeout <= 86_400:
+        raise MalformedError(f"{where}: build.timeout", got=found.build.timeout, expected="1 to 86400 seconds")
+    return found

@@ -1,0 +1,99 @@
+"""The source gate: who signed every commit of a branch, and whether its lock files lock.
+
+It proves that a holder of an allowed key made each commit, and that the inputs are named by hash. It does not prove
+that anybody else read the change, nor when it was made: a commit's time is what its committer wrote.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from custody.errors import CustodyError, VerificationError
+from custody.formats import sshsig
+from custody.formats.gitobject import Commit
+from custody.formats.lockfile import NOT_CHECKED, SUPPORTED, Lock, parse_requirements
+from custody.ports.repository import Repository
+from custody.source.signers import AllowedSigner
+
+
+@dataclass(frozen=True, slots=True)
+class CommitResult:
+    """`signer` is the line of the allowed signers that vouches; `reason` says why none does."""
+
+    commit: str
+    summary: str
+    signer: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    branch: str
+    head: str
+    commits: tuple[CommitResult, ...]
+    locks: tuple[Lock, ...]
+    not_checked: tuple[str, ...]
+    """Lock files that custody does not read yet, by path."""
+
+    @property
+    def failures(self) -> list[str]:
+        bad = [f"commit {item.commit[:12]} ({item.summary}): {item.reason}" for item in self.commits if item.reason]
+        return bad + [f"{lock.path}:{item.line}: {item.reason}" for lock in self.locks for item in lock.problems]
+
+
+def check_source(repository: Repository, branch: str, signers: tuple[AllowedSigner, ...],
+                 since: frozenset[str] = frozenset()) -> SourceReport:
+    """Verify every commit from the branch's head back, merges' other parents included, and read its lock files."""
+    head = repository.resolve(branch)
+    commits = tuple(_judge(commit, signers) for commit in repository.history(head, since))
+    locks, not_checked = [], []
+    for file in repository.files(repository.commit(head)):
+        name = file.path.rpartition("/")[2]
+        if name in SUPPORTED:
+            locks.append(parse_requirements(repository.blob(file.id), file.path))
+        elif name in NOT_CHECKED:
+            not_checked.append(file.path)
+    return SourceReport(branch, head, commits, tuple(locks), tuple(not_checked))
+
+
+def verify_commit(commit: Commit, signers: tuple[AllowedSigner, ...]) -> AllowedSigner:
+    """The allowed signer who signed this commit. Raises VerificationError with the reason."""
+    # 1. There is a signature, and it is SSH's.
+    if commit.signature is None:
+        raise VerificationError("not signed")
+    if not commit.signature.startswith("-----BEGIN SSH SIGNATURE-----"):
+        kind = commit.signature.partition("\n")[0].strip("- ")
+        raise VerificationError(f"signed with {kind.removeprefix('BEGIN ')!r}, expected an SSH signature",
+                                hint="git config gpg.format ssh")
+    signature = sshsig.parse_armor(commit.signature, f"commit {commit.id[:12]}: gpgsig")
+    # 2. It fits the commit without its signature header, for the namespace `git`.
+    signature.verify(commit.payload, "git")
+    # 3. The key is an allowed one. git prints `Good "git" signature` for any key at all: only the list counts.
+    lines = [signer for signer in signers if signer.key == signature.public_key and signer.allows("git")]
+    if not lines:
+        raise VerificationError(f"signed by {sshsig.fingerprint(signature.public_key)}, "
+                                "which is not among the allowed signers")
+    # 4. It is the committer's key: an allowed colleague's key does not make somebody else's commit.
+    mine = [signer for signer in lines if signer.is_for(commit.committer)]
+    if not mine:
+        raise VerificationError(f"the committer says {commit.committer}, the key belongs to "
+                                f"{','.join(lines[0].principals)}")
+    # 5. The key counted at the time that the commit gives.
+    try:
+        moment = datetime.fromtimestamp(commit.time, UTC)
+    except (OverflowError, ValueError, OSError):
+        raise VerificationError(f"committer time {commit.time} is no time") from None
+    for signer in mine:
+        if (signer.valid_after is None or signer.valid_after <= moment) and (
+                signer.valid_before is None or moment < signer.valid_before):
+            return signer
+    raise VerificationError(f"the key of {','.join(mine[0].principals)} was not valid at {moment:%Y-%m-%d}")
+
+
+def _judge(commit: Commit, signers: tuple[AllowedSigner, ...]) -> CommitResult:
+    try:
+        signer = verify_commit(commit, signers)
+    except CustodyError as error:
+        return CommitResult(commit.id, commit.summary, None, error.message)
+    return CommitResult(commit.id, commit.summary, str(signer), None)

@@ -1,0 +1,271 @@
+"""The source gate on repositories that git made: what passes, and each thing that must not."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from custody.adapters.git import GitRepository
+from custody.errors import CustodyError, MalformedError, NotFoundError, UnsupportedError, VerificationError
+from custody.formats import sshsig
+from custody.formats.gitobject import parse_commit, parse_tree
+from custody.formats.lockfile import parse_requirements
+from custody.source.check import SourceReport, check_source, verify_commit
+from custody.source.signers import parse_allowed_signers
+from tests.source.repositories import GitFolder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> GitFolder:
+    return GitFolder(tmp_path)
+
+
+def check(folder: GitFolder, allowed: str, branch: str = "main", since: frozenset[str] = frozenset()) -> SourceReport:
+    repository = GitRepository(folder.path)
+    try:
+        return check_source(repository, branch, parse_allowed_signers(allowed), since)
+    finally:
+        repository.close()
+
+
+def reason(folder: GitFolder, allowed: str) -> str:
+    report = check(folder, allowed)
+    assert report.failures, "the check passed"
+    return report.failures[0]
+
+
+@pytest.mark.parametrize(("kind", "more"), [("ed25519", ()), ("ecdsa", ("-b", "256")), ("ecdsa", ("-b", "384")),
+                                            ("ecdsa", ("-b", "521")), ("rsa", ("-b", "2048"))])
+def test_signatures_of_every_kind_of_key(folder: GitFolder, kind: str, more: tuple[str, ...]) -> None:
+    key = folder.key("ann", kind, *more)
+    folder.commit("ann", "first", sign=key)
+    folder.commit("ann", "second\n\nwith a body\n\nand more", sign=key)
+    report = check(folder, folder.allowed("ann", key=key))
+    assert report.failures == []
+    assert [item.summary for item in report.commits] == ["second", "first"]
+    assert report.commits[0].signer == f"ann@example.com {sshsig.fingerprint(_blob(key))}"
+
+
+def _blob(key: Path) -> bytes:
+    import base64
+
+    return base64.b64decode(key.with_name(key.name + ".pub").read_text().split()[1])
+
+
+def test_unsigned_commit_in_the_middle(folder: GitFolder) -> None:
+    folder.commit("ann", "first")
+    bad = folder.commit("ann", "second", unsigned=True)
+    folder.commit("ann", "third")
+    report = check(folder, folder.allowed("ann"))
+    assert report.failures == [f"commit {bad[:12]} (second): not signed"]
+
+
+def test_unsigned_commit_behind_a_merge(folder: GitFolder) -> None:
+    folder.commit("ann", "first")
+    folder("checkout", "-q", "-b", "topic")
+    bad = folder.commit("ann", "topic", unsigned=True)
+    folder("checkout", "-q", "main")
+    folder.commit("ann", "second")
+    folder("-c", "gpg.format=ssh", "-c", "user.name=ann", "-c", "user.email=ann@example.com", "merge", "-q", "--no-ff",
+           f"-S{folder.key('ann')}", "-m", "merge", "topic")
+    report = check(folder, folder.allowed("ann"))
+    assert report.failures == [f"commit {bad[:12]} (topic): not signed"]
+    assert len(report.commits) == 4
+
+
+def test_a_key_that_nobody_listed_although_git_calls_it_good(folder: GitFolder, tmp_path: Path) -> None:
+    folder.commit("ann", "first", sign=folder.key("mallory"))
+    (tmp_path / "allowed").write_text(folder.allowed("ann"))
+    shown = subprocess.run(["git", "-C", str(folder.path), "-c", f"gpg.ssh.allowedSignersFile={tmp_path / 'allowed'}",
+                            "verify-commit", "HEAD"], capture_output=True, text=True, check=False)
+    assert 'Good "git" signature' in shown.stderr
+    assert "is not among the allowed signers" in reason(folder, folder.allowed("ann"))
+
+
+def test_a_colleagues_key_under_another_name(folder: GitFolder) -> None:
+    folder.commit("ann", "first", sign=folder.key("bob"))
+    assert "the committer says ann@example.com, the key belongs to bob@example.com" in reason(
+        folder, folder.allowed("ann") + folder.allowed("bob"))
+
+
+def test_a_changed_message_under_an_old_signature(folder: GitFolder) -> None:
+    folder.commit("ann", "first")
+    raw = subprocess.run(["git", "-C", str(folder.path), "cat-file", "commit", "HEAD"], capture_output=True,
+                         check=True).stdout
+    forged = subprocess.run(["git", "-C", str(folder.path), "hash-object", "-t", "commit", "-w", "--stdin"],
+                            input=raw.replace(b"first", b"frist"), capture_output=True,
+                            check=True).stdout.decode().strip()
+    folder("update-ref", "refs/heads/main", forged)
+    assert "does not fit the message" in reason(folder, folder.allowed("ann"))
+
+
+def test_a_signature_for_another_namespace(folder: GitFolder) -> None:
+    folder.commit("ann", "first", unsigned=True)
+    raw = subprocess.run(["git", "-C", str(folder.path), "cat-file", "commit", "HEAD"], capture_output=True,
+                         check=True).stdout
+    signed = subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-n", "file", "-f", str(folder.key("ann"))], input=raw,
+                            capture_output=True, check=True).stdout.decode().strip()
+    head, _, body = raw.partition(b"\n\n")
+    forged_commit = head + b"\ngpgsig " + signed.replace("\n", "\n ").encode() + b"\n\n" + body
+    forged = subprocess.run(["git", "-C", str(folder.path), "hash-object", "-t", "commit", "-w", "--stdin"],
+                            input=forged_commit, capture_output=True, check=True).stdout.decode().strip()
+    folder("update-ref", "refs/heads/main", forged)
+    assert "namespace 'file', expected 'git'" in reason(folder, folder.allowed("ann"))
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ('valid-before="20261001"', "was not valid at 2026-11-01"),
+    ('valid-after="20261201"', "was not valid at 2026-11-01"),
+    ('namespaces="file,mail"', "is not among the allowed signers"),
+])
+def test_options_of_allowed_signers_are_enforced(folder: GitFolder, options: str, words: str) -> None:
+    folder.commit("ann", "first")
+    assert words in reason(folder, folder.allowed("ann", options))
+
+
+def test_options_that_allow(folder: GitFolder) -> None:
+    folder.commit("ann", "first")
+    assert check(folder, folder.allowed("ann", 'namespaces="git",valid-after="20261001",valid-before="20270101"')
+                 ).failures == []
+    assert check(folder, folder.allowed("ann").replace("ann@", "*@")).failures == []
+    assert "the committer says" in reason(folder, folder.allowed("ann").replace("ann@", "*@example.com,!ann@"))
+
+
+def test_openpgp_is_named(folder: GitFolder) -> None:
+    commit = parse_commit("0" * 40, b"tree " + b"1" * 40 + b"\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n"
+                                    b"gpgsig -----BEGIN PGP SIGNATURE-----\n x\n -----END PGP SIGNATURE-----\n\nhi\n")
+    with pytest.raises(VerificationError, match="signed with 'PGP SIGNATURE', expected an SSH signature"):
+        verify_commit(commit, ())
+
+
+def test_since_leaves_out_what_was_checked_before(folder: GitFolder) -> None:
+    folder.commit("ann", "old", unsigned=True)
+    old = folder.commit("ann", "older start", unsigned=True)
+    folder.commit("ann", "new")
+    report = check(folder, folder.allowed("ann"), since=frozenset({old}))
+    assert [item.summary for item in report.commits] == ["new"]
+    assert report.failures == []
+
+
+def test_lock_files_are_read_from_the_commit_not_the_working_tree(folder: GitFolder) -> None:
+    good = "requests==2.32.0 --hash=sha256:" + "a" * 64 + "\n"
+    folder.commit("ann", "lock", files={"app/requirements.txt": good, "web/package-lock.json": "{}"})
+    (folder.path / "app" / "requirements.txt").write_text("requests\n")
+    report = check(folder, folder.allowed("ann"))
+    assert report.failures == []
+    assert [(entry.name, entry.version) for entry in report.locks[0].entries] == [("requests", "2.32.0")]
+    assert report.not_checked == ("web/package-lock.json",)
+
+
+def test_damaged_object(folder: GitFolder) -> None:
+    import zlib
+
+    head = folder.commit("ann", "first")
+    path = folder.path / ".git" / "objects" / head[:2] / head[2:]
+    data = zlib.decompress(path.read_bytes())
+    path.chmod(0o644)
+    path.write_bytes(zlib.compress(data.replace(b"first", b"other")))
+    with pytest.raises(CustodyError, match=f"the bytes of {head} do not hash to its id"):
+        check(folder, folder.allowed("ann"))
+
+
+def test_unknown_branch(folder: GitFolder) -> None:
+    folder.commit("ann", "first")
+    with pytest.raises(NotFoundError, match="no branch, tag or commit 'nope'"):
+        check(folder, folder.allowed("ann"), "nope")
+
+
+HASH = " --hash=sha256:" + "a" * 64
+
+
+@pytest.mark.parametrize(("line", "words"), [
+    ("requests==2.32.0", "no hash"),
+    ("requests>=2" + HASH, "expected a pin"),
+    ("requests==2.*" + HASH, "expected a pin"),
+    ("requests" + HASH, "expected a pin"),
+    ("requests==2.32.0 --hash=md5:" + "a" * 32, "expected sha256"),
+    ("--extra-index-url https://example.com/simple", "option '--extra-index-url'"),
+    ("-e .", "option '-e'"),
+    ("x @ https://example.com/x.whl" + HASH, "expected a pin"),
+    ("requests==1 ; python_version > '3'" + HASH, "marker"),
+    ("a==1" + HASH + "\nA==2" + HASH, "locked twice"),
+])
+def test_lock_lines_that_do_not_lock(line: str, words: str) -> None:
+    lock = parse_requirements(line.encode())
+    assert len(lock.problems) == 1
+    assert words in lock.problems[0].reason
+
+
+def test_lock_with_continuations_and_comments() -> None:
+    lock = parse_requirements(b"# made by\nFoo_Bar[x]==1.0 \\\n    --hash=sha256:" + b"a" * 64 + b" \\\n"
+                              b"    --hash=sha256:" + b"b" * 64 + b"\n    # via x\n")
+    assert lock.problems == ()
+    assert [(e.name, e.version, len(e.hashes), e.line) for e in lock.entries] == [("foo-bar", "1.0", 2, 2)]
+    assert lock.entries[0].purl == "pkg:pypi/foo-bar@1.0"
+
+
+@pytest.mark.parametrize(("line", "error", "words"), [
+    ("a@b ssh-ed25519", MalformedError, "allowed:1"),
+    ("a@b ssh-ed25519 !!!", MalformedError, "base64"),
+    ("a@b cert-authority ssh-ed25519 AAAA", UnsupportedError, "cert-authority"),
+    ("a@b no-such-option ssh-ed25519 AAAA", UnsupportedError, "option 'no-such-option'"),
+    ("a@b sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29t", UnsupportedError, "sk-ssh-ed25519"),
+])
+def test_allowed_signers_that_are_refused(line: str, error: type[CustodyError], words: str) -> None:
+    with pytest.raises(error, match=words):
+        parse_allowed_signers(line, "allowed")
+
+
+@pytest.mark.parametrize("data", [
+    b"tree " + b"1" * 40 + b"\nparent x\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nm",
+    b"tree " + b"1" * 40 + b"\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\ntree " + b"2" * 40 + b"\n\nm",
+    b"tree " + b"1" * 40 + b"\nauthor A <a@b> 1 +0000\n\nm",
+    b"tree " + b"1" * 40 + b"\nauthor A <a@b> 1 +0000\ncommitter A a@b 1 +0000\n\nm",
+    b"tree " + b"1" * 40 + b"\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\ngpgsig a\ngpgsig b\n\nm",
+])
+def test_commits_in_disguise(data: bytes) -> None:
+    with pytest.raises(MalformedError):
+        parse_commit("0" * 40, data)
+
+
+@pytest.mark.parametrize("name", [b"..", b".git", b".GIT", b"a/b", b""])
+def test_tree_entries_that_climb(name: bytes) -> None:
+    with pytest.raises(MalformedError, match="stays inside"):
+        parse_tree("t", b"100644 " + name + b"\0" + b"1" * 20)
+
+
+def test_a_tree_that_names_one_thing_twice() -> None:
+    link, folder = b"120000 a\0" + b"1" * 20, b"40000 a\0" + b"2" * 20
+    with pytest.raises(MalformedError, match="'a' twice"):
+        parse_tree("t", link + folder)
+
+
+@given(st.binary(max_size=300))
+def test_parsers_of_hostile_bytes_raise_only_our_errors(data: bytes) -> None:
+    text = data.decode("latin-1")
+    for parse in (lambda: parse_commit("0" * 40, data), lambda: parse_tree("t", data),
+                  lambda: parse_requirements(data), lambda: parse_allowed_signers(text),
+                  lambda: sshsig.parse_armor(text), lambda: sshsig.load_public_key(data),
+                  lambda: sshsig.load_public_key(b"\0\0\0\x0bssh-ed25519" + data)):
+        try:
+            parse()
+        except CustodyError:
+            continue
+
+
+@given(st.binary(max_size=200), st.sampled_from(["git", "file"]), st.integers(0, 10_000), st.integers(1, 255))
+def test_ssh_signature_round_trip_and_any_changed_byte(message: bytes, namespace: str, at: int, change: int) -> None:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    signature = sshsig.sign_ed25519(Ed25519PrivateKey.from_private_bytes(b"k" * 32), message, namespace)
+    parsed = sshsig.parse_armor(signature.to_armor())
+    assert parsed == signature
+    parsed.verify(message, namespace)
+    raw = bytearray(parsed.signature)
+    raw[at % len(raw)] ^= change
+    with pytest.raises(CustodyError):
+        sshsig.SshSignature(parsed.public_key, namespace, "sha512", bytes(raw)).verify(message, namespace)
