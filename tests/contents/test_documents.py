@@ -28,7 +28,10 @@ def _found(tmp_path: Path) -> Catalog:
     odd = json.dumps({"name": "@a/b", "version": "1.0.0", "license": "SEE LICENSE IN x", "author": "B <b@example.org>"})
     return catalog(image(tmp_path / "i", [
         ("etc/os-release", OS_RELEASE), ("var/lib/dpkg/status", STATUS), ("s/f.dist-info/METADATA", METADATA),
-        ("n/package.json", odd.encode()), ("bin/go", go_program("mod\texample.org/a/b\tv1.0.0\n")), ("a.jar", b"PK")]))
+        ("n/package.json", odd.encode()), ("bin/go", go_program("mod\texample.org/a/b\tv1.0.0\n")), ("a.jar", b"PK"),
+        ("s/f.dist-info/sboms/x.json", json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [
+            {"type": "library", "name": "pcre", "purl": "pkg:rpm/almalinux/pcre@8.42-6.el8?distro=almalinux-8"},
+            {"type": "library", "name": "ryu", "purl": "pkg:cargo/ryu@1.0.15"}]}).encode())]))
 
 
 def test_the_same_catalog_gives_the_same_bytes(found: Catalog) -> None:
@@ -48,7 +51,7 @@ def test_what_is_written_is_read_back(found: Catalog, form: Any) -> None:
     for package in found.packages:
         other = left[package.purl]
         assert other.name == (package.source if package.type == "pypi" else package.name)  # the purl's spelling
-        for name in ("version", "type", "ecosystem", "source", "source_version", "owner", "requires"):
+        for name in ("version", "type", "ecosystem", "source", "source_version", "owner", "requires", "bundled_in"):
             assert getattr(other, name) == getattr(package, name), name
         if form is cyclonedx:
             assert (other.locations, other.licenses, other.supplier) == (
@@ -92,6 +95,9 @@ def test_unknowns_and_evidence_are_in_the_document(found: Catalog) -> None:
     assert {"name": "custody:unknown", "value": "Java archive: 1"} in document["metadata"]["component"]["properties"]
     assert document["compositions"][0]["aggregate"] == "incomplete"
     flask = next(entry for entry in document["components"] if entry["name"] == "Flask_Login")
+    assert [entry["name"] for entry in flask["components"]] == ["pcre"]
+    rust = next(entry for entry in document["components"] if entry["name"] == "ryu")
+    assert {"name": "custody:bundledIn", "value": "pkg:pypi/flask-login@0.6.2"} in rust["properties"]
     assert flask["evidence"] == {"occurrences": [
         {"location": "s/f.dist-info/METADATA", "additionalContext": f"layer {found.layers[0].digest}"}]}
 

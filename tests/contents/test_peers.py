@@ -5,16 +5,19 @@ The image is `$CUSTODY_IMAGES/shop.oci`, a Debian with a pip and an npm applicat
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from custody.formats import cyclonedx
+from custody.formats import cyclonedx, spdx
 from custody.formats.bom import Catalog, Package
 from custody.formats.purl import build
 from custody.registry.image import open_layout
@@ -102,6 +105,20 @@ def test_what_dpkg_itself_says() -> None:
     found = {(package.name, package.version) for package in ours(folder).packages if package.type == "deb"}
     assert len(found) > 100
     assert {package.ecosystem for package in ours(folder).packages if package.type == "deb"} == {"Debian:12"}
+
+
+@pytest.mark.parametrize(("write", "name"), [(cyclonedx.write, "a.cdx.json"), (spdx.write, "a.spdx.json")])
+def test_the_peers_read_what_custody_writes(write: Callable[..., dict[str, Any]], name: str, tmp_path: Path) -> None:
+    found = ours(shop())
+    document = tmp_path / name
+    document.write_text(json.dumps(write(found, datetime(2026, 1, 1, tzinfo=UTC), "1")))
+    out = tmp_path / "out.json"
+    subprocess.run([peer("syft"), "-q", "convert", str(document), "-o", f"cyclonedx-json={out}"], check=True)
+    assert set(by_identity(cyclonedx.read(out.read_bytes()))) >= set(by_identity(found))
+    subprocess.run([peer("trivy"), "sbom", "--quiet", "--offline-scan", "--skip-db-update", "--format", "cyclonedx",
+                    "--cache-dir", str(tmp_path / "cache"), "-o", str(out), str(document)], check=True)
+    known = set(by_identity(cyclonedx.read(out.read_bytes())))
+    assert {identity for identity, package in by_identity(found).items() if not package.copied} <= known
 
 
 @pytest.mark.parametrize("program", ["syft", "trivy", "crane"])

@@ -38,8 +38,16 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     locations: tuple[Location, ...] = ()
     requires: tuple[str, ...] = ()
     """Package URLs of the packages of this image that it depends on."""
+    bundled_in: str = ""
+    """Package URL of the package that it was copied or compiled into, as that one's own SBOM says."""
     owner: str = ""
     """Package URL of the distribution's package that installed it; advisories for that one speak for it."""
+
+
+    @property
+    def copied(self) -> bool:
+        """A distribution's package that is a copy inside another: not installed, and no sign of which OS it is."""
+        return bool(self.bundled_in) and self.type in ("deb", "apk", "rpm")
 
 
 class Unknown(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,14 +26,22 @@ _ALGORITHMS = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SH
 def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
     """The document as plain data; the same catalog and time give the same document, serial number included."""
     subject = f"{catalog.kind}:{catalog.digest}"
-    components = [_component(package) for package in sorted(catalog.packages, key=lambda package: package.purl)]
+    packages = sorted(catalog.packages, key=lambda package: package.purl)
+    by_purl = {package.purl: _component(package) for package in packages}
+    components = []
+    for package in packages:
+        # Trivy takes a document with two kinds of distribution packages for broken: copies stand inside their holder.
+        if package.copied and package.bundled_in in by_purl:
+            by_purl[package.bundled_in].setdefault("components", []).append(by_purl[package.purl])
+        else:
+            components.append(by_purl[package.purl])
     if catalog.distribution:
         components.insert(0, {"bom-ref": "os", "type": "operating-system", "name": catalog.distribution.id,
                               "version": catalog.distribution.version, "description": catalog.distribution.name})
     known = {package.purl for package in catalog.packages}
     dependencies = [{"ref": subject, "dependsOn": sorted(component["bom-ref"] for component in components)}]
     dependencies += [{"ref": package.purl, "dependsOn": sorted(set(package.requires) & known)}
-                     for package in sorted(catalog.packages, key=lambda package: package.purl) if package.requires]
+                     for package in packages if package.requires]
     document: dict[str, Any] = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json", "bomFormat": "CycloneDX", "specVersion": "1.6",
         "serialNumber": "", "version": 1,
@@ -70,7 +78,8 @@ def _component(package: Package) -> dict[str, Any]:
     elif package.licenses:
         result["licenses"] = [{"license": {"id" if is_identifier(name) else "name": name}} for name in package.licenses]
     result["purl"] = package.purl
-    properties = [("source", package.source), ("sourceVersion", package.source_version), ("owner", package.owner)]
+    properties = [("source", package.source), ("sourceVersion", package.source_version), ("owner", package.owner),
+                  ("bundledIn", package.bundled_in)]
     if any(value for _, value in properties):
         result["properties"] = [{"name": _PREFIX + key, "value": value} for key, value in properties if value]
     if package.locations:
@@ -150,7 +159,8 @@ def _package(component: dict[str, Any], distribution: Distribution | None, edges
     return msgspec.structs.replace(
         package, supplier=_text(supplier, "name"), hashes=hashes, locations=places,
         licenses=tuple(text for text in licenses if isinstance(text, str) and text),
-        requires=tuple(ref for ref in requires if ref), owner=properties.get(_PREFIX + "owner", ""))
+        requires=tuple(ref for ref in requires if ref), owner=properties.get(_PREFIX + "owner", ""),
+        bundled_in=properties.get(_PREFIX + "bundledIn", ""))
 
 
 def _trivy_version(properties: dict[str, str]) -> str:

@@ -20,6 +20,7 @@ from custody.kit.digest import sha256
 _MAX_PACKAGES = 500_000
 _SOURCE = re.compile(r"built package from: (\S+)(?: ([^\s;]+))?")
 _OWNER = re.compile(r"installed by (pkg:[^\s;]+)")
+_BUNDLED = re.compile(r"bundled in (pkg:[^\s;]+)")
 _NOTHING = "NOASSERTION"
 
 
@@ -83,6 +84,8 @@ def _package(package: Package, texts: dict[str, str]) -> dict[str, Any]:
         info.append(f"built package from: {package.source} {package.source_version}".strip())
     if package.owner:
         info.append(f"installed by {package.owner}")
+    if package.bundled_in:
+        info.append(f"bundled in {package.bundled_in}")
     info += [f"found in {place.path}" + (f" of layer {place.layer}" if place.layer else "")
              for place in package.locations[:10]]
     result: dict[str, Any] = {
@@ -90,8 +93,9 @@ def _package(package: Package, texts: dict[str, str]) -> dict[str, Any]:
         "primaryPackagePurpose": "LIBRARY", "copyrightText": _NOTHING, "licenseConcluded": _NOTHING,
         "licenseDeclared": " AND ".join(stated) or _NOTHING,
         "supplier": _supplier(package),
-        "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl",
-                          "referenceLocator": package.purl}]}
+        # Trivy takes a document with two kinds of distribution packages for broken; it does not look at OTHER.
+        "externalRefs": [{"referenceCategory": "OTHER" if package.copied else "PACKAGE-MANAGER",
+                          "referenceType": "purl", "referenceLocator": package.purl}]}
     if package.version:
         result["versionInfo"] = package.version
     if info:
@@ -160,12 +164,13 @@ def _read_package(entry: dict[str, Any], distribution: Distribution | None) -> P
     if entry.get("primaryPackagePurpose") == "CONTAINER":
         return None
     info = str(entry.get("sourceInfo", ""))
-    source, owner = _SOURCE.search(info), _OWNER.search(info)
+    source, owner, bundle = _SOURCE.search(info), _OWNER.search(info), _BUNDLED.search(info)
     package = from_purl(refs[0].get("referenceLocator"), distribution, version=str(entry.get("versionInfo", "")),
                         source=source[1] if source else "", source_version=(source[2] or "") if source else "")
     license_ = entry.get("licenseDeclared")
     return msgspec.structs.replace(
         package, supplier=str(entry.get("supplier", "")).partition(": ")[2], owner=owner[1] if owner else "",
+        bundled_in=bundle[1] if bundle else "",
         licenses=(license_,) if isinstance(license_, str) and license_ not in ("", "NONE", _NOTHING) else ())
 
 

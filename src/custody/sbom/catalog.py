@@ -106,6 +106,13 @@ def _assemble(image: Image, layers: list[LayerFacts]) -> Catalog:
             if fact.type in ("deb", "apk"):
                 system[fact.name] = text
     edges = dependencies.resolve(placed)
+    wheels = {path.removesuffix("/METADATA"): text for fact, path, text in placed if fact.type == "pypi"}
+    bundles: dict[str, str] = {}
+    for _, path, text in placed:
+        folder, embedded, _ = path.partition("/sboms/")
+        if embedded and folder in wheels:
+            bundles[text] = wheels[folder]
+            edges.setdefault(wheels[folder], set()).add(text)
     packages = []
     for text, gathered in sorted(found.items()):
         fact = gathered.fact
@@ -118,7 +125,7 @@ def _assemble(image: Image, layers: list[LayerFacts]) -> Catalog:
             source_version=fact.source_version or fact.version,
             licenses=fact.licenses or (licenses.get(fact.name, ()) if fact.type == "deb" else ()),
             supplier=fact.supplier, hashes=fact.hashes, locations=tuple(gathered.locations),
-            requires=tuple(sorted(edges.get(text, ()))), owner=system.get(owner, "")))
+            requires=tuple(sorted(edges.get(text, ()))), owner=system.get(owner, ""), bundled_in=bundles.get(text, "")))
     return Catalog(
         name=image.name, digest=image.descriptor.digest, distribution=distribution, packages=tuple(packages),
         layers=tuple(Layer(digest=blob.digest, diff_id=facts.diff_id, entries=facts.entries, size=facts.size)

@@ -1,0 +1,73 @@
+"""SBOM of one image: custody, syft and Trivy in the same run, best of a few; whole processes, peak memory.
+
+usage: python bench/contents/sbom.py OCI_LAYOUT [RUNS]      (syft and trivy from $CUSTODY_PEERS or PATH)
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PEERS = Path(os.environ.get("CUSTODY_PEERS", Path.home() / ".cache" / "custody" / "peers"))
+
+
+def program(name: str) -> str | None:
+    built = PEERS / name
+    return str(built) if built.is_file() else shutil.which(name)
+
+
+def measure(command: list[str], environ: dict[str, str]) -> tuple[float, float]:
+    """Seconds and MiB of one process."""
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        command, env={**os.environ, **environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)}: exit {process.returncode}")
+    return time.perf_counter() - start, usage.ru_maxrss / 1024
+
+
+def main() -> None:
+    if len(sys.argv) < 2:
+        raise SystemExit(__doc__)
+    layout, runs = str(Path(sys.argv[1]).resolve()), int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    rows: list[tuple[str, float, float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder)
+
+        def best(name: str, command: list[str], environ: dict[str, str], forget: Path | None = None) -> None:
+            results = []
+            for _ in range(runs):
+                if forget is not None:
+                    shutil.rmtree(forget, ignore_errors=True)
+                results.append(measure(command, environ))
+            rows.append((name, min(result[0] for result in results), max(result[1] for result in results)))
+
+        custody = [str(Path(sys.executable).with_name("custody")), "sbom", f"oci:{layout}", "-o",
+                   f"cyclonedx-json={data / 'custody.json'}"]
+        own = {"CUSTODY_DATA_DIR": str(data / "custody")}
+        best("custody, cold", custody, own, data / "custody")
+        best("custody, layers known", custody, own)
+        if syft := program("syft"):
+            best("syft", [syft, "-q", f"oci-dir:{layout}", "-o", f"cyclonedx-json={data / 'syft.json'}"],
+                 {"SYFT_CHECK_FOR_APP_UPDATE": "false"})
+        if trivy := program("trivy"):
+            command = [trivy, "image", "--quiet", "--offline-scan", "--skip-db-update", "--input", layout, "--format",
+                       "cyclonedx", "--cache-dir", str(data / "trivy"), "-o", str(data / "trivy.json")]
+            best("trivy, cold", command, {}, data / "trivy")
+            best("trivy, layers known", command, {})
+    base = rows[0][1]
+    print(f"{'':<24}{'seconds':>9}{'MiB':>7}{'x custody cold':>16}")
+    for name, seconds, memory in rows:
+        print(f"{name:<24}{seconds:>9.2f}{memory:>7.0f}{seconds / base:>16.2f}")
+
+
+if __name__ == "__main__":
+    main()
