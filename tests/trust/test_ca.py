@@ -15,10 +15,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from hypothesis import given
+from hypothesis import strategies as st
 
 from custody.errors import CustodyError, VerificationError
 from custody.trust.audit import verify_log
-from custody.trust.ca import SigningRequest
+from custody.trust.ca import SigningRequest, _key_of_csr, _public_key
 from custody.trust.ctlog import without_poison
 from custody.trust.log import LogStoppedError
 from tests.trust.client import Reply, call
@@ -195,6 +197,19 @@ def test_requests_that_are_refused(stack: Stack, body: Any, reason: str) -> None
     assert reply.json()["details"] == []
     assert reason in reply.message
     assert stack.ct.log.size == size
+
+
+@given(st.integers(0, 2000), st.integers(1, 255), st.booleans())
+def test_changed_keys_and_signing_requests_are_read_or_refused(place: int, change: int, armoured: bool) -> None:
+    csr = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(KEY, hashes.SHA256())
+    encoding = Encoding.PEM if armoured else Encoding.DER
+    for read, data in ((_public_key, public(KEY, encoding)), (_key_of_csr, csr.public_bytes(encoding))):
+        broken = bytearray(data)
+        broken[place % len(broken)] ^= change
+        try:
+            assert isinstance(read(bytes(broken)), ec.EllipticCurvePublicKey)
+        except CustodyError:
+            continue
 
 
 def test_tokens_that_are_refused(stack: Stack) -> None:

@@ -238,6 +238,14 @@ def test_a_full_waiting_room_is_said_so() -> None:
     assert sum(isinstance(outcome, BusyError) for outcome in outcomes) == 3
 
 
+def test_an_index_that_breaks_leaves_nobody_waiting(tmp_path: Path) -> None:
+    leaves = SqliteLeaves(tmp_path / "leaves.db")
+    sequencer = Sequencer(MerkleLog(MemoryTiles(), SIGNER, leaves))
+    leaves.close()
+    with pytest.raises(LogStoppedError, match="the log met an error: Cannot operate on a closed database"):
+        asyncio.run(sequencer.add(b"one"))
+
+
 _WRITER = """
 import sys
 from pathlib import Path

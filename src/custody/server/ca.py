@@ -10,7 +10,7 @@ from starlette.routing import Route
 from custody.errors import AuthenticationError, MalformedError
 from custody.formats.protojson import Message, decode_base64
 from custody.kit import strictjson
-from custody.server.rpcstatus import EXCEPTION_HANDLERS, answering, body
+from custody.server.rpcstatus import answering, body, role
 from custody.trust.ca import SigningAuthority, SigningRequest, pem
 from custody.trust.hashedrekord import camel_case
 
@@ -49,11 +49,7 @@ def routes(authority: SigningAuthority) -> list[Route]:
 
 def app(authority: SigningAuthority) -> Starlette:
     """The role alone on a port."""
-
-    async def health(_: Request) -> Response:
-        return JSONResponse({"status": "SERVING"})
-
-    return Starlette(routes=[*routes(authority), Route("/healthz", health)], exception_handlers=EXCEPTION_HANDLERS)
+    return role(routes(authority))
 
 
 def _bearer(request: Request) -> str | None:

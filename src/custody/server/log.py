@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from custody.formats.protojson import encode_base64
 from custody.ports.tiles import TileReader
-from custody.server.rpcstatus import EXCEPTION_HANDLERS, answering, body, status_answer
+from custody.server.rpcstatus import answering, body, role, status_answer
 from custody.trust.hashedrekord import MAX_REQUEST, parse_request
 from custody.trust.log import Logged, Sequencer
 
@@ -56,12 +56,7 @@ def tile_routes(prefix: str, reader: TileReader) -> list[Route]:
 
 def app(sequencer: Sequencer, reader: TileReader) -> Starlette:
     """The role alone on a port."""
-
-    async def health(_: Request) -> Response:
-        return JSONResponse({"status": "SERVING"})
-
-    return Starlette(routes=[*routes(sequencer, reader), Route("/healthz", health)],
-                     exception_handlers=EXCEPTION_HANDLERS)
+    return role(routes(sequencer, reader))
 
 
 def log_entry(logged: Logged, log_id: bytes, canonical_body: bytes) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from custody.server.rpcstatus import EXCEPTION_HANDLERS
+from custody.server.rpcstatus import role
 from custody.trust.oidc import OidcIssuer
 
 
@@ -29,5 +29,4 @@ def routes(issuer: OidcIssuer) -> list[Route]:
 
 def app(*issuers: OidcIssuer) -> Starlette:
     """The role alone on a port."""
-    return Starlette(routes=[route for issuer in issuers for route in routes(issuer)],
-                     exception_handlers=EXCEPTION_HANDLERS)
+    return role([route for issuer in issuers for route in routes(issuer)])

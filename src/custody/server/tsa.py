@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from custody.errors import CustodyError
 from custody.formats.protojson import Message
 from custody.kit import strictjson
 from custody.server.asgi import DisconnectedError
-from custody.server.rpcstatus import EXCEPTION_HANDLERS, body
+from custody.server.rpcstatus import body, role
 from custody.trust.ca import pem
 from custody.trust.tsa import MAX_REQUEST, TimestampAuthority, TimestampRequest, check_request, parse_request
 
@@ -44,11 +44,7 @@ def routes(authority: TimestampAuthority) -> list[Route]:
 
 def app(authority: TimestampAuthority) -> Starlette:
     """The role alone on a port."""
-
-    async def ping(_: Request) -> Response:
-        return PlainTextResponse(".")
-
-    return Starlette(routes=[*routes(authority), Route("/ping", ping)], exception_handlers=EXCEPTION_HANDLERS)
+    return role(routes(authority), "/ping", ".")
 
 
 def _json_request(data: bytes) -> TimestampRequest:

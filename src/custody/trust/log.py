@@ -226,8 +226,9 @@ class Sequencer:
             try:
                 results = await asyncio.to_thread(self._commit, list(dict.fromkeys(entry for entry, _ in batch))
                                                   if self._unique else [entry for entry, _ in batch])
-            except CustodyError as error:
-                results = dict.fromkeys((entry for entry, _ in batch), error)
+            except Exception as error:  # whatever it was, nobody may be left waiting
+                known = error if isinstance(error, CustodyError) else LogStoppedError(f"the log met an error: {error}")
+                results = dict.fromkeys((entry for entry, _ in batch), known)
             answered: set[bytes] = set()
             for entry, future in batch:
                 result = results[entry]

@@ -111,7 +111,9 @@ def load_or_create(directory: Path, clock: Clock) -> Material:
         draft = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
         try:
             _create(draft, clock().replace(microsecond=0))
+            _sync(draft)
             draft.rename(directory)
+            _sync(directory.parent)
         except OSError:
             if not directory.exists():  # else another process was first, and its keys are the ones
                 raise
@@ -193,6 +195,12 @@ def _p256(directory: Path, name: str) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
         raise MalformedError(str(directory / f"{name}.key"), got=type(key).__name__, expected="an ECDSA P-256 key")
     return key
+
+
+def _sync(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    os.fsync(handle)
+    os.close(handle)
 
 
 def _key(directory: Path, name: str) -> object:
