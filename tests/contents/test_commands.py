@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
 from custody.cli.run import run
+from custody.formats.reference import parse
+from custody.kit.clock import system_clock
+from custody.registry.image import open_layout
+from custody.services.targets import push
+from custody.settings import Settings
+from custody.wiring import registry_client
 from tests.contents.images import METADATA, OS_RELEASE, STATUS, layout, tar
 from tests.contents.test_scan import CRITICAL, record
+from tests.serving import registry_on
 
 
 @pytest.fixture(name="target")
@@ -71,6 +79,23 @@ def test_scan_end_to_end(target: str, capsys: pytest.CaptureFixture[str]) -> Non
     found = json.loads(capsys.readouterr().out)
     assert found["findings"][0]["locations"][0]["layer"].startswith("sha256:")
     assert json.loads(Path("v.json").read_text())["scanner"]["db"]["version"] == found["database"]["digest"]
+
+
+def test_images_of_a_registry(target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "registry").mkdir()
+    with registry_on(tmp_path / "registry", system_clock) as (host, _):
+        ref = parse(f"{host}/team/app:1")
+        stored = open_layout(tmp_path / "image")
+        data = (tmp_path / "image/blobs/sha256" / stored.descriptor.digest[7:]).read_bytes()
+
+        async def upload() -> None:
+            async with registry_client(Settings()) as client:
+                await push(stored, ref, client, "1", data)
+
+        asyncio.run(upload())
+        assert run(["sbom", str(ref), "-o", "purls"]) == 0
+        assert "pkg:pypi/flask-login@0.6.2" in capsys.readouterr().out
+    assert run(["sbom", str(ref)]) == 6  # the manifest is always asked for
 
 
 @pytest.mark.parametrize("form", ["cyclonedx-json", "spdx-json"])

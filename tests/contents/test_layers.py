@@ -133,6 +133,12 @@ def test_a_package_belongs_to_the_layer_that_brought_it_last(tmp_path: Path) -> 
     assert [place.layer for place in found.packages[0].locations] == [found.layers[1].digest]
 
 
+def test_more_facts_than_a_layer_may_have(tmp_path: Path) -> None:
+    members = [(f"{number}/package.json", b"{}") for number in range(50)]
+    with pytest.raises(MalformedError, match="more than 40 packages"):
+        catalog(image(tmp_path / "i", members), limits=Limits(facts=40))
+
+
 class _Cache(dict[str, bytes]):
     def put(self, key: str, value: bytes) -> None:
         self[key] = value
@@ -145,6 +151,10 @@ def test_known_layers_are_not_opened(tmp_path: Path) -> None:
     for layer in stored.manifest.layers:
         (tmp_path / "i/blobs/sha256" / layer.digest[7:]).unlink()
     assert catalog(stored, cache) == first
+    for key in cache:
+        cache[key] = cache[key][:-3]
+    with pytest.raises(CustodyError):  # what is broken is not believed
+        catalog(stored, cache)
     with pytest.raises(CustodyError):
         catalog(stored, _Cache())
 

@@ -79,9 +79,10 @@ async def _image_catalog(settings: Settings, target: str, platform: str) -> Cata
     from custody.wiring import registry_client
 
     cache = settings.data / "cache"
-    image = await open_target(target, registry_client(settings), cache, platform)
-    with _progress(f"Cataloguing {target}", sum(layer.size for layer in image.manifest.layers)) as advance:
-        return await asyncio.to_thread(catalog, image, SqliteLayerCache(cache / "layers.db"), advance)
+    async with registry_client(settings) as client:
+        image = await open_target(target, client, cache, platform)
+        with _progress(f"Cataloguing {target}", sum(layer.size for layer in image.manifest.layers)) as advance:
+            return await asyncio.to_thread(catalog, image, SqliteLayerCache(cache / "layers.db"), advance)
 
 
 def _read_sbom(path: Path) -> Catalog:

@@ -119,6 +119,8 @@ def from_purl(text: object, distribution: Distribution | None, *, version: str =
     if purl.type in ("deb", "rpm") and purl.qualifiers.get("epoch") and ":" not in version:
         version = f"{purl.qualifiers['epoch']}:{version}"
     full = f"{purl.namespace}/{purl.name}" if purl.namespace and purl.type in GROUPED else purl.name
+    if purl.type == "rpm":  # advisories for RPMs name the packages that are installed
+        source, upstream, source_version, upstream_version = name, "", version, ""
     return Package(type=purl.type, name=full, version=version, purl=str(purl), ecosystem=ecosystem,
                    source=source or upstream or name, source_version=source_version or upstream_version or version)
 

@@ -42,10 +42,10 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
     def one(pair: tuple[Descriptor, str]) -> LayerFacts:
         descriptor, diff_id = pair
         key = f"{VERSION}:{diff_id}"
-        if cache is not None and (kept := cache.get(key)) is not None:
+        if cache is not None and (known := _decode(cache.get(key))) is not None:
             if progress:
                 progress(descriptor.size)
-            return _DECODER.decode(kept)
+            return known
         facts = read_layer(image, descriptor, diff_id, limits, progress)
         if cache is not None:
             cache.put(key, _ENCODER.encode(facts))
@@ -61,6 +61,14 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     return _assemble(image, layers)
+
+
+def _decode(kept: bytes | None) -> LayerFacts | None:
+    """What the cache has; None where it has nothing, or something that is broken: the layer is read again."""
+    try:
+        return None if kept is None else _DECODER.decode(kept)
+    except msgspec.MsgspecError:
+        return None
 
 
 @dataclass(slots=True)

@@ -65,7 +65,7 @@ def _pass(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits, wa
     removed: list[str] = []
     emptied: list[str] = []
     links: list[tuple[str, str]] = []
-    entries = 0
+    entries = said = 0
     names = zstandard.ZstdCompressor(level=1).compressobj()
     packed: list[bytes] = []
     lines: list[str] = []
@@ -88,6 +88,11 @@ def _pass(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits, wa
                     kept[path] = b"".join(entry.pieces())
                 elif (facts := _file(entry, limits)) is not None:
                     found[path] = facts
+                    said += 1 + len(facts)
+                    if said > limits.facts:
+                        raise MalformedError(
+                            where, got=f"more than {limits.facts} packages and the like", expected="fewer"
+                        )
                 else:
                     found.pop(path, None)
             elif entry.kind == "link":

@@ -29,6 +29,8 @@ class Limits:
     ratio: int = 150
     """Uncompressed over compressed bytes, from `ratio_from` bytes on: gzip reaches 1,030, software 2 to 10."""
     ratio_from: int = 1 << 30
+    facts: int = 500_000
+    """Packages and other facts."""
     file: int = 64 << 20
     """A file that is kept in memory."""
 

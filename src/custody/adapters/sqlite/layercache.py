@@ -26,7 +26,10 @@ class SqliteLayerCache:
             return None
         with self._database.write() as db:
             db.execute("UPDATE layer SET used = (SELECT max(used) + 1 FROM layer) WHERE key = ?", (key,))
-        return zstandard.ZstdDecompressor().decompress(cast(bytes, rows[0][0]), max_output_size=_MAX_VALUE)
+        try:
+            return zstandard.ZstdDecompressor().decompress(cast(bytes, rows[0][0]), max_output_size=_MAX_VALUE)
+        except zstandard.ZstdError:
+            return None
 
     def put(self, key: str, value: bytes) -> None:
         with self._database.write() as db:
