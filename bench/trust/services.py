@@ -24,7 +24,7 @@ from tests.trust.stack import serving
 KEY = ec.generate_private_key(ec.SECP256R1())
 SPKI = KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 PEM = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-PEERS = {  # (service, clients) → requests a second, p50 ms, p99 ms; another day, same kind of machine
+PEERS = {  # (service, clients) → requests a second, p50 ms, p99 ms; another run, same kind of machine
     ("log", 1): (1, 1001, 1001), ("log", 16): (16, 1000, 1006), ("log", 64): (64, 1001, 1013),
     ("ca", 1): (612, 1.5, 3.2), ("ca", 16): (1162, 10.8, 34.6), ("tsa", 1): (1726, 0.5, 1.6),
     ("tsa", 16): (3830, 4.3, 9.7)}

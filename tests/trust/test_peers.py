@@ -59,9 +59,9 @@ def run(*arguments: object, environ: dict[str, str] | None = None) -> subprocess
                           check=False)
 
 
-def cosign_sign(place: Place, token: str, bundle: Path) -> None:
+def cosign_sign(place: Place, token: str, bundle: Path, *more: str) -> None:
     done = run(peer("cosign-v3"), "sign-blob", "-y", "--signing-config", place.config, "--trusted-root", place.root,
-               "--identity-token", place.token(token), "--bundle", bundle, place.blob)
+               "--identity-token", place.token(token), "--bundle", bundle, *more, place.blob)
     assert done.returncode == 0, done.stderr
 
 
@@ -124,6 +124,14 @@ def test_cosign_attests_a_blob(place: Place) -> None:
                "--certificate-identity", "dev@example.com", "--certificate-oidc-issuer", place.stack.people.url,
                "--type", "custom", place.blob)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("algorithm", ["ecdsa-sha2-384-nistp384", "ecdsa-sha2-512-nistp521",
+                                       "rsa-sign-pkcs1-2048-sha256"])
+def test_cosign_signs_with_other_algorithms(place: Place, algorithm: str) -> None:
+    bundle = place.directory / f"{algorithm}.json"
+    cosign_sign(place, place.stack.people.mint_email("dev@example.com"), bundle, "--signing-algorithm", algorithm)
+    assert cosign_verify(place, bundle, "dev@example.com", place.stack.people.url).returncode == 0
 
 
 def test_cosign_2_signs_over_both_of_its_apis(place: Place) -> None:
