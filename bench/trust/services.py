@@ -39,7 +39,8 @@ def main() -> None:
     server.start()
     base, token = parent.recv()
     host, port = base.removeprefix("http://").split(":")
-    makers = {"log": log_body, "ca": lambda _: ca_body(token), "tsa": lambda _: tsa_body()}
+    makers: dict[str, Callable[[int], dict[str, object] | bytes]] = {
+        "log": log_body, "ca": lambda _: ca_body(token), "tsa": lambda _: tsa_body()}
     paths = {"log": "/api/v2/log/entries", "ca": "/api/v2/signingCert", "tsa": "/api/v1/timestamp"}
     print(f"{'service (peer)':40} {'clients':>7} {'/s':>7} {'p50 ms':>7} {'p99 ms':>7} {'CPU':>5}   peer: /s, p50, p99")
     number = 0

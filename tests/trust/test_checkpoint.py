@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -10,15 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from custody.errors import CustodyError, MalformedError, VerificationError
-from custody.trust.checkpoint import LogSigner, parse_checkpoint
+from custody.trust.checkpoint import LogPrivateKey, LogSigner, parse_checkpoint
 
-KEYS = [ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)), ec.generate_private_key(ec.SECP256R1())]
+KEYS: list[LogPrivateKey] = [ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)),
+                             ec.generate_private_key(ec.SECP256R1())]
 NOTE = LogSigner("log.example", KEYS[0]).sign(7, bytes(range(32)))
 
 
 @pytest.mark.parametrize("key", KEYS)
 @given(st.integers(0, 10**17), st.binary(min_size=32, max_size=32))
-def test_checkpoints_round_trip(key: ed25519.Ed25519PrivateKey, size: int, root: bytes) -> None:
+def test_checkpoints_round_trip(key: LogPrivateKey, size: int, root: bytes) -> None:
     signer = LogSigner("log.example", key)
     note = signer.sign(size, root)
     found = signer.verifier.verify(note)
@@ -28,8 +30,6 @@ def test_checkpoints_round_trip(key: ed25519.Ed25519PrivateKey, size: int, root:
 def test_the_key_hash_is_the_signed_note_s() -> None:
     """signed-note: SHA-256(name ‖ 0x0A ‖ 0x01 ‖ public key), here of the all-zero seed's key."""
     key_id = LogSigner("example.com/log", KEYS[0]).verifier.log_id
-    import hashlib
-
     raw = bytes.fromhex("3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29")
     assert key_id == hashlib.sha256(b"example.com/log\n\x01" + raw).digest()
 

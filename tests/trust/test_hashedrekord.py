@@ -41,7 +41,8 @@ def spki(key: Any) -> bytes:
 
 def request(data: bytes = b"artifact", **changes: Any) -> dict[str, Any]:
     digest = hashlib.sha256(data).digest()
-    verifier = {"publicKey": {"rawBytes": b64(spki(KEY.public_key()))}, "keyDetails": "PKIX_ECDSA_P256_SHA_256"}
+    verifier: dict[str, Any] = {"publicKey": {"rawBytes": b64(spki(KEY.public_key()))},
+                                "keyDetails": "PKIX_ECDSA_P256_SHA_256"}
     verifier |= {name: changes.pop(name) for name in ("keyDetails", "publicKey", "x509Certificate") if name in changes}
     body = {"digest": b64(digest), "signature": {
         "content": b64(KEY.sign(digest, ec.ECDSA(Prehashed(hashes.SHA256())))),

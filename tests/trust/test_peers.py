@@ -153,13 +153,13 @@ def test_cosign_2_signs_over_both_of_its_apis(place: Place) -> None:
     for name, data in files.items():
         (folder / name).write_bytes(data)
     signature, certificate, stamp = (folder / name for name in ("v2.sig", "v2.crt", "v2.ts"))
-    for arguments in (
+    for older in (
             ("sign-blob", "-y", "--fulcio-url", stack.endpoints.ca, "--tlog-upload=false", "--timestamp-server-url",
              stack.endpoints.tsa, "--rfc3161-timestamp", stamp, "--identity-token", token, "--output-signature",
              signature, "--output-certificate", certificate, place.blob),
             ("verify-blob", "--insecure-ignore-tlog", "--use-signed-timestamps", "--rfc3161-timestamp", stamp, *who,
              "--signature", signature, "--certificate", certificate, place.blob)):
-        done = run(peer("cosign-v2"), *arguments, environ={name: str(folder / name) for name in files})
+        done = run(peer("cosign-v2"), *older, environ={name: str(folder / name) for name in files})
         assert done.returncode == 0, done.stderr
 
 

@@ -82,10 +82,10 @@ def test_openssl_verifies(stack: Stack, tmp_path: Path, digest: str) -> None:
     subprocess.run([openssl, "ts", "-query", "-data", artifact, f"-{digest}", "-cert", "-out", request], check=True,
                    capture_output=True)
     reply.write_bytes(post(stack, request.read_bytes()).body)
-    verify = [openssl, "ts", "-verify", "-in", reply, "-CAfile", root, "-untrusted", leaf, "-attime",
+    verify: list[str | Path] = [openssl, "ts", "-verify", "-in", reply, "-CAfile", root, "-untrusted", leaf, "-attime",
               str(int(NOW.timestamp()) + 1)]
-    for given_ in (["-queryfile", request], ["-data", artifact]):
-        done = subprocess.run([*verify, *given_], capture_output=True, text=True, check=False)
+    for option, path in (("-queryfile", request), ("-data", artifact)):
+        done = subprocess.run([*verify, option, path], capture_output=True, text=True, check=False)
         assert "Verification: OK" in done.stdout, done.stderr
     artifact.write_bytes(b"changed")
     assert subprocess.run([*verify, "-data", artifact], capture_output=True, check=False).returncode != 0
