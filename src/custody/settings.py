@@ -6,11 +6,23 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from custody.errors import MalformedError, UsageError
+
+
+class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An OIDC issuer whose tokens the certificate authority takes, beside custody's own."""
+
+    url: str
+    jwks: str
+    """A file with the issuer's public keys (JWK set), so that no token makes the authority open a socket."""
+    type: Literal["email", "github-workflow", "uri"] = "email"
+    client_id: str = "sigstore"
+    subject_domain: str | None = None
+    """For type uri: scheme and host that every subject has."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,6 +42,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Policy files or folders that `check` and the webhook use."""
     plain_http: list[str] = []
     """Registries without TLS, beside localhost and 127.0.0.0/8."""
+    keep_evidence: float = 10.0
+    """Seconds for which the webhook counts what it gathered about a digest; newer evidence counts after that."""
+    issuers: list[Issuer] = []
+    """Other OIDC issuers that the certificate authority serves."""
+    urls: dict[str, str] = {}
+    """How the trust root names the services, where not by the address they listen on: oidc, ca, log, ct, tsa."""
 
     def replace(self, **changes: Any) -> Settings:
         return msgspec.structs.replace(self, **changes)
@@ -57,11 +75,16 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
                 values[key] = str(file.parent / values[key])
         if isinstance(values.get("policies"), list):
             values["policies"] = [str(file.parent / entry) for entry in values["policies"]]
+        for entry in values["issuers"] if isinstance(values.get("issuers"), list) else []:
+            if isinstance(entry, dict) and isinstance(entry.get("jwks"), str):
+                entry["jwks"] = str(file.parent / entry["jwks"])
     for key in ("data_dir", "trusted_root", "signing_config"):
         if name := env.get("CUSTODY_" + key.upper()):
             values[key] = name
     if env.get("CUSTODY_OFFLINE"):
         values["offline"] = env["CUSTODY_OFFLINE"] not in ("0", "false", "no")
+    if unknown := set(values.get("urls") or ()) - {"oidc", "ca", "log", "ct", "tsa"}:
+        raise MalformedError("custody.toml: urls", got=min(unknown), expected="oidc, ca, log, ct or tsa")
     try:
         return msgspec.convert(values, Settings)
     except msgspec.ValidationError as error:

@@ -1,11 +1,34 @@
-"""The only composition root: settings → adapters → services."""
+"""The only composition root: settings → adapters → stages and services."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from custody.adapters.http.stdlib import StdlibHttp
+from custody.errors import UsageError
+from custody.kit.clock import Clock, system_clock
 from custody.ports.http import Http
 from custody.registry.client import RegistryClient
 from custody.settings import Settings
+
+if TYPE_CHECKING:
+    from custody.admission.certs import ServingCertificate
+    from custody.admission.webhook import Admission, Seen
+    from custody.policy.load import PolicySet
+    from custody.registry.store import Registry
+    from custody.services.gather import Gatherer
+    from custody.trust.ca import SigningAuthority
+    from custody.trust.log import Sequencer
+    from custody.trust.material import Endpoints, Material
+    from custody.trust.oidc import OidcIssuer
+    from custody.trust.roots import TrustedRoot
+    from custody.trust.tsa import TimestampAuthority
+
+WORKLOADS = {"builder": "https://builder.custody.internal", "scanner": "https://scanner.custody.internal"}
+"""custody's own workloads: each has an issuer of its own, whose subjects are URIs below the issuer's URL."""
 
 
 def command_http(settings: Settings) -> Http:
@@ -22,3 +45,158 @@ def service_http(settings: Settings) -> Http:
 
 def registry_client(settings: Settings, http: Http | None = None) -> RegistryClient:
     return RegistryClient(http or command_http(settings), mirrors=settings.mirrors, plain_http=settings.plain_http)
+
+
+def trusted_root(settings: Settings) -> TrustedRoot | None:
+    """The root that the settings name, else the one of this data directory's services, else none."""
+    from custody.trust.roots import parse_trusted_root
+
+    path = Path(settings.trusted_root) if settings.trusted_root else settings.data / "trust" / "trusted_root.json"
+    if not path.is_file():
+        if settings.trusted_root:
+            raise UsageError(f"{path}: no such file", hint="trusted_root in custody.toml names it")
+        return None
+    return parse_trusted_root(path.read_bytes(), str(path))
+
+
+def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_clock) -> Gatherer:
+    from custody.services.gather import Gatherer
+
+    return Gatherer(client, trusted_root(settings), clock, keep=settings.keep_evidence)
+
+
+class Platform:
+    """The embedded services over one data directory; each is opened when it is first asked for.
+
+    `base` is the URL that they are reached by. A log's directory has one writer: a second process is refused.
+    """
+
+    def __init__(self, settings: Settings, base: str, clock: Clock = system_clock) -> None:
+        self.settings = settings
+        self.base = base
+        self.clock = clock
+        self._opened: list[object] = []
+
+    @property
+    def data(self) -> Path:
+        return self.settings.data
+
+    def close(self) -> None:
+        for thing in reversed(self._opened):
+            thing.close()  # type: ignore[attr-defined]
+        self._opened.clear()
+
+    # Trust
+
+    @cached_property
+    def material(self) -> Material:
+        from custody.trust.material import load_or_create
+
+        return load_or_create(self.data / "trust", self.clock)
+
+    @cached_property
+    def endpoints(self) -> Endpoints:
+        from custody.trust.material import Endpoints
+
+        return replace(Endpoints.at(self.base), **self.settings.urls)
+
+    def export(self) -> tuple[Path, Path]:
+        """Write trusted_root.json and signing_config.json beside the keys, each whole."""
+        root, config = (self.data / "trust" / name for name in ("trusted_root.json", "signing_config.json"))
+        from custody.trust.material import Endpoints
+
+        _replace(root, self.material.trusted_root(self.endpoints).to_json())
+        # Signers go to where the services listen, whatever the trust root calls them.
+        _replace(config, self.material.signing_config(Endpoints.at(self.base)).to_json())
+        return root, config
+
+    @cached_property
+    def people(self) -> OidcIssuer:
+        """Vouches for email addresses."""
+        from custody.trust.oidc import OidcIssuer
+
+        return OidcIssuer(self.endpoints.oidc, self.material.oidc_key, self.clock)
+
+    @cached_property
+    def workloads(self) -> dict[str, OidcIssuer]:
+        from custody.trust.oidc import OidcIssuer
+
+        return {name: OidcIssuer(url, self.material.oidc_key, self.clock) for name, url in WORKLOADS.items()}
+
+    @cached_property
+    def log(self) -> Sequencer:
+        from custody.adapters.filesystem.tiles import DirectoryTiles
+        from custody.adapters.sqlite.leaves import SqliteLeaves
+        from custody.trust.log import MerkleLog, Sequencer
+
+        tiles = DirectoryTiles(self.data / "log")
+        self._opened.append(tiles)
+        leaves = SqliteLeaves(self.data / "log" / "state" / "leaves.db")
+        self._opened.append(leaves)
+        return Sequencer(MerkleLog(tiles, self.material.log_signer(self.endpoints), leaves))
+
+    @cached_property
+    def ct(self) -> Sequencer:
+        from custody.adapters.filesystem.tiles import DirectoryTiles
+        from custody.trust.log import MerkleLog, Sequencer
+
+        tiles = DirectoryTiles(self.data / "ctlog")
+        self._opened.append(tiles)
+        return Sequencer(MerkleLog(tiles, self.material.ct_signer(self.endpoints)), unique=False)
+
+    @cached_property
+    def ca(self) -> SigningAuthority:
+        from custody.trust.ca import SigningAuthority
+        from custody.trust.ctlog import CtLog
+        from custody.trust.identity import IdentityVerifier, TrustedIssuer
+        from custody.trust.token import LocalKeys
+
+        issuers = [TrustedIssuer(self.people.url, LocalKeys(self.people.jwks()))]
+        issuers += [TrustedIssuer(own.url, LocalKeys(own.jwks()), "uri", subject_domain=own.url)
+                    for own in self.workloads.values()]
+        for entry in self.settings.issuers:
+            try:
+                keys = LocalKeys(Path(entry.jwks).read_bytes(), entry.jwks)
+            except OSError as error:
+                raise UsageError(f"issuer {entry.url}: {entry.jwks}: {error.strerror}") from None
+            issuers.append(TrustedIssuer(entry.url, keys, entry.type, entry.client_id, entry.subject_domain))
+        material = self.material
+        ctlog = CtLog(self.ct, material.ctlog_key, material.ca_chain[0], self.clock)
+        return SigningAuthority(material.ca_key, material.ca_chain, ctlog, IdentityVerifier(tuple(issuers)), self.clock)
+
+    @cached_property
+    def tsa(self) -> TimestampAuthority:
+        from custody.trust.tsa import TimestampAuthority
+
+        return TimestampAuthority(self.material.tsa_key, self.material.tsa_chain, self.clock)
+
+    # Registry and admission
+
+    @cached_property
+    def registry(self) -> Registry:
+        from custody.adapters.filesystem.blobs import FilesystemBlobs
+        from custody.adapters.sqlite.repositories import SqliteRepositories
+        from custody.registry.store import Registry
+
+        repositories = SqliteRepositories(self.data / "registry" / "index.db")
+        self._opened.append(repositories)
+        return Registry(FilesystemBlobs(self.data / "registry"), repositories, self.clock)
+
+    def certificate(self, hosts: list[str]) -> ServingCertificate:
+        from custody.admission.certs import ServingCertificate
+
+        serving = ServingCertificate(self.data / "admission", hosts)
+        serving.ensure(self.clock())
+        return serving
+
+    def admission(self, policies: PolicySet, gatherer: Gatherer, seen: Seen | None = None) -> Admission:
+        from custody.admission.webhook import Admission
+
+        keys = policies.public_keys()
+        return Admission(policies, lambda _, images: gatherer.gather(images, keys), self.clock, seen=seen)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    part = path.with_name(f".{path.name}.new")
+    part.write_bytes(data)
+    part.replace(path)

@@ -95,6 +95,11 @@ class MerkleLog:
     def checkpoint(self) -> bytes:
         return self._note
 
+    @property
+    def reader(self) -> TileStore:
+        """The store, for who serves its files."""
+        return self._store
+
     def last_entry(self) -> bytes | None:
         if not self.size:
             return None

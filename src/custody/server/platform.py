@@ -1,0 +1,96 @@
+"""custody's services behind addresses: one plain listener for registry and trust, one with TLS for the webhook."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import cast
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from custody.errors import UsageError
+from custody.policy.load import PolicySet
+from custody.server.admission import AdmissionApp
+from custody.server.asgi import App, Receive, Scope, Send, respond
+from custody.server.registry import RegistryApp
+from custody.server.run import Listener, Paths, serving
+from custody.settings import Settings
+from custody.wiring import Platform, gatherer, registry_client, service_http
+
+ROLES = ("registry", "oidc", "ca", "log", "tsa", "admission")
+
+
+@dataclass(slots=True)
+class Running:
+    """What runs, and where."""
+
+    platform: Platform
+    url: str
+    webhook: str | None
+    admission: AdmissionApp | None
+    roles: tuple[str, ...]
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str = "127.0.0.1", port: int = 0,
+                  webhook_port: int = 0, policies: PolicySet | None = None) -> AsyncIterator[Running]:
+    """All services of `roles` up on entry and closed on exit. Raises UsageError, NetworkError, ConflictError."""
+    chosen = tuple(roles)
+    for role in chosen:
+        if role not in ROLES:
+            raise UsageError(f"--roles: got {role!r}, expected some of {', '.join(ROLES)}")
+    box: list[App] = []
+
+    async def plain(scope: Scope, receive: Receive, send: Send) -> None:
+        await box[0](scope, receive, send)
+
+    listeners = [Listener(plain, host, port)]
+    platform = Platform(settings, listeners[0].url)
+    http = service_http(settings)
+    admission, webhook = None, None
+    try:
+        box.append(_plain_app(platform, chosen))
+        platform.export()
+        if "admission" in chosen:
+            admission = AdmissionApp()
+            certificate = platform.certificate([host, "localhost"])
+            listeners.append(Listener(cast(App, admission), host, webhook_port, certificate=certificate.certificate,
+                                      key=certificate.key))
+            webhook = listeners[1].url
+            given = policies if policies is not None else PolicySet.load(settings.policies)
+            admission.admission = platform.admission(given, gatherer(settings, registry_client(settings, http)))
+        async with serving(*listeners):
+            yield Running(platform, listeners[0].url, webhook, admission, chosen)
+    finally:
+        for listener in listeners:
+            listener.close()
+        await http.close()
+        platform.close()
+
+
+def _plain_app(platform: Platform, roles: tuple[str, ...]) -> App:
+    """Registry and trust services share a port: their paths do not meet."""
+    from custody.server import ca, log, oidc, tsa
+    from custody.server.rpcstatus import EXCEPTION_HANDLERS
+
+    routes: list[Route] = []
+    if "oidc" in roles:
+        routes += [route for issuer in (platform.people,) for route in oidc.routes(issuer)]
+    if "ca" in roles:
+        routes += [*ca.routes(platform.ca), *log.tile_routes("/ct", platform.ct.log.reader)]
+    if "log" in roles:
+        routes += log.routes(platform.log, platform.log.log.reader)
+    if "tsa" in roles:
+        routes += tsa.routes(platform.tsa)
+    apps: dict[str, App] = {"/healthz": _healthy}
+    if routes:
+        apps["/"] = cast(App, Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS))
+    if "registry" in roles:
+        apps["/v2"] = cast(App, RegistryApp(platform.registry))
+    return Paths(apps)
+
+
+async def _healthy(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - an ASGI application
+    await respond(send, 200, b"ok", b"text/plain")
