@@ -157,14 +157,14 @@ def test_what_is_seen_and_not_read_is_counted_by_name(tmp_path: Path) -> None:
                 ("app/a.jar", b"PK"),
                 ("app/b.jar", b"PK"),
                 ("x/specifications/r.gemspec", b""),
-                ("s/x.dist-info/METADATA", b"nothing"),
+                ("q/package.json", b'{"name":"\\ud800","version":"1"}'), ("s/x.dist-info/METADATA", b"nothing"),
                 ("p/package.json", b"{"),
                 ("a/app.deps.json", b"{}"),
             ],
         )
     )
     assert {unknown.kind: unknown.count for unknown in found.unknowns} == {
-        "rpm database": 1, "Java archive": 2, "Ruby gem": 1, "unreadable python file": 1, "unreadable npm file": 1,
+        "rpm database": 1, "Java archive": 2, "Ruby gem": 1, "unreadable python file": 1, "unreadable npm file": 2,
         ".NET dependencies": 1}
 
 

@@ -28,10 +28,22 @@ def test_any_text_is_a_purl_or_our_error(text: str) -> None:
     assert parse(str(made)) == made
 
 
-@pytest.mark.parametrize(("text", "reason"), [
-    ("npm/a@1", "pkg:type/name"), ("pkg:npm", "a type and a name"), ("pkg:np m/a", "type"), ("pkg:npm/@1", "name"),
-    ("pkg:pypi/a/b@1", "no namespaces"), ("pkg:deb/curl@1", "requires"), ("pkg:npm/a?b", "key=value"),
-    ("pkg:npm/a?b=1&B=2", "twice"), ("pkg:npm/a@%ff", "UTF-8"), ("pkg:julia/A@1", "uuid")])
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("npm/a@1", "pkg:type/name"),
+        ("pkg:npm", "a type and a name"),
+        ("pkg:np m/a", "type"),
+        ("pkg:npm/@1", "name"),
+        ("pkg:pypi/a/b@1", "no namespaces"),
+        ("pkg:deb/curl@1", "requires"),
+        ("pkg:npm/a?b", "key=value"),
+        ("pkg:npm/a?b=1&B=2", "twice"),
+        ("pkg:npm/a@%ff", "UTF-8"),
+        ("pkg:julia/A@1", "uuid"),
+        ("pkg:npm/a\ud800", "lone surrogates"),
+    ],
+)
 def test_what_is_wrong_is_named(text: str, reason: str) -> None:
     with pytest.raises(MalformedError, match=reason):
         parse(text)

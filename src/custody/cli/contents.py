@@ -81,7 +81,7 @@ async def _image_catalog(settings: Settings, target: str, platform: str) -> Cata
     cache = settings.data / "cache"
     async with registry_client(settings) as client:
         image = await open_target(target, client, cache, platform)
-        with _progress(f"Cataloguing {target}", sum(layer.size for layer in image.manifest.layers)) as advance:
+        with progress(f"Cataloguing {target}", sum(layer.size for layer in image.manifest.layers)) as advance:
             return await asyncio.to_thread(catalog, image, SqliteLayerCache(cache / "layers.db"), advance)
 
 
@@ -98,16 +98,18 @@ def _read_sbom(path: Path) -> Catalog:
 
 
 @contextmanager
-def _progress(title: str, total: int) -> Iterator[Callable[[int], None] | None]:
-    """A bar on standard error from the second second on, on a terminal only."""
+def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], None] | None]:
+    """A bar on standard error from the second second on, on a terminal only; of bytes, or of things without a total."""
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn
 
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=Console(stderr=True),
-                   transient=True)
+    count_column = MofNCompleteColumn() if total is None else DownloadColumn()
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), count_column, console=Console(stderr=True), transient=True
+    )
     task = bar.add_task(title, total=total)
     started, lock = time.monotonic(), threading.Lock()
 

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from custody.adapters.sqlite.advisories import SqliteAdvisories
+from custody.cli.contents import progress
 from custody.cli.run import settings
 from custody.kit.clock import format_rfc3339, system_clock
 from custody.vulns.store import import_advisories
@@ -28,7 +29,8 @@ def import_(paths: tuple[Path, ...]) -> None:
     """Add OSV records: JSON files, folders of them, or osv.dev's all.zip. Newer records replace older ones."""
     store = _store()
     for path in paths:
-        done = import_advisories(store, path, system_clock())
+        with progress(f"Importing {path}") as advance:
+            done = import_advisories(store, path, system_clock(), advance)
         print(f"{path}: {done.read} records, {done.added} new or newer, {done.withdrawn} withdrawn, "
               f"{len(done.refused)} refused", file=sys.stderr)
         for reason in done.refused[:_SHOWN]:

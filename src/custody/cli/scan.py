@@ -12,7 +12,7 @@ from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.cli import contents
 from custody.cli.run import settings
 from custody.errors import DeniedError
-from custody.vulns.report import ScanReport, scan
+from custody.vulns.report import ScanReport, scan, usable
 from custody.vulns.severity import Severity
 
 _FORMATS = ("table", "json", "cosign-vuln")
@@ -33,6 +33,7 @@ def command(target: str, chosen: tuple[str, ...], threshold: str, allow_empty_db
     plan = contents.outputs(chosen, _FORMATS, "table")
     started = contents.moment()
     store = SqliteAdvisories(settings().data / "advisories.db")
+    usable(store, allow_empty=allow_empty_db)  # before minutes are spent on the image
     found = contents.open_catalog(settings(), target, platform)
     report = scan(found, store, started, finished=contents.moment(), allow_empty=allow_empty_db)
 

@@ -110,6 +110,9 @@ def build(kind: object, name: object, *, namespace: str | None = None, version: 
         raise MalformedError(f"{where}: type", got=kind, expected="a letter, then letters, digits, '.' and '-'")
     if not isinstance(name, str) or not name.strip("/"):
         raise MalformedError(f"{where}: name", got=name, expected="a name")
+    if any("\ud800" <= char <= "\udfff" for part in (name, namespace, version, subpath, *(qualifiers or {}).values())
+           for char in part or ""):
+        raise MalformedError(where, got=repr(name), expected="Unicode text without lone surrogates")
     kind, name, space = kind.lower(), name.strip("/"), (namespace or "").strip("/")
     kept: dict[str, str] = {}
     for key, value in (qualifiers or {}).items():

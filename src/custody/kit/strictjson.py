@@ -37,7 +37,10 @@ def loads(data: bytes | str, what: str, *, max_size: int = MAX_SIZE, max_depth: 
         raise MalformedError(what, got=name, expected="a finite number")
 
     try:
-        return json.loads(text, object_pairs_hook=no_duplicates, parse_constant=no_constant)
+        value = json.loads(text, object_pairs_hook=no_duplicates, parse_constant=no_constant)
+        if "\\ud" in text or "\\uD" in text:  # half of a surrogate pair is no text, and cannot be written again
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
         raise MalformedError(what, got=f"{error.msg} at {where}", expected="one JSON document") from None

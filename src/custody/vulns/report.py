@@ -136,10 +136,7 @@ def scan(catalog: Catalog, store: AdvisoryStore, now: datetime, *, finished: dat
 
     Packages that a distribution's package installed are left to that package's advisories.
     """
-    status = store.status()
-    if not status.advisories and not allow_empty:
-        raise MissingEvidenceError("the advisory database is empty: a scan would say nothing",
-                                   hint="custody db import PATH (OSV records), or --allow-empty-db")
+    status = usable(store, allow_empty=allow_empty)
     findings: list[Finding] = []
     undecided: list[Undecided] = []
     uncovered: Counter[str] = Counter()
@@ -173,6 +170,15 @@ def scan(catalog: Catalog, store: AdvisoryStore, now: datetime, *, finished: dat
     return ScanReport(target=catalog.name, digest=catalog.digest, started=now, finished=finished or now,
                       database=status, catalog=catalog, findings=tuple(findings), undecided=tuple(undecided),
                       uncovered=dict(sorted(uncovered.items())), owned=owned)
+
+
+def usable(store: AdvisoryStore, *, allow_empty: bool = False) -> AdvisoryStatus:
+    """The store's status. Raises MissingEvidenceError where it is empty, unless that is allowed."""
+    status = store.status()
+    if not status.advisories and not allow_empty:
+        raise MissingEvidenceError("the advisory database is empty: a scan would say nothing",
+                                   hint="custody db import PATH (OSV records), or --allow-empty-db")
+    return status
 
 
 def _version(package: Package) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +29,8 @@ class Imported:
     """Why each record that is not OSV was left out."""
 
 
-def import_advisories(store: AdvisoryStore, path: Path, now: datetime) -> Imported:
+def import_advisories(store: AdvisoryStore, path: Path, now: datetime,
+                      progress: Callable[[int], None] | None = None) -> Imported:
     """Add all records under `path` in one transaction. Single records that are malformed are left out and counted.
 
     Raises UsageError where there is nothing, MalformedError for hostile archives and where no record is OSV.
@@ -39,6 +40,8 @@ def import_advisories(store: AdvisoryStore, path: Path, now: datetime) -> Import
     def records() -> Iterator[osv.Advisory]:
         for name, data in _documents(path):
             result.read += 1
+            if progress:
+                progress(1)
             try:
                 record = osv.read(data, name)
             except CustodyError as error:
@@ -59,17 +62,22 @@ def import_advisories(store: AdvisoryStore, path: Path, now: datetime) -> Import
 
 def _documents(path: Path) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
-        files = sorted(path.rglob("*.json"))
-        for file in files:
-            if file.stat().st_size > osv.MAX_SIZE:
-                raise MalformedError(str(file), got=f"{file.stat().st_size} bytes", expected=f"at most {osv.MAX_SIZE}")
-            yield str(file), file.read_bytes()
+        for file in sorted(path.rglob("*.json")):
+            yield str(file), _bytes(file)
     elif path.suffix == ".zip":
         yield from _zipped(path)
     elif path.is_file():
-        yield str(path), path.read_bytes()[:osv.MAX_SIZE + 1]
+        yield str(path), _bytes(path)
     else:
         raise UsageError(f"{path}: no such file or folder", hint="a folder of OSV records, or osv.dev's all.zip")
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(osv.MAX_SIZE + 1)  # one more than the reader accepts
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from None
 
 
 def _zipped(path: Path) -> Iterator[tuple[str, bytes]]:

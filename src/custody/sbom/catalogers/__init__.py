@@ -62,8 +62,6 @@ def choose(path: str) -> str | None:
 def read(cataloger: str, path: str, content: bytes | BinaryIO) -> tuple[Fact, ...]:
     """The facts in one file. What cannot be read is a fact too: an `unknown` that says so."""
     try:
-        if not isinstance(content, bytes):
-            return binaries.read(content)
-        return _READERS[cataloger](path, content)
+        return _READERS[cataloger](path, content) if isinstance(content, bytes) else binaries.read(content)
     except (CustodyError, ValueError):
         return (unknown(f"unreadable {cataloger} file"),)
