@@ -159,6 +159,14 @@ def test_known_layers_are_not_opened(tmp_path: Path) -> None:
         catalog(stored, _Cache())
 
 
+def test_a_known_diff_id_does_not_vouch_for_another_blob(tmp_path: Path) -> None:
+    good, bad = tar([(_SITE, METADATA)]), tar([("app/evil/package.json", b'{"name":"evil","version":"1"}')])
+    cache = _Cache()
+    catalog(open_layout(layout(tmp_path / "good", [good])), cache)
+    with pytest.raises(VerificationError, match="the image config says"):
+        catalog(open_layout(layout(tmp_path / "bad", [bad], diff_ids={0: sha256(good)})), cache)
+
+
 @given(st.binary(max_size=2000))
 def test_random_bytes_as_a_layer_raise_only_our_errors(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     for media_type in (GZIP, ZSTD, PLAIN):

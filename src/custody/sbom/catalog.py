@@ -41,7 +41,8 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
 
     def one(pair: tuple[Descriptor, str]) -> LayerFacts:
         descriptor, diff_id = pair
-        key = f"{VERSION}:{diff_id}"
+        # The blob's digest too: what was read of one blob says nothing of another that claims the same diffID.
+        key = f"{VERSION}:{diff_id}:{descriptor.digest}"
         if cache is not None and (known := _decode(cache.get(key))) is not None:
             if progress:
                 progress(descriptor.size)

@@ -27,7 +27,7 @@ _ELF = b"\x7fELF"
 
 
 class LayerFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What one layer says, whatever image it is in: what is cached by diffID."""
+    """What one layer says, whatever image it is in."""
 
     diff_id: str
     entries: int
