@@ -7,7 +7,7 @@ import io
 import queue
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, BinaryIO, cast
 
 import msgspec
@@ -51,86 +51,110 @@ def read_layer(image: Image, descriptor: Descriptor, diff_id: str, limits: Limit
                progress: Callable[[int], None] | None = None) -> LayerFacts:
     """Raises VerificationError where a digest lies, MalformedError for hostile layers, UnsupportedError."""
     bounds = limits or Limits()
-    facts, missing = _pass(image, descriptor, diff_id, bounds, frozenset(), progress)
-    if missing:  # hard links to files that had no telling name: once more, with their names known
-        facts, _ = _pass(image, descriptor, diff_id, bounds, missing, None)
-    return facts
+    collected = _Collected(f"layer {descriptor.digest}", bounds, {})
+    size = _pass(image, descriptor, diff_id, bounds, collected, progress)
+    if missing := collected.link():  # hard links to files without a telling name: once more, with their names known
+        collected = _Collected(collected.where, bounds, missing)
+        size = _pass(image, descriptor, diff_id, bounds, collected, None)
+        collected.link()
+    return LayerFacts(diff_id=diff_id, entries=collected.entries, size=size, found=collected.found,
+                      removed=tuple(collected.removed), emptied=tuple(collected.emptied), names=collected.names())
 
 
-def _pass(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits, wanted: frozenset[str],
-          progress: Callable[[int], None] | None) -> tuple[LayerFacts, frozenset[str]]:
-    where = f"layer {descriptor.digest}"
-    found: dict[str, tuple[Fact, ...]] = {}
-    kept: dict[str, bytes] = {}
-    removed: list[str] = []
-    emptied: list[str] = []
-    links: list[tuple[str, str]] = []
-    entries = said = 0
-    names = zstandard.ZstdCompressor(level=1).compressobj()
-    packed: list[bytes] = []
-    lines: list[str] = []
+def _pass(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits, collected: _Collected,
+          progress: Callable[[int], None] | None) -> int:
+    """The size of the tar, when all of it is read and is what the image says."""
     with _Decompressed(image.open_blob(descriptor), descriptor, limits, progress) as chunks:
-        source = Source(chunks, where)
+        source = Source(chunks, collected.where)
         for entry in walk(source, limits):
-            entries += 1
-            path = entry.path
-            if not path:
-                continue
-            lines.append(path + "/" if entry.kind == "directory" else path)
-            if len(lines) == 4096:
-                packed.append(names.compress(_joined(lines)))
-                lines.clear()
-            folder, _, base = path.rpartition("/")
-            if base.startswith(".wh."):
-                _whiteout(folder, base, removed, emptied, where)
-            elif entry.kind == "file":
-                if path in wanted and entry.size <= limits.file:
-                    kept[path] = b"".join(entry.pieces())
-                elif (facts := _file(entry, limits)) is not None:
-                    found[path] = facts
-                    said += 1 + len(facts)
-                    if said > limits.facts:
-                        raise MalformedError(
-                            where, got=f"more than {limits.facts} packages and the like", expected="fewer"
-                        )
-                else:
-                    found.pop(path, None)
-            elif entry.kind == "link":
-                links.append((path, entry.link))
-            elif entry.kind == "sparse" and choose(path):
-                found[path] = (unknown("sparse file"),)
-            else:
-                found.pop(path, None)
+            collected.take(entry)
         source.drain()
         actual, size = "sha256:" + chunks.state.hexdigest(), chunks.size
     if actual != diff_id:
-        raise VerificationError(f"{where}: its uncompressed bytes are {actual}, the image config says {diff_id}")
-    packed += [names.compress(_joined(lines)), names.flush()]
-    missing = set()
-    for path, target in links:
-        if target in found and (choose(path) == choose(target) or choose(path) is None):
-            found[path] = found[target]
-        elif target in kept and (name := choose(path)):
-            found[path] = read(name, path, kept[target])
-        elif choose(path):
-            missing.add(target)
-            found[path] = (unknown("hard link into another layer"),)
-    return LayerFacts(diff_id=diff_id, entries=entries, size=size, found=found, removed=tuple(removed),
-                      emptied=tuple(emptied), names=b"".join(packed)), frozenset(missing)
+        raise VerificationError(f"{collected.where}: its uncompressed bytes are {actual}, "
+                                f"the image config says {diff_id}")
+    return size
 
 
-def _joined(lines: list[str]) -> bytes:
-    return "".join(line.replace("\n", "\\n") + "\n" for line in lines).encode()
+class _Collected:
+    """What one pass over a layer found; `wanted` says which files hard links give a telling name."""
 
+    def __init__(self, where: str, limits: Limits, wanted: Mapping[str, str]) -> None:
+        self.where = where
+        self.entries = 0
+        self.found: dict[str, tuple[Fact, ...]] = {}
+        self.removed: list[str] = []
+        self.emptied: list[str] = []
+        self._limits, self._wanted = limits, wanted
+        self._linked: dict[str, tuple[Fact, ...]] = {}
+        self._links: list[tuple[str, str]] = []
+        self._facts = 0
+        self._lines: list[str] = []
+        self._packed: list[bytes] = []
+        self._packer = zstandard.ZstdCompressor(level=1).compressobj()
 
-def _whiteout(folder: str, base: str, removed: list[str], emptied: list[str], where: str) -> None:
-    if base == ".wh..wh..opq":
-        emptied.append(folder)
-    elif not base.startswith(".wh..wh."):  # the others are bookkeeping of AUFS
-        name = base[4:]
-        if name in ("", ".", ".."):
-            raise MalformedError(f"{where}: {folder}/{base}", got="a whiteout of nothing", expected=".wh. and a name")
-        removed.append(f"{folder}/{name}" if folder else name)
+    def take(self, entry: Entry) -> None:
+        self.entries += 1
+        path = entry.path
+        if not path:
+            return
+        self._lines.append(path + "/" if entry.kind == "directory" else path)
+        if len(self._lines) == 4096:
+            self._pack()
+        folder, _, base = path.rpartition("/")
+        facts = None
+        if base.startswith(".wh."):
+            self._whiteout(folder, base)
+        elif entry.kind == "file" and path in self._wanted and entry.size <= self._limits.file:
+            name = choose(self._wanted[path]) or ""
+            self._linked[path] = read(name, self._wanted[path], b"".join(entry.pieces()))
+        elif entry.kind == "file":
+            facts = _file(entry, self._limits)
+        elif entry.kind == "link":
+            self._links.append((path, entry.link))
+        elif entry.kind == "sparse" and choose(path):
+            facts = (unknown("sparse file"),)
+        if facts is None:
+            self.found.pop(path, None)  # a later entry of one name counts
+            return
+        self.found[path] = facts
+        self._facts += 1 + len(facts)
+        if self._facts > self._limits.facts:
+            raise MalformedError(self.where, got=f"more than {self._limits.facts} packages and the like",
+                                 expected="fewer")
+
+    def link(self) -> dict[str, str]:
+        """Give hard links the facts of their targets; target → link for those whose content is not known yet."""
+        missing: dict[str, str] = {}
+        for path, target in self._links:
+            name = choose(path)
+            if target in self.found and name in (None, choose(target)):
+                self.found[path] = self.found[target]
+            elif name and target in self._linked:
+                self.found[path] = self._linked[target]
+            elif name:
+                missing.setdefault(target, path)
+                self.found[path] = (unknown("hard link into another layer"),)
+        return missing
+
+    def names(self) -> bytes:
+        self._pack()
+        return b"".join([*self._packed, self._packer.flush()])
+
+    def _pack(self) -> None:
+        text = "".join(line.replace("\n", "\\n") + "\n" for line in self._lines)
+        self._packed.append(self._packer.compress(text.encode()))
+        self._lines.clear()
+
+    def _whiteout(self, folder: str, base: str) -> None:
+        if base == ".wh..wh..opq":
+            self.emptied.append(folder)
+        elif not base.startswith(".wh..wh."):  # the others are bookkeeping of AUFS
+            name = base[4:]
+            if name in ("", ".", ".."):
+                raise MalformedError(f"{self.where}: {folder}/{base}", got="a whiteout of nothing",
+                                     expected=".wh. and a name")
+            self.removed.append(f"{folder}/{name}" if folder else name)
 
 
 def _file(entry: Entry, limits: Limits) -> tuple[Fact, ...] | None:
