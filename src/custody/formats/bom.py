@@ -107,7 +107,7 @@ def identify(purl: PackageUrl, distribution: Distribution | None = None) -> tupl
 
 
 def from_purl(text: object, distribution: Distribution | None, *, version: str = "", source: str = "",
-              source_version: str = "") -> Package:
+              source_version: str = "", locations: tuple[Location, ...] = ()) -> Package:
     """A package of an SBOM by its package URL; `source` and syft's `upstream` qualifier say what it was built from.
 
     Raises MalformedError.
@@ -122,7 +122,7 @@ def from_purl(text: object, distribution: Distribution | None, *, version: str =
     if purl.type == "rpm":  # advisories for RPMs name the packages that are installed
         source, upstream, source_version, upstream_version = name, "", version, ""
     return Package(type=purl.type, name=full, version=version, purl=str(purl), ecosystem=ecosystem,
-                   source=source or upstream or name, source_version=source_version or upstream_version or version)
+                   source=source or upstream or name, source_version=source_version or upstream_version or version, locations=locations)
 
 
 GROUPED = ("npm", "golang", "maven", "composer")
