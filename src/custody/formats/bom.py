@@ -121,8 +121,8 @@ def from_purl(text: object, distribution: Distribution | None, *, version: str =
     full = f"{purl.namespace}/{purl.name}" if purl.namespace and purl.type in GROUPED else purl.name
     if purl.type == "rpm":  # advisories for RPMs name the packages that are installed
         source, upstream, source_version, upstream_version = name, "", version, ""
-    return Package(type=purl.type, name=full, version=version, purl=str(purl), ecosystem=ecosystem,
-                   source=source or upstream or name, source_version=source_version or upstream_version or version, locations=locations)
+    return Package(type=purl.type, name=full, version=version, purl=str(purl), ecosystem=ecosystem, locations=locations,
+                   source=source or upstream or name, source_version=source_version or upstream_version or version)
 
 
 GROUPED = ("npm", "golang", "maven", "composer")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -74,73 +74,79 @@ def _decode(kept: bytes | None) -> LayerFacts | None:
 
 @dataclass(slots=True)
 class _Gathered:
-    """One package URL's facts and places."""
+    """One package URL's facts, its places by path, and the distribution's packages that own those places."""
 
     fact: Fact
     purl: purls.PackageUrl
-    locations: list[Location] = field(default_factory=list)
+    places: dict[str, Location] = field(default_factory=dict)
     owners: set[str] = field(default_factory=set)
+    bundled_in: str = ""
 
 
 def _assemble(image: Image, layers: list[LayerFacts]) -> Catalog:
     files = squash(layers)
     distribution = _distribution(files)
-    licenses = {fact.name: fact.licenses for seen in files.values() for fact in seen.facts if fact.type == LICENSES}
-    owned = {path: fact.name for seen in files.values() for fact in seen.facts if fact.type == OWNS
-             for path in fact.requires}
     found: dict[str, _Gathered] = {}
-    system: dict[str, str] = {}
     placed: list[dependencies.Placed] = []
     unknowns: dict[str, list[str]] = {}
+    owned = {path: fact.name for fact in _facts(files, OWNS) for path in fact.requires}
     for path, seen in sorted(files.items(), key=lambda item: (item[1].layer, item[0])):
-        digest = image.manifest.layers[seen.layer].digest
         for fact in seen.facts:
-            if fact.type == UNKNOWN:
-                if path not in owned:
-                    unknowns.setdefault(fact.name, []).append(path)
-                continue
-            if fact.type in (OS_RELEASE, OWNS, LICENSES):
+            if fact.type == UNKNOWN and path not in owned:
+                unknowns.setdefault(fact.name, []).append(path)
+            if fact.type in (UNKNOWN, OS_RELEASE, OWNS, LICENSES):
                 continue
             try:
                 purl = _purl(fact, distribution)
             except CustodyError:
                 unknowns.setdefault(f"{fact.type} package without a valid name", []).append(path)
                 continue
-            text = str(purl)
-            gathered = found.setdefault(text, _Gathered(fact, purl))
-            if not any(place.path == path for place in gathered.locations):
-                gathered.locations.append(Location(path, digest))
-                gathered.owners.add("" if fact.type in ("deb", "apk") else owned.get(path, ""))
-            placed.append((fact, path, text))
-            if fact.type in ("deb", "apk"):
-                system[fact.name] = text
+            gathered = found.setdefault(str(purl), _Gathered(fact, purl))
+            gathered.places[path] = Location(path, image.manifest.layers[seen.layer].digest)
+            gathered.owners.add("" if fact.type in ("deb", "apk") else owned.get(path, ""))
+            placed.append((fact, path, str(purl)))
     edges = dependencies.resolve(placed)
-    wheels = {path.removesuffix("/METADATA"): text for fact, path, text in placed if fact.type == "pypi"}
-    bundles: dict[str, str] = {}
-    for _, path, text in placed:
-        folder, embedded, _ = path.partition("/sboms/")
-        if embedded and folder in wheels:
-            bundles[text] = wheels[folder]
-            edges.setdefault(wheels[folder], set()).add(text)
-    packages = []
-    for text, gathered in sorted(found.items()):
-        fact = gathered.fact
-        ecosystem, name = identify(gathered.purl, distribution)
-        # A package is the distribution's business only where every copy of it is.
-        owner = next(iter(gathered.owners)) if len(gathered.owners) == 1 else ""
-        packages.append(Package(
-            type=gathered.purl.type, name=fact.name, version=fact.version, purl=text, ecosystem=ecosystem,
-            source=fact.source if fact.type in ("deb", "apk") else name,
-            source_version=fact.source_version or fact.version,
-            licenses=fact.licenses or (licenses.get(fact.name, ()) if fact.type == "deb" else ()),
-            supplier=fact.supplier, hashes=fact.hashes, locations=tuple(gathered.locations),
-            requires=tuple(sorted(edges.get(text, ()))), owner=system.get(owner, ""), bundled_in=bundles.get(text, "")))
+    _bundle(placed, found, edges)
+    licenses = {fact.name: fact.licenses for fact in _facts(files, LICENSES)}
+    system = {fact.name: purl for fact, _, purl in placed if fact.type in ("deb", "apk")}
     return Catalog(
-        name=image.name, digest=image.descriptor.digest, distribution=distribution, packages=tuple(packages),
+        name=image.name, digest=image.descriptor.digest, distribution=distribution,
+        packages=tuple(_package(text, found[text], distribution, licenses, system, edges) for text in sorted(found)),
         layers=tuple(Layer(digest=blob.digest, diff_id=facts.diff_id, entries=facts.entries, size=facts.size)
                      for blob, facts in zip(image.manifest.layers, layers, strict=True)),
         unknowns=tuple(Unknown(kind=kind, count=len(paths), examples=tuple(paths[:_EXAMPLES]))
                        for kind, paths in sorted(unknowns.items())))
+
+
+def _facts(files: dict[str, Visible], kind: str) -> Iterator[Fact]:
+    for seen in files.values():
+        yield from (fact for fact in seen.facts if fact.type == kind)
+
+
+def _bundle(placed: list[dependencies.Placed], found: dict[str, _Gathered], edges: dict[str, set[str]]) -> None:
+    """Packages that only a wheel's own SBOM tells of are in that wheel, and it depends on them."""
+    wheels = {path.removesuffix("/METADATA"): text for fact, path, text in placed if fact.type == "pypi"}
+    for _, path, text in placed:
+        folder, embedded, _ = path.partition("/sboms/")
+        if embedded and folder in wheels:
+            edges.setdefault(wheels[folder], set()).add(text)
+            if all("/sboms/" in place for place in found[text].places):
+                found[text].bundled_in = wheels[folder]
+
+
+def _package(text: str, gathered: _Gathered, distribution: Distribution | None, licenses: dict[str, tuple[str, ...]],
+             system: dict[str, str], edges: dict[str, set[str]]) -> Package:
+    fact = gathered.fact
+    ecosystem, name = identify(gathered.purl, distribution)
+    # A package is the distribution's business only where every copy of it is.
+    owner = next(iter(gathered.owners)) if len(gathered.owners) == 1 else ""
+    return Package(
+        type=gathered.purl.type, name=fact.name, version=fact.version, purl=text, ecosystem=ecosystem,
+        source=(fact.source if fact.type in ("deb", "apk") else "") or name,
+        source_version=fact.source_version or fact.version,
+        licenses=fact.licenses or (licenses.get(fact.name, ()) if fact.type == "deb" else ()), supplier=fact.supplier,
+        hashes=fact.hashes, locations=tuple(gathered.places.values()), requires=tuple(sorted(edges.get(text, ()))),
+        bundled_in=gathered.bundled_in, owner=system.get(owner, ""))
 
 
 def _distribution(files: dict[str, Visible]) -> Distribution | None:

@@ -11,7 +11,8 @@ def read(path: str, content: bytes) -> tuple[Fact, ...]:
     if form is None:
         return (unknown("embedded SBOM that is neither CycloneDX nor SPDX"),)
     return tuple(
-        Fact(type=package.type, name=package.name, version=package.version, licenses=package.licenses,
+        Fact(type=package.type, name=package.name, version=package.version, source=package.source,
+             source_version=package.source_version, licenses=package.licenses,
              supplier=package.supplier, hashes=package.hashes, purl=package.purl, requires=package.requires)
         for package in form.read(content, path).packages
         if package.type != "pypi")  # the wheel itself, which has metadata of its own
