@@ -46,17 +46,25 @@ def test_sbom_in_several_formats(target: str, capsys: pytest.CaptureFixture[str]
     assert "libssl3" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("arguments", "reason"), [
-    (["sbom", "oci:image", "-o", "cyclonedx-xml"], "-o cyclonedx-xml: this format is not written"),
-    (["sbom", "oci:image", "-o", "purls", "-o", "table"], "two formats for standard output"),
-    (["sbom", "oci:image", "-o", "purls="], "no file after"),
-    (["sbom", "oci:image", "-o", "purls=none/such"], "none/such"),
-    (["sbom", "dir:image"], "targets beginning with dir:"),
-    (["sbom", "sbom:a.json"], "is an SBOM already"),
-    (["scan", "oci:image", "-o", "sarif"], "-o sarif: this format is not written"),
-    (["scan", "oci:image", "--fail-on", "terrible"], "terrible"),
-    (["scan", "sbom:records/a.json", "--allow-empty-db"], "neither CycloneDX JSON nor SPDX JSON"),
-    (["db", "import", "nowhere"], "nowhere: no such file")])
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["sbom", "oci:image", "-o", "cyclonedx-xml"], "-o cyclonedx-xml: this format is not written"),
+        (["sbom", "oci:image", "-o", "purls", "-o", "table"], "two formats for standard output"),
+        (["sbom", "oci:image", "-o", "purls="], "no file after"),
+        (["sbom", "oci:image", "-o", "purls=none/such"], "none/such"),
+        (["sbom", "dir:image"], "targets beginning with dir:"),
+        (["sbom", "sbom:a.json"], "is an SBOM already"),
+        (["scan", "oci:image", "-o", "sarif"], "-o sarif: this format is not written"),
+        (["scan", "oci:image", "--fail-on", "terrible"], "terrible"),
+        (["scan", "sbom:records/a.json", "--allow-empty-db"], "neither CycloneDX JSON nor SPDX JSON"),
+        (
+            ["scan", "sbom:a.json", "--platform", "linux/arm64", "--allow-empty-db"],
+            "--platform: an SBOM is of one platform",
+        ),
+        (["db", "import", "nowhere"], "nowhere: no such file"),
+    ],
+)
 def test_refusals_are_named(target: str, capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str) -> None:
     assert run(arguments) == 2
     assert reason in capsys.readouterr().err

@@ -66,11 +66,13 @@ def moment() -> datetime:
     return datetime.fromtimestamp(int(epoch), UTC)
 
 
-def open_catalog(settings: Settings, target: str, platform: str) -> Catalog:
+def open_catalog(settings: Settings, target: str, platform: str | None) -> Catalog:
     """The catalog of an image, or of the SBOM that `sbom:FILE` names."""
     if target.startswith("sbom:"):
+        if platform:
+            raise UnsupportedError("--platform", "an SBOM is of one platform already")
         return _read_sbom(Path(target[5:]))
-    return asyncio.run(_image_catalog(settings, target, platform))
+    return asyncio.run(_image_catalog(settings, target, platform or "linux/amd64"))
 
 
 async def _image_catalog(settings: Settings, target: str, platform: str) -> Catalog:

@@ -20,8 +20,8 @@ _FORMATS = ("table", "cyclonedx-json", "spdx-json", "purls")
 @click.argument("target")
 @click.option("-o", "--output", "chosen", multiple=True, metavar="FORMAT[=FILE]",
               help=f"One of {', '.join(_FORMATS)}; repeatable, one of them without a FILE. Default: table.")
-@click.option("--platform", default="linux/amd64", show_default=True, metavar="OS/ARCH[/VARIANT]")
-def command(target: str, chosen: tuple[str, ...], platform: str) -> None:
+@click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index. Default: linux/amd64.")
+def command(target: str, chosen: tuple[str, ...], platform: str | None) -> None:
     """List the packages in TARGET: REGISTRY/NAME[:TAG][@DIGEST], oci:DIR[:TAG] or archive:FILE.tar."""
     plan = contents.outputs(chosen, _FORMATS, "table")
     if target.startswith("sbom:"):

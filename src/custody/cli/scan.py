@@ -12,6 +12,7 @@ from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.cli import contents
 from custody.cli.run import settings
 from custody.errors import DeniedError
+from custody.kit.clock import system_clock
 from custody.vulns.report import ScanReport, scan, usable
 from custody.vulns.severity import Severity
 
@@ -27,15 +28,15 @@ _STALE = timedelta(days=7)
 @click.option("--fail-on", "threshold", type=click.Choice(_LEVELS), default="never", show_default=True,
               help="Exit 3 where a finding is at least this bad; low counts those of unknown severity too.")
 @click.option("--allow-empty-db", is_flag=True, help="Report on an empty advisory database too, instead of exit 4.")
-@click.option("--platform", default="linux/amd64", show_default=True, metavar="OS/ARCH[/VARIANT]")
-def command(target: str, chosen: tuple[str, ...], threshold: str, allow_empty_db: bool, platform: str) -> None:
+@click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index. Default: linux/amd64.")
+def command(target: str, chosen: tuple[str, ...], threshold: str, allow_empty_db: bool, platform: str | None) -> None:
     """Match TARGET with the advisories of `custody db import`. TARGET is as for `custody sbom`, or sbom:FILE."""
     plan = contents.outputs(chosen, _FORMATS, "table")
-    started = contents.moment()
+    started = system_clock()
     store = SqliteAdvisories(settings().data / "advisories.db")
     usable(store, allow_empty=allow_empty_db)  # before minutes are spent on the image
     found = contents.open_catalog(settings(), target, platform)
-    report = scan(found, store, started, finished=contents.moment(), allow_empty=allow_empty_db)
+    report = scan(found, store, started, finished=system_clock(), allow_empty=allow_empty_db)
 
     def render(name: str) -> str | dict[str, Any]:
         if name == "json":
