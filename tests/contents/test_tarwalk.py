@@ -80,10 +80,13 @@ def test_a_global_header_may_not_rename_everything() -> None:
         entries(out.getvalue())
 
 
-def test_the_end_is_two_blocks_of_zeros() -> None:
+def test_the_end() -> None:
     data = tar([("a", b"x")], tarfile.USTAR_FORMAT)[:1024]
-    with pytest.raises(MalformedError, match="the end in the middle"):
-        entries(data)
+    assert entries(data) == entries(data + bytes(512)) == entries(data + bytes(1024)) == [("a", "file", b"x")]
+    for size in (1, 511, 700, 1023):
+        with pytest.raises(MalformedError, match="the end in the middle"):
+            entries(data[:size])
+    assert entries(b"") == []
     with pytest.raises(MalformedError, match="after a block of zeros"):
         entries(data + bytes(512) + data)
 

@@ -71,14 +71,20 @@ class Source:
             count -= left
             self._next()
 
+    def ended(self) -> bool:
+        """Whether nothing more comes."""
+        if self._at == len(self._chunk):
+            self._chunk, self._at = next(self._chunks, b""), 0
+        return not self._chunk
+
     def drain(self) -> None:
         """Let the rest pass, for whoever hashes it on its way."""
         for _ in self._chunks:
             pass
 
     def _next(self) -> None:
-        self._chunk, self._at = next(self._chunks, b""), 0
-        if not self._chunk:
+        self._at = len(self._chunk)
+        if self.ended():
             raise MalformedError(self.where, got="the end in the middle of an entry", expected="a whole tar")
 
 
@@ -112,10 +118,10 @@ def walk(source: Source, limits: Limits) -> Iterator[Entry]:
     """The entries in order. Raises MalformedError for what is no tar, is hostile, or is beyond the limits."""
     extended: dict[str, str] = {}
     count = 0
-    while True:
+    while not source.ended():  # some tools leave out the blocks of zeros, and every runtime reads their layers
         header = source.take(_BLOCK)
         if header == _ZEROS:
-            if source.take(_BLOCK) != _ZEROS:
+            if not source.ended() and source.take(_BLOCK) != _ZEROS:
                 raise MalformedError(source.where, got="a header after a block of zeros", expected="a second one")
             return
         count += 1
