@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
+    "demo": ("custody.cli.demo", "The chain", "a real image through every gate, then the attacks that each gate stops"),
+    "check": ("custody.cli.check", "The chain", "may this image or pod run? the webhook's answer, rule by rule"),
+    "replay": ("custody.cli.replay", "The chain", "decide recorded requests again, off line"),
+    "source": ("custody.cli.source", "Source and build", "check: signed commits, locked and sane dependencies"),
+    "build": ("custody.cli.build", "Source and build", "build a commit in a sandbox, with provenance"),
+    "registry": ("custody.cli.registry", "Registry", "scrub stored blobs, show a tag's history"),
+    "up": ("custody.cli.up", "Services", "all services in one process, one data directory"),
+    "serve": ("custody.cli.serve", "Services", "some of the services, apart"),
+    "trust": ("custody.cli.trust", "Services", "export trusted_root.json and signing_config.json; identity tokens"),
     "sign": ("custody.cli.sign", "Sign and verify", "vouch for an image, keyless or with a key"),
     "verify": ("custody.cli.verify", "Sign and verify", "check who signed an image"),
     "attest": ("custody.cli.attest", "Sign and verify", "sign a statement about an image: SBOM, provenance, scan, …"),

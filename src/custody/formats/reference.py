@@ -1,4 +1,4 @@
-"""Names of images: `[registry/]repository[:tag][@digest]` (distribution reference grammar; OCI distribution-spec, "Pulling manifests").
+"""Names of images: `[registry/]repository[:tag][@digest]` (distribution's reference grammar).
 
 As everywhere in the field, a name without a registry is on `docker.io`, one without a namespace there is in `library/`,
 and one with neither tag nor digest means the tag `latest`.

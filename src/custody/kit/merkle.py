@@ -63,10 +63,8 @@ def root_from_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[byte
         raise VerificationError(f"inclusion proof: got {len(proof)} hashes, expected {inner + border}")
     result = leaf
     for level, sibling in enumerate(proof):
-        if level >= inner or index >> level & 1:
-            result = node_hash(sibling, result)
-        else:
-            result = node_hash(result, sibling)
+        left = level >= inner or index >> level & 1
+        result = node_hash(sibling, result) if left else node_hash(result, sibling)
     return result
 
 

@@ -1,0 +1,74 @@
+"""`custody build`: from a commit to an image and the provenance that says so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from custody.adapters.git import GitRepository
+from custody.adapters.pip import PipFetch
+from custody.build.builder import Built, build
+from custody.build.sandbox import KINDS
+from custody.cli.run import settings
+from custody.cli.sign import make_signer
+from custody.cli.trust_options import Command, sign_options
+from custody.errors import UsageError
+from custody.formats import intoto, reference
+from custody.formats.slsa import PROVENANCE_V1
+from custody.kit.clock import system_clock
+from custody.registry.image import open_layout
+from custody.services.targets import push
+from custody.sign.referrers import push_bundle
+from custody.wiring import command_http, registry_client
+
+
+@click.command("build", cls=Command)
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR")
+@click.option("--commit", default="HEAD", show_default=True, help="What to build; the working tree is never read.")
+@click.option("--repository", required=True, metavar="URI", help="The repository's public name, for the provenance.")
+@click.option("--output", "-o", required=True, metavar="oci:DIR", help="A new OCI image layout.")
+@click.option("--isolation", type=click.Choice(KINDS), help="Default: the strongest that works here, but never none.")
+@click.option("--push", "target", metavar="IMAGE", help="Push the image there and attest its provenance.")
+@click.option("--provenance", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Also write the in-toto statement, unsigned.")
+@sign_options
+def command(folder: Path, commit: str, repository: str, output: str, isolation: str | None, target: str | None,
+            provenance: Path | None, **options: Any) -> None:
+    """Build a commit in a sandbox without network or secrets, as its custody-build.toml says."""
+    if not output.startswith("oci:"):
+        raise UsageError(f"--output: got {output!r}, expected oci:DIR")
+    if target is None and (options["key"] or options["identity_token"]):
+        raise UsageError("--key and --identity-token sign the provenance, which goes where --push says")
+    source = GitRepository(folder)
+    try:
+        built = build(source, source.resolve(commit), repository_uri=repository, layout=Path(output[4:]),
+                      cache=settings().data / "cache" / "inputs", fetch=PipFetch(offline=settings().offline),
+                      clock=system_clock, isolation=isolation, progress=lambda text: print(text, file=sys.stderr))
+    finally:
+        source.close()
+    click.echo(built.descriptor.digest)
+    if provenance is not None:
+        statement = intoto.statement(built.descriptor.digest, PROVENANCE_V1, built.provenance.to_json())
+        provenance.write_text(json.dumps(json.loads(statement.to_bytes()), indent=2) + "\n")
+    if target is not None:
+        asyncio.run(_publish(built, target, options))
+    print(f"built by {built.provenance.builder_id}", file=sys.stderr)
+
+
+async def _publish(built: Built, target: str, options: dict[str, Any]) -> None:
+    http = command_http(settings())
+    signer = make_signer(http, options)
+    async with registry_client(settings(), http) as client:
+        ref = reference.parse(target, "--push")
+        if ref.digest is not None:
+            raise UsageError(f"--push: got {target!r}, expected a name and a tag; the digest is what is built")
+        pushed = await push(open_layout(built.layout), ref, client, ref.tag, built.manifest)
+        statement = intoto.statement(pushed.digest, PROVENANCE_V1, built.provenance.to_json(), name=ref.name)
+        data, verified = await signer.sign(statement, pushed.digest)
+        await push_bundle(client, ref.at(pushed.digest), pushed, data, PROVENANCE_V1, system_clock())
+        print(f"{ref.at(pushed.digest)}: provenance attested by {verified.signer}", file=sys.stderr)

@@ -1,0 +1,31 @@
+"""`custody replay`: why was it denied on Tuesday? The recorded question, decided again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from custody.cli.check import lines
+from custody.errors import DeniedError, UsageError
+from custody.policy.load import PolicySet
+from custody.policy.record import replay
+
+
+@click.command("replay")
+@click.argument("records", nargs=-1, required=True, metavar="RECORD…")
+@click.option("--policy", "policies", multiple=True, metavar="FILE|DIR",
+              help="Decide by these instead: what would change?")
+def command(records: tuple[str, ...], policies: tuple[str, ...]) -> None:
+    """Decide recorded requests again, without a network."""
+    other = PolicySet.load(policies) if policies else None
+    denied = 0
+    for name in records:
+        try:
+            decision = replay(Path(name).read_bytes(), other)
+        except OSError as error:
+            raise UsageError(f"{name}: {error.strerror}") from None
+        click.echo("\n".join(lines(decision, name)))
+        denied += not decision.allowed
+    if denied:
+        raise DeniedError(f"{denied} of {len(records)} denied")

@@ -1,0 +1,21 @@
+"""`custody serve`: the same services apart, each where it is wanted."""
+
+from __future__ import annotations
+
+import click
+
+from custody.cli.run import settings
+from custody.cli.services import serve_forever
+from custody.server.platform import ROLES
+
+
+@click.command("serve")
+@click.option("--roles", required=True, metavar="ROLE,…", help=f"Some of {', '.join(ROLES)}.")
+@click.option("--host", default="127.0.0.1", show_default=True,
+              help="Address to listen on. Nothing here asks who is calling: put it behind what does.")
+@click.option("--port", default=5080, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--webhook-port", default=5443, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--policy", "policies", multiple=True, metavar="FILE|DIR", help="Policies; default: custody.toml's.")
+def command(roles: str, host: str, port: int, webhook_port: int, policies: tuple[str, ...]) -> None:
+    """Run some of the services. Where they are reached by other names, `urls` in custody.toml says so."""
+    serve_forever(settings(), tuple(roles.split(",")), host, port, webhook_port, policies)

@@ -1,0 +1,78 @@
+"""`custody source`: was it signed by whom it should be, and are its inputs pinned and sane?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from custody.adapters.git import GitRepository
+from custody.adapters.sqlite.advisories import SqliteAdvisories
+from custody.cli.run import settings
+from custody.errors import DeniedError
+from custody.kit.clock import system_clock
+from custody.services.source import scan_locks
+from custody.source.check import SourceReport, check_source
+from custody.source.signers import read_allowed_signers
+from custody.vulns.report import Finding
+from custody.vulns.severity import Severity
+
+
+@click.group("source")
+def command() -> None:
+    """The source gate."""
+
+
+@command.command("check")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR")
+@click.option("--branch", default="HEAD", show_default=True, help="Branch, tag or commit whose history is checked.")
+@click.option("--allowed-signers", "signers", required=True, metavar="FILE",
+              type=click.Path(path_type=Path), help="Who may sign: ssh-keygen's ALLOWED SIGNERS format.")
+@click.option("--since", multiple=True, metavar="COMMIT", help="Checked before: leave it and what is behind it out.")
+@click.option("--fail-on", "threshold", default="critical", show_default=True,
+              type=click.Choice(["never", "low", "medium", "high", "critical"]),
+              help="Exit 3 where a locked version has a known vulnerability this bad; malicious packages count always.")
+@click.option("--allow-empty-db", is_flag=True, help="Check locks without advisories too, instead of exit 4.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], threshold: str, allow_empty_db: bool,
+           output: str) -> None:
+    """Verify the SSH signature of every commit of a branch, and the lock files of its head."""
+    allowed = read_allowed_signers(signers)
+    repository = GitRepository(folder)
+    try:
+        report = check_source(repository, branch, allowed, frozenset(map(repository.resolve, since)))
+    finally:
+        repository.close()
+    findings: list[Finding] = []
+    if any(lock.entries for lock in report.locks):
+        store = SqliteAdvisories(settings().data / "advisories.db")
+        scanned = scan_locks(report, store, system_clock(), allow_empty=allow_empty_db)
+        findings = [found for found in scanned.findings if found.id.startswith("MAL-")] if threshold == "never" else (
+            scanned.meets(Severity[threshold.upper()]))
+    bad = [f"{found.package} {found.version}: {found.severity} {found.cve}: {found.summary}" for found in findings]
+    problems = [*report.failures, *bad]
+    click.echo(json.dumps(_json(report, problems), indent=2) if output == "json" else "\n".join(_lines(report, bad)))
+    if problems:
+        raise DeniedError(f"source: {len(problems)} problem{'s' * (len(problems) > 1)}, first: {problems[0]}")
+
+
+def _lines(report: SourceReport, bad: list[str]) -> list[str]:
+    good = [item for item in report.commits if item.reason is None]
+    result = [f"{report.branch} at {report.head}", f"  {'✓' if len(good) == len(report.commits) else '✗'} "
+              f"{len(good)} of {len(report.commits)} commits signed by allowed signers"]
+    result += [f"      {item.commit[:12]} {item.summary}: {item.reason}" for item in report.commits if item.reason]
+    for lock in report.locks:
+        result.append(f"  {'✗' if lock.problems else '✓'} {lock.path}: {len(lock.entries)} entries pinned and hashed")
+        result += [f"      line {item.line}: {item.reason}" for item in lock.problems]
+    result += [f"  - {path}: not checked by custody yet" for path in report.not_checked]
+    return result + [f"  ✗ {line}" for line in bad]
+
+
+def _json(report: SourceReport, problems: list[str]) -> dict[str, object]:
+    return {"branch": report.branch, "head": report.head, "problems": problems, "notChecked": report.not_checked,
+            "commits": [{"commit": item.commit, "summary": item.summary, "signer": item.signer, "reason": item.reason}
+                        for item in report.commits],
+            "locks": [{"path": lock.path, "entries": [entry.purl for entry in lock.entries],
+                       "problems": [{"line": item.line, "reason": item.reason} for item in lock.problems]}
+                      for lock in report.locks]}

@@ -1,0 +1,20 @@
+"""`custody up`: all services in one process, one data directory, on loopback."""
+
+from __future__ import annotations
+
+import click
+
+from custody.cli.run import settings
+from custody.cli.services import serve_forever
+from custody.server.platform import ROLES
+
+
+@click.command("up")
+@click.option("--port", default=5080, show_default=True, type=click.IntRange(0, 65535),
+              help="Registry, OIDC issuer, certificate authority, log and timestamps; 0 chooses one.")
+@click.option("--webhook-port", default=5443, show_default=True, type=click.IntRange(0, 65535),
+              help="Admission webhook, with TLS.")
+@click.option("--policy", "policies", multiple=True, metavar="FILE|DIR", help="Policies; default: custody.toml's.")
+def command(port: int, webhook_port: int, policies: tuple[str, ...]) -> None:
+    """Run the registry, the trust services and the admission webhook on 127.0.0.1 until interrupted."""
+    serve_forever(settings(), ROLES, "127.0.0.1", port, webhook_port, policies)
