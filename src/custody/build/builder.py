@@ -49,6 +49,7 @@ def build(repository: Repository, commit_id: str, *, repository_uri: str, layout
           clock: Clock, isolation: str | None = None, tag: str = "latest",
           progress: Callable[[str], None] = lambda _: None) -> Built:
     """Build one commit into a new OCI layout at `layout`. Raises CustodyError; the layout appears only when whole."""
+    layout = layout.absolute()
     if layout.exists():
         raise MalformedError(str(layout), got="something that is there already", expected="a new folder")
     kind = sandbox.choose_isolation(isolation)

@@ -1,0 +1,190 @@
+"""The gates, in the order in which an image meets them. Each does its real work and says what it found."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from custody.adapters.git import GitRepository
+from custody.adapters.pip import PipFetch
+from custody.adapters.sqlite.advisories import SqliteAdvisories
+from custody.adapters.sqlite.layercache import SqliteLayerCache
+from custody.build.builder import Built, build
+from custody.demo.history import Author, History, read_files
+from custody.demo.tell import Teller
+from custody.demo.world import REPOSITORY, VULN, World, examples
+from custody.errors import CustodyError
+from custody.formats import cyclonedx, intoto, oci, spdx
+from custody.formats.bom import Catalog
+from custody.formats.slsa import PROVENANCE_V1
+from custody.kit.clock import system_clock
+from custody.policy.podsecurity.standard import evaluate
+from custody.registry.image import Image, open_layout
+from custody.sbom.catalog import catalog
+from custody.services.source import scan_locks
+from custody.services.targets import open_target, pull, push
+from custody.source.check import check_source
+from custody.source.signers import parse_allowed_signers
+from custody.trust import audit
+from custody.vulns.report import ScanReport, scan
+from custody.vulns.severity import Severity
+from custody.vulns.store import import_advisories
+
+CYCLONEDX = intoto.predicate_type("cyclonedx")
+
+
+@dataclass(slots=True)
+class Chain:
+    """What the story leaves behind for the attacks."""
+
+    image: oci.Descriptor
+    contents: Catalog
+    scan: ScanReport
+    scan_attestation: oci.Descriptor
+    advisories: SqliteAdvisories
+    history: History | None = None
+    author: Author | None = None
+    commit: str = ""
+    built: Built | None = None
+    checkpoint: bytes = b""
+
+
+async def tell_from_source(world: World, teller: Teller, cache: Path) -> Chain:
+    """Source, build, and all the rest, with the shop."""
+    history, author, commit, advisories = await _source(world, teller)
+    built, image = await _build(world, teller, history, commit, cache)
+    return replace(await _rest(world, teller, image, advisories, built), history=history, author=author, commit=commit)
+
+
+async def tell_from_image(world: World, teller: Teller, target: str, cache: Path) -> Chain:
+    """From contents on, with an image that the user has."""
+    advisories = _advisories(world)
+    with teller.link("registry", f"{target} copied to {world.name}:1.0") as link:
+        source = await open_target(target, world.client, cache / "pulled")
+        data = await _manifest_bytes(world, source, target)
+        image = await push(source, world.ref(), world.client, "1.0", data)
+        link.digest = image.digest
+    return await _rest(world, teller, image, advisories, None)
+
+
+async def _manifest_bytes(world: World, source: Image, target: str) -> bytes:
+    if target.startswith(("oci:", "archive:")):
+        with source.open_blob(source.descriptor) as stream:
+            return stream.read(oci.MAX_MANIFEST)
+    from custody.formats import reference
+
+    return (await world.client.manifest(reference.parse(target).at(source.descriptor.digest)))[1]
+
+
+async def _source(world: World, teller: Teller) -> tuple[History, Author, str, SqliteAdvisories]:
+    with teller.link("source", "every commit signed, every dependency pinned and hashed") as link:
+        author = Author("ann@myorg.example")
+        history = History(world.folder / "shop.git")
+        files = read_files(examples() / "shop")
+        history.commit({name: data for name, data in files.items() if name != "build.py"}, "A shop", author)
+        commit = history.commit(files, "Build it", author)
+        advisories = _advisories(world)
+        repository = GitRepository(history.folder)
+        report = await asyncio.to_thread(check_source, repository, "main", parse_allowed_signers(author.allowed_signer))
+        repository.close()
+        findings = scan_locks(report, advisories, system_clock())
+        if report.failures or findings.meets(Severity.CRITICAL):
+            raise CustodyError(f"demo: the shop's own source does not pass: {report.failures}")
+        link.say(f"{len(report.commits)} commits signed by {author.email} (SSH signature, namespace git)")
+        link.say(f"{report.locks[0].path}: {len(report.locks[0].entries)} packages pinned with sha256; known findings: "
+                 + (", ".join(f"{f.severity} {f.id} in {f.package}" for f in findings.findings) or "none"))
+        link.digest = f"gitCommit:{commit}"
+    return history, author, commit, advisories
+
+
+def _advisories(world: World) -> SqliteAdvisories:
+    store = SqliteAdvisories(world.folder / "advisories.db")
+    import_advisories(store, examples() / "advisories", system_clock())
+    return store
+
+
+async def _build(world: World, teller: Teller, history: History, commit: str,
+                 cache: Path) -> tuple[Built, oci.Descriptor]:
+    with teller.link("build", "the commit built twice in a sandbox: one digest") as link:
+        repository = GitRepository(history.folder)
+        builds = [await asyncio.to_thread(
+            lambda layout: build(repository, commit, repository_uri=REPOSITORY, layout=layout, fetch=PipFetch(),
+                                 cache=cache / "inputs", clock=system_clock),
+            world.folder / "builds" / name) for name in ("one", "two")]
+        repository.close()
+        one, two = builds
+        if one.descriptor.digest != two.descriptor.digest:
+            raise CustodyError(f"demo: two builds, two digests: {one.descriptor.digest}, {two.descriptor.digest}")
+        isolation = one.provenance.internal_parameters["isolation"]
+        link.say(f"{len(one.inputs)} inputs fetched by hash; step isolated with {isolation}: no network, no secrets")
+        image = await push(open_layout(one.layout), world.ref(), world.client, "1.0", one.manifest)
+        _, verified = await world.attest(image, PROVENANCE_V1, one.provenance.to_json(),
+                                              world.builder_token(one.provenance.builder_id))
+        link.say(f"provenance signed by {verified.signer.subject}, log index {verified.log.index}: "
+                 f"{REPOSITORY} at {commit[:12]}")
+        link.digest = image.digest
+    return one, image
+
+
+async def _rest(world: World, teller: Teller, image: oci.Descriptor, advisories: SqliteAdvisories,
+                built: Built | None) -> Chain:
+    with teller.link("contents", "what is inside, and what is known to be wrong with it") as link:
+        pulled = await pull(world.ref(image.digest), world.client, world.folder / "cache")
+        contents = await asyncio.to_thread(catalog, pulled, SqliteLayerCache(world.folder / "cache" / "layers.db"))
+        report = scan(contents, advisories, system_clock(), allow_empty=False)
+        if report.meets(Severity.CRITICAL):
+            raise CustodyError(f"demo: critical findings: {report.meets(Severity.CRITICAL)[0].id}")
+        kinds: dict[str, int] = {}
+        for package in contents.packages:
+            kinds[package.type] = kinds.get(package.type, 0) + 1
+        link.say(f"{len(contents.packages)} packages: "
+                 + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())))
+        link.say(f"SBOM: CycloneDX 1.6 with {len(cyclonedx.write(contents, system_clock(), 'demo')['components'])} "
+                 f"components, SPDX 2.3 with {len(spdx.write(contents, system_clock(), 'demo')['packages'])} packages")
+        link.say("scan: " + (", ".join(f"{count} {level}" for level, count in report.counts().items() if count)
+                             or "no findings") + f" from {report.database.advisories} advisories; threshold critical")
+        link.digest = image.digest
+    with teller.link("sign & attest", "identity → certificate of ten minutes → signature → log → timestamp") as link:
+        signature, verified = await world.sign(image, world.workflow_token(sha="f" * 40))
+        link.say(f"signed by {verified.signer.subject}")
+        link.say(f"transparency log {verified.log.base_url}, index {verified.log.index}; timestamp "
+                 f"{verified.signed_at:%H:%M:%S}; certificate with SCT; bundle {signature.digest[:19]}…")
+        _, verified = await world.attest(image, CYCLONEDX, world.sbom_predicate(contents), world.scanner_token())
+        link.say(f"SBOM attested by {verified.signer.subject}, log index {verified.log.index}")
+        attestation, verified = await world.attest(image, VULN, report.to_cosign_vuln(), world.scanner_token())
+        link.say(f"scan attested by {verified.signer.subject}, log index {verified.log.index}")
+        link.digest = image.digest
+    with teller.link("registry", "everything beside the image, every byte checked") as link:
+        referrers = await world.client.referrers(world.ref(image.digest))
+        link.say(f"{world.name}: tags {', '.join(await world.client.tags(world.ref()))}; {len(referrers)} referrers")
+        damaged = await asyncio.to_thread(world.platform.registry.scrub)
+        link.say(f"{len(world.platform.registry.blobs.digests())} blobs hashed again, {len(damaged)} damaged")
+        reader = world.platform.log.log.reader
+        root = world.platform.material.trusted_root(world.platform.endpoints)
+        verifier = audit.verifier_for(reader, root)
+        audited = audit.verify_log(reader, verifier)
+        link.say(f"transparency log: {audited.size} entries, each where the signed tree has it")
+        link.digest = image.digest
+    await _deploy(world, teller, image)
+    return Chain(image, contents, report, attestation, advisories, built=built,
+                 checkpoint=world.platform.log.log.checkpoint)
+
+
+async def _deploy(world: World, teller: Teller, image: oci.Descriptor) -> None:
+    pod = world.pod(f"{world.name}:1.0")
+    with teller.link("admission", "the API server's question, answered by the webhook") as link:
+        allowed, message, pinned, checked = await world.admit(pod)
+        if not allowed:
+            raise CustodyError(f"demo: the good pod was denied: {message}")
+        rules = [f"{one.policy}/{one.rule}" for one in checked.decision.results]
+        link.say(f"allowed by {len(dict.fromkeys(rules))} rules: {', '.join(dict.fromkeys(rules))}")
+        link.say(f"tag pinned: {pinned['spec']['containers'][0]['image']}")
+        link.say(f"`custody check` says the same; decision {checked.decision.inputs_digest[:19]}…")
+        link.digest = image.digest
+    with teller.link("runtime", "the pod's security level") as link:
+        for level in ("baseline", "restricted"):
+            failures = evaluate(pod["spec"], pod["metadata"], level, "latest")
+            if failures:
+                raise CustodyError(f"demo: the good pod is not {level}: {failures}")
+            link.say(f"{level}:latest holds")
