@@ -17,7 +17,8 @@ from typing import Any
 
 from custody.adapters.filesystem.tiles import DirectoryTiles
 from custody.adapters.git import GitRepository
-from custody.build.builder import BUILDER_IDS, build
+from custody.adapters.pip import PipFetch
+from custody.build.builder import build
 from custody.demo.history import read_files
 from custody.demo.story import CYCLONEDX, Chain
 from custody.demo.tell import Stopped, Teller
@@ -26,6 +27,8 @@ from custody.errors import CustodyError, DeniedError, VerificationError
 from custody.formats import intoto, oci
 from custody.formats.slsa import PROVENANCE_V1, Provenance
 from custody.kit.clock import format_rfc3339, system_clock
+from custody.registry.image import open_layout
+from custody.services.targets import push
 from custody.sign.keys import generate_key
 from custody.sign.referrers import push_bundle
 from custody.sign.signer import Signer
@@ -105,9 +108,12 @@ async def _lying_input(world: World, chain: Chain) -> Found:
 # Sign & attest
 
 
-async def _dress(world: World, chain: Chain, name: str, *, without: str = "", **instead: Any) -> oci.Descriptor:
-    """A variant of the image with all the evidence that policies ask for, less `without`, or with something else."""
-    image = await world.variant(chain.image, name)
+async def _dress(world: World, chain: Chain, image: oci.Descriptor | str, *, without: str = "",
+                 **instead: Any) -> oci.Descriptor:
+    """Give an image, or a variant of the good one, all the evidence that policies ask for, less `without`, or with
+    something else."""
+    if isinstance(image, str):
+        image = await world.variant(chain.image, image)
     if without != "signature":
         await world.sign(image, instead.get("release", world.workflow_token()))
     if without != "sbom":
@@ -174,18 +180,50 @@ async def _other_repository(world: World, chain: Chain) -> Found:
     return await _denied(world, world.pod(f"{world.name}@{image.digest}"), "shop-built/provenance")
 
 
+_PROBE = """
+import json, os, socket, urllib.parse
+place = urllib.parse.urlsplit("{url}")
+def attempt(work):
+    try:
+        return "reached it: " + repr(work())
+    except OSError as error:
+        return error.strerror or str(error)
+print("PROBE", json.dumps({{
+    "the builder's key": attempt(lambda: open("{key}").read()),
+    "the certificate authority": attempt(lambda: socket.create_connection((place.hostname, place.port), 2)),
+    "a token in the environment": "reached it" if any("TOKEN" in name for name in os.environ) else "none"}}))
+"""
+
+
 async def _own_provenance(world: World, chain: Chain) -> Found:
-    assert chain.built is not None
-    image = await _dress(world, chain, "own-provenance", without="provenance")
-    claimed = replace(chain.built.provenance, builder_id=BUILDER_IDS["bubblewrap"])
+    """A build step that looks for the builder's key, finds none, and so signs with its own."""
+    assert chain.history is not None
+    assert chain.author is not None
+    # 1. The step, run by the real builder.
+    files = read_files(examples() / "shop")
+    probe = _PROBE.format(url=world.services.url, key=(world.platform.data / "trust" / "oidc.key").absolute())
+    commit = chain.history.commit({**files, "build.py": files["build.py"] + probe.encode()}, "Look around",
+                                  chain.author, branch="probe", parent=chain.commit)
+    repository = GitRepository(chain.history.folder)
+    built = await asyncio.to_thread(lambda: build(
+        repository, commit, repository_uri=REPOSITORY, layout=world.folder / "builds" / "probe", clock=system_clock,
+        cache=chain.inputs, fetch=PipFetch()))
+    repository.close()
+    line = next(line for line in built.log.decode().splitlines() if line.startswith("PROBE "))
+    reached = json.loads(line.removeprefix("PROBE "))
+    if any(answer.startswith("reached") for answer in reached.values()):
+        raise CustodyError(f"demo: the build step reached {reached}")
+    # 2. Its image, with everything right but for provenance that a key of its own signed.
+    image = await push(open_layout(built.layout), world.ref(), world.client, None, built.manifest)
+    await _dress(world, chain, image, without="provenance")
+    statement = intoto.statement(image.digest, PROVENANCE_V1, built.provenance.to_json(), name=world.name)
     good = world.signer("")
     forger = Signer(http=world.http, config=good.config, root=good.root, key=generate_key())
-
-
-    statement = intoto.statement(image.digest, PROVENANCE_V1, claimed.to_json(), name=world.name)
     data, _ = await forger.sign(statement, image.digest)
     await push_bundle(world.client, world.ref(image.digest), image, data, PROVENANCE_V1, system_clock())
-    return await _denied(world, world.pod(f"{world.name}@{image.digest}"), "shop-built/provenance")
+    rule, reason = await _denied(world, world.pod(f"{world.name}@{image.digest}"), "shop-built/provenance")
+    found = "; ".join(f"{what}: {answer}" for what, answer in reached.items())
+    return rule, f"{reason.partition('; .attestations')[0]} (the step looked for {found})"
 
 
 # Contents

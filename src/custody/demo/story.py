@@ -47,6 +47,8 @@ class Chain:
     author: Author | None = None
     commit: str = ""
     built: Built | None = None
+    inputs: Path = Path()
+    """The folder of verified wheels."""
     checkpoint: bytes = b""
 
 
@@ -54,7 +56,8 @@ async def tell_from_source(world: World, teller: Teller, cache: Path) -> Chain:
     """Source, build, and all the rest, with the shop."""
     history, author, commit, advisories = await _source(world, teller)
     built, image = await _build(world, teller, history, commit, cache)
-    return replace(await _rest(world, teller, image, advisories, built), history=history, author=author, commit=commit)
+    return replace(await _rest(world, teller, image, advisories, built), history=history, author=author, commit=commit,
+                   inputs=cache / "inputs")
 
 
 async def tell_from_image(world: World, teller: Teller, target: str, cache: Path) -> Chain:
