@@ -17,8 +17,9 @@ from custody.errors import OfflineError
 @click.option("--image", metavar="TARGET", help="Your own image: a registry reference, oci:DIR or archive:FILE.tar.")
 @click.option("--keep", is_flag=True, help="Leave the services running, and say what to try next.")
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="Default: a free one; 5080 with --keep.")
+@click.option("--webhook-port", default=0, type=click.IntRange(0, 65535), help="Default: a free one; 5443 with --keep.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def command(image: str | None, keep: bool, port: int, output: str) -> None:
+def command(image: str | None, keep: bool, port: int, webhook_port: int, output: str) -> None:
     """Take one real image through every gate, then attack it in every way that a gate should stop.
 
     Without --image the shop of examples/shop is built from a signed commit first. Everything runs on 127.0.0.1 in
@@ -26,10 +27,11 @@ def command(image: str | None, keep: bool, port: int, output: str) -> None:
     """
     if settings().offline:
         raise OfflineError("demo: it talks to its own services on 127.0.0.1, which --offline forbids too")
-    uvloop.run(_demo(settings().data, image, keep, port or (5080 if keep else 0), output))
+    ports = (port or 5080, webhook_port or 5443) if keep else (port, webhook_port)
+    uvloop.run(_demo(settings().data, image, keep, ports, output))
 
 
-async def _demo(data: Path, image: str | None, keep: bool, port: int, output: str) -> None:
+async def _demo(data: Path, image: str | None, keep: bool, ports: tuple[int, int], output: str) -> None:
     from custody.cli.services import until_stopped
     from custody.demo import attacks, story
     from custody.demo.tell import Teller
@@ -42,7 +44,7 @@ async def _demo(data: Path, image: str | None, keep: bool, port: int, output: st
         return chosen if image is None else [path for path in chosen if path.name != "built.yaml"]
 
     teller = Teller(quiet=output == "json")
-    async with opened(data, port=port, webhook_port=5443 if keep else 0, policies=policies, keep=keep) as world:
+    async with opened(data, port=ports[0], webhook_port=ports[1], policies=policies, keep=keep) as world:
         teller.note(f"services at {world.services.url} and {world.services.webhook}, state in {world.folder}")
         teller.heading("The chain")
         cache = data / "cache"
