@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from rfc3161_client import VerifierBuilder, decode_timestamp_response
 from rfc3161_client.errors import VerificationError as _Refused
 
@@ -41,6 +42,9 @@ def check_timestamp(response: bytes, message: bytes, authorities: Sequence[Certi
         if not rest:
             reasons.append(f"{name}: its chain does not end in a root")
             continue
+        if leaf is not None and not _stamps(leaf):
+            reasons.append(f"{name}: its certificate's extended key usage is not timeStamping, critical and alone")
+            continue
         builder = VerifierBuilder(tsa_certificate=leaf, intermediates=rest[:-1], roots=rest[-1:])
         try:
             builder.build().verify_message(decoded, message)
@@ -59,6 +63,15 @@ def check_timestamp(response: bytes, message: bytes, authorities: Sequence[Certi
         else:
             return moment
     raise VerificationError("timestamp: " + ("; ".join(reasons[:3]) or "the trusted root has no timestamp authority"))
+
+
+def _stamps(certificate: x509.Certificate) -> bool:
+    """RFC 3161 section 2.3."""
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+    except x509.ExtensionNotFound:
+        return False
+    return usage.critical and list(usage.value) == [ExtendedKeyUsageOID.TIME_STAMPING]
 
 
 def _is_ca(certificate: x509.Certificate) -> bool:

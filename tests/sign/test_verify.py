@@ -1,0 +1,453 @@
+"""The verifier: one good bundle of each kind, and for every check one where exactly that is wrong."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
+
+from custody.errors import UsageError, VerificationError
+from custody.evidence.model import KeylessSigner, KeySigner
+from custody.formats import cosign, dsse, intoto
+from custody.kit.pae import pae
+from custody.sign.identity import Identity
+from custody.sign.keys import PrivateKey, generate_key
+from custody.sign.verify import Trust, verify_evidence
+from custody.trust.roots import TrustedRoot, Validity
+from tests.sign.authority import (
+    ALWAYS,
+    DAY,
+    IDENTITY,
+    IMAGE,
+    ISSUER,
+    NOW,
+    OTHER,
+    World,
+    b64,
+    certificate,
+    entry_body,
+    evidence,
+    fulcio,
+    new_key,
+    utf8,
+)
+
+WORLD = World()
+ROOT = WORLD.trusted_root()
+MINUTE = timedelta(minutes=1)
+PAST = Validity(NOW - 30 * DAY, NOW - DAY)
+
+
+def refused(document: Any, reason: str, root: TrustedRoot = ROOT, **trust: Any) -> None:
+    item = document if hasattr(document, "media_type") else evidence(document)
+    with pytest.raises(VerificationError) as caught:
+        verify_evidence(item, Trust(root, **trust), NOW)
+    assert reason in caught.value.message
+
+
+def entry(document: dict[str, Any]) -> dict[str, Any]:
+    return document["verificationMaterial"]["tlogEntries"][0]  # type: ignore[no-any-return]
+
+
+def flip(text: str) -> str:
+    data = bytearray(base64.b64decode(text))
+    data[-1] ^= 1
+    return b64(bytes(data))
+
+
+@pytest.mark.parametrize("kind", ["v2", "dsse", "intoto"])
+def test_good(kind: str) -> None:
+    found = verify_evidence(evidence(WORLD.keyless(kind=kind)), Trust(ROOT), NOW)
+    assert isinstance(found.signer, KeylessSigner)
+    assert (found.kind, found.signer.subject, found.signer.issuer) == ("signature", IDENTITY, ISSUER)
+    assert found.signer.claims["githubWorkflowRepository"] == "acme/app"
+    assert found.signed_at == NOW
+    assert found.log is not None
+    assert found.log.index == 1
+
+
+def test_attestation_is_no_signature() -> None:
+    found = verify_evidence(evidence(WORLD.keyless(predicate_type="https://spdx.dev/Document")), Trust(ROOT), NOW)
+    assert (found.kind, found.predicate_type) == ("attestation", "https://spdx.dev/Document")
+
+
+def test_sct_with_extensions_and_email() -> None:
+    document = WORLD.keyless(identity="dev@example.com", sct_extensions=b"\x00\x00\x05\x00\x00\x00\x00\x07")
+    found = verify_evidence(evidence(document), Trust(ROOT), NOW)
+    assert isinstance(found.signer, KeylessSigner)
+    assert found.signer.subject == "dev@example.com"
+
+
+Change = Callable[[dict[str, Any]], object]
+
+CHANGES: dict[str, tuple[str, Change, str]] = {
+    "media type": ("v2", lambda d: d.update(mediaType="application/vnd.dev.sigstore.bundle.v0.9+json"),
+                   "is no Sigstore bundle"),
+    "unknown field": ("v2", lambda d: d.update(extra=1), "bundle.extra: a field that custody does not know"),
+    "two signatures": ("v2", lambda d: d["dsseEnvelope"]["signatures"].append({"sig": "AA=="}), "2 signatures"),
+    "no signature": ("v2", lambda d: d["dsseEnvelope"].update(signatures=[]), "at least one signature"),
+    "signature byte": ("v2", lambda d: d["dsseEnvelope"]["signatures"][0].update(
+        sig=flip(d["dsseEnvelope"]["signatures"][0]["sig"])), "signature: the signature is not this key's"),
+    "payload": ("v2", lambda d: d["dsseEnvelope"].update(payload=b64(
+        intoto.statement(IMAGE, intoto.COSIGN_SIGN, {"a": 1}).to_bytes())), "the signature is not this key's"),
+    "payload type": ("v2", lambda d: d["dsseEnvelope"].update(payloadType="text/plain"),
+                     "signature: the signature is not this key's"),
+    "no log entry": ("v2", lambda d: d["verificationMaterial"].update(tlogEntries=[]), "log entry: there is none"),
+    "no proof": ("v2", lambda d: entry(d).pop("inclusionProof"), "log entry: has no inclusion proof"),
+    "no proof, only a promise": ("dsse", lambda d: entry(d).pop("inclusionProof"), "has no inclusion proof"),
+    "proof hash": ("v2", lambda d: entry(d)["inclusionProof"]["hashes"].__setitem__(
+        0, flip(entry(d)["inclusionProof"]["hashes"][0])), "inclusion proof: got root"),
+    "proof too short": ("v2", lambda d: entry(d)["inclusionProof"]["hashes"].pop(), "inclusion proof: got 1 hashes"),
+    "proof of another entry": ("v2", lambda d: entry(d)["inclusionProof"].update(logIndex="0"),
+                               "inclusion proof: of entry 0, and the entry is 1"),
+    "proof root": ("v2", lambda d: entry(d)["inclusionProof"].update(
+        rootHash=flip(entry(d)["inclusionProof"]["rootHash"])), "and the checkpoint is of 3 with root"),
+    "tree size": ("v2", lambda d: entry(d)["inclusionProof"].update(treeSize="4"), "and the checkpoint is of 3"),
+    "no checkpoint": ("v2", lambda d: entry(d)["inclusionProof"].pop("checkpoint"), "has no checkpoint"),
+    "checkpoint text": ("v2", lambda d: entry(d)["inclusionProof"]["checkpoint"].update(
+        envelope=entry(d)["inclusionProof"]["checkpoint"]["envelope"].replace("\n3\n", "\n4\n")),
+        "checkpoint: not signed by the log's key"),
+    "checkpoint of another log": ("v2", lambda d: entry(d)["inclusionProof"]["checkpoint"].update(
+        envelope=WORLD.log1.sign(3, base64.b64decode(entry(d)["inclusionProof"]["rootHash"])).decode()),
+        "checkpoint: no signature of the log https://log2.example"),
+    "unknown log": ("v2", lambda d: entry(d)["logId"].update(keyId=b64(b"x" * 32)), "is not in the trusted root"),
+    "SET": ("dsse", lambda d: entry(d)["inclusionPromise"].update(
+        signedEntryTimestamp=flip(entry(d)["inclusionPromise"]["signedEntryTimestamp"])),
+        "signed entry timestamp: not signed by the log's key"),
+    "SET of another time": ("dsse", lambda d: entry(d).update(integratedTime="1780315201"),
+                            "signed entry timestamp: not signed by the log's key"),
+    "integrated time without SET": ("dsse", lambda d: entry(d).pop("inclusionPromise"), "time: nothing attests"),
+    "negative index": ("v2", lambda d: entry(d).update(logIndex="-1"), "expected a number that is not negative"),
+    "kind": ("v2", lambda d: entry(d)["kindVersion"].update(version="0.0.1"), "the bundle says hashedrekord 0.0.1"),
+    "no timestamp": ("v2", lambda d: d["verificationMaterial"].pop("timestampVerificationData"),
+                     "time: nothing attests when the signature was made"),
+    "timestamp of other bytes": ("v2", lambda d: d["verificationMaterial"].update(timestampVerificationData={
+        "rfc3161Timestamps": [{"signedTimestamp": b64(WORLD.stamp(b"other"))}]}), "Mismatch between messages"),
+    "timestamp twice": ("v2", lambda d: d["verificationMaterial"]["timestampVerificationData"].update(
+        rfc3161Timestamps=d["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"] * 2), "twice"),
+    "timestamp garbage": ("v2", lambda d: d["verificationMaterial"].update(timestampVerificationData={
+        "rfc3161Timestamps": [{"signedTimestamp": b64(b"0")}]}), "expected a DER TimeStampResp"),
+    "certificate of somebody else": ("v2", lambda d: d["verificationMaterial"]["certificate"].update(
+        rawBytes=b64(WORLD.leaf(new_key()).public_bytes(Encoding.DER))), "signature: the signature is not this key's"),
+    "certificate garbage": ("v2", lambda d: d["verificationMaterial"]["certificate"].update(rawBytes=b64(b"0")),
+                            "expected a DER X.509 certificate"),
+    "root in the chain": ("v2", lambda d: (d.update(mediaType="application/vnd.dev.sigstore.bundle+json;version=0.2"),
+                                           d["verificationMaterial"].update(x509CertificateChain={"certificates": [
+                                               d["verificationMaterial"].pop("certificate"),
+                                               {"rawBytes": b64(WORLD.root.public_bytes(Encoding.DER))}]})),
+                          "holds a root certificate"),
+    "certificate and key": ("v2", lambda d: d["verificationMaterial"].update(publicKey={"hint": "x"}),
+                            "got 'certificate and publicKey'"),
+    "a key nobody gave": ("v2", lambda d: (d["verificationMaterial"].pop("certificate"),
+                                           d["verificationMaterial"].update(publicKey={"hint": "me"})),
+                          "signed with a key (me), and no key is trusted"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_one_thing_wrong(name: str) -> None:
+    kind, change, reason = CHANGES[name]
+    document = WORLD.keyless(kind=kind)
+    change(document)
+    refused(document, reason)
+
+
+@pytest.mark.parametrize("kind", ["v2", "dsse", "intoto"])
+def test_entry_of_another_signature(kind: str) -> None:
+    """CVE-2022-36056: a genuine entry of the same log, but for something else."""
+    mine, other = WORLD.keyless(kind=kind), WORLD.keyless(kind=kind, subject=OTHER)
+    mine["verificationMaterial"]["tlogEntries"] = other["verificationMaterial"]["tlogEntries"]
+    refused(mine, "it is about something else")
+
+
+@pytest.mark.parametrize(("part", "reason"), [
+    ("data", "its digest is not the one"), ("signature", "its signature is not the one"),
+    ("certificate", "its certificate is not the one"), ("key", "names a bare key")])
+def test_entry_differs_in_one_part(part: str, reason: str) -> None:
+    document = WORLD.keyless()
+    body = json.loads(base64.b64decode(entry(document)["canonicalizedBody"]))
+    record = body["spec"]["hashedRekordV002"]
+    if part == "data":
+        record["data"]["digest"] = flip(record["data"]["digest"])
+    elif part == "signature":
+        record["signature"]["content"] = flip(record["signature"]["content"])
+    elif part == "certificate":
+        record["signature"]["verifier"]["x509Certificate"]["rawBytes"] = b64(
+            WORLD.leaf(new_key()).public_bytes(Encoding.DER))
+    else:
+        record["signature"]["verifier"] = {"publicKey": {"rawBytes": b64(b"key")}}
+    document["verificationMaterial"]["tlogEntries"] = [WORLD.entry(body, v1=False)]
+    refused(document, reason)
+
+
+@pytest.mark.parametrize(("arguments", "reason"), [
+    ({"sct": "none"}, "SCT: the certificate has none"),
+    ({"sct": "foreign"}, "SCT: by no CT log of the trusted root"),
+    ({"sct": "broken"}, "SCT: the signature is not this key's"),
+    ({"sct_at": NOW - 40 * DAY}, "SCT: made at 2026-04-22T12:00:00Z, and the CT log https://ct.example is"),
+    ({"usages": [Usage.CLIENT_AUTH]}, "extended key usage is not codeSigning"),
+    ({"stamped_at": NOW + 15 * MINUTE}, "certificate: not valid at 2026-06-01T12:15:00Z"),
+    ({"stamped_at": NOW - 15 * MINUTE}, "certificate: not valid at 2026-06-01T11:45:00Z"),
+    ({"more": [fulcio(9, b"no DER")]}, "expected a DER UTF8String"),
+    ({"more": [(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b"x"), True)]}, "critical extension 1.2.3"),
+    ({"more": [fulcio(9, utf8("https://a.example"))], "issuer": ""}, ""),
+    ({"predicate_type": intoto.COSIGN_SIGN, "subject": OTHER}, "subject: the statement is about"),
+    ({"payload_type": "application/json"}, "payload type: got 'application/json'"),
+    ({"statement": b'{"_type":"https://in-toto.io/Statement/v1","subject":[],"predicateType":"a"}'},
+     "in-toto statement.subject"),
+    ({"statement": b'{"_type":"https://in-toto.io/Statement/v1","predicateType":"a"}'}, "in-toto statement.subject"),
+    ({"statement": b'{"_type":"https://in-toto.io/Statement/v1","subject":null,"predicateType":"a"}'},
+     "in-toto statement.subject"),
+    ({"statement": b'{"_type":"x","_type":"y"}'}, "key '_type' twice"),
+    ({"statement": b'{"_type":"https://example.com/Other"}'}, "in-toto statement._type"),
+    ({"statement": b"not JSON"}, "expected one JSON document"),
+])
+def test_made_wrong(arguments: dict[str, Any], reason: str) -> None:
+    if not reason:
+        verify_evidence(evidence(WORLD.keyless(**arguments)), Trust(ROOT), NOW)
+        return
+    refused(WORLD.keyless(**arguments), reason)
+
+
+@pytest.mark.parametrize(("kind", "part", "reason"), [
+    ("v2", "ca", "https://ca.example is trusted from"),
+    ("v2", "ct", "the CT log https://ct.example is trusted from"),
+    ("v2", "tsa", "the authority is trusted from"),
+    ("v2", "log2", "the log https://log2.example is trusted from"),
+    ("dsse", "log1", "the log https://log1.example is trusted from"),
+    ("dsse", "ca", "https://ca.example is trusted from"),
+])
+def test_validity_of_what_is_trusted(kind: str, part: str, reason: str) -> None:
+    """The peers' gap: sigstore-python ignores the CA's and the logs' windows, sigstore-go the Rekor v2 log's."""
+    document = WORLD.keyless(kind=kind)
+    refused(document, reason, WORLD.trusted_root(**{part: PAST}))
+    exact = WORLD.trusted_root(**{part: Validity(NOW, NOW)})  # closed at both ends
+    assert verify_evidence(evidence(document), Trust(exact), NOW).signed_at == NOW
+
+
+def test_authorities() -> None:
+    document = WORLD.keyless()
+    refused(document, "the trusted root has no timestamp authority", replace(ROOT, timestamp_authorities=()))
+    refused(document, "no trusted authority issued it", replace(ROOT, certificate_authorities=()))
+    refused(document, "no trusted authority issued it", World().trusted_root(ca_chain=None) and replace(
+        ROOT, certificate_authorities=World().trusted_root().certificate_authorities))
+    refused(document, "its chain does not end in a root", WORLD.trusted_root(ca_chain=(WORLD.ca,)))
+    refused(document, "is not in the trusted root", replace(ROOT, tlogs=()))
+    refused(document, "SCT: by no CT log", replace(ROOT, ctlogs=()))
+    with pytest.raises(VerificationError, match="there is no trusted root"):
+        verify_evidence(evidence(document), Trust(), NOW)
+
+
+@pytest.mark.parametrize(("arguments", "reason"), [
+    ({"ca": False}, "is no CA"), ({"usages": [Usage.SERVER_AUTH]}, "is not for codeSigning"),
+    ({"end": NOW - DAY}, "is not valid at"),
+    ({"extensions": [(x509.KeyUsage(True, *[False] * 8), True)]}, "may not sign certificates"),
+    ({"extensions": [(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b""), True)]}, "critical extension"),
+])
+def test_unfit_intermediate(arguments: dict[str, Any], reason: str) -> None:
+    key = new_key()
+    given = {"name": "intermediate", "ca": True, "start": NOW - 20 * DAY, "end": NOW + DAY} | arguments
+    middle = certificate(key, (WORLD.root, WORLD.root_key), **given)
+    refused(WORLD.keyless(signed_by=(middle, key)), reason, WORLD.trusted_root(ca_chain=(middle, WORLD.root)))
+
+
+def test_path_length() -> None:
+    low_key = new_key()
+    low = certificate(low_key, (WORLD.ca, WORLD.ca_key), name="low", ca=True, start=NOW - DAY, end=NOW + DAY)
+    refused(WORLD.keyless(signed_by=(low, low_key)), "allows 0 CAs below it",
+            WORLD.trusted_root(ca_chain=(low, WORLD.ca, WORLD.root)))
+
+
+@pytest.mark.parametrize(("usages", "critical"), [
+    ([Usage.CODE_SIGNING], True), ([Usage.TIME_STAMPING], False), ([Usage.TIME_STAMPING, Usage.CODE_SIGNING], True)])
+def test_tsa_usage(usages: list[Any], critical: bool) -> None:
+    bad = WORLD.tsa_certificate(usages, critical=critical)
+    document = WORLD.keyless()
+    signature = base64.b64decode(document["dsseEnvelope"]["signatures"][0]["sig"])
+    document["verificationMaterial"]["timestampVerificationData"] = {
+        "rfc3161Timestamps": [{"signedTimestamp": b64(WORLD.stamp(signature, certificate=bad))}]}
+    root = WORLD.trusted_root(tsa_chain=(bad, WORLD.tsa_root))
+    refused(document, "extended key usage is not timeStamping, critical and alone", root)
+
+
+def test_timestamp_without_its_certificate() -> None:
+    document = WORLD.keyless()
+    signature = base64.b64decode(document["dsseEnvelope"]["signatures"][0]["sig"])
+    document["verificationMaterial"]["timestampVerificationData"] = {
+        "rfc3161Timestamps": [{"signedTimestamp": b64(WORLD.stamp(signature, embed=False))}]}
+    assert verify_evidence(evidence(document), Trust(ROOT), NOW).signed_at == NOW
+
+
+def test_freshness_is_the_earliest_time() -> None:
+    """A newer timestamp must not make an old signature look new."""
+    document = WORLD.keyless(kind="dsse")
+    signature = base64.b64decode(document["dsseEnvelope"]["signatures"][0]["sig"])
+    document["verificationMaterial"]["timestampVerificationData"] = {
+        "rfc3161Timestamps": [{"signedTimestamp": b64(WORLD.stamp(signature, NOW + 5 * MINUTE))}]}
+    assert verify_evidence(evidence(document), Trust(ROOT), NOW).signed_at == NOW
+
+
+def test_checks_that_are_switched_off() -> None:
+    document = WORLD.keyless(sct="none")
+    document["verificationMaterial"]["tlogEntries"] = []
+    refused(document, "log entry: there is none", require_sct=False)
+    refused(document, "SCT: the certificate has none", require_log=False)
+    found = verify_evidence(evidence(document), Trust(ROOT, require_log=False, require_sct=False), NOW)
+    assert found.log is None
+    with_v1 = WORLD.keyless(kind="dsse")  # an unchecked entry attests no time
+    refused(with_v1, "time: nothing attests", require_log=False)
+
+
+def test_unsigned_documents() -> None:
+    refused(evidence(b"{}", media_type="application/vnd.cyclonedx+json"), "nothing of this type is signed")
+
+
+# Keys
+
+def key_bundle(key: PrivateKey, payload: bytes | None = None) -> dict[str, Any]:
+    payload = payload or intoto.statement(IMAGE, intoto.COSIGN_SIGN, {}, annotations={"env": "prod"}).to_bytes()
+    return {"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+            "verificationMaterial": {"publicKey": {"hint": key.public.hint}},
+            "dsseEnvelope": {"payload": b64(payload), "payloadType": intoto.PAYLOAD_TYPE,
+                             "signatures": [{"sig": b64(key.sign(pae(intoto.PAYLOAD_TYPE, payload)))}]}}
+
+
+def test_key() -> None:
+    key, other = generate_key(), generate_key()
+    document = key_bundle(key)
+    trust = Trust(keys=(other.public, key.public), require_log=False)
+    found = verify_evidence(evidence(document), trust, NOW)
+    assert isinstance(found.signer, KeySigner)
+    assert (found.annotations, found.signed_at) == ({"env": "prod"}, None)
+    refused(document, "the signature is not this key's", keys=(other.public,), require_log=False)
+    refused(document, "log entry: there is none", keys=(key.public,))
+
+
+def test_key_in_a_log() -> None:
+    key = generate_key()
+    document = key_bundle(key)
+    payload = base64.b64decode(document["dsseEnvelope"]["payload"])
+    signature = base64.b64decode(document["dsseEnvelope"]["signatures"][0]["sig"])
+    body = entry_body("v2", pae(intoto.PAYLOAD_TYPE, payload), payload, signature, b"", b"")
+    verifier = body["spec"]["hashedRekordV002"]["signature"]["verifier"]
+    del verifier["x509Certificate"]
+    verifier["publicKey"] = {"rawBytes": b64(key.public.der)}
+    document["verificationMaterial"]["tlogEntries"] = [WORLD.entry(body, v1=False)]
+    assert verify_evidence(evidence(document), Trust(ROOT, (key.public,)), NOW).log is not None
+    refused(document, "is trusted from", WORLD.trusted_root(log2=PAST), keys=(key.public,))
+    verifier["publicKey"] = {"rawBytes": b64(generate_key().public.der)}
+    document["verificationMaterial"]["tlogEntries"] = [WORLD.entry(body, v1=False)]
+    refused(document, "its public key is not the one", keys=(key.public,))
+
+
+# cosign's formats before bundles
+
+SIG = "dev.cosignproject.cosign/signature"
+
+
+def payload_of(digest: str, kind: str = cosign.SIGNATURE_TYPE) -> bytes:
+    return json.dumps(cosign.simple_signing(cosign.SimpleSigning(digest, "r.example/app", {"a": "b"}), kind)).encode()
+
+
+def test_simple_signing() -> None:
+    key = generate_key()
+    trust = {"keys": (key.public,), "require_log": False}
+
+    def layer(payload: bytes) -> Any:
+        return evidence(payload, media_type=cosign.SIMPLE_SIGNING, annotations={SIG: b64(key.sign(payload))})
+
+    good = layer(payload_of(IMAGE))
+    found = verify_evidence(good, Trust(None, (key.public,), require_log=False), NOW)
+    assert (found.kind, found.format, found.annotations) == ("signature", "simplesigning", {"a": "b"})
+    refused(layer(payload_of(OTHER)), "subject: the signature is of", **trust)
+    refused(layer(payload_of(IMAGE, "something else")), "critical.type", **trust)
+    refused(evidence(payload_of(IMAGE), media_type=cosign.SIMPLE_SIGNING), SIG, **trust)
+    changed = evidence(good.data + b" ", media_type=cosign.SIMPLE_SIGNING, annotations=good.annotations)
+    refused(changed, "the signature is not this key's", **trust)
+    refused(layer(payload_of(IMAGE).replace(b'"critical"', b'"critical":{},"critical"')), "twice", **trust)
+
+
+def legacy(subject: str = IMAGE, entry_subject: str | None = None) -> Any:
+    """A keyless .sig layer with certificate, chain and Rekor v1 bundle."""
+    key = new_key()
+    leaf = WORLD.leaf(key)
+    payload = payload_of(subject)
+    signature = key.sign(payload, ec.ECDSA(hashes.SHA256()))
+    body = entry_body("hashedrekord", payload_of(entry_subject or subject), b"", signature,
+                      b"", leaf.public_bytes(Encoding.PEM))
+    made = WORLD.entry(body, v1=True)
+    rekor = {"SignedEntryTimestamp": made["inclusionPromise"]["signedEntryTimestamp"], "Payload": {
+        "body": made["canonicalizedBody"], "integratedTime": int(NOW.timestamp()), "logIndex": 1,
+        "logID": WORLD.log1.verifier.log_id.hex()}}
+    return evidence(payload, media_type=cosign.SIMPLE_SIGNING, annotations={
+        SIG: b64(signature), "dev.sigstore.cosign/certificate": leaf.public_bytes(Encoding.PEM).decode(),
+        "dev.sigstore.cosign/chain": "".join(cert.public_bytes(Encoding.PEM).decode()
+                                             for cert in (WORLD.ca, WORLD.root)),
+        "dev.sigstore.cosign/bundle": json.dumps(rekor)})
+
+
+def test_legacy_keyless() -> None:
+    found = verify_evidence(legacy(), Trust(ROOT), NOW)
+    assert (found.signed_at, found.log and found.log.index) == (NOW, 1)
+    refused(legacy(entry_subject=OTHER), "it is about something else")
+    item = legacy()
+    item.annotations["dev.sigstore.cosign/bundle"] = item.annotations["dev.sigstore.cosign/bundle"].replace(
+        f'"integratedTime": {int(NOW.timestamp())}', f'"integratedTime": {int(NOW.timestamp()) + 1}')
+    refused(item, "signed entry timestamp: not signed by the log's key")
+    item = legacy()
+    del item.annotations["dev.sigstore.cosign/bundle"]
+    refused(item, "log entry: there is none")
+
+
+def test_legacy_attestation() -> None:
+    key = generate_key()
+    payload = intoto.statement(IMAGE, "https://spdx.dev/Document", {"x": 1}).to_bytes()
+    envelope = dsse.Envelope(intoto.PAYLOAD_TYPE, payload, (("", key.sign(pae(intoto.PAYLOAD_TYPE, payload))),))
+    item = evidence(envelope.to_bytes(), media_type=dsse.MEDIA_TYPE, annotations={SIG: ""})
+    found = verify_evidence(item, Trust(keys=(key.public,), require_log=False), NOW)
+    assert (found.kind, found.predicate, found.format) == ("attestation", {"x": 1}, "dsse")
+    stamped = WORLD.stamp(item.data)
+    item.annotations["dev.sigstore.cosign/rfc3161timestamp"] = json.dumps({"SignedRFC3161Timestamp": b64(stamped)})
+    assert verify_evidence(item, Trust(ROOT, (key.public,), require_log=False), NOW).signed_at == NOW
+    refused(evidence(item.data, OTHER, dsse.MEDIA_TYPE), "subject: the statement is about", None,  # type: ignore[arg-type]
+            keys=(key.public,), require_log=False)
+
+
+# Who
+
+def test_identity() -> None:
+    signer = verify_evidence(evidence(WORLD.keyless()), Trust(ROOT), NOW).signer
+    assert Identity(IDENTITY, issuer=ISSUER).mismatch(signer) is None
+    assert Identity(subject_regexp="^https://github.com/acme/", issuer_regexp="actions").mismatch(signer) is None
+    assert "identity: got" in str(Identity("https://evil.example", issuer=ISSUER).mismatch(signer))
+    assert "issuer: got" in str(Identity(IDENTITY, issuer="https://evil.example").mismatch(signer))
+    assert "expected a match" in str(Identity(subject_regexp="^evil", issuer=ISSUER).mismatch(signer))
+    claims = {"githubWorkflowRepository": "acme/other"}
+    assert "githubWorkflowRepository: got 'acme/app'" in str(Identity(IDENTITY, issuer=ISSUER, claims=claims)
+                                                             .mismatch(signer))
+    assert "expected a certificate" in str(Identity(IDENTITY, issuer=ISSUER).mismatch(generate_key().public.signer))
+
+
+@pytest.mark.parametrize(("fields", "reason"), [
+    ({}, "identity: not given"), ({"subject": "a"}, "issuer: not given"), ({"issuer": "a"}, "identity: not given"),
+    ({"subject": "a", "subject_regexp": "a", "issuer": "b"}, "given exactly and as a pattern"),
+    ({"subject_regexp": "(", "issuer": "b"}, "--certificate-identity-regexp")])
+def test_identity_is_needed_whole(fields: dict[str, str], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason.replace("(", "\\(")):
+        Identity(**fields)
+
+
+def test_windows_are_open_where_nothing_is_said() -> None:
+    assert Validity().contains(NOW)
+    assert not Validity(NOW + MINUTE).contains(NOW)
+    assert ALWAYS.contains(NOW)
