@@ -98,8 +98,8 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
         def log(stopped: threading.Event = stopped) -> None:
             while not stopped.is_set():
                 try:
-                    status, _, body = ask(port, "POST", "/api/v2/log/entries", json.dumps(request(os.urandom(16))).encode(),
-                                          "application/json")
+                    sent = json.dumps(request(os.urandom(16))).encode()
+                    status, _, body = ask(port, "POST", "/api/v2/log/entries", sent, "application/json")
                     if status == 201:
                         answer = json.loads(body)
                         entries[int(answer.get("logIndex", 0))] = answer["canonicalizedBody"].encode()
