@@ -1,4 +1,4 @@
-"""The two policies that everybody writes first, unchanged: satisfied off line through names that are mapped to mirrors."""
+"""The two policies that everybody writes first, unchanged: satisfied off line, by names that are mapped to mirrors."""
 
 from __future__ import annotations
 
