@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError, VerificationError
@@ -61,9 +63,14 @@ def load_certificate(der: bytes, where: str) -> x509.Certificate:
     try:
         if len(der) > _MAX_CERTIFICATE:
             raise ValueError("too long")
-        certificate = x509.load_der_x509_certificate(der)
-        certificate.extensions  # noqa: B018 - decodes them, so that a broken one is found here
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        with warnings.catch_warnings():  # the library only warns of what RFC 5280 forbids, such as negative serials
+            warnings.simplefilter("error", CryptographyDeprecationWarning)
+            certificate = x509.load_der_x509_certificate(der)
+        # The library decodes lazily: ask for all that is used later, so that what is broken is found here.
+        _ = (certificate.extensions, certificate.public_key(), certificate.subject, certificate.issuer,
+             certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+    except (ValueError, TypeError, UnsupportedAlgorithm, CryptographyDeprecationWarning, x509.InvalidVersion,
+            x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         raise MalformedError(where, got=f"{len(der)} bytes", expected="a DER X.509 certificate") from None
     return certificate
 
@@ -191,7 +198,7 @@ def _path(cert: x509.Certificate, pool: Sequence[x509.Certificate], root: x509.C
             continue
         try:
             cert.verify_directly_issued_by(candidate)
-        except (ValueError, TypeError, InvalidSignature):
+        except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
             reason = "did not sign it"
             continue
         reason = _unfit(candidate, moment, _MAX_PATH - depth)
@@ -245,7 +252,10 @@ def check_sct(leaf: SigningCertificate, issuer: x509.Certificate, logs: Sequence
         raise VerificationError("SCT: the certificate has none", hint="--insecure-ignore-sct skips this check")
     issuer_key = hashlib.sha256(issuer.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)).digest()
-    tbs = leaf.certificate.tbs_precertificate_bytes
+    try:
+        tbs = leaf.certificate.tbs_precertificate_bytes
+    except ValueError:
+        raise VerificationError("SCT: the certificate does not hold exactly one list of them") from None
     known = 0
     for sct in scts:
         log = next((log for log in logs if log.log_id == sct.log_id), None)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from rfc3161_client import VerifierBuilder, decode_timestamp_response
 from rfc3161_client.errors import VerificationError as _Refused
@@ -48,7 +50,7 @@ def check_timestamp(response: bytes, message: bytes, authorities: Sequence[Certi
         builder = VerifierBuilder(tsa_certificate=leaf, intermediates=rest[:-1], roots=rest[-1:])
         try:
             builder.build().verify_message(decoded, message)
-        except (_Refused, ValueError) as error:
+        except (_Refused, ValueError, x509.InvalidVersion, UnsupportedAlgorithm, CryptographyDeprecationWarning) as error:
             openssl = _REASON.findall(str(error))
             reasons.append(f"{name}: {openssl[-1] if openssl else error}")
             continue

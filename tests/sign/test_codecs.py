@@ -1,0 +1,174 @@
+"""Round trips of the codecs, and hostile bytes: only a CustodyError ever comes out."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from custody.errors import CustodyError, MalformedError, UnsupportedError, UsageError
+from custody.formats import cosign, dsse, intoto, slsa
+from custody.formats.bundle import Bundle, InclusionProof, LogEntry, MessageSignature, parse_bundle
+from custody.sign.certificate import read_signing_certificate
+from custody.sign.keys import encrypt_key, generate_key, load_private_key, load_public_key
+from custody.sign.verify import Trust, verify_evidence
+from custody.trust import roots
+from tests.sign.authority import NOW, World, evidence
+
+WORLD = World()
+DOCUMENT = json.dumps(WORLD.keyless()).encode()
+ROOT = WORLD.trusted_root()
+
+text = st.text(st.characters(codec="utf-8"), max_size=20)
+blob = st.binary(max_size=40)
+natural = st.integers(0, 2**62)
+moments = st.none() | st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+validity = st.builds(roots.Validity, moments, moments)
+envelopes = st.builds(dsse.Envelope, text, blob, st.tuples(st.tuples(text, blob)))
+proofs = st.builds(InclusionProof, natural, blob, natural, st.lists(blob, max_size=4).map(tuple), text)
+entries = st.builds(LogEntry, natural, blob, text, text, natural, st.none() | blob, st.none() | proofs, blob)
+logs = st.builds(roots.TransparencyLog, text, st.just("SHA2_256"), blob, text, st.binary(min_size=1, max_size=32),
+                 validity)
+authorities = st.builds(roots.CertificateAuthority, text, text, text,
+                        st.lists(blob, min_size=1, max_size=3).map(tuple), validity)
+services = st.builds(roots.Service, text.map("https://".__add__), st.integers(1, 9), validity, text)
+plain = st.recursive(st.none() | st.booleans() | st.integers(-10**9, 10**9) | text,
+                     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3), max_leaves=8)
+
+
+@given(envelopes)
+def test_envelope(envelope: dsse.Envelope) -> None:
+    assert dsse.parse_envelope(envelope.to_bytes()) == envelope
+
+
+@given(st.lists(st.builds(intoto.Subject, st.dictionaries(text, text, min_size=1, max_size=2), text,
+                          st.dictionaries(text, text, max_size=2)), min_size=1, max_size=3).map(tuple),
+       text.filter(bool), st.dictionaries(text, plain, max_size=3))
+def test_statement(subjects: tuple[intoto.Subject, ...], kind: str, predicate: Any) -> None:
+    statement = intoto.Statement(subjects, kind, predicate)
+    assert intoto.parse_statement(statement.to_bytes()) == statement
+
+
+@given(st.booleans(), st.lists(entries, max_size=2).map(tuple), st.lists(blob, max_size=2, unique=True).map(tuple),
+       envelopes, st.builds(MessageSignature, blob, blob), st.booleans())
+def test_bundle(keyless: bool, logged: tuple[LogEntry, ...], stamps: tuple[bytes, ...], envelope: dsse.Envelope,
+                message: MessageSignature, signs_message: bool) -> None:
+    bundle = Bundle("0.3", (b"leaf",) if keyless else (), None if keyless else "hint", logged, stamps,
+                    None if signs_message else envelope, message if signs_message else None)
+    assert parse_bundle(bundle.to_bytes()) == bundle
+
+
+@given(st.builds(roots.TrustedRoot, *[st.lists(kind, max_size=2).map(tuple)
+                                      for kind in (logs, authorities, logs, authorities)]))
+def test_trusted_root(root: roots.TrustedRoot) -> None:
+    assert roots.parse_trusted_root(root.to_json()) == root
+
+
+@given(st.builds(roots.SigningConfig, *[st.lists(services, max_size=2).map(tuple)] * 4))
+def test_signing_config(config: roots.SigningConfig) -> None:
+    assert roots.parse_signing_config(config.to_json()) == config
+
+
+resources = st.builds(slsa.Resource, text, st.dictionaries(text, text, max_size=2), text,
+                      st.dictionaries(text, plain, max_size=2))
+
+
+@given(st.builds(slsa.Provenance, builder_id=text.filter(bool), build_type=text.filter(bool),
+                 external_parameters=st.dictionaries(text, plain, max_size=3),
+                 internal_parameters=st.dictionaries(text, plain, max_size=2),
+                 resolved_dependencies=st.lists(resources, max_size=3).map(tuple), invocation_id=text,
+                 builder_version=st.dictionaries(text, text, max_size=2), started_on=moments, finished_on=moments,
+                 byproducts=st.lists(resources, max_size=2).map(tuple)))
+def test_provenance(provenance: slsa.Provenance) -> None:
+    assert slsa.parse_provenance(json.loads(json.dumps(provenance.to_json())), slsa.PROVENANCE_V1) == provenance
+
+
+def test_provenance_of_the_older_version() -> None:
+    found = slsa.parse_provenance({
+        "builder": {"id": "https://b.example"}, "buildType": "https://t.example",
+        "invocation": {"configSource": {"uri": "git+https://g.example"}, "environment": {"a": "b"}},
+        "metadata": {"buildStartedOn": "2026-01-01T00:00:00Z"},
+        "materials": [{"uri": "git+https://g.example", "digest": {"sha1": "aa"}}]}, slsa.PROVENANCE_V02)
+    assert found.builder_id == "https://b.example"
+    assert found.external_parameters == {"configSource": {"uri": "git+https://g.example"}}
+    assert found.resolved_dependencies[0].digest == {"sha1": "aa"}
+    with pytest.raises(MalformedError, match=r"provenance\.runDetails"):
+        slsa.parse_provenance({"buildDefinition": {}}, slsa.PROVENANCE_V1)
+    with pytest.raises(UnsupportedError):
+        slsa.parse_provenance({}, "https://example.com")
+
+
+@given(st.binary(max_size=200) | plain.map(lambda value: json.dumps(value).encode()))
+def test_hostile_documents(data: bytes) -> None:
+    for parse in (dsse.parse_envelope, intoto.parse_statement, parse_bundle, cosign.parse_simple_signing,
+                  roots.parse_trusted_root, roots.parse_signing_config, cosign.sbom_kind,
+                  lambda data: read_signing_certificate(data, "leaf"), lambda data: load_public_key(data, "key"),
+                  lambda data: load_private_key(data, b"", "key")):
+        try:
+            parse(data)
+        except CustodyError:
+            continue
+
+
+@given(st.integers(0, len(DOCUMENT) - 1), st.integers(1, 255))
+def test_mutated_bundle(position: int, change: int) -> None:
+    """No changed byte crashes the verifier; what still verifies still says the same."""
+    data = bytearray(DOCUMENT)
+    data[position] ^= change
+    try:
+        found = verify_evidence(evidence(bytes(data)), Trust(ROOT), NOW)
+    except CustodyError:
+        return
+    good = verify_evidence(evidence(DOCUMENT), Trust(ROOT), NOW)
+    assert (found.signer, found.predicate_type, found.subject) == (good.signer, good.predicate_type, good.subject)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_mutated_certificate(position: int, change: int) -> None:
+    document = WORLD.keyless()
+    data = bytearray(base64.b64decode(document["verificationMaterial"]["certificate"]["rawBytes"]))
+    data[position % len(data)] ^= change
+    document["verificationMaterial"]["certificate"]["rawBytes"] = base64.b64encode(data).decode()
+    with pytest.raises(CustodyError):
+        verify_evidence(evidence(document), Trust(ROOT), NOW)
+
+
+def test_key_files() -> None:
+    key = generate_key()
+    pem = encrypt_key(key, b"hello")
+    assert load_private_key(pem, b"hello", "cosign.key").public.der == key.public.der
+    assert load_public_key(key.public.pem, "cosign.pub").der == key.public.der
+    with pytest.raises(UsageError, match="wrong password"):
+        load_private_key(pem, b"bye", "cosign.key")
+    with pytest.raises(UsageError, match="is a private key"):
+        load_public_key(pem, "cosign.key")
+    body = json.loads(base64.b64decode("".join(pem.decode().split("\n")[1:-2])))
+    body["kdf"]["params"]["N"] = 1 << 30
+    inner = base64.b64encode(json.dumps(body).encode()).decode()
+    bomb = f"-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\n{inner}\n-----END ENCRYPTED SIGSTORE PRIVATE KEY-----"
+    with pytest.raises(UnsupportedError, match="N=1073741824"):
+        load_private_key(bomb.encode(), b"hello", "cosign.key")
+
+
+@pytest.mark.parametrize(("data", "expected"), [
+    (b'{"bomFormat":"CycloneDX"}', ("cyclonedx", "json")), (b'{"spdxVersion":"SPDX-2.3"}', ("spdx", "json")),
+    (b"SPDXVersion: SPDX-2.3", ("spdx", "text")), (b"{}", None), (b"x", None),
+    (b'<bom xmlns="http://cyclonedx.org/schema/bom/1.6">', ("cyclonedx", "xml"))])
+def test_sbom_kind(data: bytes, expected: tuple[str, str] | None) -> None:
+    assert cosign.sbom_kind(data) == expected
+
+
+def test_refusals() -> None:
+    with pytest.raises(UnsupportedError, match="neither a URI nor a short name"):
+        intoto.predicate_type("spdxjsn")
+    assert intoto.predicate_type("vuln") == "https://cosign.sigstore.dev/attestation/vuln/v1"
+    with pytest.raises(UnsupportedError, match=r"version=0\.1"):
+        roots.parse_trusted_root(b'{"mediaType":"application/vnd.dev.sigstore.trustedroot.v0.2+json"}')
+    with pytest.raises(UnsupportedError, match="selector"):
+        roots.parse_signing_config(json.dumps({"mediaType": roots.SIGNING_CONFIG,
+                                               "tsaConfig": {"selector": "ALL"}}).encode())
