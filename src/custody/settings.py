@@ -17,8 +17,8 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """An OIDC issuer whose tokens the certificate authority takes, beside custody's own."""
 
     url: str
-    jwks: str
-    """A file with the issuer's public keys (JWK set), so that no token makes the authority open a socket."""
+    jwks: str | None = None
+    """A file with the issuer's public keys (JWK set). Without one they are asked for at `url` (OIDC discovery)."""
     type: Literal["email", "github-workflow", "uri"] = "email"
     client_id: str = "sigstore"
     subject_domain: str | None = None

@@ -71,8 +71,9 @@ class Platform:
     `base` is the URL that they are reached by. A log's directory has one writer: a second process is refused.
     """
 
-    def __init__(self, settings: Settings, base: str, clock: Clock = system_clock) -> None:
+    def __init__(self, settings: Settings, base: str, clock: Clock = system_clock, http: Http | None = None) -> None:
         self.settings = settings
+        self.http = http or command_http(settings)
         self.base = base
         self.clock = clock
         self._opened: list[object] = []
@@ -146,17 +147,19 @@ class Platform:
 
     @cached_property
     def ca(self) -> SigningAuthority:
+        from custody.adapters.http.jwks import DiscoveredKeys
         from custody.trust.ca import SigningAuthority
         from custody.trust.ctlog import CtLog
         from custody.trust.identity import IdentityVerifier, TrustedIssuer
-        from custody.trust.token import LocalKeys
+        from custody.trust.token import KeySource, LocalKeys
 
         issuers = [TrustedIssuer(self.people.url, LocalKeys(self.people.jwks()))]
         issuers += [TrustedIssuer(own.url, LocalKeys(own.jwks()), "uri", subject_domain=own.url)
                     for own in self.workloads.values()]
         for entry in self.settings.issuers:
             try:
-                keys = LocalKeys(Path(entry.jwks).read_bytes(), entry.jwks)
+                keys: KeySource = (DiscoveredKeys(self.http, entry.url) if entry.jwks is None
+                                   else LocalKeys(Path(entry.jwks).read_bytes(), entry.jwks))
             except OSError as error:
                 raise UsageError(f"issuer {entry.url}: {entry.jwks}: {error.strerror}") from None
             issuers.append(TrustedIssuer(entry.url, keys, entry.type, entry.client_id, entry.subject_domain))

@@ -166,7 +166,7 @@ def test_scrub_and_history(place: tuple[Path, str]) -> None:
 
 def test_settings_errors(tmp_path: Path) -> None:
     for text, words in (("nonsense = 1\n", "nonsense"), ("[urls]\nrekor = 'x'\n", "urls"), ("= 1", "TOML"),
-                        ("[[issuers]]\nurl = 'x'\n", "jwks")):
+                        ("[[issuers]]\njwks = 'x'\n", "url")):
         (tmp_path / "custody.toml").write_text(text)
         done = custody("db", "status", cwd=tmp_path)
         assert done.returncode == 2

@@ -91,9 +91,6 @@ class World:
         issuer = OidcIssuer(GITHUB, self.platform.material.oidc_key, system_clock)
         return issuer.mint_workflow(repository, workflow, "refs/heads/main", sha)
 
-    def person_token(self, email: str) -> str:
-        return self.platform.people.mint_email(email)
-
     def builder_token(self, builder_id: str) -> str:
         return self.platform.workloads["builder"].mint({"sub": builder_id})
 

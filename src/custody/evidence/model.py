@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from custody.kit.canonical import canonical
 from custody.kit.digest import sha256
 
 
@@ -142,7 +141,3 @@ def seal(evidence: Evidence, *, kind: str, predicate_type: str, predicate: Any, 
 def facts(value: Any) -> Any:
     """Plain data of any of these types, for records and digests."""
     return msgspec.to_builtins(value)
-
-
-def facts_digest(value: Any) -> str:
-    return sha256(canonical(facts(value)))

@@ -47,8 +47,8 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
         await box[0](scope, receive, send)
 
     listeners = [Listener(plain, host, port)]
-    platform = Platform(settings, listeners[0].url)
     http = service_http(settings)
+    platform = Platform(settings, listeners[0].url, http=http)
     admission, webhook = None, None
     try:
         box.append(_plain_app(platform, chosen))
