@@ -50,7 +50,8 @@ def check_timestamp(response: bytes, message: bytes, authorities: Sequence[Certi
         builder = VerifierBuilder(tsa_certificate=leaf, intermediates=rest[:-1], roots=rest[-1:])
         try:
             builder.build().verify_message(decoded, message)
-        except (_Refused, ValueError, x509.InvalidVersion, UnsupportedAlgorithm, CryptographyDeprecationWarning) as error:
+        except (_Refused, ValueError, x509.InvalidVersion, UnsupportedAlgorithm,
+                CryptographyDeprecationWarning) as error:
             openssl = _REASON.findall(str(error))
             reasons.append(f"{name}: {openssl[-1] if openssl else error}")
             continue

@@ -1,0 +1,230 @@
+"""The commands against a real registry and real trust services, and cosign's word on what they write and read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from custody.adapters.http.stdlib import StdlibHttp
+from custody.cli.run import run
+from custody.formats import oci
+from custody.formats import reference as references
+from custody.registry.client import RegistryClient
+from tests.conftest import peer
+from tests.serving import registry_on
+from tests.trust.stack import Stack, serving
+
+PERSON = "dev@example.com"
+
+
+@dataclass
+class Site:
+    folder: Path
+    registry: str
+    stack: Stack
+
+    def custody(self, *arguments: str) -> int:
+        return run(["--config", str(self.folder / "custody.toml"), *arguments])
+
+    def token(self, email: str = PERSON) -> str:
+        return self.stack.people.mint_email(email)
+
+    def who(self, email: str = PERSON) -> tuple[str, ...]:
+        return ("--certificate-identity", email, "--certificate-oidc-issuer", self.stack.people.url)
+
+    def push(self, name: str, content: bytes = b"layer") -> str:
+        """A small image; returns its reference by digest."""
+
+        async def store() -> str:
+            ref = references.parse(f"{self.registry}/{name}:1")
+            async with RegistryClient(StdlibHttp()) as client:
+                config_data = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
+                config, layer = await client.push_blob(ref, config_data), await client.push_blob(ref, content)
+                manifest = oci.Manifest(oci.MANIFEST, oci.Descriptor(oci.CONFIG, config.digest, config.size),
+                                        (oci.Descriptor(oci.LAYER_GZIP, layer.digest, layer.size),))
+                pushed = await client.push_manifest(ref, json.dumps(manifest.to_json()).encode(), oci.MANIFEST, tag="1")
+                return f"{ref.name}@{pushed.digest}"
+
+        return asyncio.run(store())
+
+    def cosign(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "COSIGN_PASSWORD": "hello",
+               "SIGSTORE_NO_CACHE": "1"}
+        return subprocess.run([peer(program), *arguments], capture_output=True, text=True, env=env, cwd=self.folder,
+                              timeout=60)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    with registry_on(folder / "registry") as (host, _), serving(folder) as stack:
+        (folder / "root.json").write_bytes(stack.material.trusted_root(stack.endpoints).to_json())
+        (folder / "config.json").write_bytes(stack.material.signing_config(stack.endpoints).to_json())
+        (folder / "empty.json").write_text(
+            '{"mediaType":"application/vnd.dev.sigstore.signingconfig.v0.2+json"}')
+        (folder / "custody.toml").write_text('trusted_root = "root.json"\nsigning_config = "config.json"\n')
+        (folder / "keys.toml").write_text('signing_config = "empty.json"\n')
+        made = Site(folder, host, stack)
+        previous = os.environ.get("COSIGN_PASSWORD")
+        os.environ["COSIGN_PASSWORD"] = "hello"
+        assert made.custody("generate-key-pair", "--output-key-prefix", str(folder / "cosign")) == 0
+        yield made
+        if previous is None:
+            del os.environ["COSIGN_PASSWORD"]
+
+
+def test_keyless(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    image = site.push("keyless")
+    assert site.custody("verify", *site.who(), image) == 4
+    assert "no signature found" in capsys.readouterr().err
+    assert site.custody("sign", "--identity-token", site.token(), "-a", "env=prod", image) == 0
+    capsys.readouterr()
+    assert site.custody("verify", *site.who(), "-a", "env=prod", image) == 0
+    document: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    assert document[0]["critical"]["image"]["docker-manifest-digest"] == image.partition("@")[2]
+    assert document[0]["optional"]["Subject"] == PERSON
+    assert site.custody("verify", *site.who("evil@example.com"), image) == 4
+    assert "identity: got 'dev@example.com', expected 'evil@example.com'" in capsys.readouterr().err
+    assert site.custody("verify", *site.who(), "-a", "env=test", image) == 4
+    assert site.custody("verify", "--certificate-identity", PERSON, image) == 2
+    assert "issuer: not given" in capsys.readouterr().err
+    assert site.custody("tree", image) == 0
+    assert f"✓ https://sigstore.dev/cosign/sign/v1  {PERSON}" in capsys.readouterr().out
+
+
+def test_attest_and_replace(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    image, predicate = site.push("attest"), site.folder / "sbom.json"
+    predicate.write_text('{"bomFormat":"CycloneDX","version":1}')
+    for _ in range(2):
+        assert site.custody("attest", "--identity-token", site.token(), "--predicate", str(predicate),
+                            "--type", "cyclonedx", image) == 0
+    assert site.custody("verify", *site.who(), image) == 4  # an SBOM is no signature
+    capsys.readouterr()
+    assert site.custody("verify-attestation", *site.who(), "--type", "cyclonedx", image) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert site.custody("attest", "--identity-token", site.token(), "--predicate", str(predicate), "--type",
+                        "cyclonedx", "--replace", image) == 0
+    assert "removed 2 older attestations" in capsys.readouterr().err
+    assert site.custody("attest", "--identity-token", site.token("eve@example.com"), "--predicate", str(predicate),
+                        "--type", "cyclonedx", "--replace", image) == 0
+    assert "removed 0 older attestations" in capsys.readouterr().err
+    assert site.custody("verify-attestation", *site.who(), "--type", "slsaprovenance1", image) == 4
+    assert "there are https://cyclonedx.org/bom" in capsys.readouterr().err
+
+
+def test_signature_copied_to_another_image(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    signed, other = site.push("copied"), site.push("copied", b"another layer")
+    bundle = site.folder / "bundle.json"
+    assert site.custody("sign", "--identity-token", site.token(), "--bundle", str(bundle), "--upload=false",
+                        signed) == 0
+
+    async def copy() -> None:
+        from custody.kit.clock import system_clock
+        from custody.sign.referrers import push_bundle
+
+        ref = references.parse(other)
+        async with RegistryClient(StdlibHttp()) as client:
+            await push_bundle(client, ref, await client.resolve(ref), bundle.read_bytes(), "x", system_clock())
+
+    asyncio.run(copy())
+    capsys.readouterr()
+    assert site.custody("verify", *site.who(), other) == 4
+    assert "subject: the statement is about" in capsys.readouterr().err
+
+
+def test_key_pair(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    image, key, public = site.push("key"), str(site.folder / "cosign.key"), str(site.folder / "cosign.pub")
+    assert site.custody("sign", "--key", key, "--signing-config", str(site.folder / "empty.json"), image) == 0
+    assert site.custody("verify", "--key", public, image) == 4
+    assert "log entry: there is none" in capsys.readouterr().err
+    assert site.custody("verify", "--key", public, "--insecure-ignore-tlog=true", image) == 0
+    assert "the transparency log was not checked" in capsys.readouterr().err
+    assert site.custody("sign", "--key", key, image) == 0  # with log and timestamp
+    assert site.custody("verify", "--key", public, image) == 0
+    assert site.custody("verify", "--key", key, image) == 2
+    assert site.custody("verify", "--key", public, *site.who(), image) == 2
+    assert site.custody("generate-key-pair", "--output-key-prefix", str(site.folder / "cosign")) == 2
+
+
+def test_attached_sbom_is_not_evidence(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    image, sbom = site.push("sbom"), site.folder / "attached.json"
+    sbom.write_text('{"bomFormat":"CycloneDX"}')
+    assert site.custody("attach", "sbom", "--sbom", str(sbom), image) == 0
+    assert "is not signed" in capsys.readouterr().err
+    assert site.custody("attach", "sbom", "--sbom", str(sbom), "--type", "spdx", image) == 2
+    capsys.readouterr()
+    assert site.custody("tree", "-o", "json", image) == 0
+    row = json.loads(capsys.readouterr().out)["evidence"][0]
+    assert (row["kind"], row["verified"], row["mediaType"]) == ("unsigned", False, "application/vnd.cyclonedx+json")
+
+
+def test_offline_opens_no_socket(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    image = site.push("offline")
+    assert run(["--offline", "verify", *site.who(), "--trusted-root", str(site.folder / "root.json"), image]) == 6
+
+
+@pytest.mark.peer
+def test_cosign_verifies_ours(site: Site) -> None:
+    image, predicate = site.push("for-cosign"), site.folder / "predicate.json"
+    predicate.write_text('{"a":1}')
+    assert site.custody("sign", "--identity-token", site.token(), "-a", "k=v", image) == 0
+    assert site.custody("attest", "--identity-token", site.token(), "--type", "vuln", "--predicate", str(predicate),
+                        image) == 0
+    common = ("--allow-http-registry", "--trusted-root", "root.json")
+    found = site.cosign("cosign-v3", "verify", *common, *site.who(), "-a", "k=v", image)
+    assert found.returncode == 0, found.stderr
+    assert site.cosign("cosign-v3", "verify", *common, *site.who("evil@example.com"), image).returncode != 0
+    found = site.cosign("cosign-v3", "verify-attestation", *common, *site.who(), "--type", "vuln", image)
+    assert found.returncode == 0, found.stderr
+    image = site.push("key-for-cosign")
+    assert site.custody("sign", "--key", str(site.folder / "cosign.key"), image) == 0
+    found = site.cosign("cosign-v3", "verify", *common, "--key", "cosign.pub", image)
+    assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.peer
+def test_ours_verifies_cosigns(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    image, token = site.push("by-cosign"), site.folder / "token"
+    token.write_text(site.token())
+    found = site.cosign("cosign-v3", "sign", "-y", "--allow-http-registry", "--signing-config", "config.json",
+                        "--trusted-root", "root.json", "--identity-token", str(token), image)
+    assert found.returncode == 0, found.stderr
+    assert site.custody("verify", *site.who(), image) == 0
+    assert site.custody("verify", *site.who("evil@example.com"), image) == 4
+    image = site.push("by-cosign-with-a-key")
+    for arguments in (("cosign-v3", "sign", "-y", "--signing-config", "empty.json"),
+                      ("cosign-v2", "sign", "-y", "--tlog-upload=false")):
+        found = site.cosign(*arguments, "--allow-http-registry", "--key", "cosign.key", "-a", f"by={arguments[0]}",
+                            image)
+        assert found.returncode == 0, found.stderr
+        assert site.custody("verify", "--key", str(site.folder / "cosign.pub"), "--insecure-ignore-tlog", "-a",
+                            f"by={arguments[0]}", image) == 0
+    predicate = site.folder / "by-cosign.json"
+    predicate.write_text("{}")
+    found = site.cosign("cosign-v2", "attest", "-y", "--tlog-upload=false", "--allow-http-registry", "--key",
+                        "cosign.key", "--predicate", str(predicate), "--type", "spdxjson", image)
+    assert found.returncode == 0, found.stderr
+    assert site.custody("verify-attestation", "--key", str(site.folder / "cosign.pub"), "--insecure-ignore-tlog",
+                        "--type", "spdxjson", image) == 0
+    assert site.cosign("cosign-v2", "generate-key-pair", "--output-key-prefix", "theirs").returncode == 0
+    image = site.push("their-key")
+    assert site.custody("sign", "--key", str(site.folder / "theirs.key"), image) == 0
+    capsys.readouterr()
+
+
+@pytest.mark.peer
+def test_cosign_downloads_our_sbom(site: Site) -> None:
+    image, sbom = site.push("sbom-for-cosign"), site.folder / "theirs.json"
+    sbom.write_text('{"bomFormat":"CycloneDX"}')
+    assert site.custody("attach", "sbom", "--sbom", str(sbom), image) == 0
+    found = site.cosign("cosign-v2", "download", "sbom", "--allow-http-registry", image)
+    assert found.returncode == 0, found.stderr
+    assert '"CycloneDX"' in found.stdout
