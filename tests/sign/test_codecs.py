@@ -8,14 +8,23 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.errors import CustodyError, MalformedError, UnsupportedError, UsageError
+from custody.errors import CustodyError, MalformedError, UnsupportedError, UsageError, VerificationError
 from custody.formats import cosign, dsse, intoto, slsa
 from custody.formats.bundle import Bundle, InclusionProof, LogEntry, MessageSignature, parse_bundle
 from custody.sign.certificate import read_signing_certificate
-from custody.sign.keys import encrypt_key, generate_key, load_private_key, load_public_key
+from custody.sign.keys import (
+    PrivateKey,
+    check_signature,
+    encrypt_key,
+    generate_key,
+    load_private_key,
+    load_public_key,
+)
 from custody.sign.verify import Trust, verify_evidence
 from custody.trust import roots
 from tests.sign.authority import NOW, World, evidence
@@ -172,3 +181,25 @@ def test_refusals() -> None:
     with pytest.raises(UnsupportedError, match="selector"):
         roots.parse_signing_config(json.dumps({"mediaType": roots.SIGNING_CONFIG,
                                                "tsaConfig": {"selector": "ALL"}}).encode())
+
+
+@pytest.mark.parametrize("key", [
+    ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP384R1()),
+    ec.generate_private_key(ec.SECP521R1()), rsa.generate_private_key(65537, 2048),
+    ed25519.Ed25519PrivateKey.generate()], ids=["p256", "p384", "p521", "rsa", "ed25519"])
+@pytest.mark.parametrize("prehash", [False, True])
+def test_algorithms(key: Any, prehash: bool) -> None:
+    private = PrivateKey(key)
+    signature = private.sign(b"message", prehash=prehash)
+    check_signature(private.public.key, signature, b"message", "signature")
+    with pytest.raises(VerificationError, match="not this key's"):
+        check_signature(private.public.key, signature, b"other", "signature")
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    assert load_private_key(pem, b"", "key.pem").public.der == private.public.der
+
+
+def test_keys_that_are_not_trusted() -> None:
+    for key in (rsa.generate_private_key(65537, 1024), ec.generate_private_key(ec.SECP256K1())):
+        pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        with pytest.raises(UnsupportedError, match=r"weak\.pub"):
+            load_public_key(pem, "weak.pub")
