@@ -1,0 +1,89 @@
+"""Writes docs/reference from the code: commands, settings, errors. `--check` only compares."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import sys
+from pathlib import Path
+
+import click
+
+from custody import errors
+from custody.cli.main import help_text
+from custody.cli.table import COMMANDS
+from custody.settings import Issuer, Settings
+
+FOLDER = Path(__file__).parent.parent / "docs" / "reference"
+
+
+def commands() -> str:
+    parts = ["# Commands\n", "Written from the code by `make docs`.\n", f"```\n{help_text()}\n```\n"]
+    for name, (module, _, _) in COMMANDS.items():
+        parts += _command(importlib.import_module(module).command, f"custody {name}")
+    return "\n".join(parts)
+
+
+def _command(command: click.Command, path: str) -> list[str]:
+    with click.Context(command, info_name=path, terminal_width=100, max_content_width=100) as context:
+        parts = [f"## {path}\n", f"```\n{command.get_help(context).rstrip()}\n```\n"]
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                inner = command.get_command(context, name)
+                if inner is not None:
+                    parts += _command(inner, f"{path} {name}")
+    return parts
+
+
+def settings() -> str:
+    parts = ["# Settings\n", "Written from the code by `make docs`. Flags count over `CUSTODY_*` variables "
+             "(`CUSTODY_CONFIG`, `CUSTODY_DATA_DIR`,\n`CUSTODY_TRUSTED_ROOT`, `CUSTODY_SIGNING_CONFIG`, "
+             "`CUSTODY_OFFLINE`), those over `custody.toml`. Unknown keys are refused.\n"]
+    for struct, title in ((Settings, "custody.toml"), (Issuer, "[[issuers]]")):
+        parts += [f"## {title}\n", "| key | type | default | what |", "|---|---|---|---|"]
+        parts += [f"| `{name}` | `{kind}` | {default} | {doc} |" for name, kind, default, doc in _fields(struct)]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _fields(struct: type) -> list[tuple[str, str, str, str]]:
+    """Name, type, default and the string below each field."""
+    tree = ast.parse(inspect.getsource(struct)).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    found = []
+    for at, node in enumerate(tree.body):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            after = tree.body[at + 1] if at + 1 < len(tree.body) else None
+            text = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
+            default = f"`{ast.unparse(node.value)}`" if node.value is not None else "required"
+            found.append((node.target.id, ast.unparse(node.annotation).replace("|", "\\|"), default,
+                          " ".join(str(text).split())))
+    return found
+
+
+def error_codes() -> str:
+    parts = ["# Errors\n", "Written from the code by `make docs`.\n", "| error | code | exit | HTTP | when |",
+             "|---|---|---|---|---|"]
+    for name, kind in vars(errors).items():
+        if inspect.isclass(kind) and issubclass(kind, errors.CustodyError):
+            parts.append(f"| {name} | {kind.code} | {kind.exit_code} | {kind.http_status} | "
+                         f"{(kind.__doc__ or '').splitlines()[0]} |")
+    return "\n".join(parts) + "\n"
+
+
+def main() -> int:
+    wanted = {"commands.md": commands(), "settings.md": settings(), "errors.md": error_codes()}
+    stale = [name for name, text in wanted.items()
+             if not (FOLDER / name).is_file() or (FOLDER / name).read_text() != text]
+    if "--check" in sys.argv:
+        print(f"docs/reference: {', '.join(stale) + ' out of date: make docs' if stale else 'up to date'}")
+        return bool(stale)
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in wanted.items():
+        (FOLDER / name).write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
