@@ -90,7 +90,7 @@ class Input:
 
     @cached_property
     def variables(self) -> dict[str, Any]:
-        request, deleted = self.request, self.request.operation == "DELETE"
+        request = self.request
         parts = request.user.username.split(":")
         account = parts[2:4] if parts[:2] == ["system", "serviceaccount"] and len(parts) == 4 else ["", ""]
         by_kind: dict[str, dict[str, dict[str, str]]] = {}
@@ -99,15 +99,14 @@ class Input:
                 by_kind.setdefault(one.kind, {})[one.container] = one.variables()
         except MalformedError:
             by_kind = {}
+        # Empty texts and lists are left out, as Go leaves them out of the AdmissionRequest that Kyverno reads.
+        user = {"username": request.user.username, "uid": request.user.uid, "groups": list(request.user.groups),
+                "extra": request.user.extra}
+        optional = {"namespace": request.namespace, "name": request.name, "subResource": request.subresource}
         fields = {
-            "object": self.object, "operation": request.operation, "namespace": request.namespace,
-            "name": request.name, "dryRun": request.dry_run, "subResource": request.subresource,
+            "object": self.object, "oldObject": request.old_object, "operation": request.operation,
+            "dryRun": request.dry_run, **{key: value for key, value in optional.items() if value},
             "kind": {"group": request.kind.group, "version": request.kind.version, "kind": request.kind.kind},
-            "userInfo": {"username": request.user.username, "uid": request.user.uid,
-                         "groups": list(request.user.groups), "extra": request.user.extra}}
-        if request.old_object is not None:
-            fields["oldObject"] = request.old_object
-        if deleted and self.object is None:
-            del fields["object"]
+            "userInfo": {key: value for key, value in user.items() if value}}
         return {"request": fields, "images": by_kind, "serviceAccountName": account[1],
                 "serviceAccountNamespace": account[0]}
