@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import yaml
 
 from custody.errors import CustodyError, MalformedError, UsageError
+from custody.kit import strictjson
 from custody.kit.digest import sha256
 from custody.policy.kyverno.policy import Policy
 from custody.policy.kyverno.scope import Input
@@ -194,6 +195,9 @@ def _files(path: Path) -> list[Path]:
 def read(file: Path) -> list[Any]:
     """The documents of one file. Raises UsageError, MalformedError."""
     try:
-        return documents(file.read_bytes(), str(file))
+        data = file.read_bytes()
+        if file.suffix == ".json":
+            return [strictjson.loads(data, str(file), max_size=MAX_SIZE, max_depth=MAX_DEPTH)]
+        return documents(data, str(file))
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None

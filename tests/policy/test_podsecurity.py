@@ -1,0 +1,86 @@
+"""Pod Security: every pod of the oracle, the API server's messages, and the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from custody.cli.run import run
+from custody.errors import MalformedError
+from custody.policy.podsecurity.standard import LEVELS, aggregate, evaluate
+from tests.conftest import oracle
+from tests.oracles.pod_security import run as judge
+
+GOOD: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+CONTAINER: dict[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+def test_every_pod_of_the_oracle() -> None:
+    results = list(judge(oracle("pod-security")))
+    assert len(results) > 2000
+    assert [result for result in results if result[1] is not None] == []
+
+
+@pytest.mark.parametrize(("spec", "level", "words"), [
+    ({"containers": [{"name": "a"}, {"name": "b"}]}, "restricted",
+     'allowPrivilegeEscalation != false (containers "a", "b" must set securityContext.allowPrivilegeEscalation=false), '
+     'unrestricted capabilities (containers "a", "b" must set securityContext.capabilities.drop=["ALL"]), '
+     'runAsNonRoot != true (pod or containers "a", "b" must set securityContext.runAsNonRoot=true), '
+     'seccompProfile (pod or containers "a", "b" must set securityContext.seccompProfile.type to "RuntimeDefault" or '
+     '"Localhost")'),
+    ({"containers": [{"name": "a", "securityContext": {"privileged": True}}], "hostNetwork": True}, "baseline",
+     'host namespaces (hostNetwork=true), privileged (container "a" must not set securityContext.privileged=true)'),
+    ({"containers": [{"name": "a", "ports": [{"hostPort": 80}, {"hostPort": 443}]}],
+      "initContainers": [{"name": "i", "ports": [{"hostPort": 80}]}]}, "baseline",
+     'hostPort (containers "i", "a" use hostPorts 443, 80)'),
+    ({"containers": [{"name": "a", "securityContext": CONTAINER}], "securityContext": GOOD,
+      "volumes": [{"name": "v", "hostPath": {"path": "/"}}, {"name": "w", "nfs": {}}]}, "restricted",
+     'restricted volume types (volumes "v", "w" use restricted volume types "hostPath", "nfs")'),
+    ({"containers": [{"name": "a"}], "securityContext": {"seLinuxOptions": {"type": "x", "user": "u"}}}, "baseline",
+     'seLinuxOptions (pod set forbidden securityContext.seLinuxOptions: type "x"; user may not be set)'),
+    ({"containers": [{"name": "a", "securityContext": {"capabilities": {"add": ["NET_RAW"]}}}]}, "baseline",
+     'non-default capabilities (container "a" must not include "NET_RAW" in securityContext.capabilities.add)'),
+    ({"containers": [{"name": "a", "securityContext": CONTAINER}], "securityContext": GOOD}, "restricted", ""),
+    ({"containers": [{"name": "a", "securityContext": {"privileged": True}}]}, "privileged", ""),
+])
+def test_messages_are_the_api_servers(spec: dict[str, Any], level: str, words: str) -> None:
+    assert aggregate(evaluate(spec, {}, level)) == words
+
+
+def test_versions_are_clamped_and_checked() -> None:
+    spec = {"containers": [{"name": "a", "livenessProbe": {"httpGet": {"host": "x"}}}]}
+    assert evaluate(spec, {}, "baseline", "v1.33") == []
+    assert [one.check for one in evaluate(spec, {}, "baseline", "v1.999")] == ["hostProbesAndHostLifecycle"]
+    for version in ("1.30", "v2.0", "v1.", "v1.03", ""):
+        with pytest.raises(MalformedError, match="latest or v1"):
+            evaluate(spec, {}, "baseline", version)
+    with pytest.raises(MalformedError, match="level"):
+        evaluate(spec, {}, "strict")
+
+
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(
+                        ["containers", "securityContext", "name", "volumes", "ports", "capabilities", "add", "os"]),
+                        inner, max_size=4), max_leaves=15)
+
+
+@given(JSON, JSON, st.sampled_from(LEVELS))
+def test_any_shape_has_a_verdict(spec: Any, metadata: Any, level: str) -> None:
+    aggregate(evaluate(spec, metadata, level))
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": "a"}]}}
+    file = tmp_path / "pod.json"
+    file.write_text(json.dumps(pod))
+    assert run(["policy", "podsecurity", str(file)]) == 3
+    assert 'pod p: violates PodSecurity "restricted:latest": allowPrivilegeEscalation' in capsys.readouterr().out
+    assert run(["policy", "podsecurity", str(file), "--level", "baseline", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["allowed"]
+    file.write_text('{"kind": "Deployment"}')
+    assert run(["policy", "podsecurity", str(file)]) == 2
