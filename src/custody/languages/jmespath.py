@@ -75,6 +75,11 @@ class _Compiler:
     def soft(self, tree: dict[str, Any]) -> Query:
         """The same, with null for a key that is not there."""
         inner = self.node(tree)
+        if tree["type"] == "field" and self.text(tree["value"]) is None:
+            key = tree["value"]
+            return lambda data, env: data.get(key) if type(data) is dict else None
+        if tree["type"] not in ("field", "subexpression", "index_expression", "and_expression"):
+            return inner
 
         def query(data: Any, env: Env) -> Any:
             try:
@@ -159,6 +164,9 @@ class _Compiler:
     def _comparator(self, tree: Any, children: Any) -> Query:
         left, right = self.soft(children[0]), self.soft(children[1])
         sign = tree["value"]
+        fixed = children[1]["value"] if children[1]["type"] == "literal" else None
+        if sign == "eq" and isinstance(fixed, str) and self.text(fixed) is None:
+            return lambda data, env: left(data, env) == fixed
         if sign in ("eq", "ne"):
             return lambda data, env: same(left(data, env), right(data, env)) == (sign == "eq")
         compare = {"lt": float.__lt__, "lte": float.__le__, "gt": float.__gt__, "gte": float.__ge__}[sign]
@@ -171,11 +179,14 @@ class _Compiler:
 
     def _projection(self, tree: Any, children: Any) -> Query:
         left, each = self.soft(children[0]), self.soft(children[1])
+        whole = children[1]["type"] == "identity"
 
         def query(data: Any, env: Env) -> Any:
             found = left(data, env)
             if type(found) is not list:
                 return None
+            if whole:
+                return [element for element in found if element is not None]
             return [value for element in found if (value := each(element, env)) is not None]
 
         return query
@@ -193,11 +204,14 @@ class _Compiler:
 
     def _filter_projection(self, tree: Any, children: Any) -> Query:
         left, each, wanted = (self.soft(child) for child in children)
+        whole = children[1]["type"] == "identity"
 
         def query(data: Any, env: Env) -> Any:
             found = left(data, env)
             if type(found) is not list:
                 return None
+            if whole:
+                return [element for element in found if element is not None and not _is_false(wanted(element, env))]
             return [value for element in found
                     if not _is_false(wanted(element, env)) and (value := each(element, env)) is not None]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -37,8 +38,9 @@ class Found(NamedTuple):
     problem: str | None
 
 
-Attestor = Callable[[list[Verified], "str"], Found]
-"""(candidates, why there may be none) → Found."""
+Absent = Callable[[], str]
+"""Says why there are no candidates."""
+Attestor = Callable[[list[Verified], Absent], Found]
 
 
 class VerifyImages:
@@ -92,7 +94,7 @@ class VerifyImages:
                                  expected="entries, and a count of 1 up to their number")
         required = count or len(members)
 
-        def attest(candidates: list[Verified], absent: str) -> Found:
+        def attest(candidates: list[Verified], absent: Absent) -> Found:
             problems: list[str] = []
             statements: list[Verified] = []
             good = 0
@@ -160,7 +162,7 @@ class VerifyImages:
         relied: list[Verified] = []
         # 1. Every attestor set must be satisfied by signatures.
         for path, attestors in self._attestors:
-            found = attestors(list(evidence.signatures), _absent(evidence, None))
+            found = attestors(list(evidence.signatures), partial(_absent, evidence, None))
             if found.problem is not None:
                 return Verdict(Outcome.FAIL, f"failed to verify image {image.name}: {found.problem or path}",
                                f"custody sign {_pinned(image, evidence)}"), []
@@ -168,7 +170,7 @@ class VerifyImages:
         # 2. For every attestation, each of its attestor sets must vouch, and all that they vouch for must hold.
         for kind, path, sets, conditions in self._attestations:
             for attestors in sets:
-                found = attestors(list(evidence.of(kind)), _absent(evidence, kind))
+                found = attestors(list(evidence.of(kind)), partial(_absent, evidence, kind))
                 problem = found.problem
                 if problem is None and conditions is not None:
                     problem = _check(conditions, found.statements, given, image, kind)
@@ -209,7 +211,7 @@ def _absent(evidence: EvidenceSet, kind: str | None) -> str:
 
 
 def _member(path: str, objections: list[_Objection]) -> Attestor:
-    def attest(candidates: list[Verified], absent: str) -> Found:
+    def attest(candidates: list[Verified], absent: Absent) -> Found:
         reasons: list[str] = []
         good: list[Verified] = []
         for candidate in candidates:
@@ -220,7 +222,7 @@ def _member(path: str, objections: list[_Objection]) -> Attestor:
                 reasons.append(reason)
         if good:
             return Found(good, None)
-        return Found([], f"{path}: {'; '.join(reasons[:5]) if candidates else absent}")
+        return Found([], f"{path}: {'; '.join(reasons[:5]) if candidates else absent()}")
 
     return attest
 

@@ -31,11 +31,8 @@ class Image(NamedTuple):
     path: str
     tag: str
     digest: str
-
-    @property
-    def name(self) -> str:
-        """What imageReferences are compared with: `registry/path:tag`, or `registry/path@digest` once it is pinned."""
-        return f"{self.registry}/{self.path}" + (f"@{self.digest}" if self.digest else f":{self.tag}")
+    name: str
+    """What imageReferences are compared with: `registry/path:tag`, or `registry/path@digest` once it is pinned."""
 
     def variables(self) -> dict[str, str]:
         return {"registry": self.registry, "path": self.path, "name": self.path.rpartition("/")[2], "tag": self.tag,
@@ -53,7 +50,8 @@ def image(written: str, pointer: str = "", container: str = "", kind: str = "con
     registry, _, path = rest.partition("/")
     path, colon, tag = path.partition(":")
     tag = tag if colon else "" if digest else "latest"
-    return Image(written, pointer, container, kind, registry, path, tag, digest)
+    name = f"{registry}/{path}" + (f"@{digest}" if digest else f":{tag}")
+    return Image(written, pointer, container, kind, registry, path, tag, digest, name)
 
 
 class Input:
