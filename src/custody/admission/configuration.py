@@ -45,8 +45,9 @@ def configurations(url: str, ca_bundle: bytes, policies: PolicySet | None = None
 
     def one(kind: str, word: str, rules: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
         client = {"url": f"{url.rstrip('/')}/{word}", "caBundle": base64.b64encode(ca_bundle).decode()}
+        hook = {"name": f"{word}.custody.internal", "clientConfig": client, "rules": rules, **common, **more}
         return {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": "custody"},
-                "webhooks": [{"name": f"{word}.custody.internal", "clientConfig": client, "rules": rules, **common, **more}]}
+                "webhooks": [hook]}
 
     pods = [_rule("", ["pods", "pods/ephemeralcontainers"], ["CREATE", "UPDATE"])]
     mutating = [one("MutatingWebhookConfiguration", "mutate", pods, reinvocationPolicy="IfNeeded")] if verifies else []

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import warnings
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -50,8 +51,11 @@ def parse(text: str, where: str) -> dict[str, Any]:
     if len(text) > 4096:
         raise MalformedError(where, got=f"an expression of {len(text)} characters", expected="at most 4096")
     try:
-        tree: dict[str, Any] = Parser().parse(text).parsed
-    except (exceptions.JMESPathError, RecursionError, ValueError) as error:
+        with warnings.catch_warnings():
+            # The library still takes `text` in backticks that is no JSON; Kyverno does not.
+            warnings.simplefilter("error", PendingDeprecationWarning)
+            tree: dict[str, Any] = Parser().parse(text).parsed
+    except (exceptions.JMESPathError, RecursionError, ValueError, PendingDeprecationWarning) as error:
         raise MalformedError(where, got=text, expected=f"a JMESPath expression ({error})") from None
     return tree
 
