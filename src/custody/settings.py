@@ -84,9 +84,9 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
     if env.get("CUSTODY_OFFLINE"):
         values["offline"] = env["CUSTODY_OFFLINE"] not in ("0", "false", "no")
     if unknown := set(values.get("urls") or ()) - {"oidc", "ca", "log", "ct", "tsa"}:
-        raise MalformedError("custody.toml: urls", got=min(unknown), expected="oidc, ca, log, ct or tsa")
+        raise MalformedError(f"{chosen or 'custody.toml'}: urls", got=min(unknown), expected="oidc, ca, log, ct or tsa")
     try:
         return msgspec.convert(values, Settings)
     except msgspec.ValidationError as error:
-        raise MalformedError("custody.toml", got=str(error),
+        raise MalformedError(str(chosen or "custody.toml"), got=str(error),
                              expected="the keys of docs/reference/settings.md") from None

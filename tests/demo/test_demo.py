@@ -123,6 +123,9 @@ def test_interrupted_it_cleans_up(tmp_path: Path) -> None:
     for line in running.stderr:
         if "log verify" in line:
             break
+    checked = custody("--config", ".custody/demo/custody.toml", "check", ".custody/demo/pod.yaml", cwd=tmp_path)
+    out, err = checked.communicate(timeout=60)
+    assert checked.returncode == 0, out + err
     checked = custody("--config", ".custody/demo/custody.toml", "check", "ghcr.io/myorg/shop:1.0", cwd=tmp_path)
     out, err = checked.communicate(timeout=60)
     # restrict-registries.yaml denies a pod without initContainers, as it does in Kyverno; nothing else objects.

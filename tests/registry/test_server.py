@@ -271,9 +271,12 @@ def test_scrub_finds_what_changed_at_rest(tmp_path: Path) -> None:
         (tmp_path / "blobs" / "sha256" / digest[7:]).write_bytes(b"LAYER")
         assert store.scrub() == [digest]
         assert api("GET", f"/v2/r/blobs/{digest}")[0] == 404
+        # The manifest is not there either, so that clients which ask for it first push everything again.
+        assert api.code("GET", "/v2/r/manifests/v1") == (404, "MANIFEST_UNKNOWN")
         api.push("r", b"layer")
         assert store.scrub() == []
         assert api("GET", f"/v2/r/blobs/{digest}")[2] == b"layer"
+        assert api("GET", "/v2/r/manifests/v1")[0] == 200
 
 
 def test_a_manifest_changed_at_rest_is_not_served(tmp_path: Path) -> None:

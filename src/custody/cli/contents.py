@@ -127,6 +127,13 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], N
         bar.stop()
 
 
+def title(found: Catalog) -> str:
+    """The image with its digest, once; an SBOM by the name that it gives its subject."""
+    if not found.layers:
+        return f"SBOM of {found.name}"
+    return found.name if found.digest in found.name else f"{found.name}@{found.digest}"
+
+
 def columns(rows: Sequence[Sequence[str]]) -> str:
     """Left-aligned columns, two spaces apart."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))] if rows else []

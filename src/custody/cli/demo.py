@@ -58,6 +58,7 @@ async def _demo(data: Path, image: str | None, keep: bool, ports: tuple[int, int
         if output == "json":
             click.echo(json.dumps(teller.data(), indent=2))
         if keep:
+            (world.folder / "pod.yaml").write_text(json.dumps(world.pod(f"{world.name}:1.0"), indent=1))
             click.echo(_next(world.folder, world.name, chain.image.digest), err=True)
             await until_stopped()
     if keep:
@@ -69,7 +70,7 @@ def _next(folder: Path, name: str, digest: str) -> str:
     return f"""
 The services still run; ctrl-c ends them. In another terminal:
 
-  {custody} check {name}:1.0
+  {custody} check {folder / 'pod.yaml'}
   {custody} tree {name}:1.0
   {custody} sbom {name}@{digest} -o spdx-json
   {custody} verify {name}@{digest} \\

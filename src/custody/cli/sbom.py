@@ -40,6 +40,6 @@ def command(target: str, chosen: tuple[str, ...], platform: str | None) -> None:
         return contents.columns([("NAME", "VERSION", "TYPE"), *rows])
 
     contents.deliver(plan, render)
-    print(f"{found.name}@{found.digest}: {len(found.packages)} packages", file=sys.stderr)
+    print(f"{contents.title(found)}: {len(found.packages)} packages", file=sys.stderr)
     for unknown in found.unknowns:
         print(f"not catalogued: {unknown.kind}: {unknown.count}, such as {unknown.examples[0]}", file=sys.stderr)

@@ -61,7 +61,7 @@ def _table(report: ScanReport) -> str:
 def _explain(report: ScanReport) -> None:
     """All that a person must know to judge the list, on standard error."""
     database = report.database
-    said = [f"{report.target}@{report.digest}: {len(report.catalog.packages)} packages, "
+    said = [f"{contents.title(report.catalog)}: {len(report.catalog.packages)} packages, "
             + ", ".join(f"{count} {level}" for level, count in report.counts().items())]
     if not database.advisories:
         said.append("warning: the advisory database is empty: nothing was matched")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -54,10 +55,15 @@ def _token(url: str, email: str | None, workload: str | None, subject: str | Non
     if (email is None) == (workload is None):
         raise UsageError("trust token: give one of --email and --workload")
     if email is not None:
-        click.echo(platform.people.mint_email(email, lifetime=lifetime))
+        _print(platform.people.mint_email(email, lifetime=lifetime))
         return
     issuer = platform.workloads[workload or ""]
     name = subject or f"{issuer.url}/{workload}"
     if not name.startswith(issuer.url + "/"):
         raise UsageError(f"--subject: got {name!r}, expected a URI below {issuer.url}")
-    click.echo(issuer.mint({"sub": name}, lifetime=lifetime))
+    _print(issuer.mint({"sub": name}, lifetime=lifetime))
+
+
+def _print(token: str) -> None:
+    """Without a line end into a file: cosign sends a token file as it is."""
+    click.echo(token, nl=sys.stdout.isatty())

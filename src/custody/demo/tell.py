@@ -49,7 +49,8 @@ class Teller:
     def __init__(self, *, quiet: bool) -> None:
         self.links: list[Link] = []
         self.stopped: list[Stopped] = []
-        self._console = Console(quiet=quiet, highlight=False, soft_wrap=True, file=sys.stdout)
+        self._console = Console(quiet=quiet, highlight=False, soft_wrap=True, file=sys.stdout,
+                                width=None if sys.stdout.isatty() else 120)
         self._started = time.monotonic()
 
     def heading(self, text: str) -> None:
@@ -82,7 +83,7 @@ class Teller:
     def table(self) -> None:
         table = Table(title="\nEvery attack was stopped", title_justify="left", show_lines=False, header_style="bold")
         for name in ("#", "attack", "stopped by", "rule"):
-            table.add_column(name, overflow="fold")
+            table.add_column(name, overflow="fold", no_wrap=name == "rule")
         for number, one in enumerate(self.stopped, 1):
             table.add_row(str(number), one.attack, one.gate, one.rule)
         self._console.print(table)

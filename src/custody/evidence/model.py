@@ -1,7 +1,7 @@
 """What is known about an image: evidence as it was found, and evidence that a verifier vouches for.
 
 `Evidence` is raw bytes keyed by the digest of the image they speak of. `Verified` is another type: only a verifier
-makes one, with `seal` (an import contract holds that to `custody.sign`). What could not be verified stays visible as
+makes one, with `seal` (a test holds that to `custody.sign`). What could not be verified stays visible as
 `Rejected`, with one of four states and a reason, so that a policy can tell them apart.
 """
 

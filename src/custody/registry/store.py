@@ -83,6 +83,13 @@ class Registry:
         if not digests.matches(state, found.digest):
             raise VerificationError(f"{name}: manifest {found.digest} was changed at rest: its bytes are now "
                                     f"{state.name}:{state.hexdigest()}")
+        body = oci.parse_manifest(data, "manifest", found.media_type)
+        try:
+            if isinstance(body, oci.Manifest):
+                self._require_parts(name, body)
+        except (MissingPartError, ConflictError) as error:
+            # Clients push again what a registry says it has not; an image that cannot be pulled whole is not there.
+            raise ManifestUnknownError(f"{name}: manifest {found.digest} is incomplete: {error.message}") from None
         return found, data
 
     def put_manifest(self, name: str, reference: str, data: bytes, media_type: str,

@@ -15,6 +15,16 @@ from custody.errors import CustodyError, NetworkError
 from custody.server.asgi import App, Receive, Scope, Send, respond
 
 
+class _Quiet(logging.Filter):
+    """Clients that try TLS on a plain port first are no news."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.getMessage() != "Invalid HTTP request received."
+
+
+logging.getLogger("uvicorn.error").addFilter(_Quiet())
+
+
 class Paths:
     """Sends a request to the application with the longest matching path prefix."""
 

@@ -44,8 +44,8 @@ class PipFetch:
 
 def _python() -> str:
     """An interpreter that has pip: ours, else the one on PATH (environments made by uv have none)."""
-    for python in (sys.executable, shutil.which("python3")):
-        if python and subprocess.run([python, "-m", "pip", "--version"], capture_output=True,
+    for python in (sys.executable, shutil.which("python3"), "/usr/bin/python3"):
+        if python and Path(python).exists() and subprocess.run([python, "-m", "pip", "--version"], capture_output=True,
                                      check=False).returncode == 0:
             return python
     raise UnsupportedError("pip", "there is no pip to fetch wheels with", hint=f"{sys.executable} -m ensurepip")

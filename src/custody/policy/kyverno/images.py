@@ -196,7 +196,7 @@ def _check(conditions: Any, statements: list[Verified], given: Input, image: Ima
 
 
 def _pinned(image: Image, evidence: EvidenceSet) -> str:
-    return f"{image.registry}/{image.path}@{evidence.subject}"
+    return f"{image.registry}/{image.path}@{evidence.subject or 'DIGEST'}"
 
 
 def _absent(evidence: EvidenceSet, kind: str | None) -> str:

@@ -72,7 +72,7 @@ class Validate:
             if found.skip:
                 return Verdict(Outcome.SKIP, found.message)
             outcome = Outcome.FAIL if found.path else Outcome.ERROR
-            return Verdict(outcome, self._pattern_message(given, found), f"see {found.path}" if found.path else None)
+            return Verdict(outcome, self._pattern_message(given, found))
 
         return judge
 
