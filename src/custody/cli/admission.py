@@ -18,9 +18,11 @@ def command() -> None:
 
 @command.command("config")
 @click.option("--url", required=True, help="Where the API server reaches the webhook: https://host:port.")
-@click.option("--ca-bundle", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--ca-bundle", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="The authority of the webhook's certificate: ca.crt below the data directory's admission folder.")
 @click.option("--policy", "policies", multiple=True, help="Policy files or folders; default: those of custody.toml.")
-@click.option("--failure-policy", type=click.Choice(["Fail", "Ignore"]), default="Fail", show_default=True)
+@click.option("--failure-policy", type=click.Choice(["Fail", "Ignore"]), default="Fail", show_default=True,
+              help="What the API server does when the webhook does not answer.")
 @click.option("--timeout", type=click.IntRange(1, 30), help="Seconds; default: the policies', or 10.")
 @click.option("--exclude", multiple=True, default=OWN_NAMESPACES, show_default=True, help="Namespaces never sent.")
 def _config(url: str, ca_bundle: Path, policies: tuple[str, ...], failure_policy: str, timeout: int | None,

@@ -1,0 +1,139 @@
+"""The rules of the house that no linter knows."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+from custody.cli.table import COMMANDS
+from tests.cli.commands import custody
+from tests.conftest import ROOT
+
+SOURCES = sorted((ROOT / "src" / "custody").rglob("*.py"))
+HEAVY = ("asyncio", "aiohttp", "click", "cryptography", "msgspec", "rich", "starlette", "uvicorn", "yaml")
+
+
+def loaded(*arguments: str) -> set[str]:
+    """Top-level modules after a command."""
+    script = ("import sys\nfrom custody.cli.main import main\n"
+              f"main({list(arguments)!r})\nprint('LOADED', *sorted({{name.split('.')[0] for name in sys.modules}}))")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(next(line for line in done.stdout.splitlines() if line.startswith("LOADED")).split()[1:])
+
+
+def test_help_loads_no_library() -> None:
+    assert loaded("--help").isdisjoint(HEAVY)
+    assert loaded("--version").isdisjoint(HEAVY)
+
+
+def test_verifying_loads_no_service_library(tmp_path: Path) -> None:
+    custody("generate-key-pair", cwd=tmp_path, COSIGN_PASSWORD="")
+    found = loaded("verify", "--key", str(tmp_path / "cosign.pub"), "--insecure-ignore-tlog",
+                   f"127.0.0.1:1/x@sha256:{'0' * 64}")
+    assert "cryptography" in found
+    assert found.isdisjoint({"aiohttp", "rich", "starlette", "uvicorn", "yaml", "asn1crypto", "dulwich"})
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_what_it_does(name: str) -> None:
+    def check(command: click.Command) -> None:
+        assert command.help, command.name
+        for option in command.params:
+            if isinstance(option, click.Option) and option.name not in (
+                    "output", "chosen", "platform", "port", "webhook_port", "minutes", "level", "version"):
+                assert option.help, f"{command.name} {option.opts}"
+        if isinstance(command, click.Group):
+            for inner in command.commands.values():
+                check(inner)
+
+    check(importlib.import_module(COMMANDS[name][0]).command)
+
+
+def test_modules_stay_small() -> None:
+    long = [f"{path.name}: {count}" for path in SOURCES if (count := path.read_text().count("\n")) > 450]
+    assert long == []
+
+
+def test_only_the_verifier_seals_evidence() -> None:
+    callers = {path.relative_to(ROOT / "src").as_posix() for path in SOURCES
+               if re.search(r"\bseal\(", path.read_text()) and path.name != "model.py"}
+    assert callers == {"custody/sign/verify.py"}
+
+
+def test_dependencies_are_listed_with_a_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = project["dependency-groups"]
+    wanted = set(project["project"]["dependencies"]) | set(groups["dev"]) | set(groups["build"])
+    rows = re.findall(r"^\| ([a-z0-9, -]+) \| \S", (ROOT / "docs" / "dependencies.md").read_text(), re.MULTILINE)
+    listed = {name.strip() for row in rows for name in row.split(",")} - {"package"}
+    assert listed == wanted
+
+
+def test_lock_names_public_registries_only() -> None:
+    hosts = set(re.findall(r"https?://([^/\"]+)", (ROOT / "uv.lock").read_text()))
+    assert hosts == {"pypi.org", "files.pythonhosted.org"}
+    for path in (ROOT / "requirements").glob("*.txt"):
+        text = path.read_text()
+        assert text.count("==") <= text.count("--hash=sha256:")
+
+
+def test_no_path_of_a_workplace() -> None:
+    odd = re.compile(r"/(?:work|farm|tmp/bash_jobs|tmp/scratch)/")
+    files = [path for folder in ("src", "tests", "docs", "bench", "examples", "scripts") for path in
+             (ROOT / folder).rglob("*") if path.suffix in (".py", ".md", ".yaml", ".toml", ".json", "")
+             and path.is_file() and "__pycache__" not in path.parts]
+    files += [ROOT / name for name in ("README.md", "Makefile", "CHANGELOG.md", ".ci/run", "pyproject.toml")]
+    found = [str(path) for path in files if odd.search(path.read_text()) and path != Path(__file__)]
+    assert found == []
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    broken = []
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        broken += [f"{path.name}: {target}" for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text())
+                   if "://" not in target and not (path.parent / target).exists()]
+    assert broken == []
+
+
+AUDIT = """
+import sys
+def hook(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        print("SOCKET", event, arguments, file=sys.stderr)
+sys.addaudithook(hook)
+from custody.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("arguments", [
+    ("verify", "--key", "k.pub", "--insecure-ignore-tlog", "registry.example.com/a@sha256:" + "0" * 64),
+    ("sbom", "registry.example.com/a:1"), ("scan", "--allow-empty-db", "registry.example.com/a:1"),
+    ("tree", "registry.example.com/a:1"),
+    ("sign", "--key", "k.key", "registry.example.com/a:1"),
+    ("check", "registry.example.com/a:1", "--policy", "p.yaml"),
+])
+def test_offline_opens_no_socket(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    from tests.cli.test_platform_commands import POLICY
+
+    custody("generate-key-pair", "--output-key-prefix", "k", cwd=tmp_path, COSIGN_PASSWORD="")
+    policy = POLICY.format(url="http://127.0.0.1:1").replace("ghcr.io/team", "registry.example.com")
+    (tmp_path / "p.yaml").write_text(policy)
+    done = subprocess.run([sys.executable, "-c", AUDIT, "--offline", *arguments], cwd=tmp_path, text=True,
+                          capture_output=True, check=False, env={**os.environ, "COSIGN_PASSWORD": ""})
+    assert "SOCKET" not in done.stderr
+    assert "no sockets with --offline" in done.stderr + done.stdout
+    assert done.returncode == (3 if arguments[0] == "check" else 6), done.stderr
+
+
+def test_an_unknown_command(tmp_path: Path) -> None:
+    done = custody("nonsense", cwd=tmp_path)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, "error: No such command 'nonsense'.")
