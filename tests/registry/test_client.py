@@ -120,7 +120,8 @@ def without_referrers(upstream: str) -> Any:
                 break
         http = AiohttpHttp()
         query = scope["query_string"].decode()
-        headers = {k.decode(): v.decode() for k, v in scope["headers"] if k in (b"content-type", b"accept")}
+        headers = {k.decode(): v.decode() for k, v in scope["headers"] if k in (
+            b"content-type", b"accept", b"if-match", b"if-none-match")}
         async with await http.request(scope["method"], f"http://{upstream}{scope['path']}?{query}", headers=headers,
                                       body=body or None) as answer:
             data = await answer.read(1 << 24)
@@ -166,6 +167,23 @@ def test_fallback_index_without_types_is_completed_from_the_manifests(host: str)
             assert [(entry.digest, entry.annotations) for entry in found] == [(sig.digest, {"made": "here"})]
 
         with_client(StdlibHttp, work)
+
+
+def test_writers_in_two_processes_of_one_fallback_tag(host: str) -> None:
+    with served(without_referrers(host)) as url:
+        ref = parse(f"{url.removeprefix('http://')}/app:1")
+
+        async def main() -> None:
+            clients = [RegistryClient(AiohttpHttp()) for _ in range(4)]
+            subject = await push_image(clients[0], ref, "1")
+            pushed = await asyncio.gather(*(push_image(client, ref, layer=b"%d" % i, subject=subject, kind="a/sig")
+                                            for i, client in enumerate(clients)))
+            found = await clients[0].referrers(ref.at(subject.digest))
+            assert {entry.digest for entry in found} == {entry.digest for entry in pushed}
+            for client in clients:
+                await client.__aexit__(None, None, None)
+
+        asyncio.run(main())
 
 
 def test_two_writers_of_one_fallback_tag(host: str) -> None:

@@ -199,6 +199,25 @@ def test_tags_are_sorted_and_paged(api: Api) -> None:
     assert (json.loads(body)["tags"], "link" in headers) == ([], False)
 
 
+def test_conditional_push(api: Api) -> None:
+    digest, data = api.image("r", "v1")
+
+    def put(tag: str, **condition: str) -> int:
+        connection = http.client.HTTPConnection(api._host)
+        headers = {"Content-Type": oci.MANIFEST, **{k.replace("_", "-"): v for k, v in condition.items()}}
+        connection.request("PUT", f"/v2/r/manifests/{tag}", data, headers)
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    assert put("v1", If_Match=f'"{digest}"') == 201
+    assert put("v1", If_Match=f'"{sha(b"other")}"') == 412
+    assert put("v1", If_None_Match="*") == 412
+    assert put("v2", If_Match="*") == 412
+    assert put("v2", If_None_Match="*") == 201
+    assert put("v2", If_Match="*") == 201
+
+
 def test_push_by_digest_with_tags(api: Api) -> None:
     digest, data = api.image("r", "")
     _, headers, _ = api("PUT", f"/v2/r/manifests/{digest}?tag=x&tag=y", data, Content_Type=oci.MANIFEST)

@@ -48,6 +48,7 @@ class RegistryClient:
         self._plain = frozenset(plain_http)
         self._tokens: dict[tuple[str, str], str] = {}
         self._no_referrers: set[str] = set()
+        self._fallback = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -218,9 +219,14 @@ class RegistryClient:
         await self._write_fallback(ref, drop=digest)
 
     async def _write_fallback(self, ref: Reference, add: oci.Descriptor | None = None, drop: str | None = None) -> None:
-        # Another writer may replace the index between our read and our write, so it is read again until it holds.
-        for attempt in range(6):
-            _, entries = await self._fallback_index(ref)
+        # Another writer may replace the index between our read and our write. Registries that know conditional
+        # requests refuse then (412); for others the writers of this process take turns, and the index is read again.
+        async with self._fallback:
+            await self._write_in_turn(ref, add, drop)
+
+    async def _write_in_turn(self, ref: Reference, add: oci.Descriptor | None, drop: str | None) -> None:
+        for attempt in range(8):
+            found, entries = await self._fallback_index(ref)
             have = {entry.digest for entry in entries}
             if (add is None or add.digest in have) and (drop is None or drop not in have):
                 return
@@ -228,7 +234,9 @@ class RegistryClient:
             index = oci.Index(oci.INDEX, (*kept, *([add] if add else [])))
             data = json.dumps(index.to_json(), separators=(",", ":")).encode()
             async with await self._ask("PUT", ref, f"manifests/{fallback_tag(ref.digest or '')}", body=data,
-                                       scope="pull,push", headers={"Content-Type": oci.INDEX}, expect=(201,)):
+                                       scope="pull,push", expect=(201, 412), headers={
+                                           "Content-Type": oci.INDEX,
+                                           **({"If-Match": f'"{found}"'} if found else {"If-None-Match": "*"})}):
                 await asyncio.sleep(0.01 * attempt)
         raise NetworkError(f"{ref.name}: other writers keep replacing the tag {fallback_tag(ref.digest or '')}")
 

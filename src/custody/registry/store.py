@@ -7,6 +7,7 @@ names is there (its `subject` may still be missing), so that whatever can be pul
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from custody.errors import ConflictError, MalformedError, NotFoundError, VerificationError
@@ -28,6 +29,12 @@ class ManifestUnknownError(NotFoundError):
 
 class MissingPartError(MalformedError):
     """A manifest names a blob or manifest that was not pushed before it."""
+
+
+class ChangedError(ConflictError):
+    """A conditional push whose condition no longer holds."""
+
+    http_status = 412
 
 
 class Registry:
@@ -92,9 +99,12 @@ class Registry:
             raise ManifestUnknownError(f"{name}: manifest {found.digest} is incomplete: {error.message}") from None
         return found, data
 
-    def put_manifest(self, name: str, reference: str, data: bytes, media_type: str,
-                     tags: list[str]) -> tuple[oci.Descriptor, str | None]:
-        """Store a manifest; returns its descriptor and the digest of its subject. Raises MalformedError."""
+    def put_manifest(self, name: str, reference: str, data: bytes, media_type: str, tags: list[str],
+                     only_if: Callable[[str | None], bool] = lambda _: True) -> tuple[oci.Descriptor, str | None]:
+        """Store a manifest; returns its descriptor and the digest of its subject. Raises MalformedError.
+
+        `only_if` is asked, in the same transaction, whether what `reference` names now may be replaced; ConflictError.
+        """
         if not is_repository(name):
             raise MalformedError("repository", got=name, expected="lower-case path components")
         digest = digests.sha256(data)
@@ -118,6 +128,9 @@ class Registry:
         descriptor = oci.Descriptor(media_type, digest, len(data), body.annotations, kind)
         subject = body.subject.digest if body.subject else None
         with self._lock:
+            now = self.repositories.manifest(name, reference)
+            if not only_if(now.digest if now else None):
+                raise ChangedError(f"{name}:{reference} is {now.digest if now else 'not there'}")
             self._require_parts(name, body)
             upload = self.blobs.begin()
             upload.write(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, urlencode
@@ -13,7 +14,13 @@ from custody.errors import ConflictError, CustodyError, MalformedError, NotFound
 from custody.formats import oci
 from custody.formats.reference import is_repository
 from custody.kit import digest as digests
-from custody.registry.store import BlobUnknownError, ManifestUnknownError, MissingPartError, Registry
+from custody.registry.store import (
+    BlobUnknownError,
+    ChangedError,
+    ManifestUnknownError,
+    MissingPartError,
+    Registry,
+)
 from custody.server.asgi import (
     DisconnectedError,
     Headers,
@@ -219,7 +226,7 @@ class RegistryApp:
         data = await read_body(call.receive, oci.MAX_MANIFEST)
         tags = call.query.get("tag", []) if ":" in call.part else []
         found, subject = await asyncio.to_thread(self._registry.put_manifest, call.name, call.part, data, media_type,
-                                                 tags)
+                                                 tags, _condition(call.scope))
         headers = [(b"location", f"/v2/{quote(call.name)}/manifests/{found.digest}".encode()),
                    (b"docker-content-digest", found.digest.encode())]
         if subject:
@@ -284,6 +291,12 @@ async def _send_file(send: Send, path: Path, start: int, end: int) -> None:
         await send({"type": "http.response.body", "body": b""})
 
 
+def _condition(scope: Scope) -> Callable[[str | None], bool]:
+    """If-Match and If-None-Match: * (RFC 9110 section 13.1), with which clients guard fallback tags."""
+    wanted, none = header(scope, b"if-match"), header(scope, b"if-none-match") == "*"
+    return lambda digest: not (none and digest) and wanted in ("", "*" if digest else "", f'"{digest}"')
+
+
 def _digest(text: str) -> str:
     if not digests.is_digest(text):
         raise _Refusal(400, "DIGEST_INVALID", f"got {text!r}, expected sha256: or sha512: and hexadecimal digits")
@@ -344,6 +357,8 @@ def _status(error: CustodyError) -> tuple[int, str]:
             return 413, "SIZE_INVALID"
         case VerificationError():
             return (500, "MANIFEST_UNVERIFIED") if "at rest" in error.message else (400, "DIGEST_INVALID")
+        case ChangedError():
+            return 412, "DENIED"
         case MalformedError() | ConflictError():
             return 400, "MANIFEST_INVALID"
         case NotFoundError():
