@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.errors import CustodyError, MalformedError, UnsupportedError, UsageError, VerificationError
-from custody.formats import cosign, dsse, intoto, slsa
+from custody.errors import CustodyError, UnsupportedError, UsageError, VerificationError
+from custody.formats import cosign, dsse, intoto
 from custody.formats.bundle import Bundle, InclusionProof, LogEntry, MessageSignature, parse_bundle
 from custody.sign.certificate import read_signing_certificate
 from custody.sign.keys import (
@@ -81,35 +81,6 @@ def test_trusted_root(root: roots.TrustedRoot) -> None:
 @given(st.builds(roots.SigningConfig, *[st.lists(services, max_size=2).map(tuple)] * 4))
 def test_signing_config(config: roots.SigningConfig) -> None:
     assert roots.parse_signing_config(config.to_json()) == config
-
-
-resources = st.builds(slsa.Resource, text, st.dictionaries(text, text, max_size=2), text,
-                      st.dictionaries(text, plain, max_size=2))
-
-
-@given(st.builds(slsa.Provenance, builder_id=text.filter(bool), build_type=text.filter(bool),
-                 external_parameters=st.dictionaries(text, plain, max_size=3),
-                 internal_parameters=st.dictionaries(text, plain, max_size=2),
-                 resolved_dependencies=st.lists(resources, max_size=3).map(tuple), invocation_id=text,
-                 builder_version=st.dictionaries(text, text, max_size=2), started_on=moments, finished_on=moments,
-                 byproducts=st.lists(resources, max_size=2).map(tuple)))
-def test_provenance(provenance: slsa.Provenance) -> None:
-    assert slsa.parse_provenance(json.loads(json.dumps(provenance.to_json())), slsa.PROVENANCE_V1) == provenance
-
-
-def test_provenance_of_the_older_version() -> None:
-    found = slsa.parse_provenance({
-        "builder": {"id": "https://b.example"}, "buildType": "https://t.example",
-        "invocation": {"configSource": {"uri": "git+https://g.example"}, "environment": {"a": "b"}},
-        "metadata": {"buildStartedOn": "2026-01-01T00:00:00Z"},
-        "materials": [{"uri": "git+https://g.example", "digest": {"sha1": "aa"}}]}, slsa.PROVENANCE_V02)
-    assert found.builder_id == "https://b.example"
-    assert found.external_parameters == {"configSource": {"uri": "git+https://g.example"}}
-    assert found.resolved_dependencies[0].digest == {"sha1": "aa"}
-    with pytest.raises(MalformedError, match=r"provenance\.runDetails"):
-        slsa.parse_provenance({"buildDefinition": {}}, slsa.PROVENANCE_V1)
-    with pytest.raises(UnsupportedError):
-        slsa.parse_provenance({}, "https://example.com")
 
 
 @given(st.binary(max_size=200) | plain.map(lambda value: json.dumps(value).encode()))

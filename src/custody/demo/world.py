@@ -14,7 +14,7 @@ from typing import Any
 from custody import __version__
 from custody.adapters.http.aiohttp import AiohttpHttp
 from custody.errors import CustodyError, UsageError
-from custody.formats import cyclonedx, intoto, oci
+from custody.formats import cyclonedx, intoto, oci, vulnattestation
 from custody.formats.bom import Catalog
 from custody.formats.reference import Reference
 from custody.kit import strictjson
@@ -36,7 +36,7 @@ REPOSITORY = "https://github.com/myorg/shop"
 GITHUB = "https://token.actions.githubusercontent.com"
 LOG = "https://rekor.sigstore.dev"
 SCANNER = "https://scanner.custody.internal/scanner"
-VULN = "https://cosign.sigstore.dev/attestation/vuln/v1"
+VULN = vulnattestation.PREDICATE_TYPE
 WORKFLOW = ".github/workflows/release.yml"
 _CONFIG = """\
 # Written by `custody demo`: the names are the field's own, the services behind them are on this machine.

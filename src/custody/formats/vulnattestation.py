@@ -9,8 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from custody.errors import MalformedError
-from custody.kit.clock import format_rfc3339, parse_rfc3339
+from custody.kit.clock import format_rfc3339
 
 PREDICATE_TYPE = "https://cosign.sigstore.dev/attestation/vuln/v1"
 
@@ -21,11 +20,3 @@ def predicate(*, scanner_uri: str, scanner_version: str, db_uri: str, db_version
             "scanner": {"uri": scanner_uri, "version": scanner_version, "db": {"uri": db_uri, "version": db_version},
                         "result": result},
             "metadata": {"scanStartedOn": format_rfc3339(started), "scanFinishedOn": format_rfc3339(finished)}}
-
-
-def finished_at(value: Any, where: str = "scan predicate") -> datetime:
-    """When the scan was over, of a predicate that somebody else may have written. Raises MalformedError."""
-    metadata = value.get("metadata") if isinstance(value, dict) else None
-    if not isinstance(metadata, dict):
-        raise MalformedError(f"{where}: metadata", got=metadata, expected="an object with scanFinishedOn")
-    return parse_rfc3339(metadata.get("scanFinishedOn"), f"{where}: metadata.scanFinishedOn")
