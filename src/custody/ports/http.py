@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from custody.errors import NetworkError
+
 
 class Answer(Protocol):
     """Status, headers (names in lower case) and a body that is read once."""
@@ -33,6 +35,17 @@ class Answer(Protocol):
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
                         trace: TracebackType | None) -> None: ...
+
+
+async def collect(chunks: AsyncIterator[bytes], limit: int, url: str) -> bytes:
+    """A whole body under a limit, for adapters. Raises NetworkError."""
+    parts, size = [], 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > limit:
+            raise NetworkError(f"{url}: got more than {limit} bytes")
+        parts.append(chunk)
+    return b"".join(parts)
 
 
 class Http(Protocol):

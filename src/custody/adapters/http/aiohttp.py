@@ -13,6 +13,7 @@ from yarl import URL
 
 from custody import __version__
 from custody.errors import NetworkError, OfflineError
+from custody.ports.http import collect
 
 _CHUNK = 1 << 20
 
@@ -76,13 +77,7 @@ class _Answer:
             raise NetworkError(f"{self._url}: {_words(error)}") from None
 
     async def read(self, limit: int) -> bytes:
-        parts, size = [], 0
-        async for chunk in self.chunks():
-            size += len(chunk)
-            if size > limit:
-                raise NetworkError(f"{self._url}: got more than {limit} bytes")
-            parts.append(chunk)
-        return b"".join(parts)
+        return await collect(self.chunks(), limit, self._url)
 
     async def __aenter__(self) -> Self:
         return self

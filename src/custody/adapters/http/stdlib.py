@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from custody import __version__
 from custody.errors import NetworkError, OfflineError
+from custody.ports.http import collect
 
 _CHUNK = 1 << 20
 
@@ -88,13 +89,7 @@ class _Answer:
             raise NetworkError(f"{self._url}: the answer broke off with {self._response.length} bytes to come")
 
     async def read(self, limit: int) -> bytes:
-        parts, size = [], 0
-        async for chunk in self.chunks():
-            size += len(chunk)
-            if size > limit:
-                raise NetworkError(f"{self._url}: got more than {limit} bytes")
-            parts.append(chunk)
-        return b"".join(parts)
+        return await collect(self.chunks(), limit, self._url)
 
     async def _read(self, size: int) -> bytes:
         try:
