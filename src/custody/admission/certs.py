@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from custody.errors import MalformedError
+from custody.trust.ca import key_usage
 
 _AUTHORITY = timedelta(days=3650)
 _SERVING = timedelta(days=90)
@@ -57,6 +58,8 @@ class ServingCertificate:
                        .add_extension(x509.SubjectAlternativeName(_names(self.hosts)), critical=False)
                        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
                        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+                       .add_extension(key_usage(digital_signature=True), critical=True)
+                       .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
                        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()),
                                       critical=False).sign(authority_key, hashes.SHA256()))
         _write(self.key, _private(key))
@@ -76,6 +79,7 @@ class ServingCertificate:
         name = f"custody webhook CA {now:%Y-%m-%d %H:%M:%S}"
         certificate = (_builder(name, now, _AUTHORITY).public_key(key.public_key()).issuer_name(_subject(name))
                        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+                       .add_extension(key_usage(certificates=True), critical=True)
                        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
                        .sign(key, hashes.SHA256()))
         _write(key_file, _private(key))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +13,16 @@ from custody.errors import CustodyError
 
 
 class Database:
-    """One connection, shared between threads under a lock; transactions are `with database.write() as db`."""
+    """One connection, shared between threads under a lock; transactions are `with database.write() as db`.
+
+    It is closed by `close`, or with the object.
+    """
 
     def __init__(self, path: Path, migrations: Sequence[str], *, durable: bool = True) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+        weakref.finalize(self, self._db.close)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         self._db.execute("PRAGMA foreign_keys=ON")
