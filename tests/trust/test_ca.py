@@ -212,6 +212,13 @@ def test_changed_keys_and_signing_requests_are_read_or_refused(place: int, chang
             continue
 
 
+def test_a_signing_request_of_another_version() -> None:
+    data = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(KEY, hashes.SHA256()).public_bytes(
+        Encoding.DER)
+    with pytest.raises(CustodyError, match="certificateSigningRequest: got '5 is not a valid CSR version'"):
+        _key_of_csr(data.replace(b"\x02\x01\x00\x30", b"\x02\x01\x05\x30", 1))
+
+
 def test_tokens_that_are_refused(stack: Stack) -> None:
     for text, reason in ((None, "identity token: got none"), ("x", "identity token"), ("x" * 17_000, "at most 16384"),
                          (stack.people.mint({"sub": "x", "email": "dev@example.com"}), "email_verified: got None"),

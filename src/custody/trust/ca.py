@@ -133,7 +133,7 @@ def _key_of_csr(data: bytes) -> LeafKey:
         loader = x509.load_pem_x509_csr if data.lstrip().startswith(b"-----") else x509.load_der_x509_csr
         csr = loader(data)
         key, valid = _strong(csr.public_key()), csr.is_signature_valid
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise MalformedError(where, got=str(error) or data[:60], expected="a PKCS #10 request in PEM") from None
     if not valid:
         raise VerificationError(f"{where}: its signature does not verify with its key")
