@@ -68,7 +68,7 @@ class HashedRekord:
         try:
             key = (x509.load_der_x509_certificate(self.certificate).public_key() if self.certificate
                    else load_der_public_key(self.public_key or b""))
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
             raise MalformedError(where, got=str(error), expected="a certificate or key in DER, not PEM") from None
         if not _fits(key, self.key_details):
             raise VerificationError(f"{where}: keyDetails says {self.key_details}, the key is {describe_key(key)}")
