@@ -132,6 +132,9 @@ def test_interrupted_it_cleans_up(tmp_path: Path) -> None:
     assert checked.returncode == 3, err
     assert [line.strip() for line in out.splitlines() if line.strip().startswith("✗")] == [
         "✗ restrict-registries/allowed-registries"]
+    second = custody("demo", "--image", f"oci:{layout}", cwd=tmp_path)
+    assert "another demo runs there" in second.communicate(timeout=60)[1]
+    assert (tmp_path / ".custody" / "demo" / "custody.toml").exists()
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=60)
     assert running.returncode in (0, 130), err

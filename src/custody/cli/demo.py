@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import click
@@ -44,7 +43,7 @@ async def _demo(data: Path, image: str | None, keep: bool, ports: tuple[int, int
         return chosen if image is None else [path for path in chosen if path.name != "built.yaml"]
 
     teller = Teller(quiet=output == "json")
-    async with opened(data, port=ports[0], webhook_port=ports[1], policies=policies, keep=keep) as world:
+    async with opened(data, port=ports[0], webhook_port=ports[1], policies=policies) as world:
         teller.note(f"services at {world.services.url} and {world.services.webhook}, state in {world.folder}")
         teller.heading("The chain")
         cache = data / "cache"
@@ -61,8 +60,6 @@ async def _demo(data: Path, image: str | None, keep: bool, ports: tuple[int, int
             (world.folder / "pod.yaml").write_text(json.dumps(world.pod(f"{world.name}:1.0"), indent=1))
             click.echo(_next(world.folder, world.name, chain.image.digest), err=True)
             await until_stopped()
-    if keep:
-        shutil.rmtree(data / "demo", ignore_errors=True)
 
 
 def _next(folder: Path, name: str, digest: str) -> str:

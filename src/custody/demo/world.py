@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import json
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +14,7 @@ from typing import Any
 
 from custody import __version__
 from custody.adapters.http.aiohttp import AiohttpHttp
-from custody.errors import CustodyError, UsageError
+from custody.errors import ConflictError, CustodyError, UsageError
 from custody.formats import cyclonedx, intoto, oci, vulnattestation
 from custody.formats.bom import Catalog
 from custody.formats.reference import Reference
@@ -174,10 +175,18 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def opened(data: Path, *, port: int = 0, webhook_port: int = 0, policies: Callable[[Path], list[Path]],
-                 keep: bool = False) -> AsyncIterator[World]:
-    """The world, up; on exit everything is closed and, unless `keep`, its state is removed."""
+async def opened(data: Path, *, port: int = 0, webhook_port: int = 0,
+                 policies: Callable[[Path], list[Path]]) -> AsyncIterator[World]:
+    """The world, up; on exit everything is closed and its state is removed."""
     folder = data / "demo"
+    data.mkdir(parents=True, exist_ok=True)
+    lock = (data / "demo.lock").open("w")  # held as long as the world is up
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise ConflictError(f"{folder}: another demo runs there",
+                            hint="end it with ctrl-c, or choose another data directory: CUSTODY_DATA_DIR") from None
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     settings = Settings(data_dir=str(folder), urls={"log": LOG}, keep_evidence=0, issuers=[
@@ -209,6 +218,6 @@ async def opened(data: Path, *, port: int = 0, webhook_port: int = 0, policies: 
                 await http.close()
                 await pulling.close()
     finally:
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.close()
 
