@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import custody
+from tests.cli.test_source_and_build import DEFINITION, SCRIPT
 from tests.demo.worlds import small_image
 from tests.server.test_platform import free_port, start, stop
+from tests.source.repositories import GitFolder
 
 POLICY = """
 apiVersion: kyverno.io/v1
@@ -162,6 +164,35 @@ def test_scrub_and_history(place: tuple[Path, str]) -> None:
     assert done.returncode == 4
     assert digest in done.stderr
     assert custody("registry", "scrub", cwd=folder).returncode == 0
+
+
+def test_a_broken_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".custody").mkdir()
+    (tmp_path / ".custody" / "advisories.db").write_bytes(b"not a database at all, but long enough to be read" * 50)
+    done = custody("db", "status", cwd=tmp_path)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        1, "error: .custody/advisories.db: file is not a database")
+
+
+def test_build_and_push_signs_as_the_builder_that_it_was(place: tuple[Path, str]) -> None:
+    folder, url = place
+    repository = GitFolder(folder / "git")
+    repository.commit("ann", "first", files={"custody-build.toml": DEFINITION, "build.py": SCRIPT})
+    for subject, code, words in (("bubblewrap", 3, "signed by https://builder.custody.internal/bubblewrap/v1, built by "
+                                                   "https://builder.custody.internal/none/v1"),
+                                 ("none", 0, "provenance attested by https://builder.custody.internal/none/v1")):
+        token = custody("trust", "token", "--url", url, "--workload", "builder", "--subject",
+                        f"https://builder.custody.internal/{subject}/v1", cwd=folder).stdout
+        (folder / "token").write_text(token)
+        done = custody("build", str(repository.path), "--repository", "https://git.example/shop", "--isolation", "none",
+                       "-o", f"oci:image-{subject}", "--push", "ghcr.io/team/shop:1", "--identity-token", "token", "-y",
+                       cwd=folder)
+        assert done.returncode == code, done.stderr
+        assert words in done.stderr
+    done = custody("verify-attestation", "--type", "slsaprovenance1", "--certificate-identity",
+                   "https://builder.custody.internal/none/v1", "--certificate-oidc-issuer",
+                   "https://builder.custody.internal", "ghcr.io/team/shop:1", cwd=folder)
+    assert done.returncode == 0, done.stderr
 
 
 def test_settings_errors(tmp_path: Path) -> None:

@@ -17,14 +17,15 @@ from custody.build.sandbox import KINDS
 from custody.cli.run import settings
 from custody.cli.sign import make_signer
 from custody.cli.trust_options import Command, sign_options
-from custody.errors import UsageError
+from custody.errors import DeniedError, UsageError
+from custody.evidence.model import KeylessSigner
 from custody.formats import intoto, reference
 from custody.formats.slsa import PROVENANCE_V1
 from custody.kit.clock import system_clock
 from custody.registry.image import open_layout
 from custody.services.targets import push
 from custody.sign.referrers import push_bundle
-from custody.wiring import command_http, registry_client
+from custody.wiring import WORKLOADS, command_http, registry_client
 
 
 @click.command("build", cls=Command)
@@ -70,5 +71,10 @@ async def _publish(built: Built, target: str, options: dict[str, Any]) -> None:
         pushed = await push(open_layout(built.layout), ref, client, ref.tag, built.manifest)
         statement = intoto.statement(pushed.digest, PROVENANCE_V1, built.provenance.to_json(), name=ref.name)
         data, verified = await signer.sign(statement, pushed.digest)
+        who = verified.signer
+        if isinstance(who, KeylessSigner) and who.issuer == WORKLOADS["builder"] and (
+                who.subject != built.provenance.builder_id):
+            raise DeniedError(f"provenance: signed by {who.subject}, built by {built.provenance.builder_id}",
+                              hint="trust token --workload builder --subject with the isolation that was used")
         await push_bundle(client, ref.at(pushed.digest), pushed, data, PROVENANCE_V1, system_clock())
         print(f"{ref.at(pushed.digest)}: provenance attested by {verified.signer}", file=sys.stderr)

@@ -23,10 +23,14 @@ class Database:
         self._lock = threading.RLock()
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
         weakref.finalize(self, self._db.close)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-        self._db.execute("PRAGMA foreign_keys=ON")
-        self._migrate(path, migrations)
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self._db.execute("PRAGMA foreign_keys=ON")
+            self._migrate(path, migrations)
+        except sqlite3.DatabaseError as error:
+            raise CustodyError(f"{path}: {error}", hint="restore it from a copy; a cache or advisories.db may be "
+                                                        "deleted and is made again") from None
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
