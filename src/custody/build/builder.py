@@ -77,7 +77,7 @@ def build(repository: Repository, commit_id: str, *, repository_uri: str, layout
         if step.exit_code != 0:
             last = step.log.decode("utf-8", "replace").strip().splitlines()[-5:]
             raise DeniedError(f"build step: exit code {step.exit_code}\n  " + "\n  ".join(last))
-        progress(f"step done in {kind} isolation")
+        progress(f"step done, {'not isolated' if kind == 'none' else f'isolated with {kind}'}")
         # 4. What was read is still what the commit says: a step that changes its source is caught (SUNSPOT did that).
         _check_source(files, source)
         # 5. The image.

@@ -6,6 +6,7 @@ Every source answers the same questions; blobs come as raw streams, and whoever 
 
 from __future__ import annotations
 
+import abc
 import io
 import tarfile
 from pathlib import Path
@@ -74,14 +75,15 @@ class VerifyingReader(io.RawIOBase):
                                     f"expected {self._descriptor.digest}")
 
 
-class _Files:
+class _Files(abc.ABC):
     """Where a stored image's blobs are read from."""
 
     def __init__(self, where: str) -> None:
         self.where = where
 
+    @abc.abstractmethod
     def open(self, path: str) -> BinaryIO:
-        raise NotImplementedError
+        """A file of the layout. Raises NotFoundError."""
 
     def blob(self, descriptor: oci.Descriptor, limit: int) -> bytes:
         if descriptor.size > limit:
