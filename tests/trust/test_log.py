@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,10 +20,10 @@ from custody.adapters.filesystem.tiles import DirectoryReader, DirectoryTiles
 from custody.adapters.sqlite.leaves import SqliteLeaves
 from custody.errors import ConflictError, MalformedError, UsageError, VerificationError
 from custody.kit import merkle
-from custody.trust.audit import check_consistency, verify_log
+from custody.trust.audit import verify_log
 from custody.trust.checkpoint import LogSigner
 from custody.trust.log import BusyError, DuplicateError, LogStoppedError, MerkleLog, Sequencer
-from custody.trust.tiles import TileTree, encode_entries, parse_entries, tile_path
+from custody.trust.tiles import encode_entries, parse_entries, tile_path
 
 SIGNER = LogSigner("log.example", ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)))
 
@@ -101,10 +101,7 @@ def test_roots_and_proofs_are_the_plain_tree_s(batches: list[int], rng: random.R
         assert results[-1].root == merkle.root_hash(leaves)
         one = rng.choice(results)
         assert list(one.proof) == merkle.inclusion_proof(leaves, one.index)
-    old = rng.randint(1, len(leaves))
-    store = log._store
-    assert TileTree(store, len(leaves)).consistency(old) == merkle.consistency_proof(leaves, old)
-    assert verify_log(store, SIGNER.verifier).size == len(leaves)
+    assert verify_log(log._store, SIGNER.verifier).size == len(leaves)
 
 
 def test_partial_tiles_give_way_to_the_full_one(tmp_path: Path) -> None:
@@ -297,19 +294,3 @@ def test_kill_9_at_any_moment_loses_nothing_acknowledged_and_never_forks(tmp_pat
         report = verify_log(DirectoryReader(tmp_path), SIGNER.verifier, old=old, held=held)
         assert report.size >= len(held)
     assert len(held) > 100
-
-
-def test_consistency_is_proven_from_a_few_tiles() -> None:
-    store = MemoryTiles()
-    log = MerkleLog(store, LogSigner("ct.example", ec.generate_private_key(ec.SECP256R1())))
-    notes = []
-    for size in (1, 3, 300, 70_000):
-        log.append([f"{log.size + number}".encode() for number in range(size - log.size)])
-        notes.append(log.signer.verifier.verify(log.checkpoint))
-    for old in notes:
-        for new in notes:
-            if old.size <= new.size:
-                check_consistency(store, old, new)
-            else:
-                with pytest.raises(VerificationError, match="shrunken: it had"):
-                    check_consistency(store, old, new)

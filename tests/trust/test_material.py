@@ -13,11 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from custody.errors import MalformedError, UsageError
-from custody.server import ca, log, tsa
 from custody.trust.material import Endpoints, Material, load, load_or_create
 from custody.trust.roots import parse_signing_config, parse_trusted_root
-from tests.serving import served
-from tests.trust.client import call
 from tests.trust.stack import NOW, SettableClock, build
 
 CLOCK = SettableClock()
@@ -96,17 +93,6 @@ def test_the_exported_files_are_read_back(tmp_path: Path) -> None:
     config = material.signing_config(endpoints)
     assert parse_signing_config(config.to_json()) == config
     assert [service["majorApiVersion"] for service in json.loads(config.to_json())["rekorTlogUrls"]] == [2]
-
-
-def test_each_role_alone_on_a_port(tmp_path: Path) -> None:
-    stack = build(tmp_path)
-    for app, path, body in ((ca.app(stack.ca), "/healthz", b'{"status":"SERVING"}'),
-                            (log.app(stack.log, stack.log_store), "/healthz", b'{"status":"SERVING"}'),
-                            (tsa.app(stack.tsa), "/ping", b".")):
-        with served(app) as url:
-            assert call(url, "GET", path).body == body
-            assert call(url, "GET", "/other").status == 404
-    stack.close()
 
 
 def test_paths_of_the_roles_do_not_collide(tmp_path: Path) -> None:

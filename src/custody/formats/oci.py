@@ -101,7 +101,6 @@ class ImageConfig:
     """The parts of an image's configuration that custody reads (image-spec config.md); `document` is all of it."""
 
     os: str
-    architecture: str
     diff_ids: tuple[str, ...]
     document: Mapping[str, Any]
 
@@ -148,9 +147,8 @@ def parse_config(data: bytes, where: str = "image config") -> ImageConfig:
     ids = rootfs.get("diff_ids") or []
     if not isinstance(ids, list) or len(ids) > _MAX_ENTRIES:
         raise MalformedError(f"{where}: rootfs.diff_ids", got=ids, expected="a list of digests")
-    return ImageConfig(
-        str(document.get("os", "")), str(document.get("architecture", "")),
-        tuple(digests.parse(entry, f"{where}: rootfs.diff_ids[{i}]") for i, entry in enumerate(ids)), document)
+    diff_ids = tuple(digests.parse(entry, f"{where}: rootfs.diff_ids[{i}]") for i, entry in enumerate(ids))
+    return ImageConfig(str(document.get("os", "")), diff_ids, document)
 
 
 def _object(value: Any, where: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -10,7 +9,7 @@ from starlette.routing import Route
 from custody.errors import AuthenticationError, MalformedError
 from custody.formats.protojson import Message, decode_base64
 from custody.kit import strictjson
-from custody.server.rpcstatus import answering, body, role
+from custody.server.rpcstatus import answering, body
 from custody.trust.ca import SigningAuthority, SigningRequest, pem
 from custody.trust.hashedrekord import camel_case
 
@@ -45,11 +44,6 @@ def routes(authority: SigningAuthority) -> list[Route]:
             Route("/api/v2/trustBundle", trust_bundle, methods=["GET"]),
             Route("/api/v2/configuration", configuration, methods=["GET"]),
             Route("/api/v1/rootCert", root_cert, methods=["GET"])]
-
-
-def app(authority: SigningAuthority) -> Starlette:
-    """The role alone on a port."""
-    return role(routes(authority))
 
 
 def _bearer(request: Request) -> str | None:

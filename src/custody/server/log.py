@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from custody.formats.protojson import encode_base64
 from custody.ports.tiles import TileReader
-from custody.server.rpcstatus import answering, body, role, status_answer
+from custody.server.rpcstatus import answering, body, status_answer
 from custody.trust.hashedrekord import MAX_REQUEST, parse_request
 from custody.trust.log import Logged, Sequencer
 
@@ -52,11 +51,6 @@ def tile_routes(prefix: str, reader: TileReader) -> list[Route]:
 
     return [Route(f"{prefix}/checkpoint", checkpoint, methods=["GET"]),
             Route(f"{prefix}/tile/{{path:path}}", tile, methods=["GET"])]
-
-
-def app(sequencer: Sequencer, reader: TileReader) -> Starlette:
-    """The role alone on a port."""
-    return role(routes(sequencer, reader))
 
 
 def log_entry(logged: Logged, log_id: bytes, canonical_body: bytes) -> dict[str, Any]:

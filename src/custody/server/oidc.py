@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from custody.server.rpcstatus import role
 from custody.trust.oidc import OidcIssuer
 
 
@@ -25,8 +23,3 @@ def routes(issuer: OidcIssuer) -> list[Route]:
 
     return [Route(f"{path}/.well-known/openid-configuration", discovery, methods=["GET"]),
             Route(f"{path}/keys", keys, methods=["GET"])]
-
-
-def app(*issuers: OidcIssuer) -> Starlette:
-    """The role alone on a port."""
-    return role([route for issuer in issuers for route in routes(issuer)])

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from custody.errors import CustodyError
 from custody.server.asgi import DisconnectedError, TooLargeError, read_body
@@ -65,12 +63,3 @@ async def _refused(request: Request, error: Exception) -> Response:  # noqa: ARG
 
 
 EXCEPTION_HANDLERS: dict[Any, Any] = {404: _refused, 405: _refused}
-
-
-def role(routes: Sequence[Route], health: str = "/healthz", answer: str = '{"status":"SERVING"}') -> Starlette:
-    """The application of one role alone on a port, with the health check that its real server has."""
-
-    async def healthy(_: Request) -> Response:
-        return Response(answer, media_type="application/json")
-
-    return Starlette(routes=[*routes, Route(health, healthy)], exception_handlers=EXCEPTION_HANDLERS)

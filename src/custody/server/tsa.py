@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -11,7 +10,7 @@ from custody.errors import CustodyError
 from custody.formats.protojson import Message
 from custody.kit import strictjson
 from custody.server.asgi import DisconnectedError
-from custody.server.rpcstatus import body, role
+from custody.server.rpcstatus import body
 from custody.trust.ca import pem
 from custody.trust.tsa import MAX_REQUEST, TimestampAuthority, TimestampRequest, check_request, parse_request
 
@@ -40,11 +39,6 @@ def routes(authority: TimestampAuthority) -> list[Route]:
 
     return [Route("/api/v1/timestamp", stamp, methods=["POST"]),
             Route("/api/v1/timestamp/certchain", chain, methods=["GET"])]
-
-
-def app(authority: TimestampAuthority) -> Starlette:
-    """The role alone on a port."""
-    return role(routes(authority), "/ping", ".")
 
 
 def _json_request(data: bytes) -> TimestampRequest:

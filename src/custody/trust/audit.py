@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from custody.errors import MissingEvidenceError, VerificationError
-from custody.kit.merkle import leaf_hash, root_hash, verify_consistency, verify_inclusion
+from custody.kit.merkle import leaf_hash, root_hash, verify_inclusion
 from custody.ports.tiles import TileReader
 from custody.trust.checkpoint import Checkpoint, LogVerifier, parse_checkpoint
 from custody.trust.roots import TrustedRoot
@@ -68,15 +68,6 @@ def read_entry(reader: TileReader, checkpoint: Checkpoint, index: int) -> tuple[
     return entries[offset], proof
 
 
-def check_consistency(reader: TileReader, old: Checkpoint, new: Checkpoint) -> list[bytes]:
-    """The proof that `new` only added to `old`, from a few tiles; both signatures verified by the caller."""
-    if old.size > new.size:
-        raise _shrunken(old, new)
-    proof = TileTree(reader, new.size).consistency(old.size)
-    verify_consistency(old.size, new.size, old.root, new.root, proof)
-    return proof
-
-
 def verify_log(reader: TileReader, verifier: LogVerifier, *, old: bytes | None = None,
                held: Mapping[int, bytes] | None = None) -> Audit:
     """Read the whole log and check every byte of it. Raises VerificationError with the finding.
@@ -87,7 +78,7 @@ def verify_log(reader: TileReader, verifier: LogVerifier, *, old: bytes | None =
     new = read_checkpoint(reader, verifier)
     before = verifier.verify(old) if old is not None else None
     if before is not None and before.size > new.size:
-        raise _shrunken(before, new)
+        raise VerificationError(f"log: shrunken: it had {before.size} entries and now has {new.size}")
     if before is not None and before.size == new.size and before.root != new.root:
         raise VerificationError(f"log: forked: two roots are signed for {new.size} entries, {before.root.hex()} and "
                                 f"{new.root.hex()}")
@@ -178,7 +169,3 @@ def _note(reader: TileReader) -> bytes:
     if note is None:
         raise MissingEvidenceError("log: it has no checkpoint")
     return note
-
-
-def _shrunken(old: Checkpoint, new: Checkpoint) -> VerificationError:
-    return VerificationError(f"log: shrunken: it had {old.size} entries and now has {new.size}")

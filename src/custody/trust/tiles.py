@@ -106,23 +106,6 @@ class TileTree:
                 start = middle
         return [self._range(*span) for span in reversed(proof)]
 
-    def consistency(self, old_size: int) -> list[bytes]:
-        """Proof that the tree of the first `old_size` leaves is a prefix of this one (RFC 6962 section 2.1.2)."""
-        proof, start, end = [], 0, self.size
-        if not 0 < old_size < self.size:
-            return []
-        while old_size != end:
-            middle = start + (1 << (end - start - 1).bit_length() - 1)
-            if old_size <= middle:
-                proof.append((middle, end))
-                end = middle
-            else:
-                proof.append((start, middle))
-                start = middle
-        if start:
-            proof.append((start, end))
-        return [self._range(*span) for span in reversed(proof)]
-
     def _range(self, start: int, end: int) -> bytes:
         """The tree hash of leaves start … end - 1, where that is a subtree."""
         span = end - start
