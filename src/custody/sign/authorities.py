@@ -7,19 +7,27 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from cryptography.hazmat.primitives import hashes
-
-from custody.errors import AuthenticationError, ConflictError, MalformedError, NetworkError, UsageError
+from custody.errors import (
+    AuthenticationError,
+    ConflictError,
+    MalformedError,
+    NetworkError,
+    UnsupportedError,
+    UsageError,
+)
 from custody.formats.bundle import LogEntry, read_log_entry
 from custody.formats.protojson import Message, encode_base64
 from custody.kit import strictjson
 from custody.ports.http import Http
-from custody.sign.keys import PrivateKey, PublicKey, hash_of, key_details
+from custody.sign.keys import PrivateKey, PublicKey
+from custody.trust.hashedrekord import HashedRekord
+from custody.trust.keys import hash_of, key_details
 from custody.trust.roots import Service
 
 _MAX_ANSWER = 4 * 1024 * 1024
@@ -87,17 +95,13 @@ async def request_timestamp(http: Http, url: str, signature: bytes) -> bytes:
 async def request_log_entry(http: Http, url: str, message: bytes, signature: bytes, key: PublicKey,
                             certificate: bytes | None) -> LogEntry:
     """Record a signature (Rekor API v2, hashedrekord 0.0.2); returns when the log has a checkpoint over it."""
-    digest = hashes.Hash(hash_of(key.key))
-    digest.update(message)
-    verifier: dict[str, Any] = {"keyDetails": key_details(key.key)}
-    if certificate is None:
-        verifier["publicKey"] = {"rawBytes": encode_base64(key.der)}
-    else:
-        verifier["x509Certificate"] = {"rawBytes": encode_base64(certificate)}
-    body = {"hashedRekordRequestV002": {
-        "digest": encode_base64(digest.finalize()),
-        "signature": {"content": encode_base64(signature), "verifier": verifier}}}
-    return read_log_entry(await _post_json(http, url.rstrip("/") + "/api/v2/log/entries", body, "transparency log", {}))
+    details = key_details(key.key)
+    if details is None:
+        raise UnsupportedError("key", "logs take RSA keys of 2048, 3072 and 4096 bits only")
+    digest = hashlib.new(hash_of(key.key).name, message).digest()
+    entry = HashedRekord(digest, signature, details, certificate, None if certificate else key.der)
+    return read_log_entry(await _post_json(http, url.rstrip("/") + "/api/v2/log/entries", entry.to_request(),
+                                           "transparency log", {}))
 
 
 async def _post_json(http: Http, url: str, body: Mapping[str, Any], what: str, headers: Mapping[str, str]) -> Message:

@@ -13,14 +13,14 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError, VerificationError
 from custody.evidence.model import KeylessSigner
 from custody.kit.clock import format_rfc3339
-from custody.sign.keys import PublicKey, check_signature, load_public_der
+from custody.sign.keys import PublicKey, check_signature, load_public_der, public_key
+from custody.trust.keys import spki
 from custody.trust.roots import CertificateAuthority, TransparencyLog
 
 FULCIO = "1.3.6.1.4.1.57264.1."
@@ -81,8 +81,6 @@ def read_signing_certificate(der: bytes, where: str = "certificate") -> SigningC
     Raises MalformedError, UnsupportedError or VerificationError.
     """
     certificate = load_certificate(der, where)
-    spki = certificate.public_key().public_bytes(serialization.Encoding.DER,
-                                                 serialization.PublicFormat.SubjectPublicKeyInfo)
     for extension in certificate.extensions:
         if extension.critical and extension.oid not in _UNDERSTOOD:
             raise UnsupportedError(where, f"critical extension {extension.oid.dotted_string}")
@@ -94,7 +92,8 @@ def read_signing_certificate(der: bytes, where: str = "certificate") -> SigningC
         raise VerificationError(f"{where}: extended key usage is not codeSigning")
     if _is_ca(certificate):
         raise VerificationError(f"{where}: is a CA certificate, expected a leaf")
-    return SigningCertificate(der, certificate, load_public_der(spki, where), _signer(certificate, where))
+    key = public_key(certificate.public_key(), where)
+    return SigningCertificate(der, certificate, key, _signer(certificate, where))
 
 
 def _signer(certificate: x509.Certificate, where: str) -> KeylessSigner:
@@ -250,8 +249,7 @@ def check_sct(leaf: SigningCertificate, issuer: x509.Certificate, logs: Sequence
         scts = []
     if not scts:
         raise VerificationError("SCT: the certificate has none", hint="--insecure-ignore-sct skips this check")
-    issuer_key = hashlib.sha256(issuer.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)).digest()
+    issuer_key = hashlib.sha256(spki(issuer.public_key())).digest()
     try:
         tbs = leaf.certificate.tbs_precertificate_bytes
     except ValueError:

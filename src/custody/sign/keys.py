@@ -12,9 +12,8 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
@@ -24,38 +23,17 @@ from custody.evidence.model import KeySigner
 from custody.formats.protojson import Message, decode_base64, encode_base64
 from custody.kit import strictjson
 from custody.kit.digest import sha256
+from custody.trust.keys import CURVES, AnyPublicKey, hash_of, spki, verifies
 
 _HEADERS = ("ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY")
 _MAX_FILE = 64 * 1024
 _SCRYPT = {"N": 65536, "r": 8, "p": 1}
-_HASHES: dict[int, hashes.HashAlgorithm] = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}
-_DETAILS = {256: "PKIX_ECDSA_P256_SHA_256", 384: "PKIX_ECDSA_P384_SHA_384", 521: "PKIX_ECDSA_P521_SHA_512",
-            2048: "PKIX_RSA_PKCS1V15_2048_SHA256", 3072: "PKIX_RSA_PKCS1V15_3072_SHA256",
-            4096: "PKIX_RSA_PKCS1V15_4096_SHA256"}
-
-_Public = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 _Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 
-def hash_of(key: _Public) -> hashes.HashAlgorithm:
-    """The hash that signatures of a key are over: the curve's own size, else SHA-256 (SHA-512 for Ed25519ph)."""
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return _HASHES[key.curve.key_size]
-    return hashes.SHA512() if isinstance(key, ed25519.Ed25519PublicKey) else hashes.SHA256()
-
-
-def key_details(key: _Public) -> str:
-    """The PublicKeyDetails name that a transparency log wants (sigstore_common.proto)."""
-    name = "PKIX_ED25519_PH" if isinstance(key, ed25519.Ed25519PublicKey) else _DETAILS.get(
-        key.curve.key_size if isinstance(key, ec.EllipticCurvePublicKey) else key.key_size)
-    if name is None:
-        raise UnsupportedError("key", "logs take RSA keys of 2048, 3072 and 4096 bits only")
-    return name
-
-
-def usable(key: Any, where: str) -> _Public:
+def usable(key: object, where: str) -> AnyPublicKey:
     """The key itself if it is of a kind and strength that custody trusts. Raises UnsupportedError."""
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in ("secp256r1", "secp384r1", "secp521r1"):
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in CURVES:
         return key
     if isinstance(key, rsa.RSAPublicKey):
         if not 2048 <= key.key_size <= 8192:
@@ -66,61 +44,33 @@ def usable(key: Any, where: str) -> _Public:
     raise UnsupportedError(where, "the key is none of P-256, P-384, P-521, RSA and Ed25519")
 
 
-def check_signature(key: _Public, signature: bytes, message: bytes, what: str) -> None:
+def check_signature(key: AnyPublicKey, signature: bytes, message: bytes, what: str) -> None:
     """Raises VerificationError unless `signature` is `key`'s over `message`.
 
     ECDSA keys larger than P-256 may also have signed SHA-256, as cosign 2 did; Ed25519 keys may use Ed25519ph.
     """
-    try:
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            try:
-                key.verify(signature, message, ec.ECDSA(hash_of(key)))
-            except InvalidSignature:
-                if key.curve.key_size == 256:
-                    raise
-                key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
-        elif isinstance(key, rsa.RSAPublicKey):
-            key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
-        else:
-            try:
-                key.verify(signature, message)
-            except InvalidSignature:
-                _check_ed25519ph(key, signature, message)
-    except InvalidSignature:
-        raise VerificationError(f"{what}: the signature is not this key's over these bytes") from None
+    good = verifies(key, signature, message, hash_of(key))
+    if not good and isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size > 256:
+        good = verifies(key, signature, message, hashes.SHA256())
+    elif not good and isinstance(key, ed25519.Ed25519PublicKey):
+        good = verifies(key, signature, hashlib.sha512(message).digest(), Prehashed(hashes.SHA512()))
+    if not good:
+        raise VerificationError(f"{what}: the signature is not this key's over these bytes")
 
 
-def check_digest_signature(key: _Public, signature: bytes, digest: bytes, what: str) -> None:
+def check_digest_signature(key: AnyPublicKey, signature: bytes, digest: bytes, what: str) -> None:
     """The same where only the SHA-256 of the message is known. Raises UnsupportedError for Ed25519."""
-    prehashed = Prehashed(hashes.SHA256())
-    try:
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signature, digest, ec.ECDSA(prehashed))
-        elif isinstance(key, rsa.RSAPublicKey):
-            key.verify(signature, digest, padding.PKCS1v15(), prehashed)
-        else:
-            raise UnsupportedError(what, "an Ed25519 signature needs the artifact's bytes, and only its digest is here")
-    except InvalidSignature:
-        raise VerificationError(f"{what}: the signature is not this key's over the artifact's digest") from None
-
-
-def _check_ed25519ph(key: ed25519.Ed25519PublicKey, signature: bytes, message: bytes) -> None:
-    from nacl import bindings
-    from nacl.exceptions import BadSignatureError
-
-    state = bindings.crypto_sign_ed25519ph_state()
-    bindings.crypto_sign_ed25519ph_update(state, message)
-    try:
-        bindings.crypto_sign_ed25519ph_final_verify(state, signature, key.public_bytes_raw())
-    except (BadSignatureError, ValueError, TypeError):
-        raise InvalidSignature from None
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        raise UnsupportedError(what, "an Ed25519 signature needs the artifact's bytes, and only its digest is here")
+    if not verifies(key, signature, digest, Prehashed(hashes.SHA256())):
+        raise VerificationError(f"{what}: the signature is not this key's over the artifact's digest")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PublicKey:
     """A key to verify with. `der` is its SubjectPublicKeyInfo."""
 
-    key: _Public
+    key: AnyPublicKey
     der: bytes
 
     @property
@@ -134,9 +84,13 @@ class PublicKey:
 
     @property
     def pem(self) -> bytes:
-        text = base64.b64encode(self.der).decode()
-        lines = [text[i:i + 64] for i in range(0, len(text), 64)]
-        return "\n".join(["-----BEGIN PUBLIC KEY-----", *lines, "-----END PUBLIC KEY-----", ""]).encode()
+        return self.key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def public_key(key: object, where: str) -> PublicKey:
+    """Raises UnsupportedError for a key of a kind or strength that custody does not trust."""
+    known = usable(key, where)
+    return PublicKey(known, spki(known))
 
 
 def load_public_der(der: bytes, where: str) -> PublicKey:
@@ -145,7 +99,7 @@ def load_public_der(der: bytes, where: str) -> PublicKey:
         key = serialization.load_der_public_key(der)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise MalformedError(where, got=f"{len(der)} bytes", expected="a DER SubjectPublicKeyInfo") from None
-    return _public(usable(key, where))
+    return public_key(key, where)
 
 
 def load_public_key(pem: bytes, where: str) -> PublicKey:
@@ -156,12 +110,7 @@ def load_public_key(pem: bytes, where: str) -> PublicKey:
         key = serialization.load_pem_public_key(pem[:_MAX_FILE])
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise MalformedError(where, got=pem[:64], expected="a PEM public key (BEGIN PUBLIC KEY)") from None
-    return _public(usable(key, where))
-
-
-def _public(key: _Public) -> PublicKey:
-    return PublicKey(key, key.public_bytes(serialization.Encoding.DER,
-                                           serialization.PublicFormat.SubjectPublicKeyInfo))
+    return public_key(key, where)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,7 +121,8 @@ class PrivateKey:
 
     @property
     def public(self) -> PublicKey:
-        return _public(self.key.public_key())
+        key = self.key.public_key()
+        return PublicKey(key, spki(key))
 
     def sign(self, message: bytes, *, prehash: bool = False) -> bytes:
         """`prehash` makes Ed25519 keys sign as Ed25519ph, which logs that see only a digest require."""

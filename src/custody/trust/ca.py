@@ -14,27 +14,23 @@ from datetime import timedelta
 
 from asn1crypto.core import UTF8String
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key, load_pem_public_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from custody.errors import CustodyError, MalformedError, UsageError, VerificationError
 from custody.kit.clock import Clock
 from custody.trust.ctlog import CtLog, sct_list
-from custody.trust.hashedrekord import describe_key
 from custody.trust.identity import Identity, IdentityVerifier
+from custody.trust.keys import CURVES, AnyPublicKey, describe_key, hash_of, verifies
 
 LIFETIME = timedelta(minutes=10)
 _ARC = "1.3.6.1.4.1.57264.1"
 _RAW = range(1, 7)
 """The older extensions hold bare text; from .8 on they hold a DER UTF8String."""
-_HASHES: dict[str, hashes.HashAlgorithm] = {
-    "secp256r1": hashes.SHA256(), "secp384r1": hashes.SHA384(), "secp521r1": hashes.SHA512()}
 _MAX_KEY = 16 * 1024
-
-LeafKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +79,7 @@ class SigningAuthority:
         # 4.
         return draft.add_extension(sct_list(sct), critical=False).sign(self._key, hashes.SHA256()), *self.chain
 
-    def _draft(self, key: LeafKey, identity: Identity) -> x509.CertificateBuilder:
+    def _draft(self, key: AnyPublicKey, identity: Identity) -> x509.CertificateBuilder:
         start = self._clock().replace(microsecond=0)
         if start + LIFETIME > self.chain[0].not_valid_after_utc:
             raise CustodyError(f"CA: its certificate ends at {self.chain[0].not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
@@ -114,7 +110,7 @@ def pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(Encoding.PEM).decode().strip()
 
 
-def _public_key(data: bytes) -> LeafKey:
+def _public_key(data: bytes) -> AnyPublicKey:
     if len(data) > _MAX_KEY:
         raise MalformedError("publicKey.content", got=f"{len(data)} bytes", expected=f"at most {_MAX_KEY}")
     try:
@@ -124,7 +120,7 @@ def _public_key(data: bytes) -> LeafKey:
     return _strong(key)
 
 
-def _key_of_csr(data: bytes) -> LeafKey:
+def _key_of_csr(data: bytes) -> AnyPublicKey:
     """Only the key of a signing request counts; that its signature verifies is the proof of possession."""
     where = "certificateSigningRequest"
     if len(data) > _MAX_KEY:
@@ -140,9 +136,9 @@ def _key_of_csr(data: bytes) -> LeafKey:
     return key
 
 
-def _strong(key: object) -> LeafKey:
+def _strong(key: object) -> AnyPublicKey:
     """Raises VerificationError for a key that is too weak to vouch for."""
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _HASHES:
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in CURVES:
         return key
     if isinstance(key, rsa.RSAPublicKey) and 2048 <= key.key_size <= 4096 and key.public_numbers().e == 65537:
         return key
@@ -152,16 +148,8 @@ def _strong(key: object) -> LeafKey:
                             "RSA of 2048 to 4096 bits with exponent 65537, or Ed25519")
 
 
-def _check_proof(key: LeafKey, proof: bytes, challenge: str) -> None:
+def _check_proof(key: AnyPublicKey, proof: bytes, challenge: str) -> None:
     """A signature of the new key over the identity, with the hash that the key's type has."""
-    message = challenge.encode()
-    try:
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(proof, message, ec.ECDSA(_HASHES[key.curve.name]))
-        elif isinstance(key, rsa.RSAPublicKey):
-            key.verify(proof, message, padding.PKCS1v15(), hashes.SHA256())
-        else:
-            key.verify(proof, message)
-    except InvalidSignature:
+    if not verifies(key, proof, challenge.encode(), hash_of(key)):
         raise VerificationError(f"proofOfPossession: the signature over {challenge!r} does not verify with the given "
-                                f"{describe_key(key)} key") from None
+                                f"{describe_key(key)} key")

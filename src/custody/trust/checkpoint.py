@@ -11,16 +11,15 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from custody.errors import MalformedError, VerificationError
+from custody.formats.protojson import decode_base64
+from custody.trust.keys import spki, verifies
 
 LogPublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 LogPrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
@@ -62,7 +61,7 @@ def parse_checkpoint(note: bytes) -> Checkpoint:
     size = lines[1]
     if not (size.isascii() and size.isdigit() and len(size) <= 18 and str(int(size)) == size):
         raise MalformedError(f"{where} size", got=size, expected="a decimal number")
-    root = _base64(lines[2], f"{where} root")
+    root = decode_base64(lines[2], f"{where} root")
     if len(root) != 32:
         raise MalformedError(f"{where} root", got=f"{len(root)} bytes", expected="32 bytes")
     signatures = []
@@ -70,7 +69,7 @@ def parse_checkpoint(note: bytes) -> Checkpoint:
         dash, name, *rest = line.split(" ") if line.count(" ") == 2 else ("", "")
         if dash != "—" or not name:
             raise MalformedError(f"{where} signature", got=line, expected="`— name base64`")
-        signature = _base64(rest[0], f"{where} signature")
+        signature = decode_base64(rest[0], f"{where} signature")
         if len(signature) < 5:
             raise MalformedError(f"{where} signature", got=f"{len(signature)} bytes", expected="more than 4 bytes")
         signatures.append((name, signature))
@@ -88,9 +87,8 @@ class LogVerifier:
     def log_id(self) -> bytes:
         """32 bytes; the first 4 are the note's key hash (signed-note; for ECDSA as Rekor does, SHA-256 of the SPKI)."""
         if isinstance(self.key, ed25519.Ed25519PublicKey):
-            raw = self.key.public_bytes(Encoding.Raw, PublicFormat.Raw)
-            return hashlib.sha256(self.name.encode() + b"\n\x01" + raw).digest()
-        return hashlib.sha256(self.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+            return hashlib.sha256(self.name.encode() + b"\n\x01" + self.key.public_bytes_raw()).digest()
+        return hashlib.sha256(spki(self.key)).digest()
 
     def verify(self, note: bytes) -> Checkpoint:
         """The checkpoint, if this log signed it. Raises MalformedError, VerificationError."""
@@ -101,13 +99,8 @@ class LogVerifier:
         for name, signature in checkpoint.signatures:
             if name != self.name or signature[:4] != hint:
                 continue
-            try:
-                if isinstance(self.key, ed25519.Ed25519PublicKey):
-                    self.key.verify(signature[4:], checkpoint.text)
-                else:
-                    self.key.verify(signature[4:], checkpoint.text, ec.ECDSA(hashes.SHA256()))
-            except InvalidSignature:
-                raise VerificationError(f"checkpoint: the signature of {name} does not verify") from None
+            if not verifies(self.key, signature[4:], checkpoint.text, hashes.SHA256()):
+                raise VerificationError(f"checkpoint: the signature of {name} does not verify")
             return checkpoint
         raise VerificationError(f"checkpoint: no signature of {self.name} with key hash {hint.hex()}")
 
@@ -132,10 +125,3 @@ class LogSigner:
             signature = self.key.sign(text, ec.ECDSA(hashes.SHA256()))
         line = base64.b64encode(self.verifier.log_id[:4] + signature).decode()
         return text + f"\n— {self.name} {line}\n".encode()
-
-
-def _base64(text: str, where: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise MalformedError(where, got=text, expected="base64") from None

@@ -14,10 +14,10 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from custody.errors import VerificationError
 from custody.kit.clock import Clock
+from custody.trust.keys import spki
 from custody.trust.log import LogStoppedError, Sequencer
 
 _POISON = bytes.fromhex("3013060a2b06010401d6790204030101ff04020500")
@@ -35,8 +35,8 @@ class CtLog:
         self._key = key
         self._issuer = issuer
         self._clock = clock
-        self.log_id = hashlib.sha256(_spki(key.public_key())).digest()
-        self._issuer_key_hash = hashlib.sha256(_spki(issuer.public_key())).digest()
+        self.log_id = hashlib.sha256(spki(key.public_key())).digest()
+        self._issuer_key_hash = hashlib.sha256(spki(issuer.public_key())).digest()
         last = sequencer.log.last_entry()
         self._last_ms: int = struct.unpack(">BBQ", last[:10])[2] if last else 0
 
@@ -86,7 +86,3 @@ def sct_list(*scts: bytes) -> x509.UnrecognizedExtension:
     body = b"".join(struct.pack(">H", len(sct)) + sct for sct in scts)
     return x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2"),
                                       der.emit(0, 0, 4, struct.pack(">H", len(body)) + body))
-
-
-def _spki(key: object) -> bytes:
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined, no-any-return]

@@ -9,25 +9,24 @@ from __future__ import annotations
 import binascii
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from custody.errors import MalformedError, UnsupportedError, VerificationError
 from custody.formats.protojson import Message, encode_base64
 from custody.kit import strictjson
 from custody.kit.canonical import canonical
-from custody.trust.ed25519ph import verify_ed25519ph
+from custody.trust.keys import AnyPublicKey, describe_key, key_details, verifies
 
 MAX_REQUEST = 4 * 1024 * 1024
 _SHA2: dict[str, hashes.HashAlgorithm] = {
     "SHA2_256": hashes.SHA256(), "SHA2_384": hashes.SHA384(), "SHA2_512": hashes.SHA512()}
-_CURVES: dict[str, type[ec.EllipticCurve]] = {"P256": ec.SECP256R1, "P384": ec.SECP384R1, "P521": ec.SECP521R1}
 _DETAILS = {  # PublicKeyDetails (sigstore_common.proto): name → number, hash of the artifact
     "PKIX_ECDSA_P256_SHA_256": (5, "SHA2_256"), "PKIX_ECDSA_P384_SHA_384": (12, "SHA2_384"),
     "PKIX_ECDSA_P521_SHA_512": (13, "SHA2_512"), "PKIX_ED25519_PH": (8, "SHA2_512"),
@@ -51,12 +50,18 @@ class HashedRekord:
 
     def canonical_body(self) -> bytes:
         """The entry as it is hashed into the tree (RFC 8785); verifiers rebuild it byte for byte."""
-        verifier = ({"x509Certificate": {"rawBytes": encode_base64(self.certificate)}} if self.certificate
-                    else {"publicKey": {"rawBytes": encode_base64(self.public_key or b"")}})
         return canonical({"apiVersion": "0.0.2", "kind": "hashedrekord", "spec": {"hashedRekordV002": {
             "data": {"algorithm": _DETAILS[self.key_details][1], "digest": encode_base64(self.digest)},
-            "signature": {"content": encode_base64(self.signature),
-                          "verifier": {**verifier, "keyDetails": self.key_details}}}}})
+            "signature": self._signature()}}})
+
+    def to_request(self) -> dict[str, Any]:
+        """The create-entry request that asks for this entry."""
+        return {"hashedRekordRequestV002": {"digest": encode_base64(self.digest), "signature": self._signature()}}
+
+    def _signature(self) -> dict[str, Any]:
+        verifier = ({"x509Certificate": {"rawBytes": encode_base64(self.certificate)}} if self.certificate
+                    else {"publicKey": {"rawBytes": encode_base64(self.public_key or b"")}})
+        return {"content": encode_base64(self.signature), "verifier": {**verifier, "keyDetails": self.key_details}}
 
     def verify(self) -> None:
         """Raises VerificationError unless the key made the signature over the digest; MalformedError for a bad key."""
@@ -72,20 +77,11 @@ class HashedRekord:
             raise MalformedError(where, got=str(error), expected="a certificate or key in DER, not PEM") from None
         if not _fits(key, self.key_details):
             raise VerificationError(f"{where}: keyDetails says {self.key_details}, the key is {describe_key(key)}")
-        hashed = Prehashed(algorithm)
-        try:
-            if isinstance(key, ec.EllipticCurvePublicKey):
-                key.verify(self.signature, self.digest, ec.ECDSA(hashed))
-            elif isinstance(key, rsa.RSAPublicKey):
-                scheme = (padding.PSS(padding.MGF1(algorithm), padding.PSS.DIGEST_LENGTH)
-                          if "_PSS_" in self.key_details else padding.PKCS1v15())
-                key.verify(self.signature, self.digest, scheme, hashed)
-            elif isinstance(key, ed25519.Ed25519PublicKey):
-                verify_ed25519ph(key.public_bytes(Encoding.Raw, PublicFormat.Raw), self.signature, self.digest)
-        except (InvalidSignature, VerificationError):
-            raise VerificationError(
-                "hashedRekordRequestV002.signature.content: the signature does not verify over the digest with "
-                f"the given {describe_key(key)} key") from None
+        scheme = (padding.PSS(padding.MGF1(algorithm), padding.PSS.DIGEST_LENGTH) if "_PSS_" in self.key_details
+                  else padding.PKCS1v15())
+        if not verifies(key, self.signature, self.digest, Prehashed(algorithm), scheme):
+            raise VerificationError("hashedRekordRequestV002.signature.content: the signature does not verify over "
+                                    f"the digest with the given {describe_key(key)} key")
 
 
 def parse_request(data: bytes) -> HashedRekord:
@@ -113,21 +109,10 @@ def parse_request(data: bytes) -> HashedRekord:
     return result
 
 
-def describe_key(key: object) -> str:
-    """For people: `ECDSA secp256r1`, `RSA 2048`."""
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return f"ECDSA {key.curve.name}"
-    if isinstance(key, rsa.RSAPublicKey):
-        return f"RSA {key.key_size}"
-    return type(key).__name__.replace("PublicKey", "").lstrip("_")
-
-
-def _fits(key: object, details: str) -> bool:
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return details.startswith("PKIX_ECDSA") and isinstance(key.curve, _CURVES[details.split("_")[2]])
-    if isinstance(key, rsa.RSAPublicKey):
-        return details.startswith("PKIX_RSA") and f"_{key.key_size}_" in details and key.public_numbers().e == 65537
-    return isinstance(key, ed25519.Ed25519PublicKey) and details == "PKIX_ED25519_PH"
+def _fits(key: object, details: str) -> TypeGuard[AnyPublicKey]:
+    if isinstance(key, rsa.RSAPublicKey) and key.public_numbers().e != 65537:
+        return False
+    return key_details(key) == details.replace("_PSS_", "_PKCS1V15_")
 
 
 def _data(message: Message, name: str) -> bytes:

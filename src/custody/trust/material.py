@@ -26,7 +26,6 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
     load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -35,6 +34,7 @@ from custody.errors import MalformedError, UsageError
 from custody.kit.clock import Clock
 from custody.trust.ca import key_usage
 from custody.trust.checkpoint import LogSigner, LogVerifier
+from custody.trust.keys import spki
 from custody.trust.roots import CertificateAuthority, Service, SigningConfig, TransparencyLog, TrustedRoot, Validity
 
 ORGANIZATION = "custody"
@@ -233,8 +233,7 @@ def _read(path: Path) -> bytes:
 
 
 def _log(url: str, verifier: LogVerifier, details: str, valid: Validity) -> TransparencyLog:
-    spki = verifier.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return TransparencyLog(url, "SHA2_256", spki, details, verifier.log_id, valid)
+    return TransparencyLog(url, "SHA2_256", spki(verifier.key), details, verifier.log_id, valid)
 
 
 def _authority(url: str, chain: tuple[x509.Certificate, ...], valid: Validity) -> CertificateAuthority:

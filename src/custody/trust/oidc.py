@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from custody.errors import UsageError
 from custody.kit.clock import Clock
+from custody.trust.keys import spki
 from custody.trust.token import sign_token
 
 AUDIENCE = "sigstore"
@@ -32,8 +33,7 @@ class OidcIssuer:
         self.url = url.rstrip("/")
         self._key = key
         self._clock = clock
-        spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        self._kid = hashlib.sha256(spki).hexdigest()[:16]
+        self._kid = hashlib.sha256(spki(key.public_key())).hexdigest()[:16]
 
     def mint_email(self, email: str, *, audience: str = AUDIENCE, lifetime: timedelta = timedelta(minutes=10)) -> str:
         """A token for a person, whose address this issuer vouches for."""

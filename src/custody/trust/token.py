@@ -24,13 +24,13 @@ from jwt.exceptions import InvalidKeyError
 
 from custody.errors import AuthenticationError, MalformedError
 from custody.kit import strictjson
+from custody.trust.keys import AnyPublicKey
 
 MAX_TOKEN = 16 * 1024
 _MAX_JWKS = 1024 * 1024
 _LEEWAY = 60
 """Seconds that an issuer's clock may be ahead of ours; `exp` gets none."""
 
-PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 _RSA = {256: RSAAlgorithm.SHA256, 384: RSAAlgorithm.SHA384, 512: RSAAlgorithm.SHA512}
 _ALGORITHMS: dict[str, Any] = {
     **{f"RS{bits}": RSAAlgorithm(digest) for bits, digest in _RSA.items()},
@@ -44,7 +44,7 @@ _CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
 class VerificationKey:
     """One key of an issuer's JWK set (RFC 7517)."""
 
-    key: PublicKey
+    key: AnyPublicKey
     kid: str | None
     alg: str | None
 
