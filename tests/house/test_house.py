@@ -42,6 +42,13 @@ def test_verifying_loads_no_service_library(tmp_path: Path) -> None:
     assert found.isdisjoint({"aiohttp", "rich", "starlette", "uvicorn", "yaml", "asn1crypto", "dulwich"})
 
 
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("up", "serve")])
+def test_commands_import_no_server_and_no_async_client(name: str) -> None:
+    found = loaded(name, "--help")
+    assert "click" in found
+    assert found.isdisjoint({"aiohttp", "rich", "starlette", "uvicorn"})
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_says_what_it_does(name: str) -> None:
     def check(command: click.Command) -> None:
@@ -55,6 +62,13 @@ def test_every_command_says_what_it_does(name: str) -> None:
                 check(inner)
 
     check(importlib.import_module(COMMANDS[name][0]).command)
+
+
+def test_reference_is_what_the_code_says() -> None:
+    """Every command, setting and error is in docs/reference, as it is now."""
+    done = subprocess.run([sys.executable, ROOT / "scripts" / "reference.py", "--check"],
+                          capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "docs/reference: up to date\n"), done.stderr
 
 
 def test_modules_stay_small() -> None:
@@ -80,18 +94,33 @@ def test_dependencies_are_listed_with_a_reason() -> None:
 def test_lock_names_public_registries_only() -> None:
     hosts = set(re.findall(r"https?://([^/\"]+)", (ROOT / "uv.lock").read_text()))
     assert hosts == {"pypi.org", "files.pythonhosted.org"}
-    for path in (ROOT / "requirements").glob("*.txt"):
-        text = path.read_text()
-        assert text.count("==") <= text.count("--hash=sha256:")
+
+
+def test_requirements_are_the_lock() -> None:
+    """pip installs what uv would: the same versions, and only files whose hash the lock has."""
+    packages = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    files = {package["name"]: (package["version"], {
+        file["hash"] for file in [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]})
+        for package in packages if package["source"] != {"editable": "."}}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    direct = {*project["project"]["dependencies"], *project["dependency-groups"]["build"]}
+    for path in sorted((ROOT / "requirements").glob("*.txt")):
+        names = set()
+        for entry in re.split(r"\n(?=\S)", path.read_text().strip()):
+            name, version = re.match(r"([\w.-]+)==([\w.]+)", entry).groups()  # type: ignore[union-attr]
+            hashes = set(re.findall(r"--hash=(sha256:[0-9a-f]{64})", entry))
+            names.add(name)
+            assert (version, hashes) == files[name], f"{path.name}: {name}: scripts/lock writes it again"
+        assert direct <= names, path.name
 
 
 def test_no_path_of_a_workplace() -> None:
-    odd = re.compile(r"/(?:work|farm|tmp/bash_jobs|tmp/scratch)/")
-    files = [path for folder in ("src", "tests", "docs", "bench", "examples", "scripts") for path in
-             (ROOT / folder).rglob("*") if path.suffix in (".py", ".md", ".yaml", ".toml", ".json", "")
-             and path.is_file() and "__pycache__" not in path.parts]
-    files += [ROOT / name for name in ("README.md", "Makefile", "CHANGELOG.md", ".ci/run", "pyproject.toml")]
-    found = [str(path) for path in files if odd.search(path.read_text()) and path != Path(__file__)]
+    odd = re.compile(rb"(?<![\w.])/(?:work|farm)/|bash_jobs|tmp/scratch|\.pyenv|/opt/wheels|PIP_FIND_LINKS")
+    folders = ("src", "tests", "docs", "bench", "examples", "scripts", "requirements", ".ci")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*")
+             if path.is_file() and "__pycache__" not in path.parts]
+    files += [path for path in ROOT.iterdir() if path.is_file()]
+    found = [str(path) for path in files if odd.search(path.read_bytes()) and path != Path(__file__)]
     assert found == []
 
 
@@ -119,6 +148,10 @@ sys.exit(main(sys.argv[1:]))
     ("sbom", "registry.example.com/a:1"), ("scan", "--allow-empty-db", "registry.example.com/a:1"),
     ("tree", "registry.example.com/a:1"),
     ("sign", "--key", "k.key", "registry.example.com/a:1"),
+    ("attest", "--key", "k.key", "--predicate", "bom.json", "registry.example.com/a:1"),
+    ("attach", "sbom", "--sbom", "bom.json", "registry.example.com/a:1"),
+    ("verify-attestation", "--key", "k.pub", "--insecure-ignore-tlog", "registry.example.com/a:1"),
+    ("log", "info", "--log", "https://log.example.com", "--trusted-root", "trusted_root.json"),
     ("check", "registry.example.com/a:1", "--policy", "p.yaml"),
 ])
 def test_offline_opens_no_socket(tmp_path: Path, arguments: tuple[str, ...]) -> None:
@@ -127,11 +160,20 @@ def test_offline_opens_no_socket(tmp_path: Path, arguments: tuple[str, ...]) -> 
     custody("generate-key-pair", "--output-key-prefix", "k", cwd=tmp_path, COSIGN_PASSWORD="")
     policy = POLICY.format(url="http://127.0.0.1:1").replace("ghcr.io/team", "registry.example.com")
     (tmp_path / "p.yaml").write_text(policy)
+    (tmp_path / "bom.json").write_text('{"bomFormat": "CycloneDX", "specVersion": "1.6"}')
+    custody("trust", "export", ".", "--url", "https://log.example.com", cwd=tmp_path)
     done = subprocess.run([sys.executable, "-c", AUDIT, "--offline", *arguments], cwd=tmp_path, text=True,
                           capture_output=True, check=False, env={**os.environ, "COSIGN_PASSWORD": ""})
     assert "SOCKET" not in done.stderr
     assert "no sockets with --offline" in done.stderr + done.stdout
     assert done.returncode == (3 if arguments[0] == "check" else 6), done.stderr
+
+
+def test_the_hook_sees_sockets(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", AUDIT, "sbom", "127.0.0.1:1/a:1"], cwd=tmp_path, text=True,
+                          capture_output=True, check=False)
+    assert "SOCKET socket.connect" in done.stderr
+    assert done.returncode == 6
 
 
 def test_an_unknown_command(tmp_path: Path) -> None:
