@@ -1,7 +1,7 @@
 # make demo    the whole chain on a real image, on embedded services
 # make test    all tests
 # make lint    ruff, mypy, import contracts        make docs    write docs/reference again
-# make bench   start-up, registry, trust services    make clean   remove what these made
+# make bench   start-up, registry, trust services  make clean   remove what these made
 
 .PHONY: demo test lint docs bench clean help
 .DEFAULT_GOAL := help
