@@ -20,6 +20,7 @@ from custody.errors import UsageError, VerificationError
 from custody.evidence.model import KeylessSigner, KeySigner
 from custody.formats import cosign, dsse, intoto
 from custody.kit.pae import pae
+from custody.sign.certificate import build_chain, read_signing_certificate
 from custody.sign.identity import Identity
 from custody.sign.keys import PrivateKey, generate_key
 from custody.sign.verify import Trust, verify_evidence
@@ -200,6 +201,7 @@ def test_entry_differs_in_one_part(part: str, reason: str) -> None:
     ({"stamped_at": NOW - 15 * MINUTE}, "certificate: not valid at 2026-06-01T11:45:00Z"),
     ({"more": [fulcio(9, b"no DER")]}, "expected a DER UTF8String"),
     ({"more": [(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b"x"), True)]}, "critical extension 1.2.3"),
+    ({"more": [(x509.KeyUsage(False, *[True] * 6, False, False), True)]}, "may not sign (key usage)"),
     ({"more": [fulcio(9, utf8("https://a.example"))], "issuer": ""}, ""),
     ({"predicate_type": intoto.COSIGN_SIGN, "subject": OTHER}, "subject: the statement is about"),
     ({"payload_type": "application/json"}, "payload type: got 'application/json'"),
@@ -259,6 +261,28 @@ def test_unfit_intermediate(arguments: dict[str, Any], reason: str) -> None:
     given = {"name": "intermediate", "ca": True, "start": NOW - 20 * DAY, "end": NOW + DAY} | arguments
     middle = certificate(key, (WORLD.root, WORLD.root_key), **given)
     refused(WORLD.keyless(signed_by=(middle, key)), reason, WORLD.trusted_root(ca_chain=(middle, WORLD.root)))
+
+
+def test_arcs_below_fulcio_s_extensions_say_nothing() -> None:
+    below = [(x509.UnrecognizedExtension(x509.ObjectIdentifier(f"1.3.6.1.4.1.57264.1.{arc}"), utf8("other")), False)
+             for arc in ("8.1", "9.1", "12.1")]
+    found = verify_evidence(evidence(WORLD.keyless(more=below)), Trust(ROOT), NOW)
+    assert isinstance(found.signer, KeylessSigner)
+    assert found.signer.issuer == ISSUER
+    assert found.signer.claims == {"githubWorkflowTrigger": "push", "githubWorkflowRepository": "acme/app",
+                                   "sourceRepositoryURI": "https://github.com/acme/app"}
+
+
+def test_intermediates_that_certify_each_other_end() -> None:
+    """Eight certificates of two names, each of which may stand on a path once."""
+    keys = {"a": new_key(), "b": new_key()}
+    span = {"ca": True, "start": NOW - DAY, "end": NOW + DAY}
+    roots = {name: certificate(key, None, name=name, **span) for name, key in keys.items()}
+    pool = [certificate(keys[name], (roots[other], keys[other]), name=name, **span)
+            for name, other in [("a", "b"), ("b", "a")] * 4]
+    leaf = read_signing_certificate(WORLD.leaf(new_key(), signed_by=(pool[0], keys["a"])).public_bytes(Encoding.DER))
+    with pytest.raises(VerificationError, match="no trusted authority issued it"):
+        build_chain(leaf, [item.public_bytes(Encoding.DER) for item in pool], ROOT.certificate_authorities, NOW)
 
 
 def test_path_length() -> None:

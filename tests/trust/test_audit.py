@@ -13,6 +13,7 @@ from custody.errors import MissingEvidenceError, VerificationError
 from custody.kit.merkle import leaf_hash, root_hash
 from custody.trust.audit import read_checkpoint, read_entry, verifier_for, verify_log
 from custody.trust.checkpoint import LogSigner
+from custody.trust.keys import spki
 from custody.trust.log import MerkleLog
 from custody.trust.roots import TransparencyLog, TrustedRoot, Validity
 from custody.trust.tiles import encode_entries
@@ -94,6 +95,11 @@ def test_another_log_s_checkpoint(store: MemoryTiles) -> None:
         verify_log(store, SIGNER.verifier)
     root = TrustedRoot(tlogs=(TransparencyLog("https://log.example", "SHA2_256", b"no key", "PKIX_ED25519", b"x" * 32,
                                               Validity()),))
+    with pytest.raises(VerificationError, match="none of its checkpoint's signatures is by a log of the trusted root"):
+        verifier_for(store, root)
+    other = LogSigner("other.example", SIGNER.key).verifier  # the same key, trusted for another log
+    root = TrustedRoot(tlogs=(TransparencyLog("https://other.example", "SHA2_256", spki(SIGNER.key.public_key()),
+                                              "PKIX_ED25519", other.log_id, Validity()),))
     with pytest.raises(VerificationError, match="none of its checkpoint's signatures is by a log of the trusted root"):
         verifier_for(store, root)
     store.truth = None

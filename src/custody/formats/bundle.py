@@ -49,6 +49,22 @@ class LogEntry:
     body: bytes
     """The canonical entry, exactly as it is hashed."""
 
+    def to_json(self) -> dict[str, Any]:
+        result: dict[str, Any] = {
+            "logIndex": str(self.log_index), "logId": {"keyId": encode_base64(self.log_id)},
+            "kindVersion": {"kind": self.kind, "version": self.version}}
+        if self.integrated_time:
+            result["integratedTime"] = str(self.integrated_time)
+        if self.promise is not None:
+            result["inclusionPromise"] = {"signedEntryTimestamp": encode_base64(self.promise)}
+        if self.proof is not None:
+            result["inclusionProof"] = {
+                "logIndex": str(self.proof.log_index), "rootHash": encode_base64(self.proof.root_hash),
+                "treeSize": str(self.proof.tree_size), "hashes": [encode_base64(item) for item in self.proof.hashes],
+                "checkpoint": {"envelope": self.proof.checkpoint}}
+        result["canonicalizedBody"] = encode_base64(self.body)
+        return result
+
 
 @dataclass(frozen=True, slots=True)
 class MessageSignature:
@@ -87,7 +103,7 @@ class Bundle:
         else:
             material["publicKey"] = {"hint": self.key_hint or ""}
         if self.entries:
-            material["tlogEntries"] = [_entry_json(entry) for entry in self.entries]
+            material["tlogEntries"] = [entry.to_json() for entry in self.entries]
         if self.timestamps:
             material["timestampVerificationData"] = {
                 "rfc3161Timestamps": [{"signedTimestamp": encode_base64(item)} for item in self.timestamps]}
@@ -196,22 +212,4 @@ def _message(entry: Message) -> MessageSignature:
     result = MessageSignature(digest.data("digest"), entry.data("signature"))
     digest.done()
     entry.done()
-    return result
-
-
-def _entry_json(entry: LogEntry) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "logIndex": str(entry.log_index), "logId": {"keyId": encode_base64(entry.log_id)},
-        "kindVersion": {"kind": entry.kind, "version": entry.version}}
-    if entry.integrated_time:
-        result["integratedTime"] = str(entry.integrated_time)
-    if entry.promise is not None:
-        result["inclusionPromise"] = {"signedEntryTimestamp": encode_base64(entry.promise)}
-    if entry.proof is not None:
-        proof = entry.proof
-        result["inclusionProof"] = {
-            "logIndex": str(proof.log_index), "rootHash": encode_base64(proof.root_hash),
-            "treeSize": str(proof.tree_size), "hashes": [encode_base64(item) for item in proof.hashes],
-            "checkpoint": {"envelope": proof.checkpoint}}
-    result["canonicalizedBody"] = encode_base64(entry.body)
     return result

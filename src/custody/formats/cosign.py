@@ -99,7 +99,9 @@ def layer_bundle(data: bytes, annotations: Mapping[str, str], *, attestation: bo
     """The Bundle (version 0.1) that a layer and its annotations amount to. Raises MalformedError, naming the field."""
     certificates: tuple[bytes, ...] = ()
     if pem := annotations.get(_CERTIFICATE):
-        certificates = (*_pem_blocks(pem, _CERTIFICATE), *_pem_blocks(annotations.get(_CHAIN, ""), _CHAIN))
+        certificates = pem_certificates(pem, _CERTIFICATE)
+        if chain := annotations.get(_CHAIN):
+            certificates += pem_certificates(chain, _CHAIN)
     entries = (_log_entry(annotations[_BUNDLE]),) if annotations.get(_BUNDLE) else ()
     timestamps: tuple[bytes, ...] = ()
     if text := annotations.get(_TIMESTAMP):
@@ -121,12 +123,7 @@ def _log_entry(text: str) -> LogEntry:
     payload = root.message("Payload")
     body = payload.data("body")
     shape = Message(strictjson.loads(body, "log entry", max_size=2 * MAX_PAYLOAD, max_depth=16), "log entry")
-    log_id = payload.text("logID")
-    try:
-        key_id = bytes.fromhex(log_id)
-    except ValueError:
-        raise MalformedError(f"{payload.where}.logID", got=log_id, expected="hexadecimal") from None
-    result = LogEntry(payload.integer("logIndex"), key_id, shape.text("kind"), shape.text("apiVersion"),
+    result = LogEntry(payload.integer("logIndex"), payload.hex("logID"), shape.text("kind"), shape.text("apiVersion"),
                       payload.integer("integratedTime"), root.data("SignedEntryTimestamp"), None, body)
     if result.log_index < 0 or result.integrated_time <= 0:
         raise MalformedError(payload.where, got=payload.raw("integratedTime"), expected="an index and a time")
@@ -135,10 +132,11 @@ def _log_entry(text: str) -> LogEntry:
     return result
 
 
-def _pem_blocks(text: str, where: str) -> tuple[bytes, ...]:
+def pem_certificates(text: str, where: str) -> tuple[bytes, ...]:
+    """DER of the certificates in PEM text, at least one. Raises MalformedError."""
     blocks = text.split("-----BEGIN CERTIFICATE-----")[1:]
-    if len(blocks) > 16:
-        raise MalformedError(where, got=f"{len(blocks)} certificates", expected="at most 16")
+    if not 1 <= len(blocks) <= 16:
+        raise MalformedError(where, got=f"{len(blocks)} certificates", expected="1 to 16 in PEM")
     try:
         return tuple(binascii.a2b_base64(block.split("-----END", 1)[0]) for block in blocks)
     except binascii.Error:

@@ -25,8 +25,29 @@ def decode_base64(text: object, where: str) -> bytes:
         raise MalformedError(where, got=text, expected="standard base64 (RFC 4648 section 4)") from None
 
 
+def decode_any_base64(text: object, where: str) -> bytes:
+    """Either alphabet, with or without padding. Raises MalformedError."""
+    try:
+        if not isinstance(text, str):
+            raise ValueError
+        standard = text.translate({0x2D: "+", 0x5F: "/"}).rstrip("=")
+        return binascii.a2b_base64(standard + "=" * (-len(standard) % 4), strict_mode=True)
+    except ValueError:
+        raise MalformedError(where, got=text, expected="base64url or base64") from None
+
+
 def encode_base64(data: bytes) -> str:
     return binascii.b2a_base64(data, newline=False).decode("ascii")
+
+
+def camel_case(value: Any) -> Any:
+    """snake_case field names as camelCase, which a server reads too; a field under both names is given twice."""
+    if not isinstance(value, dict):
+        return value
+    result = {re.sub(r"_([a-z])", lambda match: match[1].upper(), key): camel_case(item) for key, item in value.items()}
+    if len(result) != len(value):
+        raise MalformedError("request", got="a field under both of its names", expected="each field once")
+    return result
 
 
 class Message:
@@ -60,6 +81,13 @@ class Message:
     def data(self, name: str, default: bytes | None = None) -> bytes:
         value = self.raw(name)
         return default if value is None and default is not None else decode_base64(value, f"{self.where}.{name}")
+
+    def hex(self, name: str) -> bytes:
+        text = self.text(name)
+        try:
+            return bytes.fromhex(text)
+        except ValueError:
+            raise MalformedError(f"{self.where}.{name}", got=text, expected="hexadecimal") from None
 
     def integer(self, name: str, default: int | None = None) -> int:
         value = self.raw(name)

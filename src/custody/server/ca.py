@@ -7,11 +7,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from custody.errors import AuthenticationError, MalformedError
-from custody.formats.protojson import Message, decode_base64
+from custody.formats.protojson import Message, camel_case, decode_base64
 from custody.kit import strictjson
 from custody.server.rpcstatus import answering, body
 from custody.trust.ca import SigningAuthority, SigningRequest, pem
-from custody.trust.hashedrekord import camel_case
 
 _MAX_BODY = 64 * 1024
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from custody.formats.protojson import encode_base64
+from custody.formats.bundle import InclusionProof, LogEntry
 from custody.ports.tiles import TileReader
 from custody.server.rpcstatus import answering, body, status_answer
 from custody.trust.hashedrekord import MAX_REQUEST, parse_request
@@ -27,7 +27,7 @@ def routes(sequencer: Sequencer, reader: TileReader) -> list[Route]:
         entry.verify()
         canonical_body = entry.canonical_body()
         logged = await sequencer.add(canonical_body)
-        return JSONResponse(log_entry(logged, log_id, canonical_body), 201)
+        return JSONResponse(_answer(logged, log_id, canonical_body), 201)
 
     return [Route("/api/v2/log/entries", answering(create), methods=["POST"]), *tile_routes("/api/v2", reader)]
 
@@ -53,12 +53,8 @@ def tile_routes(prefix: str, reader: TileReader) -> list[Route]:
             Route(f"{prefix}/tile/{{path:path}}", tile, methods=["GET"])]
 
 
-def log_entry(logged: Logged, log_id: bytes, canonical_body: bytes) -> dict[str, Any]:
+def _answer(logged: Logged, log_id: bytes, body: bytes) -> dict[str, Any]:
     """A TransparencyLogEntry (sigstore_rekor.proto) as JSON; Rekor v2 attests no time, so integratedTime is 0."""
-    return {"logIndex": str(logged.index), "logId": {"keyId": encode_base64(log_id)},
-            "kindVersion": {"kind": "hashedrekord", "version": "0.0.2"}, "integratedTime": "0",
-            "inclusionPromise": None,
-            "inclusionProof": {"logIndex": str(logged.index), "rootHash": encode_base64(logged.root),
-                               "treeSize": str(logged.size), "hashes": [encode_base64(node) for node in logged.proof],
-                               "checkpoint": {"envelope": logged.checkpoint.decode()}},
-            "canonicalizedBody": encode_base64(canonical_body)}
+    proof = InclusionProof(logged.index, logged.root, logged.size, logged.proof, logged.checkpoint.decode())
+    entry = LogEntry(logged.index, log_id, "hashedrekord", "0.0.2", 0, None, proof, body)
+    return {"integratedTime": "0", "inclusionPromise": None, **entry.to_json()}

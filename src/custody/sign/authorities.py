@@ -5,8 +5,6 @@ None of their answers is believed here: the signer verifies the finished bundle 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -21,8 +19,9 @@ from custody.errors import (
     UnsupportedError,
     UsageError,
 )
+from custody.formats import cosign
 from custody.formats.bundle import LogEntry, read_log_entry
-from custody.formats.protojson import Message, encode_base64
+from custody.formats.protojson import Message, decode_any_base64, encode_base64
 from custody.kit import strictjson
 from custody.ports.http import Http
 from custody.sign.keys import PrivateKey, PublicKey
@@ -51,10 +50,7 @@ def token_principal(token: str) -> str:
     parts = token.split(".")
     if len(parts) != 3 or len(token) > _MAX_TOKEN:
         raise MalformedError("identity token", got=f"{len(parts)} parts", expected="a JWT of three parts")
-    try:
-        payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-    except (binascii.Error, ValueError):
-        raise MalformedError("identity token", got=parts[1], expected="base64url") from None
+    payload = decode_any_base64(parts[1], "identity token")
     claims = Message(strictjson.loads(payload, "identity token", max_size=_MAX_TOKEN, max_depth=16), "identity token")
     return claims.text("email", "") or claims.text("sub")
 
@@ -69,11 +65,7 @@ async def request_certificate(http: Http, url: str, token: str, key: PrivateKey)
     pems = root.message("signedCertificateEmbeddedSct").message("chain").raw("certificates")
     if not isinstance(pems, list) or not pems or not all(isinstance(pem, str) for pem in pems):
         raise MalformedError("certificate authority", got=pems, expected="a list of PEM certificates")
-    try:
-        return tuple(binascii.a2b_base64(pem.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END")[0])
-                     for pem in pems)
-    except binascii.Error:
-        raise MalformedError("certificate authority", got=pems[0], expected="PEM certificates") from None
+    return cosign.pem_certificates("".join(pems), "certificate authority")
 
 
 async def request_timestamp(http: Http, url: str, signature: bytes) -> bytes:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -23,15 +24,16 @@ from custody.sign.keys import PublicKey, check_signature, load_public_der, publi
 from custody.trust.keys import spki
 from custody.trust.roots import CertificateAuthority, TransparencyLog
 
-FULCIO = "1.3.6.1.4.1.57264.1."
-_RAW_CLAIMS = {2: "githubWorkflowTrigger", 3: "githubWorkflowSha", 4: "githubWorkflowName",
-               5: "githubWorkflowRepository", 6: "githubWorkflowRef"}
-_CLAIMS = {9: "buildSignerURI", 10: "buildSignerDigest", 11: "runnerEnvironment", 12: "sourceRepositoryURI",
-           13: "sourceRepositoryDigest", 14: "sourceRepositoryRef", 15: "sourceRepositoryIdentifier",
-           16: "sourceRepositoryOwnerURI", 17: "sourceRepositoryOwnerIdentifier", 18: "buildConfigURI",
-           19: "buildConfigDigest", 20: "buildTrigger", 21: "runInvocationURI",
+FULCIO = "1.3.6.1.4.1.57264.1"
+_CLAIMS = {2: "githubWorkflowTrigger", 3: "githubWorkflowSha", 4: "githubWorkflowName",
+           5: "githubWorkflowRepository", 6: "githubWorkflowRef", 9: "buildSignerURI", 10: "buildSignerDigest",
+           11: "runnerEnvironment", 12: "sourceRepositoryURI", 13: "sourceRepositoryDigest", 14: "sourceRepositoryRef",
+           15: "sourceRepositoryIdentifier", 16: "sourceRepositoryOwnerURI", 17: "sourceRepositoryOwnerIdentifier",
+           18: "buildConfigURI", 19: "buildConfigDigest", 20: "buildTrigger", 21: "runInvocationURI",
            22: "sourceRepositoryVisibilityAtSigning", 23: "deploymentEnvironment", 24: "tokenSubject"}
-_OTHER_NAME = x509.ObjectIdentifier(FULCIO + "7")
+"""Fulcio's extension N → the claim's name; 1 and 8 are the issuer. To 6 they hold bare text, then a DER UTF8String."""
+_READ = {1, 8, *_CLAIMS}
+_OTHER_NAME = x509.ObjectIdentifier(FULCIO + ".7")
 _SCT_LIST = ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS
 _UNDERSTOOD = {ExtensionOID.SUBJECT_ALTERNATIVE_NAME, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE,
                ExtensionOID.BASIC_CONSTRAINTS, _SCT_LIST}
@@ -39,6 +41,7 @@ _MAX_CERTIFICATE = 64 * 1024
 _MAX_PATH = 6
 _MAX_PRESENTED = 8
 _MILLISECOND = timedelta(milliseconds=1)
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,26 +84,23 @@ def read_signing_certificate(der: bytes, where: str = "certificate") -> SigningC
     Raises MalformedError, UnsupportedError or VerificationError.
     """
     certificate = load_certificate(der, where)
-    for extension in certificate.extensions:
-        if extension.critical and extension.oid not in _UNDERSTOOD:
-            raise UnsupportedError(where, f"critical extension {extension.oid.dotted_string}")
-    try:
-        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        usages = x509.ExtendedKeyUsage([])
-    if ExtendedKeyUsageOID.CODE_SIGNING not in usages:
+    for item in certificate.extensions:
+        if item.critical and item.oid not in _UNDERSTOOD:
+            raise UnsupportedError(where, f"critical extension {item.oid.dotted_string}")
+    usages = extension(certificate, x509.ExtendedKeyUsage)
+    if usages is None or ExtendedKeyUsageOID.CODE_SIGNING not in usages.value:
         raise VerificationError(f"{where}: extended key usage is not codeSigning")
-    if _is_ca(certificate):
+    usage = extension(certificate, x509.KeyUsage)
+    if usage is not None and not usage.value.digital_signature:
+        raise VerificationError(f"{where}: may not sign (key usage)")
+    if is_ca(certificate):
         raise VerificationError(f"{where}: is a CA certificate, expected a leaf")
     key = public_key(certificate.public_key(), where)
     return SigningCertificate(der, certificate, key, _signer(certificate, where))
 
 
 def _signer(certificate: x509.Certificate, where: str) -> KeylessSigner:
-    try:
-        names = list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
-    except x509.ExtensionNotFound:
-        names = []
+    names = list(found.value) if (found := extension(certificate, x509.SubjectAlternativeName)) else []
     if len(names) != 1:
         raise VerificationError(f"{where}: {len(names)} subject alternative names, expected exactly one")
     name = names[0]
@@ -110,29 +110,26 @@ def _signer(certificate: x509.Certificate, where: str) -> KeylessSigner:
         subject = name.value
     else:
         raise UnsupportedError(where, f"a subject alternative name of type {type(name).__name__}")
-    issuer, claims = "", {}
-    old_issuer = ""
-    for extension in certificate.extensions:
-        oid = extension.oid.dotted_string
-        if not oid.startswith(FULCIO) or not isinstance(extension.value, x509.UnrecognizedExtension):
+    texts: dict[int, str] = {}
+    for item in certificate.extensions:
+        arc, _, last = item.oid.dotted_string.rpartition(".")
+        number = int(last)
+        if arc != FULCIO or number not in _READ or not isinstance(item.value, x509.UnrecognizedExtension):
             continue
-        number, value = int(oid.removeprefix(FULCIO).partition(".")[0]), extension.value.value
-        if number == 1 or number in _RAW_CLAIMS:
-            try:
-                text = value.decode("utf-8")
-            except UnicodeDecodeError:
-                raise MalformedError(f"{where}: {oid}", got=value, expected="UTF-8") from None
-            if number == 1:
-                old_issuer = text
-            else:
-                claims[_RAW_CLAIMS[number]] = text
-        elif number == 8:
-            issuer = _utf8(value, f"{where}: {oid}")
-        elif number in _CLAIMS:
-            claims[_CLAIMS[number]] = _utf8(value, f"{where}: {oid}")
+        here = f"{where}: {arc}.{number}"
+        texts[number] = _bare(item.value.value, here) if number < 7 else _utf8(item.value.value, here)
+    issuer, old_issuer = texts.get(8, ""), texts.get(1, "")
     if issuer and old_issuer and issuer != old_issuer:
         raise VerificationError(f"{where}: names two issuers, {issuer!r} and {old_issuer!r}")
-    return KeylessSigner(subject=subject, issuer=issuer or old_issuer, claims=claims)
+    return KeylessSigner(subject=subject, issuer=issuer or old_issuer,
+                         claims={name: texts[number] for number, name in _CLAIMS.items() if number in texts})
+
+
+def _bare(value: bytes, where: str) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise MalformedError(where, got=value, expected="UTF-8") from None
 
 
 def _utf8(der: bytes, where: str) -> str:
@@ -148,11 +145,16 @@ def _utf8(der: bytes, where: str) -> str:
         raise MalformedError(where, got=der, expected="a DER UTF8String") from None
 
 
-def _is_ca(certificate: x509.Certificate) -> bool:
+def extension(certificate: x509.Certificate, kind: type[_Extension]) -> x509.Extension[_Extension] | None:
     try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        return certificate.extensions.get_extension_for_class(kind)
     except x509.ExtensionNotFound:
-        return False
+        return None
+
+
+def is_ca(certificate: x509.Certificate) -> bool:
+    constraints = extension(certificate, x509.BasicConstraints)
+    return constraints is not None and constraints.value.ca
 
 
 def build_chain(leaf: SigningCertificate, presented: Sequence[bytes], authorities: Sequence[CertificateAuthority],
@@ -193,7 +195,7 @@ def _path(cert: x509.Certificate, pool: Sequence[x509.Certificate], root: x509.C
     """Certificates from `cert`'s issuer to the root."""
     reason = f"is not the issuer ({cert.issuer.rfc4514_string() or 'nameless'})"
     for candidate in (root, *pool):
-        if candidate.subject != cert.issuer or (candidate is not root and candidate == cert):
+        if candidate.subject != cert.issuer:
             continue
         try:
             cert.verify_directly_issued_by(candidate)
@@ -209,7 +211,8 @@ def _path(cert: x509.Certificate, pool: Sequence[x509.Certificate], root: x509.C
             reason = f"the path is longer than {_MAX_PATH}"
             continue
         try:
-            return [candidate, *_path(candidate, pool, root, moment, depth - 1)]
+            rest = [other for other in pool if other != candidate]  # no certificate twice, whoever sent them
+            return [candidate, *_path(candidate, rest, root, moment, depth - 1)]
         except VerificationError as error:
             reason = error.message
     raise VerificationError(reason)
@@ -220,33 +223,27 @@ def _unfit(issuer: x509.Certificate, moment: datetime, below: int) -> str:
     name = issuer.subject.rfc4514_string()
     if not issuer.not_valid_before_utc <= moment <= issuer.not_valid_after_utc:
         return f"{name} is not valid at {format_rfc3339(moment)}"
-    extensions = issuer.extensions
-    try:
-        constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
-    except x509.ExtensionNotFound:
+    constraints = extension(issuer, x509.BasicConstraints)
+    if constraints is None or not constraints.value.ca:
         return f"{name} is no CA"
-    if not constraints.ca:
-        return f"{name} is no CA"
-    if constraints.path_length is not None and below > constraints.path_length:
-        return f"{name} allows {constraints.path_length} CAs below it"
-    for extension in extensions:
-        if isinstance(extension.value, x509.KeyUsage) and not extension.value.key_cert_sign:
-            return f"{name} may not sign certificates (key usage)"
-        if isinstance(extension.value, x509.ExtendedKeyUsage) and not {
-                ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(extension.value):
-            return f"{name} is not for codeSigning"
-        if extension.critical and extension.oid not in _UNDERSTOOD:
-            return f"{name} has the critical extension {extension.oid.dotted_string}"
+    if constraints.value.path_length is not None and below > constraints.value.path_length:
+        return f"{name} allows {constraints.value.path_length} CAs below it"
+    usage, purposes = extension(issuer, x509.KeyUsage), extension(issuer, x509.ExtendedKeyUsage)
+    if usage is not None and not usage.value.key_cert_sign:
+        return f"{name} may not sign certificates (key usage)"
+    if purposes is not None and not {
+            ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(purposes.value):
+        return f"{name} is not for codeSigning"
+    for item in issuer.extensions:
+        if item.critical and item.oid not in _UNDERSTOOD:
+            return f"{name} has the critical extension {item.oid.dotted_string}"
     return ""
 
 
 def check_sct(leaf: SigningCertificate, issuer: x509.Certificate, logs: Sequence[TransparencyLog]) -> None:
     """At least one embedded SCT is by a trusted CT log, and none that names one is false (RFC 6962 section 3.2)."""
-    try:
-        scts = list(leaf.certificate.extensions.get_extension_for_class(
-            x509.PrecertificateSignedCertificateTimestamps).value)
-    except x509.ExtensionNotFound:
-        scts = []
+    found = extension(leaf.certificate, x509.PrecertificateSignedCertificateTimestamps)
+    scts = list(found.value) if found else []
     if not scts:
         raise VerificationError("SCT: the certificate has none", hint="--insecure-ignore-sct skips this check")
     issuer_key = hashlib.sha256(spki(issuer.public_key())).digest()

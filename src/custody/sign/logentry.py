@@ -52,7 +52,7 @@ def check_binding(entry: LogEntry, signed: Signed) -> None:
         _hashedrekord_v2(spec.message("hashedRekordV002"), signed)
     elif (kind, version) == ("hashedrekord", "0.0.1"):
         data, signature = spec.message("data").message("hash"), spec.message("signature")
-        _same("digest", _hex(data, "value"), signed.digests.get(data.text("algorithm")))
+        _same("digest", data.hex("value"), signed.digests.get(data.text("algorithm")))
         _same("signature", signature.data("content"), signed.bundle.signature)
         _same_pem(signature.message("publicKey").data("content"), signed, f"{where}: publicKey")
     elif (kind, version) == ("dsse", "0.0.1"):
@@ -95,7 +95,7 @@ def _payload(spec: Message, signed: Signed) -> None:
     hashed = spec.message("payloadHash")
     if hashed.text("algorithm") != "sha256" or signed.bundle.envelope is None:
         raise VerificationError("log entry: is about a DSSE envelope with a SHA-256 payload hash, the signature is not")
-    _same("payload hash", _hex(hashed, "value"), hashlib.sha256(signed.bundle.envelope.payload).digest())
+    _same("payload hash", hashed.hex("value"), hashlib.sha256(signed.bundle.envelope.payload).digest())
 
 
 def _same(what: str, got: bytes, expected: bytes | None) -> None:
@@ -114,14 +114,6 @@ def _same_pem(pem: bytes, signed: Signed, where: str) -> None:
         raise VerificationError("log entry: names a bare key, the signature was made with a certificate")
     else:
         _same("public key", der, signed.key.der)
-
-
-def _hex(entry: Message, name: str) -> bytes:
-    text = entry.text(name)
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        raise MalformedError(f"{entry.where}.{name}", got=text, expected="hexadecimal") from None
 
 
 def find_log(entry: LogEntry, logs: Sequence[TransparencyLog]) -> TransparencyLog:

@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 
+import msgspec
+
 from custody.errors import MalformedError, NotFoundError, VerificationError
 from custody.evidence.model import Evidence, KeylessSigner, Verified
 from custody.formats import bundle as bundles
@@ -47,22 +49,30 @@ async def _bundles(client: RegistryClient, ref: Reference) -> list[Evidence]:
     listed = [entry for entry in await client.referrers(ref) if (entry.artifact_type or "").startswith(BUNDLE_PREFIX)]
     _limit(ref, len(listed), 0)
 
-    async def fetch(entry: oci.Descriptor) -> Evidence | None:
+    size = 0
+
+    async def manifest(entry: oci.Descriptor) -> tuple[Evidence, oci.Descriptor | None] | None:
+        """A referrer, and the one layer that is the document; where there is no one layer, it is the document."""
+        nonlocal size
         place = ref.at(entry.digest)
         try:
             descriptor, data = await client.manifest(place)
         except NotFoundError:
             return None  # a fallback index may name what was deleted
         body = oci.parse_manifest(data, str(place), descriptor.media_type)
-        source = f"referrer {entry.digest}"
-        if not isinstance(body, oci.Manifest) or len(body.layers) != 1:
-            return Evidence(subject=str(ref.digest), media_type=descriptor.media_type, data=data, source=source)
-        layer = body.layers[0]
-        return Evidence(subject=str(ref.digest), media_type=layer.media_type, source=source,
-                        data=await client.blob(place, layer, max_size=_MAX_SIZE), annotations=dict(body.annotations))
+        layer = body.layers[0] if isinstance(body, oci.Manifest) and len(body.layers) == 1 else None
+        size += len(data) + (layer.size if layer else 0)
+        _limit(ref, len(listed), size)
+        return Evidence(subject=str(ref.digest), media_type=layer.media_type if layer else descriptor.media_type,
+                        data=data, source=f"referrer {entry.digest}", annotations=dict(body.annotations)), layer
 
-    found = await asyncio.gather(*(fetch(entry) for entry in listed))
-    return [item for item in found if item is not None]
+    async def document(item: Evidence, layer: oci.Descriptor | None) -> Evidence:
+        if layer is None:
+            return item
+        return msgspec.structs.replace(item, data=await client.blob(ref, layer, max_size=_MAX_SIZE))
+
+    found = await asyncio.gather(*map(manifest, listed))
+    return list(await asyncio.gather(*(document(*item) for item in found if item is not None)))
 
 
 async def _layers(client: RegistryClient, ref: Reference, suffix: str) -> list[Evidence]:

@@ -15,7 +15,7 @@ from rfc3161_client.errors import VerificationError as _Refused
 
 from custody.errors import MalformedError, VerificationError
 from custody.kit.clock import format_rfc3339
-from custody.sign.certificate import load_certificate
+from custody.sign.certificate import extension, is_ca, load_certificate
 from custody.trust.roots import CertificateAuthority
 
 _MAX_SIZE = 64 * 1024
@@ -39,7 +39,7 @@ def check_timestamp(response: bytes, message: bytes, authorities: Sequence[Certi
     for authority in authorities:
         name = authority.uri or authority.common_name or "timestamp authority"
         chain = [load_certificate(der, f"trusted root: {name}") for der in authority.chain]
-        leaf = None if _is_ca(chain[0]) else chain[0]
+        leaf = None if is_ca(chain[0]) else chain[0]
         rest = chain if leaf is None else chain[1:]
         if not rest:
             reasons.append(f"{name}: its chain does not end in a root")
@@ -70,15 +70,5 @@ def check_timestamp(response: bytes, message: bytes, authorities: Sequence[Certi
 
 def _stamps(certificate: x509.Certificate) -> bool:
     """RFC 3161 section 2.3."""
-    try:
-        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
-    except x509.ExtensionNotFound:
-        return False
-    return usage.critical and list(usage.value) == [ExtendedKeyUsageOID.TIME_STAMPING]
-
-
-def _is_ca(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
+    usage = extension(certificate, x509.ExtendedKeyUsage)
+    return usage is not None and usage.critical and list(usage.value) == [ExtendedKeyUsageOID.TIME_STAMPING]

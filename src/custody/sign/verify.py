@@ -110,7 +110,8 @@ def _check_any(candidates: Sequence[PublicKey], bundle: Bundle, signed_bytes: by
         try:
             if signed_bytes is not None:
                 check_signature(key.key, bundle.signature, signed_bytes, "signature")
-            elif bundle.message is not None:
+            else:
+                assert bundle.message is not None  # a bundle has an envelope or this
                 if f"sha256:{bundle.message.digest.hex()}" != subject:
                     raise VerificationError(f"subject: the signature is of sha256:{bundle.message.digest.hex()}, "
                                             f"expected {subject}")

@@ -44,7 +44,9 @@ def verifier_for(reader: TileReader, root: TrustedRoot) -> LogVerifier:
             continue
         if isinstance(key, (ed25519.Ed25519PublicKey, ec.EllipticCurvePublicKey)):
             verifier = LogVerifier(checkpoint.origin, key)
-            if any(signature[:4] == verifier.log_id[:4] for _, signature in checkpoint.signatures):
+            # For Ed25519 the ID is of name and key: a key that signs for two logs is trusted for the one in the root.
+            if log.log_id[:4] == verifier.log_id[:4] and any(
+                    signature[:4] == log.log_id[:4] for _, signature in checkpoint.signatures):
                 return verifier
     raise VerificationError(f"log {checkpoint.origin}: none of its checkpoint's signatures is by a log of the trusted "
                             "root", hint="--trusted-root takes the trusted_root.json of the log's operator")

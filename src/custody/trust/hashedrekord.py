@@ -6,8 +6,6 @@ either base64 alphabet), an unknown field is refused, and the signature is verif
 
 from __future__ import annotations
 
-import binascii
-import re
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -19,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from custody.errors import MalformedError, UnsupportedError, VerificationError
-from custody.formats.protojson import Message, encode_base64
+from custody.formats.protojson import Message, camel_case, decode_any_base64, encode_base64
 from custody.kit import strictjson
 from custody.kit.canonical import canonical
 from custody.trust.keys import AnyPublicKey, describe_key, key_details, verifies
@@ -116,22 +114,7 @@ def _fits(key: object, details: str) -> TypeGuard[AnyPublicKey]:
 
 
 def _data(message: Message, name: str) -> bytes:
-    """Bytes in either base64 alphabet, with or without padding (ProtoJSON)."""
-    value = message.raw(name)
-    try:
-        if not isinstance(value, str) or not value:
-            raise ValueError
-        text = value.translate({0x2D: "+", 0x5F: "/"}).rstrip("=")
-        return binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
-    except ValueError:
-        raise MalformedError(f"{message.where}.{name}", got=value, expected="base64") from None
-
-
-def camel_case(value: Any) -> Any:
-    """ProtoJSON: snake_case field names as camelCase; a field given under both names counts as given twice."""
-    if not isinstance(value, dict):
-        return value
-    result = {re.sub(r"_([a-z])", lambda match: match[1].upper(), key): camel_case(item) for key, item in value.items()}
-    if len(result) != len(value):
-        raise MalformedError("request", got="a field under both of its names", expected="each field once")
-    return result
+    data = decode_any_base64(message.raw(name), f"{message.where}.{name}")
+    if not data:
+        raise MalformedError(f"{message.where}.{name}", got="", expected="base64")
+    return data

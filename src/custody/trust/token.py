@@ -11,7 +11,6 @@ Nothing of the claims is believed before 4, except `iss`, which only chooses who
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm, RSAPSSAlgori
 from jwt.exceptions import InvalidKeyError
 
 from custody.errors import AuthenticationError, MalformedError
+from custody.formats.protojson import decode_any_base64
 from custody.kit import strictjson
 from custody.trust.keys import AnyPublicKey
 
@@ -108,8 +108,8 @@ def parse_token(text: str) -> Token:
     parts = text.split(".")
     if len(parts) != 3:
         raise MalformedError("identity token", got=f"{len(parts)} part(s)", expected="header.claims.signature")
-    header, claims = (strictjson.loads(_decode(part, name), f"identity token {name}", max_depth=16)
-                      for part, name in zip(parts, ("header", "claims"), strict=False))
+    header, claims = (strictjson.loads(decode_any_base64(part, where), where, max_depth=16)
+                      for part, where in ((parts[0], "identity token header"), (parts[1], "identity token claims")))
     if not isinstance(header, dict) or not isinstance(claims, dict) or not isinstance(claims.get("iss"), str):
         raise MalformedError("identity token", got="no claim iss", expected="JSON objects with an issuer")
     if not isinstance(header.get("alg"), str) or header["alg"] not in _ALGORITHMS:
@@ -117,7 +117,8 @@ def parse_token(text: str) -> Token:
                                   f"{', '.join(_ALGORITHMS)}")
     if "crit" in header:
         raise AuthenticationError(f"identity token crit: {header['crit']!r} is not understood")
-    return Token(header, claims, f"{parts[0]}.{parts[1]}".encode(), _decode(parts[2], "signature"))
+    signature = decode_any_base64(parts[2], "identity token signature")
+    return Token(header, claims, f"{parts[0]}.{parts[1]}".encode(), signature)
 
 
 async def verify_token(token: Token, source: KeySource, audience: str, now: datetime) -> None:
@@ -174,10 +175,3 @@ def _check_key(alg: str, key: VerificationKey) -> None:
         fits = alg == "EdDSA"
     if not fits:
         raise AuthenticationError(f"identity token alg: {alg} does not fit the issuer's key, or the key is weak")
-
-
-def _decode(part: str, name: str) -> bytes:
-    try:
-        return binascii.a2b_base64((part + "=" * (-len(part) % 4)).translate({0x2D: "+", 0x5F: "/"}), strict_mode=True)
-    except ValueError:
-        raise MalformedError(f"identity token {name}", got=part[:60], expected="base64url") from None
