@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from pathlib import Path
 
 import click
 
 from custody.cli.run import settings
-from custody.cli.trust_options import resolve, warn
+from custody.cli.trust_options import read_input, resolve, warn
 from custody.errors import UsageError
 from custody.formats import cosign
 from custody.sign.referrers import push_sbom
@@ -31,10 +29,7 @@ def sbom(image: str, file: str, kind: str | None, form: str | None) -> None:
 
     Anybody who may push can replace it, so no policy takes it for evidence; `custody attest --type cyclonedx` signs it.
     """
-    try:
-        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except OSError as error:
-        raise UsageError(f"--sbom {file}: {error.strerror}") from None
+    data = read_input(file, "--sbom")
     found = cosign.sbom_kind(data)
     chosen = (kind or (found[0] if found else ""), form or (found[1] if found else ""))
     if found is None and (kind is None or form is None):

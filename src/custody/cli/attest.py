@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from custody.cli.run import settings
 from custody.cli.sign import make_signer
-from custody.cli.trust_options import Command, resolve, sign_options
+from custody.cli.trust_options import Command, read_input, resolve, sign_options
 from custody.errors import UsageError
 from custody.formats import intoto
 from custody.kit import strictjson
@@ -30,10 +29,7 @@ from custody.wiring import command_http, registry_client
 def command(images: tuple[str, ...], predicate: str, kind: str, replace: bool, **options: Any) -> None:
     """Sign a predicate about images and store it beside them, as `cosign attest` 3 does."""
     predicate_type = intoto.predicate_type(kind)
-    try:
-        text = sys.stdin.buffer.read() if predicate == "-" else Path(predicate).read_bytes()
-    except OSError as error:
-        raise UsageError(f"--predicate {predicate}: {error.strerror}") from None
+    text = read_input(predicate, "--predicate")
     if kind == "custom":  # cosign wraps what it is given, which may be anything
         value: Any = {"Data": text.decode("utf-8", "replace"), "Timestamp": f"{system_clock():%Y-%m-%dT%H:%M:%SZ}"}
     else:

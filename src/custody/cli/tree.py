@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from custody.cli.run import settings
-from custody.cli.trust_options import load_root, resolve
+from custody.cli.trust_options import load_root, resolve, trusted_root_option
 from custody.errors import CustodyError, VerificationError
 from custody.evidence.model import Evidence, KeylessSigner, State, Verified
 from custody.formats import dsse, intoto
@@ -24,7 +24,7 @@ from custody.wiring import registry_client
 @click.command()
 @click.argument("image")
 @click.option("--key", multiple=True, metavar="FILE", help="Public keys to verify with.")
-@click.option("--trusted-root", metavar="FILE", help="trusted_root.json; default: this data directory's.")
+@trusted_root_option
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(image: str, key: tuple[str, ...], trusted_root: str | None, output: str) -> None:
     """Show the signatures, attestations and SBOMs of an image.

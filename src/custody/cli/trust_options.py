@@ -54,7 +54,7 @@ class Command(click.Command):
         return super().parse_args(ctx, kept)
 
 
-_TRUSTED_ROOT = click.option("--trusted-root", metavar="FILE", help="trusted_root.json; default: the services' own.")
+trusted_root_option = click.option("--trusted-root", metavar="FILE", help="trusted_root.json; default: the services' own.")
 
 verify_options = _apply(
     click.option("--key", metavar="FILE", help="Public key (cosign.pub), or env://NAME."),
@@ -64,7 +64,7 @@ verify_options = _apply(
     click.option("--certificate-oidc-issuer-regexp", metavar="RE", help="The same as a pattern, not anchored."),
     *(click.option(f"--certificate-github-workflow-{name}", metavar="TEXT", help=f"The certificate's {claim}.")
       for name, claim in CLAIM_FLAGS.items()),
-    _TRUSTED_ROOT,
+    trusted_root_option,
     click.option("--insecure-ignore-tlog", is_flag=True, help="Do not ask for a transparency log entry."),
     click.option("--insecure-ignore-sct", is_flag=True, help="Do not ask for a CT log's promise in the certificate."),
     click.option("--offline", is_flag=True, help="Ask no log; custody never does, all proofs are in the evidence."),
@@ -75,7 +75,7 @@ sign_options = _apply(
     click.option("--key", metavar="FILE", help="Private key (cosign.key), or env://NAME; else keyless."),
     click.option("--identity-token", metavar="TOKEN|FILE", help="OIDC token for keyless; default $SIGSTORE_ID_TOKEN."),
     click.option("--signing-config", metavar="FILE", help="Where to sign; default: this data directory's services."),
-    _TRUSTED_ROOT,
+    trusted_root_option,
     click.option("--tlog-upload", type=bool, default=True, metavar="BOOL", help="=false leaves the log out."),
     click.option("--yes", "-y", is_flag=True, help="Do not ask before an identity becomes public in a log."),
 )
@@ -122,7 +122,6 @@ class Expected:
                                 state=State.FAILED, predicate_type=kind))
         return good, bad
 
-
     def _mismatch(self, verified: Verified) -> str | None:
         if self.identity is not None:
             return self.identity.mismatch(verified.signer)
@@ -163,6 +162,14 @@ async def evidence_of(client: RegistryClient, images: Sequence[str]) -> AsyncIte
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def read_input(path: str, flag: str) -> bytes:
+    """A file's bytes, or for `-` those of standard input."""
+    try:
+        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{flag} {path}: {error.strerror}") from None
 
 
 def load_root(settings: Settings, given: str | None) -> TrustedRoot | None:
