@@ -17,10 +17,13 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """An OIDC issuer whose tokens the certificate authority takes, beside custody's own."""
 
     url: str
+    """The `iss` of its tokens."""
     jwks: str | None = None
     """A file with the issuer's public keys (JWK set). Without one they are asked for at `url` (OIDC discovery)."""
     type: Literal["email", "github-workflow", "uri"] = "email"
+    """What of a token becomes the certificate's identity: `email`, `job_workflow_ref`, or a URI in `sub`."""
     client_id: str = "sigstore"
+    """The `aud` that its tokens must have."""
     subject_domain: str | None = None
     """For type uri: scheme and host that every subject has."""
 

@@ -26,7 +26,8 @@ _MARKS = {Outcome.PASS: "✓", Outcome.FAIL: "✗", Outcome.WARN: "!", Outcome.S
 @click.argument("targets", nargs=-1, required=True, metavar="IMAGE|POD.yaml…")
 @click.option("--policy", "policies", multiple=True, metavar="FILE|DIR", help="Policies; default: custody.toml's.")
 @click.option("--namespace", default="default", show_default=True, help="Where resources that name none would go.")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
+              help="What stdout gets.")
 @click.option("--record", "folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Keep each decision with its inputs, for `custody replay`.")
 def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str, output: str,

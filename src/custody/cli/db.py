@@ -38,7 +38,8 @@ def import_(paths: tuple[Path, ...]) -> None:
 
 
 @command.command("status")
-@click.option("-o", "--output", "chosen", type=click.Choice(("table", "json")), default="table")
+@click.option("-o", "--output", "chosen", type=click.Choice(("table", "json")), default="table", show_default=True,
+              help="What stdout gets.")
 def status(chosen: str) -> None:
     """How many advisories there are, for which ecosystems, and how old."""
     found = _store().status()

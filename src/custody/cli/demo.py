@@ -17,7 +17,8 @@ from custody.errors import OfflineError
 @click.option("--keep", is_flag=True, help="Leave the services running, and say what to try next.")
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="Default: a free one; 5080 with --keep.")
 @click.option("--webhook-port", default=0, type=click.IntRange(0, 65535), help="Default: a free one; 5443 with --keep.")
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
+              help="What stdout gets.")
 def command(image: str | None, keep: bool, port: int, webhook_port: int, output: str) -> None:
     """Take one real image through every gate, then attack it in every way that a gate should stop.
 

@@ -12,16 +12,14 @@ import click
 
 from custody.adapters.filesystem.tiles import DirectoryReader
 from custody.cli.run import settings
+from custody.cli.trust_options import load_root, read_input, trusted_root_option
 from custody.errors import MissingEvidenceError, UsageError
 from custody.ports.tiles import TileReader
 from custody.trust import audit
 from custody.trust.checkpoint import LogVerifier
-from custody.trust.roots import parse_trusted_root
 
 _LOG = click.option("--log", "place", metavar="URL|DIR", help="A Rekor v2 log's URL, or a log's directory. "
                     "Default: this data directory's log.")
-_ROOT = click.option("--trusted-root", type=click.Path(path_type=Path, dir_okay=False),
-                     help="trusted_root.json that has the log's key. Default: this data directory's services.")
 
 
 @click.group(help="Read a transparency log and check what it says.")
@@ -31,12 +29,12 @@ def command() -> None:
 
 @command.command(help="Read the whole log: every entry, every tile, the signed root.")
 @_LOG
-@_ROOT
-@click.option("--old", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+@trusted_root_option
+@click.option("--old", metavar="FILE",
               help="A checkpoint seen earlier (`custody log info -o note`): the log must still contain it.")
-def verify(place: str | None, trusted_root: Path | None, old: Path | None) -> None:
+def verify(place: str | None, trusted_root: str | None, old: str | None) -> None:
     with _opened(place) as reader:
-        found = audit.verify_log(reader, _verifier(reader, trusted_root), old=_read(old) if old else None)
+        found = audit.verify_log(reader, _verifier(reader, trusted_root), old=read_input(old, "--old") if old else None)
     click.echo(f"{found.origin}: {found.size} entries, each where the signed tree has it; root {found.root.hex()}")
     if found.old_size is not None:
         click.echo(f"the older checkpoint's {found.old_size} entries are still its first {found.old_size}")
@@ -44,9 +42,10 @@ def verify(place: str | None, trusted_root: Path | None, old: Path | None) -> No
 
 @command.command(help="The log's latest checkpoint, its signature verified.")
 @_LOG
-@_ROOT
-@click.option("-o", "--output", type=click.Choice(["text", "json", "note"]), default="text", show_default=True)
-def info(place: str | None, trusted_root: Path | None, output: str) -> None:
+@trusted_root_option
+@click.option("-o", "--output", type=click.Choice(["text", "json", "note"]), default="text", show_default=True,
+              help="What stdout gets.")
+def info(place: str | None, trusted_root: str | None, output: str) -> None:
     with _opened(place) as reader:
         verifier = _verifier(reader, trusted_root)
         checkpoint = audit.read_checkpoint(reader, verifier)
@@ -61,9 +60,9 @@ def info(place: str | None, trusted_root: Path | None, output: str) -> None:
 
 @command.command(help="One entry's body on standard output, once its inclusion proof is verified.")
 @_LOG
-@_ROOT
+@trusted_root_option
 @click.argument("index", type=click.IntRange(min=0))
-def entry(place: str | None, trusted_root: Path | None, index: int) -> None:
+def entry(place: str | None, trusted_root: str | None, index: int) -> None:
     with _opened(place) as reader:
         checkpoint = audit.read_checkpoint(reader, _verifier(reader, trusted_root))
         body, proof = audit.read_entry(reader, checkpoint, index)
@@ -87,14 +86,8 @@ def _opened(place: str | None) -> Iterator[TileReader]:
     yield DirectoryReader(directory)
 
 
-def _verifier(reader: TileReader, trusted_root: Path | None) -> LogVerifier:
-    chosen = settings().trusted_root
-    path = trusted_root or (Path(chosen) if chosen else settings().data / "trust" / "trusted_root.json")
-    return audit.verifier_for(reader, parse_trusted_root(_read(path), str(path)))
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
+def _verifier(reader: TileReader, trusted_root: str | None) -> LogVerifier:
+    root = load_root(settings(), trusted_root)
+    if root is None:
+        raise UsageError("no trusted root to check the log with", hint="--trusted-root FILE")
+    return audit.verifier_for(reader, root)

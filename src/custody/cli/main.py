@@ -26,14 +26,21 @@ def help_text() -> str:
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments in (["--help"], ["-h"], ["help"]):
-        print(help_text())
-        return 0
+        return _say(help_text())
     if arguments == ["--version"] or arguments == ["version"]:
-        print(f"custody {__version__}")
-        return 0
+        return _say(f"custody {__version__}")
     from custody.cli.run import run
 
     return run(arguments)
+
+
+def _say(text: str) -> int:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # `custody --help | head -1`
+        sys.stderr.close()  # Python would complain once more when it ends
+        return 141
+    return 0
 
 
 if __name__ == "__main__":

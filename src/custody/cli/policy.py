@@ -13,7 +13,8 @@ from custody.policy.kyverno.lint import lint
 from custody.policy.load import PolicySet, read
 from custody.policy.podsecurity import standard
 
-_OUTPUT = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+_OUTPUT = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
+                       help="What stdout gets.")
 _FILES = click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 
 
@@ -43,7 +44,8 @@ def _lint(files: tuple[Path, ...], output: str) -> int:
 
 @command.command("podsecurity")
 @_FILES
-@click.option("--level", type=click.Choice(standard.LEVELS), default="restricted", show_default=True)
+@click.option("--level", type=click.Choice(standard.LEVELS), default="restricted", show_default=True,
+              help="Level of the Pod Security Standards.")
 @click.option("--version", default="latest", show_default=True, help="v1.<minor> of the standard.")
 @_OUTPUT
 def _podsecurity(files: tuple[Path, ...], level: str, version: str, output: str) -> int:

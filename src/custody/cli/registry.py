@@ -34,7 +34,8 @@ def _scrub() -> None:
 
 @command.command("history")
 @click.argument("name", metavar="NAME:TAG")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
+              help="What stdout gets.")
 def _history(name: str, output: str) -> None:
     """What a tag pointed at, and since when."""
     ref = reference.parse(name)

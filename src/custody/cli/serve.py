@@ -13,8 +13,10 @@ from custody.server.platform import ROLES
 @click.option("--roles", required=True, metavar="ROLE,…", help=f"Some of {', '.join(ROLES)}.")
 @click.option("--host", default="127.0.0.1", show_default=True,
               help="Address to listen on. Nothing here asks who is calling: put it behind what does.")
-@click.option("--port", default=5080, show_default=True, type=click.IntRange(0, 65535))
-@click.option("--webhook-port", default=5443, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--port", default=5080, show_default=True, type=click.IntRange(0, 65535),
+              help="Where all but the webhook listen; 0 chooses one.")
+@click.option("--webhook-port", default=5443, show_default=True, type=click.IntRange(0, 65535),
+              help="Admission webhook, with TLS.")
 @click.option("--policy", "policies", multiple=True, metavar="FILE|DIR", help="Policies; default: custody.toml's.")
 def command(roles: str, host: str, port: int, webhook_port: int, policies: tuple[str, ...]) -> None:
     """Run some of the services. Where they are reached by other names, `urls` in custody.toml says so."""

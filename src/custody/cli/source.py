@@ -34,7 +34,8 @@ def command() -> None:
               type=click.Choice(["never", "low", "medium", "high", "critical"]),
               help="Exit 3 where a locked version has a known vulnerability this bad; malicious packages count always.")
 @click.option("--allow-empty-db", is_flag=True, help="Check locks without advisories too, instead of exit 4.")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
+              help="What stdout gets.")
 def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], threshold: str, allow_empty_db: bool,
            output: str) -> None:
     """Verify the SSH signature of every commit of a branch, and the lock files of its head."""

@@ -25,7 +25,8 @@ from custody.wiring import registry_client
 @click.argument("image")
 @click.option("--key", multiple=True, metavar="FILE", help="Public keys to verify with.")
 @trusted_root_option
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
+              help="What stdout gets.")
 def command(image: str, key: tuple[str, ...], trusted_root: str | None, output: str) -> None:
     """Show the signatures, attestations and SBOMs of an image.
 

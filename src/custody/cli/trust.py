@@ -43,7 +43,8 @@ def _export(folder: Path | None, url: str) -> None:
 @click.option("--email", metavar="ADDRESS", help="A person's token.")
 @click.option("--workload", type=click.Choice(sorted(WORKLOADS)), help="A token for one of custody's own workloads.")
 @click.option("--subject", metavar="URI", help="With --workload: who it is, a URI below the workload's issuer.")
-@click.option("--minutes", default=10, show_default=True, type=click.IntRange(1, 60))
+@click.option("--minutes", default=10, show_default=True, type=click.IntRange(1, 60),
+              help="How long the token counts.")
 def _token(url: str, email: str | None, workload: str | None, subject: str | None, minutes: int) -> None:
     """Print an identity token of the embedded OIDC issuer, for `--identity-token`.
 

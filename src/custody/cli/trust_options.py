@@ -54,7 +54,8 @@ class Command(click.Command):
         return super().parse_args(ctx, kept)
 
 
-trusted_root_option = click.option("--trusted-root", metavar="FILE", help="trusted_root.json; default: the services' own.")
+trusted_root_option = click.option("--trusted-root", metavar="FILE",
+                                   help="trusted_root.json; default: the services' own.")
 
 verify_options = _apply(
     click.option("--key", metavar="FILE", help="Public key (cosign.pub), or env://NAME."),

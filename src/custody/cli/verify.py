@@ -22,7 +22,8 @@ from custody.wiring import registry_client
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE…")
 @verify_options
 @click.option("-a", "--annotations", multiple=True, metavar="KEY=VALUE", help="The signature has this annotation.")
-@click.option("-o", "--output", type=click.Choice(["json", "text"]), default="json", show_default=True)
+@click.option("-o", "--output", type=click.Choice(["json", "text"]), default="json", show_default=True,
+              help="What stdout gets.")
 def command(images: tuple[str, ...], annotations: tuple[str, ...], output: str, **options: Any) -> None:
     """Verify signatures of images.
 

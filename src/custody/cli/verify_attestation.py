@@ -23,7 +23,8 @@ from custody.wiring import registry_client
 @verify_options
 @click.option("--type", "kind", default="custom", show_default=True, metavar="TYPE",
               help="Predicate type: a short name such as slsaprovenance1, spdxjson, cyclonedx, vuln, or a URI.")
-@click.option("-o", "--output", type=click.Choice(["json", "text"]), default="json", show_default=True)
+@click.option("-o", "--output", type=click.Choice(["json", "text"]), default="json", show_default=True,
+              help="What stdout gets.")
 def command(images: tuple[str, ...], kind: str, output: str, **options: Any) -> None:
     """Verify attestations of images and print their DSSE envelopes, one a line."""
     predicate_type = intoto.predicate_type(kind)
