@@ -7,7 +7,8 @@ import asyncio
 import click
 
 from custody.cli.run import settings
-from custody.cli.trust_options import read_input, resolve, warn
+from custody.cli.trust_files import read_input
+from custody.cli.trust_options import resolve, warn
 from custody.errors import UsageError
 from custody.formats import cosign
 from custody.sign.referrers import push_sbom

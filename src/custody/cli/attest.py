@@ -10,7 +10,8 @@ import click
 
 from custody.cli.run import settings
 from custody.cli.sign import make_signer
-from custody.cli.trust_options import Command, read_input, resolve, sign_options
+from custody.cli.trust_files import read_input
+from custody.cli.trust_options import Command, resolve, sign_options
 from custody.errors import UsageError
 from custody.formats import intoto
 from custody.kit import strictjson

@@ -12,7 +12,7 @@ import click
 
 from custody.adapters.filesystem.tiles import DirectoryReader
 from custody.cli.run import settings
-from custody.cli.trust_options import load_root, read_input, trusted_root_option
+from custody.cli.trust_files import load_root, read_input, trusted_root_option
 from custody.errors import MissingEvidenceError, UsageError
 from custody.ports.tiles import TileReader
 from custody.trust import audit

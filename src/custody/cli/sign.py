@@ -10,16 +10,8 @@ from typing import Any
 import click
 
 from custody.cli.run import settings
-from custody.cli.trust_options import (
-    Command,
-    identity_token,
-    load_config,
-    load_root,
-    load_signing_key,
-    resolve,
-    sign_options,
-    warn,
-)
+from custody.cli.trust_files import load_config, load_root
+from custody.cli.trust_options import Command, identity_token, load_signing_key, resolve, sign_options, warn
 from custody.errors import UsageError
 from custody.formats import intoto
 from custody.formats import reference as references

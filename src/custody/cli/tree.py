@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from custody.cli.run import settings
-from custody.cli.trust_options import load_root, resolve, trusted_root_option
+from custody.cli.trust_files import load_root, trusted_root_option
+from custody.cli.trust_options import resolve
 from custody.errors import CustodyError, VerificationError
 from custody.evidence.model import Evidence, KeylessSigner, State, Verified
 from custody.formats import dsse, intoto

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from custody.cli.trust_files import load_root, trusted_root_option
 from custody.errors import MissingEvidenceError, UsageError, VerificationError
 from custody.evidence.model import Evidence, KeySigner, Rejected, State, Verified
 from custody.formats import reference
@@ -22,7 +23,6 @@ from custody.sign.identity import CLAIM_FLAGS, Identity
 from custody.sign.keys import PrivateKey, load_private_key, load_public_key, read_key_file
 from custody.sign.referrers import fetch_evidence
 from custody.sign.verify import Trust, verify_evidence
-from custody.trust.roots import SigningConfig, TrustedRoot, parse_signing_config, parse_trusted_root
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -53,9 +53,6 @@ class Command(click.Command):
                 raise click.BadOptionUsage(name, f"{argument}: expected true or false", ctx)
         return super().parse_args(ctx, kept)
 
-
-trusted_root_option = click.option("--trusted-root", metavar="FILE",
-                                   help="trusted_root.json; default: the services' own.")
 
 verify_options = _apply(
     click.option("--key", metavar="FILE", help="Public key (cosign.pub), or env://NAME."),
@@ -163,39 +160,6 @@ async def evidence_of(client: RegistryClient, images: Sequence[str]) -> AsyncIte
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def read_input(path: str, flag: str) -> bytes:
-    """A file's bytes, or for `-` those of standard input."""
-    try:
-        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-    except OSError as error:
-        raise UsageError(f"{flag} {path}: {error.strerror}") from None
-
-
-def load_root(settings: Settings, given: str | None) -> TrustedRoot | None:
-    """The trusted root of a flag, the settings or the data directory; None where there is none anywhere."""
-    data, where = _read(given or settings.trusted_root, settings.data / "trust" / "trusted_root.json")
-    return parse_trusted_root(data, where) if data is not None else None
-
-
-def load_config(settings: Settings, given: str | None, *, log: bool) -> SigningConfig:
-    """Where to sign, without the logs unless `log`; empty where no services are known."""
-    data, where = _read(given or settings.signing_config, settings.data / "trust" / "signing_config.json")
-    config = parse_signing_config(data, where) if data is not None else SigningConfig()
-    return config if log else SigningConfig(config.ca, config.oidc, (), config.tsa)
-
-
-def _read(named: str | None, default: Path) -> tuple[bytes | None, str]:
-    path = Path(named) if named else default
-    try:
-        return path.read_bytes(), str(path)
-    except FileNotFoundError:
-        if named:
-            raise UsageError(f"{path}: no such file") from None
-        return None, str(path)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
 
 
 def load_signing_key(path: str | None) -> PrivateKey | None:

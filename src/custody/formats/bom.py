@@ -43,7 +43,6 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""
     """Package URL of the distribution's package that installed it; advisories for that one speak for it."""
 
-
     @property
     def copied(self) -> bool:
         """A distribution's package that is a copy inside another: not installed, and no sign of which OS it is."""

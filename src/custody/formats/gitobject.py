@@ -46,7 +46,6 @@ def parse_commit(commit_id: str, data: bytes) -> Commit:
     head, blank, message = data.partition(b"\n\n")
     headers: list[tuple[bytes, bytes]] = []
     kept: list[bytes] = []
-    signature: bytes | None = None
     for line in head.split(b"\n"):
         name, space, value = line.partition(b" ")
         if not name and space and headers:

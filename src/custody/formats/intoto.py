@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from custody.errors import MalformedError, UnsupportedError
+from custody.formats.protojson import Message
 from custody.kit import strictjson
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -82,41 +83,29 @@ def predicate_type(name: str) -> str:
 
 def parse_statement(data: bytes, where: str = "in-toto statement") -> Statement:
     """Raises MalformedError or UnsupportedError, naming the field. Every subject has at least one digest."""
-    document = strictjson.loads(data, where, max_size=MAX_SIZE, max_depth=200)
-    if not isinstance(document, dict):
-        raise MalformedError(where, got=document, expected="a JSON object")
-    if document.get("_type") not in STATEMENTS:
-        raise UnsupportedError(f"{where}._type", f"{document.get('_type')!r}; custody reads {', '.join(STATEMENTS)}")
-    kind = document.get("predicateType")
-    if not isinstance(kind, str) or not kind:
-        raise MalformedError(f"{where}.predicateType", got=kind, expected="a URI")
-    entries = document.get("subject")
-    if not isinstance(entries, list) or not 1 <= len(entries) <= _MAX_SUBJECTS:
-        raise MalformedError(f"{where}.subject", got=entries, expected=f"1 to {_MAX_SUBJECTS} subjects")
-    subjects = tuple(_subject(entry, f"{where}.subject[{i}]") for i, entry in enumerate(entries))
-    return Statement(subjects, kind, {} if document.get("predicate") is None else document["predicate"])
+    root = Message(strictjson.loads(data, where, max_size=MAX_SIZE, max_depth=200), where)
+    if root.raw("_type") not in STATEMENTS:
+        raise UnsupportedError(f"{where}._type", f"{root.raw('_type')!r}; custody reads {', '.join(STATEMENTS)}")
+    kind, subjects = root.text("predicateType"), root.messages("subject", _MAX_SUBJECTS)
+    if not kind:
+        raise root.missing("predicateType", "a URI")
+    if not subjects:
+        raise root.missing("subject", "at least one subject")
+    return Statement(tuple(map(_subject, subjects)), kind, root.raw("predicate") if root.has("predicate") else {})
 
 
-def _subject(entry: Any, where: str) -> Subject:
-    if not isinstance(entry, dict):
-        raise MalformedError(where, got=entry, expected="a JSON object")
-    name = entry.get("name") or ""
-    digest, annotations = entry.get("digest"), entry.get("annotations") or {}
-    if not isinstance(name, str):
-        raise MalformedError(f"{where}.name", got=name, expected="text")
-    if not _texts(digest) or not digest:
-        raise MalformedError(f"{where}.digest", got=digest, expected="algorithm names with hexadecimal values")
+def _subject(entry: Message) -> Subject:
+    digest, annotations = entry.raw("digest"), entry.raw("annotations") or {}
+    if not isinstance(digest, dict) or not digest or not all(isinstance(value, str) for value in digest.values()):
+        raise MalformedError(f"{entry.where}.digest", got=digest,
+                             expected="algorithm names with hexadecimal values")
     if not isinstance(annotations, dict):
-        raise MalformedError(f"{where}.annotations", got=annotations, expected="an object")
-    return Subject(digest, name, {key: _plain(value) for key, value in annotations.items()})
+        raise MalformedError(f"{entry.where}.annotations", got=annotations, expected="an object")
+    return Subject(digest, entry.text("name", ""), {key: _plain(value) for key, value in annotations.items()})
 
 
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-
-
-def _texts(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
 
 
 def parse_annotations(pairs: Iterable[str]) -> dict[str, str]:

@@ -36,14 +36,14 @@ class Descriptor:
     platform: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        result: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
-        if self.artifact_type:
-            result["artifactType"] = self.artifact_type
-        if self.annotations:
-            result["annotations"] = dict(self.annotations)
-        if self.platform:
-            result["platform"] = dict(self.platform)
-        return result
+        return _present({"mediaType": self.media_type, "digest": self.digest, "size": self.size,
+                         "artifactType": self.artifact_type or None, "annotations": dict(self.annotations) or None,
+                         "platform": dict(self.platform or {}) or None})
+
+
+def _present(document: dict[str, Any]) -> dict[str, Any]:
+    """Optional fields that have no value are left out."""
+    return {key: value for key, value in document.items() if value is not None}
 
 
 EMPTY_BLOB = b"{}"
@@ -62,16 +62,10 @@ class Manifest:
     annotations: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        result: dict[str, Any] = {"schemaVersion": 2, "mediaType": self.media_type}
-        if self.artifact_type:
-            result["artifactType"] = self.artifact_type
-        result["config"] = self.config.to_json()
-        result["layers"] = [layer.to_json() for layer in self.layers]
-        if self.subject:
-            result["subject"] = self.subject.to_json()
-        if self.annotations:
-            result["annotations"] = dict(self.annotations)
-        return result
+        return _present({"schemaVersion": 2, "mediaType": self.media_type, "artifactType": self.artifact_type or None,
+                         "config": self.config.to_json(), "layers": [layer.to_json() for layer in self.layers],
+                         "subject": self.subject.to_json() if self.subject else None,
+                         "annotations": dict(self.annotations) or None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +79,10 @@ class Index:
     annotations: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        result: dict[str, Any] = {"schemaVersion": 2, "mediaType": self.media_type}
-        if self.artifact_type:
-            result["artifactType"] = self.artifact_type
-        result["manifests"] = [manifest.to_json() for manifest in self.manifests]
-        if self.subject:
-            result["subject"] = self.subject.to_json()
-        if self.annotations:
-            result["annotations"] = dict(self.annotations)
-        return result
+        return _present({"schemaVersion": 2, "mediaType": self.media_type, "artifactType": self.artifact_type or None,
+                         "manifests": [manifest.to_json() for manifest in self.manifests],
+                         "subject": self.subject.to_json() if self.subject else None,
+                         "annotations": dict(self.annotations) or None})
 
 
 @dataclass(frozen=True, slots=True)

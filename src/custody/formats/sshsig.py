@@ -7,7 +7,6 @@ SHA-1 are refused by name.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from custody.errors import MalformedError, UnsupportedError, VerificationError
+from custody.formats.protojson import decode_base64
 
 _BEGIN, _END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
 _MAX_SIZE = 64 * 1024
@@ -81,10 +81,7 @@ def parse_armor(text: str, where: str = "SSH signature") -> SshSignature:
     lines = [line.strip() for line in text.strip().splitlines()]
     if len(text) > _MAX_SIZE or len(lines) < 3 or lines[0] != _BEGIN or lines[-1] != _END:
         raise MalformedError(where, got=lines[0] if lines else "nothing", expected=f"{_BEGIN} … {_END}")
-    try:
-        data = base64.b64decode("".join(lines[1:-1]), validate=True)
-    except binascii.Error as error:
-        raise MalformedError(where, got=str(error), expected="base64") from None
+    data = decode_base64("".join(lines[1:-1]), where)
     reader = _Reader(data, where)
     if reader.take(6) != b"SSHSIG" or reader.number() != 1:
         raise MalformedError(where, got=data[:10], expected="SSHSIG version 1")

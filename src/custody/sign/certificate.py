@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from custody.errors import CustodyError, MalformedError, UnsupportedError, VerificationError
+from custody.errors import MalformedError, UnsupportedError, VerificationError
 from custody.evidence.model import KeylessSigner
 from custody.kit.clock import format_rfc3339
 from custody.sign.keys import PublicKey, check_signature, load_public_der, public_key
@@ -264,11 +264,8 @@ def check_sct(leaf: SigningCertificate, issuer: x509.Certificate, logs: Sequence
         extensions = sct.extension_bytes
         signed = b"".join((b"\x00\x00", milliseconds.to_bytes(8, "big"), b"\x00\x01", issuer_key,
                            len(tbs).to_bytes(3, "big"), tbs, len(extensions).to_bytes(2, "big"), extensions))
-        try:
-            check_signature(load_public_der(log.key_der, f"trusted root: CT log {log.base_url}").key, sct.signature,
-                            signed, "SCT")
-        except CustodyError as error:
-            raise VerificationError(error.message) from None
+        key = load_public_der(log.key_der, f"trusted root: CT log {log.base_url}").key
+        check_signature(key, sct.signature, signed, "SCT")
         known += 1
     if not known:
         raise VerificationError("SCT: by no CT log of the trusted root; it names "

@@ -44,17 +44,22 @@ def usable(key: object, where: str) -> AnyPublicKey:
     raise UnsupportedError(where, "the key is none of P-256, P-384, P-521, RSA and Ed25519")
 
 
-def check_signature(key: AnyPublicKey, signature: bytes, message: bytes, what: str) -> None:
-    """Raises VerificationError unless `signature` is `key`'s over `message`.
+def signed(key: AnyPublicKey, signature: bytes, message: bytes) -> bool:
+    """Whether `signature` is `key`'s over `message`, in any of the ways that are in use.
 
     ECDSA keys larger than P-256 may also have signed SHA-256, as cosign 2 did; Ed25519 keys may use Ed25519ph.
     """
-    good = verifies(key, signature, message, hash_of(key))
-    if not good and isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size > 256:
-        good = verifies(key, signature, message, hashes.SHA256())
-    elif not good and isinstance(key, ed25519.Ed25519PublicKey):
-        good = verifies(key, signature, hashlib.sha512(message).digest(), Prehashed(hashes.SHA512()))
-    if not good:
+    if verifies(key, signature, message, hash_of(key)):
+        return True
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return verifies(key, signature, hashlib.sha512(message).digest(), Prehashed(hashes.SHA512()))
+    return (isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size > 256
+            and verifies(key, signature, message, hashes.SHA256()))
+
+
+def check_signature(key: AnyPublicKey, signature: bytes, message: bytes, what: str) -> None:
+    """Raises VerificationError unless `signed`."""
+    if not signed(key, signature, message):
         raise VerificationError(f"{what}: the signature is not this key's over these bytes")
 
 

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from custody.errors import CustodyError, MalformedError, UnsupportedError, VerificationError
+from custody.errors import MalformedError, UnsupportedError, VerificationError
 from custody.formats.bundle import Bundle, InclusionProof, LogEntry
 from custody.formats.protojson import Message, decode_base64, encode_base64
 from custody.kit import merkle, strictjson
 from custody.kit.canonical import canonical
 from custody.kit.clock import format_rfc3339
-from custody.sign.keys import PublicKey, check_signature, load_public_der
+from custody.sign.keys import PublicKey, load_public_der, signed
 from custody.trust.checkpoint import parse_checkpoint
 from custody.trust.roots import TransparencyLog
 
@@ -40,7 +40,7 @@ class Signed:
     """Hash name → digest of the signed bytes (the payload, or a DSSE envelope's pre-authentication encoding)."""
 
 
-def check_binding(entry: LogEntry, signed: Signed) -> None:
+def check_binding(entry: LogEntry, about: Signed) -> None:
     """The entry's body names this signature, this key and these bytes (CVE-2022-36056). Raises VerificationError."""
     where = "log entry"
     root = Message(strictjson.loads(entry.body, where, max_size=_MAX_BODY, max_depth=16), where)
@@ -49,53 +49,53 @@ def check_binding(entry: LogEntry, signed: Signed) -> None:
         raise VerificationError(f"{where}: its body is {kind} {version}, the bundle says {entry.kind} {entry.version}")
     spec = root.message("spec")
     if (kind, version) == ("hashedrekord", "0.0.2"):
-        _hashedrekord_v2(spec.message("hashedRekordV002"), signed)
+        _hashedrekord_v2(spec.message("hashedRekordV002"), about)
     elif (kind, version) == ("hashedrekord", "0.0.1"):
         data, signature = spec.message("data").message("hash"), spec.message("signature")
-        _same("digest", data.hex("value"), signed.digests.get(data.text("algorithm")))
-        _same("signature", signature.data("content"), signed.bundle.signature)
-        _same_pem(signature.message("publicKey").data("content"), signed, f"{where}: publicKey")
+        _same("digest", data.hex("value"), about.digests.get(data.text("algorithm")))
+        _same("signature", signature.data("content"), about.bundle.signature)
+        _same_pem(signature.message("publicKey").data("content"), about, f"{where}: publicKey")
     elif (kind, version) == ("dsse", "0.0.1"):
-        _payload(spec, signed)
+        _payload(spec, about)
         listed = spec.messages("signatures", _MAX_SIGNATURES)
         if len(listed) != 1:
             raise VerificationError(f"{where}: {len(listed)} signatures, expected one")
-        _same("signature", listed[0].data("signature"), signed.bundle.signature)
-        _same_pem(listed[0].data("verifier"), signed, f"{where}: verifier")
+        _same("signature", listed[0].data("signature"), about.bundle.signature)
+        _same_pem(listed[0].data("verifier"), about, f"{where}: verifier")
     elif (kind, version) == ("intoto", "0.0.2"):
         content = spec.message("content")
-        _payload(content, signed)
+        _payload(content, about)
         envelope = content.message("envelope")
         listed = envelope.messages("signatures", _MAX_SIGNATURES)
-        if len(listed) != 1 or signed.bundle.envelope is None:
+        if len(listed) != 1 or about.bundle.envelope is None:
             raise VerificationError(f"{where}: {len(listed)} signatures, expected one")
-        _same("payload type", envelope.text("payloadType").encode(), signed.bundle.envelope.payload_type.encode())
+        _same("payload type", envelope.text("payloadType").encode(), about.bundle.envelope.payload_type.encode())
         inner = decode_base64(listed[0].data("sig").decode("ascii", "replace"), f"{where}: sig")
-        _same("signature", inner, signed.bundle.signature)
-        _same_pem(listed[0].data("publicKey"), signed, f"{where}: publicKey")
+        _same("signature", inner, about.bundle.signature)
+        _same_pem(listed[0].data("publicKey"), about, f"{where}: publicKey")
     else:
         raise UnsupportedError(where, f"kind {kind} {version}")
 
 
-def _hashedrekord_v2(record: Message, signed: Signed) -> None:
+def _hashedrekord_v2(record: Message, about: Signed) -> None:
     data, signature = record.message("data"), record.message("signature")
     name = {"SHA2_256": "sha256", "SHA2_384": "sha384", "SHA2_512": "sha512"}.get(data.text("algorithm"), "")
-    _same("digest", data.data("digest"), signed.digests.get(name))
-    _same("signature", signature.data("content"), signed.bundle.signature)
+    _same("digest", data.data("digest"), about.digests.get(name))
+    _same("signature", signature.data("content"), about.bundle.signature)
     verifier = signature.message("verifier")
     if verifier.has("x509Certificate"):
-        _same("certificate", verifier.message("x509Certificate").data("rawBytes"), signed.certificate)
-    elif signed.certificate is not None:
+        _same("certificate", verifier.message("x509Certificate").data("rawBytes"), about.certificate)
+    elif about.certificate is not None:
         raise VerificationError("log entry: names a bare key, the signature was made with a certificate")
     else:
-        _same("public key", verifier.message("publicKey").data("rawBytes"), signed.key.der)
+        _same("public key", verifier.message("publicKey").data("rawBytes"), about.key.der)
 
 
-def _payload(spec: Message, signed: Signed) -> None:
+def _payload(spec: Message, about: Signed) -> None:
     hashed = spec.message("payloadHash")
-    if hashed.text("algorithm") != "sha256" or signed.bundle.envelope is None:
+    if hashed.text("algorithm") != "sha256" or about.bundle.envelope is None:
         raise VerificationError("log entry: is about a DSSE envelope with a SHA-256 payload hash, the signature is not")
-    _same("payload hash", hashed.hex("value"), hashlib.sha256(signed.bundle.envelope.payload).digest())
+    _same("payload hash", hashed.hex("value"), hashlib.sha256(about.bundle.envelope.payload).digest())
 
 
 def _same(what: str, got: bytes, expected: bytes | None) -> None:
@@ -103,17 +103,17 @@ def _same(what: str, got: bytes, expected: bytes | None) -> None:
         raise VerificationError(f"log entry: its {what} is not the one of this signature, it is about something else")
 
 
-def _same_pem(pem: bytes, signed: Signed, where: str) -> None:
+def _same_pem(pem: bytes, about: Signed, where: str) -> None:
     match = _PEM.match(pem.decode("ascii", "replace").strip())
     if match is None:
         raise MalformedError(where, got=pem[:64], expected="one PEM certificate or public key")
     der = decode_base64("".join(match[2].split()), where)
     if match[1] == "CERTIFICATE":
-        _same("certificate", der, signed.certificate)
-    elif signed.certificate is not None:
+        _same("certificate", der, about.certificate)
+    elif about.certificate is not None:
         raise VerificationError("log entry: names a bare key, the signature was made with a certificate")
     else:
-        _same("public key", der, signed.key.der)
+        _same("public key", der, about.key.der)
 
 
 def find_log(entry: LogEntry, logs: Sequence[TransparencyLog]) -> TransparencyLog:
@@ -148,11 +148,12 @@ def check_logged(entry: LogEntry, log: TransparencyLog, *, proof_required: bool)
 
 def check_set(entry: LogEntry, key: PublicKey) -> None:
     """Rekor v1's promise: a signature over the entry's place and time."""
-    signed = canonical({"body": encode_base64(entry.body), "integratedTime": entry.integrated_time,
-                        "logID": entry.log_id.hex(), "logIndex": entry.log_index})
+    message = canonical({"body": encode_base64(entry.body), "integratedTime": entry.integrated_time,
+                         "logID": entry.log_id.hex(), "logIndex": entry.log_index})
     if not 0 < entry.integrated_time < 1 << 36:
         raise VerificationError(f"log entry: a signed entry timestamp with time {entry.integrated_time}")
-    _check(key, entry.promise or b"", signed, "signed entry timestamp")
+    if not signed(key.key, entry.promise or b"", message):
+        raise VerificationError("signed entry timestamp: not signed by the log's key")
 
 
 def check_inclusion(entry: LogEntry, proof: InclusionProof, log: TransparencyLog, key: PublicKey) -> None:
@@ -178,21 +179,9 @@ def check_checkpoint(note: str, log: TransparencyLog, key: PublicKey, *, note_id
             if blob[:4] == log.log_id[:4] and (name == checkpoint.origin or not note_id)]
     if not mine:
         raise VerificationError(f"checkpoint: no signature of the log {log.base_url} (key ID {log.log_id[:4].hex()})")
-    for position, signature in enumerate(mine):
-        try:
-            _check(key, signature, checkpoint.text, "checkpoint")
-            break
-        except VerificationError:
-            if position == len(mine) - 1:
-                raise
+    if not any(signed(key.key, signature, checkpoint.text) for signature in mine):
+        raise VerificationError("checkpoint: not signed by the log's key")
     return checkpoint.size, checkpoint.root
-
-
-def _check(key: PublicKey, signature: bytes, message: bytes, what: str) -> None:
-    try:
-        check_signature(key.key, signature, message, what)
-    except CustodyError:
-        raise VerificationError(f"{what}: not signed by the log's key") from None
 
 
 def check_log_validity(log: TransparencyLog, moment: datetime) -> None:

@@ -116,13 +116,10 @@ class SigningConfig:
     tsa: tuple[Service, ...] = ()
 
     def to_json(self) -> bytes:
-        lists = {key: [service.to_json() for service in getattr(self, name)] for key, name in _SERVICES}
-        return _dump({"mediaType": SIGNING_CONFIG, "caUrls": lists["caUrls"], "oidcUrls": lists["oidcUrls"],
-                      "rekorTlogUrls": lists["rekorTlogUrls"], "rekorTlogConfig": {"selector": "ANY"},
-                      "tsaUrls": lists["tsaUrls"], "tsaConfig": {"selector": "ANY"}})
-
-
-_SERVICES = (("caUrls", "ca"), ("oidcUrls", "oidc"), ("rekorTlogUrls", "rekor"), ("tsaUrls", "tsa"))
+        ca, oidc, rekor, tsa = ([service.to_json() for service in services]
+                                for services in (self.ca, self.oidc, self.rekor, self.tsa))
+        return _dump({"mediaType": SIGNING_CONFIG, "caUrls": ca, "oidcUrls": oidc, "rekorTlogUrls": rekor,
+                      "rekorTlogConfig": {"selector": "ANY"}, "tsaUrls": tsa, "tsaConfig": {"selector": "ANY"}})
 
 
 def parse_trusted_root(data: bytes, where: str = "trusted root") -> TrustedRoot:
@@ -137,7 +134,7 @@ def parse_trusted_root(data: bytes, where: str = "trusted root") -> TrustedRoot:
 def parse_signing_config(data: bytes, where: str = "signing config") -> SigningConfig:
     """Raises MalformedError or UnsupportedError, naming the field."""
     root = _document(data, where, (SIGNING_CONFIG,))
-    ca, oidc, rekor, tsa = (_each(root, key, _service) for key, _ in _SERVICES)
+    ca, oidc, rekor, tsa = (_each(root, key, _service) for key in ("caUrls", "oidcUrls", "rekorTlogUrls", "tsaUrls"))
     for name in ("rekorTlogConfig", "tsaConfig"):
         config = root.optional(name)
         if config is None:

@@ -1,0 +1,48 @@
+"""Files that commands are given: what to trust, where to sign, documents; light to import."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from custody.errors import UsageError
+from custody.settings import Settings
+from custody.trust.roots import SigningConfig, TrustedRoot, parse_signing_config, parse_trusted_root
+
+trusted_root_option = click.option("--trusted-root", metavar="FILE",
+                                   help="trusted_root.json; default: the services' own.")
+
+
+def read_input(path: str, flag: str) -> bytes:
+    """A file's bytes, or for `-` those of standard input."""
+    try:
+        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{flag} {path}: {error.strerror}") from None
+
+
+def load_root(settings: Settings, given: str | None) -> TrustedRoot | None:
+    """The trusted root of a flag, the settings or the data directory; None where there is none anywhere."""
+    data, where = _read(given or settings.trusted_root, settings.data / "trust" / "trusted_root.json")
+    return parse_trusted_root(data, where) if data is not None else None
+
+
+def load_config(settings: Settings, given: str | None, *, log: bool) -> SigningConfig:
+    """Where to sign, without the logs unless `log`; empty where no services are known."""
+    data, where = _read(given or settings.signing_config, settings.data / "trust" / "signing_config.json")
+    config = parse_signing_config(data, where) if data is not None else SigningConfig()
+    return config if log else SigningConfig(config.ca, config.oidc, (), config.tsa)
+
+
+def _read(named: str | None, default: Path) -> tuple[bytes | None, str]:
+    path = Path(named) if named else default
+    try:
+        return path.read_bytes(), str(path)
+    except FileNotFoundError:
+        if named:
+            raise UsageError(f"{path}: no such file") from None
+        return None, str(path)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
