@@ -106,7 +106,7 @@ class World:
                      log2: Validity = ALWAYS, tsa: Validity = ALWAYS, tsa_chain: tuple[Any, ...] | None = None,
                      ca_chain: tuple[Any, ...] | None = None) -> TrustedRoot:
         def log(signer: LogSigner, valid: Validity, details: str) -> TransparencyLog:
-            return TransparencyLog(f"https://{signer.name}", "SHA2_256", spki(signer.key), details,
+            return TransparencyLog(f"https://{signer.name}", spki(signer.key), details,
                                    signer.verifier.log_id, valid)
 
         def authority(uri: str, chain: tuple[Any, ...], valid: Validity) -> CertificateAuthority:

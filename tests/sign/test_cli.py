@@ -152,6 +152,7 @@ def test_key_pair(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     assert site.custody("verify", "--key", key, image) == 2
     assert site.custody("verify", "--key", public, *site.who(), image) == 2
     assert site.custody("generate-key-pair", "--output-key-prefix", str(site.folder / "cosign")) == 2
+    assert site.custody("sign", "--key", key, "--bundle", str(site.folder / "no" / "b.json"), image) == 2
 
 
 def test_attached_sbom_is_not_evidence(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

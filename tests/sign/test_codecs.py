@@ -41,7 +41,7 @@ validity = st.builds(roots.Validity, moments, moments)
 envelopes = st.builds(dsse.Envelope, text, blob, st.tuples(st.tuples(text, blob)))
 proofs = st.builds(InclusionProof, natural, blob, natural, st.lists(blob, max_size=4).map(tuple), text)
 entries = st.builds(LogEntry, natural, blob, text, text, natural, st.none() | blob, st.none() | proofs, blob)
-logs = st.builds(roots.TransparencyLog, text, st.just("SHA2_256"), blob, text, st.binary(min_size=1, max_size=32),
+logs = st.builds(roots.TransparencyLog, text, blob, text, st.binary(min_size=1, max_size=32),
                  validity)
 authorities = st.builds(roots.CertificateAuthority, text, text, text,
                         st.lists(blob, min_size=1, max_size=3).map(tuple), validity)

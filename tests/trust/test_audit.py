@@ -93,12 +93,12 @@ def test_another_log_s_checkpoint(store: MemoryTiles) -> None:
     store.truth = rebuilt(ENTRIES, stranger).truth
     with pytest.raises(VerificationError, match=r"no signature of log\.example with key hash"):
         verify_log(store, SIGNER.verifier)
-    root = TrustedRoot(tlogs=(TransparencyLog("https://log.example", "SHA2_256", b"no key", "PKIX_ED25519", b"x" * 32,
-                                              Validity()),))
+    broken = TransparencyLog("https://log.example", b"no key", "PKIX_ED25519", b"x" * 32, Validity())
+    root = TrustedRoot(tlogs=(broken,))
     with pytest.raises(VerificationError, match="none of its checkpoint's signatures is by a log of the trusted root"):
         verifier_for(store, root)
     other = LogSigner("other.example", SIGNER.key).verifier  # the same key, trusted for another log
-    root = TrustedRoot(tlogs=(TransparencyLog("https://other.example", "SHA2_256", spki(SIGNER.key.public_key()),
+    root = TrustedRoot(tlogs=(TransparencyLog("https://other.example", spki(SIGNER.key.public_key()),
                                               "PKIX_ED25519", other.log_id, Validity()),))
     with pytest.raises(VerificationError, match="none of its checkpoint's signatures is by a log of the trusted root"):
         verifier_for(store, root)

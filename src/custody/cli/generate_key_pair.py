@@ -29,7 +29,8 @@ def command(output_key_prefix: str) -> None:
     try:
         with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
             stream.write(encrypt_key(key, password.encode()))
-        public.write_bytes(key.public.pem)
+        with public.open("xb") as stream:
+            stream.write(key.public.pem)
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}") from None
     if not password:

@@ -52,12 +52,19 @@ async def _run(images: tuple[str, ...], annotations: dict[str, str], upload: boo
             statement = intoto.statement(descriptor.digest, intoto.COSIGN_SIGN, {}, annotations=annotations)
             data, verified = await signer.sign(statement, descriptor.digest)
             if bundle_file:
-                bundle_file.write_bytes(data)
+                _write(bundle_file, data)
             if upload:
                 pushed = await push_bundle(client, ref, descriptor, data, intoto.COSIGN_SIGN, system_clock())
                 print(f"{ref.name}@{pushed.digest}")
             print(f"{ref}: signed by {verified.signer}"
                   + (f", log index {verified.log.index}" if verified.log else ", in no log"), file=sys.stderr)
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"--bundle {path}: {error.strerror}") from None
 
 
 def make_signer(http: Http, options: dict[str, Any]) -> Signer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -18,7 +19,7 @@ from custody.formats.bundle import parse_bundle
 from custody.kit.clock import format_rfc3339, system_clock
 from custody.sign.keys import load_public_key, read_key_file
 from custody.sign.referrers import fetch_evidence
-from custody.sign.verify import Trust, verify_evidence
+from custody.sign.verify import BUNDLE_PREFIX, Trust, verify_evidence
 from custody.wiring import registry_client
 
 
@@ -81,7 +82,7 @@ def _try(item: Evidence, trust: Trust) -> tuple[Verified | None, str, str]:
     if reason != "log entry: there is none":
         return None, "✗", reason
     try:
-        return verify_evidence(item, Trust(trust.root, trust.keys, require_log=False), now), "~", reason
+        return verify_evidence(item, replace(trust, require_log=False), now), "~", reason
     except VerificationError as error:
         return None, "✗", error.message
 
@@ -91,7 +92,7 @@ def _claims(item: Evidence) -> tuple[str, str | None]:
     try:
         if item.media_type == dsse.MEDIA_TYPE:
             return "attestation", intoto.parse_statement(dsse.parse_envelope(item.data).payload).predicate_type
-        if item.media_type.startswith("application/vnd.dev.sigstore.bundle"):
+        if item.media_type.startswith(BUNDLE_PREFIX):
             envelope = parse_bundle(item.data).envelope
             claimed = intoto.parse_statement(envelope.payload).predicate_type if envelope else intoto.COSIGN_SIGN
             return "signature" if claimed == intoto.COSIGN_SIGN else "attestation", claimed

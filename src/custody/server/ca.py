@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from cryptography import x509
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -10,7 +13,7 @@ from custody.errors import AuthenticationError, MalformedError
 from custody.formats.protojson import Message, camel_case, decode_base64
 from custody.kit import strictjson
 from custody.server.rpcstatus import answering, body
-from custody.trust.ca import SigningAuthority, SigningRequest, pem
+from custody.trust.ca import SigningAuthority, SigningRequest, pems
 
 _MAX_BODY = 64 * 1024
 
@@ -20,20 +23,17 @@ def routes(authority: SigningAuthority) -> list[Route]:
 
     async def sign(request: Request) -> Response:
         chain = await authority.sign(_request_v2(await body(request, _MAX_BODY), _bearer(request)))
-        return JSONResponse({"signedCertificateEmbeddedSct": {
-            "chain": {"certificates": [pem(certificate) for certificate in chain]}}})
+        return JSONResponse({"signedCertificateEmbeddedSct": {"chain": {"certificates": pems(chain)}}})
 
     async def sign_v1(request: Request) -> Response:
         chain = await authority.sign(_request_v1(await body(request, _MAX_BODY), _bearer(request)))
-        return Response("\n".join(pem(certificate) for certificate in chain) + "\n", 201,
-                        media_type="application/pem-certificate-chain")
+        return pem_chain(chain, 201)
 
     async def trust_bundle(_: Request) -> Response:
-        return JSONResponse({"chains": [{"certificates": [pem(certificate) for certificate in authority.chain]}]})
+        return JSONResponse({"chains": [{"certificates": pems(authority.chain)}]})
 
     async def root_cert(_: Request) -> Response:
-        return Response("\n".join(pem(certificate) for certificate in authority.chain) + "\n",
-                        media_type="application/pem-certificate-chain")
+        return pem_chain(authority.chain)
 
     async def configuration(_: Request) -> Response:
         return JSONResponse({"issuers": [issuer.configuration() for issuer in authority.identities.issuers]})
@@ -43,6 +43,10 @@ def routes(authority: SigningAuthority) -> list[Route]:
             Route("/api/v2/trustBundle", trust_bundle, methods=["GET"]),
             Route("/api/v2/configuration", configuration, methods=["GET"]),
             Route("/api/v1/rootCert", root_cert, methods=["GET"])]
+
+
+def pem_chain(chain: Iterable[x509.Certificate], status: int = 200) -> Response:
+    return Response("\n".join(pems(chain)) + "\n", status, media_type="application/pem-certificate-chain")
 
 
 def _bearer(request: Request) -> str | None:

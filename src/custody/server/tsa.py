@@ -10,8 +10,8 @@ from custody.errors import CustodyError
 from custody.formats.protojson import Message
 from custody.kit import strictjson
 from custody.server.asgi import DisconnectedError
+from custody.server.ca import pem_chain
 from custody.server.rpcstatus import body
-from custody.trust.ca import pem
 from custody.trust.tsa import MAX_REQUEST, TimestampAuthority, TimestampRequest, check_request, parse_request
 
 
@@ -34,8 +34,7 @@ def routes(authority: TimestampAuthority) -> list[Route]:
             return Response(status_code=400)
 
     async def chain(_: Request) -> Response:
-        return Response("\n".join(pem(certificate) for certificate in authority.chain) + "\n",
-                        media_type="application/pem-certificate-chain")
+        return pem_chain(authority.chain)
 
     return [Route("/api/v1/timestamp", stamp, methods=["POST"]),
             Route("/api/v1/timestamp/certchain", chain, methods=["GET"])]

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -105,9 +106,9 @@ def key_usage(*, digital_signature: bool = False, certificates: bool = False) ->
                          key_agreement=False, encipher_only=False, decipher_only=False)
 
 
-def pem(certificate: x509.Certificate) -> str:
-    """Without the last newline, as Fulcio answers."""
-    return certificate.public_bytes(Encoding.PEM).decode().strip()
+def pems(chain: Iterable[x509.Certificate]) -> list[str]:
+    """Each without its last newline, as Fulcio answers."""
+    return [certificate.public_bytes(Encoding.PEM).decode().strip() for certificate in chain]
 
 
 def _public_key(data: bytes) -> AnyPublicKey:

@@ -233,7 +233,7 @@ def _read(path: Path) -> bytes:
 
 
 def _log(url: str, verifier: LogVerifier, details: str, valid: Validity) -> TransparencyLog:
-    return TransparencyLog(url, "SHA2_256", spki(verifier.key), details, verifier.log_id, valid)
+    return TransparencyLog(url, spki(verifier.key), details, verifier.log_id, valid)
 
 
 def _authority(url: str, chain: tuple[x509.Certificate, ...], valid: Validity) -> CertificateAuthority:

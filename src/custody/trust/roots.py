@@ -47,8 +47,6 @@ class TransparencyLog:
     """A transparency or CT log: its key as DER SubjectPublicKeyInfo, and the ID that entries or SCTs name it by."""
 
     base_url: str
-    hash_algorithm: str
-    """`SHA2_256`."""
     key_der: bytes
     key_details: str
     """Name of a PublicKeyDetails value, such as `PKIX_ED25519`."""
@@ -56,7 +54,7 @@ class TransparencyLog:
     valid: Validity
 
     def to_json(self) -> dict[str, Any]:
-        return {"baseUrl": self.base_url, "hashAlgorithm": self.hash_algorithm,
+        return {"baseUrl": self.base_url, "hashAlgorithm": "SHA2_256",
                 "publicKey": {"rawBytes": encode_base64(self.key_der), "keyDetails": self.key_details,
                               "validFor": self.valid.to_json()},
                 "logId": {"keyId": encode_base64(self.log_id)}}
@@ -174,7 +172,7 @@ def _log(entry: Message) -> TransparencyLog:
     if algorithm != "SHA2_256":
         raise UnsupportedError(f"{entry.where}.hashAlgorithm", f"{algorithm}; Merkle trees are over SHA2_256")
     key, log_id = entry.message("publicKey"), entry.optional("logId")
-    result = TransparencyLog(entry.text("baseUrl", ""), algorithm, key.data("rawBytes"), key.text("keyDetails", ""),
+    result = TransparencyLog(entry.text("baseUrl", ""), key.data("rawBytes"), key.text("keyDetails", ""),
                              log_id.data("keyId", b"") if log_id else b"", _validity(key.optional("validFor")))
     checkpoint_id = entry.optional("checkpointKeyId")
     if checkpoint_id is not None and checkpoint_id.data("keyId")[:4] != result.log_id[:4]:
