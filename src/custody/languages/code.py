@@ -1,0 +1,163 @@
+"""Python functions built as trees of `ast` nodes: the only place that hands anything to Python's compiler.
+
+A generated function sees the names that its compiler hoisted here, and no builtins. No text of a policy becomes a
+name, an attribute or a piece of source: texts are constants, names are made by `fresh`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable
+from typing import Any
+
+_PLAIN = (str, bytes, int, float, bool, type(None))
+_PLACED = (ast.expr, ast.stmt, ast.excepthandler, ast.arg, ast.keyword)
+_LOAD, _STORE = ast.Load(), ast.Store()
+
+
+class Code:
+    """Functions of one program and what they may reach."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._reach: dict[str, Any] = {"__builtins__": {}}
+        self._made = 0
+        self._hoisted: dict[tuple[type, Any], str] = {}
+        self._functions: list[ast.stmt] = []
+
+    def fresh(self, stem: str = "v") -> str:
+        """A name that nothing else has. `stem` is the compiler's own word, never the program's."""
+        self._made += 1
+        return f"{stem}{self._made}"
+
+    def constant(self, value: Any, stem: str = "k") -> ast.expr:
+        """An expression for `value`: itself where Python has a literal for it, else a name it is hoisted to."""
+        if type(value) in _PLAIN and not (type(value) is int and value.bit_length() > 4096):
+            return ast.Constant(value)
+        return self.hoist(value, stem)
+
+    def hoist(self, value: Any, stem: str = "k") -> ast.Name:
+        """A name for any object; the same object, or an equal one that is hashable and of its type, shares it."""
+        try:
+            key = (type(value), value)
+            name = self._hoisted.get(key)
+        except TypeError:
+            key = (object, id(value))
+            name = self._hoisted.get(key)
+        if name is None:
+            name = self._hoisted[key] = self.fresh(stem)
+            self._reach[name] = value
+        return ast.Name(name, _LOAD)
+
+    def add(self, name: str, parameters: Iterable[str], body: list[ast.stmt],
+            defaults: Iterable[ast.expr] = ()) -> None:
+        """A function at the top, which all others may call by its name."""
+        self._functions.append(define(name, parameters, body, defaults))
+
+    def build(self) -> dict[str, Any]:
+        """Compile what was added; the functions by name. RecursionError where a body is nested too deeply."""
+        module = ast.Module(self._functions, [])
+        _place(module)
+        exec(compile(module, f"<{self.name}>", "exec", dont_inherit=True, optimize=1), self._reach)  # noqa: S102
+        self._functions, self._hoisted = [], {}
+        return self._reach
+
+
+def _place(root: ast.AST) -> None:
+    """Line 1 for every node that has no place: Python's compiler wants one."""
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, _PLACED) and not hasattr(node, "lineno"):
+            node.lineno = 1
+            node.col_offset = 0
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if isinstance(value, list):
+                stack.extend(item for item in value if isinstance(item, ast.AST))
+            elif isinstance(value, ast.AST):
+                stack.append(value)
+
+
+# --- nodes, briefly -------------------------------------------------------------------------------------------------
+
+def define(name: str, parameters: Iterable[str], body: list[ast.stmt],
+           defaults: Iterable[ast.expr] = ()) -> ast.FunctionDef:
+    arguments = ast.arguments(posonlyargs=[], args=[ast.arg(each) for each in parameters], kwonlyargs=[],
+                              kw_defaults=[], defaults=list(defaults))
+    return ast.FunctionDef(name=name, args=arguments, body=body or [ast.Pass()], decorator_list=[])
+
+
+def load(name: str) -> ast.Name:
+    return ast.Name(name, _LOAD)
+
+
+def store(name: str) -> ast.Name:
+    return ast.Name(name, _STORE)
+
+
+def assign(name: str, value: ast.expr) -> ast.stmt:
+    return ast.Assign([store(name)], value)
+
+
+def walrus(name: str, value: ast.expr) -> ast.expr:
+    return ast.NamedExpr(store(name), value)
+
+
+def call(function: ast.expr, *arguments: ast.expr) -> ast.Call:
+    return ast.Call(function, list(arguments), [])
+
+
+def attribute(value: ast.expr, name: str) -> ast.Attribute:
+    return ast.Attribute(value, name, _LOAD)
+
+
+def item(value: ast.expr, key: ast.expr) -> ast.Subscript:
+    return ast.Subscript(value, key, _LOAD)
+
+
+def compare(left: ast.expr, operator: ast.cmpop, right: ast.expr) -> ast.Compare:
+    return ast.Compare(left, [operator], [right])
+
+
+def both(*values: ast.expr) -> ast.expr:
+    return values[0] if len(values) == 1 else ast.BoolOp(ast.And(), list(values))
+
+
+def either(*values: ast.expr) -> ast.expr:
+    return values[0] if len(values) == 1 else ast.BoolOp(ast.Or(), list(values))
+
+
+def negate(value: ast.expr) -> ast.expr:
+    return ast.UnaryOp(ast.Not(), value)
+
+
+def choose(test: ast.expr, yes: ast.expr, no: ast.expr) -> ast.IfExp:
+    return ast.IfExp(test, yes, no)
+
+
+def when(test: ast.expr, body: list[ast.stmt], otherwise: list[ast.stmt] | None = None) -> ast.stmt:
+    return ast.If(test, body, otherwise or [])
+
+
+def each(target: str, values: ast.expr, body: list[ast.stmt], otherwise: list[ast.stmt] | None = None) -> ast.stmt:
+    return ast.For(store(target), values, body, otherwise or [])
+
+
+def give(value: ast.expr) -> ast.stmt:
+    return ast.Return(value)
+
+
+def do(value: ast.expr) -> ast.stmt:
+    return ast.Expr(value)
+
+
+def throw(value: ast.expr) -> ast.stmt:
+    return ast.Raise(value)
+
+
+def attempt(body: list[ast.stmt], error: ast.expr, handler: list[ast.stmt], name: str | None = None) -> ast.stmt:
+    return ast.Try(body, [ast.ExceptHandler(error, name, handler)], [], [])
+
+
+Compiled = Callable[..., Any]

@@ -1,0 +1,1 @@
+"""What policies inherit from Go: numbers, formatting verbs, times, durations, quantities, regular expressions."""

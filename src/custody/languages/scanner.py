@@ -1,0 +1,43 @@
+"""Tokens of a program, found by one compiled regular expression with named groups."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from custody.languages.source import Source, SourceError
+
+
+class Token(NamedTuple):
+    """`kind` is the group that matched, or END."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+END = "end"
+
+
+def scan(source: Source, master: re.Pattern[str], *, skip: frozenset[str] = frozenset({"space", "comment"}),
+         bad: dict[str, str] | None = None) -> list[Token]:
+    """All tokens and a last one of kind END.
+
+    `master` must match at least one character wherever it matches. A group named in `bad` raises with that message
+    (`{}` becomes the text), as does a character that nothing matches.
+    """
+    text, match = source.text, master.match
+    tokens, at = [], 0
+    while at < len(text):
+        found = match(text, at)
+        if found is None:
+            raise SourceError(f"illegal token {text[at]!r}", source, at)
+        kind, end = found.lastgroup or "", found.end()
+        if bad and kind in bad:
+            raise SourceError(bad[kind].replace("{}", found[0][:40]), source, at)
+        if kind not in skip:
+            tokens.append(Token(kind, found[0], at, end))
+        at = end
+    tokens.append(Token(END, "", at, at))
+    return tokens

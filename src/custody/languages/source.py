@@ -1,0 +1,108 @@
+"""The text of a program, places in it, and the error that points at one."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+
+from custody.errors import UsageError
+
+LONGEST = 1 << 20  # characters of one program
+
+
+class Source:
+    """A program's text under the name that errors give it."""
+
+    def __init__(self, text: str, name: str = "<input>") -> None:
+        self.name = name
+        self.text = text
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        starts = [0]
+        at = self.text.find("\n")
+        while at >= 0:
+            starts.append(at + 1)
+            at = self.text.find("\n", at + 1)
+        return starts
+
+    def place(self, offset: int) -> tuple[int, int]:
+        """Line and column, both counted from 1 and in characters."""
+        line = bisect_right(self._starts, offset)
+        return line, offset - self._starts[line - 1] + 1
+
+    def line(self, number: int) -> str:
+        """The text of a line, counted from 1, without its end."""
+        start = self._starts[number - 1]
+        end = self.text.find("\n", start)
+        return (self.text[start:] if end < 0 else self.text[start:end]).removesuffix("\r")
+
+
+class SourceError(UsageError):
+    """A program that is not one of its language. `code` of the language, e.g. `rego_parse_error`, is in `kind`."""
+
+    code = "program"
+
+    def __init__(self, message: str, source: Source, offset: int, *, kind: str = "", hint: str | None = None) -> None:
+        self.source = source
+        self.offset = min(max(offset, 0), len(source.text))
+        self.line, self.column = source.place(self.offset)
+        self.kind = kind
+        self.reason = message
+        super().__init__(f"{source.name}:{self.line}:{self.column}: {message}", hint=hint)
+
+    def pointed(self) -> str:
+        """The message, the line it is about, and a caret below the column."""
+        text = self.source.line(self.line)
+        start = max(0, self.column - 80)
+        shown = text[start:start + 120].replace("\t", " ")
+        return f"{self.message}\n  {shown}\n  {' ' * (self.column - 1 - start)}^"
+
+
+def read_source(data: bytes, name: str = "<input>", *, limit: int = LONGEST) -> Source:
+    """`data` as a program; SourceError where it is too long, is not UTF-8 or holds a NUL."""
+    if len(data) > limit:
+        raise SourceError(f"program of {len(data)} bytes, expected at most {limit}", Source("", name), 0)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as wrong:
+        good = Source(data[:wrong.start].decode(), name)
+        raise SourceError(f"byte 0x{data[wrong.start]:02x} is not UTF-8", good, wrong.start) from None
+    return checked(Source(text, name), limit=limit)
+
+
+def checked(source: Source, *, limit: int = LONGEST) -> Source:
+    """`source`, unless it is longer than `limit` characters or holds what no program may: NUL, lone surrogates."""
+    if len(source.text) > limit:
+        raise SourceError(f"program of {len(source.text)} characters, expected at most {limit}", source, 0)
+    if (at := source.text.find("\0")) >= 0:
+        raise SourceError("illegal character NUL", source, at)
+    if not source.text.isascii():
+        try:
+            source.text.encode()
+        except UnicodeEncodeError as wrong:
+            raise SourceError("half of a surrogate pair is no character", source, wrong.start) from None
+    return source
+
+
+class Nesting:
+    """Depth of a recursive parser; deeper than `limit` is refused before Python's own stack would be."""
+
+    def __init__(self, source: Source, limit: int, message: str = "nested too deeply") -> None:
+        self.source, self.limit, self.message, self.depth = source, limit, message, 0
+
+    @contextmanager
+    def at(self, offset: int) -> Iterator[None]:
+        self.enter(offset)
+        try:
+            yield
+        finally:
+            self.depth -= 1
+
+    def enter(self, offset: int) -> None:
+        """For parsers where a context manager costs too much: pair it with `depth -= 1`."""
+        self.depth += 1
+        if self.depth > self.limit:
+            raise SourceError(f"{self.message}: more than {self.limit} levels", self.source, offset)
