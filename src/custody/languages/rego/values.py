@@ -1,0 +1,273 @@
+"""Rego's values as Python data: how they compare, order, print and become keys.
+
+null, boolean, number, string and array are None, bool, int or float, str and list, as JSON is decoded. An object is a
+dict and a set is a `Set`; what is a key in them is a value's `key`: the value itself for a string, a number and null,
+and a `Boxed` one for the rest, since Python has `True == 1` and unhashable lists. All values are never changed once
+they are made. Order and text are those of OPA (v1/ast: Compare, String).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+Value = Any  # None | bool | int | float | str | list[Value] | dict[Key, Value] | Set
+Key = Any  # None | int | float | str | Boxed
+
+
+class Undefined:
+    """The only instance, UNDEFINED, is what a rule or builtin without a value gives."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "undefined"
+
+    def __reduce__(self) -> str:
+        return "UNDEFINED"
+
+
+UNDEFINED = Undefined()
+
+
+class Boxed:
+    """A boolean, array, object or set as a key. Equal to a box of an equal value, and to nothing else."""
+
+    __slots__ = ("_hash", "frozen", "value")
+
+    def __init__(self, value: Value) -> None:
+        self.value = value
+        self.frozen = _freeze(value)
+        self._hash = hash(self.frozen)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Boxed and self._hash == other._hash and self.frozen == other.frozen
+
+    def __repr__(self) -> str:
+        return text(self.value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Boxed, (self.value,)
+
+
+def _freeze(value: Value) -> Any:
+    kind = type(value)
+    if kind is bool:
+        return "true" if value else "false", ()
+    if kind is list:
+        return "array", tuple(map(key, value))
+    if kind is dict:
+        return "object", frozenset((each, key(value[each])) for each in value)
+    return "set", frozenset(value.items)
+
+
+def key(value: Value) -> Key:
+    """`value` as a key of a dict or a Set."""
+    kind = type(value)
+    if kind is str or kind is int or value is None or kind is float:
+        return value
+    return Boxed(value)
+
+
+def unkey(each: Key) -> Value:
+    return each.value if type(each) is Boxed else each
+
+
+class Set:
+    """A set of values. `items`: key → value."""
+
+    __slots__ = ("_ordered", "items")
+
+    def __init__(self, items: dict[Key, Value] | None = None) -> None:
+        self.items: dict[Key, Value] = {} if items is None else items
+        self._ordered: list[Value] | None = None
+
+    @classmethod
+    def of(cls, values: Iterable[Value]) -> Set:
+        return cls({key(value): value for value in values})
+
+    def ordered(self) -> list[Value]:
+        """The members in OPA's order; not to be changed."""
+        if self._ordered is None or len(self._ordered) != len(self.items):
+            self._ordered = ordered(self.items.values())
+        return self._ordered
+
+    def __contains__(self, value: Value) -> bool:
+        return key(value) in self.items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Value]:
+        return iter(self.items.values())
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Set and self.items.keys() == other.items.keys()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return text(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Set.of, (list(self.items.values()),)
+
+
+def equal(one: Value, other: Value) -> bool:
+    """Rego's equality: 1 and 1.0 are equal, 1 and true are not."""
+    if one is other:
+        return True
+    kind, kind2 = type(one), type(other)
+    if kind is str or kind2 is str:
+        return bool(one == other)
+    if kind is bool or kind2 is bool or one is None or other is None:
+        return False
+    if kind is list:
+        return kind2 is list and len(one) == len(other) and all(map(equal, one, other))
+    if kind is dict:
+        return (kind2 is dict and len(one) == len(other)
+                and all(each in other and equal(value, other[each]) for each, value in one.items()))
+    return bool(one == other)
+
+
+def order(value: Value) -> tuple[int, Any]:
+    """A Python sort key in OPA's order: null, booleans, numbers, strings, arrays, objects, sets."""
+    kind = type(value)
+    if kind is str:
+        return 3, value
+    if kind is int or kind is float:
+        return 2, value
+    if kind is bool:
+        return 1, value
+    if kind is list:
+        return 6, [order(each) for each in value]
+    if kind is dict:
+        return 7, sorted((order(unkey(each)), order(value[each])) for each in value)
+    if kind is Set:
+        return 8, [order(each) for each in value.ordered()]
+    return 0, 0
+
+
+def ordered(values: Iterable[Value]) -> list[Value]:
+    """The values sorted as OPA sorts them."""
+    found = list(values)
+    kinds = set(map(type, found))
+    if len(kinds) <= 1 and kinds <= {str, int, float}:
+        found.sort()
+    else:
+        found.sort(key=order)
+    return found
+
+
+def compare(one: Value, other: Value) -> int:
+    """-1, 0 or 1."""
+    if one is other:
+        return 0
+    first, second = order(one), order(other)
+    return -1 if first < second else 1 if first > second else 0
+
+
+def pairs(value: dict[Key, Value]) -> list[tuple[Value, Value]]:
+    """An object's keys, as values, with what is under them, in the order of the keys."""
+    if all(type(each) is str for each in value):
+        return sorted(value.items(), key=_first)
+    found = [(unkey(each), member) for each, member in value.items()]
+    found.sort(key=lambda pair: order(pair[0]))
+    return found
+
+
+def _first(pair: tuple[Any, Any]) -> Any:
+    return pair[0]
+
+
+def type_name(value: Value) -> str:
+    kind = type(value)
+    return _NAMES.get(kind) or ("null" if value is None else kind.__name__)
+
+
+_NAMES = {str: "string", int: "number", float: "number", bool: "boolean", list: "array", dict: "object", Set: "set"}
+
+
+def number_text(value: float) -> str:
+    """A number as OPA prints one: integral floats without a point, large and small ones with an exponent."""
+    if type(value) is int:
+        return str(value)
+    if value == int(value) and abs(value) < 1e21:
+        return str(int(value))
+    shown = repr(value)
+    if "e" not in shown:
+        return shown if abs(value) >= 1e-6 else _scientific(value)
+    mantissa, _, power = shown.partition("e")
+    return f"{mantissa.removesuffix('.0')}e{power[0] if power[0] in '+-' else '+'}{power.lstrip('+-').zfill(2)}"
+
+
+def _scientific(value: float) -> str:
+    mantissa, _, power = f"{value:.17e}".partition("e")
+    for digits in range(17):
+        shown = f"{value:.{digits}e}"
+        if float(shown) == value:
+            mantissa, _, power = shown.partition("e")
+            break
+    return f"{mantissa}e{power}"
+
+
+_QUOTE = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def quoted(value: str) -> str:
+    """A string in JSON's quotes, as Go's encoding/json prints it."""
+    shown = _QUOTE(value)
+    if "\x7f" in shown or "\u2028" in shown or "\u2029" in shown:
+        shown = shown.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return shown
+
+
+def text(value: Value) -> str:
+    """A value as `print` and `sprintf("%v")` show it inside a collection: strings in quotes, sets in braces."""
+    kind = type(value)
+    if kind is str:
+        return quoted(value)
+    if kind is bool:
+        return "true" if value else "false"
+    if value is None:
+        return "null"
+    if kind is list:
+        return "[" + ", ".join(map(text, value)) + "]"
+    if kind is dict:
+        return "{" + ", ".join(f"{text(each)}: {text(member)}" for each, member in pairs(value)) + "}"
+    if kind is Set:
+        return "{" + ", ".join(map(text, value.ordered())) + "}" if value.items else "set()"
+    return number_text(value)
+
+
+def to_json(value: Value) -> Any:
+    """Plain JSON data: sets become arrays in order, keys that are no strings become their text."""
+    kind = type(value)
+    if kind is dict:
+        return {each if type(each) is str else compact(unkey(each)): to_json(value[each]) for each in value}
+    if kind is list:
+        return [to_json(each) for each in value]
+    if kind is Set:
+        return [to_json(each) for each in value.ordered()]
+    if kind is float and value == int(value) and abs(value) < 1e21:
+        return int(value)
+    return value
+
+
+def compact(value: Value) -> str:
+    """JSON text without spaces and with sorted keys, as `json.marshal` writes it."""
+    kind = type(value)
+    if kind is str:
+        return quoted(value).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    if kind is list:
+        return "[" + ",".join(map(compact, value)) + "]"
+    if kind is Set:
+        return "[" + ",".join(map(compact, value.ordered())) + "]"
+    if kind is dict:
+        return "{" + ",".join(f"{compact(each if type(each) is str else compact(each))}:{compact(member)}"
+                              for each, member in pairs(value)) + "}"
+    return text(value)
