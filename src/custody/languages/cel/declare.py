@@ -1,0 +1,70 @@
+"""What a library gives to an environment: functions, constants, types and macros."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from custody.languages.cel.types import Type
+
+if TYPE_CHECKING:
+    from custody.languages.cel.macros import Expander
+    from custody.languages.cel.tree import Node
+
+
+class Overload(NamedTuple):
+    """One signature of a function. With `member`, the first of `params` stands before the dot.
+
+    `call` gets Python values and returns one; it raises CelError for an error value, whose text is shown as it is.
+    With `metered` it gets the evaluation's `budget.Meter` as its last argument: for what makes large values or loops.
+    `strict` is False where errors of arguments are values to the function; only the standard library has such.
+    """
+
+    id: str
+    params: tuple[Type, ...]
+    result: Type
+    call: Callable[..., Any] | None
+    member: bool = False
+    strict: bool = True
+    metered: bool = False
+
+
+class Function(NamedTuple):
+    name: str
+    overloads: tuple[Overload, ...]
+
+
+class Constant(NamedTuple):
+    """A name with a value that programs may use without being given it."""
+
+    name: str
+    type: Type
+    value: Any
+
+
+class Macro(NamedTuple):
+    """A call that is rewritten while parsing. `arity` -1: any number of arguments.
+
+    `expand` gets the expander (which builds nodes), the part before the dot and the arguments; None: not a macro call
+    after all.
+    """
+
+    name: str
+    arity: int
+    member: bool
+    expand: Callable[[Expander, Node | None, list[Node]], Node | None]
+
+
+class Library(NamedTuple):
+    """Named as the environment that enables it names it, e.g. `cel.lib.ext.strings`."""
+
+    name: str
+    version: int = 0
+    functions: tuple[Function, ...] = ()
+    macros: tuple[Macro, ...] = ()
+    constants: tuple[Constant, ...] = ()
+    types: tuple[Type, ...] = ()
+
+
+def function(name: str, *overloads: Overload) -> Function:
+    return Function(name, overloads)
