@@ -1,0 +1,540 @@
+"""The parser of Rego's modules, rules and bodies, in the syntax of v0 or v1.
+
+Source: the grammar of the OPA documentation's policy reference, and what OPA 1.22 accepts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from custody.languages.rego.annotations import attach
+from custody.languages.rego.lexer import FUTURE, KEYWORDS, LATER, error, lex
+from custody.languages.rego.terms import Terms
+from custody.languages.rego.tree import (
+    Array,
+    Body,
+    Call,
+    Every,
+    Expr,
+    Import,
+    Logic,
+    Module,
+    Object,
+    Ref,
+    Rule,
+    Scalar,
+    SetOf,
+    Some,
+    SomeIn,
+    Term,
+    Unify,
+    Var,
+)
+from custody.languages.scanner import END, Token
+from custody.languages.source import Source, checked
+
+_T = TypeVar("_T")
+LONGEST = 8 << 20  # characters of a module
+
+
+def parse_module(source: Source, version: int = 1) -> Module:
+    """A module of Rego `version` 0 or 1; `import rego.v1` makes a v0 module one of v1. SourceError at the first fault."""
+    return _Parser(checked(source, limit=LONGEST), version).module()
+
+
+def parse_query(source: Source, version: int = 1, features: frozenset[str] = frozenset()) -> Body:
+    """The body that a query is, such as `data.p.allow; x = input.y`."""
+    parser = _Parser(checked(source, limit=LONGEST), version)
+    parser.use(features)
+    if parser.token.kind is END:
+        return []
+    body = parser.body()
+    if parser.token.kind is not END:
+        raise parser.unexpected()
+    return body
+
+
+class _Parser(Terms):
+    def __init__(self, source: Source, version: int) -> None:
+        lexed = lex(source)
+        super().__init__(source, lexed, KEYWORDS | FUTURE if version else KEYWORDS)
+        self.comments = lexed.comments
+        self.version = version
+        self.features: frozenset[str] = frozenset()
+
+    def use(self, features: frozenset[str]) -> None:
+        self.features |= features
+        self.keywords |= features - {"not"}
+
+    # --- modules
+
+    def module(self) -> Module:
+        if self.token.kind is END:
+            raise error("empty module", self.source, 0)
+        start = self.token.start
+        if not self.word("package"):
+            raise self.unexpected("package expected") if self.token.text != "package" else self.unexpected()
+        self.at += 1
+        package = self._package()
+        imports: list[Import] = []
+        rules: list[Rule] = []
+        while self.token.kind is not END:
+            if self.sign(";"):
+                self.at += 1
+            elif self.word("import"):
+                if rules:
+                    raise self.unexpected("imports come before rules")
+                imports.append(self._import())
+            else:
+                if rules and not self.newline_before() and self.tokens[self.at - 1].text != ";":
+                    raise self.unexpected("expected \\n or ;")
+                rules += self._rules()
+        module = Module(self.source, package, start, imports, rules, self.comments, self.version, self.features)
+        for rule in rules:
+            for each in rule.chain():
+                each.module = module
+        attach(module)
+        return module
+
+    def _package(self) -> list[str]:
+        found = self.next()
+        if found.kind != "name":
+            self.at -= 1
+            raise self.unexpected("expected the package's name")
+        return [found.text, *self._dotted()]
+
+    def _dotted(self) -> list[str]:
+        """`.name["text"].name` as texts."""
+        names = []
+        while self.adjacent() and (self.sign(".") or self.sign("[")):
+            dot = self.next().text == "."
+            found = self.next()
+            if dot and found.kind == "name":
+                names.append(found.text)
+            elif not dot and found.kind == "string":
+                names.append(str(self._string(found)))
+                self.expect("]")
+            else:
+                self.at -= 1
+                raise self.unexpected("expected a name" if dot else "expected a string")
+        return names
+
+    def _string(self, token: Token) -> str:
+        self.at -= 1
+        term = self.term()
+        assert isinstance(term, Scalar)
+        return str(term.value)
+
+    def _import(self) -> Import:
+        start = self.next().start
+        head = self.next()
+        if head.kind != "name":
+            self.at -= 1
+            raise self.unexpected("expected data, input, future or rego")
+        path = [head.text, *self._dotted()]
+        if path[0] not in ("data", "input", "future", "rego"):
+            raise error(f"unexpected import path, must begin with one of: {{data, future, input, rego}}, got: {path[0]}",
+                        self.source, head.start)
+        alias = None
+        if self.word("as"):
+            self.at += 1
+            if self.token.kind != "name" or self.token.text in self.keywords:
+                raise self.unexpected("expected var")
+            alias = self.next().text
+        found = Import(start, self.last_end, path, alias)
+        if path[0] in ("future", "rego"):
+            self._feature(found)
+        return found
+
+    def _feature(self, found: Import) -> None:
+        path, at = found.path, found.at
+        if path[0] == "rego":
+            if path not in (["rego", "v1"], ["rego", "v2"]):
+                raise error(f"invalid import `{'.'.join(path)}`, must be `rego.v1` or `rego.v2`", self.source, at)
+            if found.alias:
+                raise error(f"`{'.'.join(path)}` imports cannot be aliased", self.source, at)
+            if path[1] == "v1":
+                self.version = 1
+            self.use(FUTURE if path[1] == "v1" else FUTURE | LATER)
+            return
+        if path[1:2] != ["keywords"] or len(path) > 3:
+            raise error("invalid import, must be `future.keywords`", self.source, at)
+        if found.alias:
+            raise error("`future` imports cannot be aliased", self.source, at)
+        if len(path) == 2:
+            self.use(FUTURE | LATER)
+        elif path[2] in FUTURE | LATER:
+            self.use(frozenset({path[2]}) | (frozenset({"in"}) if path[2] == "every" else frozenset()))
+        else:
+            known = ", ".join(sorted(FUTURE | LATER))
+            raise error(f"unexpected keyword, must be one of [{known}]", self.source, at)
+
+    # --- rules
+
+    def _rules(self) -> list[Rule]:
+        """A rule; `p { a } { b }` are several."""
+        start = self.token.start
+        default = self.word("default")
+        if default:
+            self.at += 1
+        if self.token.kind != "name":
+            raise self.unexpected("expected a rule")
+        if self.token.text in self.keywords and not self._names_a_ref():
+            raise self.unexpected("expected a rule's name")
+        rule = self._head(start)
+        rule.default = default
+        if default:
+            self._check_default(rule)
+            rule.end = self.last_end
+            return [rule]
+        has_if = self.word("if")
+        if has_if:
+            self.at += 1
+            if rule.kind == "member":
+                rule.kind = "value"
+            rule.body = self._if_body()
+        elif rule.kind == "member":
+            rule.kind = "set"
+            if self.version:
+                raise error("`contains` keyword is required for partial set rules", self.source, start)
+        rules = [rule]
+        if not has_if and self.sign("{"):
+            if self.version:
+                raise error("`if` keyword is required before rule body", self.source, start)
+            rule.body = self._braced()
+            while self.sign("{") and not self.newline_before() or (self.sign("{") and not rule.otherwise):
+                again = Rule(self.token.start, 0, rule.path, rule.kind, rule.args, rule.value, self._braced(),
+                             generated_value=rule.generated_value, assigned=rule.assigned)
+                again.end = self.last_end
+                rules.append(again)
+        elif (not has_if and self.version and rule.generated_value and rule.kind == "value"):
+            raise error("`if` keyword is required before rule body" if self.sign("{") else
+                        "var cannot be used for rule name", self.source, start)
+        elif not has_if and rule.generated_value and rule.kind in ("value", "function"):
+            raise error("var cannot be used for rule name", self.source, start)
+        rule.end = self.last_end
+        if len(rules) == 1:
+            self._else(rule, has_if)
+        if not rule.body:
+            rule.body = [Expr(rule.at, rule.at, Scalar(rule.at, rule.at, True))]
+        return rules
+
+    def _if_body(self) -> Body:
+        """`{ body }`, or one expression without braces; an object or comprehension may start with a brace too."""
+        if self.sign("{"):
+            mark = self.at
+            depth = self.nesting.depth
+            try:
+                return self._braced()
+            except type(error("", self.source, 0)) as wrong:
+                self.at, self.nesting.depth = mark, depth
+                try:
+                    return [self.expression()]
+                except type(wrong):
+                    raise wrong from None
+        return [self.expression()]
+
+    def _braced(self) -> Body:
+        self.expect("{")
+        if self.sign("}"):
+            raise error("found empty body", self.source, self.token.start)
+        body = self.body("}")
+        self.expect("}")
+        return body
+
+    def _head(self, start: int) -> Rule:
+        term = self._path_term()
+        args: list[Term] = []
+        kind = "value"
+        if isinstance(term, Call):
+            kind, args = "function", term.args
+            first, *rest = term.operator
+            path: list[Term] = [Var(term.at, term.at, first), *(Scalar(term.at, term.at, part) for part in rest)]
+        elif isinstance(term, Var):
+            path = [term]
+        elif isinstance(term, Ref) and isinstance(term.head, Var):
+            path = [term.head, *term.path]
+        else:
+            raise error("rule head must be a name or a reference", self.source, start)
+        if any(isinstance(part, Scalar) and not isinstance(part.value, str) and at == 0
+               for at, part in enumerate(path)):
+            raise error("rule name must be a string", self.source, start)
+        rule = Rule(start, 0, path, kind, args, Scalar(start, start, True), [])
+        if self.word("contains"):
+            if kind == "function":
+                raise error("the contains keyword can only be used with multi-value rule definitions",
+                            self.source, start)
+            self.at += 1
+            rule.kind, rule.value = "set", self.infix()
+            rule.path = [*path]
+            return rule
+        if self.sign("=") or self.sign(":="):
+            rule.assigned = self.next().text == ":="
+            rule.value = self.infix()
+            return rule
+        rule.generated_value = True
+        if kind == "value" and len(path) == 2:
+            rule.kind = "member"  # a set's member, or with `if` an object's; see _rules
+        return rule
+
+    def _path_term(self) -> Term:
+        found = self.next()
+        return self._path(Var(found.start, found.end, found.text), found.start)
+
+    def _check_default(self, rule: Rule) -> None:
+        if rule.generated_value:
+            raise error("default rules must have a value", self.source, rule.at)
+        if rule.kind == "set":
+            raise error("default rules cannot be multi-value", self.source, rule.at)
+        if self.sign("{") or self.word("if"):
+            raise error("default rules cannot have a body", self.source, self.token.start)
+        for argument in rule.args:
+            if not isinstance(argument, Var):
+                raise error("illegal default rule (arguments must be variables)", self.source, argument.at)
+        stack: list[Term] = [rule.value]
+        while stack:
+            term = stack.pop()
+            if isinstance(term, (Var, Ref, Call)):
+                name = {Var: "var", Ref: "ref", Call: "call"}[type(term)]
+                raise error(f"illegal default rule (value cannot contain {name})", self.source, term.at)
+            if isinstance(term, (Array, SetOf)):
+                stack += term.items
+            elif isinstance(term, Object):
+                stack += [each for pair in term.pairs for each in pair]
+        rule.body = [Expr(rule.at, rule.at, Scalar(rule.at, rule.at, True))]
+
+    def _else(self, rule: Rule, has_if: bool) -> None:
+        height = 0
+        while self.word("else"):
+            height += 1
+            if height > 500:
+                raise error("too many else branches", self.source, self.token.start)
+            start = self.next().start
+            if rule.kind == "set":
+                raise error("else keyword cannot be used on multi-value rules", self.source, start)
+            other = Rule(start, 0, rule.path, rule.kind, rule.args, Scalar(start, start, True), [])
+            if self.sign("=") or self.sign(":="):
+                self.at += 1
+                other.value = self.infix()
+            else:
+                other.generated_value = True
+            if self.word("if"):
+                self.at += 1
+                other.body = self._if_body()
+            elif self.sign("{"):
+                if self.version:
+                    raise error("`if` keyword is required before rule body", self.source, start)
+                other.body = self._braced()
+            elif other.generated_value:
+                raise self.unexpected("expected else value term or rule body")
+            else:
+                other.body = [Expr(start, start, Scalar(start, start, True))]
+            other.end = self.last_end
+            rule.otherwise = other
+            rule = other
+
+    # --- bodies
+
+    def body(self, *closing: str) -> Body:
+        """Expressions with `;` or a line's end between them, up to the closing sign, which is not taken."""
+        body: Body = []
+        while True:
+            while self.take(";"):
+                pass
+            if self.token.kind is END or any(map(self.sign, closing)):
+                break
+            body.append(self.expression())
+            if self.token.kind is END or any(map(self.sign, closing)) or self.sign(";"):
+                continue
+            if not closing and self.at_line_start() or self.newline_before():
+                continue
+            if closing and self.sign(","):
+                break
+            raise self.unexpected('expected \\n or ; or ' + " or ".join(closing) if closing else "expected \\n or ;")
+        if not body:
+            raise self.unexpected("expected an expression")
+        return body
+
+    def at_line_start(self) -> bool:
+        return self.newline_before()
+
+    def expression(self) -> Expr:
+        self.nesting.enter(self.token.start)
+        expr = self._logic(("or", "and"))
+        self.nesting.depth -= 1
+        return expr
+
+    def _logic(self, operators: tuple[str, ...]) -> Expr:
+        """`a or b`, of which each side may be `a and b`; a side may be a body in braces."""
+        if not operators:
+            return self._operand()
+        operator = operators[0]
+        start = self.token.start
+        first = self._logic(operators[1:])
+        if operator not in self.features or not self.word(operator):
+            return first
+        bodies = [self._side(first)]
+        while self.word(operator):
+            self.at += 1
+            bodies.append(self._side(self._logic(operators[1:])))
+        return Expr(start, self.last_end, Logic(operator, bodies))
+
+    @staticmethod
+    def _side(expr: Expr) -> Body:
+        """A braced body stands for its expressions."""
+        if isinstance(expr.what, Logic) and expr.what.operator == "{}" and not expr.negated:
+            return expr.what.bodies[0]
+        return [expr]
+
+    def _operand(self) -> Expr:
+        if self.features & LATER:
+            if self.sign("(") and (found := self._attempt(self._grouped)) is not None:
+                return found
+            if self.sign("{") and (found := self._attempt(self._block)) is not None:
+                return found
+        return self._literal()
+
+    def _attempt(self, way: Callable[[], _T | None]) -> _T | None:
+        mark, depth = self.at, self.nesting.depth
+        try:
+            found = way()
+        except type(error("", self.source, 0)):
+            found = None
+        if found is None:
+            self.at, self.nesting.depth = mark, depth
+        return found
+
+    def _grouped(self) -> Expr | None:
+        """`(a and b)`: parentheses around logic, which no term can be."""
+        start = self.next().start
+        inner = self.expression()
+        if not self.take(")") or not (isinstance(inner.what, Logic) or inner.negated or inner.withs):
+            return None
+        if not (self.token.kind is END or self.newline_before() or self._ends()):
+            return None
+        if isinstance(inner.what, Logic) and not inner.negated:
+            return inner
+        return Expr(start, self.last_end, Logic("and", [[inner]]))
+
+    def _block(self) -> Expr | None:
+        """`{ body }` as a side of `and` or `or`."""
+        start = self.token.start
+        body = self._braced()
+        if not (self.word("and") or self.word("or") or self._side_follows()):
+            return None
+        return Expr(start, self.last_end, Logic("{}", [body]))
+
+    def _side_follows(self) -> bool:
+        before = self.at - 1
+        depth = 0
+        while before >= 0:  # back to the opening brace: what stands before it?
+            token = self.tokens[before]
+            if token.kind == "sign":
+                depth += {"}": 1, "{": -1}.get(token.text, 0)
+                if depth == 0:
+                    break
+            before -= 1
+        word = self.tokens[before - 1].text if before else ""
+        return word in ("and", "or") and (self.token.kind is END or self.newline_before() or self._ends())
+
+    def _ends(self) -> bool:
+        return self.sign("}") or self.sign(")") or self.sign("]") or self.sign(";") or any(
+            map(self.word, ("and", "or", "with")))
+
+    def _literal(self) -> Expr:
+        start = self.token.start
+        negated = False
+        if self.word("not"):
+            self.at += 1
+            negated = True
+            if "not" in self.features and self.sign("{"):
+                found = self._attempt(self._not_block)
+                if found is not None:
+                    return self._with(Expr(start, self.last_end, found))
+            if self.features & LATER and self.sign("("):
+                inner = self._attempt(self._grouped)
+                if inner is not None:
+                    return self._with(Expr(start, self.last_end, Logic("not", [[inner]])))
+        if self.word("some"):
+            if negated:
+                raise self.unexpected("some cannot be negated")
+            return self._with(Expr(start, self.last_end, self._some()))
+        if self.word("every"):
+            if negated:
+                raise self.unexpected("every cannot be negated")
+            return self._with(Expr(start, self.last_end, self._every()))
+        left = self.infix()
+        what: Term | Unify = left
+        if self.sign("=") or self.sign(":="):
+            assign = self.next().text == ":="
+            if assign and negated:
+                raise error("cannot assign vars inside negated expression", self.source, start)
+            what = Unify(left, self.infix(), assign)
+        return self._with(Expr(start, self.last_end, what, negated))
+
+    def _not_block(self) -> Logic | None:
+        body = self._braced()
+        if not (self.token.kind is END or self.newline_before() or self._ends()):
+            return None
+        return Logic("not", [body])
+
+    def _with(self, expr: Expr) -> Expr:
+        expr.end = self.last_end
+        while self.word("with"):
+            self.at += 1
+            target = self.term()
+            if isinstance(target, Var):
+                target = Ref(target.at, target.end, target, [])
+            if not isinstance(target, Ref) or not isinstance(target.head, Var):
+                raise error("with keyword target must be a reference", self.source, target.at)
+            if not self.word("as"):
+                raise self.unexpected("expected as keyword")
+            self.at += 1
+            expr.withs.append((target, self.infix(pairs=False)))
+            expr.end = self.last_end
+        return expr
+
+    def _some(self) -> Some | SomeIn:
+        start = self.next().start
+        if "in" in self.keywords:
+            found = self._attempt(self._some_in)
+            if found is not None:
+                return found
+        names: list[Var] = []
+        while True:
+            if self.token.kind != "name" or self.token.text in self.keywords:
+                raise self.unexpected("expected var" if names else "expected var or `in`")
+            found_name = self.next()
+            names.append(Var(found_name.start, found_name.end, found_name.text))
+            if not self.take(","):
+                break
+        if self.word("in"):
+            raise error("expected exactly one or two variables before `in`", self.source, start)
+        return Some(names)
+
+    def _some_in(self) -> SomeIn | None:
+        first = self._level(1)
+        key: Term | None = None
+        if self.take(","):
+            key, first = first, self._level(1)
+        if not self.word("in"):
+            return None
+        self.at += 1
+        return SomeIn(key, first, self._level(0))
+
+    def _every(self) -> Every:
+        self.at += 1
+        names: list[Var] = []
+        while len(names) < 2:
+            if self.token.kind != "name" or self.token.text in self.keywords:
+                raise self.unexpected("expected var")
+            found = self.next()
+            names.append(Var(found.start, found.end, found.text))
+            if not self.take(","):
+                break
+        if not self.word("in"):
+            raise self.unexpected("expected `x[, y] in xs { ... }` expression")
+        self.at += 1
+        domain = self._level(0)
+        return Every(names[0] if len(names) == 2 else None, names[-1], domain, self._braced())
