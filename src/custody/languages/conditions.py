@@ -10,7 +10,12 @@ from typing import Any
 
 from custody.errors import MalformedError, UnsupportedError
 from custody.languages import kpattern
-from custody.languages.scalars import duration, glob, number, quantity, same, sprint
+from custody.languages.go.durations import parse as duration
+from custody.languages.go.printing import read_number as number
+from custody.languages.go.printing import sprint
+from custody.languages.go.quantities import number as quantity
+from custody.languages.go.wildcards import glob
+from custody.languages.jmespath import same
 from custody.languages.variables import Roots, compile_value
 
 Conditions = Callable[[Any, datetime], tuple[bool, str]]

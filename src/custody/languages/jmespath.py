@@ -21,7 +21,10 @@ from jmespath.parser import Parser
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.kit.clock import format_rfc3339, parse_rfc3339
-from custody.languages.scalars import format_duration, glob, marshal, number, same
+from custody.languages.go.durations import show as format_duration
+from custody.languages.go.printing import marshal
+from custody.languages.go.printing import read_number as number
+from custody.languages.go.wildcards import glob
 
 
 class Env(NamedTuple):
@@ -369,3 +372,14 @@ _FUNCTIONS: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
     "trim_prefix": (("string", "string"), lambda env, text, prefix: text.removeprefix(prefix)),
     "values": (("object",), lambda env, value: [value[key] for key in sorted(value)]),
 }
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equality of JSON data in which true is not 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)

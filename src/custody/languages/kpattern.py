@@ -15,7 +15,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from custody.errors import MalformedError
-from custody.languages.scalars import duration, exponent, number, quantity, sprint, wildcard
+from custody.languages.go.durations import parse as duration
+from custody.languages.go.numbers import format_float
+from custody.languages.go.printing import read_number as number
+from custody.languages.go.printing import sprint
+from custody.languages.go.quantities import number as quantity
+from custody.languages.go.wildcards import wildcard
 
 _ANCHOR = re.compile(r"([+<=X^])?\((.+)\)\Z", re.DOTALL)
 _NUMBER = r"([-|+]?[0-9]+(?:\.[0-9]+)?[A-Za-z]*)"
@@ -189,7 +194,7 @@ def _number_text(value: Any) -> str | None:
 def _value_text(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return exponent(value) if isinstance(value, float) else str(value) if isinstance(value, int) else None
+    return format_float(value, "E") if isinstance(value, float) else str(value) if isinstance(value, int) else None
 
 
 # ── lists ───────────────────────────────────────────────────────────────────────────────────────────────────────────

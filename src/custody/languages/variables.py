@@ -15,8 +15,8 @@ from datetime import datetime
 from typing import Any
 
 from custody.errors import CustodyError, UnsupportedError
+from custody.languages.go.printing import marshal
 from custody.languages.jmespath import Env, Query, QueryError, compile_tree, parse
-from custody.languages.scalars import marshal
 
 _VARIABLE = re.compile(r"(?<!\\)\{\{((?:\{[^{}]*\}|[^{}])*)\}\}")
 _REFERENCE = re.compile(r"(?:^|[^\\])\$\(.[^ ]*\)")

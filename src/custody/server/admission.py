@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 from custody.admission.review import MAX_SIZE
 from custody.admission.webhook import DEFAULT_TIMEOUT, Admission
 from custody.errors import CustodyError
-from custody.languages.scalars import duration
+from custody.languages.go.durations import parse as duration
 from custody.server.asgi import DisconnectedError, Receive, Scope, Send, read_body, respond, respond_json
 
 _LOG = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.evidence.model import EvidenceSet, KeylessSigner, KeySigner, Rejected, State, Verified
 from custody.kit.digest import sha256
 from custody.languages.conditions import compile_conditions
-from custody.languages.scalars import wildcard
+from custody.languages.go.wildcards import wildcard
 from custody.languages.variables import has_variables
 from custody.policy.kyverno.fields import Fields
 from custody.policy.kyverno.scope import PREDICATE_ROOTS, Image, Input

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from custody.errors import MalformedError, UnsupportedError
-from custody.languages.scalars import glob, wildcard
+from custody.languages.go.wildcards import glob, wildcard
 from custody.languages.variables import has_variables
 from custody.policy.kyverno.fields import Fields
 from custody.policy.model import Request
