@@ -56,7 +56,7 @@ def _blocks(comments: list[Comment], text: str) -> list[list[Comment]]:
 def _read(module: Module, block: list[Comment]) -> dict[str, Any]:
     lines = [comment.text for comment in block[1:]]
     try:
-        found = yaml.load("\n".join(lines), Loader=yaml.SafeLoader)  # noqa: S506 - SafeLoader
+        found = yaml.load("\n".join(lines), Loader=yaml.SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError):
         raise error("yaml: cannot read the annotation", module.source, block[0].at) from None
     if not isinstance(found, dict):

@@ -26,6 +26,7 @@ KEYWORDS = frozenset({"package", "import", "as", "default", "else", "not", "null
 FUTURE = frozenset({"contains", "every", "if", "in"})  # of v1, and of `import future.keywords`
 LATER = frozenset({"and", "or", "not"})  # by `import future.keywords.and` … or `import rego.v2`: and, or, `not {…}`
 _LONGEST_NUMBER = 4_000  # digits
+_DEEPEST_TEMPLATE = 10
 
 
 class Lexed(NamedTuple):
@@ -72,7 +73,7 @@ def _template_end(source: Source, at: int, stop: int, quote: str) -> int:
     return at + 1
 
 
-def template_parts(source: Source, at: int, stop: int, quote: str) -> list[tuple[int, int, bool]]:
+def template_parts(source: Source, at: int, stop: int, quote: str, depth: int = 0) -> list[tuple[int, int, bool]]:
     """(start, end, is expression) of each part up to the closing quote; an expression's braces are not in it."""
     text, parts, begin, opened = source.text, [], at, at
     while at < stop:
@@ -85,7 +86,7 @@ def template_parts(source: Source, at: int, stop: int, quote: str) -> list[tuple
         elif sign == "\n" and quote == '"':
             break
         elif sign == "{":
-            close = _closing_brace(source, at, stop)
+            close = _closing_brace(source, at, stop, depth)
             parts += [(begin, at, False), (at + 1, close, True)]
             at = begin = close + 1
         else:
@@ -93,7 +94,7 @@ def template_parts(source: Source, at: int, stop: int, quote: str) -> list[tuple
     raise error("non-terminated string", source, opened - 2)
 
 
-def _closing_brace(source: Source, opening: int, stop: int) -> int:
+def _closing_brace(source: Source, opening: int, stop: int, outer: int) -> int:
     depth, at = 0, opening
     while at < stop:
         found = _MASTER.match(source.text, at, stop)
@@ -101,7 +102,9 @@ def _closing_brace(source: Source, opening: int, stop: int) -> int:
             break
         at = found.end()
         if found.lastgroup == "template":
-            raise error("template strings cannot be nested", source, found.start())
+            if outer == _DEEPEST_TEMPLATE:
+                raise error("template strings nested too deeply", source, found.start())
+            at = template_parts(source, at, stop, found[0][1], outer + 1)[-1][1] + 1
         if found.lastgroup == "sign":
             depth += {"{": 1, "}": -1}.get(found[0], 0)
             if depth == 0:

@@ -195,7 +195,7 @@ class _Parser(Terms):
                 rule.kind = "value"
             rule.body = self._if_body()
         elif rule.kind == "member":
-            rule.kind = "set"
+            rule.kind, rule.value, rule.path = "set", rule.path[1], rule.path[:1]
             if self.version:
                 raise error("`contains` keyword is required for partial set rules", self.source, start)
         rules = [rule]
@@ -203,7 +203,7 @@ class _Parser(Terms):
             if self.version:
                 raise error("`if` keyword is required before rule body", self.source, start)
             rule.body = self._braced()
-            while self.sign("{") and not self.newline_before() or (self.sign("{") and not rule.otherwise):
+            while (self.sign("{") and not self.newline_before()) or (self.sign("{") and not rule.otherwise):
                 again = Rule(self.token.start, 0, rule.path, rule.kind, rule.args, rule.value, self._braced(),
                              generated_value=rule.generated_value, assigned=rule.assigned)
                 again.end = self.last_end
@@ -347,7 +347,7 @@ class _Parser(Terms):
             body.append(self.expression())
             if self.token.kind is END or any(map(self.sign, closing)) or self.sign(";"):
                 continue
-            if not closing and self.at_line_start() or self.newline_before():
+            if (not closing and self.at_line_start()) or self.newline_before():
                 continue
             if closing and self.sign(","):
                 break

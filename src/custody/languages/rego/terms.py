@@ -329,7 +329,7 @@ class Terms:
         if not isinstance(expr.what, Term) or expr.negated:
             raise error("unexpected expression in template string: only terms and calls are allowed",
                         self.source, start)
-        value = Var(start, end, "$value")
+        value = Var(start, end, f"$value{start}")
         body = [Expr(start, end, Unify(value, expr.what), withs=expr.withs)]
         return Comprehension(start, end, "set", None, value, body)
 

@@ -21,7 +21,7 @@ class Term:
 
 @dataclass(slots=True, eq=False)
 class Scalar(Term):
-    value: None | bool | int | float | str
+    value: bool | int | float | str | None
 
 
 @dataclass(slots=True, eq=False)
@@ -216,3 +216,39 @@ def children(term: Term) -> Iterator[Term]:
         for key, value in term.pairs:
             yield key
             yield value
+
+
+def walk(*roots: Term | Expr) -> Iterator[Term | Expr]:
+    """All terms and expressions in the roots, those in closures too, in no order."""
+    stack: list[Term | Expr] = list(roots)
+    while stack:
+        found = stack.pop()
+        yield found
+        if isinstance(found, Expr):
+            for target, value in found.withs:
+                stack += (target, value)
+            what = found.what
+            if isinstance(what, Unify):
+                stack += (what.left, what.right)
+            elif isinstance(what, SomeIn):
+                stack += [part for part in (what.key, what.value, what.domain) if part is not None]
+            elif isinstance(what, Every):
+                stack += [part for part in (what.key, what.value, what.domain) if part is not None]
+                stack += what.body
+            elif isinstance(what, Logic):
+                for body in what.bodies:
+                    stack += body
+            elif isinstance(what, Term):
+                stack.append(what)
+        elif isinstance(found, Comprehension):
+            stack += [part for part in (found.key, found.value) if part is not None]
+            stack += found.body
+        elif isinstance(found, Template):
+            stack += [part for part in found.parts if isinstance(part, Comprehension)]
+        else:
+            stack.extend(children(found))
+
+
+def walk_rule(rule: Rule) -> Iterator[Term | Expr]:
+    """All in one clause, its else-branches apart."""
+    return walk(*rule.args, *rule.path[1:], rule.value, *rule.body)

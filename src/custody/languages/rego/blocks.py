@@ -1,0 +1,142 @@
+"""Statements of one generated function, written from the outside in.
+
+A body becomes nested loops: what comes after a loop was opened stands inside it. Where an expression fails, the next
+turn of the innermost loop is taken (`fail`). A closed part (negation, comprehension) stands in a loop of one turn and,
+when it is left, what it bound is forgotten.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from custody.languages.code import Code, assign, call, define, do, load, store, when
+from custody.languages.rego.runtime import ONCE
+from custody.languages.rego.values import UNDEFINED
+
+_DEEPEST = 12  # loops in one Python function, which allows 20 nested blocks
+
+
+class V(NamedTuple):
+    """A value in generated code. `kind`: `json` holds neither sets nor documents of rules, `doc` may be a Doc."""
+
+    node: ast.expr
+    kind: str = "any"
+
+
+class Blocks:
+    """Where the next statement goes, and what is known there."""
+
+    def __init__(self, code: Code, parameters: list[str], state: str) -> None:
+        self.code = code
+        self.state = state
+        self.body: list[ast.stmt] = []
+        self.block = self.body
+        self.parameters = parameters
+        self.env: dict[str, V] = {}  # bound variables
+        self.known: dict[tuple[object, ...], V] = {}  # values of references that were computed before this place
+        self.depth = 0  # loops around this place, in the innermost Python function
+        self.outlined = False
+        self.flag: str | None = None  # set when the closed part is decided: all its loops end
+        self.assigned: list[str] = []  # names that nested functions must assign in their outer one
+        self._returns = False
+
+    # --- statements
+
+    def add(self, *statements: ast.stmt) -> None:
+        self.block.extend(statements)
+
+    def fail(self) -> ast.stmt:
+        if self.depth:
+            return ast.Continue()
+        return ast.Return(None)
+
+    def unless(self, test: ast.expr) -> None:
+        """Go on only where `test` holds."""
+        self.add(when(ast.UnaryOp(ast.Not(), test), [self.fail()]))
+
+    def fail_if(self, test: ast.expr) -> None:
+        self.add(when(test, [self.fail()]))
+
+    def undefined(self) -> ast.expr:
+        return self.code.hoist(UNDEFINED, "U")
+
+    def is_undefined(self, node: ast.expr) -> ast.expr:
+        return ast.Compare(node, [ast.Is()], [self.undefined()])
+
+    def temp(self, node: ast.expr, stem: str = "t") -> ast.expr:
+        """A name for `node`, which is evaluated here."""
+        if isinstance(node, (ast.Name, ast.Constant)):
+            return node
+        name = self.code.fresh(stem)
+        self.add(assign(name, node))
+        return load(name)
+
+    def defined(self, node: ast.expr, stem: str = "t") -> ast.expr:
+        """A name for `node`, which must not be undefined."""
+        name = self.temp(node, stem)
+        self.fail_if(self.is_undefined(name))
+        return name
+
+    def call(self, function: object, *arguments: ast.expr) -> ast.expr:
+        return call(self.code.hoist(function, "f"), *arguments)
+
+    # --- loops
+
+    def loop(self, target: ast.expr, values: ast.expr) -> None:
+        """Open a loop; all that follows in this part stands in it."""
+        if self.depth >= _DEEPEST:
+            self._outline()
+        node = ast.For(target, values, [], [])
+        self.add(node)
+        if self.flag and self.depth:
+            self.add(when(load(self.flag), [ast.Break()]))
+        self.block = node.body
+        self.depth += 1
+
+    def _outline(self) -> None:
+        """Go on in a nested function: Python allows only so many nested loops."""
+        name = self.code.fresh("inner")
+        function = define(name, [], [])
+        function.body = [ast.Nonlocal(list(self.assigned))] if self.assigned else [ast.Pass()]
+        self.add(function, do(call(load(name))))
+        if self.flag and self.depth:
+            self.add(when(load(self.flag), [ast.Break()]))
+        self.block = function.body
+        self.depth = 0
+        self.outlined = True
+
+    @contextmanager
+    def closed(self, flag: str | None = None) -> Iterator[None]:
+        """A part of its own: what it binds and finds out is forgotten after it. Its loops end when `flag` is set."""
+        saved = self.block, self.env, self.known, self.depth, self.flag, self.outlined, len(self.assigned)
+        if self.depth >= _DEEPEST:
+            name = self.code.fresh("part")
+            function = define(name, [], [])
+            function.body = [ast.Nonlocal(list(self.assigned))] if self.assigned else [ast.Pass()]
+            self.add(function, do(call(load(name))))
+            self.block = function.body
+            self.depth = 0
+        self.env, self.known = dict(self.env), dict(self.known)
+        self.flag = None
+        self.loop(store(self.code.fresh("once")), self.code.hoist(ONCE, "ONCE"))
+        self.flag = flag
+        try:
+            yield
+        finally:
+            self.block, self.env, self.known, self.depth, self.flag, self.outlined = saved[:6]
+            del self.assigned[saved[6]:]
+
+    def collect(self, stem: str, start: ast.expr) -> str:
+        """A variable that statements further in will change, in whatever function they are."""
+        name = self.code.fresh(stem)
+        self.add(assign(name, start))
+        self.assigned.append(name)
+        return name
+
+    def decide(self, flag: str) -> None:
+        """Set the flag of the closed part, and leave its innermost loop."""
+        self.add(assign(flag, ast.Constant(True)))
+        self.add(ast.Break() if self.depth else ast.Return(None))

@@ -1,0 +1,616 @@
+"""Bodies and terms of Rego as Python statements."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import Any
+
+from custody.languages.code import Code, assign, both, call, compare, item, load, negate, store, when
+from custody.languages.rego import runtime
+from custody.languages.rego.blocks import Blocks, V
+from custody.languages.rego.declare import Builtin, BuiltinError
+from custody.languages.rego.tree import (
+    Array,
+    Body,
+    Call,
+    Comprehension,
+    Every,
+    Expr,
+    Logic,
+    Object,
+    Ref,
+    Scalar,
+    SetOf,
+    SomeIn,
+    Template,
+    Term,
+    Unify,
+    Var,
+)
+from custody.languages.rego.values import Set, equal, key, text
+from custody.languages.source import Source
+
+_NOTHING = object()
+_MISSING = ast.Constant(None)
+
+
+def constant(term: Term) -> Any:
+    """The value of a term that holds only scalars; `_NOTHING` of others."""
+    if isinstance(term, Scalar):
+        return term.value
+    if isinstance(term, (Array, SetOf)):
+        items = [constant(item) for item in term.items]
+        if any(item is _NOTHING for item in items):
+            return _NOTHING
+        return items if isinstance(term, Array) else Set.of(items)
+    if isinstance(term, Object):
+        pairs = [(constant(name), constant(value)) for name, value in term.pairs]
+        if any(name is _NOTHING or value is _NOTHING for name, value in pairs):
+            return _NOTHING
+        return {key(name): value for name, value in pairs}
+    return _NOTHING
+
+
+class Program:
+    """What bodies need to know of the program around them; `program.Policy` implements it."""
+
+    def data_ref(self, bodies: Bodies, path: list[Term]) -> tuple[V, int]:
+        """The value at the longest prefix of `data.path` that is known now, and how many parts of the path that took."""
+        raise NotImplementedError
+
+    def function(self, operator: list[str]) -> Builtin | str | None:
+        """A builtin, or the name of a generated function; None where there is none."""
+        raise NotImplementedError
+
+    def arity(self, term: Call) -> int | None:
+        raise NotImplementedError
+
+    def mocked(self, name: str) -> bool:
+        """Whether some `with` replaces the function."""
+        raise NotImplementedError
+
+    def special(self, bodies: Bodies, term: Call) -> V | None:
+        """Builtins that are known at compile time."""
+        raise NotImplementedError
+
+    def replacement(self, bodies: Bodies, target: Ref, value: Term) -> ast.expr:
+        """One change of a `with`, as State.replaced takes it."""
+        raise NotImplementedError
+
+    def note(self, bodies: Bodies, expr: Expr) -> None:
+        """Called before an expression's statements are written, for coverage and traces."""
+        raise NotImplementedError
+
+
+class Bodies(Blocks):
+    """The compiler of one function's bodies."""
+
+    def __init__(self, code: Code, parameters: list[str], state: str, program: Program, source: Source) -> None:
+        super().__init__(code, parameters, state)
+        self.program = program
+        self.source = source
+
+    def where(self, at: int) -> str:
+        return f"{self.source.name}:{self.source.place(at)[0]}"
+
+    # --- expressions
+
+    def exprs(self, body: Body) -> None:
+        for expr in body:
+            self.expr(expr)
+
+    def expr(self, expr: Expr) -> None:
+        self.program.note(self, expr)
+        if not expr.withs:
+            self._expr(expr)
+            return
+        changes = [self.program.replacement(self, target, value) for target, value in expr.withs  # type: ignore[arg-type]
+                   ]
+        before, known = self.state, self.known
+        name = self.code.fresh("s")
+        self.add(assign(name, call(ast.Attribute(load(self.state), "replaced", ast.Load()),
+                                   ast.Tuple(changes, ast.Load()))))
+        self.state, self.known = name, {}
+        self._expr(expr)
+        self.state, self.known = before, known
+
+    def _expr(self, expr: Expr) -> None:
+        what = expr.what
+        if expr.negated:
+            flag = self.exists([Expr(expr.at, expr.end, what)])
+            self.fail_if(load(flag))
+        elif isinstance(what, Unify):
+            self.unify_terms(what.left, what.right)
+        elif isinstance(what, SomeIn):
+            self._some_in(what)
+        elif isinstance(what, Every):
+            self._every(what)
+        elif isinstance(what, Logic):
+            self._logic(what)
+        elif isinstance(what, Call):
+            self._statement(what)
+        else:
+            assert isinstance(what, Term)
+            found = self.value(what)
+            if not isinstance(what, (Array, Object, SetOf, Comprehension, Template)):
+                self.fail_if(compare(found.node, ast.Is(), ast.Constant(False)))
+
+    def exists(self, body: Body) -> str:
+        """The name of a flag that is True where the body has a solution."""
+        flag = self.collect("flag", ast.Constant(False))
+        with self.closed(flag):
+            self._inner(body)
+            self.decide(flag)
+        self.assigned.remove(flag)
+        return flag
+
+    def _inner(self, body: Body) -> None:
+        for expr in body:
+            if expr.negated or expr.withs or not isinstance(expr.what, (Call, Term)):
+                self.expr(expr)
+            else:
+                self._expr(expr)
+
+    def _logic(self, what: Logic) -> None:
+        if what.operator == "not":
+            self.fail_if(load(self.exists(what.bodies[0])))
+        elif what.operator == "and":
+            for body in what.bodies:
+                self.unless(load(self.exists(body)))
+        else:
+            flag = self.collect("either", ast.Constant(False))
+            for body in what.bodies:
+                test = when(negate(load(flag)), [])
+                assert isinstance(test, ast.If)
+                self.add(test)
+                outer, self.block = self.block, test.body
+                known, self.known = self.known, dict(self.known)
+                found = self.exists(body)
+                self.add(assign(flag, load(found)))
+                self.block, self.known = outer, known
+            self.assigned.remove(flag)
+            self.unless(load(flag))
+
+    def _some_in(self, what: SomeIn) -> None:
+        domain = self.value(what.domain)
+        kind = "json" if domain.kind == "json" else "any"
+        value = self.code.fresh("v")
+        if what.key is None:
+            self.loop(store(value), self.call(runtime.members, load(self.state), domain.node))
+        else:
+            name = self.code.fresh("n")
+            self.loop(ast.Tuple([store(name), store(value)], ast.Store()),
+                      self.call(runtime.entries, load(self.state), domain.node))
+            self.unify(what.key, V(load(name), kind))
+        self.unify(what.value, V(load(value), kind))
+
+    def _every(self, what: Every) -> None:
+        domain = self.value(what.domain)
+        kind = "json" if domain.kind == "json" else "any"
+        self.unless(compare(self.call(type, domain.node), ast.In(),
+                            self.code.hoist(frozenset({list, dict, Set, runtime.Doc}), "collections")))
+        failed = self.collect("failed", ast.Constant(False))
+        with self.closed(failed):
+            value, name = self.code.fresh("v"), self.code.fresh("n")
+            if what.key is None:
+                self.loop(store(value), self.call(runtime.members, load(self.state), domain.node))
+            else:
+                self.loop(ast.Tuple([store(name), store(value)], ast.Store()),
+                          self.call(runtime.entries, load(self.state), domain.node))
+                self.env[what.key.name] = V(load(name), kind)
+            self.env[what.value.name] = V(load(value), kind)
+            found = self.exists(what.body)
+            self.add(when(negate(load(found)), [assign(failed, ast.Constant(True)), ast.Break()]))
+        self.assigned.remove(failed)
+        self.fail_if(load(failed))
+
+    # --- unification
+
+    def bound(self, term: Term) -> bool:
+        """Whether no variable in the pattern is still free."""
+        if isinstance(term, Var):
+            return term.name in self.env
+        if isinstance(term, Array):
+            return all(map(self.bound, term.items))
+        if isinstance(term, Object):
+            return all(self.bound(value) for _, value in term.pairs)
+        return True
+
+    def unify_terms(self, left: Term, right: Term) -> None:
+        if self.bound(left) and self.bound(right):
+            self._same(left, right)
+        elif isinstance(left, Var) and left.name not in self.env:
+            self.unify(left, self.value(right))
+        elif isinstance(right, Var) and right.name not in self.env:
+            self.unify(right, self.value(left))
+        elif self.bound(right):
+            self.unify(left, self.value(right))
+        elif self.bound(left):
+            self.unify(right, self.value(left))
+        else:
+            self._piecewise(left, right)
+
+    def _piecewise(self, left: Term, right: Term) -> None:
+        """Two patterns with free variables on both sides."""
+        if isinstance(left, Array) and isinstance(right, Array):
+            if len(left.items) != len(right.items):
+                self.add(self.fail())
+                return
+            waiting = list(zip(left.items, right.items, strict=True))
+        elif isinstance(left, Object) and isinstance(right, Object):
+            theirs = {repr(constant(name)): value for name, value in right.pairs}
+            names = {repr(constant(name)) for name, _ in left.pairs}
+            if names != set(theirs):
+                self.add(self.fail())
+                return
+            waiting = [(value, theirs[repr(constant(name))]) for name, value in left.pairs]
+        else:
+            self.add(self.fail())
+            return
+        while waiting:
+            later = []
+            for one, other in waiting:
+                if self.bound(one) or self.bound(other) or not (isinstance(one, Var) or isinstance(other, Var)):
+                    self.unify_terms(one, other)
+                else:
+                    later.append((one, other))
+            assert len(later) < len(waiting), "the safety check lets no free variables meet"
+            waiting = later
+
+    def _same(self, left: Term, right: Term) -> None:
+        if isinstance(left, Scalar):
+            left, right = right, left
+        first = self.value(left)
+        if isinstance(right, Scalar):
+            self.unless(self.equals(first.node, right.value))
+            return
+        first = V(self.temp(first.node), first.kind)
+        second = self.value(right)
+        self.unless(self.equal(first.node, second.node))
+
+    def unify(self, term: Term, value: V) -> None:
+        """Match a pattern against a value that is there."""
+        if isinstance(term, Var):
+            known = self.env.get(term.name)
+            if known is None:
+                self.env[term.name] = V(self.temp(value.node), value.kind)
+            else:
+                self.unless(self.equal(known.node, value.node))
+        elif isinstance(term, Scalar):
+            self.unless(self.equals(value.node, term.value))
+        elif isinstance(term, Array) and not self._known_constant(term):
+            node = self.temp(value.node)
+            self.unless(both(compare(self.call(type, node), ast.Is(), self.code.hoist(list)),
+                             compare(self.call(len, node), ast.Eq(), ast.Constant(len(term.items)))))
+            for at, part in enumerate(term.items):
+                self.unify(part, V(self._part(part, item(node, ast.Constant(at))), value.kind))
+        elif isinstance(term, Object) and not self._known_constant(term):
+            node = self.temp(value.node)
+            self.unless(both(compare(self.call(type, node), ast.Is(), self.code.hoist(dict)),
+                             compare(self.call(len, node), ast.Eq(), ast.Constant(len(term.pairs)))))
+            for name, part in term.pairs:
+                found = self.defined(self.call(runtime.ref, node, self.value(name).node))
+                self.unify(part, V(found, value.kind))
+        else:
+            node = self.temp(value.node)
+            self.unless(self.equal(self.value(term).node, node))
+
+    def _part(self, pattern: Term, node: ast.expr) -> ast.expr:
+        return node if isinstance(pattern, (Var, Scalar)) else self.temp(node)
+
+    @staticmethod
+    def _known_constant(term: Term) -> bool:
+        return constant(term) is not _NOTHING
+
+    def equals(self, node: ast.expr, value: Any) -> ast.expr:
+        """A test that `node` is the scalar `value`."""
+        if value is None or isinstance(value, bool):
+            return compare(node, ast.Is(), ast.Constant(value))
+        if isinstance(value, str):
+            return compare(node, ast.Eq(), ast.Constant(value))
+        node = self.temp(node)
+        return both(compare(node, ast.Eq(), self.code.constant(value)),
+                    compare(self.call(type, node), ast.IsNot(), self.code.hoist(bool)))
+
+    def equal(self, one: ast.expr, other: ast.expr) -> ast.expr:
+        if (isinstance(one, ast.Constant) and isinstance(one.value, str)) or \
+                (isinstance(other, ast.Constant) and isinstance(other.value, str)):
+            return compare(one, ast.Eq(), other)
+        return self.call(equal, one, other)
+
+    # --- terms
+
+    def value(self, term: Term) -> V:
+        """The value of a term; where it has none, the statement fails. Free variables in its references are bound."""
+        if isinstance(term, Var):
+            return self.env[term.name]
+        fixed = constant(term)
+        if fixed is not _NOTHING:
+            return V(self.code.constant(fixed, "k"), "json" if not _holds_set(fixed) else "any")
+        if isinstance(term, Ref):
+            return self.whole(self.ref(term))
+        if isinstance(term, Call):
+            return self._call(term)
+        if isinstance(term, Array):
+            nodes = [self.temp(self.value(part).node) for part in term.items]
+            return V(ast.List(nodes, ast.Load()))
+        if isinstance(term, SetOf):
+            nodes = [self.temp(self.value(part).node) for part in term.items]
+            return V(self.temp(self.call(Set.of, ast.List(nodes, ast.Load()))))
+        if isinstance(term, Object):
+            return self._object(term)
+        if isinstance(term, Template):
+            return self._template(term)
+        assert isinstance(term, Comprehension)
+        return self._comprehension(term)
+
+    def whole(self, found: V) -> V:
+        if found.kind != "doc":
+            return found
+        return V(self.defined(self.call(runtime.whole, found.node)))
+
+    def _object(self, term: Object) -> V:
+        names: list[ast.expr | None] = []
+        values: list[ast.expr] = []
+        for name, value in term.pairs:
+            fixed = constant(name)
+            if isinstance(fixed, str):
+                names.append(ast.Constant(fixed))
+            else:
+                names.append(self.temp(self.call(key, self.value(name).node)))
+            values.append(self.temp(self.value(value).node))
+        return V(ast.Dict(names, values))
+
+    def _comprehension(self, term: Comprehension) -> V:
+        start: ast.expr = ast.List([], ast.Load()) if term.kind == "array" else ast.Dict([], [])
+        out = self.collect("out", start)
+        with self.closed():
+            self.exprs(term.body)
+            if term.kind == "array":
+                found = self.value(term.value)
+                self.add(ast.Expr(call(ast.Attribute(load(out), "append", ast.Load()), found.node)))
+            elif term.kind == "set":
+                self.into_set(out, self.value(term.value).node)
+            else:
+                assert term.key is not None
+                name = self.temp(self.value(term.key).node)
+                found = self.value(term.value)
+                self.add(ast.Expr(self.call(runtime.enter, load(self.state), load(out), name, found.node,
+                                            ast.Constant(self.where(term.at)))))
+        self.assigned.remove(out)
+        return V(self.temp(self.call(Set, load(out))) if term.kind == "set" else load(out))
+
+    def into_set(self, out: str, node: ast.expr) -> None:
+        node = self.temp(node)
+        self.add(ast.Assign([ast.Subscript(load(out), self.call(key, node), ast.Store())], node))
+
+    def _template(self, term: Template) -> V:
+        parts: list[ast.expr] = []
+        for part in term.parts:
+            if isinstance(part, str):
+                parts.append(ast.Constant(part))
+            else:
+                found = self._comprehension(part)
+                parts.append(self.call(runtime_template, load(self.state), found.node,
+                                       ast.Constant(self.where(part.at))))
+        return V(self.temp(self.call(runtime_join, load(self.state), ast.List(parts, ast.Load()))), "json")
+
+    # --- references
+
+    def ref(self, term: Ref) -> V:
+        path = term.path
+        if isinstance(term.head, Var) and term.head.name == "input":
+            found, used = self.input(), 0
+        elif isinstance(term.head, Var) and term.head.name == "data":
+            found, used = self.program.data_ref(self, path)
+        else:
+            found, used = self.value(term.head), 0
+        for part in path[used:]:
+            found = self.step(found, part)
+        return found
+
+    def input(self) -> V:
+        found = self.known.get((self.state, "input"))
+        if found is None:
+            node = self.defined(ast.Attribute(load(self.state), "input", ast.Load()), "input")
+            found = self.known[self.state, "input"] = V(node, "json")
+        return found
+
+    def step(self, base: V, part: Term) -> V:
+        """`base[part]`."""
+        below = "any" if base.kind == "any" else base.kind
+        node = self.temp(base.node)
+        fixed = constant(part)
+        if fixed is not _NOTHING and isinstance(node, ast.Name):
+            seen = (node.id, type(fixed), text(fixed))
+            known = self.known.get(seen)
+            if known is None:
+                known = self.known[seen] = V(self._fixed_step(node, base.kind, fixed), below)
+            return known
+        if isinstance(part, Var) and part.name not in self.env:
+            name, found = self.code.fresh("n"), self.code.fresh("v")
+            if part.name.startswith("_#") and base.kind != "doc":
+                self.loop(store(found), self.call(runtime.members, load(self.state), node))
+            else:
+                self.loop(ast.Tuple([store(name), store(found)], ast.Store()),
+                          self.call(runtime.entries, load(self.state), node))
+                self.env[part.name] = V(load(name), "json" if base.kind == "json" else "any")
+            return V(load(found), below)
+        if not self.bound(part):
+            name, found = self.code.fresh("n"), self.code.fresh("v")
+            self.loop(ast.Tuple([store(name), store(found)], ast.Store()),
+                      self.call(runtime.entries, load(self.state), node))
+            self.unify(part, V(load(name)))
+            return V(load(found), below)
+        at = self.value(part)
+        if isinstance(at.node, ast.Name):
+            seen = (getattr(node, "id", ""), ast.Name, at.node.id)
+            known = self.known.get(seen)
+            if known is None:
+                known = self.known[seen] = V(self.defined(self.call(runtime.ref, node, at.node)), below)
+            return known
+        return V(self.defined(self.call(runtime.ref, node, at.node)), below)
+
+    def _fixed_step(self, node: ast.expr, kind: str, fixed: Any) -> ast.expr:
+        name = self.code.fresh("t")
+        if isinstance(fixed, str) and kind == "json":
+            get = call(ast.Attribute(node, "get", ast.Load()), ast.Constant(fixed), self.undefined())
+            self.add(when(ast.BoolOp(ast.Or(), [
+                compare(self.call(type, node), ast.IsNot(), self.code.hoist(dict)),
+                self.is_undefined(ast.NamedExpr(store(name), get))]), [self.fail()]))
+            return load(name)
+        return self.defined(self.call(runtime.ref, node, self.code.constant(fixed)))
+
+    # --- calls
+
+    def _statement(self, term: Call) -> None:
+        """A call as an expression: it must not be false, and may bind the variable after its last argument."""
+        test = self._comparison(term)
+        if test is not None:
+            self.unless(test)
+            return
+        count = self.program.arity(term)
+        if count is not None and len(term.args) == count + 1:
+            *args, out = term.args
+            found = self._call(Call(term.at, term.end, term.operator, args, term.infix))
+            self.unify(out, V(self.temp(found.node), found.kind))
+            return
+        found = self._call(term)
+        self.fail_if(compare(self.temp(found.node), ast.Is(), ast.Constant(False)))
+
+    def _comparison(self, term: Call) -> ast.expr | None:
+        """A test in place of a call: comparisons and membership, unless something replaces them."""
+        name = ".".join(term.operator)
+        make = _TESTS.get(name)
+        if make is None or len(term.args) != make[0] or self.program.mocked(name):
+            return None
+        left, right = term.args[-2], term.args[-1]
+        if name in ("equal", "neq") and (isinstance(left, Scalar) or isinstance(right, Scalar)):
+            if isinstance(left, Scalar):
+                left, right = right, left
+            node = self.value(left).node
+            assert isinstance(right, Scalar)
+            test = self.equals(node, right.value)
+            return test if name == "equal" else negate(test)
+        nodes = [self.temp(self.value(argument).node) for argument in term.args]
+        test = make[1](self, nodes)
+        return test
+
+    def _call(self, term: Call) -> V:
+        special = self.program.special(self, term)
+        if special is not None:
+            return special
+        test = self._comparison(term)
+        if test is not None:
+            return V(self.temp(test), "json")
+        name = ".".join(term.operator)
+        nodes = [self.temp(self.value(argument).node) for argument in term.args]
+        function = self.program.function(term.operator)
+        assert function is not None, "the checker knows all functions"
+        if self.program.mocked(name):
+            return self._mocked(name, function, nodes, term.at)
+        return V(self._invoke(function, nodes, term.at), "any")
+
+    def _invoke(self, function: Builtin | str, nodes: list[ast.expr], at: int) -> ast.expr:
+        if isinstance(function, str):
+            return self.defined(call(load(function), load(self.state), *nodes))
+        name = self.code.fresh("t")
+        if function.name in ("plus", "minus") and len(nodes) == 2:
+            operator = ast.Add() if function.name == "plus" else ast.Sub()
+            integers = [compare(self.call(type, node), ast.Is(), self.code.hoist(int)) for node in nodes
+                        if not (isinstance(node, ast.Constant) and type(node.value) is int)]
+            test = when(both(*integers) if integers else ast.Constant(True),
+                        [assign(name, ast.BinOp(nodes[0], operator, nodes[1]))])
+            assert isinstance(test, ast.If)
+            self.add(test)
+            outer, self.block = self.block, test.orelse
+            self._guarded(name, function, nodes, at)
+            self.block = outer
+        else:
+            self._guarded(name, function, nodes, at)
+        if function.relation:
+            found = self.code.fresh("v")
+            self.loop(store(found), self.call(runtime.members, load(self.state), load(name)))
+            return load(found)
+        return load(name)
+
+    def _guarded(self, name: str, function: Builtin, nodes: list[ast.expr], at: int) -> None:
+        """A builtin's call; where it raises, the statement fails."""
+        if function.context:
+            nodes = [ast.Attribute(load(self.state), "context", ast.Load()), *nodes]
+        error = self.code.fresh("e")
+        failed = call(ast.Attribute(load(self.state), "failed", ast.Load()), load(error),
+                      ast.Constant(function.name), ast.Constant(self.where(at)))
+        self.add(ast.Try([assign(name, self.call(function.call, *nodes))],
+                         [ast.ExceptHandler(self.code.hoist(BuiltinError), error, [ast.Expr(failed), self.fail()])],
+                         [], []))
+        self.fail_if(self.is_undefined(load(name)))
+
+    def _mocked(self, name: str, function: Builtin | str, nodes: list[ast.expr], at: int) -> V:
+        mock, found = self.code.fresh("m"), self.code.fresh("t")
+        self.add(assign(mock, call(ast.Attribute(ast.Attribute(load(self.state), "mocks", ast.Load()), "get",
+                                                 ast.Load()), ast.Constant(name))))
+        test = when(compare(load(mock), ast.IsNot(), ast.Constant(None)),
+                    [assign(found, call(load(mock), load(self.state), *nodes))])
+        assert isinstance(test, ast.If)
+        self.add(test)
+        outer, self.block = self.block, test.orelse
+        if isinstance(function, Builtin):
+            self._guarded(found, function._replace(relation=False), nodes, at)
+        else:
+            self.add(assign(found, call(load(function), load(self.state), *nodes)))
+        self.block = outer
+        self.fail_if(self.is_undefined(load(found)))
+        if isinstance(function, Builtin) and function.relation:
+            value = self.code.fresh("v")
+            self.loop(store(value), self.call(runtime.members, load(self.state), load(found)))
+            return V(load(value))
+        return V(load(found))
+
+
+def _holds_set(value: Any) -> bool:
+    if type(value) is list:
+        return any(map(_holds_set, value))
+    if type(value) is dict:
+        return any(map(_holds_set, value.values()))
+    return type(value) is Set
+
+
+def runtime_template(state: runtime.State, found: Set, where: str) -> str:
+    """The text of a template's expression: `<undefined>` where it has no value."""
+    if not found.items:
+        return "<undefined>"
+    if len(found.items) > 1:
+        raise state.conflict(where, "template string expression must not produce multiple outputs")
+    [value] = found.items.values()
+    return value if type(value) is str else text(value)
+
+
+def runtime_join(state: runtime.State, parts: list[str]) -> str:
+    state.meter.fit(sum(map(len, parts)))
+    return "".join(parts)
+
+
+def _test(function: Callable[..., bool]) -> Callable[[Bodies, list[ast.expr]], ast.expr]:
+    return lambda bodies, nodes: bodies.call(function, *nodes)
+
+
+def _swapped(function: Callable[..., bool]) -> Callable[[Bodies, list[ast.expr]], ast.expr]:
+    return lambda bodies, nodes: bodies.call(function, *reversed(nodes))
+
+
+def _not_equal(bodies: Bodies, nodes: list[ast.expr]) -> ast.expr:
+    return negate(bodies.call(equal, *nodes))
+
+
+_TESTS: dict[str, tuple[int, Callable[[Bodies, list[ast.expr]], ast.expr]]] = {
+    "equal": (2, _test(equal)),
+    "neq": (2, _not_equal),
+    "lt": (2, _test(runtime.less)),
+    "lte": (2, _test(runtime.less_or_equal)),
+    "gt": (2, _swapped(runtime.less)),
+    "gte": (2, _swapped(runtime.less_or_equal)),
+    "internal.member_2": (2, _swapped(runtime.contains)),
+    "internal.member_3": (3, lambda bodies, nodes: bodies.call(runtime.contains_at, nodes[2], nodes[0], nodes[1])),
+}

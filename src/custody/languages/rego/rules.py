@@ -1,0 +1,203 @@
+"""Rules as Python functions: one for all clauses at a path, of the state (and of a function's arguments)."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from typing import Any
+
+from custody.languages.code import Code, assign, both, call, compare, define, give, load, when
+from custody.languages.rego import runtime
+from custody.languages.rego.blocks import V
+from custody.languages.rego.bodies import _NOTHING, Bodies, Program, constant
+from custody.languages.rego.tree import Module, Rule, Scalar, Term, Var
+from custody.languages.rego.values import Set, equal
+
+_STATE = "s"
+
+
+@dataclass(eq=False)
+class Group:
+    """The rules at one path. `kind`: `value`, `set`, `object` (paths go on with variables below it) or `function`."""
+
+    path: tuple[str, ...]
+    kind: str
+    rules: list[Rule] = field(default_factory=list)
+    default: Rule | None = None
+    slot: int = 0
+    generated: bool = False
+    beneath: bool = False  # other groups have paths below this one
+
+    @property
+    def name(self) -> str:
+        return f"rule{self.slot}"
+
+    @property
+    def arity(self) -> int:
+        return len((self.rules or [self.default])[0].args)  # type: ignore[union-attr]
+
+
+def static_path(rule: Rule) -> tuple[tuple[str, ...], list[Term]]:
+    """A rule's path under `data` up to the first part that is no string, and the rest."""
+    names = list(rule.module.package)
+    for at, part in enumerate(rule.path):
+        if isinstance(part, Var) and at == 0:
+            names.append(part.name)
+        elif isinstance(part, Scalar) and isinstance(part.value, str):
+            names.append(part.value)
+        else:
+            return tuple(names), rule.path[at:]
+    return tuple(names), []
+
+
+def generate(group: Group, code: Code, program: Program, overridden: bool) -> ast.FunctionDef:
+    """The function of a group. `overridden`: some `with` puts a value in its place."""
+    parameters = [_STATE] + [f"a{at}" for at in range(group.arity if group.kind == "function" else 0)]
+    first: Module = (group.rules or [group.default])[0].module  # type: ignore[union-attr]
+    bodies = Bodies(code, parameters, _STATE, program, first.source)
+    if group.kind == "function":
+        bodies.add(ast.Expr(bodies.call(_pay, load(_STATE))))
+    else:
+        memo = ast.Subscript(ast.Attribute(load(_STATE), "memo", ast.Load()), ast.Constant(group.slot), ast.Load())
+        bodies.add(assign("v", memo),
+                   when(compare(load("v"), ast.IsNot(), code.hoist(runtime.UNSET)), [give(load("v"))]))
+    if overridden and group.kind != "function":
+        override = call(ast.Attribute(load(_STATE), "override", ast.Load()), code.constant(group.path))
+        bodies.add(when(ast.Attribute(load(_STATE), "overrides", ast.Load()),
+                        [assign("v", override),
+                         when(compare(load("v"), ast.IsNot(), code.hoist(runtime.UNSET)), [give(load("v"))])]))
+    {"value": _complete, "function": _complete, "set": _set, "object": _object}[group.kind](group, bodies)
+    return define(group.name, parameters, bodies.body)
+
+
+def _pay(state: runtime.State) -> None:
+    state.meter.spend(1)
+
+
+def _finish(group: Group, bodies: Bodies, value: ast.expr) -> list[ast.stmt]:
+    if group.kind == "function":
+        return [give(value)]
+    slot = ast.Subscript(ast.Attribute(load(_STATE), "memo", ast.Load()), ast.Constant(group.slot), ast.Store())
+    return [ast.Assign([slot], value), give(value)]
+
+
+def _enter(bodies: Bodies, rule: Rule) -> None:
+    """Bind a clause's arguments, and evaluate its body."""
+    bodies.source = rule.module.source
+    for at, argument in enumerate(rule.args):
+        bodies.unify(argument, V(load(f"a{at}")))
+    bodies.exprs(rule.body)
+
+
+# --- complete rules and functions
+
+def _complete(group: Group, bodies: Bodies) -> None:
+    code = bodies.code
+    values = [constant(each.value) for rule in group.rules for each in rule.chain()]
+    same = bool(values) and all(value is not _NOTHING and type(value) is type(values[0]) and equal(value, values[0])
+                                for value in values) and not any(rule.otherwise for rule in group.rules)
+    message = ("functions must not produce multiple outputs for same inputs" if group.kind == "function" else
+               "complete rules must not produce multiple outputs")
+    out = bodies.collect("out", bodies.undefined())
+    for rule in group.rules:
+        if same:
+            with bodies.closed():
+                _enter(bodies, rule)
+                if bodies.outlined:
+                    bodies.add(assign(out, code.constant(values[0])), bodies.fail())
+                else:
+                    bodies.add(*_finish(group, bodies, code.constant(values[0])))
+            continue
+        clause = out if len(group.rules) == 1 else bodies.collect("clause", bodies.undefined())
+        _branches(rule, clause, bodies, message)
+        if clause != out:
+            _agree(bodies, out, load(clause), rule, message)
+    if group.default is not None:
+        bodies.source = group.default.module.source
+        test = when(bodies.is_undefined(load(out)), [])
+        assert isinstance(test, ast.If)
+        bodies.add(test)
+        outer, bodies.block = bodies.block, test.body
+        with bodies.closed():
+            bodies.add(assign(out, bodies.value(group.default.value).node))
+        bodies.block = outer
+    bodies.add(*_finish(group, bodies, load(out)))
+
+
+def _branches(rule: Rule, out: str, bodies: Bodies, message: str) -> None:
+    """A clause and its else-branches, each of which is tried where none before it had a value."""
+    outer = bodies.block
+    for each in rule.chain():
+        if each is not rule:
+            test = when(bodies.is_undefined(load(out)), [])
+            assert isinstance(test, ast.If)
+            bodies.add(test)
+            bodies.block = test.body
+        once = constant(each.value) is not _NOTHING
+        with bodies.closed(_decided(bodies) if once else None):
+            _enter(bodies, each)
+            value = bodies.temp(bodies.value(each.value).node)
+            if once:
+                assert bodies.flag is not None
+                bodies.add(assign(out, value))
+                bodies.decide(bodies.flag)
+            else:
+                test = when(bodies.is_undefined(load(out)), [assign(out, value)],
+                            [when(ast.UnaryOp(ast.Not(), bodies.equal(load(out), value)),
+                                  [ast.Raise(_conflict(bodies, each, message))])])
+                bodies.add(test)
+    bodies.block = outer
+
+
+def _decided(bodies: Bodies) -> str:
+    return bodies.collect("flag", ast.Constant(False))
+
+
+def _agree(bodies: Bodies, out: str, value: ast.expr, rule: Rule, message: str) -> None:
+    bodies.add(when(ast.UnaryOp(ast.Not(), bodies.is_undefined(value)), [
+        when(bodies.is_undefined(load(out)), [assign(out, value)],
+             [when(ast.UnaryOp(ast.Not(), bodies.equal(load(out), value)),
+                   [ast.Raise(_conflict(bodies, rule, message))])])]))
+
+
+def _conflict(bodies: Bodies, rule: Rule, message: str) -> ast.expr:
+    return call(ast.Attribute(load(_STATE), "conflict", ast.Load()), ast.Constant(bodies.where(rule.at)),
+                ast.Constant(message))
+
+
+# --- partial rules
+
+def _set(group: Group, bodies: Bodies) -> None:
+    out = bodies.collect("out", ast.Dict([], []))
+    for rule in group.rules:
+        with bodies.closed():
+            _enter(bodies, rule)
+            bodies.into_set(out, bodies.value(rule.value).node)
+    bodies.add(assign("v", bodies.call(Set, load(out))), *_finish(group, bodies, load("v")))
+
+
+def _object(group: Group, bodies: Bodies) -> None:
+    out = bodies.collect("out", ast.Dict([], []))
+    depth = len(group.path) - 0
+    for rule in group.rules:
+        with bodies.closed():
+            _enter(bodies, rule)
+            names = []
+            for part in _rest(rule, depth):
+                names.append(bodies.temp(bodies.value(part).node))
+            value = bodies.value(rule.value)
+            bodies.add(ast.Expr(bodies.call(
+                runtime.put, load(_STATE), load(out), ast.List(names, ast.Load()), value.node,
+                ast.Constant(rule.kind == "set"), ast.Constant(bodies.where(rule.at)))))
+    bodies.add(*_finish(group, bodies, load(out)))
+
+
+def _rest(rule: Rule, depth: int) -> list[Term]:
+    return rule.path[depth - len(rule.module.package):]
+
+
+def same_kind(values: list[Any]) -> bool:
+    return len({type(value) for value in values}) == 1
+
+
+__all__ = ["Group", "both", "generate", "static_path"]
