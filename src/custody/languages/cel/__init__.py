@@ -1,0 +1,71 @@
+"""CEL, the Common Expression Language, as a compiler to Python functions (cel-spec langdef; cel-go's words).
+
+    env = cel.Env(variables={"object": cel.DYN})
+    program = env.compile("object.spec.replicas <= 5")
+    program({"object": {"spec": {"replicas": 3}}})      # True
+
+CompileError where a program does not parse or check, CelError for an evaluation that ends in an error value,
+BudgetExceeded for one that takes too long or grows too large.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from custody.languages.cel.declare import Constant, Function, Library, Macro, Overload
+    from custody.languages.cel.env import Ast, Env
+    from custody.languages.cel.issues import CompileError
+    from custody.languages.cel.program import CostExceeded, Program
+    from custody.languages.cel.standard import OPTIONAL, STANDARD
+    from custody.languages.cel.types import (
+        ANY,
+        BOOL,
+        BYTES,
+        DOUBLE,
+        DURATION,
+        DYN,
+        INT,
+        NULL,
+        STRING,
+        TIMESTAMP,
+        TYPE,
+        UINT,
+        Type,
+        list_of,
+        map_of,
+        message,
+        opaque,
+        optional_of,
+        type_param,
+    )
+    from custody.languages.cel.values import NONE, CelError, Duration, Optional, Timestamp, TypeValue, Uint
+
+_WHERE = {
+    "declare": ("Constant", "Function", "Library", "Macro", "Overload"),
+    "env": ("Ast", "Env"),
+    "issues": ("CompileError",),
+    "program": ("CostExceeded", "Program"),
+    "standard": ("OPTIONAL", "STANDARD"),
+    "types": ("ANY", "BOOL", "BYTES", "DOUBLE", "DURATION", "DYN", "INT", "NULL", "STRING", "TIMESTAMP", "TYPE", "UINT",
+              "Type", "list_of", "map_of", "message", "opaque", "optional_of", "type_param"),
+    "values": ("NONE", "CelError", "Duration", "Optional", "Timestamp", "TypeValue", "Uint"),
+}
+_MODULES = {name: module for module, names in _WHERE.items() for name in names}
+
+__all__ = [
+    "ANY", "BOOL", "BYTES", "DOUBLE", "DURATION", "DYN", "INT", "NONE", "NULL", "OPTIONAL", "STANDARD", "STRING",
+    "TIMESTAMP", "TYPE", "UINT", "Ast", "CelError", "CompileError", "Constant", "CostExceeded", "Duration", "Env",
+    "Function", "Library", "Macro", "Optional", "Overload", "Program", "Timestamp", "Type", "TypeValue", "Uint",
+    "list_of", "map_of", "message", "opaque", "optional_of", "type_param",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value

@@ -18,6 +18,8 @@ class Overload(NamedTuple):
     `call` gets Python values and returns one; it raises CelError for an error value, whose text is shown as it is.
     With `metered` it gets the evaluation's `budget.Meter` as its last argument: for what makes large values or loops.
     `strict` is False where errors of arguments are values to the function; only the standard library has such.
+    `fold`: where all arguments are constants it may be called once, while compiling; never set it on what asks a clock
+    or the world.
     """
 
     id: str
@@ -27,6 +29,7 @@ class Overload(NamedTuple):
     member: bool = False
     strict: bool = True
     metered: bool = False
+    fold: bool = False
 
 
 class Function(NamedTuple):

@@ -45,7 +45,7 @@ class _Nanoseconds:
         self.ns = ns
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other.ns == self.ns  # type: ignore[attr-defined]
+        return type(other) is type(self) and other.ns == self.ns
 
     def __hash__(self) -> int:
         return hash((type(self), self.ns))
@@ -92,6 +92,17 @@ class Optional:
     def __init__(self, value: Any = None, present: bool = True) -> None:
         self.value = value
         self.present = present
+
+    def __getitem__(self, field: str) -> Optional:
+        """The optional field of what is held."""
+        if not self.present:
+            return NONE
+        held = self.value
+        if isinstance(held, dict):
+            return Optional(held[field]) if field in held else NONE
+        if type(held) is not Optional and hasattr(held, "cel_has"):
+            return Optional(held[field]) if held.cel_has(field) else NONE
+        raise CelError("no such overload")
 
     def __repr__(self) -> str:
         return f"optional.of({self.value!r})" if self.present else "optional.none()"

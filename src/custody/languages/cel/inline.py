@@ -1,0 +1,211 @@
+"""Operators and functions that are written out where the checker knows enough; None means: call the function."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from custody.languages import code as build
+from custody.languages.cel import operators
+from custody.languages.cel.tree import Call, ListNode, Literal, Node
+from custody.languages.cel.values import INT_MAX, INT_MIN
+from custody.languages.code import call, choose, load, walrus
+from custody.languages.go import regex
+
+if TYPE_CHECKING:
+    from custody.languages.cel.compiler import Emitter
+
+_IS, _IS_NOT, _IN, _EQ, _NE = ast.Is(), ast.IsNot(), ast.In(), ast.Eq(), ast.NotEq()
+_TRUE, _FALSE, _NONE = ast.Constant(True), ast.Constant(False), ast.Constant(None)
+_SAME = frozenset({"int", "uint", "string", "bytes", "bool", "double", "timestamp", "duration"})
+_EXACT = 1 << 53
+_MANY = 8  # elements from which on a set is quicker than a tuple
+
+Inline = Callable[["Emitter", Call], "ast.expr | None"]
+
+
+def _same_kind(emitter: Emitter, node: Call) -> str:
+    """The kind that both operands are known to be of, or nothing."""
+    one, other = (emitter.type_of(each).kind for each in node.args)
+    return one if one == other and one in _SAME else ""
+
+
+def _equality(same: bool) -> Inline:
+    operator = _EQ if same else _NE
+
+    def emit(emitter: Emitter, node: Call) -> ast.expr:
+        if _same_kind(emitter, node):
+            left, right = emitter.emit_all(node.args)
+            return build.compare(left, operator, right)
+        left_node, right_node = node.args
+        if isinstance(left_node, Literal) and not isinstance(right_node, Literal):
+            left_node, right_node = right_node, left_node
+        if isinstance(right_node, Literal):
+            made = _with_constant(emitter, left_node, right_node.value, same)
+            if made is not None:
+                return made
+        left, right = emitter.emit_all(node.args)
+        helper = operators.equal if same else operators.unequal
+        return _boolean(call(emitter.function(helper), left, right))
+
+    return emit
+
+
+def _with_constant(emitter: Emitter, node: Node, value: object, same: bool) -> ast.expr | None:
+    if value is None or value is True or value is False:
+        return build.compare(emitter.emit(node), _IS if same else _IS_NOT, ast.Constant(value))
+    operator = _EQ if same else _NE
+    if type(value) is str or type(value) is bytes:
+        return build.compare(emitter.emit(node), operator, ast.Constant(value))
+    if type(value) is int and abs(value) < _EXACT and value not in (0, 1):
+        return build.compare(emitter.emit(node), operator, ast.Constant(value))
+    return None
+
+
+def _boolean(expression: ast.expr) -> ast.expr:
+    expression.boolean = True  # type: ignore[attr-defined]
+    return expression
+
+
+def _order(operator: ast.cmpop, helper: Callable[..., bool]) -> Inline:
+    def emit(emitter: Emitter, node: Call) -> ast.expr:
+        same = _same_kind(emitter, node)
+        left, right = emitter.emit_all(node.args)
+        if same:
+            return build.compare(left, operator, right)
+        emitter.failing = True
+        return _boolean(call(emitter.function(helper), left, right))
+
+    return emit
+
+
+def _arithmetic(operator: ast.operator, helper: Callable[..., object]) -> Inline:
+    def emit(emitter: Emitter, node: Call) -> ast.expr | None:
+        same = _same_kind(emitter, node)
+        if same == "double" and emitter.type_of(node).kind == "double":
+            left, right = emitter.emit_all(node.args)
+            return ast.BinOp(left, operator, right)
+        if same == "int":
+            left, right = emitter.emit_all(node.args)
+            emitter.failing = True
+            name = emitter.code.fresh()
+            inside = ast.Compare(ast.Constant(INT_MIN), [ast.LtE(), ast.LtE()],
+                                 [walrus(name, ast.BinOp(left, operator, right)), ast.Constant(INT_MAX)])
+            return choose(inside, load(name), call(emitter.function(operators.overflow)))
+        emitter.failing = True
+        left, right = emitter.emit_all(node.args)
+        if helper is operators.add:
+            return call(emitter.function(helper), left, right, ast.Constant(emitter.limits.size))
+        return call(emitter.function(helper), left, right)
+
+    return emit
+
+
+def _direct(helper: Callable[..., object]) -> Inline:
+    """The helper does all types; there is no need to look for an overload."""
+    def emit(emitter: Emitter, node: Call) -> ast.expr:
+        arguments = emitter.emit_all(node.operands)
+        emitter.failing = True
+        return call(emitter.function(helper), *arguments)
+
+    return emit
+
+
+def _not(emitter: Emitter, node: Call) -> ast.expr:
+    operand = emitter.emit(node.args[0])
+    return build.negate(emitter.truth(node.args[0], operand))
+
+
+def _minus(emitter: Emitter, node: Call) -> ast.expr:
+    operand = emitter.emit(node.args[0])
+    if emitter.type_of(node.args[0]).kind == "double":
+        return ast.UnaryOp(ast.USub(), operand)
+    emitter.failing = True
+    return call(emitter.function(operators.negate), operand)
+
+
+def _index(emitter: Emitter, node: Call) -> ast.expr:
+    container, key = node.args
+    arguments = emitter.emit_all(node.args)
+    emitter.failing = True
+    by_text = isinstance(key, Literal) and type(key.value) is str
+    if by_text and emitter.type_of(container).kind in ("dyn", "map", "any"):
+        return build.item(*arguments)
+    return call(emitter.function(operators.index), *arguments)
+
+
+def _member(emitter: Emitter, node: Call) -> ast.expr:
+    value, container = node.args
+    if isinstance(container, ListNode) and not container.optional and container.elements \
+            and all(isinstance(each, Literal) and type(each.value) is str for each in container.elements):
+        texts = tuple(each.value for each in container.elements)  # type: ignore[attr-defined]
+        known = emitter.type_of(value).kind == "string"
+        many: object = frozenset(texts) if known and len(texts) > _MANY else texts
+        return build.compare(emitter.emit(value), _IN, emitter.code.hoist(many))
+    first, second = emitter.emit_all(node.args)
+    emitter.failing = True
+    if emitter.type_of(value).kind == "string" and emitter.type_of(container).kind in ("map", "list"):
+        expected = dict if emitter.type_of(container).kind == "map" else list
+        item, held = emitter.named(first), emitter.named(second)
+        return choose(build.compare(call(emitter.function(type), held), _IS, emitter.function(expected)),
+                      build.compare(item, _IN, held),
+                      _boolean(call(emitter.function(operators.contains), item, held)))
+    return _boolean(call(emitter.function(operators.contains), first, second))
+
+
+def _size(emitter: Emitter, node: Call) -> ast.expr | None:
+    if len(node.operands) != 1:
+        return None
+    kind = emitter.type_of(node.operands[0]).kind
+    if kind in ("list", "map", "string", "bytes"):
+        return call(emitter.function(len), emitter.emit(node.operands[0]))
+    if node.overloads is not None and len(node.overloads) == 1 and "size" not in node.overloads[0]:
+        return None
+    if any("size" not in each.id for each in emitter.env.functions["size"]):
+        return None
+    emitter.failing = True
+    return call(emitter.function(operators.size), emitter.emit(node.operands[0]))
+
+
+def _text_method(name: str) -> Inline:
+    def emit(emitter: Emitter, node: Call) -> ast.expr | None:
+        if node.target is None or [emitter.type_of(each).kind for each in node.operands] != ["string", "string"]:
+            return None
+        text, part = emitter.emit_all(node.operands)
+        if name == "contains":
+            return build.compare(part, _IN, text)
+        return _boolean(call(build.attribute(text, name), part))
+
+    return emit
+
+
+def _matches(emitter: Emitter, node: Call) -> ast.expr | None:
+    if len(node.operands) != 2:
+        return None
+    text, pattern = node.operands
+    if not isinstance(pattern, Literal) or emitter.type_of(text).kind != "string" or type(pattern.value) is not str:
+        return None
+    try:
+        search = regex.compiled(pattern.value).search
+    except regex.PatternError:
+        return None
+    found = call(emitter.code.hoist(search), emitter.emit(text))
+    return build.compare(found, _IS_NOT, _NONE)
+
+
+def _dyn(emitter: Emitter, node: Call) -> ast.expr | None:
+    return emitter.emit(node.args[0]) if node.target is None and len(node.args) == 1 else None
+
+
+TABLE: dict[str, Inline] = {
+    "_==_": _equality(True), "_!=_": _equality(False),
+    "_<_": _order(ast.Lt(), operators.less), "_<=_": _order(ast.LtE(), operators.less_equal),
+    "_>_": _order(ast.Gt(), operators.greater), "_>=_": _order(ast.GtE(), operators.greater_equal),
+    "_+_": _arithmetic(ast.Add(), operators.add), "_-_": _arithmetic(ast.Sub(), operators.subtract),
+    "_*_": _arithmetic(ast.Mult(), operators.multiply), "_/_": _direct(operators.divide),
+    "_%_": _direct(operators.remainder), "-_": _minus, "!_": _not, "_[_]": _index, "@in": _member, "size": _size,
+    "contains": _text_method("contains"), "startsWith": _text_method("startswith"),
+    "endsWith": _text_method("endswith"), "matches": _matches, "dyn": _dyn,
+    "_[?_]": _direct(operators.optional_index),
+}

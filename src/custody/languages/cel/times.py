@@ -1,0 +1,160 @@
+"""Timestamps and durations: texts, fields, time zones (cel-spec langdef, "Timestamps"; Go's time package)."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from custody.languages.cel.operators import duration, timestamp
+from custody.languages.cel.values import INT_MAX, CelError, Duration, Timestamp
+
+_SECOND = 10**9
+_RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d\d):(\d\d))\Z",
+                      re.ASCII)
+_UNITS = {"ns": 1, "us": 1000, "µs": 1000, "μs": 1000, "ms": 10**6, "s": _SECOND, "m": 60 * _SECOND,
+          "h": 3600 * _SECOND}
+_PART = re.compile(r"(\d*)(?:\.(\d*))?(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_OFFSET = re.compile(r"([+-]?)(\d\d):(\d\d)\Z", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def parse_timestamp(text: str) -> Timestamp:
+    """RFC 3339, years 1 to 9999, nanoseconds."""
+    found = _RFC3339.match(text)
+    if found is None:
+        raise CelError(f"parsing time \"{text[:64]}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse it")
+    year, month, day, hour, minute, second = (int(found[at]) for at in range(1, 7))
+    offset = 0
+    if found[8]:
+        hours, minutes = int(found[9]), int(found[10])
+        if hours > 24 or minutes > 60:
+            raise CelError(f"parsing time \"{text[:64]}\": time zone offset out of range")
+        offset = (hours * 3600 + minutes * 60) * (1 if found[8] == "+" else -1)
+    try:
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        raise CelError(f"parsing time \"{text[:64]}\": field out of range") from None
+    since = moment - _EPOCH
+    nanoseconds = int((found[7] or "").ljust(9, "0"))
+    return timestamp((since.days * 86_400 + since.seconds - offset) * _SECOND + nanoseconds)
+
+
+def parse_duration(text: str) -> Duration:
+    """Go's time.ParseDuration: `1h30m`, `-1.5s`, `0`."""
+    body = text[1:] if text[:1] in ("+", "-") else text
+    if body == "0":
+        return Duration(0)
+    total, at = 0, 0
+    while at < len(body):
+        found = _PART.match(body, at)
+        if found is None or not (found[1] or found[2]) or len(found[1]) > 25:
+            break
+        unit = _UNITS[found[3]]
+        total += int(found[1] or 0) * unit
+        if found[2]:
+            digits = found[2][:30]
+            total += int(digits) * unit // 10 ** len(digits)
+        at = found.end()
+    if not body or at < len(body) or total > INT_MAX + (text[0] == "-"):
+        raise CelError(f"time: invalid duration \"{text[:64]}\"")
+    return duration(-total if text[0] == "-" else total)
+
+
+def _fraction(nanoseconds: int) -> str:
+    return f".{nanoseconds:09d}".rstrip("0") if nanoseconds else ""
+
+
+def show_timestamp(value: Timestamp) -> str:
+    """RFC 3339 in UTC with as many digits of the second as there are."""
+    seconds, nanoseconds = divmod(value.ns, _SECOND)
+    moment = _EPOCH + timedelta(seconds=seconds)
+    return f"{moment.year:04d}-{moment:%m-%dT%H:%M:%S}{_fraction(nanoseconds)}Z"
+
+
+def show_duration(value: Duration) -> str:
+    """Seconds with their fraction: `5400s`, `-1.5s`."""
+    seconds, nanoseconds = divmod(abs(value.ns), _SECOND)
+    return f"{'-' if value.ns < 0 else ''}{seconds}{_fraction(nanoseconds)}s"
+
+
+@lru_cache(256)
+def zone(name: str) -> tzinfo:
+    """An IANA name or an offset `±hh:mm`."""
+    found = _OFFSET.match(name)
+    if found is not None:
+        offset = timedelta(hours=int(found[2]), minutes=int(found[3]))
+        if offset >= timedelta(days=1):
+            raise CelError(f"unknown time zone {name}")
+        return timezone(-offset if found[1] == "-" else offset)
+    if name in ("UTC", "Z", ""):
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        raise CelError(f"unknown time zone {name[:64]}") from None
+
+
+def _moment(value: Timestamp, name: str) -> datetime:
+    at = _EPOCH + timedelta(seconds=value.ns // _SECOND)
+    if name == "UTC":
+        return at
+    try:
+        return at.astimezone(zone(name))
+    except OverflowError:
+        raise CelError("timestamp overflow") from None
+
+
+def full_year(value: Timestamp, name: str = "UTC") -> int:
+    return _moment(value, name).year
+
+
+def month(value: Timestamp, name: str = "UTC") -> int:
+    return _moment(value, name).month - 1
+
+
+def day_of_year(value: Timestamp, name: str = "UTC") -> int:
+    return _moment(value, name).timetuple().tm_yday - 1
+
+
+def day_of_month(value: Timestamp, name: str = "UTC") -> int:
+    return _moment(value, name).day - 1
+
+
+def date(value: Timestamp, name: str = "UTC") -> int:
+    return _moment(value, name).day
+
+
+def day_of_week(value: Timestamp, name: str = "UTC") -> int:
+    return _moment(value, name).isoweekday() % 7
+
+
+def hours(value: Any, name: str = "UTC") -> int:
+    if type(value) is Duration:
+        return _whole(value.ns, 3600 * _SECOND)
+    return _moment(value, name).hour
+
+
+def minutes(value: Any, name: str = "UTC") -> int:
+    if type(value) is Duration:
+        return _whole(value.ns, 60 * _SECOND)
+    return _moment(value, name).minute
+
+
+def seconds(value: Any, name: str = "UTC") -> int:
+    if type(value) is Duration:
+        return _whole(value.ns, _SECOND)
+    return _moment(value, name).second
+
+
+def milliseconds(value: Any, name: str = "UTC") -> int:
+    if type(value) is Duration:
+        return _whole(value.ns, 10**6) if value.ns >= 0 else -((-value.ns) // 10**6)
+    _moment(value, name)
+    return int(value.ns % _SECOND // 10**6)
+
+
+def _whole(ns: int, unit: int) -> int:
+    return ns // unit if ns >= 0 else -(-ns // unit)
