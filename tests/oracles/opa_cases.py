@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from custody.adapters.world import SystemWorld
 from custody.errors import CustodyError
 from custody.languages import rego
 from custody.languages.rego.values import UNDEFINED, ordered, text, to_json
@@ -37,8 +38,8 @@ def _miss(case: dict[str, Any], version: int) -> str | None:
         return f"expected {wanted}, got {found}" if wanted else None
     wanted = [{name: _keyed(value) for name, value in row.items()} for row in case["want_result"] or []]
     if case.get("sort_bindings"):
-        found = [{name: ordered(value) if type(value) is list else value for name, value in row.items()} for row in found]
-        wanted = [{name: ordered(value) if type(value) is list else value for name, value in row.items()} for row in wanted]
+        found, wanted = ([{name: ordered(value) if type(value) is list else value for name, value in row.items()}
+                          for row in rows] for rows in (found, wanted))
     one, other = ordered(found), ordered(wanted)
     if len(one) != len(other) or not all(rego.equal(left, right) for left, right in zip(one, other, strict=True)):
         return f"expected {text(other)[:300]}, got {text(one)[:300]}"
@@ -58,10 +59,10 @@ def _evaluate(case: dict[str, Any], version: int) -> list[Any]:
     modules = {f"test-{at}.rego": module for at, module in enumerate(case.get("modules") or [])}
     policy = rego.Policy(modules, version=version)
     query = policy.query(case["query"], capture=False)
-    given = _keyed(case["input"]) if "input" in case else UNDEFINED
+    given = _keyed(case.get("input", UNDEFINED))
     if "input_term" in case:
         given = rego.parse_value(case["input_term"])
-    results = query(_keyed(case.get("data") or {}), given, strict=bool(case.get("strict_error")), world=rego.system())
+    results = query(_keyed(case.get("data") or {}), given, strict=bool(case.get("strict_error")), world=SystemWorld())
     return [{name: to_json(value) for name, value in row.bindings.items()} for row in results]
 
 

@@ -8,26 +8,24 @@
 
 from __future__ import annotations
 
-from custody.languages.rego.bodies import constant
+from custody.languages.rego.constants import NOTHING, constant
 from custody.languages.rego.declare import World
+from custody.languages.rego.generator import Result
 from custody.languages.rego.parser import parse_module, parse_query
-from custody.languages.rego.program import Entry, Policy, Query, Result
+from custody.languages.rego.program import Entry, Policy, Query
 from custody.languages.rego.runtime import EvaluationError
 from custody.languages.rego.tree import Term
-from custody.languages.rego.values import UNDEFINED, Set, Value, equal, text, to_json
+from custody.languages.rego.values import UNDEFINED, Set, Value, equal, key, text, to_json
 from custody.languages.source import Source, SourceError
 
 __all__ = ["UNDEFINED", "Entry", "EvaluationError", "Policy", "Query", "Result", "Set", "SourceError", "Value", "World",
-           "equal", "parse_module", "parse_query", "parse_value", "system", "text", "to_json"]
+           "equal", "key", "parse_module", "parse_query", "parse_value", "text", "to_json"]
 
 
 def parse_value(written: str) -> Value:
     """A ground term, such as `{1, "a", [true]}`. SourceError where it is none."""
     [expr] = parse_query(Source(written, "term"))
-    if not isinstance(expr.what, Term):
-        raise SourceError("expected a term", Source(written, "term"), 0)
-    return constant(expr.what)
-
-
-def system() -> World | None:
-    return None
+    found = constant(expr.what) if isinstance(expr.what, Term) else NOTHING
+    if found is NOTHING:
+        raise SourceError("expected a value", Source(written, "term"), 0)
+    return found

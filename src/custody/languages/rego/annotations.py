@@ -65,7 +65,8 @@ def _read(module: Module, block: list[Comment]) -> dict[str, Any]:
     if unknown:
         raise error(f"invalid annotation: unknown field {unknown[0]!r}", module.source, block[0].at)
     if found.get("scope", "rule") not in _SCOPES:
-        raise error(f"invalid scope {found['scope']!r}, must be one of: {', '.join(_SCOPES)}", module.source, block[0].at)
+        raise error(f"invalid scope {found['scope']!r}, must be one of: {', '.join(_SCOPES)}", module.source,
+                    block[0].at)
     annotation: dict[str, Any] = {}
     for name in ("scope", "title", "description", "entrypoint", "organizations", "custom", "schemas", "compile"):
         if name in found and found[name] not in (None, "", [], {}):

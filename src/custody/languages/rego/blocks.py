@@ -66,6 +66,11 @@ class Blocks:
     def is_undefined(self, node: ast.expr) -> ast.expr:
         return ast.Compare(node, [ast.Is()], [self.undefined()])
 
+    def is_false(self, node: ast.expr) -> ast.expr:
+        if isinstance(node, ast.Constant):
+            return ast.Constant(node.value is False)
+        return ast.Compare(node, [ast.Is()], [ast.Constant(False)])
+
     def temp(self, node: ast.expr, stem: str = "t") -> ast.expr:
         """A name for `node`, which is evaluated here."""
         if isinstance(node, (ast.Name, ast.Constant)):

@@ -9,7 +9,9 @@ from typing import Any
 from custody.languages.code import Code, assign, both, call, compare, item, load, negate, store, when
 from custody.languages.rego import runtime
 from custody.languages.rego.blocks import Blocks, V
+from custody.languages.rego.constants import NOTHING, constant, holds_set
 from custody.languages.rego.declare import Builtin, BuiltinError
+from custody.languages.rego.safety import needed
 from custody.languages.rego.tree import (
     Array,
     Body,
@@ -31,32 +33,12 @@ from custody.languages.rego.tree import (
 from custody.languages.rego.values import Set, equal, key, text
 from custody.languages.source import Source
 
-_NOTHING = object()
-_MISSING = ast.Constant(None)
-
-
-def constant(term: Term) -> Any:
-    """The value of a term that holds only scalars; `_NOTHING` of others."""
-    if isinstance(term, Scalar):
-        return term.value
-    if isinstance(term, (Array, SetOf)):
-        items = [constant(item) for item in term.items]
-        if any(item is _NOTHING for item in items):
-            return _NOTHING
-        return items if isinstance(term, Array) else Set.of(items)
-    if isinstance(term, Object):
-        pairs = [(constant(name), constant(value)) for name, value in term.pairs]
-        if any(name is _NOTHING or value is _NOTHING for name, value in pairs):
-            return _NOTHING
-        return {key(name): value for name, value in pairs}
-    return _NOTHING
-
 
 class Program:
     """What bodies need to know of the program around them; `program.Policy` implements it."""
 
     def data_ref(self, bodies: Bodies, path: list[Term]) -> tuple[V, int]:
-        """The value at the longest prefix of `data.path` that is known now, and how many parts of the path that took."""
+        """The value at the longest prefix of `data.path` that is known now, and how many parts it has."""
         raise NotImplementedError
 
     def function(self, operator: list[str]) -> Builtin | str | None:
@@ -74,12 +56,12 @@ class Program:
         """Builtins that are known at compile time."""
         raise NotImplementedError
 
-    def replacement(self, bodies: Bodies, target: Ref, value: Term) -> ast.expr:
+    def replacement(self, bodies: Bodies, target: Term, value: Term) -> ast.expr:
         """One change of a `with`, as State.replaced takes it."""
         raise NotImplementedError
 
-    def note(self, bodies: Bodies, expr: Expr) -> None:
-        """Called before an expression's statements are written, for coverage and traces."""
+    def note(self, bodies: Bodies, expr: Expr, *, done: bool) -> None:
+        """Called before an expression's statements are written, and after them, for coverage and traces."""
         raise NotImplementedError
 
 
@@ -101,12 +83,12 @@ class Bodies(Blocks):
             self.expr(expr)
 
     def expr(self, expr: Expr) -> None:
-        self.program.note(self, expr)
+        self.program.note(self, expr, done=False)
         if not expr.withs:
             self._expr(expr)
+            self.program.note(self, expr, done=True)
             return
-        changes = [self.program.replacement(self, target, value) for target, value in expr.withs  # type: ignore[arg-type]
-                   ]
+        changes = [self.program.replacement(self, target, value) for target, value in expr.withs]
         before, known = self.state, self.known
         name = self.code.fresh("s")
         self.add(assign(name, call(ast.Attribute(load(self.state), "replaced", ast.Load()),
@@ -114,11 +96,16 @@ class Bodies(Blocks):
         self.state, self.known = name, {}
         self._expr(expr)
         self.state, self.known = before, known
+        self.program.note(self, expr, done=True)
 
     def _expr(self, expr: Expr) -> None:
         what = expr.what
         if expr.negated:
-            flag = self.exists([Expr(expr.at, expr.end, what)])
+            flag = self.collect("flag", ast.Constant(False))
+            with self.closed(flag):
+                self._expr(Expr(expr.at, expr.end, what))
+                self.decide(flag)
+            self.assigned.remove(flag)
             self.fail_if(load(flag))
         elif isinstance(what, Unify):
             self.unify_terms(what.left, what.right)
@@ -132,25 +119,20 @@ class Bodies(Blocks):
             self._statement(what)
         else:
             assert isinstance(what, Term)
+            if isinstance(what, Scalar) and what.value is not False:
+                return
             found = self.value(what)
             if not isinstance(what, (Array, Object, SetOf, Comprehension, Template)):
-                self.fail_if(compare(found.node, ast.Is(), ast.Constant(False)))
+                self.fail_if(self.is_false(found.node))
 
     def exists(self, body: Body) -> str:
         """The name of a flag that is True where the body has a solution."""
         flag = self.collect("flag", ast.Constant(False))
         with self.closed(flag):
-            self._inner(body)
+            self.exprs(body)
             self.decide(flag)
         self.assigned.remove(flag)
         return flag
-
-    def _inner(self, body: Body) -> None:
-        for expr in body:
-            if expr.negated or expr.withs or not isinstance(expr.what, (Call, Term)):
-                self.expr(expr)
-            else:
-                self._expr(expr)
 
     def _logic(self, what: Logic) -> None:
         if what.operator == "not":
@@ -301,10 +283,12 @@ class Bodies(Blocks):
 
     @staticmethod
     def _known_constant(term: Term) -> bool:
-        return constant(term) is not _NOTHING
+        return constant(term) is not NOTHING
 
     def equals(self, node: ast.expr, value: Any) -> ast.expr:
         """A test that `node` is the scalar `value`."""
+        if isinstance(node, ast.Constant):
+            return ast.Constant(equal(node.value, value))
         if value is None or isinstance(value, bool):
             return compare(node, ast.Is(), ast.Constant(value))
         if isinstance(value, str):
@@ -326,17 +310,16 @@ class Bodies(Blocks):
         if isinstance(term, Var):
             return self.env[term.name]
         fixed = constant(term)
-        if fixed is not _NOTHING:
-            return V(self.code.constant(fixed, "k"), "json" if not _holds_set(fixed) else "any")
+        if fixed is not NOTHING:
+            return V(self.code.constant(fixed, "k"), "json" if not holds_set(fixed) else "any")
         if isinstance(term, Ref):
             return self.whole(self.ref(term))
         if isinstance(term, Call):
             return self._call(term)
         if isinstance(term, Array):
-            nodes = [self.temp(self.value(part).node) for part in term.items]
-            return V(ast.List(nodes, ast.Load()))
+            return V(ast.List(self.values(term.items), ast.Load()))
         if isinstance(term, SetOf):
-            nodes = [self.temp(self.value(part).node) for part in term.items]
+            nodes = self.values(term.items)
             return V(self.temp(self.call(Set.of, ast.List(nodes, ast.Load()))))
         if isinstance(term, Object):
             return self._object(term)
@@ -345,22 +328,31 @@ class Bodies(Blocks):
         assert isinstance(term, Comprehension)
         return self._comprehension(term)
 
+    def values(self, terms: list[Term]) -> list[ast.expr]:
+        """Names or constants of several terms' values; those whose variables another one binds come after it."""
+        nodes: dict[int, ast.expr] = {}
+        waiting = list(enumerate(terms))
+        while waiting:
+            later = []
+            for at, term in waiting:
+                if needed(term) <= self.env.keys():
+                    nodes[at] = self.temp(self.value(term).node)
+                else:
+                    later.append((at, term))
+            assert len(later) < len(waiting), "the safety check lets no variables be without a value"
+            waiting = later
+        return [nodes[at] for at in range(len(terms))]
+
     def whole(self, found: V) -> V:
         if found.kind != "doc":
             return found
         return V(self.defined(self.call(runtime.whole, found.node)))
 
     def _object(self, term: Object) -> V:
-        names: list[ast.expr | None] = []
-        values: list[ast.expr] = []
-        for name, value in term.pairs:
-            fixed = constant(name)
-            if isinstance(fixed, str):
-                names.append(ast.Constant(fixed))
-            else:
-                names.append(self.temp(self.call(key, self.value(name).node)))
-            values.append(self.temp(self.value(value).node))
-        return V(ast.Dict(names, values))
+        found = self.values([part for pair in term.pairs for part in pair])
+        names = [node if isinstance(node, ast.Constant) and isinstance(node.value, str) else
+                 self.temp(self.call(key, node)) for node in found[::2]]
+        return V(ast.Dict(list(names), found[1::2]))
 
     def _comprehension(self, term: Comprehension) -> V:
         start: ast.expr = ast.List([], ast.Load()) if term.kind == "array" else ast.Dict([], [])
@@ -422,7 +414,7 @@ class Bodies(Blocks):
         below = "any" if base.kind == "any" else base.kind
         node = self.temp(base.node)
         fixed = constant(part)
-        if fixed is not _NOTHING and isinstance(node, ast.Name):
+        if fixed is not NOTHING and isinstance(node, ast.Name):
             seen = (node.id, type(fixed), text(fixed))
             known = self.known.get(seen)
             if known is None:
@@ -477,7 +469,7 @@ class Bodies(Blocks):
             self.unify(out, V(self.temp(found.node), found.kind))
             return
         found = self._call(term)
-        self.fail_if(compare(self.temp(found.node), ast.Is(), ast.Constant(False)))
+        self.fail_if(self.is_false(found.node))
 
     def _comparison(self, term: Call) -> ast.expr | None:
         """A test in place of a call: comparisons and membership, unless something replaces them."""
@@ -493,9 +485,7 @@ class Bodies(Blocks):
             assert isinstance(right, Scalar)
             test = self.equals(node, right.value)
             return test if name == "equal" else negate(test)
-        nodes = [self.temp(self.value(argument).node) for argument in term.args]
-        test = make[1](self, nodes)
-        return test
+        return make[1](self, self.values(term.args))
 
     def _call(self, term: Call) -> V:
         special = self.program.special(self, term)
@@ -505,7 +495,7 @@ class Bodies(Blocks):
         if test is not None:
             return V(self.temp(test), "json")
         name = ".".join(term.operator)
-        nodes = [self.temp(self.value(argument).node) for argument in term.args]
+        nodes = self.values(term.args)
         function = self.program.function(term.operator)
         assert function is not None, "the checker knows all functions"
         if self.program.mocked(name):
@@ -552,7 +542,8 @@ class Bodies(Blocks):
         self.add(assign(mock, call(ast.Attribute(ast.Attribute(load(self.state), "mocks", ast.Load()), "get",
                                                  ast.Load()), ast.Constant(name))))
         test = when(compare(load(mock), ast.IsNot(), ast.Constant(None)),
-                    [assign(found, call(load(mock), load(self.state), *nodes))])
+                    [assign(found, call(load(mock), call(ast.Attribute(load(self.state), "without", ast.Load()),
+                                                         ast.Constant(name)), *nodes))])
         assert isinstance(test, ast.If)
         self.add(test)
         outer, self.block = self.block, test.orelse
@@ -567,14 +558,6 @@ class Bodies(Blocks):
             self.loop(store(value), self.call(runtime.members, load(self.state), load(found)))
             return V(load(value))
         return V(load(found))
-
-
-def _holds_set(value: Any) -> bool:
-    if type(value) is list:
-        return any(map(_holds_set, value))
-    if type(value) is dict:
-        return any(map(_holds_set, value.values()))
-    return type(value) is Set
 
 
 def runtime_template(state: runtime.State, found: Set, where: str) -> str:

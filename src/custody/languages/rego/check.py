@@ -5,13 +5,13 @@ The classes of the errors are OPA's: rego_compile_error, rego_type_error, rego_u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from custody.languages.rego.declare import Builtin
 from custody.languages.rego.resolve import ROOTS, Resolver, compile_error, module_names, type_error
 from custody.languages.rego.rules import Group, static_path
 from custody.languages.rego.safety import Arity, Unsafe, check_head, order, vars_in
-from custody.languages.rego.tree import Body, Call, Expr, Module, Ref, Rule, Scalar, Term, Var, walk, walk_rule
+from custody.languages.rego.tree import Call, Expr, Module, Ref, Rule, Scalar, Term, Var, walk, walk_rule
 from custody.languages.source import Source, SourceError
 
 Path = tuple[str, ...]
@@ -39,8 +39,8 @@ def check(modules: list[Module], builtins: Mapping[str, Builtin], *, strict: boo
             assert isinstance(rule.path[0], Var)
             own[rule.path[0].name] = None
     for at, module in enumerate(modules):
-        resolver = Resolver(module.source, module_names(module, names[tuple(module.package)]),
-                            strict=strict, prefix=f"{at}_")
+        resolver = Resolver(module.source, module_names(module, names[tuple(module.package)]), builtins,
+                            strict=strict, version=module.version, prefix=f"{at}_")
         if strict:
             _check_imports(module)
         for rule in module.rules:
@@ -49,8 +49,10 @@ def check(modules: list[Module], builtins: Mapping[str, Builtin], *, strict: boo
             _check_used(module, resolver)
     groups = _group(modules)
     arity = groups.arity(builtins)
+    for module in modules:
+        _check_roots(module, strict)
     for group in groups.values():
-        for rule in [*group.rules, *([group.default] if group.default else [])]:
+        for rule in group.all:
             for each in rule.chain():
                 _check_rule(each, groups, builtins, arity)
     _check_recursion(groups)
@@ -65,6 +67,14 @@ def _check_imports(module: Module) -> None:
         if each.name in seen:
             raise compile_error(f"import must not shadow import {'.'.join(each.path)}", module.source, each.at)
         seen.add(each.name)
+
+
+def _check_roots(module: Module, strict: bool) -> None:
+    for rule in module.rules:
+        assert isinstance(rule.path[0], Var)
+        if rule.path[0].name in ROOTS and (strict or module.version):
+            name = rule.path[0].name
+            raise compile_error(f"rules must not shadow {name} (use a different rule name)", module.source, rule.at)
 
 
 def _check_used(module: Module, resolver: Resolver) -> None:
@@ -93,6 +103,9 @@ def _group(modules: list[Module]) -> Groups:
 def _enter(group: Group, rule: Rule, kind: str) -> None:
     shown = "data." + ".".join(group.path)
     if rule.default:
+        if kind == "object" == group.kind:
+            group.defaults.append(rule)
+            return
         if group.default is not None:
             raise type_error(f"multiple default rules {shown} found", rule.module.source, rule.at)
         if kind != group.kind:
@@ -112,8 +125,7 @@ def _check_conflicts(groups: Groups) -> None:
             above = groups.get(path[:length])
             if above is None or above.kind == "object":
                 continue
-            rule = (above.rules or [above.default])[0]
-            assert rule is not None
+            rule = above.all[0]
             raise type_error(f"rule data.{'.'.join(above.path)} conflicts with [data.{'.'.join(group.path)}]",
                              rule.module.source, rule.at)
 
@@ -123,9 +135,7 @@ def _check_conflicts(groups: Groups) -> None:
 def _check_rule(rule: Rule, groups: Groups, builtins: Mapping[str, Builtin], arity: Arity) -> None:
     source = rule.module.source
     bound = {var.name for argument in rule.args for var in vars_in(argument)}
-    check_calls(source, rule.body, groups, builtins)
-    for term in (rule.value, *rule.path[1:]):
-        _check_terms(source, walk(term), groups, builtins, statement=None)
+    check_calls(source, [*rule.body, *rule.path[1:], rule.value], groups, builtins)
     try:
         rule.body, have = order(rule.body, bound, arity)
         for term in (*rule.path[1:], rule.value):
@@ -140,17 +150,12 @@ def unsafe_error(unsafe: Unsafe, source: Source) -> SourceError:
     return SourceError(f"rego_unsafe_var_error: var {shown} is unsafe", source, at, kind="rego_unsafe_var_error")
 
 
-def check_calls(source: Source, body: Body, groups: Groups, builtins: Mapping[str, Builtin]) -> None:
+def check_calls(source: Source, parts: Sequence[Term | Expr], groups: Groups, builtins: Mapping[str, Builtin]) -> None:
     """Every function that is called is there, and gets as many arguments as it takes."""
-    found = list(walk(*body))
+    found = list(walk(*parts))
     statements = {id(each.what) for each in found if isinstance(each, Expr) and isinstance(each.what, Call)}
-    _check_terms(source, found, groups, builtins, statements)
-
-
-def _check_terms(source: Source, terms: Iterable[Term | Expr], groups: Groups, builtins: Mapping[str, Builtin],
-                 statement: set[int] | None) -> None:
     arity = groups.arity(builtins)
-    for term in terms:
+    for term in found:
         if not isinstance(term, Call) or term.operator == ["print"]:
             continue
         count = arity(term)
@@ -158,7 +163,7 @@ def _check_terms(source: Source, terms: Iterable[Term | Expr], groups: Groups, b
         if count is None:
             raise type_error(f"undefined function {name}", source, term.at)
         given = len(term.args)
-        if given != count and not (given == count + 1 and statement is not None and id(term) in statement):
+        if given != count and not (given == count + 1 and id(term) in statements):
             raise type_error(f"{name}: arity mismatch: have {given} arguments, want {count}", source, term.at)
 
 
@@ -195,8 +200,7 @@ def _check_recursion(groups: Groups) -> None:
 
 def _recursive(cycle: list[Group]) -> None:
     names = ["data." + ".".join(group.path) for group in [*cycle, cycle[0]]]
-    rule = (cycle[0].rules or [cycle[0].default])[0]
-    assert rule is not None
+    rule = cycle[0].all[0]
     raise SourceError(f"rego_recursion_error: rule {names[0]} is recursive: {' -> '.join(names)}", rule.module.source,
                       rule.at, kind="rego_recursion_error")
 
@@ -227,7 +231,13 @@ def _referred(term: Term | Expr, groups: Groups, below: dict[Path, list[Group]])
         if group is not None and group.kind != "object":
             return [] if group.kind == "function" else [group]
     above = [groups[tuple(names[:length])] for length in range(1, len(names)) if tuple(names[:length]) in groups]
-    return [each for each in below.get(tuple(names), []) if each.kind != "function"] + above
+    return [each for each in below.get(tuple(names), [])
+            if each.kind != "function" and _may_meet(each.path, term.path, len(names))] + above
 
 
-Lookup = Callable[[list[str]], Builtin | str | None]
+def _may_meet(path: Path, parts: list[Term], start: int) -> bool:
+    """Whether a reference whose parts from `start` on are not all constant may come to a rule at `path`."""
+    for name, part in zip(path[start:], parts[start:], strict=False):
+        if isinstance(part, Scalar) and part.value != name:
+            return False
+    return True

@@ -60,10 +60,18 @@ class World(Protocol):
         """The response object of http.send for a checked request object."""
 
 
+class Step(NamedTuple):
+    """An expression was begun, or was `done`: it held. `place`: its index among `Query.places`; bindings: by name."""
+
+    place: int
+    done: bool
+    bindings: dict[str, Value]
+
+
 class Context:
     """One evaluation: its budget, its time, what builtins keep between calls, where `print` goes."""
 
-    __slots__ = ("cache", "meter", "now_ns", "printed", "world")
+    __slots__ = ("cache", "meter", "now_ns", "printed", "steps", "world")
 
     def __init__(self, meter: Meter, world: World | None = None) -> None:
         self.meter = meter
@@ -71,6 +79,11 @@ class Context:
         self.now_ns: int | None = None  # the first asking of an evaluation fixes it
         self.cache: dict[Any, Any] = {}
         self.printed: list[str] = []
+        self.steps: list[Step] = []  # of programs that were compiled with trace on
+
+    def note(self, place: int, done: bool, bindings: dict[str, Value]) -> None:
+        self.meter.spend(1)
+        self.steps.append(Step(place, done, bindings))
 
 
 class Builtin(NamedTuple):

@@ -119,11 +119,13 @@ def number(token: Token, source: Source, negative: bool = False) -> int | float:
     if len(power) > 6 or abs(int(power or 0)) > _LONGEST_NUMBER or len(mantissa) > _LONGEST_NUMBER:
         raise error("number too big", source, token.start)
     if "." not in mantissa and not power.startswith("-"):
-        return int(mantissa) * 10 ** int(power or 0)
+        whole: int = int(mantissa) * 10 ** int(power or 0)
+        return whole
     value = float(shown)
     if value in (float("inf"), float("-inf")):
-        whole, _, digits = mantissa.partition(".")
-        return int(whole + digits) * 10 ** (int(power) - len(digits))
+        before, _, digits = mantissa.partition(".")
+        exact: int = int(before + digits) * 10 ** (int(power) - len(digits))
+        return exact
     return value
 
 

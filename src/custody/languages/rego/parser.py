@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from custody.languages.rego.annotations import attach
-from custody.languages.rego.lexer import FUTURE, KEYWORDS, LATER, error, lex
+from custody.languages.rego.lexer import FUTURE, KEYWORDS, LATER, error, lex, string
 from custody.languages.rego.terms import Terms
 from custody.languages.rego.tree import (
     Array,
@@ -31,7 +31,7 @@ from custody.languages.rego.tree import (
     Unify,
     Var,
 )
-from custody.languages.scanner import END, Token
+from custody.languages.scanner import END
 from custody.languages.source import Source, checked
 
 _T = TypeVar("_T")
@@ -39,7 +39,7 @@ LONGEST = 8 << 20  # characters of a module
 
 
 def parse_module(source: Source, version: int = 1) -> Module:
-    """A module of Rego `version` 0 or 1; `import rego.v1` makes a v0 module one of v1. SourceError at the first fault."""
+    """A module of Rego `version` 0 or 1; `import rego.v1` makes a v0 module one of v1. Raises SourceError."""
     return _Parser(checked(source, limit=LONGEST), version).module()
 
 
@@ -87,8 +87,6 @@ class _Parser(Terms):
                     raise self.unexpected("imports come before rules")
                 imports.append(self._import())
             else:
-                if rules and not self.newline_before() and self.tokens[self.at - 1].text != ";":
-                    raise self.unexpected("expected \\n or ;")
                 rules += self._rules()
         module = Module(self.source, package, start, imports, rules, self.comments, self.version, self.features)
         for rule in rules:
@@ -113,18 +111,12 @@ class _Parser(Terms):
             if dot and found.kind == "name":
                 names.append(found.text)
             elif not dot and found.kind == "string":
-                names.append(str(self._string(found)))
+                names.append(string(found.text, self.source, found.start))
                 self.expect("]")
             else:
                 self.at -= 1
                 raise self.unexpected("expected a name" if dot else "expected a string")
         return names
-
-    def _string(self, token: Token) -> str:
-        self.at -= 1
-        term = self.term()
-        assert isinstance(term, Scalar)
-        return str(term.value)
 
     def _import(self) -> Import:
         start = self.next().start
@@ -134,8 +126,8 @@ class _Parser(Terms):
             raise self.unexpected("expected data, input, future or rego")
         path = [head.text, *self._dotted()]
         if path[0] not in ("data", "input", "future", "rego"):
-            raise error(f"unexpected import path, must begin with one of: {{data, future, input, rego}}, got: {path[0]}",
-                        self.source, head.start)
+            raise error("unexpected import path, must begin with one of: {data, future, input, rego}, "
+                        f"got: {path[0]}", self.source, head.start)
         alias = None
         if self.word("as"):
             self.at += 1
@@ -215,7 +207,7 @@ class _Parser(Terms):
             raise error("var cannot be used for rule name", self.source, start)
         rule.end = self.last_end
         if len(rules) == 1:
-            self._else(rule, has_if)
+            self._else(rule)
         if not rule.body:
             rule.body = [Expr(rule.at, rule.at, Scalar(rule.at, rule.at, True))]
         return rules
@@ -226,7 +218,11 @@ class _Parser(Terms):
             mark = self.at
             depth = self.nesting.depth
             try:
-                return self._braced()
+                body = self._braced()
+                what = body[0].what
+                if len(body) == 1 and isinstance(what, Call) and what.infix == "|" and not body[0].withs:
+                    raise error("a comprehension is meant", self.source, what.at)
+                return body
             except type(error("", self.source, 0)) as wrong:
                 self.at, self.nesting.depth = mark, depth
                 try:
@@ -248,7 +244,7 @@ class _Parser(Terms):
         args: list[Term] = []
         kind = "value"
         if isinstance(term, Call):
-            kind, args = "function", term.args
+            kind, args = "function" if term.args else "value", term.args
             first, *rest = term.operator
             path: list[Term] = [Var(term.at, term.at, first), *(Scalar(term.at, term.at, part) for part in rest)]
         elif isinstance(term, Var):
@@ -280,7 +276,12 @@ class _Parser(Terms):
 
     def _path_term(self) -> Term:
         found = self.next()
-        return self._path(Var(found.start, found.end, found.text), found.start)
+        name = Var(found.start, found.end, found.text)
+        if self.sign("(") and not self.newline_before():  # here a space may stand before the arguments
+            self.at += 1
+            args = self.list_until(")")
+            return Call(found.start, self.last_end, [found.text], args)
+        return self._path(name, found.start)
 
     def _check_default(self, rule: Rule) -> None:
         if rule.generated_value:
@@ -304,7 +305,7 @@ class _Parser(Terms):
                 stack += [each for pair in term.pairs for each in pair]
         rule.body = [Expr(rule.at, rule.at, Scalar(rule.at, rule.at, True))]
 
-    def _else(self, rule: Rule, has_if: bool) -> None:
+    def _else(self, rule: Rule) -> None:
         height = 0
         while self.word("else"):
             height += 1

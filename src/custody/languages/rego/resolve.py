@@ -1,12 +1,12 @@
 """What each name of a module means: variables become unique, names of rules and imports become paths into `data`.
 
-A name is, in this order: a variable declared around it (argument, `:=`, `some`, `every`), `input` or `data`, a rule of
-the package, an import, a variable of the rule that nothing declares. Trees are changed in place.
+A name is, in this order: a variable declared around it (argument, `:=`, `some`, `every`), `input` or `data`, an import,
+a rule of the package, a variable of the rule that nothing declares. Trees are changed in place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from custody.languages.rego.tree import (
     Array,
@@ -15,6 +15,7 @@ from custody.languages.rego.tree import (
     Comprehension,
     Every,
     Expr,
+    FunctionName,
     Logic,
     Module,
     Object,
@@ -59,18 +60,21 @@ class _Scope:
             if found is not None:
                 scope.unused.pop(name, None)
                 return found
-            scope.seen.add(name)
             scope = scope.outer
+        self.seen.add(name)
         return None
 
 
 class Resolver:
     """Resolves the rules of one module. `globals`: name → path of what the module can name without declaring it."""
 
-    def __init__(self, source: Source, names: dict[str, list[str]], *, strict: bool = False, prefix: str = "") -> None:
+    def __init__(self, source: Source, names: dict[str, list[str]], builtins: Container[str], *,
+                 strict: bool = False, version: int = 1, prefix: str = "") -> None:
+        self.builtins = builtins
         self.source = source
         self.globals = names
         self.strict = strict
+        self.reserved = bool(strict or version)  # input and data may not be shadowed
         self.used: set[str] = set()  # globals that were named
         self._made = 0
         self._prefix = prefix
@@ -97,11 +101,25 @@ class Resolver:
             else:
                 each.path = rule.path
             each.value = self._term(each.value, scope)
+            each.args = [self._plain(argument, each.body) for argument in each.args]
             self._check_unused(scope)
             if self.strict and each.args and not each.default:
-                self._check_arguments(each, arguments)
+                self._check_arguments(arguments)
 
-    def _check_arguments(self, rule: Rule, scope: _Scope) -> None:
+    def _plain(self, argument: Term, body: Body) -> Term:
+        """An argument that is no pattern is a variable, which the body compares with what was written."""
+        if isinstance(argument, (Var, Scalar)):
+            return argument
+        if isinstance(argument, Array):
+            return Array(argument.at, argument.end, [self._plain(item, body) for item in argument.items])
+        if isinstance(argument, Object):
+            return Object(argument.at, argument.end, [(name, self._plain(value, body))
+                                                      for name, value in argument.pairs])
+        var = Var(argument.at, argument.end, self._unique("arg"))
+        body.append(Expr(argument.at, argument.end, Unify(var, argument)))
+        return var
+
+    def _check_arguments(self, scope: _Scope) -> None:
         for name, (_, at) in scope.unused.items():
             raise compile_error(f"unused argument {name}. (hint: use _ (wildcard variable) instead)", self.source, at)
 
@@ -119,7 +137,7 @@ class Resolver:
         return [found for expr in body if (found := self._expr(expr, scope)) is not None]
 
     def _expr(self, expr: Expr, scope: _Scope) -> Expr | None:
-        expr.withs = [(self._target(target, scope), self._term(value, scope)) for target, value in expr.withs]
+        expr.withs = [(self._target(target), self._replacing(value, scope)) for target, value in expr.withs]
         what = expr.what
         if isinstance(what, Some):
             for var in what.names:
@@ -134,9 +152,9 @@ class Resolver:
         elif isinstance(what, Every):
             what.domain = self._term(what.domain, scope)
             inner = _Scope(scope)
-            for var in (what.key, what.value):
-                if var is not None and var.name != "_":
-                    self._declare(var.name, inner, "declared", var.at)
+            for each in (what.key, what.value):
+                if each is not None and each.name != "_":
+                    self._declare(each.name, inner, "declared", each.at)
             if what.key is not None:
                 what.key = self._pattern_var(what.key, inner)
             what.value = self._pattern_var(what.value, inner)
@@ -175,7 +193,8 @@ class Resolver:
     def _assign(self, what: Unify, scope: _Scope) -> None:
         """`left := right`: what is on the right was there before, what is on the left is new."""
         if not isinstance(what.left, (Var, Array, Object)):
-            name = {Ref: "ref", Scalar: "value", Call: "call", Comprehension: "comprehension"}.get(type(what.left), "set")
+            name = {Ref: "ref", Scalar: "value", Call: "call", Comprehension: "comprehension"}.get(type(what.left),
+                                                                                                   "set")
             raise compile_error(f"cannot assign to {name}", self.source, what.left.at)
         what.right = self._term(what.right, scope)
         self._declare_pattern(what.left, scope, "assigned")
@@ -185,6 +204,9 @@ class Resolver:
         """`how` is `arg`, `declared` (some, every) or `assigned`."""
         if name == "_":
             return
+        outer = scope.outer
+        if how in ("assigned", "declared") and outer is not None and outer.how.get(name) == "arg":
+            raise compile_error(f"arg {name} redeclared", self.source, at)
         if name in scope.declared:
             before = scope.how[name]
             if how != "arg":
@@ -192,7 +214,7 @@ class Resolver:
             return
         if name in scope.seen:
             raise compile_error(f"var {name} referenced above", self.source, at)
-        if name in ROOTS and self.strict:
+        if name in ROOTS and self.reserved:
             raise compile_error(f"variables must not shadow {name} (use a different variable name)", self.source, at)
         scope.declared[name] = self._unique(name)
         scope.how[name] = how
@@ -217,8 +239,9 @@ class Resolver:
 
     # --- terms
 
-    def _target(self, target: Term, scope: _Scope) -> Term:
-        assert isinstance(target, Ref) and isinstance(target.head, Var)
+    def _target(self, target: Term) -> Term:
+        assert isinstance(target, Ref)
+        assert isinstance(target.head, Var)
         name = target.head.name
         if name in ROOTS:
             return target
@@ -226,6 +249,16 @@ class Resolver:
             self.used.add(name)
             return self._global(self.globals[name], target.at, target.path, target.end)
         return target  # a builtin's name, checked where it is compiled
+
+    def _replacing(self, value: Term, scope: _Scope) -> Term:
+        """What `with` puts in: a value, or a function's name."""
+        found = self._term(value, scope)
+        head, path = (found.head, found.path) if isinstance(found, Ref) else (found, [])
+        if isinstance(head, Var) and head.name not in ROOTS:
+            operator = [head.name, *(str(part.value) for part in path if isinstance(part, Scalar))]
+            if ".".join(operator) in self.builtins:
+                return FunctionName(value.at, value.end, operator)
+        return found
 
     def _global(self, path: Iterable[str], at: int, rest: list[Term], end: int) -> Ref:
         root, *names = path
@@ -247,7 +280,10 @@ class Resolver:
             return Ref(term.at, term.end, head, path)
         if isinstance(term, Call):
             args = [self._term(argument, scope) for argument in term.args]
-            return Call(term.at, term.end, self._operator(term, scope), args, term.infix)
+            operator = self._operator(term, scope)
+            if not args and operator[0] == "data":  # a function without arguments is a rule like any other
+                return self._global(operator, term.at, [], term.end)
+            return Call(term.at, term.end, operator, args, term.infix)
         if isinstance(term, Array):
             return Array(term.at, term.end, [self._term(item, scope, used) for item in term.items])
         if isinstance(term, SetOf):
@@ -313,6 +349,6 @@ def _body_names(body: Body) -> set[str]:
 
 
 def module_names(module: Module, rules: Iterable[str]) -> dict[str, list[str]]:
-    """What a module can name: its imports, and the rules of its package, which come first."""
-    names = {each.name: each.path for each in module.imports if each.path[0] not in ("future", "rego")}
-    return names | {rule: ["data", *module.package, rule] for rule in rules}
+    """What a module can name: its imports, which come first, and the rules of its package."""
+    names = {rule: ["data", *module.package, rule] for rule in rules}
+    return names | {each.name: each.path for each in module.imports if each.path[0] not in ("future", "rego")}

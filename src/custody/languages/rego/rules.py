@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
-from typing import Any
 
-from custody.languages.code import Code, assign, both, call, compare, define, give, load, when
+from custody.languages.code import Code, assign, call, compare, define, give, load, when
 from custody.languages.rego import runtime
 from custody.languages.rego.blocks import V
-from custody.languages.rego.bodies import _NOTHING, Bodies, Program, constant
-from custody.languages.rego.tree import Module, Rule, Scalar, Term, Var
+from custody.languages.rego.bodies import Bodies, Program
+from custody.languages.rego.constants import NOTHING, constant
+from custody.languages.rego.tree import Rule, Scalar, Term, Var
 from custody.languages.rego.values import Set, equal
 
 _STATE = "s"
@@ -24,6 +24,7 @@ class Group:
     kind: str
     rules: list[Rule] = field(default_factory=list)
     default: Rule | None = None
+    defaults: list[Rule] = field(default_factory=list)  # of an object's members
     slot: int = 0
     generated: bool = False
     beneath: bool = False  # other groups have paths below this one
@@ -33,8 +34,13 @@ class Group:
         return f"rule{self.slot}"
 
     @property
+    def all(self) -> list[Rule]:
+        """The clauses, and the default ones."""
+        return [*self.rules, *([self.default] if self.default else []), *self.defaults]
+
+    @property
     def arity(self) -> int:
-        return len((self.rules or [self.default])[0].args)  # type: ignore[union-attr]
+        return len(self.all[0].args)
 
 
 def static_path(rule: Rule) -> tuple[tuple[str, ...], list[Term]]:
@@ -53,8 +59,7 @@ def static_path(rule: Rule) -> tuple[tuple[str, ...], list[Term]]:
 def generate(group: Group, code: Code, program: Program, overridden: bool) -> ast.FunctionDef:
     """The function of a group. `overridden`: some `with` puts a value in its place."""
     parameters = [_STATE] + [f"a{at}" for at in range(group.arity if group.kind == "function" else 0)]
-    first: Module = (group.rules or [group.default])[0].module  # type: ignore[union-attr]
-    bodies = Bodies(code, parameters, _STATE, program, first.source)
+    bodies = Bodies(code, parameters, _STATE, program, group.all[0].module.source)
     if group.kind == "function":
         bodies.add(ast.Expr(bodies.call(_pay, load(_STATE))))
     else:
@@ -74,7 +79,7 @@ def _pay(state: runtime.State) -> None:
     state.meter.spend(1)
 
 
-def _finish(group: Group, bodies: Bodies, value: ast.expr) -> list[ast.stmt]:
+def _finish(group: Group, value: ast.expr) -> list[ast.stmt]:
     if group.kind == "function":
         return [give(value)]
     slot = ast.Subscript(ast.Attribute(load(_STATE), "memo", ast.Load()), ast.Constant(group.slot), ast.Store())
@@ -94,10 +99,11 @@ def _enter(bodies: Bodies, rule: Rule) -> None:
 def _complete(group: Group, bodies: Bodies) -> None:
     code = bodies.code
     values = [constant(each.value) for rule in group.rules for each in rule.chain()]
-    same = bool(values) and all(value is not _NOTHING and type(value) is type(values[0]) and equal(value, values[0])
+    same = bool(values) and all(value is not NOTHING and type(value) is type(values[0]) and equal(value, values[0])
                                 for value in values) and not any(rule.otherwise for rule in group.rules)
-    message = ("functions must not produce multiple outputs for same inputs" if group.kind == "function" else
-               "complete rules must not produce multiple outputs")
+    shown = "data." + ".".join(group.path)
+    message = (f"function {shown} produced conflicting values for the same inputs" if group.kind == "function" else
+               f"rule {shown} produced conflicting values")
     out = bodies.collect("out", bodies.undefined())
     for rule in group.rules:
         if same:
@@ -106,7 +112,7 @@ def _complete(group: Group, bodies: Bodies) -> None:
                 if bodies.outlined:
                     bodies.add(assign(out, code.constant(values[0])), bodies.fail())
                 else:
-                    bodies.add(*_finish(group, bodies, code.constant(values[0])))
+                    bodies.add(*_finish(group, code.constant(values[0])))
             continue
         clause = out if len(group.rules) == 1 else bodies.collect("clause", bodies.undefined())
         _branches(rule, clause, bodies, message)
@@ -121,7 +127,7 @@ def _complete(group: Group, bodies: Bodies) -> None:
         with bodies.closed():
             bodies.add(assign(out, bodies.value(group.default.value).node))
         bodies.block = outer
-    bodies.add(*_finish(group, bodies, load(out)))
+    bodies.add(*_finish(group, load(out)))
 
 
 def _branches(rule: Rule, out: str, bodies: Bodies, message: str) -> None:
@@ -133,7 +139,7 @@ def _branches(rule: Rule, out: str, bodies: Bodies, message: str) -> None:
             assert isinstance(test, ast.If)
             bodies.add(test)
             bodies.block = test.body
-        once = constant(each.value) is not _NOTHING
+        once = constant(each.value) is not NOTHING
         with bodies.closed(_decided(bodies) if once else None):
             _enter(bodies, each)
             value = bodies.temp(bodies.value(each.value).node)
@@ -173,31 +179,21 @@ def _set(group: Group, bodies: Bodies) -> None:
         with bodies.closed():
             _enter(bodies, rule)
             bodies.into_set(out, bodies.value(rule.value).node)
-    bodies.add(assign("v", bodies.call(Set, load(out))), *_finish(group, bodies, load("v")))
+    bodies.add(assign("v", bodies.call(Set, load(out))), *_finish(group, load("v")))
 
 
 def _object(group: Group, bodies: Bodies) -> None:
     out = bodies.collect("out", ast.Dict([], []))
-    depth = len(group.path) - 0
-    for rule in group.rules:
+    for rule in [*group.rules, *group.defaults]:
         with bodies.closed():
             _enter(bodies, rule)
-            names = []
-            for part in _rest(rule, depth):
-                names.append(bodies.temp(bodies.value(part).node))
-            value = bodies.value(rule.value)
+            *names, value = bodies.values([*_rest(rule, len(group.path)), rule.value])
             bodies.add(ast.Expr(bodies.call(
-                runtime.put, load(_STATE), load(out), ast.List(names, ast.Load()), value.node,
-                ast.Constant(rule.kind == "set"), ast.Constant(bodies.where(rule.at)))))
-    bodies.add(*_finish(group, bodies, load(out)))
+                runtime.put if not rule.default else runtime.put_default, load(_STATE), load(out),
+                ast.List(names, ast.Load()), value, ast.Constant(rule.kind == "set"),
+                ast.Constant(bodies.where(rule.at)))))
+    bodies.add(*_finish(group, load(out)))
 
 
 def _rest(rule: Rule, depth: int) -> list[Term]:
     return rule.path[depth - len(rule.module.package):]
-
-
-def same_kind(values: list[Any]) -> bool:
-    return len({type(value) for value in values}) == 1
-
-
-__all__ = ["Group", "both", "generate", "static_path"]

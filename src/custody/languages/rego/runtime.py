@@ -1,4 +1,4 @@
-"""What generated functions call: references, iteration, documents under `data`, conflicts, and an evaluation's state."""
+"""What generated functions call: references, iteration, documents under `data`, conflicts, and the state."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class State:
         self.events: list[tuple[int, int, Any]] | None = None
 
     def replaced(self, changes: Iterable[tuple[str, Any, Value]]) -> State:
-        """The state under `with`: changes are (`input`, path, value), (`data`, path, value), (`mock`, name, function)."""
+        """The state under `with`. Changes: (`input`, path, value), (`data`, path, value), (`mock`, name, function)."""
         self.meter.spend(1)
         other = State(self.context, self.data, self.input, len(self.memo), self.strict)
         other.overrides, other.mocks, other.errors, other.events = self.overrides, self.mocks, self.errors, self.events
@@ -95,6 +95,12 @@ class State:
             else:
                 other.overrides = {**other.overrides, tuple(path): value}
                 other.data = _put(other.data, path, value)
+        return other
+
+    def without(self, name: str) -> State:
+        """The state in which a replacing function runs: what it calls is not replaced again."""
+        other = self.replaced(())
+        other.mocks = {each: mock for each, mock in self.mocks.items() if each != name}
         return other
 
     def failed(self, error: BuiltinError, name: str, where: str) -> None:
@@ -278,6 +284,16 @@ def put(state: State, into: dict[Key, Value], path: list[Value], value: Value, m
         into[last] = value
     elif not equal(old, value):
         raise state.conflict(where, "object keys must be unique")
+
+
+def put_default(state: State, into: dict[Key, Value], path: list[Value], value: Value, member: bool,
+                where: str) -> None:
+    """`put`, where nothing is yet."""
+    found: Value = into
+    for name in path:
+        found = ref(found, name)
+    if found is UNDEFINED:
+        put(state, into, path, value, member, where)
 
 
 def enter(state: State, into: dict[Key, Value], name: Value, value: Value, where: str) -> None:

@@ -19,6 +19,7 @@ from custody.languages.rego.tree import (
     Object,
     Ref,
     Scalar,
+    SetOf,
     SomeIn,
     Template,
     Term,
@@ -130,6 +131,14 @@ def _needs(term: Term, needs: set[str], gives: set[str]) -> None:
             _needs(part, needs, gives)
 
 
+def needed(term: Term) -> set[str]:
+    """Variables that must be bound before `term` is evaluated."""
+    needs: set[str] = set()
+    gives: set[str] = set()
+    _needs(term, needs, gives)
+    return needs - gives
+
+
 def _pattern(term: Term, names: set[str], needs: set[str], gives: set[str]) -> None:
     """Variables that matching `term` against a value binds go to `names`; what else is in it is needed."""
     if isinstance(term, Var):
@@ -157,6 +166,8 @@ def _unify(left: Term, right: Term, bound: set[str]) -> tuple[set[str], set[str]
     (names, needs, gives), (names2, needs2, gives2) = sides
     needed, given = needs | needs2, gives | gives2
     known = bound | given
+    if _never(left, right):
+        return needed | (names | names2) - known, given
     if names2 <= known or names <= known:
         return needed, given | names | names2
     if isinstance(left, Array) and isinstance(right, Array) and len(left.items) == len(right.items):
@@ -176,6 +187,18 @@ def _unify(left: Term, right: Term, bound: set[str]) -> tuple[set[str], set[str]
         if len(found) == before:
             break
     return needed | (names | names2) - found, given | (found - bound)
+
+
+def _never(left: Term, right: Term) -> bool:
+    """Whether two patterns can never match, so that nothing in them is bound."""
+    if isinstance(left, Array) and isinstance(right, Array):
+        return len(left.items) != len(right.items)
+    if isinstance(left, Object) and isinstance(right, Object):
+        keys = [{_scalar(key) for key, _ in each.pairs} for each in (left, right)]
+        return len(left.pairs) != len(right.pairs) or (keys[0] != keys[1] and all(
+            isinstance(key, Scalar) for each in (left, right) for key, _ in each.pairs))
+    kinds = (Array, Object, Scalar, SetOf)
+    return isinstance(left, kinds) and isinstance(right, kinds) and type(left) is not type(right)
 
 
 def _scalar(term: Term) -> object:

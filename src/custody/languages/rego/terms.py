@@ -151,7 +151,7 @@ class Terms:
         match token.kind, token.text:
             case "sign", "-":
                 self.at += 1
-                if self.token.kind != "number" or not self.adjacent():
+                if self.token.kind != "number":
                     raise self.unexpected("expected number")
                 found = self.next()
                 term = Scalar(start, found.end, number(found, self.source, negative=True))
@@ -181,8 +181,6 @@ class Terms:
                 self.at += 1
                 term = self.infix()
                 self.expect(")")
-                if isinstance(term, Ref):  # keeps a path after the parenthesis apart from the one inside it
-                    return self._path(term, start)
             case _:
                 raise self.unexpected()
         return self._path(term, start)
@@ -338,8 +336,6 @@ class Terms:
 
 
 def _name_of(head: Term, path: list[Term]) -> list[str] | None:
-    if isinstance(head, Ref) and not path:
-        head, path = head.head, head.path
     if not isinstance(head, Var):
         return None
     names = [head.name]

@@ -81,6 +81,13 @@ class Template(Term):
 
 
 @dataclass(slots=True, eq=False)
+class FunctionName(Term):
+    """A builtin in the place of a value: `with f as count`."""
+
+    operator: list[str]
+
+
+@dataclass(slots=True, eq=False)
 class Expr:
     """A line of a body: `what`, perhaps negated, under `withs` (target, value)."""
 
@@ -142,8 +149,8 @@ What: TypeAlias = Term | Unify | Some | SomeIn | Every | Logic
 class Rule:
     """One clause of a rule. `path`: the name's parts, of which only the first must be a constant.
 
-    `kind` is `value` (complete, or an object's member where the path is not constant), `set` (`member` is added to it) or
-    `function` (`args`). `otherwise` is the else-branch, whose path and args are the same.
+    `kind` is `value` (complete, or an object's member where the path is not constant), `set` (`value` is added to it)
+    or `function` (`args`). `otherwise` is the else-branch, whose path and args are the same.
     """
 
     at: int
