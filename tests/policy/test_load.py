@@ -119,13 +119,7 @@ PATHS = "spec.rules[0]"
      f"{PATHS}.preconditions.all[0].key"),
     (f"{RULE}/preconditions", {"all": [{"key": "{{ request.roles }}", "operator": "Equals", "value": "x"}]},
      f"{PATHS}.preconditions.all[0].key"),
-    (f"{RULE}/preconditions", {"all": [{"key": "{{ request.object.{{ request.name }} }}", "operator": "Equals"}]},
-     f"{PATHS}.preconditions.all[0].key"),
-    (f"{RULE}/validate/pattern", {"spec": {"hostNetwork": "$(./../hostPID)"}},
-     f"{PATHS}.validate.pattern.spec.hostNetwork"),
     (f"{RULE}/validate/pattern", {"spec": {"hostNetwork": "{{@}}"}}, f"{PATHS}.validate.pattern.spec.hostNetwork"),
-    (f"{RULE}/validate/pattern", {"metadata": {"{{ request.name }}": "x"}},
-     f"{PATHS}.validate.pattern.metadata.{{{{ request.name }}}}"),
 ])
 def test_fields_that_are_not_evaluated_are_refused_by_their_path(path: str, value: Any, where: str) -> None:
     with pytest.raises(UnsupportedError) as caught:

@@ -15,7 +15,7 @@ from custody.languages.go.printing import read_number as number
 from custody.languages.go.printing import sprint
 from custody.languages.go.quantities import number as quantity
 from custody.languages.go.wildcards import glob
-from custody.languages.jmespath import same
+from custody.languages.jmespath.values import same
 from custody.languages.variables import Roots, compile_value
 
 Conditions = Callable[[Any, datetime], tuple[bool, str]]

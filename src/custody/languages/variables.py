@@ -1,26 +1,44 @@
 """`{{ expressions }}` in a policy's texts, compiled when the policy is loaded (Kyverno's variables).
 
 A text that is one expression takes the expression's value and type; elsewhere values are written into the text. What an
-expression yields is never read as an expression again, and an expression inside another one's quotes, as in
-`{{ time_since('', '{{ metadata.scanFinishedOn }}', '') }}`, is a value there and cannot end the quotes. Kyverno
-substitutes text in both cases, which lets the data that is judged write into the policy.
+expression yields is never read as an expression again. An expression inside another one's quotes, as in
+`{{ time_since('', '{{ metadata.scanFinishedOn }}', '') }}`, is a value there and cannot end the quotes; outside quotes,
+as in `containers[{{ elementIndex }}]`, it may only become a name or a number. Kyverno substitutes text in all cases,
+which lets the data that is judged write into the policy.
 """
 
-# ruff: noqa: ARG005 - all compiled functions have one signature
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Collection
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from custody.errors import CustodyError, UnsupportedError
+from custody.errors import MalformedError, UnsupportedError
+from custody.languages.code import (
+    Code,
+    attempt,
+    attribute,
+    call,
+    give,
+    load,
+    throw,
+)
+from custody.languages.go.jsontext import JSONError, decode
 from custody.languages.go.printing import marshal
-from custody.languages.jmespath import Env, Query, QueryError, compile_tree, parse
+from custody.languages.jmespath import Compiler, Env, Mode, Node, QueryError, parse
+from custody.languages.references import resolve
+from custody.languages.source import SourceError
 
 _VARIABLE = re.compile(r"(?<!\\)\{\{((?:\{[^{}]*\}|[^{}])*)\}\}")
 _REFERENCE = re.compile(r"(?:^|[^\\])\$\(.[^ ]*\)")
 _HOLE = re.compile("\ue000(\\d+)\ue001")
+_JSON_HOLE = re.compile("`\\s*\ue000(\\d+)\ue001\\s*`")
+_QUOTED = re.compile(r"""'(?:[^'\\]|\\'|\\(?!'))*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`""", re.DOTALL)
+_TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|-?[0-9]+")
+_MOST = 64  # variables in a text
 
 Value = Callable[[Any, datetime], Any]
 
@@ -31,6 +49,17 @@ class Roots:
     def __init__(self, names: Collection[str] | None, request: Collection[str]) -> None:
         self.names = names
         self.request = request
+
+    def check(self, tree: Node, where: str) -> None:
+        """Raises UnsupportedError for other names."""
+        for chain in _chains(tree):
+            if self.names is not None and chain[0] not in self.names:
+                raise UnsupportedError(where, f"variable {chain[0]!r} is not evaluated by custody yet",
+                                       hint="these are: " + ", ".join(sorted(self.names)))
+            if chain[0] == "request" and len(chain) > 1 and chain[1] not in self.request:
+                raise UnsupportedError(where, f"variable request.{chain[1]} is not evaluated by custody yet",
+                                       hint="these are: " + ", ".join(f"request.{name}" for name in
+                                                                      sorted(self.request)))
 
 
 def has_variables(document: Any) -> bool:
@@ -44,102 +73,224 @@ def has_variables(document: Any) -> bool:
 def compile_value(document: Any, where: str, roots: Roots) -> Value | None:
     """A function that fills in a document's variables, or None where there are none and the document stands as it is.
 
-    Raises MalformedError, UnsupportedError with the path of the text.
+    Raises MalformedError, UnsupportedError with the path of the text. The function raises QueryError.
     """
+    if not _changes(document):
+        return None
+    code = Code("variables")
+    writer = _Writer(code, roots)
+    value = writer.document(resolve(document, where), where)
+    code.add("fill", ("data", "env"), [*writer.compiler.body, give(value)])
+    run = code.build()["fill"]
+    return lambda data, now: run(data, Env(now))
+
+
+def _changes(document: Any) -> bool:
     if isinstance(document, dict):
-        for key in document:
-            if has_variables(key):
-                raise UnsupportedError(f"{where}.{key}", "a variable in a key is not evaluated by custody yet")
-        parts = {key: compile_value(value, f"{where}.{key}", roots) for key, value in document.items()}
-        if all(part is None for part in parts.values()):
-            return None
-        return lambda data, now: {key: part(data, now) if part else document[key] for key, part in parts.items()}
+        return any(_changes(key) or _changes(value) for key, value in document.items())
     if isinstance(document, list):
-        each = [compile_value(value, f"{where}[{at}]", roots) for at, value in enumerate(document)]
-        if all(part is None for part in each):
-            return None
-        pairs = list(zip(each, document, strict=True))
-        return lambda data, now: [part(data, now) if part else value for part, value in pairs]
-    return _text(document, where, roots) if isinstance(document, str) else None
+        return any(map(_changes, document))
+    return isinstance(document, str) and ("{{" in document or "$(" in document)
 
 
-def _text(text: str, where: str, roots: Roots) -> Value | None:
-    if _REFERENCE.search(text):
-        raise UnsupportedError(where, "a relative reference $(…) is not evaluated by custody yet")
-    if "\ue000" in text or "\ue001" in text:
-        raise UnsupportedError(where, "the private-use characters U+E000 and U+E001 are not accepted in policies")
-    queries: list[Query] = []
+class _Writer:
+    """Writes the statements that fill one document; a variable inside another one is a function of its own."""
 
-    def fill(pattern: str) -> Value | None:
-        """The text around holes, as a function; None without holes."""
-        pieces = _HOLE.split(pattern)
-        if len(pieces) == 1:
-            return None
-        literals, holes = pieces[::2], [queries[int(number)] for number in pieces[1::2]]
+    def __init__(self, code: Code, roots: Roots) -> None:
+        self.code = code
+        self.roots = roots
+        self.compiler = Compiler(code)
 
-        def value(data: Any, now: datetime) -> str:
-            out = [literals[0]]
-            for query, literal in zip(holes, literals[1:], strict=True):
-                got = query(data, Env(now, data))
-                out += [got if isinstance(got, str) else marshal(got), literal]
-            return "".join(out)
+    def document(self, value: Any, where: str) -> ast.expr:
+        if not _changes(value):
+            return self.code.constant(value)
+        if isinstance(value, dict):
+            keys: list[ast.expr | None] = [self.key(key, f"{where}.{key}") for key in value]
+            return ast.Dict(keys, [self.document(one, f"{where}.{key}") for key, one in value.items()])
+        if isinstance(value, list):
+            return ast.List([self.document(one, f"{where}[{at}]") for at, one in enumerate(value)], ast.Load())
+        return self.text(value, where)
 
-        return value
+    def key(self, key: str, where: str) -> ast.expr:
+        if not _changes(key):
+            return ast.Constant(key)
+        return call(self.code.hoist(_checked_key, "key"), self.text(key, where))
 
-    # Innermost first, as Kyverno does; each leaves a numbered hole behind.
-    while (found := _VARIABLE.search(text)) is not None:
-        queries.append(_query(found[1], where, roots, fill))
-        text = f"{text[:found.start()]}\ue000{len(queries) - 1}\ue001{text[found.end():]}"
-    if whole := _HOLE.fullmatch(text):
-        return _value(queries[int(whole[1])])
-    text = text.replace("\\{{", "{{")
-    return fill(text) if queries else None if "{{" not in text else (lambda data, now: text)
+    def text(self, text: str, where: str) -> ast.expr:
+        if _REFERENCE.search(text):
+            raise UnsupportedError(where, "a relative reference $(…) is not evaluated by custody yet here")
+        if "\ue000" in text or "\ue001" in text:
+            raise UnsupportedError(where, "the private-use characters U+E000 and U+E001 are not accepted in policies")
+        functions: list[str] = []
+
+        def fill(pattern: str, data: ast.expr) -> ast.expr | None:
+            """The text around holes; None without holes."""
+            pieces = _HOLE.split(pattern)
+            if len(pieces) == 1:
+                return None
+            parts: list[ast.expr] = []
+            for at, piece in enumerate(pieces):
+                if at % 2:
+                    inner = call(load(functions[int(piece)]), data, load("env"))
+                    parts.append(call(self.code.hoist(_written, "written"), inner))
+                elif piece:
+                    parts.append(ast.Constant(piece.replace("\\{{", "{{")))
+            return call(attribute(ast.Constant(""), "join"), ast.List(parts, ast.Load()))
+
+        # Innermost first, as Kyverno does; each leaves a numbered hole behind.
+        while (found := _VARIABLE.search(text)) is not None:
+            if len(functions) >= _MOST:
+                raise MalformedError(where, got=f"more than {_MOST} variables in a text", expected="fewer")
+            functions.append(self.query(found[1], where, functions, fill))
+            text = f"{text[:found.start()]}\ue000{len(functions) - 1}\ue001{text[found.end():]}"
+        if whole := _HOLE.fullmatch(text):
+            return call(load(functions[int(whole[1])]), load("data"), load("env"))
+        made = fill(text, load("data"))
+        return made if made is not None else ast.Constant(text.replace("\\{{", "{{"))
+
+    def query(self, expression: str, where: str, functions: list[str],
+              fill: Callable[[str, ast.expr], ast.expr | None]) -> str:
+        """The name of a function (data, env) for an expression."""
+        expression = expression.strip().removeprefix("-").strip()
+        if expression == "@":
+            raise UnsupportedError(where, "{{@}} is not evaluated by custody yet")
+        shown = _HOLE.sub("{{…}}", expression)
+        name = self.code.fresh("query")
+        outside = _QUOTED.sub(lambda found: " " * len(found[0]), expression)
+        if holes := list(_HOLE.finditer(outside)):
+            pieces = _HOLE.split(expression)
+            if len(pieces) != 2 * len(holes) + 1:
+                raise UnsupportedError(where, "variables inside and outside the quotes of another one are not "
+                                              "evaluated by custody yet")
+            dynamic = _Dynamic(tuple(pieces[::2]), self.roots, where)
+            values: list[ast.expr] = [call(load(functions[int(hole)]), load("data"), load("env"))
+                                      for hole in pieces[1::2]]
+            body = [give(call(self.code.hoist(dynamic, "dynamic"), load("data"), load("env"),
+                              ast.List(values, ast.Load())))]
+        else:
+            expression = _JSON_HOLE.sub("'\ue002\ue000\\1\ue001'", expression)
+            compiler = Compiler(self.code, lambda text: self.hole(text, functions, fill))
+            tree = _parse(expression, where)
+            self.roots.check(tree, where)
+            value = compiler.value(tree, load("data"), Mode.RAISE)
+            _refuse(compiler, where)
+            body = [*compiler.body, give(value)]
+        made = self.code.fresh("e")
+        wrong = call(self.code.hoist(_unresolved, "unresolved"), ast.Constant(shown), load(made))
+        self.code.add(name, ("data", "env"), [
+            attempt(body, self.code.hoist(QueryError, "QueryError"), [throw(wrong)], made)])
+        return name
+
+    def hole(self, text: str, functions: list[str],
+             fill: Callable[[str, ast.expr], ast.expr | None]) -> ast.expr | None:
+        """What stands for a text inside an expression's quotes."""
+        if text.startswith("\ue002"):
+            inner = call(load(functions[int(text[2:-1])]), load("data"), load("env"))
+            return call(self.code.hoist(_as_json, "json"), inner)
+        return fill(text, load("data"))
 
 
-def _query(expression: str, where: str, roots: Roots, fill: Callable[[str], Value | None]) -> Query:
-    expression = expression.strip().removeprefix("-").strip()
-    if expression.startswith("@"):
-        raise UnsupportedError(where, "{{@}} is not evaluated by custody yet")
-    outside = re.sub(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", "", expression)
-    if _HOLE.search(outside):
-        raise UnsupportedError(where, "a variable inside another one's expression, outside quotes, is not evaluated "
-                                      "by custody yet", hint="put it in quotes: labels.\"{{ name }}\"")
-    tree = parse(expression, where)
-    for chain in _chains(tree):
-        if roots.names is not None and chain[0] not in roots.names:
-            raise UnsupportedError(where, f"variable {chain[0]!r} is not evaluated by custody yet",
-                                   hint="these are: " + ", ".join(sorted(roots.names)))
-        if chain[0] == "request" and len(chain) > 1 and chain[1] not in roots.request:
-            raise UnsupportedError(where, f"variable request.{chain[1]} is not evaluated by custody yet",
-                                   hint="these are: " + ", ".join(f"request.{name}" for name in sorted(roots.request)))
+class _Dynamic:
+    """An expression that is known only with the data: others have become names or numbers of it."""
 
-    def at_root(text: str) -> Query | None:
-        inner = fill(text)
-        return inner and (lambda data, env: inner(env.root, env.now))
+    def __init__(self, pieces: tuple[str, ...], roots: Roots, where: str) -> None:
+        self.pieces, self.roots, self.where = pieces, roots, where
+        error: SourceError | None = None
+        for sample in ("x", "0"):  # it must be an expression with a name or with a number
+            try:
+                tree = parse(sample.join(pieces), where)
+            except SourceError as wrong:
+                error = wrong
+            else:
+                if self.pieces[0]:
+                    roots.check(tree, where)
+                return
+        raise MalformedError(where, got="{{…}}".join(pieces), expected=f"a JMESPath expression ({error and error.reason})")
 
-    query = compile_tree(tree, where, at_root)
+    def __call__(self, data: Any, env: Env, values: list[Any]) -> Any:
+        texts = list(map(_written, values))
+        for text in texts:
+            if not _TOKEN.fullmatch(text):
+                raise QueryError(f"a variable outside quotes became {text[:80]!r}, not a name or a whole number")
+        expression = self.pieces[0] + "".join(text + piece for text, piece in zip(texts, self.pieces[1:], strict=True))
+        return _dynamic(expression, self.roots, self.where)(data, env)
 
-    def run(data: Any, env: Env) -> Any:
-        try:
-            return query(data, env)
-        except CustodyError as error:
-            raise QueryError(f"failed to resolve {expression}: {error.message}") from None
 
+@lru_cache(1024)
+def _dynamic(expression: str, roots: Roots, where: str) -> Callable[[Any, Env], Any]:
+    try:
+        tree = parse(expression, where)
+        roots.check(tree, where)
+        code = Code("variable")
+        compiler = Compiler(code)
+        compiler.function("query", tree)
+        _refuse(compiler, where)
+    except (SourceError, UnsupportedError, MalformedError) as wrong:
+        raise QueryError(wrong.message) from None
+    run: Callable[[Any, Env], Any] = code.build()["query"]
     return run
 
 
-def _value(query: Query) -> Value:
-    return lambda data, now: query(data, Env(now, data))
+def _parse(expression: str, where: str) -> Node:
+    try:
+        return parse(expression, where)
+    except SourceError as wrong:
+        raise MalformedError(where, got=expression, expected=f"a JMESPath expression ({wrong.reason})") from None
 
 
-def _chains(tree: dict[str, Any]) -> list[list[str]]:
+def _refuse(compiler: Compiler, where: str) -> None:
+    """Calls that can only fail, and those that ask what policies are not given."""
+    for message, _ in compiler.problems:
+        kind, _, name = message.partition("unknown function: ")
+        if not kind and name:
+            raise UnsupportedError(where, f"function {name}() is not evaluated by custody yet")
+        raise MalformedError(where, got=message, expected="an expression that can be evaluated")
+    if asked := compiler.needs - {"clock"}:
+        raise UnsupportedError(where, f"a function that asks for {min(asked)} is not evaluated by custody yet")
+
+
+def _unresolved(expression: str, wrong: QueryError) -> QueryError:
+    return QueryError(f"failed to resolve {expression}: {wrong.message}")
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return marshal(value)
+    except ValueError as wrong:
+        raise QueryError(str(wrong)) from None
+
+
+def _as_json(value: Any) -> Any:
+    """What a value becomes between backticks, where a text is read as JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return decode(value)
+    except JSONError as wrong:
+        raise QueryError(f"a variable between backticks: {wrong}") from None
+
+
+def _checked_key(key: Any) -> str:
+    if not isinstance(key, str):
+        raise QueryError(f"expected string after substituting variables in a key, got {marshal(key)[:80]}")
+    return key
+
+
+def _chains(tree: Node) -> list[list[str]]:
     """The first one or two names of every path that starts at the context's root."""
-    kind, children = tree["type"], tree["children"]
-    if kind == "field":
-        return [[tree["value"]]]
-    if kind in ("subexpression", "index_expression"):
-        names = [child["value"] for child in children[:2] if child["type"] == "field"]
-        return [names[:2]] if children[0]["type"] == "field" else _chains(children[0])
-    if kind in ("projection", "value_projection", "filter_projection", "flatten", "pipe"):
+    kind, children = tree.kind, tree.children
+    if kind == "Field":
+        return [[tree.value]]
+    if kind in ("Subexpression", "IndexExpression"):
+        if children[0].kind != "Field":
+            return _chains(children[0])
+        second = children[1]
+        while second.kind in ("Subexpression", "IndexExpression"):
+            second = second.children[0]
+        return [[children[0].value, *([second.value] if second.kind == "Field" else [])]]
+    if kind in ("Projection", "ValueProjection", "FilterProjection", "Flatten", "Pipe"):
         return _chains(children[0])
-    return [chain for child in children if isinstance(child, dict) for chain in _chains(child)]
+    return [chain for child in children for chain in _chains(child)]
+
