@@ -22,7 +22,7 @@ class Code:
         self.name = name
         self._reach: dict[str, Any] = {"__builtins__": {}}
         self._made = 0
-        self._hoisted: dict[tuple[type, Any], str] = {}
+        self._hoisted: dict[int, str] = {}
         self._functions: list[ast.stmt] = []
 
     def fresh(self, stem: str = "v") -> str:
@@ -37,13 +37,9 @@ class Code:
         return self.hoist(value, stem)
 
     def hoist(self, value: Any, stem: str = "k") -> ast.Name:
-        """A name for any object; the same object, or an equal one that is hashable and of its type, shares it."""
-        try:
-            key = (type(value), value)
-            name = self._hoisted.get(key)
-        except TypeError:
-            key = (object, id(value))
-            name = self._hoisted.get(key)
+        """A name for any object. The same object shares it; equal ones do not, as (1,) and (True,) are equal too."""
+        key = id(value)
+        name = self._hoisted.get(key)
         if name is None:
             name = self._hoisted[key] = self.fresh(stem)
             self._reach[name] = value

@@ -10,6 +10,7 @@ from custody.languages.rego import runtime
 from custody.languages.rego.blocks import V
 from custody.languages.rego.bodies import Bodies, Program
 from custody.languages.rego.constants import NOTHING, constant
+from custody.languages.rego.index import only
 from custody.languages.rego.tree import Rule, Scalar, Term, Var
 from custody.languages.rego.values import Set, equal
 
@@ -104,10 +105,11 @@ def _complete(group: Group, bodies: Bodies) -> None:
     shown = "data." + ".".join(group.path)
     message = (f"function {shown} produced conflicting values for the same inputs" if group.kind == "function" else
                f"rule {shown} produced conflicting values")
+    chosen = only(group.rules, bodies)
     out = bodies.collect("out", bodies.undefined())
-    for rule in group.rules:
+    for at, rule in enumerate(group.rules):
         if same:
-            with bodies.closed():
+            with chosen(at), bodies.closed():
                 _enter(bodies, rule)
                 if bodies.outlined:
                     bodies.add(assign(out, code.constant(values[0])), bodies.fail())
@@ -115,7 +117,8 @@ def _complete(group: Group, bodies: Bodies) -> None:
                     bodies.add(*_finish(group, code.constant(values[0])))
             continue
         clause = out if len(group.rules) == 1 else bodies.collect("clause", bodies.undefined())
-        _branches(rule, clause, bodies, message)
+        with chosen(at):
+            _branches(rule, clause, bodies, message)
         if clause != out:
             _agree(bodies, out, load(clause), rule, message)
     if group.default is not None:
@@ -174,9 +177,10 @@ def _conflict(bodies: Bodies, rule: Rule, message: str) -> ast.expr:
 # --- partial rules
 
 def _set(group: Group, bodies: Bodies) -> None:
+    chosen = only(group.rules, bodies)
     out = bodies.collect("out", ast.Dict([], []))
-    for rule in group.rules:
-        with bodies.closed():
+    for at, rule in enumerate(group.rules):
+        with chosen(at), bodies.closed():
             _enter(bodies, rule)
             bodies.into_set(out, bodies.value(rule.value).node)
     bodies.add(assign("v", bodies.call(Set, load(out))), *_finish(group, load("v")))
