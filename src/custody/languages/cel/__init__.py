@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from custody.languages.cel.env import Ast, Env
     from custody.languages.cel.issues import CompileError
     from custody.languages.cel.program import CostExceeded, Program
+    from custody.languages.cel.protobuf import Descriptors, Message
     from custody.languages.cel.standard import OPTIONAL, STANDARD
     from custody.languages.cel.types import (
         ANY,
@@ -47,6 +48,7 @@ _WHERE = {
     "env": ("Ast", "Env"),
     "issues": ("CompileError",),
     "program": ("CostExceeded", "Program"),
+    "protobuf": ("Descriptors", "Message"),
     "standard": ("OPTIONAL", "STANDARD"),
     "types": ("ANY", "BOOL", "BYTES", "DOUBLE", "DURATION", "DYN", "INT", "NULL", "STRING", "TIMESTAMP", "TYPE", "UINT",
               "Type", "list_of", "map_of", "message", "opaque", "optional_of", "type_param"),
@@ -56,8 +58,8 @@ _MODULES = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
     "ANY", "BOOL", "BYTES", "DOUBLE", "DURATION", "DYN", "INT", "NONE", "NULL", "OPTIONAL", "STANDARD", "STRING",
-    "TIMESTAMP", "TYPE", "UINT", "Ast", "CelError", "CompileError", "Constant", "CostExceeded", "Duration", "Env",
-    "Function", "Library", "Macro", "Optional", "Overload", "Program", "Timestamp", "Type", "TypeValue", "Uint",
+    "TIMESTAMP", "TYPE", "UINT", "Ast", "CelError", "CompileError", "Constant", "CostExceeded", "Descriptors", "Duration",
+    "Env", "Function", "Library", "Macro", "Message", "Optional", "Overload", "Program", "Timestamp", "Type", "TypeValue", "Uint",
     "list_of", "map_of", "message", "opaque", "optional_of", "type_param",
 ]
 

@@ -445,7 +445,7 @@ class Emitter(Loops):
         self.charge(40)
         self.failing = True
         name = node.name if node.type is not None else self.env.message_name(node.name)
-        if name is None or self.env.descriptors is None:
+        if name is None:
             return call(self.function(operators.fail), ast.Constant(f"unknown type: {node.name}"))
         made = self.code.fresh("m")
         self.body.append(assign(made, ast.Dict([], [])))

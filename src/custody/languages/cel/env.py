@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Protocol
 
 from custody.languages.budget import DEFAULT, Limits
@@ -11,6 +12,7 @@ from custody.languages.cel.checker import Checker
 from custody.languages.cel.declare import Constant, Function, Library, Macro, Overload
 from custody.languages.cel.dispatch import Dispatcher
 from custody.languages.cel.parser import parse
+from custody.languages.cel.protobuf import Descriptors
 from custody.languages.cel.program import CostModel, Program
 from custody.languages.cel.standard import STANDARD
 from custody.languages.cel.tree import Node, Reference
@@ -62,7 +64,8 @@ class Env:
                  container: str = "", descriptors: TypeProvider | None = None, *, cross_type: bool = False,
                  homogeneous: bool = False, optionals: bool | None = None, macros: bool = True,
                  standard: Library = STANDARD) -> None:
-        self.libraries, self.descriptors = tuple(libraries), descriptors
+        self.libraries = tuple(libraries)
+        self.descriptors = descriptors if descriptors is not None else _well_known()
         self.variables = dict(variables or {})
         self.container, self.cross_type, self.homogeneous = container, cross_type, homogeneous
         self.optionals = optionals if optionals is not None else any(
@@ -73,7 +76,7 @@ class Env:
         self._provides: frozenset[str] = frozenset()
         for library in (standard, *libraries):
             self._add(library)
-        for function in descriptors.functions() if descriptors else ():
+        for function in self.descriptors.functions():
             self._add_function(function)
         if not macros:
             self.macros = {}
@@ -126,11 +129,10 @@ class Env:
                 return Reference(full, True, constant.value), constant.type
             if (known := types.WELL_KNOWN.get(full)) is not None:
                 return Reference(full, True, TypeValue(full)), types.type_of(known)
-            if self.descriptors is not None:
-                if self.descriptors.has_type(full):
-                    return Reference(full, True, TypeValue(full)), types.type_of(types.message(full))
-                if (member := self.descriptors.enum_value(full)) is not None:
-                    return Reference(full, True, member[1]), member[0]
+            if self.descriptors.has_type(full):
+                return Reference(full, True, TypeValue(full)), types.type_of(types.message(full))
+            if (member := self.descriptors.enum_value(full)) is not None:
+                return Reference(full, True, member[1]), member[0]
         return None
 
     def function_name(self, name: str) -> str | None:
@@ -138,12 +140,12 @@ class Env:
 
     def message_name(self, name: str) -> str | None:
         for full in self.candidates(name):
-            if self.descriptors is not None and self.descriptors.has_type(full):
+            if self.descriptors.has_type(full):
                 return full
         return None
 
     def field_type(self, message: str, field: str) -> Type | None:
-        return self.descriptors.field_type(message, field) if self.descriptors is not None else None
+        return self.descriptors.field_type(message, field)
 
     def dispatcher(self, function: str, member: bool, count: int, ids: tuple[str, ...] | None) -> Dispatcher:
         """What finds the overload at run time; `ids` are those that the checker left over."""
@@ -179,6 +181,11 @@ class Env:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, self._options
+
+
+@cache
+def _well_known() -> TypeProvider:
+    return Descriptors()
 
 
 def _restore(libraries: Sequence[Library], variables: Mapping[str, Type], container: str,

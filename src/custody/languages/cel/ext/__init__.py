@@ -1,0 +1,72 @@
+"""cel-go's extension libraries, each by its version: `cel.Env([ext.strings(), ext.math(2)])`."""
+
+from __future__ import annotations
+
+from custody.errors import UnsupportedError
+from custody.languages.cel import macros
+from custody.languages.cel.declare import Library
+from custody.languages.cel.ext import encoders as _encoders
+from custody.languages.cel.ext import lists as _lists
+from custody.languages.cel.ext import math as _math
+from custody.languages.cel.ext import protos as _protos
+from custody.languages.cel.ext import regex as _regex
+from custody.languages.cel.ext import sets as _sets
+from custody.languages.cel.ext import strings as _strings
+from custody.languages.cel.standard import OPTIONAL
+
+_OPTIONALS_BY_VERSION = {"optFlatMap": 1, "first": 2, "last": 2, "optional.unwrap": 2, "unwrapOpt": 2}
+
+
+def _library(name: str, newest: int, version: int | None, table: Library, since: dict[str, int]) -> Library:
+    """The functions and macros that a version has; `since` says which came after version 0."""
+    version = newest if version is None else version
+    if not 0 <= version <= newest:
+        raise UnsupportedError(name, f"version {version} is not known, the newest is {newest}")
+    return Library(name, version, tuple(each for each in table.functions if since.get(each.name, 0) <= version),
+                   tuple(each for each in table.macros if since.get(each.name, 0) <= version),
+                   table.constants, table.types)
+
+
+def optionals(version: int | None = None) -> Library:
+    return _library("cel.lib.optional", 2, version, OPTIONAL, _OPTIONALS_BY_VERSION)
+
+
+def strings(version: int | None = None) -> Library:
+    return _library("cel.lib.ext.strings", 4, version, _strings.LIBRARY, _strings.SINCE)
+
+
+def math(version: int | None = None) -> Library:
+    return _library("cel.lib.ext.math", 2, version, _math.LIBRARY, _math.SINCE)
+
+
+def lists(version: int | None = None) -> Library:
+    return _library("cel.lib.ext.lists", 3, version, _lists.LIBRARY, _lists.SINCE)
+
+
+def sets() -> Library:
+    return _sets.LIBRARY
+
+
+def encoders() -> Library:
+    return _encoders.LIBRARY
+
+
+def bindings() -> Library:
+    return Library("cel.lib.ext.cel.bindings", macros=macros.BINDINGS)
+
+
+def two_variables() -> Library:
+    return Library("cel.lib.ext.comprev2", macros=macros.TWO_VARIABLES)
+
+
+def protos() -> Library:
+    return _protos.LIBRARY
+
+
+def regex() -> Library:
+    return _regex.LIBRARY
+
+
+def everything() -> tuple[Library, ...]:
+    """All of them in their newest versions."""
+    return (optionals(), strings(), math(), lists(), sets(), encoders(), bindings(), two_variables(), protos(), regex())

@@ -1,0 +1,31 @@
+"""cel.lib.ext.encoders: base64."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from custody.languages.budget import Meter
+from custody.languages.cel.declare import Function, Library, Overload
+from custody.languages.cel.types import BYTES, STRING
+from custody.languages.cel.values import CelError
+
+
+def _decode(text: str) -> bytes:
+    """With or without padding; line breaks are passed over, as Go does."""
+    plain = text.replace("\n", "").replace("\r", "")
+    try:
+        return base64.b64decode(plain if plain.endswith("=") else plain + "=" * (-len(plain) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise CelError("illegal base64 data") from None
+
+
+def _encode(data: bytes, meter: Meter) -> str:
+    meter.fit(len(data) * 4 // 3)
+    return base64.b64encode(data).decode()
+
+
+LIBRARY = Library("cel.lib.ext.encoders", functions=(
+    Function("base64.decode", (Overload("base64_decode_string", (STRING,), BYTES, _decode),)),
+    Function("base64.encode", (Overload("base64_encode_bytes", (BYTES,), STRING, _encode, metered=True),)),
+))
