@@ -58,9 +58,9 @@ _MODULES = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
     "ANY", "BOOL", "BYTES", "DOUBLE", "DURATION", "DYN", "INT", "NONE", "NULL", "OPTIONAL", "STANDARD", "STRING",
-    "TIMESTAMP", "TYPE", "UINT", "Ast", "CelError", "CompileError", "Constant", "CostExceeded", "Descriptors", "Duration",
-    "Env", "Function", "Library", "Macro", "Message", "Optional", "Overload", "Program", "Timestamp", "Type", "TypeValue", "Uint",
-    "list_of", "map_of", "message", "opaque", "optional_of", "type_param",
+    "TIMESTAMP", "TYPE", "UINT", "Ast", "CelError", "CompileError", "Constant", "CostExceeded", "Descriptors",
+    "Duration", "Env", "Function", "Library", "Macro", "Message", "Optional", "Overload", "Program", "Timestamp",
+    "Type", "TypeValue", "Uint", "list_of", "map_of", "message", "opaque", "optional_of", "type_param",
 ]
 
 

@@ -31,7 +31,7 @@ from custody.languages.cel.tree import (
     qualified,
 )
 from custody.languages.cel.types import DYN, Type
-from custody.languages.cel.values import Optional
+from custody.languages.cel.values import Mixed, Optional
 from custody.languages.code import Code, assign, call, choose, load, walrus
 from custody.languages.source import Source
 
@@ -433,13 +433,15 @@ class Emitter(Loops):
             return ast.Dict([ast.Constant(key) for key in keys], values)
         self.failing = True
         made = self.code.fresh("m")
-        self.body.append(assign(made, ast.Dict([], [])))
+        mixed = len({self.type_of(entry.key).kind for entry in node.entries if isinstance(entry.key, Node)} - {
+            "string", "int", "uint"}) > 0 and len(node.entries) > 1
+        self.body.append(assign(made, call(self.function(Mixed)) if mixed else ast.Dict([], [])))
         for entry in node.entries:
             assert isinstance(entry.key, Node)
             key, value = self.emit_all([entry.key, entry.value])
             put = operators.put_optional if entry.optional else operators.put
             self.body.append(build.do(call(self.function(put), load(made), key, value)))
-        return load(made)
+        return call(self.function(operators.finished), load(made)) if mixed else load(made)
 
     def _struct(self, node: Struct) -> ast.expr:
         self.charge(40)

@@ -12,8 +12,8 @@ from custody.languages.cel.checker import Checker
 from custody.languages.cel.declare import Constant, Function, Library, Macro, Overload
 from custody.languages.cel.dispatch import Dispatcher
 from custody.languages.cel.parser import parse
-from custody.languages.cel.protobuf import Descriptors
 from custody.languages.cel.program import CostModel, Program
+from custody.languages.cel.protobuf import Descriptors
 from custody.languages.cel.standard import STANDARD
 from custody.languages.cel.tree import Node, Reference
 from custody.languages.cel.types import Type

@@ -14,6 +14,7 @@ from custody.languages.cel.values import (
     UINT_MAX,
     CelError,
     Duration,
+    Mixed,
     Optional,
     Timestamp,
     TypeValue,
@@ -330,7 +331,7 @@ def lookup(values: dict[Any, Any], key: Any) -> tuple[bool, Any]:
         raise CelError(f"unsupported key type: {type_name(key)}")
     if key not in values:
         return False, None
-    if key in (0, 1):
+    if key in (0, 1) and type(values) is not Mixed:
         stored = next(each for each in values if each == key)
         if (type(stored) is bool) != (kind is bool):
             return False, None
@@ -354,7 +355,10 @@ def index(container: Any, key: Any) -> Any:
     if isinstance(container, list):
         return container[position(key, len(container))]
     if isinstance(container, dict):
-        return container[key]
+        found, value = lookup(container, key)
+        if found:
+            return value
+        raise CelError(f"no such key: {key_text(key)}")
     if hasattr(container, "cel_index"):
         return container.cel_index(key)
     raise CelError("no such overload")
@@ -455,14 +459,16 @@ def to_bool(value: Any) -> bool:
 _KEYS = frozenset({str, int, Uint, bool})
 
 
+def finished(made: Mixed) -> dict[Any, Any]:
+    """The map that a literal with keys of unknown types made."""
+    return made.plain()
+
+
 def put(made: dict[Any, Any], key: Any, value: Any) -> None:
     """An entry of a map literal."""
     if type(key) not in _KEYS:
         raise CelError(f"unsupported key type: {type_name(key)}")
     if key in made:
-        found, _ = lookup(made, key)
-        if not found:
-            raise CelError("unsupported map: true and 1, or false and 0, as keys of one map")
         raise CelError(f"Failed with repeated key: {key_text(key)}")
     made[key] = value
 

@@ -6,6 +6,7 @@ are str, int, Uint or bool. A class of a library carries its type as `cel_type`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
 from custody.errors import CustodyError
@@ -112,6 +113,62 @@ class Optional:
 
 
 NONE: Final = Optional(None, False)
+
+
+class _Flag:
+    """A bool as a key: to a dict, True would be 1."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: bool) -> None:
+        self.value = value
+
+
+_FLAGS = {True: _Flag(True), False: _Flag(False)}
+
+
+class Mixed(dict[Any, Any]):
+    """A map that has both bools and the numbers 0 or 1 as keys."""
+
+    cel_type: ClassVar[Type] = types.map_of(types.DYN, types.DYN)
+
+    @staticmethod
+    def _held(key: Any) -> Any:
+        return _FLAGS[key] if key is True or key is False else key
+
+    @staticmethod
+    def _shown(key: Any) -> Any:
+        return key.value if type(key) is _Flag else key
+
+    def __contains__(self, key: object) -> bool:
+        return dict.__contains__(self, self._held(key))
+
+    def __getitem__(self, key: Any) -> Any:
+        return dict.__getitem__(self, self._held(key))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        dict.__setitem__(self, self._held(key), value)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._shown, dict.__iter__(self))
+
+    def items(self) -> list[tuple[Any, Any]]:  # type: ignore[override]
+        return [(self._shown(key), value) for key, value in dict.items(self)]
+
+    def plain(self) -> dict[Any, Any]:
+        """A dict, where no two keys would be one there."""
+        made = dict(self.items())
+        return made if len(made) == len(self) else self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _mixed, (self.items(),)
+
+
+def _mixed(items: list[tuple[Any, Any]]) -> Mixed:
+    made = Mixed()
+    for key, value in items:
+        made[key] = value
+    return made
 
 
 class TypeValue:

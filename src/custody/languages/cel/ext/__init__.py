@@ -67,6 +67,12 @@ def regex() -> Library:
     return _regex.LIBRARY
 
 
+def network() -> Library:
+    from custody.languages.cel.ext.network import LIBRARY  # with Kubernetes' addresses, which few need
+
+    return LIBRARY
+
+
 def everything() -> tuple[Library, ...]:
-    """All of them in their newest versions."""
+    """All of them in their newest versions, but for network, whose names Kubernetes' own libraries have."""
     return (optionals(), strings(), math(), lists(), sets(), encoders(), bindings(), two_variables(), protos(), regex())
