@@ -542,8 +542,8 @@ class Bodies(Blocks):
         self.add(assign(mock, call(ast.Attribute(ast.Attribute(load(self.state), "mocks", ast.Load()), "get",
                                                  ast.Load()), ast.Constant(name))))
         test = when(compare(load(mock), ast.IsNot(), ast.Constant(None)),
-                    [assign(found, call(load(mock), call(ast.Attribute(load(self.state), "without", ast.Load()),
-                                                         ast.Constant(name)), *nodes))])
+                    [assign(found, call(load(mock), call(ast.Attribute(load(self.state), "unmocked", ast.Load())),
+                                  *nodes))])
         assert isinstance(test, ast.If)
         self.add(test)
         outer, self.block = self.block, test.orelse

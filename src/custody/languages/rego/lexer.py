@@ -113,14 +113,13 @@ def _closing_brace(source: Source, opening: int, stop: int, outer: int) -> int:
 
 
 def number(token: Token, source: Source, negative: bool = False) -> int | float:
-    """The value of a number token: an int where it is whole, however large its digits or exponent."""
+    """An int where there is neither point nor exponent, or where a float would be infinite; a float else."""
     shown = ("-" if negative else "") + token.text
     mantissa, _, power = shown.lower().partition("e")
     if len(power) > 6 or abs(int(power or 0)) > _LONGEST_NUMBER or len(mantissa) > _LONGEST_NUMBER:
         raise error("number too big", source, token.start)
-    if "." not in mantissa and not power.startswith("-"):
-        whole: int = int(mantissa) * 10 ** int(power or 0)
-        return whole
+    if "." not in mantissa and not power:
+        return int(mantissa)
     value = float(shown)
     if value in (float("inf"), float("-inf")):
         before, _, digits = mantissa.partition(".")

@@ -183,6 +183,7 @@ class _Parser(Terms):
         has_if = self.word("if")
         if has_if:
             self.at += 1
+            rule.has_if = True
             if rule.kind == "member":
                 rule.kind = "value"
             rule.body = self._if_body()
@@ -316,7 +317,7 @@ class _Parser(Terms):
                 raise error("else keyword cannot be used on multi-value rules", self.source, start)
             other = Rule(start, 0, rule.path, rule.kind, rule.args, Scalar(start, start, True), [])
             if self.sign("=") or self.sign(":="):
-                self.at += 1
+                other.assigned = self.next().text == ":="
                 other.value = self.infix()
             else:
                 other.generated_value = True
@@ -375,18 +376,20 @@ class _Parser(Terms):
         first = self._logic(operators[1:])
         if operator not in self.features or not self.word(operator):
             return first
-        bodies = [self._side(first)]
+        sides = [self._side(first)]
         while self.word(operator):
             self.at += 1
-            bodies.append(self._side(self._logic(operators[1:])))
-        return Expr(start, self.last_end, Logic(operator, bodies))
+            sides.append(self._side(self._logic(operators[1:])))
+        return Expr(start, self.last_end, Logic(operator, [body for body, _ in sides], [braced for _, braced in sides]))
 
     @staticmethod
-    def _side(expr: Expr) -> Body:
+    def _side(expr: Expr) -> tuple[Body, bool]:
         """A braced body stands for its expressions."""
         if isinstance(expr.what, Logic) and expr.what.operator == "{}" and not expr.negated:
-            return expr.what.bodies[0]
-        return [expr]
+            return expr.what.bodies[0], True
+        if isinstance(expr.what, Logic) and len(expr.what.bodies) == 1 and expr.what.operator == "and":
+            return expr.what.bodies[0], False  # what was in parentheses
+        return [expr], False
 
     def _operand(self) -> Expr:
         if self.features & LATER:
@@ -416,7 +419,7 @@ class _Parser(Terms):
             return None
         if isinstance(inner.what, Logic) and not inner.negated:
             return inner
-        return Expr(start, self.last_end, Logic("and", [[inner]]))
+        return Expr(start, self.last_end, Logic("and", [[inner]], [False]))
 
     def _block(self) -> Expr | None:
         """`{ body }` as a side of `and` or `or`."""
@@ -424,7 +427,7 @@ class _Parser(Terms):
         body = self._braced()
         if not (self.word("and") or self.word("or") or self._side_follows()):
             return None
-        return Expr(start, self.last_end, Logic("{}", [body]))
+        return Expr(start, self.last_end, Logic("{}", [body], [True]))
 
     def _side_follows(self) -> bool:
         before = self.at - 1
@@ -456,7 +459,7 @@ class _Parser(Terms):
             if self.features & LATER and self.sign("("):
                 inner = self._attempt(self._grouped)
                 if inner is not None:
-                    return self._with(Expr(start, self.last_end, Logic("not", [[inner]])))
+                    return self._with(Expr(start, self.last_end, Logic("not", [[inner]], [False])))
         if self.word("some"):
             if negated:
                 raise self.unexpected("some cannot be negated")
@@ -472,13 +475,17 @@ class _Parser(Terms):
             if assign and negated:
                 raise error("cannot assign vars inside negated expression", self.source, start)
             what = Unify(left, self.infix(), assign)
+        if negated and "not" in self.features:
+            inner = self._with(Expr(left.at, self.last_end, what))
+            withs, inner.withs = inner.withs, []
+            return Expr(start, self.last_end, Logic("not", [[inner]], [False]), withs=withs)
         return self._with(Expr(start, self.last_end, what, negated))
 
     def _not_block(self) -> Logic | None:
         body = self._braced()
         if not (self.token.kind is END or self.newline_before() or self._ends()):
             return None
-        return Logic("not", [body])
+        return Logic("not", [body], [True])
 
     def _with(self, expr: Expr) -> Expr:
         expr.end = self.last_end

@@ -293,7 +293,7 @@ class Resolver:
                                               for key, value in term.pairs])
         if isinstance(term, Template):
             return Template(term.at, term.end, [part if isinstance(part, str) else self._comprehension(part, scope)
-                                                for part in term.parts])
+                                                for part in term.parts], term.raw)
         assert isinstance(term, Comprehension)
         return self._comprehension(term, scope)
 

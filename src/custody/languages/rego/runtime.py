@@ -97,10 +97,10 @@ class State:
                 other.data = _put(other.data, path, value)
         return other
 
-    def without(self, name: str) -> State:
-        """The state in which a replacing function runs: what it calls is not replaced again."""
+    def unmocked(self) -> State:
+        """The state in which a replacing function runs: nothing that it calls is replaced."""
         other = self.replaced(())
-        other.mocks = {each: mock for each, mock in self.mocks.items() if each != name}
+        other.mocks = {}
         return other
 
     def failed(self, error: BuiltinError, name: str, where: str) -> None:

@@ -314,7 +314,7 @@ class Terms:
             elif end > start:
                 written = self.source.text[start:end].replace("\\{", "{")
                 parts.append(string(f'"{written}"', self.source, start) if quote == '"' else written.replace("\r", ""))
-        return Template(token.start, token.end, parts)
+        return Template(token.start, token.end, parts, quote == "`")
 
     def _template_expression(self, start: int, end: int) -> Comprehension:
         outer, self.tokens, self.at = (self.tokens, self.at), lex(self.source, start, end).tokens, 0

@@ -78,6 +78,7 @@ class Template(Term):
     """`$"…{expr}…"`: fixed texts, and set comprehensions of the expressions' values."""
 
     parts: list[str | Comprehension]
+    raw: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -135,10 +136,14 @@ class Every:
 
 @dataclass(slots=True, eq=False)
 class Logic:
-    """`{…} and {…}`, `{…} or {…}`: `operator` is `and` or `or`; with one body and `not`, it is `not {…}`."""
+    """`{…} and {…}`, `{…} or {…}`: `operator` is `and` or `or`; with one body and `not`, it is `not {…}`.
+
+    `braced`: which of the bodies were written in braces.
+    """
 
     operator: str
     bodies: list[Body]
+    braced: list[bool]
 
 
 Body: TypeAlias = list[Expr]
@@ -166,6 +171,7 @@ class Rule:
     annotations: list[dict[str, Any]] = field(default_factory=list)
     generated_value: bool = False
     assigned: bool = False
+    has_if: bool = False
 
     def chain(self) -> Iterator[Rule]:
         rule: Rule | None = self

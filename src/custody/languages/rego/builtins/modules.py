@@ -1,0 +1,18 @@
+"""Programs as data: `rego.parse_module`."""
+
+from __future__ import annotations
+
+from custody.languages.rego.builtins.operands import string
+from custody.languages.rego.declare import BuiltinError, builtin
+from custody.languages.rego.parser import parse_module
+from custody.languages.rego.treejson import module_json
+from custody.languages.rego.values import Value
+from custody.languages.source import Source, SourceError
+
+
+@builtin("rego.parse_module", "string", "string", result="object[string: any]")
+def rego_parse_module(name: Value, text: Value) -> Value:
+    try:
+        return module_json(parse_module(Source(string(text, 2), string(name, 1))))
+    except SourceError as error:
+        raise BuiltinError(f"1 error occurred: {error}") from None
