@@ -1,0 +1,163 @@
+"""Quantities with units, semantic versions, UUIDs."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from custody.languages.rego.builtins.operands import string
+from custody.languages.rego.declare import BuiltinError, Context, builtin
+from custody.languages.rego.values import UNDEFINED, Undefined, Value
+
+_DECIMAL = {"": 0, "k": 3, "m": 6, "g": 9, "t": 12, "p": 15, "e": 18}
+_BINARY = {"ki": 10, "mi": 20, "gi": 30, "ti": 40, "pi": 50, "ei": 60}
+_AMOUNT = re.compile(r"[0-9.]*(?:[eE][+-]?[0-9]+)?", re.ASCII)
+_NUMBER = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]+))?", re.ASCII)
+_UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}", re.ASCII)
+_VERSION = re.compile(
+    r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)"
+    r"(?:-((?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
+    r"(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?", re.ASCII)
+
+
+def _parts(value: str, name: str, what: str) -> tuple[str, str]:
+    """(number, unit); quotes are dropped as OPA does."""
+    shown = value.replace('"', "")
+    if " " in shown:
+        raise BuiltinError(f"{name}: spaces not allowed in resource strings")
+    sign = shown[:1] if shown[:1] in ("-", "+") else ""
+    found = _AMOUNT.match(shown, len(sign))
+    amount = found[0] if found else ""
+    if not amount:
+        raise BuiltinError(f"{name}: no {what} provided")
+    unit = shown[len(sign) + len(amount):]
+    return sign + amount, unit[:1] + unit[1:].lower()
+
+
+def _amount(shown: str, name: str, what: str) -> Fraction:
+    found = _NUMBER.fullmatch(shown.lstrip("+-"))
+    if not found:
+        raise BuiltinError(f"{name}: could not parse {what} to a number")
+    if len(shown) > 400 or abs(int((found[1] or "0")[:7])) > 10_000:
+        raise BuiltinError(f"{name}: exponent too large")
+    return Fraction(shown)
+
+
+def _number(value: Fraction) -> int | float:
+    return int(value) if value.denominator == 1 else float(value)
+
+
+@builtin("units.parse", "string", result="number")
+def parse(value: Value) -> int | float:
+    """`10K`, `5Mi`, `200m`: `m` is milli, `M` mega."""
+    number, unit = _parts(string(value, 1), "units.parse", "amount")
+    amount = _amount(number, "units.parse", "amount")
+    if unit == "m":
+        return _number(amount / 1000)
+    lower = unit.lower() if unit != "M" else "m"
+    if lower in _BINARY:
+        return _number(amount * (1 << _BINARY[lower]))
+    if lower in _DECIMAL:
+        return _number(amount * 10 ** _DECIMAL[lower])
+    raise BuiltinError(f"units.parse: unit {unit} not recognized")
+
+
+@builtin("units.parse_bytes", "string", result="number")
+def parse_bytes(value: Value) -> int:
+    number, unit = _parts(string(value, 1), "units.parse_bytes", "byte amount")
+    amount = _amount(number, "units.parse_bytes", "byte amount")
+    lower = unit.lower()
+    short = lower.removesuffix("b")
+    if short in _BINARY:
+        return int(amount * (1 << _BINARY[short]))
+    if short in _DECIMAL:
+        return int(amount * 10 ** _DECIMAL[short])
+    raise BuiltinError(f"units.parse_bytes: byte unit {unit.lower()} not recognized")
+
+
+# --- semantic versions
+
+Rank = tuple[int, int, int, bool, tuple[tuple[bool, int, str], ...]]
+
+
+def _version(value: str) -> Rank | None:
+    found = _VERSION.fullmatch(value)
+    if found is None:
+        return None
+    numbers = [int(part) for part in found.groups()[:3]]
+    if max(numbers) >= 1 << 63:
+        return None
+    before = tuple((not part.isdigit(), int(part) if part.isdigit() else 0, part)
+                   for part in (found[4] or "").split(".") if part)
+    return numbers[0], numbers[1], numbers[2], not before, before
+
+
+@builtin("semver.compare", "string", "string", result="number")
+def compare_versions(one: Value, other: Value) -> int:
+    """-1, 0 or 1."""
+    texts = string(one, 1), string(other, 2)
+    ranks: list[Rank] = []
+    for position, shown in enumerate(texts, 1):
+        found = _version(shown.removeprefix("v"))
+        if found is None:
+            raise BuiltinError(f'operand {position}: string "{shown}" is not a valid SemVer')
+        ranks.append(found)
+    return (ranks[0] > ranks[1]) - (ranks[0] < ranks[1])
+
+
+@builtin("semver.is_valid", "any", result="boolean")
+def is_version(value: Value) -> bool:
+    return type(value) is str and _version(value) is not None
+
+
+# --- UUIDs
+
+@builtin("uuid.rfc4122", "string", result="string", context=True, nondeterministic=True)
+def random_uuid(context: Context, name: Value) -> str:
+    """A random UUID, version 4; the same for the same name throughout an evaluation."""
+    shown = string(name, 1)
+    found = context.cache.get(("uuid", shown))
+    if found is None:
+        if context.world is None:
+            raise BuiltinError("not available: no source of randomness was given")
+        data = bytearray(context.world.random(16))
+        data[6] = data[6] & 0x0F | 0x40
+        data[8] = data[8] & 0x3F | 0x80
+        digits = data.hex()
+        found = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        context.cache["uuid", shown] = found
+    return str(found)
+
+
+_BEFORE_UNIX = 0x01B21DD213814000  # hundreds of nanoseconds from 1582-10-15 to 1970-01-01
+
+
+@builtin("uuid.parse", "string", result="object[string: any]")
+def parse_uuid(value: Value) -> dict[str, Value] | Undefined:
+    """Version and variant; for versions 1 and 2 what is in them."""
+    shown = string(value, 1)
+    lower = shown.lower().removeprefix("urn:uuid:")
+    if lower[:1] == "{" and lower[-1:] == "}" and len(lower) == 38:
+        lower = lower[1:-1]
+    if re.fullmatch("[0-9a-f]{32}", lower):
+        lower = f"{lower[:8]}-{lower[8:12]}-{lower[12:16]}-{lower[16:20]}-{lower[20:]}"
+    if not _UUID.fullmatch(lower):
+        return UNDEFINED
+    data = bytes.fromhex(lower.replace("-", ""))
+    version = data[6] >> 4
+    top = data[8]
+    variant = ("Reserved" if top & 0x80 == 0 else "RFC4122" if top & 0xC0 == 0x80
+               else "Microsoft" if top & 0xE0 == 0xC0 else "Future")
+    made: dict[str, Value] = {"version": version, "variant": variant}
+    if version in (1, 2):
+        node = data[10:]
+        low = int.from_bytes(data[:4], "big")
+        high = int.from_bytes(data[6:8], "big") & 0x0FFF
+        ticks = low | int.from_bytes(data[4:6], "big") << 32 | high << 48
+        made |= {"nodeid": "-".join(f"{byte:02x}" for byte in node),
+                 "macvariables": f"{'local' if node[0] & 2 else 'global'}:{'multicast' if node[0] & 1 else 'unicast'}",
+                 "time": (ticks - _BEFORE_UNIX) * 100,
+                 "clocksequence": int.from_bytes(data[8:10], "big") & 0x3FFF}
+        if version == 2:
+            made |= {"id": low, "domain": {0: "Person", 1: "Group", 2: "Org"}.get(data[9], f"Domain{data[9]}")}
+    return made
