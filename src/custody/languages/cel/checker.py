@@ -258,8 +258,7 @@ class Checker:
         step = self._visit(node.step) if node.step is not None else BOOL
         self.scope = outer
         if guard != ERROR and not self.unify.assignable(BOOL, guard):
-            assert node.guard is not None
-            self._bad_guard(node, node.guard, guard, one, step)
+            self._bad_guard(node, guard, one, step)
         kind = node.kind
         if kind in ("all", "exists", "exists_one"):
             return BOOL
@@ -276,15 +275,15 @@ class Checker:
         return self._issue(node, f"found no matching overload for 'cel.@mapInsert' applied to "
                                  f"'(map(dyn, dyn), {self._shown(step)})'")
 
-    def _bad_guard(self, node: Comprehension, guard: Node, of: Type, element: Type, step: Type) -> None:
+    def _bad_guard(self, node: Comprehension, of: Type, element: Type, step: Type) -> None:
         shown = self._shown(of)
         if node.kind in ("all", "exists"):
             operator = "_&&_" if node.kind == "all" else "_||_"
-            self._issue(guard, f"found no matching overload for '{operator}' applied to '(bool, {shown})'")
+            self._issue(node, f"found no matching overload for '{operator}' applied to '(bool, {shown})'")
             return
         result = "int" if node.kind == "exists_one" else \
             f"list({self._shown(element if node.step is None else step)})"
-        self._issue(guard, f"found no matching overload for '_?_:_' applied to '({shown}, {result}, {result})'")
+        self._issue(node, f"found no matching overload for '_?_:_' applied to '({shown}, {result}, {result})'")
 
     def _bind(self, node: Bind) -> Type:
         of = self._visit(node.value)

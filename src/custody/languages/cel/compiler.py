@@ -154,11 +154,19 @@ class Emitter(Loops):
             keep = build.when(build.compare(load(error), _IS, _NONE), [keep])
         return build.attempt(body, self.code.hoist(operators.FAULTS), [keep, *neutral], fault)
 
+    def field(self, operand: ast.expr, field: ast.expr) -> ast.expr:
+        """One subscript; of a literal by a function, because Python warns of `1["a"]` while compiling."""
+        if isinstance(operand, (ast.Constant, ast.List)):
+            return call(self.function(operators.select), operand, field)
+        return build.item(operand, field)
+
     def truth(self, node: Node, expression: ast.expr) -> ast.expr:
         """The expression where it is known to be a bool, else with a test that it is one."""
         if self.type_of(node).kind == "bool" or is_boolean(expression):
             return expression
         self.failing = True
+        if isinstance(expression, ast.Constant):
+            return call(self.function(operators.overload))
         name = self.code.fresh()
         known = build.either(build.compare(walrus(name, expression), _IS, _TRUE),
                              build.compare(load(name), _IS, _FALSE))
@@ -229,7 +237,7 @@ class Emitter(Loops):
         self.failing = True
         field = ast.Constant(node.field)
         if not node.test:
-            return build.item(operand, field)
+            return self.field(operand, field)
         if self.type_of(node.operand).kind == "message" and self.watch != "cost":
             return call(self.function(operators.has), operand, field)
         held = operand
@@ -251,7 +259,7 @@ class Emitter(Loops):
                 for field in names[cut:]:
                     self.failing = True
                     self.charge(1)
-                    expression = build.item(expression, ast.Constant(field))
+                    expression = self.field(expression, ast.Constant(field))
                 return expression
         return self._free(name)
 

@@ -18,6 +18,7 @@ from custody.languages.cel.values import (
     Uint,
     type_name,
 )
+from custody.languages.go.numbers import format_float
 
 _INT = re.compile(r"[+-]?\d+\Z", re.ASCII)
 _UINT = re.compile(r"\d+\Z", re.ASCII)
@@ -111,29 +112,8 @@ def string_from_int(value: int) -> str:
 
 
 def string_from_double(value: float) -> str:
-    """Go's FormatFloat(v, 'g', -1, 64)."""
-    if isnan(value):
-        return "NaN"
-    if isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    shortest = repr(value)
-    sign = "-" if shortest[0] == "-" else ""
-    mantissa, _, exponent = shortest.lstrip("-").partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    digits = (whole + fraction).lstrip("0")
-    point = len(whole) + int(exponent or 0) - (len(whole + fraction) - len(digits))
-    digits = digits.rstrip("0")
-    if not digits:
-        return f"{sign}0"
-    if point - 1 < -4 or point - 1 >= 21:
-        scale = point - 1
-        tail = f".{digits[1:]}" if len(digits) > 1 else ""
-        return f"{sign}{digits[0]}{tail}e{'-' if scale < 0 else '+'}{abs(scale):02d}"
-    if point <= 0:
-        return f"{sign}0.{'0' * -point}{digits}"
-    if point >= len(digits):
-        return f"{sign}{digits}{'0' * (point - len(digits))}"
-    return f"{sign}{digits[:point]}.{digits[point:]}"
+    """Go's %g."""
+    return format_float(value)
 
 
 def string_from_bytes(value: bytes) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from custody.languages import code as build
 from custody.languages.cel import operators
@@ -52,15 +52,17 @@ def _equality(same: bool) -> Inline:
     return emit
 
 
-def _with_constant(emitter: Emitter, node: Node, value: object, same: bool) -> ast.expr | None:
-    if value is None or value is True or value is False:
-        return build.compare(emitter.emit(node), _IS if same else _IS_NOT, ast.Constant(value))
-    operator = _EQ if same else _NE
-    if type(value) is str or type(value) is bytes:
-        return build.compare(emitter.emit(node), operator, ast.Constant(value))
-    if type(value) is int and abs(value) < _EXACT and value not in (0, 1):
-        return build.compare(emitter.emit(node), operator, ast.Constant(value))
-    return None
+def _with_constant(emitter: Emitter, node: Node, value: Any, same: bool) -> ast.expr | None:
+    one = value is None or value is True or value is False
+    if not one and type(value) not in (str, bytes) and not (
+            type(value) is int and abs(value) < _EXACT and value not in (0, 1)):
+        return None
+    given = emitter.emit(node)
+    if isinstance(given, ast.Constant):
+        return ast.Constant(operators.equal(given.value, value) is same)
+    if one:
+        return build.compare(given, _IS if same else _IS_NOT, ast.Constant(value))
+    return build.compare(given, _EQ if same else _NE, ast.Constant(value))
 
 
 def _boolean(expression: ast.expr) -> ast.expr:
@@ -131,7 +133,7 @@ def _index(emitter: Emitter, node: Call) -> ast.expr:
     emitter.failing = True
     by_text = isinstance(key, Literal) and type(key.value) is str
     if by_text and emitter.type_of(container).kind in ("dyn", "map", "any"):
-        return build.item(*arguments)
+        return emitter.field(*arguments)
     return call(emitter.function(operators.index), *arguments)
 
 

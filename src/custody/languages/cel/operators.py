@@ -401,6 +401,11 @@ def optional_field(container: Any, field: str) -> Optional:
     return container[field] if type(container) is Optional else Optional(container)[field]
 
 
+def select(container: Any, field: str) -> Any:
+    """`container.field` for generated code that has a literal before the dot."""
+    return container[field]
+
+
 def has(container: Any, field: str) -> bool:
     """`has(container.field)`."""
     if isinstance(container, dict):

@@ -9,15 +9,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from custody.languages.cel.operators import duration, timestamp
-from custody.languages.cel.values import INT_MAX, CelError, Duration, Timestamp
+from custody.languages.cel.values import CelError, Duration, Timestamp
+from custody.languages.go import durations
+from custody.languages.go.numbers import format_float
 
 _SECOND = 10**9
 _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d\d):(\d\d))\Z",
                       re.ASCII)
-_UNITS = {"ns": 1, "us": 1000, "µs": 1000, "μs": 1000, "ms": 10**6, "s": _SECOND, "m": 60 * _SECOND,
-          "h": 3600 * _SECOND}
-_PART = re.compile(r"(\d*)(?:\.(\d*))?(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
-_OFFSET = re.compile(r"([+-]?)(\d\d):(\d\d)\Z", re.ASCII)
+_OFFSET = re.compile(r"([+-]?)(\d{1,4}):(\d{1,4})\Z", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -44,23 +43,10 @@ def parse_timestamp(text: str) -> Timestamp:
 
 def parse_duration(text: str) -> Duration:
     """Go's time.ParseDuration: `1h30m`, `-1.5s`, `0`."""
-    body = text[1:] if text[:1] in ("+", "-") else text
-    if body == "0":
-        return Duration(0)
-    total, at = 0, 0
-    while at < len(body):
-        found = _PART.match(body, at)
-        if found is None or not (found[1] or found[2]) or len(found[1]) > 25:
-            break
-        unit = _UNITS[found[3]]
-        total += int(found[1] or 0) * unit
-        if found[2]:
-            digits = found[2][:30]
-            total += int(digits) * unit // 10 ** len(digits)
-        at = found.end()
-    if not body or at < len(body) or total > INT_MAX + (text[0] == "-"):
-        raise CelError(f"time: invalid duration \"{text[:64]}\"")
-    return duration(-total if text[0] == "-" else total)
+    try:
+        return duration(durations.read(text))
+    except durations.DurationError as wrong:
+        raise CelError(str(wrong)) from None
 
 
 def _fraction(nanoseconds: int) -> str:
@@ -75,9 +61,9 @@ def show_timestamp(value: Timestamp) -> str:
 
 
 def show_duration(value: Duration) -> str:
-    """Seconds with their fraction: `5400s`, `-1.5s`."""
+    """Seconds as the float64 that Go makes of them: `5400s`, `-1.5s`."""
     seconds, nanoseconds = divmod(abs(value.ns), _SECOND)
-    return f"{'-' if value.ns < 0 else ''}{seconds}{_fraction(nanoseconds)}s"
+    return f"{'-' if value.ns < 0 else ''}{format_float(seconds + nanoseconds / 1e9, 'f')}s"
 
 
 @lru_cache(256)
@@ -150,10 +136,17 @@ def seconds(value: Any, name: str = "UTC") -> int:
 
 
 def milliseconds(value: Any, name: str = "UTC") -> int:
+    """Of a duration those that are over after its whole seconds; cel-go gives all of them, see whole_milliseconds."""
     if type(value) is Duration:
-        return _whole(value.ns, 10**6) if value.ns >= 0 else -((-value.ns) // 10**6)
+        total = _whole(value.ns, 10**6)
+        return total - _whole(value.ns, _SECOND) * 1000
     _moment(value, name)
     return int(value.ns % _SECOND // 10**6)
+
+
+def whole_milliseconds(value: Duration) -> int:
+    """What cel-go, and so Kubernetes, answers for a duration."""
+    return _whole(value.ns, 10**6)
 
 
 def _whole(ns: int, unit: int) -> int:
