@@ -72,7 +72,7 @@ def _reason(test: Path, case: dict[str, Any], recording: Path) -> str | None:
     alerts: list[falco.Alert] = []
     try:
         matcher = falco.load(_files(test, case)).compile("k8s_audit")
-        for line in recording.read_text().splitlines():
+        for line in filter(str.strip, recording.read_text().splitlines()):
             try:
                 events = falco.events(json.loads(line))
             except ValueError as error:

@@ -49,10 +49,11 @@ def recognized(event: Any) -> bool:
 
 
 def events(document: Any) -> list[Object]:
-    """The audit events of a JSON document: one, or the items of an EventList. ValueError where it is neither."""
-    many = isinstance(document, dict) and document.get("kind") == "EventList"
-    found = document.get("items") if many else [document]
-    if not isinstance(found, list) or not all(map(recognized, found)):
+    """The audit events of a JSON document: one, a list, or an EventList. ValueError where it is none of them."""
+    if isinstance(document, dict) and document.get("kind") == "EventList":
+        document = document.get("items")
+    found = document if isinstance(document, list) else [document]
+    if not all(map(recognized, found)):
         raise ValueError("data not recognized as a k8s audit event")
     return found
 

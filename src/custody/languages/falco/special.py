@@ -43,7 +43,10 @@ class Special:
             return negation(self.formula(node.parts[0]))
         parts = [self.formula(part) for part in node.parts]
         joined = conjunction(parts) if node.kind == "and" else disjunction(parts)
-        return _merged(joined) if isinstance(joined, Node) and joined.kind == node.kind else joined
+        if isinstance(joined, bool) or joined.kind != node.kind:
+            return joined
+        merged = _merged(joined)
+        return _factored(merged) if isinstance(merged, Node) and merged.kind == "or" else merged
 
     def _test(self, node: Node) -> Formula:
         read, op, modifier, right = node.parts
@@ -104,6 +107,19 @@ def _merged(node: Node) -> Formula:
             test = Node("test", (read, op, "anyof", unique) if len(unique) > 1 else (read, op, "", unique[0]))
         made.append(test if node.kind == "or" else negation(test))
     return disjunction(others + made) if node.kind == "or" else conjunction(others + made)
+
+
+def _factored(node: Node) -> Formula:
+    """`(a and x) or (a and y)` is `a and (x or y)`."""
+    cases = [part.parts if part.kind == "and" else (part,) for part in node.parts]
+    common = [part for part in cases[0] if all(part in case for case in cases[1:])]
+    if not common:
+        return node
+    rests = [conjunction([part for part in case if part not in common]) for case in cases]
+    rest = disjunction(rests)
+    if isinstance(rest, Node) and rest.kind == "or":
+        rest = _merged(rest)
+    return conjunction([*common, rest])
 
 
 def _constants(test: Node) -> tuple[tuple[Read, str], Iterable[Any]] | None:
