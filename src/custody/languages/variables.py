@@ -205,7 +205,8 @@ class _Dynamic:
                 if self.pieces[0]:
                     roots.check(tree, where)
                 return
-        raise MalformedError(where, got="{{…}}".join(pieces), expected=f"a JMESPath expression ({error and error.reason})")
+        reason = error.reason if error else ""
+        raise MalformedError(where, got="{{…}}".join(pieces), expected=f"a JMESPath expression ({reason})")
 
     def __call__(self, data: Any, env: Env, values: list[Any]) -> Any:
         texts = list(map(_written, values))

@@ -20,7 +20,7 @@ class JSONError(ValueError):
 
 
 def _integer(text: str) -> int | float:
-    return int(text) if len(text) <= 15 else _floating(text)
+    return int(text) if len(text) <= 15 and text != "-0" else _floating(text)
 
 
 def _floating(text: str) -> float:
@@ -63,6 +63,7 @@ def _whole(value: Any) -> Any:
 
 def _problem(text: str) -> str:
     """The scanner's message for a text that is no JSON."""
+    text += " "  # as the scanner does at the end, to learn whether anything may end there
     at, state = 0, "value"
     stack: list[str] = []
     end = len(text)

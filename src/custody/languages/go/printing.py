@@ -9,6 +9,8 @@ from custody.languages.go.numbers import NumError, format_float, parse_float, qu
 
 _ESCAPED = re.compile(r'["\\\x00-\x1f<>&\u2028\u2029]')
 _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
+_UNDERSCORED = re.compile(r"[+-]?(?:0[xX]_?)?[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*(?:\.[0-9a-fA-F]*(?:_[0-9a-fA-F]+)*)?"
+                          r"(?:[eEpP][+-]?[0-9]+(?:_[0-9]+)*)?")
 _EXACT = 1 << 53
 _INFINITE = float("inf")
 
@@ -124,6 +126,8 @@ def indented(value: Any, margin: str = "") -> str:
 
 def read_number(text: str) -> float | None:
     """What strconv.ParseFloat reads; None where it refuses."""
+    if "_" in text and _UNDERSCORED.fullmatch(text):
+        text = text.replace("_", "")
     try:
         return parse_float(text)
     except NumError:

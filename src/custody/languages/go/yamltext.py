@@ -46,8 +46,10 @@ def decode_yaml(text: str) -> Any:
         finally:
             loader.dispose()
     except yaml.YAMLError as wrong:
-        mark = getattr(wrong, "problem_mark", None)
-        place = f"line {mark.line + 1}: " if mark else ""
+        marks = [getattr(wrong, name, None) for name in ("problem_mark", "context_mark")]
+        line = next((mark.line + (at == 0 and isinstance(wrong, yaml.scanner.ScannerError))
+                     for at, mark in enumerate(marks) if mark and mark.line), 0)  # counted as go-yaml does
+        place = f"line {line}: " if line else ""
         raise YAMLError(f"yaml: {place}{getattr(wrong, 'problem', None) or wrong}") from None
     except (ValueError, RecursionError) as wrong:
         raise wrong if isinstance(wrong, YAMLError) else YAMLError(f"yaml: {wrong}") from None

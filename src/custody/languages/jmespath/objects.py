@@ -79,8 +79,6 @@ def normalized_image(image: str, registry: str = "docker.io") -> str:
     if found is None:
         problem = ("repository name must be lowercase" if _REFERENCE.match(full.lower()) else
                    "invalid reference format")
-        if problem != "invalid reference format":
-            problem = f"invalid reference format: {problem}"
     elif len(found[2]) > 255:
         problem = "repository name must not be more than 255 characters"
     elif found[4]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
+import struct
 from base64 import b64decode, b64encode
 from typing import Any
 
@@ -20,7 +21,13 @@ _BASE64 = re.compile("[A-Za-z0-9+/]")
 
 def text(value: Any) -> str:
     """A number as Kyverno turns it into text: the fewest digits of a float32."""
-    return value if type(value) is str else format_float(float(value), "f", -1, 32)
+    if type(value) is str:
+        return value
+    try:
+        rounded: float = struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        return "+Inf" if value > 0 else "-Inf"
+    return format_float(rounded, "f", -1, 32)
 
 
 def _compare(one: str, other: str) -> GoInt:
@@ -132,7 +139,7 @@ def _illegal(value: str) -> int:
 
 
 def _truncate(value: str, length: float) -> str:
-    return value[:int(min(length, len(value)))] if length >= 1 else ""
+    return value[:int(min(length, len(value)))] if 1 <= length < 2.0**63 else ""
 
 
 def _semver_compare(version: str, wanted: str) -> bool:
