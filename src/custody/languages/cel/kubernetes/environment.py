@@ -1,0 +1,135 @@
+"""Kubernetes' environments by minor version (k8s.io/apiserver pkg/cel/environment/base.go)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from custody.errors import UsageError
+from custody.languages.cel import ext
+from custody.languages.cel.cost import Estimate, Estimator, estimate
+from custody.languages.cel.declare import Library
+from custody.languages.cel.env import Ast, Env
+from custody.languages.cel.kubernetes import (
+    addresses,
+    authorizer,
+    formats,
+    jsonpatch,
+    lists,
+    quantity,
+    regex,
+    semver,
+    urls,
+)
+from custody.languages.cel.kubernetes.costs import KubernetesCosts, KubernetesEstimator
+from custody.languages.cel.kubernetes.objects import ADMISSION, NAMESPACE, REQUEST, Declared, Fields
+from custody.languages.cel.kubernetes.validators import validate
+from custody.languages.cel.types import DYN, Type, message
+
+MINORS: Final = ("1.30", "1.31", "1.32", "1.33", "1.34")
+LATEST: Final = MINORS[-1]
+VARIABLES: Final = message("kubernetes.variables")
+
+# (since this minor version, library). Authz selectors are behind a feature gate that is on since 1.32.
+_LIBRARIES: tuple[tuple[int, Library], ...] = (
+    (0, urls.LIBRARY),
+    (0, regex.LIBRARY),
+    (0, lists.LIBRARY),
+    (27, authorizer.LIBRARY),
+    (28, ext.optionals(2)),
+    (28, quantity.LIBRARY),
+    (29, ext.strings(2)),
+    (29, ext.sets()),
+    *((30, library) for library in addresses.LIBRARIES),
+    (31, formats.LIBRARY),
+    (32, authorizer.SELECTORS),
+    (32, ext.two_variables()),
+    (33, semver.library(1)),
+    (34, ext.lists(3)),
+)
+
+
+def minor(version: str) -> int:
+    """34 for `1.34`; UsageError for a version whose environment is not known."""
+    if version not in MINORS:
+        raise UsageError(f"Kubernetes {version}: got an unknown version, expected one of {', '.join(MINORS)}")
+    return int(version.partition(".")[2])
+
+
+class KubernetesEnv(Env):
+    """As the API server sets one up: comparisons across numbers, optionals, validated literals.
+
+    `homogeneous`: lists and maps are of one type. `validated`: literals of durations, times and patterns are read.
+    """
+
+    def __init__(self, libraries: Sequence[Library], variables: Mapping[str, Type], types: Declared, *,
+                 homogeneous: bool = True, validated: bool = True) -> None:
+        super().__init__(libraries, variables, "", types, cross_type=True)
+        self.types, self.validated, self.same = types, validated, homogeneous
+
+    def check(self, ast: Ast | str, name: str = "<input>") -> Ast:
+        checked = super().check(ast, name)
+        validate(checked.source, checked.root, literals=self.validated, homogeneous=self.same)
+        return checked
+
+    def extended(self, variables: Mapping[str, Type] | None = None, libraries: Sequence[Library] = ()) -> KubernetesEnv:
+        return KubernetesEnv((*self.libraries, *libraries), {**self.variables, **(variables or {})}, self.types,
+                             homogeneous=self.same, validated=self.validated)
+
+    def declare(self, name: str, of: Type) -> None:
+        """Add `variables.NAME`, as policies do that define one variable after the other."""
+        of_variables = self.variables.get("variables")
+        fields = self.types.types.get(of_variables.name) if of_variables else None
+        if not isinstance(fields, dict):
+            raise UsageError("this environment has no variables")
+        fields[name] = of if of.kind != "type" else DYN
+
+    def cost(self, ast: Ast | str, inputs: Estimator | None = None) -> Estimate:
+        """What evaluating may cost, as the API server estimates it before it accepts a rule."""
+        checked = self.check(ast) if isinstance(ast, str) else ast
+        return estimate(checked.root, KubernetesEstimator(inputs), presence_costs=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self.libraries, self.variables, self.types, self.same, self.validated)
+
+
+def _restore(libraries: Sequence[Library], variables: Mapping[str, Type], types: Declared, homogeneous: bool,
+             validated: bool) -> KubernetesEnv:
+    return KubernetesEnv(libraries, variables, types, homogeneous=homogeneous, validated=validated)
+
+
+def libraries(version: str = LATEST) -> tuple[Library, ...]:
+    """What that minor version enables."""
+    since = minor(version)
+    return tuple(library for first, library in _LIBRARIES if first <= since)
+
+
+def env(version: str = LATEST, variables: Mapping[str, Type] | None = None, types: Mapping[str, Fields] | None = None,
+        *, patch: bool = False) -> KubernetesEnv:
+    """The base environment and these variables. `types`: more types with fields; `patch`: JSONPatch and Object."""
+    enabled = (*libraries(version), jsonpatch.LIBRARY) if patch else libraries(version)
+    return KubernetesEnv(enabled, variables or {}, Declared(types or {}, patch=patch))
+
+
+def admission(version: str = LATEST, *, params: bool = False, authorized: bool = False, patch: bool = False,
+              composed: Mapping[str, Type] | None = None) -> KubernetesEnv:
+    """Of a ValidatingAdmissionPolicy, with `patch` of a MutatingAdmissionPolicy. `composed`: its variables' types."""
+    variables: dict[str, Type] = {"object": DYN, "oldObject": DYN, "namespaceObject": NAMESPACE, "request": REQUEST}
+    if params:
+        variables["params"] = DYN
+    if authorized:
+        variables["authorizer"] = authorizer.AUTHORIZER
+        variables["authorizer.requestResource"] = authorizer.RESOURCE_CHECK
+    types = dict(ADMISSION)
+    if composed is not None:
+        variables["variables"] = VARIABLES
+        types["kubernetes.variables"] = dict(composed)
+    return env(version, variables, types, patch=patch)
+
+
+def matching(version: str = LATEST) -> KubernetesEnv:
+    """Of matchConditions of webhooks and policies."""
+    return admission(version, authorized=True)
+
+
+COSTS: Final = KubernetesCosts()

@@ -1,0 +1,75 @@
+"""Kyverno's environments by kind of policy (kyverno pkg/cel/policies, pkg/imageverification/evaluator, 1.17 and 1.18).
+
+Kyverno builds on Kubernetes' latest environment, so what that has is here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from custody.errors import UsageError
+from custody.languages.cel import ext
+from custody.languages.cel.declare import Library
+from custody.languages.cel.kubernetes import environment as kubernetes
+from custody.languages.cel.kubernetes import jsonpatch
+from custody.languages.cel.kubernetes.environment import KubernetesEnv
+from custody.languages.cel.kubernetes.objects import ADMISSION, NAMESPACE, REQUEST, Declared, Fields
+from custody.languages.cel.kyverno import contexts, documents, images, scalars, x509
+from custody.languages.cel.kyverno.ports import World
+from custody.languages.cel.types import DYN, STRING, Type, list_of, map_of, message
+
+KINDS: Final = ("ValidatingPolicy", "ImageValidatingPolicy", "MutatingPolicy", "GeneratingPolicy", "DeletingPolicy")
+
+_VARIABLES: Final = message("kyverno.variables")
+_EXCEPTION: Final = message("libs.Exception")
+_TYPES: Final[Mapping[str, Fields]] = {
+    **ADMISSION,
+    "libs.Exception": {"allowedImages": list_of(STRING), "allowedValues": list_of(STRING)},
+    "user.ServiceAccount": {"Name": STRING, "Namespace": STRING},
+}
+
+
+def _common(world: World, namespace: str) -> tuple[Library, ...]:
+    return (
+        *kubernetes.libraries(),
+        ext.bindings(), ext.encoders(), ext.math(), ext.protos(),
+        contexts.resource(world, namespace), contexts.http(world), contexts.global_context(world),
+        contexts.image_data(world), images.LIBRARY, scalars.USER, scalars.HASH, scalars.MATH, scalars.random(world),
+        scalars.time(world), x509.LIBRARY, *documents.LIBRARIES, scalars.OR_VALUE,
+    )
+
+
+def env(kind: str = "ValidatingPolicy", world: World | None = None, *, namespace: str = "",
+        composed: Mapping[str, Type] | None = None, json: bool = False) -> KubernetesEnv:
+    """`namespace` of a namespaced policy. `composed`: the policy's variables; more are added by `declare`.
+
+    `json`: of evaluation.mode JSON, which knows no request. The kind `image` is that of matchImageReferences.
+    """
+    world = world or World()
+    name = kind.removeprefix("Namespaced")
+    if name == "image":
+        return KubernetesEnv((*kubernetes.libraries(), *_matching()), {"ref": STRING}, Declared({}), validated=False)
+    if name not in KINDS:
+        raise UsageError(f"got policy kind {kind}, expected one of {', '.join(KINDS)}")
+    variables: dict[str, Type] = {"object": DYN, "variables": _VARIABLES}
+    if not json:
+        variables |= {"oldObject": DYN, "request": REQUEST, "namespaceObject": NAMESPACE}
+    if name != "ImageValidatingPolicy":
+        variables["exceptions"] = _EXCEPTION
+    libraries = _common(world, namespace)
+    if name == "ImageValidatingPolicy":
+        variables |= {"images": map_of(STRING, list_of(STRING)), "attestors": map_of(STRING, DYN),
+                      "attestations": map_of(STRING, STRING)}
+        libraries += (contexts.image_verify(world),)
+    elif name == "GeneratingPolicy":
+        libraries += (contexts.generator(world, namespace),)
+    elif name == "MutatingPolicy":
+        libraries += (jsonpatch.LIBRARY,)
+        variables["images"] = images.IMAGE
+    types = Declared({**_TYPES, _VARIABLES.name: dict(composed or {})}, patch=name == "MutatingPolicy")
+    return KubernetesEnv(libraries, variables, types, homogeneous=name != "GeneratingPolicy")
+
+
+def _matching() -> tuple[Library, ...]:
+    return ext.bindings(), ext.encoders(), ext.math(), ext.protos(), images.LIBRARY

@@ -1,0 +1,132 @@
+"""What a real API server says of expressions: a table in tests/data, and how it is asked again.
+
+`python -m tests.languages.cel_kubernetes.apiserver DIR` records the table from the server whose kubeconfig, client
+certificate and CA are in DIR.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import ssl
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from custody.languages.cel.kubernetes import rules
+
+TABLE = Path(__file__).parents[2] / "data" / "cel_apiserver.json"
+
+VERSION = "1.33"  # a 1.34 server lets new rules use what 1.33 knows, so that it can be rolled back
+
+TEXT, SHORT = {"type": "string"}, {"type": "string", "maxLength": 10}
+SCHEMA: dict[str, Any] = {"type": "object", "required": ["name", "n"], "properties": {
+    "name": SHORT, "long": TEXT, "n": {"type": "integer"}, "d": {"type": "number"}, "b": {"type": "boolean"},
+    "kind1": {"type": "string", "enum": ["abc", "abcdef"]}, "when": {"type": "string", "format": "date-time"},
+    "day": {"type": "string", "format": "date"}, "span": {"type": "string", "format": "duration"},
+    "data": {"type": "string", "format": "byte", "maxLength": 100}, "any": {"x-kubernetes-int-or-string": True},
+    "few": {"type": "array", "maxItems": 5, "items": SHORT}, "many": {"type": "array", "items": TEXT},
+    "ints": {"type": "array", "maxItems": 8, "items": {"type": "integer"}},
+    "objects": {"type": "array", "maxItems": 4, "items": {"type": "object", "required": ["key"], "properties": {
+        "key": SHORT, "tags": {"type": "array", "maxItems": 3, "items": SHORT}, "namespace": SHORT}}},
+    "map": {"type": "object", "maxProperties": 6, "additionalProperties": SHORT},
+    "open": {"type": "object", "additionalProperties": {"type": "integer"}},
+    "nested": {"type": "object", "maxProperties": 3, "additionalProperties": {
+        "type": "array", "maxItems": 2, "items": {"type": "integer"}}},
+    "a-b.c/d__e": SHORT,
+    "raw": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+}}
+
+
+class Server:
+    """The API server's answers to CRDs and policies that it is asked to try, not to keep."""
+
+    def __init__(self, folder: Path) -> None:
+        text = (folder / "kubeconfig").read_text()
+        found = re.search(r"server: (\S+)", text)
+        assert found is not None
+        self.url = found[1]
+        self.context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+        self.context.load_cert_chain(folder / "admin.crt", folder / "admin.key")
+
+    def create(self, path: str, body: Any) -> Any:
+        request = urllib.request.Request(f"{self.url}{path}", json.dumps(body).encode(),
+                                         {"Content-Type": "application/json"}, method="POST")
+        try:
+            with urllib.request.urlopen(request, context=self.context) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as refused:
+            return json.load(refused)
+
+    def rules(self, schema: dict[str, Any]) -> dict[str, list[str]]:
+        """Messages about `x-kubernetes-validations` by path, as rules.check has them."""
+        whole = {"type": "object", "properties": {"spec": schema}}
+        answer = self.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions?dryRun=All", {
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "things.example.com"},
+            "spec": {"group": "example.com", "scope": "Namespaced",
+                     "names": {"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"},
+                     "versions": [{"name": "v1", "served": True, "storage": True,
+                                   "schema": {"openAPIV3Schema": whole}}]}})
+        found: dict[str, list[str]] = {}
+        for cause in answer.get("details", {}).get("causes", []) if answer["kind"] == "Status" else []:
+            path = cause["field"].removeprefix("spec.validation.openAPIV3Schema").removeprefix(".")
+            found.setdefault(path, []).append(cause["message"])
+        return found
+
+
+def schema_with(expression: str, times: int = 1) -> dict[str, Any]:
+    """SCHEMA with a rule, in an array of so many that its price is near the limit, where messages are precise."""
+    inner = {**SCHEMA, "x-kubernetes-validations": [{"rule": expression}]}
+    if times == 1:
+        return inner
+    return {"type": "object", "properties": {"all": {"type": "array", "maxItems": times, "items": inner}}}
+
+
+def times_for(expression: str) -> int:
+    """How many of it cost a little more than is allowed, by our own price."""
+    cost = rules.check({"type": "object", "properties": {"spec": schema_with(expression)}}, VERSION)[0].cost
+    return max(1, math.ceil(12_000_000 / cost)) if cost else 1
+
+
+def ours(expression: str, times: int) -> list[str]:
+    schema = {"type": "object", "properties": {"spec": schema_with(expression, times)}}
+    return [said for rule in rules.check(schema, VERSION) if rule.expression for said in rule.problems
+            if not said.startswith("contributed")]
+
+
+def theirs(server: Server, expression: str, times: int) -> list[str]:
+    """In our form: the value that Kubernetes repeats is cut off, and what only the whole schema's price brings."""
+    return [_plain(each) for path, said in server.rules(schema_with(expression, times)).items() if path for each in said
+            if path.endswith((".rule", ".messageExpression"))
+            and not _plain(each).startswith(("contributed", "oldSelf cannot"))]
+
+
+def _plain(message: str) -> str:
+    found = re.match(r'(?:Invalid value: .*?|Forbidden|Required value): '
+                     r'(?=compilation|cel |estimated|contributed|oldSelf)', message, re.DOTALL)
+    return message[found.end():] if found else message
+
+
+def recorded() -> Iterator[tuple[str, int, list[str]]]:
+    for row in json.loads(TABLE.read_text())["rules"]:
+        yield row["rule"], row["times"], row["says"]
+
+
+def main(folder: str) -> None:
+    server = Server(Path(folder))
+    from tests.languages.cel_kubernetes.expressions import RULES
+
+    rows = []
+    for expression in RULES:
+        times = times_for(expression)
+        rows.append({"rule": expression, "times": times, "says": theirs(server, expression, times)})
+    TABLE.write_text(json.dumps({"version": "1.34.3", "rules": rows}, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
