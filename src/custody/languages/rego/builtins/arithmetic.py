@@ -89,7 +89,7 @@ def div(one: Value, other: Value) -> Number:
 
 @builtin("rem", "number", "number", result="number")
 def rem(one: Value, other: Value) -> Number:
-    first, second = number(one, 1), number(other, 2)
+    first, second = whole(number(one, 1)), whole(number(other, 2))
     if type(first) is not int or type(second) is not int:
         raise BuiltinError("modulo on floating-point number")
     if second == 0:

@@ -445,10 +445,12 @@ _MOST_ALIASES = 1_000
 
 
 def read_yaml(value: str) -> Value:
+    """The first document; the others must be YAML too."""
     if sum(1 for _ in re.finditer(r"(?:^|[\s\[{,:-])\*\w", value)) > _MOST_ALIASES:
         raise BuiltinError("yaml: document contains excessive aliasing")
     try:
-        return _json_like(yaml.load(value, _Loader))  # noqa: S506 - a subclass of the safe loader
+        documents = list(yaml.load_all(value, _Loader))  # noqa: S506 - a subclass of the safe loader
+        return _json_like(documents[0]) if documents else None
     except yaml.MarkedYAMLError as wrong:
         raise BuiltinError(f"yaml: {_line(wrong)}{wrong.problem}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as wrong:
@@ -496,19 +498,22 @@ class _Dumper(yaml.SafeDumper):
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         del indentless
-        super().increase_indent(flow, indentless=False)  # type: ignore[no-untyped-call]
+        super().increase_indent(flow, indentless=False)
 
     def ignore_aliases(self, data: Any) -> bool:
         del data
         return True
 
 
+def _resolve(dumper: Any, value: str) -> str:
+    return str(dumper.resolve(yaml.ScalarNode, value, (True, False)))
+
+
 def _represent(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     style = None
     if "\n" in value:
         style = "|"
-    elif (dumper.resolve(yaml.ScalarNode, value, (True, False)) != _TAG + "str"
-          or value in ("y", "Y", "n", "N")):
+    elif _resolve(dumper, value) != _TAG + "str" or value in ("y", "Y", "n", "N"):
         style = '"'
     return dumper.represent_scalar(_TAG + "str", value, style=style)
 

@@ -43,7 +43,7 @@ def reachable_paths(context: Context, graph: Value, start: Value) -> Set:
     def enter(path: list[Value]) -> None:
         paths.items[key(path)] = path
 
-    def follow(node: Value, before: list[Value], passed: set[Key]) -> None:
+    def follow(node: Value, before: list[Value], passed: frozenset[Key]) -> None:
         name = key(node)
         if name not in found:
             enter(before)
@@ -53,16 +53,13 @@ def reachable_paths(context: Context, graph: Value, start: Value) -> Set:
         below = _neighbours(found[name])
         if not below:
             enter(path)
-        ended: list[Value] = []
         for each in below:
             if key(each) in passed:
-                ended = ended + path  # OPA writes the path once for each such neighbour
-                enter(ended)
+                enter(path)
             else:
-                passed.add(name)
-                follow(each, path, passed)
+                follow(each, path, passed | {name})
 
     for root in _start(start):
         if key(root) in found:
-            follow(root, [], set())
+            follow(root, [], frozenset())
     return paths

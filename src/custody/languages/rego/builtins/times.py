@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from custody.languages.go import times
 from custody.languages.go.durations import DurationError, read
 from custody.languages.rego.builtins.operands import integer, string
@@ -11,6 +13,8 @@ from custody.languages.rego.values import Undefined, Value
 _TIME = "any<number, array<number, string>>"
 _LAYOUTS = {name: times.LAYOUTS[name] for name in (
     "ANSIC", "UnixDate", "RubyDate", "RFC822", "RFC822Z", "RFC850", "RFC1123", "RFC1123Z", "RFC3339", "RFC3339Nano")}
+_LONG = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([dwy])", re.ASCII)
+_HOURS = {"d": 24, "w": 168, "y": 8760}
 _RANGE = 1 << 63
 
 
@@ -50,8 +54,10 @@ def _parsed(layout: str, written: str) -> int:
 
 @builtin("time.parse_duration_ns", "string", result="number")
 def parse_duration_ns(value: Value) -> int:
+    """Go's durations, and days, weeks and years of 365 days: `1d12h`."""
+    shown = string(value, 1)
     try:
-        return read(string(value, 1))
+        return read(_LONG.sub(lambda found: f"{float(found[1]) * _HOURS[found[2]]:f}h", shown))
     except DurationError as wrong:
         raise BuiltinError(str(wrong)) from None
 

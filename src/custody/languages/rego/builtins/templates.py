@@ -1,0 +1,321 @@
+"""`strings.render_template`: Go's text/template without functions but its own, on Rego's values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from custody.languages.go.verbs import sprintf
+from custody.languages.rego.builtins.operands import mapping, string
+from custody.languages.rego.declare import BuiltinError, Context, builtin
+from custody.languages.rego.values import UNDEFINED, Set, Value, compare, number_text, pairs
+
+_ACTION = re.compile(r"\{\{(-(?=\s))?(.*?)((?<=\s)-)?\}\}", re.DOTALL)
+_TOKEN = re.compile(
+    r"""\s+|(?P<comment>/\*.*?\*/)|(?P<string>"(?:[^"\\]|\\.)*"|`[^`]*`)|(?P<number>[+-]?[0-9]+(?:\.[0-9]+)?)"""
+    r"""|(?P<field>\$\w*(?:\.\w+)*|\.\w+(?:\.\w+)*|\.)|(?P<sign>:=|=|\||,|\(|\))|(?P<word>\w+)""", re.DOTALL | re.ASCII)
+_DEEPEST = 50
+Scope = dict[str, Any]
+Node = Callable[["_Run", Value, Scope], None]
+
+
+@builtin("strings.render_template", "string", "object[string: any]", result="string", context=True)
+def render(context: Context, template: Value, values: Value) -> str:
+    shown, given = string(template, 1), mapping(values, 2)
+    run = _Run(context)
+    for node in _Parser(shown).parse():
+        node(run, given, {"$": given})
+    return "".join(run.out)
+
+
+class _Run:
+    def __init__(self, context: Context) -> None:
+        self.meter = context.meter
+        self.out: list[str] = []
+        self.size = 0
+
+    def write(self, text: str) -> None:
+        self.meter.spend(1)
+        self.size += len(text)
+        self.meter.fit(self.size)
+        self.out.append(text)
+
+
+def _wrong(message: str) -> BuiltinError:
+    return BuiltinError(f"template: :1: {message}")
+
+
+class _Parser:
+    def __init__(self, template: str) -> None:
+        self.parts = list(self._split(template))
+        self.at = 0
+        self.depth = 0
+
+    @staticmethod
+    def _split(template: str) -> Iterator[tuple[bool, str]]:
+        """(is an action, text) …; `{{-` and `-}}` take the space beside them."""
+        at, trim = 0, False
+        for found in _ACTION.finditer(template):
+            text = template[at:found.start()]
+            text = text.lstrip() if trim else text
+            yield False, text.rstrip() if found[1] else text
+            yield True, found[2].strip()
+            trim, at = bool(found[3]), found.end()
+        rest = template[at:]
+        if "{{" in rest:
+            raise _wrong("unclosed action")
+        yield False, rest.lstrip() if trim else rest
+
+    def parse(self) -> list[Node]:
+        nodes, end = self.block()
+        if end:
+            raise _wrong(f"unexpected {{{{{end}}}}}")
+        return nodes
+
+    def block(self) -> tuple[list[Node], str]:
+        """Nodes up to `end` or `else`, and which it was; an empty text at the end of the template."""
+        nodes: list[Node] = []
+        while self.at < len(self.parts):
+            action, text = self.parts[self.at]
+            self.at += 1
+            if not action:
+                if text:
+                    nodes.append(_literal(text))
+                continue
+            word = text.split(None, 1)[0] if text else ""
+            if word in ("end", "else"):
+                return nodes, text
+            if word in ("if", "with", "range"):
+                nodes.append(self.control(word, text[len(word):]))
+            elif not text.startswith("/*"):
+                nodes.append(_shown(_Pipeline(text)))
+        return nodes, ""
+
+    def control(self, word: str, text: str) -> Node:
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise _wrong("nested too deeply")
+        pipeline = _Pipeline(text)
+        body, end = self.block()
+        other: list[Node] = []
+        if end.startswith("else"):
+            rest = end[4:].strip()
+            if rest:
+                inner = rest.split(None, 1)[0]
+                if inner not in ("if", "with"):
+                    raise _wrong(f"unexpected {rest} in else")
+                other = [self.control(inner, rest[len(inner):])]
+                self.depth -= 1
+                return _control(word, pipeline, body, other)
+            other, end = self.block()
+        if end != "end":
+            raise _wrong("unexpected EOF")
+        self.depth -= 1
+        return _control(word, pipeline, body, other)
+
+
+def _literal(text: str) -> Node:
+    def node(run: _Run, dot: Value, scope: Scope) -> None:
+        del dot, scope
+        run.write(text)
+    return node
+
+
+def _shown(pipeline: _Pipeline) -> Node:
+    def node(run: _Run, dot: Value, scope: Scope) -> None:
+        value = pipeline.value(dot, scope)
+        if pipeline.names:
+            scope[pipeline.names[0]] = value
+        else:
+            run.write(_text(value))
+    return node
+
+
+def _control(word: str, pipeline: _Pipeline, body: list[Node], other: list[Node]) -> Node:
+    def node(run: _Run, dot: Value, scope: Scope) -> None:
+        value = pipeline.value(dot, scope)
+        if word == "range":
+            found = list(_entries(value))
+            for name, member in found:
+                inner = dict(scope)
+                if pipeline.names:
+                    inner |= dict(zip(pipeline.names[-1:], [member], strict=False))
+                    if len(pipeline.names) == 2:
+                        inner[pipeline.names[0]] = name
+                for each in body:
+                    each(run, member, inner)
+            if found:
+                return
+        elif _truth(value):
+            inner = scope | dict.fromkeys(pipeline.names, value)
+            for each in body:
+                each(run, value if word == "with" else dot, inner)
+            return
+        for each in other:
+            each(run, dot, dict(scope))
+    return node
+
+
+def _entries(value: Value) -> Iterator[tuple[Value, Value]]:
+    if type(value) is list:
+        yield from enumerate(value)
+    elif type(value) is dict:
+        yield from pairs(value)
+    elif type(value) is Set:
+        yield from enumerate(value.ordered())
+    elif type(value) is int:
+        yield from ((at, at) for at in range(min(value, 100_000)))
+    elif value is not UNDEFINED and value is not None:
+        raise _wrong(f"range can't iterate over {_text(value)}")
+
+
+def _truth(value: Value) -> bool:
+    return value is not UNDEFINED and bool(len(value.items) if type(value) is Set else value)
+
+
+def _text(value: Value) -> str:
+    """As fmt.Print shows Go's data."""
+    kind = type(value)
+    if value is UNDEFINED or value is None:
+        return "<undefined>" if value is UNDEFINED else "<nil>"
+    if kind is str:
+        return str(value)
+    if kind is bool:
+        return "true" if value else "false"
+    if kind is list or kind is Set:
+        return "[" + " ".join(map(_text, value if kind is list else value.ordered())) + "]"
+    if kind is dict:
+        return "map[" + " ".join(f"{_text(name)}:{_text(member)}" for name, member in pairs(value)) + "]"
+    return number_text(value)
+
+
+class _Pipeline:
+    """`$a, $b := operand | function …`."""
+
+    def __init__(self, text: str) -> None:
+        tokens = self._tokens(text)
+        self.names: list[str] = []
+        signs = [shown for kind, shown in tokens]
+        for mark in (":=", "="):
+            if mark in signs:
+                cut = signs.index(mark)
+                self.names = [shown for kind, shown in tokens[:cut] if kind == "field"]
+                tokens = tokens[cut + 1:]
+                break
+        self.tokens = tokens
+        if not tokens:
+            raise _wrong("missing value for command")
+
+    @staticmethod
+    def _tokens(text: str) -> list[tuple[str, str]]:
+        found, at = [], 0
+        while at < len(text):
+            match = _TOKEN.match(text, at)
+            if match is None:
+                raise _wrong(f"unexpected {text[at]!r} in command")
+            if match.lastgroup and match.lastgroup != "comment":
+                found.append((match.lastgroup, match[0]))
+            at = match.end()
+        return found
+
+    def value(self, dot: Value, scope: Scope) -> Value:
+        self.at = 0
+        found = self._pipe(dot, scope)
+        if self.at < len(self.tokens):
+            raise _wrong(f"unexpected {self.tokens[self.at][1]!r} in operand")
+        return found
+
+    def _pipe(self, dot: Value, scope: Scope) -> Value:
+        value: Value = UNDEFINED
+        first = True
+        while True:
+            value = self._command(dot, scope, [] if first else [value])
+            first = False
+            if self.at < len(self.tokens) and self.tokens[self.at][1] == "|":
+                self.at += 1
+                continue
+            return value
+
+    def _command(self, dot: Value, scope: Scope, last: list[Value]) -> Value:
+        if self.at >= len(self.tokens):
+            raise _wrong("missing value for command")
+        kind, shown = self.tokens[self.at]
+        if kind == "word" and shown not in ("true", "false", "nil"):
+            self.at += 1
+            arguments = []
+            while self.at < len(self.tokens) and self.tokens[self.at][1] not in ("|", ")"):
+                arguments.append(self._operand(dot, scope))
+            return _function(shown, [*arguments, *last])
+        if last:
+            raise _wrong(f"non executable command in pipeline stage: {shown}")
+        return self._operand(dot, scope)
+
+    def _operand(self, dot: Value, scope: Scope) -> Value:
+        kind, shown = self.tokens[self.at]
+        self.at += 1
+        if kind == "string":
+            return shown[1:-1] if shown[0] == "`" else re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[1]),
+                                                              shown[1:-1])
+        if kind == "number":
+            return float(shown) if "." in shown else int(shown)
+        if kind == "field":
+            return _field(shown, dot, scope)
+        if kind == "word" and shown in ("true", "false", "nil"):
+            return {"true": True, "false": False, "nil": None}[shown]
+        if shown == "(":
+            value = self._pipe(dot, scope)
+            if self.at >= len(self.tokens) or self.tokens[self.at][1] != ")":
+                raise _wrong("unclosed left paren")
+            self.at += 1
+            return value
+        raise _wrong(f"unexpected {shown!r} in operand")
+
+
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
+
+
+def _field(shown: str, dot: Value, scope: Scope) -> Value:
+    if shown == ".":
+        return dot
+    head, *names = shown.split(".")
+    if head:
+        if head not in scope:
+            raise _wrong(f"undefined variable {head!r}".replace("'", '"'))
+        value = scope[head]
+    else:
+        value = dot
+    for name in names:
+        if type(value) is not dict:
+            raise _wrong(f"can't evaluate field {name} in type interface {{}}")
+        value = value.get(name, UNDEFINED)
+    return value
+
+
+def _function(name: str, arguments: list[Value]) -> Value:
+    match name, arguments:
+        case "len", [list() | dict() | str() | Set() as value]:
+            return len(value.encode() if isinstance(value, str) else value)
+        case "index", [value, *names]:
+            for each in names:
+                value = (value.get(each, UNDEFINED) if type(value) is dict else
+                         value[each] if type(value) is list and type(each) is int and 0 <= each < len(value)
+                         else UNDEFINED)
+            return value
+        case "not", [value]:
+            return not _truth(value)
+        case "and", [*values] if values:
+            return next((each for each in values if not _truth(each)), values[-1])
+        case "or", [*values] if values:
+            return next((each for each in values if _truth(each)), values[-1])
+        case "eq", [one, *others] if others:
+            return any(compare(one, other) == 0 for other in others)
+        case ("ne" | "lt" | "le" | "gt" | "ge"), [one, other]:
+            order = compare(one, other)
+            return {"ne": order != 0, "lt": order < 0, "le": order <= 0, "gt": order > 0, "ge": order >= 0}[name]
+        case "printf", [str() as form, *values]:
+            return sprintf(form, [each if isinstance(each, (str, int, float, bool)) or each is None else _text(each)
+                                  for each in values])
+        case ("print" | "println"), values:
+            return " ".join(map(_text, values)) + ("\n" if name == "println" else "")
+    raise _wrong(f'function "{name}" not defined for {len(arguments)} arguments')
