@@ -25,7 +25,8 @@ ANSWERS = EXPRESSIONS.with_name("kyverno_jp.json")
 
 DATA: dict[str, Any] = {
     "kind": "Pod", "nothing": None, "yes": True, "no": False, "zero": 0, "one": 1, "minus": -7, "half": 0.5,
-    "third": 0.3333333333333333, "big": 12345678901234567890, "huge": 1.5e300, "tiny": 1e-9, "empty": "", "text": "a b c",
+    "third": 0.3333333333333333, "big": 12345678901234567890, "huge": 1.5e300, "tiny": 1e-9, "empty": "",
+    "text": "a b c",
     "uni": "Grüße, Ωß 日本 İ", "html": "<a href=\"x\">&\u2028", "none": [], "void": {}, "solo": {"only": 1},
     "list": [3, 1, 2], "mixed": [1, "a", None, True, [2, [3]], {"k": "v"}], "words": ["b", "a", "c"],
     "nested": [[1, 2], [3, [4, 5]], 6, []],
