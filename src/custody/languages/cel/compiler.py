@@ -15,6 +15,7 @@ from custody.errors import CustodyError
 from custody.languages import code as build
 from custody.languages.budget import Limits, Meter, too_long
 from custody.languages.cel import inline, operators
+from custody.languages.cel.checker import children
 from custody.languages.cel.issues import CompileError
 from custody.languages.cel.loops import Loops
 from custody.languages.cel.tree import (
@@ -63,10 +64,11 @@ class Emitter(Loops):
         self.scope: dict[str, Local] = {}
         self.used: dict[str, str] = {}
         self.failing = False
-        self.blocks = 0
-        self.loops = self.metered = False
+        self.blocks = self.looping = 0
+        self.loops = self.metered = self.sharing = False
 
     def program(self, root: Node) -> Callable[..., Any]:
+        self.sharing = _shares(root)
         value = self.emit(root)
         body = self.body
         body.append(build.give(value))
@@ -365,6 +367,8 @@ class Emitter(Loops):
             self.charge(1)
             return call(self.function(operators.optional_field), *arguments)
         made = self._chosen(function, member, node, arguments)
+        if self.sharing and self.type_of(node).kind in ("string", "bytes", "list", "dyn"):
+            made = call(self.function(operators.paid), self.meter(), made)
         if self.watch != "cost":
             return made
         if function in ("_[_]", "_[?_]"):
@@ -498,6 +502,18 @@ class Emitter(Loops):
 
 def _too_long() -> None:
     raise too_long()
+
+
+def _shares(root: Node) -> bool:
+    """Whether a program has variables of its own: only then can work and values multiply."""
+    stack: list[Node | None] = [root]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, (Bind, Comprehension)):
+            return True
+        if node is not None:
+            stack.extend(children(node))
+    return False
 
 
 def settled(known: Type, wanted: Type) -> bool:

@@ -20,6 +20,8 @@ _IS, _IS_NOT, _IN, _EQ, _NE = ast.Is(), ast.IsNot(), ast.In(), ast.Eq(), ast.Not
 _TRUE, _FALSE, _NONE = ast.Constant(True), ast.Constant(False), ast.Constant(None)
 _SAME = frozenset({"int", "uint", "string", "bytes", "bool", "double", "timestamp", "duration"})
 _EXACT = 1 << 53
+_SHORT = 64  # elements, and
+_LONG = 4096  # characters, that a loop looks through for nothing
 _MANY = 8  # elements from which on a set is quicker than a tuple
 
 Inline = Callable[["Emitter", Call], "ast.expr | None"]
@@ -35,7 +37,8 @@ def _equality(same: bool) -> Inline:
     operator = _EQ if same else _NE
 
     def emit(emitter: Emitter, node: Call) -> ast.expr:
-        if _same_kind(emitter, node):
+        kind = _same_kind(emitter, node)
+        if kind and not (emitter.sharing and kind in ("string", "bytes")):
             left, right = emitter.emit_all(node.args)
             return build.compare(left, operator, right)
         left_node, right_node = node.args
@@ -46,6 +49,9 @@ def _equality(same: bool) -> Inline:
             if made is not None:
                 return made
         left, right = emitter.emit_all(node.args)
+        if emitter.sharing:
+            within = operators.equal_within if same else operators.unequal_within
+            return _boolean(call(emitter.function(within), left, right, emitter.meter()))
         helper = operators.equal if same else operators.unequal
         return _boolean(call(emitter.function(helper), left, right))
 
@@ -97,6 +103,8 @@ def _arithmetic(operator: ast.operator, helper: Callable[..., object]) -> Inline
             return choose(inside, load(name), call(emitter.function(operators.overflow)))
         emitter.failing = True
         left, right = emitter.emit_all(node.args)
+        if helper is operators.add and emitter.sharing:
+            return call(emitter.function(operators.add_within), left, right, emitter.meter())
         if helper is operators.add:
             return call(emitter.function(helper), left, right, ast.Constant(emitter.limits.size))
         return call(emitter.function(helper), left, right)
@@ -147,13 +155,20 @@ def _member(emitter: Emitter, node: Call) -> ast.expr:
         return build.compare(emitter.emit(value), _IN, emitter.code.hoist(many))
     first, second = emitter.emit_all(node.args)
     emitter.failing = True
+    helper: ast.expr
+    if emitter.sharing:
+        helper = emitter.function(operators.contains_within)
+        rest: tuple[ast.expr, ...] = (emitter.meter(),)
+    else:
+        helper, rest = emitter.function(operators.contains), ()
     if emitter.type_of(value).kind == "string" and emitter.type_of(container).kind in ("map", "list"):
         expected = dict if emitter.type_of(container).kind == "map" else list
         item, held = emitter.named(first), emitter.named(second)
-        return choose(build.compare(call(emitter.function(type), held), _IS, emitter.function(expected)),
-                      build.compare(item, _IN, held),
-                      _boolean(call(emitter.function(operators.contains), item, held)))
-    return _boolean(call(emitter.function(operators.contains), first, second))
+        quick: ast.expr = build.compare(call(emitter.function(type), held), _IS, emitter.function(expected))
+        if emitter.sharing and expected is list:
+            quick = build.both(quick, build.compare(call(emitter.function(len), held), ast.Lt(), ast.Constant(_SHORT)))
+        return choose(quick, build.compare(item, _IN, held), _boolean(call(helper, item, held, *rest)))
+    return _boolean(call(helper, first, second, *rest))
 
 
 def _size(emitter: Emitter, node: Call) -> ast.expr | None:
@@ -176,10 +191,19 @@ def _text_method(name: str) -> Inline:
             return None
         text, part = emitter.emit_all(node.operands)
         if name == "contains":
-            return build.compare(part, _IN, text)
+            return build.compare(part, _IN, _scanned(emitter, text))
         return _boolean(call(build.attribute(text, name), part))
 
     return emit
+
+
+def _scanned(emitter: Emitter, text: ast.expr) -> ast.expr:
+    """In a loop, long texts are paid for."""
+    if not emitter.looping or isinstance(text, ast.Constant):
+        return text
+    name = emitter.code.fresh()
+    short = build.compare(call(emitter.function(len), walrus(name, text)), ast.Lt(), ast.Constant(_LONG))
+    return choose(short, load(name), call(emitter.function(operators.scanned), emitter.meter(), load(name)))
 
 
 def _matches(emitter: Emitter, node: Call) -> ast.expr | None:
@@ -192,7 +216,7 @@ def _matches(emitter: Emitter, node: Call) -> ast.expr | None:
         search = regex.compiled(pattern.value).search
     except regex.PatternError:
         return None
-    found = call(emitter.code.hoist(search), emitter.emit(text))
+    found = call(emitter.code.hoist(search), _scanned(emitter, emitter.emit(text)))
     return build.compare(found, _IS_NOT, _NONE)
 
 

@@ -26,6 +26,7 @@ class Loops:
     scope: dict[str, Local]
     failing: bool
     blocks: int
+    looping: int
     loops: bool
     watch: str
     emit: Callable[[Node], ast.expr]
@@ -58,8 +59,10 @@ class Loops:
         if node.var2:
             self.scope[node.var2] = self.local(second)
         self.blocks += 2
+        self.looping += 1
         self.body = []
         absorbing = step(self)
+        self.looping -= 1
         inner, self.body, self.scope = self.body, before, outer
         self.blocks -= 2
         target: ast.expr = build.store(first)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from math import isnan
 from typing import Any, NoReturn
 
-from custody.languages.budget import too_large
+from custody.languages.budget import Meter, too_large
 from custody.languages.cel.values import (
     INT_MAX,
     INT_MIN,
@@ -24,6 +24,7 @@ from custody.languages.cel.values import (
 )
 
 _EXACT = 1 << 53
+_LONG = 4096  # texts below are looked through for nothing
 _MIN_TIME, _MAX_TIME = -62_135_596_800 * 10**9, 253_402_300_800 * 10**9 - 1
 _NUMBERS = frozenset({int, Uint, float})
 _ORDERED = frozenset({str, bytes, bool, Timestamp, Duration})
@@ -146,6 +147,64 @@ def _same_maps(left: dict[Any, Any], right: dict[Any, Any]) -> bool:
 
 def unequal(left: Any, right: Any) -> bool:
     return not equal(left, right)
+
+
+def equal_within(left: Any, right: Any, meter: Meter) -> bool:
+    """As equal, for programs in which one value may stand in many places: pays for what it compares."""
+    one = type(left)
+    if one is str or one is bytes:
+        if one is type(right) and len(left) == len(right) > _LONG:
+            meter.spend(len(left) >> 8)
+    elif isinstance(left, list) and isinstance(right, list):
+        if len(left) != len(right):
+            return False
+        meter.spend(len(left))
+        return all(equal_within(*pair, meter) for pair in zip(left, right, strict=True))
+    elif isinstance(left, dict) and isinstance(right, dict):
+        if len(left) != len(right):
+            return False
+        meter.spend(len(left))
+        for key, value in left.items():
+            found, other = lookup(right, key)
+            if not found or not equal_within(value, other, meter):
+                return False
+        return True
+    elif one is Optional and type(right) is Optional and left.present and right.present:
+        return equal_within(left.value, right.value, meter)
+    return equal(left, right)
+
+
+def unequal_within(left: Any, right: Any, meter: Meter) -> bool:
+    return not equal_within(left, right, meter)
+
+
+def contains_within(value: Any, container: Any, meter: Meter) -> bool:
+    """As contains, paying for what it looks through."""
+    if isinstance(container, list):
+        meter.spend(len(container) >> 2)
+        if type(value) is not str:
+            return any(equal_within(value, each, meter) for each in container)
+    return contains(value, container)
+
+
+def add_within(left: Any, right: Any, meter: Meter) -> Any:
+    return paid(meter, add(left, right, meter.size))
+
+
+def paid(meter: Meter, value: Any) -> Any:
+    """Pay for a value that a loop made, so that many large ones are as impossible as one that is too large."""
+    kind = type(value)
+    if kind is str or kind is bytes or kind is list:
+        size = len(value)
+        if size > 64:
+            meter.spend(size >> 6)
+    return value
+
+
+def scanned(meter: Meter, text: str) -> str:
+    """Pay for looking through a long text."""
+    meter.spend(len(text) >> 8)
+    return text
 
 
 # ── order ───────────────────────────────────────────────────────────────────────────────────────────────────────────

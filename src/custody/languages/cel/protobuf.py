@@ -12,7 +12,7 @@ from custody.languages.cel import operators, types, wire
 from custody.languages.cel.convert import string_from_double
 from custody.languages.cel.declare import Function, Overload
 from custody.languages.cel.descriptors import Field, Pool, well_known
-from custody.languages.cel.times import show_duration, show_timestamp
+from custody.languages.cel.times import show_timestamp
 from custody.languages.cel.types import INT, STRING, Type
 from custody.languages.cel.values import CelError, Duration, Timestamp, Uint, type_name
 
@@ -281,6 +281,8 @@ class Descriptors:
 
     def unpack(self, url: str, data: bytes) -> Any:
         """The value in an Any."""
+        if not url and data:
+            return Message(self, f"{_PREFIX}Any", {"value": data})
         name = url.rpartition("/")[2]
         if name not in self.pool.messages:
             raise CelError(f"conversion error: unknown type {url!r} in google.protobuf.Any")
@@ -383,8 +385,9 @@ def _absent(name: str) -> Any:
 
 
 def _skips_null(field: Field) -> bool:
-    """Elements of these types are left out where they are null."""
-    return field.kind == "message" and field.type_name in (f"{_PREFIX}Timestamp", f"{_PREFIX}Duration")
+    """Times, durations and wrappers in lists and maps are left out where they are null."""
+    known = types.WELL_KNOWN.get(field.type_name)
+    return field.kind == "message" and known is not None and known.kind in ("timestamp", "duration", "wrapper")
 
 
 def _is_zero(field: Field, value: Any) -> bool:
@@ -432,9 +435,9 @@ def to_json(value: Any) -> Any:
     if isinstance(value, dict):
         return {_json_key(key): to_json(each) for key, each in value.items()}
     if kind is Timestamp:
-        return show_timestamp(value)
+        return _in_thousands(show_timestamp(value))
     if kind is Duration:
-        return show_duration(value)
+        return _in_thousands(f"{'-' if value.ns < 0 else ''}{abs(value.ns) // _SECOND}.{abs(value.ns) % _SECOND:09d}s")
     if isinstance(value, Message):
         if value.name == f"{_PREFIX}Empty":
             return {}
@@ -444,6 +447,14 @@ def to_json(value: Any) -> Any:
     if isinstance(value, EnumValue):
         return float(int(value))
     raise CelError(f"unsupported conversion from {type_name(value)} to google.protobuf.Value")
+
+
+def _in_thousands(shown: str) -> str:
+    """The fraction of a second with no, three, six or nine digits, as protobuf's JSON has it."""
+    whole, point, fraction = shown[:-1].partition(".")
+    digits = fraction.rstrip("0")
+    digits = digits.ljust(-(-len(digits) // 3) * 3, "0")
+    return f"{whole}{point if digits else ''}{digits}{shown[-1]}"
 
 
 def _camel(name: str) -> str:
