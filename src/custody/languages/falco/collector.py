@@ -29,6 +29,7 @@ LEGACY = (0, 5, 0)  # rule files for older engines ask string operators of list-
 MOST_ITEMS = 100_000  # of one list with the lists in it
 MOST_TESTS = 20_000  # of one condition with the macros in it
 DEEPEST = 100  # brackets, and macros in macros
+BLANKS = " \t\n\r\f\v"
 
 
 def _invalid(node: Node, message: str) -> SourceError:
@@ -171,7 +172,7 @@ class Collector:
             raise _invalid(item.node, "Rule has been re-defined with a different source")
         assert item.condition is not None
         assert item.output is not None
-        rule = _Rule(item.name, item.node, source, {**item.values, "output": item.values["output"].strip()},
+        rule = _Rule(item.name, item.node, source, {**item.values, "output": item.values["output"].strip(BLANKS)},
                      [Piece(item.condition.value, item.condition, True)], item.output,
                      item.values.get("exceptions", []))
         for each in rule.exceptions:

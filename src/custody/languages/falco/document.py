@@ -106,7 +106,7 @@ class _Builder:
         if isinstance(event, yaml.ScalarEvent):
             start, end = self.offset(event.start_mark), self.offset(event.end_mark)
             raw = self.source.text[start:start + len(event.value)]
-            return self.done(Node(self.source, event.value, start, end, plain=event.style is None and event.implicit[0],
+            return self.done(Node(self.source, event.value, start, end, plain=not event.style and event.implicit[0],
                                   exact=raw == event.value), event.anchor, event)
         if isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent)):
             if len(self.stack) >= DEEPEST:

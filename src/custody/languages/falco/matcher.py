@@ -133,7 +133,11 @@ class Matcher:
         if key not in self._functions:
             formulas = [(number, rule.condition) for number, rule in enumerate(self.rules)]
             self._functions[key] = compiled(formulas, Special(self.source, event_type if known else None))
-        return self._functions[key]
+        function = self._functions[key]
+        if known or function is None:
+            return function
+        shared = function
+        return lambda get: shared(lambda name: event_type if name == "evt.type" else get(name))
 
     def _alert(self, rule: Rule, event: Event | Mapping[str, Any], hostname: str) -> Alert:
         time = event.get("evt.rawtime")

@@ -9,7 +9,7 @@ from typing import Any
 from custody.languages.code import Code
 from custody.languages.falco import fields
 from custody.languages.falco.checker import Checker, Formula, event_types
-from custody.languages.falco.collector import LEGACY, Collected, Collector, _Rule, ordered
+from custody.languages.falco.collector import BLANKS, LEGACY, Collected, Collector, _Rule, ordered
 from custody.languages.falco.compiler import Writer
 from custody.languages.falco.condition import Piece, Text
 from custody.languages.falco.definitions import Reader, Warned
@@ -128,13 +128,13 @@ class _Loader:
         if "%container.info" in text:
             self.reader.warn("LOAD_DEPRECATED_ITEM", "%container.info is deprecated and no more useful, and will be "
                              "dropped by Falco 1.0.0.", rule.node)
-            text = text.replace("%container.info", "").strip() or " "
+            text = text.replace("%container.info", "").strip(BLANKS) or " "
         for name in fields.DEPRECATED:
             if f"%{name}" in text:
                 self.reader.warn("LOAD_DEPRECATED_ITEM", f"usage of deprecated field '{name}' has been detected in the "
                                  "rule output", rule.node)
         node = rule.output
-        linear = node.value.strip() == text
+        linear = node.value.strip(BLANKS) == text
 
         def fail(message: str, offset: int) -> SourceError:
             at = node.place(node.value.find(text) + offset) if linear else node.start
