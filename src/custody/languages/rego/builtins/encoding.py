@@ -449,7 +449,7 @@ def read_yaml(value: str) -> Value:
     if sum(1 for _ in re.finditer(r"(?:^|[\s\[{,:-])\*\w", value)) > _MOST_ALIASES:
         raise BuiltinError("yaml: document contains excessive aliasing")
     try:
-        documents = list(yaml.load_all(value, _Loader))  # noqa: S506 - a subclass of the safe loader
+        documents = list(yaml.load_all(value, _Loader))
         return _json_like(documents[0]) if documents else None
     except yaml.MarkedYAMLError as wrong:
         raise BuiltinError(f"yaml: {_line(wrong)}{wrong.problem}") from None

@@ -43,7 +43,7 @@ class _Run:
 
 
 def _wrong(message: str) -> BuiltinError:
-    return BuiltinError(f"template: :1: {message}")
+    return BuiltinError(f"template: template:1: {message}")
 
 
 class _Parser:
