@@ -413,7 +413,7 @@ class Emitter(Loops):
         if function not in self.env.functions:
             return call(self.function(operators.fail), ast.Constant(f"no such overload: {function}"))
         dispatcher = self.env.dispatcher(function, member, len(arguments), ids)
-        return call(self.function(dispatcher), self.meter(), *arguments)
+        return call(self.function(dispatcher), *arguments, *([self.meter()] if dispatcher.metered else []))
 
     def meter(self) -> ast.expr:
         self.metered = True

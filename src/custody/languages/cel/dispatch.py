@@ -32,42 +32,37 @@ def accepts(of: Type, value: Any) -> bool:
 
 
 class Dispatcher:
-    """One function and the overloads that a call may mean. Called with the meter after the arguments."""
+    """One function and the overloads that a call may mean. Where one is `metered`, the meter comes last."""
 
-    __slots__ = ("function", "known", "overloads", "varies")
+    __slots__ = ("function", "known", "metered", "overloads", "varies")
 
     def __init__(self, function: str, overloads: Sequence[Overload]) -> None:
         self.function = function
         self.overloads = tuple(overloads)
+        self.metered = any(each.metered for each in overloads)
         self.known: dict[tuple[type, ...], Callable[..., Any]] = {}
         # Messages of one Python class are of different types.
         self.varies = any(each.kind in ("message", "enum") for overload in overloads for each in overload.params)
 
-    def find(self, arguments: Sequence[Any]) -> Overload:
+    def find(self, arguments: Sequence[Any]) -> Callable[..., Any]:
         for overload in self.overloads:
             if overload.call is not None and all(map(accepts, overload.params, arguments)):
-                return overload
+                return overload.call if overload.metered or not self.metered else _unmetered(overload.call)
         raise no_such_overload(self.function, *arguments)
 
-    def __call__(self, meter: Any, *arguments: Any) -> Any:
+    def __call__(self, *given: Any) -> Any:
+        arguments = given[:-1] if self.metered else given
         classes = tuple(map(type, arguments))
         call = self.known.get(classes)
         if call is None:
-            overload = self.find(arguments)
-            call = overload.call if overload.metered else _unmetered(overload.call)
-            assert call is not None
+            call = self.find(arguments)
             if not self.varies and len(self.known) < _MANY:
                 self.known[classes] = call
-        return call(*arguments, meter)
+        return call(*given)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Dispatcher, (self.function, self.overloads)
 
 
-def _unmetered(call: Callable[..., Any] | None) -> Callable[..., Any]:
-    assert call is not None
-
-    def without(*arguments: Any) -> Any:
-        return call(*arguments[:-1])
-
-    return without
+def _unmetered(call: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *given: call(*given[:-1])

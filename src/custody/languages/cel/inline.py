@@ -185,16 +185,41 @@ def _size(emitter: Emitter, node: Call) -> ast.expr | None:
     return call(emitter.function(operators.size), emitter.emit(node.operands[0]))
 
 
+def _only_standard(emitter: Emitter, node: Call) -> bool:
+    """Whether no library has given the function overloads of its own."""
+    standard = {"contains": 1, "startsWith": 1, "endsWith": 1, "matches": 2}
+    return len(emitter.env.functions[node.function]) == standard[node.function]
+
+
+def _is_text(emitter: Emitter, nodes: list[Node], values: list[ast.expr]) -> tuple[ast.expr | None, list[ast.expr]]:
+    """A test that all values are strings, None where the checker knows it, and names for the values."""
+    unknown = [at for at, node in enumerate(nodes) if emitter.type_of(node).kind != "string"]
+    if not unknown:
+        return None, values
+    values = [emitter.named(each) for each in values]
+    tests = [build.compare(call(emitter.function(type), values[at]), _IS, emitter.function(str)) for at in unknown]
+    return build.both(*tests), values
+
+
 def _text_method(name: str) -> Inline:
     def emit(emitter: Emitter, node: Call) -> ast.expr | None:
-        if node.target is None or [emitter.type_of(each).kind for each in node.operands] != ["string", "string"]:
+        kinds = {emitter.type_of(each).kind for each in node.operands}
+        if node.target is None or len(node.args) != 1 or not kinds <= {"string", "dyn"} \
+                or not _only_standard(emitter, node) or isinstance(node.target, Literal):
             return None
-        text, part = emitter.emit_all(node.operands)
+        test, (text, part) = _is_text(emitter, node.operands, emitter.emit_all(node.operands))
         if name == "contains":
-            return build.compare(part, _IN, _scanned(emitter, text))
-        return _boolean(call(build.attribute(text, name), part))
+            made: ast.expr = build.compare(part, _IN, _scanned(emitter, text))
+        else:
+            made = _boolean(call(build.attribute(text, name), part))
+        return made if test is None else _else_overload(emitter, test, made)
 
     return emit
+
+
+def _else_overload(emitter: Emitter, test: ast.expr, made: ast.expr) -> ast.expr:
+    emitter.failing = True
+    return _boolean(choose(test, made, call(emitter.function(operators.overload))))
 
 
 def _scanned(emitter: Emitter, text: ast.expr) -> ast.expr:
@@ -210,14 +235,16 @@ def _matches(emitter: Emitter, node: Call) -> ast.expr | None:
     if len(node.operands) != 2:
         return None
     text, pattern = node.operands
-    if not isinstance(pattern, Literal) or emitter.type_of(text).kind != "string" or type(pattern.value) is not str:
+    if not isinstance(pattern, Literal) or type(pattern.value) is not str or isinstance(text, Literal) \
+            or emitter.type_of(text).kind not in ("string", "dyn") or not _only_standard(emitter, node):
         return None
     try:
         search = regex.compiled(pattern.value).search
     except regex.PatternError:
         return None
-    found = call(emitter.code.hoist(search), _scanned(emitter, emitter.emit(text)))
-    return build.compare(found, _IS_NOT, _NONE)
+    test, (value,) = _is_text(emitter, [text], [emitter.emit(text)])
+    found = build.compare(call(emitter.code.hoist(search), _scanned(emitter, value)), _IS_NOT, _NONE)
+    return found if test is None else _else_overload(emitter, test, found)
 
 
 def _dyn(emitter: Emitter, node: Call) -> ast.expr | None:
