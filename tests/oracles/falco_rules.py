@@ -11,22 +11,22 @@ import yaml
 from custody.errors import CustodyError
 from custody.languages import falco
 
-# Of what an event type's function is made for, beside the types that a rule names.
-_TYPES = ("execve", "openat", "connect", "pluginevent")
-
 
 def run(folder: Path) -> Iterator[tuple[str, str | None]]:
     for file in sorted(folder.rglob("*.yaml")):
-        text = file.read_text()
-        items = [item for item in yaml.load(text, yaml.CSafeLoader) or [] if isinstance(item, dict)]
-        try:
-            rules, failure = falco.load({file.name: text}), None
-        except CustodyError as error:
-            rules, failure = None, str(error)
-        for item in items:
-            for kind in ("rule", "macro", "list"):
-                if kind in item:
-                    yield f"{file.name} {kind} {item[kind]}", failure or _reason(rules, kind, item)
+        yield from rows(file.name, file.read_text(), {})
+
+
+def rows(name: str, text: str, before: dict[str, str]) -> Iterator[tuple[str, str | None]]:
+    items = [item for item in yaml.load(text, yaml.CSafeLoader) or [] if isinstance(item, dict)]
+    try:
+        rules, failure = falco.load({**before, name: text}), None
+    except CustodyError as error:
+        rules, failure = None, str(error)
+    for item in items:
+        for kind in ("rule", "macro", "list"):
+            if kind in item:
+                yield f"{name} {kind} {item[kind]}", failure or _reason(rules, kind, item)
 
 
 def _reason(rules: Any, kind: str, item: dict[str, Any]) -> str | None:

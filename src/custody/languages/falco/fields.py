@@ -1,7 +1,8 @@
 """Fields that a rule may name: their types and arguments, per event source.
 
-Sources: libsinsp sinsp_filtercheck_*.cpp (libs 0.25), the container plugin (plugins/container), the k8saudit and json
-plugins. A field of an event is read by the name it has in a rule, with its argument: `proc.aname[2]`, `evt.arg.flags`.
+From libsinsp's sinsp_filtercheck_*.cpp (libs 0.25) and the plugins container, k8saudit, json, cloudtrail, gcpaudit,
+github and okta. A field of an event is read by the name it has in a rule, with its argument: `proc.aname[2]`,
+`evt.arg.flags`.
 """
 
 from __future__ import annotations
@@ -135,8 +136,53 @@ _JSON = """
 json.value:s[!] json.obj:s json.rawtime:s jevt.value:s[!] jevt.obj:s jevt.rawtime:s
 """
 
+_CLOUDTRAIL = """
+ct.id:s ct.error:s ct.errormessage:s ct.time:s ct.src:s ct.shortsrc:s ct.name:s ct.user:s ct.user.accountid:s
+ct.user.identitytype:s ct.user.principalid:s ct.user.arn:s ct.region:s ct.response.subnetid:s
+ct.response.reservationid:s ct.response:s ct.request.availabilityzone:s ct.request.cluster:s ct.request.functionname:s
+ct.request.groupname:s ct.request.host:s ct.request.name:s ct.request.policy:s ct.request.serialnumber:s
+ct.request.servicename:s ct.request.subnetid:s ct.request.taskdefinition:s ct.request.username:s ct.request:s ct.srcip:s
+ct.useragent:s ct.info:s ct.managementevent:s ct.readonly:s ct.requestid:s ct.eventtype:s ct.apiversion:s ct.resources:s
+ct.recipientaccountid:s ct.serviceeventdetails:s ct.sharedeventid:s ct.vpcendpointid:s ct.eventcategory:s
+ct.addendum.reason:s ct.addendum.updatedfields:s ct.addendum.originalrequestid:s ct.addendum.originaleventid:s
+ct.sessioncredentialfromconsole:s ct.edgedevicedetails:s ct.tlsdetails.tlsversion:s ct.tlsdetails.ciphersuite:s
+ct.tlsdetails.clientprovidedhostheader:s ct.additionaleventdata:s s3.uri:s s3.bucket:s s3.key:s s3.bytes:u s3.bytes.in:u
+s3.bytes.out:u s3.cnt.get:u s3.cnt.put:u s3.cnt.other:u ec2.name:s ec2.imageid:s ecr.repository:s ecr.imagetag:s
+"""
+
+_GCP = """
+gcp.user:s gcp.callerIP:s gcp.userAgent:s gcp.authorizationInfo:s gcp.serviceName:s gcp.policyDelta:s gcp.request:s
+gcp.methodName:s gcp.cloudfunctions.function:s gcp.cloudsql.databaseId:s gcp.compute.instanceId:s
+gcp.compute.networkId:s gcp.compute.subnetwork:s gcp.compute.subnetworkId:s gcp.dns.zone:s gcp.iam.serviceAccount:s
+gcp.iam.serviceAccountId:s gcp.location:s gcp.logging.sink:s gcp.projectId:s gcp.resourceName:s gcp.resourceType:s
+gcp.resourceLabels:s gcp.storage.bucket:s gcp.time:s
+"""
+
+_GITHUB = """
+github.type:s github.action:s github.user:s github.repo:s github.repo.url:s github.repo.name:s github.repo.description:s
+github.org:s github.owner:s github.repo.public:s github.collaborator.name:s github.collaborator.role:s
+github.webhook.id:s github.webhook.type:s github.commit.added:s github.commit.modified:s github.commit.removed:s
+github.diff.has_secrets:s github.diff.committed_secrets.desc:s github.diff.committed_secrets.files:s
+github.diff.committed_secrets.lines:s github.diff.committed_secrets.links:s github.workflow.has_miners:s
+github.workflow.miners.type:s github.workflow.filename:s
+"""
+
+_OKTA = """
+okta.app:s okta.behaviors:s okta.org:s okta.evt.type:s okta.evt.legacytype:s okta.severity:s okta.message:s
+okta.published:s okta.logonlysecuritydata:s okta.actor.id:s okta.actor.Type:s okta.actor.alternateid:s
+okta.actor.name:s okta.client.zone:s okta.client.ip:s okta.client.device:s okta.client.id:s okta.client.geo.city:s
+okta.client.geo.state:s okta.client.geo.country:s okta.client.geo.postalcode:s okta.client.geo.lat:s
+okta.client.geo.lon:s okta.useragent.os:s okta.useragent.browser:s okta.useragent.raw:s okta.result:s okta.reason:s
+okta.transaction.id:s okta.transaction.type:s okta.requesturi:s okta.principal.id:s okta.principal.alternateid:s
+okta.principal.type:s okta.principal.name:s okta.authentication.step:s okta.authentication.sessionid:s
+okta.authentication.provider:s okta.authentication.credentialprovider:s okta.security.asnumber:u okta.security.asorg:s
+okta.security.isp:s okta.security.domain:s okta.security.isproxy:s okta.target.user.id:s okta.target.user.alternateid:s
+okta.target.user.name:s okta.target.group.id:s okta.target.group.alternateid:s okta.target.group.name:s
+okta.target.app.alternateid:s okta.targets.displayName:s[] okta.mfa.failure.countlast:u[!] okta.mfa.deny.countlast:u[!]
+"""
+
 CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
-SOURCES = ("syscall", "k8s_audit")
+SOURCES = ("syscall", "k8s_audit", "aws_cloudtrail", "gcp_auditlog", "github", "okta")
 # Reading another field answers these: a network is asked about an address.
 READ_AS = {"fd.net": "fd.ip", "fd.cnet": "fd.cip", "fd.snet": "fd.sip", "fd.lnet": "fd.lip", "fd.rnet": "fd.rip"}
 # Neither on a right-hand side nor under a transformer (libsinsp: EPF_NO_RHS, EPF_NO_TRANSFORMER).
@@ -161,7 +207,11 @@ def table(source: str) -> dict[str, Info]:
     found = _read(_COMMON)
     if source == "syscall":
         return found | _read(_SYSCALL)
-    found |= _read(_AUDIT) | _read(_JSON)
+    found |= _read(_JSON)
+    if source != "k8s_audit":
+        return found | _read({"aws_cloudtrail": _CLOUDTRAIL, "gcp_auditlog": _GCP, "github": _GITHUB,
+                              "okta": _OKTA}[source])
+    found |= _read(_AUDIT)
     for containers in CONTAINER_LISTS:
         found |= _read(_CONTAINERS, f"ka.req.pod.{containers}.")
     del found["ka.req.pod.ephemeralContainers.host_port"]  # they have no ports
