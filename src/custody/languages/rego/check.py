@@ -12,6 +12,7 @@ from custody.languages.rego.resolve import ROOTS, Resolver, compile_error, modul
 from custody.languages.rego.rules import Group, static_path
 from custody.languages.rego.safety import Arity, Unsafe, check_head, order, vars_in
 from custody.languages.rego.tree import Call, Expr, Module, Ref, Rule, Scalar, Term, Var, walk, walk_rule
+from custody.languages.rego.types import Types
 from custody.languages.source import Source, SourceError
 
 Path = tuple[str, ...]
@@ -30,8 +31,9 @@ class Groups(dict[Path, Group]):
         return arity
 
 
-def check(modules: list[Module], builtins: Mapping[str, Builtin], *, strict: bool = False) -> Groups:
-    """Resolve and check all modules, in place."""
+def check(modules: list[Module], builtins: Mapping[str, Builtin], *, strict: bool = False,
+          types: bool = True) -> Groups:
+    """Resolve and check all modules, in place. `types`: what can never succeed is an error, as in OPA."""
     names: dict[Path, dict[str, None]] = {}
     for module in modules:
         own = names.setdefault(tuple(module.package), {})
@@ -56,6 +58,12 @@ def check(modules: list[Module], builtins: Mapping[str, Builtin], *, strict: boo
             for each in rule.chain():
                 _check_rule(each, groups, builtins, arity)
     _check_recursion(groups)
+    if types:
+        kinds = Types(groups, builtins)
+        for group in groups.values():
+            for rule in group.all:
+                for each in rule.chain():
+                    kinds.check(each)
     return groups
 
 

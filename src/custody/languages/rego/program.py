@@ -14,7 +14,7 @@ from custody.languages.rego.generator import Generator, Place, Result, rule_tree
 from custody.languages.rego.parser import parse_module, parse_query
 from custody.languages.rego.resolve import Resolver
 from custody.languages.rego.tree import Module
-from custody.languages.rego.values import UNDEFINED, Value
+from custody.languages.rego.values import UNDEFINED, Value, running
 from custody.languages.source import Source
 
 
@@ -34,7 +34,7 @@ class Query:
         context = context or Context(Meter(limits), world)
         state = runtime.State(context, {} if data is None else data, given, self._slots, strict)
         results: list[Result] = []
-        evaluate(lambda: self._run(state, results))
+        evaluate(self._run, state, results)
         return results
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -45,14 +45,17 @@ def _requery(policy: Policy, text: str, options: dict[str, Any]) -> Query:
     return policy.query(text, **options)
 
 
-def evaluate(run: Callable[[], Any]) -> Any:
-    """Run generated code; what is nested too deeply for Python is a matter of budget."""
+def evaluate(run: Callable[..., Any], state: runtime.State, *more: Any) -> Any:
+    """Run generated code under the state's budget; what is nested too deeply for Python is a matter of it too."""
+    before, running.meter = running.meter, state.meter
     try:
-        return run()
+        return run(state, *more)
     except Halt as halt:
         raise runtime.EvaluationError(halt.error.code, str(halt.error)) from None
     except RecursionError:
         raise BudgetExceeded("evaluation would nest more deeply than its budget allows") from None
+    finally:
+        running.meter = before
 
 
 class Entry:
@@ -66,14 +69,7 @@ class Entry:
         """The rule's value, or UNDEFINED. Raises as a Query does."""
         state = runtime.State(context or Context(Meter(limits), world), {} if data is None else data, given,
                               self._slots, strict)
-        try:
-            return self._run(state)
-        except (Halt, RecursionError) as wrong:
-            caught = wrong
-
-            def again() -> None:
-                raise caught
-            return evaluate(again)
+        return evaluate(self._run, state)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reenter, (self.policy, self.path)
@@ -87,15 +83,16 @@ class Policy:
     """Modules that are one program. `modules`: name → text. Raises SourceError for what OPA refuses too."""
 
     def __init__(self, modules: Mapping[str, str], *, version: int = 1, strict: bool = False,
-                 capabilities: Iterable[str] | None = None) -> None:
+                 types: bool = True, capabilities: Iterable[str] | None = None) -> None:
         self._texts = dict(modules)
-        self._options: dict[str, Any] = {"version": version, "strict": strict, "capabilities": capabilities}
+        self._options: dict[str, Any] = {"version": version, "strict": strict, "types": types,
+                                         "capabilities": capabilities}
         self.version = version
         self.builtins: Mapping[str, Builtin] = BUILTINS if capabilities is None else {
             name: BUILTINS[name] for name in capabilities if name in BUILTINS}
         parsed = [parse_module(Source(text, name), version) for name, text in modules.items()]
         self.modules: list[Module] = parsed
-        self.groups = check(parsed, self.builtins, strict=strict)
+        self.groups = check(parsed, self.builtins, strict=strict, types=types)
         self._tree = rule_tree(self.groups.values(), [module.package for module in parsed])
 
     def __reduce__(self) -> tuple[Any, ...]:

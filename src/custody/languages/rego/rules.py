@@ -77,7 +77,7 @@ def generate(group: Group, code: Code, program: Program, overridden: bool) -> as
 
 
 def _pay(state: runtime.State) -> None:
-    state.meter.spend(1)
+    state.meter.spend(2)
 
 
 def _finish(group: Group, value: ast.expr) -> list[ast.stmt]:

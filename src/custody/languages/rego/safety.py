@@ -6,6 +6,7 @@ unifies, a builtin binds the variable in the place after its last argument, nega
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator
 
 from custody.languages.rego.tree import (
@@ -242,26 +243,37 @@ def needs_and_gives(expr: Expr, bound: set[str], arity: Arity) -> tuple[set[str]
 def order(body: Body, bound: set[str], arity: Arity) -> tuple[Body, set[str]]:
     """The body in an order in which it can be evaluated, and what is bound after it. Closures are ordered in place.
 
-    Raises Unsafe.
+    Expressions keep their places as far as they can: they are taken in turn, in as many rounds as it takes, once what
+    they need is bound. Raises Unsafe.
     """
     everything = {name for expr in body for name in outer_names(expr)}
-    waiting = list(body)
-    ordered: Body = []
+    closed = [_closed_names(expr) for expr in body]
     have = set(bound)
-    while waiting:
-        later: Body = []
-        for expr in waiting:
+    ordered: Body = []
+    done: set[int] = set()
+    waiting: dict[str, list[int]] = {}  # variable → the expressions that it may let go
+    this_round, next_round = list(range(len(body))), list[int]()
+    while this_round:
+        at = heapq.heappop(this_round)
+        if at not in done:
+            expr = body[at]
             needs, gives = needs_and_gives(expr, have, arity)
-            closed = _closed_names(expr) & (everything | have)
-            if not (needs <= have | gives and closed <= have):
-                later.append(expr)
-                continue
-            have |= gives
-            ordered.append(expr)
-            _order_closures(expr, have, arity)
-        if len(later) == len(waiting):
-            raise Unsafe(_missing(later, have, everything, arity))
-        waiting = later
+            missing = (needs - have - gives) | ((closed[at] & (everything | have)) - have)
+            if missing:
+                for name in missing:
+                    waiting.setdefault(name, []).append(at)
+            else:
+                done.add(at)
+                ordered.append(expr)
+                new = gives - have
+                have |= gives
+                _order_closures(expr, have, arity)
+                for each in {each for name in new for each in waiting.pop(name, ())}:
+                    heapq.heappush(this_round if each > at else next_round, each)
+        if not this_round:
+            this_round, next_round = next_round, []
+    if len(ordered) < len(body):
+        raise Unsafe(_missing([expr for at, expr in enumerate(body) if at not in done], have, everything, arity))
     return ordered, have
 
 

@@ -9,11 +9,36 @@ they are made. Order and text are those of OPA (v1/ast: Compare, String).
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from custody.languages.budget import GENEROUS, Meter, too_long
+
 Value = Any  # None | bool | int | float | str | list[Value] | dict[Key, Value] | Set
 Key = Any  # None | int | float | str | Boxed
+
+
+class _Running(threading.local):
+    """The budget of the evaluation that this thread runs, which walks through values pay for too.
+
+    Ten rules of the shape `x := [y, y]` make a value of a thousand leaves out of ten lists, and sixty make one that
+    nothing could walk through.
+    """
+
+    meter: Meter | None = None
+
+
+running = _Running()
+
+
+def pay(steps: int) -> None:
+    """Charge whatever evaluation is running."""
+    meter = running.meter
+    if meter is not None:
+        meter.left -= steps
+        if meter.left < 0:
+            raise too_long()
 
 
 class Undefined:
@@ -37,6 +62,7 @@ class Boxed:
     __slots__ = ("_hash", "frozen", "value")
 
     def __init__(self, value: Value) -> None:
+        pay(8)
         self.value = value
         self.frozen = _freeze(value)
         self._hash = hash(self.frozen)
@@ -58,6 +84,7 @@ def _freeze(value: Value) -> Any:
     kind = type(value)
     if kind is bool:
         return "true" if value else "false", ()
+    pay(len(value))
     if kind is list:
         return "array", tuple(map(key, value))
     if kind is dict:
@@ -126,6 +153,8 @@ def equal(one: Value, other: Value) -> bool:
         return bool(one == other)
     if kind is bool or kind2 is bool or one is None or other is None:
         return False
+    if kind is list or kind is dict:
+        pay(2 * len(one) + 2)
     if kind is list:
         return kind2 is list and len(one) == len(other) and all(map(equal, one, other))
     if kind is dict:
@@ -143,6 +172,8 @@ def order(value: Value) -> tuple[int, Any]:
         return 2, value
     if kind is bool:
         return 1, value
+    if value is not None:
+        pay(3 * len(value) + 4)
     if kind is list:
         return 6, [order(each) for each in value]
     if kind is dict:
@@ -235,24 +266,38 @@ def text(value: Value) -> str:
         return "true" if value else "false"
     if value is None:
         return "null"
+    if kind is int or kind is float:
+        return number_text(value)
+    pay(3 * len(value) + 4)
     if kind is list:
         return "[" + ", ".join(map(text, value)) + "]"
     if kind is dict:
         return "{" + ", ".join(f"{text(each)}: {text(member)}" for each, member in pairs(value)) + "}"
-    if kind is Set:
-        return "{" + ", ".join(map(text, value.ordered())) + "}" if value.items else "set()"
-    return number_text(value)
+    return "{" + ", ".join(map(text, value.ordered())) + "}" if value.items else "set()"
 
 
 def to_json(value: Value) -> Any:
-    """Plain JSON data: sets become arrays in order, keys that are no strings become their text."""
+    """Plain JSON data: sets become arrays in order, keys that are no strings become their text.
+
+    BudgetExceeded where that would be more than a hundred million values.
+    """
+    before, running.meter = running.meter, running.meter or Meter(GENEROUS)
+    try:
+        return _plain(value)
+    finally:
+        running.meter = before
+
+
+def _plain(value: Value) -> Any:
     kind = type(value)
+    if kind is dict or kind is list or kind is Set:
+        pay(3 * len(value) + 4)
     if kind is dict:
-        return {each if type(each) is str else compact(unkey(each)): to_json(value[each]) for each in value}
+        return {each if type(each) is str else compact(unkey(each)): _plain(value[each]) for each in value}
     if kind is list:
-        return [to_json(each) for each in value]
+        return [_plain(each) for each in value]
     if kind is Set:
-        return [to_json(each) for each in value.ordered()]
+        return [_plain(each) for each in value.ordered()]
     if kind is float and value == int(value) and abs(value) < 1e21:
         return int(value)
     return value
@@ -263,6 +308,8 @@ def compact(value: Value) -> str:
     kind = type(value)
     if kind is str:
         return quoted(value).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    if kind is list or kind is Set or kind is dict:
+        pay(3 * len(value) + 4)
     if kind is list:
         return "[" + ",".join(map(compact, value)) + "]"
     if kind is Set:
