@@ -111,7 +111,7 @@ PATHS = "spec.rules[0]"
      f"{PATHS}.match.any[0].resources.namespaceSelector"),
     (f"{RULE}/exclude", {"any": [{"resources": {"kinds": ["Pod"]}, "subjects": [{}]}]},
      f"{PATHS}.exclude.any[0].subjects"),
-    (f"{RULE}/preconditions", {"all": [{"key": "x", "operator": "In", "value": "x"}]},
+    (f"{RULE}/preconditions", {"all": [{"key": "x", "operator": "Within", "value": "x"}]},
      f"{PATHS}.preconditions.all[0].operator"),
     (f"{RULE}/preconditions", {"all": [{"key": "{{ random('a') }}", "operator": "Equals", "value": "x"}]},
      f"{PATHS}.preconditions.all[0].key"),

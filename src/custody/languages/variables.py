@@ -33,7 +33,6 @@ from custody.languages.references import resolve
 from custody.languages.source import SourceError
 
 _VARIABLE = re.compile(r"(?<!\\)\{\{((?:\{[^{}]*\}|[^{}])*)\}\}")
-_REFERENCE = re.compile(r"(?:^|[^\\])\$\(.[^ ]*\)")
 _HOLE = re.compile("\ue000(\\d+)\ue001")
 _JSON_HOLE = re.compile("`\\s*\ue000(\\d+)\ue001\\s*`")
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\'|\\(?!'))*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`""", re.DOTALL)
@@ -41,6 +40,10 @@ _TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|-?[0-9]+")
 _MOST = 64  # variables in a text
 
 Value = Callable[[Any, datetime], Any]
+
+
+class _UnresolvedError(QueryError):
+    """A variable without a value; one inside another is named, not both."""
 
 
 class Roots:
@@ -75,50 +78,54 @@ def compile_value(document: Any, where: str, roots: Roots) -> Value | None:
 
     Raises MalformedError, UnsupportedError with the path of the text. The function raises QueryError.
     """
-    if not _changes(document):
+    if not changes(document):
         return None
     code = Code("variables")
-    writer = _Writer(code, roots)
-    value = writer.document(resolve(document, where), where)
-    code.add("fill", ("data", "env"), [*writer.compiler.body, give(value)])
+    code.add("fill", ("data", "env"), [give(Writer(code, roots).whole(document, where))])
     run = code.build()["fill"]
     return lambda data, now: run(data, Env(now))
 
 
-def _changes(document: Any) -> bool:
+def changes(document: Any) -> bool:
+    """Whether filling it in may give something else."""
     if isinstance(document, dict):
-        return any(_changes(key) or _changes(value) for key, value in document.items())
+        return any(changes(key) or changes(value) for key, value in document.items())
     if isinstance(document, list):
-        return any(map(_changes, document))
+        return any(map(changes, document))
     return isinstance(document, str) and ("{{" in document or "$(" in document)
 
 
-class _Writer:
-    """Writes the statements that fill one document; a variable inside another one is a function of its own."""
+class Writer:
+    """Writes the expressions that fill documents; each variable is a function of its own."""
 
-    def __init__(self, code: Code, roots: Roots) -> None:
+    def __init__(self, code: Code, roots: Roots, context: str = "") -> None:
+        """`context` goes before errors at run time."""
         self.code = code
         self.roots = roots
-        self.compiler = Compiler(code)
+        self.context = context
 
-    def document(self, value: Any, where: str) -> ast.expr:
-        if not _changes(value):
+    def whole(self, document: Any, where: str) -> ast.expr:
+        """An expression of `data` and `env` for a document, its references resolved."""
+        return self.document(resolve(document, where), where)
+
+    def document(self, value: Any, where: str, path: str = "") -> ast.expr:
+        """`path` is that of the value in its document, for errors at run time."""
+        if not changes(value):
             return self.code.constant(value)
         if isinstance(value, dict):
-            keys: list[ast.expr | None] = [self.key(key, f"{where}.{key}") for key in value]
-            return ast.Dict(keys, [self.document(one, f"{where}.{key}") for key, one in value.items()])
+            keys: list[ast.expr | None] = [self.key(key, f"{where}.{key}", path) for key in value]
+            return ast.Dict(keys, [self.document(one, f"{where}.{key}", f"{path}/{key}") for key, one in value.items()])
         if isinstance(value, list):
-            return ast.List([self.document(one, f"{where}[{at}]") for at, one in enumerate(value)], ast.Load())
-        return self.text(value, where)
+            return ast.List([self.document(one, f"{where}[{at}]", f"{path}/{at}") for at, one in enumerate(value)],
+                            ast.Load())
+        return self.text(value, where, path)
 
-    def key(self, key: str, where: str) -> ast.expr:
-        if not _changes(key):
+    def key(self, key: str, where: str, path: str) -> ast.expr:
+        if not changes(key):
             return ast.Constant(key)
-        return call(self.code.hoist(_checked_key, "key"), self.text(key, where))
+        return call(self.code.hoist(_checked_key, "key"), self.text(key, where, path))
 
-    def text(self, text: str, where: str) -> ast.expr:
-        if _REFERENCE.search(text):
-            raise UnsupportedError(where, "a relative reference $(…) is not evaluated by custody yet here")
+    def text(self, text: str, where: str, path: str) -> ast.expr:
         if "\ue000" in text or "\ue001" in text:
             raise UnsupportedError(where, "the private-use characters U+E000 and U+E001 are not accepted in policies")
         functions: list[str] = []
@@ -141,14 +148,14 @@ class _Writer:
         while (found := _VARIABLE.search(text)) is not None:
             if len(functions) >= _MOST:
                 raise MalformedError(where, got=f"more than {_MOST} variables in a text", expected="fewer")
-            functions.append(self.query(found[1], where, functions, fill))
+            functions.append(self.query(found[1], where, path, functions, fill))
             text = f"{text[:found.start()]}\ue000{len(functions) - 1}\ue001{text[found.end():]}"
         if whole := _HOLE.fullmatch(text):
             return call(load(functions[int(whole[1])]), load("data"), load("env"))
         made = fill(text, load("data"))
         return made if made is not None else ast.Constant(text.replace("\\{{", "{{"))
 
-    def query(self, expression: str, where: str, functions: list[str],
+    def query(self, expression: str, where: str, path: str, functions: list[str],
               fill: Callable[[str, ast.expr], ast.expr | None]) -> str:
         """The name of a function (data, env) for an expression."""
         expression = expression.strip().removeprefix("-").strip()
@@ -176,7 +183,8 @@ class _Writer:
             _refuse(compiler, where)
             body = [*compiler.body, give(value)]
         made = self.code.fresh("e")
-        wrong = call(self.code.hoist(_unresolved, "unresolved"), ast.Constant(shown), load(made))
+        head = f"{self.context}failed to resolve {shown} at path {path}: JMESPath query failed: "
+        wrong = call(self.code.hoist(_unresolved, "unresolved"), ast.Constant(head), load(made))
         self.code.add(name, ("data", "env"), [
             attempt(body, self.code.hoist(QueryError, "QueryError"), [throw(wrong)], made)])
         return name
@@ -250,8 +258,8 @@ def _refuse(compiler: Compiler, where: str) -> None:
         raise UnsupportedError(where, f"a function that asks for {min(asked)} is not evaluated by custody yet")
 
 
-def _unresolved(expression: str, wrong: QueryError) -> QueryError:
-    return QueryError(f"failed to resolve {expression}: {wrong.message}")
+def _unresolved(head: str, wrong: QueryError) -> QueryError:
+    return wrong if isinstance(wrong, _UnresolvedError) else _UnresolvedError(head + wrong.message)
 
 
 def _written(value: Any) -> str:
