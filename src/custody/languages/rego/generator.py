@@ -100,7 +100,15 @@ class Generator(Program):
 
     # --- what is asked for
 
+    def document(self, path: tuple[str, ...]) -> Callable[[runtime.State], Value]:
+        """All that is at a path, base data too."""
+        node = self._node(path)
+        self._generate()
+        self._build()
+        return lambda state: runtime.whole(runtime.document(state, node, _base_at(state, path)))
+
     def entry(self, group: Group) -> Callable[[runtime.State], Value]:
+        """The rules at a path, alone."""
         self._reach(group)
         self._generate()
         built = self._build()
@@ -122,7 +130,7 @@ class Generator(Program):
         with bodies.closed():
             values: list[ast.expr] = []
             for expr in body:
-                if capture and isinstance(expr.what, Term) and not expr.negated:
+                if capture and isinstance(expr.what, Term) and not expr.negated and len(body) == 1:
                     values.append(self._captured(bodies, expr))
                 else:
                     bodies.expr(expr)

@@ -112,6 +112,9 @@ class Policy:
         options = {"name": name, "package": package, "capture": capture, "traced": traced}
         return Query(run, len(self.groups), self, (text, options), generator.places)
 
+    def _has(self, path: tuple[str, ...]) -> bool:
+        return any(each[:len(path)] == path for each in self.groups)
+
     def _generator(self, traced: bool) -> Generator:
         return Generator(self.modules, self.groups, self._tree, self.builtins, traced=traced)
 
@@ -123,9 +126,13 @@ class Policy:
                 if list(group.path[:len(path)]) == path and len(group.path) > len(path)}
 
     def entry(self, path: str) -> Entry:
-        """The rule at `data.a.b.c`, as a function of input and data. KeyError where there is no such rule."""
+        """The rule or document at `data.a.b.c`, as a function of input and data. KeyError where no rule has that path,
+        nor one that goes on from it.
+        """
         names = tuple(path.split("."))[1:]
         group = self.groups.get(names)
+        if group is None and self._has(names):
+            return Entry(self._generator(False).document(names), len(self.groups), self, path)
         if group is None or group.kind == "function":
             raise KeyError(path)
         return Entry(self._generator(False).entry(group), len(self.groups), self, path)

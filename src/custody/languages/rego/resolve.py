@@ -92,7 +92,7 @@ class Resolver:
             arguments = _Scope(None)
             for argument in each.args:
                 self._declare_pattern(argument, arguments, "arg")
-            each.args = [self._term(argument, arguments) for argument in each.args]
+            each.args = [self._term(argument, arguments, used=False) for argument in each.args]
             scope = _Scope(arguments)
             each.body = self._body(each.body, scope)
             if each is rule:
