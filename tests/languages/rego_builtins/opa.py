@@ -29,6 +29,9 @@ class Opa:
     def __init__(self, path: str) -> None:
         self._http = _Unix(path)
 
+    def close(self) -> None:
+        self._http.close()
+
     def request(self, method: str, path: str, body: str | None = None) -> Any:
         self._http.request(method, path, body and body.encode())
         answer = self._http.getresponse()
@@ -39,10 +42,14 @@ class Opa:
         return found
 
     def calls(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[tuple[str, Any]]:
-        """Types are hidden from the checker. ("value", JSON) or ("undefined", None) or (error class, message) for each (builtin, arguments)."""
+        """("value", JSON), ("undefined", None) or (error class, message) for each (builtin, arguments).
+
+        The operands' types are hidden from OPA's checker.
+        """
         lines = ["package calls"]
         for number, (name, arguments) in enumerate(calls):
-            shown = [f"object.get({{}}, 0, {text(each)})" if _has_set(each) else f"input[{at}]" for at, each in enumerate(arguments)]
+            shown = [f"object.get({{}}, 0, {text(each)})" if _has_set(each) else f"input[{at}]"
+                     for at, each in enumerate(arguments)]
             lines.append(f"c{number} := {name}({', '.join(shown)})")
         self.request("PUT", "/v1/policies/calls", "\n".join(lines))
         results: list[tuple[str, Any]] = []
@@ -75,13 +82,17 @@ def _has_set(value: Any) -> bool:
 @contextmanager
 def serving(program: str, folder: Path) -> Iterator[Opa]:
     path = folder / "opa.sock"
-    with subprocess.Popen([program, "run", "--server", "--v0-compatible", "--addr", f"unix://{path}", "--log-level", "error",
-                           "--disable-telemetry"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen([program, "run", "--server", "--v0-compatible", "--addr", f"unix://{path}",
+                           "--log-level", "error", "--disable-telemetry"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             for _ in range(200):
                 if path.exists():
                     break
                 time.sleep(0.02)
-            yield Opa(str(path))
+            opa = Opa(str(path))
+            try:
+                yield opa
+            finally:
+                opa.close()
         finally:
             process.terminate()

@@ -25,8 +25,10 @@ _MOST_BITS = 13_000  # of a whole number: Python prints no longer ones
 
 
 def whole(value: float) -> Number:
-    """The int that a float is, if it is one."""
-    return int(value) if value == value // 1 else value
+    """The int that a float is, if it is one: of a large one the digits that are shown, and zeros."""
+    if value != value // 1:
+        return value
+    return int(value) if abs(value) < 1e16 else int(Decimal(repr(value)))
 
 
 def _bounded(value: int) -> int:

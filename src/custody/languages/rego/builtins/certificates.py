@@ -1,0 +1,437 @@
+"""X.509 certificates, requests and private keys, with the members that Go's structures have in JSON."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import warnings
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.utils import CryptographyDeprecationWarning
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from custody.languages.rego.builtins.encoding import decode64
+from custody.languages.rego.builtins.operands import OperandFault, mapping, string
+from custody.languages.rego.declare import BuiltinError, Context, builtin
+from custody.languages.rego.values import Value
+
+_OBJECTS = "array[object[string: any]]"
+_VERIFIED = "array<boolean, array[object[string: any]]>"
+_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s*(.*?)-----END \1-----", re.DOTALL)
+_NAMES = {NameOID.COUNTRY_NAME: "Country", NameOID.ORGANIZATION_NAME: "Organization",
+          NameOID.ORGANIZATIONAL_UNIT_NAME: "OrganizationalUnit", NameOID.LOCALITY_NAME: "Locality",
+          NameOID.STATE_OR_PROVINCE_NAME: "Province", NameOID.STREET_ADDRESS: "StreetAddress",
+          NameOID.POSTAL_CODE: "PostalCode"}
+_USAGES = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+           "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+_PURPOSES = [ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE, ExtendedKeyUsageOID.SERVER_AUTH,
+             ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.EMAIL_PROTECTION,
+             None, None, None, ExtendedKeyUsageOID.TIME_STAMPING, ExtendedKeyUsageOID.OCSP_SIGNING]
+_PURPOSE_NAMES = {"KeyUsageAny": 0, "KeyUsageServerAuth": 1, "KeyUsageClientAuth": 2, "KeyUsageCodeSigning": 3,
+                  "KeyUsageEmailProtection": 4, "KeyUsageTimeStamping": 8, "KeyUsageOCSPSigning": 9}
+_ALGORITHMS = {  # Go's x509.SignatureAlgorithm
+    "1.2.840.113549.1.1.4": 2, "1.2.840.113549.1.1.5": 3, "1.2.840.113549.1.1.11": 4, "1.2.840.113549.1.1.12": 5,
+    "1.2.840.113549.1.1.13": 6, "1.2.840.10040.4.3": 7, "2.16.840.1.101.3.4.3.2": 8, "1.2.840.10045.4.1": 9,
+    "1.2.840.10045.4.3.2": 10, "1.2.840.10045.4.3.3": 11, "1.2.840.10045.4.3.4": 12, "1.3.101.112": 16}
+_HANDLED = frozenset({"2.5.29.14", "2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.32",
+                      "2.5.29.35", "2.5.29.37", "1.3.6.1.5.5.7.1.1"})
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _oid(oid: x509.ObjectIdentifier) -> list[int]:
+    return [int(part) for part in oid.dotted_string.split(".")]
+
+
+# --- what was given: PEM, or base64 of PEM or of DER
+
+def _data(value: str, what: str) -> bytes:
+    if "-----BEGIN" in value:
+        return value.encode()
+    try:
+        return decode64(value)
+    except BuiltinError:
+        raise BuiltinError(f"illegal base64 data in {what}") from None
+
+
+def _blocks(data: bytes, *kinds: bytes) -> list[bytes]:
+    """The DER of each PEM block of one of the kinds."""
+    found = []
+    for match in _PEM.finditer(data):
+        if match[1] not in kinds:
+            raise BuiltinError("PEM-encoded certificates: unexpected block type " + match[1].decode())
+        try:
+            found.append(base64.b64decode(b"".join(match[2].split()), validate=True))
+        except binascii.Error:
+            raise BuiltinError("failed to decode PEM block") from None
+    return found
+
+
+def _certificates(value: str) -> list[x509.Certificate]:
+    data = _data(value, "certificates")
+    ders = _blocks(data, b"CERTIFICATE") if b"-----BEGIN" in data else _split(data)
+    try:
+        with warnings.catch_warnings():  # about serial numbers that are not positive: shown as they are
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            return [x509.load_der_x509_certificate(der) for der in ders]
+    except ValueError:
+        raise BuiltinError("x509: malformed certificate") from None
+
+
+def _split(data: bytes) -> list[bytes]:
+    """DER certificates after each other."""
+    found = []
+    while data:
+        if data[:1] != b"\x30" or len(data) < 2:
+            raise BuiltinError("x509: malformed certificate")
+        extra = data[1] & 0x7F if data[1] & 0x80 else 0
+        length = int.from_bytes(data[2:2 + extra], "big") if extra else data[1]
+        size = 2 + extra + length
+        found.append(data[:size])
+        data = data[size:]
+    return found
+
+
+# --- as Go shows it
+
+def _name(name: x509.Name) -> dict[str, Value]:
+    made: dict[str, Any] = dict.fromkeys(_NAMES.values())
+    made |= {"CommonName": "", "SerialNumber": "", "ExtraNames": None, "Names": None}
+    for each in name:
+        shown = each.value if isinstance(each.value, str) else each.value.decode("utf-8", "replace")
+        made["Names"] = [*(made["Names"] or []), {"Type": _oid(each.oid), "Value": shown}]
+        if each.oid == NameOID.COMMON_NAME:
+            made["CommonName"] = shown
+        elif each.oid == NameOID.SERIAL_NUMBER:
+            made["SerialNumber"] = shown
+        elif each.oid in _NAMES:
+            made[_NAMES[each.oid]] = [*(made[_NAMES[each.oid]] or []), shown]
+    return made
+
+
+def _public(key: Any) -> tuple[Value, int]:
+    """The key, and Go's x509.PublicKeyAlgorithm."""
+    if isinstance(key, rsa.RSAPublicKey):
+        numbers = key.public_numbers()
+        return {"N": numbers.n, "E": numbers.e}, 1
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        point = key.public_numbers()
+        return {"Curve": {}, "X": point.x, "Y": point.y}, 3
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return _b64(key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)), 4
+    return None, 0
+
+
+def _spki(key: Any) -> bytes:
+    return bytes(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo))
+
+
+def _url(text: str) -> dict[str, Value]:
+    parts = urlsplit(text)
+    return {"ForceQuery": False, "Fragment": parts.fragment, "Host": parts.netloc.rpartition("@")[2], "OmitHost": False,
+            "Opaque": "", "Path": parts.path, "RawFragment": "", "RawPath": "", "RawQuery": parts.query,
+            "Scheme": parts.scheme, "User": None}
+
+
+def _extensions(found: x509.Extensions) -> list[Value] | None:
+    return [{"Id": _oid(each.oid), "Critical": each.critical, "Value": _b64(each.value.public_bytes())}
+            for each in found] or None
+
+
+def _alternatives(found: x509.Extensions) -> dict[str, Value]:
+    try:
+        names = found.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names = x509.SubjectAlternativeName([])
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    return {"DNSNames": names.get_values_for_type(x509.DNSName) or None,
+            "EmailAddresses": names.get_values_for_type(x509.RFC822Name) or None,
+            "IPAddresses": [str(each) for each in names.get_values_for_type(x509.IPAddress)] or None,
+            "URIs": [_url(each) for each in uris] or None, "URIStrings": uris or None}
+
+
+def _get(found: x509.Extensions, kind: Any) -> Any:
+    try:
+        return found.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _shown(certificate: x509.Certificate, *, strings: bool = True) -> dict[str, Value]:
+    found = certificate.extensions
+    key, algorithm = _public(certificate.public_key())
+    constraints, usage = _get(found, x509.BasicConstraints), _get(found, x509.KeyUsage)
+    purposes, limits = _get(found, x509.ExtendedKeyUsage) or [], _get(found, x509.NameConstraints)
+    own, authority = _get(found, x509.SubjectKeyIdentifier), _get(found, x509.AuthorityKeyIdentifier)
+    access = _get(found, x509.AuthorityInformationAccess) or []
+    policies = _get(found, x509.CertificatePolicies) or []
+    depth = constraints.path_length if constraints is not None else None
+    made: dict[str, Value] = {
+        "Raw": _b64(certificate.public_bytes(serialization.Encoding.DER)),
+        "RawTBSCertificate": _b64(certificate.tbs_certificate_bytes),
+        "RawSubjectPublicKeyInfo": _b64(_spki(certificate.public_key())),
+        "RawSubject": _b64(certificate.subject.public_bytes()), "RawIssuer": _b64(certificate.issuer.public_bytes()),
+        "Signature": _b64(certificate.signature), "SignatureAlgorithm": _ALGORITHMS.get(
+            certificate.signature_algorithm_oid.dotted_string, 0),
+        "PublicKeyAlgorithm": algorithm, "PublicKey": key, "Version": certificate.version.value + 1,
+        "SerialNumber": _serial(certificate), "Issuer": _name(certificate.issuer),
+        "Subject": _name(certificate.subject), "NotBefore": _time(certificate.not_valid_before_utc),
+        "NotAfter": _time(certificate.not_valid_after_utc), "KeyUsage": _usage(usage),
+        "Extensions": _extensions(found), "ExtraExtensions": None,
+        "UnhandledCriticalExtensions": [_oid(each.oid) for each in found
+                                        if each.critical and each.oid.dotted_string not in _HANDLED] or None,
+        "ExtKeyUsage": [_PURPOSES.index(each) for each in purposes if each in _PURPOSES] or None,
+        "UnknownExtKeyUsage": [_oid(each) for each in purposes if each not in _PURPOSES] or None,
+        "BasicConstraintsValid": constraints is not None, "IsCA": constraints is not None and constraints.ca,
+        "MaxPathLen": 0 if constraints is None else -1 if depth is None else depth, "MaxPathLenZero": depth == 0,
+        "SubjectKeyId": _b64(own.digest) if own is not None else "",
+        "AuthorityKeyId": _b64(authority.key_identifier or b"") if authority is not None else "",
+        "OCSPServer": _access(access, "1.3.6.1.5.5.7.48.1"),
+        "IssuingCertificateURL": _access(access, "1.3.6.1.5.5.7.48.2"),
+        "CRLDistributionPoints": _lists(_get(found, x509.CRLDistributionPoints)),
+        "PolicyIdentifiers": [_oid(each.policy_identifier) for each in policies] or None,
+        "Policies": [each.policy_identifier.dotted_string for each in policies] or None,
+        "PolicyMappings": None, "InhibitAnyPolicy": 0, "InhibitAnyPolicyZero": False, "InhibitPolicyMapping": 0,
+        "InhibitPolicyMappingZero": False, "RequireExplicitPolicy": 0, "RequireExplicitPolicyZero": False,
+        "PermittedDNSDomainsCritical": limits is not None and any(
+            each.critical for each in found if each.oid.dotted_string == "2.5.29.30")}
+    for side in ("permitted", "excluded"):
+        trees = (getattr(limits, f"{side}_subtrees") if limits is not None else None) or []
+        for kind, name in ((x509.DNSName, "DNSDomains"), (x509.RFC822Name, "EmailAddresses"),
+                           (x509.UniformResourceIdentifier, "URIDomains"), (x509.IPAddress, "IPRanges")):
+            made[side.capitalize() + name] = [_limit(each.value) for each in trees if isinstance(each, kind)] or None
+    made |= _alternatives(found)
+    if not strings:
+        del made["URIStrings"]
+    return made
+
+
+def _serial(certificate: x509.Certificate) -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        return certificate.serial_number
+
+
+def _limit(value: Any) -> Value:
+    if isinstance(value, str):
+        return value
+    return {"IP": str(value.network_address), "Mask": _b64(value.netmask.packed)}
+
+
+def _time(value: datetime) -> str:
+    return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _usage(usage: x509.KeyUsage | None) -> int:
+    if usage is None:
+        return 0
+    names = _USAGES if usage.key_agreement else _USAGES[:-2]
+    return sum(1 << bit for bit, name in enumerate(names) if getattr(usage, name))
+
+
+def _access(found: Iterable[Any], method: str) -> list[str] | None:
+    return [each.access_location.value for each in found if each.access_method.dotted_string == method] or None
+
+
+def _lists(points: Any) -> list[str] | None:
+    return [name.value for point in points or [] for name in point.full_name or []
+            if isinstance(name, x509.UniformResourceIdentifier)] or None
+
+
+# --- builtins
+
+@builtin("crypto.x509.parse_certificates", "string", result=_OBJECTS)
+def parse_certificates(value: Value) -> Value:
+    return [_shown(each) for each in _certificates(string(value, 1))]
+
+
+@builtin("crypto.x509.parse_and_verify_certificates", "string", result=_VERIFIED, context=True)
+def parse_and_verify_certificates(context: Context, value: Value) -> Value:
+    """[true, the chain from the leaf], or [false, []]. The first is a root to trust, the last the leaf."""
+    return _verified(context, string(value, 1), {})
+
+
+@builtin("crypto.x509.parse_and_verify_certificates_with_options", "string", "object[string: any]", result=_VERIFIED,
+         context=True)
+def parse_and_verify_certificates_with_options(context: Context, value: Value, options: Value) -> Value:
+    found = mapping(options, 2)
+    for name in found:
+        if name not in ("CurrentTime", "DNSName", "KeyUsages", "MaxConstraintComparisons"):
+            raise OperandFault(2, f"invalid key option: {name}")
+    return _verified(context, string(value, 1), found)
+
+
+def _verified(context: Context, value: str, options: dict[Any, Value]) -> Value:
+    try:
+        certificates = _certificates(value)
+    except BuiltinError:
+        return [False, []]
+    if len(certificates) < 2:
+        return [False, []]
+    if "CurrentTime" in options:
+        if type(options["CurrentTime"]) is not int:
+            raise OperandFault(2, "'CurrentTime' should be a number")
+        now = datetime.fromtimestamp(options["CurrentTime"] / 1e9, UTC)
+    else:
+        from custody.languages.rego.builtins.times import now_ns
+        now = datetime.fromtimestamp(now_ns(context) / 1e9, UTC)
+    *above, leaf = certificates
+    chain = _chain(leaf, above[0], above[1:], now)
+    if chain is None or not _suits(leaf, options):
+        return [False, []]
+    return [True, [_shown(each) for each in chain]]
+
+
+def _suits(leaf: x509.Certificate, options: dict[Any, Value]) -> bool:
+    purposes = _get(leaf.extensions, x509.ExtendedKeyUsage)
+    wanted = options.get("KeyUsages", ["KeyUsageServerAuth"])
+    for each in wanted:
+        if each not in _PURPOSE_NAMES:
+            raise OperandFault(2, f"invalid entries for 'KeyUsages' found: {each}")
+    good = purposes is None or "KeyUsageAny" in wanted or _PURPOSES[0] in purposes or any(
+        _PURPOSES[_PURPOSE_NAMES[each]] in purposes for each in wanted)
+    name = options.get("DNSName", "")
+    return good and (not name or _covers(leaf, str(name)))
+
+
+def _covers(leaf: x509.Certificate, name: str) -> bool:
+    for each in _alternatives(leaf.extensions)["DNSNames"] or []:
+        pattern, wanted = each.lower().rstrip("."), name.lower().rstrip(".")
+        if pattern == wanted or (pattern.startswith("*.") and wanted.partition(".")[2] == pattern[2:]
+                                 and wanted.partition(".")[0]):
+            return True
+    return False
+
+
+def _chain(leaf: x509.Certificate, root: x509.Certificate, between: list[x509.Certificate],
+           now: datetime) -> list[x509.Certificate] | None:
+    """From the leaf to the root, through intermediates."""
+    stack = [[leaf]]
+    while stack:
+        chain = stack.pop()
+        last = chain[-1]
+        if not last.not_valid_before_utc <= now <= last.not_valid_after_utc:
+            continue
+        if last == root:
+            return chain
+        stack += [[*chain, issuer] for issuer in (root, *between)
+                  if issuer not in chain and len(chain) < 10 and _issued(issuer, last, len(chain) - 1)]
+    return None
+
+
+def _issued(issuer: x509.Certificate, child: x509.Certificate, below: int) -> bool:
+    constraints, usage = (_get(issuer.extensions, kind) for kind in (x509.BasicConstraints, x509.KeyUsage))
+    if constraints is None or not constraints.ca or (usage is not None and not usage.key_cert_sign):
+        return False
+    if constraints.path_length is not None and below > constraints.path_length:
+        return False
+    try:
+        child.verify_directly_issued_by(issuer)
+    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+@builtin("crypto.x509.parse_certificate_request", "string", result="object[string: any]")
+def parse_certificate_request(value: Value) -> Value:
+    shown = string(value, 1)
+    data = _data(shown, "certificate request")
+    if b"-----BEGIN" in data:
+        ders = _blocks(data, b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST")
+        if not ders:
+            raise BuiltinError("invalid PEM-encoded certificate signing request")
+        data = ders[0]
+    try:
+        request = x509.load_der_x509_csr(data)
+    except ValueError as wrong:
+        raise BuiltinError(f"asn1: structure error: {wrong}") from None
+    key, algorithm = _public(request.public_key())
+    found = request.extensions
+    extensions = _extensions(found)
+    made = {
+        "Raw": _b64(request.public_bytes(serialization.Encoding.DER)),
+        "RawTBSCertificateRequest": _b64(request.tbs_certrequest_bytes),
+        "RawSubject": _b64(request.subject.public_bytes()),
+        "RawSubjectPublicKeyInfo": _b64(_spki(request.public_key())), "Version": 0,
+        "Signature": _b64(request.signature),
+        "SignatureAlgorithm": _ALGORITHMS.get(request.signature_algorithm_oid.dotted_string, 0),
+        "PublicKeyAlgorithm": algorithm, "PublicKey": key, "Subject": _name(request.subject),
+        "Attributes": [{"Type": [1, 2, 840, 113549, 1, 9, 14], "Value": [
+            [{"Type": each["Id"], "Value": each["Value"]} for each in extensions]]}] if extensions else None,
+        "Extensions": extensions, "ExtraExtensions": None} | _alternatives(found)
+    del made["URIStrings"]
+    return made
+
+
+def _private(data: bytes) -> Any:
+    load = serialization.load_pem_private_key if b"-----BEGIN" in data else serialization.load_der_private_key
+    try:
+        return load(data, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as wrong:
+        raise BuiltinError(f"failed to parse private key: {wrong}") from None
+
+
+@builtin("crypto.x509.parse_rsa_private_key", "string", result="object[string: any]")
+def parse_rsa_private_key(value: Value) -> Value:
+    """As a JSON Web Key."""
+    shown = string(value, 1)
+    key = _private(shown.encode() if "-----BEGIN" in shown else decode64(shown))
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise BuiltinError("no RSA private key")
+    numbers = key.private_numbers()
+    parts = {"n": numbers.public_numbers.n, "e": numbers.public_numbers.e, "d": numbers.d, "p": numbers.p,
+             "q": numbers.q, "dp": numbers.dmp1, "dq": numbers.dmq1, "qi": numbers.iqmp}
+    return {"kty": "RSA"} | {name: base64.urlsafe_b64encode(
+        part.to_bytes((part.bit_length() + 7) // 8, "big")).decode().rstrip("=") for name, part in parts.items()}
+
+
+@builtin("crypto.parse_private_keys", "string", result=_OBJECTS)
+def parse_private_keys(value: Value) -> Value:
+    shown = string(value, 1)
+    if not shown:
+        return []
+    data = _data(shown, "private keys")
+    if b"-----BEGIN" not in data:
+        return [_private_numbers(_private(data))]
+    found = [_private_numbers(_private(match[0])) for match in _PEM.finditer(data) if match[1].endswith(b"PRIVATE KEY")]
+    if not found:
+        raise BuiltinError("no private keys found")
+    return found
+
+
+def _private_numbers(key: Any) -> Value:
+    if isinstance(key, rsa.RSAPrivateKey):
+        numbers = key.private_numbers()
+        return {"N": numbers.public_numbers.n, "E": numbers.public_numbers.e, "D": numbers.d,
+                "Primes": [numbers.p, numbers.q], "Precomputed": {
+                    "Dp": numbers.dmp1, "Dq": numbers.dmq1, "Qinv": numbers.iqmp, "CRTValues": []}}
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        point = key.private_numbers()
+        return {"Curve": {}, "X": point.public_numbers.x, "Y": point.public_numbers.y, "D": point.private_value}
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        return _b64(key.private_bytes_raw() + public)
+    raise BuiltinError("unsupported kind of private key")
+
+
+@builtin("crypto.x509.parse_keypair", "string", "string", result="object[string: any]")
+def parse_keypair(certificate: Value, key: Value) -> Value:
+    shown, private = string(certificate, 1), _private(_data(string(key, 2), "key"))
+    certificates = _certificates(shown)
+    if not certificates:
+        raise BuiltinError("tls: failed to find any PEM data in certificate input")
+    if _spki(private.public_key()) != _spki(certificates[0].public_key()):
+        raise BuiltinError("tls: private key does not match public key")
+    return {"Certificate": [_b64(each.public_bytes(serialization.Encoding.DER)) for each in certificates],
+            "PrivateKey": _private_numbers(private), "Leaf": _shown(certificates[0], strings=False),
+            "OCSPStaple": None, "SignedCertificateTimestamps": None, "SupportedSignatureAlgorithms": None}
