@@ -83,7 +83,8 @@ def _has_set(value: Any) -> bool:
 def serving(program: str, folder: Path) -> Iterator[Opa]:
     path = folder / "opa.sock"
     with subprocess.Popen([program, "run", "--server", "--v0-compatible", "--addr", f"unix://{path}",
-                           "--log-level", "error", "--disable-telemetry"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+                           "--log-level", "error", "--disable-telemetry"],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             for _ in range(200):
                 if path.exists():
