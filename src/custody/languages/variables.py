@@ -47,11 +47,16 @@ class _UnresolvedError(QueryError):
 
 
 class Roots:
-    """What expressions may begin with: names of the context, and below `request` the fields that are there."""
+    """What expressions may begin with: names of the context, and below `request` the fields that are there.
 
-    def __init__(self, names: Collection[str] | None, request: Collection[str]) -> None:
+    `asks`: what of the world functions may ask for.
+    """
+
+    def __init__(self, names: Collection[str] | None, request: Collection[str] | None,
+                 asks: Collection[str] = ("clock",)) -> None:
         self.names = names
         self.request = request
+        self.asks = frozenset(asks)
 
     def check(self, tree: Node, where: str) -> None:
         """Raises UnsupportedError for other names."""
@@ -59,7 +64,8 @@ class Roots:
             if self.names is not None and chain[0] not in self.names:
                 raise UnsupportedError(where, f"variable {chain[0]!r} is not evaluated by custody yet",
                                        hint="these are: " + ", ".join(sorted(self.names)))
-            if chain[0] == "request" and len(chain) > 1 and chain[1] not in self.request:
+            if (self.request is not None and chain[0] == "request" and len(chain) > 1
+                    and chain[1] not in self.request):
                 raise UnsupportedError(where, f"variable request.{chain[1]} is not evaluated by custody yet",
                                        hint="these are: " + ", ".join(f"request.{name}" for name in
                                                                       sorted(self.request)))
@@ -180,7 +186,7 @@ class Writer:
             tree = _parse(expression, where)
             self.roots.check(tree, where)
             value = compiler.value(tree, load("data"), Mode.RAISE)
-            _refuse(compiler, where)
+            _refuse(compiler, self.roots, where)
             body = [*compiler.body, give(value)]
         made = self.code.fresh("e")
         head = f"{self.context}failed to resolve {shown} at path {path}: JMESPath query failed: "
@@ -233,7 +239,7 @@ def _dynamic(expression: str, roots: Roots, where: str) -> Callable[[Any, Env], 
         code = Code("variable")
         compiler = Compiler(code)
         compiler.function("query", tree)
-        _refuse(compiler, where)
+        _refuse(compiler, roots, where)
     except (SourceError, UnsupportedError, MalformedError) as wrong:
         raise QueryError(wrong.message) from None
     run: Callable[[Any, Env], Any] = code.build()["query"]
@@ -247,14 +253,14 @@ def _parse(expression: str, where: str) -> Node:
         raise MalformedError(where, got=expression, expected=f"a JMESPath expression ({wrong.reason})") from None
 
 
-def _refuse(compiler: Compiler, where: str) -> None:
+def _refuse(compiler: Compiler, roots: Roots, where: str) -> None:
     """Calls that can only fail, and those that ask what policies are not given."""
     for message, _ in compiler.problems:
         kind, _, name = message.partition("unknown function: ")
         if not kind and name:
             raise UnsupportedError(where, f"function {name}() is not evaluated by custody yet")
         raise MalformedError(where, got=message, expected="an expression that can be evaluated")
-    if asked := compiler.needs - {"clock"}:
+    if asked := compiler.needs - roots.asks:
         raise UnsupportedError(where, f"a function that asks for {min(asked)} is not evaluated by custody yet")
 
 

@@ -1,0 +1,7 @@
+"""The same for the policies of the Kyverno CLI's own tests."""
+
+from __future__ import annotations
+
+from tests.oracles.kyverno_policies import run
+
+__all__ = ["run"]
