@@ -12,7 +12,7 @@ from custody.languages import jmespath, kpattern
 from custody.languages.variables import Roots, compile_value
 from tests.languages.kyverno_expressions import jmespath_expressions, patterns
 
-ANY = Roots(None, None, asks=("clock", "network", "random"))
+ANY = Roots(None, None, asks=("clock", "network", "random"), current="target")
 
 
 def problem(text: Any, *, pattern: bool) -> str | None:

@@ -27,6 +27,7 @@ from custody.languages.code import (
     throw,
 )
 from custody.languages.go.jsontext import JSONError, decode
+from custody.languages.go.numbers import quote
 from custody.languages.go.printing import marshal
 from custody.languages.jmespath import Compiler, Env, Mode, Node, QueryError, parse
 from custody.languages.references import resolve
@@ -49,14 +50,16 @@ class _UnresolvedError(QueryError):
 class Roots:
     """What expressions may begin with: names of the context, and below `request` the fields that are there.
 
-    `asks`: what of the world functions may ask for.
+    `asks`: what of the world functions may ask for. `current`: what `{{@}}` stands for at the top of a document, as
+    `request.object`; deeper, it is followed by the path there. None where there is no such thing.
     """
 
     def __init__(self, names: Collection[str] | None, request: Collection[str] | None,
-                 asks: Collection[str] = ("clock",)) -> None:
+                 asks: Collection[str] = ("clock",), current: str | None = None) -> None:
         self.names = names
         self.request = request
         self.asks = frozenset(asks)
+        self.current = current
 
     def check(self, tree: Node, where: str) -> None:
         """Raises UnsupportedError for other names."""
@@ -166,7 +169,9 @@ class Writer:
         """The name of a function (data, env) for an expression."""
         expression = expression.strip().removeprefix("-").strip()
         if expression == "@":
-            raise UnsupportedError(where, "{{@}} is not evaluated by custody yet")
+            if self.roots.current is None:
+                raise UnsupportedError(where, "{{@}} is not evaluated by custody yet here")
+            expression = self.roots.current + "".join(map(_step, path.split("/")[1:]))
         shown = _HOLE.sub("{{…}}", expression)
         name = self.code.fresh("query")
         outside = _QUOTED.sub(lambda found: " " * len(found[0]), expression)
@@ -291,6 +296,11 @@ def _checked_key(key: Any) -> str:
     if not isinstance(key, str):
         raise QueryError(f"expected string after substituting variables in a key, got {marshal(key)[:80]}")
     return key
+
+
+def _step(name: str) -> str:
+    """A name of a path as a part of an expression."""
+    return f"[{name}]" if name.isdigit() else f".{name}" if _TOKEN.fullmatch(name) else f".{quote(name)}"
 
 
 def _chains(tree: Node) -> list[list[str]]:
