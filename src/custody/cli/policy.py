@@ -1,4 +1,4 @@
-"""`custody policy`: lint policies, and a pod's Pod Security level."""
+"""`custody policy`: lint policies, a pod's Pod Security level, and `jp`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from custody.cli import policy_jp
 from custody.errors import MalformedError
 from custody.policy.kyverno.lint import lint
 from custody.policy.load import PolicySet, read
@@ -21,6 +22,9 @@ _FILES = click.argument("files", nargs=-1, required=True, type=click.Path(exists
 @click.group("policy")
 def command() -> None:
     """Policies, before they are applied."""
+
+
+command.add_command(policy_jp.command)
 
 
 @command.command("lint")

@@ -1,0 +1,145 @@
+"""`custody policy jp`: JMESPath as policies have it, tried out on data; like `kyverno jp`."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from custody.cli.run import settings
+from custody.errors import NetworkError, OfflineError, UsageError
+
+_FILES = click.Path(path_type=Path)
+
+
+@click.group("jp")
+def command() -> None:
+    """JMESPath of policies: evaluate it, see how it is read, list its functions."""
+
+
+class _World:
+    """What a person at a terminal lets an expression ask."""
+
+    def __init__(self, offline: bool) -> None:
+        self.offline = offline
+
+    def addresses(self, host: str) -> list[str]:
+        if self.offline:
+            raise OfflineError(f"is_external_url: {host} is not looked up off line")
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except OSError as wrong:
+            raise NetworkError(f"lookup {host}: {wrong.strerror or wrong}") from None
+        return [str(address[4][0]) for address in found]
+
+    def random(self, below: int) -> int:
+        return secrets.randbelow(below)
+
+
+@command.command("query")
+@click.argument("expressions", nargs=-1)
+@click.option("-i", "--input", "data", type=_FILES, metavar="FILE",
+              help="JSON or YAML to evaluate on. Without it, stdin.")
+@click.option("-q", "--query", "files", type=_FILES, multiple=True, metavar="FILE",
+              help="An expression in a file; repeatable.")
+@click.option("-c", "--compact", is_flag=True, help="JSON on one line.")
+@click.option("-u", "--unquoted", is_flag=True, help="A text without quotes.")
+def _query(expressions: tuple[str, ...], data: Path | None, files: tuple[Path, ...], compact: bool,
+           unquoted: bool) -> None:
+    """Evaluate expressions on a document; what is not given as argument or file is read from stdin."""
+    from custody.languages import jmespath
+    from custody.languages.budget import GENEROUS
+    from custody.languages.go.printing import indented, marshal
+    from custody.languages.source import SourceError
+
+    queries = [*expressions, *map(_read, files)]
+    if not queries and data is None:
+        raise UsageError("at least one query or input object is required")
+    document = _document(_read(data)) if data is not None else None
+    if not queries:
+        queries = [_stdin("a jmespath expression")]
+    if data is None:
+        document = _document(_stdin("input object"))
+    env = jmespath.Env(limits=GENEROUS, world=_World(settings().offline))
+    for query in queries:
+        try:
+            program = jmespath.compile(query)
+        except SourceError as wrong:
+            raise UsageError(f"failed to compile JMESPath: {query}, error: {wrong.reason}\n{_pointed(wrong)}") from None
+        try:
+            value = program(document, env)
+        except jmespath.QueryError as wrong:
+            raise jmespath.QueryError(f"error evaluating JMESPath expression: {wrong.message}") from None
+        try:
+            shown = value if unquoted and isinstance(value, str) else marshal(value) if compact else indented(value)
+        except ValueError as wrong:
+            raise jmespath.QueryError(f"error marshalling result to JSON: {wrong}") from None
+        click.echo(f"# {query}\n{shown}")
+
+
+@command.command("parse")
+@click.argument("expressions", nargs=-1)
+@click.option("-f", "--file", "files", type=_FILES, multiple=True, metavar="FILE",
+              help="An expression in a file; repeatable.")
+def _parse(expressions: tuple[str, ...], files: tuple[Path, ...]) -> None:
+    """Show the syntax tree of expressions; without any, of the one on stdin."""
+    from custody.languages import jmespath
+    from custody.languages.source import SourceError
+
+    for expression in [*expressions, *map(_read, files)] or [_stdin("a jmespath expression")]:
+        try:
+            tree = jmespath.parse(expression)
+        except SourceError as wrong:
+            raise UsageError(f"{wrong.reason}\n{_pointed(wrong)}") from None
+        click.echo(f"# {expression}\n{jmespath.show(tree)}")
+
+
+@command.command("function")
+@click.argument("names", nargs=-1)
+def _function(names: tuple[str, ...]) -> None:
+    """List the functions that are Kyverno's own, or those that are named."""
+    from custody.languages.jmespath import FUNCTIONS, KYVERNO
+
+    for function in sorted((FUNCTIONS if names else KYVERNO).values(), key=lambda one: one.signature):
+        if not names or function.name in names:
+            click.echo(f"Name: {function.name}\n  Signature: {function.signature}")
+            click.echo(f"  Note:      {function.note}\n" if function.note else "")
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError as wrong:
+        raise UsageError(f"failed open file {file}: {(wrong.strerror or str(wrong)).lower()}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"failed to read file {file}: not UTF-8") from None
+
+
+def _stdin(what: str) -> str:
+    if sys.stdin.isatty():
+        click.echo(f"Reading from terminal input.\nEnter {what} and hit Ctrl+D.", err=True)
+    return sys.stdin.read()
+
+
+def _document(text: str) -> Any:
+    from custody.languages.go.jsontext import JSONError, decode
+    from custody.languages.go.yamltext import YAMLError, decode_yaml
+    try:
+        return decode(text) if text.lstrip()[:1] in ("{", "[") else decode_yaml(text)
+    except JSONError:
+        pass
+    except YAMLError as wrong:
+        raise UsageError(f"error parsing input json: {wrong}") from None
+    try:
+        return decode_yaml(text)  # `{a: 1}` is YAML
+    except YAMLError as wrong:
+        raise UsageError(f"error parsing input json: {wrong}") from None
+
+
+def _pointed(wrong: Any) -> str:
+    """The expression's line, and a caret below where it is wrong."""
+    return f"{wrong.source.line(wrong.line)}\n{' ' * (wrong.column - 1)}^"
