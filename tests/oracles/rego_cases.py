@@ -3,7 +3,7 @@
 Its errors are in words of its own, so a case that wants one is right where custody refuses the program or, with
 builtin errors strict, its evaluation. Results mark sets as `{set!: […]}`. Cases do not say of which version they are:
 they are read as v1, and as v0 where v1 refuses them. regorus has no check of types, so a case that wants a result is
-compiled without ours.
+compiled without ours, and there builtin errors are undefined.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def _miss(case: dict[str, Any]) -> str | None:
     wanted_error = case.get("error")
     try:
         try:
-            found = _evaluate(case, 1, types=bool(wanted_error))
+            found = _evaluate(case, 1, strict=bool(wanted_error))
         except rego.SourceError:
-            found = _evaluate(case, 0, types=bool(wanted_error))
+            found = _evaluate(case, 0, strict=bool(wanted_error))
     except (rego.SourceError, rego.EvaluationError) as error:
         return None if wanted_error else str(error)
     except CustodyError as error:
@@ -62,9 +62,9 @@ def _wanted(value: Any) -> Any:
     return value
 
 
-def _evaluate(case: dict[str, Any], version: int, types: bool) -> Any:
+def _evaluate(case: dict[str, Any], version: int, strict: bool) -> Any:
     modules = {f"case-{at}.rego": module for at, module in enumerate(case["modules"])}
-    query = rego.Policy(modules, version=version, types=types).query(case["query"])
+    query = rego.Policy(modules, version=version, types=strict).query(case["query"])
     given = case.get("input", rego.UNDEFINED)
-    results = query(case.get("data") or {}, given, strict=case.get("strict", True), world=SystemWorld())
+    results = query(case.get("data") or {}, given, strict=strict and case.get("strict", True), world=SystemWorld())
     return results[0].expressions[0] if results else rego.UNDEFINED

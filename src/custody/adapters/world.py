@@ -27,7 +27,7 @@ class SystemWorld:
         return os.urandom(count)
 
     def runtime(self) -> Value:
-        return {"env": dict(os.environ) if self._environment else {}}
+        return {"env": dict(os.environ)} if self._environment else {}
 
     def lookup_ip_addr(self, host: str) -> list[str]:
         if not self._resolve:

@@ -113,7 +113,7 @@ def _closing_brace(source: Source, opening: int, stop: int, outer: int) -> int:
 
 
 def number(token: Token, source: Source, negative: bool = False) -> int | float:
-    """An int where there is neither point nor exponent, or where a float would be infinite; a float else."""
+    """An int where there is no point or exponent, and where a float would be infinite or not exact; a float else."""
     shown = ("-" if negative else "") + token.text
     mantissa, _, power = shown.lower().partition("e")
     if len(power) > 6 or abs(int(power or 0)) > _LONGEST_NUMBER or len(mantissa) > _LONGEST_NUMBER:
@@ -121,7 +121,7 @@ def number(token: Token, source: Source, negative: bool = False) -> int | float:
     if "." not in mantissa and not power:
         return int(mantissa)
     value = float(shown)
-    if value in (float("inf"), float("-inf")):
+    if abs(value) > 2**53 and int(power or 0) >= len(mantissa.partition(".")[2]):
         before, _, digits = mantissa.partition(".")
         exact: int = int(before + digits) * 10 ** (int(power) - len(digits))
         return exact

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -80,16 +81,24 @@ def _reenter(policy: Policy, path: str) -> Entry:
 
 
 class Policy:
-    """Modules that are one program. `modules`: name → text. Raises SourceError for what OPA refuses too."""
+    """Modules that are one program. `modules`: name → text. Raises SourceError for what OPA refuses too.
+
+    `version`: 0 or 1. `strict`: unused variables, arguments and imports are errors. `types`: what can never succeed is
+    an error. `capabilities`: the only builtins that may be called. `functions`: more builtins, such as Gatekeeper's
+    external_data; to pickle, they must be importable.
+    """
 
     def __init__(self, modules: Mapping[str, str], *, version: int = 1, strict: bool = False,
-                 types: bool = True, capabilities: Iterable[str] | None = None) -> None:
+                 types: bool = True, capabilities: Iterable[str] | None = None,
+                 functions: Mapping[str, Builtin] | None = None) -> None:
         self._texts = dict(modules)
-        self._options: dict[str, Any] = {"version": version, "strict": strict, "types": types,
+        self._options: dict[str, Any] = {"version": version, "strict": strict, "types": types, "functions": functions,
                                          "capabilities": capabilities}
         self.version = version
         self.builtins: Mapping[str, Builtin] = BUILTINS if capabilities is None else {
             name: BUILTINS[name] for name in capabilities if name in BUILTINS}
+        if functions:
+            self.builtins = ChainMap(dict(functions), self.builtins)  # type: ignore[arg-type]
         parsed = [parse_module(Source(text, name), version) for name, text in modules.items()]
         self.modules: list[Module] = parsed
         self.groups = check(parsed, self.builtins, strict=strict, types=types)

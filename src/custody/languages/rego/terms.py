@@ -163,7 +163,7 @@ class Terms:
                 term = Scalar(start, token.end, string(token.text, self.source, start))
             case "raw", _:
                 self.at += 1
-                term = Scalar(start, token.end, token.text[1:-1].replace("\r", ""))
+                term = Scalar(start, token.end, token.text[1:-1])
             case "template", _:
                 self.at += 1
                 term = self._template(token)
@@ -313,7 +313,7 @@ class Terms:
                 parts.append(self._template_expression(start, end))
             elif end > start:
                 written = self.source.text[start:end].replace("\\{", "{")
-                parts.append(string(f'"{written}"', self.source, start) if quote == '"' else written.replace("\r", ""))
+                parts.append(string(f'"{written}"', self.source, start) if quote == '"' else written)
         return Template(token.start, token.end, parts, quote == "`")
 
     def _template_expression(self, start: int, end: int) -> Comprehension:
