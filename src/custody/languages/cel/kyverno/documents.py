@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import base64
 import zlib
-from collections.abc import Callable
 from typing import Any, ClassVar
-
-import yaml
 
 from custody.languages.cel.declare import Constant, Library, Overload, function
 from custody.languages.cel.types import BYTES, DYN, STRING, Type, list_of, map_of, opaque
 from custody.languages.cel.values import CelError, Duration, Optional, Timestamp
+from custody.languages.go.jsontext import JSONError, decode
 from custody.languages.go.printing import marshal
+from custody.languages.go.yamltext import YAMLError, decode_yaml
 
 JSON = opaque("json.Json")
 YAML = opaque("yaml.Yaml")
@@ -33,33 +32,18 @@ def _decode(_: JsonRoot, text: Any) -> Any:
     if not isinstance(text, str):
         raise CelError("no such overload")
     try:
-        return json.loads(text, parse_int=float, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as wrong:
-        raise CelError(_go_words(text, wrong)) from None
+        return _doubles(decode(text))
+    except JSONError as wrong:
+        raise CelError(str(wrong)) from None
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"invalid character '{name[0]}' looking for beginning of value")
-
-
-def _go_words(text: str, wrong: Exception) -> str:
-    """encoding/json's message for the same place."""
-    if not isinstance(wrong, json.JSONDecodeError):
-        return str(wrong) if isinstance(wrong, ValueError) else "exceeded max depth"
-    at = wrong.pos
-    if at >= len(text):
-        return "unexpected end of JSON input"
-    shown = {"'": "\\'", '"': "'\"'"}.get(text[at], text[at])
-    quoted = shown if text[at] == '"' else f"'{shown}'"
-    if wrong.msg == "Extra data":
-        return f"invalid character {quoted} after top-level value"
-    if wrong.msg.startswith("Expecting property name"):
-        return f"invalid character {quoted} looking for beginning of object key string"
-    if wrong.msg == "Expecting ':' delimiter":
-        return f"invalid character {quoted} after object key"
-    if wrong.msg == "Expecting ',' delimiter":
-        return f"invalid character {quoted} after object key:value pair"
-    return f"invalid character {quoted} looking for beginning of value"
+def _doubles(value: Any) -> Any:
+    """Numbers of decoded data, which is not nested deeper than its decoder allows, as Go's float64."""
+    if isinstance(value, dict):
+        return {key: _doubles(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_doubles(each) for each in value]
+    return float(value) if type(value) is int else value
 
 
 def _encode(_: JsonRoot, value: Any) -> str:
@@ -79,51 +63,17 @@ def _plain(value: Any, depth: int) -> Any:
     if isinstance(value, (str, bool, int, float)) or value is None:
         return value
     if isinstance(value, bytes):
-        import base64
-
         return base64.b64encode(value).decode()
     if isinstance(value, (Timestamp, Duration, Optional)):
         raise CelError(f"json: unsupported type {type(value).__name__}")
     raise CelError("no such overload")
 
 
-# ── YAML ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-class _Loader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]
-    """YAML as JSON: no dates, numbers as doubles, keys as texts."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
-    for first, found in _Loader.yaml_implicit_resolvers.items()
-}
-
-
 def _parse_yaml(_: YamlRoot, text: str) -> Any:
     try:
-        return _as_json(yaml.load(text, Loader=_Loader), 0)  # noqa: S506 - a safe loader
-    except (yaml.YAMLError, ValueError, RecursionError) as wrong:
-        raise CelError(f"error converting YAML to JSON: yaml: {str(wrong).splitlines()[0]}") from None
-
-
-def _as_json(value: Any, depth: int) -> Any:
-    if depth > _DEEPEST:
-        raise ValueError("exceeded max depth")
-    if isinstance(value, dict):
-        return {_key(key): _as_json(each, depth + 1) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_as_json(each, depth + 1) for each in value]
-    return float(value) if type(value) is int else value
-
-
-def _key(key: Any) -> str:
-    if isinstance(key, bool):
-        return "true" if key else "false"
-    if key is None:
-        return "null"
-    if isinstance(key, (str, int, float)):
-        return str(key)
-    raise ValueError(f"unsupported map key of type {type(key).__name__}")
+        return _doubles(decode_yaml(text))
+    except YAMLError as wrong:
+        raise CelError(str(wrong)) from None
 
 
 # ── gzip, transform ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -162,11 +112,10 @@ def _to_map(keys: list[Any], values: list[Any], key_name: str, value_name: str) 
 
 
 _LIST = list_of(DYN)
-_decode_call: Callable[..., Any] = _decode
 
 LIBRARIES = (
     Library("kyverno.json", constants=(Constant("json", JSON, JsonRoot()),), functions=(
-        function("unmarshal", Overload("unmarshal_string_dyn", (JSON, DYN), DYN, _decode_call, member=True)),
+        function("unmarshal", Overload("unmarshal_string_dyn", (JSON, DYN), DYN, _decode, member=True)),
         function("marshal", Overload("marshal_dyn_string", (JSON, DYN), STRING, _encode, member=True)),
     )),
     Library("kyverno.yaml", constants=(Constant("yaml", YAML, YamlRoot()),), functions=(

@@ -25,6 +25,7 @@ _VARIABLES: Final = message("kyverno.variables")
 _EXCEPTION: Final = message("libs.Exception")
 _TYPES: Final[Mapping[str, Fields]] = {
     **ADMISSION,
+    REQUEST.name: {**ADMISSION[REQUEST.name], "object": DYN, "oldObject": DYN},
     "libs.Exception": {"allowedImages": list_of(STRING), "allowedValues": list_of(STRING)},
     "user.ServiceAccount": {"Name": STRING, "Namespace": STRING},
 }
@@ -33,7 +34,7 @@ _TYPES: Final[Mapping[str, Fields]] = {
 def _common(world: World, namespace: str) -> tuple[Library, ...]:
     return (
         *kubernetes.libraries(),
-        ext.bindings(), ext.encoders(), ext.math(), ext.protos(),
+        ext.bindings(), ext.encoders(), ext.math(), ext.protos(), ext.regex(),
         contexts.resource(world, namespace), contexts.http(world), contexts.global_context(world),
         contexts.image_data(world), images.LIBRARY, scalars.USER, scalars.HASH, scalars.MATH, scalars.random(world),
         scalars.time(world), x509.LIBRARY, *documents.LIBRARIES, scalars.OR_VALUE,

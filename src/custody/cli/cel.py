@@ -1,0 +1,244 @@
+"""`custody cel`: evaluate and check CEL expressions in the environments of Kubernetes and Kyverno."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from custody.errors import MalformedError, UsageError
+
+if TYPE_CHECKING:
+    from custody.languages.cel import CompileError, Env, Program
+
+_ENVIRONMENTS = "standard, kubernetes[:1.34], kyverno[:ValidatingPolicy]"
+
+
+class _Asked(NamedTuple):
+    """What both commands are given."""
+
+    expression: str
+    name: str
+    env: Env
+    variables: dict[str, Any]
+    output: str
+    cost: bool
+
+
+def _options(function: Any) -> Any:
+    for option in reversed((
+        click.argument("expression", required=False),
+        click.option("-f", "--file", metavar="FILE", help="Read the expression from FILE, - for stdin."),
+        click.option("-i", "--input", "given", metavar="FILE",
+                     help="JSON or YAML, - for stdin. Its names become variables, or it is object, if a resource."),
+        click.option("--var", "files", multiple=True, metavar="NAME=FILE", help="One variable from JSON or YAML."),
+        click.option("--set", "values", multiple=True, metavar="NAME=JSON", help="One variable."),
+        click.option("--env", "environment", default="standard", show_default=True, metavar="NAME",
+                     help=f"One of {_ENVIRONMENTS}."),
+        click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
+                     help="What stdout gets."),
+        click.option("--cost", is_flag=True, help="Also the cost, as Kubernetes counts it."),
+    )):
+        function = option(function)
+    return function
+
+
+@click.group("cel")
+def command() -> None:
+    """The Common Expression Language, as Kubernetes and Kyverno speak it."""
+
+
+@command.command("eval")
+@_options
+@click.option("--trace", is_flag=True, help="Say on stderr which part gave which value.")
+@click.option("--fail", is_flag=True, help="Exit 3 where the value is false.")
+def _eval(trace: bool, fail: bool, **options: Any) -> int:
+    """Print the value of EXPRESSION.
+
+    Exit codes: 0 a value, 1 the evaluation ended in an error, 2 the expression does not compile.
+    """
+    from custody.languages.budget import GENEROUS
+    from custody.languages.cel import CelError, CompileError
+    from custody.languages.cel.kubernetes.costs import KubernetesCosts
+
+    asked = _asked(**options)
+    report: dict[str, Any] = {}
+    try:
+        program, priced = (asked.env.compile(asked.expression, name=asked.name, limits=GENEROUS, **how)
+                           for how in ({"trace": trace}, {"cost": KubernetesCosts() if asked.cost else None}))
+    except CompileError as wrong:
+        return _refuse(wrong)
+    value: Any
+    if trace:
+        value, steps = program.explain(asked.variables)
+        for line in steps.lines(lambda each: _text(each, quoted=True)):
+            click.echo(line, err=True)
+    elif not asked.cost:
+        value = program(asked.variables)
+    if asked.cost:
+        value, report["cost"] = priced.measure(asked.variables)
+    if asked.cost and asked.output == "text":
+        click.echo(f"cost: {report['cost']}", err=True)
+    if isinstance(value, CelError):
+        raise value
+    if asked.output == "json":
+        click.echo(json.dumps({"value": _plain(value), "type": _type(program, value), **report}, ensure_ascii=False))
+    else:
+        click.echo(_text(value))
+    return 3 if fail and value is False else 0
+
+
+@command.command("check")
+@_options
+def _check(**options: Any) -> int:
+    """Say what type EXPRESSION has, without evaluating it. Exit code 2 where it does not compile."""
+    from custody.languages.cel import CompileError
+    from custody.languages.cel.cost import ENDLESS, estimate
+    from custody.languages.cel.kubernetes.costs import KubernetesEstimator
+
+    asked = _asked(**options)
+    try:
+        ast = asked.env.check(asked.expression, asked.name)
+    except CompileError as wrong:
+        return _refuse(wrong)
+    report: dict[str, Any] = {"type": str(ast.result)}
+    if asked.cost:
+        cost = estimate(ast.root, KubernetesEstimator(), presence_costs=False)
+        report["cost"] = {"least": cost.least, "most": None if cost.most == ENDLESS else cost.most}
+    if asked.output == "json":
+        click.echo(json.dumps(report))
+        return 0
+    click.echo(report["type"])
+    if asked.cost:
+        most = "no limit" if report["cost"]["most"] is None else report["cost"]["most"]
+        click.echo(f"estimated cost: {report['cost']['least']} to {most}", err=True)
+    return 0
+
+
+def _refuse(wrong: CompileError) -> int:
+    """The message as it is: it begins with ERROR and points at the place."""
+    click.echo(wrong.message, err=True)
+    return wrong.exit_code
+
+
+# ── what was given ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+def _asked(expression: str | None, file: str | None, given: str | None, files: tuple[str, ...],
+           values: tuple[str, ...], environment: str, output: str, cost: bool) -> _Asked:
+    if (expression is None) == (file is None):
+        raise UsageError("got no expression or two, expected one, as an argument or with --file")
+    name = "<input>" if file is None else "<stdin>" if file == "-" else file
+    text = expression if file is None else _read(file).decode("utf-8", "surrogateescape").rstrip("\n")
+    assert text is not None
+    kind, _, version = environment.partition(":")
+    variables: dict[str, Any] = {}
+    if given is not None:
+        found = _document(given)
+        if not isinstance(found, dict):
+            raise MalformedError(given, got=type(found).__name__, expected="a map of variables, or a resource")
+        resource = kind != "standard" and "kind" in found and "apiVersion" in found
+        variables = {"object": found} if resource else found
+    for each in files:
+        key, value = _pair(each, "--var NAME=FILE")
+        variables[key] = _document(value)
+    for each in values:
+        key, value = _pair(each, "--set NAME=JSON")
+        try:
+            variables[key] = json.loads(value)
+        except ValueError as wrong:
+            raise MalformedError(f"--set {key}", got=value, expected=f"JSON: {wrong}") from None
+    return _Asked(text, name, _environment(kind, version, variables), variables, output, cost)
+
+
+def _environment(kind: str, version: str, variables: dict[str, Any]) -> Env:
+    from custody.languages import cel
+
+    free = dict.fromkeys(variables, cel.DYN)
+    if kind == "kubernetes":
+        from custody.languages.cel import kubernetes
+
+        found = kubernetes.admission(version or kubernetes.MINORS[-1], params=True, authorized=True, patch=True)
+        return found.extended({name: of for name, of in free.items() if name not in found.variables})
+    if kind == "kyverno":
+        from custody.languages.cel import kyverno
+
+        found = kyverno.env(version or kyverno.KINDS[0])
+        for name in variables.get("variables") or ():
+            found.declare(name, cel.DYN)
+        return found.extended({name: of for name, of in free.items() if name not in found.variables})
+    if kind != "standard" or version:
+        raise UsageError(f"got --env {kind}{version and ':'}{version}, expected one of {_ENVIRONMENTS}")
+    from custody.languages.cel import ext
+
+    return cel.Env(ext.everything(), free)
+
+
+def _pair(text: str, expected: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"got {text!r}, expected {expected}")
+    return key, value
+
+
+def _read(file: str) -> bytes:
+    if file == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(file).read_bytes()
+    except OSError as wrong:
+        raise UsageError(f"{file}: {wrong.strerror}") from None
+
+
+def _document(file: str) -> Any:
+    from custody.languages.go.yamltext import YAMLError, decode_yaml
+
+    try:
+        return decode_yaml(_read(file).decode())
+    except (YAMLError, UnicodeDecodeError) as wrong:
+        raise MalformedError(file, got=str(wrong), expected="JSON or YAML") from None
+
+
+# ── what is printed ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+def _plain(value: Any) -> Any:
+    """A value as JSON data: bytes as base64, times and durations as texts, an empty optional as null."""
+    from custody.languages.cel import Duration, Optional, Timestamp
+    from custody.languages.cel.times import show_duration, show_timestamp
+
+    if value is None or isinstance(value, (bool, str, float)):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else _text(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, Optional):
+        return _plain(value.value) if value.present else None
+    if isinstance(value, Timestamp):
+        return show_timestamp(value)
+    if isinstance(value, Duration):
+        return show_duration(value)
+    return str(value)
+
+
+def _text(value: Any, *, quoted: bool = False) -> str:
+    if isinstance(value, str) and not quoted:
+        return value
+    if isinstance(value, (str, bool, dict, list, float, int)) or value is None:
+        return json.dumps(_plain(value), ensure_ascii=False)
+    return str(_plain(value))
+
+
+def _type(program: Program, value: Any) -> str:
+    """The checked type, the value's own where that is not known."""
+    from custody.languages.cel.values import type_name
+
+    known = program.result
+    return type_name(value) if known is None or known.is_dyn else str(known)

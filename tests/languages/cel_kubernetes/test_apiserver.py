@@ -1,0 +1,55 @@
+"""Rules compile, fail to compile and cost what a real API server says: recorded, and asked again where there is one."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PEERS, ROOT, peer
+from tests.languages.cel_kubernetes.apiserver import Server, ours, recorded, theirs, times_for
+from tests.languages.cel_kubernetes.expressions import RULES
+
+TOOLS = Path(os.environ.get("CUSTODY_PEERS_TOOLS", ROOT.parent / "shared" / "peers"))
+
+
+def _free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return str(server.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    for name in ("kube-apiserver", "etcd", "kubectl", "openssl"):
+        peer(name)
+    script = TOOLS / "apiserver"
+    if not script.is_file():
+        pytest.skip("the script that boots an API server is not here")
+    folder = tmp_path_factory.mktemp("apiserver")
+    env = {**os.environ, "PATH": f"{os.environ['PATH']}:{PEERS}", "APISERVER_PORT": _free_port(),
+           "ETCD_PORT": _free_port()}
+    with (folder / "start.log").open("wb") as log:
+        try:
+            subprocess.run([script, "start", folder], env=env, stdout=log, stderr=log, timeout=120, check=True)
+            yield Server(folder)
+        finally:
+            subprocess.run([script, "stop", folder], env=env, stdout=log, stderr=log, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(("rule", "times", "says"), [*recorded()])
+def test_a_rule_is_accepted_refused_and_priced_as_recorded(rule: str, times: int, says: list[str]) -> None:
+    assert ours(rule, times) == says
+
+
+def test_every_rule_is_recorded() -> None:
+    assert [rule for rule, _, _ in recorded()] == list(RULES)
+
+
+@pytest.mark.peer
+def test_the_api_server_says_the_same_today(server: Server) -> None:
+    different = {rule for rule in RULES if theirs(server, rule, times := times_for(rule)) != ours(rule, times)}
+    assert different == set()
