@@ -1,0 +1,176 @@
+"""`custody rego eval`: the solutions of a query."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from custody.cli.rego_files import V0, load, read, refused
+from custody.errors import UsageError
+
+if TYPE_CHECKING:
+    from custody.languages.rego import Query, Result
+    from custody.languages.rego.declare import Context
+
+Place = tuple[str, int, int]  # the text of one of the query's expressions, its row and column
+_FORMATS = ["json", "values", "bindings", "raw", "pretty", "discard"]
+
+
+@click.command("eval")
+@click.argument("query", required=False)
+@click.option("-d", "--data", "paths", multiple=True, metavar="PATH", help="Modules and data: files and folders.")
+@click.option("-i", "--input", "given", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="The input document, JSON or YAML.")
+@click.option("-I", "--stdin-input", is_flag=True, help="Read the input document from stdin.")
+@click.option("--stdin", "stdin_query", is_flag=True, help="Read the query from stdin.")
+@click.option("-f", "--format", "output", type=click.Choice(_FORMATS), default="json", show_default=True,
+              help="What stdout gets.")
+@click.option("--package", metavar="NAME", help="The package whose rules the query may name.")
+@click.option("--fail", is_flag=True, help="Exit 3 where there is no result.")
+@click.option("--fail-defined", is_flag=True, help="Exit 3 where there is a result.")
+@click.option("-S", "--strict", is_flag=True, help="Also: no unused variables and imports, no shadowing.")
+@click.option("--strict-builtin-errors", is_flag=True, help="The first error of a builtin ends the evaluation.")
+@click.option("--explain", type=click.Choice(["off", "notes", "fails", "full"]), default="off", show_default=True,
+              help="Say on stderr which expressions were evaluated.")
+@click.option("--coverage", is_flag=True, help="Also which lines were evaluated.")
+@V0
+def command(query: str | None, paths: tuple[str, ...], given: Path | None, stdin_input: bool, stdin_query: bool,
+            output: str, package: str | None, fail: bool, fail_defined: bool, strict: bool,
+            strict_builtin_errors: bool, explain: str, coverage: bool, v0_compatible: bool) -> int:
+    """Evaluate QUERY, such as `data.main.deny[x]`, and print its solutions."""
+    from custody.adapters.world import SystemWorld
+    from custody.languages.budget import GENEROUS, Meter
+    from custody.languages.rego import UNDEFINED, Policy, SourceError
+    from custody.languages.rego.coverage import Coverage
+    from custody.languages.rego.declare import Context
+
+    if stdin_query == (query is not None):
+        raise UsageError("expected a QUERY, or --stdin")
+    if stdin_input and (given or stdin_query):
+        raise UsageError("--stdin-input: stdin or another source of it, not both")
+    loaded = load(paths)
+    document = read(given) if given or stdin_input else UNDEFINED
+    try:
+        policy = Policy(loaded.modules, version=0 if v0_compatible else 1, strict=strict)
+        text = query if query is not None else sys.stdin.read()
+        asked = policy.query(text, name="query", package=package.removeprefix("data.") if package else None,
+                             traced=explain in ("fails", "full") or coverage)
+        places = _expressions(text, policy.version)
+    except SourceError as wrong:
+        return refused(wrong, output)
+    context = Context(Meter(GENEROUS), SystemWorld())
+    try:
+        results = asked(loaded.data, document, strict=strict_builtin_errors, context=context)
+    finally:
+        for line in context.printed:
+            click.echo(line, err=True)
+        for line in _steps(asked, context, explain):
+            click.echo(line, err=True)
+    lines = None
+    if coverage:
+        found = Coverage(policy)
+        found.add(asked.places, context.steps)
+        lines = found.report()
+    _print(results, places, output, lines)
+    return 3 if (fail and not results) or (fail_defined and results) else 0
+
+
+def _steps(query: Query, context: Context, explain: str) -> Iterator[str]:
+    """An expression a line. `Fail`: it did not hold before it, or what is around it, was evaluated again."""
+    if explain not in ("fails", "full"):
+        return
+    from custody.languages.rego import text
+    pending: dict[int, str] = {}
+    for place, done, bindings in context.steps:
+        source, at, end = query.places[place]
+        where = f"{source.name}:{source.place(at)[0]}"
+        written = " ".join(source.text[at:end].split())
+        if not done:
+            if place in pending:
+                yield f"{pending[place]}"
+            pending[place] = f"{where:<20} Fail {written}"
+            if explain == "full":
+                yield f"{where:<20} Eval {written}"
+        else:
+            pending.pop(place, None)
+            if explain == "full":
+                shown = ", ".join(f"{name} = {text(value)}" for name, value in bindings.items())
+                yield f"{where:<20} Exit {written}" + (f"  {{{shown}}}" if shown else "")
+    yield from pending.values()
+
+
+def _print(results: list[Result], places: list[Place], output: str, lines: dict[str, Any] | None) -> None:
+    from custody.languages.rego import to_json
+    from custody.languages.rego.values import compact
+    rows = [([to_json(value) for value in result.expressions],
+             {name: to_json(value) for name, value in result.bindings.items()}) for result in results]
+    match output:
+        case "json":
+            shown: dict[str, Any] = {}
+            if rows:
+                shown["result"] = [_row(values, bindings, places) for values, bindings in rows]
+            if lines is not None:
+                shown["coverage"] = lines
+            click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        case "values":
+            for values, _ in rows:
+                click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+        case "bindings":
+            for _, bindings in rows:
+                click.echo(json.dumps(bindings, indent=2, ensure_ascii=False))
+        case "raw":
+            for values, _ in rows:
+                click.echo(" ".join(each if isinstance(each, str) else compact(each) for each in values))
+        case "pretty":
+            _pretty(rows, [place[0] for place in places])
+    if lines is not None and output != "json":
+        click.echo(json.dumps(lines, indent=2), err=output != "pretty")
+
+
+def _expressions(query: str, version: int) -> list[Place]:
+    from custody.languages.rego import parse_query
+    from custody.languages.source import Source
+    source = Source(query)
+    return [(query[expr.at:expr.end], *source.place(expr.at)) for expr in parse_query(source, version)]
+
+
+def _row(values: list[Any], bindings: dict[str, Any], places: list[Place]) -> dict[str, Any]:
+    made: dict[str, Any] = {"expressions": [
+        {"value": value, "text": text, "location": {"row": row, "col": column}}
+        for value, (text, row, column) in zip(values, places, strict=True)]}
+    return made | ({"bindings": bindings} if bindings else {})
+
+
+def _pretty(rows: list[tuple[list[Any], dict[str, Any]]], texts: list[str]) -> None:
+    """One value as it is, several as a table, as `opa eval -f pretty`."""
+    from custody.languages.rego.values import compact
+    if not rows:
+        click.echo("undefined")
+        return
+    if len(rows) == 1 and len(texts) == 1 and not rows[0][1]:
+        click.echo(json.dumps(rows[0][0][0], indent=2, ensure_ascii=False))
+        return
+    keep = [at for at in range(len(texts)) if any(values[at] is not True for values, _ in rows)]
+    names = [*(texts[at] for at in keep), *sorted(rows[0][1])]
+    table = [[*(compact(values[at]) for at in keep), *(compact(bindings[name]) for name in sorted(bindings))]
+             for values, bindings in rows]
+    widths = [min(80, max(len(each) for each in column)) for column in zip(names, *table, strict=True)]
+
+    def border(left: str, middle: str, right: str) -> str:
+        return left + middle.join("─" * (width + 2) for width in widths) + right
+
+    def cut(text: str, width: int) -> str:
+        return text if len(text) <= width else text[:width - 3] + "..."
+    click.echo(border("┌", "┬", "┐"))
+    click.echo("│" + "│".join(f" {cut(name, width):^{width}} "
+                              for name, width in zip(names, widths, strict=True)) + "│")
+    click.echo(border("├", "┼", "┤"))
+    for row in table:
+        click.echo("│" + "│".join(f" {cut(each, width):<{width}} "
+                                  for each, width in zip(row, widths, strict=True)) + "│")
+    click.echo(border("└", "┴", "┘"))

@@ -1,0 +1,105 @@
+"""What the `custody rego` commands read: modules and data from files and folders, as `opa` does."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from custody.errors import UsageError
+
+if TYPE_CHECKING:
+    from custody.languages.rego import SourceError
+
+V0 = click.option("--v0-compatible", is_flag=True, help="Modules are of Rego v0, as before OPA 1.0.")
+_DATA = (".json", ".yaml", ".yml")
+
+
+class Loaded(NamedTuple):
+    """`modules`: file → text; `data`: the base documents, merged."""
+
+    modules: dict[str, str]
+    data: dict[str, Any]
+
+
+def load(paths: tuple[str, ...], *, modules_only: bool = False) -> Loaded:
+    """Files and folders; `a.b:path` puts data below `a.b`. In a folder the folders below it are names of data."""
+    found = Loaded({}, {})
+    for given in paths:
+        prefix, _, rest = given.rpartition(":")
+        names = prefix.split(".") if prefix and not Path(given).exists() else []
+        root = Path(rest if names else given)
+        if not root.exists():
+            raise UsageError(f"{root}: there is no such file or folder")
+        if root.is_file():
+            _file(root, names, found, modules_only)
+            continue
+        for path in sorted(each for each in root.rglob("*") if each.is_file()):
+            if path.suffix == ".rego" or path.suffix in _DATA:
+                _file(path, [*names, *path.relative_to(root).parts[:-1]], found, modules_only)
+    return found
+
+
+def _file(path: Path, names: list[str], found: Loaded, modules_only: bool) -> None:
+    if path.suffix == ".rego":
+        found.modules[str(path)] = text_of(path)
+    elif not modules_only:
+        document: Any = read(path)
+        for name in reversed(names):
+            document = {name: document}
+        if not isinstance(document, dict):
+            raise UsageError(f"{path}: data must be an object at its root")
+        _merge(found.data, document, str(path), [])
+
+
+def _merge(into: dict[str, Any], more: dict[str, Any], path: str, at: list[str]) -> None:
+    for name, value in more.items():
+        old = into.get(name)
+        if isinstance(old, dict) and isinstance(value, dict):
+            _merge(old, value, path, [*at, name])
+        elif name in into and old != value:
+            raise UsageError(f"{path}: data.{'.'.join([*at, name])} has a value already")
+        else:
+            into[name] = value
+
+
+def text_of(path: Path) -> str:
+    from custody.languages.rego.parser import LONGEST
+    from custody.languages.source import read_source
+    return read_source(path.read_bytes(), str(path), limit=LONGEST).text
+
+
+def read(path: Path | None) -> Any:
+    """A JSON or YAML document; of stdin where there is no path."""
+    from custody.languages.rego.builtins.encoding import read_json, read_yaml
+    from custody.languages.rego.declare import BuiltinError
+    name = str(path) if path is not None else "stdin"
+    try:
+        text = (path.read_bytes() if path is not None else sys.stdin.buffer.read()).decode()
+        return read_json(text) if path is not None and path.suffix == ".json" else _either(text, read_json, read_yaml)
+    except UnicodeDecodeError:
+        raise UsageError(f"{name}: it is not UTF-8") from None
+    except BuiltinError as wrong:
+        raise UsageError(f"{name}: {wrong}") from None
+
+
+def _either(text: str, read_json: Any, read_yaml: Any) -> Any:
+    from custody.languages.rego.declare import BuiltinError
+    try:
+        return read_json(text)
+    except BuiltinError:
+        return read_yaml(text)
+
+
+def refused(wrong: SourceError, output: str) -> int:
+    """Say what is wrong with a module, on stdout where JSON is wanted; exit code 2."""
+    if output == "json":
+        message = wrong.reason.removeprefix(f"{wrong.kind}: ")
+        click.echo(json.dumps({"errors": [{"message": message, "code": wrong.kind, "location": {
+            "file": wrong.source.name, "row": wrong.line, "col": wrong.column}}]}, indent=2))
+    else:
+        click.echo(f"1 error occurred: {wrong.pointed()}", err=True)
+    return 2

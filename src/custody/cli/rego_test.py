@@ -1,0 +1,119 @@
+"""`custody rego test`: run the tests in modules."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from custody.cli.rego_files import V0, load, refused
+from custody.errors import UsageError
+
+if TYPE_CHECKING:
+    from custody.languages.rego.testing import Outcome, Test
+
+_RULE = "-" * 80
+
+
+@click.command("test")
+@click.argument("paths", nargs=-1, required=True)
+@click.option("-v", "--verbose", is_flag=True, help="Also tests that pass.")
+@click.option("-r", "--run", "wanted", metavar="REGEX", help="Only tests whose names match.")
+@click.option("-f", "--format", "output", type=click.Choice(["pretty", "json"]), default="pretty", show_default=True,
+              help="What stdout gets.")
+@click.option("-c", "--coverage", is_flag=True, help="Print which lines were evaluated, as JSON, instead.")
+@click.option("--threshold", type=float, default=0.0, help="Exit 3 where fewer per cent of the lines were evaluated.")
+@click.option("-z", "--exit-zero-on-skipped", is_flag=True, help="Tests that are left out are no failure.")
+@click.option("--fail-on-empty", is_flag=True, help="Exit 3 where there is no test.")
+@V0
+def command(paths: tuple[str, ...], verbose: bool, wanted: str | None, output: str, coverage: bool, threshold: float,
+            exit_zero_on_skipped: bool, fail_on_empty: bool, v0_compatible: bool) -> int:
+    """Run the rules that begin with `test_` in files and folders. Exit code 3 where one is not true."""
+    from custody.adapters.world import SystemWorld
+    from custody.languages.go.regex import PatternError, compiled
+    from custody.languages.rego import Policy, SourceError
+    from custody.languages.rego.coverage import Coverage
+    from custody.languages.rego.testing import run, tests
+
+    try:
+        chosen = compiled(wanted) if wanted else None
+    except PatternError as wrong:
+        raise UsageError(f"--run: {wrong.message}") from None
+    loaded = load(paths)
+    try:
+        policy = Policy(loaded.modules, version=0 if v0_compatible else 1)
+    except SourceError as wrong:
+        return refused(wrong, output)
+    lines = Coverage(policy) if coverage or threshold else None
+    found = [test for test in tests(policy) if chosen is None or chosen.search(test.path)]
+    results = [(test, None if test.skipped else run(policy, test, loaded.data, world=SystemWorld(), coverage=lines))
+               for test in found]
+    failed = any(outcome is not None and not outcome.passed for _, outcome in results)
+    if lines is not None and not failed:
+        report = lines.report()
+        if coverage:
+            click.echo(json.dumps(report, indent=2))
+        if report["coverage"] < threshold:
+            click.echo(f"Code coverage threshold not met: got {report['coverage']:.2f} instead of {threshold:.2f}",
+                       err=True)
+            return 3
+    elif output == "json":
+        click.echo(json.dumps([_json(test, outcome) for test, outcome in results], indent=2, ensure_ascii=False))
+    else:
+        _pretty(results, verbose)
+    skipped = any(outcome is None for _, outcome in results) and not exit_zero_on_skipped
+    return 3 if failed or skipped or (fail_on_empty and not results) else 0
+
+
+def _json(test: Test, outcome: Outcome | None) -> dict[str, Any]:
+    made: dict[str, Any] = {"location": {"file": test.file, "row": test.row, "col": 1},
+                            "package": ".".join(("data", *test.package)), "name": test.name}
+    if outcome is None:
+        return made | {"skip": True, "duration": 0}
+    if outcome.error is not None:
+        made["error"] = {"message": outcome.error}
+    elif not outcome.passed:
+        made["fail"] = True
+    made["duration"] = int(outcome.seconds * 1e9)
+    if outcome.cases:
+        made["sub_results"] = {name: {"name": name} | ({} if passed else {"fail": True})
+                               for name, passed in outcome.cases.items()}
+    return made
+
+
+def _state(outcome: Outcome | None) -> str:
+    if outcome is None:
+        return "SKIPPED"
+    state = "PASS" if outcome.passed else "FAIL" if outcome.error is None else "ERROR"
+    return f"{state} ({_duration(outcome.seconds)})"
+
+
+def _duration(seconds: float) -> str:
+    """As Go prints a time.Duration."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.6f}".rstrip("0").rstrip(".") + unit
+    return f"{int(seconds * 1e9)}ns"
+
+
+def _pretty(results: list[tuple[Test, Outcome | None]], verbose: bool) -> None:
+    for test, outcome in results:
+        if verbose or outcome is None or not outcome.passed:
+            click.echo(f"{test.file}:{test.row}:\n{test.path}: {_state(outcome)}")
+            for name, passed in outcome.cases.items() if outcome is not None else ():
+                if verbose or not passed:
+                    click.echo(f"  {name}: {'PASS' if passed else 'FAIL'}")
+            if outcome is not None and outcome.error is not None:
+                click.echo(f"  {outcome.error}")
+            if outcome is not None and outcome.printed and (verbose or not outcome.passed):
+                click.echo("".join(f"\n  {line}" for line in outcome.printed) + "\n")
+    click.echo(_RULE)
+    right = sum(outcome is not None and outcome.passed for _, outcome in results)
+    counts = {"PASS": right, "FAIL": 0, "ERROR": 0, "SKIPPED": sum(outcome is None for _, outcome in results)}
+    for _, outcome in results:
+        if outcome is not None and not outcome.passed:
+            counts["FAIL" if outcome.error is None else "ERROR"] += 1
+    for name, count in counts.items():
+        if count or name == "PASS":
+            click.echo(f"{name}: {count}/{len(results)}")
