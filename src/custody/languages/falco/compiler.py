@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from custody.languages.code import (
     Code,
@@ -28,22 +28,15 @@ from custody.languages.code import (
 from custody.languages.falco import operators, transform
 from custody.languages.falco.checker import Formula, Node, Read
 from custody.languages.falco.fields import READ_AS, Shape, Type
-from custody.languages.falco.special import Special, ordered, reads, weigh
+from custody.languages.falco.sharing import Numbered, shared
+from custody.languages.falco.special import Special, ordered, reads
 
 Get = Callable[[str], Any]
 Matches = Callable[[Get], tuple[int, ...]]
-_GUARD = 0.7  # what is true more often divides nothing
 _STEPS = 24  # statements within statements
 _ORDERS: dict[str, ast.cmpop] = {"<": ast.Lt(), "<=": ast.LtE(), ">": ast.Gt(), ">=": ast.GtE()}
 _GET = "get"
 _FOUND = "found"
-
-
-class _Rule(NamedTuple):
-    """`number` of a rule, and what must be true for it."""
-
-    number: int
-    parts: tuple[Node, ...]
 
 
 def compiled(formulas: Sequence[tuple[int, Formula]], special: Special) -> Matches | None:
@@ -52,9 +45,9 @@ def compiled(formulas: Sequence[tuple[int, Formula]], special: Special) -> Match
     for number, formula in formulas:
         found = special.formula(formula)
         if found is True:
-            rules.append(_Rule(number, ()))
+            rules.append(Numbered(number, ()))
         elif found is not False:
-            rules.append(_Rule(number, found.parts if found.kind == "and" else (found,)))
+            rules.append(Numbered(number, found.parts if found.kind == "and" else (found,)))
     if not rules:
         return None
     code = Code("falco")
@@ -82,47 +75,46 @@ class Writer:
 
     # --- statements: `known` has the variables of fields that were read ------------------------------------------
 
-    def rules(self, rules: list[_Rule], known: dict[Read, str], depth: int) -> list[ast.stmt]:
+    def rules(self, rules: list[Numbered], known: dict[Read, str], depth: int) -> list[ast.stmt]:
         body: list[ast.stmt] = []
-        while depth < _STEPS and (guard := _guard(rules)) is not None:
-            inside = [_Rule(number, tuple(part for part in parts if part != guard)) for number, parts in rules
-                      if guard in parts]
-            body += self.read(guard, (part for rule in rules for part in rule.parts), known)
-            body.append(when(self.expression(guard, known), self.rules(inside, dict(known), depth + 1)))
-            rules = [rule for rule in rules if guard not in rule.parts]
-        for at, (number, parts) in enumerate(rules):
+        left = Counter(each for rule in rules for part in rule.parts for each in reads(part))
+        groups, rules = shared(rules) if depth < _STEPS else ([], rules)
+        for guard, members in groups:
+            body += self.read(guard, left, known)
+            below = [Numbered(number, tuple(part for part in parts if part != guard)) for number, parts in members]
+            body.append(when(self.expression(guard, known), self.rules(below, dict(known), depth + 1)))
+            left.subtract(each for rule in members for part in rule.parts for each in reads(part))
+        for number, parts in rules:
             found = ast.Tuple([ast.Constant(number)], ast.Load())
             action = ast.AugAssign(ast.Name(_FOUND, ast.Store()), ast.Add(), found)
-            rest = [part for rule in islice(rules, at + 1, None) for part in rule.parts]
-            body += self.rule(list(ordered(Node("and", parts))), rest, action, known, depth)
+            body += self.rule(list(ordered(Node("and", parts))), left, action, known, depth)
+            left.subtract(each for part in parts for each in reads(part))
         return body
 
-    def rule(self, parts: list[Node], rest: list[Node], action: ast.stmt, known: dict[Read, str],
+    def rule(self, parts: list[Node], left: Counter[Read], action: ast.stmt, known: dict[Read, str],
              depth: int) -> list[ast.stmt]:
-        """Nested ifs: between two of them, what the next one reads."""
+        """Nested ifs: between two of them, what the next one reads. `left` is read from here on."""
         if not parts:
             return [action]
-        body = self.read(parts[0], (*parts, *rest), known)
+        body = self.read(parts[0], left, known)
         tests = [self.expression(parts[0], known)]
         inner = dict(known)
+        own = Counter(each for part in islice(parts, 1, None) for each in reads(part))
         for at in range(1, len(parts)):
-            if depth < _STEPS and (between := self.read(parts[at], parts[at:], inner)):
-                below = self.rule(parts[at:], [], action, inner, depth + 1)
+            if depth < _STEPS and (between := self.read(parts[at], own, inner)):
+                below = self.rule(parts[at:], own, action, inner, depth + 1)
                 return [*body, when(both(*tests), [*between, *below])]
             tests.append(self.expression(parts[at], inner))
+            own.subtract(reads(parts[at]))
         return [*body, when(both(*tests), [action])]
 
-    def read(self, node: Node, around: Iterable[Node], known: dict[Read, str]) -> list[ast.stmt]:
+    def read(self, node: Node, left: Counter[Read], known: dict[Read, str]) -> list[ast.stmt]:
         """Fields that are read in any case, and again, are read into variables before the statement."""
         here = Counter(reads(node))
         first = next(iter(reads(_first(node))))
-        wanted = [each for each, times in here.items() if each not in known and (times > 1 or each == first)]
-        if not wanted:
-            return []
-        everywhere = Counter(each for other in around for each in reads(other))
         body: list[ast.stmt] = []
-        for each in wanted:
-            if max(everywhere[each], here[each]) > 1:
+        for each, times in here.items():
+            if each not in known and (times > 1 or (each == first and left[each] > 1)):
                 known[each] = name = self.code.fresh()
                 body.append(assign(name, self.value(each, known, without=True)))
         return body
@@ -258,18 +250,6 @@ def _ends(name: str, client: str, server: str) -> Callable[[Get], Any]:
 
 
 _ENDS = {"fd.ip": _ends("fd.ip", "fd.cip", "fd.sip"), "fd.port": _ends("fd.port", "fd.cport", "fd.sport")}
-
-
-def _guard(rules: list[_Rule]) -> Node | None:
-    """What most rules ask and few events answer."""
-    counts = Counter(part for rule in rules for part in set(rule.parts))
-    best, most = None, 0.0
-    for part, times in counts.items():
-        if times > 1:
-            _, chance = weigh(part)
-            if chance <= _GUARD and times * (1 - chance) > most:
-                best, most = part, times * (1 - chance)
-    return best
 
 
 def _first(node: Node) -> Node:
