@@ -40,6 +40,8 @@ REFUSED = {
     "arrays of two lengths": ("p if { [a, b] = [1] }", "rego_unsafe_var_error: var a is unsafe", 2, 9),
     "unknown function": ("p if { nothing(1) }", "rego_type_error: undefined function nothing", 2, 8),
     "unknown function of a package": ("p if { data.x.f(1) }", "rego_type_error: undefined function data.x.f", 2, 8),
+    "imported twice": ("import data.x\nimport data.y as x\np := x", "rego_compile_error: import must not shadow import", 3, 1),
+    "deprecated builtin": ("p := any([true])", "rego_type_error: deprecated built-in function calls", 2, 6),
     "too many arguments": ("p if { startswith(1, 2, 3, 4) }", "rego_type_error: startswith: arity mismatch", 2, 8),
     "kind of an argument": ("p := count(5)", "rego_type_error: count: invalid argument(s)", 2, 6),
     "kind of a rule": ("s := 5\np := count(s)", "rego_type_error: count: invalid argument(s)", 3, 6),
@@ -77,8 +79,6 @@ STRICT = {
     "unused argument": ("f(a) := 1",
         "rego_compile_error: unused argument a. (hint: use _ (wildcard variable) instead)"),
     "unused import": ("import data.x\np := 1", "rego_compile_error: import data.x unused"),
-    "imported twice": ("import data.x\nimport data.y as x\np := x",
-        "rego_compile_error: import must not shadow import"),
 }
 
 

@@ -18,7 +18,7 @@ from custody.languages.rego.tree import Term
 from custody.languages.rego.values import UNDEFINED, Set, Value, equal, key, text, to_json
 from custody.languages.source import Source, SourceError
 
-__all__ = ["UNDEFINED", "Entry", "EvaluationError", "Policy", "Query", "Result", "Set", "SourceError", "Value", "World",
+__all__ = ["UNDEFINED", "Entry", "EvaluationError", "Policy", "Query", "Result", "Set", "Source", "SourceError", "Value", "World",
            "equal", "key", "parse_module", "parse_query", "parse_value", "text", "to_json"]
 
 

@@ -16,6 +16,8 @@ from custody.languages.rego.types import Types
 from custody.languages.source import Source, SourceError
 
 Path = tuple[str, ...]
+_DEPRECATED = frozenset({"all", "any", "cast_array", "cast_boolean", "cast_null", "cast_object", "cast_set",
+                         "cast_string", "net.cidr_overlap", "re_match", "set_diff"})  # not to be called in v1
 
 
 class Groups(dict[Path, Group]):
@@ -43,7 +45,7 @@ def check(modules: list[Module], builtins: Mapping[str, Builtin], *, strict: boo
     for at, module in enumerate(modules):
         resolver = Resolver(module.source, module_names(module, names[tuple(module.package)]), builtins,
                             strict=strict, version=module.version, prefix=f"{at}_")
-        if strict:
+        if strict or module.version:
             _check_imports(module)
         for rule in module.rules:
             resolver.rule(rule)
@@ -56,7 +58,7 @@ def check(modules: list[Module], builtins: Mapping[str, Builtin], *, strict: boo
     for group in groups.values():
         for rule in group.all:
             for each in rule.chain():
-                _check_rule(each, groups, builtins, arity)
+                _check_rule(each, groups, builtins, arity, strict)
     _check_recursion(groups)
     if types:
         kinds = Types(groups, builtins)
@@ -70,11 +72,10 @@ def check(modules: list[Module], builtins: Mapping[str, Builtin], *, strict: boo
 def _check_imports(module: Module) -> None:
     seen: set[str] = set()
     for each in module.imports:
-        if each.path[0] in ("future", "rego"):
-            continue
-        if each.name in seen:
+        name = ".".join(each.path) if each.path[0] in ("future", "rego") else each.name
+        if name in seen:
             raise compile_error(f"import must not shadow import {'.'.join(each.path)}", module.source, each.at)
-        seen.add(each.name)
+        seen.add(name)
 
 
 def _check_roots(module: Module, strict: bool) -> None:
@@ -140,10 +141,16 @@ def _check_conflicts(groups: Groups) -> None:
 
 # --- one rule
 
-def _check_rule(rule: Rule, groups: Groups, builtins: Mapping[str, Builtin], arity: Arity) -> None:
+def _check_rule(rule: Rule, groups: Groups, builtins: Mapping[str, Builtin], arity: Arity,
+                strict: bool) -> None:
     source = rule.module.source
     bound = {var.name for argument in rule.args for var in vars_in(argument)}
     check_calls(source, [*rule.body, *rule.path[1:], rule.value], groups, builtins)
+    if rule.module.version or strict:
+        for term in walk_rule(rule):
+            if isinstance(term, Call) and ".".join(term.operator) in _DEPRECATED:
+                raise type_error(f"deprecated built-in function calls in expression: {'.'.join(term.operator)}",
+                                 source, term.at)
     try:
         rule.body, have = order(rule.body, bound, arity)
         for term in (*rule.path[1:], rule.value):

@@ -167,7 +167,7 @@ def _unify(left: Term, right: Term, bound: set[str]) -> tuple[set[str], set[str]
     (names, needs, gives), (names2, needs2, gives2) = sides
     needed, given = needs | needs2, gives | gives2
     known = bound | given
-    if _never(left, right):
+    if never(left, right):
         return needed | (names | names2) - known, given
     if names2 <= known or names <= known:
         return needed, given | names | names2
@@ -190,7 +190,7 @@ def _unify(left: Term, right: Term, bound: set[str]) -> tuple[set[str], set[str]
     return needed | (names | names2) - found, given | (found - bound)
 
 
-def _never(left: Term, right: Term) -> bool:
+def never(left: Term, right: Term) -> bool:
     """Whether two patterns can never match, so that nothing in them is bound."""
     if isinstance(left, Array) and isinstance(right, Array):
         return len(left.items) != len(right.items)

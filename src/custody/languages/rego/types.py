@@ -13,6 +13,7 @@ from functools import lru_cache
 from custody.languages.rego.declare import Builtin
 from custody.languages.rego.resolve import type_error
 from custody.languages.rego.rules import Group
+from custody.languages.rego.safety import never
 from custody.languages.rego.tree import (
     Array,
     Body,
@@ -24,6 +25,7 @@ from custody.languages.rego.tree import (
     Rule,
     Scalar,
     SetOf,
+    SomeIn,
     Template,
     Term,
     Unify,
@@ -89,6 +91,8 @@ class Types:
             if isinstance(each, Expr):
                 if isinstance(each.what, Unify):
                     self._match(source, each.what.left, each.what.right, each.at, found)
+                elif isinstance(each.what, SomeIn):
+                    self._member(source, each.what, each.at)
             elif isinstance(each, Call):
                 self._call(source, each, found)
 
@@ -96,6 +100,12 @@ class Types:
         one, other = self.kinds(left, found), self.kinds(right, found)
         if not one & other:
             raise type_error(f"match error\n\tleft  : {shown(one)}\n\tright : {shown(other)}", source, at)
+
+    def _member(self, source: Source, what: SomeIn, at: int) -> None:
+        """`some [x] in [[1, 2]]`: no member that is written there can match."""
+        domain = what.domain
+        if isinstance(domain, (Array, SetOf)) and domain.items and all(never(what.value, item) for item in domain.items):
+            raise type_error("match error: the pattern fits no member", source, at)
 
     def _call(self, source: Source, call: Call, found: dict[str, Kinds]) -> None:
         name = ".".join(call.operator)
