@@ -104,7 +104,9 @@ class Types:
     def _member(self, source: Source, what: SomeIn, at: int) -> None:
         """`some [x] in [[1, 2]]`: no member that is written there can match."""
         domain = what.domain
-        if isinstance(domain, (Array, SetOf)) and domain.items and all(never(what.value, item) for item in domain.items):
+        if not isinstance(domain, (Array, SetOf)) or not domain.items:
+            return
+        if all(never(what.value, item) for item in domain.items):
             raise type_error("match error: the pattern fits no member", source, at)
 
     def _call(self, source: Source, call: Call, found: dict[str, Kinds]) -> None:
