@@ -18,8 +18,8 @@ from custody.languages.rego.tree import Term
 from custody.languages.rego.values import UNDEFINED, Set, Value, equal, key, text, to_json
 from custody.languages.source import Source, SourceError
 
-__all__ = ["UNDEFINED", "Entry", "EvaluationError", "Policy", "Query", "Result", "Set", "Source", "SourceError", "Value",
-           "World", "equal", "key", "parse_module", "parse_query", "parse_value", "text", "to_json"]
+__all__ = ["UNDEFINED", "Entry", "EvaluationError", "Policy", "Query", "Result", "Set", "Source", "SourceError",
+           "Value", "World", "equal", "key", "parse_module", "parse_query", "parse_value", "text", "to_json"]
 
 
 def parse_value(written: str) -> Value:
