@@ -95,11 +95,14 @@ def _either(text: str, read_json: Any, read_yaml: Any) -> Any:
 
 
 def refused(wrong: SourceError, output: str) -> int:
-    """Say what is wrong with a module, on stdout where JSON is wanted; exit code 2."""
+    """Say what is wrong with modules, on stdout where JSON is wanted; exit code 2."""
+    faults = [wrong, *wrong.others]
     if output == "json":
-        message = wrong.reason.removeprefix(f"{wrong.kind}: ")
-        click.echo(json.dumps({"errors": [{"message": message, "code": wrong.kind, "location": {
-            "file": wrong.source.name, "row": wrong.line, "col": wrong.column}}]}, indent=2))
-    else:
+        click.echo(json.dumps({"errors": [{"message": fault.reason.removeprefix(f"{fault.kind}: "), "code": fault.kind,
+                                           "location": {"file": fault.source.name, "row": fault.line,
+                                                        "col": fault.column}} for fault in faults]}, indent=2))
+    elif len(faults) == 1:
         click.echo(f"1 error occurred: {wrong.pointed()}", err=True)
+    else:
+        click.echo("\n".join([f"{len(faults)} errors occurred:", *(fault.pointed() for fault in faults)]), err=True)
     return 2

@@ -41,7 +41,10 @@ class Source:
 
 
 class SourceError(UsageError):
-    """A program that is not one of its language. `code` of the language, e.g. `rego_parse_error`, is in `kind`."""
+    """A program that is not one of its language. `kind` is the language's own code, such as `rego_parse_error`.
+
+    `others`: faults that were found after this one.
+    """
 
     code = "program"
 
@@ -51,6 +54,7 @@ class SourceError(UsageError):
         self.line, self.column = source.place(self.offset)
         self.kind = kind
         self.reason = message
+        self.others: list[SourceError] = []
         super().__init__(f"{source.name}:{self.line}:{self.column}: {message}", hint=hint)
 
     def pointed(self) -> str:
@@ -85,6 +89,31 @@ def checked(source: Source, *, limit: int = LONGEST) -> Source:
         except UnicodeEncodeError as wrong:
             raise SourceError("half of a surrogate pair is no character", source, wrong.start) from None
     return source
+
+
+class Faults:
+    """Collects faults, so that one reading of a program tells them all."""
+
+    def __init__(self, most: int = 10) -> None:
+        self.most = most
+        self.found: list[SourceError] = []
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        if not isinstance(error, SourceError):
+            return False
+        self.found.append(error)
+        if len(self.found) >= self.most:
+            self.stop()
+        return True
+
+    def stop(self) -> None:
+        """Raise the first fault, with the others, if there was one."""
+        if self.found:
+            first, *first.others = self.found
+            raise first
 
 
 class Nesting:

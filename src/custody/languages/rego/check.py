@@ -13,7 +13,7 @@ from custody.languages.rego.rules import Group, static_path
 from custody.languages.rego.safety import Arity, Unsafe, check_head, order, vars_in
 from custody.languages.rego.tree import Call, Expr, Module, Ref, Rule, Scalar, Term, Var, walk, walk_rule
 from custody.languages.rego.types import Types
-from custody.languages.source import Source, SourceError
+from custody.languages.source import Faults, Source, SourceError
 
 Path = tuple[str, ...]
 _DEPRECATED = frozenset({"all", "any", "cast_array", "cast_boolean", "cast_null", "cast_object", "cast_set",
@@ -36,6 +36,7 @@ class Groups(dict[Path, Group]):
 def check(modules: list[Module], builtins: Mapping[str, Builtin], *, strict: bool = False,
           types: bool = True) -> Groups:
     """Resolve and check all modules, in place. `types`: what can never succeed is an error, as in OPA."""
+    faults = Faults()
     names: dict[Path, dict[str, None]] = {}
     for module in modules:
         own = names.setdefault(tuple(module.package), {})
@@ -46,26 +47,34 @@ def check(modules: list[Module], builtins: Mapping[str, Builtin], *, strict: boo
         resolver = Resolver(module.source, module_names(module, names[tuple(module.package)]), builtins,
                             strict=strict, version=module.version, prefix=f"{at}_")
         if strict or module.version:
-            _check_imports(module)
+            with faults:
+                _check_imports(module)
         for rule in module.rules:
-            resolver.rule(rule)
+            with faults:
+                resolver.rule(rule)
         if strict:
-            _check_used(module, resolver)
-    groups = _group(modules)
+            with faults:
+                _check_used(module, resolver)
+    faults.stop()
+    groups = _group(modules, faults)
     arity = groups.arity(builtins)
     for module in modules:
-        _check_roots(module, strict)
-    for group in groups.values():
-        for rule in group.all:
-            for each in rule.chain():
-                _check_rule(each, groups, builtins, arity, strict)
-    _check_recursion(groups)
+        with faults:
+            _check_roots(module, strict)
+    faults.stop()
+    clauses = [each for group in groups.values() for rule in group.all for each in rule.chain()]
+    for each in clauses:
+        with faults:
+            _check_rule(each, groups, builtins, arity, strict)
+    faults.stop()
+    _check_recursion(groups, faults)
+    faults.stop()
     if types:
         kinds = Types(groups, builtins)
-        for group in groups.values():
-            for rule in group.all:
-                for each in rule.chain():
-                    kinds.check(each)
+        for each in clauses:
+            with faults:
+                kinds.check(each)
+    faults.stop()
     return groups
 
 
@@ -95,7 +104,7 @@ def _check_used(module: Module, resolver: Resolver) -> None:
 
 # --- rules by path
 
-def _group(modules: list[Module]) -> Groups:
+def _group(modules: list[Module], faults: Faults) -> Groups:
     groups = Groups()
     for module in modules:
         for rule in module.rules:
@@ -104,8 +113,12 @@ def _group(modules: list[Module]) -> Groups:
             group = groups.get(path)
             if group is None:
                 group = groups[path] = Group(path, kind, slot=len(groups))
-            _enter(group, rule, kind)
-    _check_conflicts(groups)
+            with faults:
+                _enter(group, rule, kind)
+    faults.stop()
+    with faults:
+        _check_conflicts(groups)
+    faults.stop()
     return groups
 
 
@@ -184,7 +197,7 @@ def check_calls(source: Source, parts: Sequence[Term | Expr], groups: Groups, bu
 
 # --- recursion
 
-def _check_recursion(groups: Groups) -> None:
+def _check_recursion(groups: Groups, faults: Faults) -> None:
     """A rule may not need its own value: `rule data.a.p is recursive: data.a.p -> data.a.q -> data.a.p`."""
     below: dict[Path, list[Group]] = {}
     for path, group in groups.items():
@@ -207,7 +220,8 @@ def _check_recursion(groups: Groups) -> None:
             following = left.pop(0)
             if state.get(following) == 1:
                 on_the_way = [each for each, _ in stack]
-                _recursive([by_slot[each] for each in on_the_way[on_the_way.index(following):]])
+                with faults:
+                    _recursive([by_slot[each] for each in on_the_way[on_the_way.index(following):]])
             if following not in state:
                 state[following] = 1
                 stack.append((following, list(edges[following])))

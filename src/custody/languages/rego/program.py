@@ -16,7 +16,7 @@ from custody.languages.rego.parser import parse_module, parse_query
 from custody.languages.rego.resolve import Resolver
 from custody.languages.rego.tree import Module
 from custody.languages.rego.values import UNDEFINED, Value, running
-from custody.languages.source import Source
+from custody.languages.source import Faults, Source
 
 
 class Query:
@@ -99,8 +99,13 @@ class Policy:
             name: BUILTINS[name] for name in capabilities if name in BUILTINS}
         if functions:
             self.builtins = ChainMap(dict(functions), self.builtins)  # type: ignore[arg-type]
-        parsed = [parse_module(Source(text, name), version) for name, text in modules.items()]
-        self.modules: list[Module] = parsed
+        parsed: list[Module] = []
+        faults = Faults()
+        for name, text in modules.items():
+            with faults:
+                parsed.append(parse_module(Source(text, name), version))
+        faults.stop()
+        self.modules = parsed
         self.groups = check(parsed, self.builtins, strict=strict, types=types)
         self._tree = rule_tree(self.groups.values(), [module.package for module in parsed])
 
