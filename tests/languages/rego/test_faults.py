@@ -9,7 +9,8 @@ from custody.languages import rego
 
 @pytest.mark.parametrize(("modules", "words"), [
     ({"a.rego": 'package a\np := "x', "b.rego": "package b\nq := [1"}, ["non-terminated string", "unexpected eof"]),
-    ({"a.rego": "package a\np if { a := 1; a := 2 }\nq if { some b; true }"}, ["var a assigned", "declared var b unused"]),
+    ({"a.rego": "package a\np if { a := 1; a := 2 }\nq if { some b; true }"},
+     ["var a assigned", "declared var b unused"]),
     ({"a.rego": "package a\np if { x > 1 }\nq := nothing(1)"}, ["var x is unsafe", "undefined function nothing"]),
     ({"a.rego": 'package a\np := count(5)\nq if { 1 == "a" }'}, ["count: invalid argument(s)", "match error"]),
 ])
