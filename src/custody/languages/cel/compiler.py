@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 _IS, _IS_NOT, _IN = ast.Is(), ast.IsNot(), ast.In()
 _TRUE, _FALSE, _NONE = ast.Constant(True), ast.Constant(False), ast.Constant(None)
+# Classes that variables of declared types are looked at for, before anything is computed with them.
+_DECLARED: dict[str, type] = {"bool": bool, "int": int, "string": str, "bytes": bytes, "list": list, "map": dict}
 _WIDEST = 8  # operands of && and || that are nested rather than tested one after the other
 _DEEPEST = 14  # blocks in one Python function, which allows 20
 
@@ -77,6 +79,11 @@ class Emitter(Loops):
             loads = [assign(python, build.item(load("v"), ast.Constant(name))) for name, python in self.used.items()]
             handler: list[ast.stmt] = [build.do(call(self.function(operators.missing)))]
             prologue.append(build.attempt(loads, self.code.hoist(KeyError), handler))
+            for name, python in self.used.items():
+                expected = _DECLARED.get(self.env.variables[name].kind)
+                if expected is not None:
+                    wrong = build.compare(call(self.function(type), load(python)), _IS_NOT, self.function(expected))
+                    prologue.append(build.when(wrong, handler))
         if self.loops:
             prologue.append(assign("left", ast.Constant(self.limits.steps)))
         if self.metered:
@@ -210,7 +217,9 @@ class Emitter(Loops):
         self.charge(1)
         if self.careful:
             self.failing = True
-            return call(self.function(operators.variable), load("v"), ast.Constant(reference.name))
+            expected = _DECLARED.get(self.env.variables[reference.name].kind)
+            kind = _NONE if expected is None else self.function(expected)
+            return call(self.function(operators.variable), load("v"), ast.Constant(reference.name), kind)
         if reference.name not in self.used:
             self.used[reference.name] = self.code.fresh("g")
         return load(self.used[reference.name])
@@ -358,7 +367,8 @@ class Emitter(Loops):
             return self._or_else(node, function == "or")
         if self.watch != "cost":
             inlined = inline.TABLE.get(function)
-            if inlined is not None and (made := inlined(self, node)) is not None:
+            if inlined is not None and self.env.writes_out(function, ids) \
+                    and (made := inlined(self, node)) is not None:
                 return made
         arguments = self.emit_all(node.operands)
         member = node.target is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -59,7 +61,11 @@ class Macro(NamedTuple):
 
 
 class Library(NamedTuple):
-    """Named as the environment that enables it names it, e.g. `cel.lib.ext.strings`."""
+    """Named as the environment that enables it names it, e.g. `cel.lib.ext.strings`.
+
+    `source`: where another process finds it, as module, name and, where the name is a function, its arguments.
+    Libraries at the top of their module, alone or in a tuple, are found without it.
+    """
 
     name: str
     version: int = 0
@@ -67,6 +73,30 @@ class Library(NamedTuple):
     macros: tuple[Macro, ...] = ()
     constants: tuple[Constant, ...] = ()
     types: tuple[Type, ...] = ()
+    source: tuple[str, str, tuple[Any, ...] | None] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.source is not None:
+            return _named, self.source
+        for module, holder in list(sys.modules.items()):
+            if module.startswith("custody.languages.cel"):
+                for name, value in vars(holder).items():
+                    if value is self:
+                        return _named, (module, name, None)
+                    if isinstance(value, tuple) and type(value) is tuple and any(each is self for each in value):
+                        return _within, (module, name, next(at for at, each in enumerate(value) if each is self))
+        return Library, tuple(self)
+
+
+def _named(module: str, name: str, arguments: tuple[Any, ...] | None) -> Library:
+    found = getattr(importlib.import_module(module), name)
+    made: Library = found if arguments is None else found(*arguments)
+    return made
+
+
+def _within(module: str, name: str, at: int) -> Library:
+    made: Library = getattr(importlib.import_module(module), name)[at]
+    return made
 
 
 def function(name: str, *overloads: Overload) -> Function:

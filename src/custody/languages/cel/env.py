@@ -14,11 +14,15 @@ from custody.languages.cel.dispatch import Dispatcher
 from custody.languages.cel.parser import parse
 from custody.languages.cel.program import CostModel, Program
 from custody.languages.cel.protobuf import Descriptors
-from custody.languages.cel.standard import STANDARD
+from custody.languages.cel.standard import OPTIONAL, STANDARD
 from custody.languages.cel.tree import Node, Reference
 from custody.languages.cel.types import Type
 from custody.languages.cel.values import TypeValue
 from custody.languages.source import Source, checked
+
+# Overloads that the compiler may write out; others are looked for and called.
+KNOWN = frozenset(overload.id for library in (STANDARD, OPTIONAL) for function in library.functions
+                  for overload in function.overloads)
 
 
 class TypeProvider(Protocol):
@@ -71,9 +75,9 @@ class Env:
         self.optionals = optionals if optionals is not None else any(
             library.name == "cel.lib.optional" for library in libraries)
         self.functions: dict[str, tuple[Overload, ...]] = {}
+        self.foreign: set[str] = set()
         self.constants: dict[str, Constant] = {}
         self.macros: dict[tuple[str, int, bool], Macro] = {}
-        self._provides: frozenset[str] = frozenset()
         for library in (standard, *libraries):
             self._add(library)
         for function in self.descriptors.functions():
@@ -97,6 +101,8 @@ class Env:
     def _add_function(self, function: Function) -> None:
         """Overloads join those of the same function; one with the same id takes the other's place."""
         ids = {overload.id for overload in function.overloads}
+        if not ids <= KNOWN:
+            self.foreign.add(function.name)
         before = tuple(each for each in self.functions.get(function.name, ()) if each.id not in ids)
         self.functions[function.name] = before + function.overloads
 
@@ -146,6 +152,10 @@ class Env:
 
     def field_type(self, message: str, field: str) -> Type | None:
         return self.descriptors.field_type(message, field)
+
+    def writes_out(self, function: str, ids: tuple[str, ...] | None) -> bool:
+        """Whether a call can mean nothing but what the standard and the optional library have."""
+        return function not in self.foreign or (ids is not None and KNOWN.issuperset(ids))
 
     def dispatcher(self, function: str, member: bool, count: int, ids: tuple[str, ...] | None) -> Dispatcher:
         """What finds the overload at run time; `ids` are those that the checker left over."""

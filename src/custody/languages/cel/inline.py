@@ -177,18 +177,8 @@ def _size(emitter: Emitter, node: Call) -> ast.expr | None:
     kind = emitter.type_of(node.operands[0]).kind
     if kind in ("list", "map", "string", "bytes"):
         return call(emitter.function(len), emitter.emit(node.operands[0]))
-    if node.overloads is not None and len(node.overloads) == 1 and "size" not in node.overloads[0]:
-        return None
-    if any("size" not in each.id for each in emitter.env.functions["size"]):
-        return None
     emitter.failing = True
     return call(emitter.function(operators.size), emitter.emit(node.operands[0]))
-
-
-def _only_standard(emitter: Emitter, node: Call) -> bool:
-    """Whether no library has given the function overloads of its own."""
-    standard = {"contains": 1, "startsWith": 1, "endsWith": 1, "matches": 2}
-    return len(emitter.env.functions[node.function]) == standard[node.function]
 
 
 def _is_text(emitter: Emitter, nodes: list[Node], values: list[ast.expr]) -> tuple[ast.expr | None, list[ast.expr]]:
@@ -205,7 +195,7 @@ def _text_method(name: str) -> Inline:
     def emit(emitter: Emitter, node: Call) -> ast.expr | None:
         kinds = {emitter.type_of(each).kind for each in node.operands}
         if node.target is None or len(node.args) != 1 or not kinds <= {"string", "dyn"} \
-                or not _only_standard(emitter, node) or isinstance(node.target, Literal):
+                or isinstance(node.target, Literal):
             return None
         test, (text, part) = _is_text(emitter, node.operands, emitter.emit_all(node.operands))
         if name == "contains":
@@ -236,7 +226,7 @@ def _matches(emitter: Emitter, node: Call) -> ast.expr | None:
         return None
     text, pattern = node.operands
     if not isinstance(pattern, Literal) or type(pattern.value) is not str or isinstance(text, Literal) \
-            or emitter.type_of(text).kind not in ("string", "dyn") or not _only_standard(emitter, node):
+            or emitter.type_of(text).kind not in ("string", "dyn"):
         return None
     try:
         search = regex.compiled(pattern.value).search

@@ -58,12 +58,15 @@ def key_text(key: Any) -> str:
     return str(key)
 
 
-def variable(variables: Mapping[str, Any], name: str) -> Any:
-    """A variable where it is used."""
+def variable(variables: Mapping[str, Any], name: str, kind: type | None) -> Any:
+    """A variable where it is used, of the class that it was declared to be."""
     try:
-        return variables[name]
+        value = variables[name]
     except KeyError:
         raise CelError(f"no such attribute(s): {name}") from None
+    if kind is not None and type(value) is not kind and not (kind in (list, dict) and isinstance(value, kind)):
+        raise CelError("no such overload")
+    return value
 
 
 def free_name(variables: Mapping[str, Any], choices: tuple[tuple[str, tuple[str, ...]], ...]) -> Any:
@@ -194,10 +197,11 @@ def add_within(left: Any, right: Any, meter: Meter) -> Any:
 def paid(meter: Meter, value: Any) -> Any:
     """Pay for a value that a loop made, so that many large ones are as impossible as one that is too large."""
     kind = type(value)
-    if kind is str or kind is bytes or kind is list:
-        size = len(value)
-        if size > 64:
-            meter.spend(size >> 6)
+    if kind is str or kind is bytes:
+        if len(value) > 64:
+            meter.spend(len(value) >> 6)
+    elif kind is list and len(value) > 4:
+        meter.spend(len(value) >> 2)
     return value
 
 

@@ -14,33 +14,36 @@ from custody.languages.cel.ext import sets as _sets
 from custody.languages.cel.ext import strings as _strings
 from custody.languages.cel.standard import OPTIONAL
 
+_BINDINGS = Library("cel.lib.ext.cel.bindings", macros=macros.BINDINGS)
+_TWO_VARIABLES = Library("cel.lib.ext.comprev2", macros=macros.TWO_VARIABLES)
 _OPTIONALS_BY_VERSION = {"optFlatMap": 1, "first": 2, "last": 2, "optional.unwrap": 2, "unwrapOpt": 2}
 
 
-def _library(name: str, newest: int, version: int | None, table: Library, since: dict[str, int]) -> Library:
+def _library(function: str, newest: int, version: int | None, table: Library, since: dict[str, int]) -> Library:
     """The functions and macros that a version has; `since` says which came after version 0."""
+    name = table.name
     version = newest if version is None else version
     if not 0 <= version <= newest:
         raise UnsupportedError(name, f"version {version} is not known, the newest is {newest}")
     return Library(name, version, tuple(each for each in table.functions if since.get(each.name, 0) <= version),
                    tuple(each for each in table.macros if since.get(each.name, 0) <= version),
-                   table.constants, table.types)
+                   table.constants, table.types, (__name__, function, (version,)))
 
 
 def optionals(version: int | None = None) -> Library:
-    return _library("cel.lib.optional", 2, version, OPTIONAL, _OPTIONALS_BY_VERSION)
+    return _library("optionals", 2, version, OPTIONAL, _OPTIONALS_BY_VERSION)
 
 
 def strings(version: int | None = None) -> Library:
-    return _library("cel.lib.ext.strings", 4, version, _strings.LIBRARY, _strings.SINCE)
+    return _library("strings", 4, version, _strings.LIBRARY, _strings.SINCE)
 
 
 def math(version: int | None = None) -> Library:
-    return _library("cel.lib.ext.math", 2, version, _math.LIBRARY, _math.SINCE)
+    return _library("math", 2, version, _math.LIBRARY, _math.SINCE)
 
 
 def lists(version: int | None = None) -> Library:
-    return _library("cel.lib.ext.lists", 3, version, _lists.LIBRARY, _lists.SINCE)
+    return _library("lists", 3, version, _lists.LIBRARY, _lists.SINCE)
 
 
 def sets() -> Library:
@@ -52,11 +55,11 @@ def encoders() -> Library:
 
 
 def bindings() -> Library:
-    return Library("cel.lib.ext.cel.bindings", macros=macros.BINDINGS)
+    return _BINDINGS
 
 
 def two_variables() -> Library:
-    return Library("cel.lib.ext.comprev2", macros=macros.TWO_VARIABLES)
+    return _TWO_VARIABLES
 
 
 def protos() -> Library:

@@ -33,7 +33,7 @@ def fill(text: str, arguments: list[Any], meter: Meter) -> str:
             raise CelError(f"index {used} out of range")
         if precision is not None and (not precision or len(precision) > 4 or int(precision) > _MOST):
             raise CelError("error while parsing precision")
-        shown = _clause(verb, int(precision) if precision is not None else 6, arguments[used])
+        shown = _clause(verb, int(precision) if precision is not None else 6, arguments[used], meter)
         used += 1
         size += len(shown)
         meter.fit(size)
@@ -43,9 +43,9 @@ def fill(text: str, arguments: list[Any], meter: Meter) -> str:
     return "".join(out)
 
 
-def _clause(verb: str, precision: int, value: Any) -> str:
+def _clause(verb: str, precision: int, value: Any, meter: Meter) -> str:
     if verb == "s":
-        return show(value)
+        return show(value, meter)
     if verb == "d":
         return _decimal(value)
     if verb in ("f", "e"):
@@ -96,7 +96,7 @@ def _based(verb: str, value: Any) -> str:
     raise _unfit(kind, allowed, value)
 
 
-def show(value: Any) -> str:
+def show(value: Any, meter: Meter) -> str:
     """What `%s` makes of a value."""
     kind = type(value)
     if kind is str:
@@ -118,14 +118,16 @@ def show(value: Any) -> str:
     if kind is TypeValue:
         return str(value.name)
     if isinstance(value, list):
-        return f"[{', '.join(map(show, value))}]"
+        meter.spend(len(value))
+        return f"[{', '.join([show(each, meter) for each in value])}]"
     if isinstance(value, dict):
-        entries = sorted((_key(key), show(each)) for key, each in value.items())
+        meter.spend(len(value))
+        entries = sorted((_key(key), show(each, meter)) for key, each in value.items())
         return f"{{{', '.join(f'{key}: {each}' for key, each in entries)}}}"
     raise _unfit("string", "strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps", value)
 
 
 def _key(key: Any) -> str:
     if type(key) in (str, bool, int, Uint):
-        return show(key)
+        return str(key).lower() if type(key) is bool else str(key)
     raise _unfit("string", "strings, bools and integers as keys", key)

@@ -9,7 +9,7 @@ from typing import Any
 from custody.languages.budget import Meter
 from custody.languages.cel.declare import Function, Library, Macro, Overload
 from custody.languages.cel.macros import Expander
-from custody.languages.cel.operators import equal, less
+from custody.languages.cel.operators import equal_within, less
 from custody.languages.cel.tree import Node
 from custody.languages.cel.types import (
     BOOL,
@@ -76,8 +76,8 @@ def _distinct(values: list[Any], meter: Meter) -> list[Any]:
                 continue
             texts.add(each)
         else:
-            meter.spend(len(others))
-            if any(equal(each, other) for other in others):
+            meter.spend(2 * len(others))
+            if any(equal_within(each, other, meter) for other in others):
                 continue
             others.append(each)
         out.append(each)

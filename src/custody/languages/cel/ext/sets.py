@@ -7,7 +7,7 @@ from typing import Any
 
 from custody.languages.budget import Meter
 from custody.languages.cel.declare import Function, Library, Overload
-from custody.languages.cel.operators import contains
+from custody.languages.cel.operators import contains_within
 from custody.languages.cel.types import BOOL, list_of, type_param
 
 _LIST = list_of(type_param("T"))
@@ -22,7 +22,7 @@ def _contains(values: list[Any], wanted: list[Any], meter: Meter) -> bool:
     if one is not None and other is not None:
         return other <= one
     meter.spend(len(values) * len(wanted))
-    return all(contains(each, values) for each in wanted)
+    return all(contains_within(each, values, meter) for each in wanted)
 
 
 def _intersects(values: list[Any], wanted: list[Any], meter: Meter) -> bool:
@@ -30,7 +30,7 @@ def _intersects(values: list[Any], wanted: list[Any], meter: Meter) -> bool:
     if one is not None and other is not None:
         return not one.isdisjoint(other)
     meter.spend(len(values) * len(wanted))
-    return any(contains(each, values) for each in wanted)
+    return any(contains_within(each, values, meter) for each in wanted)
 
 
 def _equivalent(values: list[Any], wanted: list[Any], meter: Meter) -> bool:
