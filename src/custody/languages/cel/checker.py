@@ -135,10 +135,9 @@ class Checker:
         if any(self.unify.apply(each) == ERROR for each in arguments):
             return ERROR if node.function not in ("_&&_", "_||_", "!_") else BOOL
         if node.function in ("_&&_", "_||_"):
-            for at, each in enumerate(arguments):
-                if not self.unify.assignable(BOOL, each):
-                    pair = arguments[:2] if at < 2 else [BOOL, each]
-                    return self._no_match(node, pair)
+            for operand, of in zip(node.operands, arguments, strict=True):
+                if not self.unify.assignable(BOOL, of):
+                    self._issue(operand, f"expected type 'bool' but found '{self._shown(of)}'")
             node.overloads = ("logical_and" if node.function == "_&&_" else "logical_or",)
             return BOOL
         return self._overload(node, arguments)
@@ -278,8 +277,8 @@ class Checker:
     def _bad_guard(self, node: Comprehension, of: Type, element: Type, step: Type) -> None:
         shown = self._shown(of)
         if node.kind in ("all", "exists"):
-            operator = "_&&_" if node.kind == "all" else "_||_"
-            self._issue(node, f"found no matching overload for '{operator}' applied to '(bool, {shown})'")
+            assert node.guard is not None
+            self._issue(node.guard, f"expected type 'bool' but found '{shown}'")
             return
         result = "int" if node.kind == "exists_one" else \
             f"list({self._shown(element if node.step is None else step)})"
