@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
+
+import re2
 
 from custody.languages.go import regex
 from custody.languages.rego.builtins.operands import OperandFault, integer, string
@@ -20,16 +22,25 @@ def _compiled(pattern: str) -> Any:
         raise BuiltinError(wrong.message) from None
 
 
+@lru_cache(4096)
+def _tester(pattern: str, whole: bool = False) -> Callable[[str], bool]:
+    """Whether it matches, without the package's match objects, which cost eight times as much."""
+    look = _compiled(pattern)._regexp.Match
+    anchor = re2._re2.RE2.Anchor.ANCHOR_BOTH if whole else re2._re2.RE2.Anchor.UNANCHORED
+
+    def test(text: str) -> bool:
+        data = text.encode("utf-8", "surrogateescape")
+        return bool(look(anchor, data, 0, len(data))[0][0] >= 0)
+    return test
+
+
 @builtin("re_match", "string", "string", result="boolean")
 @builtin("regex.match", "string", "string", result="boolean")
 def match(pattern: Value, value: Value) -> bool:
     if type(pattern) is not str or type(value) is not str:
         string(pattern, 1)
         string(value, 2)
-    try:
-        return regex.compiled(pattern).search(value) is not None
-    except regex.PatternError as wrong:
-        raise BuiltinError(wrong.message) from None
+    return _tester(pattern)(value)
 
 
 @builtin("regex.is_valid", "string", result="boolean")
@@ -109,7 +120,7 @@ def template_match(template: Value, value: Value, left: Value, right: Value) -> 
         if len(each) != 1:
             raise BuiltinError(f"{'start' if position == 3 else 'end'} delimiter has to be exactly one character "
                                f"long but is {len(opening.encode())} long")
-    return bool(match(_template(shown, opening, closing), given))
+    return _tester(_template(shown, opening, closing))(given)
 
 
 @lru_cache(256)
@@ -159,7 +170,7 @@ def glob_match(pattern: Value, delimiters: Value, value: Value) -> bool:
     else:
         raise OperandError(2, delimiters, "array", "null")
     given = string(value, 3)
-    return bool(_glob(shown, signs).fullmatch(given))
+    return _glob(shown, signs)(given)
 
 
 def _hexed(signs: Iterable[str]) -> str:
@@ -249,8 +260,8 @@ class _Glob:
 
 
 @lru_cache(4096)
-def _glob(pattern: str, separators: str) -> Any:
-    return _compiled("(?s)" + _Glob(pattern, separators).read())
+def _glob(pattern: str, separators: str) -> Callable[[str], bool]:
+    return _tester("(?s)" + _Glob(pattern, separators).read(), whole=True)
 
 
 # --- the intersection of two patterns

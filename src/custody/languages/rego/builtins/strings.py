@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from custody.languages.go.numbers import format_float
 from custody.languages.go.verbs import sprintf as go_sprintf
 from custody.languages.rego.builtins.operands import OperandFault, array, integer, mapping, string, strings
 from custody.languages.rego.declare import BuiltinError, Context, OperandError, builtin
@@ -45,15 +46,13 @@ def _misfit(*values: Value) -> OperandError:
 @builtin("concat", "string", "any<array[string], set[string]>", result="string", context=True)
 def concat(context: Context, separator: Value, values: Value) -> str:
     between, found = string(separator, 1), strings(values, 2)
-    made = between.join(found) if len(found) < 1000 else _joined(context, between, found)
-    context.meter.fit(len(made))
+    if len(found) > 1000:
+        context.meter.spend(len(found))
+        context.meter.fit(sum(map(len, found)) + len(between) * len(found))
+    made = between.join(found)
+    if len(made) > context.meter.size:
+        context.meter.fit(len(made))
     return made
-
-
-def _joined(context: Context, between: str, found: list[str]) -> str:
-    context.meter.spend(len(found))
-    context.meter.fit(sum(map(len, found)) + len(between) * len(found))
-    return between.join(found)
 
 
 @builtin("sprintf", "string", "array[any]", result="string", context=True)
@@ -61,16 +60,30 @@ def sprintf(context: Context, form: Value, values: Value) -> str:
     if type(form) is not str or type(values) is not list:
         string(form, 1)
         array(values, 2)
-    for value in values:
-        kind = type(value)
-        if kind is not str and kind is not int:
-            values = [each if type(each) in (str, int, float) else text(each) for each in values]
-            break
-    if len(form) > 20 or "*" in form:
-        context.meter.fit(_widths(form) if "*" not in form else _widths(form) + _stars(values))
-    made = go_sprintf(form, values)
-    context.meter.fit(len(made))
+    template, count, texts = _plain(form)
+    if template is not None and len(values) == count and not (texts and any(type(each) is not str for each in values)):
+        made = template % tuple([each if type(each) is str else _shown(each) for each in values])
+    else:
+        context.meter.fit(_widths(form) + (_stars(values) if "*" in form else 0))
+        made = go_sprintf(form, [each if type(each) in (str, int, float) else text(each) for each in values])
+    if len(made) > context.meter.size:
+        context.meter.fit(len(made))
     return made
+
+
+@lru_cache(4096)
+def _plain(form: str) -> tuple[str | None, int, bool]:
+    """A format that has only %v, %s and %%, as one for Python's `%`; how many values it takes, whether texts only."""
+    parts = [part.replace("%v", "%s") for part in form.split("%%")]
+    count = sum(part.count("%s") for part in parts)
+    if sum(part.count("%") for part in parts) != count:
+        return None, 0, False
+    return "%%".join(parts), count, "%s" in form
+
+
+def _shown(value: Value) -> str:
+    kind = type(value)
+    return str(value) if kind is int else format_float(value) if kind is float else text(value)
 
 
 @lru_cache(1024)
