@@ -565,7 +565,12 @@ def compile_tree(env: Env, source: Source, root: Node, limits: Limits, *, carefu
     """`run(variables)`; with `watch`, `run(variables, watcher)`: "trace" calls it with start, end and value of each
     part, "cost" has it pay. With `careful` a missing variable is an error only where it is used.
     """
+    emitter = Emitter
+    if watch in ("cost", "optimized cost"):
+        from custody.languages.cel.costcount import CostEmitter  # it builds on this module, and is seldom wanted
+
+        emitter = CostEmitter
     try:
-        return Emitter(env, limits, careful=careful, watch=watch).program(root)
+        return emitter(env, limits, careful=careful, watch=watch).program(root)
     except (RecursionError, MemoryError, SyntaxError):
         raise CompileError.one(source, 0, "expression is too complex: nested too deeply") from None

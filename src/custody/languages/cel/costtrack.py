@@ -23,6 +23,8 @@ def size_of(value: Any) -> int:
 class CelCosts:
     """A CostModel: cel-go's own rules."""
 
+    optimized = False
+
     def call(self, function: str, overload: str, arguments: tuple[Any, ...], result: Any) -> int:
         library = _LIBRARIES.get(overload)
         if library is not None:

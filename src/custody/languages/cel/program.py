@@ -22,7 +22,12 @@ class CostExceeded(BudgetExceeded):
 
 
 class CostModel(Protocol):
-    """Run-time costs of calls; what names, selections, literals and loops cost is cel-go's and fixed."""
+    """Run-time costs of calls; what names, selections, literals and loops cost is cel-go's and fixed.
+
+    `optimized`: as with cel-go's optimizer, constant literals are free, and so is has(), as Kubernetes sets both.
+    """
+
+    optimized: bool
 
     def call(self, function: str, overload: str, arguments: tuple[Any, ...], result: Any) -> int: ...
 
@@ -91,7 +96,8 @@ class Program:
 
     def _watch(self, variables: Mapping[str, Any], watcher: Any) -> Any:
         if self._watched is None:
-            self._watched = self._again("trace" if self._trace else "cost")
+            optimized = self._cost is not None and self._cost.optimized
+            self._watched = self._again("trace" if self._trace else "optimized cost" if optimized else "cost")
         try:
             return self._watched(variables, watcher)
         except FAULTS as fault:

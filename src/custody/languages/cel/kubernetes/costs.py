@@ -220,6 +220,8 @@ _ATOMS = (Quantity, Ip, Cidr, Format, UrlValue, Semver, AuthorizerValue, PathChe
 class KubernetesCosts(CelCosts):
     """Run-time costs of calls as the API server counts them."""
 
+    optimized = True
+
     def known(self, function: str, overload: str, arguments: tuple[Any, ...], result: Any) -> int:
         if function in _NOMINAL:
             return 1
