@@ -135,9 +135,9 @@ class Checker:
         if any(self.unify.apply(each) == ERROR for each in arguments):
             return ERROR if node.function not in ("_&&_", "_||_", "!_") else BOOL
         if node.function in ("_&&_", "_||_"):
-            for operand, of in zip(node.operands, arguments, strict=True):
-                if not self.unify.assignable(BOOL, of):
-                    self._issue(operand, f"expected type 'bool' but found '{self._shown(of)}'")
+            for each, given in zip(node.operands, arguments, strict=True):
+                if not self.unify.assignable(BOOL, given):
+                    self._issue(each, f"expected type 'bool' but found '{self._shown(given)}'")
             node.overloads = ("logical_and" if node.function == "_&&_" else "logical_or",)
             return BOOL
         return self._overload(node, arguments)
