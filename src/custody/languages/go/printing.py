@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from custody.languages.budget import too_large
 from custody.languages.go.numbers import NumError, format_float, parse_float, quote
 
 _ESCAPED = re.compile(r'["\\\x00-\x1f<>&\u2028\u2029]')
 _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
 _UNDERSCORED = re.compile(r"[+-]?(?:0[xX]_?)?[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*(?:\.[0-9a-fA-F]*(?:_[0-9a-fA-F]+)*)?"
                           r"(?:[eEpP][+-]?[0-9]+(?:_[0-9]+)*)?")
+LONGEST = 1 << 24  # characters that anything is written in
 _EXACT = 1 << 53
 _INFINITE = float("inf")
 
@@ -23,24 +25,58 @@ def floating(value: float) -> float:
         return _INFINITE if value > 0 else -_INFINITE
 
 
-def sprint(value: Any) -> str:
-    """Go's fmt.Sprint of JSON data."""
+class _Text:
+    """What is being written. A value of few objects can be a text without end, where it holds the same ones often."""
+
+    __slots__ = ("left", "limit", "parts")
+
+    def __init__(self, limit: int) -> None:
+        self.parts: list[str] = []
+        self.left = self.limit = limit
+
+    def add(self, part: str) -> None:
+        self.left -= len(part)
+        if self.left < 0:
+            raise too_large(self.limit - self.left, self.limit)
+        self.parts.append(part)
+
+
+def sprint(value: Any, limit: int = LONGEST) -> str:
+    """Go's fmt.Sprint of JSON data. BudgetExceeded for more than `limit` characters."""
     kind = type(value)
     if kind is str:
         return value  # type: ignore[no-any-return]
+    if kind is int or kind is float:
+        return str(value) if kind is int and -1_000_000 < value < 1_000_000 else format_float(floating(value))
     if value is None:
         return "<nil>"
     if kind is bool:
         return "true" if value else "false"
-    if kind is int or kind is float:
-        return str(value) if kind is int and -1_000_000 < value < 1_000_000 else format_float(floating(value))
     if isinstance(value, int):
         return str(int(value))
+    if not isinstance(value, (list, dict)):
+        return str(value)
+    text = _Text(limit)
+    _print(value, text)
+    return "".join(text.parts)
+
+
+def _print(value: Any, text: _Text) -> None:
     if isinstance(value, list):
-        return "[" + " ".join(map(sprint, value)) + "]"
-    if isinstance(value, dict):
-        return "map[" + " ".join(f"{key}:{sprint(value[key])}" for key in sorted(value)) + "]"
-    return str(value)
+        text.add("[")
+        for at, one in enumerate(value):
+            if at:
+                text.add(" ")
+            _print(one, text)
+        text.add("]")
+    elif isinstance(value, dict):
+        text.add("map[")
+        for at, key in enumerate(sorted(value)):
+            text.add(f"{' ' if at else ''}{key}:")
+            _print(value[key], text)
+        text.add("]")
+    else:
+        text.add(sprint(value))
 
 
 def syntax(value: Any) -> str:
@@ -79,49 +115,68 @@ def _json_escape(found: re.Match[str]) -> str:
     return _SHORT.get(char) or f"\\u{ord(char):04x}"
 
 
-def marshal(value: Any) -> str:
-    """JSON as Go's encoding/json writes it: sorted keys, `<`, `>` and `&` escaped. ValueError for NaN."""
-    parts: list[str] = []
-    _write(value, parts)
-    return "".join(parts)
+def marshal(value: Any, limit: int = LONGEST) -> str:
+    """JSON as Go's encoding/json writes it: sorted keys, `<`, `>` and `&` escaped.
+
+    ValueError for NaN and infinities, BudgetExceeded for more than `limit` characters.
+    """
+    text = _Text(limit)
+    _write(value, text)
+    return "".join(text.parts)
 
 
-def _write(value: Any, parts: list[str]) -> None:
+def _write(value: Any, text: _Text) -> None:
     if value is None:
-        parts.append("null")
+        text.add("null")
     elif isinstance(value, str):
-        parts.append(json_text(value))
+        text.add(json_text(value))
     elif isinstance(value, bool):
-        parts.append("true" if value else "false")
+        text.add("true" if value else "false")
     elif isinstance(value, (int, float)):
-        parts.append(json_number(value))
+        text.add(json_number(value))
     elif isinstance(value, list):
         mark = "["
         for one in value:
-            parts.append(mark)
-            _write(one, parts)
+            text.add(mark)
+            _write(one, text)
             mark = ","
-        parts.append("]" if value else "[]")
+        text.add("]" if value else "[]")
     elif isinstance(value, dict):
         mark = "{"
         for key in sorted(value):
-            parts.append(f"{mark}{json_text(key)}:")
-            _write(value[key], parts)
+            text.add(f"{mark}{json_text(key)}:")
+            _write(value[key], text)
             mark = ","
-        parts.append("}" if value else "{}")
+        text.add("}" if value else "{}")
     else:
-        parts.append("{}")  # a Go struct without public fields, as an expression reference is
+        text.add("{}")  # a Go struct without public fields, as an expression reference is
 
 
-def indented(value: Any, margin: str = "") -> str:
+def indented(value: Any, limit: int = LONGEST) -> str:
     """json.MarshalIndent with two spaces."""
-    deeper = margin + "  "
+    text = _Text(limit)
+    _indent(value, "\n", text)
+    return "".join(text.parts)
+
+
+def _indent(value: Any, line: str, text: _Text) -> None:
+    deeper = line + "  "
     if isinstance(value, list) and value:
-        return "[\n" + ",\n".join(f"{deeper}{indented(one, deeper)}" for one in value) + f"\n{margin}]"
-    if isinstance(value, dict) and value:
-        inner = ",\n".join(f"{deeper}{json_text(key)}: {indented(value[key], deeper)}" for key in sorted(value))
-        return f"{{\n{inner}\n{margin}}}"
-    return marshal(value)
+        mark = "["
+        for one in value:
+            text.add(mark + deeper)
+            _indent(one, deeper, text)
+            mark = ","
+        text.add(f"{line}]")
+    elif isinstance(value, dict) and value:
+        mark = "{"
+        for key in sorted(value):
+            text.add(f"{mark}{deeper}{json_text(key)}: ")
+            _indent(value[key], deeper, text)
+            mark = ","
+        text.add(f"{line}}}")
+    else:
+        _write(value, text)
 
 
 def read_number(text: str) -> float | None:

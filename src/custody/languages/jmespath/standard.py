@@ -124,11 +124,10 @@ def _to_string(env: Env, value: Any) -> str:
     if type(value) is str:
         return value
     try:
-        text = marshal(value)
+        text = marshal(value, env.size)
     except ValueError as wrong:
         raise QueryError(str(wrong)) from None
     env.spend(len(text) // 16)
-    env.fit(len(text))
     return text
 
 

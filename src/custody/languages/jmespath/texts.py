@@ -114,6 +114,11 @@ def _base64_decode(value: str) -> str:
         return re.sub("[\udc80-\udcff]", "\ufffd", data.decode(errors="surrogateescape"))
 
 
+def _base64_encode(env: Env, value: str) -> str:
+    env.fit(len(value) * 4 // 3)
+    return b64encode(value.encode()).decode()
+
+
 def _illegal(value: str) -> int:
     """Where Go's decoder stops: the first byte that cannot be there."""
     quad = padding = 0
@@ -201,7 +206,7 @@ FUNCTIONS: tuple[Function, ...] = (
             "whether a pattern of * and ? matches the whole text"),
     declare("to_boolean", "string", "bool", _to_boolean, "true or false of their names in any case"),
     declare("base64_decode", "string", "string", _base64_decode, "decodes base64"),
-    declare("base64_encode", "string", "string", lambda value: b64encode(value.encode()).decode(), "encodes base64"),
+    declare("base64_encode", "string", "string", _base64_encode, "encodes base64", env=True),
     declare("path_canonicalize", "string", "string", _canonical_path, "a path without //, . and .."),
     declare("truncate", "string, number", "string", _truncate, "the first n characters"),
     declare("semver_compare", "string, string", "bool", _semver_compare, "whether a version is in a range"),

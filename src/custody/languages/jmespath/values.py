@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from custody.errors import CustodyError
 from custody.languages.budget import DEFAULT, Limits, Meter
 
+_COMPARISONS = Limits(steps=1_000_000)
+
 
 class QueryError(CustodyError):
     """An expression that has no value for this data; the message is Kyverno's."""
@@ -84,17 +86,27 @@ def truthy(value: Any) -> bool:
 
 
 def same(one: Any, other: Any) -> bool:
-    """reflect.DeepEqual: true is not 1, an int of Go is no number; numbers are equal as float64."""
+    """reflect.DeepEqual: true is not 1, an int of Go is no number; numbers are equal as float64.
+
+    BudgetExceeded for more than a million comparisons: values of few objects may hold the same ones often.
+    """
     kind = type(one)
     if kind is str:
         return bool(one == other)
-    if kind is dict:
-        return type(other) is dict and one.keys() == other.keys() and all(
-            same(value, other[key]) for key, value in one.items())
-    if kind is list:
-        return type(other) is list and len(one) == len(other) and all(map(same, one, other))
     if kind is int or kind is float:
         return (type(other) is int or type(other) is float) and bool(one == other)
-    if kind is Maps:
-        return type(other) is Maps and len(one) == len(other) and all(map(same, one, other))
+    if kind is dict or kind is list or kind is Maps:
+        return kind is type(other) and _alike(one, other, Meter(_COMPARISONS))
     return kind is type(other) and bool(one == other)
+
+
+def _alike(one: Any, other: Any, meter: Meter) -> bool:
+    kind = type(one)
+    if kind is dict and type(other) is dict:
+        meter.spend(len(one))
+        return one.keys() == other.keys() and all(_alike(value, other[key], meter) for key, value in one.items())
+    if (kind is list or kind is Maps) and type(other) is kind:
+        meter.spend(len(one))
+        return len(one) == len(other) and all(_alike(value, again, meter) for value, again in
+                                              zip(one, other, strict=True))
+    return same(one, other)
