@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
 from typing import Any
 
-from custody.languages.code import Code, assign, both, call, compare, item, load, negate, store, when
+from custody.languages.code import assign, both, call, compare, item, load, negate, store, when
 from custody.languages.rego import runtime
-from custody.languages.rego.blocks import Blocks, V
+from custody.languages.rego.blocks import V
+from custody.languages.rego.calls import Calls
 from custody.languages.rego.constants import NOTHING, constant, holds_set
-from custody.languages.rego.declare import Builtin, BuiltinError
 from custody.languages.rego.safety import needed
 from custody.languages.rego.tree import (
     Array,
@@ -30,51 +29,11 @@ from custody.languages.rego.tree import (
     Unify,
     Var,
 )
-from custody.languages.rego.values import Set, equal, key, text
-from custody.languages.source import Source
+from custody.languages.rego.values import Set, key, text
 
 
-class Program:
-    """What bodies need to know of the program around them; `program.Policy` implements it."""
-
-    def data_ref(self, bodies: Bodies, path: list[Term]) -> tuple[V, int]:
-        """The value at the longest prefix of `data.path` that is known now, and how many parts it has."""
-        raise NotImplementedError
-
-    def function(self, operator: list[str]) -> Builtin | str | None:
-        """A builtin, or the name of a generated function; None where there is none."""
-        raise NotImplementedError
-
-    def arity(self, term: Call) -> int | None:
-        raise NotImplementedError
-
-    def mocked(self, name: str) -> bool:
-        """Whether some `with` replaces the function."""
-        raise NotImplementedError
-
-    def special(self, bodies: Bodies, term: Call) -> V | None:
-        """Builtins that are known at compile time."""
-        raise NotImplementedError
-
-    def replacement(self, bodies: Bodies, target: Term, value: Term) -> ast.expr:
-        """One change of a `with`, as State.replaced takes it."""
-        raise NotImplementedError
-
-    def note(self, bodies: Bodies, expr: Expr, *, done: bool) -> None:
-        """Called before an expression's statements are written, and after them, for coverage and traces."""
-        raise NotImplementedError
-
-
-class Bodies(Blocks):
+class Bodies(Calls):
     """The compiler of one function's bodies."""
-
-    def __init__(self, code: Code, parameters: list[str], state: str, program: Program, source: Source) -> None:
-        super().__init__(code, parameters, state)
-        self.program = program
-        self.source = source
-
-    def where(self, at: int) -> str:
-        return f"{self.source.name}:{self.source.place(at)[0]}"
 
     # --- expressions
 
@@ -285,24 +244,6 @@ class Bodies(Blocks):
     def _known_constant(term: Term) -> bool:
         return constant(term) is not NOTHING
 
-    def equals(self, node: ast.expr, value: Any) -> ast.expr:
-        """A test that `node` is the scalar `value`."""
-        if isinstance(node, ast.Constant):
-            return ast.Constant(equal(node.value, value))
-        if value is None or isinstance(value, bool):
-            return compare(node, ast.Is(), ast.Constant(value))
-        if isinstance(value, str):
-            return compare(node, ast.Eq(), ast.Constant(value))
-        node = self.temp(node)
-        return both(compare(node, ast.Eq(), self.code.constant(value)),
-                    compare(self.call(type, node), ast.IsNot(), self.code.hoist(bool)))
-
-    def equal(self, one: ast.expr, other: ast.expr) -> ast.expr:
-        if (isinstance(one, ast.Constant) and isinstance(one.value, str)) or \
-                (isinstance(other, ast.Constant) and isinstance(other.value, str)):
-            return compare(one, ast.Eq(), other)
-        return self.call(equal, one, other)
-
     # --- terms
 
     def value(self, term: Term) -> V:
@@ -454,111 +395,6 @@ class Bodies(Blocks):
             return load(name)
         return self.defined(self.call(runtime.ref, node, self.code.constant(fixed)))
 
-    # --- calls
-
-    def _statement(self, term: Call) -> None:
-        """A call as an expression: it must not be false, and may bind the variable after its last argument."""
-        test = self._comparison(term)
-        if test is not None:
-            self.unless(test)
-            return
-        count = self.program.arity(term)
-        if count is not None and len(term.args) == count + 1:
-            *args, out = term.args
-            found = self._call(Call(term.at, term.end, term.operator, args, term.infix))
-            self.unify(out, V(self.temp(found.node), found.kind))
-            return
-        found = self._call(term)
-        self.fail_if(self.is_false(found.node))
-
-    def _comparison(self, term: Call) -> ast.expr | None:
-        """A test in place of a call: comparisons and membership, unless something replaces them."""
-        name = ".".join(term.operator)
-        make = _TESTS.get(name)
-        if make is None or len(term.args) != make[0] or self.program.mocked(name):
-            return None
-        left, right = term.args[-2], term.args[-1]
-        if name in ("equal", "neq") and (isinstance(left, Scalar) or isinstance(right, Scalar)):
-            if isinstance(left, Scalar):
-                left, right = right, left
-            node = self.value(left).node
-            assert isinstance(right, Scalar)
-            test = self.equals(node, right.value)
-            return test if name == "equal" else negate(test)
-        return make[1](self, self.values(term.args))
-
-    def _call(self, term: Call) -> V:
-        special = self.program.special(self, term)
-        if special is not None:
-            return special
-        test = self._comparison(term)
-        if test is not None:
-            return V(self.temp(test), "json")
-        name = ".".join(term.operator)
-        nodes = self.values(term.args)
-        function = self.program.function(term.operator)
-        assert function is not None, "the checker knows all functions"
-        if self.program.mocked(name):
-            return self._mocked(name, function, nodes, term.at)
-        return V(self._invoke(function, nodes, term.at), "any")
-
-    def _invoke(self, function: Builtin | str, nodes: list[ast.expr], at: int) -> ast.expr:
-        if isinstance(function, str):
-            return self.defined(call(load(function), load(self.state), *nodes))
-        name = self.code.fresh("t")
-        if function.name in ("plus", "minus") and len(nodes) == 2:
-            operator = ast.Add() if function.name == "plus" else ast.Sub()
-            integers = [compare(self.call(type, node), ast.Is(), self.code.hoist(int)) for node in nodes
-                        if not (isinstance(node, ast.Constant) and type(node.value) is int)]
-            test = when(both(*integers) if integers else ast.Constant(True),
-                        [assign(name, ast.BinOp(nodes[0], operator, nodes[1]))])
-            assert isinstance(test, ast.If)
-            self.add(test)
-            outer, self.block = self.block, test.orelse
-            self._guarded(name, function, nodes, at)
-            self.block = outer
-        else:
-            self._guarded(name, function, nodes, at)
-        if function.relation:
-            found = self.code.fresh("v")
-            self.loop(store(found), self.call(runtime.members, load(self.state), load(name)))
-            return load(found)
-        return load(name)
-
-    def _guarded(self, name: str, function: Builtin, nodes: list[ast.expr], at: int) -> None:
-        """A builtin's call; where it raises, the statement fails."""
-        if function.context:
-            nodes = [ast.Attribute(load(self.state), "context", ast.Load()), *nodes]
-        error = self.code.fresh("e")
-        failed = call(ast.Attribute(load(self.state), "failed", ast.Load()), load(error),
-                      ast.Constant(function.name), ast.Constant(self.where(at)))
-        self.add(ast.Try([assign(name, self.call(function.call, *nodes))],
-                         [ast.ExceptHandler(self.code.hoist(BuiltinError), error, [ast.Expr(failed), self.fail()])],
-                         [], []))
-        self.fail_if(self.is_undefined(load(name)))
-
-    def _mocked(self, name: str, function: Builtin | str, nodes: list[ast.expr], at: int) -> V:
-        mock, found = self.code.fresh("m"), self.code.fresh("t")
-        self.add(assign(mock, call(ast.Attribute(ast.Attribute(load(self.state), "mocks", ast.Load()), "get",
-                                                 ast.Load()), ast.Constant(name))))
-        test = when(compare(load(mock), ast.IsNot(), ast.Constant(None)),
-                    [assign(found, call(load(mock), call(ast.Attribute(load(self.state), "unmocked", ast.Load())),
-                                  *nodes))])
-        assert isinstance(test, ast.If)
-        self.add(test)
-        outer, self.block = self.block, test.orelse
-        if isinstance(function, Builtin):
-            self._guarded(found, function._replace(relation=False), nodes, at)
-        else:
-            self.add(assign(found, call(load(function), load(self.state), *nodes)))
-        self.block = outer
-        self.fail_if(self.is_undefined(load(found)))
-        if isinstance(function, Builtin) and function.relation:
-            value = self.code.fresh("v")
-            self.loop(store(value), self.call(runtime.members, load(self.state), load(found)))
-            return V(load(value))
-        return V(load(found))
-
 
 def runtime_template(state: runtime.State, found: Set, where: str) -> str:
     """The text of a template's expression: `<undefined>` where it has no value."""
@@ -573,27 +409,3 @@ def runtime_template(state: runtime.State, found: Set, where: str) -> str:
 def runtime_join(state: runtime.State, parts: list[str]) -> str:
     state.meter.fit(sum(map(len, parts)))
     return "".join(parts)
-
-
-def _test(function: Callable[..., bool]) -> Callable[[Bodies, list[ast.expr]], ast.expr]:
-    return lambda bodies, nodes: bodies.call(function, *nodes)
-
-
-def _swapped(function: Callable[..., bool]) -> Callable[[Bodies, list[ast.expr]], ast.expr]:
-    return lambda bodies, nodes: bodies.call(function, *reversed(nodes))
-
-
-def _not_equal(bodies: Bodies, nodes: list[ast.expr]) -> ast.expr:
-    return negate(bodies.call(equal, *nodes))
-
-
-_TESTS: dict[str, tuple[int, Callable[[Bodies, list[ast.expr]], ast.expr]]] = {
-    "equal": (2, _test(equal)),
-    "neq": (2, _not_equal),
-    "lt": (2, _test(runtime.less)),
-    "lte": (2, _test(runtime.less_or_equal)),
-    "gt": (2, _swapped(runtime.less)),
-    "gte": (2, _swapped(runtime.less_or_equal)),
-    "internal.member_2": (2, _swapped(runtime.contains)),
-    "internal.member_3": (3, lambda bodies, nodes: bodies.call(runtime.contains_at, nodes[2], nodes[0], nodes[1])),
-}

@@ -11,7 +11,8 @@ from custody.languages.code import Code, call, load
 from custody.languages.rego import runtime
 from custody.languages.rego.annotations import chain
 from custody.languages.rego.blocks import V
-from custody.languages.rego.bodies import Bodies, Program
+from custody.languages.rego.bodies import Bodies
+from custody.languages.rego.calls import Calls, Program
 from custody.languages.rego.check import Groups, check_calls, unsafe_error
 from custody.languages.rego.constants import constant
 from custody.languages.rego.declare import Builtin, BuiltinError
@@ -279,7 +280,7 @@ class Generator(Program):
     def mocked(self, name: str) -> bool:
         return name in self.mocks
 
-    def special(self, bodies: Bodies, term: Call) -> V | None:
+    def special(self, bodies: Calls, term: Call) -> V | None:
         name = ".".join(term.operator)
         if name == "print":
             self._print(bodies, term)
@@ -294,7 +295,7 @@ class Generator(Program):
             return V(bodies.code.constant(found), "json")
         return None
 
-    def _print(self, bodies: Bodies, term: Call) -> None:
+    def _print(self, bodies: Calls, term: Call) -> None:
         parts: list[ast.expr] = []
         for argument in term.args:
             out = bodies.collect("shown", ast.List([], ast.Load()))

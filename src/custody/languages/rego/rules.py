@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from custody.languages.code import Code, assign, call, compare, define, give, load, when
 from custody.languages.rego import runtime
 from custody.languages.rego.blocks import V
-from custody.languages.rego.bodies import Bodies, Program
+from custody.languages.rego.bodies import Bodies
+from custody.languages.rego.calls import Program
 from custody.languages.rego.constants import NOTHING, constant
 from custody.languages.rego.index import only
 from custody.languages.rego.tree import Rule, Scalar, Term, Var
