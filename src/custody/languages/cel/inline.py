@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from custody.languages import code as build
-from custody.languages.cel import operators
+from custody.languages.cel import access, faults, operators
 from custody.languages.cel.tree import Call, ListNode, Literal, Node
 from custody.languages.cel.values import INT_MAX, INT_MIN
 from custody.languages.code import call, choose, load, walrus
 from custody.languages.go import regex
 
 if TYPE_CHECKING:
-    from custody.languages.cel.compiler import Emitter
+    from custody.languages.cel.emitting import Emitting
 
 _IS, _IS_NOT, _IN, _EQ, _NE = ast.Is(), ast.IsNot(), ast.In(), ast.Eq(), ast.NotEq()
 _TRUE, _FALSE, _NONE = ast.Constant(True), ast.Constant(False), ast.Constant(None)
@@ -24,10 +24,10 @@ _SHORT = 64  # elements, and
 _LONG = 4096  # characters, that a loop looks through for nothing
 _MANY = 8  # elements from which on a set is quicker than a tuple
 
-Inline = Callable[["Emitter", Call], "ast.expr | None"]
+Inline = Callable[["Emitting", Call], "ast.expr | None"]
 
 
-def _same_kind(emitter: Emitter, node: Call) -> str:
+def _same_kind(emitter: Emitting, node: Call) -> str:
     """The kind that both operands are known to be of, or nothing."""
     one, other = (emitter.type_of(each).kind for each in node.args)
     return one if one == other and one in _SAME else ""
@@ -36,7 +36,7 @@ def _same_kind(emitter: Emitter, node: Call) -> str:
 def _equality(same: bool) -> Inline:
     operator = _EQ if same else _NE
 
-    def emit(emitter: Emitter, node: Call) -> ast.expr:
+    def emit(emitter: Emitting, node: Call) -> ast.expr:
         kind = _same_kind(emitter, node)
         if kind and not (emitter.sharing and kind in ("string", "bytes")):
             left, right = emitter.emit_all(node.args)
@@ -58,7 +58,7 @@ def _equality(same: bool) -> Inline:
     return emit
 
 
-def _with_constant(emitter: Emitter, node: Node, value: Any, same: bool) -> ast.expr | None:
+def _with_constant(emitter: Emitting, node: Node, value: Any, same: bool) -> ast.expr | None:
     one = value is None or value is True or value is False
     if not one and type(value) not in (str, bytes) and not (
             type(value) is int and abs(value) < _EXACT and value not in (0, 1)):
@@ -77,7 +77,7 @@ def _boolean(expression: ast.expr) -> ast.expr:
 
 
 def _order(operator: ast.cmpop, helper: Callable[..., bool]) -> Inline:
-    def emit(emitter: Emitter, node: Call) -> ast.expr:
+    def emit(emitter: Emitting, node: Call) -> ast.expr:
         same = _same_kind(emitter, node)
         left, right = emitter.emit_all(node.args)
         if same:
@@ -89,7 +89,7 @@ def _order(operator: ast.cmpop, helper: Callable[..., bool]) -> Inline:
 
 
 def _arithmetic(operator: ast.operator, helper: Callable[..., object]) -> Inline:
-    def emit(emitter: Emitter, node: Call) -> ast.expr | None:
+    def emit(emitter: Emitting, node: Call) -> ast.expr | None:
         same = _same_kind(emitter, node)
         if same == "double" and emitter.type_of(node).kind == "double":
             left, right = emitter.emit_all(node.args)
@@ -100,7 +100,7 @@ def _arithmetic(operator: ast.operator, helper: Callable[..., object]) -> Inline
             name = emitter.code.fresh()
             inside = ast.Compare(ast.Constant(INT_MIN), [ast.LtE(), ast.LtE()],
                                  [walrus(name, ast.BinOp(left, operator, right)), ast.Constant(INT_MAX)])
-            return choose(inside, load(name), call(emitter.function(operators.overflow)))
+            return choose(inside, load(name), call(emitter.function(faults.overflow)))
         emitter.failing = True
         left, right = emitter.emit_all(node.args)
         if helper is operators.add and emitter.sharing:
@@ -114,7 +114,7 @@ def _arithmetic(operator: ast.operator, helper: Callable[..., object]) -> Inline
 
 def _direct(helper: Callable[..., object]) -> Inline:
     """The helper does all types; there is no need to look for an overload."""
-    def emit(emitter: Emitter, node: Call) -> ast.expr:
+    def emit(emitter: Emitting, node: Call) -> ast.expr:
         arguments = emitter.emit_all(node.operands)
         emitter.failing = True
         return call(emitter.function(helper), *arguments)
@@ -122,12 +122,12 @@ def _direct(helper: Callable[..., object]) -> Inline:
     return emit
 
 
-def _not(emitter: Emitter, node: Call) -> ast.expr:
+def _not(emitter: Emitting, node: Call) -> ast.expr:
     operand = emitter.emit(node.args[0])
     return build.negate(emitter.truth(node.args[0], operand))
 
 
-def _minus(emitter: Emitter, node: Call) -> ast.expr:
+def _minus(emitter: Emitting, node: Call) -> ast.expr:
     operand = emitter.emit(node.args[0])
     if emitter.type_of(node.args[0]).kind == "double":
         return ast.UnaryOp(ast.USub(), operand)
@@ -135,17 +135,17 @@ def _minus(emitter: Emitter, node: Call) -> ast.expr:
     return call(emitter.function(operators.negate), operand)
 
 
-def _index(emitter: Emitter, node: Call) -> ast.expr:
+def _index(emitter: Emitting, node: Call) -> ast.expr:
     container, key = node.args
     arguments = emitter.emit_all(node.args)
     emitter.failing = True
     by_text = isinstance(key, Literal) and type(key.value) is str
     if by_text and emitter.type_of(container).kind in ("dyn", "map", "any"):
         return emitter.field(*arguments)
-    return call(emitter.function(operators.index), *arguments)
+    return call(emitter.function(access.index), *arguments)
 
 
-def _member(emitter: Emitter, node: Call) -> ast.expr:
+def _member(emitter: Emitting, node: Call) -> ast.expr:
     value, container = node.args
     if isinstance(container, ListNode) and not container.optional and container.elements \
             and all(isinstance(each, Literal) and type(each.value) is str for each in container.elements):
@@ -171,17 +171,17 @@ def _member(emitter: Emitter, node: Call) -> ast.expr:
     return _boolean(call(helper, first, second, *rest))
 
 
-def _size(emitter: Emitter, node: Call) -> ast.expr | None:
+def _size(emitter: Emitting, node: Call) -> ast.expr | None:
     if len(node.operands) != 1:
         return None
     kind = emitter.type_of(node.operands[0]).kind
     if kind in ("list", "map", "string", "bytes"):
         return call(emitter.function(len), emitter.emit(node.operands[0]))
     emitter.failing = True
-    return call(emitter.function(operators.size), emitter.emit(node.operands[0]))
+    return call(emitter.function(access.size), emitter.emit(node.operands[0]))
 
 
-def _is_text(emitter: Emitter, nodes: list[Node], values: list[ast.expr]) -> tuple[ast.expr | None, list[ast.expr]]:
+def _is_text(emitter: Emitting, nodes: list[Node], values: list[ast.expr]) -> tuple[ast.expr | None, list[ast.expr]]:
     """A test that all values are strings, None where the checker knows it, and names for the values."""
     unknown = [at for at, node in enumerate(nodes) if emitter.type_of(node).kind != "string"]
     if not unknown:
@@ -192,7 +192,7 @@ def _is_text(emitter: Emitter, nodes: list[Node], values: list[ast.expr]) -> tup
 
 
 def _text_method(name: str) -> Inline:
-    def emit(emitter: Emitter, node: Call) -> ast.expr | None:
+    def emit(emitter: Emitting, node: Call) -> ast.expr | None:
         kinds = {emitter.type_of(each).kind for each in node.operands}
         if node.target is None or len(node.args) != 1 or not kinds <= {"string", "dyn"} \
                 or isinstance(node.target, Literal):
@@ -207,12 +207,12 @@ def _text_method(name: str) -> Inline:
     return emit
 
 
-def _else_overload(emitter: Emitter, test: ast.expr, made: ast.expr) -> ast.expr:
+def _else_overload(emitter: Emitting, test: ast.expr, made: ast.expr) -> ast.expr:
     emitter.failing = True
-    return _boolean(choose(test, made, call(emitter.function(operators.overload))))
+    return _boolean(choose(test, made, call(emitter.function(faults.overload))))
 
 
-def _scanned(emitter: Emitter, text: ast.expr) -> ast.expr:
+def _scanned(emitter: Emitting, text: ast.expr) -> ast.expr:
     """In a loop, long texts are paid for."""
     if not emitter.looping or isinstance(text, ast.Constant):
         return text
@@ -221,7 +221,7 @@ def _scanned(emitter: Emitter, text: ast.expr) -> ast.expr:
     return choose(short, load(name), call(emitter.function(operators.scanned), emitter.meter(), load(name)))
 
 
-def _matches(emitter: Emitter, node: Call) -> ast.expr | None:
+def _matches(emitter: Emitting, node: Call) -> ast.expr | None:
     if len(node.operands) != 2:
         return None
     text, pattern = node.operands
@@ -237,7 +237,7 @@ def _matches(emitter: Emitter, node: Call) -> ast.expr | None:
     return found if test is None else _else_overload(emitter, test, found)
 
 
-def _dyn(emitter: Emitter, node: Call) -> ast.expr | None:
+def _dyn(emitter: Emitting, node: Call) -> ast.expr | None:
     return emitter.emit(node.args[0]) if node.target is None and len(node.args) == 1 else None
 
 
@@ -250,5 +250,5 @@ TABLE: dict[str, Inline] = {
     "_%_": _direct(operators.remainder), "-_": _minus, "!_": _not, "_[_]": _index, "@in": _member, "size": _size,
     "contains": _text_method("contains"), "startsWith": _text_method("startswith"),
     "endsWith": _text_method("endswith"), "matches": _matches, "dyn": _dyn,
-    "_[?_]": _direct(operators.optional_index),
+    "_[?_]": _direct(access.optional_index),
 }

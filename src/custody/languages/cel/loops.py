@@ -4,40 +4,19 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from custody.languages import code as build
-from custody.languages.cel import operators
-from custody.languages.cel.tree import Comprehension, Node
-from custody.languages.cel.types import Type
-from custody.languages.code import Code, assign, call, load
-
-if TYPE_CHECKING:
-    from custody.languages.cel.compiler import Local
+from custody.languages.budget import too_long
+from custody.languages.cel import access
+from custody.languages.cel.emitting import Emitting, Local
+from custody.languages.cel.tree import Comprehension
+from custody.languages.code import assign, call, load
 
 _IS, _IS_NOT = ast.Is(), ast.IsNot()
 
 
-class Loops:
+class Loops(Emitting):
     """The part of the emitter that knows loops."""
-
-    code: Code
-    body: list[ast.stmt]
-    scope: dict[str, Local]
-    failing: bool
-    blocks: int
-    looping: int
-    loops: bool
-    watch: str
-    emit: Callable[[Node], ast.expr]
-    truth: Callable[[Node, ast.expr], ast.expr]
-    type_of: Callable[[Node], Type]
-    function: Callable[[Any], ast.expr]
-    charge: Callable[[int], None]
-    caught: Callable[[list[ast.stmt], str, list[ast.stmt], bool], ast.stmt]
-    error_after: Callable[[str], ast.stmt]
-    too_long: Callable[[], ast.expr]
-    local: Callable[[str], Local]
 
     def loop(self, node: Comprehension) -> ast.expr:
         """The value of a comprehension, after the statements that compute it."""
@@ -45,19 +24,19 @@ class Loops:
         self.body.append(assign(values, self.emit(node.source)))
         self.failing = True  # what is looped over may be no list
         if node.var2:
-            self.body.append(assign(values, call(self.function(operators.pairs), load(values))))
+            self.body.append(assign(values, call(self.function(access.pairs), load(values))))
         else:
             kind = build.compare(call(self.function(type), load(values)), _IS_NOT, self.function(list))
-            self.body.append(build.when(kind, [assign(values, call(self.function(operators.elements), load(values)))]))
+            self.body.append(build.when(kind, [assign(values, call(self.function(access.elements), load(values)))]))
         self._pay(values)
         result = self.code.fresh("r")
         start, step, value = self._accumulator(node, result)
         self.body += start
         outer, before = self.scope, self.body
         first, second = self.code.fresh("i"), self.code.fresh("i")
-        self.scope = {**outer, node.var: self.local(first)}
+        self.scope = {**outer, node.var: Local(first)}
         if node.var2:
-            self.scope[node.var2] = self.local(second)
+            self.scope[node.var2] = Local(second)
         self.blocks += 2
         self.looping += 1
         self.body = []
@@ -70,7 +49,6 @@ class Loops:
             target = ast.Tuple([build.store(first), build.store(second)], ast.Store())
         self.body.append(ast.For(target, load(values), inner, []))
         self.body += absorbing
-        self.charge(1)
         return value
 
     def _pay(self, values: str) -> None:
@@ -79,7 +57,7 @@ class Loops:
         length = call(self.function(len), load(values))
         self.body.append(ast.AugAssign(build.store("left"), ast.Sub(), length))
         self.body.append(build.when(build.compare(load("left"), ast.Lt(), ast.Constant(0)),
-                                    [build.do(self.too_long())]))
+                                    [build.do(call(self.function(_too_long)))]))
 
     def _accumulator(self, node: Comprehension, result: str) -> tuple[list[ast.stmt], Callable[[Loops], list[ast.stmt]],
                                                                       ast.expr]:
@@ -104,7 +82,6 @@ class Loops:
     def _quantify(self, node: Comprehension, result: str, error: str) -> list[ast.stmt]:
         assert node.guard is not None
         every = node.kind == "all"
-        self.charge(3)
         outer, self.failing = self.failing, False
         test = self.truth(node.guard, self.emit(node.guard))
         fails, self.failing = self.failing, outer
@@ -120,7 +97,6 @@ class Loops:
 
     def _collect(self, node: Comprehension, collect: Callable[[], list[ast.stmt]]) -> list[ast.stmt]:
         """The step, where the guard holds; errors end the loop."""
-        self.charge(1)
         if node.guard is None:
             self.body += collect()
             return []
@@ -132,15 +108,17 @@ class Loops:
         return []
 
     def _append(self, node: Comprehension, result: str) -> list[ast.stmt]:
-        self.charge(11)
         value = load(self.scope[node.var].name) if node.step is None else self.emit(node.step)
         return [build.do(call(build.attribute(load(result), "append"), value))]
 
     def _put(self, node: Comprehension, result: str) -> list[ast.stmt]:
         assert node.step is not None
-        self.charge(1)
         value = self.emit(node.step)
         if node.kind == "transformMapEntry":
-            return [build.do(call(self.function(operators.merge), load(result), value))]
+            return [build.do(call(self.function(access.merge), load(result), value))]
         key = load(self.scope[node.var].name)
         return [ast.Assign([ast.Subscript(load(result), key, ast.Store())], value)]
+
+
+def _too_long() -> None:
+    raise too_long()

@@ -36,8 +36,9 @@ class Parser:
     def parse(self) -> Node:
         node = self._expr()
         if self.token.kind != END:
-            shown = self._shown(self.token)
-            raise self._error(self.token.start, f"Syntax error: mismatched input '{shown}' expecting <EOF>")
+            last = self.tokens[self.position + 1].kind == END
+            raise self._error(self.token.start, f"Syntax error: {'extraneous' if last else 'mismatched'} input "
+                                                f"'{self.token.text}' expecting <EOF>")
         return node
 
     # ── tokens ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -54,10 +55,17 @@ class Parser:
             return True
         return False
 
-    def _expect(self, sign: str) -> Token:
-        if self.token.kind != "sign" or self.token.text != sign:
-            raise self._error(self.token.start,
-                              f"Syntax error: mismatched input '{self._shown(self.token)}' expecting '{sign}'")
+    def _expect(self, sign: str, *, listed: bool = False) -> Token:
+        """`listed`: a comma might have followed as well."""
+        token = self.token
+        if token.kind != "sign" or token.text != sign:
+            if not listed and ((token.kind == END and sign in ")]") or (sign == ":" and self._starts(token))):
+                message = f"missing '{sign}' at '{self._shown(token)}'"
+            else:
+                expected = f"{{'{sign}', ','}}" if listed else f"'{sign}'"
+                skipped = self._following().text in ((sign, ",") if listed else (sign,))
+                message = f"{'extraneous' if skipped else 'mismatched'} input '{self._shown(token)}' expecting {expected}"
+            raise self._error(token.start, f"Syntax error: {message}")
         return self._advance()
 
     def _field(self) -> str:
@@ -66,8 +74,14 @@ class Parser:
         if token.kind == "quoted":
             return self._advance().text[1:-1]
         if token.kind != "name" or token.text in _CONSTANTS or token.text == "in":
-            raise self._error(token.start, f"Syntax error: no viable alternative at input '.{self._shown(token)}'")
+            raise self._error(token.start, f"Syntax error: no viable alternative at input '.{token.text}'")
         return self._advance().text
+
+    @staticmethod
+    def _starts(token: Token) -> bool:
+        """Whether an expression may begin with it."""
+        return token.kind in ("int", "uint", "double", "text", "name") or (
+            token.kind == "sign" and token.text in "([{-!.")
 
     @staticmethod
     def _shown(token: Token) -> str:
@@ -271,26 +285,37 @@ class Parser:
         args.append(self._expr())
         while self._take(","):
             args.append(self._expr())
-        self._expect(")")
+        self._expect(")", listed=self.token.kind != END)
         return args
+
+    def _ends(self, close: str, empty: bool) -> bool:
+        """Whether there is no further element; in an `empty` list a comma may stand alone."""
+        if self.token.kind != "sign":
+            return False
+        if empty and self.token.text == "," and self._following().text == close:
+            self._advance()
+        return self.token.text == close
+
+    def _following(self) -> Token:
+        return self.tokens[min(self.position + 1, len(self.tokens) - 1)]
 
     def _list(self) -> Node:
         start = self._advance().start
         elements: list[Node] = []
         optional: set[int] = set()
-        while self.token.text != "]" or self.token.kind != "sign":
+        while not self._ends("]", not elements):
             if self._optional("?"):
                 optional.add(len(elements))
             elements.append(self._expr())
             if not self._take(","):
                 break
-        end = self._expect("]").end
+        end = self._expect("]", listed=True).end
         return self._built(ListNode(elements, frozenset(optional), start, end))
 
     def _map(self) -> Node:
         start = self._advance().start
         entries: list[Entry] = []
-        while self.token.text != "}" or self.token.kind != "sign":
+        while not self._ends("}", not entries):
             optional = self._optional("?")
             key = self._expr()
             at = self._expect(":").start
@@ -298,13 +323,13 @@ class Parser:
             entries.append(Entry(key, value, optional, key.start, value.end, at))
             if not self._take(","):
                 break
-        end = self._expect("}").end
+        end = self._expect("}", listed=True).end
         return self._built(MapNode(entries, start, end))
 
     def _struct(self, name: str, start: int) -> Node:
         opening = self._advance().start
         entries: list[Entry] = []
-        while self.token.text != "}" or self.token.kind != "sign":
+        while not self._ends("}", not entries):
             optional = self._optional("?")
             begin = self.token.start
             field = self._field()
@@ -313,7 +338,7 @@ class Parser:
             entries.append(Entry(field, value, optional, begin, value.end, at))
             if not self._take(","):
                 break
-        end = self._expect("}").end
+        end = self._expect("}", listed=True).end
         return self._built(Struct(name, entries, start, end, opening))
 
 

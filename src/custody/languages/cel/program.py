@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from custody.errors import UnsupportedError
 from custody.languages.budget import BudgetExceeded, Limits
 from custody.languages.cel.compiler import compile_tree
-from custody.languages.cel.operators import FAULTS, MissingError, error_of
+from custody.languages.cel.faults import FAULTS, MissingError, error_of
 from custody.languages.trace import Trace
 
 if TYPE_CHECKING:

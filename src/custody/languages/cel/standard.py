@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from custody.languages.cel import convert, macros, operators, times, types
+from custody.languages.cel import access, convert, faults, macros, operators, times, types
 from custody.languages.cel.declare import Constant, Function, Library, Overload
 from custody.languages.cel.types import (
     BOOL,
@@ -77,9 +77,9 @@ _ARITHMETIC = (
 )
 
 _LOGIC = (
-    _one("_&&_", operators.overload, ("logical_and", (BOOL, BOOL), BOOL)),
-    _one("_||_", operators.overload, ("logical_or", (BOOL, BOOL), BOOL)),
-    _one("_?_:_", operators.overload, ("conditional", (BOOL, _A, _A), _A)),
+    _one("_&&_", faults.overload, ("logical_and", (BOOL, BOOL), BOOL)),
+    _one("_||_", faults.overload, ("logical_or", (BOOL, BOOL), BOOL)),
+    _one("_?_:_", faults.overload, ("conditional", (BOOL, _A, _A), _A)),
     _one("!_", operators.invert, ("logical_not", (BOOL,), BOOL)),
     _one("_==_", operators.equal, ("equals", (_A, _A), BOOL)),
     _one("_!=_", operators.unequal, ("not_equals", (_A, _A), BOOL)),
@@ -88,11 +88,11 @@ _LOGIC = (
     _ordered("_>_", "greater", operators.greater),
     _ordered("_>=_", "greater_equals", operators.greater_equal),
     _one("@in", operators.contains, ("in_list", (_A, _LIST), BOOL), ("in_map", (_A, _MAP), BOOL)),
-    _one("_[_]", operators.index, ("index_list", (_LIST, INT), _A), ("index_map", (_MAP, _A), _B)),
+    _one("_[_]", access.index, ("index_list", (_LIST, INT), _A), ("index_map", (_MAP, _A), _B)),
 )
 
 _SIZE = Function("size", tuple(
-    Overload(f"{'' if member else 'size_'}{word}{'_size' if member else ''}", (of,), INT, operators.size, member)
+    Overload(f"{'' if member else 'size_'}{word}{'_size' if member else ''}", (of,), INT, access.size, member)
     for member in (False, True)
     for word, of in (("string", STRING), ("bytes", BYTES), ("list", _LIST), ("map", _MAP))))
 
@@ -123,7 +123,7 @@ _CONVERSIONS = (
     _conversion(DURATION, "duration", convert.to_duration, {
         DURATION: None, STRING: times.parse_duration, INT: None}),
     Function("dyn", (Overload("to_dyn", (_A,), DYN, lambda value: value),)),
-    Function("type", (Overload("type", (_A,), type_of(_A), operators.type_value),)),
+    Function("type", (Overload("type", (_A,), type_of(_A), access.type_value),)),
 )
 
 
@@ -224,16 +224,16 @@ OPTIONAL = Library("cel.lib.optional", version=2, functions=(
     Function("orValue", (Overload("optional_orValue_value", (_OPTIONAL, _V), _V, None, member=True, strict=False),)),
     Function("first", (Overload("list_first", (list_of(_V),), _OPTIONAL, _first, member=True),)),
     Function("last", (Overload("list_last", (list_of(_V),), _OPTIONAL, _last, member=True),)),
-    Function("_?._", (Overload("select_optional_field", (DYN, STRING), _OPTIONAL, operators.optional_field),)),
+    Function("_?._", (Overload("select_optional_field", (DYN, STRING), _OPTIONAL, access.optional_field),)),
     Function("_[?_]", (
-        Overload("list_optindex_optional_int", (list_of(_V), INT), _OPTIONAL, operators.optional_index),
+        Overload("list_optindex_optional_int", (list_of(_V), INT), _OPTIONAL, access.optional_index),
         Overload("optional_list_optindex_optional_int", (optional_of(list_of(_V)), INT), _OPTIONAL,
-                 operators.optional_index),
-        Overload("map_optindex_optional_value", (map_of(_A, _V), _A), _OPTIONAL, operators.optional_index),
+                 access.optional_index),
+        Overload("map_optindex_optional_value", (map_of(_A, _V), _A), _OPTIONAL, access.optional_index),
         Overload("optional_map_optindex_optional_value", (optional_of(map_of(_A, _V)), _A), _OPTIONAL,
-                 operators.optional_index))),
+                 access.optional_index))),
     Function("_[_]", (
-        Overload("optional_list_index_int", (optional_of(list_of(_V)), INT), _OPTIONAL, operators.index),
-        Overload("optional_map_index_value", (optional_of(map_of(_A, _V)), _A), _OPTIONAL, operators.index))),
+        Overload("optional_list_index_int", (optional_of(list_of(_V)), INT), _OPTIONAL, access.index),
+        Overload("optional_map_index_value", (optional_of(map_of(_A, _V)), _A), _OPTIONAL, access.index))),
 ), macros=macros.OPTIONALS, constants=(
     Constant("optional_type", type_of(optional_of(DYN)), TypeValue("optional_type")),))

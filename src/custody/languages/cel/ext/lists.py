@@ -130,9 +130,9 @@ LIBRARY = Library("cel.lib.ext.lists", functions=(
     Function("lists.range", (Overload("lists_range", (INT,), list_of(INT), _range, metered=True),)),
     _member("reverse", ("list_reverse", (_LIST,), _LIST, lambda values: values[::-1])),
     _member("distinct", ("list_distinct", (_LIST,), _LIST, _distinct), metered=True),
-    _member("sort", *((f"list_{each.kind}_sort", (list_of(each),), list_of(each), _sort) for each in _SORTABLE)),
+    _member("sort", *((f"list_{each.name}_sort", (list_of(each),), list_of(each), _sort) for each in _SORTABLE)),
     _member("@sortByAssociatedKeys", *(
-        (f"list_{each.kind}_sortByAssociatedKeys", (_LIST, list_of(each)), _LIST, _sorted_by) for each in _SORTABLE)),
+        (f"list_{each.name}_sortByAssociatedKeys", (_LIST, list_of(each)), _LIST, _sorted_by) for each in _SORTABLE)),
 ), macros=(Macro("sortBy", 2, True, _sort_by),))
 SINCE = {"flatten": 1, "lists.range": 2, "reverse": 2, "distinct": 2, "sort": 2, "@sortByAssociatedKeys": 2,
          "sortBy": 2}
