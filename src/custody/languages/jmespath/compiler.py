@@ -41,6 +41,7 @@ from custody.languages.jmespath.values import (
     MISSING,
     Expression,
     Maps,
+    PanicError,
     QueryError,
     UnknownKeyError,
     same,
@@ -199,7 +200,9 @@ class Compiler:
             return self.value(right, self.value(left, data, mode), mode)
         if not _may_miss(left):
             return self.value(right, self.value(left, data, Mode.NULL), mode)
-        before = self.name(self.value(left, data, Mode.MARK))
+        before = self.value(left, data, Mode.MARK)
+        if isinstance(before, ast.Constant):
+            return self.value(right, before, mode)
         made = self.code.fresh()
 
         def go_on() -> None:
@@ -222,6 +225,8 @@ class Compiler:
 
     def _Slice(self, node: Node, data: ast.expr, mode: Mode) -> ast.expr:
         start, stop, step = node.value
+        if isinstance(data, ast.Constant):
+            return _NONE
         if step == 0:
             self.problems.append(("Invalid slice, step cannot be 0", node.start))
             self.emit(when(self.is_list(data), [self.fail("Invalid slice, step cannot be 0")]))
@@ -270,12 +275,12 @@ class Compiler:
     def _equal(self, left: ast.expr, right: ast.expr) -> ast.expr:
         for one, other in ((left, right), (right, left)):
             if isinstance(other, ast.Constant):
+                if isinstance(one, ast.Constant):
+                    return ast.Constant(same(one.value, other.value))
                 if isinstance(other.value, str):
                     return compare(one, ast.Eq(), other)
                 if other.value is None or isinstance(other.value, bool):
                     return compare(one, ast.Is(), other)
-                if isinstance(one, ast.Constant):
-                    return ast.Constant(same(one.value, other.value))
                 return both(self.is_number(one), compare(one, ast.Eq(), other))
         return call(self.hoist(same, "same"), left, right)
 
@@ -294,7 +299,12 @@ class Compiler:
 
     def _unless_null(self, data: ast.expr, select: Callable[[str], None]) -> ast.expr:
         made = self.code.fresh()
-        self.emit(when(compare(data, ast.Is(), _NONE), [assign(made, _NONE)], self.inside(lambda: select(made))))
+        if isinstance(data, ast.Constant):
+            if data.value is None:
+                return _NONE
+            select(made)
+        else:
+            self.emit(when(compare(data, ast.Is(), _NONE), [assign(made, _NONE)], self.inside(lambda: select(made))))
         return load(made)
 
     # --- projections --------------------------------------------------------------------------------------------
@@ -331,7 +341,9 @@ class Compiler:
         self.blocks += 1
         body = self.inside(lambda: self.emit(assign(made, self.value(node, data, Mode.NULL))))
         self.blocks -= 1
-        self.emit(attempt(body, self.hoist(QueryError, "QueryError"), [assign(made, _NONE)]))
+        wrong = self.code.fresh("wrong")
+        self.emit(attempt(body, self.hoist(QueryError, "QueryError"), [
+            when(self.is_type(load(wrong), PanicError), [throw(load(wrong))]), assign(made, _NONE)], wrong))
         return load(made)
 
     def _project(self, found: ast.expr, right: Node, kind: type, condition: Node | None = None) -> ast.expr:
@@ -344,14 +356,17 @@ class Compiler:
 
         def keep() -> None:
             value = self.value(right, element, Mode.NULL)
-            self.emit(when(compare(value, ast.IsNot(), _NONE),
-                           [do(call(attribute(load(made), "append"), value))]))
+            add = do(call(attribute(load(made), "append"), value))
+            if not isinstance(value, ast.Constant):
+                self.emit(when(compare(value, ast.IsNot(), _NONE), [add]))
+            elif value.value is not None:
+                self.emit(add)
 
         def body() -> None:
             if condition is None:
                 keep()
             else:
-                self.emit(when(self.test(condition, element), self.inside(keep)))
+                self.emit(when(self.test(condition, element), self.inside(keep) or [ast.Pass()]))
 
         def loop() -> None:
             values: ast.expr = found
@@ -360,7 +375,7 @@ class Compiler:
             self.spend(values)
             self.emit(assign(made, ast.List([], ast.Load())))
             self.blocks += 1
-            self.emit(each(one, values, self.inside(body)))
+            self.emit(each(one, values, self.inside(body) or [ast.Pass()]))
             self.blocks -= 1
 
         test = self.is_type(found, dict) if kind is dict else self.is_list(found)

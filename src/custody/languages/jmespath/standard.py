@@ -8,7 +8,7 @@ from typing import Any
 
 from custody.languages.go.printing import marshal, read_number
 from custody.languages.jmespath.entry import Function, declare
-from custody.languages.jmespath.values import Env, Expression, GoInt, Maps, QueryError
+from custody.languages.jmespath.values import Env, Expression, GoInt, Maps, PanicError, QueryError
 
 _UNCOMPARABLE = {dict: "map[string]interface {}", list: "[]interface {}", Maps: "[]map[string]interface {}",
                  Expression: "jmespath.expRef"}
@@ -21,7 +21,7 @@ def is_number(value: Any) -> bool:
 def only_list(values: Any) -> list[Any]:
     """Most functions take []interface{} alone; Kyverno panics over the list that items() returns."""
     if type(values) is Maps:
-        raise QueryError("interface conversion: interface {} is []map[string]interface {}, not []interface {}")
+        raise PanicError("interface conversion: interface {} is []map[string]interface {}, not []interface {}")
     return values  # type: ignore[no-any-return]
 
 
@@ -31,7 +31,7 @@ def identical(one: Any, other: Any) -> bool:
     if kind is int or kind is float:
         return is_number(other) and bool(one == other)
     if kind is type(other) and kind in _UNCOMPARABLE:
-        raise QueryError(f"runtime error: comparing uncomparable type {_UNCOMPARABLE[kind]}")
+        raise PanicError(f"runtime error: comparing uncomparable type {_UNCOMPARABLE[kind]}")
     return kind is type(other) and bool(one == other)
 
 
@@ -90,7 +90,7 @@ def _merge(*maps: Any) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for one in maps:
         if type(one) is not dict:
-            raise QueryError(f"interface conversion: interface {{}} is {_go_type(one)}, not map[string]interface {{}}")
+            raise PanicError(f"interface conversion: interface {{}} is {_go_type(one)}, not map[string]interface {{}}")
         merged.update(one)
     return merged
 

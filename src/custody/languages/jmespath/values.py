@@ -25,6 +25,10 @@ class UnknownKeyError(QueryError):
         super().__init__(f'Unknown key "{key}" in path')
 
 
+class PanicError(QueryError):
+    """What Kyverno panics over: nothing around it makes it null."""
+
+
 class World(Protocol):
     """What some functions ask of the world. Pure programs get none of it."""
 
