@@ -11,13 +11,17 @@ import math
 import re
 import ssl
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from custody.languages.cel.kubernetes import rules
+from custody.languages.cel.kubernetes import admission, rules
+from custody.languages.cel.kubernetes.costs import CALL_LIMIT
+from custody.languages.cel.kubernetes.environment import COSTS
+from custody.languages.cel.types import STRING
 
 TABLE = Path(__file__).parents[2] / "data" / "cel_apiserver.json"
 
@@ -112,6 +116,80 @@ def _plain(message: str) -> str:
     return message[found.end():] if found else message
 
 
+# ── cost at run time ────────────────────────────────────────────────────────────────────────────────────────────────
+
+COPIES = 200  # of a condition, so that few elements of a list reach the limit: the server is slow with many
+_POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolic"
+
+
+def repeated(condition: str) -> str:
+    return f"object.data.s.split(',').all(x, {' && '.join([f'({condition})'] * COPIES)})"
+
+
+def threshold(condition: str) -> int:
+    """The most elements with which `repeated` stays within the limit of one call, by our own count.
+
+    A look at two lengths gives what an element costs; the text that is split costs 0.2 a character.
+    """
+    at = admission(authorized=True, composed={"v": STRING})
+    program = at.compile(repeated(condition), cost=COSTS)
+
+    def split(count: int) -> int:
+        return math.ceil((3 * count - 1) * 0.2)
+
+    def rest(count: int) -> int:
+        value, cost = program.measure(given(count))
+        assert value is True
+        return cost - split(count)
+
+    each = rest(2) - rest(1)
+    least = rest(1) - each
+    assert rest(7) == least + 7 * each
+    count = CALL_LIMIT // each
+    while least + count * each + split(count) > CALL_LIMIT:
+        count -= 1
+    return count
+
+
+def given(count: int) -> dict[str, Any]:
+    return {"object": config_map("c", count), "oldObject": None, "request": {"operation": "CREATE"},
+            "namespaceObject": {"metadata": {"name": "default"}}, "variables": {"v": "hello"}}
+
+
+def config_map(name: str, count: int) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"},
+            "data": {"s": ",".join(["ab"] * count), "t": "hello", "r": "t"}}
+
+
+def install(server: Server, conditions: list[str]) -> None:
+    """A policy for each condition, which takes ConfigMaps of its number; they are active after a moment."""
+    for number, condition in enumerate(conditions):
+        rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"],
+                "resourceNames": [f"asked-{number}"]}
+        spec = {"failurePolicy": "Fail", "matchConstraints": {"resourceRules": [rule]},
+                "variables": [{"name": "v", "expression": "object.data.t"}],
+                "validations": [{"expression": repeated(condition)}]}
+        binding = {"policyName": f"asked-{number}", "validationActions": ["Deny"]}
+        for path, kind, of in (("ies", "ValidatingAdmissionPolicy", spec),
+                               ("ybindings", "ValidatingAdmissionPolicyBinding", binding)):
+            server.create(f"{_POLICIES}{path}", {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind,
+                                                 "metadata": {"name": f"asked-{number}"}, "spec": of})
+    time.sleep(3)
+
+
+def within(server: Server, number: int, count: int) -> bool:
+    """Whether the server evaluates condition `number` over so many elements without stopping for its cost."""
+    answer = server.create("/api/v1/namespaces/default/configmaps?dryRun=All", config_map(f"asked-{number}", count))
+    if answer["kind"] == "ConfigMap":
+        return True
+    assert "operation cancelled: actual cost limit exceeded" in answer["message"], answer["message"][:500]
+    return False
+
+
+def conditions() -> list[tuple[str, int]]:
+    return [(row["condition"], row["most"]) for row in json.loads(TABLE.read_text())["conditions"]]
+
+
 def recorded() -> Iterator[tuple[str, int, list[str]]]:
     for row in json.loads(TABLE.read_text())["rules"]:
         yield row["rule"], row["times"], row["says"]
@@ -119,13 +197,23 @@ def recorded() -> Iterator[tuple[str, int, list[str]]]:
 
 def main(folder: str) -> None:
     server = Server(Path(folder))
-    from tests.languages.cel_kubernetes.expressions import RULES
+    from tests.languages.cel_kubernetes.expressions import CONDITIONS, RULES
 
     rows = []
     for expression in RULES:
         times = times_for(expression)
         rows.append({"rule": expression, "times": times, "says": theirs(server, expression, times)})
-    TABLE.write_text(json.dumps({"version": "1.34.3", "rules": rows}, indent=1, ensure_ascii=False) + "\n")
+    install(server, list(CONDITIONS))
+    costs = []
+    for number, condition in enumerate(CONDITIONS):
+        most = threshold(condition)
+        while not within(server, number, most):
+            most -= 1
+        while within(server, number, most + 1):
+            most += 1
+        costs.append({"condition": condition, "most": most})
+    table = {"version": "1.34.3", "rules": rows, "conditions": costs}
+    TABLE.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

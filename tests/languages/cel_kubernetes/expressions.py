@@ -87,3 +87,31 @@ RULES = (
     "base64.encode(b'a') == ''", "self.any.x == 1", "self.open.a == 1", "self.map.a == 'b'", "self.few.exists(1, true)",
     "self.n == 9223372036854775808", "self.long.join() == ''", "self.ints.join() == ''", "ip(self.n).family() == 4",
 )
+
+# Conditions whose run-time cost is compared: `x` is "ab", the object a ConfigMap with t, r and s in its data.
+CONDITIONS = (
+    "x == 'ab'", "x.startsWith('a')", "x.contains('a')", "x.matches('a.')", "x + 'c' == 'abc'", "x.size() == 2",
+    "object.data.t == x || true", "[x].size() == 1", "{x: 1}.size() == 1", "{x: 1}[x] == 1", "has(object.data.t)",
+    "!has(object.data.zzz)", "object.data['t'] == 'hello'", "object.metadata.name == 'a' || true",
+    "true ? x == x : false", "(x == 'ab' ? 1 : 2) == 1", "x in ['ab', 'cd']", "[1,2,3].exists(y, y == 2)",
+    "[1,2,3].all(y, y > 0)", "[1,2,3].map(y, y * 2).sum() == 12", "[1,2,3].filter(y, y > 1).size() == 2",
+    "[1,2,3].exists_one(y, y == 2)", "['a','b'].join(',') == 'a,b'", "x.replace('a','b') == 'bb'",
+    "x.lowerAscii() == 'ab'", "quantity('1Gi').isGreaterThan(quantity('1Mi'))", "ip('10.0.0.1').family() == 4",
+    "cidr('10.0.0.0/8').containsIP('10.0.0.1')", "cidr('10.0.0.0/8').containsCIDR('10.1.0.0/16')",
+    "url('https://a/').getHost() == 'a'", "semver('1.0.0').major() == 1",
+    "!format.dns1123Label().validate(x).hasValue()", "object.?data.?t.orValue('') == 'hello'",
+    "object.data.?zzz.orValue('q') == 'q'", "object.data[?'t'].hasValue()", "x.find('a') == 'a'",
+    "x.findAll('[a-z]').size() == 2", "int('1') == 1", "string(1) == '1'",
+    "timestamp('2020-01-01T00:00:00Z').getFullYear() == 2020", "duration('1h') > duration('1m')", "dyn(x) == 'ab'",
+    "type(x) == string", "-1 < 0", "1 + 1 == 2", "sets.contains([1,2],[1])", "'%s'.format([x]) == 'ab'",
+    "{'a': 1}.all(k, k == 'a')", "[1,2].all(i, v, v > i)", "[1,2].transformList(i, v, v + i) == [1, 3]",
+    "{'a': 1}.transformMap(k, v, v + 1) == {'a': 2}", "[[1]].all(y, y.all(z, z == 1))",
+    "object.data.all(k, k != 'q')", "object.?data.optMap(d, d.t).orValue('') == 'hello'", "x.split('').size() == 2",
+    "x.indexOf('b') == 1", "x.substring(1) == 'b'", "x.charAt(0) == 'a'", "b'abc' == b'abc'",
+    "size(x) > 1 && size(x) < 3 && x != 'z'", "variables.v == 'hello'", "request.operation == 'CREATE'",
+    "namespaceObject.metadata.name == 'default'", "[1,2,3][1] == 2", "[x][0] == 'ab'", "strings.quote(x) == '\"ab\"'",
+    "object.data.t.size() > 1", "oldObject == null", "object.metadata.?labels.?a.orValue('b') == 'b'",
+    "x == 'zz' || x == 'ab'", "(x != 'zz') && (x == 'ab')", "[x].map(y, {'a': y})[0].a == 'ab'",
+    "[{'k': x}].exists(e, e.k == x)", "object.data[object.data.r] == 'hello'",
+    "(object.data.t == 'hello' ? object : oldObject).data.t == 'hello'", "(true ? x : 'y') == 'ab'",
+)

@@ -11,8 +11,18 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PEERS, ROOT, peer
-from tests.languages.cel_kubernetes.apiserver import Server, ours, recorded, theirs, times_for
-from tests.languages.cel_kubernetes.expressions import RULES
+from tests.languages.cel_kubernetes.apiserver import (
+    Server,
+    conditions,
+    install,
+    ours,
+    recorded,
+    theirs,
+    threshold,
+    times_for,
+    within,
+)
+from tests.languages.cel_kubernetes.expressions import CONDITIONS, RULES
 
 TOOLS = Path(os.environ.get("CUSTODY_PEERS_TOOLS", ROOT.parent / "shared" / "peers"))
 
@@ -45,11 +55,25 @@ def test_a_rule_is_accepted_refused_and_priced_as_recorded(rule: str, times: int
     assert ours(rule, times) == says
 
 
-def test_every_rule_is_recorded() -> None:
+@pytest.mark.parametrize(("condition", "most"), conditions())
+def test_a_condition_costs_what_is_recorded(condition: str, most: int) -> None:
+    assert threshold(condition) == most
+
+
+def test_everything_is_recorded() -> None:
     assert [rule for rule, _, _ in recorded()] == list(RULES)
+    assert [condition for condition, _ in conditions()] == list(CONDITIONS)
 
 
 @pytest.mark.peer
 def test_the_api_server_says_the_same_today(server: Server) -> None:
     different = {rule for rule in RULES if theirs(server, rule, times := times_for(rule)) != ours(rule, times)}
     assert different == set()
+
+
+@pytest.mark.peer
+def test_the_api_server_stops_at_the_same_cost_today(server: Server) -> None:
+    asked = conditions()[::8]
+    install(server, [condition for condition, _ in asked])
+    assert [(within(server, number, most), within(server, number, most + 1))
+            for number, (_, most) in enumerate(asked)] == [(True, False)] * len(asked)

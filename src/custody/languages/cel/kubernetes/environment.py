@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from custody.errors import UsageError
@@ -73,13 +73,18 @@ class KubernetesEnv(Env):
         return checked
 
     def extended(self, variables: Mapping[str, Type] | None = None, libraries: Sequence[Library] = ()) -> KubernetesEnv:
-        return KubernetesEnv((*self.libraries, *libraries), {**self.variables, **(variables or {})}, self.types,
-                             homogeneous=self.same, validated=self.validated)
+        found = KubernetesEnv((*self.libraries, *libraries), {**self.variables, **(variables or {})}, self.types,
+                              homogeneous=self.same, validated=self.validated)
+        return found.by(_extended, of=self, variables=variables, libraries=libraries)
+
+    def by(self, maker: Callable[..., KubernetesEnv], **arguments: Any) -> KubernetesEnv:
+        """Remember how it was made: libraries are functions, which do not travel to other processes."""
+        self._made = maker, arguments
+        return self
 
     def declare(self, name: str, of: Type) -> None:
         """Add `variables.NAME`, as policies do that define one variable after the other."""
-        of_variables = self.variables.get("variables")
-        fields = self.types.types.get(of_variables.name) if of_variables else None
+        fields = self._composed()
         if not isinstance(fields, dict):
             raise UsageError("this environment has no variables")
         fields[name] = of if of.kind != "type" else DYN
@@ -90,12 +95,23 @@ class KubernetesEnv(Env):
         return estimate(checked.root, KubernetesEstimator(inputs), presence_costs=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self.libraries, self.variables, self.types, self.same, self.validated)
+        maker, arguments = self._made
+        return _restore, (maker, arguments, self._composed())
+
+    def _composed(self) -> Fields | None:
+        variables = self.variables.get("variables")
+        return self.types.types.get(variables.name) if variables else None
 
 
-def _restore(libraries: Sequence[Library], variables: Mapping[str, Type], types: Declared, homogeneous: bool,
-             validated: bool) -> KubernetesEnv:
-    return KubernetesEnv(libraries, variables, types, homogeneous=homogeneous, validated=validated)
+def _extended(of: KubernetesEnv, variables: Mapping[str, Type] | None, libraries: Sequence[Library]) -> KubernetesEnv:
+    return of.extended(variables, libraries)
+
+
+def _restore(maker: Callable[..., KubernetesEnv], arguments: dict[str, Any], composed: Fields | None) -> KubernetesEnv:
+    found = maker(**arguments)
+    for name, of in (composed or {}).items():
+        found.declare(name, of)
+    return found
 
 
 def libraries(version: str = LATEST) -> tuple[Library, ...]:
@@ -108,7 +124,8 @@ def env(version: str = LATEST, variables: Mapping[str, Type] | None = None, type
         *, patch: bool = False) -> KubernetesEnv:
     """The base environment and these variables. `types`: more types with fields; `patch`: JSONPatch and Object."""
     enabled = (*libraries(version), jsonpatch.LIBRARY) if patch else libraries(version)
-    return KubernetesEnv(enabled, variables or {}, Declared(types or {}, patch=patch))
+    return KubernetesEnv(enabled, variables or {}, Declared(types or {}, patch=patch)).by(
+        env, version=version, variables=variables, types=types, patch=patch)
 
 
 def admission(version: str = LATEST, *, params: bool = False, authorized: bool = False, patch: bool = False,
@@ -124,7 +141,9 @@ def admission(version: str = LATEST, *, params: bool = False, authorized: bool =
     if composed is not None:
         variables["variables"] = VARIABLES
         types["kubernetes.variables"] = dict(composed)
-    return env(version, variables, types, patch=patch)
+    return env(version, variables, types, patch=patch).by(
+        admission, version=version, params=params, authorized=authorized, patch=patch,
+        composed=None if composed is None else {})
 
 
 def matching(version: str = LATEST) -> KubernetesEnv:

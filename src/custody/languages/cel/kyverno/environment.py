@@ -50,7 +50,8 @@ def env(kind: str = "ValidatingPolicy", world: World | None = None, *, namespace
     world = world or World()
     name = kind.removeprefix("Namespaced")
     if name == "image":
-        return KubernetesEnv((*kubernetes.libraries(), *_matching()), {"ref": STRING}, Declared({}), validated=False)
+        found = KubernetesEnv((*kubernetes.libraries(), *_matching()), {"ref": STRING}, Declared({}), validated=False)
+        return found.by(env, kind=kind)
     if name not in KINDS:
         raise UsageError(f"got policy kind {kind}, expected one of {', '.join(KINDS)}")
     variables: dict[str, Type] = {"object": DYN, "variables": _VARIABLES}
@@ -69,7 +70,8 @@ def env(kind: str = "ValidatingPolicy", world: World | None = None, *, namespace
         libraries += (jsonpatch.LIBRARY,)
         variables["images"] = images.IMAGE
     types = Declared({**_TYPES, _VARIABLES.name: dict(composed or {})}, patch=name == "MutatingPolicy")
-    return KubernetesEnv(libraries, variables, types, homogeneous=name != "GeneratingPolicy")
+    return KubernetesEnv(libraries, variables, types, homogeneous=name != "GeneratingPolicy").by(
+        env, kind=kind, world=world, namespace=namespace, json=json)
 
 
 def _matching() -> tuple[Library, ...]:
