@@ -108,7 +108,8 @@ def _check(**options: Any) -> int:
     report: dict[str, Any] = {"type": str(ast.result)}
     if asked.cost:
         cost = estimate(ast.root, KubernetesEstimator(), presence_costs=False)
-        report["cost"] = {"least": cost.least, "most": None if cost.most == ENDLESS else cost.most}
+        unknown = cost.most > ENDLESS // 1000  # a factor of a size that is not known
+        report["cost"] = {"least": cost.least, "most": None if unknown else cost.most}
     if asked.output == "json":
         click.echo(json.dumps(report))
         return 0
