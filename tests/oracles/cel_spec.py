@@ -15,7 +15,8 @@ from typing import Any
 from custody.languages import cel
 from custody.languages.cel import ext, types
 from custody.languages.cel.macros import Expander
-from custody.languages.cel.protobuf import Descriptors, EnumValue, Message, single
+from custody.languages.cel.messages import EnumValue, Message
+from custody.languages.cel.protobuf import Descriptors, single
 from custody.languages.cel.tree import Ident, ListNode, Literal, Node
 from tests.oracles.cel_types import descriptor_set
 from tests.oracles.textproto import Fields, Word, parse

@@ -60,7 +60,9 @@ def test_a_generated_function_reaches_what_was_hoisted_and_no_builtins() -> None
     "lists.range(200000).all(x, !object.t.contains('xxxy'))",
     "lists.range(100000).map(x, [x, x]).map(y, y + y + y + y + y + y + y + y + y + y + y + y + y + y + y)"
     ".map(z, z + z + z + z + z + z + z + z + z)",
-    "lists.range(5000).map(x, [x]).distinct()",
+    "lists.range(5000).map(x, [x]).distinct()", "lists.range(100000).exists(x, s.matches('c' + string(x)))",
+    "(object.t + object.t + object.t + object.t + object.t + object.t + object.t + object.t + object.t + object.t)"
+    ".split('').size() > 0 && lists.range(3).all(x, (object.t + object.t + object.t).split('').size() > 0)",
     "lists.range(100000).all(x, object.t == object.t + '')",
 ])
 def test_budget(text: str) -> None:
@@ -84,6 +86,11 @@ def test_values_that_share_are_compared_within_the_budget() -> None:
                      "'%s'.format([a40]) == ''"):
         with pytest.raises(BudgetExceeded):
             ENV.compile(text % question)(INPUT)
+
+
+def test_types_that_double_are_checked_in_time() -> None:
+    around = "".join(f"cel.bind(m{at}, {{m{at - 1}: m{at - 1}}}, " for at in range(1, 60))
+    assert ENV.compile(f"cel.bind(m0, 1, {around}1{')' * 60}")(INPUT) == 1
 
 
 def test_errors_inside_errors_cost_once() -> None:

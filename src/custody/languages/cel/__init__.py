@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from custody.languages.cel.declare import Constant, Function, Library, Macro, Overload
     from custody.languages.cel.env import Ast, Env
     from custody.languages.cel.issues import CompileError
+    from custody.languages.cel.messages import Message
     from custody.languages.cel.program import CostExceeded, Program
-    from custody.languages.cel.protobuf import Descriptors, Message
+    from custody.languages.cel.protobuf import Descriptors
     from custody.languages.cel.standard import OPTIONAL, STANDARD
     from custody.languages.cel.types import (
         ANY,
@@ -48,7 +49,8 @@ _WHERE = {
     "env": ("Ast", "Env"),
     "issues": ("CompileError",),
     "program": ("CostExceeded", "Program"),
-    "protobuf": ("Descriptors", "Message"),
+    "messages": ("Message",),
+    "protobuf": ("Descriptors",),
     "standard": ("OPTIONAL", "STANDARD"),
     "types": ("ANY", "BOOL", "BYTES", "DOUBLE", "DURATION", "DYN", "INT", "NULL", "STRING", "TIMESTAMP", "TYPE", "UINT",
               "Type", "list_of", "map_of", "message", "opaque", "optional_of", "type_param"),

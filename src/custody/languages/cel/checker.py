@@ -30,6 +30,7 @@ from custody.languages.source import Source
 if TYPE_CHECKING:
     from custody.languages.cel.env import Env
 
+_KEYS = frozenset({"bool", "int", "uint", "double", "string", "dyn", "any", "error", "wrapper", "enum"})
 _CROSS = frozenset(f"{word}_{one}_{other}" for word in ("less", "less_equals", "greater", "greater_equals")
                    for one in ("int64", "uint64", "double") for other in ("int64", "uint64", "double") if one != other)
 
@@ -45,7 +46,10 @@ class Checker:
 
     def check(self, root: Node) -> Type:
         """The type of the whole; CompileError with every issue where there is one."""
-        self._visit(root)
+        try:
+            self._visit(root)
+        except RecursionError:
+            raise CompileError.one(self.source, 0, "expression is too complex: nested too deeply") from None
         if self.issues:
             raise CompileError(self.source, sorted(self.issues, key=lambda issue: issue.offset))
         stack: list[Node | None] = [root]
@@ -205,7 +209,9 @@ class Checker:
         value: Type | None = None
         for entry in node.entries:
             assert isinstance(entry.key, Node)
-            key = self._join(entry.key, key, self._visit(entry.key))
+            of = self._visit(entry.key)
+            # Nothing else can be a key; were it part of the type, types could double with each map around another.
+            key = self._join(entry.key, key, of if of.kind in _KEYS else DYN)
             of = self._unwrapped(entry.value, self._visit(entry.value), entry.optional)
             value = self._join(entry.value, value, of)
         if key is None or value is None:

@@ -63,8 +63,8 @@ class Parser:
                 message = f"missing '{sign}' at '{self._shown(token)}'"
             else:
                 expected = f"{{'{sign}', ','}}" if listed else f"'{sign}'"
-                skipped = self._following().text in ((sign, ",") if listed else (sign,))
-                message = f"{'extraneous' if skipped else 'mismatched'} input '{self._shown(token)}' expecting {expected}"
+                word = "extraneous" if self._following().text in ((sign, ",") if listed else (sign,)) else "mismatched"
+                message = f"{word} input '{self._shown(token)}' expecting {expected}"
             raise self._error(token.start, f"Syntax error: {message}")
         return self._advance()
 

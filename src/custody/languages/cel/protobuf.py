@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 from custody.languages.cel import operators, types, wire
-from custody.languages.cel.convert import string_from_double
 from custody.languages.cel.declare import Function, Overload
 from custody.languages.cel.descriptors import Field, Pool, well_known
-from custody.languages.cel.times import show_timestamp
+from custody.languages.cel.messages import EnumValue, Message
 from custody.languages.cel.types import INT, STRING, Type
-from custody.languages.cel.values import CelError, Duration, Timestamp, Uint, type_name
+from custody.languages.cel.values import CelError, Uint, type_name
+from custody.languages.cel.wellknown import INTO, PREFIX, absent
 
 _SCALARS: dict[str, Type] = {
     "double": types.DOUBLE, "float": types.DOUBLE, "bool": types.BOOL, "string": types.STRING, "bytes": types.BYTES,
@@ -23,75 +22,8 @@ _SCALARS: dict[str, Type] = {
 _ZERO: dict[str, Any] = {"double": 0.0, "float": 0.0, "bool": False, "string": "", "bytes": b"", "enum": 0} \
   | dict.fromkeys(("int32", "int64", "sint32", "sint64", "sfixed32", "sfixed64"), 0) \
   | dict.fromkeys(("uint32", "uint64", "fixed32", "fixed64"), Uint(0))
-_PREFIX = "google.protobuf."
-_SAFE = (1 << 53) - 1
 _SECOND = 10**9
 _DEEPEST = 100
-
-
-class EnumValue(int):
-    """A value of an enum, where enums are types of their own."""
-
-    enum: str
-
-    def __new__(cls, enum: str, value: int) -> EnumValue:
-        made = super().__new__(cls, value)
-        made.enum = enum
-        return made
-
-    @property
-    def cel_type(self) -> Type:
-        return types.enum(self.enum)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, EnumValue) and other.enum == self.enum and int(other) == int(self)
-
-    def __hash__(self) -> int:
-        return hash((self.enum, int(self)))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return EnumValue, (self.enum, int(self))
-
-
-class Message:
-    """A message. `values` holds the fields that are set."""
-
-    __slots__ = ("types", "name", "values")  # noqa: RUF023
-
-    def __init__(self, of: Descriptors, name: str, values: dict[str, Any]) -> None:
-        self.types, self.name, self.values = of, name, values
-
-    @property
-    def cel_type(self) -> Type:
-        return types.message(self.name)
-
-    def __getitem__(self, field: str) -> Any:
-        if field in self.values:
-            return self.values[field]
-        return self.types.default(self._field(field))
-
-    def _field(self, name: str) -> Field:
-        found = self.types.pool.field(self.name, name)
-        if found is None:
-            raise CelError(f"no such field '{name}'")
-        return found
-
-    def cel_has(self, field: str) -> bool:
-        return field in self.values or self._field(field) is None
-
-    def cel_is_zero(self) -> bool:
-        return not self.values
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Message) and self.name == other.name \
-            and self.values.keys() == other.values.keys() \
-            and all(operators.equal(value, other.values[name]) for name, value in self.values.items())
-
-    def __hash__(self) -> int:
-        return hash(self.name)
-
-    def __repr__(self) -> str:
-        return f"{self.name}{{{', '.join(f'{name}: {value!r}' for name, value in self.values.items())}}}"
 
 
 class Descriptors:
@@ -120,7 +52,7 @@ class Descriptors:
             return types.map_of(self._type(field.key), self._type(field.value))
         of = _SCALARS.get(field.kind)
         if of is None and field.kind == "enum":
-            of = types.NULL if field.type_name == f"{_PREFIX}NullValue" \
+            of = types.NULL if field.type_name == f"{PREFIX}NullValue" \
                 else types.enum(field.type_name) if self.strong_enums else INT
         if of is None:
             of = types.message(field.type_name)
@@ -131,7 +63,7 @@ class Descriptors:
         found = self.pool.enums.get(enum)
         if found is None or member not in found.values:
             return None
-        if enum == f"{_PREFIX}NullValue":
+        if enum == f"{PREFIX}NullValue":
             return types.NULL, None
         value = found.values[member]
         return (types.enum(enum), EnumValue(enum, value)) if self.strong_enums else (INT, value)
@@ -160,11 +92,11 @@ class Descriptors:
             return []
         if field.kind in ("message", "group"):
             name = field.type_name
-            if name.startswith(_PREFIX) and name in types.WELL_KNOWN:
-                return _absent(name)
+            if name.startswith(PREFIX) and name in types.WELL_KNOWN:
+                return absent(name)
             return Message(self, name, {})
         if field.kind == "enum":
-            if field.type_name == f"{_PREFIX}NullValue":
+            if field.type_name == f"{PREFIX}NullValue":
                 return None
             enum = self.pool.enums.get(field.type_name)
             number = enum.values.get(field.default, 0) if enum and field.default else \
@@ -210,8 +142,8 @@ class Descriptors:
             listed = [self._single(field, each) for each in value if each is not None or not _skips_null(field)]
             return bool(listed), listed
         if value is None and field.kind in ("message", "group") and field.type_name not in (
-                f"{_PREFIX}Value", f"{_PREFIX}Any"):
-            if field.type_name in (f"{_PREFIX}Struct", f"{_PREFIX}ListValue"):
+                f"{PREFIX}Value", f"{PREFIX}Any"):
+            if field.type_name in (f"{PREFIX}Struct", f"{PREFIX}ListValue"):
                 raise _unfit(field, value)
             return False, None
         one = self._single(field, value)
@@ -221,10 +153,10 @@ class Descriptors:
         if field.kind not in ("message", "group"):
             return self._scalar(field, value)
         name = field.type_name
-        if name.startswith(_PREFIX):
-            if name == f"{_PREFIX}Any":
+        if name.startswith(PREFIX):
+            if name == f"{PREFIX}Any":
                 return value
-            convert = _INTO.get(name)
+            convert = INTO.get(name)
             if convert is not None:
                 return convert(value)
             inner = self.pool.messages[name].fields.get("value") if name in types.WELL_KNOWN else None
@@ -237,7 +169,7 @@ class Descriptors:
     def _scalar(self, field: Field, value: Any) -> Any:
         kind = field.kind
         if kind == "enum":
-            if field.type_name == f"{_PREFIX}NullValue":
+            if field.type_name == f"{PREFIX}NullValue":
                 if value is None or (type(value) is int and value == 0):
                     return None
                 raise _unfit(field, value)
@@ -265,7 +197,7 @@ class Descriptors:
         """What a message with these fields is in CEL."""
         if name not in types.WELL_KNOWN:
             return Message(self, name, values)
-        short = name.removeprefix(_PREFIX)
+        short = name.removeprefix(PREFIX)
         if short == "Any":
             return self.unpack(values.get("type_url", ""), values.get("value", b""))
         if short in ("Timestamp", "Duration"):
@@ -282,7 +214,7 @@ class Descriptors:
     def unpack(self, url: str, data: bytes) -> Any:
         """The value in an Any."""
         if not url and data:
-            return Message(self, f"{_PREFIX}Any", {"value": data})
+            return Message(self, f"{PREFIX}Any", {"value": data})
         name = url.rpartition("/")[2]
         if name not in self.pool.messages:
             raise CelError(f"conversion error: unknown type {url!r} in google.protobuf.Any")
@@ -308,7 +240,7 @@ class Descriptors:
                 made = values.setdefault(field.name, [])
                 if kind == wire.BYTES and field.kind not in ("string", "bytes", "message", "group"):
                     assert isinstance(raw, bytes)
-                    made += [self._read(field, each, depth) for each in _packed(field.kind, raw)]
+                    made += [self._read(field, each, depth) for each in wire.packed(field.kind, raw)]
                 else:
                     made.append(self._read(field, raw, depth))
             else:
@@ -342,46 +274,14 @@ class Descriptors:
                 return self.decode(field.type_name, raw, depth + 1)
             raise CelError(f"conversion error: bytes in field {field.name}")
         if kind == "enum":
-            if field.type_name == f"{_PREFIX}NullValue":
+            if field.type_name == f"{PREFIX}NullValue":
                 return None
             number = wire.signed(raw, 32)
             return EnumValue(field.type_name, number) if self.strong_enums else number
-        read = _NUMBERS.get(kind)
+        read = wire.NUMBERS.get(kind)
         if read is None:
             raise CelError(f"conversion error: a number in field {field.name}")
         return read(raw)
-
-
-_NUMBERS: dict[str, Callable[[int], Any]] = {
-    "double": lambda raw: struct.unpack("<d", raw.to_bytes(8, "little"))[0],
-    "float": lambda raw: struct.unpack("<f", (raw & 0xffff_ffff).to_bytes(4, "little"))[0],
-    "int64": lambda raw: wire.signed(raw, 64), "sfixed64": lambda raw: wire.signed(raw, 64),
-    "int32": lambda raw: wire.signed(raw, 32), "sfixed32": lambda raw: wire.signed(raw, 32),
-    "uint64": Uint, "fixed64": Uint, "uint32": lambda raw: Uint(raw & 0xffff_ffff), "fixed32": Uint,
-    "bool": bool, "sint32": wire.zigzag, "sint64": wire.zigzag,
-}
-
-
-def _packed(kind: str, raw: bytes) -> Iterable[int]:
-    size = 8 if kind in ("double", "fixed64", "sfixed64") else 4 if kind in ("float", "fixed32", "sfixed32") else 0
-    if size:
-        for at in range(0, len(raw) - size + 1, size):
-            yield int.from_bytes(raw[at:at + size], "little")
-        return
-    at = 0
-    while at < len(raw):
-        value, at = wire.varint(raw, at)
-        yield value
-
-
-def _absent(name: str) -> Any:
-    """What a field of a well-known type is where it is not set."""
-    short = name.removeprefix(_PREFIX)
-    if short == "Timestamp":
-        return Timestamp(0)
-    if short == "Duration":
-        return Duration(0)
-    return {} if short == "Struct" else [] if short == "ListValue" else None
 
 
 def _skips_null(field: Field) -> bool:
@@ -419,85 +319,6 @@ def _named(enum: str, values: dict[str, int], name: str) -> EnumValue:
     if name not in values:
         raise CelError(f"invalid enum value '{name}' of {enum}")
     return EnumValue(enum, values[name])
-
-
-def to_json(value: Any) -> Any:
-    """A value as google.protobuf.Value holds it (the JSON mapping of proto3)."""
-    kind = type(value)
-    if value is None or kind in (bool, str, float):
-        return value
-    if kind is int or kind is Uint:
-        return float(value) if -_SAFE <= value <= _SAFE else str(int(value))
-    if kind is bytes:
-        return base64.b64encode(value).decode()
-    if isinstance(value, list):
-        return [to_json(each) for each in value]
-    if isinstance(value, dict):
-        return {_json_key(key): to_json(each) for key, each in value.items()}
-    if kind is Timestamp:
-        return _in_thousands(show_timestamp(value))
-    if kind is Duration:
-        return _in_thousands(f"{'-' if value.ns < 0 else ''}{abs(value.ns) // _SECOND}.{abs(value.ns) % _SECOND:09d}s")
-    if isinstance(value, Message):
-        if value.name == f"{_PREFIX}Empty":
-            return {}
-        if value.name == f"{_PREFIX}FieldMask":
-            return ",".join(map(_camel, value["paths"]))
-        return {_camel(name): to_json(each) for name, each in value.values.items()}
-    if isinstance(value, EnumValue):
-        return float(int(value))
-    raise CelError(f"unsupported conversion from {type_name(value)} to google.protobuf.Value")
-
-
-def _in_thousands(shown: str) -> str:
-    """The fraction of a second with no, three, six or nine digits, as protobuf's JSON has it."""
-    whole, point, fraction = shown[:-1].partition(".")
-    digits = fraction.rstrip("0")
-    digits = digits.ljust(-(-len(digits) // 3) * 3, "0")
-    return f"{whole}{point if digits else ''}{digits}{shown[-1]}"
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word[:1].upper() + word[1:] for word in rest)
-
-
-def _json_key(key: Any) -> str:
-    kind = type(key)
-    if kind is str:
-        return str(key)
-    if kind is bool:
-        return "true" if key else "false"
-    if kind is float:
-        return string_from_double(key)
-    return str(int(key))
-
-
-def _into_struct(value: Any) -> Any:
-    if not isinstance(value, dict) or any(type(key) is not str for key in value):
-        raise CelError(f"unsupported conversion: bad key type or value {type_name(value)} for google.protobuf.Struct")
-    return to_json(value)
-
-
-def _into_list(value: Any) -> Any:
-    if not isinstance(value, list):
-        raise CelError(f"unsupported conversion from {type_name(value)} to google.protobuf.ListValue")
-    return to_json(value)
-
-
-def _into_time(expected: type) -> Callable[[Any], Any]:
-    def convert(value: Any) -> Any:
-        if type(value) is not expected:
-            raise CelError(f"unsupported conversion from {type_name(value)} to {expected.__name__.lower()}")
-        return value
-
-    return convert
-
-
-_INTO: dict[str, Callable[[Any], Any]] = {
-    f"{_PREFIX}Value": to_json, f"{_PREFIX}Struct": _into_struct, f"{_PREFIX}ListValue": _into_list,
-    f"{_PREFIX}Timestamp": _into_time(Timestamp), f"{_PREFIX}Duration": _into_time(Duration),
-}
 
 
 def _from_text(kind: str, text: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from custody.languages.budget import Meter
 from custody.languages.cel import access, convert, faults, macros, operators, times, types
 from custody.languages.cel.declare import Constant, Function, Library, Overload
 from custody.languages.cel.types import (
@@ -127,8 +128,9 @@ _CONVERSIONS = (
 )
 
 
-def matches(text: str, pattern: str) -> bool:
-    """Whether RE2 finds the pattern anywhere in the text."""
+def matches(text: str, pattern: str, meter: Meter) -> bool:
+    """Whether RE2 finds the pattern anywhere in the text; for patterns that are not known before."""
+    meter.spend(32)
     if type(text) is not str or type(pattern) is not str:
         raise CelError("no such overload")
     try:
@@ -141,8 +143,8 @@ _STRINGS = (
     _one("contains", lambda text, part: part in text, ("contains_string", (STRING, STRING), BOOL), member=True),
     _one("startsWith", str.startswith, ("starts_with_string", (STRING, STRING), BOOL), member=True),
     _one("endsWith", str.endswith, ("ends_with_string", (STRING, STRING), BOOL), member=True),
-    Function("matches", (Overload("matches", (STRING, STRING), BOOL, matches),
-                         Overload("matches_string", (STRING, STRING), BOOL, matches, member=True))),
+    Function("matches", (Overload("matches", (STRING, STRING), BOOL, matches, metered=True),
+                         Overload("matches_string", (STRING, STRING), BOOL, matches, member=True, metered=True))),
 )
 
 

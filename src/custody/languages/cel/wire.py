@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from custody.errors import MalformedError
+from custody.languages.cel.values import Uint
 
 VARINT, FIXED64, BYTES, START, STOP, FIXED32 = range(6)
 
@@ -89,3 +92,27 @@ def signed(value: int, bits: int) -> int:
 
 def zigzag(value: int) -> int:
     return (value >> 1) ^ -(value & 1)
+
+
+# What a number on the wire is, by the kind of its field.
+NUMBERS: dict[str, Callable[[int], Any]] = {
+    "double": lambda raw: struct.unpack("<d", raw.to_bytes(8, "little"))[0],
+    "float": lambda raw: struct.unpack("<f", (raw & 0xffff_ffff).to_bytes(4, "little"))[0],
+    "int64": lambda raw: signed(raw, 64), "sfixed64": lambda raw: signed(raw, 64),
+    "int32": lambda raw: signed(raw, 32), "sfixed32": lambda raw: signed(raw, 32),
+    "uint64": Uint, "fixed64": Uint, "uint32": lambda raw: Uint(raw & 0xffff_ffff), "fixed32": Uint,
+    "bool": bool, "sint32": zigzag, "sint64": zigzag,
+}
+
+
+def packed(kind: str, raw: bytes) -> Iterable[int]:
+    """The numbers of a packed field."""
+    size = 8 if kind in ("double", "fixed64", "sfixed64") else 4 if kind in ("float", "fixed32", "sfixed32") else 0
+    if size:
+        for at in range(0, len(raw) - size + 1, size):
+            yield int.from_bytes(raw[at:at + size], "little")
+        return
+    at = 0
+    while at < len(raw):
+        value, at = varint(raw, at)
+        yield value

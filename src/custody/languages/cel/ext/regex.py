@@ -41,11 +41,11 @@ def _extract_all(text: str, pattern: str, meter: Meter) -> list[str]:
     compiled = _one_group(pattern)
     out: list[str] = []
     for found in compiled.finditer(text):
+        meter.spend(1)
         value = found.group(compiled.groups)
         if value is None or (compiled.groups and not value):
             continue
         out.append(value)
-        meter.fit(len(out))
     return out
 
 
@@ -76,6 +76,7 @@ def _replace(text: str, pattern: str, template: str, count: int, meter: Meter) -
     at = size = done = 0
     last = -1
     for found in compiled.finditer(text):
+        meter.spend(1)
         start, end = found.span()
         if start == end == last:
             continue

@@ -57,9 +57,10 @@ def _replace(text: str, old: str, new: str, count: int = -1, *, meter: Meter) ->
     return text.replace(old, new, max(count, -1))
 
 
-def _split(text: str, separator: str, count: int = -1) -> list[str]:
+def _split(text: str, separator: str, count: int = -1, *, meter: Meter) -> list[str]:
     if count == 0:
         return []
+    meter.spend(text.count(separator) >> 2)
     if separator:
         return text.split(separator, count - 1 if count > 0 else -1)
     if 0 < count < len(text):
@@ -103,8 +104,11 @@ LIBRARY = Library("cel.lib.ext.strings", functions=(
              lambda text, old, new, meter: _replace(text, old, new, meter=meter)),
             ("string_replace_string_string_int", (STRING, STRING, STRING, INT), STRING,
              lambda text, old, new, count, meter: _replace(text, old, new, count, meter=meter)), metered=True),
-    _member("split", ("string_split_string", (STRING, STRING), _TEXTS, _split),
-            ("string_split_string_int", (STRING, STRING, INT), _TEXTS, _split)),
+    _member("split",
+            ("string_split_string", (STRING, STRING), _TEXTS,
+             lambda text, separator, meter: _split(text, separator, meter=meter)),
+            ("string_split_string_int", (STRING, STRING, INT), _TEXTS,
+             lambda text, separator, count, meter: _split(text, separator, count, meter=meter)), metered=True),
     _member("substring", ("string_substring_int", (STRING, INT), STRING, _substring),
             ("string_substring_int_int", (STRING, INT, INT), STRING, _substring)),
     _member("trim", ("string_trim", (STRING,), STRING, lambda text: text.strip(_SPACE))),
