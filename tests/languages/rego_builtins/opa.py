@@ -32,12 +32,13 @@ class Opa:
     def close(self) -> None:
         self._http.close()
 
-    def request(self, method: str, path: str, body: str | None = None) -> Any:
+    def request(self, method: str, path: str, body: str | None = None, *, refusing: bool = False) -> Any:
+        """The answer's JSON. `refusing`: a policy may be refused."""
         self._http.request(method, path, body and body.encode())
         answer = self._http.getresponse()
         data = answer.read()
         found = json.loads(data) if data else None
-        if answer.status >= 400 and method == "PUT":
+        if answer.status >= 400 and method == "PUT" and not refusing:
             raise AssertionError(data.decode())
         return found
 
@@ -80,9 +81,9 @@ def _has_set(value: Any) -> bool:
 
 
 @contextmanager
-def serving(program: str, folder: Path) -> Iterator[Opa]:
+def serving(program: str, folder: Path, *, v0: bool = True) -> Iterator[Opa]:
     path = folder / "opa.sock"
-    with subprocess.Popen([program, "run", "--server", "--v0-compatible", "--addr", f"unix://{path}",
+    with subprocess.Popen([program, "run", "--server", *(["--v0-compatible"] if v0 else []), "--addr", f"unix://{path}",
                            "--log-level", "error", "--disable-telemetry"],
                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
