@@ -17,6 +17,7 @@ _SECOND = 10**9
 _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d\d):(\d\d))\Z",
                       re.ASCII)
 _OFFSET = re.compile(r"([+-]?)(\d{1,4}):(\d{1,4})\Z", re.ASCII)
+_CYCLE = timedelta(days=146_097)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -84,17 +85,21 @@ def zone(name: str) -> tzinfo:
 
 
 def _moment(value: Timestamp, name: str) -> datetime:
-    at = _EPOCH + timedelta(seconds=value.ns // _SECOND)
+    """The date and time there; where Python has no such year, 400 years on or back, when the calendar is the same."""
+    seconds = value.ns // _SECOND
+    at = _EPOCH + timedelta(seconds=seconds)
     if name == "UTC":
         return at
     try:
         return at.astimezone(zone(name))
     except OverflowError:
-        raise CelError("timestamp overflow") from None
+        return (at + (_CYCLE if seconds < 0 else -_CYCLE)).astimezone(zone(name))
 
 
 def full_year(value: Timestamp, name: str = "UTC") -> int:
-    return _moment(value, name).year
+    year = _moment(value, name).year
+    distance = year - _moment(value, "UTC").year
+    return year - distance // abs(distance) * 400 if abs(distance) > 1 else year
 
 
 def month(value: Timestamp, name: str = "UTC") -> int:
