@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
 
-from custody.languages.budget import too_long
 from custody.languages.code import (
     Code,
     assign,
@@ -35,12 +34,13 @@ from custody.languages.code import (
     throw,
     when,
 )
+from custody.languages.jmespath.analysis import may_fail, may_miss, strict
 from custody.languages.jmespath.declare import FUNCTIONS, invalid
+from custody.languages.jmespath.emitter import Emitter
 from custody.languages.jmespath.tree import Node
 from custody.languages.jmespath.values import (
     MISSING,
     Expression,
-    Maps,
     PanicError,
     QueryError,
     UnknownKeyError,
@@ -52,8 +52,6 @@ Holes = Callable[[str], "ast.expr | None"]
 """For a text of the expression that depends on the data: an expression of `data`, the root, and `env`."""
 _BLOCKS = 12  # loops in loops before a function of its own is begun; Python has room for 20
 _NONE = ast.Constant(None)
-_STRICT = frozenset({"Field", "Index", "Slice", "MultiSelectList", "MultiSelectHash", "Identity", "CurrentNode"})
-_CHAINS = frozenset({"Subexpression", "IndexExpression", "Projection", "FilterProjection", "Flatten"})
 _SIGNS: dict[str, ast.cmpop] = {"<": ast.Lt(), "<=": ast.LtE(), ">": ast.Gt(), ">=": ast.GtE()}
 
 
@@ -65,64 +63,22 @@ class Mode(Enum):
     MARK = 2
 
 
-class Compiler:
+class Compiler(Emitter):
     """Compiles into `code`. `problems` lists what can only fail when it is evaluated: (message, offset)."""
 
     def __init__(self, code: Code, holes: Holes = lambda _: None,
                  note: Callable[[int, int, Any], Any] | None = None) -> None:
-        self.code = code
+        super().__init__(code)
         self.holes = holes
         self.note = note
         self.problems: list[tuple[str, int]] = []
         self.needs: set[str] = set()
-        self.body: list[ast.stmt] = []
         self.blocks = 0
 
     def function(self, name: str, node: Node) -> None:
         """Adds the function `name(data, env)` for the tree."""
         value = self.value(node, load("data"), Mode.RAISE)
         self.code.add(name, ("data", "env"), [*self.body, give(value)])
-
-    # --- helpers ------------------------------------------------------------------------------------------------
-
-    def hoist(self, value: Any, stem: str = "k") -> ast.expr:
-        return self.code.hoist(value, stem)
-
-    def emit(self, *statements: ast.stmt) -> None:
-        self.body.extend(statements)
-
-    def name(self, value: ast.expr, stem: str = "v") -> ast.Name:
-        """`value` in a name of its own."""
-        if isinstance(value, ast.Name):
-            return value
-        made = self.code.fresh(stem)
-        self.emit(assign(made, value))
-        return load(made)
-
-    def inside(self, write: Callable[[], None]) -> list[ast.stmt]:
-        """The statements that `write` emits."""
-        outer, self.body = self.body, []
-        write()
-        inner, self.body = self.body, outer
-        return inner
-
-    def is_type(self, value: ast.expr, kind: type) -> ast.expr:
-        return compare(call(self.hoist(type, "type"), value), ast.Is(), self.hoist(kind, "T"))
-
-    def is_number(self, value: ast.expr) -> ast.expr:
-        return either(self.is_type(value, int), self.is_type(value, float))
-
-    def is_list(self, value: ast.expr) -> ast.expr:
-        return either(self.is_type(value, list), self.is_type(value, Maps))
-
-    def fail(self, message: str) -> ast.stmt:
-        return throw(call(self.hoist(QueryError, "QueryError"), ast.Constant(message)))
-
-    def spend(self, values: ast.expr) -> None:
-        left = attribute(load("env"), "left")
-        self.emit(ast.AugAssign(ast.Attribute(load("env"), "left", ast.Store()), ast.Sub(),
-                                call(self.hoist(len, "len"), values)),
-                  when(compare(left, ast.Lt(), ast.Constant(0)), [throw(call(self.hoist(too_long, "too_long")))]))
 
     # --- nodes --------------------------------------------------------------------------------------------------
 
@@ -196,9 +152,9 @@ class Compiler:
 
     def _Subexpression(self, node: Node, data: ast.expr, mode: Mode) -> ast.expr:
         left, right = node.children
-        if mode is Mode.RAISE or (mode is Mode.NULL and _strict(right)):
+        if mode is Mode.RAISE or (mode is Mode.NULL and strict(right)):
             return self.value(right, self.value(left, data, mode), mode)
-        if not _may_miss(left):
+        if not may_miss(left):
             return self.value(right, self.value(left, data, Mode.NULL), mode)
         before = self.value(left, data, Mode.MARK)
         if isinstance(before, ast.Constant):
@@ -335,7 +291,7 @@ class Compiler:
 
     def _forgiven(self, node: Node, data: ast.expr) -> ast.expr:
         """The value, or null where it fails: what filters, flattening and value projections start from."""
-        if not _may_fail(node):
+        if not may_fail(node):
             return self.value(node, data, Mode.NULL)
         made = self.code.fresh()
         self.blocks += 1
@@ -371,7 +327,7 @@ class Compiler:
         def loop() -> None:
             values: ast.expr = found
             if kind is dict:
-                values = self.name(call(self.hoist(_values if _strict(right) else _padded_values, "values"), found))
+                values = self.name(call(self.hoist(_values if strict(right) else _padded_values, "values"), found))
             self.spend(values)
             self.emit(assign(made, ast.List([], ast.Load())))
             self.blocks += 1
@@ -419,6 +375,12 @@ class Compiler:
             for value, kinds in zip(arguments, function.arguments, strict=True):
                 self._check(value, kinds)
         self.needs |= {function.asks} if function.asks else set()
+        known = arguments[function.fixed] if function.prepare is not None else None
+        if function.prepare is not None and isinstance(known, ast.Constant) and isinstance(known.value, str):
+            prepared = function.prepare(known.value)
+            if prepared is not None:
+                del arguments[function.fixed]
+                return self.name(call(self.hoist(prepared, function.name), *arguments))
         given: Sequence[ast.expr] = [load("env"), *arguments] if function.takes_env else arguments
         return self.name(call(self.hoist(function.handler, function.name), *given))
 
@@ -480,24 +442,3 @@ def _values(value: dict[str, Any]) -> list[Any]:
 def _padded_values(value: dict[str, Any]) -> list[Any]:
     """Kyverno's fork applies the expression to as many nulls first."""
     return [None] * len(value) + _values(value)
-
-
-def _strict(node: Node) -> bool:
-    """Null for null, without fail."""
-    if node.kind in _CHAINS:
-        return _strict(node.children[0]) and (node.kind not in ("Subexpression", "IndexExpression")
-                                              or _strict(node.children[1]))
-    return node.kind in _STRICT and not (node.kind == "Slice" and node.value[2] == 0)
-
-
-def _may_miss(node: Node) -> bool:
-    """Whether a missing key may be the node's own result."""
-    if node.kind in ("Subexpression", "IndexExpression", "AndExpression"):
-        return any(map(_may_miss, node.children))
-    return node.kind == "Field"
-
-
-def _may_fail(node: Node) -> bool:
-    return (node.kind in ("FunctionExpression", "Empty", "Literal") or (node.kind == "Slice" and node.value[2] == 0)
-            or any(map(_may_fail, node.children)))
-

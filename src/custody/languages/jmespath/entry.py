@@ -25,6 +25,9 @@ class Function(NamedTuple):
     takes_env: bool = False
     variadic: bool = False
     asks: str = ""
+    fixed: int = 0
+    prepare: Callable[[Any], Callable[..., Any] | None] | None = None
+    """Where argument number `fixed` is written in the expression: a function of the others, or None."""
 
     @property
     def signature(self) -> str:

@@ -7,12 +7,13 @@ import posixpath
 import re
 import struct
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from typing import Any
 
 from custody.languages.go import regex, semver
 from custody.languages.go.jsontext import JSONError, decode
 from custody.languages.go.numbers import format_float
-from custody.languages.go.wildcards import glob
+from custody.languages.go.wildcards import glob, wildcard
 from custody.languages.jmespath.entry import Function, declare, failed
 from custody.languages.jmespath.values import Env, GoInt, QueryError
 
@@ -91,6 +92,34 @@ def _regex_match(pattern: str, value: Any) -> bool:
         raise QueryError(wrong.message) from None
 
 
+def _prepared_match(pattern: str) -> Callable[[Any], bool] | None:
+    try:
+        search = regex.compiled(pattern).search
+    except regex.PatternError:
+        return None
+    return lambda value: search(value if type(value) is str else text(value)) is not None
+
+
+def _prepared_wildcard(pattern: str) -> Callable[[Any], bool]:
+    match = wildcard(pattern)
+    return lambda value: match(value if type(value) is str else text(value))
+
+
+def _prepared_range(wanted: str) -> Callable[[str], bool] | None:
+    try:
+        fits = semver.parse_range(wanted)
+    except semver.VersionError:
+        return None
+    return lambda version: _in_range(version, fits)
+
+
+def _in_range(version: str, fits: semver.Range) -> bool:
+    try:
+        return fits(semver.parse(version))
+    except semver.VersionError:
+        return fits(semver.parse("0.0.0"))
+
+
 def _pattern_match(pattern: str, value: Any) -> bool:
     return glob(pattern, text(value))
 
@@ -152,10 +181,7 @@ def _semver_compare(version: str, wanted: str) -> bool:
         fits = semver.parse_range(wanted)
     except semver.VersionError as wrong:
         raise QueryError(wrong.message) from None
-    try:
-        return fits(semver.parse(version))
-    except semver.VersionError:
-        return fits(semver.parse("0.0.0"))
+    return _in_range(version, fits)
 
 
 def _canonical_path(value: str) -> str:
@@ -201,15 +227,16 @@ FUNCTIONS: tuple[Function, ...] = (
     declare("regex_replace_all_literal", "string, string|number, string|number", "string", _regex_replace_literal,
             "replaces what a regular expression matches by a text as it is", env=True),
     declare("regex_match", "string, string|number", "bool", _regex_match,
-            "whether a regular expression matches somewhere"),
+            "whether a regular expression matches somewhere")._replace(prepare=_prepared_match),
     declare("pattern_match", "string, string|number", "bool", _pattern_match,
-            "whether a pattern of * and ? matches the whole text"),
+            "whether a pattern of * and ? matches the whole text")._replace(prepare=_prepared_wildcard),
     declare("to_boolean", "string", "bool", _to_boolean, "true or false of their names in any case"),
     declare("base64_decode", "string", "string", _base64_decode, "decodes base64"),
     declare("base64_encode", "string", "string", _base64_encode, "encodes base64", env=True),
     declare("path_canonicalize", "string", "string", _canonical_path, "a path without //, . and .."),
     declare("truncate", "string, number", "string", _truncate, "the first n characters"),
-    declare("semver_compare", "string, string", "bool", _semver_compare, "whether a version is in a range"),
+    declare("semver_compare", "string, string", "bool", _semver_compare, "whether a version is in a range")._replace(
+        fixed=1, prepare=_prepared_range),
     declare("parse_json", "string", "any", _parse_json, "decodes JSON"),
     declare("parse_yaml", "string", "any", _parse_yaml, "decodes YAML that could be JSON"),
     declare("sha256", "string", "string", _digest("sha256"), "the SHA-256 digest in hexadecimal"),
