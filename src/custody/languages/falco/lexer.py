@@ -17,7 +17,7 @@ FIELD = re.compile(r"[a-zA-Z]+[a-zA-Z0-9_]*(?:\.[a-zA-Z]+[a-zA-Z0-9_]*)+")
 ARGUMENT = re.compile(r"""[^\]\["' \t\n\v\f\r]+""")
 NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|[+-]?[0-9]+\.?[0-9]*(?:[eE][+-][0-9]+)?")
 BARE = re.compile(r"""[^()"' \t\n\v\f\r=,]+""")
-_QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
+_QUOTED = re.compile(r""""(?:[^"\\\0]|\\[^\0])*"|'(?:[^'\\\0]|\\[^\0])*'""")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 # An escaped blank is a backslash: old rule files rely on it.
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", " ": "\\", "\\": "\\", "/": "/"}
