@@ -34,6 +34,7 @@ _PATTERNS = ("a", "^a", "b+", "[a-c]+$", ".*", "^$", "(a|b)c?", "\\\\d")
 _PARTS = ("getFullYear", "getMonth", "getDate", "getDayOfWeek", "getDayOfYear", "getHours")
 _PARTS_OF_TEXT = ("'a'", "'b'", "'é'", "','")  # with "" cel-cpp does not do as Go does
 _ZONES = ("", "'Europe/Berlin'", "'-03:30'")
+_FORMS = ("'%d %s'", "'%x|%s'", "'%b%%%s'", "'%s %s'", "'%o %s %s'", "'%.2f %s'", "'%e %s'", "'%s'", "'%d %q'")
 _LEAVES = (None, True, False, 0, 1, -3, 2.5, "a", "", "b")
 
 
@@ -88,6 +89,15 @@ class Generator:
         self.local.pop()
         return f"{self.atom(source)}{made}"
 
+    def optional(self, depth: int) -> str:
+        """An optional int."""
+        made = self.pick(f"optional.of({self.of('int', depth)})", "optional.none()",
+                         f"optional.ofNonZeroValue({self.of('int', depth)})",
+                         f"{self.atom(self.of('map(string, int)', depth))}[?{self.of('string', depth)}]",
+                         f"{self.atom(self.of('list(int)', depth))}[?{self.of('int', depth)}]")
+        return str(self.pick(made, made, f"{made}.or(optional.of({self.of('int', depth)}))",
+                             f"{made}.optMap(o, {self.of('int', depth)} + o)"))
+
     @staticmethod
     def atom(text: str) -> str:
         return text if text[0] in "[{'" or text.isalnum() else f"({text})"
@@ -135,6 +145,7 @@ _RULES: dict[str, tuple[Callable[[Generator, int], str], ...]] = {
         lambda g, n: f"has({g.path()}.{g.pick('a', 'b', 'n')})", lambda g, n: g.path(),
         _member("string", "startsWith", "string"), _member("string", "contains", "string"),
         _member("string", "endsWith", "string"),
+        lambda g, n: f"{g.optional(n)}.hasValue()", lambda g, n: f"{g.optional(n)} == {g.optional(n)}",
         lambda g, n: f"{g.atom(g.of('string', n))}.matches('{g.pick(*_PATTERNS)}')",
         _binary("dyn", "==", "!="), _binary("list(int)", "==", "!="), _binary("map(string, int)", "==", "!="),
         _call("bool", "string"),
@@ -144,6 +155,12 @@ _RULES: dict[str, tuple[Callable[[Generator, int], str], ...]] = {
         _binary("int", "+", "-", "*"), _binary("int", "/", "%"), lambda g, n: f"-({g.of('int', n)})", _choice("int"),
         _call("size", "string"), _call("size", "list(int)"), _call("size", "bytes"), _member("string", "size"),
         _call("int", "string"), _call("int", "double"), _call("int", "uint"), _call("int", "timestamp"),
+        lambda g, n: f"math.{g.pick('greatest', 'least')}({g.of('int', n)}, {g.of('int', n)})",
+        lambda g, n: f"math.{g.pick('bitAnd', 'bitOr', 'bitXor')}({g.of('int', n)}, {g.of('int', n)})",
+        lambda g, n: f"math.{g.pick('abs', 'sign', 'bitNot')}({g.of('int', n)})",
+        lambda g, n: f"math.bitShift{g.pick('Left', 'Right')}({g.of('int', n)}, {g.pick('0', '1', '63', '64', 'j')})",
+        _member("string", "indexOf", "string"), _member("string", "lastIndexOf", "string"),
+        lambda g, n: f"{g.optional(n)}.orValue({g.of('int', n)})", lambda g, n: f"{g.optional(n)}.value()",
         lambda g, n: f"{g.atom(g.of('list(int)', n))}[{g.of('int', n)}]",
         lambda g, n: f"{g.atom(g.of('map(string, int)', n))}[{g.of('string', n)}]",
         lambda g, n: f"{g.atom(g.of('map(string, int)', n))}.{g.pick('a', 'b')}",
@@ -152,13 +169,18 @@ _RULES: dict[str, tuple[Callable[[Generator, int], str], ...]] = {
     ),
     "uint": (_binary("uint", "+", "-", "*", "/", "%"), _call("uint", "int"), _call("uint", "string"), _choice("uint"),
              _call("uint", "double")),
-    "double": (_binary("double", "+", "-", "*", "/"), lambda g, n: f"-({g.of('double', n)})", _call("double", "int"),
+    "double": (lambda g, n: f"math.{g.pick('ceil', 'floor', 'round', 'trunc', 'abs', 'sign')}({g.of('double', n)})",
+               lambda g, n: f"math.greatest([{g.of('double', n)}, {g.of('double', n)}])",
+               _binary("double", "+", "-", "*", "/"), lambda g, n: f"-({g.of('double', n)})", _call("double", "int"),
                _call("double", "uint"), _call("double", "string"), _choice("double")),
     "string": (_binary("string", "+"), _call("string", "int"), _call("string", "bool"), _call("string", "uint"),
                _choice("string"), _call("string", "bytes"),
                lambda g, n: f"string(timestamp({g.of('int', n)}))",  # cel-cpp writes three, six or nine digits
                lambda g, n: f"{g.atom(g.of('list(string)', n))}[{g.of('int', n)}]",
                lambda g, n: g.loop("string", n, lambda var: f".map({var}, {g.of('string', n)})") + ".join(',')",
+               lambda g, n: f"{g.pick(*_FORMS)}.format([{g.of('int', n)}, {g.of('string', n)}])",
+               lambda g, n: f"base64.encode({g.of('bytes', n)})", _member("string", "upperAscii"),
+               _member("string", "substring", "int", "int"),
                _member("string", "lowerAscii"), _member("string", "trim"), _member("string", "substring", "int"),
                lambda g, n: f"{g.atom(g.of('string', n))}.replace({g.pick(*_PARTS_OF_TEXT)}, {g.of('string', n)})",
                _member("string", "charAt", "int")),
@@ -220,12 +242,15 @@ def _for_them(values: dict[str, Any]) -> dict[str, Any]:
     return values | {"t": moment, "w": datetime.timedelta(seconds=values["w"])}
 
 
+def _refuse(_: Any) -> Any:
+    raise cel.CelError("cel-cpp's checker knows int(duration), but nothing else does")
+
+
 @cache
 def ours() -> cel.Env:
-    # cel-cpp has no int(duration).
     functions = tuple(cel.Function(each.name, tuple(
-        overload for overload in each.overloads if overload.id != "duration_to_int64"))
-        for each in cel.STANDARD.functions)
+        overload._replace(call=_refuse) if overload.id == "duration_to_int64" else overload
+        for overload in each.overloads)) for each in cel.STANDARD.functions)
     standard = cel.STANDARD._replace(functions=functions)
     return cel.Env(ext.everything(), {name: _OURS[of] for name, of in _TYPES.items()}, standard=standard)
 

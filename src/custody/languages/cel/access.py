@@ -18,7 +18,7 @@ def lookup(values: dict[Any, Any], key: Any) -> tuple[bool, Any]:
         if not key.is_integer():
             return False, None
     elif kind is not int and kind is not Uint and kind is not bool:
-        raise CelError(f"unsupported key type: {type_name(key)}")
+        return False, None
     if key not in values:
         return False, None
     if key in (0, 1) and type(values) is not Mixed:

@@ -30,7 +30,6 @@ from custody.languages.source import Source
 if TYPE_CHECKING:
     from custody.languages.cel.env import Env
 
-_KEYS = frozenset({"bool", "int", "uint", "double", "string", "dyn", "any", "error", "wrapper", "enum"})
 _CROSS = frozenset(f"{word}_{one}_{other}" for word in ("less", "less_equals", "greater", "greater_equals")
                    for one in ("int64", "uint64", "double") for other in ("int64", "uint64", "double") if one != other)
 
@@ -210,8 +209,8 @@ class Checker:
         for entry in node.entries:
             assert isinstance(entry.key, Node)
             of = self._visit(entry.key)
-            # Nothing else can be a key; were it part of the type, types could double with each map around another.
-            key = self._join(entry.key, key, of if of.kind in _KEYS else DYN)
+            # No such key can be; were it part of the type, types could double with each map around another.
+            key = self._join(entry.key, key, DYN if any(each.params for each in of.params) else of)
             of = self._unwrapped(entry.value, self._visit(entry.value), entry.optional)
             value = self._join(entry.value, value, of)
         if key is None or value is None:

@@ -309,8 +309,5 @@ def contains(value: Any, container: Any) -> bool:
             return value in container
         return any(equal(value, each) for each in container)
     if isinstance(container, dict):
-        try:
-            return lookup(container, value)[0]
-        except CelError:
-            return False
+        return lookup(container, value)[0]
     raise no_such_overload("@in", value, container)
