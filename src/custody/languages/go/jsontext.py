@@ -69,7 +69,8 @@ def _problem(text: str) -> str:
     end = len(text)
 
     def unexpected(context: str) -> str:
-        return f"invalid character {quote(text[at], mark=chr(39))} {context}"
+        first = chr(text[at].encode(errors="surrogatepass")[0])  # encoding/json goes by bytes
+        return f"invalid character {quote(first, mark=chr(39))} {context}"
 
     while at < end:
         char = text[at]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from custody.languages.go import netip, urls
 from custody.languages.go.numbers import format_float
 from custody.languages.jmespath.entry import Function, declare, failed
 from custody.languages.jmespath.standard import identical, is_number
 from custody.languages.jmespath.texts import text
 from custody.languages.jmespath.values import Env, Maps, QueryError
+
+if TYPE_CHECKING:
+    from custody.languages.go.netip import Address
 
 _DOMAIN = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = rf"(?:{_DOMAIN}(?:\.{_DOMAIN})*|\[(?:[a-fA-F0-9:]+)\])(?::[0-9]+)?"
@@ -98,6 +100,7 @@ def normalized_image(image: str, registry: str = "docker.io") -> str:
 
 
 def _is_external(env: Env, url: str) -> bool:
+    from custody.languages.go import netip, urls
     try:
         host = urls.parse(url).hostname
     except urls.UrlError as wrong:
@@ -111,7 +114,7 @@ def _is_external(env: Env, url: str) -> bool:
     return not any(_inside(netip.parse_address(address)) for address in env.world.addresses(host))
 
 
-def _inside(address: netip.Address) -> bool:
+def _inside(address: Address) -> bool:
     value, version = address.value, address.version
     if address.is_4_in_6:
         value, version = value & 0xFFFFFFFF, 4
