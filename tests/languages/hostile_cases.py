@@ -118,8 +118,8 @@ _FALCO: list[tuple[str, str, str, str, Any]] = [
     ("import", "__import__", "refused", "expected a '(' token", None),
     ("call", "proc.name = __import__('os').system('x')", "refused", "unexpected token after '__import__'", None),
     ("deep parentheses", "(" * 100_000, "refused", "more than 100 levels", None),
-    ("deep negation", "not(" * 100_000, "refused", "more than 100 levels", None),
-    ("long or", "proc.name = a" + " or proc.name = b" * 25_000, "refused", "more than 20000 checks", None),
+    ("deep negation", "not(" * 50_000, "refused", "more than 100 levels", None),
+    ("long or", "proc.name = a" + " or proc.name = b" * 25_000, "refused", "longer than 262144 characters", None),
     ("macros doubled", "- macro: m0\n  condition: evt.type = open\n" + "".join(
         f"- macro: m{n}\n  condition: (m{n - 1} and fd.num={n}) or (m{n - 1} and fd.num!={n})\n"
         for n in range(1, 60)), "refused", "more than 20000 checks", None),

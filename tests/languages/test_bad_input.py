@@ -130,7 +130,7 @@ def test_words_of_python_are_names_like_others(language: str, program: Any, word
     if language == "pattern":
         assert compiled(language, {word: 1})({word: 1}) is None
     elif word == "import" and language in ("cel", "rego"):  # reserved there too
-        with pytest.raises(SourceError, match="import|expected data, input, future"):
+        with pytest.raises(SourceError, match=r"import|expected data, input, future"):
             compiled(language, program.replace("@", word))
     elif word.startswith("_") and language == "falco":
         with pytest.raises(SourceError, match="Macro has an invalid name"):

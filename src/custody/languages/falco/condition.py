@@ -44,6 +44,7 @@ class Text:
 
     def substitute(self, lists: Iterable[tuple[str, list[str]]], used: Callable[[str], Any]) -> None:
         text, work = self.source.text, 0
+        self._bounded(text)
         for name, items in lists:
             start = text.find(name)
             while start >= 0:
@@ -52,11 +53,14 @@ class Text:
                     text, start = self._replaced(text, start, end, items)
                     used(name)
                     work += len(text)
-                    if len(text) > LONGEST or work > _WORK:
-                        raise self.error(f"condition with its lists is longer than {LONGEST} characters", 0)
+                    self._bounded(text, work)
                 start = text.find(name, start + 1)
         if self.edits:
             self.source = Source(text, self.source.name)
+
+    def _bounded(self, text: str, work: int = 0) -> None:
+        if len(text) > LONGEST or work > _WORK:
+            raise self.error(f"condition with its lists is longer than {LONGEST} characters", 0)
 
     def _replaced(self, text: str, start: int, end: int, items: list[str]) -> tuple[str, int]:
         while start > 0 and text[start - 1] in _BLANKS:
