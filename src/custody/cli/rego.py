@@ -1,4 +1,4 @@
-"""`custody rego`: evaluate, check and test Rego, with the flags and output of `opa`."""
+"""`custody rego`: evaluate, check, test and format Rego, with the flags and output of `opa`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import importlib
 
 import click
 
-_COMMANDS = {"eval": "custody.cli.rego_eval", "check": "custody.cli.rego_check", "test": "custody.cli.rego_test"}
+_COMMANDS = {"eval": "custody.cli.rego_eval", "check": "custody.cli.rego_check", "test": "custody.cli.rego_test",
+             "fmt": "custody.cli.rego_fmt"}
 
 
 class _Commands(click.Group):

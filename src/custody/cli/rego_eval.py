@@ -108,7 +108,7 @@ def _print(results: list[Result], places: list[Place], output: str, lines: dict[
     from custody.languages.rego import to_json
     from custody.languages.rego.values import compact
     rows = [([to_json(value) for value in result.expressions],
-             {name: to_json(value) for name, value in result.bindings.items()}) for result in results]
+             {name: to_json(value) for name, value in sorted(result.bindings.items())}) for result in results]
     match output:
         case "json":
             shown: dict[str, Any] = {}

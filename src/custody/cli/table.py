@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "log": ("custody.cli.log", "Sign and verify", "read a transparency log and check it: verify, info, entry"),
     "policy": ("custody.cli.policy", "Policy", "lint policies; a pod's Pod Security level; jp: try JMESPath"),
     "cel": ("custody.cli.cel", "Policy", "evaluate and check CEL expressions: eval, check"),
-    "rego": ("custody.cli.rego", "Policy", "evaluate, check and test Rego: eval, check, test"),
+    "rego": ("custody.cli.rego", "Policy", "evaluate, check, test and format Rego: eval, check, test, fmt"),
     "admission": ("custody.cli.admission", "Policy", "print the webhook configurations for an API server"),
 }
 

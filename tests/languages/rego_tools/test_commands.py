@@ -61,11 +61,11 @@ def custody(*arguments: str, given: str | None = None) -> Result:
 
 @pytest.mark.peer
 @pytest.mark.parametrize("form", ["json", "values", "bindings", "raw", "pretty"])
-@pytest.mark.parametrize("query", ["data.p.allow", "data.p", "x := data.p.deny", "x = [1, 2][_]; y = {\"a\": x}", "1 = 2",
-                                   "data.p.deny[x]", "input.user", "sprintf(\"%v\", [{1, 2}])"])
+@pytest.mark.parametrize("query", ["data.p.allow", "data.p", "x := data.p.deny", "x = [1, 2][_]; y = {\"a\": x}",
+                                   "1 = 2", "data.p.deny[x]", "input.user", "sprintf(\"%v\", [{1, 2}])"])
 def test_eval_prints_what_opa_prints(folder: Path, query: str, form: str) -> None:
-    arguments = ["eval", "-d", str(folder / "p.rego"), "-d", str(folder / "data.yaml"), "-i", str(folder / "input.json"),
-                 "-f", form, query]
+    arguments = ["eval", "-d", str(folder / "p.rego"), "-d", str(folder / "data.yaml"),
+                 "-i", str(folder / "input.json"), "-f", form, query]
     theirs = subprocess.run([peer("opa"), *arguments], capture_output=True, check=True, text=True).stdout
     mine = custody(*arguments)
     assert (json.loads(mine.stdout) == json.loads(theirs)) if form == "json" else mine.stdout == theirs

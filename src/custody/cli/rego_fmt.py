@@ -1,0 +1,76 @@
+"""`custody rego fmt`: modules in one style."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from custody.cli.rego_files import V0
+from custody.errors import UsageError
+
+if TYPE_CHECKING:
+    from custody.languages.rego import SourceError
+
+
+@click.command("fmt")
+@click.argument("paths", nargs=-1)
+@click.option("-l", "--list", "names_only", is_flag=True, help="Print the names of files that would change.")
+@click.option("-d", "--diff", is_flag=True, help="Print what would change.")
+@click.option("-w", "--write", is_flag=True, help="Change the files.")
+@click.option("--fail", is_flag=True, help="Exit 3 where a file would change.")
+@V0
+def command(paths: tuple[str, ...], names_only: bool, diff: bool, write: bool, fail: bool, v0_compatible: bool) -> int:
+    """Print the modules in files and folders, or of stdin, as `opa fmt` would. Exit code 2 where one is none."""
+    from custody.languages.rego import SourceError
+    from custody.languages.rego.format import formatted
+    from custody.languages.source import Source, read_source
+
+    version = 0 if v0_compatible else 1
+    if not paths:
+        source = read_source(sys.stdin.buffer.read(), "stdin", limit=1 << 23)
+        try:
+            click.echo(formatted(source, version), nl=False)
+        except SourceError as wrong:
+            return _refused([wrong])
+        return 0
+    changed = False
+    refused: list[SourceError] = []
+    for path in _files(paths):
+        try:
+            source = read_source(path.read_bytes(), str(path), limit=1 << 23)
+            text = formatted(Source(source.text, str(path)), version)
+        except SourceError as wrong:
+            refused.append(wrong)
+            continue
+        different = text != source.text
+        changed |= different
+        if names_only and different:
+            click.echo(str(path))
+        if diff and different:
+            click.echo("".join(difflib.unified_diff(source.text.splitlines(True), text.splitlines(True), str(path),
+                                                    f"{path} (formatted)")), nl=False)
+        if write and different:
+            path.write_bytes(text.encode())
+        if not (names_only or diff or write):
+            click.echo(text, nl=False)
+    return _refused(refused) if refused else 3 if fail and changed else 0
+
+
+def _files(paths: tuple[str, ...]) -> list[Path]:
+    found: list[Path] = []
+    for name in paths:
+        path = Path(name)
+        if not path.exists():
+            raise UsageError(f"{path}: there is no such file or folder")
+        found += sorted(path.rglob("*.rego")) if path.is_dir() else [path]
+    return found
+
+
+def _refused(wrong: list[SourceError]) -> int:
+    for each in wrong:
+        click.echo(each.pointed(), err=True)
+    return 2

@@ -1,0 +1,137 @@
+"""`custody rego fmt`: what it prints, keeps and refuses; modules of OPA's cases come out as `opa fmt` prints them."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from custody.languages.rego.format import formatted
+from custody.languages.source import Source, SourceError
+from tests.conftest import oracle, peer
+from tests.languages.rego_tools.test_commands import custody
+
+MESSY = '''package   a.b["c-d"]
+import data.z   as zz
+import data.b # about b
+# the first rule
+
+p   =  x if   {
+  x := 1+(2*3) # six
+  # a comment of its own
+
+
+  (x + y) > 2; input["a"].b
+  not   startswith( x , "a" ) with input.q as {
+     "k": 1, "l": 2,
+     # about m
+     "m": 3 }
+  every k,v in {"a":1} { v==1 }
+  z := [ y |
+      some y in input.ys
+      y > 1 ]
+} else = 2 if { input.y }
+else = 3
+q contains m if m := sprintf("%v", ["x"])
+default r = false
+r if { true }
+# the end
+'''
+NEAT = '''package a.b["c-d"]
+
+import data.b # about b
+import data.z as zz
+
+# the first rule
+
+p := x if {
+	x := 1 + (2 * 3) # six
+
+	# a comment of its own
+
+	x + y > 2
+	input.a.b
+	not startswith(x, "a") with input.q as {
+		"k": 1, "l": 2,
+		# about m
+		"m": 3,
+	}
+	every k, v in {"a": 1} { v == 1 }
+	z := [y |
+		some y in input.ys
+		y > 1
+	]
+} else := 2 if input.y
+
+else := 3
+
+q contains m if m := sprintf("%v", ["x"])
+
+default r := false
+
+r := true
+
+# the end
+'''
+
+
+def test_one_style() -> None:
+    assert formatted(Source(MESSY)) == NEAT
+
+
+def test_it_is_its_own_fixed_point() -> None:
+    assert formatted(Source(NEAT)) == NEAT
+
+
+@pytest.mark.peer
+def test_opa_has_the_same_style() -> None:
+    done = subprocess.run([peer("opa"), "fmt"], input=NEAT, capture_output=True, text=True, check=True)
+    assert done.stdout == NEAT
+
+
+def test_v0_keeps_its_syntax() -> None:
+    assert formatted(Source('package a\np[x]{x:=1}\nq = 2 { input.x\n}'), 0) == (
+        "package a\n\np[x] {\n\tx := 1\n}\n\nq = 2 {\n\tinput.x\n}\n")
+
+
+def test_a_comment_inside_an_operation_is_kept() -> None:
+    shown = formatted(Source("package a\n\np if {\n\tx := 1 + # why\n\t\t2\n\ty := f(x, # one\n\n2)\n\tx > y\n}\n"))
+    assert "# why" in shown
+    assert "# one" in shown
+    assert formatted(Source(shown)) == shown
+
+
+def test_flags(tmp_path: Path) -> None:
+    messy, neat = tmp_path / "messy.rego", tmp_path / "neat.rego"
+    messy.write_text(MESSY)
+    neat.write_text(NEAT)
+    assert custody("fmt", "-l", str(tmp_path)).stdout == f"{messy}\n"
+    assert custody("fmt", "-d", "--fail", str(tmp_path)).return_value == 3
+    assert "+p := x if {" in custody("fmt", "-d", str(messy)).stdout
+    assert custody("fmt", given=MESSY).stdout == NEAT
+    assert custody("fmt", "-w", str(tmp_path)).return_value == 0
+    assert messy.read_text() == NEAT
+    messy.write_text("package")
+    assert custody("fmt", str(messy)).return_value == 2
+
+
+@pytest.mark.peer
+def test_modules_come_out_as_from_opa(tmp_path: Path) -> None:
+    root = oracle("opa-cases") / "v1/test/cases/testdata/v1"
+    modules = sorted({module for path in root.rglob("*.yaml")
+                      for case in yaml.load(path.read_text(), yaml.CSafeLoader)["cases"]
+                      for module in case.get("modules") or []})[::4]
+    for at, module in enumerate(modules):
+        (tmp_path / f"{at}.rego").write_bytes(module.encode())
+    subprocess.run([peer("opa"), "fmt", "-w", str(tmp_path)], check=True, capture_output=True)
+    same = 0
+    for at, module in enumerate(modules):
+        try:
+            mine = formatted(Source(module))
+        except SourceError:
+            continue
+        assert formatted(Source(mine)) == mine, module
+        same += mine.encode() == (tmp_path / f"{at}.rego").read_bytes()
+    assert same / len(modules) > 0.95
