@@ -245,7 +245,8 @@ _TERMS: dict[str, tuple[Rule, ...]] = {
               _call("array.slice", "array", "number", "number"), _call("numbers.range", "number", "number"),
               _call("array.reverse", "array"), _comprehension("[", "]"),
               lambda g, depth: f"[{g.term('any', depth)}, {g.term('any', depth)}]"),
-    "other": (_comprehension("{", "}"), lambda g, depth: f'{{"k": {g.term("any", depth)}, "l": {g.term("any", depth)}}}',
+    "other": (_comprehension("{", "}"),
+              lambda g, depth: f'{{"k": {g.term("any", depth)}, "l": {g.term("any", depth)}}}',
               lambda g, depth: f"{{{g.term('any', depth)}, {g.term('any', depth)}}}",
               lambda g, depth: f"object.union({{\"k\": {g.term('any', depth)}}}, input.o)")}
 

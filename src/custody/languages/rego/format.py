@@ -300,6 +300,8 @@ class _Printer:
             if found and self.row(expr.at) > self._last_comment + 1:
                 self.blank()
             self.write(self.expr(expr))
+            if self.next < len(self.comments) and self.comments[self.next].at < expr.end:
+                raise SourceError("formatting would move a comment", self.source, self.comments[self.next].at)
             self.lines[-1] += self.trailing(expr.end)
             last = self.row(expr.end)
 
