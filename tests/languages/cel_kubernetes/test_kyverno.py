@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from custody.errors import UsageError
 from custody.languages.cel import CelError, CompileError
 from custody.languages.cel.kyverno import KINDS, World, env
 from custody.languages.cel.kyverno.ports import AnswerError
 from tests.conftest import oracle, peer
+from tests.languages.cel_kubernetes.expressions import VALUES
+from tests.languages.cel_kubernetes.kyverno_cli import ours, recorded, theirs
 from tests.languages.cel_kubernetes.policies import rows
 from tests.languages.expressions import cel_expressions, wanted
 
@@ -25,9 +24,9 @@ _DIGEST = "sha256:" + "a" * 64
     ("image('nginx').registry()", "index.docker.io"), ("image('nginx').repository()", "library/nginx"),
     ("image('nginx').identifier()", "latest"), ("parseImageReference('ghcr.io/a/b:v1').tag()", "v1"),
     (f"image('ghcr.io/a/b:v1@{_DIGEST}').digest()", _DIGEST), (f"image('a/b@{_DIGEST}').containsDigest()", True),
-    (f"image('a/b:v1@{_DIGEST}').tag()", ""), ("image('localhost:5000/x').registry()", "localhost:5000"),
-    ("isImage('A/b')", False), ("isImage('https://ghcr.io/a')", False),
-    ("image('docker.io/a').repository()", "library/a"),
+    (f"image('a/b:v1@{_DIGEST}').tag()", ""), ("image('localhost:5000/xy').registry()", "localhost:5000"),
+    ("isImage('A/b')", False), ("isImage('docker.io/a')", False), ("isImage('https://ghcr.io/a')", False),
+    ("image('docker.io/ab').repository()", "library/ab"),
     ("parseServiceAccount('system:serviceaccount:ns:n').Name", "n"), ("parseServiceAccount('jane').Namespace", ""),
     ("md5('a') == hash.md5('a')", True), ("sha1('abc')", "a9993e364706816aba3e25717850c26c9cd0d89d"),
     ("math.round(2.5, 0)", 3.0), ("math.round(-1.25, 1)", -1.3), ("math.round(1234.0, -2)", 1200.0),
@@ -169,40 +168,22 @@ def test_verdicts_of_validating_policies_are_those_of_kyvernos_tests() -> None:
     assert [row for row in found if row.got != row.expected] == []
 
 
+# What the extension libraries say in words of a newer cel-go.
+_OTHER_WORDS = frozenset({"base64.decode('!')", "'abc'.indexOf('c', 5)"})
+
+
+@pytest.mark.parametrize(("expression", "says"), [
+    pytest.param(expression, says, marks=[pytest.mark.xfail(strict=False)] if expression in _OTHER_WORDS else [])
+    for expression, says in recorded()])
+def test_kyverno_says_the_same(expression: str, says: str) -> None:
+    assert ours(expression) == says
+
+
+def test_everything_is_recorded() -> None:
+    assert [expression for expression, _ in recorded()] == list(VALUES)
+
+
 @pytest.mark.peer
-@pytest.mark.parametrize("expression", [
-    "image('nginx').repository() == 'library/nginx'", "image('ghcr.io/a/b:v1').tag() == 'v1'", "isImage('A/b')",
-    "math.round(2.345, 2) == 2.35", "math.round(-1.25, 1) == -1.3", "sha256('a').startsWith('ca978112')",
-    "json.unmarshal('{\"a\": 1}').a == 1", "json.unmarshal('{').a == 1", "yaml.parse('a: yes').a == true",
-    "time.toCron(timestamp('2024-01-07T03:04:05Z')) == '4 3 7 1 0'",
-    "listObjToMap([{'k': 'x'}], [{'v': 1}], 'k', 'v') == {'x': 1}", "quantity('1.5Gi').isInteger()",
-    "'%s'.format([object.metadata.name]) == 'web'", "object.metadata.?labels.?a.orValue('x') == 'x'",
-    "cidr('10.0.0.0/8').containsIP('10.0.0.1')", "format.dns1123Label().validate('a.b').hasValue()",
-    "parseServiceAccount('system:serviceaccount:ns:n').Name == 'n'", "'a' in object.metadata.labels",
-    "object.spec.containers.map(c, image(c.image).registry()) == ['index.docker.io', 'ghcr.io']",
-    "object.spec.replicas > 1", "object.spec.containers.exists(c, c.nope == 1 || c.name == 'b')",
-    "object.spec.containers.all(c, c.nope == 1 && c.name == 'zz')", "math.greatest([1, 2]) == 2",
-    "'a'.reverse() == 'a'",
-    "url('https://a:80/x?y=1').getHost() == 'a:80'", "base64.encode(b'a') == 'YQ=='", "sets.contains([1], [1])",
-    "cel.bind(x, 2, x == 2)", "[1, 2].slice(0, 1) == [1]", "x509.decode('x') == 1", "[3, 1].sort() == [1, 3]",
-])
-def test_kyverno_apply_gives_the_same_verdict(expression: str, tmp_path: Path) -> None:
-    containers = [{"name": "a", "image": "nginx"}, {"name": "b", "image": "ghcr.io/x/y:v1"}]
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "default"},
-           "spec": {"containers": containers}}
-    policy = {"apiVersion": "policies.kyverno.io/v1beta1", "kind": "ValidatingPolicy", "metadata": {"name": "asked"},
-              "spec": {"matchConstraints": {"resourceRules": [{
-                  "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]},
-                  "validations": [{"expression": expression, "message": "no"}]}}
-    for name, document in (("pod", pod), ("policy", policy)):
-        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(document))
-    done = subprocess.run([peer("kyverno"), "apply", tmp_path / "policy.yaml", "-r", tmp_path / "pod.yaml"],
-                          capture_output=True, text=True, timeout=60, check=False)
-    theirs = next((word for word in ("pass", "fail", "error") if f"{word}: 1" in done.stdout), "refused")
-    try:
-        ours = "pass" if env().compile(expression)({"object": pod}) else "fail"
-    except CelError:
-        ours = "error"
-    except CompileError:
-        ours = "refused"
-    assert ours == theirs, done.stdout + done.stderr
+def test_kyverno_says_the_same_today() -> None:
+    asked = [(expression, says) for expression, says in recorded() if says.startswith("value")][::3]
+    assert theirs(peer("kyverno"), [expression for expression, _ in asked]) == [says for _, says in asked]

@@ -72,6 +72,14 @@ def _is_cidr(text: str) -> bool:
     return True
 
 
+def _contains_text(outer: Cidr, text: str) -> bool:
+    """Kubernetes does not say what is wrong with the address."""
+    try:
+        return outer.contains(_ip(text))
+    except CelError:
+        raise CelError("no such overload") from None
+
+
 def _contains_cidr(outer: Cidr, inner: Cidr) -> bool:
     return outer.overlaps(inner) and outer.length <= inner.length
 
@@ -100,7 +108,7 @@ LIBRARIES = (
         function("string", Overload("cidr_to_string", (CIDR,), STRING, str)),
         function("containsIP",
                  Overload("cidr_contains_ip_string", (CIDR, STRING), BOOL,
-                          lambda outer, text: outer.contains(_ip(text)), member=True),
+                          _contains_text, member=True),
                  Overload("cidr_contains_ip_ip", (CIDR, IP), BOOL, lambda outer, ip: outer.contains(ip), member=True)),
         function("containsCIDR",
                  Overload("cidr_contains_cidr_string", (CIDR, STRING), BOOL,

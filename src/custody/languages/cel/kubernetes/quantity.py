@@ -19,6 +19,7 @@ _SHAPE = re.compile(r"([+-]?)0*([0-9]*)(?:\.([0-9]*))?([eEinumkKMGTP]*[+-]?[0-9]
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 _WRONG = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+_LONGEST = 4096  # characters; Go has no limit, and nobody has that much memory
 _LARGEST_EXPONENT = 4096  # Go takes 2^31, and minutes to compare it
 
 
@@ -78,15 +79,13 @@ def parse(text: str) -> Quantity:
     """CelError in Go's words where `text` is no quantity."""
     if text == "0":
         return Quantity(0, 0, True)
-    found = _SHAPE.fullmatch(text)
-    if not text or found is None:
+    found = _SHAPE.fullmatch(text) if 0 < len(text) <= _LONGEST else None
+    if found is None:
         raise CelError(_WRONG)
     sign, whole, part, suffix = found[1], found[2] or "0", found[3] or "", found[4]
     if suffix[:1].isdigit():
         raise CelError(_WRONG)
     base, exponent = _suffix(suffix)
-    if not re.search(r"\d", text[:found.start(4)]):
-        raise CelError("unable to parse numeric part of quantity")
     digits = int(whole + part) * (-1 if sign == "-" else 1)
     return _binary(digits, whole, part, exponent) if base == 2 else _decimal(digits, whole, part, exponent)
 

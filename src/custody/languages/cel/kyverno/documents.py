@@ -73,7 +73,7 @@ def _parse_yaml(_: YamlRoot, text: str) -> Any:
     try:
         return _doubles(decode_yaml(text))
     except YAMLError as wrong:
-        raise CelError(str(wrong)) from None
+        raise CelError(f"error converting YAML to JSON: {wrong}") from None
 
 
 # ── gzip, transform ─────────────────────────────────────────────────────────────────────────────────────────────────

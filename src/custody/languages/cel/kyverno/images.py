@@ -13,7 +13,7 @@ from custody.languages.go.urls import UrlError, parse
 IMAGE = opaque("kyverno.image")
 HUB = "index.docker.io"
 _TAG = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-_REPOSITORY = re.compile(r"[a-z0-9_./-]{1,255}")
+_REPOSITORY = re.compile(r"[a-z0-9_./-]{2,255}")
 _DIGEST = re.compile(r"sha256:[a-f0-9]{64}|sha384:[a-f0-9]{96}|sha512:[a-f0-9]{128}")
 
 
@@ -67,7 +67,7 @@ def _pinned(text: str) -> Image | None:
 def _repository(text: str) -> tuple[str, str] | None:
     """Registry and repository."""
     registry, slash, rest = text.partition("/")
-    if not slash or not (registry == "localhost" or "." in registry or ":" in registry):
+    if not slash or not ("." in registry or ":" in registry):
         registry, rest = "", text
     if not _REPOSITORY.fullmatch(rest):
         return None
