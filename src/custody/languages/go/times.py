@@ -142,10 +142,7 @@ def moment(year: int, month: int, day: int, hour: int = 0, minute: int = 0, seco
     seconds = days_from(year, month, day) * _DAY + hour * 3600 + minute * 60 + second + nanosecond // SECOND
     offset, _ = where.at(seconds)
     if offset:
-        earlier, _ = where.at(seconds - offset)
-        if earlier != offset:
-            again, _ = where.at(seconds - earlier)
-            offset = earlier if again == earlier else offset
+        offset, _ = where.at(seconds - offset)  # as Go chooses where a clock is turned
     return (seconds - offset) * SECOND + nanosecond % SECOND
 
 
