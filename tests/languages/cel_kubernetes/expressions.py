@@ -236,6 +236,7 @@ VALUES = (
     "'%s'.format([[1, 2u, true, null, b'a', type(1), timestamp('2024-01-01T00:00:00Z'), duration('1m'), [], {}]])",
     "'%s'.format([{'b': 'x', 'a': 1.5, 'c': [1]}])", "'%s'.format([{2: 'x', 10: 'y'}])", "'%s'.format([{true: 1}])",
     "'%s'.format([['a\"b', 'é', '\\n', '\\u200b']])", "'%s'.format([1e300])", "'%s'.format([[quantity('1')]])",
-    "'%s'.format([dyn(quantity('1'))])", "'%d'.format([dyn('x')])", "'%s %s'.format(dyn(['a']))", "'%.20f'.format([0.1])",
+    "'%s'.format([dyn(quantity('1'))])", "'%d'.format([dyn('x')])", "'%s %s'.format(dyn(['a']))",
+    "'%.20f'.format([0.1])",
     "('%' + 's %').format(['a'])", "('%.' + '2').format([1.0])", "('%.' + 'f').format([1.0])", "'%%'.format([])",
 )
