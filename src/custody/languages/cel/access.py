@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from custody.languages.cel.faults import key_text
-from custody.languages.cel.values import NONE, CelError, Mixed, Optional, TypeValue, Uint, no_such_overload, type_name
+from custody.languages.cel.values import NONE, CelError, Mixed, Optional, TypeValue, Uint, type_name
 
 
 def lookup(values: dict[Any, Any], key: Any) -> tuple[bool, Any]:
@@ -93,31 +93,33 @@ def optional_field(container: Any, field: str) -> Optional:
 
 def select(container: Any, field: str) -> Any:
     """`container.field` for generated code that has a literal before the dot."""
-    return container[field]
+    if isinstance(container, list):
+        raise CelError("unsupported index type 'string' in list")
+    raise CelError(f"no such key: {field}")
 
 
 def has(container: Any, field: str) -> bool:
-    """`has(container.field)`."""
+    """`has(container.field)`; false, as in cel-go, of what has no fields at all."""
     if isinstance(container, dict):
         return field in container
     if type(container) is Optional:
         return container.present and has(container.value, field)
-    if hasattr(container, "cel_has"):
-        return bool(container.cel_has(field))
-    raise CelError("no such overload")
+    if isinstance(container, list):
+        raise CelError("unsupported index type 'string' in list")
+    return bool(container.cel_has(field)) if hasattr(container, "cel_has") else False
 
 
 def size(value: Any) -> int:
     if isinstance(value, (str, bytes, list, dict)):
         return len(value)
-    raise no_such_overload("size", value)
+    raise CelError("no such overload: size")
 
 
 def elements(value: Any) -> Iterable[Any]:
     """What a loop with one variable runs over; a sequence with a length."""
     if isinstance(value, (list, dict)):
         return value
-    raise CelError("no such overload")
+    raise _no_range(value)
 
 
 def pairs(value: Any) -> Iterable[tuple[Any, Any]]:
@@ -126,7 +128,12 @@ def pairs(value: Any) -> Iterable[tuple[Any, Any]]:
         return list(enumerate(value))
     if isinstance(value, dict):
         return list(value.items())
-    raise CelError("no such overload")
+    raise _no_range(value)
+
+
+def _no_range(value: Any) -> CelError:
+    name = type_name(value).rpartition(".")[2].removesuffix("_type").capitalize()
+    return CelError(f"got 'types.{name}', expected iterable type")
 
 
 # ── what literals make ──────────────────────────────────────────────────────────────────────────────────────────────

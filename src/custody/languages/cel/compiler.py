@@ -67,7 +67,9 @@ class Emitter(Loops, Calls):
         if self.metered:
             prologue.append(assign("meter", call(self.code.hoist(Meter), self.code.hoist(self.limits))))
         self.code.add("run", ("v", "w") if self.watch else ("v",), prologue + body)
-        return self.code.build()["run"]  # type: ignore[no-any-return]
+        run: Callable[..., Any] = self.code.build()["run"]
+        vars(run)["fields"] = tuple(self.fields)
+        return run
 
     def emit(self, node: Node) -> ast.expr:
         expression = _EMITS[type(node)](self, node)
@@ -127,7 +129,7 @@ class Emitter(Loops, Calls):
         self.failing = True
         field = ast.Constant(node.field)
         if not node.test:
-            return self.field(operand, field)
+            return self.field(operand, node.field)
         held = operand
         if not isinstance(operand, ast.Name):
             name = self.code.fresh()
@@ -146,7 +148,7 @@ class Emitter(Loops, Calls):
                 expression = self._global(found[0], "")
                 for field in names[cut:]:
                     self.failing = True
-                    expression = self.field(expression, ast.Constant(field))
+                    expression = self.field(expression, field)
                 return expression
         return self._free(name)
 

@@ -30,7 +30,11 @@ _SECOND = 10**9
 
 
 def _refuse(value: Any, to: str) -> CelError:
-    return CelError(f"unsupported conversion from {type_name(value)} to {to}")
+    return CelError(f"type conversion error from '{type_name(value)}' to '{to}'")
+
+
+def _not_a(to: str) -> CelError:
+    return CelError(f"type conversion error from 'string' to '{to}'")
 
 
 def int_from_uint(value: int) -> int:
@@ -47,10 +51,10 @@ def int_from_double(value: float) -> int:
 
 def int_from_string(value: str) -> int:
     if not _INT.match(value) or len(value) > 400:
-        raise CelError(f"cannot parse '{value[:64]}' as int: invalid syntax")
+        raise _not_a("int")
     number = int(value)
     if not INT_MIN <= number <= INT_MAX:
-        raise CelError(f"cannot parse '{value[:64]}' as int: value out of range")
+        raise _not_a("int")
     return number
 
 
@@ -76,10 +80,10 @@ def uint_from_double(value: float) -> Uint:
 
 def uint_from_string(value: str) -> Uint:
     if not _UINT.match(value) or len(value) > 400:
-        raise CelError(f"cannot parse '{value[:64]}' as uint: invalid syntax")
+        raise _not_a("uint")
     number = int(value)
     if number > UINT_MAX:
-        raise CelError(f"cannot parse '{value[:64]}' as uint: value out of range")
+        raise _not_a("uint")
     return Uint(number)
 
 
@@ -88,11 +92,11 @@ def double_from_string(value: str) -> float:
         if _DOUBLE.match(value):
             number = float(value)
             if isinf(number) and "n" not in value.lower():
-                raise CelError(f"cannot parse '{value[:64]}' as double: value out of range")
+                raise _not_a("double")
             return number
         if _HEX.match(value):
             return float.fromhex(value)
-    raise CelError(f"cannot parse '{value[:64]}' as double: invalid syntax")
+    raise _not_a("double")
 
 
 def bool_from_string(value: str) -> bool:
@@ -100,7 +104,7 @@ def bool_from_string(value: str) -> bool:
         return True
     if value in _FALSE:
         return False
-    raise CelError(f"cannot parse '{value[:64]}' as bool: invalid syntax")
+    raise _not_a("bool")
 
 
 def string_from_bool(value: bool) -> str:

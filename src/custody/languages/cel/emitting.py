@@ -44,6 +44,7 @@ class Emitting:
         self.body: list[ast.stmt] = []
         self.scope: dict[str, Local] = {}
         self.used: dict[str, str] = {}
+        self.fields: list[str] = []
         self.failing = False
         self.blocks = self.looping = 0
         self.loops = self.metered = self.sharing = False
@@ -116,11 +117,18 @@ class Emitting:
             keep = build.when(build.compare(load(error), _IS, _NONE), [keep])
         return build.attempt(body, self.code.hoist(faults.FAULTS), [keep, *neutral], fault)
 
-    def field(self, operand: ast.expr, field: ast.expr) -> ast.expr:
-        """One subscript; of a literal by a function, because Python warns of `1["a"]` while compiling."""
+    def field(self, operand: ast.expr, name: str) -> ast.expr:
+        """`operand[name]`, on a line of its own, by which an error finds the name again.
+
+        Of a literal by a function, because Python warns of `1["a"]` while compiling.
+        """
         if isinstance(operand, (ast.Constant, ast.List)):
-            return call(self.function(access.select), operand, field)
-        return build.item(operand, field)
+            return call(self.function(access.select), operand, ast.Constant(name))
+        made = build.item(operand, ast.Constant(name))
+        self.fields.append(name)
+        made.lineno, made.col_offset = len(self.fields) + 1, 0
+        made.end_lineno, made.end_col_offset = made.lineno, 0
+        return made
 
     def truth(self, node: Node, expression: ast.expr) -> ast.expr:
         """The expression where it is known to be a bool, else with a test that it is one."""

@@ -16,12 +16,16 @@ class MissingError(Exception):
 FAULTS = (CelError, KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError, RecursionError)
 
 
-def error_of(fault: BaseException) -> CelError:
-    """The error value that one of FAULTS stands for."""
+def error_of(fault: BaseException, fields: tuple[str, ...] = ()) -> CelError:
+    """The error value that one of FAULTS stands for. `fields` of the program: see Emitting.field."""
     if isinstance(fault, CelError):
         return fault
     if isinstance(fault, KeyError):
         return CelError(f"no such key: {key_text(fault.args[0])}" if fault.args else "no such key")
+    if isinstance(fault, TypeError) and (field := _field_of(fault, fields)) is not None:
+        if str(fault).startswith("list"):
+            return CelError("unsupported index type 'string' in list")
+        return CelError(f"no such key: {field}")
     if isinstance(fault, IndexError):
         return CelError("index out of bounds")
     if isinstance(fault, RecursionError):
@@ -29,6 +33,16 @@ def error_of(fault: BaseException) -> CelError:
     if isinstance(fault, OverflowError):
         return CelError("range error")
     return CelError("no such overload")
+
+
+def _field_of(fault: BaseException, fields: tuple[str, ...]) -> str | None:
+    """The field that was asked of a value that has none: the line in generated code says which."""
+    place = fault.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    if place is None or place.tb_frame.f_code.co_filename != "<cel>" or place.tb_lineno < 2:
+        return None
+    return fields[place.tb_lineno - 2] if place.tb_lineno - 2 < len(fields) else None
 
 
 def key_text(key: Any) -> str:
@@ -68,7 +82,7 @@ def fail(message: str) -> NoReturn:
 
 
 def rethrow(fault: BaseException) -> NoReturn:
-    raise error_of(fault) from None
+    raise fault
 
 
 def overload(*_: Any) -> NoReturn:

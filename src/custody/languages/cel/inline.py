@@ -139,9 +139,8 @@ def _index(emitter: Emitting, node: Call) -> ast.expr:
     container, key = node.args
     arguments = emitter.emit_all(node.args)
     emitter.failing = True
-    by_text = isinstance(key, Literal) and type(key.value) is str
-    if by_text and emitter.type_of(container).kind in ("dyn", "map", "any"):
-        return emitter.field(*arguments)
+    if isinstance(key, Literal) and type(key.value) is str and emitter.type_of(container).kind in ("dyn", "map", "any"):
+        return emitter.field(arguments[0], key.value)
     return call(emitter.function(access.index), *arguments)
 
 

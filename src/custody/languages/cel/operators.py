@@ -16,13 +16,15 @@ from custody.languages.cel.values import (
     Optional,
     Timestamp,
     Uint,
-    no_such_overload,
 )
 
 _EXACT = 1 << 53
 _LONG = 4096  # texts below are looked through for nothing
 _MIN_TIME, _MAX_TIME = -62_135_596_800 * 10**9, 253_402_300_800 * 10**9 - 1
 _NUMBERS = frozenset({int, Uint, float})
+_SUBTRACTORS = _NUMBERS | {Duration, Timestamp}
+_ADDERS = _SUBTRACTORS | {str, bytes, list}
+_MODDERS = frozenset({int, Uint})
 _ORDERED = frozenset({str, bytes, bool, Timestamp, Duration})
 
 
@@ -135,7 +137,7 @@ def scanned(meter: Meter, text: str) -> str:
 
 # ── order ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-def _comparable(left: Any, right: Any) -> tuple[Any, Any]:
+def _comparable(function: str, left: Any, right: Any) -> tuple[Any, Any]:
     one, other = type(left), type(right)
     if one in _NUMBERS and other in _NUMBERS:
         if one is not other and (one is float or other is float) \
@@ -144,27 +146,32 @@ def _comparable(left: Any, right: Any) -> tuple[Any, Any]:
         return left, right
     if one is other and one in _ORDERED:
         return left, right
-    raise CelError("no such overload")
+    raise _unfit(function, left, _ORDERED | _NUMBERS)
 
 
 def less(left: Any, right: Any) -> bool:
-    one, other = _comparable(left, right)
+    one, other = _comparable("_<_", left, right)
     return bool(one < other)
 
 
 def less_equal(left: Any, right: Any) -> bool:
-    one, other = _comparable(left, right)
+    one, other = _comparable("_<=_", left, right)
     return bool(one <= other)
 
 
 def greater(left: Any, right: Any) -> bool:
-    one, other = _comparable(left, right)
+    one, other = _comparable("_>_", left, right)
     return bool(one > other)
 
 
 def greater_equal(left: Any, right: Any) -> bool:
-    one, other = _comparable(left, right)
+    one, other = _comparable("_>=_", left, right)
     return bool(one >= other)
+
+
+def _unfit(function: str, left: Any, able: frozenset[type]) -> CelError:
+    """cel-go names the operator where the left side has no such operator at all."""
+    return CelError("no such overload" if type(left) in able else f"no such overload: {function}")
 
 
 # ── arithmetic ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -218,7 +225,7 @@ def add(left: Any, right: Any, most: int) -> Any:
         return timestamp(left.ns + right.ns)
     elif isinstance(left, list) and isinstance(right, list):
         return join(list(left), list(right), most)
-    raise CelError("no such overload")
+    raise _unfit("_+_", left, _ADDERS)
 
 
 def subtract(left: Any, right: Any) -> Any:
@@ -234,7 +241,7 @@ def subtract(left: Any, right: Any) -> Any:
             return duration(left.ns - right.ns)
     elif one is Timestamp and other is Duration:
         return timestamp(left.ns - right.ns)
-    raise CelError("no such overload")
+    raise _unfit("_-_", left, _SUBTRACTORS)
 
 
 def multiply(left: Any, right: Any) -> Any:
@@ -246,7 +253,7 @@ def multiply(left: Any, right: Any) -> Any:
             return left * right
         if one is Uint:
             return _uint(int(left) * int(right))
-    raise CelError("no such overload")
+    raise _unfit("_*_", left, _NUMBERS)
 
 
 def divide(left: Any, right: Any) -> Any:
@@ -263,7 +270,7 @@ def divide(left: Any, right: Any) -> Any:
             if right == 0.0:
                 return float("nan") if left == 0.0 or isnan(left) else _infinity(left, right)
             return left / right
-    raise CelError("no such overload")
+    raise _unfit("_/_", left, _NUMBERS)
 
 
 def _infinity(left: float, right: float) -> float:
@@ -282,7 +289,7 @@ def remainder(left: Any, right: Any) -> Any:
             raise CelError("integer overflow")
         rest = abs(left) % abs(right)
         return -rest if left < 0 else rest
-    raise CelError("no such overload")
+    raise _unfit("_%_", left, _MODDERS)
 
 
 def negate(value: Any) -> Any:
@@ -310,4 +317,4 @@ def contains(value: Any, container: Any) -> bool:
         return any(equal(value, each) for each in container)
     if isinstance(container, dict):
         return lookup(container, value)[0]
-    raise no_such_overload("@in", value, container)
+    raise CelError("no such overload")

@@ -86,13 +86,13 @@ class Program:
             except MissingError:
                 pass
             except FAULTS as fault:
-                raise error_of(fault) from None
+                raise error_of(fault, vars(self._run)["fields"]) from None
         if self._careful is None:
             self._careful = self._again("")
         try:
             return self._careful(variables)
         except FAULTS as fault:
-            raise error_of(fault) from None
+            raise error_of(fault, vars(self._careful)["fields"]) from None
 
     def _watch(self, variables: Mapping[str, Any], watcher: Any) -> Any:
         if self._watched is None:
@@ -101,7 +101,7 @@ class Program:
         try:
             return self._watched(variables, watcher)
         except FAULTS as fault:
-            return error_of(fault)
+            return error_of(fault, vars(self._watched)["fields"])
 
     def explain(self, variables: Mapping[str, Any]) -> tuple[Any, Trace]:
         """The value, or the CelError that it is, and what each part gave. For programs compiled with trace."""

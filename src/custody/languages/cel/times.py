@@ -25,29 +25,33 @@ def parse_timestamp(text: str) -> Timestamp:
     """RFC 3339, years 1 to 9999, nanoseconds."""
     found = _RFC3339.match(text)
     if found is None:
-        raise CelError(f"parsing time \"{text[:64]}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse it")
+        raise _unread("Timestamp")
     year, month, day, hour, minute, second = (int(found[at]) for at in range(1, 7))
     offset = 0
     if found[8]:
         hours, minutes = int(found[9]), int(found[10])
         if hours > 24 or minutes > 60:
-            raise CelError(f"parsing time \"{text[:64]}\": time zone offset out of range")
+            raise _unread("Timestamp")
         offset = (hours * 3600 + minutes * 60) * (1 if found[8] == "+" else -1)
     try:
         moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
-        raise CelError(f"parsing time \"{text[:64]}\": field out of range") from None
+        raise _unread("Timestamp") from None
     since = moment - _EPOCH
     nanoseconds = int((found[7] or "").ljust(9, "0"))
     return timestamp((since.days * 86_400 + since.seconds - offset) * _SECOND + nanoseconds)
+
+
+def _unread(to: str) -> CelError:
+    return CelError(f"type conversion error from 'string' to 'google.protobuf.{to}'")
 
 
 def parse_duration(text: str) -> Duration:
     """Go's time.ParseDuration: `1h30m`, `-1.5s`, `0`."""
     try:
         return duration(durations.read(text))
-    except durations.DurationError as wrong:
-        raise CelError(str(wrong)) from None
+    except durations.DurationError:
+        raise _unread("Duration") from None
 
 
 def _fraction(nanoseconds: int) -> str:

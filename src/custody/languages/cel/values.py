@@ -101,9 +101,11 @@ class Optional:
         held = self.value
         if isinstance(held, dict):
             return Optional(held[field]) if field in held else NONE
+        if isinstance(held, list):
+            raise CelError("unsupported index type 'string' in list")
         if type(held) is not Optional and hasattr(held, "cel_has"):
             return Optional(held[field]) if held.cel_has(field) else NONE
-        raise CelError("no such overload")
+        raise CelError(f"no such key: {field}")
 
     def __repr__(self) -> str:
         return f"optional.of({self.value!r})" if self.present else "optional.none()"
