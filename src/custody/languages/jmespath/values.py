@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from custody.errors import CustodyError
 from custody.languages.budget import DEFAULT, Limits, Meter
+from custody.languages.go.printing import floating
 
 _COMPARISONS = Limits(steps=1_000_000)
 
@@ -98,7 +99,7 @@ def same(one: Any, other: Any) -> bool:
     if kind is str:
         return bool(one == other)
     if kind is int or kind is float:
-        return (type(other) is int or type(other) is float) and bool(one == other)
+        return (type(other) is int or type(other) is float) and (one == other or floating(one) == floating(other))
     if kind is dict or kind is list or kind is Maps:
         return kind is type(other) and _alike(one, other, Meter(_COMPARISONS))
     return kind is type(other) and bool(one == other)
