@@ -86,9 +86,9 @@ class Resolver:
     # --- rules
 
     def rule(self, rule: Rule) -> None:
+        written = rule.args
         for each in rule.chain():
-            if each is not rule and rule.args:
-                each.args = [_copy(argument) for argument in rule.args]
+            each.args = [_copy(argument) for argument in written]
             arguments = _Scope(None)
             for argument in each.args:
                 self._declare_pattern(argument, arguments, "arg")
