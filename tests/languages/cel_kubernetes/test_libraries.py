@@ -11,7 +11,10 @@ from custody.errors import UsageError
 from custody.languages.cel import DYN, CelError, CompileError
 from custody.languages.cel.kubernetes import MINORS, admission, env
 from custody.languages.cel.kubernetes.authorizer import Attributes, AuthorizerValue, Decision, User, resource_check
+from custody.languages.cel.kubernetes.budget import Budget
+from custody.languages.cel.kubernetes.environment import COSTS
 from custody.languages.cel.kubernetes.schemas import escape
+from custody.languages.cel.program import CostExceeded
 
 ENV = env()
 _SEEN = '"[1] [2]".findAll("[0-9]"'
@@ -158,3 +161,20 @@ def test_programs_travel_to_workers() -> None:
 ])
 def test_property_names_are_escaped(name: str, escaped: str | None) -> None:
     assert escape(name) == escaped
+
+
+def test_expressions_share_a_budget() -> None:
+    at = admission()
+    cheap = at.compile("object.x > 1", cost=COSTS)
+    dear = at.compile("object.xs.all(a, object.xs.all(b, a + b >= 0))", cost=COSTS)
+    wrong = at.compile("object.nope", cost=COSTS)
+    given = {"object": {"x": 2, "xs": list(range(100))}}
+    budget = Budget(total=10_000, each=5_000)
+    assert budget.evaluate(cheap, given) is True
+    assert budget.left == 10_000 - 3
+    with pytest.raises(CelError, match=r"expression 'object\.nope' resulted in error: no such key: nope"):
+        budget.evaluate(wrong, given)
+    with pytest.raises(CelError, match="resulted in error: operation cancelled: actual cost limit exceeded"):
+        budget.evaluate(dear, given)
+    with pytest.raises(CostExceeded, match="running out of cost budget, no further validation rules will be run"):
+        budget.evaluate(dear, given)
