@@ -112,8 +112,23 @@ def theirs(server: Server, expression: str, times: int) -> list[str]:
 
 def _plain(message: str) -> str:
     found = re.match(r'(?:Invalid value: .*?|Forbidden|Required value): '
-                     r'(?=compilation|cel |estimated|contributed|oldSelf)', message, re.DOTALL)
+                     r'(?=compilation|cel |messageExpression|estimated|contributed|oldSelf)', message, re.DOTALL)
     return message[found.end():] if found else message
+
+
+def schema_ours(schema: dict[str, Any]) -> dict[str, list[str]]:
+    """What is wrong with each rule of a schema, by path."""
+    found = rules.check({"type": "object", "properties": {"spec": schema}}, VERSION)
+    return {rule.path: sorted(rule.problems) for rule in found if rule.expression and rule.problems}
+
+
+def schema_theirs(server: Server, schema: dict[str, Any]) -> dict[str, list[str]]:
+    return {path: sorted(map(_plain, said)) for path, said in server.rules(schema).items() if "validations" in path}
+
+
+def schemas() -> list[dict[str, list[str]]]:
+    found: list[dict[str, list[str]]] = json.loads(TABLE.read_text())["schemas"]
+    return found
 
 
 # ── cost at run time ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -197,7 +212,7 @@ def recorded() -> Iterator[tuple[str, int, list[str]]]:
 
 def main(folder: str) -> None:
     server = Server(Path(folder))
-    from tests.languages.cel_kubernetes.expressions import CONDITIONS, RULES
+    from tests.languages.cel_kubernetes.expressions import CONDITIONS, RULES, SCHEMAS
 
     rows = []
     for expression in RULES:
@@ -212,7 +227,8 @@ def main(folder: str) -> None:
         while within(server, number, most + 1):
             most += 1
         costs.append({"condition": condition, "most": most})
-    table = {"version": "1.34.3", "rules": rows, "conditions": costs}
+    table = {"version": "1.34.3", "rules": rows, "conditions": costs,
+             "schemas": [schema_theirs(server, schema) for schema in SCHEMAS]}
     TABLE.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n")
 
 

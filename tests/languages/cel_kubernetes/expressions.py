@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 RULES = (
     "true", "self.n > 1", "self.n >= 1.5", "self.n == 1 || self.b", "self.b && self.n > 0 && self.d < 2.0",
     "has(self.long)", "has(self.long) && self.long != ''", "!has(self.b) ? self.n > 0 : self.n < 0",
@@ -239,4 +241,38 @@ VALUES = (
     "'%s'.format([dyn(quantity('1'))])", "'%d'.format([dyn('x')])", "'%s %s'.format(dyn(['a']))",
     "'%.20f'.format([0.1])",
     "('%' + 's %').format(['a'])", "('%.' + '2').format([1.0])", "('%.' + 'f').format([1.0])", "'%%'.format([])",
+)
+
+
+def _with(schema: dict[str, Any], *rules: Any) -> dict[str, Any]:
+    written = [each if isinstance(each, dict) else {"rule": each} for each in rules]
+    return {**schema, "x-kubernetes-validations": written}
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
+
+
+_TEXT = {"type": "string"}
+_PERCENT = {"x-kubernetes-int-or-string": True, "maxLength": 5}
+_DAY = {"type": "string", "format": "date"}
+# Schemas with rules at several depths: how often each may be evaluated is part of its price.
+SCHEMAS: tuple[dict[str, Any], ...] = (
+    _with(_object(n={"type": "integer"}, s=_TEXT),
+          *({"rule": "self.n > 0", "messageExpression": each}
+            for each in ("'n is ' + self.n", "self.n", "'n is ' + string(self.n)", "self.s.replace('a', self.s)"))),
+    _with(_object(l=_with({"type": "array", "items": _with(_object(m=_with({
+        "type": "object", "additionalProperties": _with({
+            "type": "array", "items": _with(_TEXT, "self.matches('^a+$')", "self.size() < 3")},
+            "self.all(x, x != '')")}, "self.all(k, self[k].size() > 0)")), "has(self.m)")},
+        "self.size() < 5", "self.all(x, self.exists(y, y == x))")), "has(self.l)"),
+    _object(e=_with({"type": "object", "x-kubernetes-embedded-resource": True,
+                     "x-kubernetes-preserve-unknown-fields": True},
+                    "self.metadata.name == 'a'", "self.kind == 'b'", "self.spec.x == 1", "self.metadata.labels == 1")),
+    _with(_object(l={"type": "array", "maxItems": 20, "items": {"type": "string", "maxLength": 100}},
+                  m={"type": "object", "maxProperties": 10, "additionalProperties": _with(
+                      {**_object(q=_PERCENT, p={"type": "number"}, d=_DAY), "required": ["q", "d"]},
+                      "self.d < timestamp('2024-01-01T00:00:00Z')", "self.q == 5 || self.q == '5%'", "self.p > 1")}),
+          "self.l.all(x, self.l.all(y, x == y || x.contains(y)))", "self.m.all(k, self.m[k].p > 1.0)",
+          {"rule": "oldSelf.hasValue() || true", "optionalOldSelf": True}, "oldSelf.l == self.l"),
 )

@@ -17,12 +17,15 @@ from tests.languages.cel_kubernetes.apiserver import (
     install,
     ours,
     recorded,
+    schema_ours,
+    schema_theirs,
+    schemas,
     theirs,
     threshold,
     times_for,
     within,
 )
-from tests.languages.cel_kubernetes.expressions import CONDITIONS, RULES
+from tests.languages.cel_kubernetes.expressions import CONDITIONS, RULES, SCHEMAS
 
 TOOLS = Path(os.environ.get("CUSTODY_PEERS_TOOLS", ROOT.parent / "shared" / "peers"))
 
@@ -60,6 +63,11 @@ def test_a_condition_costs_what_is_recorded(condition: str, most: int) -> None:
     assert threshold(condition) == most
 
 
+@pytest.mark.parametrize("number", range(len(SCHEMAS)))
+def test_rules_of_a_schema_are_what_is_recorded(number: int) -> None:
+    assert schema_ours(SCHEMAS[number]) == schemas()[number]
+
+
 def test_everything_is_recorded() -> None:
     assert [rule for rule, _, _ in recorded()] == list(RULES)
     assert [condition for condition, _ in conditions()] == list(CONDITIONS)
@@ -69,6 +77,7 @@ def test_everything_is_recorded() -> None:
 def test_the_api_server_says_the_same_today(server: Server) -> None:
     different = {rule for rule in RULES if theirs(server, rule, times := times_for(rule)) != ours(rule, times)}
     assert different == set()
+    assert [schema_theirs(server, schema) for schema in SCHEMAS] == [*map(schema_ours, SCHEMAS)]
 
 
 @pytest.mark.peer
