@@ -136,12 +136,7 @@ class _Checker:
             self._some(what, expr.at, env)
         elif isinstance(what, Every):
             self.term(what.domain, env)
-            inner: Env = ChainMap({}, env)
-            domain = self.type(what.domain, env) or ANY
-            if what.key is not None:
-                inner[what.key.name] = keys(domain) or ANY
-            inner[what.value.name] = members(domain) or ANY
-            self.body(what.body, inner)
+            # OPA does not check the types in the body of an every.
         elif isinstance(what, Logic):
             for body in what.bodies:
                 self.body(body, ChainMap({}, env))
@@ -229,6 +224,14 @@ class _Checker:
         name = ".".join(call.operator)
         if name in _EQUAL and len(call.args) == 2:
             self._match(call.args[0], call.args[1], call.at, env)
+            return
+        if name.startswith("internal.member_"):
+            *of, domain = call.args
+            found = self.type(domain, env) or ANY
+            for part, inside in zip(reversed(of), (members(found), keys(found)), strict=False):
+                if inside is not None and not self._fit(part, inside, env):
+                    raise type_error(f"match error\n\tleft  : {shown(self.type(part, env))}\n\tright : {shown(inside)}",
+                                     self.source, call.at)
             return
         signature = self.types.function(call.operator)
         if signature is None or name == "print":
