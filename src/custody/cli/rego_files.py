@@ -74,7 +74,7 @@ def text_of(path: Path) -> str:
 
 def read(path: Path | None) -> Any:
     """A JSON or YAML document; of stdin where there is no path."""
-    from custody.languages.rego.builtins.encoding import read_json, read_yaml
+    from custody.languages.rego.builtins.documents import read_json, read_yaml
     from custody.languages.rego.declare import BuiltinError
     name = str(path) if path is not None else "stdin"
     try:

@@ -27,8 +27,9 @@ _MODULES = {
                 "regex.replace regex.split regex.template_match glob.match glob.quote_meta",
     "encoding": "base64.decode base64.encode base64.is_valid base64url.decode base64url.encode base64url.encode_no_pad "
                 "hex.decode hex.encode urlquery.decode urlquery.decode_object urlquery.encode urlquery.encode_object "
-                "uri.is_valid uri.parse json.is_valid json.marshal json.marshal_with_options json.unmarshal "
-                "yaml.is_valid yaml.marshal yaml.unmarshal",
+                "uri.is_valid uri.parse",
+    "documents": "json.is_valid json.marshal json.marshal_with_options json.unmarshal yaml.is_valid yaml.marshal "
+                 "yaml.unmarshal",
     "schemas": "json.match_schema json.verify_schema",
     "times": "time.add_date time.clock time.date time.diff time.format time.now_ns time.parse_duration_ns "
              "time.parse_ns time.parse_rfc3339_ns time.weekday",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from custody.languages.rego.builtins.graphql_rules import Query, Schema
+from custody.languages.rego.builtins.graphql_query import Query
+from custody.languages.rego.builtins.graphql_schema import Schema
 from custody.languages.rego.builtins.graphql_syntax import Document, Parser
 from custody.languages.rego.builtins.operands import string
 from custody.languages.rego.declare import BuiltinError, OperandError, builtin

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
-from custody.languages.rego.builtins.encoding import decode64, read_json
+from custody.languages.rego.builtins.documents import read_json
+from custody.languages.rego.builtins.encoding import decode64
 from custody.languages.rego.builtins.operands import OperandFault, mapping, string
 from custody.languages.rego.declare import BuiltinError, Context, builtin
 from custody.languages.rego.values import Value, compact, compare, to_json

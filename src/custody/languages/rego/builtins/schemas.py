@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from custody.languages.go import regex, times
-from custody.languages.rego.builtins.encoding import read_json
+from custody.languages.rego.builtins.documents import read_json
 from custody.languages.rego.declare import BuiltinError, Context, builtin
 from custody.languages.rego.values import Value, compact, key, number_text, pairs, to_json
 

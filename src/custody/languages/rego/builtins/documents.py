@@ -1,0 +1,300 @@
+"""JSON and YAML: texts and the values they stand for."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from decimal import Decimal
+from typing import Any
+
+import yaml
+
+from custody.languages.go.numbers import quote
+from custody.languages.rego.builtins.encoding import lenient
+from custody.languages.rego.builtins.operands import OperandFault, mapping, string
+from custody.languages.rego.declare import BuiltinError, Context, builtin
+from custody.languages.rego.values import Set, Value, compact, number_text, to_json, type_name
+
+_MARK = "'"
+
+# --- JSON
+
+@builtin("json.marshal", "any", result="string", context=True)
+def json_marshal(context: Context, value: Value) -> str:
+    made = compact(value)
+    context.meter.fit(len(made))
+    context.meter.spend(len(made) >> 8)
+    return made
+
+
+@builtin("json.marshal_with_options", "any",
+         "object<indent: string, prefix: string, pretty: boolean>[string: any]", result="string", context=True)
+def json_marshal_with_options(context: Context, value: Value, options: Value) -> str:
+    indent, prefix, pretty = "\t", "", False
+    for name, each in sorted(mapping(options, 2).items(), key=str):
+        if name == "pretty":
+            if type(each) is not bool:
+                raise OperandFault(2, 'key "pretty" failed cast to bool')
+        elif name in ("indent", "prefix"):
+            if type(each) is not str:
+                raise OperandFault(2, f'key "{name}" failed cast to string: '
+                                   f"operand 0 must be string but got {type_name(each)}")
+        else:
+            raise OperandFault(2, f'object contained unknown key "{name}"')
+    if {"indent", "prefix"} & options.keys():
+        pretty = True
+    pretty = options.get("pretty", pretty)
+    indent, prefix = options.get("indent", indent), options.get("prefix", prefix)
+    if not pretty:
+        return str(json_marshal(context, value))
+    made: str = prefix + "\n".join(_pretty(value, prefix, indent))
+    context.meter.fit(len(made))
+    return made
+
+
+def _pretty(value: Value, margin: str, indent: str) -> list[str]:
+    """json.MarshalIndent, a line each; the first without its margin."""
+    value = value.ordered() if type(value) is Set else value
+    if type(value) is list and value:
+        lines = ["["]
+        for at, each in enumerate(value):
+            below = _pretty(each, margin + indent, indent)
+            lines += [margin + indent + below[0], *below[1:]]
+            lines[-1] += "," if at < len(value) - 1 else ""
+        return [*lines, margin + "]"]
+    if type(value) is dict and value:
+        lines = ["{"]
+        members = [(name if type(name) is str else compact(name), each) for name, each in value.items()]
+        for at, (name, each) in enumerate(sorted(members)):
+            below = _pretty(each, margin + indent, indent)
+            lines += [f"{margin}{indent}{compact(name)}: {below[0]}", *below[1:]]
+            lines[-1] += "," if at < len(value) - 1 else ""
+        return [*lines, margin + "}"]
+    return [compact(value)]
+
+
+def _integer(written: str) -> int:
+    if len(written) > 4_000:
+        raise ValueError("number of too many digits")
+    return int(written)
+
+
+def _float(written: str) -> int | float:
+    value = float(written)
+    if math.isinf(value):
+        exact = Decimal(written)
+        if exact.adjusted() > 4_000:
+            raise ValueError("number of too many digits")
+        return int(exact)
+    return value
+
+
+def _constant(written: str) -> Any:
+    raise ValueError(f"invalid character {written[0]!r} looking for beginning of value")
+
+
+_DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_float, parse_constant=_constant)
+
+
+def read_json(value: str) -> Value:
+    """A JSON text's value. BuiltinError in Go's words."""
+    try:
+        return _DECODER.decode(value)
+    except json.JSONDecodeError as wrong:
+        raise BuiltinError(_in_go(value, wrong)) from None
+    except ValueError as wrong:
+        raise BuiltinError(str(wrong)) from None
+    except RecursionError:
+        raise BuiltinError("exceeded max depth") from None
+
+
+def _in_go(value: str, wrong: json.JSONDecodeError) -> str:
+    at = wrong.pos
+    while at < len(value) and value[at] in " \t\r\n":
+        at += 1
+    if at >= len(value) or wrong.msg.startswith("Unterminated"):
+        return "unexpected EOF" if value.strip() else "EOF"
+    for literal in ("true", "false", "null"):
+        if literal[0] == value[at]:
+            return _in_literal(value[at:], literal)
+    shown = quote(value[at], mark="'")
+    if wrong.msg.startswith("Extra data"):
+        return f"error: invalid character {shown} after top-level value"
+    if "property name" in wrong.msg:
+        return f"invalid character {shown} looking for beginning of object key string"
+    if "',' delimiter" in wrong.msg:
+        where = "array element" if _in_array(value[:at]) else "object key:value pair"
+        return f"invalid character {shown} after {where}"
+    if "':' delimiter" in wrong.msg:
+        return f"invalid character {shown} after object key"
+    return f"invalid character {shown} looking for beginning of value"
+
+
+def _in_literal(rest: str, literal: str) -> str:
+    """Where `rest` leaves a literal that it began."""
+    for sign, wanted in zip(rest, literal, strict=False):
+        if sign != wanted:
+            return f"invalid character {quote(sign, mark=_MARK)} in literal {literal} (expecting '{wanted}')"
+    return "unexpected EOF"
+
+
+def _in_array(before: str) -> bool:
+    stack: list[str] = []
+    for sign in re.sub(r'"(?:[^"\\]|\\.)*"', "", before):
+        if sign in "[{":
+            stack.append(sign)
+        elif sign in "]}" and stack:
+            stack.pop()
+    return stack[-1:] == ["["]
+
+
+@builtin("json.unmarshal", "string", result="any", context=True)
+def json_unmarshal(context: Context, value: Value) -> Value:
+    context.meter.spend(len(string(value, 1)) >> 8)
+    return read_json(value)
+
+
+@builtin("json.is_valid", "string", result="boolean")
+def json_is_valid(value: Value) -> bool:
+    if type(value) is not str:
+        return False
+    try:
+        read_json(value)
+    except BuiltinError:
+        return False
+    return True
+
+
+# --- YAML
+
+class _Loader(yaml.CSafeLoader):
+    """YAML as go-yaml v3 reads it into JSON: the scalars of YAML 1.2, and the numbers of 1.1; keys are texts."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        del deep
+        self.flatten_mapping(node)
+        made: dict[str, Any] = {}
+        for name_node, value_node in node.value:
+            name = self.construct_object(name_node, deep=True)
+            if isinstance(name, (dict, list)):
+                raise yaml.constructor.ConstructorError(None, None, "unsupported map key", name_node.start_mark)
+            made[name if isinstance(name, str) else compact(name)] = self.construct_object(value_node, deep=True)
+        return made
+
+    def number(self, node: yaml.ScalarNode) -> int | float:
+        shown = node.value.replace("_", "")
+        if re.fullmatch("[+-]?[0-9]+", shown) and len(shown.lstrip("+-0")) == len(shown.lstrip("+-")):
+            return _integer(shown)
+        if shown.lower().lstrip("+-") in (".inf", ".nan"):
+            raise ValueError("a number that JSON does not have")
+        try:
+            if len(shown) < 100:
+                return int(shown, 0) if not re.fullmatch("[+-]?0[0-7]+", shown) else int(shown, 8)
+        except ValueError:
+            pass
+        return _float(shown)
+
+
+_TAG = "tag:yaml.org,2002:"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in rules if tag in (_TAG + "null", _TAG + "merge")]
+    for first, rules in yaml.CSafeLoader.yaml_implicit_resolvers.items()}
+_Loader.add_implicit_resolver(_TAG + "bool", re.compile("(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    _TAG + "float", re.compile(r"(?:[-+]?(?:0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+"
+                               r"|(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)"
+                               r"(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN))$"), list("-+0123456789."))
+for _kind in ("int", "float"):
+    _Loader.add_constructor(_TAG + _kind, _Loader.number)
+_Loader.add_constructor(_TAG + "map", _Loader.construct_mapping)
+_MOST_ALIASES = 1_000
+
+
+def read_yaml(value: str) -> Value:
+    """The first document; the others must be YAML too."""
+    if sum(1 for _ in re.finditer(r"(?:^|[\s\[{,:-])\*\w", value)) > _MOST_ALIASES:
+        raise BuiltinError("yaml: document contains excessive aliasing")
+    try:
+        documents = list(yaml.load_all(value, _Loader))
+        return _json_like(documents[0]) if documents else None
+    except yaml.MarkedYAMLError as wrong:
+        raise BuiltinError(f"yaml: {_line(wrong)}{wrong.problem}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as wrong:
+        raise BuiltinError(f"yaml: {wrong}") from None
+
+
+def _line(wrong: yaml.MarkedYAMLError) -> str:
+    """`line N: ` as go-yaml counts: from 0 in the parser, and not at all in the first line of a text."""
+    line = next((mark.line for mark in (wrong.context_mark, wrong.problem_mark) if mark is not None and mark.line), 0)
+    scanned = isinstance(wrong, yaml.scanner.ScannerError)
+    if not line and not scanned and wrong.problem_mark is not None and wrong.problem_mark.line:
+        line = wrong.problem_mark.line
+    return f"line {line + scanned}: " if line else ""
+
+
+def _json_like(value: Any) -> Value:
+    if isinstance(value, dict):
+        return {name: _json_like(each) for name, each in value.items()}
+    if isinstance(value, (list, set)):
+        return [_json_like(each) for each in value]
+    if isinstance(value, bytes):
+        return lenient(value)
+    return value
+
+
+@builtin("yaml.unmarshal", "string", result="any", context=True)
+def yaml_unmarshal(context: Context, value: Value) -> Value:
+    context.meter.spend(len(string(value, 1)) >> 6)
+    return read_yaml(value)
+
+
+@builtin("yaml.is_valid", "string", result="boolean", context=True)
+def yaml_is_valid(context: Context, value: Value) -> bool:
+    if type(value) is not str:
+        return False
+    try:
+        yaml_unmarshal(context, value)
+    except BuiltinError:
+        return False
+    return True
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML as go-yaml v3 writes it: texts in double quotes where they would be no text without, lists indented."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        del indentless
+        super().increase_indent(flow, indentless=False)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        del data
+        return True
+
+
+def _resolve(dumper: Any, value: str) -> str:
+    return str(dumper.resolve(yaml.ScalarNode, value, (True, False)))
+
+
+def _represent(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = None
+    if "\n" in value:
+        style = "|"
+    elif _resolve(dumper, value) != _TAG + "str" or value in ("y", "Y", "n", "N"):
+        style = '"'
+    return dumper.represent_scalar(_TAG + "str", value, style=style)
+
+
+def _represent_number(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
+    return dumper.represent_scalar(_TAG + "float", number_text(value))
+
+
+_Dumper.add_representer(str, _represent)
+_Dumper.add_representer(float, _represent_number)
+
+
+@builtin("yaml.marshal", "any", result="string", context=True)
+def yaml_marshal(context: Context, value: Value) -> str:
+    made: str = yaml.dump(to_json(value), Dumper=_Dumper, default_flow_style=False, allow_unicode=True, width=1 << 20)
+    context.meter.fit(len(made))
+    return made.removesuffix("...\n")
