@@ -51,7 +51,7 @@ def index(container: Any, key: Any) -> Any:
         raise CelError(f"no such key: {key_text(key)}")
     if hasattr(container, "cel_index"):
         return container.cel_index(key)
-    raise CelError("no such overload")
+    raise CelError(f"no such key: {key_text(key)}")
 
 
 def position(key: Any, length: int) -> int:
@@ -76,19 +76,21 @@ def optional_index(container: Any, key: Any) -> Optional:
     if isinstance(container, list):
         kind = type(key)
         if kind is not int and kind is not Uint and kind is not float:
-            raise CelError("no such overload")
+            raise CelError(f"unsupported index type '{type_name(key)}' in list")
         return Optional(container[int(key)]) if key in range(len(container)) else NONE
     if isinstance(container, dict):
         found, value = lookup(container, key)
         return Optional(value) if found else NONE
     if type(key) is str and hasattr(container, "cel_has"):
         return Optional(container[key]) if container.cel_has(key) else NONE
-    raise CelError("no such overload")
+    return NONE
 
 
 def optional_field(container: Any, field: str) -> Optional:
-    """`container.?field`, and `.field` of an optional."""
-    return container[field] if type(container) is Optional else Optional(container)[field]
+    """`container.?field`; nothing, as in cel-go, of what has no fields at all."""
+    if type(container) is Optional:
+        return container[field]
+    return Optional(container)[field] if isinstance(container, (dict, list)) or hasattr(container, "cel_has") else NONE
 
 
 def select(container: Any, field: str) -> Any:

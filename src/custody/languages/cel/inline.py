@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from custody.languages import code as build
-from custody.languages.cel import access, faults, operators
+from custody.languages.cel import access, faults, operators, standard
 from custody.languages.cel.tree import Call, ListNode, Literal, Node
 from custody.languages.cel.values import INT_MAX, INT_MIN
 from custody.languages.code import call, choose, load, walrus
@@ -224,13 +224,16 @@ def _matches(emitter: Emitting, node: Call) -> ast.expr | None:
     if len(node.operands) != 2:
         return None
     text, pattern = node.operands
-    if not isinstance(pattern, Literal) or type(pattern.value) is not str or isinstance(text, Literal) \
-            or emitter.type_of(text).kind not in ("string", "dyn"):
-        return None
-    try:
-        search = regex.compiled(pattern.value).search
-    except regex.PatternError:
-        return None
+    search = None
+    if isinstance(pattern, Literal) and type(pattern.value) is str and not isinstance(text, Literal):
+        try:
+            search = regex.compiled(pattern.value).search
+        except regex.PatternError:
+            search = None  # an error of each evaluation
+    if search is None or emitter.type_of(text).kind not in ("string", "dyn"):
+        values = emitter.emit_all(node.operands)
+        emitter.failing = True
+        return _boolean(call(emitter.function(standard.matches), *values, emitter.meter()))
     test, (value,) = _is_text(emitter, [text], [emitter.emit(text)])
     found = build.compare(call(emitter.code.hoist(search), _scanned(emitter, value)), _IS_NOT, _NONE)
     return found if test is None else _else_overload(emitter, test, found)

@@ -197,7 +197,7 @@ def timestamp(ns: int) -> Timestamp:
 def duration(ns: int) -> Duration:
     if INT_MIN <= ns <= INT_MAX:
         return Duration(ns)
-    raise CelError("duration overflow")
+    raise CelError("integer overflow")
 
 
 def join(left: Any, right: Any, most: int) -> Any:

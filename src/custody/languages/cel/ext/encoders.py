@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 
 from custody.languages.budget import Meter
 from custody.languages.cel.declare import Function, Library, Overload
 from custody.languages.cel.types import BYTES, STRING
 from custody.languages.cel.values import CelError
 
+_FOREIGN = re.compile(r"[^A-Za-z0-9+/\r\n]")
+
 
 def _decode(text: str) -> bytes:
-    """With or without padding; line breaks are passed over, as Go does."""
+    """With or without padding; line breaks are passed over, as Go does. The error is of the unpadded reading."""
     plain = text.replace("\n", "").replace("\r", "")
     try:
         return base64.b64decode(plain if plain.endswith("=") else plain + "=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError):
-        raise CelError("illegal base64 data") from None
+        wrong = _FOREIGN.search(text)
+        at = wrong.start() if wrong else max(len(text) - 1, 0)
+        raise CelError(f"illegal base64 data at input byte {at}") from None
 
 
 def _encode(data: bytes, meter: Meter) -> str:
