@@ -13,6 +13,7 @@ from custody.languages.cel.kubernetes import MINORS, admission, env
 from custody.languages.cel.kubernetes.authorizer import Attributes, AuthorizerValue, Decision, User, resource_check
 from custody.languages.cel.kubernetes.budget import Budget
 from custody.languages.cel.kubernetes.environment import COSTS
+from custody.languages.cel.kubernetes.objects import misnamed
 from custody.languages.cel.kubernetes.schemas import escape
 from custody.languages.cel.program import CostExceeded
 
@@ -113,6 +114,12 @@ def test_patches_are_data() -> None:
     assert program({}) == [{"op": "add", "path": "/metadata/labels/a~1b~0c", "value": "x"}]
     program = at.compile('Object{spec: Object.spec{replicas: 1}}')
     assert (str(program.result), program({})) == ("Object", {"spec": {"replicas": 1}})
+    assert misnamed(program({})) == []
+    wrong = at.compile("Object{spec: Object.spec{a: [Object.spec.b{}], c: Object.nope{}}}")({})
+    assert misnamed(wrong) == [
+        f'unexpected type name "{name}", expected "{path}", which matches field name path from root Object type'
+        for name, path in (("Object.spec.b", "Object.spec.a"), ("Object.nope", "Object.spec.c"))]
+    assert at.compile("Object{a: 1}.a == 1 && has(Object{a: 1}.a) && !has(Object{}.a)")({}) is True
 
 
 class _Allows:

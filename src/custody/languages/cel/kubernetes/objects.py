@@ -72,5 +72,40 @@ class Declared:
     def functions(self) -> Iterable[Function]:
         return ()
 
-    def new(self, name: str, fields: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - all are dicts
-        return fields
+    def new(self, name: str, fields: dict[str, Any]) -> dict[str, Any]:
+        return ObjectValue(name, fields) if name == "Object" or name.startswith("Object.") else fields
+
+
+class ObjectValue(dict[str, Any]):
+    """What `Object.spec{…}` makes: the dict of its fields, and the name that was written."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str, fields: Mapping[str, Any]) -> None:
+        super().__init__(fields)
+        self.name = name
+
+    @property
+    def cel_type(self) -> Type:
+        return message(self.name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ObjectValue, (self.name, dict(self))
+
+
+def misnamed(value: Any, path: str = "Object") -> list[str]:
+    """What is wrong with the names of Object literals: `Object.spec` stands in the field spec of `Object`.
+
+    An apply configuration that has any is refused, its message `type mismatch: ` and these, a line each.
+    """
+    wrong: list[str] = []
+    if isinstance(value, ObjectValue):
+        if value.name != path:
+            wrong.append(f'unexpected type name "{value.name}", expected "{path}", which matches field name path from '
+                         "root Object type")
+        for name, each in value.items():
+            wrong += misnamed(each, f"{path}.{name}")
+    elif isinstance(value, (list, dict)):
+        for each in value if isinstance(value, list) else value.values():
+            wrong += misnamed(each, path)
+    return wrong
