@@ -83,5 +83,6 @@ def _one(value: Any, op: str, text: str, type_: fields.Type) -> bool:
     if op == "iglob":
         return fnmatch.fnmatchcase(value.lower(), right.lower())
     if op == "pmatch":
-        return (value + "/").startswith(right.rstrip("/") + "/")
+        prefix = [part for part in right.split("/") if part]
+        return [part for part in value.split("/") if part][:len(prefix)] == prefix
     return re.fullmatch(right, value) is not None
