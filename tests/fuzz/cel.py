@@ -1,7 +1,9 @@
 """`python -m tests.fuzz.cel COUNT [SEED]`: generated programs and inputs, evaluated by custody and by Google's cel-cpp.
 
 Prints each program on which they differ. Texts of errors are not compared, only that there is one and when: while
-compiling or while evaluating.
+compiling or while evaluating. Left are, about once in ten thousand programs, what cel-cpp 0.1.3 does alone: it reads
+numbers with spaces around them, has no reverse() of lists, and gives cel.bind in the branch of a conditional after a
+loop the value of the loop's variable.
 """
 
 from __future__ import annotations
