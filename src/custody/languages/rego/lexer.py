@@ -27,6 +27,8 @@ FUTURE = frozenset({"contains", "every", "if", "in"})  # of v1, and of `import f
 LATER = frozenset({"and", "or", "not"})  # by `import future.keywords.and` … or `import rego.v2`: and, or, `not {…}`
 _LONGEST_NUMBER = 4_000  # digits
 _DEEPEST_TEMPLATE = 10
+DEEPEST = 120  # brackets within brackets
+_OPENING = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 
 
 class Lexed(NamedTuple):
@@ -40,7 +42,7 @@ def lex(source: Source, start: int = 0, end: int | None = None) -> Lexed:
     stop = len(text) if end is None else end
     tokens: list[Token] = []
     comments: list[Comment] = []
-    at = start
+    at, depth = start, 0
     while at < stop:
         found = _MASTER.match(text, at, stop)
         if found is None:
@@ -56,6 +58,10 @@ def lex(source: Source, start: int = 0, end: int | None = None) -> Lexed:
         elif kind != "space":
             if kind == "number" and after < stop and (text[after].isalnum() or text[after] == "_"):
                 raise error("illegal number format", source, at)
+            if kind == "sign":
+                depth += _OPENING.get(found[0], 0)
+                if depth > DEEPEST:
+                    raise error("expression nested too deeply", source, at)
             tokens.append(Token(kind, found[0], at, after))
         at = after
     tokens.append(Token(END, "", stop, stop))

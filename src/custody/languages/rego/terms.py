@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from custody.languages.rego.lexer import Lexed, error, lex, number, string, template_parts
+from custody.languages.rego.lexer import DEEPEST, Lexed, error, lex, number, string, template_parts
 from custody.languages.rego.tree import (
     Array,
     Body,
@@ -25,7 +25,6 @@ _RELATIONS = {"==": "equal", "!=": "neq", "<": "lt", "<=": "lte", ">": "gt", ">=
 _LEVELS: tuple[dict[str, str], ...] = (
     _RELATIONS, {"|": "or"}, {"&": "and"}, {"+": "plus", "-": "minus"}, {"*": "mul", "/": "div", "%": "rem"})
 _CONSTANTS = {"null": None, "true": True, "false": False}
-DEEPEST = 120
 
 
 class Terms:
