@@ -137,6 +137,13 @@ def test_steps_run_out(text: str) -> None:
         value(text)
 
 
+def test_aliases_are_paid_for() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
+    with pytest.raises(BudgetExceeded, match="more steps than its budget"):
+        value("p := count(yaml.unmarshal(input))", "\n".join(lines))
+
+
 @pytest.mark.parametrize("text", [
     "p := numbers.range(0, 1000000000)",
     "\n".join(f'x{n} := concat("", [x{n - 1}, x{n - 1}])' for n in range(1, 60)) + '\nx0 := "aaaaaaaaaa"\np := x59',

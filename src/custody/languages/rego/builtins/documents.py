@@ -10,11 +10,12 @@ from typing import Any
 
 import yaml
 
+from custody.languages.budget import GENEROUS, Meter
 from custody.languages.go.numbers import quote
 from custody.languages.rego.builtins.encoding import lenient
 from custody.languages.rego.builtins.operands import OperandFault, mapping, string
 from custody.languages.rego.declare import BuiltinError, Context, builtin
-from custody.languages.rego.values import Set, Value, compact, number_text, to_json, type_name
+from custody.languages.rego.values import Set, Value, compact, number_text, pay, running, to_json, type_name
 
 _MARK = "'"
 
@@ -215,6 +216,7 @@ def read_yaml(value: str) -> Value:
     """The first document; the others must be YAML too."""
     if sum(1 for _ in re.finditer(r"(?:^|[\s\[{,:-])\*\w", value)) > _MOST_ALIASES:
         raise BuiltinError("yaml: document contains excessive aliasing")
+    before, running.meter = running.meter, running.meter or Meter(GENEROUS)
     try:
         documents = list(yaml.load_all(value, _Loader))
         return _json_like(documents[0]) if documents else None
@@ -222,6 +224,8 @@ def read_yaml(value: str) -> Value:
         raise BuiltinError(f"yaml: {_line(wrong)}{wrong.problem}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as wrong:
         raise BuiltinError(f"yaml: {wrong}") from None
+    finally:
+        running.meter = before
 
 
 def _line(wrong: yaml.MarkedYAMLError) -> str:
@@ -234,6 +238,9 @@ def _line(wrong: yaml.MarkedYAMLError) -> str:
 
 
 def _json_like(value: Any) -> Value:
+    """Plain data, in which what aliases name stands each time: it is paid for, since nine lines can be a million."""
+    if isinstance(value, (dict, list, set)):
+        pay(2 * len(value) + 2)
     if isinstance(value, dict):
         return {name: _json_like(each) for name, each in value.items()}
     if isinstance(value, (list, set)):
