@@ -26,11 +26,11 @@ _33 = "`[" + ",".join("1" * 33) + "]`"
 
 
 @pytest.mark.parametrize(("text", "message", "place"), [
-    ("[" * 100_000, "program of 100000 characters", (1, 1)), ("(" * 60_000, "nested too deeply", (1, 121)),
-    ("!" * 60_000 + "a", "nested too deeply", (1, 121)), ("a" + ".b" * 30_000, "nested too deeply", (1, 1)),
-    ("a" + "||a" * 20_000, "nested too deeply", (1, 1)), ("a" * 10_000_000, "program of 10000000", (1, 1)),
+    ("[" * 100_000, "program of 100000 characters", (1, 1)), ("(" * 16_000, "nested too deeply", (1, 121)),
+    ("!" * 16_000 + "a", "nested too deeply", (1, 121)), ("a" + ".b" * 8_000, "nested too deeply", (1, 1)),
+    ("a" + "||a" * 5_000, "nested too deeply", (1, 1)), ("a" * 10_000_000, "program of 10000000", (1, 1)),
     ("a\0b", "illegal character NUL", (1, 2)), ("'\ud800'", "surrogate", (1, 2)), ("a ||\n 'b", "Unclosed", (2, 4)),
-    ("`" + "[" * 60_000 + "`", "exceeded max depth", (1, 1)),
+    ("`" + "[" * 16_000 + "`", "exceeded max depth", (1, 1)),
     ("`" + "9" * 5_000 + "`", "cannot unmarshal number", (1, 1)),
     ("`NaN`", "invalid character 'N'", (1, 1)), ("a\n.\n#", "Unknown char: '#'", (3, 1)),
 ])

@@ -10,7 +10,7 @@ import yaml
 from custody.languages.go.printing import json_number
 
 DEEPEST = 100
-MOST = 100_000  # values, those behind aliases counted each time
+MOST = 20_000  # values, those behind aliases counted each time
 _TRUE = frozenset(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"))
 _FALSE = frozenset(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"))
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))

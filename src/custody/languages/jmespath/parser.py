@@ -12,7 +12,7 @@ from custody.languages.jmespath.tree import COMPARATORS, Node
 from custody.languages.scanner import Token
 from custody.languages.source import Nesting, Source, SourceError, checked
 
-LONGEST = 65_536  # characters of an expression
+LONGEST = 16_384  # characters of an expression
 DEEPEST = 120  # levels of a tree
 _POWERS = {"tPipe": 1, "tOr": 2, "tAnd": 3, **dict.fromkeys(COMPARATORS.values(), 5), "tFlatten": 9, "tStar": 20,
            "tFilter": 21, "tDot": 40, "tNot": 45, "tLbrace": 50, "tLbracket": 55, "tLparen": 60}
