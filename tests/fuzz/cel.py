@@ -1,9 +1,9 @@
 """`python -m tests.fuzz.cel COUNT [SEED]`: generated programs and inputs, evaluated by custody and by Google's cel-cpp.
 
 Prints each program on which they differ. Texts of errors are not compared, only that there is one and when: while
-compiling or while evaluating. Left are, about once in ten thousand programs, what cel-cpp 0.1.3 does alone: it reads
-numbers with spaces around them, has no reverse() of lists, and gives cel.bind in the branch of a conditional after a
-loop the value of the loop's variable.
+compiling or while evaluating. Left is, a few times in ten thousand programs, what cel-expr-python 0.1.3 does alone: it
+reads numbers with spaces around them, and gives cel.bind in the branch of a conditional after a loop the value of the
+loop's variable.
 """
 
 from __future__ import annotations
@@ -186,7 +186,6 @@ _RULES: dict[str, tuple[Callable[[Generator, int], str], ...]] = {
                lambda g, n: g.loop("string", n, lambda var: f".map({var}, {g.of('string', n)})") + ".join(',')",
                lambda g, n: f"{g.pick(*_FORMS)}.format([{g.of('int', n)}, {g.of('string', n)}])",
                lambda g, n: f"base64.encode({g.of('bytes', n)})", _member("string", "upperAscii"),
-               _member("string", "substring", "int", "int"),
                _member("string", "lowerAscii"), _member("string", "trim"), _member("string", "substring", "int"),
                lambda g, n: f"{g.atom(g.of('string', n))}.replace({g.pick(*_PARTS_OF_TEXT)}, {g.of('string', n)})",
                _member("string", "charAt", "int")),
