@@ -1,7 +1,7 @@
 """Generated modules are worth the same to custody and to the real OPA; `python -m tests.fuzz.rego` makes more of them.
 
-Known differences, five in 1,500 modules: a type that one of the two checkers infers more narrowly, and `not true`, which
-OPA takes for true in a rule whose value is a call.
+Known differences, five in 1,500 modules: a type that one of the two checkers infers more narrowly, and `not true`,
+which OPA takes for true in a rule whose value is a call.
 """
 
 from __future__ import annotations
