@@ -158,7 +158,24 @@ def blocks(seed: int = 11) -> dict[str, dict[str, Any]]:
             condition = {"key": key, "operator": operator, "value": value}
             found[f"variable-{at:03}-{operator.lower()}"] = {
                 "validate": {"message": f"is {key}", "deny": {"conditions": {"all": [condition]}}}}
-    return found
+    return found | _said()
+
+
+def _said() -> dict[str, dict[str, Any]]:
+    """Which conditions' messages are joined, and how."""
+    def one(message: str, value: int = 1) -> dict[str, Any]:
+        return {"key": 1, "operator": "Equals", "value": value, "message": message}
+
+    def deny(conditions: Any) -> dict[str, Any]:
+        return {"validate": {"message": "no", "deny": {"conditions": conditions}}}
+
+    denied = deny([one("m")])
+    return {"said-0": deny([one("m1"), one("m2")]), "said-1": deny([one("m1"), one("m2", 2)]),
+            "said-2": deny({"all": [one("m1"), one("m2")], "any": [one("m0", 2), one("m3"), one("m4")]}),
+            "said-3": {"preconditions": [one("p1"), one("p2", 2)], **denied},
+            "said-4": {"preconditions": {"all": [one("p1"), one("p2", 2), one("p3", 3)]}, **denied},
+            "said-5": {"preconditions": {"any": [one("p1", 5), one("p2", 2)]}, **denied},
+            "said-6": {"preconditions": {"any": [one("", 5), one("p2", 2)], "all": [one("")]}, **denied}}
 
 
 def ask(program: str, rules: dict[str, dict[str, Any]]) -> dict[str, list[str]]:

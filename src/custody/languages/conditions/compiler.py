@@ -27,7 +27,7 @@ def compile_conditions(block: Any, where: str, roots: Roots, *, explain: bool = 
     writer = _Blocks(code, roots, explain)
     if isinstance(block, list):
         if block and all(isinstance(entry, dict) and "key" in entry for entry in block):
-            writer.block({"all": block}, where, "conditions")
+            writer.block({"all": block}, where, "conditions", between=";")
         else:
             names = [writer.named(entry, f"{where}[{at}]") for at, entry in enumerate(block)]
             code.add("conditions", ("data", "env"), _every(code, names))
@@ -44,7 +44,8 @@ def _every(code: Code, names: list[str]) -> list[ast.stmt]:
         body += [assign("found", call(load(name), load("data"), load("env"))),
                  when(negate(_part(load("found"), 0)), [give(load("found"))]),
                  do(call(attribute(load("said"), "append"), _part(load("found"), 1)))]
-    return [*body, give(ast.Tuple([ast.Constant(True), call(code.hoist(_join, "join"), load("said"))], ast.Load()))]
+    return [*body, give(ast.Tuple([ast.Constant(True), call(code.hoist(_join, "join"), load("said"),
+                                                            ast.Constant(";"))], ast.Load()))]
 
 
 def _part(value: ast.expr, at: int) -> ast.expr:
@@ -60,8 +61,8 @@ class _Blocks:
         self.block(block, where, name)
         return name
 
-    def block(self, block: Any, where: str, name: str) -> None:
-        """Adds the function `name(data, env)` → (holds, message)."""
+    def block(self, block: Any, where: str, name: str, between: str = "; ") -> None:
+        """Adds the function `name(data, env)` → (holds, message); `between` messages where it holds."""
         if not isinstance(block, dict) or not block or set(block) - {"any", "all"}:
             raise MalformedError(where, got=_shape(block), expected="`any` and `all`, lists of conditions")
         if any(not isinstance(block[part], list) or not block[part] for part in block):
@@ -74,9 +75,9 @@ class _Blocks:
         for at, entry in enumerate(block.get("all", [])):
             body.append(when(load("all"), self.condition(entry, f"{where}.all[{at}]", "all")))
         holds = ast.BoolOp(ast.And(), [load("one"), load("all")])
-        said = ast.IfExp(holds, load("good"), load("bad"))
-        self.code.add(name, ("data", "env"), [
-            *body, give(ast.Tuple([holds, call(self.code.hoist(_join, "join"), said)], ast.Load()))])
+        join = self.code.hoist(_join, "join")
+        said = ast.IfExp(holds, call(join, load("good"), ast.Constant(between)), call(join, load("bad")))
+        self.code.add(name, ("data", "env"), [*body, give(ast.Tuple([holds, said], ast.Load()))])
 
     def condition(self, entry: Any, where: str, held: str) -> list[ast.stmt]:
         """Statements that put whether it holds into `held`, and its message into `good` or `bad`."""
@@ -119,8 +120,8 @@ def _shown(message: str, name: str, got: Any, operator: str, wanted: Any) -> str
     return _join([message, f"{name} is {sprint(got)[:200]}, expected {operator} {sprint(wanted)[:200]}"])
 
 
-def _join(messages: list[str]) -> str:
-    return "; ".join(message for message in messages if message)
+def _join(messages: list[str], between: str = "; ") -> str:
+    return between.join(message for message in messages if message)
 
 
 def _shape(value: Any) -> str:
