@@ -44,7 +44,7 @@ def main(folder: Path) -> None:
     print(f"{len(programs)} expressions in {len(by_env)} environments of {len({each.file for each in found})} policies")
     print(f"reading the YAML, checking variables, making environments: {read:.2f} s")
     print(f"compiling: {took:.2f} s, {took / len(programs) * 1e3:.2f} ms each")
-    print(f"programs keep {kept:.1f} MB, {kept / len(programs) * 1e3:.0f} kB each; at most the process had {peak:.0f} MB")
+    print(f"programs keep {kept:.1f} MB, {kept / len(programs) * 1e3:.0f} kB each; the process had {peak:.0f} MB")
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def test_the_api_server_says_the_same_today(server: Server) -> None:
 
 @pytest.mark.peer
 def test_the_api_server_stops_at_the_same_cost_today(server: Server) -> None:
-    asked = conditions()[::16]
+    asked = conditions()[::24]
     install(server, [condition for condition, _ in asked])
     assert [(within(server, number, most), within(server, number, most + 1))
             for number, (_, most) in enumerate(asked)] == [(True, False)] * len(asked)

@@ -20,6 +20,7 @@ from custody.languages.cel.kubernetes import (
     quantity,
     regex,
     semver,
+    strings,
     urls,
 )
 from custody.languages.cel.kubernetes.costs import KubernetesCosts, KubernetesEstimator
@@ -41,6 +42,7 @@ _LIBRARIES: tuple[tuple[int, Library], ...] = (
     (28, quantity.LIBRARY),
     (29, ext.strings(2)),
     (29, formatting.LIBRARY),
+    (29, strings.LIBRARY),
     (29, ext.sets()),
     *((30, library) for library in addresses.LIBRARIES),
     (31, formats.LIBRARY),
