@@ -38,7 +38,8 @@ BOTH = (
     "request.object.spec.[initContainers, containers][].securityContext.capabilities.add[]",
     "request.object.spec.containers[?name == 'c1'].resources.limits.memory | [0]",
     "length(request.object.spec.containers[?securityContext.privileged == `true`])",
-    "request.object.spec.volumes[].length(keys(@))", "request.object.spec.containers[].env[].valueFrom.secretKeyRef.name",
+    "request.object.spec.volumes[].length(keys(@))",
+    "request.object.spec.containers[].env[].valueFrom.secretKeyRef.name",
     "contains(request.object.spec.containers[].image, 'ghcr.io/org/app:1.0')",
     "not_null(request.object.spec.serviceAccountName, 'default')",
 )

@@ -50,7 +50,7 @@ def test_any_text_is_yaml_or_refused(text: str) -> None:
         pass
 
 
-@given(st.integers(-10**14, 10**14), st.sampled_from(["", "n", "u", "m", "k", "M", "G", "T", "Ki", "Mi", "Gi", "e3"]))
+@given(st.integers(-10**8, 10**8), st.sampled_from(["", "n", "u", "m", "k", "M", "G", "T", "Ki", "Mi", "Gi", "e3"]))
 def test_quantities_print_what_they_are(number: int, unit: str) -> None:
     found = quantities.parse(f"{number}{unit}")
     assert found is not None
