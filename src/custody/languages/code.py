@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 _PLAIN = (str, bytes, int, float, bool, type(None))
-_PLACED = (ast.expr, ast.stmt, ast.excepthandler, ast.arg, ast.keyword)
+_PLACELESS = (ast.Load, ast.Store)
 _LOAD, _STORE = ast.Load(), ast.Store()
 
 
@@ -61,18 +61,16 @@ class Code:
 
 def _place(root: ast.AST) -> None:
     """Line 1 for every node that has no place: Python's compiler wants one."""
-    stack = [root]
+    stack: list[ast.AST] = [root]
     while stack:
-        node = stack.pop()
-        if isinstance(node, _PLACED) and not hasattr(node, "lineno"):
-            node.lineno = 1
-            node.col_offset = 0
-        for field in node._fields:
-            value = getattr(node, field, None)
-            if isinstance(value, list):
-                stack.extend(item for item in value if isinstance(item, ast.AST))
-            elif isinstance(value, ast.AST):
+        fields = stack.pop().__dict__
+        for value in fields.values():
+            if type(value) is list:
+                stack.extend(each for each in value if isinstance(each, ast.AST))
+            elif isinstance(value, ast.AST) and type(value) not in _PLACELESS:
                 stack.append(value)
+        if "lineno" not in fields:
+            fields["lineno"], fields["col_offset"] = 1, 0
 
 
 # --- nodes, briefly -------------------------------------------------------------------------------------------------

@@ -55,6 +55,8 @@ def evaluate(run: Callable[..., Any], state: runtime.State, *more: Any) -> Any:
         raise runtime.EvaluationError(halt.error.code, str(halt.error)) from None
     except RecursionError:
         raise BudgetExceeded("evaluation would nest more deeply than its budget allows") from None
+    except (ValueError, OverflowError) as wrong:  # NaN and infinities, which JSON does not have
+        raise runtime.EvaluationError("eval_internal_error", f"a number that is none: {wrong}") from None
     finally:
         running.meter = before
 
