@@ -32,7 +32,9 @@ def _miss(case: dict[str, Any]) -> str | None:
     try:
         try:
             found = _evaluate(case, 1, strict=bool(wanted_error))
-        except rego.SourceError:
+        except rego.SourceError as error:
+            if wanted_error and error.kind != "rego_parse_error":
+                raise
             found = _evaluate(case, 0, strict=bool(wanted_error))
     except (rego.SourceError, rego.EvaluationError) as error:
         return None if wanted_error else str(error)

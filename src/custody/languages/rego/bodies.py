@@ -99,7 +99,8 @@ class Bodies(Calls):
 
     def _beside(self, term: Term) -> Term:
         if isinstance(term, Ref):
-            return Ref(term.at, term.end, term.head, [self._before(part) for part in term.path])
+            head = term.head if isinstance(term.head, Var) else self._before(term.head)
+            return Ref(term.at, term.end, head, [self._before(part) for part in term.path])
         return term if isinstance(term, (Comprehension, Template)) else self._before(term)
 
     def _before(self, term: Term) -> Term:

@@ -11,6 +11,7 @@ UNDEFINED. A raised BuiltinError makes the call undefined, or ends the evaluatio
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 from custody.languages.budget import Meter
@@ -71,15 +72,26 @@ class Step(NamedTuple):
 class Context:
     """One evaluation: its budget, its time, what builtins keep between calls, where `print` goes."""
 
-    __slots__ = ("cache", "meter", "now_ns", "printed", "steps", "world")
+    now_ns: int | None = None  # the first asking of an evaluation fixes it
+    world: World | None = None
 
     def __init__(self, meter: Meter, world: World | None = None) -> None:
         self.meter = meter
-        self.world = world
-        self.now_ns: int | None = None  # the first asking of an evaluation fixes it
-        self.cache: dict[Any, Any] = {}
-        self.printed: list[str] = []
-        self.steps: list[Step] = []  # of programs that were compiled with trace on
+        if world is not None:
+            self.world = world
+
+    @cached_property
+    def cache(self) -> dict[Any, Any]:
+        return {}
+
+    @cached_property
+    def printed(self) -> list[str]:
+        return []
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        """Of programs that were compiled with trace on."""
+        return []
 
     def note(self, place: int, done: bool, bindings: dict[str, Value]) -> None:
         self.meter.spend(1)

@@ -131,8 +131,10 @@ class Generator(Program):
         with bodies.closed():
             values: list[ast.expr] = []
             for expr in body:
-                if capture and isinstance(expr.what, Term) and not expr.negated and len(body) == 1:
+                if capture and isinstance(expr.what, Term) and not expr.negated:
                     values.append(self._captured(bodies, expr))
+                    if len(body) > 1:
+                        bodies.fail_if(bodies.is_false(values[-1]))
                 else:
                     bodies.expr(expr)
                     values.append(ast.Constant(True))

@@ -152,7 +152,7 @@ class _Parser(Lines):
             self.at += 1
         if self.token.kind != "name":
             raise self.unexpected("expected a rule")
-        if self.token.text in self.keywords and not self._names_a_ref():
+        if self.token.text in self.keywords and not self._names_a_ref(".[("):
             raise self.unexpected("expected a rule's name")
         rule = self._head(start)
         rule.default = default
@@ -181,10 +181,7 @@ class _Parser(Lines):
                              generated_value=rule.generated_value, assigned=rule.assigned)
                 again.end = self.last_end
                 rules.append(again)
-        elif (not has_if and self.version and rule.generated_value and rule.kind == "value"):
-            raise error("`if` keyword is required before rule body" if self.sign("{") else
-                        "var cannot be used for rule name", self.source, start)
-        elif not has_if and rule.generated_value and rule.kind in ("value", "function"):
+        elif not has_if and rule.generated_value and rule.kind == "value":
             raise error("var cannot be used for rule name", self.source, start)
         rule.end = self.last_end
         if len(rules) == 1:

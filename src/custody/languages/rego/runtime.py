@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from custody.errors import CustodyError
 from custody.languages.budget import too_long
-from custody.languages.rego.declare import BuiltinError, Context, Halt
+from custody.languages.rego.declare import BuiltinError, Context
 from custody.languages.rego.values import (
     UNDEFINED,
     Boxed,
@@ -68,7 +68,8 @@ class Doc:
 class State:
     """One evaluation under one input, one data and one set of replacements; `with` makes another."""
 
-    __slots__ = ("context", "data", "errors", "events", "input", "memo", "meter", "mocks", "overrides", "strict")
+    overrides: Mapping[tuple[str, ...], Value] = {}
+    mocks: Mapping[str, Any] = {}
 
     def __init__(self, context: Context, data: Value, given: Value, rules: int, strict: bool) -> None:
         self.context = context
@@ -76,17 +77,13 @@ class State:
         self.data = data
         self.input = given
         self.memo: list[Value] = [UNSET] * rules
-        self.overrides: dict[tuple[str, ...], Value] = {}
-        self.mocks: dict[str, Any] = {}
         self.strict = strict
-        self.errors: list[EvaluationError] = []
-        self.events: list[tuple[int, int, Any]] | None = None
 
     def replaced(self, changes: Iterable[tuple[str, Any, Value]]) -> State:
         """The state under `with`. Changes: (`input`, path, value), (`data`, path, value), (`mock`, name, function)."""
         self.meter.spend(1)
         other = State(self.context, self.data, self.input, len(self.memo), self.strict)
-        other.overrides, other.mocks, other.errors, other.events = self.overrides, self.mocks, self.errors, self.events
+        other.overrides, other.mocks = self.overrides, self.mocks
         for what, path, value in changes:
             if what == "input":
                 other.input = _put(other.input, path, value)
@@ -104,15 +101,9 @@ class State:
         return other
 
     def failed(self, error: BuiltinError, name: str, where: str) -> None:
-        """A builtin raised: remember it, or end the evaluation where that is asked for."""
-        found = EvaluationError(error.code, f"{name}: {error}", where)
-        if self.strict or isinstance(error, _HALTING):
-            raise found from None
-        if len(self.errors) < 100:
-            self.errors.append(found)
-
-    def halted(self, halt: Halt, name: str, where: str) -> EvaluationError:
-        return EvaluationError(halt.error.code, f"{name}: {halt.error}", where)
+        """A builtin raised: go on, or end the evaluation where that is asked for."""
+        if self.strict:
+            raise EvaluationError(error.code, f"{name}: {error}", where) from None
 
     def conflict(self, where: str, message: str) -> EvaluationError:
         return EvaluationError("eval_conflict_error", message, where)
@@ -126,9 +117,6 @@ class State:
                     found = ref(found, name)
                 return found
         return UNSET
-
-
-_HALTING: tuple[type[BuiltinError], ...] = ()
 
 
 def _put(value: Value, path: list[Value], new: Value) -> Value:

@@ -58,10 +58,11 @@ class Terms:
         token = self.tokens[self.at]
         return token.text == text and token.kind == "name" and text in self.keywords and not self._names_a_ref()
 
-    def _names_a_ref(self) -> bool:
+    def _names_a_ref(self, signs: str = ".") -> bool:
+        """Whether a keyword is a name here, since one of the signs follows it at once; `contains(` is a call."""
         after = self.tokens[self.at + 1] if self.at + 1 < len(self.tokens) else None
         return (after is not None and after.kind == "sign" and after.start == self.token.end
-                and (after.text == "." or (after.text == "(" and self.token.text == "contains")))
+                and (after.text in signs or (after.text == "(" and self.token.text == "contains")))
 
     def take(self, text: str) -> bool:
         if self.sign(text):
