@@ -97,7 +97,8 @@ def _eval(trace: bool, fail: bool, **options: Any) -> int:
 def _check(**options: Any) -> int:
     """Say what type EXPRESSION has, without evaluating it. Exit code 2 where it does not compile."""
     from custody.languages.cel import CompileError
-    from custody.languages.cel.cost import ENDLESS, estimate
+    from custody.languages.cel.cost import ENDLESS
+    from custody.languages.cel.costestimate import estimate
     from custody.languages.cel.kubernetes.costs import KubernetesEstimator
 
     asked = _asked(**options)

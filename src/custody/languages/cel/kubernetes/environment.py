@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from custody.errors import UsageError
 from custody.languages.cel import ext
-from custody.languages.cel.cost import Estimate, Estimator, estimate
+from custody.languages.cel.cost import Estimate, Estimator
+from custody.languages.cel.costestimate import estimate
 from custody.languages.cel.declare import Library
 from custody.languages.cel.env import Ast, Env
 from custody.languages.cel.kubernetes import (
