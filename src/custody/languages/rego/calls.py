@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class Program:
     """What bodies need to know of the program around them; `program.Policy` implements it."""
 
+    traced = False  # whether expressions are noted, in the order in which they were written
+
     def data_ref(self, bodies: Bodies, path: list[Term]) -> tuple[V, int]:
         """The value at the longest prefix of `data.path` that is known now, and how many parts it has."""
         raise NotImplementedError

@@ -11,7 +11,7 @@ from custody.languages.rego.blocks import V
 from custody.languages.rego.bodies import Bodies
 from custody.languages.rego.calls import Program
 from custody.languages.rego.constants import NOTHING, constant
-from custody.languages.rego.index import only
+from custody.languages.rego.index import first_tests, only
 from custody.languages.rego.tree import Rule, Scalar, Term, Var
 from custody.languages.rego.values import Set, equal
 
@@ -93,7 +93,7 @@ def _enter(bodies: Bodies, rule: Rule) -> None:
     bodies.source = rule.module.source
     for at, argument in enumerate(rule.args):
         bodies.unify(argument, V(load(f"a{at}")))
-    bodies.exprs(rule.body)
+    bodies.exprs(rule.body if bodies.program.traced else first_tests(rule.body))
 
 
 # --- complete rules and functions
