@@ -32,7 +32,7 @@ _CONVERSIONS = frozenset({"bool", "bytes", "double", "duration", "dyn", "int", "
 
 
 class CostEmitter(Emitter):
-    """`w` is the program's Tally. What the plain emitter charges is not used: it does not know enough."""
+    """`w` is the program's Tally."""
 
     def __init__(self, *arguments: Any, watch: str, **names: Any) -> None:
         super().__init__(*arguments, watch="cost", **names)
@@ -41,9 +41,6 @@ class CostEmitter(Emitter):
         self._values = ""
         self._before: dict[str, str] = {}
         self._seen: set[str] = set()
-
-    def charge(self, cost: int) -> None:
-        """Nothing: see `pay`."""
 
     def pay(self, cost: int | ast.expr) -> None:
         if not self._quiet and cost != 0:

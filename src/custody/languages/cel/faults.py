@@ -91,7 +91,3 @@ def overload(*_: Any) -> NoReturn:
 
 def overflow() -> NoReturn:
     raise CelError("integer overflow")
-
-
-def unsigned_overflow() -> NoReturn:
-    raise CelError("unsigned integer overflow")

@@ -60,7 +60,3 @@ def _by_steps(pattern: str, text: str) -> bool:
 
 def glob(pattern: str, text: str) -> bool:
     return wildcard(pattern)(text)
-
-
-def has_wildcard(text: str) -> bool:
-    return "*" in text or "?" in text

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from custody.languages.cel.declare import Library, Overload, function
-from custody.languages.cel.types import DYN, STRING, Type, message
+from custody.languages.cel.types import DYN, STRING, Type
 
-JSON_PATCH = message("JSONPatch")
-OBJECT = message("Object")
 PATCH_FIELDS: Mapping[str, Type] = {"op": STRING, "path": STRING, "from": STRING, "value": DYN}
 
 
