@@ -134,7 +134,42 @@ class Resolver:
     # --- bodies
 
     def _body(self, body: Body, scope: _Scope) -> Body:
-        return [found for expr in body if (found := self._expr(expr, scope)) is not None]
+        found: Body = []
+        for expr in body:
+            resolved = self._expr(expr, scope)
+            if resolved is not None:
+                if resolved.negated:
+                    found += self._called_before(resolved)
+                found.append(resolved)
+        return found
+
+    def _called_before(self, expr: Expr) -> Body:
+        """Calls among a negated expression's arguments are made before it, as in OPA: what they name is not negated."""
+        before: Body = []
+
+        def moved(term: Term) -> Term:
+            if isinstance(term, Call):
+                var = Var(term.at, term.end, self._unique("called"))
+                before.append(Expr(term.at, term.end, Unify(var, term), withs=expr.withs))
+                return var
+            if isinstance(term, Ref):
+                return Ref(term.at, term.end, moved(term.head), list(map(moved, term.path)))
+            if isinstance(term, Array):
+                return Array(term.at, term.end, list(map(moved, term.items)))
+            if isinstance(term, SetOf):
+                return SetOf(term.at, term.end, list(map(moved, term.items)))
+            if isinstance(term, Object):
+                return Object(term.at, term.end, [(moved(key), moved(value)) for key, value in term.pairs])
+            return term
+
+        what = expr.what
+        if isinstance(what, Unify):
+            expr.what = Unify(moved(what.left), moved(what.right))
+        elif isinstance(what, Call):
+            expr.what = Call(what.at, what.end, what.operator, list(map(moved, what.args)), what.infix)
+        elif isinstance(what, Term):
+            expr.what = moved(what)
+        return before
 
     def _expr(self, expr: Expr, scope: _Scope) -> Expr | None:
         expr.withs = [(self._target(target), self._replacing(value, scope)) for target, value in expr.withs]

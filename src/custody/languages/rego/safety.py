@@ -210,8 +210,6 @@ def needs_and_gives(expr: Expr, bound: set[str], arity: Arity) -> tuple[set[str]
     """What an expression needs, apart from its closures, and the variables that it binds, when `bound` are bound."""
     needs: set[str] = set()
     gives: set[str] = set()
-    for _, value in expr.withs:
-        _needs(value, needs, gives)
     what = expr.what
     if isinstance(what, Unify):
         needed, given = _unify(what.left, what.right, bound)
@@ -258,7 +256,7 @@ def order(body: Body, bound: set[str], arity: Arity) -> tuple[Body, set[str]]:
         if at not in done:
             expr = body[at]
             needs, gives = needs_and_gives(expr, have, arity)
-            missing = (needs - have - gives) | ((closed[at] & (everything | have)) - have)
+            missing = (needs - have - gives) | ((closed[at] & (everything | have)) - have) | (_replacing(expr) - have)
             if missing:
                 for name in missing:
                     waiting.setdefault(name, []).append(at)
@@ -277,11 +275,20 @@ def order(body: Body, bound: set[str], arity: Arity) -> tuple[Body, set[str]]:
     return ordered, have
 
 
+def _replacing(expr: Expr) -> set[str]:
+    """What the values of a `with` need: they are found before the expression is evaluated."""
+    needs: set[str] = set()
+    gives: set[str] = set()
+    for _, value in expr.withs:
+        _needs(value, needs, gives)
+    return needs - gives
+
+
 def _missing(body: Body, have: set[str], everything: set[str], arity: Arity) -> list[tuple[str, int]]:
     found: dict[str, int] = {}
     for expr in body:
         needs, gives = needs_and_gives(expr, have, arity)
-        names = (needs - have - gives) | ((_closed_names(expr) & everything) - have)
+        names = (needs - have - gives) | ((_closed_names(expr) & everything) - have) | (_replacing(expr) - have)
         for term in _own_terms(expr):
             for var in vars_in(term):
                 if var.name in names:
