@@ -57,6 +57,7 @@ BOMB = b"a: &a [x]\n" + b"".join(
     (b"<<: {a: 1}", "a merge key"),
     (b"a: .inf", "a finite number"),
     (b"a: 1e999", "a number of 64 bits"),
+    (b"a: " + b"9" * 310, "a number of 64 bits"),
     (b"? [a]\n: b", "text as a key"),
     (b"\xff", "plain YAML in UTF-8"),
     (b"a: [", "expected YAML"),

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
 from custody.errors import CustodyError, MalformedError, UsageError
 from custody.kit import strictjson
 from custody.kit.digest import sha256
+from custody.languages.go.yamltext import PlainLoader, plain_scalar
 from custody.policy.kyverno.policy import Policy
 from custody.policy.kyverno.scope import Input
 from custody.policy.model import Context, Request
@@ -21,19 +22,7 @@ from custody.policy.model import Context, Request
 MAX_SIZE = 4 * 1024 * 1024
 MAX_DEPTH = 64
 MAX_NODES = 100_000
-_TRUE = frozenset(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"))
-_FALSE = frozenset(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"))
-_NULL = frozenset(("", "~", "null", "Null", "NULL"))
-_INTEGER = re.compile(r"([-+]?)(?:(0[xX])([0-9a-fA-F]+)|(0[bB])([01]+)|(0[oO]?)([0-7]+)|(0|[1-9][0-9]*))\Z", re.ASCII)
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z", re.ASCII)
-_NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
 _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class _Loader(yaml.CSafeLoader):
-    """Leaves plain scalars as text, for `_Plain` to resolve."""
-
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
 
 
 def documents(data: bytes, where: str) -> list[Any]:
@@ -47,7 +36,7 @@ def documents(data: bytes, where: str) -> list[Any]:
     try:
         text = data.decode()
         _check_events(text)
-        nodes = list(yaml.compose_all(text, _Loader))
+        nodes = list(yaml.compose_all(text, PlainLoader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""
@@ -62,7 +51,7 @@ def documents(data: bytes, where: str) -> list[Any]:
 def _check_events(data: str) -> None:
     """Depth and tags, before nodes are made, which recurses in C."""
     depth = 0
-    for event in yaml.parse(data, _Loader):
+    for event in yaml.parse(data, PlainLoader):
         if (tag := getattr(event, "tag", None)) is not None:
             raise ValueError(f"the tag {tag}")
         if isinstance(event, yaml.CollectionStartEvent):
@@ -103,28 +92,10 @@ class _Plain:
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
         text: str = node.value
-        if node.style:
-            return text
-        if text in _TRUE or text in _FALSE:
-            return text in _TRUE
-        if text in _NULL:
-            return None
-        bare = text.replace("_", "") if text[:1].isdigit() or text[:1] in "+-" else text
-        if found := _INTEGER.match(bare):
-            sign, *groups = found.groups()
-            digits, base = next((digits, base) for digits, base in (
-                (groups[1], 16), (groups[3], 2), (groups[5], 8), (groups[6], 10)) if digits is not None)
-            number = int(digits, base) if len(digits) <= 64 else 2**65
-            if -(2**63) <= (-number if sign == "-" else number) < 2**64:
-                return -number if sign == "-" else number
-        if _FLOAT.match(bare) and len(bare) <= 100:
-            number_f = float(bare)
-            if number_f in (float("inf"), float("-inf")):
-                raise self._wrong(node, text, "a number of 64 bits")
-            return number_f
-        if _NOT_FINITE.match(text):
-            raise self._wrong(node, text, "a finite number")
-        return text
+        value = text if node.style else plain_scalar(text)
+        if type(value) is float and not isfinite(value):
+            raise self._wrong(node, text, "a finite number" if text[-1].isalpha() else "a number of 64 bits")
+        return value
 
     def _wrong(self, node: yaml.Node, got: str, expected: str) -> MalformedError:
         return MalformedError(f"{self.where} line {node.start_mark.line + 1}", got=got, expected=expected)

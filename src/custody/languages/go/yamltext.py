@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import isfinite, isnan
 from typing import Any, ClassVar
 
 import yaml
@@ -16,7 +17,7 @@ _FALSE = frozenset(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off"
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _INTEGER = re.compile(r"([-+]?)(?:(0[xX])([0-9a-fA-F]+)|(0[bB])([01]+)|(0[oO]?)([0-7]+)|(0|[1-9][0-9]*))\Z", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z", re.ASCII)
-_NOT_FINITE = re.compile(r"([-+]?)\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z")
+_NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
 _BINARY = "tag:yaml.org,2002:binary"
 
 
@@ -24,8 +25,8 @@ class YAMLError(ValueError):
     """A text that is no YAML, or that JSON has no words for."""
 
 
-class _Loader(yaml.CSafeLoader):
-    """Leaves plain scalars as text, to be resolved here."""
+class PlainLoader(yaml.CSafeLoader):
+    """Leaves scalars without quotes as text, for `plain_scalar`."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
 
@@ -34,13 +35,13 @@ def decode_yaml(text: str) -> Any:
     """The first document as plain data; None for an empty text. Raises YAMLError."""
     try:
         depth = 0
-        for event in yaml.parse(text, _Loader):
+        for event in yaml.parse(text, PlainLoader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > DEEPEST:
                 raise YAMLError(f"yaml: nested deeper than {DEEPEST} levels")
             if isinstance(event, yaml.DocumentEndEvent):
                 break
-        loader = _Loader(text)
+        loader = PlainLoader(text)
         try:
             node = loader.get_node() if loader.check_node() else None
         finally:
@@ -54,6 +55,26 @@ def decode_yaml(text: str) -> Any:
     except (ValueError, RecursionError) as wrong:
         raise wrong if isinstance(wrong, YAMLError) else YAMLError(f"yaml: {wrong}") from None
     return None if node is None else _Reader().value(node, 0)
+
+
+def plain_scalar(text: str) -> Any:
+    """What a scalar without quotes stands for. A number too large for a float is infinite, which Go keeps as text."""
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    if text in _NULL:
+        return None
+    bare = text.replace("_", "") if text[:1].isdigit() or text[:1] in "+-" else text
+    if found := _INTEGER.match(bare):
+        sign, *groups = found.groups()
+        digits, base = next((digits, base) for digits, base in (
+            (groups[1], 16), (groups[3], 2), (groups[5], 8), (groups[6], 10)) if digits is not None)
+        number = int(digits, base) if len(digits) <= 64 else 2**65
+        number = -number if sign == "-" else number
+        if -(2**63) <= number < 2**64:
+            return number
+    if _FLOAT.match(bare) and len(bare) <= 400:
+        return float(bare)
+    return float(text.replace(".", "")) if _NOT_FINITE.match(text) else text
 
 
 class _Reader:
@@ -102,27 +123,9 @@ class _Reader:
         text: str = node.value
         if node.tag == _BINARY:
             raise YAMLError("yaml: !!binary has no place in JSON")
-        if node.style:
-            return text
-        if text in _TRUE or text in _FALSE:
-            return text in _TRUE
-        if text in _NULL:
-            return None
-        bare = text.replace("_", "") if text[:1].isdigit() or text[:1] in "+-" else text
-        if found := _INTEGER.match(bare):
-            sign, *groups = found.groups()
-            digits, base = next((digits, base) for digits, base in (
-                (groups[1], 16), (groups[3], 2), (groups[5], 8), (groups[6], 10)) if digits is not None)
-            number = int(digits, base) if len(digits) <= 64 else 2**65
-            number = -number if sign == "-" else number
-            if -(2**63) <= number < 2**64:
-                return number
-        if _FLOAT.match(bare) and len(bare) <= 400:
-            value = float(bare)
-            if value in (float("inf"), float("-inf")):
-                return text
+        value = text if node.style else plain_scalar(text)
+        if type(value) is not float or isfinite(value):
             return value
-        if found := _NOT_FINITE.match(text):
-            raise YAMLError("json: unsupported value: " + ("NaN" if found[1] is None else
-                                                           "-Inf" if found[1] == "-" else "+Inf"))
-        return text
+        if not text[-1].isalpha():
+            return text
+        raise YAMLError("json: unsupported value: " + ("NaN" if isnan(value) else "+Inf" if value > 0 else "-Inf"))
