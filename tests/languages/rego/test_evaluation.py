@@ -219,3 +219,35 @@ def test_policies_queries_and_entries_pickle() -> None:
 def test_annotations_are_read_by_the_rule_below_them() -> None:
     text = "# METADATA\n# title: T\n# custom:\n#   level: 3\np := rego.metadata.rule().custom.level"
     assert value(text) == 3
+
+
+NEGATED = {  # what OPA gives where `input` is {"y": 1, "xs": [1, 2]}
+    "a comparison of what is missing": ("p if { not input.x > 3 }", rego.UNDEFINED),
+    "equality with what is missing": ("p if { not input.x == 3 }", True),
+    "inequality with what is missing": ("p if { not input.x != 3 }", rego.UNDEFINED),
+    "a function of what is missing": ("p if { not f(input.x) }\nf(x) if { x == 1 }", rego.UNDEFINED),
+    "a builtin of what is missing": ("p if { not is_string(input.x) }", rego.UNDEFINED),
+    "a call in a comparison": ('p if { not upper(input.x) == "A" }', rego.UNDEFINED),
+    "a missing name in a path": ("p if { not input.xs[input.x] }", rego.UNDEFINED),
+    "what is missing in an array": ("p if { not [input.x] == [1] }", rego.UNDEFINED),
+    "membership in what is missing": ('p if { not "a" in input.x }', rego.UNDEFINED),
+    "what is missing alone": ("p if { not input.x.z }", True),
+    "a call goes through what it names": ("p if { not abs(input.xs[_]) == 1 }", True),
+    "a call that is always so": ("p if { not abs(input.xs[_]) > 0 }", rego.UNDEFINED),
+    "the head of a path": ("p if { not [abs(input.x)][0] }", rego.UNDEFINED),
+}
+
+
+@pytest.mark.parametrize("name", NEGATED)
+def test_negation_is_opa_s(name: str) -> None:
+    text, wanted = NEGATED[name]
+    assert value(text, {"y": 1, "xs": [1, 2]}) == wanted
+
+
+def test_an_else_branch_has_the_arguments() -> None:
+    assert value("p := f([1], 2)\nf(a, b) := c if { c := a[i]; i == 5 } else := b") == 2
+
+
+def test_a_with_needs_its_value_first() -> None:
+    with pytest.raises(rego.SourceError, match="var i is unsafe"):
+        rego.Policy({"a.rego": "package a\np if { input.a[i] == 1 with input.n as i }"})

@@ -1,7 +1,6 @@
 """Generated modules are worth the same to custody and to the real OPA; `python -m tests.fuzz.rego` makes more of them.
 
-Known differences, five in 1,500 modules: a type that one of the two checkers infers more narrowly, and `not true`,
-which OPA takes for true in a rule whose value is a call.
+About one in 300 differs for a reason that is known: see `excused` there.
 """
 
 from __future__ import annotations
@@ -9,14 +8,12 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import peer
-from tests.fuzz.rego import Difference, differences
+from tests.fuzz.rego import differences, excused
 
 
 @pytest.mark.peer
 def test_generated_modules() -> None:
-    found = [each for each in differences(peer("opa"), 300) if not _known(each)]
+    differing = list(differences(peer("opa"), 300))
+    found = [each for each in differing if excused(each) is None]
     assert not found, f"{len(found)}: {found[0].module}{found[0].given}\n{found[0].custody}\n{found[0].opa}"
-
-
-def _known(found: Difference) -> bool:
-    return ("refused", "rego_type_error") in (found.custody, found.opa) or "\tnot true\n" in found.module
+    assert len(differing) < 10
