@@ -358,7 +358,7 @@ def main() -> int:
         wrong += 1
         print(f"{found.module}  input {json.dumps(found.given)}\n  custody {found.custody}\n  opa     {found.opa}\n")
     for reason, times in known.most_common():
-        print(f"{times} × {reason}")
+        print(f"{times} times: {reason}")
     print(f"{count} modules from seed {seed}: {wrong} differences, {known.total()} known ones")
     return 1 if wrong else 0
 
