@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
+from custody.languages.go.wildcards import starred
+
 Predicate = Callable[[Any], bool]
 LONGEST = 10_000  # characters of a pattern
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
@@ -32,31 +34,8 @@ def glob(pattern: str, fold: bool = False) -> Predicate:
         plain = glob(pattern)
         return lambda text: plain(lowered(text))
     if not any(letter in pattern for letter in "?[\\"):
-        return _stars(pattern.split("*"))
+        return starred(pattern)
     return _fullmatch(_translated(pattern), posix=False)
-
-
-def _stars(parts: list[str]) -> Predicate:
-    """Texts with `*` between them: the leftmost place of each is never worse than a later one."""
-    first, *middle = parts
-    if not middle:
-        return first.__eq__
-    last = middle.pop()
-    shortest = len(first) + len(last)
-    middle = [part for part in middle if part]
-
-    def matches(text: str) -> bool:
-        if len(text) < shortest or not text.startswith(first) or not text.endswith(last):
-            return False
-        at, end = len(first), len(text) - len(last)
-        for part in middle:
-            at = text.find(part, at, end)
-            if at < 0:
-                return False
-            at += len(part)
-        return True
-
-    return matches
 
 
 def _translated(pattern: str) -> str:

@@ -11,33 +11,39 @@ def wildcard(pattern: str) -> Callable[[str], bool]:
     """A matcher of whole texts."""
     if pattern == "*":
         return lambda _: True
-    if "*" not in pattern and "?" not in pattern:
-        return pattern.__eq__
     if "?" not in pattern:
-        first, *middle, last = pattern.split("*")
-        if not any(middle):
-            if not last:
-                return lambda text: text.startswith(first)
-            if not first:
-                return lambda text: text.endswith(last)
-        shortest = sum(map(len, (first, last, *middle)))
-
-        def by_parts(text: str) -> bool:
-            if len(text) < shortest or not text.startswith(first) or not text.endswith(last):
-                return False
-            at, end = len(first), len(text) - len(last)
-            for part in middle:
-                at = text.find(part, at, end)
-                if at < 0:
-                    return False
-                at += len(part)
-            return True
-
-        return by_parts
+        return starred(pattern)
     if not pattern.strip("*?"):
         fewest = pattern.count("?")
         return (lambda text: len(text) >= fewest) if "*" in pattern else lambda text: len(text) == fewest
     return lambda text: _by_steps(pattern, text)
+
+
+def starred(pattern: str) -> Callable[[str], bool]:
+    """A matcher where only `*` has a meaning: the leftmost place of what is between two is never worse than another."""
+    first, *middle = pattern.split("*")
+    if not middle:
+        return pattern.__eq__
+    last = middle.pop()
+    middle = [part for part in middle if part]
+    if not middle and not last:
+        return lambda text: text.startswith(first)
+    if not middle and not first:
+        return lambda text: text.endswith(last)
+    shortest = sum(map(len, (first, last, *middle)))
+
+    def matches(text: str) -> bool:
+        if len(text) < shortest or not text.startswith(first) or not text.endswith(last):
+            return False
+        at, end = len(first), len(text) - len(last)
+        for part in middle:
+            at = text.find(part, at, end)
+            if at < 0:
+                return False
+            at += len(part)
+        return True
+
+    return matches
 
 
 def _by_steps(pattern: str, text: str) -> bool:

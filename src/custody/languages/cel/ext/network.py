@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from custody.languages.cel.declare import Function, Library
-from custody.languages.cel.kubernetes.addresses import LIBRARIES, Ip
+from custody.languages.cel.kubernetes.addresses import LIBRARIES, Ip, read_address
 from custody.languages.cel.values import CelError
-from custody.languages.go.netip import AddressError, parse_address
 from custody.languages.go.numbers import quote
 
 _LOW = (1 << 32) - 1
 
 
 def _ip(text: str) -> Ip:
-    try:
-        found = parse_address(text)
-    except AddressError as wrong:
-        raise CelError(f"IP Address {quote(text)} parse error during conversion from string: {wrong.message}") from None
-    if found.zone:
-        raise CelError(f"IP address {quote(text)} with zone value is not allowed")
+    found = read_address(text)
     if not found.is_4_in_6:
         return Ip(*found)
     if "." in text:

@@ -33,13 +33,19 @@ class Cidr(Prefix):
         return -(-self.length // 8)
 
 
-def _ip(text: str) -> Ip:
+def read_address(text: str) -> Address:
+    """An address without a zone."""
     try:
         found = parse_address(text)
     except AddressError as wrong:
         raise CelError(f"IP Address {quote(text)} parse error during conversion from string: {wrong.message}") from None
     if found.zone:
         raise CelError(f"IP address {quote(text)} with zone value is not allowed")
+    return found
+
+
+def _ip(text: str) -> Ip:
+    found = read_address(text)
     if found.is_4_in_6:
         raise CelError(f"IPv4-mapped IPv6 address {quote(text)} is not allowed")
     return Ip(*found)

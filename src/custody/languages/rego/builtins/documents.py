@@ -13,7 +13,7 @@ import yaml
 from custody.languages.budget import GENEROUS, Meter
 from custody.languages.go.numbers import quote
 from custody.languages.rego.builtins.encoding import lenient
-from custody.languages.rego.builtins.operands import OperandFault, mapping, string
+from custody.languages.rego.builtins.operands import OperandFault, mapping, readable, string
 from custody.languages.rego.declare import BuiltinError, Context, builtin
 from custody.languages.rego.values import Set, Value, compact, number_text, pay, running, to_json, type_name
 
@@ -158,13 +158,7 @@ def json_unmarshal(context: Context, value: Value) -> Value:
 
 @builtin("json.is_valid", "string", result="boolean")
 def json_is_valid(value: Value) -> bool:
-    if type(value) is not str:
-        return False
-    try:
-        read_json(value)
-    except BuiltinError:
-        return False
-    return True
+    return readable(value, read_json)
 
 
 # --- YAML
@@ -258,13 +252,7 @@ def yaml_unmarshal(context: Context, value: Value) -> Value:
 
 @builtin("yaml.is_valid", "string", result="boolean", context=True)
 def yaml_is_valid(context: Context, value: Value) -> bool:
-    if type(value) is not str:
-        return False
-    try:
-        yaml_unmarshal(context, value)
-    except BuiltinError:
-        return False
-    return True
+    return readable(value, lambda shown: yaml_unmarshal(context, shown))
 
 
 class _Dumper(yaml.SafeDumper):

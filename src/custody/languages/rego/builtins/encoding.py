@@ -9,7 +9,7 @@ from urllib.parse import quote as quote_url
 
 from custody.languages.go.numbers import quote
 from custody.languages.rego.builtins.hashes import utf8
-from custody.languages.rego.builtins.operands import OperandFault, mapping, string
+from custody.languages.rego.builtins.operands import OperandFault, mapping, readable, string
 from custody.languages.rego.declare import BuiltinError, OperandError, builtin
 from custody.languages.rego.values import Set, Value, key, ordered
 
@@ -73,13 +73,7 @@ def base64_decode(value: Value) -> str:
 
 @builtin("base64.is_valid", "string", result="boolean")
 def base64_is_valid(value: Value) -> bool:
-    if type(value) is not str:
-        return False
-    try:
-        decode64(value)
-    except BuiltinError:
-        return False
-    return True
+    return readable(value, decode64)
 
 
 @builtin("base64url.encode", "string", result="string")
@@ -213,13 +207,7 @@ def _url(value: str) -> SplitResult:
 
 @builtin("uri.is_valid", "string", result="boolean")
 def uri_is_valid(value: Value) -> bool:
-    if type(value) is not str or not value:
-        return False
-    try:
-        _url(value)
-    except BuiltinError:
-        return False
-    return True
+    return readable(value, _url) and value != ""
 
 
 @builtin("uri.parse", "string", result="object[string: string]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from custody.languages.rego.declare import BuiltinError, OperandError
@@ -21,6 +22,17 @@ def string(value: Value, position: int) -> str:
     if type(value) is not str:
         raise OperandError(position, value, "string")
     return value
+
+
+def readable(value: Value, read: Callable[[str], object]) -> bool:
+    """Whether it is a string that `read` takes."""
+    if type(value) is not str:
+        return False
+    try:
+        read(value)
+    except BuiltinError:
+        return False
+    return True
 
 
 def number(value: Value, position: int) -> int | float:
