@@ -1,9 +1,10 @@
 # make demo    the whole chain on a real image, on embedded services
 # make test    all tests
 # make lint    ruff, mypy, import contracts        make docs    write docs/reference again
-# make bench   start-up, registry, trust services  make clean   remove what these made
+# make bench   the benchmarks that need little     make clean   remove what these made
+# make fuzz    COUNT=100000 programs a language against the real programs, for a nightly run
 
-.PHONY: demo test lint docs bench clean help
+.PHONY: demo test lint docs bench fuzz clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -32,6 +33,17 @@ bench:
 	@.venv/bin/python bench/cli/start.py
 	@.venv/bin/python bench/registry/blobs.py
 	@.venv/bin/python -m bench.trust.services
+	@.venv/bin/python -m bench.languages.cel
+	@.venv/bin/python -m bench.languages.jmespath
+	@.venv/bin/python -m bench.languages.falco
+
+COUNT ?= 100000
+SEED ?= 0
+fuzz:
+	@scripts/venv dev
+	@.venv/bin/python -m tests.fuzz.cel $(COUNT) $(SEED)
+	@.venv/bin/python -m tests.fuzz.rego $(COUNT) $(SEED)
+	@.venv/bin/python -m tests.fuzz.jmespath $(COUNT) $(SEED)
 
 clean:
 	rm -rf .venv .custody .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -100,8 +100,11 @@ def against_kyverno(program: str, count: int, seed: int) -> Iterator[Difference]
         some = [generator.expression() for _ in range(min(500, count - start))]
         for query, theirs in zip(some, ask(program, some, DATA), strict=True):
             ours = [part.replace("\ufffd", "\\ufffd") for part in answer(query, DATA)]  # bytes that are no UTF-8
-            if not same(theirs, ours) and not _random_order(query, theirs, ours):
-                yield query, theirs, ours
+            if same(theirs, ours) or _random_order(query, theirs, ours):
+                continue
+            [alone] = ask(program, [query], DATA)  # sorting in Go sorts the data, for the queries after it too
+            if not same(alone, ours):
+                yield query, alone, ours
 
 
 def _random_order(query: str, theirs: list[str], ours: list[str]) -> bool:
