@@ -92,6 +92,33 @@ def test_usage_errors(run: Run, arguments: list[str], words: str) -> None:
     assert words in said
 
 
+def test_input_is_json_or_yaml_of_any_size(run: Run) -> None:
+    items = [{"n": at} for at in range(30_000)]
+    assert run("eval", "items.size()", "-i", "-", given=json.dumps({"items": items}))[1] == "30000\n"
+    assert run("eval", "a", "-i", "-", given="a: [" + "1, " * 30_000 + "2]")[0] == 0
+    assert run("eval", "a", "-i", "-", given='{"a": "ü😀"}')[1] == "ü😀\n"
+    assert run("eval", "a == 9007199254740993", "-i", "-", given='{"a": 9007199254740993}')[1] == "true\n"
+
+
+@pytest.mark.parametrize(("given", "words"), [
+    ("", "stdin: got 'nothing'"), ("[1]", "stdin: got '[1]'"), ('{"a":', "expected JSON or YAML")])
+def test_input_that_is_no_map(run: Run, given: str, words: str) -> None:
+    code, _, said = run("eval", "a", "-i", "-", given=given)
+    assert code == 2
+    assert words in said
+
+
+def test_bytes_that_are_not_utf8(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "latin").write_bytes(b"a: \xff")
+    assert run("eval", "-f", "latin")[2] == "latin:1:4: byte 0xff is not UTF-8"
+    assert "got 'byte 0xff', expected UTF-8" in run("eval", "a", "-i", "latin")[2]
+
+
+def test_json_has_no_infinity(run: Run) -> None:
+    out = run("eval", "-o", "json", 'double("inf")')[1]
+    assert json.loads(out, parse_constant=pytest.fail)["value"] == "Infinity"
+
+
 def test_check_says_the_type_and_what_it_may_cost(run: Run) -> None:
     assert run("check", "1 + 1") == (0, "int\n", "")
     code, out, said = run("check", "object.spec.x == 1 && object.spec.y", "--env", "kubernetes", "--cost")

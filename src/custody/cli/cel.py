@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import sys
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from custody.errors import MalformedError, UsageError
+from custody.languages.source import read_source
 
 if TYPE_CHECKING:
     from custody.languages.cel import CompileError, Env, Program
@@ -133,15 +135,17 @@ def _asked(expression: str | None, file: str | None, given: str | None, files: t
            values: tuple[str, ...], environment: str, output: str, cost: bool) -> _Asked:
     if (expression is None) == (file is None):
         raise UsageError("got no expression or two, expected one, as an argument or with --file")
-    name = "<input>" if file is None else "<stdin>" if file == "-" else file
-    text = expression if file is None else _read(file).decode("utf-8", "surrogateescape").rstrip("\n")
-    assert text is not None
+    text, name = expression or "", "<input>"
+    if file is not None:
+        name = "<stdin>" if file == "-" else file
+        text = read_source(_read(file), name).text.rstrip("\n")
     kind, _, version = environment.partition(":")
     variables: dict[str, Any] = {}
     if given is not None:
         found = _document(given)
         if not isinstance(found, dict):
-            raise MalformedError(given, got=type(found).__name__, expected="a map of variables, or a resource")
+            raise MalformedError(_named(given), got="nothing" if found is None else _text(found)[:80],
+                                 expected="a map of variables, or a resource")
         resource = kind != "standard" and "kind" in found and "apiVersion" in found
         variables = {"object": found} if resource else found
     for each in files:
@@ -152,7 +156,7 @@ def _asked(expression: str | None, file: str | None, given: str | None, files: t
         try:
             variables[key] = json.loads(value)
         except ValueError as wrong:
-            raise MalformedError(f"--set {key}", got=value, expected=f"JSON: {wrong}") from None
+            raise MalformedError(f"--set {key}", got=value, expected=f"JSON ({wrong})") from None
     return _Asked(text, name, _environment(kind, version, variables), variables, output, cost)
 
 
@@ -186,6 +190,10 @@ def _pair(text: str, expected: str) -> tuple[str, str]:
     return key, value
 
 
+def _named(file: str) -> str:
+    return "stdin" if file == "-" else file
+
+
 def _read(file: str) -> bytes:
     if file == "-":
         return sys.stdin.buffer.read()
@@ -196,21 +204,33 @@ def _read(file: str) -> bytes:
 
 
 def _document(file: str) -> Any:
+    import msgspec
+
     from custody.languages.go.yamltext import YAMLError, decode_yaml
 
+    data = _read(file)
     try:
-        return decode_yaml(_read(file).decode())
-    except (YAMLError, UnicodeDecodeError) as wrong:
-        raise MalformedError(file, got=str(wrong), expected="JSON or YAML") from None
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError):  # YAML, or the better message is YAML's
+        pass
+    try:
+        return decode_yaml(data.decode())
+    except UnicodeDecodeError as wrong:
+        raise MalformedError(_named(file), got=f"byte 0x{data[wrong.start]:02x}", expected="UTF-8") from None
+    except YAMLError as wrong:
+        raise MalformedError(_named(file), got=str(wrong), expected="JSON or YAML") from None
 
 
 # ── what is printed ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 def _plain(value: Any) -> Any:
-    """A value as JSON data: bytes as base64, times and durations as texts, an empty optional as null."""
+    """A value as JSON data: bytes as base64; times, durations and what JSON has no number for as texts; an empty
+    optional as null."""
     from custody.languages.cel import Duration, Optional, Timestamp
     from custody.languages.cel.times import show_duration, show_timestamp
 
+    if isinstance(value, float) and not isfinite(value):
+        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
     if value is None or isinstance(value, (bool, str, float)):
         return value
     if isinstance(value, int):

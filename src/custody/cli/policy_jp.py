@@ -43,14 +43,14 @@ class _World:
 @command.command("query")
 @click.argument("expressions", nargs=-1)
 @click.option("-i", "--input", "data", type=_FILES, metavar="FILE",
-              help="JSON or YAML to evaluate on. Without it, stdin.")
+              help="JSON or YAML to evaluate on. Without it, or for -, stdin.")
 @click.option("-q", "--query", "files", type=_FILES, multiple=True, metavar="FILE",
               help="An expression in a file; repeatable.")
 @click.option("-c", "--compact", is_flag=True, help="JSON on one line.")
 @click.option("-u", "--unquoted", is_flag=True, help="A text without quotes.")
 def _query(expressions: tuple[str, ...], data: Path | None, files: tuple[Path, ...], compact: bool,
            unquoted: bool) -> None:
-    """Evaluate expressions on a document; what is not given as argument or file is read from stdin."""
+    """Evaluate expressions on a document. What is not given as argument or file is read from stdin."""
     from custody.languages import jmespath
     from custody.languages.budget import GENEROUS
     from custody.languages.go.printing import indented, marshal
@@ -86,7 +86,7 @@ def _query(expressions: tuple[str, ...], data: Path | None, files: tuple[Path, .
 @click.option("-f", "--file", "files", type=_FILES, multiple=True, metavar="FILE",
               help="An expression in a file; repeatable.")
 def _parse(expressions: tuple[str, ...], files: tuple[Path, ...]) -> None:
-    """Show the syntax tree of expressions; without any, of the one on stdin."""
+    """Show the syntax tree of expressions. Without any, of the one on stdin."""
     from custody.languages import jmespath
     from custody.languages.source import SourceError
 
@@ -101,9 +101,12 @@ def _parse(expressions: tuple[str, ...], files: tuple[Path, ...]) -> None:
 @command.command("function")
 @click.argument("names", nargs=-1)
 def _function(names: tuple[str, ...]) -> None:
-    """List the functions that are Kyverno's own, or those that are named."""
+    """List functions: those that are Kyverno's own, or those that are named."""
     from custody.languages.jmespath import FUNCTIONS, KYVERNO
 
+    unknown = [name for name in names if all(function.name != name for function in FUNCTIONS.values())]
+    if unknown:
+        raise UsageError(f"got {', '.join(unknown)}, expected names of functions", hint="custody policy jp function")
     for function in sorted((FUNCTIONS if names else KYVERNO).values(), key=lambda one: one.signature):
         if not names or function.name in names:
             click.echo(f"Name: {function.name}\n  Signature: {function.signature}")
@@ -112,17 +115,22 @@ def _function(names: tuple[str, ...]) -> None:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text()
+        return _text(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes(), f"file {file}")
     except OSError as wrong:
         raise UsageError(f"failed open file {file}: {(wrong.strerror or str(wrong)).lower()}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"failed to read file {file}: not UTF-8") from None
 
 
 def _stdin(what: str) -> str:
     if sys.stdin.isatty():
         click.echo(f"Reading from terminal input.\nEnter {what} and hit Ctrl+D.", err=True)
-    return sys.stdin.read()
+    return _text(sys.stdin.buffer.read(), "stdin")
+
+
+def _text(data: bytes, name: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as wrong:
+        raise UsageError(f"failed to read {name}: byte 0x{data[wrong.start]:02x} is not UTF-8") from None
 
 
 def _document(text: str) -> Any:

@@ -24,8 +24,8 @@ _FORMATS = ["json", "values", "bindings", "raw", "pretty", "discard"]
 @click.command("eval")
 @click.argument("query", required=False)
 @click.option("-d", "--data", "paths", multiple=True, metavar="PATH", help="Modules and data: files and folders.")
-@click.option("-i", "--input", "given", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="The input document, JSON or YAML.")
+@click.option("-i", "--input", "given", metavar="FILE", help="The input document, JSON or YAML; - for stdin.",
+              type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @click.option("-I", "--stdin-input", is_flag=True, help="Read the input document from stdin.")
 @click.option("--stdin", "stdin_query", is_flag=True, help="Read the query from stdin.")
 @click.option("-f", "--format", "output", type=click.Choice(_FORMATS), default="json", show_default=True,
@@ -42,15 +42,17 @@ _FORMATS = ["json", "values", "bindings", "raw", "pretty", "discard"]
 def command(query: str | None, paths: tuple[str, ...], given: Path | None, stdin_input: bool, stdin_query: bool,
             output: str, package: str | None, fail: bool, fail_defined: bool, strict: bool,
             strict_builtin_errors: bool, explain: str, coverage: bool, v0_compatible: bool) -> int:
-    """Evaluate QUERY, such as `data.main.deny[x]`, and print its solutions."""
+    """Print the solutions of QUERY, such as `data.main.deny[x]`."""
     from custody.adapters.world import SystemWorld
     from custody.languages.budget import GENEROUS, Meter
-    from custody.languages.rego import UNDEFINED, Policy, SourceError
+    from custody.languages.rego import UNDEFINED, EvaluationError, Policy, SourceError
     from custody.languages.rego.coverage import Coverage
     from custody.languages.rego.declare import Context
 
     if stdin_query == (query is not None):
         raise UsageError("expected a QUERY, or --stdin")
+    if given is not None and str(given) == "-":
+        given, stdin_input = None, True
     if stdin_input and (given or stdin_query):
         raise UsageError("--stdin-input: stdin or another source of it, not both")
     loaded = load(paths)
@@ -61,11 +63,19 @@ def command(query: str | None, paths: tuple[str, ...], given: Path | None, stdin
         asked = policy.query(text, name="query", package=package.removeprefix("data.") if package else None,
                              traced=explain in ("fails", "full") or coverage)
         places = _expressions(text, policy.version)
+        if not places:
+            raise UsageError("the query is empty, expected such as data.main.deny")
     except SourceError as wrong:
         return refused(wrong, output)
     context = Context(Meter(GENEROUS), SystemWorld())
     try:
         results = asked(loaded.data, document, strict=strict_builtin_errors, context=context)
+    except EvaluationError as wrong:
+        if output != "json":
+            raise
+        click.echo(json.dumps({"errors": [{"message": wrong.reason, "code": wrong.kind}]}, indent=2,
+                              ensure_ascii=False))
+        return wrong.exit_code
     finally:
         for line in context.printed:
             click.echo(line, err=True)

@@ -24,45 +24,53 @@ if TYPE_CHECKING:
 @click.option("--fail", is_flag=True, help="Exit 3 where a file would change.")
 @V0
 def command(paths: tuple[str, ...], names_only: bool, diff: bool, write: bool, fail: bool, v0_compatible: bool) -> int:
-    """Print the modules in files and folders, or of stdin, as `opa fmt` would. Exit code 2 where one is none."""
+    """Print modules as `opa fmt` would: of files and folders, without any or for - of stdin.
+
+    Exit code 2 where one is none.
+    """
     from custody.languages.rego import SourceError
     from custody.languages.rego.format import formatted
-    from custody.languages.source import Source, read_source
+    from custody.languages.source import read_source
 
     version = 0 if v0_compatible else 1
-    if not paths:
-        source = read_source(sys.stdin.buffer.read(), "stdin", limit=1 << 23)
-        try:
-            click.echo(formatted(source, version), nl=False)
-        except SourceError as wrong:
-            return _refused([wrong])
-        return 0
     changed = False
     refused: list[SourceError] = []
-    for path in _files(paths):
+    for path in _files(paths) if paths else [None]:
+        name = "stdin" if path is None else str(path)
         try:
-            source = read_source(path.read_bytes(), str(path), limit=1 << 23)
-            text = formatted(Source(source.text, str(path)), version)
+            source = read_source(sys.stdin.buffer.read() if path is None else _bytes(path), name, limit=1 << 23)
+            text = formatted(source, version)
         except SourceError as wrong:
             refused.append(wrong)
             continue
         different = text != source.text
         changed |= different
         if names_only and different:
-            click.echo(str(path))
+            click.echo(name)
         if diff and different:
-            click.echo("".join(difflib.unified_diff(source.text.splitlines(True), text.splitlines(True), str(path),
-                                                    f"{path} (formatted)")), nl=False)
-        if write and different:
+            click.echo("".join(difflib.unified_diff(source.text.splitlines(True), text.splitlines(True), name,
+                                                    f"{name} (formatted)")), nl=False)
+        if write and different and path is not None:
             path.write_bytes(text.encode())
         if not (names_only or diff or write):
             click.echo(text, nl=False)
     return _refused(refused) if refused else 3 if fail and changed else 0
 
 
-def _files(paths: tuple[str, ...]) -> list[Path]:
-    found: list[Path] = []
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as wrong:
+        raise UsageError(f"{path}: {wrong.strerror}") from None
+
+
+def _files(paths: tuple[str, ...]) -> list[Path | None]:
+    """None is stdin."""
+    found: list[Path | None] = []
     for name in paths:
+        if name == "-":
+            found.append(None)
+            continue
         path = Path(name)
         if not path.exists():
             raise UsageError(f"{path}: there is no such file or folder")

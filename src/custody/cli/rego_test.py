@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,8 @@ _RULE = "-" * 80
 @click.option("-f", "--format", "output", type=click.Choice(["pretty", "json"]), default="pretty", show_default=True,
               help="What stdout gets.")
 @click.option("-c", "--coverage", is_flag=True, help="Print which lines were evaluated, as JSON, instead.")
-@click.option("--threshold", type=float, default=0.0, help="Exit 3 where fewer per cent of the lines were evaluated.")
+@click.option("--threshold", type=click.FloatRange(0, 100), default=0.0,
+              help="Exit 3 where fewer per cent of the lines were evaluated.")
 @click.option("-z", "--exit-zero-on-skipped", is_flag=True, help="Tests that are left out are no failure.")
 @click.option("--fail-on-empty", is_flag=True, help="Exit 3 where there is no test.")
 @V0
@@ -62,6 +64,8 @@ def command(paths: tuple[str, ...], verbose: bool, wanted: str | None, output: s
         click.echo(json.dumps([_json(test, outcome) for test, outcome in results], indent=2, ensure_ascii=False))
     else:
         _pretty(results, verbose)
+    if fail_on_empty and not results:
+        click.echo("no tests were run", err=True)
     skipped = any(outcome is None for _, outcome in results) and not exit_zero_on_skipped
     return 3 if failed or skipped or (fail_on_empty and not results) else 0
 
@@ -76,6 +80,8 @@ def _json(test: Test, outcome: Outcome | None) -> dict[str, Any]:
     elif not outcome.passed:
         made["fail"] = True
     made["duration"] = int(outcome.seconds * 1e9)
+    if outcome.printed:
+        made["output"] = base64.b64encode("".join(f"{line}\n" for line in outcome.printed).encode()).decode()
     if outcome.cases:
         made["sub_results"] = {name: {"name": name} | ({} if passed else {"fail": True})
                                for name, passed in outcome.cases.items()}
@@ -91,10 +97,12 @@ def _state(outcome: Outcome | None) -> str:
 
 def _duration(seconds: float) -> str:
     """As Go prints a time.Duration."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.6f}".rstrip("0").rstrip(".") + unit
-    return f"{int(seconds * 1e9)}ns"
+    nanoseconds = int(seconds * 1e9)
+    for unit, size in (("s", 10**9), ("ms", 10**6), ("µs", 10**3)):
+        if nanoseconds >= size:
+            whole, part = divmod(nanoseconds, size)
+            return f"{whole}.{part:0{len(str(size)) - 1}}".rstrip("0").rstrip(".") + unit
+    return f"{nanoseconds}ns"
 
 
 def _pretty(results: list[tuple[Test, Outcome | None]], verbose: bool) -> None:

@@ -33,7 +33,8 @@ class _Commands(click.Group):
         formatter.write(help_text() + "\n")
 
 
-@click.group(cls=_Commands, invoke_without_command=False, add_help_option=True)
+@click.group(cls=_Commands, invoke_without_command=False, add_help_option=True,
+             context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--offline", is_flag=True, default=None, help="Open no socket.")
 @click.option("--config", "config", type=click.Path(path_type=Path, dir_okay=False), help="Settings (custody.toml).")
 @click.pass_context
@@ -65,9 +66,15 @@ def run(arguments: list[str], **extra: Any) -> int:
     except KeyboardInterrupt:
         _complain("interrupted", None)
         return 130
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return 2
+    except click.UsageError as error:
+        _complain(error.format_message(), f"{error.ctx.command_path if error.ctx else 'custody'} --help")
+        return 2
     except click.ClickException as error:
-        _complain(error.format_message(), "custody --help" if isinstance(error, click.UsageError) else None)
-        return 2 if isinstance(error, click.UsageError) else error.exit_code
+        _complain(error.format_message(), None)
+        return error.exit_code
     except BrokenPipeError:
         sys.stderr.close()
         return 141

@@ -43,14 +43,26 @@ def test_errors(query: str, message: str, code: int, tmp_path: Path, capsys: pyt
 
 
 def test_stdin(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO('{"a": 1}'))
-    assert main(["policy", "jp", "query", "a"]) == 0
-    assert capsys.readouterr().out == "# a\n1\n"
-    monkeypatch.setattr("sys.stdin", io.StringIO("a.b"))
+    def given(data: bytes) -> None:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+    for arguments in (["a"], ["-i", "-", "a"]):
+        given(b'{"a": 1}')
+        assert main(["policy", "jp", "query", *arguments]) == 0
+        assert capsys.readouterr().out == "# a\n1\n"
+    given(b"\xff")
+    assert main(["policy", "jp", "query", "a"]) == 2
+    assert capsys.readouterr().err == "error: failed to read stdin: byte 0xff is not UTF-8\n"
+    given(b"a.b")
     assert main(["policy", "jp", "parse"]) == 0
     assert capsys.readouterr().out.startswith("# a.b\nASTSubexpression {\n")
     assert main(["policy", "jp", "query"]) == 2
     assert "at least one query or input object is required" in capsys.readouterr().err
+
+
+def test_a_function_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["policy", "jp", "function", "split", "nosuch"]) == 2
+    assert capsys.readouterr().err.startswith("error: got nosuch, expected names of functions\n")
 
 
 def test_offline_looks_no_name_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

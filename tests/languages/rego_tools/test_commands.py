@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from custody.cli.rego_test import _duration
 from custody.cli.run import _custody
 from tests.conftest import peer
 
@@ -81,6 +82,7 @@ def test_input_and_query_from_stdin(folder: Path) -> None:
     found = custody("eval", "-I", "-f", "raw", "-d", str(folder / "p.rego"), "data.p.allow", given=json.dumps(INPUT))
     assert (found.stdout, found.stderr) == ("true\n", "hello ann\n")
     assert custody("eval", "--stdin", "-f", "raw", given="1 + 1").stdout == "2\n"
+    assert custody("eval", "-i", "-", "-f", "raw", "input.a", given="a: ü").stdout == "ü\n"
 
 
 def test_data_below_a_prefix(folder: Path) -> None:
@@ -90,8 +92,31 @@ def test_data_below_a_prefix(folder: Path) -> None:
 
 def test_an_error_of_a_builtin_ends_a_strict_evaluation() -> None:
     assert custody("eval", "1 / 0").return_value == 0
-    found = CliRunner().invoke(_custody, ["rego", "eval", "--strict-builtin-errors", "1 / 0"])
-    assert "div: divide by zero" in str(found.exception)
+    found = custody("eval", "--strict-builtin-errors", "1 / 0")
+    assert found.return_value == 1
+    assert json.loads(found.stdout)["errors"] == [{"message": "div: divide by zero", "code": "eval_builtin_error"}]
+    assert "div: divide by zero" in str(custody("eval", "-f", "raw", "--strict-builtin-errors", "1 / 0").exception)
+
+
+def test_http_send_is_an_error_not_undefined() -> None:
+    found = custody("eval", "-f", "raw", 'not http.send({"method": "get", "url": "http://x"})')
+    assert "http.send: access to the network is not given" in str(found.exception)
+
+
+def test_an_empty_query_is_refused() -> None:
+    assert "the query is empty" in str(custody("eval", " ").exception)
+
+
+@pytest.mark.parametrize("printed", ['print("a")', "print(1)", "print()", 'print("a", [1], input.x)'])
+def test_print_takes_any_number_of_values(printed: str) -> None:
+    found = custody("eval", "-f", "pretty", printed)
+    assert found.stdout == "true\n"
+    assert len(found.stderr.splitlines()) == 1
+
+
+def test_durations_are_gos() -> None:
+    assert [_duration(seconds) for seconds in (2.5, 0.0302500001, 30.225001e-6, 5e-9, 3.0)] == [
+        "2.5s", "30.25ms", "30.225µs", "5ns", "3s"]
 
 
 def test_explain_names_the_expression_that_failed(folder: Path) -> None:

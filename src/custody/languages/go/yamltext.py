@@ -11,7 +11,7 @@ import yaml
 from custody.languages.go.printing import json_number
 
 DEEPEST = 100
-MOST = 20_000  # values, those behind aliases counted each time
+MOST = 20_000  # values behind aliases, counted each time: the rest are no more than the text has characters
 _TRUE = frozenset(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"))
 _FALSE = frozenset(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"))
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
@@ -80,9 +80,11 @@ def plain_scalar(text: str) -> Any:
 class _Reader:
     def __init__(self) -> None:
         self.left = MOST
+        self.seen: set[int] = set()  # ids of nodes
 
     def value(self, node: yaml.Node, depth: int) -> Any:
-        self.left -= 1
+        self.left -= id(node) in self.seen
+        self.seen.add(id(node))
         if self.left < 0 or depth > DEEPEST:
             raise YAMLError("yaml: document contains excessive aliasing")
         if isinstance(node, yaml.ScalarNode):

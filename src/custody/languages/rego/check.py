@@ -25,6 +25,8 @@ class Groups(dict[Path, Group]):
 
     def arity(self, builtins: Mapping[str, Builtin]) -> Arity:
         def arity(term: Call) -> int | None:
+            if term.operator == ["print"]:
+                return len(term.args)  # any number, and none of them is for its result
             if term.operator[0] == "data":
                 group = self.get(tuple(term.operator[1:]))
                 return group.arity if group is not None and group.kind == "function" else None
