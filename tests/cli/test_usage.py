@@ -1,0 +1,30 @@
+"""What a person who types a command wrong is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from custody.cli.main import main
+from tests.cli.commands import custody
+
+
+@pytest.mark.parametrize("command", ["cel", "rego", "policy jp"])
+def test_a_group_without_a_command_shows_its_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command.split()) == 2
+    assert capsys.readouterr().err.startswith(f"Usage: custody {command} [OPTIONS] COMMAND")
+
+
+def test_a_wrong_flag_names_the_commands_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rego", "check", "--nope"]) == 2
+    said = capsys.readouterr().err
+    assert "No such option '--nope'" in said
+    assert said.endswith("\nhint: custody rego check --help\n")
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_is_there_by_both_names(flag: str, tmp_path: Path) -> None:
+    done = custody("cel", "eval", flag, cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: custody cel eval")
