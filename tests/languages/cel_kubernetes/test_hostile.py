@@ -28,7 +28,8 @@ READERS = ("isQuantity(x)", "isIP(x)", "isCIDR(x)", "isSemver(x)", "isSemver(x, 
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("name", FORMATS)
 def test_formats_take_linear_time(name: str, text: str) -> None:
-    ENV.compile(f"format.{name}().validate(x).hasValue()")({"x": TEXTS[text]})
+    refused = name != "byte" or text not in ("letters", "digits")  # which are base64
+    assert ENV.compile(f"format.{name}().validate(x).hasValue()")({"x": TEXTS[text]}) is refused
 
 
 @pytest.mark.parametrize("text", TEXTS)
