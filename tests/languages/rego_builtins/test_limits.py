@@ -18,7 +18,7 @@ BIG = 10**3_900
     ("concat", ["", [LONG, LONG]]), ("replace", ["a" * 10_000, "a", "b" * 10_000]),
     ("replace", ["a" * 2_000, "", LONG]),
     ("strings.replace_n", [{"a": LONG}, "aaaa"]), ("sprintf", ["%1000000d%1000000d", [1, 1]]),
-    ("sprintf", ["%*d", [99_000_000, 1]]), ("sprintf", ["%s%s", [LONG, LONG]]), ("numbers.range", [0, 10**9]),
+    ("sprintf", ["%s%s", [LONG, LONG]]), ("numbers.range", [0, 10**9]),
     ("numbers.range", [0, 10**30]), ("numbers.range_step", [0, 10**12, 2]), ("bits.lsh", [1, 10**6]),
     ("mul", [BIG, BIG]), ("array.concat", [[1] * 600_000, [1] * 600_000]), ("net.cidr_expand", ["10.0.0.0/8"]),
     ("net.cidr_expand", ["::/0"]), ("regex.replace", ["a" * 3_000, "a", "b" * 3_000]),
@@ -27,9 +27,6 @@ BIG = 10**3_900
 ])
 def test_large_values(name: str, arguments: list[Any]) -> None:
     found = BUILTINS[name]
-    if name == "sprintf" and arguments[0] == "%*d":
-        assert "BADWIDTH" in found.call(Context(Meter()), *arguments)
-        return
     with pytest.raises(BudgetExceeded):
         found.call(*([Context(Meter())] if found.context else []), *arguments)
 
@@ -44,12 +41,12 @@ def test_large_values(name: str, arguments: list[Any]) -> None:
 ])
 def test_hostile_operands(name: str, arguments: list[Any]) -> None:
     found = BUILTINS[name]
-    if "__class__" in str(arguments):
-        with pytest.raises(BuiltinError):
-            found.call(Context(Meter()), *arguments)
-        return
     with pytest.raises(BuiltinError):
         found.call(*([Context(Meter())] if found.context else []), *arguments)
+
+
+def test_a_width_that_go_refuses() -> None:
+    assert BUILTINS["sprintf"].call(Context(Meter()), "%*d", [99_000_000, 1]).startswith("%!(BADWIDTH)")
 
 
 def test_loops_are_paid_for() -> None:
