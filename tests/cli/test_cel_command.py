@@ -98,9 +98,12 @@ def test_input_is_json_or_yaml_of_any_size(run: Run) -> None:
     assert run("eval", "a", "-i", "-", given="a: [" + "1, " * 30_000 + "2]")[0] == 0
     assert run("eval", "a", "-i", "-", given='{"a": "ü😀"}')[1] == "ü😀\n"
     assert run("eval", "a == 9007199254740993", "-i", "-", given='{"a": 9007199254740993}')[1] == "true\n"
+    assert run("eval", "type(a)", "-i", "-", given='{"a": 18446744073709551616}')[1] == "double\n"
+    assert run("eval", "a", "-i", "-", given='{"a": "\\ud83d\\ude00\\ud83d"}')[1] == "😀\ufffd\n"
 
 
 @pytest.mark.parametrize(("given", "words"), [
+    ('{"a": 1e999}', "stdin: got '1e999', expected numbers"),
     ("", "stdin: got 'nothing'"), ("[1]", "stdin: got '[1]'"), ('{"a":', "expected JSON or YAML")])
 def test_input_that_is_no_map(run: Run, given: str, words: str) -> None:
     code, _, said = run("eval", "a", "-i", "-", given=given)

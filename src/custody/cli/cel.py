@@ -204,21 +204,37 @@ def _read(file: str) -> bytes:
 
 
 def _document(file: str) -> Any:
-    import msgspec
-
+    from custody.languages.go.jsontext import without_surrogates
     from custody.languages.go.yamltext import YAMLError, decode_yaml
 
     data = _read(file)
     try:
-        return msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError):  # YAML, or the better message is YAML's
-        pass
-    try:
-        return decode_yaml(data.decode())
+        text = data.decode()
     except UnicodeDecodeError as wrong:
         raise MalformedError(_named(file), got=f"byte 0x{data[wrong.start]:02x}", expected="UTF-8") from None
+    try:
+        found = json.loads(text, parse_int=_integer, parse_float=_floating, parse_constant=_floating)
+        return without_surrogates(found) if "\\u" in text else found
+    except UsageError as wrong:
+        raise MalformedError(_named(file), got=wrong.message, expected="numbers that a double holds") from None
+    except (ValueError, RecursionError):  # YAML, or YAML's message says it
+        pass
+    try:
+        return decode_yaml(text)
     except YAMLError as wrong:
         raise MalformedError(_named(file), got=str(wrong), expected="JSON or YAML") from None
+
+
+def _integer(text: str) -> int | float:
+    """Whole numbers beyond 64 bits are floating, as in Kubernetes."""
+    return int(text) if len(text) < 19 or (len(text) < 21 and -(2**63) <= int(text) < 2**63) else _floating(text)
+
+
+def _floating(text: str) -> float:
+    found = float(text)
+    if not isfinite(found):
+        raise UsageError(text[:40])
+    return found
 
 
 # ── what is printed ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -69,7 +69,8 @@ def _query(expressions: tuple[str, ...], data: Path | None, files: tuple[Path, .
         try:
             program = jmespath.compile(query)
         except SourceError as wrong:
-            raise UsageError(f"failed to compile JMESPath: {query}, error: {wrong.reason}\n{_pointed(wrong)}") from None
+            shown = query if len(query) <= 200 else f"{query[:200]}…"
+            raise UsageError(f"failed to compile JMESPath: {shown}, error: {wrong.reason}\n{_pointed(wrong)}") from None
         try:
             value = program(document, env)
         except jmespath.QueryError as wrong:
@@ -149,5 +150,6 @@ def _document(text: str) -> Any:
 
 
 def _pointed(wrong: Any) -> str:
-    """The expression's line, and a caret below where it is wrong."""
-    return f"{wrong.source.line(wrong.line)}\n{' ' * (wrong.column - 1)}^"
+    """The expression's line, or what is around the place in a long one, and a caret below where it is wrong."""
+    start = max(0, wrong.column - 80)
+    return f"{wrong.source.line(wrong.line)[start:start + 120]}\n{' ' * (wrong.column - 1 - start)}^"

@@ -83,7 +83,7 @@ def read(path: Path | None) -> Any:
     except UnicodeDecodeError:
         raise UsageError(f"{name}: it is not UTF-8") from None
     except BuiltinError as wrong:
-        raise UsageError(f"{name}: {wrong}") from None
+        raise UsageError(f"{name}: {str(wrong).removeprefix('error: ')}") from None
 
 
 def _either(text: str, read_json: Any, read_yaml: Any) -> Any:

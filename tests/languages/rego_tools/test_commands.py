@@ -98,6 +98,11 @@ def test_an_error_of_a_builtin_ends_a_strict_evaluation() -> None:
     assert "div: divide by zero" in str(custody("eval", "-f", "raw", "--strict-builtin-errors", "1 / 0").exception)
 
 
+def test_halves_of_surrogate_pairs_in_json_become_a_character() -> None:
+    assert custody("eval", "-I", "-f", "raw", "input", given='"\\ud83d x"').stdout == "\ufffd x\n"
+    assert custody("eval", "-f", "raw", r'json.unmarshal("{\"\\ud83d\": 1}")').stdout == '{"\ufffd":1}\n'
+
+
 def test_http_send_is_an_error_not_undefined() -> None:
     found = custody("eval", "-f", "raw", 'not http.send({"method": "get", "url": "http://x"})')
     assert "http.send: access to the network is not given" in str(found.exception)

@@ -47,17 +47,17 @@ def decode(text: str) -> Any:
         raise JSONError(_problem(text)) from None
     except RecursionError:
         raise JSONError("exceeded max depth") from None
-    return _whole(value) if "\\u" in text or "\\U" in text else value
+    return without_surrogates(value) if "\\u" in text or "\\U" in text else value
 
 
-def _whole(value: Any) -> Any:
-    """Halves of surrogate pairs become U+FFFD."""
+def without_surrogates(value: Any) -> Any:
+    """JSON's data, in which halves of surrogate pairs become U+FFFD."""
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, list):
-        return [_whole(one) for one in value]
+        return [without_surrogates(one) for one in value]
     if isinstance(value, dict):
-        return {_whole(key): _whole(one) for key, one in value.items()}
+        return {without_surrogates(key): without_surrogates(one) for key, one in value.items()}
     return value
 
 

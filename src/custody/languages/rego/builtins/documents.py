@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from custody.languages.budget import GENEROUS, Meter
+from custody.languages.go.jsontext import without_surrogates
 from custody.languages.go.numbers import quote
 from custody.languages.rego.builtins.encoding import lenient
 from custody.languages.rego.builtins.operands import OperandFault, mapping, readable, string
@@ -101,7 +102,8 @@ _DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_float, parse_consta
 def read_json(value: str) -> Value:
     """A JSON text's value. BuiltinError in Go's words."""
     try:
-        return _DECODER.decode(value)
+        found = _DECODER.decode(value)
+        return without_surrogates(found) if "\\u" in value else found
     except json.JSONDecodeError as wrong:
         raise BuiltinError(_in_go(value, wrong)) from None
     except ValueError as wrong:
