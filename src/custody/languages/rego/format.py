@@ -60,11 +60,17 @@ class _Printer(Printer):
         end = self._package_end()
         self.write("package " + _path(tree.package) + self.trailing(end))
         self.blank()
-        self._imports()
         groups = self._clauses()
+        starts = [*(rule.at for rule in tree.rules), len(self.source.text)]
+        self._imports([each for each in tree.imports if each.at < starts[0]])
         for at, rule in enumerate(tree.rules):
             self.comment_lines(rule.at)
             self._rule(rule)
+            late = [each for each in tree.imports if rule.at < each.at < starts[at + 1]]
+            if late:
+                self.blank()
+                self._imports(late)
+                continue
             if at + 1 < len(groups):
                 following = tree.rules[at + 1]
                 if (self._groups(rule) and self._groups(following)
@@ -73,7 +79,7 @@ class _Printer(Printer):
                 self.blank()
         if self.next < len(self.comments):
             if tree.rules or tree.imports:
-                last = tree.rules[-1].end if tree.rules else tree.imports[-1].end
+                last = max(each.end for each in (*tree.rules[-1:], *tree.imports[-1:]))
                 self.blank() if self.row(self.comments[self.next].at) > self.row(last) else None
             self.comment_lines(len(self.source.text))
         while self.lines and self.lines[-1] == "":
@@ -88,9 +94,9 @@ class _Printer(Printer):
         hash_sign = self.source.text.find("#", self.tree.package_at, end if end >= 0 else None)
         return hash_sign if hash_sign >= 0 else end if end >= 0 else len(self.source.text)
 
-    def _imports(self) -> None:
+    def _imports(self, imports: list[Import]) -> None:
         groups: list[list[Import]] = []
-        for each in self.tree.imports:
+        for each in imports:
             if groups and self.row(each.at) <= self.row(groups[-1][-1].end) + 1:
                 groups[-1].append(each)
             else:

@@ -43,6 +43,8 @@ def lex(source: Source, start: int = 0, end: int | None = None) -> Lexed:
     tokens: list[Token] = []
     comments: list[Comment] = []
     at, depth = start, 0
+    if at == 0 and text[:1] == "\ufeff":
+        at = 1  # a byte order mark
     while at < stop:
         found = _MASTER.match(text, at, stop)
         if found is None:

@@ -63,9 +63,10 @@ class _Parser(Lines):
             if self.sign(";"):
                 self.at += 1
             elif self.word("import"):
-                if rules:
-                    raise self.unexpected("imports come before rules")
+                late = bool(rules) and self.version == 0
                 imports.append(self._import())
+                if late and imports[-1].path[0] in ("future", "rego"):
+                    raise error("an import that changes the language comes before rules", self.source, imports[-1].at)
             else:
                 rules += self._rules()
         module = Module(self.source, package, start, imports, rules, self.comments, self.version, self.features)

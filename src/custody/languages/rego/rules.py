@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, field
 
+from custody.languages.budget import too_long
 from custody.languages.code import Code, assign, call, compare, define, give, load, when
 from custody.languages.rego import runtime
 from custody.languages.rego.blocks import V
@@ -63,7 +64,7 @@ def generate(group: Group, code: Code, program: Program, overridden: bool) -> as
     parameters = [_STATE] + [f"a{at}" for at in range(group.arity if group.kind == "function" else 0)]
     bodies = Bodies(code, parameters, _STATE, program, group.all[0].module.source)
     if group.kind == "function":
-        bodies.add(ast.Expr(bodies.call(_pay, load(_STATE))))
+        bodies.add(*_pay(code))
     else:
         memo = ast.Subscript(ast.Attribute(load(_STATE), "memo", ast.Load()), ast.Constant(group.slot), ast.Load())
         bodies.add(assign("v", memo),
@@ -77,8 +78,13 @@ def generate(group: Group, code: Code, program: Program, overridden: bool) -> as
     return define(group.name, parameters, bodies.body)
 
 
-def _pay(state: runtime.State) -> None:
-    state.meter.spend(2)
+def _pay(code: Code) -> list[ast.stmt]:
+    """What each call of a function costs."""
+    left = ast.Attribute(load("meter"), "left", ast.Store())
+    return [assign("meter", ast.Attribute(load(_STATE), "meter", ast.Load())),
+            ast.AugAssign(left, ast.Sub(), ast.Constant(2)),
+            when(compare(ast.Attribute(load("meter"), "left", ast.Load()), ast.Lt(), ast.Constant(0)),
+                 [ast.Raise(call(code.hoist(too_long)))])]
 
 
 def _finish(group: Group, value: ast.expr) -> list[ast.stmt]:
