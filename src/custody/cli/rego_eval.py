@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,7 +74,9 @@ def command(query: str | None, paths: tuple[str, ...], given: Path | None, stdin
     except EvaluationError as wrong:
         if output != "json":
             raise
-        click.echo(json.dumps({"errors": [{"message": wrong.reason, "code": wrong.kind}]}, indent=2,
+        found = re.match(rf"(.+):([0-9]+): {wrong.kind}: ", wrong.message)
+        where = {"location": {"file": found[1], "row": int(found[2])}} if found else {}
+        click.echo(json.dumps({"errors": [{"message": wrong.reason, "code": wrong.kind} | where]}, indent=2,
                               ensure_ascii=False))
         return wrong.exit_code
     finally:
@@ -83,9 +86,9 @@ def command(query: str | None, paths: tuple[str, ...], given: Path | None, stdin
             click.echo(line, err=True)
     lines = None
     if coverage:
-        found = Coverage(policy)
-        found.add(asked.places, context.steps)
-        lines = found.report()
+        covered = Coverage(policy)
+        covered.add(asked.places, context.steps)
+        lines = covered.report()
     _print(results, places, output, lines)
     return 3 if (fail and not results) or (fail_defined and results) else 0
 

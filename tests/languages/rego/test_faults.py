@@ -22,6 +22,13 @@ def test_all_faults_of_a_stage_are_told(modules: dict[str, str], words: list[str
     assert all(word in str(fault) for word, fault in zip(words, faults, strict=True))
 
 
+def test_imports_may_follow_rules() -> None:
+    policy = rego.Policy({"a.rego": "\ufeffpackage a\np := foo.x\nimport data.foo\n"})
+    assert policy.entry("data.a.p")({}, {"foo": {"x": 1}}) == 1
+    with pytest.raises(rego.SourceError, match="an import that changes the language comes before rules"):
+        rego.Policy({"a.rego": "package a\np = 1\nimport rego.v1\n"}, version=0)
+
+
 def test_faults_are_counted_up_to_ten() -> None:
     with pytest.raises(rego.SourceError) as caught:
         rego.Policy({"a.rego": "package a\n" + "\n".join(f"p{n} if {{ x{n} > 1 }}" for n in range(100))})

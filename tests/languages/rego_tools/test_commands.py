@@ -94,7 +94,8 @@ def test_an_error_of_a_builtin_ends_a_strict_evaluation() -> None:
     assert custody("eval", "1 / 0").return_value == 0
     found = custody("eval", "--strict-builtin-errors", "1 / 0")
     assert found.return_value == 1
-    assert json.loads(found.stdout)["errors"] == [{"message": "div: divide by zero", "code": "eval_builtin_error"}]
+    assert json.loads(found.stdout)["errors"] == [{"message": "div: divide by zero", "code": "eval_builtin_error",
+                                                   "location": {"file": "query", "row": 1}}]
     assert "div: divide by zero" in str(custody("eval", "-f", "raw", "--strict-builtin-errors", "1 / 0").exception)
 
 
@@ -106,6 +107,9 @@ def test_halves_of_surrogate_pairs_in_json_become_a_character() -> None:
 def test_http_send_is_an_error_not_undefined() -> None:
     found = custody("eval", "-f", "raw", 'not http.send({"method": "get", "url": "http://x"})')
     assert "http.send: access to the network is not given" in str(found.exception)
+    found = custody("eval", 'http.send({"method": "get", "url": "http://x"})')
+    assert json.loads(found.stdout)["errors"] == [{"message": "http.send: access to the network is not given",
+                                                   "code": "eval_builtin_error"}]
 
 
 def test_an_empty_query_is_refused() -> None:

@@ -81,6 +81,15 @@ def test_one_style() -> None:
     assert formatted(Source(MESSY)) == NEAT
 
 
+def test_imports_after_rules_and_a_byte_order_mark() -> None:
+    text = ("\ufeffpackage a\n# one\np := foo.x\n# two\nimport data.foo # three\n\nq := 1\nr := 2\n"
+            "import data.foo as b\nimport data.c\n# four\n")
+    made = formatted(Source(text))
+    assert made == ("package a\n\n# one\np := foo.x\n\n# two\nimport data.foo # three\n\nq := 1\nr := 2\n\n"
+                    "import data.c\nimport data.foo as b\n\n# four\n")
+    assert formatted(Source(made)) == made
+
+
 def test_it_is_its_own_fixed_point() -> None:
     assert formatted(Source(NEAT)) == NEAT
 

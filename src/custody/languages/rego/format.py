@@ -79,7 +79,7 @@ class _Printer(Printer):
                 self.blank()
         if self.next < len(self.comments):
             if tree.rules or tree.imports:
-                last = max(each.end for each in (*tree.rules[-1:], *tree.imports[-1:]))
+                last = max([each.end for each in tree.rules[-1:]] + [each.end for each in tree.imports[-1:]])
                 self.blank() if self.row(self.comments[self.next].at) > self.row(last) else None
             self.comment_lines(len(self.source.text))
         while self.lines and self.lines[-1] == "":
