@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from custody.languages.code import Code, assign, call, define, do, load, store, when
+from custody.languages.rego import runtime
 from custody.languages.rego.runtime import ONCE
 from custody.languages.rego.values import UNDEFINED
 
@@ -41,7 +42,7 @@ class Blocks:
         self.outlined = False
         self.flag: str | None = None  # set when the closed part is decided: all its loops end
         self.assigned: list[str] = []  # names that nested functions must assign in their outer one
-        self._returns = False
+        self.in_order = False  # whether anything tells in which order members were visited
 
     # --- statements
 
@@ -88,6 +89,12 @@ class Blocks:
     def call(self, function: object, *arguments: ast.expr) -> ast.expr:
         return call(self.code.hoist(function, "f"), *arguments)
 
+    def members(self) -> object:
+        return runtime.ordered_members if self.in_order else runtime.members
+
+    def entries(self) -> object:
+        return runtime.ordered_entries if self.in_order else runtime.entries
+
     # --- loops
 
     def loop(self, target: ast.expr, values: ast.expr) -> None:
@@ -116,7 +123,8 @@ class Blocks:
     @contextmanager
     def closed(self, flag: str | None = None) -> Iterator[None]:
         """A part of its own: what it binds and finds out is forgotten after it. Its loops end when `flag` is set."""
-        saved = self.block, self.env, self.known, self.depth, self.flag, self.outlined, len(self.assigned)
+        saved = (self.block, self.env, self.known, self.depth, self.flag, self.outlined, self.in_order,
+                 len(self.assigned))
         if self.depth >= _DEEPEST:
             name = self.code.fresh("part")
             function = define(name, [], [])
@@ -131,8 +139,8 @@ class Blocks:
         try:
             yield
         finally:
-            self.block, self.env, self.known, self.depth, self.flag, self.outlined = saved[:6]
-            del self.assigned[saved[6]:]
+            self.block, self.env, self.known, self.depth, self.flag, self.outlined, self.in_order = saved[:7]
+            del self.assigned[saved[7]:]
 
     def collect(self, stem: str, start: ast.expr) -> str:
         """A variable that statements further in will change, in whatever function they are."""

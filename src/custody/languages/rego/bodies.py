@@ -120,6 +120,7 @@ class Bodies(Calls):
         """The name of a flag that is True where the body has a solution."""
         flag = self.collect("flag", ast.Constant(False))
         with self.closed(flag):
+            self.in_order = self.program.told
             self.exprs(body)
             self.decide(flag)
         self.assigned.remove(flag)
@@ -150,11 +151,11 @@ class Bodies(Calls):
         kind = "json" if domain.kind == "json" else "any"
         value = self.code.fresh("v")
         if what.key is None:
-            self.loop(store(value), self.call(runtime.members, load(self.state), domain.node))
+            self.loop(store(value), self.call(self.members(), load(self.state), domain.node))
         else:
             name = self.code.fresh("n")
             self.loop(ast.Tuple([store(name), store(value)], ast.Store()),
-                      self.call(runtime.entries, load(self.state), domain.node))
+                      self.call(self.entries(), load(self.state), domain.node))
             self.unify(what.key, V(load(name), kind))
         self.unify(what.value, V(load(value), kind))
 
@@ -167,10 +168,10 @@ class Bodies(Calls):
         with self.closed(failed):
             value, name = self.code.fresh("v"), self.code.fresh("n")
             if what.key is None:
-                self.loop(store(value), self.call(runtime.members, load(self.state), domain.node))
+                self.loop(store(value), self.call(self.members(), load(self.state), domain.node))
             else:
                 self.loop(ast.Tuple([store(name), store(value)], ast.Store()),
-                          self.call(runtime.entries, load(self.state), domain.node))
+                          self.call(self.entries(), load(self.state), domain.node))
                 self.env[what.key.name] = V(load(name), kind)
             self.env[what.value.name] = V(load(value), kind)
             found = self.exists(what.body)
@@ -331,6 +332,7 @@ class Bodies(Calls):
         start: ast.expr = ast.List([], ast.Load()) if term.kind == "array" else ast.Dict([], [])
         out = self.collect("out", start)
         with self.closed():
+            self.in_order = self.program.told or term.kind == "array"
             self.exprs(term.body)
             if term.kind == "array":
                 found = self.value(term.value)
@@ -396,16 +398,16 @@ class Bodies(Calls):
         if isinstance(part, Var) and part.name not in self.env:
             name, found = self.code.fresh("n"), self.code.fresh("v")
             if part.name.startswith("_#") and base.kind != "doc":
-                self.loop(store(found), self.call(runtime.members, load(self.state), node))
+                self.loop(store(found), self.call(self.members(), load(self.state), node))
             else:
                 self.loop(ast.Tuple([store(name), store(found)], ast.Store()),
-                          self.call(runtime.entries, load(self.state), node))
+                          self.call(self.entries(), load(self.state), node))
                 self.env[part.name] = V(load(name), "json" if base.kind == "json" else "any")
             return V(load(found), below)
         if not self.bound(part):
             name, found = self.code.fresh("n"), self.code.fresh("v")
             self.loop(ast.Tuple([store(name), store(found)], ast.Store()),
-                      self.call(runtime.entries, load(self.state), node))
+                      self.call(self.entries(), load(self.state), node))
             self.unify(part, V(load(name)))
             return V(load(found), below)
         at = self.value(part)

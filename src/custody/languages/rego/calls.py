@@ -22,6 +22,7 @@ class Program:
     """What bodies need to know of the program around them; `program.Policy` implements it."""
 
     traced = False  # whether expressions are noted, in the order in which they were written
+    told = False  # whether something tells the order of what is evaluated: a trace, or `print`
 
     def data_ref(self, bodies: Bodies, path: list[Term]) -> tuple[V, int]:
         """The value at the longest prefix of `data.path` that is known now, and how many parts it has."""
@@ -154,7 +155,7 @@ class Calls(Blocks):
             self._guarded(name, function, nodes, at)
         if function.relation:
             found = self.code.fresh("v")
-            self.loop(store(found), self.call(runtime.members, load(self.state), load(name)))
+            self.loop(store(found), self.call(self.members(), load(self.state), load(name)))
             return load(found)
         return load(name)
 
@@ -188,7 +189,7 @@ class Calls(Blocks):
         self.fail_if(self.is_undefined(load(found)))
         if isinstance(function, Builtin) and function.relation:
             value = self.code.fresh("v")
-            self.loop(store(value), self.call(runtime.members, load(self.state), load(found)))
+            self.loop(store(value), self.call(self.members(), load(self.state), load(found)))
             return V(load(value))
         return V(load(found))
 

@@ -84,7 +84,7 @@ class Generator(Program):
     def __init__(self, modules: list[Module], groups: Groups, tree: Rules, builtins: Mapping[str, Builtin], *,
                  traced: bool = False) -> None:
         self.modules, self.groups, self.tree, self.builtins = modules, groups, tree, builtins
-        self.traced = traced
+        self.traced = self.told = traced
         self._places: dict[tuple[Source, int, int], int] = {}
         self.code = Code("rego")
         self.waiting: list[Group] = []
@@ -128,6 +128,7 @@ class Generator(Program):
         except Unsafe as unsafe:
             raise unsafe_error(unsafe, source) from None
         bodies = Bodies(self.code, ["s", "out"], "s", self, source)
+        bodies.in_order = True
         with bodies.closed():
             values: list[ast.expr] = []
             for expr in body:
@@ -360,6 +361,8 @@ class Generator(Program):
 
     def _find_withs(self, parts: Iterable[Term | Expr]) -> None:
         for expr in parts:
+            if isinstance(expr, Call) and expr.operator == ["print"]:
+                self.told = True
             for target, _ in expr.withs if isinstance(expr, Expr) else ():
                 assert isinstance(target, Ref)
                 assert isinstance(target.head, Var)

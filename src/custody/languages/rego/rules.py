@@ -63,6 +63,7 @@ def generate(group: Group, code: Code, program: Program, overridden: bool) -> as
     """The function of a group. `overridden`: some `with` puts a value in its place."""
     parameters = [_STATE] + [f"a{at}" for at in range(group.arity if group.kind == "function" else 0)]
     bodies = Bodies(code, parameters, _STATE, program, group.all[0].module.source)
+    bodies.in_order = program.told
     if group.kind == "function":
         bodies.add(*_pay(code))
     else:

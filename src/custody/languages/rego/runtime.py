@@ -10,7 +10,6 @@ from custody.languages.budget import too_long
 from custody.languages.rego.declare import BuiltinError, Context
 from custody.languages.rego.values import (
     UNDEFINED,
-    Boxed,
     Key,
     Set,
     Value,
@@ -199,18 +198,16 @@ def _merge(under: Value, over: Value) -> Value:
 # --- iteration
 
 def members(state: State, value: Value) -> Iterable[Value]:
-    """The values in a collection, in OPA's order; nothing where it is none. Pays for them."""
+    """The values in a collection, in any order; nothing where it is none. Pays for them."""
     kind = type(value)
     if kind is list:
         found: Iterable[Value] = value
     elif kind is dict:
-        found = [member for _, member in pairs(value)]
+        found = value.values()
     elif kind is Set:
-        found = value.ordered()
-    elif kind is Doc:
-        return members(state, whole(value))
+        found = value.items.values()
     else:
-        return ()
+        return members(state, whole(value)) if kind is Doc else ()
     meter = state.meter
     meter.left -= len(value)
     if meter.left < 0:
@@ -219,14 +216,14 @@ def members(state: State, value: Value) -> Iterable[Value]:
 
 
 def entries(state: State, value: Value) -> Iterable[tuple[Value, Value]]:
-    """(key, value) of what is in a collection, in OPA's order. Pays for them."""
+    """(key, value) of what is in a collection, in any order. Pays for them."""
     kind = type(value)
     if kind is list:
         found: Iterable[tuple[Value, Value]] = enumerate(value)
     elif kind is dict:
-        found = pairs(value)
+        found = [(unkey(name), member) for name, member in value.items()]
     elif kind is Set:
-        found = [(member, member) for member in value.ordered()]
+        found = [(member, member) for member in value.items.values()]
     elif kind is Doc:
         return entries(state, whole(value)) if value.node.rule is not None else _children(value)
     else:
@@ -236,6 +233,26 @@ def entries(state: State, value: Value) -> Iterable[tuple[Value, Value]]:
     if meter.left < 0:
         raise too_long()
     return found
+
+
+def ordered_members(state: State, value: Value) -> Iterable[Value]:
+    """`members`, in OPA's order."""
+    kind = type(value)
+    if kind is dict or kind is Set:
+        state.meter.spend(len(value))
+        return [member for _, member in pairs(value)] if kind is dict else value.ordered()
+    return ordered_members(state, whole(value)) if kind is Doc else members(state, value)
+
+
+def ordered_entries(state: State, value: Value) -> Iterable[tuple[Value, Value]]:
+    """`entries`, in OPA's order."""
+    kind = type(value)
+    if kind is dict or kind is Set:
+        state.meter.spend(len(value))
+        return pairs(value) if kind is dict else [(member, member) for member in value.ordered()]
+    if kind is Doc and value.node.rule is not None:
+        return ordered_entries(state, whole(value))
+    return entries(state, value)
 
 
 def _children(doc: Doc) -> Iterable[tuple[Value, Value]]:
@@ -327,6 +344,3 @@ def contains_at(domain: Value, name: Value, value: Value) -> bool:
     found = ref(domain, name)
     return found is not UNDEFINED and equal(found, value)
 
-
-def boxed(value: Value) -> Key:
-    return Boxed(value) if type(value) in (bool, list, dict, Set) else value
