@@ -8,9 +8,9 @@ they are made. Order and text are those of OPA (v1/ast: Compare, String).
 
 from __future__ import annotations
 
-import json
+import json.encoder
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from custody.languages.budget import GENEROUS, Meter, too_long
@@ -84,13 +84,14 @@ def _hash(value: Value) -> int:
     if kind is bool:
         return 3 if value else 5
     pay(8 + len(value))
-    made = len(value)
     if kind is dict:
-        for name, each in value.items():
-            made ^= hash(name)
+        made = hash(frozenset(value))
+        for each in value.values():
             if type(each) is str:
-                made ^= hash(each) * 31
-    elif kind is list:
+                made ^= hash(each)
+        return made
+    made = len(value)
+    if kind is list:
         for each in value:
             made = made * 31 & 0xFFFFFFFFFFFFFFF
             if type(each) is str or type(each) is int or type(each) is float:
@@ -255,7 +256,7 @@ def _scientific(value: float) -> str:
     return f"{mantissa}e{power}"
 
 
-_QUOTE = json.JSONEncoder(ensure_ascii=False).encode
+_QUOTE: Callable[[str], str] = json.encoder.encode_basestring  # type: ignore[attr-defined]
 
 
 def quoted(value: str) -> str:
