@@ -81,6 +81,7 @@ def test_exit_codes(run: Run) -> None:
 
 @pytest.mark.parametrize(("arguments", "words"), [
     (["eval"], "got no expression or two"), (["eval", "1", "-f", "x"], "got no expression or two"),
+    (["eval", "-f", "-", "-i", "-"], "got - more than once"),
     (["eval", "1", "--env", "mars"], "got --env mars, expected one of standard"),
     (["eval", "1", "--env", "kubernetes:1.2"], "got an unknown version"),
     (["eval", "1", "--env", "kyverno:Nope"], "got policy kind Nope"), (["eval", "1", "--set", "x"], "expected --set"),

@@ -135,6 +135,8 @@ def _asked(expression: str | None, file: str | None, given: str | None, files: t
            values: tuple[str, ...], environment: str, output: str, cost: bool) -> _Asked:
     if (expression is None) == (file is None):
         raise UsageError("got no expression or two, expected one, as an argument or with --file")
+    if [file, given, *(each.partition("=")[2] for each in files)].count("-") > 1:
+        raise UsageError("got - more than once, expected stdin to be one of --file, --input and --var")
     text, name = expression or "", "<input>"
     if file is not None:
         name = "<stdin>" if file == "-" else file

@@ -56,9 +56,12 @@ def _query(expressions: tuple[str, ...], data: Path | None, files: tuple[Path, .
     from custody.languages.go.printing import indented, marshal
     from custody.languages.source import SourceError
 
-    queries = [*expressions, *map(_read, files)]
-    if not queries and data is None:
+    unnamed = not expressions and not files
+    if unnamed and data is None:
         raise UsageError("at least one query or input object is required")
+    if [str(file) for file in files].count("-") + (data is None or str(data) == "-") + unnamed > 1:
+        raise UsageError("got stdin for the input and for an expression, expected it to be one of them")
+    queries = [*expressions, *map(_read, files)]
     document = _document(_read(data)) if data is not None else None
     if not queries:
         queries = [_stdin("a jmespath expression")]

@@ -53,6 +53,9 @@ def test_stdin(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: 
     given(b"\xff")
     assert main(["policy", "jp", "query", "a"]) == 2
     assert capsys.readouterr().err == "error: failed to read stdin: byte 0xff is not UTF-8\n"
+    for arguments in (["-i", "-"], ["-i", "-", "-q", "-"], ["-q", "-"]):
+        assert main(["policy", "jp", "query", *arguments]) == 2
+        assert "expected it to be one of them" in capsys.readouterr().err
     given(b"a.b")
     assert main(["policy", "jp", "parse"]) == 0
     assert capsys.readouterr().out.startswith("# a.b\nASTSubexpression {\n")
