@@ -256,7 +256,7 @@ def _scientific(value: float) -> str:
     return f"{mantissa}e{power}"
 
 
-_QUOTE: Callable[[str], str] = json.encoder.encode_basestring  # type: ignore[attr-defined]
+_QUOTE: Callable[[str], str] = json.encoder.encode_basestring
 
 
 def quoted(value: str) -> str:
