@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,3 +30,13 @@ def test_help_is_there_by_both_names(flag: str, tmp_path: Path) -> None:
     done = custody("cel", "eval", flag, cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout.startswith("Usage: custody cel eval")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "custody.cli.main", "cel", "eval", "1"], stdout=full,
+                              stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: No space left on device\n")
+    assert "Traceback" not in done.stderr

@@ -78,6 +78,9 @@ def run(arguments: list[str], **extra: Any) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+    except OSError as error:  # no permission, no space
+        _complain(": ".join(filter(None, (str(error.filename or ""), error.strerror or str(error)))), None)
+        return 1
     return result if isinstance(result, int) else 0
 
 
