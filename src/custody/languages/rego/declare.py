@@ -80,6 +80,12 @@ class Context:
         if world is not None:
             self.world = world
 
+    def ask(self, name: str, what: str) -> World:
+        """The World, for the builtin `name`. Without one the evaluation ends: undefined could allow something."""
+        if self.world is None:
+            raise Halt(BuiltinError(f"{name}: {what} is not given"))
+        return self.world
+
     @cached_property
     def cache(self) -> dict[Any, Any]:
         return {}

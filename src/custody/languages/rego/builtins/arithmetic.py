@@ -202,11 +202,10 @@ def rand_intn(context: Context, seed: Value, most: Value) -> int:
     if bound == 0:
         return 0
     bound = abs(bound)
-    if context.world is None:
-        raise BuiltinError("not available: no source of randomness was given")
+    world = context.ask("rand.intn", "a source of randomness")
     found = context.cache.get(("rand.intn", name, bound))
     if found is None:
-        drawn = int.from_bytes(context.world.random(bound.bit_length() // 8 + 9), "big")
+        drawn = int.from_bytes(world.random(bound.bit_length() // 8 + 9), "big")
         found = context.cache["rand.intn", name, bound] = drawn % bound
     return int(found)
 

@@ -46,11 +46,11 @@ def _misfit(*values: Value) -> OperandError:
 @builtin("concat", "string", "any<array[string], set[string]>", result="string", context=True)
 def concat(context: Context, separator: Value, values: Value) -> str:
     between, found = string(separator, 1), strings(values, 2)
-    if len(found) > 1000:
+    if len(found) > 50 or len(between) > 50:
         context.meter.spend(len(found))
         context.meter.fit(sum(map(len, found)) + len(between) * len(found))
     made = between.join(found)
-    if len(made) > context.meter.size:
+    if len(made) > context.meter.size:  # of few parts: none of them is larger than the budget allows
         context.meter.fit(len(made))
     return made
 
@@ -158,9 +158,13 @@ def replace_n(context: Context, patterns: Value, value: Value) -> str:
     return made
 
 
-@builtin("split", "string", "string", result="array[string]")
-def split(value: Value, separator: Value) -> list[str]:
+@builtin("split", "string", "string", result="array[string]", context=True)
+def split(context: Context, value: Value, separator: Value) -> list[str]:
     found, between = string(value, 1), string(separator, 2)
+    if len(found) > 1000:
+        parts = found.count(between) + 1 if between else len(found)
+        context.meter.fit(parts)
+        context.meter.spend(parts)
     return found.split(between) if between else list(found)
 
 

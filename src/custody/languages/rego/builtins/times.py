@@ -28,9 +28,7 @@ def _fits(ns: int) -> int:
 def now_ns(context: Context) -> int:
     """The same throughout an evaluation."""
     if context.now_ns is None:
-        if context.world is None:
-            raise BuiltinError("not available: no clock was given")
-        context.now_ns = context.world.now_ns()
+        context.now_ns = context.ask("time.now_ns", "a clock").now_ns()
     return context.now_ns
 
 

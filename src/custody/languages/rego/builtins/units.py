@@ -118,9 +118,7 @@ def random_uuid(context: Context, name: Value) -> str:
     shown = string(name, 1)
     found = context.cache.get(("uuid", shown))
     if found is None:
-        if context.world is None:
-            raise BuiltinError("not available: no source of randomness was given")
-        data = bytearray(context.world.random(16))
+        data = bytearray(context.ask("uuid.rfc4122", "a source of randomness").random(16))
         data[6] = data[6] & 0x0F | 0x40
         data[8] = data[8] & 0x3F | 0x80
         digits = data.hex()

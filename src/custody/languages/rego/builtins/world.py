@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from custody.languages.rego.builtins.operands import mapping, string
 from custody.languages.rego.builtins.strings import plain
-from custody.languages.rego.declare import BuiltinError, Context, World, builtin
+from custody.languages.rego.declare import BuiltinError, Context, builtin
 from custody.languages.rego.values import Set, Value, text, unkey
 
 _ALLOWED = frozenset({
@@ -17,12 +17,6 @@ _ALLOWED = frozenset({
 _REQUIRED = ("method", "url")
 
 
-def _world(context: Context, what: str) -> World:
-    if context.world is None:
-        raise BuiltinError(f"not available: {what} was not given")
-    return context.world
-
-
 @builtin("http.send", "object[string: any]", result="object[any: any]", context=True, nondeterministic=True)
 def http_send(context: Context, request: Value) -> Value:
     found = mapping(request, 1)
@@ -33,7 +27,7 @@ def http_send(context: Context, request: Value) -> Value:
     missing = [name for name in _REQUIRED if name not in found]
     if missing:
         raise _operand(f"missing required request parameters(s): {text(Set.of(missing))}")
-    return _world(context, "access to the network").http_send(found)
+    return context.ask("http.send", "access to the network").http_send(found)
 
 
 class _Fault(BuiltinError):  # noqa: N818 - beside OperandError
@@ -47,7 +41,7 @@ def _operand(message: str) -> BuiltinError:
 @builtin("net.lookup_ip_addr", "string", result="set[string]", context=True, nondeterministic=True)
 def lookup_ip_addr(context: Context, host: Value) -> Set:
     name = string(host, 1)
-    return Set.of(_world(context, "name resolution").lookup_ip_addr(name))
+    return Set.of(context.ask("net.lookup_ip_addr", "name resolution").lookup_ip_addr(name))
 
 
 @builtin("opa.runtime", result="object[string: any]", context=True, nondeterministic=True)
