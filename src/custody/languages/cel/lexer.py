@@ -31,13 +31,16 @@ _ESCAPE = re.compile(r"\\(?:([abfnrtv\\?\"'`])|x([0-9a-fA-F]{2})|X([0-9a-fA-F]{2
 _PLAIN = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
+_BRACKETS = 500  # more than the parser's levels can be
+
+
 def tokens(source: Source) -> list[Token]:
     """All tokens and a last one; CompileError with cel-go's words."""
     if len(source.text) > LONGEST:
         raise CompileError.one(source, 0, "expression code point size exceeds limit: "
                                           f"size: {len(source.text)}, limit {LONGEST}")
     try:
-        return scan(source, _MASTER, bad={"bad": "Syntax error: token recognition error at: '{}'"})
+        return scan(source, _MASTER, bad={"bad": "Syntax error: token recognition error at: '{}'"}, deepest=_BRACKETS)
     except SourceError as wrong:
         at = wrong.offset
         if source.text[at] in "\"'":
