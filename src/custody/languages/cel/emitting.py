@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ class Local:
         self.name, self.error = name, error
 
 
-class Emitting:
+class Emitting(ABC):
     """`failing` says whether what was emitted since it was cleared can end in an error.
 
     `watch`: "" or what the program is compiled to show, see compiler.compile_tree. `sharing`: the program has loops or
@@ -49,9 +50,9 @@ class Emitting:
         self.blocks = self.looping = 0
         self.loops = self.metered = self.sharing = False
 
+    @abstractmethod
     def emit(self, node: Node) -> ast.expr:
         """The expression for a node, after the statements that it needs."""
-        raise NotImplementedError
 
     def function(self, function: Any) -> ast.expr:
         return self.code.hoist(function, "f")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from custody.languages.code import Code, assign, both, call, compare, load, negate, store, when
 from custody.languages.rego import runtime
@@ -18,41 +19,35 @@ if TYPE_CHECKING:
     from custody.languages.rego.bodies import Bodies
 
 
-class Program:
+class Program(Protocol):
     """What bodies need to know of the program around them; `program.Policy` implements it."""
 
-    traced = False  # whether expressions are noted, in the order in which they were written
-    told = False  # whether something tells the order of what is evaluated: a trace, or `print`
+    traced: bool  # whether expressions are noted, in the order in which they were written
+    told: bool  # whether something tells the order of what is evaluated: a trace, or `print`
 
     def data_ref(self, bodies: Bodies, path: list[Term]) -> tuple[V, int]:
         """The value at the longest prefix of `data.path` that is known now, and how many parts it has."""
-        raise NotImplementedError
 
     def function(self, operator: list[str]) -> Builtin | str | None:
         """A builtin, or the name of a generated function; None where there is none."""
-        raise NotImplementedError
 
     def arity(self, term: Call) -> int | None:
-        raise NotImplementedError
+        """How many arguments the function that is called takes."""
 
     def mocked(self, name: str) -> bool:
         """Whether some `with` replaces the function."""
-        raise NotImplementedError
 
     def special(self, bodies: Calls, term: Call) -> V | None:
         """Builtins that are known at compile time."""
-        raise NotImplementedError
 
     def replacement(self, bodies: Bodies, target: Term, value: Term) -> ast.expr:
         """One change of a `with`, as State.replaced takes it."""
-        raise NotImplementedError
 
     def note(self, bodies: Bodies, expr: Expr, *, done: bool) -> None:
         """Called before an expression's statements are written, and after them, for coverage and traces."""
-        raise NotImplementedError
 
 
-class Calls(Blocks):
+class Calls(Blocks, ABC):
     """What of a body's compiler writes calls. Terms and unification are those of `Bodies`."""
 
     def __init__(self, code: Code, parameters: list[str], state: str, program: Program, source: Source) -> None:
@@ -63,14 +58,14 @@ class Calls(Blocks):
     def where(self, at: int) -> str:
         return f"{self.source.name}:{self.source.place(at)[0]}"
 
-    def value(self, term: Term) -> V:
-        raise NotImplementedError
+    @abstractmethod
+    def value(self, term: Term) -> V: ...
 
-    def values(self, terms: list[Term]) -> list[ast.expr]:
-        raise NotImplementedError
+    @abstractmethod
+    def values(self, terms: list[Term]) -> list[ast.expr]: ...
 
-    def unify(self, term: Term, value: V) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def unify(self, term: Term, value: V) -> None: ...
 
     def equals(self, node: ast.expr, value: Any) -> ast.expr:
         """A test that `node` is the scalar `value`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from custody.languages.rego.lexer import DEEPEST, Lexed, error, lex, number, string, template_parts
 from custody.languages.rego.tree import (
     Array,
@@ -27,7 +29,7 @@ _LEVELS: tuple[dict[str, str], ...] = (
 _CONSTANTS = {"null": None, "true": True, "false": False}
 
 
-class Terms:
+class Terms(ABC):
     """A recursive descent over a list of tokens. Binding, from loose to tight: in, relations, |, &, + -, * / %."""
 
     def __init__(self, source: Source, lexed: Lexed, keywords: frozenset[str]) -> None:
@@ -302,8 +304,8 @@ class Terms:
         self.nesting.depth = depth
         return body if self.take(closing) else None
 
-    def body(self, *closing: str) -> Body:
-        raise NotImplementedError
+    @abstractmethod
+    def body(self, *closing: str) -> Body: ...
 
     def _template(self, token: Token) -> Term:
         quote = token.text[1]
@@ -331,8 +333,8 @@ class Terms:
         body = [Expr(start, end, Unify(value, expr.what), withs=expr.withs)]
         return Comprehension(start, end, "set", None, value, body)
 
-    def expression(self) -> Expr:
-        raise NotImplementedError
+    @abstractmethod
+    def expression(self) -> Expr: ...
 
 
 def _name_of(head: Term, path: list[Term]) -> list[str] | None:
