@@ -33,7 +33,8 @@ class Query:
         Raises EvaluationError (conflicts; builtin errors where `strict`) and BudgetExceeded.
         """
         context = context or Context(Meter(limits), world)
-        state = runtime.State(context, {} if data is None else data, given, self._slots, strict)
+        state = runtime.State(context.meter, {} if data is None else data, given, self._slots, strict, context.world)
+        state.context = context
         results: list[Result] = []
         evaluate(self._run, state, results)
         return results
@@ -70,8 +71,10 @@ class Entry:
     def __call__(self, given: Value = UNDEFINED, data: Value = None, *, limits: Limits = DEFAULT,
                  world: World | None = None, strict: bool = False, context: Context | None = None) -> Value:
         """The rule's value, or UNDEFINED. Raises as a Query does."""
-        state = runtime.State(context or Context(Meter(limits), world), {} if data is None else data, given,
-                              self._slots, strict)
+        state = runtime.State(Meter(limits) if context is None else context.meter, {} if data is None else data, given,
+                              self._slots, strict, world)
+        if context is not None:
+            state.context = context
         return evaluate(self._run, state)
 
     def __reduce__(self) -> tuple[Any, ...]:

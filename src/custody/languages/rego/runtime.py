@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 from custody.errors import CustodyError
-from custody.languages.budget import too_long
-from custody.languages.rego.declare import BuiltinError, Context
+from custody.languages.budget import Meter, too_long
+from custody.languages.rego.declare import BuiltinError, Context, World
 from custody.languages.rego.values import (
     UNDEFINED,
     Key,
@@ -70,18 +71,25 @@ class State:
     overrides: Mapping[tuple[str, ...], Value] = {}
     mocks: Mapping[str, Any] = {}
 
-    def __init__(self, context: Context, data: Value, given: Value, rules: int, strict: bool) -> None:
-        self.context = context
-        self.meter = context.meter
+    def __init__(self, meter: Meter, data: Value, given: Value, rules: int, strict: bool,
+                 world: World | None = None) -> None:
+        self.meter = meter
         self.data = data
         self.input = given
         self.memo: list[Value] = [UNSET] * rules
         self.strict = strict
+        self.world = world
+
+    @cached_property
+    def context(self) -> Context:
+        """Made when a builtin asks for it: most evaluations are shorter than that takes."""
+        return Context(self.meter, self.world)
 
     def replaced(self, changes: Iterable[tuple[str, Any, Value]]) -> State:
         """The state under `with`. Changes: (`input`, path, value), (`data`, path, value), (`mock`, name, function)."""
         self.meter.spend(1)
-        other = State(self.context, self.data, self.input, len(self.memo), self.strict)
+        other = State(self.meter, self.data, self.input, len(self.memo), self.strict, self.world)
+        other.context = self.context
         other.overrides, other.mocks = self.overrides, self.mocks
         for what, path, value in changes:
             if what == "input":
