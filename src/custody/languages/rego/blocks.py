@@ -97,8 +97,15 @@ class Blocks:
 
     # --- loops
 
+    def before_loop(self) -> None:
+        """Called before a loop is opened: what does not change in it is found here."""
+
     def loop(self, target: ast.expr, values: ast.expr) -> None:
         """Open a loop; all that follows in this part stands in it."""
+        self.before_loop()
+        self._open(target, values)
+
+    def _open(self, target: ast.expr, values: ast.expr) -> None:
         if self.depth >= _DEEPEST:
             self._outline()
         node = ast.For(target, values, [], [])
@@ -134,7 +141,7 @@ class Blocks:
             self.depth = 0
         self.env, self.known = dict(self.env), dict(self.known)
         self.flag = None
-        self.loop(store(self.code.fresh("once")), self.code.hoist(ONCE, "ONCE"))
+        self._open(store(self.code.fresh("once")), self.code.hoist(ONCE, "ONCE"))
         self.flag = flag
         try:
             yield

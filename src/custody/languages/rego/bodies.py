@@ -10,7 +10,7 @@ from custody.languages.rego import runtime
 from custody.languages.rego.blocks import V
 from custody.languages.rego.calls import Calls
 from custody.languages.rego.constants import NOTHING, constant, holds_set
-from custody.languages.rego.safety import needed
+from custody.languages.rego.safety import asked_of_input, needed
 from custody.languages.rego.tree import (
     Array,
     Body,
@@ -36,11 +36,24 @@ from custody.languages.rego.values import Set, key, text
 class Bodies(Calls):
     """The compiler of one function's bodies."""
 
+    rest: Body = []  # noqa: RUF012 - the expressions that follow the one that is written
+
     # --- expressions
 
     def exprs(self, body: Body) -> None:
-        for expr in body:
+        outer = self.rest
+        for at, expr in enumerate(body):
+            self.rest = body[at + 1:] if not expr.withs else []
             self.expr(expr)
+        self.rest = outer
+
+    def before_loop(self) -> None:
+        """What the rest of a body asks of the input is asked before a loop: where it is not there, no turn succeeds."""
+        rest, self.rest = self.rest, []
+        if not self.program.told:
+            for expr in rest:
+                for ref in asked_of_input(expr):
+                    self.ref(ref)
 
     def expr(self, expr: Expr) -> None:
         self.program.note(self, expr, done=False)

@@ -78,6 +78,24 @@ def _own_terms(expr: Expr) -> list[Term]:
     return found
 
 
+def asked_of_input(expr: Expr) -> list[Ref]:
+    """The references of a positive expression into the input, up to the first part that is no constant text."""
+    if expr.negated or expr.withs:
+        return []
+    found: list[Ref] = []
+    for term in _own_terms(expr):
+        for part in _terms(term):
+            if isinstance(part, Ref) and isinstance(part.head, Var) and part.head.name == "input":
+                names: list[Term] = []
+                for name in part.path:
+                    if not (isinstance(name, Scalar) and isinstance(name.value, str)):
+                        break
+                    names.append(name)
+                if names:
+                    found.append(Ref(part.at, part.end, part.head, names))
+    return found
+
+
 def outer_names(expr: Expr) -> set[str]:
     """Names of the variables that stand in an expression outside closures."""
     names = {var.name for term in _own_terms(expr) for var in vars_in(term)}
