@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -25,7 +26,8 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers(-2**53, 2**53) | st.
 def test_what_is_written_reads_back(value: Any) -> None:
     text = marshal(value)
     assert decode(text) == value == decode(indented(value))
-    if text.isascii() and text.isprintable() and "e" not in text:
+    zero = re.search(r"-0(?![.0-9])", text)  # in YAML a whole number, which has no sign
+    if text.isascii() and text.isprintable() and "e" not in text and not zero:
         assert marshal(decode_yaml(text)) == text
 
 

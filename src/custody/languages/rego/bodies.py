@@ -28,7 +28,6 @@ from custody.languages.rego.tree import (
     Term,
     Unify,
     Var,
-    What,
 )
 from custody.languages.rego.values import Set, key, text
 
@@ -74,7 +73,7 @@ class Bodies(Calls):
     def _expr(self, expr: Expr) -> None:
         what = expr.what
         if expr.negated:
-            what = self._settled(what)
+            what = self.settled(what)
             flag = self.collect("flag", ast.Constant(False))
             with self.closed(flag):
                 self._expr(Expr(expr.at, expr.end, what))
@@ -98,36 +97,6 @@ class Bodies(Calls):
             found = self.value(what)
             if not isinstance(what, (Array, Object, SetOf, Comprehension, Template)):
                 self.fail_if(self.is_false(found.node))
-
-    def _settled(self, what: What) -> What:
-        """A negated expression whose arguments are evaluated before the negation, as in OPA: where `input.x` is not
-        there, `not startswith(input.x, "a")` has no value. Only what stands alone, or beside `==`, is what is negated.
-        """
-        if isinstance(what, Unify):
-            return Unify(self._beside(what.left), self._beside(what.right))
-        if isinstance(what, Call):
-            settle = self._beside if what.operator in (["equal"], ["eq"]) else self._before
-            return Call(what.at, what.end, what.operator, [settle(argument) for argument in what.args], what.infix)
-        return self._beside(what) if isinstance(what, Ref) else what
-
-    def _beside(self, term: Term) -> Term:
-        if isinstance(term, Ref):
-            head = term.head if isinstance(term.head, Var) else self._before(term.head)
-            return Ref(term.at, term.end, head, [self._before(part) for part in term.path])
-        return term if isinstance(term, (Comprehension, Template)) else self._before(term)
-
-    def _before(self, term: Term) -> Term:
-        if isinstance(term, (Ref, Call, Comprehension)):
-            name = f"settled {term.at} {len(self.env)}"
-            self.env[name] = V(self.temp(self.value(term).node))
-            return Var(term.at, term.end, name)
-        if isinstance(term, Array):
-            return Array(term.at, term.end, [self._before(item) for item in term.items])
-        if isinstance(term, SetOf):
-            return SetOf(term.at, term.end, [self._before(item) for item in term.items])
-        if isinstance(term, Object):
-            return Object(term.at, term.end, [(self._before(key_), self._before(value)) for key_, value in term.pairs])
-        return term
 
     def exists(self, body: Body) -> str:
         """The name of a flag that is True where the body has a solution."""

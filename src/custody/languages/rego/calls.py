@@ -11,7 +11,21 @@ from custody.languages.code import Code, assign, both, call, compare, load, nega
 from custody.languages.rego import runtime
 from custody.languages.rego.blocks import Blocks, V
 from custody.languages.rego.declare import Builtin, BuiltinError
-from custody.languages.rego.tree import Call, Expr, Scalar, Term
+from custody.languages.rego.tree import (
+    Array,
+    Call,
+    Comprehension,
+    Expr,
+    Object,
+    Ref,
+    Scalar,
+    SetOf,
+    Template,
+    Term,
+    Unify,
+    Var,
+    What,
+)
 from custody.languages.rego.values import equal
 from custody.languages.source import Source
 
@@ -84,6 +98,36 @@ class Calls(Blocks, ABC):
                 (isinstance(other, ast.Constant) and isinstance(other.value, str)):
             return compare(one, ast.Eq(), other)
         return self.call(equal, one, other)
+
+    def settled(self, what: What) -> What:
+        """A negated expression whose arguments are evaluated before the negation, as in OPA: where `input.x` is not
+        there, `not startswith(input.x, "a")` has no value. Only what stands alone, or beside `==`, is what is negated.
+        """
+        if isinstance(what, Unify):
+            return Unify(self._beside(what.left), self._beside(what.right))
+        if isinstance(what, Call):
+            settle = self._beside if what.operator in (["equal"], ["eq"]) else self._before
+            return Call(what.at, what.end, what.operator, [settle(argument) for argument in what.args], what.infix)
+        return self._beside(what) if isinstance(what, Ref) else what
+
+    def _beside(self, term: Term) -> Term:
+        if isinstance(term, Ref):
+            head = term.head if isinstance(term.head, Var) else self._before(term.head)
+            return Ref(term.at, term.end, head, [self._before(part) for part in term.path])
+        return term if isinstance(term, (Comprehension, Template)) else self._before(term)
+
+    def _before(self, term: Term) -> Term:
+        if isinstance(term, (Ref, Call, Comprehension)):
+            name = f"settled {term.at} {len(self.env)}"
+            self.env[name] = V(self.temp(self.value(term).node))
+            return Var(term.at, term.end, name)
+        if isinstance(term, Array):
+            return Array(term.at, term.end, [self._before(item) for item in term.items])
+        if isinstance(term, SetOf):
+            return SetOf(term.at, term.end, [self._before(item) for item in term.items])
+        if isinstance(term, Object):
+            return Object(term.at, term.end, [(self._before(key_), self._before(value)) for key_, value in term.pairs])
+        return term
 
     def _statement(self, term: Call) -> None:
         """A call as an expression: it must not be false, and may bind the variable after its last argument."""
