@@ -12,6 +12,7 @@ import click
 
 from custody.cli.run import settings
 from custody.errors import NetworkError, OfflineError, UsageError
+from custody.kit.clock import system_clock
 
 _FILES = click.Path(path_type=Path)
 
@@ -67,7 +68,7 @@ def _query(expressions: tuple[str, ...], data: Path | None, files: tuple[Path, .
         queries = [_stdin("a jmespath expression")]
     if data is None:
         document = _document(_stdin("input object"))
-    env = jmespath.Env(limits=GENEROUS, world=_World(settings().offline))
+    env = jmespath.Env(system_clock(), limits=GENEROUS, world=_World(settings().offline))
     for query in queries:
         try:
             program = jmespath.compile(query)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 
 from custody.errors import UsageError
@@ -122,16 +120,8 @@ class Nesting:
     def __init__(self, source: Source, limit: int, message: str = "nested too deeply") -> None:
         self.source, self.limit, self.message, self.depth = source, limit, message, 0
 
-    @contextmanager
-    def at(self, offset: int) -> Iterator[None]:
-        self.enter(offset)
-        try:
-            yield
-        finally:
-            self.depth -= 1
-
     def enter(self, offset: int) -> None:
-        """For parsers where a context manager costs too much: pair it with `depth -= 1`."""
+        """One level down; pair it with `depth -= 1`."""
         self.depth += 1
         if self.depth > self.limit:
             raise SourceError(f"{self.message}: more than {self.limit} levels", self.source, offset)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from custody.languages import jmespath
 from custody.languages.go import durations, quantities
 from custody.languages.go.jsontext import JSONError, decode
 from custody.languages.go.printing import indented, marshal
@@ -77,3 +79,10 @@ def test_any_bytes_are_a_certificate_or_refused(data: bytes) -> None:
     from base64 import encodebytes
     with pytest.raises(CertificateError):
         decode_pem(f"-----BEGIN CERTIFICATE-----\n{encodebytes(data).decode()}-----END CERTIFICATE-----\n")
+
+
+def test_the_clock_is_asked_only_where_it_was_given() -> None:
+    program = jmespath.compile("time_now_utc()")
+    with pytest.raises(jmespath.QueryError, match="no clock was given"):
+        program({}, jmespath.Env())
+    assert program({}, jmespath.Env(datetime(2026, 1, 2, tzinfo=UTC))) == "2026-01-02T00:00:00Z"

@@ -29,8 +29,14 @@ def _duration(text: str) -> int:
         raise QueryError(str(wrong)) from None
 
 
+def _clock(env: Env) -> datetime:
+    if env.now is None:
+        raise QueryError("the time is not available here: no clock was given")
+    return env.now
+
+
 def _now(env: Env) -> int:
-    return (env.now - _EPOCH) // timedelta(microseconds=1) * 1000
+    return (_clock(env) - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def _between(start: int, end: int) -> str:
@@ -44,7 +50,7 @@ def _since(env: Env, layout: str, start: str, end: str) -> str:
 
 
 def _local(env: Env) -> str:
-    offset = env.now.utcoffset() or timedelta()
+    offset = _clock(env).utcoffset() or timedelta()
     seconds = offset.days * 86_400 + offset.seconds
     return times.format_time(_now(env), RFC3339, times.Fixed(seconds, "") if seconds else times.UTC)
 

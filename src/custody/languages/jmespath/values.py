@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Protocol
 
 from custody.errors import CustodyError
@@ -41,13 +41,13 @@ class World(Protocol):
 
 
 class Env(Meter):
-    """One evaluation: its budget, the time, and the world where it is open to it."""
+    """One evaluation: its budget, and the time and the world where they are open to it."""
 
     __slots__ = ("now", "world")
 
     def __init__(self, now: datetime | None = None, limits: Limits = DEFAULT, world: World | None = None) -> None:
         super().__init__(limits)
-        self.now = now or datetime.now(UTC)
+        self.now = now
         self.world = world
 
 
