@@ -18,7 +18,7 @@ CLAIM_FLAGS: Mapping[str, str] = {"trigger": "githubWorkflowTrigger", "sha": "gi
 class Identity:
     """Subject and issuer, each exact or as a regular expression that is searched for (not anchored, as in cosign).
 
-    Patterns are Go's (RE2): linear in what a certificate says, whatever the pattern. RE2 is imported for a pattern only.
+    Patterns are Go's (RE2): linear in what a certificate says, whatever the pattern. RE2 is imported only for one.
     """
 
     subject: str | None = None
