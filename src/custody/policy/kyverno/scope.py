@@ -18,6 +18,7 @@ ROOTS = Roots(("request", "serviceAccountName", "serviceAccountNamespace", "imag
 """Variables of rules."""
 PREDICATE_ROOTS = Roots(None, _REQUEST)
 """Variables of conditions on attestations, where the predicate's own fields come beside those of rules."""
+_FIELDS = [(kind, tuple(path)) for _, kind, _, *path in (field.split("/") for field in IMAGE_FIELDS)]
 
 
 class Image(NamedTuple):
@@ -80,7 +81,7 @@ class Input:
         unreadable: list[MalformedError] = []
         spec = (self.object or {}).get("spec")
         if self.request.kind.kind == "Pod" and self.request.kind.group == "" and isinstance(spec, dict):
-            for kind, path in IMAGE_FIELDS:
+            for kind, path in _FIELDS:
                 holders = spec.get(kind)
                 for at, holder in enumerate(holders if isinstance(holders, list) else []):
                     written: Any = holder
