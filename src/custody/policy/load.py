@@ -131,7 +131,7 @@ class PolicySet:
                 raw.append(entry)
                 sources.append(f"policies[{len(raw) - 1}]")
                 continue
-            for file in _files(Path(entry)):
+            for file in manifest_files(Path(entry)):
                 found = read(file)
                 raw += found
                 sources += [str(file) if len(found) == 1 else f"{file}[{at}]" for at in range(len(found))]
@@ -165,7 +165,8 @@ class PolicySet:
         return max((policy.timeout for policy in self.policies if policy.timeout), default=None)
 
 
-def _files(path: Path) -> list[Path]:
+def manifest_files(path: Path) -> list[Path]:
+    """The file itself, or all *.yaml, *.yml and *.json below a folder, in order."""
     if not path.is_dir():
         return [path]
     return sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml", ".json") and file.is_file())

@@ -44,7 +44,8 @@ class Gatherer:
         self._sets: _Kept = {}
         self._digests: _Kept = {}
 
-    async def gather(self, images: Iterable[str], keys: Iterable[bytes] = ()) -> dict[str, EvidenceSet]:
+    async def gather(self, images: Iterable[str], keys: Iterable[bytes] = (),
+                     predicate_types: object = None) -> dict[str, EvidenceSet]:
         """Evidence by the images' names as given. `keys` are PEM public keys to verify with, beside the trust root."""
         names, pems = list(images), tuple(keys)
         found = await asyncio.gather(*(self._one(name, pems) for name in names))

@@ -85,6 +85,7 @@ class Rule:
         self.validate = Validate(validate, self.name) if validate is not None else None
         self.images = [VerifyImages(entry, every=policy.attestations == "all") for entry in images]
         pods = all(kind_selector(kind)[2] == "Pod" for kind in self.match.kinds)
+        self.selects_pods = any(kind_selector(kind)[2] in ("Pod", "*") for kind in self.match.kinds)
         if not pods and (images or self._is_security()):
             raise UnsupportedError(f"{match.where}", "verifyImages and podSecurity are evaluated on Pods only",
                                    hint="the pods of a Deployment are judged when it creates them")
