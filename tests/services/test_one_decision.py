@@ -19,7 +19,7 @@ from custody.formats.reference import parse
 from custody.kit.clock import system_clock
 from custody.policy.load import PolicySet
 from custody.policy.record import replay
-from custody.services.check import check, pod_of, resources
+from custody.services.check import check, pod_of
 from tests.demo.worlds import small_world
 
 Pods = list[tuple[str, dict[str, Any]]]
@@ -133,8 +133,6 @@ def test_the_pod_around_an_image() -> None:
     assert parse(pod["spec"]["containers"][0]["image"]).tag == "1"
     with pytest.raises(MalformedError, match="image: got 'not a name'"):
         pod_of("not a name")
-    with pytest.raises(MalformedError, match=r"f\[0\]: got 'list', expected a resource with a kind"):
-        resources([[]], "f")
 
 
 def test_check_without_images_to_verify(tmp_path: Path) -> None:
