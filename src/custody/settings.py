@@ -6,7 +6,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -47,6 +47,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Registries without TLS, beside localhost and 127.0.0.0/8."""
     keep_evidence: float = 10.0
     """Seconds for which the webhook counts what it gathered about a digest; newer evidence counts after that."""
+    max_document: Annotated[int, msgspec.Meta(ge=1, le=128)] = 8
+    """MiB of the largest signed document that `check` and the webhook read; a larger one is rejected, those beside it
+    are not. Each MiB more costs memory and delays other reviews while such a document is read."""
     issuers: list[Issuer] = []
     """Other OIDC issuers that the certificate authority serves."""
     urls: dict[str, str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,8 @@ from custody.settings import Settings
 
 if TYPE_CHECKING:
     from custody.admission.certs import ServingCertificate
-    from custody.admission.webhook import Admission, Seen
+    from custody.admission.webhook import Admission, Seen, Snapshot
+    from custody.evidence.model import EvidenceSet
     from custody.policy.load import PolicySet
     from custody.registry.store import Registry
     from custody.services.gather import Gatherer
@@ -60,9 +62,13 @@ def trusted_root(settings: Settings) -> TrustedRoot | None:
 
 
 def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_clock) -> Gatherer:
-    from custody.services.gather import Gatherer
+    from custody.services.gather import Bounds, Gatherer
+    from custody.sign.listing import Limits
 
-    return Gatherer(client, trusted_root(settings), clock, keep=settings.keep_evidence)
+    size = settings.max_document * 1024 * 1024
+    limits = Limits(documents=200, document=size, total=4 * size)
+    return Gatherer(client, trusted_root(settings), clock, keep=settings.keep_evidence,
+                    bounds=Bounds(documents=limits, weight=5 * size, memory=8 * size))
 
 
 class Platform:
@@ -195,8 +201,10 @@ class Platform:
     def admission(self, policies: PolicySet, gatherer: Gatherer, seen: Seen | None = None) -> Admission:
         from custody.admission.webhook import Admission
 
-        keys = policies.public_keys()
-        return Admission(policies, lambda _, images: gatherer.gather(images, keys), self.clock, seen=seen)
+        def gather(snapshot: Snapshot, images: list[str]) -> Awaitable[Mapping[str, EvidenceSet]]:
+            return gatherer.gather(images, snapshot.keys, snapshot.predicate_types, root=snapshot.root)
+
+        return Admission(policies, gather, self.clock, seen=seen)
 
 
 def _replace(path: Path, data: bytes) -> None:
