@@ -297,7 +297,7 @@ def main() -> None:
                            *(review(image) for image in heavy),
                            *(review(f"{registry}/good0@{digest(b'%d' % at)}") for at in range(4)),
                            *(review(images[0], odd) for odd in ("x.io:99999/a:1", "a..b.example/x", "[::::]/x:1",
-                                                               "UPPER/case", "", "x" * 300, "\u2603", "127.0.0.1:1/x"))]
+                                                               "UPPER/case", "x" * 300, "\u2603", "127.0.0.1:1/x"))]
                 url = f"https://127.0.0.1:{webhook_port}/validate?timeout=10s"
                 alone, beside = Load(url, pid), Load(url, pid)
                 asyncio.run(alone.run(seconds, images, attacks, 0))
