@@ -10,9 +10,10 @@ import msgspec
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.evidence.model import Verified
 from custody.languages.conditions import Conditions, compile_conditions
+from custody.policy.kinds import Selector
 from custody.policy.kyverno.fields import Fields
 from custody.policy.kyverno.images import VerifyImages
-from custody.policy.kyverno.match import Block, kind_selector
+from custody.policy.kyverno.match import Block
 from custody.policy.kyverno.scope import ROOTS, Image, Input
 from custody.policy.kyverno.validate import Validate, Verdict
 from custody.policy.model import Outcome, Request, RuleResult
@@ -75,7 +76,8 @@ class Rule:
             raise MalformedError(fields.where, got="none or both of them", expected="one of validate, verifyImages")
         self.validate = Validate(validate, self.name) if validate is not None else None
         self.images = [VerifyImages(entry) for entry in images]
-        pods = all(kind_selector(kind)[2] == "Pod" for kind in self.match.kinds)
+        pods = all(selector.kind == "Pod" and selector.subresource in ("", "ephemeralcontainers")
+                   for selector in map(Selector.parse, self.match.kinds))
         if not pods and (images or self._is_security()):
             raise UnsupportedError(f"{match.where}", "verifyImages and podSecurity are evaluated on Pods only",
                                    hint="the pods of a Deployment are judged when it creates them")
