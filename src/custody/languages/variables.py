@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -41,10 +41,22 @@ _TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|-?[0-9]+")
 _MOST = 64  # variables in a text
 
 Value = Callable[[Any, datetime], Any]
+FALLIBLE = ("images",)
+"""Names of the context whose value may be `Unavailable`."""
 
 
 class _UnresolvedError(QueryError):
     """A variable without a value; one inside another is named, not both."""
+
+
+class Unavailable:
+    """Stands in the data for a value that could not be had: an expression that asks for it fails with `message`.
+
+    It is never read as absent, which a condition could take for "nothing against it".
+    """
+
+    def __init__(self, message: str) -> None:
+        self.message = message
 
 
 class Roots:
@@ -72,6 +84,12 @@ class Roots:
                 raise UnsupportedError(where, f"variable request.{chain[1]} is not evaluated by custody yet",
                                        hint="these are: " + ", ".join(f"request.{name}" for name in
                                                                       sorted(self.request)))
+
+    def uncertain(self, tree: Node) -> tuple[str, ...]:
+        """The names in `FALLIBLE` that an expression may read: by name, or by reading the context whole."""
+        named = {node.value for node in _nodes(tree) if node.kind == "Field"}
+        whole = any(node.kind in ("CurrentNode", "Identity", "ValueProjection") for node in _nodes(tree))
+        return tuple(name for name in FALLIBLE if whole or name in named)
 
 
 def has_variables(document: Any) -> bool:
@@ -193,6 +211,9 @@ class Writer:
             value = compiler.value(tree, load("data"), Mode.RAISE)
             _refuse(compiler, self.roots, where)
             body = [*compiler.body, give(value)]
+            if names := self.roots.uncertain(tree):
+                guard = call(self.code.hoist(_require, "require"), load("data"), self.code.constant(list(names)))
+                body.insert(0, ast.Expr(guard))
         made = self.code.fresh("e")
         head = f"{self.context}failed to resolve {shown} at path {path}: JMESPath query failed: "
         wrong = call(self.code.hoist(_unresolved, "unresolved"), ast.Constant(head), load(made))
@@ -248,7 +269,21 @@ def _dynamic(expression: str, roots: Roots, where: str) -> Callable[[Any, Env], 
     except (SourceError, UnsupportedError, MalformedError) as wrong:
         raise QueryError(wrong.message) from None
     run: Callable[[Any, Env], Any] = code.build()["query"]
-    return run
+    if not (names := roots.uncertain(tree)):
+        return run
+
+    def guarded(data: Any, env: Env) -> Any:
+        _require(data, names)
+        return run(data, env)
+
+    return guarded
+
+
+def _require(data: Any, names: Collection[str]) -> None:
+    """Raises QueryError where one of these could not be had."""
+    for name in names:
+        if isinstance(data, dict) and isinstance(value := data.get(name), Unavailable):
+            raise QueryError(value.message)
 
 
 def _parse(expression: str, where: str) -> Node:
@@ -301,6 +336,12 @@ def _checked_key(key: Any) -> str:
 def _step(name: str) -> str:
     """A name of a path as a part of an expression."""
     return f"[{name}]" if name.isdigit() else f".{name}" if _TOKEN.fullmatch(name) else f".{quote(name)}"
+
+
+def _nodes(tree: Node) -> Iterator[Node]:
+    yield tree
+    for child in tree.children:
+        yield from _nodes(child)
 
 
 def _chains(tree: Node) -> list[list[str]]:

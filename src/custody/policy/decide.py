@@ -5,27 +5,33 @@ No I/O, no clock, no randomness: what it depends on is in its arguments and in `
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from custody.errors import CustodyError
 from custody.evidence.model import EvidenceSet
 from custody.kit.digest import sha256
+from custody.policy.kyverno.policy import Rule
 from custody.policy.kyverno.scope import Input
 from custody.policy.load import PolicySet
-from custody.policy.model import Context, Decision, Outcome, Request, RuleResult
+from custody.policy.model import Context, Decision, Outcome, Request, RuleResult, Silent, Verdict
+from custody.policy.podfields import pod_templates
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
+_LOG = logging.getLogger(__name__)
 
 
 def decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: PolicySet, context: Context, *,
            mutate: bool) -> Decision:
-    """Judge a request. `evidence` is by the image's name as the pod writes it; an image without is not verified.
+    """Judge a request. `evidence` is by the images' canonical names; an image without any is not verified.
 
     With `mutate`, as the mutating and the validating webhook in a row: images are verified, tags pinned to the digests
     that were judged, and the validate rules see the pinned pod. Without, as the validating webhook alone: a tag that
-    a rule wants pinned fails. Only failures under Enforce deny; the others are warnings.
+    a rule wants pinned fails. Only failures under Enforce deny; the others are warnings. Where no rule said pass,
+    fail or error, the request was not judged.
     """
     return _decide(request, evidence, policies, context, mutate, validate=True)
 
@@ -39,47 +45,81 @@ def _decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Pol
             mutate: bool, *, validate: bool) -> Decision:
     given = Input(request, context, evidence)
     results: list[RuleResult] = []
+    silent: list[Silent] = []
+    spoke: list[Rule] = []
     patch: list[dict[str, Any]] = []
+
+    def ask(rule: Rule, given: Input) -> list[RuleResult]:
+        if (reason := rule.silence(request)) is not None:
+            silent.append(Silent(rule.policy.name, rule.name, reason))
+            return []
+        try:
+            said = rule.results(given, pinning=mutate)
+        except Exception as error:  # a fault of ours or of a hostile input denies with a reason, it never admits
+            _LOG.exception("rule %s/%s", rule.policy.name, rule.name)
+            reason = error.message if isinstance(error, CustodyError) else f"internal error: {type(error).__name__}"
+            said = [rule.failed(given, f"the rule could not be evaluated: {reason}")]
+        if not said:
+            silent.append(Silent(rule.policy.name, rule.name, "it has nothing to judge in this request"))
+        elif any(result.outcome is not Outcome.SKIP for result in said):
+            spoke.append(rule)
+        results.extend(said)
+        return said
+
     # 1. Images, and the patch of those rules that had nothing against them.
-    for policy in policies.policies:
-        for rule in policy.rules:
-            if rule.images:
-                found = rule.results(given, pinning=mutate)
-                results += found
-                if mutate and found and all(one.outcome in (Outcome.PASS, Outcome.SKIP) for one in found):
-                    patch += [one for one in rule.pins(given) if one not in patch]
+    for rule in policies.rules:
+        if rule.images:
+            said = ask(rule, given)
+            if mutate and said and all(result.outcome in (Outcome.PASS, Outcome.SKIP) for result in said):
+                patch += [operation for operation in rule.pins(given) if operation not in patch]
     # 2. Everything else, on the pod as it will be.
     if validate:
         pinned = Input(_patched(request, patch), context, evidence) if patch else given
-        for policy in policies.policies:
-            for rule in policy.rules:
-                if not rule.images:
-                    results += rule.results(pinned, pinning=mutate)
+        for rule in policies.rules:
+            if not rule.images:
+                ask(rule, pinned)
+    # 3. The verdict, and what of the request no rule has seen.
     denied = any(result.denies for result in results)
-    warnings = tuple(f"policy {one.policy}.{one.rule}: {one.message}" for one in results
-                     if not one.enforce and one.outcome in (Outcome.FAIL, Outcome.ERROR))
-    return Decision(allowed=not denied, results=tuple(results), patch=[] if denied else patch, warnings=warnings,
+    warnings = tuple(f"policy {result.policy}.{result.rule}: {result.message}" for result in results
+                     if result.outcome is Outcome.WARN or
+                     (not result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR)))
+    verdict = Verdict.DENIED if denied else Verdict.ALLOWED if spoke else Verdict.NOT_JUDGED
+    return Decision(verdict=verdict, results=tuple(results), silent=tuple(silent),
+                    unjudged=() if any(rule.reads_templates for rule in spoke) else _templates(given),
+                    patch=[] if denied else patch, warnings=warnings,
                     inputs_digest=_inputs(request, evidence, policies, context, [mutate, validate]))
 
 
+def _templates(given: Input) -> tuple[str, ...]:
+    """Pointers of the pod specs in what is no pod."""
+    if given.request.kind.kind == "Pod" or given.request.operation == "DELETE" or given.object is None:
+        return ()
+    try:
+        return tuple(pointer for pointer, _ in pod_templates(given.object))
+    except CustodyError as error:
+        return (f"/ ({error.message})",)
+
+
 def _patched(request: Request, patch: list[dict[str, Any]]) -> Request:
-    """The request with images replaced; what is not on the way to one is shared with the original."""
-    found: Any = dict(request.object or {})
-    found["spec"] = spec = dict(found["spec"])
+    """The request with texts replaced (RFC 6902 `replace`); what is not on the way to one is shared."""
+    document: Any = dict(request.object or {})
     for operation in patch:
-        _, _, kind, at, _ = operation["path"].split("/")
-        containers = list(spec[kind])
-        containers[int(at)] = {**containers[int(at)], "image": operation["value"]}
-        spec[kind] = containers
-    return msgspec.structs.replace(request, object=found)
+        *way, last = operation["path"].split("/")[1:]
+        part = document
+        for step in way:
+            key: Any = int(step) if isinstance(part, list) else step
+            part[key] = part[key].copy()
+            part = part[key]
+        part[last] = operation["value"]
+    return msgspec.structs.replace(request, object=document)
 
 
 def _inputs(request: Request, evidence: Mapping[str, EvidenceSet], policies: PolicySet, context: Context,
             how: list[bool]) -> str:
     """Digest of all inputs. A predicate is in it by the digest of its evidence, whose bytes it was read from."""
-    facts = [[name, one.subject,
+    facts = [[name, gathered.subject,
               [[v.evidence, v.kind, v.predicate_type, str(v.signer), v.signed_at, v.log, v.annotations, v.format]
-               for v in one.verified],
-              [[r.evidence, r.source, r.state, r.reason, r.predicate_type] for r in one.rejected]]
-             for name, one in sorted(evidence.items())]
+               for v in gathered.verified],
+              [[r.evidence, r.source, r.state, r.reason, r.predicate_type] for r in gathered.rejected]]
+             for name, gathered in sorted(evidence.items())]
     return sha256(_ENCODER.encode([request, facts, policies.digest, context, how]))

@@ -118,6 +118,7 @@ class PolicySet:
         names = [policy.name for policy in self.policies]
         if twice := {name for name in names if names.count(name) > 1}:
             raise MalformedError("policies", got=f"{min(twice)} twice", expected="each policy once")
+        self.rules = [rule for policy in self.policies for rule in policy.rules]
         self.digest = sha256(json.dumps(self.documents, sort_keys=True, separators=(",", ":")).encode())
 
     @classmethod
@@ -137,19 +138,26 @@ class PolicySet:
         return cls(raw, sources)
 
     def images(self, request: Request) -> list[str]:
-        """The images, as the pod writes them, that need evidence: those that some verifyImages rule speaks of."""
+        """Canonical names of the images that need evidence: those that some verifyImages rule speaks of.
+
+        Names that cannot be read are not among them; the rules themselves fail on those.
+        """
         given = Input(request, Context(now=_NO_TIME), {})
-        try:
-            found = [image.written for policy in self.policies for rule in policy.rules
-                     if rule.images and rule.matches(request) for _, image in rule.wanted(given)]
-        except MalformedError:
-            return []
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(image.name for rule in self.rules if rule.images and rule.matches(request)
+                                  for _, image in rule.wanted(given)))
 
     def public_keys(self) -> list[bytes]:
         """PEM of every public key that a policy names, for the verifier of signatures."""
-        return list(dict.fromkeys(key for policy in self.policies for rule in policy.rules
-                                  for entry in rule.images for key in entry.keys))
+        return list(dict.fromkeys(key for rule in self.rules for entry in rule.images for key in entry.keys))
+
+    def predicate_types(self) -> frozenset[str]:
+        """Every predicate type that a rule can use; evidence of other types need not be fetched."""
+        return frozenset(kind for rule in self.rules for entry in rule.images for kind in entry.predicate_types)
+
+    def only(self, failure_policy: str, timeout: int | None) -> PolicySet:
+        """The policies with this failurePolicy and webhookTimeoutSeconds, as one of several webhooks asks them."""
+        return PolicySet([document for document, policy in zip(self.documents, self.policies, strict=True)
+                          if (policy.failure_policy, policy.timeout) == (failure_policy, timeout)])
 
     @property
     def timeout(self) -> int | None:

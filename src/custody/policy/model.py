@@ -18,6 +18,14 @@ class Outcome(enum.StrEnum):
     ERROR = "error"
 
 
+class Verdict(enum.StrEnum):
+    """What is said of a resource. Nothing is allowed that no rule has judged."""
+
+    ALLOWED = "allowed"
+    DENIED = "denied"
+    NOT_JUDGED = "not judged"
+
+
 class Kind(msgspec.Struct, frozen=True):
     """metav1.GroupVersionKind; a Pod has the group ""."""
 
@@ -58,6 +66,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What it is about as the API server names it; None where only an object is given."""
     parent: Kind | None = None
     """The kind of `resource` where it is about a subresource, whose own kind is `kind`: Pod for PodExecOptions."""
+    bare: bool = False
+    """Only the image is meant: the pod around it was made up to ask about it, and rules about pods do not speak."""
 
     @classmethod
     def create(cls, document: dict[str, Any], namespace: str = "") -> Request:
@@ -96,11 +106,29 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
         return self.enforce and self.outcome in (Outcome.FAIL, Outcome.ERROR)
 
 
+class Silent(msgspec.Struct, frozen=True):
+    """A rule that did not speak of a request."""
+
+    policy: str
+    rule: str
+    reason: str
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    allowed: bool
+    verdict: Verdict
     results: tuple[RuleResult, ...]
+    """Of rules that were asked; those whose outcome is skip did not judge."""
+    silent: tuple[Silent, ...] = ()
+    """Rules that were not asked, and why not."""
+    unjudged: tuple[str, ...] = ()
+    """JSON pointers of pod templates that no rule has looked into: their pods are judged when they are created."""
     patch: list[dict[str, Any]] = []
     """JSON Patch (RFC 6902) that pins tags to the digests that were judged."""
     warnings: tuple[str, ...] = ()
     inputs_digest: str
     """Of everything that was decided on; the same inputs always give the same decision."""
+
+    @property
+    def allowed(self) -> bool:
+        """What the API server is told: nothing was said against it. That is not `Verdict.ALLOWED`."""
+        return self.verdict is not Verdict.DENIED

@@ -41,6 +41,10 @@ class Fields:
     def any(self, name: str) -> Any:
         return self._left.pop(name, None)
 
+    def peek(self, name: str) -> Any:
+        """The field's value, which is still to be taken."""
+        return self._left.get(name)
+
     def has(self, name: str) -> bool:
         return self._left.get(name) is not None
 

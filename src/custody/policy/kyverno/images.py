@@ -15,13 +15,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.evidence.model import EvidenceSet, KeylessSigner, KeySigner, Rejected, State, Verified
+from custody.evidence.newest import newest
+from custody.formats import intoto
 from custody.kit.digest import sha256
 from custody.languages.conditions import compile_conditions
 from custody.languages.go.wildcards import wildcard
 from custody.languages.variables import has_variables
 from custody.policy.kyverno.fields import Fields
 from custody.policy.kyverno.scope import PREDICATE_ROOTS, Image, Input
-from custody.policy.kyverno.validate import Verdict
+from custody.policy.kyverno.validate import Judgement
 from custody.policy.model import Outcome
 
 PUBLIC_REKOR = "https://rekor.sigstore.dev"
@@ -46,8 +48,10 @@ Attestor = Callable[[list[Verified], Absent], Found]
 class VerifyImages:
     """One compiled entry of `verifyImages`."""
 
-    def __init__(self, fields: Fields) -> None:
+    def __init__(self, fields: Fields, *, every: bool = False) -> None:
+        """`every`: each attestation of a signer must meet the conditions, not only the newest of its type."""
         self.where = fields.where
+        self._every = every
         self.failure_action = fields.take("failureAction", str)
         self.references = fields.texts("imageReferences")
         if not self.references:
@@ -55,7 +59,8 @@ class VerifyImages:
         skipped = fields.texts("skipImageReferences")
         if has_variables([self.references, skipped]):
             raise UnsupportedError(fields.path("imageReferences"), "variables are not evaluated by custody yet here")
-        self._wanted, self._skipped = [*map(wildcard, self.references)], [*map(wildcard, skipped)]
+        self._wanted = [wildcard(_lowered(text)) for text in self.references]
+        self._skipped = [wildcard(_lowered(text)) for text in skipped]
         kind = fields.take("type", str) or "Cosign"
         if kind not in ("Cosign", "SigstoreBundle"):
             raise UnsupportedError(fields.path("type"), f"{kind} is not evaluated by custody yet",
@@ -73,10 +78,17 @@ class VerifyImages:
         fields.done()
 
     def wants(self, image: Image) -> bool:
-        return any(match(image.name) for match in self._wanted)
+        """Whether any spelling of the image is among the references: what guards must not be spelled around."""
+        return any(match(spelling) for match in self._wanted for spelling in image.spellings)
 
     def skips(self, image: Image) -> bool:
+        """Whether the image's one canonical name is exempt: what exempts must not be spelled into."""
         return any(match(image.name) for match in self._skipped)
+
+    @property
+    def predicate_types(self) -> set[str]:
+        """The predicate types of statements that this entry can use."""
+        return {kind for kind, *_ in self._attestations} | ({intoto.COSIGN_SIGN} if self._attestors else set())
 
     @property
     def verifies(self) -> bool:
@@ -152,34 +164,44 @@ class VerifyImages:
 
     # ── what is there ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def verify(self, given: Input, image: Image) -> tuple[Verdict, list[Verified]]:
-        """The verdict on one image, and the statements it relies on."""
-        evidence = given.evidence.get(image.written)
+    def verify(self, given: Input, image: Image) -> tuple[Judgement, list[Verified]]:
+        """The judgement on one image, and the statements it relies on."""
+        evidence = given.evidence.get(image.name)
         if evidence is None:
             reason = f"no evidence was gathered ({State.MISSING})"
-            return Verdict(Outcome.FAIL, f"failed to verify image {image.name}: {reason}",
-                           "check that the registry can be reached and has this image"), []
+            return Judgement(Outcome.FAIL, f"failed to verify image {image.name}: {reason}",
+                             "check that the registry can be reached and has this image"), []
         relied: list[Verified] = []
         # 1. Every attestor set must be satisfied by signatures.
         for path, attestors in self._attestors:
             found = attestors(list(evidence.signatures), partial(_absent, evidence, None))
             if found.problem is not None:
-                return Verdict(Outcome.FAIL, f"failed to verify image {image.name}: {found.problem or path}",
-                               f"custody sign {_pinned(image, evidence)}"), []
+                return Judgement(Outcome.FAIL, f"failed to verify image {image.name}: {found.problem or path}",
+                                 _remedy(image, evidence, "custody sign")), []
             relied += found.statements
-        # 2. For every attestation, each of its attestor sets must vouch, and all that they vouch for must hold.
+        # 2. For every attestation, each of its attestor sets must vouch, and what they vouch for must hold: of one
+        #    signer the newest, since an older scan says nothing of today.
         for kind, path, sets, conditions in self._attestations:
+            attestations = list(evidence.of(kind))
+            if not self._every:
+                attestations = newest(attestations)[0]
             for attestors in sets:
-                found = attestors(list(evidence.of(kind)), partial(_absent, evidence, kind))
+                found = attestors(attestations, partial(_absent, evidence, kind))
                 problem = found.problem
                 if problem is None and conditions is not None:
                     problem = _check(conditions, found.statements, given, image, kind)
                 if problem is not None:
-                    return Verdict(Outcome.FAIL, f"image attestations verification failed, {path}: {problem}",
-                                   f"custody attest --type {kind} {_pinned(image, evidence)}"), []
+                    return Judgement(Outcome.FAIL, f"image attestations verification failed, {path}: {problem}",
+                                     _remedy(image, evidence, f"custody attest --type {kind}")), []
                 relied += found.statements
         what = "attestations" if self._attestations else "signatures"
-        return Verdict(Outcome.PASS, f"verified image {what} for {image.name}"), relied
+        return Judgement(Outcome.PASS, f"verified image {what} for {image.name}"), relied
+
+
+def _lowered(pattern: str) -> str:
+    """A reference pattern with its host in lower case, as hosts are compared."""
+    host, slash, path = pattern.partition("/")
+    return f"{host.lower()}{slash}{path}"
 
 
 def _check(conditions: Any, statements: list[Verified], given: Input, image: Image, kind: str) -> str | None:
@@ -195,8 +217,14 @@ def _check(conditions: Any, statements: list[Verified], given: Input, image: Ima
     return None
 
 
-def _pinned(image: Image, evidence: EvidenceSet) -> str:
-    return f"{image.registry}/{image.path}@{evidence.subject or 'DIGEST'}"
+def _remedy(image: Image, evidence: EvidenceSet, command: str) -> str:
+    """What to do next: where nothing could be had, signing again would not help."""
+    unreached = [rejected for rejected in evidence.rejected if rejected.evidence is None and not evidence.subject]
+    if any(rejected.state is State.MISSING for rejected in unreached):
+        return f"check the name: the registry {image.ref.registry} has no such image"
+    if unreached or any(rejected.state is State.UNVERIFIABLE for rejected in evidence.rejected):
+        return f"look at the registry {image.ref.registry} and the network to it, then ask again"
+    return f"{command} {image.ref.name}@{evidence.subject or 'DIGEST'}"
 
 
 def _absent(evidence: EvidenceSet, kind: str | None) -> str:

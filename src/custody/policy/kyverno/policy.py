@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
-from custody.evidence.model import Verified
 from custody.languages.conditions import Conditions, compile_conditions
 from custody.policy.kinds import Selector
 from custody.policy.kyverno.fields import Fields
 from custody.policy.kyverno.images import VerifyImages
 from custody.policy.kyverno.match import Block
 from custody.policy.kyverno.scope import ROOTS, Image, Input
-from custody.policy.kyverno.validate import Validate, Verdict
+from custody.policy.kyverno.validate import Judgement, Validate
 from custody.policy.model import Outcome, Request, RuleResult
 
 AUTOGEN = "pod-policies.kyverno.io/autogen-controllers"
+ATTESTATIONS = "policies.custody.internal/attestations"
+"""Annotation: `newest` (default) or `all`. Which of one signer's attestations of one type must meet the conditions."""
 
 
 class Policy:
@@ -37,6 +39,10 @@ class Policy:
         if autogen not in (None, "none"):
             raise UnsupportedError(f"metadata.annotations.{AUTOGEN}", f"{autogen!r} is not evaluated by custody yet",
                                    hint="the pods of a Deployment are judged when it creates them; write none")
+        self.attestations = (annotations.get(ATTESTATIONS) if isinstance(annotations, dict) else None) or "newest"
+        if self.attestations not in ("newest", "all"):
+            raise MalformedError(f"metadata.annotations.{ATTESTATIONS}", got=self.attestations,
+                                 expected="newest or all")
         spec = Fields(top.need("spec", dict), "spec")
         top.any("status")
         top.done()
@@ -69,13 +75,16 @@ class Rule:
         block = fields.any("preconditions")
         self.preconditions: Conditions | None = None if block is None else compile_conditions(
             block, fields.path("preconditions"), ROOTS)
+        self.reads_images = _mentions(fields.peek("validate"), "image")
+        """Whether a validate rule may speak of the names of images."""
+        self.reads_templates = _mentions(fields.peek("validate"), "template")
         validate, images = fields.inner("validate"), fields.each("verifyImages")
         self.where = fields.where
         fields.done()
         if (validate is None) == (not images):
             raise MalformedError(fields.where, got="none or both of them", expected="one of validate, verifyImages")
         self.validate = Validate(validate, self.name) if validate is not None else None
-        self.images = [VerifyImages(entry) for entry in images]
+        self.images = [VerifyImages(entry, every=policy.attestations == "all") for entry in images]
         pods = all(selector.kind == "Pod" and selector.subresource in ("", "ephemeralcontainers")
                    for selector in map(Selector.parse, self.match.kinds))
         if not pods and (images or self._is_security()):
@@ -95,51 +104,70 @@ class Rule:
         return (_action(action, where) or self.policy.action) == "Enforce"
 
     def matches(self, request: Request) -> bool:
-        return self.match.matches(request) and not (self.exclude is not None and self.exclude.matches(request))
+        return self.silence(request) is None
 
     def wanted(self, given: Input) -> Iterator[tuple[VerifyImages, Image]]:
-        """Images that this rule verifies or pins. Raises MalformedError for a name that is none."""
+        """Images that this rule verifies or pins."""
         for entry in self.images:
             for image in given.images:
                 if entry.wants(image) and not entry.skips(image):
                     yield entry, image
 
+    def silence(self, request: Request) -> str | None:
+        """Why the rule is not asked about a request; None where it is."""
+        if not self.match.matches(request):
+            return "its match does not select this request"
+        if self.exclude is not None and self.exclude.matches(request):
+            return "its exclude leaves this request out"
+        if request.bare and self.validate is not None and not self.reads_images:
+            return "it speaks of the pod, and only an image was given"
+        return None
+
     # ── evaluation ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def results(self, given: Input, *, pinning: bool) -> list[RuleResult]:
-        """`pinning`: tags will be replaced by digests where the rule says so, so they need no digest yet."""
-        if not self.matches(given.request):
-            return []
+        """What the rule says of a request that it is asked about; nothing where it has nothing to judge by.
+
+        `pinning`: tags will be replaced by digests where the rule says so, so they need no digest yet.
+        """
         if self.preconditions is not None:
             try:
                 holds, message = self.preconditions(given.variables, given.context.now)
             except CustodyError as error:
-                verdict = Verdict(Outcome.ERROR, f"failed to evaluate preconditions: {error.message}")
-                return [self._result(given, verdict)]
+                judgement = Judgement(Outcome.ERROR, f"failed to evaluate preconditions: {error.message}")
+                return [self._result(given, judgement)]
             if not holds:
                 said = "; ".join(filter(None, ["preconditions not met", message]))
-                return [self._result(given, Verdict(Outcome.SKIP, said))]
+                return [self._result(given, Judgement(Outcome.SKIP, said))]
         if self.validate is not None:
             return self._validated(given, self.validate)
         return self._verified(given, pinning)
 
+    def failed(self, given: Input, message: str) -> RuleResult:
+        """The result where the rule itself could not be carried out."""
+        return self._result(given, Judgement(Outcome.ERROR, message))
+
     def _validated(self, given: Input, validate: Validate) -> list[RuleResult]:
-        verdict = validate.judge(given)
-        if verdict is None:
+        judgement = validate.judge(given)
+        if judgement is None:
             return []
         request = given.request
-        if (verdict.outcome is Outcome.FAIL and request.operation == "UPDATE" and request.old_object is not None
+        if (judgement.outcome is Outcome.FAIL and request.operation == "UPDATE" and request.old_object is not None
                 and self.enforce and validate.allow_existing):
             old = msgspec.structs.replace(request, operation="CREATE", object=request.old_object, old_object=None)
             before = Input(old, given.context, given.evidence)
             if self.matches(old) and self._applies(before):
                 prior = validate.judge(before)
                 if prior is not None and prior.outcome is Outcome.FAIL:
-                    verdict = Verdict(Outcome.SKIP,
-                                      "skipping the rule evaluation as pre-existing violations are allowed")
-        return [self._result(given, verdict)]
+                    # Kyverno is silent here, and so would let a violation in behind another one.
+                    now = "unchanged" if prior.message == judgement.message else "and is another one now"
+                    judgement = Judgement(Outcome.WARN, "a violation that was there before is allowed on update "
+                                          f"({now}): {judgement.message}",
+                                          "mend the object, or set validate.allowExistingViolations: false")
+        return [self._result(given, judgement)]
 
     def _applies(self, given: Input) -> bool:
+        """Whether the rule spoke of the old object. Where that cannot be said its violations are not excused."""
         try:
             return self.preconditions is None or self.preconditions(given.variables, given.context.now)[0]
         except CustodyError:
@@ -148,50 +176,74 @@ class Rule:
     def _verified(self, given: Input, pinning: bool) -> list[RuleResult]:
         if given.request.operation == "DELETE":
             return []
-        try:
-            images = given.images
-        except MalformedError as error:
-            return [self._result(given, Verdict(Outcome.FAIL, f"failed to verify images: {error.message}"))]
-        results = []
+        # A name that cannot be read may be any image, so it is one that this rule speaks of.
+        results = [self._result(given, Judgement(Outcome.FAIL, f"failed to verify images: {error.message}",
+                                                 "write an image name that a node can pull"))
+                   for error in given.unreadable]
         for entry in self.images:
             enforce = self._enforces(entry.failure_action, entry.where)
-            for image in images:
+            for image in given.images:
                 if not entry.wants(image):
                     continue
-                relied: list[Verified] = []
+                relied: tuple[str, ...] = ()
                 if entry.skips(image):
-                    verdict = Verdict(Outcome.SKIP, f"skipping image reference image {image.name}, policy "
-                                      f"{self.policy.name} ruleName {self.name}")
+                    judgement = Judgement(Outcome.SKIP, f"skipping image reference image {image.name}, policy "
+                                          f"{self.policy.name} ruleName {self.name}")
                 elif _unchanged(given.request, image):
-                    verdict = Verdict(Outcome.SKIP, f"no change in image, skipping check of {image.name}")
+                    judgement = Judgement(Outcome.SKIP, f"no change in image, skipping check of {image.name}")
                 else:
-                    verdict, relied = entry.verify(given, image) if entry.verifies else (
-                        Verdict(Outcome.PASS, "mutated image digest"), [])
-                    pinned = bool(image.digest) or (pinning and entry.mutate_digest and image.written in given.evidence)
-                    if verdict.outcome is Outcome.PASS and entry.verify_digest and not pinned:
-                        verdict = Verdict(Outcome.FAIL, f"missing digest for {image.name}",
-                                          "pin the image by its digest, or let the mutating webhook do it")
-                results.append(self._result(given, verdict, image=image.written, enforce=enforce,
-                                            evidence=tuple(dict.fromkeys(one.evidence for one in relied))))
+                    judgement, relied = self._judged(entry, given, image)
+                    pinned = bool(image.digest) or (pinning and entry.mutate_digest and
+                                                    image.name in given.evidence)
+                    if judgement.outcome is Outcome.PASS and entry.verify_digest and not pinned:
+                        judgement = Judgement(Outcome.FAIL, f"missing digest for {image.name}",
+                                              "pin the image by its digest, or let the mutating webhook do it")
+                results.append(self._result(given, judgement, image=image.written, enforce=enforce, evidence=relied))
         return results
+
+    def _judged(self, entry: VerifyImages, given: Input, image: Image) -> tuple[Judgement, tuple[str, ...]]:
+        """The judgement on an image and the digests of what it relies on; once a request, however often it is named."""
+        key = (entry, image.name)
+        if key not in given.judged:
+            if entry.verifies:
+                judgement, relied = entry.verify(given, image)
+            else:
+                judgement, relied = Judgement(Outcome.PASS, "mutated image digest"), []
+            given.judged[key] = judgement, tuple(dict.fromkeys(statement.evidence for statement in relied))
+        judged: tuple[Judgement, tuple[str, ...]] = given.judged[key]
+        return judged
 
     def pins(self, given: Input) -> Iterator[dict[str, Any]]:
         """JSON Patch operations that add the digests of this rule's images to their names."""
         for entry, image in self.wanted(given):
-            evidence = given.evidence.get(image.written)
+            evidence = given.evidence.get(image.name)
             if entry.mutate_digest and not image.digest and evidence is not None and evidence.subject:
                 yield {"op": "replace", "path": image.pointer, "value": f"{image.name}@{evidence.subject}"}
 
-    def _result(self, given: Input, verdict: Verdict, *, image: str | None = None, enforce: bool | None = None,
+    def _result(self, given: Input, judgement: Judgement, *, image: str | None = None, enforce: bool | None = None,
                 evidence: tuple[str, ...] = ()) -> RuleResult:
         if enforce is None:
             enforce = self.enforce if self.validate is not None else any(
                 self._enforces(entry.failure_action, entry.where) for entry in self.images)
-        if verdict.outcome is Outcome.ERROR and self.policy.failure_policy == "Ignore":
+        if judgement.outcome is Outcome.ERROR and self.policy.failure_policy == "Ignore":
             enforce = False
-        return RuleResult(policy=self.policy.name, rule=self.name, outcome=verdict.outcome, message=verdict.message,
-                          resource=given.resource, image=image, evidence=evidence, remedy=verdict.remedy,
-                          enforce=enforce)
+        return RuleResult(policy=self.policy.name, rule=self.name, outcome=judgement.outcome,
+                          message=judgement.message, resource=given.resource, image=image, evidence=evidence,
+                          remedy=judgement.remedy, enforce=enforce)
+
+
+def _mentions(block: Any, word: str) -> bool:
+    """Whether a rule's block names a field or a variable of this name, or of its plural."""
+    if isinstance(block, dict):
+        return any(_named(word, str(key)) or _mentions(value, word) for key, value in block.items()
+                   if key != "message")
+    if isinstance(block, list):
+        return any(_mentions(value, word) for value in block)
+    return isinstance(block, str) and "{{" in block and _named(word, block)
+
+
+def _named(word: str, text: str) -> bool:
+    return re.search(rf"\b{word}s?\b", text) is not None
 
 
 def _unchanged(request: Request, image: Image) -> bool:

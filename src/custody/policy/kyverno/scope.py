@@ -1,4 +1,4 @@
-"""One request as rules see it: the variables of expressions, and the images of a pod."""
+"""One request as rules see it: the variables of expressions, and the images that it brings into a pod."""
 
 from __future__ import annotations
 
@@ -9,49 +9,51 @@ from typing import Any, NamedTuple
 from custody.errors import MalformedError
 from custody.evidence.model import EvidenceSet
 from custody.formats import reference
-from custody.languages.variables import Roots
+from custody.languages.variables import Roots, Unavailable
 from custody.policy.model import Context, Request
+from custody.policy.podfields import IMAGE_FIELDS
 
 _REQUEST = ("object", "oldObject", "operation", "userInfo", "namespace", "name", "kind", "dryRun", "subResource")
 ROOTS = Roots(("request", "serviceAccountName", "serviceAccountNamespace", "images"), _REQUEST)
 """Variables of rules."""
 PREDICATE_ROOTS = Roots(None, _REQUEST)
 """Variables of conditions on attestations, where the predicate's own fields come beside those of rules."""
-CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
+_FIELDS = [(kind, tuple(path)) for _, kind, _, *path in (field.split("/") for field in IMAGE_FIELDS)]
 
 
 class Image(NamedTuple):
-    """One container's image as Kyverno takes it apart: `docker.io` by default, and no `library/` is added."""
+    """An image under its one name, the one that a node pulls it by, however the pod spells it."""
 
     written: str
     pointer: str
-    container: str
+    holder: str
+    """Name of the container or volume."""
     kind: str
-    registry: str
-    path: str
-    tag: str
-    digest: str
+    """`containers`, `initContainers`, `ephemeralContainers` or `volumes`."""
+    ref: reference.Reference
     name: str
-    """What imageReferences are compared with: `registry/path:tag`, or `registry/path@digest` once it is pinned."""
+    """`registry/path:tag`, or `registry/path@digest` where it is named by its digest: the tag is not pulled then."""
+    spellings: frozenset[str]
+    """All names that mean this image: what patterns of rules that guard are compared with."""
+
+    @property
+    def digest(self) -> str:
+        return self.ref.digest or ""
 
     def variables(self) -> dict[str, str]:
-        return {"registry": self.registry, "path": self.path, "name": self.path.rpartition("/")[2], "tag": self.tag,
-                "digest": self.digest, "reference": self.name, "jsonPointer": self.pointer,
-                "referenceWithTag": f"{self.registry}/{self.path}:{self.tag}"}
+        ref = self.ref
+        tag = ref.tag or ""
+        return {"registry": ref.registry, "path": ref.repository, "name": ref.repository.rpartition("/")[2],
+                "tag": tag, "digest": self.digest, "reference": self.name, "jsonPointer": self.pointer,
+                "referenceWithTag": f"{ref.name}:{tag}"}
 
 
 @lru_cache(4096)
-def image(written: str, pointer: str = "", container: str = "", kind: str = "containers") -> Image:
+def image(written: str, pointer: str = "", holder: str = "", kind: str = "containers") -> Image:
     """Raises MalformedError for what is no image name."""
-    reference.parse(written, pointer or "image")
-    head, slash, _ = written.partition("/")
-    default = not slash or (not set(".:") & set(head) and head != "localhost" and head == head.lower())
-    rest, _, digest = (f"docker.io/{written}" if default else written).partition("@")
-    registry, _, path = rest.partition("/")
-    path, colon, tag = path.partition(":")
-    tag = tag if colon else "" if digest else "latest"
-    name = f"{registry}/{path}" + (f"@{digest}" if digest else f":{tag}")
-    return Image(written, pointer, container, kind, registry, path, tag, digest, name)
+    ref = reference.parse(written, pointer or "image")
+    name = f"{ref.name}@{ref.digest}" if ref.digest else f"{ref.name}:{ref.tag}"
+    return Image(written, pointer, holder, kind, ref, name, reference.spellings(ref) | {written})
 
 
 class Input:
@@ -61,6 +63,8 @@ class Input:
         self.request = request
         self.context = context
         self.evidence = evidence
+        self.judged: dict[Any, Any] = {}
+        """Verdicts on images, so that an image in several containers is judged once."""
 
     @property
     def object(self) -> dict[str, Any] | None:
@@ -72,31 +76,49 @@ class Input:
         return f"{self.request.kind.kind}/{self.request.namespace}/{self.request.name}"
 
     @cached_property
-    def images(self) -> list[Image]:
-        """In the order initContainers, containers, ephemeralContainers. Raises MalformedError."""
+    def _named(self) -> tuple[list[Image], list[MalformedError]]:
+        images: list[Image] = []
+        unreadable: list[MalformedError] = []
         spec = (self.object or {}).get("spec")
-        if self.request.kind.kind != "Pod" or not isinstance(spec, dict):
-            return []
-        found = []
-        for kind in CONTAINERS:
-            containers = spec.get(kind)
-            for at, container in enumerate(containers if isinstance(containers, list) else []):
-                written = container.get("image") if isinstance(container, dict) else None
-                if isinstance(written, str) and written.strip():
-                    found.append(image(written, f"/spec/{kind}/{at}/image", str(container.get("name", "")), kind))
-        return found
+        if self.request.kind.kind == "Pod" and self.request.kind.group == "" and isinstance(spec, dict):
+            for kind, path in _FIELDS:
+                holders = spec.get(kind)
+                for at, holder in enumerate(holders if isinstance(holders, list) else []):
+                    written: Any = holder
+                    for step in path:
+                        written = written.get(step) if isinstance(written, dict) else None
+                    if written is None or written == "":
+                        continue  # a volume of another kind; a container that a controller will give its image
+                    pointer = f"/spec/{kind}/{at}/{'/'.join(path)}"
+                    try:
+                        if not isinstance(written, str):
+                            raise MalformedError(pointer, got=written, expected="the name of an image")
+                        images.append(image(written, pointer, str(holder.get("name", "")), kind))
+                    except MalformedError as error:
+                        unreadable.append(error)
+        return images, unreadable
+
+    @property
+    def images(self) -> list[Image]:
+        """Of initContainers, containers, ephemeralContainers and image volumes, in this order."""
+        return self._named[0]
+
+    @property
+    def unreadable(self) -> list[MalformedError]:
+        """Names of images that cannot be read: whoever asks for all images must be told."""
+        return self._named[1]
 
     @cached_property
     def variables(self) -> dict[str, Any]:
         request = self.request
         parts = request.user.username.split(":")
         account = parts[2:4] if parts[:2] == ["system", "serviceaccount"] and len(parts) == 4 else ["", ""]
-        by_kind: dict[str, dict[str, dict[str, str]]] = {}
-        try:
+        images: Any = {}
+        if self.unreadable:
+            images = Unavailable(f"the images of {self.resource}: {self.unreadable[0].message}")
+        else:
             for one in self.images:
-                by_kind.setdefault(one.kind, {})[one.container] = one.variables()
-        except MalformedError:
-            by_kind = {}
+                images.setdefault(one.kind, {})[one.holder] = one.variables()
         # Empty texts and lists are left out, as Go leaves them out of the AdmissionRequest that Kyverno reads.
         user = {"username": request.user.username, "uid": request.user.uid, "groups": list(request.user.groups),
                 "extra": request.user.extra}
@@ -106,5 +128,5 @@ class Input:
             "dryRun": request.dry_run, **{key: value for key, value in optional.items() if value},
             "kind": {"group": request.kind.group, "version": request.kind.version, "kind": request.kind.kind},
             "userInfo": {key: value for key, value in user.items() if value}}
-        return {"request": fields, "images": by_kind, "serviceAccountName": account[1],
+        return {"request": fields, "images": images, "serviceAccountName": account[1],
                 "serviceAccountNamespace": account[0]}

@@ -16,13 +16,15 @@ from custody.policy.model import Outcome
 from custody.policy.podsecurity import standard
 
 
-class Verdict(NamedTuple):
+class Judgement(NamedTuple):
+    """What one rule says of one request or image."""
+
     outcome: Outcome
     message: str
     remedy: str | None = None
 
 
-Judge = Callable[[Input], Verdict | None]
+Judge = Callable[[Input], Judgement | None]
 """None where the rule has nothing to say, as of patterns on DELETE."""
 _Match = Callable[[Any], Mismatch | None]
 
@@ -60,19 +62,19 @@ class Validate:
     def _pattern(self, where: str) -> Judge:
         match = _matching(self.pattern, where)
 
-        def judge(given: Input) -> Verdict | None:
+        def judge(given: Input) -> Judgement | None:
             if given.request.operation == "DELETE":
                 return None
             try:
                 found = match(given)(given.object)
             except QueryError as error:
-                return Verdict(Outcome.ERROR, f"variable substitution failed: {error.message}")
+                return Judgement(Outcome.ERROR, f"variable substitution failed: {error.message}")
             if found is None:
-                return Verdict(Outcome.PASS, f"validation rule '{self.rule}' passed.")
+                return Judgement(Outcome.PASS, f"validation rule '{self.rule}' passed.")
             if found.skip:
-                return Verdict(Outcome.SKIP, found.message)
+                return Judgement(Outcome.SKIP, found.message)
             outcome = Outcome.FAIL if found.path else Outcome.ERROR
-            return Verdict(outcome, self._pattern_message(given, found))
+            return Judgement(outcome, self._pattern_message(given, found))
 
         return judge
 
@@ -90,7 +92,7 @@ class Validate:
     def _any_pattern(self, patterns: list[Any], where: str) -> Judge:
         matches = [_matching(pattern, f"{where}[{at}]") for at, pattern in enumerate(patterns)]
 
-        def judge(given: Input) -> Verdict | None:
+        def judge(given: Input) -> Judgement | None:
             if given.request.operation == "DELETE":
                 return None
             failed: list[str] = []
@@ -99,9 +101,9 @@ class Validate:
                 try:
                     found = match(given)(given.object)
                 except QueryError as error:
-                    return Verdict(Outcome.ERROR, f"variable substitution failed: {error.message}")
+                    return Judgement(Outcome.ERROR, f"variable substitution failed: {error.message}")
                 if found is None:
-                    return Verdict(Outcome.PASS, f"validation rule '{self.rule}' anyPattern[{at}] passed.")
+                    return Judgement(Outcome.PASS, f"validation rule '{self.rule}' anyPattern[{at}] passed.")
                 name = f"rule {self.rule}[{at}]"
                 if found.skip:
                     skipped.append(f"{name} skipped: {found.message}")
@@ -110,8 +112,8 @@ class Validate:
                                   f"{name} failed: {found.message}")
             if failed:
                 message = f"{_dotted(self.message)} " if self.message else ""
-                return Verdict(Outcome.FAIL, f"validation error: {message}{' '.join(failed)}")
-            return Verdict(Outcome.SKIP, " ".join(skipped))
+                return Judgement(Outcome.FAIL, f"validation error: {message}{' '.join(failed)}")
+            return Judgement(Outcome.SKIP, " ".join(skipped))
 
         return judge
 
@@ -121,23 +123,22 @@ class Validate:
         block = fields.any("conditions")
         where = fields.path("conditions")
         fields.done()
-        if block is None:
-            raise MalformedError(where, got="nothing", expected="conditions")
-        conditions = compile_conditions(block, where, ROOTS)
+        # `deny: {}` has nothing that must hold first: it always denies.
+        conditions = compile_conditions(block if block is not None else [], where, ROOTS)
 
-        def judge(given: Input) -> Verdict:
+        def judge(given: Input) -> Judgement:
             variables, now = given.variables, given.context.now
             try:
                 denied, said = conditions(variables, now)
             except CustodyError as error:
-                return Verdict(Outcome.ERROR, f"failed to check deny conditions: {error.message}")
+                return Judgement(Outcome.ERROR, f"failed to check deny conditions: {error.message}")
             if not denied:
-                return Verdict(Outcome.PASS, f"validation rule '{self.rule}' passed.")
+                return Judgement(Outcome.PASS, f"validation rule '{self.rule}' passed.")
             try:
                 message = str(self._message(variables, now)) if self._message else self.message
             except QueryError:
-                return Verdict(Outcome.FAIL, said or f"validation error: rule {self.rule} failed")
-            return Verdict(Outcome.FAIL, "; ".join(filter(None, [message, said]))
+                return Judgement(Outcome.FAIL, said or f"validation error: rule {self.rule} failed")
+            return Judgement(Outcome.FAIL, "; ".join(filter(None, [message, said]))
                            or f"validation error: rule {self.rule} failed")
 
         return judge
@@ -151,14 +152,14 @@ class Validate:
             raise MalformedError(fields.path("level"), got=level, expected=" or ".join(standard.LEVELS))
         standard.parse_version(version, fields.path("version"))
 
-        def judge(given: Input) -> Verdict | None:
+        def judge(given: Input) -> Judgement | None:
             if given.request.operation == "DELETE":
                 return None
             document = given.object or {}
             failures = standard.evaluate(document.get("spec"), document.get("metadata"), level, version)
             if not failures:
-                return Verdict(Outcome.PASS, f"Validation rule '{self.rule}' passed.")
-            return Verdict(Outcome.FAIL, f"Validation rule '{self.rule}' failed. It violates PodSecurity "
+                return Judgement(Outcome.PASS, f"Validation rule '{self.rule}' passed.")
+            return Judgement(Outcome.FAIL, f"Validation rule '{self.rule}' failed. It violates PodSecurity "
                            f'"{level}:{version}": {standard.aggregate(failures)}')
 
         return judge
