@@ -153,9 +153,12 @@ def _operations(verbs: Sequence[str], kind: str = "") -> tuple[str, ...]:
 
 def _resource(group: str, version: str, one: _Resource) -> ApiResource:
     assert one.response_kind is not None
+    # A kind without a version is of the resource's own group and version.
     subresources = tuple(
-        Subresource(name=sub.subresource, kind=sub.response_kind.kind, group=sub.response_kind.group,
-                    version=sub.response_kind.version, operations=_operations(sub.verbs, sub.response_kind.kind))
+        Subresource(name=sub.subresource, kind=sub.response_kind.kind,
+                    group=sub.response_kind.group if sub.response_kind.version else group,
+                    version=sub.response_kind.version or version,
+                    operations=_operations(sub.verbs, sub.response_kind.kind))
         for sub in one.subresources if sub.response_kind is not None)
     return ApiResource(group=group, version=version, kind=one.response_kind.kind, plural=one.resource,
                        singular=one.singular_resource, short=tuple(one.short_names),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from custody.errors import MalformedError, UnsupportedError
 from custody.languages.go.wildcards import glob, wildcard
 from custody.languages.variables import has_variables
-from custody.policy.kinds import Selector
+from custody.policy.kinds import Kinds, Selector
 from custody.policy.kyverno.fields import Fields
 from custody.policy.model import Request
 from custody.policy.resources import OPERATIONS
@@ -54,6 +54,12 @@ class Block:
     def kinds(self) -> list[str]:
         """The selectors that were written in it."""
         return [text for one in self.asked for _, text in one.kinds]
+
+    def check(self, kinds: Kinds) -> None:
+        """Whether each of its kinds can be asked about. Raises MalformedError."""
+        for one in self.asked:
+            for where, text in one.kinds:
+                kinds.check(text, where)
 
     def _resources(self, holder: Fields) -> Match:
         fields = holder.inner("resources")
