@@ -32,7 +32,7 @@ def entries(rules: Iterable[Rule], kinds: Kinds, *, mutate: bool) -> set[Entry]:
     for rule in rules:
         if rule.images or not mutate:
             asked |= set(_of_rule(rule, kinds, mutate=mutate))
-    asked |= {entry._replace(resource="pods/ephemeralcontainers", scope="Namespaced") for entry in asked
+    asked |= {entry._replace(resource="pods/ephemeralcontainers") for entry in asked
               if entry.resource in ("pods", "*") and entry.group in ("", "*") and entry.version in ("v1", "*")}
     return {entry for entry in asked if not any(other != entry and _covers(other, entry) for other in asked)}
 

@@ -139,7 +139,10 @@ class Kinds:
         namesakes = [one for one in self.resources if glob(selector.kind, one.kind)]
         here = [one for one in namesakes if glob(selector.group, one.group)]
         served = [one for one in here if glob(selector.version, one.version)]
-        if served:  # so it is the subresource
+        taken = next((one.kind for one in self.resources if one.kind == selector.subresource), None)
+        if taken is not None:  # `*/v1/Service`, where the star is a version and v1 the kind
+            expected = f"group/version/Kind, version/Kind or Kind; did you mean {taken}?"
+        elif served:  # so it is the subresource
             names = sorted({sub.name for one in served for sub in one.subresources})
             expected = f"a subresource of {selector.kind} in {self.source}: {', '.join(names) or 'it has none'}"
         elif here:  # so it is the version
