@@ -38,8 +38,8 @@ class Admission:
         `seconds` is the API server's timeout. Evidence that has not come by then, less the margin, is unverifiable:
         under Enforce that denies with the reason, while an unanswered review would fall under failurePolicy.
         """
-        review = read(body)
-        request, policies = review.request, self.policies
+        review, policies = read(body), self.policies
+        request = policies.kinds.located(review.request)
         # 1. Which images need evidence.
         images = [] if request.operation == "DELETE" else policies.images(request)
         # 2. Gather it within the time that is left.
