@@ -101,7 +101,7 @@ def test_a_replay_under_another_policy(tmp_path: Path) -> None:
 def test_evidence_is_kept_for_a_while_and_then_asked_for_again(tmp_path: Path) -> None:
     async def main() -> None:
         async with small_world(tmp_path) as (world, chain, _):
-            world.gatherer._keep = 60.0
+            world.gatherer._cache.keep = 60.0
             image = f"{world.name}@{chain.image.digest}"
             first = await world.gatherer.gather([image])
             again = await world.gatherer.gather([image])
@@ -114,10 +114,10 @@ def test_evidence_is_kept_for_a_while_and_then_asked_for_again(tmp_path: Path) -
     asyncio.run(main())
 
 
-def test_failures_to_gather_are_not_kept(tmp_path: Path) -> None:
+def test_a_failure_to_gather_is_not_kept_for_as_long(tmp_path: Path) -> None:
     async def main() -> None:
         async with small_world(tmp_path) as (world, chain, _):
-            world.gatherer._keep = 60.0
+            world.gatherer._cache.keep = 60.0
             image = f"{world.name}:late"
             missing = (await world.gatherer.gather([image]))[image]
             assert [item.state for item in missing.rejected] == ["missing"]
