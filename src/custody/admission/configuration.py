@@ -8,73 +8,78 @@ from typing import Any
 
 import yaml
 
-from custody.errors import MalformedError, UnsupportedError
-from custody.policy.kyverno.match import kind_selector
+from custody.admission.endpoint import DEFAULT_SECONDS, Endpoint, seconds_of
+from custody.admission.rules import Entry, entries, to_rules
+from custody.errors import MalformedError
 from custody.policy.load import PolicySet
 
 OWN_NAMESPACES = ("kube-system", "custody")
 """Never sent to the webhook: where it runs itself, and what must start when it does not answer."""
-_RESOURCES = {
-    "Pod": ("", "pods"), "Service": ("", "services"), "ConfigMap": ("", "configmaps"), "Secret": ("", "secrets"),
-    "Namespace": ("", "namespaces"), "ServiceAccount": ("", "serviceaccounts"), "Deployment": ("apps", "deployments"),
-    "StatefulSet": ("apps", "statefulsets"), "DaemonSet": ("apps", "daemonsets"), "ReplicaSet": ("apps", "replicasets"),
-    "Job": ("batch", "jobs"), "CronJob": ("batch", "cronjobs"), "Ingress": ("networking.k8s.io", "ingresses"),
-    "NetworkPolicy": ("networking.k8s.io", "networkpolicies"), "Role": ("rbac.authorization.k8s.io", "roles"),
-    "RoleBinding": ("rbac.authorization.k8s.io", "rolebindings"),
-    "ClusterRole": ("rbac.authorization.k8s.io", "clusterroles"),
-    "ClusterRoleBinding": ("rbac.authorization.k8s.io", "clusterrolebindings")}
+_PODS = {Entry("", "v1", resource, "Namespaced", operation) for resource in ("pods", "pods/ephemeralcontainers")
+         for operation in ("CREATE", "UPDATE")}
+_KINDS = {True: "MutatingWebhookConfiguration", False: "ValidatingWebhookConfiguration"}
 
 
-def configurations(url: str, ca_bundle: bytes, policies: PolicySet | None = None, *, failure_policy: str = "Fail",
+def configurations(url: str, ca_bundle: bytes, policies: PolicySet | None = None, *, failure_policy: str | None = None,
                    timeout: int | None = None, exclude: Sequence[str] = OWN_NAMESPACES) -> list[dict[str, Any]]:
-    """Two documents: mutating (pods only) and validating, for the kinds that the policies name.
+    """At most two documents, mutating (where images are verified) and validating: what the policies name, and no more.
 
-    `url` is `https://host:port`; `timeout` in seconds, 1 to 30, default the policies' or 10.
+    Each failurePolicy and timeout that the policies ask for has a webhook of its own, whose path says which policies
+    it asks; `failure_policy` and `timeout` (seconds, 1 to 30) are used for all of them instead. `url` is
+    `https://host:port`. Without policies, pods are asked about. Raises UnsupportedError for a kind whose resource is
+    not known.
     """
     if not url.startswith("https://"):
         raise MalformedError("url", got=url, expected="https://…, the API server calls nothing else")
-    if failure_policy not in ("Fail", "Ignore"):
+    if failure_policy not in (None, "Fail", "Ignore"):
         raise MalformedError("failurePolicy", got=failure_policy, expected="Fail or Ignore")
-    seconds = timeout or (policies.timeout if policies else None) or 10
-    rules, verifies = _rules(policies)
-    common = {
+    documents = []
+    for mutate in (True, False):
+        webhooks = []
+        for endpoint in _endpoints(policies, mutate, failure_policy, timeout):
+            asked = _PODS if policies is None else entries(
+                [rule for policy in policies.policies if endpoint.selects(policy) for rule in policy.rules],
+                policies.kinds, mutate=mutate)
+            if asked:
+                webhooks.append(_webhook(endpoint, url, ca_bundle, to_rules(asked), exclude,
+                                         failure_policy or endpoint.failure_policy or _only(policies, "Fail"),
+                                         timeout or endpoint.seconds or _seconds(policies)))
+        if webhooks:
+            documents.append({"apiVersion": "admissionregistration.k8s.io/v1", "kind": _KINDS[mutate],
+                              "metadata": {"name": "custody"}, "webhooks": webhooks})
+    return documents
+
+
+def _endpoints(policies: PolicySet | None, mutate: bool, failure_policy: str | None,
+               timeout: int | None) -> list[Endpoint]:
+    """One that asks all policies where they agree: it keeps asking all when a policy is added."""
+    groups = {(None if failure_policy else policy.failure_policy, None if timeout else seconds_of(policy))
+              for policy in (policies.policies if policies else ())}
+    if len(groups) < 2:
+        return [Endpoint(mutate)]
+    return sorted((Endpoint(mutate, *group) for group in groups), key=lambda endpoint: endpoint.path)
+
+
+def _only(policies: PolicySet | None, default: str) -> str:
+    return next((policy.failure_policy for policy in policies.policies), default) if policies else default
+
+
+def _seconds(policies: PolicySet | None) -> int:
+    return next((seconds_of(policy) for policy in policies.policies), DEFAULT_SECONDS) if policies else DEFAULT_SECONDS
+
+
+def _webhook(endpoint: Endpoint, url: str, ca_bundle: bytes, rules: list[dict[str, Any]], exclude: Sequence[str],
+             failure_policy: str, seconds: int) -> dict[str, Any]:
+    """`endpoint` tells the failurePolicy and timeout only where policies differ in them."""
+    client = {"url": f"{url.rstrip('/')}/{endpoint.path}", "caBundle": base64.b64encode(ca_bundle).decode()}
+    again = {"reinvocationPolicy": "IfNeeded"} if endpoint.mutate else {}
+    return {
+        "name": f"{endpoint.path.replace('/', '-')}.custody.internal", "clientConfig": client, "rules": rules,
         "admissionReviewVersions": ["v1", "v1beta1"], "failurePolicy": failure_policy, "matchPolicy": "Equivalent",
         "sideEffects": "None", "timeoutSeconds": seconds,
         "namespaceSelector": {"matchExpressions": [
-            {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": list(exclude)}]}}
-
-    def one(kind: str, word: str, rules: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-        client = {"url": f"{url.rstrip('/')}/{word}", "caBundle": base64.b64encode(ca_bundle).decode()}
-        hook = {"name": f"{word}.custody.internal", "clientConfig": client, "rules": rules, **common, **more}
-        return {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": "custody"},
-                "webhooks": [hook]}
-
-    pods = [_rule("", ["pods", "pods/ephemeralcontainers"], ["CREATE", "UPDATE"])]
-    mutating = [one("MutatingWebhookConfiguration", "mutate", pods, reinvocationPolicy="IfNeeded")] if verifies else []
-    return [*mutating, one("ValidatingWebhookConfiguration", "validate", rules)]
+            {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": list(exclude)}]}, **again}
 
 
-def _rules(policies: PolicySet | None) -> tuple[list[dict[str, Any]], bool]:
-    groups: dict[str, set[str]] = {}
-    operations = {"CREATE", "UPDATE"}
-    verifies = policies is None
-    for rule in (rule for policy in policies.policies for rule in policy.rules) if policies else ():
-        verifies |= bool(rule.images)
-        operations |= rule.match.operations
-        for text in rule.match.kinds:
-            kind = kind_selector(text)[2]
-            if kind not in _RESOURCES:
-                raise UnsupportedError(f"{rule.where}.match", f"which resources are {text} is not known to custody yet")
-            group, plural = _RESOURCES[kind]
-            groups.setdefault(group, set()).update([plural] + (["pods/ephemeralcontainers"] if kind == "Pod" else []))
-    if not groups:
-        groups = {"": {"pods", "pods/ephemeralcontainers"}}
-    return [_rule(group, sorted(plurals), sorted(operations)) for group, plurals in sorted(groups.items())], verifies
-
-
-def _rule(group: str, resources: list[str], operations: list[str]) -> dict[str, Any]:
-    return {"apiGroups": [group], "apiVersions": ["*"], "resources": resources, "operations": operations, "scope": "*"}
-
-
-def to_yaml(found: list[dict[str, Any]]) -> str:
-    return yaml.safe_dump_all(found, sort_keys=False, width=200)
+def to_yaml(documents: list[dict[str, Any]]) -> str:
+    return yaml.safe_dump_all(documents, sort_keys=False, width=200)

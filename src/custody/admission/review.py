@@ -11,7 +11,7 @@ import msgspec
 
 from custody.errors import MalformedError
 from custody.kit import strictjson
-from custody.policy.model import Kind, Request, User
+from custody.policy.model import Kind, Request, Resource, User
 
 MAX_SIZE = 8 * 1024 * 1024
 """An object is at most about 1.5 MB in etcd; a review carries it twice, beside its managed fields."""
@@ -26,6 +26,7 @@ class _Request(msgspec.Struct, rename="camel"):
     uid: str
     kind: Kind
     operation: str
+    resource: Resource | None = None
     name: str = ""
     namespace: str = ""
     sub_resource: str = ""
@@ -89,7 +90,8 @@ def read(body: bytes) -> Review:
         raise MalformedError("request.operation", got=asked.operation, expected="CREATE, UPDATE, DELETE or CONNECT")
     return Review(found.api_version, asked.uid, Request(
         operation=asked.operation, kind=asked.kind, namespace=asked.namespace, name=asked.name, object=asked.object,
-        old_object=asked.old_object, user=asked.user_info, dry_run=bool(asked.dry_run), subresource=asked.sub_resource))
+        old_object=asked.old_object, user=asked.user_info, dry_run=bool(asked.dry_run), subresource=asked.sub_resource,
+        resource=asked.resource))
 
 
 def answer(review: Review, *, allowed: bool, message: str = "", patch: Sequence[Mapping[str, Any]] = (),

@@ -102,14 +102,15 @@ class Admission:
             return refuse(review, f"judging it failed with {_words(error)}")
 
     async def _judge(self, review: Review, snapshot: Snapshot, deadline: float, *, mutate: bool, large: bool) -> bytes:
-        request, policies = review.request, snapshot.policies
+        policies = snapshot.policies
+        request = policies.kinds.located(review.request)
         # 1. Which images need evidence.
         images = [] if request.operation == "DELETE" else await self._work(policies.images, request, beside=large)
         # 2. Gather it within the time that is left.
         evidence = await self._evidence(snapshot, images, deadline) if images else {}
         # 3. Decide, and say so.
         context = Context(now=self._clock())
-        return await self._work(self._decide, review, evidence, policies, context, mutate,
+        return await self._work(self._decide, review, request, evidence, policies, context, mutate,
                                 beside=large or _many(evidence))
 
     async def _evidence(self, snapshot: Snapshot, images: list[str], deadline: float) -> Mapping[str, EvidenceSet]:
@@ -125,9 +126,8 @@ class Admission:
             _LOG.exception("evidence could not be gathered")
             return _nothing(images, f"gathering failed with {_words(error)}")
 
-    def _decide(self, review: Review, evidence: Mapping[str, EvidenceSet], policies: PolicySet, context: Context,
-                mutate: bool) -> bytes:
-        request = review.request
+    def _decide(self, review: Review, request: Request, evidence: Mapping[str, EvidenceSet], policies: PolicySet,
+                context: Context, mutate: bool) -> bytes:
         decision = (pin(request, evidence, policies, context) if mutate else
                     decide(request, evidence, policies, context, mutate=False))
         if self._seen is not None:

@@ -15,9 +15,11 @@ from custody.errors import CustodyError, MalformedError, UsageError
 from custody.kit import strictjson
 from custody.kit.digest import sha256
 from custody.languages.go.yamltext import PlainLoader, plain_scalar
+from custody.policy.kinds import Kinds, builtin
 from custody.policy.kyverno.policy import Policy
 from custody.policy.kyverno.scope import Input
 from custody.policy.model import Context, Request
+from custody.policy.resources import is_crd
 
 MAX_SIZE = 4 * 1024 * 1024
 MAX_DEPTH = 64
@@ -104,13 +106,18 @@ class _Plain:
 class PolicySet:
     """Compiled policies, and the documents that they were compiled from."""
 
-    def __init__(self, raw: Sequence[Any], sources: Sequence[str] | None = None) -> None:
+    def __init__(self, raw: Sequence[Any], sources: Sequence[str] | None = None, kinds: Kinds | None = None) -> None:
+        """`kinds` are those that rules may name, and default to those of Kubernetes."""
+        self.kinds = builtin() if kinds is None else kinds
         self.documents = list(raw)
         self.policies: list[Policy] = []
         for at, document in enumerate(raw):
             where = sources[at] if sources else f"policies[{at}]"
             try:
-                self.policies.append(Policy(document))
+                policy = Policy(document)
+                for block in (block for rule in policy.rules for block in (rule.match, rule.exclude) if block):
+                    block.check(self.kinds)
+                self.policies.append(policy)
             except CustodyError as error:
                 error.message = f"{where}: {error.message}"
                 error.args = (error.message,)
@@ -122,8 +129,11 @@ class PolicySet:
         self.digest = sha256(json.dumps(self.documents, sort_keys=True, separators=(",", ":")).encode())
 
     @classmethod
-    def load(cls, source: Iterable[str | Path | Any]) -> PolicySet:
-        """From files, folders (all *.yaml, *.yml and *.json below), or documents that are read already."""
+    def load(cls, source: Iterable[str | Path | Any], kinds: Kinds | None = None) -> PolicySet:
+        """From files, folders (all *.yaml, *.yml and *.json below), or documents that are read already.
+
+        Lists are unwrapped. CustomResourceDefinitions among them add to `kinds`, which default to those of Kubernetes.
+        """
         raw: list[Any] = []
         sources: list[str] = []
         for entry in source:
@@ -135,7 +145,10 @@ class PolicySet:
                 found = read(file)
                 raw += found
                 sources += [str(file) if len(found) == 1 else f"{file}[{at}]" for at in range(len(found))]
-        return cls(raw, sources)
+        documents, crds = unwrapped(raw, sources)
+        if crds:
+            kinds = (kinds or builtin()).with_crds([crd for _, crd in crds], [where for where, _ in crds])
+        return cls([document for _, document in documents], [where for where, _ in documents], kinds)
 
     def images(self, request: Request) -> list[str]:
         """Canonical names of the images that need evidence: those that some verifyImages rule speaks of.
@@ -157,7 +170,7 @@ class PolicySet:
     def only(self, failure_policy: str, timeout: int | None) -> PolicySet:
         """The policies with this failurePolicy and webhookTimeoutSeconds, as one of several webhooks asks them."""
         return PolicySet([document for document, policy in zip(self.documents, self.policies, strict=True)
-                          if (policy.failure_policy, policy.timeout) == (failure_policy, timeout)])
+                          if (policy.failure_policy, policy.timeout) == (failure_policy, timeout)], kinds=self.kinds)
 
     @property
     def timeout(self) -> int | None:
@@ -170,6 +183,25 @@ def manifest_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     return sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml", ".json") and file.is_file())
+
+
+Located = list[tuple[str, Any]]
+"""Documents with where they stand."""
+
+
+def unwrapped(raw: Sequence[Any], sources: Sequence[str]) -> tuple[Located, Located]:
+    """(policies, CustomResourceDefinitions), with what stands in lists (kind List, or any kind's own) apart."""
+    policies: Located = []
+    crds: Located = []
+    for where, document in zip(sources, raw, strict=True):
+        items = document.get("items") if isinstance(document, dict) else None
+        if isinstance(items, list) and str(document.get("kind")).endswith("List"):
+            inner, definitions = unwrapped(items, [f"{where}.items[{at}]" for at in range(len(items))])
+            policies += inner
+            crds += definitions
+        else:
+            (crds if is_crd(document) else policies).append((where, document))
+    return policies, crds
 
 
 def read(file: Path) -> list[Any]:

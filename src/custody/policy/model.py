@@ -34,6 +34,14 @@ class Kind(msgspec.Struct, frozen=True):
     group: str = ""
 
 
+class Resource(msgspec.Struct, frozen=True):
+    """metav1.GroupVersionResource: `pods`, `v1`, ""."""
+
+    resource: str
+    version: str = "v1"
+    group: str = ""
+
+
 class User(msgspec.Struct, frozen=True, kw_only=True):
     username: str = ""
     uid: str = ""
@@ -54,6 +62,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     user: User = User()
     dry_run: bool = False
     subresource: str = ""
+    resource: Resource | None = None
+    """What it is about as the API server names it; None where only an object is given."""
+    parent: Kind | None = None
+    """The kind of `resource` where it is about a subresource, whose own kind is `kind`: Pod for PodExecOptions."""
     bare: bool = False
     """Only the image is meant: the pod around it was made up to ask about it, and rules about pods do not speak."""
 

@@ -10,6 +10,7 @@ import msgspec
 from custody.errors import MalformedError
 from custody.evidence.model import EvidenceSet
 from custody.policy.decide import decide
+from custody.policy.kinds import UNCHECKED
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision, Request
 
@@ -50,5 +51,5 @@ def read(data: bytes) -> Record:
 def replay(data: bytes, policies: PolicySet | None = None) -> Decision:
     """Decide again, with the recorded policies or, to see what would change, with others."""
     found = read(data)
-    return decide(found.request, found.evidence, policies or PolicySet(found.policies), found.context,
+    return decide(found.request, found.evidence, policies or PolicySet(found.policies, kinds=UNCHECKED), found.context,
                   mutate=found.mutate)

@@ -1,10 +1,11 @@
-"""POST /validate and /mutate of AdmissionReviews, as raw ASGI; GET /healthz and /readyz for who keeps it running."""
+"""POST of AdmissionReviews to the webhook's paths, as raw ASGI; GET /healthz and /readyz for who keeps it running."""
 
 from __future__ import annotations
 
 import time
 from urllib.parse import parse_qs
 
+from custody.admission.endpoint import Endpoint
 from custody.admission.review import MAX_SIZE, OversizedError, oversized
 from custody.admission.webhook import DEFAULT_TIMEOUT, Admission, refuse
 from custody.errors import MalformedError
@@ -25,24 +26,26 @@ class AdmissionApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
+        endpoint = Endpoint.parse(path)
         if method == "GET" and path in ("/healthz", "/readyz"):
             ready = path == "/healthz" or self.admission is not None
             await respond(send, 200 if ready else 503, b"ok" if ready else b"policies are not compiled", b"text/plain")
-        elif path not in ("/validate", "/mutate"):
+        elif endpoint is None:
             await respond_json(send, 404, {"error": "no such path"})
         elif method != "POST":
             await respond_json(send, 405, {"error": "POST only"}, [(b"allow", b"POST")])
         elif self.admission is None:
             await respond_json(send, 503, {"error": "policies are not compiled"})
         else:
-            await self._review(self.admission, scope, receive, send)
+            await self._review(self.admission, endpoint, scope, receive, send)
 
-    async def _review(self, admission: Admission, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _review(self, admission: Admission, endpoint: Endpoint, scope: Scope, receive: Receive,
+                      send: Send) -> None:
         begun = time.monotonic()
         try:
             body = await _body(receive)
             seconds = _timeout(scope) - (time.monotonic() - begun)
-            answer = await admission.review(body, mutate=scope["path"] == "/mutate", seconds=max(seconds, 0.1))
+            answer = await admission.review(body, mutate=endpoint.mutate, seconds=max(seconds, 0.1))
         except DisconnectedError:
             return
         except OversizedError as error:

@@ -2,48 +2,37 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from custody.errors import MalformedError, UnsupportedError
 from custody.languages.go.wildcards import glob, wildcard
 from custody.languages.variables import has_variables
+from custody.policy.kinds import Kinds, Selector
 from custody.policy.kyverno.fields import Fields
 from custody.policy.model import Request
+from custody.policy.resources import OPERATIONS
 
 Match = Callable[[Request], bool]
-_VERSION = re.compile(r"(v\d((alpha|beta)\d)?|\*)\Z")
-_OPERATIONS = ("CREATE", "UPDATE", "DELETE", "CONNECT")
 _TESTS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
-def kind_selector(text: str) -> tuple[str, str, str, str]:
-    """(group, version, kind, subresource) of `Pod`, `v1/Pod`, `apps/v1/Deployment`, `Pod/exec`, `*/*`."""
-    *front, last = text.split("/")
-    parts = [*front, *last.split(".")]
-    match parts:
-        case [kind]:
-            return "*", "*", kind, ""
-        case ["*", "*"]:
-            return "*", "*", "*", "*"
-        case ["*", second] if second == second.lower():
-            return "*", "*", "*", second
-        case [first, second]:
-            return ("*", first, second, "") if _VERSION.match(first) else ("*", "*", first, second)
-        case [first, second, third]:
-            return ("*", first, second, third) if _VERSION.match(first) else (first, second, third, "")
-        case [group, version, kind, subresource]:
-            return group, version, kind, subresource
-    return "", "", "", ""
+class Asked(NamedTuple):
+    """What one filter names: selectors of kinds with the paths of their fields, and operations."""
+
+    kinds: list[tuple[str, str]]
+    """(path, text)"""
+    operations: list[str]
+    """Empty: whatever the rule can judge."""
+    only: bool
+    """Whether it names nothing else, so that as an exclusion it leaves nothing of what it names."""
 
 
 class Block:
-    """A compiled `match` or `exclude`. `kinds` are the selectors that were written in it."""
+    """A compiled `match` or `exclude`. `asked` is what each of its filters names, and `every` whether all must hold."""
 
     def __init__(self, fields: Fields, *, exclude: bool = False) -> None:
-        self.kinds: list[str] = []
-        self.operations: set[str] = set()
+        self.asked: list[Asked] = []
         forms = [name for name in ("any", "all", "resources") if fields.has(name)]
         if len(forms) != 1:
             raise MalformedError(fields.where, got=" and ".join(forms) or "nothing",
@@ -57,9 +46,20 @@ class Block:
             raise MalformedError(fields.path(forms[0]), got="an empty list", expected="at least one filter")
         if not exclude and not self.kinds:
             raise MalformedError(fields.where, got="no kinds", expected="at least one kind")
-        every = forms[0] == "all"
-        self.matches: Match = (lambda request: all(one(request) for one in filters)) if every else (
+        self.every = forms[0] == "all"
+        self.matches: Match = (lambda request: all(one(request) for one in filters)) if self.every else (
             lambda request: any(one(request) for one in filters))
+
+    @property
+    def kinds(self) -> list[str]:
+        """The selectors that were written in it."""
+        return [text for one in self.asked for _, text in one.kinds]
+
+    def check(self, kinds: Kinds) -> None:
+        """Whether each of its kinds can be asked about. Raises MalformedError."""
+        for one in self.asked:
+            for where, text in one.kinds:
+                kinds.check(text, where)
 
     def _resources(self, holder: Fields) -> Match:
         fields = holder.inner("resources")
@@ -67,16 +67,16 @@ class Block:
         if fields is None:
             raise MalformedError(holder.where, got="no resources", expected="resources")
         tests: list[Match] = []
-        kinds = fields.texts("kinds")
-        if kinds:
-            self.kinds += kinds
-            selectors = [kind_selector(kind) for kind in kinds]
-            tests.append(lambda request: any(_is_kind(selector, request) for selector in selectors))
         if operations := fields.texts("operations"):
-            if unknown := set(operations) - set(_OPERATIONS):
-                raise MalformedError(fields.path("operations"), got=min(unknown), expected=", ".join(_OPERATIONS))
-            self.operations.update(operations)
+            if unknown := set(operations) - set(OPERATIONS):
+                raise MalformedError(fields.path("operations"), got=min(unknown), expected=", ".join(OPERATIONS))
             tests.append(lambda request: request.operation in operations)
+        kinds = fields.texts("kinds")
+        places = [f"{fields.path('kinds')}[{at}]" for at in range(len(kinds))]
+        if kinds:
+            selectors = [Selector.parse(text, where) for where, text in zip(places, kinds, strict=True)]
+            tests.append(lambda request: any(selector.matches(request) for selector in selectors))
+        named = len(tests)
         names = [*fields.texts("names"), *filter(None, [fields.take("name", str)])]
         if names:
             tests.append(lambda request: any(glob(name, _name(request)) for name in names))
@@ -93,17 +93,8 @@ class Block:
             raise UnsupportedError(fields.where, "variables in match and exclude are not evaluated by custody yet")
         if not tests:
             raise MalformedError(fields.where, got="nothing", expected="kinds, names, namespaces, operations, …")
+        self.asked.append(Asked([*zip(places, kinds, strict=True)], operations, only=len(tests) == named))
         return lambda request: all(test(request) for test in tests)
-
-
-def _is_kind(selector: tuple[str, str, str, str], request: Request) -> bool:
-    group, version, kind, subresource = selector
-    asked = request.kind
-    if not (glob(kind, asked.kind) and glob(version, asked.version) and glob(group, asked.group)):
-        return False
-    # An ephemeral container is added to a pod through its own subresource, and a rule about pods means it too.
-    return glob(subresource, request.subresource) or (asked.kind == "Pod" and asked.group == ""
-                                                      and request.subresource == "ephemeralcontainers")
 
 
 def _object(request: Request) -> dict[str, Any]:

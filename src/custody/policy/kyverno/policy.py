@@ -10,9 +10,10 @@ import msgspec
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.languages.conditions import Conditions, compile_conditions
+from custody.policy.kinds import Selector
 from custody.policy.kyverno.fields import Fields
 from custody.policy.kyverno.images import VerifyImages
-from custody.policy.kyverno.match import Block, kind_selector
+from custody.policy.kyverno.match import Block
 from custody.policy.kyverno.scope import ROOTS, Image, Input
 from custody.policy.kyverno.validate import Judgement, Validate
 from custody.policy.model import Outcome, Request, RuleResult
@@ -84,8 +85,10 @@ class Rule:
             raise MalformedError(fields.where, got="none or both of them", expected="one of validate, verifyImages")
         self.validate = Validate(validate, self.name) if validate is not None else None
         self.images = [VerifyImages(entry, every=policy.attestations == "all") for entry in images]
-        pods = all(kind_selector(kind)[2] == "Pod" for kind in self.match.kinds)
-        self.selects_pods = any(kind_selector(kind)[2] in ("Pod", "*") for kind in self.match.kinds)
+        selectors = [Selector.parse(text) for text in self.match.kinds]
+        pods = all(selector.kind == "Pod" and selector.subresource in ("", "ephemeralcontainers")
+                   for selector in selectors)
+        self.selects_pods = any(selector.kind in ("Pod", "*") for selector in selectors)
         if not pods and (images or self._is_security()):
             raise UnsupportedError(f"{match.where}", "verifyImages and podSecurity are evaluated on Pods only",
                                    hint="the pods of a Deployment are judged when it creates them")
@@ -153,7 +156,10 @@ class Rule:
         request = given.request
         if (judgement.outcome is Outcome.FAIL and request.operation == "UPDATE" and request.old_object is not None
                 and self.enforce and validate.allow_existing):
-            old = msgspec.structs.replace(request, operation="CREATE", object=request.old_object, old_object=None)
+            # As if the old object were created now: a rule about a subresource does not speak of that, and so excuses
+            # nothing.
+            old = msgspec.structs.replace(request, operation="CREATE", object=request.old_object, old_object=None,
+                                          subresource="")
             before = Input(old, given.context, given.evidence)
             if self.matches(old) and self._applies(before):
                 prior = validate.judge(before)

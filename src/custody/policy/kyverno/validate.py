@@ -42,6 +42,7 @@ class Validate:
         self.any_pattern = fields.take("anyPattern", list)
         deny, security = fields.inner("deny"), fields.inner("podSecurity")
         self.pod_security = security is not None
+        self.deny = deny is not None
         fields.done()
         forms = [name for name, value in (("pattern", self.pattern), ("anyPattern", self.any_pattern), ("deny", deny),
                                           ("podSecurity", security)) if value is not None]

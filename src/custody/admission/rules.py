@@ -1,0 +1,108 @@
+"""The `rules` of a webhook: which resources, subresources and operations the API server asks about.
+
+As Kyverno makes them (mergeWebhook and collectResourceDescriptions in pkg/controllers/webhook), but that an operation is
+left out where no rule can judge it: a pattern says nothing of what is deleted, and only subresources are connected to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from custody.policy.kinds import Kinds, Selector
+from custody.policy.kyverno.policy import Rule
+from custody.policy.resources import OPERATIONS
+
+_WRITTEN = ("CREATE", "UPDATE")
+
+
+class Entry(NamedTuple):
+    """One resource and one operation; `*` stands for all, and `resource` may be `pods`, `pods/exec`, `*/*`, `*/scale`."""
+
+    group: str
+    version: str
+    resource: str
+    scope: str
+    operation: str
+
+
+def entries(rules: Iterable[Rule], kinds: Kinds, *, mutate: bool) -> set[Entry]:
+    """What must be asked so that the rules can judge all that they name. Raises UnsupportedError, MalformedError."""
+    asked: set[Entry] = set()
+    for rule in rules:
+        if rule.images or not mutate:
+            asked |= set(_of_rule(rule, kinds, mutate=mutate))
+    asked |= {entry._replace(resource="pods/ephemeralcontainers") for entry in asked
+              if entry.resource in ("pods", "*") and entry.group in ("", "*") and entry.version in ("v1", "*")}
+    return {entry for entry in asked if not any(other != entry and _covers(other, entry) for other in asked)}
+
+
+def to_rules(asked: Iterable[Entry]) -> list[dict[str, Any]]:
+    """As admissionregistration.k8s.io/v1 has them: what differs only in one way is one rule."""
+    operations: dict[tuple[str, str, str, str], set[str]] = {}
+    for entry in asked:
+        operations.setdefault((entry.group, entry.scope, entry.resource, entry.version), set()).add(entry.operation)
+    versions: dict[tuple[str, str, tuple[str, ...], str], list[str]] = {}
+    for (group, scope, resource, version), named in sorted(operations.items()):
+        ordered = tuple(operation for operation in OPERATIONS if operation in named)
+        versions.setdefault((group, scope, ordered, resource), []).append(version)
+    resources: dict[tuple[str, tuple[str, ...], str, tuple[str, ...]], list[str]] = {}
+    for (group, scope, ordered, resource), found in versions.items():
+        resources.setdefault((group, tuple(found), scope, ordered), []).append(resource)
+    return [{"apiGroups": [group], "apiVersions": list(found), "resources": sorted(names), "operations": list(ordered),
+             "scope": scope} for (group, found, scope, ordered), names in sorted(resources.items())]
+
+
+def _of_rule(rule: Rule, kinds: Kinds, *, mutate: bool) -> Iterator[Entry]:
+    judged = OPERATIONS if rule.validate is not None and rule.validate.deny else (*_WRITTEN, "CONNECT") if (
+        rule.validate is not None) else _WRITTEN
+    if mutate:
+        judged = _WRITTEN
+    filters = rule.match.asked
+    for one in filters:
+        named = set(one.operations or OPERATIONS)
+        if rule.match.every:
+            named &= {operation for operation in OPERATIONS
+                      if all(operation in (other.operations or OPERATIONS) for other in filters)}
+        explicit = any(other.operations for other in (filters if rule.match.every else [one]))
+        for where, text in one.kinds:
+            wanted = (named if explicit else named & set(judged)) - _excluded(rule, text)
+            yield from _of_kind(text, where, kinds, wanted, explicit=explicit)
+
+
+def _excluded(rule: Rule, text: str) -> set[str]:
+    """Operations on a kind that an `exclude` with nothing but kinds and operations takes out of it."""
+    if rule.exclude is None or (rule.exclude.every and len(rule.exclude.asked) > 1):
+        return set()
+    return {operation for one in rule.exclude.asked if one.only
+            and (not one.kinds or text in (kind for _, kind in one.kinds))
+            for operation in one.operations or OPERATIONS}
+
+
+def _of_kind(text: str, where: str, kinds: Kinds, operations: set[str], *, explicit: bool) -> Iterator[Entry]:
+    selector = Selector.parse(text, where)
+    if selector.kind == "*" and "*" not in selector.group.strip("*") and "?" not in selector.group:
+        resource = f"*/{selector.subresource}" if selector.subresource else "*"
+        served = {operation for target in kinds.find(selector) for operation in target.operations}
+        if not selector.subresource:
+            served = {"CREATE", "UPDATE", "DELETE"}
+        elif not served or selector.subresource == "*":
+            served = set(OPERATIONS)
+        for operation in operations if explicit else operations & served:
+            yield Entry(selector.group, selector.version, resource, "*", operation)
+        return
+    for target in kinds.targets(text, where):
+        one = target.resource
+        resource = f"{one.plural}/{target.subresource.name}" if target.subresource else one.plural
+        for operation in operations if explicit else operations & set(target.operations):
+            yield Entry(one.group, one.version, resource, "Namespaced" if one.namespaced else "*", operation)
+
+
+def _covers(wide: Entry, entry: Entry) -> bool:
+    if wide.operation != entry.operation or any(mine not in ("*", its) for mine, its in (
+            (wide.group, entry.group), (wide.version, entry.version), (wide.scope, entry.scope))):
+        return False
+    if wide.resource in (entry.resource, "*/*"):
+        return True
+    resource, _, subresource = entry.resource.partition("/")
+    return wide.resource == (f"*/{subresource}" if subresource else "*") and resource != "*"

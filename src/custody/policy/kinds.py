@@ -1,0 +1,219 @@
+"""What a rule's `kinds` select: the selectors' grammar, and the resources that an API server serves under them.
+
+Kyverno 1.17 (ParseKindSelector in pkg/utils/kube/kind.go, FindResources in pkg/clients/dclient/discovery.go) asks the
+API server's discovery. Here it is a table: that of Kubernetes 1.34, with custom resources from their definitions, or
+that of one API server by its aggregated discovery (KEP-3352).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import msgspec
+
+from custody.errors import MalformedError, UnsupportedError
+from custody.languages.go.wildcards import glob
+from custody.policy.model import Kind, Request
+from custody.policy.resources import ApiResource, Subresource, of_crd
+
+KUBERNETES = "1.34"
+"""Whose kinds are built in."""
+_VERSION = re.compile(r"(v\d((alpha|beta)\d)?|\*)\Z")
+_CRD_HINT = "for a custom resource give its definition with --crd, or write group/version/Kind"
+_ELSEWHERE = "what another API server serves is asked for with --kubeconfig"
+
+
+class Selector(NamedTuple):
+    """One entry of `kinds`: each part a wildcard pattern. `*` as a subresource also selects what is none."""
+
+    group: str
+    version: str
+    kind: str
+    subresource: str
+
+    @classmethod
+    def parse(cls, text: str, where: str = "kinds") -> Selector:
+        """`Pod`, `v1/Pod`, `apps/v1/Deployment`, `Pod/exec`, `v1/Pod/exec`, `*/*`, `*/exec`; the last `/` may be a dot.
+
+        Raises MalformedError.
+        """
+        *front, last = text.split("/")
+        match [*front, *last.split(".")]:
+            case [kind] if kind:
+                return cls("*", "*", kind, "")
+            case ["*", "*"]:
+                return cls("*", "*", "*", "*")
+            case ["*", second] if second and second == second.lower():
+                return cls("*", "*", "*", second)
+            case [first, second] if first and second:
+                return cls("*", first, second, "") if _VERSION.match(first) else cls("*", "*", first, second)
+            case [first, second, third] if second and third:
+                return cls("*", first, second, third) if _VERSION.match(first) else cls(first, second, third, "")
+            case [group, version, kind, subresource] if version and kind and subresource:
+                return cls(group, version, kind, subresource)
+        raise MalformedError(where, got=text, expected="Kind, version/Kind or group/version/Kind, each with or without "
+                             "/subresource")
+
+    def selects(self, kind: Kind, subresource: str) -> bool:
+        """`kind` is that of the resource itself, also where the request is for a subresource."""
+        if not (glob(self.kind, kind.kind) and glob(self.version, kind.version) and glob(self.group, kind.group)):
+            return False
+        # An ephemeral container is added to a pod through its own subresource, and a rule about pods means it too.
+        return glob(self.subresource, subresource) or (
+            subresource == "ephemeralcontainers" and kind == Kind("Pod"))
+
+    def matches(self, request: Request) -> bool:
+        """Raises UnsupportedError for a subresource of a resource whose kind is not known, where that decides."""
+        if not request.subresource:
+            return self.selects(request.kind, "")
+        if request.parent is not None:
+            return self.selects(request.parent, request.subresource)
+        if request.resource is None:
+            return self.selects(request.kind, request.subresource)
+        resource = request.resource
+        if not (glob(self.subresource, request.subresource) and glob(self.version, resource.version)
+                and glob(self.group, resource.group)):
+            return False
+        if self.kind == "*":
+            return True
+        raise UnsupportedError("request.resource", f"{resource.resource}.{resource.group}/{resource.version} is not "
+                               f"known, nor whether its {request.subresource} is of a {self.kind}", hint=_CRD_HINT)
+
+
+class Target(NamedTuple):
+    """What a selector selects."""
+
+    resource: ApiResource
+    subresource: Subresource | None = None
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        return (self.subresource or self.resource).operations
+
+
+class Kinds:
+    """The resources that are served. `whole`: the groups of which every kind is known. `source` is for messages."""
+
+    def __init__(self, resources: Iterable[ApiResource], *, whole: Iterable[str] = (), source: str,
+                 checked: bool = True) -> None:
+        self.resources = tuple(resources)
+        self.whole = frozenset(whole)
+        self.source = source
+        self.checked = checked
+        self._by_name = {(one.group, one.version, one.plural): one for one in self.resources}
+
+    def with_crds(self, documents: Sequence[Any], sources: Sequence[str] | None = None) -> Kinds:
+        """With custom resources, by the CustomResourceDefinitions that tell of them. Raises MalformedError."""
+        added = [resource for at, document in enumerate(documents)
+                 for resource in of_crd(document, sources[at] if sources else f"crds[{at}]")]
+        new = {(one.group, one.version, one.plural) for one in added}
+        kept = [one for one in self.resources if (one.group, one.version, one.plural) not in new]
+        return Kinds([*kept, *added], whole=self.whole, source=self.source, checked=self.checked)
+
+    def find(self, selector: Selector) -> list[Target]:
+        """What a selector selects of what is served, as Kyverno finds it."""
+        resources = [one for one in self.resources if glob(selector.group, one.group)
+                     and glob(selector.version, one.version) and glob(selector.kind, one.kind)]
+        targets = [Target(one) for one in resources]
+        if not selector.subresource:
+            return targets
+        inner = [Target(one, sub) for one in resources for sub in one.subresources
+                 if glob(selector.subresource, sub.name)]
+        return targets + inner if (selector.kind, selector.subresource) == ("*", "*") else inner
+
+    def check(self, text: str, where: str) -> None:
+        """Whether a policy may name this. Raises MalformedError for what can never be asked about.
+
+        A kind with a group of which the table knows nothing is accepted: matching needs no table.
+        """
+        selector = Selector.parse(text, where)
+        if not self.checked or self.find(selector):
+            return
+        if selector.group != "*" and selector.group not in self.whole:
+            return
+        namesakes = [one for one in self.resources if glob(selector.kind, one.kind)]
+        here = [one for one in namesakes if glob(selector.group, one.group)]
+        served = [one for one in here if glob(selector.version, one.version)]
+        taken = next((one.kind for one in self.resources if one.kind == selector.subresource), None)
+        if taken is not None:  # `*/v1/Service`, where the star is a version and v1 the kind
+            expected = f"group/version/Kind, version/Kind or Kind; did you mean {taken}?"
+        elif served:  # so it is the subresource
+            names = sorted({sub.name for one in served for sub in one.subresources})
+            expected = f"a subresource of {selector.kind} in {self.source}: {', '.join(names) or 'it has none'}"
+        elif here:  # so it is the version
+            expected = f"a version that {self.source} serves: {_spelled(here)}"
+        else:
+            meant = _spelled(namesakes) or " or ".join(self._meant(selector))
+            expected = f"a kind of {self.source}" + (f"; did you mean {meant}?" if meant else "")
+        raise MalformedError(where, got=text, expected=expected, hint=_ELSEWHERE if here else _CRD_HINT)
+
+    def targets(self, text: str, where: str) -> list[Target]:
+        """What the API server must be told to ask about. Raises UnsupportedError where the table does not tell."""
+        selector = Selector.parse(text, where)
+        targets = self.find(selector)
+        if not targets:
+            self.check(text, where)
+            raise UnsupportedError(where, f"which resources are {text} is not known", hint="give the "
+                                   "CustomResourceDefinition with --crd, or ask the API server with --kubeconfig")
+        return targets
+
+    def located(self, request: Request) -> Request:
+        """The request with the kind of the resource whose subresource it is about, where that is known.
+
+        Raises MalformedError for a request that does not tell the resource and may be about several.
+        """
+        if not request.subresource:
+            return request
+        asked = request.resource
+        if asked is not None:
+            owner = self._by_name.get((asked.group, asked.version, asked.resource))
+            owners = [owner] if owner is not None else []
+        else:
+            owners = [one for one in self.resources for sub in one.subresources if sub.name == request.subresource
+                      and (sub.kind, sub.group, sub.version) == (request.kind.kind, request.kind.group,
+                                                                 request.kind.version)]
+            if len(owners) > 1:
+                raise MalformedError("request.resource", got="nothing", expected=f"whose {request.subresource} it is: "
+                                     + ", ".join(sorted({one.plural for one in owners})))
+        if not owners:
+            return request
+        parent = Kind(owners[0].kind, owners[0].version, owners[0].group)
+        return msgspec.structs.replace(request, parent=parent)
+
+    def _meant(self, selector: Selector) -> list[str]:
+        """Kinds whose plural, short name, letters or subresource's kind the word may have been."""
+        word = selector.kind.lower()
+        tail = f"/{selector.subresource}" if selector.subresource else ""
+        if "/" not in tail and (owners := [f"{one.kind}/{sub.name}" for one in self.resources
+                                           for sub in one.subresources if sub.kind.lower() == word]):
+            return list(dict.fromkeys(owners))[:5]
+        named = [one.kind for one in self.resources
+                 if word in (one.plural, one.singular, one.kind.lower(), *one.short)]
+        by_letters = {one.kind.lower(): one.kind for one in self.resources}
+        if not named:
+            named = [by_letters[name] for name in get_close_matches(word, by_letters, 3, 0.75)]
+        if not named and any(word == one.group for one in self.resources):  # a group without its version
+            return [f"{word}/*/{selector.subresource}"]
+        return [f"{name}{tail}" for name in dict.fromkeys(named)]
+
+
+def _spelled(resources: Sequence[ApiResource]) -> str:
+    names = dict.fromkeys("/".join(filter(None, (one.group, one.version, one.kind))) for one in resources)
+    return ", ".join([*names][:5])
+
+
+@lru_cache(1)
+def builtin() -> Kinds:
+    """The resources that an API server of Kubernetes 1.34 serves when nothing is switched on or off."""
+    data = files("custody.policy").joinpath("kubernetes.json").read_bytes()
+    resources = msgspec.json.decode(data, type=list[ApiResource])
+    return Kinds(resources, whole={one.group for one in resources}, source=f"Kubernetes {KUBERNETES}")
+
+
+UNCHECKED = Kinds((), source="a recorded decision", checked=False)
+"""For policies that were checked when they were loaded: every kind is accepted."""
