@@ -99,7 +99,7 @@ def parse_host(text: str, where: str = "registry") -> str:
 def spellings(ref: Reference) -> frozenset[str]:
     """Every way to write this image that a policy's pattern may have in mind; each parses to the same name.
 
-    `registry/repository` with `:tag`, `@digest` and both (as far as `ref` has them, and bare where that means the same),
+    `registry/repository` with `:tag`, `@digest` and both (as far as `ref` has them; bare where that is the same),
     the registry also with `:443`, Docker Hub also by its aliases and by none, `library/` there also left off. A rule
     that guards matches when any of them matches; a rule that exempts compares `str(ref)` alone.
     """
