@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from typing import Any
 from custody.errors import AuthenticationError, MalformedError
 from custody.formats.reference import DOCKER_HUB, parse_host
 from custody.kit import strictjson
-from custody.registry.helper import ask_helper
 
 _HUB_SERVER = "https://index.docker.io/v1/"
 """What Docker calls its Hub in files and to helpers."""
@@ -42,14 +41,21 @@ class Credential:
         return "Basic " + base64.b64encode(pair.encode()).decode()
 
 
-def find_credential(host: str, repository: str = "", environ: Mapping[str, str] = os.environ) -> Credential | None:
+Ask = Callable[[str, str], tuple[str, str] | None]
+"""`helper.ask_helper`: a helper's name and a server to user name and secret."""
+
+
+def find_credential(host: str, repository: str = "", environ: Mapping[str, str] = os.environ,
+                    ask: Ask | None = None) -> Credential | None:
     """The credential for a repository at the host that is asked, or None; may run a helper program for seconds.
 
     Raises AuthenticationError or MalformedError for a file or helper that is broken, naming it.
     """
+    from custody.registry.helper import ask_helper
+
     host = parse_host(host)
     for where, document in _documents(environ):
-        credential = _from_document(where, document, host, repository)
+        credential = _from_document(where, document, host, repository, ask or ask_helper)
         if credential:
             return credential
     return None
@@ -65,7 +71,7 @@ def _documents(environ: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]
     if not environ.get("DOCKER_CONFIG"):
         files.append(home / ".docker" / "config.json")
     runtime = environ.get("XDG_RUNTIME_DIR")
-    files.append(Path(runtime or f"/run/containers/{os.getuid()}", *(["containers"] if runtime else []), "auth.json"))
+    files.append((Path(runtime, "containers") if runtime else Path(f"/run/containers/{os.getuid()}")) / "auth.json")
     files.append(Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "containers" / "auth.json")
     for path in files:
         try:
@@ -84,16 +90,17 @@ def _document(where: str, data: bytes) -> dict[str, Any]:
     return document
 
 
-def _from_document(where: str, document: dict[str, Any], host: str, repository: str) -> Credential | None:
+def _from_document(where: str, document: dict[str, Any], host: str, repository: str,
+                   ask: Ask) -> Credential | None:
     auths, helpers = (_table(where, document, key) for key in ("auths", "credHelpers"))
     spelled = _matching(auths, host, repository)
     server = _HUB_SERVER if host == DOCKER_HUB else host
     for key in _matching(helpers, host, repository):
-        return _from_helper(_helper(where, helpers[key]), server if _place(key)[1] == "" else key)
+        return _from_helper(ask, _helper(where, helpers[key]), server if _place(key)[1] == "" else key)
     if store := document.get("credsStore"):
         # A store may have kept the login under the spelling of the file, which holds empty entries then.
         for name in dict.fromkeys([server, *spelled]):
-            credential = _from_helper(_helper(where, store), name)
+            credential = _from_helper(ask, _helper(where, store), name)
             if credential:
                 return credential
     for key in spelled:
@@ -103,8 +110,8 @@ def _from_document(where: str, document: dict[str, Any], host: str, repository: 
     return None
 
 
-def _from_helper(helper: str, server: str) -> Credential | None:
-    login = ask_helper(helper, server)
+def _from_helper(ask: Ask, helper: str, server: str) -> Credential | None:
+    login = ask(helper, server)
     if login is None:
         return None
     username, secret = login

@@ -32,7 +32,7 @@ class Requests:
         self.transport = transport
         names = ((_canonical(prefix), target.rstrip("/")) for prefix, target in mirrors.items())
         self._mirrors = sorted(names, key=lambda pair: -len(pair[0]))
-        self._plain = frozenset(plain_http)
+        self._plain = frozenset(parse_host(host, "plain_http") for host in plain_http)
 
     def within(self, budget: Budget) -> Requests:
         view = copy.copy(self)
@@ -156,7 +156,7 @@ class Requests:
 
     def _is_plain(self, host: str) -> bool:
         name = urlsplit(f"//{host}").hostname or ""
-        return name == "localhost" or name == "::1" or name.startswith("127.") or host in self._plain
+        return name == "localhost" or name == "::1" or name.startswith("127.") or parse_host(host) in self._plain
 
 
 _WHOLE = "a list that cannot be read whole is not believed"

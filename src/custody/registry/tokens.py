@@ -16,7 +16,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from weakref import WeakValueDictionary
 
@@ -25,10 +25,12 @@ from custody.kit import strictjson
 from custody.kit.address import Network, Reach, reach_from
 from custody.kit.clock import parse_rfc3339
 from custody.ports.http import Answer
-from custody.registry.challenge import Challenge, choose, merged_scopes
-from custody.registry.credentials import Credential
 from custody.registry.logins import Logins
 from custody.registry.origin import Origin, origin_of
+
+if TYPE_CHECKING:
+    from custody.registry.challenge import Challenge
+    from custody.registry.credentials import Credential
 
 _USUAL_LIFETIME = 60.0
 """Seconds, where a token does not say (spec/auth/token.md, "expires_in")."""
@@ -97,6 +99,8 @@ class Tokens:
 
     async def _ask(self, registry: Registry, scope: str, header: str, network: Network | None, refused: str | None,
                    exchange: Exchange) -> tuple[str, float]:
+        from custody.registry.challenge import choose  # only where a registry asks
+
         challenge = choose(header)
         is_basic = challenge is not None and challenge.scheme == "basic"
         credential = await self._logins.find(registry.host, registry.repository,
@@ -117,6 +121,8 @@ class Tokens:
 
     async def _from_service(self, registry: Registry, scope: str, challenge: Challenge, network: Network | None,
                             credential: Credential | None, exchange: Exchange) -> tuple[str, float]:
+        from custody.registry.challenge import merged_scopes
+
         realm = challenge.parameters["realm"]
         service = origin_of(realm, f"{registry.host}: token service")
         if registry.origin.scheme == "https" and service.scheme != "https":
