@@ -42,7 +42,7 @@ class PulledImage:
         return path.open("rb")
 
 
-async def open_target(text: str, client: RegistryClient, cache: Path, platform: str = "linux/amd64") -> Image:
+async def open_target(text: str, client: RegistryClient, cache: Path, platform: str | None = None) -> Image:
     """The image that `text` names. Raises UsageError, NotFoundError, VerificationError."""
     scheme, _, rest = text.partition(":")
     if scheme in ("oci", "archive") and rest:
@@ -57,7 +57,7 @@ async def open_target(text: str, client: RegistryClient, cache: Path, platform: 
 
 
 async def pull(ref: reference.Reference, client: RegistryClient, cache: Path,
-               platform: str = "linux/amd64") -> PulledImage:
+               platform: str | None = None) -> PulledImage:
     descriptor, manifest = await client.image(ref, platform)
     config = oci.parse_config(await client.blob(ref, manifest.config, max_size=oci.MAX_CONFIG), f"{ref}: config")
     loop = asyncio.get_running_loop()
