@@ -19,10 +19,10 @@ NEVER = {selector: words for selectors, words in (
     (("v2/Pod",), "expected a version that Kubernetes 1.34 serves: v1/Pod"),
     (("serving.knative.dev/v1/Service/scale",), "which resources are"),
     (("PodExecOptions",), "did you mean Pod/exec?"), (("Eviction",), "did you mean Pod/eviction?"),
-    (("*/v1/Service",), "did you mean Service?"), (("*/*/Deployment",), "did you mean Deployment?"),
+    (("*/v1/Service",), "did you mean v1/Service?"), (("*/*/Deployment",), "did you mean apps/v1/Deployment?"),
     (("*/v1/*",), "expected a kind of Kubernetes 1.34"), (("Scale",), "did you mean ReplicationController/scale or"), (("TokenRequest",), "did you mean ServiceAccount/token?"),
     (("Gadget",), "expected a kind of Kubernetes 1.34"), (("pods",), "did you mean Pod?"),
-    (("apps/Deployment",), "did you mean apps/*/Deployment?"),
+    (("apps/Deployment",), "did you mean apps/v1/Deployment?"),
     (("gadgets.example.com/v1/Gadget",), "which resources are gadgets.example.com/v1/Gadget is not known"),
 ) for selector in selectors}
 """Kyverno asks for these about nothing that ever comes, and lets the policy be: here they are refused."""

@@ -134,18 +134,7 @@ class PolicySet:
 
         Lists are unwrapped. CustomResourceDefinitions among them add to `kinds`, which default to those of Kubernetes.
         """
-        raw: list[Any] = []
-        sources: list[str] = []
-        for entry in source:
-            if not isinstance(entry, (str, Path)):
-                raw.append(entry)
-                sources.append(f"policies[{len(raw) - 1}]")
-                continue
-            for file in _files(Path(entry)):
-                found = read(file)
-                raw += found
-                sources += [str(file) if len(found) == 1 else f"{file}[{at}]" for at in range(len(found))]
-        documents, crds = unwrapped(raw, sources)
+        documents, crds = unwrapped(*gathered(source))
         if crds:
             kinds = (kinds or builtin()).with_crds([crd for _, crd in crds], [where for where, _ in crds])
         return cls([document for _, document in documents], [where for where, _ in documents], kinds)
@@ -182,6 +171,22 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     return sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml", ".json") and file.is_file())
+
+
+def gathered(source: Iterable[str | Path | Any]) -> tuple[list[Any], list[str]]:
+    """(documents, where each stands) of files, folders, and documents that are read already."""
+    raw: list[Any] = []
+    sources: list[str] = []
+    for entry in source:
+        if not isinstance(entry, (str, Path)):
+            raw.append(entry)
+            sources.append(f"policies[{len(raw) - 1}]")
+            continue
+        for file in _files(Path(entry)):
+            documents = read(file)
+            raw += documents
+            sources += [str(file) if len(documents) == 1 else f"{file}[{at}]" for at in range(len(documents))]
+    return raw, sources
 
 
 Located = list[tuple[str, Any]]

@@ -23,14 +23,15 @@ _CHUNK = 1 << 20
 
 
 class StdlibHttp:
-    """Implements ports.http.Http; `ca_file` adds a certificate authority for TLS."""
+    """Implements ports.http.Http; `ca_file` adds a certificate authority for TLS, `tls` is used in its place."""
 
-    def __init__(self, *, offline: bool = False, timeout: float = 60.0, ca_file: Path | None = None) -> None:
+    def __init__(self, *, offline: bool = False, timeout: float = 60.0, ca_file: Path | None = None,
+                 tls: ssl.SSLContext | None = None) -> None:
         self._offline = offline
         self._timeout = timeout
         self._ca_file = ca_file
         self._idle: dict[tuple[str, str], list[http.client.HTTPConnection]] = {}
-        self._tls: ssl.SSLContext | None = None
+        self._tls = tls
 
     async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
                       body: bytes | Path | None = None) -> _Answer:
