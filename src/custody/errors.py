@@ -6,7 +6,8 @@
     │   └── UnsupportedError           exit 2   HTTP 501   well formed, but custody does not evaluate it
     ├── DeniedError                    exit 3   HTTP 403   a gate said no, or a threshold was met
     ├── VerificationError              exit 4   HTTP 422   evidence that does not verify
-    │   └── MissingEvidenceError       exit 4   HTTP 404   evidence that is not there
+    │   ├── MissingEvidenceError       exit 4   HTTP 404   evidence that is not there
+    │   └── NotJudgedError             exit 4   HTTP 422   nothing was said against it, since no rule spoke of it
     ├── AuthenticationError            exit 5   HTTP 401
     ├── NetworkError                   exit 6   HTTP 502   the other side did not answer, or answered nonsense
     │   ├── OfflineError               exit 6   HTTP 503   --offline, and the answer is not on this machine
@@ -87,6 +88,12 @@ class MissingEvidenceError(VerificationError):
 
     code = "missing"
     http_status = 404
+
+
+class NotJudgedError(VerificationError):
+    """No rule spoke of what was given: that is neither yes nor no."""
+
+    code = "not_judged"
 
 
 class AuthenticationError(CustodyError):

@@ -116,11 +116,11 @@ def test_check_reads_pods_and_standard_input(place: tuple[Path, str]) -> None:
            "spec": {"containers": [{"name": "a", "image": "docker.io/library/nginx:1"}]}}
     (folder / "pod.yaml").write_text(json.dumps(pod) + "\n---\n" + json.dumps({**pod, "metadata": {"name": "two"}}))
     done = custody("check", "pod.yaml", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    assert [line.split(":")[0] for line in done.stdout.splitlines() if "allowed" in line] == [
+    assert done.returncode == 4, done.stderr
+    assert [line.split(":")[0] for line in done.stdout.splitlines() if ": not judged" in line] == [
         "Pod/default/web", "Pod/default/two"]
-    done = custody("check", "-", "--namespace", "prod", cwd=folder, given=json.dumps(pod))
-    assert "Pod/prod/web: allowed" in done.stdout
+    done = custody("check", "-", "--namespace", "prod", "--allow-unjudged", cwd=folder, given=json.dumps(pod))
+    assert (done.returncode, done.stdout.split("  ")[0]) == (0, "Pod/prod/web: not judged")
 
 
 @pytest.mark.parametrize(("arguments", "code", "words"), [

@@ -25,6 +25,7 @@ from custody.evidence.model import (
 )
 from custody.kit.digest import sha256
 from custody.policy.decide import decide, pin
+from custody.policy.kyverno.scope import image as named
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision, Request
 
@@ -67,7 +68,7 @@ def policies(**fields: Any) -> PolicySet:
 
 def judge(found: PolicySet, *verified: Verified, rejected: tuple[Rejected, ...] = (), image: str = IMAGE,
           mutate: bool = True, resource: dict[str, Any] | None = None) -> Decision:
-    evidence = {image: EvidenceSet(subject=DIGEST, verified=verified, rejected=rejected)}
+    evidence = {named(image).name: EvidenceSet(subject=DIGEST, verified=verified, rejected=rejected)}
     return decide(Request.create(resource or pod(image)), evidence, found, Context(now=NOW), mutate=mutate)
 
 

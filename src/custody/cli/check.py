@@ -5,105 +5,168 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from custody.cli import kinds
 from custody.cli.run import settings
-from custody.errors import DeniedError, UnsupportedError, UsageError
+from custody.errors import DeniedError, MalformedError, NotJudgedError, UnsupportedError, UsageError
 from custody.evidence.model import facts
+from custody.formats import reference
 from custody.kit.clock import system_clock
-from custody.policy.load import PolicySet, read
-from custody.policy.model import Decision, Outcome
-from custody.services.check import Checked, check, pod_of, resources
+from custody.policy.load import PolicySet
+from custody.policy.model import Decision, Outcome, Verdict
+from custody.services.check import Checked, check, check_image, unjudged
+from custody.services.manifests import Manifest, from_bytes, from_path
 from custody.wiring import gatherer, registry_client, service_http
 
 _MARKS = {Outcome.PASS: "✓", Outcome.FAIL: "✗", Outcome.WARN: "!", Outcome.SKIP: "-", Outcome.ERROR: "✗"}
+_AT_ONCE = 8
+Asked = str | Manifest
+"""An image's name, or a resource."""
 
 
 @click.command("check")
-@click.argument("targets", nargs=-1, required=True, metavar="IMAGE|POD.yaml…")
+@click.argument("targets", nargs=-1, required=True, metavar="IMAGE|FILE|DIR|-…")
 @click.option("--policy", "policies", multiple=True, metavar="FILE|DIR", help="Policies; default: custody.toml's.")
 @click.option("--namespace", default="default", show_default=True, help="Where resources that name none would go.")
+@click.option("--allow-unjudged", is_flag=True, help="Exit 0 also for what no rule speaks of, instead of 4.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
               help="What stdout gets.")
 @click.option("--record", "folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Keep each decision with its inputs, for `custody replay`.")
-def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str, output: str,
-            folder: Path | None) -> None:
+@kinds.options
+def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str, allow_unjudged: bool, output: str,
+            folder: Path | None, crds: tuple[str, ...], kubeconfig: Path | None) -> None:
     """Gather the evidence, decide, and say rule by rule why.
 
-    An IMAGE is judged as the only container of a restricted pod. Exit 3 where a rule denies.
+    Targets are images, files of resources, folders of such files, and - for standard input; Lists are taken apart. Of
+    an IMAGE only rules about images speak.
+
+    Exit 3 where a rule denies. Exit 4 where a resource that runs containers, or everything that was given, was judged
+    by no rule: that is not a yes.
     """
-    chosen = PolicySet.load(policies or settings().policies)
+    chosen = kinds.load(settings(), policies, crds, kubeconfig)
     if not chosen.policies:
         raise UsageError("check: no policies", hint="--policy FILE, or `policies` in custody.toml")
-    asked = [resource for target in targets for resource in _resources(target)]
-    found = asyncio.run(_check(asked, chosen, namespace))
+    asked = [entry for target in targets for entry in _targets(target)]
+    checked = asyncio.run(_check(asked, chosen, namespace))
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        for one in found:
-            (folder / f"{one.decision.inputs_digest.replace(':', '-')}.json").write_bytes(one.record)
+        for entry in checked:
+            (folder / f"{entry.decision.inputs_digest.replace(':', '-')}.json").write_bytes(entry.record)
     if output == "json":
-        click.echo(json.dumps([to_json(one) for one in found], indent=2))
+        click.echo(json.dumps([to_json(entry) for entry in checked], indent=2))
     else:
-        for one in found:
-            click.echo("\n".join(lines(one.decision, _name(one))))
-    denied = [one for one in found if not one.decision.allowed]
-    if denied:
-        raise DeniedError(f"{len(denied)} of {len(found)} denied")
+        for entry in checked:
+            click.echo("\n".join(lines(entry.decision, entry.name)))
+        if len(checked) > 1:
+            click.echo(summary([entry.decision for entry in checked]))
+    conclude(checked, chosen, allow_unjudged=allow_unjudged)
 
 
-async def _check(asked: list[dict[str, Any]], policies: PolicySet, namespace: str) -> list[Checked]:
+async def _check(asked: Sequence[Asked], policies: PolicySet, namespace: str) -> list[Checked]:
     http = service_http(settings())
+    gate = asyncio.Semaphore(_AT_ONCE)
     try:
         source = gatherer(settings(), registry_client(settings(), http))
-        return [await check(resource, policies, source, system_clock, namespace) for resource in asked]
+
+        async def judge(target: Asked) -> Checked:
+            async with gate:
+                if isinstance(target, str):
+                    return await check_image(target, policies, source, system_clock)
+                return await check(target.resource, policies, source, system_clock, namespace)
+
+        return list(await asyncio.gather(*map(judge, asked)))
     finally:
         await http.close()
 
 
-def _resources(target: str) -> list[dict[str, Any]]:
-    if target == "-" or target.endswith((".yaml", ".yml", ".json")) or Path(target).is_file():
-        if target == "-":
-            from custody.policy.load import documents
-
-            return resources(documents(sys.stdin.buffer.read(), "standard input"), "standard input")
-        return resources(read(Path(target)), target)
+def _targets(target: str) -> Sequence[Asked]:
+    if target == "-":
+        return from_bytes(sys.stdin.buffer.read(), "standard input")
+    path = Path(target)
+    if target.endswith((".yaml", ".yml", ".json")) or path.exists():
+        manifests = from_path(path)
+        for where in manifests.passed_over:
+            print(f"warning: {where}: passed over, it has no kind", file=sys.stderr)
+        return manifests.resources
     for prefix in ("oci:", "archive:", "dir:", "sbom:"):
         if target.startswith(prefix):
             raise UnsupportedError(target, "evidence is kept in registries, and this target has none",
                                    hint="push the image, then check registry/name@digest")
-    return [pod_of(target)]
+    looks_like_path = target.startswith((".", "/", "~")) or target.endswith("/") or "\\" in target
+    if looks_like_path or ("/" in target and path.parent.is_dir()):
+        raise UsageError(f"{target}: no such file or folder",
+                         hint=None if looks_like_path else
+                         f"if it is an image, write its registry: {reference.DOCKER_HUB}/{target}")
+    try:
+        reference.parse(target, "target")
+    except MalformedError as error:
+        raise UsageError(f"{error.message}; and there is no such file") from None
+    return [target]
+
+
+def conclude(checked: Sequence[Checked], policies: PolicySet, *, allow_unjudged: bool) -> None:
+    """Raises DeniedError, or NotJudgedError where something that runs, or everything, was not judged."""
+    denied = sum(entry.decision.verdict is Verdict.DENIED for entry in checked)
+    if denied:
+        raise DeniedError(f"{denied} of {len(checked)} denied")
+    if allow_unjudged:
+        return
+    reasons = [(entry.name, reason) for entry in checked
+               if (reason := unjudged(entry.request, entry.decision, policies)) is not None]
+    if not reasons and all(entry.decision.verdict is Verdict.NOT_JUDGED for entry in checked):
+        reasons = [(entry.name, "no rule speaks of it") for entry in checked]
+    if reasons:
+        name, reason = reasons[0]
+        raise NotJudgedError(f"{len(reasons)} of {len(checked)} not judged, such as {name}: {reason}",
+                             hint="add a policy that speaks of it, or --allow-unjudged")
 
 
 def lines(decision: Decision, name: str) -> list[str]:
     """The decision for people: a verdict, then a line a rule, the reason below those that did not pass."""
-    verdict = "allowed" if decision.allowed else "denied"
-    result = [f"{name}: {verdict}  (inputs {decision.inputs_digest})"]
-    for one in decision.results:
-        audit = "" if one.enforce else " (audit)"
-        result.append(f"  {_MARKS[one.outcome]} {one.policy}/{one.rule}{audit}"
-                      + (f"  {one.image}" if one.image else ""))
-        if one.outcome is not Outcome.PASS:
-            result.append(f"      {one.message}")
-            if one.remedy and one.outcome is not Outcome.SKIP:
-                result.append(f"      try: {one.remedy}")
+    result = [f"{name}: {decision.verdict}  (inputs {decision.inputs_digest})"]
+    for rule in decision.results:
+        audit = "" if rule.enforce else " (audit)"
+        result.append(f"  {_MARKS[rule.outcome]} {rule.policy}/{rule.rule}{audit}"
+                      + (f"  {rule.image}" if rule.image else ""))
+        if rule.outcome is not Outcome.PASS:
+            result.append(f"      {rule.message}")
+            if rule.remedy and rule.outcome is not Outcome.SKIP:
+                result.append(f"      try: {rule.remedy}")
+    if decision.verdict is Verdict.NOT_JUDGED and not decision.results:
+        result += [f"  - {rule.policy}/{rule.rule}  {rule.reason}" for rule in decision.silent[:20]]
+        if len(decision.silent) > 20:
+            result.append(f"  - and {len(decision.silent) - 20} rules more")
+    result += [f"  ? {pointer}  not judged: no rule looked into this pod template; its pods are judged when they are "
+               "created" for pointer in decision.unjudged]
     return result + [f"  → {change['path']} = {change['value']}" for change in decision.patch]
 
 
-def to_json(one: Checked) -> dict[str, Any]:
-    return {"resource": _name(one), **facts(one.decision),
-            "evidence": {image: {"digest": found.subject, "verified": [
+def summary(decisions: Sequence[Decision]) -> str:
+    """`3 resources: 1 allowed, 1 denied, 1 not judged`."""
+    counts = Counter(decision.verdict for decision in decisions)
+    return f"{len(decisions)} resources: " + ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict)
+
+
+def to_json(entry: Checked) -> dict[str, Any]:
+    """The decision as data; `spoke` are the rules that judged, `skipped` those that did not, each with its reason."""
+    decision = entry.decision
+    spoke = dict.fromkeys(f"{rule.policy}/{rule.rule}" for rule in decision.results
+                          if rule.outcome is not Outcome.SKIP)
+    skipped = [{"policy": rule.policy, "rule": rule.rule, "reason": rule.message} for rule in decision.results
+               if rule.outcome is Outcome.SKIP and f"{rule.policy}/{rule.rule}" not in spoke]
+    plain = facts(decision)
+    plain.pop("silent")
+    return {"resource": entry.name, "allowed": decision.verdict is Verdict.ALLOWED, **plain, "spoke": list(spoke),
+            "skipped": skipped + [facts(rule) for rule in decision.silent],
+            "evidence": {image: {"digest": gathered.subject, "verified": [
                 {"kind": item.kind, "predicateType": item.predicate_type, "signer": str(item.signer),
-                 "digest": item.evidence, "source": item.source} for item in found.verified],
-                "rejected": [facts(item) for item in found.rejected]} for image, found in one.evidence.items()}}
-
-
-def _name(one: Checked) -> str:
-    containers = (one.request.object or {}).get("spec", {}).get("containers", [])
-    if one.request.name == "image" and len(containers) == 1:
-        return str(containers[0].get("image"))
-    return f"{one.request.kind.kind}/{one.request.namespace}/{one.request.name}"
-
+                 "digest": item.evidence, "source": item.source} for item in gathered.verified],
+                "rejected": [facts(item) for item in gathered.rejected]} for image, gathered in
+                entry.evidence.items()}}

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from custody.cli import kinds
 from custody.cli.check import lines
-from custody.errors import DeniedError, UsageError
-from custody.policy.load import PolicySet
+from custody.cli.run import settings
+from custody.errors import DeniedError, NotJudgedError, UsageError
+from custody.policy.model import Verdict
 from custody.policy.record import replay
 
 
@@ -17,15 +19,17 @@ from custody.policy.record import replay
 @click.option("--policy", "policies", multiple=True, metavar="FILE|DIR",
               help="Decide by these instead: what would change?")
 def command(records: tuple[str, ...], policies: tuple[str, ...]) -> None:
-    """Decide recorded requests again, without a network."""
-    other = PolicySet.load(policies) if policies else None
-    denied = 0
+    """Decide recorded requests again, without a network. Exit 3 where one is denied, 4 where one is not judged."""
+    other = kinds.load(settings(), policies, (), None) if policies else None
+    verdicts: list[Verdict] = []
     for name in records:
         try:
             decision = replay(Path(name).read_bytes(), other)
         except OSError as error:
             raise UsageError(f"{name}: {error.strerror}") from None
         click.echo("\n".join(lines(decision, name)))
-        denied += not decision.allowed
-    if denied:
+        verdicts.append(decision.verdict)
+    if denied := verdicts.count(Verdict.DENIED):
         raise DeniedError(f"{denied} of {len(records)} denied")
+    if unjudged := verdicts.count(Verdict.NOT_JUDGED):
+        raise NotJudgedError(f"{unjudged} of {len(records)} not judged: no rule speaks of it")

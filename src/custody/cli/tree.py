@@ -13,7 +13,7 @@ from custody.cli.run import settings
 from custody.cli.trust_files import load_root, trusted_root_option
 from custody.cli.trust_options import resolve
 from custody.errors import CustodyError, VerificationError
-from custody.evidence.model import Evidence, KeylessSigner, State, Verified
+from custody.evidence.model import Evidence, KeylessSigner, Rejected, State, Verified
 from custody.formats import dsse, intoto
 from custody.formats.bundle import parse_bundle
 from custody.kit.clock import format_rfc3339, system_clock
@@ -21,6 +21,8 @@ from custody.sign.keys import load_public_key, read_key_file
 from custody.sign.referrers import fetch_evidence
 from custody.sign.verify import BUNDLE_PREFIX, Trust, verify_evidence
 from custody.wiring import registry_client
+
+_KINDS = {"signature": "signatures", "attestation": "attestations", "unsigned": "unsigned", "unread": "not read"}
 
 
 @click.command()
@@ -41,23 +43,32 @@ def command(image: str, key: tuple[str, ...], trusted_root: str | None, output: 
 async def _run(image: str, trust: Trust, output: str) -> None:
     async with registry_client(settings()) as client:
         ref, _ = await resolve(client, image)
-        rows = [_row(item, trust) for item in await fetch_evidence(client, ref)]
+        found = await fetch_evidence(client, ref)
+    rows = [*(_row(item, trust) for item in found.evidence), *map(_unread, found.rejected)]
     if output == "json":
         print(json.dumps({"image": str(ref), "digest": ref.digest, "evidence": rows}, indent=2))
         return
     print(ref)
-    groups = [(kind, [row for row in rows if row["kind"] == kind]) for kind in ("signature", "attestation", "unsigned")]
+    groups = [(kind, [row for row in rows if row["kind"] == kind]) for kind in _KINDS]
     groups = [(kind, members) for kind, members in groups if members]
     for number, (kind, members) in enumerate(groups):
         last = number == len(groups) - 1
-        print(f"{'└' if last else '├'}─ {kind if kind == 'unsigned' else kind + 's'}")
+        print(f"{'└' if last else '├'}─ {_KINDS[kind]}")
         for position, row in enumerate(members):
             stem = ("   " if last else "│  ") + ("└" if position == len(members) - 1 else "├")
-            print(f"{stem}─ {row['mark']} {row['predicateType'] or row['mediaType']}  {row['signer'] or row['reason']}")
+            what = row["predicateType"] or row["mediaType"] or "document"
+            print(f"{stem}─ {row['mark']} {what}  {row['signer'] or row['reason']}")
             print(f"{stem.replace('└', ' ').replace('├', '│')}     {row['source']}" + "".join(
                 f" · {word}" for word in (row["signedAt"], row["log"]) if word))
     if not rows:
         print("└─ nothing is known about it")
+
+
+def _unread(item: Rejected) -> dict[str, Any]:
+    """What is there and was not read, or could not be: nothing of it counts."""
+    return {"kind": "unread", "mark": "✗", "verified": False, "predicateType": item.predicate_type, "mediaType": None,
+            "digest": item.evidence, "source": item.source, "signer": None, "keyless": None, "signedAt": None,
+            "log": None, "state": item.state, "reason": item.reason}
 
 
 def _row(item: Evidence, trust: Trust) -> dict[str, Any]:

@@ -14,14 +14,15 @@ import click
 
 from custody.cli.trust_files import load_root, trusted_root_option
 from custody.errors import MissingEvidenceError, UsageError, VerificationError
-from custody.evidence.model import Evidence, KeySigner, Rejected, State, Verified
+from custody.evidence.model import KeySigner, Rejected, State, Verified
 from custody.formats import reference
 from custody.formats.reference import Reference
 from custody.registry.client import RegistryClient
 from custody.settings import Settings
 from custody.sign.identity import CLAIM_FLAGS, Identity
 from custody.sign.keys import PrivateKey, load_private_key, load_public_key, read_key_file
-from custody.sign.referrers import fetch_evidence
+from custody.sign.listing import PREDICATE_TYPE
+from custody.sign.referrers import Gathered, fetch_evidence
 from custody.sign.verify import Trust, verify_evidence
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -103,11 +104,11 @@ class Expected:
         keys = (load_public_key(read_key_file(key), key),) if key else ()
         self.trust = Trust(root, keys, require_log=not ignore_tlog, require_sct=not options["insecure_ignore_sct"])
 
-    def judge(self, found: list[Evidence], now: datetime) -> tuple[list[Verified], list[Rejected]]:
+    def judge(self, found: Gathered, now: datetime) -> tuple[list[Verified], list[Rejected]]:
         """Evidence by the expected signer, and why the rest is not."""
         good, bad = [], []
-        for item in found:
-            kind = item.annotations.get("dev.sigstore.bundle.predicateType")
+        for item in found.evidence:
+            kind = item.annotations.get(PREDICATE_TYPE)
             try:
                 verified = verify_evidence(item, self.trust, now)
                 kind, reason = verified.predicate_type, self._mismatch(verified)
@@ -118,7 +119,7 @@ class Expected:
                 reason = error.message
             bad.append(Rejected(subject=item.subject, evidence=item.digest, source=item.source, reason=reason,
                                 state=State.FAILED, predicate_type=kind))
-        return good, bad
+        return good, [*bad, *found.rejected]
 
     def _mismatch(self, verified: Verified) -> str | None:
         if self.identity is not None:
@@ -141,11 +142,11 @@ async def resolve(client: RegistryClient, image: str) -> tuple[Reference, Any]:
     return ref.at(descriptor.digest), descriptor
 
 
-async def evidence_of(client: RegistryClient, images: Sequence[str]) -> AsyncIterator[tuple[Reference, list[Evidence]]]:
+async def evidence_of(client: RegistryClient, images: Sequence[str]) -> AsyncIterator[tuple[Reference, Gathered]]:
     """Each image with its digest, and all that claims to be signed about it; fetched eight images at a time."""
     gate = asyncio.Semaphore(8)
 
-    async def fetch(image: str) -> tuple[Reference, list[Evidence]]:
+    async def fetch(image: str) -> tuple[Reference, Gathered]:
         async with gate:
             ref = reference.parse(image)
             if ref.digest is None:

@@ -41,7 +41,7 @@ async def _run(images: tuple[str, ...], expected: Expected, predicate_type: str,
                 other = sorted({item.predicate_type for item in good})
                 raise nothing(ref, f"attestation of type {predicate_type}"
                               + (f" (there are {', '.join(other)})" if other else ""), bad)
-            by_digest = {item.digest: item for item in found}
+            by_digest = {item.digest: item for item in found.evidence}
             for item in matching:
                 envelope = _envelope(by_digest[item.evidence])
                 print(json.dumps(envelope) if output == "json" else f"{ref}\t{item.predicate_type}\t{item.signer}")

@@ -13,6 +13,7 @@ from custody.errors import MalformedError
 
 MAX_SIZE = 64 * 1024 * 1024
 MAX_DEPTH = 128
+_VALUE = 72  # bytes that a value takes in CPython at least: an object of some 60, and its place in a list or dict
 
 
 def loads(data: bytes | str, what: str, *, max_size: int = MAX_SIZE, max_depth: int = MAX_DEPTH) -> Any:
@@ -46,6 +47,14 @@ def loads(data: bytes | str, what: str, *, max_size: int = MAX_SIZE, max_depth: 
         raise MalformedError(what, got=f"{error.msg} at {where}", expected="one JSON document") from None
     except (RecursionError, ValueError) as error:
         raise MalformedError(what, got=str(error), expected="one JSON document") from None
+
+
+def weight(data: bytes) -> int:
+    """How many bytes the document takes about once it is parsed, from its length and the number of its values.
+
+    Never much less than the truth, and cheap: about 1 ms a MiB. Three bytes such as `[],` take more than a hundred.
+    """
+    return len(data) + _VALUE * (data.count(b",") + data.count(b"[") + data.count(b"{"))
 
 
 def _check_depth(text: str, what: str, limit: int) -> None:

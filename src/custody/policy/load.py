@@ -167,7 +167,8 @@ class PolicySet:
         return max((policy.timeout for policy in self.policies if policy.timeout), default=None)
 
 
-def _files(path: Path) -> list[Path]:
+def manifest_files(path: Path) -> list[Path]:
+    """The file itself, or all *.yaml, *.yml and *.json below a folder, in order."""
     if not path.is_dir():
         return [path]
     return sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml", ".json") and file.is_file())
@@ -182,7 +183,7 @@ def gathered(source: Iterable[str | Path | Any]) -> tuple[list[Any], list[str]]:
             raw.append(entry)
             sources.append(f"policies[{len(raw) - 1}]")
             continue
-        for file in _files(Path(entry)):
+        for file in manifest_files(Path(entry)):
             documents = read(file)
             raw += documents
             sources += [str(file) if len(documents) == 1 else f"{file}[{at}]" for at in range(len(documents))]
@@ -200,6 +201,9 @@ def unwrapped(raw: Sequence[Any], sources: Sequence[str]) -> tuple[Located, Loca
     for where, document in zip(sources, raw, strict=True):
         items = document.get("items") if isinstance(document, dict) else None
         if isinstance(items, list) and str(document.get("kind")).endswith("List"):
+            if document["kind"] != "List":  # a typed list need not repeat its items' kind
+                typed = {"apiVersion": document.get("apiVersion"), "kind": document["kind"].removesuffix("List")}
+                items = [{**typed, **item} if isinstance(item, dict) else item for item in items]
             inner, definitions = unwrapped(items, [f"{where}.items[{at}]" for at in range(len(items))])
             policies += inner
             crds += definitions

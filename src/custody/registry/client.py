@@ -7,6 +7,7 @@ referrers API, the fallback tag `sha256-<hex>` is read and kept up (distribution
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ from custody.formats.reference import Reference
 from custody.kit import digest as digests
 from custody.kit import strictjson
 from custody.ports.http import Answer, Http
+from custody.registry.budget import Budget, BudgetedHttp
 from custody.registry.credentials import find_credential
 
 _ACCEPT = ", ".join((*oci.MANIFEST_TYPES, *oci.INDEX_TYPES))
@@ -56,6 +58,15 @@ class RegistryClient:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
                         trace: TracebackType | None) -> None:
         await self._http.close()
+
+    def within(self, budget: Budget) -> Self:
+        """This client for one piece of work, whose requests end at the budget's deadline and whose bytes are charged.
+
+        It shares what this client has learned, tokens for one; it is not closed.
+        """
+        view = copy.copy(self)
+        view._http = BudgetedHttp(self._http, budget)
+        return view
 
     # Reading
 

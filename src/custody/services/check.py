@@ -9,19 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from custody.errors import MalformedError
+import msgspec
+
 from custody.evidence.model import EvidenceSet
 from custody.formats import reference
 from custody.kit.clock import Clock
 from custody.policy.decide import decide
 from custody.policy.load import PolicySet
-from custody.policy.model import Context, Decision, Request
+from custody.policy.model import Context, Decision, Request, Verdict
 from custody.policy.record import record
 from custody.services.gather import Gatherer
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
+    name: str
+    """`Pod/default/web`, or the image as it was given."""
     request: Request
     evidence: dict[str, EvidenceSet]
     decision: Decision
@@ -33,12 +36,22 @@ async def check(resource: dict[str, Any], policies: PolicySet, gatherer: Gathere
                 namespace: str = "default") -> Checked:
     """Gather and decide for one resource that is about to be created."""
     request = Request.create(resource, namespace)
+    return await _check(f"{request.kind.kind}/{request.namespace}/{request.name}", request, policies, gatherer, clock)
+
+
+async def check_image(image: str, policies: PolicySet, gatherer: Gatherer, clock: Clock) -> Checked:
+    """Gather and decide for an image alone: rules about the pod around it do not speak."""
+    request = msgspec.structs.replace(Request.create(pod_of(image)), bare=True)
+    return await _check(image, request, policies, gatherer, clock)
+
+
+async def _check(name: str, request: Request, policies: PolicySet, gatherer: Gatherer, clock: Clock) -> Checked:
     images = policies.images(request)
-    evidence = await gatherer.gather(images, policies.public_keys()) if images else {}
+    evidence = await gatherer.gather(images, policies.public_keys(), policies.predicate_types()) if images else {}
     context = Context(now=clock())
     decision = decide(request, evidence, policies, context, mutate=True)
-    return Checked(request, evidence, decision, record(request, evidence, policies, context, mutate=True,
-                                                       decision=decision))
+    return Checked(name, request, evidence, decision, record(request, evidence, policies, context, mutate=True,
+                                                             decision=decision))
 
 
 def pod_of(image: str) -> dict[str, Any]:
@@ -50,9 +63,17 @@ def pod_of(image: str) -> dict[str, Any]:
                      "containers": [{"name": "image", "image": image, "securityContext": security}]}}
 
 
-def resources(documents: list[Any], where: str) -> list[dict[str, Any]]:
-    """The resources of a file. Raises MalformedError for what has no kind."""
-    for at, document in enumerate(documents):
-        if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
-            raise MalformedError(f"{where}[{at}]", got=type(document).__name__, expected="a resource with a kind")
-    return documents
+def unjudged(request: Request, decision: Decision, policies: PolicySet) -> str | None:
+    """Why a resource that runs containers counts as not judged; None where it was judged, or runs none.
+
+    Rules about pods that are loaded and did not reach a pod template leave it unjudged, whatever others say of the
+    object that holds it.
+    """
+    if decision.verdict is Verdict.DENIED:
+        return None
+    if decision.verdict is Verdict.NOT_JUDGED:
+        runs = request.kind.kind == "Pod" or bool(decision.unjudged)
+        return "no rule speaks of it" if runs else None
+    if decision.unjudged and any(rule.selects_pods for rule in policies.rules):
+        return f"the rules about pods do not see the pod template at {', '.join(decision.unjudged)}"
+    return None

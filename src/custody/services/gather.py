@@ -1,128 +1,250 @@
 """Gather: everything that is known about an image, fetched and verified, before anybody decides.
 
-    image reference → registry client (digest) → evidence → one verifier → EvidenceSet
+    image reference → registry client (digest) → list of documents → each fetched and verified → EvidenceSet
 
 What cannot be had or does not verify is part of the answer, with its state and reason. Answers are kept for a few
 seconds by digest, so that a burst of pods asks once; a newer attestation counts when that time is over.
+
+An image may come from anywhere and be about anything, so what one image costs is bounded, and ends: bytes, documents,
+seconds, memory. Above a bound that image is unverifiable, and no other is touched.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Coroutine, Hashable, Iterable
-from dataclasses import replace
-from typing import Any, TypeVar
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
 
-from custody.errors import CustodyError, MissingEvidenceError, NotFoundError, VerificationError
-from custody.evidence.model import Evidence, EvidenceSet, KeySigner, Rejected, State, Verified
+from custody.errors import CustodyError, NetworkError, NotFoundError, VerificationError
+from custody.evidence.model import Evidence, EvidenceSet, Rejected, State, Verified
 from custody.formats import reference
 from custody.formats.reference import Reference
 from custody.kit.clock import Clock
+from custody.kit.concurrency import together
+from custody.registry.budget import Budget
 from custody.registry.client import RegistryClient
-from custody.sign.keys import load_public_key
-from custody.sign.referrers import fetch_evidence
-from custody.sign.verify import Trust, verify_evidence
+from custody.services.evidencecache import EvidenceCache
+from custody.services.verifying import Share, Verifying
+from custody.sign.keys import PublicKey, load_public_key
+from custody.sign.listing import Document, Limits, broken, fetch_document, list_documents
+from custody.sign.verify import Trust
 from custody.trust.roots import TrustedRoot
 
-_MAX_KEPT = 10_000
+_LOG = logging.getLogger(__name__)
+_MIB = 1024 * 1024
+_LONGEST_ERROR = 1.5  # seconds for which a failure counts
+_NAME = 1024  # bytes that a resolved tag takes in the cache
 
 
-_T = TypeVar("_T")
-_Kept = dict[Hashable, tuple[float, "asyncio.Future[Any]"]]
-"""Until when, and what."""
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What gathering may cost. Above one of them, an image is unverifiable."""
+
+    seconds: float = 30.0
+    """For one image; who asks may have less time, and its work ends when nobody waits for it any more."""
+    documents: Limits = field(default_factory=lambda: Limits(documents=200, document=8 * _MIB, total=32 * _MIB))
+    """For one image: documents of kinds and types that somebody can use."""
+    weight: int = 40 * _MIB
+    """Memory that one document may take once parsed."""
+    images: int = 8
+    """Images of one review that are asked for at once."""
+    at_once: int = 4
+    """Documents of one image that are fetched at once."""
+    memory: int = 64 * _MIB
+    """For all images that are being gathered, in this process: what came and what was parsed of it."""
+    kept: int = 64 * _MIB
+    """For all that is kept."""
 
 
 class Gatherer:
     """One registry client, one trust root; `keep` is how many seconds an answer counts."""
 
-    def __init__(self, client: RegistryClient, root: TrustedRoot | None, clock: Clock, *, keep: float = 10.0) -> None:
+    def __init__(self, client: RegistryClient, root: TrustedRoot | None, clock: Clock, *, keep: float = 10.0,
+                 bounds: Bounds = Bounds()) -> None:
         self._client = client
         self._root = root
         self._clock = clock
-        self._keep = keep
-        self._sets: _Kept = {}
-        self._digests: _Kept = {}
+        self._bounds = bounds
+        self._cache = EvidenceCache(keep=keep, keep_errors=min(keep, _LONGEST_ERROR), max_bytes=bounds.kept)
+        self._verifying = Verifying()
+        self._memory = _Memory(bounds.memory)
 
-    async def gather(self, images: Iterable[str], keys: Iterable[bytes] = ()) -> dict[str, EvidenceSet]:
-        """Evidence by the images' names as given. `keys` are PEM public keys to verify with, beside the trust root."""
-        names, pems = list(images), tuple(keys)
-        found = await asyncio.gather(*(self._one(name, pems) for name in names))
-        return dict(zip(names, found, strict=True))
+    async def gather(self, images: Iterable[str], keys: Iterable[bytes] = (),
+                     predicate_types: frozenset[str] | None = None, *,
+                     root: TrustedRoot | None = None) -> dict[str, EvidenceSet]:
+        """Evidence by the images' names as given; whatever goes wrong with one is said of that one.
+
+        `keys` are PEM public keys to verify with, beside the trust root: `root`, or this gatherer's own.
+        `predicate_types` are those that a policy can use (`https://sigstore.dev/cosign/sign/v1` for signatures): other
+        documents are named and not fetched. None: everything.
+        """
+        names = list(dict.fromkeys(images))
+        wanted = _Wanted(tuple(keys), predicate_types, root or self._root)
+        gate = asyncio.Semaphore(self._bounds.images)
+
+        async def one(name: str) -> EvidenceSet:
+            async with gate:
+                return await self._one(name, wanted)
+
+        return dict(zip(names, await together(map(one, names)), strict=True))
 
     def forget(self) -> None:
         """Ask everything anew the next time."""
-        self._sets.clear()
-        self._digests.clear()
+        self._cache.forget()
 
-    async def _one(self, name: str, pems: tuple[bytes, ...]) -> EvidenceSet:
+    async def _one(self, name: str, wanted: _Wanted) -> EvidenceSet:
         try:
             ref = reference.parse(name)
             if ref.digest is None:
-                ref = ref.at(await self._shared(self._digests, str(ref), self._resolve(ref)))
-            key = (ref.name, ref.digest or "", pems)
-            return await self._shared(self._sets, key, self._collect(ref, pems))
+                # The name as it is asked for is the key, so that a 404 for one image says nothing of others.
+                ref = ref.at(await self._cache.get(("digest", str(ref)), lambda: self._resolve(ref), lambda _: _NAME))
+            key = (ref.name, ref.digest, wanted)
+            return (await self._cache.get(key, lambda: self._collect(ref, wanted), lambda kept: kept.memory)).evidence
         except NotFoundError as error:
-            return _nothing(State.MISSING, error)
+            return _nothing(State.MISSING, error.message)
         except CustodyError as error:
-            return _nothing(State.UNVERIFIABLE, error)
-
-    async def _shared(self, kept: _Kept, key: Hashable, work: Coroutine[Any, Any, _T]) -> _T:
-        """The result of `work`, or of whoever is at the same work now or was a moment ago."""
-        now = time.monotonic()
-        until, task = kept.get(key, (0.0, None))
-        if task is not None and until > now:
-            work.close()
-        else:
-            if len(kept) > _MAX_KEPT:
-                kept.clear()
-            task = asyncio.ensure_future(work)
-            kept[key] = (now + self._keep, task)
-        try:
-            return await asyncio.shield(task)
-        except CustodyError:
-            kept.pop(key, None)  # failures are not kept: the next one asks again
-            raise
+            return _nothing(State.UNVERIFIABLE, error.message)
+        except Exception as error:
+            _LOG.exception("evidence of an image could not be gathered")
+            return _nothing(State.UNVERIFIABLE, f"{name[:200]!r}: gathering failed with {type(error).__name__}")
 
     async def _resolve(self, ref: Reference) -> str:
-        return (await self._client.resolve(ref)).digest
+        budget = Budget(self._bounds.seconds, self._bounds.documents.total)
+        return (await self._client.within(budget).resolve(ref)).digest
 
-    async def _collect(self, ref: Reference, pems: tuple[bytes, ...]) -> EvidenceSet:
-        # The image itself is asked for too: evidence about something that is not there admits nothing.
-        _, found = await asyncio.gather(self._client.resolve(ref), fetch_evidence(self._client, ref))
-        trust = Trust(self._root, tuple(load_public_key(pem, "policy key") for pem in pems))
-        return verify_all(str(ref.digest), found, trust, self._clock)
+    async def _collect(self, ref: Reference, wanted: _Wanted) -> _Collected:
+        bounds = self._bounds
+        trust = Trust(wanted.root, _loaded(wanted.keys), max_weight=bounds.weight)
+        with self._memory.held(str(ref)) as held:
+            client = self._client.within(_Charged(bounds.seconds, bounds.documents.total, held))
+            try:
+                async with asyncio.timeout(bounds.seconds):
+                    # The image itself is asked for too: evidence about something that is not there admits nothing.
+                    listing, _ = await together((
+                        list_documents(client, ref, unsigned=False, predicate_types=wanted.predicate_types,
+                                       limits=bounds.documents), self._there(client, ref)))
+                    assert listing is not None
+                    share, gate = Share(), asyncio.Semaphore(bounds.at_once)
+                    found = await together(self._judge(client, ref, document, trust, share, gate, held)
+                                           for document in listing.documents)
+            except TimeoutError:
+                raise NetworkError(f"{ref}: evidence did not come within {bounds.seconds:g} s") from None
+            evidence = EvidenceSet(
+                subject=str(ref.digest), verified=tuple(item for item in found if isinstance(item, Verified)),
+                rejected=(*(item for item in found if isinstance(item, Rejected)), *listing.rejected))
+            return _Collected(evidence, held.parsed + _NAME * (1 + len(listing.rejected)))
+
+    async def _there(self, client: RegistryClient, ref: Reference) -> None:
+        await client.resolve(ref)
+
+    async def _judge(self, client: RegistryClient, ref: Reference, document: Document, trust: Trust, share: Share,
+                     gate: asyncio.Semaphore, held: _Held) -> Verified | Rejected:
+        async with gate:
+            try:
+                item: Evidence = await fetch_document(client, str(ref.digest), document, self._bounds.documents)
+            except CustodyError as error:
+                return broken(str(ref.digest), document.source, error, document.predicate_type)
+            result, memory = await self._verifying.verify(share, item, trust, self._clock)
+        held.take(memory)
+        held.give_back(len(item.data))
+        held.parsed += memory
+        return result
 
 
-def verify_all(subject: str, found: Iterable[Evidence], trust: Trust, clock: Clock) -> EvidenceSet:
-    """Sort evidence into verified and rejected. A key's signature that is in no log is kept, and says so."""
-    verified: list[Verified] = []
-    rejected: list[Rejected] = []
-    for item in found:
-        try:
-            verified.append(_verify(item, trust, clock))
-        except VerificationError as error:
-            missing = isinstance(error, MissingEvidenceError)
-            rejected.append(Rejected(subject=subject, evidence=item.digest, source=item.source, reason=error.message,
-                                     state=State.MISSING if missing else State.FAILED,
-                                     predicate_type=item.annotations.get("dev.sigstore.bundle.predicateType")))
-    return EvidenceSet(subject=subject, verified=tuple(verified), rejected=tuple(rejected))
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """For whom evidence is gathered: the keys and the root it is verified with, and the types that are read."""
+
+    keys: tuple[bytes, ...]
+    predicate_types: frozenset[str] | None
+    root: TrustedRoot | None = field(hash=False)
 
 
-def _verify(item: Evidence, trust: Trust, clock: Clock) -> Verified:
-    try:
-        return verify_evidence(item, trust, clock())
-    except VerificationError:
-        if not trust.keys:
-            raise
-        # A policy may accept a key's signature without a log (rekor.ignoreTlog); it sees that `log` is None.
-        found = verify_evidence(item, replace(trust, require_log=False), clock())
-        if not isinstance(found.signer, KeySigner):
-            raise
-        return found
+@dataclass(frozen=True, slots=True)
+class _Collected:
+    evidence: EvidenceSet
+    memory: int
 
 
-def _nothing(state: State, error: CustodyError) -> EvidenceSet:
+@lru_cache(64)
+def _loaded(pems: tuple[bytes, ...]) -> tuple[PublicKey, ...]:
+    return tuple(load_public_key(pem, "policy key") for pem in pems)
+
+
+def _nothing(state: State, reason: str) -> EvidenceSet:
     return EvidenceSet(subject="", rejected=(
-        Rejected(subject="", evidence=None, source="gather", state=state, reason=error.message),))
+        Rejected(subject="", evidence=None, source="gather", state=state, reason=reason),))
 
+
+class _Held:
+    """What one image holds of the memory for all."""
+
+    def __init__(self, memory: _Memory, name: str) -> None:
+        self._memory = memory
+        self._task = asyncio.current_task()
+        self.name = name
+        self.size = 0
+        self.parsed = 0
+        self.evicted = False
+
+    def take(self, size: int) -> None:
+        self.size += size
+        self._memory.grow(size)
+
+    def give_back(self, size: int) -> None:
+        self.size -= size
+        self._memory.grow(-size)
+
+    def evict(self) -> None:
+        self.evicted = True
+        if self._task is not None:
+            self._task.cancel()
+
+
+class _Memory:
+    """Nobody waits for memory: where there is too little, the image that holds most gives up, and says so."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._held: set[_Held] = set()
+
+    @contextlib.contextmanager
+    def held(self, name: str) -> Iterator[_Held]:
+        held = _Held(self, name)
+        self._held.add(held)
+        try:
+            yield held
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not held.evicted or task is None:
+                raise
+            task.uncancel()
+            raise VerificationError(f"{name}: its evidence takes {held.size} bytes of memory, the most of all images "
+                                    f"that are being gathered, and there are {self._limit} for them together") from None
+        finally:
+            self._held.discard(held)
+            self._size -= held.size
+
+    def grow(self, size: int) -> None:
+        self._size += size
+        if size <= 0 or self._size <= self._limit:
+            return
+        staying = [held for held in self._held if not held.evicted]
+        if sum(held.size for held in staying) > self._limit:
+            max(staying, key=lambda held: held.size).evict()
+
+
+class _Charged(Budget):
+    """A budget whose bytes are held in memory, too."""
+
+    def __init__(self, seconds: float, max_bytes: int, held: _Held) -> None:
+        super().__init__(seconds, max_bytes)
+        self._held = held
+
+    def charge(self, count: int) -> None:
+        super().charge(count)
+        self._held.take(count)

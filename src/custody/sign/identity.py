@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,7 +16,10 @@ CLAIM_FLAGS: Mapping[str, str] = {"trigger": "githubWorkflowTrigger", "sha": "gi
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Subject and issuer, each exact or as a regular expression that is searched for (not anchored, as in cosign)."""
+    """Subject and issuer, each exact or as a regular expression that is searched for (not anchored, as in cosign).
+
+    Patterns are Go's (RE2): linear in what a certificate says, whatever the pattern. RE2 is imported only for one.
+    """
 
     subject: str | None = None
     subject_regexp: str | None = None
@@ -35,10 +37,11 @@ class Identity:
                                  hint=f"{flag} VALUE or {flag}-regexp PATTERN; or --key FILE")
             if exact and pattern:
                 raise UsageError(f"{what}: given exactly and as a pattern", hint=f"keep {flag} or {flag}-regexp")
-            try:
-                re.compile(pattern or "")
-            except re.error as error:
-                raise UsageError(f"{flag}-regexp: {error}") from None
+            if pattern:
+                try:
+                    _found(pattern, "")
+                except UsageError as error:
+                    raise UsageError(f"{flag}-regexp: {error.message}", hint="the syntax is Go's (RE2)") from None
 
     def mismatch(self, signer: Signer) -> str | None:
         """Why `signer` is somebody else; None where it is the one."""
@@ -48,9 +51,15 @@ class Identity:
                                           ("issuer", signer.issuer, self.issuer, self.issuer_regexp)):
             if exact and got != exact:
                 return f"{what}: got {got!r}, expected {exact!r}"
-            if pattern and not re.search(pattern, got):
+            if pattern and not _found(pattern, got):
                 return f"{what}: got {got!r}, expected a match of {pattern!r}"
         for name, expected in self.claims.items():
             if signer.claims.get(name) != expected:
                 return f"{name}: got {signer.claims.get(name)!r}, expected {expected!r}"
         return None
+
+
+def _found(pattern: str, text: str) -> bool:
+    from custody.languages.go.regex import compiled
+
+    return compiled(pattern).search(text) is not None

@@ -16,6 +16,7 @@ from custody.errors import MalformedError, UnsupportedError, VerificationError
 from custody.evidence import model
 from custody.formats import cosign, dsse, intoto
 from custody.formats.bundle import Bundle, parse_bundle
+from custody.kit import strictjson
 from custody.sign.keys import PublicKey, check_digest_signature, check_signature
 from custody.sign.logentry import Signed, check_binding, check_log_validity, check_logged, find_log, is_v1
 from custody.trust.roots import TrustedRoot
@@ -36,6 +37,8 @@ class Trust:
     """Every signature is in a log of the root. False: log entries are not looked at, and attest no time."""
     require_sct: bool = True
     """Every signing certificate was promised to a CT log of the root."""
+    max_weight: int | None = None
+    """Bytes that a document, and then what was signed in it, may take once parsed (`strictjson.weight`); None: any."""
 
 
 def verify_evidence(evidence: model.Evidence, trust: Trust, now: datetime) -> model.Verified:
@@ -48,6 +51,7 @@ def verify_evidence(evidence: model.Evidence, trust: Trust, now: datetime) -> mo
 
 def _verify(evidence: model.Evidence, trust: Trust, now: datetime) -> model.Verified:
     # 1. Decode: whatever the format, it becomes a bundle, the bytes that were signed, and a name for the format.
+    _check_weight(evidence.data, trust, "document")
     bundle, signed_bytes, stored_as = _decode(evidence)
 
     # 2. Find who may have signed: the leaf certificate, or the first given key that fits.
@@ -82,10 +86,18 @@ def _verify(evidence: model.Evidence, trust: Trust, now: datetime) -> model.Veri
         _check_certificate(leaf, bundle, trust.root, times, require_sct=trust.require_sct)
 
     # 7. Read what was signed: it must be about this image.
+    if bundle.envelope is not None:
+        _check_weight(bundle.envelope.payload, trust, "statement")
     kind, predicate_type, predicate, annotations = _read_claims(bundle, evidence)
     return model.seal(evidence, kind=kind, predicate_type=predicate_type, predicate=predicate,
                       signer=leaf.signer if leaf else key.signer, signed_at=min(times, default=None), log=log,
                       annotations=annotations, format=stored_as)
+
+
+def _check_weight(data: bytes, trust: Trust, what: str) -> None:
+    if trust.max_weight is not None and (size := strictjson.weight(data)) > trust.max_weight:
+        raise VerificationError(f"{what}: {len(data)} bytes would take about {size >> 20} MiB of memory, expected at "
+                                f"most {trust.max_weight >> 20} MiB")
 
 
 def _decode(evidence: model.Evidence) -> tuple[Bundle, bytes | None, str]:

@@ -19,6 +19,7 @@ from custody.evidence.newest import newest
 from custody.formats import intoto
 from custody.kit.digest import sha256
 from custody.languages.conditions import compile_conditions
+from custody.languages.go.regex import PatternError, compiled
 from custody.languages.go.wildcards import wildcard
 from custody.languages.variables import has_variables
 from custody.policy.kyverno.fields import Fields
@@ -28,7 +29,6 @@ from custody.policy.model import Outcome
 
 PUBLIC_REKOR = "https://rekor.sigstore.dev"
 _PEM = re.compile(r"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
-_BEYOND_RE2 = re.compile(r"\(\?(?:[=!]|<[=!]|P[=>]|\(|>)|\\[1-9]|[*+?}]\+")
 _Objection = Callable[[Verified], "str | None"]
 """Why a verified statement is not what an attestor entry demands; None where it is."""
 
@@ -302,25 +302,25 @@ def _keyless(fields: Fields) -> list[_Objection]:
 
 
 class _Regexp:
-    """An unanchored match as Go's regexp does it; a text with a line break never matches."""
+    """An unanchored match as Go's regexp does it, linear in the text (cosign pkg/cosign/verify.go: MatchString)."""
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
-        self._compiled = re.compile(pattern, re.ASCII)
+        self._compiled = compiled(pattern)
 
     def __call__(self, text: str) -> bool:
-        return "\n" not in text and self._compiled.search(text) is not None
+        return self._compiled.search(text) is not None
 
 
 def _regexp(pattern: str | None, where: str) -> _Regexp | None:
     if not pattern:
         return None
-    if _BEYOND_RE2.search(pattern) or has_variables(pattern):
-        raise UnsupportedError(where, "look-around, back references and variables are not evaluated (RE2 has none)")
+    if has_variables(pattern):
+        raise UnsupportedError(where, "variables are not evaluated by custody yet here")
     try:
         return _Regexp(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise MalformedError(where, got=pattern, expected=f"a regular expression ({error})") from None
+    except PatternError as error:
+        raise MalformedError(where, got=pattern, expected=f"a regular expression of Go ({error.message})") from None
 
 
 def _log(fields: Fields | None) -> _Objection:

@@ -85,8 +85,10 @@ class Rule:
             raise MalformedError(fields.where, got="none or both of them", expected="one of validate, verifyImages")
         self.validate = Validate(validate, self.name) if validate is not None else None
         self.images = [VerifyImages(entry, every=policy.attestations == "all") for entry in images]
+        selectors = [Selector.parse(text) for text in self.match.kinds]
         pods = all(selector.kind == "Pod" and selector.subresource in ("", "ephemeralcontainers")
-                   for selector in map(Selector.parse, self.match.kinds))
+                   for selector in selectors)
+        self.selects_pods = any(selector.kind in ("Pod", "*") for selector in selectors)
         if not pods and (images or self._is_security()):
             raise UnsupportedError(f"{match.where}", "verifyImages and podSecurity are evaluated on Pods only",
                                    hint="the pods of a Deployment are judged when it creates them")

@@ -41,11 +41,12 @@ class Image(NamedTuple):
         return self.ref.digest or ""
 
     def variables(self) -> dict[str, str]:
+        """As Kyverno has them, with the canonical name; what the image's name does not have is left out."""
         ref = self.ref
-        tag = ref.tag or ""
-        return {"registry": ref.registry, "path": ref.repository, "name": ref.repository.rpartition("/")[2],
-                "tag": tag, "digest": self.digest, "reference": self.name, "jsonPointer": self.pointer,
-                "referenceWithTag": f"{ref.name}:{tag}"}
+        parts = {"registry": ref.registry, "path": ref.repository, "name": ref.repository.rpartition("/")[2],
+                 "tag": ref.tag, "digest": ref.digest, "reference": self.name, "jsonPointer": self.pointer,
+                 "referenceWithTag": f"{ref.name}:{ref.tag or ''}"}
+        return {name: value for name, value in parts.items() if value is not None}
 
 
 @lru_cache(4096)

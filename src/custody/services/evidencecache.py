@@ -1,0 +1,126 @@
+"""What was gathered a moment ago, and what is being gathered now: bounded in bytes and in time.
+
+Who asks for what is being gathered waits for the same work. Work for which nobody waits any more is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any, NamedTuple, TypeVar
+
+from custody.errors import CustodyError
+
+_T = TypeVar("_T")
+_FAILURE = 2048  # bytes of an error and its place
+
+
+class _Kept(NamedTuple):
+    until: float
+    value: Any
+    error: CustodyError | None
+    cost: int
+
+
+class _Flight:
+    """Work that is under way, and for how many."""
+
+    def __init__(self, task: asyncio.Task[Any], cost: Callable[[Any], int]) -> None:
+        self.task = task
+        self.cost = cost
+        self.waiting = 0
+
+
+class EvidenceCache:
+    """Results count for `keep` seconds, errors of custody for `keep_errors`; the least used leave above `max_bytes`.
+
+    Entries leave when their time is over, also when nobody asks. What is larger than `max_bytes` is not kept at all.
+    """
+
+    def __init__(self, *, keep: float, keep_errors: float, max_bytes: int) -> None:
+        self.keep = keep
+        self.keep_errors = keep_errors
+        self.max_bytes = max_bytes
+        self.size = 0
+        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+        self._flights: dict[Hashable, _Flight] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_loop: asyncio.AbstractEventLoop | None = None
+
+    async def get(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, _T]], cost: Callable[[_T], int]) -> _T:
+        """What `work` gives, or gave; `cost` says how many bytes that is. Raises what `work` raises, or raised."""
+        kept = self._kept.get(key)
+        if kept is not None and kept.until > time.monotonic():
+            self._kept.move_to_end(key)
+            if kept.error is not None:
+                raise kept.error.with_traceback(None)
+            value: _T = kept.value
+            return value
+        flight = self._flights.get(key)
+        if flight is None or flight.task.get_loop() is not asyncio.get_running_loop():
+            flight = self._flights[key] = _Flight(asyncio.create_task(work()), cost)
+            flight.task.add_done_callback(lambda _, own=flight: self._land(key, own))  # type: ignore[misc]
+        flight.waiting += 1
+        try:
+            found: _T = await asyncio.shield(flight.task)
+            return found
+        finally:
+            flight.waiting -= 1
+            if not flight.waiting and not flight.task.done():
+                self._drop_flight(key, flight)
+                flight.task.cancel()
+
+    def forget(self) -> None:
+        """Ask everything anew the next time."""
+        self._kept.clear()
+        self.size = 0
+
+    def _land(self, key: Hashable, flight: _Flight) -> None:
+        self._drop_flight(key, flight)
+        if flight.task.cancelled():
+            return
+        error = flight.task.exception()
+        if error is None:
+            value = flight.task.result()
+            self._keep(key, _Kept(time.monotonic() + self.keep, value, None, flight.cost(value)))
+        elif isinstance(error, CustodyError):
+            self._keep(key, _Kept(time.monotonic() + self.keep_errors, None, error, _FAILURE))
+
+    def _drop_flight(self, key: Hashable, flight: _Flight) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+
+    def _keep(self, key: Hashable, entry: _Kept) -> None:
+        if entry.until <= time.monotonic() or entry.cost > self.max_bytes:
+            return
+        self._discard(key)
+        self._kept[key] = entry
+        self.size += entry.cost
+        while self.size > self.max_bytes:
+            self._discard(next(iter(self._kept)))
+        self._wake(entry.until)
+
+    def _discard(self, key: Hashable) -> None:
+        entry = self._kept.pop(key, None)
+        if entry is not None:
+            self.size -= entry.cost
+
+    def _sweep(self) -> None:
+        self._timer = None
+        now = time.monotonic()
+        for key in [key for key, entry in self._kept.items() if entry.until <= now]:
+            self._discard(key)
+        if self._kept:
+            self._wake(min(entry.until for entry in self._kept.values()))
+
+    def _wake(self, until: float) -> None:
+        """Sweep at this time, unless a sweep comes earlier."""
+        loop = asyncio.get_running_loop()
+        at = loop.time() + max(until - time.monotonic(), 0.0) + 0.01
+        if self._timer is not None:
+            if self._timer_loop is loop and self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer_loop, self._timer = loop, loop.call_at(at, self._sweep)

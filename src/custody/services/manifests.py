@@ -1,0 +1,80 @@
+"""Resources as people keep them: files of several documents, folders of files, and Lists of all kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from custody.errors import MalformedError, UsageError
+from custody.policy.load import documents, manifest_files, read
+
+MAX_DEPTH = 8
+"""Lists within Lists."""
+
+
+class Manifest(NamedTuple):
+    """One resource and where it stands: `deploy/web.yaml[1].items[0]`."""
+
+    where: str
+    resource: dict[str, Any]
+
+
+class Manifests(NamedTuple):
+    resources: list[Manifest]
+    passed_over: list[str]
+    """Documents of a folder that are no resources, such as a chart's values."""
+
+
+def from_bytes(data: bytes, where: str) -> list[Manifest]:
+    """The resources of one YAML or JSON stream. Raises MalformedError, also where there is none."""
+    return _some(where, documents(data, where))
+
+
+def from_path(path: Path) -> Manifests:
+    """The resources of a file, or of all *.yaml, *.yml and *.json below a folder.
+
+    Raises UsageError where there is none, MalformedError for what cannot be read. A document without a kind is an
+    error in a file that was named, and is passed over by name in a folder.
+    """
+    if not path.is_dir():
+        return Manifests(_some(str(path), read(path)), [])
+    resources: list[Manifest] = []
+    passed_over: list[str] = []
+    for file in manifest_files(path):
+        for at, document in enumerate(read(file)):
+            where = f"{file}[{at}]"
+            if isinstance(document, dict) and isinstance(document.get("kind"), str):
+                resources += _items(document, where, 0)
+            else:
+                passed_over.append(where)
+    if not resources:
+        raise UsageError(f"{path}: no resource in this folder", hint="it has no *.yaml, *.yml or *.json with a kind")
+    return Manifests(resources, passed_over)
+
+
+def _some(where: str, found: list[Any]) -> list[Manifest]:
+    resources: list[Manifest] = []
+    for at, document in enumerate(found):
+        resources += _items(document, f"{where}[{at}]", 0)
+    if not resources:
+        raise MalformedError(where, got="no resource" if not found else "only empty Lists",
+                             expected="at least one resource")
+    return resources
+
+
+def _items(document: Any, where: str, depth: int) -> Iterator[Manifest]:
+    """The resource itself, or the items of a List, a PodList and the like."""
+    if not isinstance(document, dict) or not isinstance(kind := document.get("kind"), str) or not kind:
+        raise MalformedError(where, got=type(document).__name__ if not isinstance(document, dict) else "no kind",
+                             expected="a resource with a kind")
+    items = document.get("items")
+    if not kind.endswith("List") or not (isinstance(items, list) or "items" in document):
+        yield Manifest(where, document)
+        return
+    if depth >= MAX_DEPTH:
+        raise MalformedError(where, got="Lists within Lists without end", expected=f"at most {MAX_DEPTH} levels")
+    for at, item in enumerate(items or []):
+        if isinstance(item, dict) and kind != "List":  # a typed list need not repeat its items' kind
+            item = {"apiVersion": document.get("apiVersion"), "kind": kind.removesuffix("List"), **item}
+        yield from _items(item, f"{where}.items[{at}]", depth + 1)

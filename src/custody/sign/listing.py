@@ -1,0 +1,272 @@
+"""Which documents a registry keeps about an image: listed whole or not at all, cheapest first, before one is fetched.
+
+Whoever may push can put anything beside an image, so three things are kept apart:
+
+1. The list could not be had whole: a page of referrers, or a tag, answered 5xx, 403, or not at all. Then nobody knows
+   what else there is (a newer scan that denies, say), and the image is unverifiable: `list_documents` raises. The same
+   goes for a listed document that could not be fetched for a reason that may pass (5xx, a reset, a deadline), and for
+   more documents or bytes than the limits allow: leaving out which one counts is not ours to choose.
+2. A document is broken by itself, and stays so however often it is asked for: it is absent (404), is not its digest,
+   is no manifest, is larger by its own descriptor than custody reads. Nobody could ever verify it, so it takes nothing
+   away from the document beside it: that one is rejected, with its reason.
+3. A document is of a kind that custody does not evaluate, or of a predicate type that nobody asked for. It is not
+   fetched, costs nothing of the limits, and is named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from custody.errors import CustodyError, MalformedError, NotFoundError, UnsupportedError, VerificationError
+from custody.evidence.model import Evidence, Rejected, State
+from custody.formats import cosign, dsse, intoto, oci
+from custody.formats.reference import Reference
+from custody.kit import strictjson
+from custody.kit.concurrency import together
+from custody.registry.client import RegistryClient
+from custody.sign.verify import BUNDLE_PREFIX
+
+PREDICATE_TYPE = "dev.sigstore.bundle.predicateType"
+"""The annotation of a bundle's manifest that says what is in it (cosign specs/BUNDLE_SPEC.md)."""
+_LAYER_PREDICATE_TYPE = "predicateType"  # the same on a layer of an .att tag
+_SIGNATURE_KINDS = {
+    "application/vnd.dev.cosign.artifact.sig.v1+json": "signatures that cosign stores as OCI 1.1 artifacts are not "
+                                                       "evaluated by custody yet",
+    "application/vnd.cncf.notary.signature": "Notation signatures are not evaluated by custody yet"}
+_TAGS = {".sig": cosign.SIMPLE_SIGNING, ".att": dsse.MEDIA_TYPE, ".sbom": ""}
+_MAX_MANIFEST = 256 * 1024  # a bundle's manifest has about 1 KiB
+_MAX_NAMED = 20  # documents that are not asked for, by digest; the others by their number
+_AT_ONCE = 8
+_MAX_WEIGHT = 40 * 1024 * 1024  # memory that a manifest may take once parsed
+_SMALL = 64 * 1024  # bytes of a manifest that are parsed where they came, which takes less than a millisecond
+_BROKEN = (NotFoundError, VerificationError, MalformedError, UnsupportedError)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much about one image is read. More is an error, except for a document that is too large by itself."""
+
+    documents: int = 500
+    document: int = 128 * 1024 * 1024
+    """Bytes of one document; cosign reads as much."""
+    total: int = 512 * 1024 * 1024
+    """Bytes of all documents and their manifests."""
+
+
+class Document(NamedTuple):
+    """One document that is there to be fetched."""
+
+    place: Reference
+    """Whose repository holds it."""
+    source: str
+    layer: oci.Descriptor
+    annotations: dict[str, str]
+    data: bytes | None = None
+    """The bytes, where the manifest itself is the document."""
+
+    @property
+    def predicate_type(self) -> str | None:
+        """What it claims to be; None where it does not say."""
+        return _claim(self.annotations)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All documents about an image, smallest first, and those that will not be fetched, with their reasons."""
+
+    documents: tuple[Document, ...]
+    rejected: tuple[Rejected, ...]
+
+
+async def list_documents(client: RegistryClient, ref: Reference, *, unsigned: bool = True,
+                         predicate_types: frozenset[str] | None = None, limits: Limits = Limits()) -> Listing:
+    """List what is kept about `ref.digest`: bundles among its referrers, and the layers of cosign's tags.
+
+    `unsigned` adds the `.sbom` tag. `predicate_types` are those that the caller can use; None: any. Raises whatever
+    keeps the list from being whole, and VerificationError above the limits.
+    """
+    if ref.digest is None:
+        raise MalformedError("evidence", got=str(ref), expected="an image with a digest")
+    suffixes = [suffix for suffix in _TAGS if _useful(suffix, predicate_types, unsigned=unsigned)]
+    found = _Found(ref, predicate_types, limits)
+    parts = await together([_bundles(client, found), *(_layers(client, found, suffix) for suffix in suffixes)])
+    documents = [document for part in parts for document in part]
+    found.charge(len(documents), sum(document.layer.size for document in documents if document.data is None))
+    return Listing(tuple(sorted(documents, key=lambda document: document.layer.size)), found.rejected())
+
+
+async def fetch_document(client: RegistryClient, subject: str, document: Document, limits: Limits) -> Evidence:
+    """The document's bytes, checked against its descriptor."""
+    data = document.data if document.data is not None else await client.blob(
+        document.place, document.layer, max_size=limits.document)
+    return Evidence(subject=subject, media_type=document.layer.media_type, data=data, source=document.source,
+                    annotations=document.annotations)
+
+
+def broken(subject: str, source: str, error: CustodyError, predicate_type: str | None = None) -> Rejected:
+    """The rejection of one document that is broken by itself; raises `error` again where it may be the registry."""
+    if not isinstance(error, _BROKEN):
+        raise error
+    state = State.MISSING if isinstance(error, NotFoundError) else State.FAILED
+    return Rejected(subject=subject, evidence=None, source=source, state=state, reason=error.message,
+                    predicate_type=predicate_type)
+
+
+def _useful(suffix: str, predicate_types: frozenset[str] | None, *, unsigned: bool) -> bool:
+    if suffix == ".sbom":
+        return unsigned
+    if predicate_types is None:
+        return True
+    return intoto.COSIGN_SIGN in predicate_types if suffix == ".sig" else bool(predicate_types - {intoto.COSIGN_SIGN})
+
+
+def _claim(annotations: Mapping[str, str]) -> str | None:
+    return annotations.get(PREDICATE_TYPE) or annotations.get(_LAYER_PREDICATE_TYPE)
+
+
+class _Found:
+    """What was found so far about one image, held against the limits."""
+
+    def __init__(self, ref: Reference, predicate_types: frozenset[str] | None, limits: Limits) -> None:
+        self.ref = ref
+        self.subject = ref.digest or ""
+        self.limits = limits
+        self._types = predicate_types
+        self._bytes = 0
+        self._rejected: list[Rejected] = []
+        self._aside: dict[str, list[Rejected]] = {}
+
+    def charge(self, count: int, size: int) -> None:
+        """Raises VerificationError where there is more than custody reads."""
+        self._bytes += size
+        if count > self.limits.documents or self._bytes > self.limits.total:
+            raise VerificationError(f"{self.ref}: {count} documents of {self._bytes} bytes refer to it; custody reads "
+                                    f"at most {self.limits.documents} and {self.limits.total} bytes")
+
+    def reject(self, source: str, error: CustodyError, predicate_type: str | None = None) -> None:
+        self._rejected.append(broken(self.subject, source, error, predicate_type))
+
+    def put_aside(self, source: str, kind: str, reason: str, predicate_type: str | None) -> None:
+        """Name a document that is not fetched. `kind` is what those that are not named are counted by."""
+        self._aside.setdefault(kind, []).append(Rejected(
+            subject=self.subject, evidence=None, source=source, state=State.UNVERIFIABLE, reason=reason,
+            predicate_type=predicate_type))
+
+    def asked_for(self, source: str, annotations: dict[str, str]) -> bool:
+        """Whether somebody can use a document with these annotations; named where not."""
+        claim = _claim(annotations)
+        if self._types is None or claim is None or claim in self._types:
+            return True
+        self.put_aside(source, claim, f"no policy asks for {claim}", claim)
+        return False
+
+    def fits(self, source: str, size: int, limit: int, annotations: dict[str, str]) -> bool:
+        if size <= limit:
+            return True
+        self.reject(source, VerificationError(f"it has {size} bytes by its descriptor; custody reads at most {limit}"),
+                    _claim(annotations))
+        return False
+
+    def rejected(self) -> tuple[Rejected, ...]:
+        named: list[Rejected] = []
+        rest: dict[str, int] = {}
+        for kind, aside in self._aside.items():
+            taken = aside[:max(0, _MAX_NAMED - len(named))]
+            named += taken
+            if len(aside) > len(taken):
+                rest[kind] = len(aside) - len(taken)
+        for kind, count in list(rest.items())[:_MAX_NAMED]:
+            example = self._aside[kind][0]
+            named.append(Rejected(subject=self.subject, evidence=None, source="referrers", state=State.UNVERIFIABLE,
+                                  reason=f"{count} more: {example.reason}", predicate_type=example.predicate_type))
+        if len(rest) > _MAX_NAMED:
+            others = sum(list(rest.values())[_MAX_NAMED:])
+            named.append(Rejected(subject=self.subject, evidence=None, source="referrers", state=State.UNVERIFIABLE,
+                                  reason=f"{others} more of {len(rest) - _MAX_NAMED} other types", predicate_type=""))
+        return (*self._rejected, *named)
+
+
+async def _bundles(client: RegistryClient, found: _Found) -> list[Document]:
+    wanted: list[oci.Descriptor] = []
+    for entry in await client.referrers(found.ref):
+        source, annotations = f"referrer {entry.digest}", dict(entry.annotations)
+        kind = entry.artifact_type or entry.media_type
+        if kind.startswith(BUNDLE_PREFIX):
+            if found.asked_for(source, annotations) and found.fits(source, entry.size, _MAX_MANIFEST, annotations):
+                wanted.append(entry)
+        elif kind in _SIGNATURE_KINDS:
+            found.put_aside(source, kind, _SIGNATURE_KINDS[kind], intoto.COSIGN_SIGN)
+        else:
+            found.put_aside(source, kind, f"documents of type {kind} are not evaluated by custody", kind)
+    found.charge(len(wanted), sum(entry.size for entry in wanted))
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def read(entry: oci.Descriptor) -> Document | None:
+        source = f"referrer {entry.digest}"
+        try:
+            async with gate:
+                return await _bundle(client, found, entry, source)
+        except CustodyError as error:
+            found.reject(source, error, _claim(entry.annotations))
+            return None
+
+    read_all = await together(read(entry) for entry in sorted(wanted, key=lambda entry: entry.size))
+    return [document for document in read_all if document is not None]
+
+
+async def _bundle(client: RegistryClient, found: _Found, entry: oci.Descriptor, source: str) -> Document | None:
+    """The one layer that is the document; where there is no one layer, the manifest itself is it, and will not do."""
+    place = found.ref.at(entry.digest)
+    descriptor, data = await client.manifest(place)
+    body = await _parse(data, str(place), descriptor.media_type)
+    annotations = dict(body.annotations)
+    if not found.asked_for(source, annotations):
+        return None
+    if not isinstance(body, oci.Manifest) or len(body.layers) != 1:
+        return Document(place, source, descriptor, annotations, data)
+    layer = body.layers[0]
+    return Document(place, source, layer, annotations) if found.fits(
+        source, layer.size, found.limits.document, annotations) else None
+
+
+async def _parse(data: bytes, where: str, media_type: str) -> oci.Manifest | oci.Index:
+    """A manifest that somebody may have made to be dear, weighed first and parsed beside the event loop."""
+    if (weight := strictjson.weight(data)) > _MAX_WEIGHT:
+        raise MalformedError(where, got=f"{len(data)} bytes that would take about {weight >> 20} MiB of memory",
+                             expected=f"at most {_MAX_WEIGHT >> 20} MiB")
+    if len(data) <= _SMALL:
+        return oci.parse_manifest(data, where, media_type)
+    return await asyncio.to_thread(oci.parse_manifest, data, where, media_type)
+
+
+async def _layers(client: RegistryClient, found: _Found, suffix: str) -> list[Document]:
+    tag = cosign.tag(found.subject, suffix)
+    place = found.ref.tagged(tag)
+    try:
+        descriptor, data = await client.manifest(place)
+    except NotFoundError:
+        return []
+    except VerificationError as error:
+        found.reject(f"tag {tag}", error)
+        return []
+    try:
+        body = await _parse(data, str(place), descriptor.media_type)
+        if not isinstance(body, oci.Manifest):
+            raise MalformedError(str(place), got="an index", expected="an image manifest")
+    except (MalformedError, UnsupportedError) as error:
+        found.reject(f"tag {tag}", error)
+        return []
+    documents = []
+    for position, layer in enumerate(body.layers):
+        source, annotations = f"tag {tag} layer {position}", dict(layer.annotations)
+        if _TAGS[suffix] and layer.media_type != _TAGS[suffix]:
+            found.put_aside(source, layer.media_type, f"layers of type {layer.media_type} are not evaluated by custody",
+                            layer.media_type)
+        elif found.asked_for(source, annotations) and found.fits(source, layer.size, found.limits.document,
+                                                                 annotations):
+            documents.append(Document(place, source, layer, annotations))
+    found.charge(len(documents), 0)
+    return documents

@@ -1,0 +1,264 @@
+"""`custody check`: yes is only said of what was judged. Each test is named after the case it keeps true."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from custody.cli.run import run
+
+PRIVILEGED: dict[str, Any] = {"spec": {"containers": [{"=(securityContext)": {"=(privileged)": "false"}}]}}
+
+
+def policy(name: str, *, kinds: tuple[str, ...] = ("Pod",), **rule: Any) -> dict[str, Any]:
+    body = rule or {"validate": {"message": "no.", "pattern": PRIVILEGED}}
+    return {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": name}, "spec": {
+        "validationFailureAction": "Enforce", "rules": [
+            {"name": "r", "match": {"any": [{"resources": {"kinds": list(kinds)}}]}, **body}]}}
+
+
+def pod(name: str = "web", *, privileged: bool = False, image: str = "nginx", **spec: Any) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "shop"}, "spec": {
+        "containers": [{"name": "c", "image": image, "securityContext": {"privileged": privileged}}], **spec}}
+
+
+def template(kind: str, **metadata: Any) -> dict[str, Any]:
+    spec: Any = {"template": {"spec": pod()["spec"]}}
+    if kind == "CronJob":
+        spec = {"jobTemplate": {"spec": spec}}
+    group = "batch/v1" if kind in ("Job", "CronJob") else "apps/v1"
+    return {"apiVersion": group, "kind": kind, "metadata": {"name": "d", "namespace": "shop", **metadata},
+            "spec": spec}
+
+
+class Cli:
+    """Runs `custody check` in a folder with policies p0.yaml, p1.yaml …"""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.capsys = folder, capsys
+
+    def write(self, name: str, *documents: Any) -> str:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump_all(documents))
+        return name
+
+    def __call__(self, *arguments: str, policies: tuple[dict[str, Any], ...] = (policy("unprivileged"),)) -> int:
+        names = [self.write(f"policies/p{at}.yaml", document) for at, document in enumerate(policies)]
+        code = run(["check", *arguments, *(word for name in names for word in ("--policy", name))])
+        self.out, self.err = self.capsys.readouterr()
+        return code
+
+
+@pytest.fixture
+def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.chdir(tmp_path)
+    return Cli(tmp_path, capsys)
+
+
+# ── a third verdict ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob"])
+def test_check_cronjob_allowed(cli: Cli, kind: str) -> None:
+    assert cli(cli.write("d.yaml", template(kind))) == 4
+    assert cli.out.startswith(f"{kind}/shop/d: not judged  (inputs sha256:")
+    assert "- unprivileged/r  its match does not select this request" in cli.out
+    where = "/spec/jobTemplate/spec/template/spec" if kind == "CronJob" else "/spec/template/spec"
+    assert f"? {where}  not judged" in cli.out
+    assert f"1 of 1 not judged, such as {kind}/shop/d: no rule speaks of it" in cli.err
+    assert "--allow-unjudged" in cli.err
+    assert cli("d.yaml", "--allow-unjudged") == 0
+
+
+def test_pod_templates_of_custom_resources_are_named_as_not_judged(cli: Cli) -> None:
+    rollout = {**template("Deployment"), "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}
+    assert cli(cli.write("r.yaml", rollout)) == 4
+    assert "Rollout/shop/d: not judged" in cli.out
+    assert "? /spec/template/spec  not judged" in cli.out
+
+
+def test_a_rule_about_labels_does_not_judge_the_pod_template_beside_it(cli: Cli) -> None:
+    labels = policy("labels", kinds=("Deployment",), validate={
+        "message": "labels", "pattern": {"metadata": {"labels": {"app": "?*"}}}})
+    name = cli.write("d.yaml", template("Deployment", labels={"app": "x"}))
+    assert cli(name, policies=(labels, policy("unprivileged"))) == 4
+    assert "Deployment/shop/d: allowed" in cli.out
+    assert "the rules about pods do not see the pod template at /spec/template/spec" in cli.err
+    # Where no loaded rule is about pods there is nothing that could have judged the template; it is still named.
+    assert cli(name, policies=(labels,)) == 0
+    assert "? /spec/template/spec  not judged" in cli.out
+
+
+def test_a_rule_that_looks_into_the_template_judges_it(cli: Cli) -> None:
+    deep = policy("deep", kinds=("Deployment",), validate={
+        "message": "no.", "pattern": {"spec": {"template": PRIVILEGED}}})
+    assert cli(cli.write("d.yaml", template("Deployment")), policies=(deep, policy("unprivileged"))) == 0
+    assert "? " not in cli.out
+
+
+def test_everything_unjudged_is_no_yes_also_without_containers(cli: Cli) -> None:
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}
+    assert cli(cli.write("c.yaml", config)) == 4
+    assert "1 of 1 not judged, such as ConfigMap/default/c: no rule speaks of it" in cli.err
+    # Beside a pod that was judged it is no news: nothing in it runs.
+    assert cli("c.yaml", cli.write("p.yaml", pod())) == 0
+    assert "2 resources: 1 allowed, 0 denied, 1 not judged" in cli.out
+
+
+@pytest.mark.parametrize(("rule", "reason"), [
+    ({"preconditions": {"all": [{"key": "{{ request.operation }}", "operator": "Equals", "value": "UPDATE"}]},
+      "validate": {"message": "no.", "pattern": PRIVILEGED}}, "preconditions not met"),
+    ({"validate": {"message": "no.", "pattern": {"spec": {"containers": [{"(name)": "other", "image": "x"}]}}}},
+     "conditional anchor mismatch"),
+    ({"exclude": {"any": [{"resources": {"namespaces": ["shop"]}}]},
+      "validate": {"message": "no.", "pattern": PRIVILEGED}}, "its exclude leaves this request out"),
+    ({"verifyImages": [{"imageReferences": ["ghcr.io/*"], "attestors": [{"entries": [{"keyless": {
+        "subject": "a", "issuer": "b", "rekor": {"url": "https://x"}}}]}]}]},
+     "it has nothing to judge in this request"),
+])
+def test_check_vacuous_allow(cli: Cli, rule: dict[str, Any], reason: str) -> None:
+    assert cli(cli.write("p.yaml", pod()), policies=(policy("p", **rule),)) == 4
+    assert "Pod/shop/web: not judged" in cli.out
+    assert cli("p.yaml", "-o", "json", policies=(policy("p", **rule),)) == 4
+    entry, = json.loads(cli.out)
+    assert (entry["verdict"], entry["allowed"], entry["spoke"]) == ("not judged", False, [])
+    assert [(skipped["policy"], skipped["rule"]) for skipped in entry["skipped"]] == [("p", "r")]
+    assert reason in entry["skipped"][0]["reason"]
+
+
+def test_json_says_which_rules_spoke_and_which_did_not(cli: Cli) -> None:
+    other = policy("others", kinds=("Service",))
+    assert cli(cli.write("p.yaml", pod(privileged=True)), "-o", "json", policies=(policy("mine"), other)) == 3
+    entry, = json.loads(cli.out)
+    assert (entry["verdict"], entry["spoke"]) == ("denied", ["mine/r"])
+    assert entry["skipped"] == [{"policy": "others", "rule": "r", "reason": "its match does not select this request"}]
+
+
+# ── what was given ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+@pytest.mark.parametrize("document", [
+    {"apiVersion": "v1", "kind": "List", "items": [pod(privileged=True)]},
+    {"apiVersion": "v1", "kind": "PodList", "items": [pod(privileged=True)]},
+    {"apiVersion": "v1", "kind": "PodList",
+     "items": [{key: value for key, value in pod(privileged=True).items() if key not in ("kind", "apiVersion")}]},
+    {"apiVersion": "v1", "kind": "List", "items": [{"kind": "List", "items": [pod(), pod(privileged=True)]}]},
+])
+def test_check_list_allowed(cli: Cli, document: dict[str, Any]) -> None:
+    assert cli(cli.write("list.yaml", document)) == 3
+    assert "Pod/shop/web: denied" in cli.out
+    assert "no. rule r failed at path /spec/containers/0/securityContext/privileged/" in cli.out
+
+
+def test_lists_within_lists_end(cli: Cli) -> None:
+    document: dict[str, Any] = pod()
+    for _ in range(12):
+        document = {"kind": "List", "items": [document]}
+    assert cli(cli.write("list.yaml", document)) == 2
+    assert "got 'Lists within Lists without end', expected at most 8 levels" in cli.err
+
+
+@pytest.mark.parametrize("text", ["", "\n", "---\n---\n", "# nothing\n", "null\n", "apiVersion: v1\nkind: List\n",
+                                  "kind: List\nitems: []\n", "kind: List\nitems: null\n"])
+def test_check_empty_file(cli: Cli, text: str) -> None:
+    (cli.folder / "pod.yaml").write_text(text)
+    if text == "apiVersion: v1\nkind: List\n":  # no items: a resource of a kind named List
+        assert cli("pod.yaml") == 4
+    else:
+        assert cli("pod.yaml") == 2
+        assert "pod.yaml: got 'no resource', expected at least one resource" in cli.err or "only empty Lists" in cli.err
+
+
+def test_folders_are_read_and_summed_up(cli: Cli) -> None:
+    cli.write("deploy/a.yaml", pod("a"), pod("b", privileged=True))
+    cli.write("deploy/sub/c.yml", pod("c"))
+    cli.write("deploy/values.yaml", {"replicas": 3})
+    assert cli("deploy") == 3
+    assert cli.out.splitlines()[-1] == "3 resources: 2 allowed, 1 denied, 0 not judged"
+    assert "deploy/values.yaml[0]: passed over, it has no kind" in cli.err
+    (cli.folder / "empty").mkdir()
+    assert cli("empty") == 2
+    assert "empty: no resource in this folder" in cli.err
+    # What cannot be read in a folder is an error, not a resource less.
+    (cli.folder / "deploy" / "broken.yaml").write_text("a: [")
+    assert cli("deploy") == 2
+    assert "deploy/broken.yaml: got" in cli.err
+
+
+def test_standard_input(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def give(text: str) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+    give(yaml.safe_dump_all([pod(), pod("bad", privileged=True)]))
+    assert cli("-") == 3
+    assert cli.out.splitlines()[-1] == "2 resources: 1 allowed, 1 denied, 0 not judged"
+    give("")
+    assert cli("-") == 2
+    assert "standard input: got 'no resource'" in cli.err
+
+
+@pytest.mark.parametrize("target", ["./pod", "manifests/", "../x/pod", "/tmp/no-such-pod", "deploy/web", "web.yaml",
+                                    "Pod Name"])
+def test_a_path_taken_for_an_image_is_an_error(cli: Cli, target: str) -> None:
+    (cli.folder / "deploy").mkdir()
+    assert cli(target) == 2
+    assert "no such file" in cli.err.lower()
+    assert "denied" not in cli.out
+
+
+def test_check_image_noise_labels(cli: Cli) -> None:
+    labels = policy("labels", validate={"message": "label", "pattern": {"metadata": {"labels": {"app": "?*"}}}})
+    pulls = policy("pulls", validate={"message": "pull", "pattern": {
+        "spec": {"containers": [{"imagePullPolicy": "Always"}]}}})
+    assert cli("docker.io/library/nginx:1.2", policies=(labels, pulls)) == 4
+    assert "- labels/r  it speaks of the pod, and only an image was given" in cli.out
+    assert "- pulls/r  it speaks of the pod, and only an image was given" in cli.out
+    registries = policy("registries", validate={"message": "registry", "pattern": {
+        "spec": {"containers": [{"image": "ghcr.io/*"}]}}})
+    assert cli("docker.io/library/nginx:1.2", policies=(labels, registries)) == 3
+    assert "✗ registries/r" in cli.out
+    assert "labels/r" not in cli.out
+    conditions = policy("tags", validate={"message": "tag", "deny": {"conditions": {"any": [
+        {"key": "{{ images.containers.*.tag }}", "operator": "AnyIn", "value": ["latest"]}]}}})
+    assert cli("ghcr.io/a/b:latest", policies=(labels, conditions)) == 3
+
+
+# ── a value that could not be had ───────────────────────────────────────────────────────────────────────────────────
+
+REGISTRIES = policy("registries", validate={"message": "no: {{ images.containers.*.registry }}", "deny": {
+    "conditions": {"any": [{"key": "{{ images.containers.*.registry }}", "operator": "AnyNotIn",
+                            "value": ["ghcr.io"]}]}}})
+TAGS = policy("tags", validate={"message": "no latest", "deny": {"conditions": {"any": [
+    {"key": "{{ (images.containers || `{}`).*.tag }}", "operator": "AnyIn", "value": ["latest"]}]}}})
+PRECONDITION = policy("first", preconditions={"all": [
+    {"key": "{{ contains(images.containers.*.registry, 'evil.example') }}", "operator": "Equals", "value": True}]},
+    validate={"message": "foreign", "pattern": {"metadata": {"labels": {"approved": "yes"}}}})
+
+
+@pytest.mark.parametrize("junk", ["ghcr.io/myorg/Junk:1", "x.io:99999/a:1", "a..b/x", " ", "ghcr.io/a:b:c",
+                                  "x@sha256:1"])
+@pytest.mark.parametrize("rule", [REGISTRIES, TAGS, PRECONDITION])
+def test_unparseable_image_left_out_of_images(cli: Cli, junk: str, rule: dict[str, Any]) -> None:
+    document = pod(image="evil.example/x:latest")
+    document["spec"]["containers"].append({"name": "junk", "image": junk})
+    assert cli(cli.write("pod.yaml", document), policies=(rule,)) == 3
+    assert "the images of Pod/shop/web: /spec/containers/1/image: got" in cli.out
+    assert "✗" in cli.out
+
+
+def test_an_image_of_another_digest_algorithm_is_an_image(cli: Cli) -> None:
+    name = f"evil.example/x@sha384:{'a' * 96}"
+    assert cli(cli.write("pod.yaml", pod(image=name)), policies=(REGISTRIES,)) == 3
+    assert 'no: ["evil.example"]' in cli.out
+
+
+def test_an_image_that_is_no_text_is_not_passed_over(cli: Cli) -> None:
+    document = pod()
+    document["spec"]["containers"][0]["image"] = {"reference": "evil.example/x"}
+    assert cli(cli.write("pod.yaml", document), policies=(REGISTRIES,)) == 3
+    assert "expected the name of an image" in cli.out
