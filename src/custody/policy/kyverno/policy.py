@@ -156,7 +156,10 @@ class Rule:
         request = given.request
         if (judgement.outcome is Outcome.FAIL and request.operation == "UPDATE" and request.old_object is not None
                 and self.enforce and validate.allow_existing):
-            old = msgspec.structs.replace(request, operation="CREATE", object=request.old_object, old_object=None)
+            # As if the old object were created now: a rule about a subresource does not speak of that, and so excuses
+            # nothing.
+            old = msgspec.structs.replace(request, operation="CREATE", object=request.old_object, old_object=None,
+                                          subresource="")
             before = Input(old, given.context, given.evidence)
             if self.matches(old) and self._applies(before):
                 prior = validate.judge(before)

@@ -80,7 +80,7 @@ class Input:
     def _named(self) -> tuple[list[Image], list[MalformedError]]:
         images: list[Image] = []
         unreadable: list[MalformedError] = []
-        spec = (self.object or {}).get("spec")
+        spec = (self.request.object or {}).get("spec")  # a deletion brings nothing into a pod
         if self.request.kind.kind == "Pod" and self.request.kind.group == "" and isinstance(spec, dict):
             for kind, path in _FIELDS:
                 holders = spec.get(kind)
