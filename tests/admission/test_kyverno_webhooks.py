@@ -20,7 +20,7 @@ NEVER = {
     "serving.knative.dev/v1/Service/scale": "which resources are serving.knative.dev/v1/Service/scale is not known",
     "PodExecOptions": "did you mean Pod/exec?",
     "Eviction": "did you mean Pod/eviction?",
-    "*/v1/Service": "did you mean v1/Service?",
+    "*/v1/Service": "did you mean v1/Service",
     "*/*/Deployment": "did you mean apps/v1/Deployment?",
     "*/v1/*": "expected a kind of Kubernetes 1.34",
     "Scale": "did you mean ReplicationController/scale or Deployment/scale",

@@ -189,15 +189,14 @@ class Kinds:
         """Kinds whose plural, short name, letters or subresource's kind the word may have been."""
         word = selector.kind.lower()
         tail = f"/{selector.subresource}" if selector.subresource else ""
-        if "/" not in tail and (owners := [f"{one.kind}/{sub.name}" for one in self.resources
-                                           for sub in one.subresources if sub.kind.lower() == word]):
-            return list(dict.fromkeys(owners))[:5]
-        named = [one.kind for one in self.resources
-                 if word in (one.plural, one.singular, one.kind.lower(), *one.short)]
+        if named := [one.kind for one in self.resources
+                     if word in (one.plural, one.singular, one.kind.lower(), *one.short)]:
+            return [f"{kind}{tail}" for kind in dict.fromkeys(named)]
+        if owners := [f"{one.kind}/{sub.name}" for one in self.resources for sub in one.subresources
+                      if sub.kind.lower() == word]:
+            return [*dict.fromkeys(owners)][:5]
         by_letters = {one.kind.lower(): one.kind for one in self.resources}
-        if not named:
-            named = [by_letters[name] for name in get_close_matches(word, by_letters, 3, 0.75)]
-        return [f"{name}{tail}" for name in dict.fromkeys(named)]
+        return [f"{by_letters[name]}{tail}" for name in get_close_matches(word, by_letters, 3, 0.75)]
 
 
 def _spelled(resources: Sequence[ApiResource]) -> str:

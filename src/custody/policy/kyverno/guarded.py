@@ -62,8 +62,8 @@ def _signers(attestors: dict[str, Any], path: str) -> Iterator[Found]:
                 yield f"{where}.keyless.{field}", "any-signer", "warning", f"any {field} may have signed this", ""
             elif keyless.get(f"{field}RegExp") and not anchored(keyless[f"{field}RegExp"]):
                 yield (f"{where}.keyless.{field}RegExp", "unanchored-regexp", "warning",
-                       f"also matches a {field} that only contains it: {keyless[f'{field}RegExp']!r} has no ^ and $ "
-                       "around all of it", f"{field}RegExp: ^{keyless[f'{field}RegExp']}$\n")
+                       f"{keyless[f'{field}RegExp']!r} also matches what only contains it: there is no ^ and $ around "
+                       "all of it", f"{field}RegExp: ^{keyless[f'{field}RegExp']}$\n")
             if keyless.get(field) and keyless[field] not in _ANYBODY:
                 yield from _open_subject(keyless[field], f"{where}.keyless.{field}")
         if one.get("attestor"):
@@ -114,9 +114,10 @@ def lookalike(pattern: str, path: str) -> Iterator[Found]:
         return
     tail = rest[1:].replace("*", "x").replace("?", "x")
     name = f"{head}-evil" if "/" in head else f"{head}-evil.example"
-    for other in (f"{name}{tail}", f"{name}/x{tail}"):
-        if "/" in other and "@" not in head and glob(pattern, other):
-            yield path, "look-alike", "warning", f"{pattern!r} also matches {other!r}", f'"{head}/*"\n'
+    for other in (f"{name}/x{tail}", f"{name}{tail}"):
+        if "@" not in head and glob(pattern, other):
+            better = f'"{head}/*"\n' if "." in head or "/" in head else ""
+            yield path, "look-alike", "warning", f"{pattern!r} also matches {other!r}", better
             return
 
 
