@@ -83,10 +83,7 @@ def anchored(pattern: str) -> bool:
     """Whether a regular expression can only match a whole text: ^…$, and no alternative beside them."""
     body = re.sub(r"\\.", "..", pattern)  # what is escaped has no meaning here
     body = re.sub(r"\[\^?\]?[^\]]*\]", lambda found: "." * len(found.group()), body)
-    start = re.match(r"(\(\?[a-zA-Z]+\))?(\^|\.\.A)", body)
-    if start is None or not (body.endswith("$") or pattern.endswith(r"\z")):
-        return False
-    if start.group(2) == "..A" and not pattern[start.start(2):].startswith(r"\A"):
+    if not re.match(r"(\(\?[a-zA-Z]+\))?(\^|\\A)", pattern) or not (body.endswith("$") or pattern.endswith(r"\z")):
         return False
     depth = 0
     for letter in body:
@@ -131,7 +128,7 @@ def _matches_something(pattern: str) -> bool:
     for filled in dict.fromkeys((_sample(pattern), pattern.replace("*", "").replace("?", "x"),
                                  pattern.replace("*", "x/x", 1).replace("*", "x").replace("?", "x"),
                                  pattern.replace("@*", _DIGEST).replace("*", "x").replace("?", "x"),
-                                 pattern.replace(":*", "@sha256:" + "0" * 64, 1).replace("*", "x"))):
+                                 pattern.replace("@sha256:*", _DIGEST).replace("*", "x"))):
         try:
             named = reference.parse(filled)
         except MalformedError:
