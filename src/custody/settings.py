@@ -43,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """signing_config.json that says where to sign; default: this data directory's services."""
     policies: list[str] = []
     """Policy files or folders that `check` and the webhook use."""
+    crds: list[str] = []
+    """CustomResourceDefinition files or folders: the kinds beyond Kubernetes' own that policies may name."""
     plain_http: list[str] = []
     """Registries without TLS, beside localhost and 127.0.0.0/8."""
     keep_evidence: float = 10.0
@@ -79,8 +81,9 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
         for key in ("data_dir", "trusted_root", "signing_config"):
             if isinstance(values.get(key), str):
                 values[key] = str(file.parent / values[key])
-        if isinstance(values.get("policies"), list):
-            values["policies"] = [str(file.parent / entry) for entry in values["policies"]]
+        for key in ("policies", "crds"):
+            if isinstance(values.get(key), list):
+                values[key] = [str(file.parent / entry) for entry in values[key]]
         for entry in values["issuers"] if isinstance(values.get("issuers"), list) else []:
             if isinstance(entry, dict) and isinstance(entry.get("jwks"), str):
                 entry["jwks"] = str(file.parent / entry["jwks"])

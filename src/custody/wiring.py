@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from custody.adapters.http.stdlib import StdlibHttp
-from custody.errors import UsageError
+from custody.errors import MalformedError, UsageError
 from custody.kit.clock import Clock, system_clock
 from custody.ports.http import Http
 from custody.registry.client import RegistryClient
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from custody.admission.certs import ServingCertificate
     from custody.admission.webhook import Admission, Seen, Snapshot
     from custody.evidence.model import EvidenceSet
+    from custody.policy.kinds import Kinds
     from custody.policy.load import PolicySet
     from custody.registry.store import Registry
     from custody.services.gather import Gatherer
@@ -59,6 +61,24 @@ def trusted_root(settings: Settings) -> TrustedRoot | None:
             raise UsageError(f"{path}: no such file", hint="trusted_root in custody.toml names it")
         return None
     return parse_trusted_root(path.read_bytes(), str(path))
+
+
+def kinds(settings: Settings, crds: Sequence[str | Path] = (), kubeconfig: Path | None = None) -> Kinds:
+    """What policies may name: of the API server that `kubeconfig` names, else of Kubernetes, and custom resources."""
+    from custody.policy.kinds import builtin
+    from custody.policy.load import gathered, unwrapped
+
+    served = builtin()
+    if kubeconfig is not None:
+        from custody.adapters.kubeconfig import Cluster
+
+        served = asyncio.run(Cluster(kubeconfig, offline=settings.offline).kinds())
+    others, definitions = unwrapped(*gathered(crds or settings.crds))
+    if others:
+        where, document = others[0]
+        got = document.get("kind") if isinstance(document, dict) else type(document).__name__
+        raise MalformedError(where, got=got, expected="a CustomResourceDefinition")
+    return served.with_crds([crd for _, crd in definitions], [where for where, _ in definitions])
 
 
 def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_clock) -> Gatherer:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import uvloop
 
+from custody.cli import kinds
 from custody.policy.load import PolicySet
 from custody.server.platform import Running, running
 from custody.settings import Settings
@@ -16,7 +17,7 @@ from custody.settings import Settings
 
 def serve_forever(settings: Settings, roles: Iterable[str], host: str, port: int, webhook_port: int,
                   policies: tuple[str, ...]) -> None:
-    chosen = PolicySet.load(policies or settings.policies)
+    chosen = kinds.load(settings, policies, (), None)
     uvloop.run(_serve(settings, tuple(roles), host, port, webhook_port, chosen))
 
 
