@@ -83,7 +83,7 @@ class _Files(abc.ABC):
 
     @abc.abstractmethod
     def open(self, path: str) -> BinaryIO:
-        """A file of the layout. Raises NotFoundError."""
+        """A file of the layout. Raises UsageError where it is not there: it is a path of this machine."""
 
     def blob(self, descriptor: oci.Descriptor, limit: int) -> bytes:
         if descriptor.size > limit:
@@ -108,7 +108,8 @@ class _Folder(_Files):
         try:
             return (self._root / path).open("rb")
         except OSError as error:
-            raise NotFoundError(f"{self._root / path}: {error.strerror}") from None
+            raise UsageError(f"{self._root / path}: {error.strerror}",
+                             hint="is it the folder of an OCI layout, and whole?") from None
 
 
 class _Archive(_Files):
@@ -125,7 +126,7 @@ class _Archive(_Files):
     def open(self, path: str) -> BinaryIO:
         member = self._members.get(path)
         if member is None:
-            raise NotFoundError(f"{self.where}: no {path} inside", hint="`docker save` archives need --format oci")
+            raise UsageError(f"{self.where}: no {path} inside", hint="`docker save` archives need --format oci")
         return cast(BinaryIO, self._tar.extractfile(member))
 
 
