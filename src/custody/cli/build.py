@@ -43,8 +43,10 @@ def command(folder: Path, commit: str, repository: str, output: str, isolation: 
     """Build a commit in a sandbox without network or secrets, as its custody-build.toml says."""
     if not output.startswith("oci:"):
         raise UsageError(f"--output: got {output!r}, expected oci:DIR")
-    if target is None and (options["key"] or options["identity_token"]):
-        raise UsageError("--key and --identity-token sign the provenance, which goes where --push says")
+    unused = [f"--{name.replace('_', '-')}" for name in ("key", "identity_token", "signing_config", "trusted_root",
+                                                         "tlog_upload") if options[name] is not None]
+    if target is None and unused:
+        raise UsageError(f"{unused[0]}: is about signing the provenance, which goes where --push says")
     source = GitRepository(folder)
     try:
         built = build(source, source.resolve(commit), repository_uri=repository, layout=Path(output[4:]),
