@@ -17,7 +17,7 @@ from custody.build.sandbox import KINDS
 from custody.cli.run import settings
 from custody.cli.sign import make_signer
 from custody.cli.trust_options import Command, sign_options
-from custody.errors import DeniedError, UsageError
+from custody.errors import DeniedError, NotFoundError, UsageError
 from custody.evidence.model import KeylessSigner
 from custody.formats import intoto, reference
 from custody.formats.slsa import PROVENANCE_V1
@@ -52,6 +52,8 @@ def command(folder: Path, commit: str, repository: str, output: str, isolation: 
         built = build(source, source.resolve(commit), repository_uri=repository, layout=Path(output[4:]),
                       cache=settings().data / "cache" / "inputs", fetch=PipFetch(offline=settings().offline),
                       clock=system_clock, isolation=isolation, progress=lambda text: print(text, file=sys.stderr))
+    except NotFoundError as error:  # of this machine's repository, not of a network's
+        raise UsageError(error.message, hint=error.hint) from None
     finally:
         source.close()
     click.echo(built.descriptor.digest)

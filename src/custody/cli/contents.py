@@ -70,13 +70,13 @@ def moment() -> datetime:
 def open_catalog(settings: Settings, target: str, platform: str | None) -> Catalog:
     """The catalog of an image, or of the SBOM that `sbom:FILE` names."""
     if target.startswith("sbom:"):
-        if platform:
+        if platform is not None:
             raise UnsupportedError("--platform", "an SBOM is of one platform already")
         return _read_sbom(Path(target[5:]))
-    return asyncio.run(_image_catalog(settings, target, platform or "linux/amd64"))
+    return asyncio.run(_image_catalog(settings, target, platform))
 
 
-async def _image_catalog(settings: Settings, target: str, platform: str) -> Catalog:
+async def _image_catalog(settings: Settings, target: str, platform: str | None) -> Catalog:
     from custody.sbom.catalog import catalog
     from custody.services.targets import open_target
     from custody.wiring import registry_client

@@ -11,7 +11,7 @@ from custody.adapters.git import GitRepository
 from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.cli.contents import coverage_lines
 from custody.cli.run import settings
-from custody.errors import DeniedError
+from custody.errors import DeniedError, NotFoundError, UsageError
 from custody.kit.clock import system_clock
 from custody.services.source import scan_locks
 from custody.source.check import SourceReport, check_source
@@ -46,6 +46,8 @@ def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], thr
     repository = GitRepository(folder)
     try:
         report = check_source(repository, branch, allowed, frozenset(map(repository.resolve, since)))
+    except NotFoundError as error:  # of this machine's repository, not of a network's
+        raise UsageError(error.message, hint=error.hint) from None
     finally:
         repository.close()
     findings: list[Finding] = []

@@ -12,9 +12,13 @@ import tarfile
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
-from custody.errors import MalformedError, NotFoundError, UsageError, VerificationError
+from custody.errors import MalformedError, UsageError, VerificationError
 from custody.formats import oci
 from custody.kit import digest as digests
+
+
+DEFAULT_PLATFORM = "linux/amd64"
+"""Which image of an index is taken where nobody says."""
 
 
 class Image(Protocol):
@@ -26,7 +30,7 @@ class Image(Protocol):
     config: oci.ImageConfig
 
     def open_blob(self, descriptor: oci.Descriptor) -> BinaryIO:
-        """The raw, unverified bytes of a layer or config. Raises NotFoundError."""
+        """The raw, unverified bytes of a layer or config. Raises UsageError or NetworkError where there are none."""
 
 
 class VerifyingReader(io.RawIOBase):
@@ -120,7 +124,9 @@ class _Archive(_Files):
         try:
             self._tar = tarfile.open(path, mode="r:")  # noqa: SIM115 - read as long as the image is
             self._members = {member.name.removeprefix("./"): member for member in self._tar if member.isreg()}
-        except (OSError, tarfile.TarError) as error:
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror or error}") from None
+        except tarfile.TarError as error:
             raise MalformedError(str(path), got=str(error), expected="an uncompressed tar of an OCI layout") from None
 
     def open(self, path: str) -> BinaryIO:
@@ -133,7 +139,7 @@ class _Archive(_Files):
 class StoredImage:
     """An image of an OCI layout (image-spec image-layout.md), chosen by tag or digest, and by platform."""
 
-    def __init__(self, files: _Files, identifier: str | None = None, platform: str = "linux/amd64") -> None:
+    def __init__(self, files: _Files, identifier: str | None = None, platform: str | None = None) -> None:
         where = files.where
         with files.open("oci-layout") as stream:
             if b"imageLayoutVersion" not in stream.read(4096):
@@ -143,20 +149,22 @@ class StoredImage:
         if not isinstance(index, oci.Index):
             raise MalformedError(f"{where}/index.json", got="a manifest", expected="an index")
         self._files = files
-        self.descriptor, self.manifest = _select(files, index, identifier, platform)
+        self.descriptor, self.manifest = _select(files, index, identifier, platform or DEFAULT_PLATFORM)
         self.name = where
         self.config = oci.parse_config(files.blob(self.manifest.config, oci.MAX_CONFIG), f"{where}: config")
+        if platform is not None:
+            check_platform(self.config, platform, where)
 
     def open_blob(self, descriptor: oci.Descriptor) -> BinaryIO:
         return self._files.open_blob(descriptor)
 
 
-def open_layout(path: Path, identifier: str | None = None, platform: str = "linux/amd64") -> StoredImage:
-    """`oci:DIR[:TAG|@DIGEST]`."""
+def open_layout(path: Path, identifier: str | None = None, platform: str | None = None) -> StoredImage:
+    """`oci:DIR[:TAG|@DIGEST]`. A platform that is asked for is the image's own, or UsageError is raised."""
     return StoredImage(_Folder(path), identifier, platform)
 
 
-def open_archive(path: Path, identifier: str | None = None, platform: str = "linux/amd64") -> StoredImage:
+def open_archive(path: Path, identifier: str | None = None, platform: str | None = None) -> StoredImage:
     """`archive:FILE.tar`."""
     return StoredImage(_Archive(path), identifier, platform)
 
@@ -182,6 +190,15 @@ def _select(files: _Files, index: oci.Index, identifier: str | None,
         if isinstance(found, oci.Manifest):
             return child, found
     raise MalformedError(files.where, got="nested indexes only", expected="an image manifest")
+
+
+def check_platform(config: oci.ImageConfig, platform: str, where: str) -> None:
+    """Raises UsageError where the image says of itself that it is of another platform (image-spec config.md)."""
+    wanted = platform.split("/")
+    have = [str(config.document.get(key, "")) for key in ("os", "architecture", "variant")]
+    if have[:len(wanted)] != wanted and (have[2] or have[:2] != wanted[:2]):  # many leave the variant out
+        raise UsageError(f"{where}: got an image of {'/'.join(filter(None, have)) or 'no platform'}, "
+                         f"expected {platform}, as --platform says")
 
 
 def choose_platform(index: oci.Index, platform: str, where: str) -> oci.Descriptor:
