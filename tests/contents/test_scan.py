@@ -223,7 +223,7 @@ def test_owned_without_distro_advisories(tmp_path: Path, other: str) -> None:
 
 def test_a_gate_does_not_pass_on_what_was_not_scanned(tmp_path: Path) -> None:
     found = report(tmp_path, [record("A", [{"introduced": "5"}])], package("a", "1"), package("b", "1", "npm"))
-    with pytest.raises(MissingEvidenceError, match="npm: 1 package, for which the database has no advisories") as caught:
+    with pytest.raises(MissingEvidenceError, match="npm: 1 package, for which the database has no") as caught:
         found.require_coverage()
     assert caught.value.hint is not None
     assert caught.value.hint.startswith("custody db import PATH, or --allow-gaps")

@@ -31,8 +31,8 @@ _STALE = timedelta(days=7)
               help="With --fail-on, exit 0 where something was not scanned too, instead of exit 4.")
 @click.option("--max-age", type=click.IntRange(1, 3650), metavar="DAYS",
               help="Advisories of which the newest is older are a gap. Default: only a warning, after 7.")
-@click.option("--allow-empty-db", is_flag=True, 
-              help="Report on an empty advisory database too, instead of exit 4; --fail-on still asks for --allow-gaps.")
+@click.option("--allow-empty-db", is_flag=True,
+              help="Report on an empty advisory database too, instead of exit 4; --fail-on asks for --allow-gaps too.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index. Default: linux/amd64.")
 def command(target: str, chosen: tuple[str, ...], threshold: str, allow_gaps: bool, max_age: int | None,
             allow_empty_db: bool, platform: str | None) -> None:

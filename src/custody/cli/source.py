@@ -54,13 +54,14 @@ def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], thr
     scanned: ScanReport | None = None
     if report.not_checked or any(lock.entries for lock in report.locks):
         store = SqliteAdvisories(settings().data / "advisories.db")
-        scanned = scan_locks(report, store, system_clock(), 
+        scanned = scan_locks(report, store, system_clock(),
                              allow_empty=allow_empty_db or not any(lock.entries for lock in report.locks))
         findings = [found for found in scanned.findings if found.id.startswith("MAL-")] if threshold == "never" else (
             scanned.meets(Severity[threshold.upper()]))
     bad = [f"{found.package} {found.version}: {found.severity} {found.cve}: {found.summary}" for found in findings]
     problems = [*report.failures, *bad]
-    click.echo(json.dumps(_json(report, problems, scanned), indent=2) if output == "json" else "\n".join(_lines(report, bad)))
+    click.echo(json.dumps(_json(report, problems, scanned), indent=2) if output == "json"
+               else "\n".join(_lines(report, bad)))
     for line in coverage_lines(scanned.coverage) if scanned is not None else ():
         click.echo(line, err=True)
     if problems:

@@ -16,7 +16,6 @@ from custody.errors import MalformedError, UsageError, VerificationError
 from custody.formats import oci
 from custody.kit import digest as digests
 
-
 DEFAULT_PLATFORM = "linux/amd64"
 """Which image of an index is taken where nobody says."""
 

@@ -91,7 +91,7 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
         missing = any(gap.kind in ("no-advisories", "old-advisories") for gap in gaps)
         raise MissingEvidenceError(
             "not everything was scanned: " + "; ".join(map(str, gaps[:_SHOWN])) + more,
-            hint=("custody db import PATH, or " if missing else "") + "--allow-gaps, if what is named may pass unscanned")
+            hint=("custody db import PATH, or " if missing else "") + "--allow-gaps, if that may pass unscanned")
 
     def to_cosign_vuln(self) -> dict[str, Any]:
         """The predicate of a vulnerability attestation; its subject must be `digest`."""
@@ -129,7 +129,8 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
                 "Metadata": {"OS": {"Family": system.id, "Name": system.version} if system else {},
                              "DiffIDs": [layer.diff_id for layer in self.catalog.layers],
                              "RepoDigests": [f"{self.target.partition('@')[0]}@{self.digest}"]},
-                "Results": [results[kind] for kind in sorted(results)], "coverage": self.coverage.to_json(self.finished)}
+                "Results": [results[kind] for kind in sorted(results)],
+                "coverage": self.coverage.to_json(self.finished)}
 
 
 def scan(catalog: Catalog, store: AdvisoryStore, now: datetime, *, finished: datetime | None = None,

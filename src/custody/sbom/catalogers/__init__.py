@@ -16,8 +16,9 @@ VERSION = 4
 """Raised with every change of what a cataloger finds or of `Fact`; layers that were cached before are read again."""
 
 _READERS: dict[str, Callable[[str, bytes], tuple[Fact, ...]]] = {
-    "apk": apk.read, "dpkg": dpkg.read, "dpkg files": dpkg.read_list, "dpkg sums": dpkg.read_sums, "dpkg copyright": dpkg.read_copyright,
-    "python": python.read, "npm": npm.read, "os-release": osrelease.read, "embedded SBOM": embedded.read, ".NET assembly": dotnet.read,
+    "apk": apk.read, "dpkg": dpkg.read, "dpkg files": dpkg.read_list, "dpkg sums": dpkg.read_sums,
+    "dpkg copyright": dpkg.read_copyright, "python": python.read, "npm": npm.read, "os-release": osrelease.read,
+    "embedded SBOM": embedded.read, ".NET assembly": dotnet.read,
 }
 _JAVA = ("?Java archive", re.compile(r".*"))
 _PROGRAM = ("?program without a package", re.compile(r"(?:.*/)?s?bin/[^/]+\Z"))
