@@ -10,6 +10,7 @@
     │   └── NotJudgedError             exit 4   HTTP 422   nothing was said against it, since no rule spoke of it
     ├── AuthenticationError            exit 5   HTTP 401
     ├── NetworkError                   exit 6   HTTP 502   the other side did not answer, or answered nonsense
+    │   ├── ConnectionBrokenError      exit 6   HTTP 502   refused, reset or cut off: the same request may be sent again
     │   ├── OfflineError               exit 6   HTTP 503   --offline, and the answer is not on this machine
     │   └── NotFoundError              exit 6   HTTP 404   the other side says that there is no such thing
     └── ConflictError                  exit 1   HTTP 409
@@ -110,6 +111,10 @@ class NetworkError(CustodyError):
     code = "network"
     exit_code = 6
     http_status = 502
+
+
+class ConnectionBrokenError(NetworkError):
+    """Nobody listened, or the connection ended before the answer did: the same request may be sent again."""
 
 
 class OfflineError(NetworkError):

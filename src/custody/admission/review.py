@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from custody.errors import MalformedError
+from custody.kit import strictjson
 from custody.policy.model import Kind, Request, Resource, User
 
 MAX_SIZE = 8 * 1024 * 1024
 """An object is at most about 1.5 MB in etcd; a review carries it twice, beside its managed fields."""
+_MAX_WEIGHT = 128 * 1024 * 1024
+_HEAD = 4096
+_UID = re.compile(rb'"request"\s*:\s*\{\s*"uid"\s*:\s*"([A-Za-z0-9._-]{1,128})"')
+_VERSION = re.compile(rb'"apiVersion"\s*:\s*"(admission\.k8s\.io/v1(?:beta1)?)"')
 _VERSIONS = ("admission.k8s.io/v1", "admission.k8s.io/v1beta1")
 
 
@@ -42,14 +48,39 @@ class Review(msgspec.Struct, frozen=True):
     request: Request
 
 
+class OversizedError(MalformedError):
+    """An AdmissionReview that is larger, heavier or deeper than custody reads. It can be answered: `review` says to
+    whom, and nothing of what was asked."""
+
+    http_status = 413
+
+    def __init__(self, review: Review, *, got: str, expected: str) -> None:
+        super().__init__("AdmissionReview", got=got, expected=expected)
+        self.review = review
+
+
 _DECODER = msgspec.json.Decoder(_Review)
 
 
+def oversized(head: bytes, *, got: str, expected: str) -> MalformedError:
+    """The error for a review of which only the beginning was read, where the API server puts whom to answer."""
+    uid, version = _UID.search(head[:_HEAD]), _VERSION.search(head[:_HEAD])
+    if not head.lstrip().startswith(b"{") or b'"AdmissionReview"' not in head[:_HEAD] or not uid or not version:
+        return MalformedError("AdmissionReview", got=got, expected=expected)
+    unread = Request(operation="", kind=Kind(""))
+    return OversizedError(Review(version[1].decode(), uid[1].decode(), unread), got=got, expected=expected)
+
+
 def read(body: bytes) -> Review:
-    """Raises MalformedError."""
+    """Raises MalformedError; OversizedError for what is a review, and more than custody reads."""
+    if (weight := strictjson.weight(body)) > _MAX_WEIGHT:
+        raise oversized(body, got=f"{len(body)} bytes that would take about {weight >> 20} MiB of memory",
+                        expected=f"at most {_MAX_WEIGHT >> 20} MiB")
     try:
         found = _DECODER.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except RecursionError:
+        raise oversized(body, got="an object that is nested too deep", expected="about 1,000 levels") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise MalformedError("AdmissionReview", got=str(error), expected="a review of admission.k8s.io/v1") from None
     asked = found.request
     if found.kind != "AdmissionReview" or found.api_version not in _VERSIONS or asked is None:

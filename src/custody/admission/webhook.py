@@ -1,11 +1,20 @@
-"""The admission webhook without its transport: a review's bytes in, the answer's bytes out, before the deadline."""
+"""The admission webhook without its transport: a review's bytes in, the answer's bytes out, before the deadline.
+
+Whatever happens on the way, a review that can be read has an answer: what was not gathered, not evaluated or not
+decided in time is denied, with the reason. An error to the API server instead would fall under `failurePolicy`, and
+under Ignore admit what nobody judged.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from custody.admission.review import answer, read
+from custody.admission.review import OversizedError, Review, answer, read
 from custody.errors import CustodyError
 from custody.evidence.model import EvidenceSet, Rejected, State
 from custody.kit.clock import Clock
@@ -13,56 +22,153 @@ from custody.policy.decide import decide, pin
 from custody.policy.kyverno.messages import blocked, shortened
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision, Request
+from custody.trust.roots import TrustedRoot
 
-Gather = Callable[[Request, list[str]], Awaitable[Mapping[str, EvidenceSet]]]
-"""Evidence for these images, by their names as given. Images without an entry count as not verified."""
-Seen = Callable[[Request, Mapping[str, EvidenceSet], Context, Decision], None]
+_LOG = logging.getLogger(__name__)
+_T = TypeVar("_T")
 DEFAULT_TIMEOUT = 10.0
+_LARGE = 64 * 1024  # bytes of a review that is read and decided beside the event loop
+_MANY = 5_000  # values in predicates, for the same
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a review is judged by, all of one moment: policies, the keys and types that they name, and the trust root.
+
+    A review takes one when it begins and uses no other. To change anything, make a new one and `Admission.swap` it.
+    """
+
+    policies: PolicySet
+    root: TrustedRoot | None = None
+    """None: the gatherer's own."""
+    keys: tuple[bytes, ...] = field(init=False)
+    predicate_types: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keys", tuple(self.policies.public_keys()))
+        object.__setattr__(self, "predicate_types", self.policies.predicate_types())
+
+
+Gather = Callable[[Snapshot, list[str]], Awaitable[Mapping[str, EvidenceSet]]]
+"""Evidence for these images, verified as the snapshot says. Images without an entry count as not verified."""
+Seen = Callable[[Request, Mapping[str, EvidenceSet], Context, Decision], None]
 
 
 class Admission:
-    """One policy set and one way to gather. `policies` may be replaced at any time; a review uses one of them whole."""
+    """Answers reviews by one snapshot at a time."""
 
-    def __init__(self, policies: PolicySet, gather: Gather, clock: Clock, *, margin: float = 0.1,
-                 seen: Seen | None = None) -> None:
+    def __init__(self, policies: PolicySet, gather: Gather, clock: Clock, *, root: TrustedRoot | None = None,
+                 margin: float = 0.1, seen: Seen | None = None) -> None:
         """`margin` is the share of the API server's timeout that is kept for answering; at least 0.1 s are kept."""
-        self.policies = policies
+        self.snapshot = Snapshot(policies, root)
         self._gather = gather
         self._clock = clock
         self._margin = margin
         self._seen = seen
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="decide")
+
+    def swap(self, snapshot: Snapshot) -> None:
+        """Judge reviews that begin from now on by this snapshot; those under way end with the one they began with."""
+        self.snapshot = snapshot
+
+    @property
+    def policies(self) -> PolicySet:
+        return self.snapshot.policies
+
+    @policies.setter
+    def policies(self, policies: PolicySet) -> None:
+        self.swap(Snapshot(policies, self.snapshot.root))
 
     async def review(self, body: bytes, *, mutate: bool, seconds: float = DEFAULT_TIMEOUT) -> bytes:
-        """Raises MalformedError for what is no AdmissionReview.
+        """Raises MalformedError for what is no AdmissionReview, and nothing else.
 
-        `seconds` is the API server's timeout. Evidence that has not come by then, less the margin, is unverifiable:
-        under Enforce that denies with the reason, while an unanswered review would fall under failurePolicy.
+        `seconds` is what is left of the API server's timeout. Evidence that has not come by then, less the margin, is
+        unverifiable; a decision that has not been made, less half of it, is a denial.
         """
-        review, policies = read(body), self.policies
+        begun = asyncio.get_running_loop().time()
+        margin = max(seconds * self._margin, 0.1)
+        gathered, decided = begun + max(seconds - margin, 0.05), begun + max(seconds - margin / 2, 0.1)
+        try:
+            review = await self._work(read, body, beside=len(body) > _LARGE)
+        except OversizedError as error:
+            return refuse(error.review, error.message)
+        try:
+            async with asyncio.timeout_at(decided):
+                return await self._judge(review, self.snapshot, gathered, mutate=mutate, large=len(body) > _LARGE)
+        except TimeoutError:
+            return refuse(review, f"it was not decided within {decided - begun:.1f} s")
+        except Exception as error:
+            _LOG.exception("a review could not be judged")
+            return refuse(review, f"judging it failed with {_words(error)}")
+
+    async def _judge(self, review: Review, snapshot: Snapshot, deadline: float, *, mutate: bool, large: bool) -> bytes:
+        policies = snapshot.policies
         request = policies.kinds.located(review.request)
         # 1. Which images need evidence.
-        images = [] if request.operation == "DELETE" else policies.images(request)
+        images = [] if request.operation == "DELETE" else await self._work(policies.images, request, beside=large)
         # 2. Gather it within the time that is left.
-        evidence: Mapping[str, EvidenceSet] = {}
-        if images:
-            left = max(seconds - max(seconds * self._margin, 0.1), 0.05)
-            try:
-                async with asyncio.timeout(left):
-                    evidence = await self._gather(request, images)
-            except TimeoutError:
-                evidence = _nothing(images, f"not gathered within {left:.1f} s")
-            except CustodyError as error:
-                evidence = _nothing(images, error.message)
-        # 3. Decide.
+        evidence = await self._evidence(snapshot, images, deadline) if images else {}
+        # 3. Decide, and say so.
         context = Context(now=self._clock())
+        return await self._work(self._decide, review, request, evidence, policies, context, mutate,
+                                beside=large or _many(evidence))
+
+    async def _evidence(self, snapshot: Snapshot, images: list[str], deadline: float) -> Mapping[str, EvidenceSet]:
+        begun = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._gather(snapshot, images)
+        except TimeoutError:
+            return _nothing(images, f"not gathered within {deadline - begun:.1f} s")
+        except CustodyError as error:
+            return _nothing(images, error.message)
+        except Exception as error:
+            _LOG.exception("evidence could not be gathered")
+            return _nothing(images, f"gathering failed with {_words(error)}")
+
+    def _decide(self, review: Review, request: Request, evidence: Mapping[str, EvidenceSet], policies: PolicySet,
+                context: Context, mutate: bool) -> bytes:
         decision = (pin(request, evidence, policies, context) if mutate else
                     decide(request, evidence, policies, context, mutate=False))
         if self._seen is not None:
             self._seen(request, evidence, context, decision)
-        # 4. Answer.
         message = "" if decision.allowed else blocked(request, decision.results)
         return answer(review, allowed=decision.allowed, message=message, patch=decision.patch,
                       warnings=shortened(decision.warnings), audit={"inputs-digest": decision.inputs_digest})
+
+    async def _work(self, function: Callable[..., _T], *arguments: Any, beside: bool) -> _T:
+        """What the function gives: called here where it is small, in a thread where it would hold up other reviews."""
+        if not beside:
+            return function(*arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+
+def refuse(review: Review, reason: str) -> bytes:
+    """The denial of a review that could not be judged."""
+    request = review.request
+    named = f"{request.kind.kind}/{request.namespace}/{request.name}" if request.kind.kind else "of this request"
+    return answer(review, allowed=False, message=f"\n\nresource {named} was blocked: {reason}\n")
+
+
+def _words(error: Exception) -> str:
+    return error.message if isinstance(error, CustodyError) else f"an internal error ({type(error).__name__})"
+
+
+def _many(evidence: Mapping[str, EvidenceSet]) -> bool:
+    """Whether the predicates hold more than some thousand values; counts no further than that."""
+    waiting: list[Any] = [item.predicate for found in evidence.values() for item in found.verified]
+    count = 0
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            count += len(value)
+            waiting += value.values()
+        elif isinstance(value, list):
+            count += len(value)
+            waiting += value
+        if count > _MANY:
+            return True
+    return False
 
 
 def _nothing(images: list[str], reason: str) -> dict[str, EvidenceSet]:

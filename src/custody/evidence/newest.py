@@ -1,20 +1,43 @@
-"""temporary"""
+"""Of one signer and predicate type the newest statement speaks: an older scan says nothing of today."""
+
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
 
 from custody.evidence.model import KeylessSigner, Verified
 
 
-def newest(verified: Sequence[Verified]) -> tuple[list[Verified], list[Verified]]:
-    best: dict[object, Verified] = {}
-    def who(v: Verified) -> object:
-        s = v.signer
-        return ((s.subject, s.issuer) if isinstance(s, KeylessSigner) else s.fingerprint, v.predicate_type)
-    for v in verified:
-        if v.signed_at is not None:
-            b = best.get(who(v))
-            if b is None or b.signed_at < v.signed_at:  # type: ignore[operator]
-                best[who(v)] = v
-    speaking = [v for v in verified if v.signed_at is None or v.signed_at == best[who(v)].signed_at]
-    return speaking, [v for v in verified if v not in speaking]
+class Newest(NamedTuple):
+    """Both in the order in which they were given."""
+
+    speaking: list[Verified]
+    superseded: list[Verified]
+
+
+def newest(verified: Iterable[Verified]) -> Newest:
+    """Part statements into those that speak and those that a newer one of their kind has superseded.
+
+    Of one kind are those of one signer (subject and issuer of a certificate, or a key) and one predicate type. Time is
+    what an authority or a log attested; several of the same time all speak. A statement without an attested time could
+    be of any day: it supersedes nothing and nothing supersedes it.
+    """
+    statements = list(verified)
+    latest: dict[tuple[str, ...], datetime] = {}
+    for statement in statements:
+        if statement.signed_at is not None:
+            kind = _kind(statement)
+            latest[kind] = max(latest.get(kind, statement.signed_at), statement.signed_at)
+    parted = Newest([], [])
+    for statement in statements:
+        speaks = statement.signed_at is None or statement.signed_at == latest[_kind(statement)]
+        parted[0 if speaks else 1].append(statement)
+    return parted
+
+
+def _kind(statement: Verified) -> tuple[str, ...]:
+    signer = statement.signer
+    who = ("certificate", signer.subject, signer.issuer) if isinstance(signer, KeylessSigner) else (
+        "key", signer.fingerprint)
+    return (*who, statement.predicate_type)

@@ -21,14 +21,13 @@ from custody.kit.digest import ALGORITHMS, is_digest
 
 DOCKER_HUB = "docker.io"
 _HUB_ALIASES = ("docker.io", "index.docker.io", "registry-1.docker.io")
-_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
-_HOST = re.compile(rf"(?P<name>{_LABEL}(?:\.{_LABEL})*|\[(?P<ipv6>[0-9a-fA-F:]+)\])(?::(?P<port>[0-9]+))?\Z")
+_HOST = re.compile(r"(?P<name>[a-zA-Z0-9.-]+|\[(?P<ipv6>[0-9a-fA-F:]+)\])(?::(?P<port>[0-9]+))?\Z")
 _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*\Z")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z")
 _IDENTIFIER = re.compile(r"[a-f0-9]{64}\Z")
 _LONGEST = 255
-_LONGEST_HOST = 253
-"""Octets of a domain name (RFC 1035 section 2.3.4)."""
+_LONGEST_HOST, _LONGEST_LABEL = 253, 63
+"""Octets of a domain name and of one label (RFC 1035 section 2.3.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ def parse_host(text: str, where: str = "registry") -> str:
 def spellings(ref: Reference) -> frozenset[str]:
     """Every way to write this image that a policy's pattern may have in mind; each parses to the same name.
 
-    `registry/repository` with `:tag`, `@digest` and both (as far as `ref` has them, and bare where that means the same),
+    `registry/repository` with `:tag`, `@digest` and both (as far as `ref` has them; bare where that is the same),
     the registry also with `:443`, Docker Hub also by its aliases and by none, `library/` there also left off. A rule
     that guards matches when any of them matches; a rule that exempts compares `str(ref)` alone.
     """
@@ -139,9 +138,14 @@ def _reads_as_hub(path: str) -> bool:
     return not (slash and _looks_like_host(head)) and not _IDENTIFIER.match(path)
 
 
+def _is_domain(name: str) -> bool:
+    return len(name) <= _LONGEST_HOST and all(
+        0 < len(label) <= _LONGEST_LABEL and label[0] != "-" != label[-1] for label in name.split("."))
+
+
 def _host(head: str, text: str, where: str) -> str:
     match = _HOST.match(head)
-    if match is None or len(match["name"]) > _LONGEST_HOST:
+    if match is None or not (match["ipv6"] or _is_domain(match["name"])):
         raise MalformedError(where, got=text, expected="a registry's host name or [IPv6 address], perhaps with :port")
     name = match["name"].lower()
     if match["ipv6"]:

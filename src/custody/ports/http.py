@@ -1,9 +1,11 @@
 """The port to other people's servers: one request, one streamed answer.
 
-Contract: `request` raises NetworkError where no answer came (refused, timed out, TLS), OfflineError where sockets are
-not allowed, and returns every answer that did come, whatever its status. Redirects are not followed, because only the
-caller knows which headers may go to another host. A body given as a path is streamed from the file. The answer must
-be closed; `async with` does that.
+Contract: `request` raises NetworkError where no answer came (refused, timed out, TLS, a URL that is none),
+ConnectionBrokenError where the same request may be sent again, OfflineError where sockets are not allowed, and returns
+every answer that did come, whatever its status. Redirects are not followed, because only the caller knows which headers
+may go to another host. With `reach`, the connection ends in one of those networks or is not made: names are judged by
+the address that is connected to. A body given as a path is streamed from the file. The answer must be closed;
+`async with` does that. A request or a read that is cancelled closes its connection.
 """
 
 from __future__ import annotations
@@ -14,10 +16,15 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from custody.errors import NetworkError
+from custody.kit.address import Network, Reach
+
+CONNECT_TIMEOUT = 10.0
+IDLE_TIMEOUT = 60.0
+"""Seconds until a connection must stand, and between two pieces of an answer."""
 
 
 class Answer(Protocol):
-    """Status, headers (names in lower case) and a body that is read once."""
+    """Status, headers (names in lower case, values of one name joined by commas) and a body that is read once."""
 
     @property
     def status(self) -> int: ...
@@ -26,7 +33,7 @@ class Answer(Protocol):
     def headers(self) -> Mapping[str, str]: ...
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives. Raises NetworkError where it breaks off."""
+        """The body as it arrives. Raises ConnectionBrokenError where it breaks off, NetworkError where it stalls."""
 
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises NetworkError where it is longer than `limit` bytes."""
@@ -35,6 +42,12 @@ class Answer(Protocol):
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
                         trace: TracebackType | None) -> None: ...
+
+
+def network_of_peer(answer: Answer) -> Network | None:
+    """The network that an answer came from; the public one behind a proxy, None where the adapter does not say."""
+    network = getattr(answer, "network", None)
+    return network if isinstance(network, Network) else None
 
 
 async def collect(chunks: AsyncIterator[bytes], limit: int, url: str) -> bytes:
@@ -50,6 +63,6 @@ async def collect(chunks: AsyncIterator[bytes], limit: int, url: str) -> bytes:
 
 class Http(Protocol):
     async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
-                      body: bytes | Path | None = None) -> Answer: ...
+                      body: bytes | Path | None = None, reach: Reach | None = None) -> Answer: ...
 
     async def close(self) -> None: ...

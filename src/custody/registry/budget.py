@@ -1,83 +1,58 @@
-"""What one piece of work may cost at registries: a deadline and a number of bytes, charged as they arrive."""
+"""How long the work for one question may take, and how many bytes it may bring."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
-from types import TracebackType
-from typing import Self
+from collections.abc import AsyncIterator
 
 from custody.errors import NetworkError, VerificationError
-from custody.ports.http import Answer, Http, collect
 
 
 class Budget:
-    """`seconds` from now, and `max_bytes` of answers together."""
+    """`seconds` from now and `max_bytes` of bodies, for all requests that share it."""
 
     def __init__(self, seconds: float, max_bytes: int) -> None:
-        self.deadline = time.monotonic() + seconds
         self.seconds = seconds
         self.max_bytes = max_bytes
-        self.used = 0
+        self._end = time.monotonic() + seconds
+        self._left = max_bytes
 
     @property
-    def left(self) -> float:
-        """Seconds until the deadline, at least 0."""
-        return max(self.deadline - time.monotonic(), 0.0)
+    def remaining(self) -> float:
+        """Seconds, never less than 0."""
+        return max(0.0, self._end - time.monotonic())
 
-    def charge(self, count: int) -> None:
-        """Raises VerificationError where more bytes came than were allowed."""
-        self.used += count
-        if self.used > self.max_bytes:
-            raise VerificationError(f"got more than {self.max_bytes} bytes from the registry, which is all that is "
-                                    "read about one image")
+    @property
+    def remaining_bytes(self) -> int:
+        return self._left
 
+    def charge(self, size: int) -> None:
+        """Count `size` bytes that came. Raises VerificationError where they are too many."""
+        self._left = max(-1, self._left - size)
+        if self._left < 0:
+            raise VerificationError(f"more than {self.max_bytes} bytes of evidence",
+                                    hint="what cannot be read whole is not believed")
 
-class BudgetedHttp:
-    """Implements ports.http.Http: another Http, under a budget. Closing it is the other's affair."""
-
-    def __init__(self, http: Http, budget: Budget) -> None:
-        self._http = http
-        self._budget = budget
-
-    async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
-                      body: bytes | Path | None = None) -> _Charged:
+    @contextlib.asynccontextmanager
+    async def timeout(self, what: str) -> AsyncIterator[None]:
+        """What runs inside is cancelled when the time is over. Raises NetworkError, naming `what`."""
+        scope = asyncio.timeout(self.remaining)
         try:
-            async with asyncio.timeout(self._budget.left):
-                return _Charged(await self._http.request(method, url, headers=headers, body=body), self._budget, url)
+            async with scope:
+                yield
         except TimeoutError:
-            raise NetworkError(f"{method} {url}: no answer within {self._budget.seconds:.1f} s") from None
+            if not scope.expired():
+                raise
+            raise NetworkError(f"{what}: not answered within {self.seconds:g} s") from None
 
-    async def close(self) -> None:
-        return
 
-
-class _Charged:
-    def __init__(self, answer: Answer, budget: Budget, url: str) -> None:
-        self.status, self.headers = answer.status, answer.headers
-        self._answer, self._budget, self._url = answer, budget, url
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        chunks = self._answer.chunks()
-        while True:
-            try:
-                async with asyncio.timeout(self._budget.left):
-                    chunk = await anext(chunks)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                raise NetworkError(f"{self._url}: no end within {self._budget.seconds:.1f} s") from None
-            self._budget.charge(len(chunk))
-            yield chunk
-
-    async def read(self, limit: int) -> bytes:
-        return await collect(self.chunks(), limit, self._url)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                        trace: TracebackType | None) -> None:
-        await self._answer.__aexit__(kind, error, trace)
+@contextlib.asynccontextmanager
+async def limited(budget: Budget | None, what: str) -> AsyncIterator[None]:
+    """`budget.timeout`, or no limit where there is no budget."""
+    if budget is None:
+        yield
+    else:
+        async with budget.timeout(what):
+            yield

@@ -1,7 +1,10 @@
-"""Who we are at a registry: Docker's and Podman's credential files, and their helper programs.
+"""Who we are at a registry: Docker's and Podman's credential files (docker/cli config.json; containers-auth.json(5)).
 
-Order as in the field: a helper named for the host, then the default helper, then the entry in the file
-(docker/cli config.json; containers-auth.json(5)).
+Read in this order, the first that knows the host wins: `DOCKER_AUTH_CONFIG` (the file's content itself), the
+`config.json` in `DOCKER_CONFIG`, `REGISTRY_AUTH_FILE`, `~/.docker/config.json`, `containers/auth.json` in
+`XDG_RUNTIME_DIR` (without it `/run/containers/UID/auth.json`) and in `XDG_CONFIG_HOME` or `~/.config`. In each: a
+helper named for the host (`credHelpers`), the default helper (`credsStore`, asked for every host), the entries of
+`auths`, the most specific namespace first.
 """
 
 from __future__ import annotations
@@ -9,76 +12,160 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-import subprocess
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from custody.errors import AuthenticationError
+from custody.errors import AuthenticationError, MalformedError
+from custody.formats.reference import DOCKER_HUB, parse_host
 from custody.kit import strictjson
+
+_HUB_SERVER = "https://index.docker.io/v1/"
+"""What Docker calls its Hub in files and to helpers."""
+_MAX_FILE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A name and password, or an identity token where `username` is empty."""
+    """A name and password, an identity (refresh) token, or a token that the registry itself takes."""
 
-    username: str
-    secret: str
+    username: str = ""
+    secret: str = ""
+    identity_token: str = ""
+    registry_token: str = ""
 
     def basic(self) -> str:
-        return "Basic " + base64.b64encode(f"{self.username}:{self.secret}".encode()).decode()
+        """The value of an Authorization header."""
+        pair = f"{self.username or '<token>'}:{self.secret or self.identity_token}"
+        return "Basic " + base64.b64encode(pair.encode()).decode()
 
 
-def find_credential(registry: str) -> Credential | None:
-    for path in _files():
-        if not path.is_file():
-            continue
-        document = strictjson.loads(path.read_bytes(), str(path), max_size=1 << 20)
-        found = _from_file(document if isinstance(document, dict) else {}, registry)
-        if found:
-            return found
+Ask = Callable[[str, str], tuple[str, str] | None]
+"""`helper.ask_helper`: a helper's name and a server to user name and secret."""
+
+
+def find_credential(host: str, repository: str = "", environ: Mapping[str, str] = os.environ,
+                    ask: Ask | None = None) -> Credential | None:
+    """The credential for a repository at the host that is asked, or None; may run a helper program for seconds.
+
+    Raises AuthenticationError or MalformedError for a file or helper that is broken, naming it.
+    """
+    from custody.registry.helper import ask_helper
+
+    host = parse_host(host)
+    for where, document in _documents(environ):
+        credential = _from_document(where, document, host, repository, ask or ask_helper)
+        if credential:
+            return credential
     return None
 
 
-def _files() -> list[Path]:
-    home = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    return [home, *([Path(runtime) / "containers" / "auth.json"] if runtime else [])]
-
-
-def _from_file(document: dict[str, Any], registry: str) -> Credential | None:
-    keys = [registry, f"https://{registry}"]
-    if registry == "docker.io":
-        keys.append("https://index.docker.io/v1/")
-    helpers = document.get("credHelpers") or {}
-    auths = document.get("auths") or {}
-    for key in keys:
-        if helper := helpers.get(key) or (document.get("credsStore") if key in auths else None):
-            return _ask_helper(str(helper), key)
-        entry = auths.get(key)
-        if not isinstance(entry, dict):
+def _documents(environ: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    if inline := environ.get("DOCKER_AUTH_CONFIG"):
+        yield "DOCKER_AUTH_CONFIG", _document("DOCKER_AUTH_CONFIG", inline.encode())
+    home = Path(environ.get("HOME") or Path.home())
+    files = [Path(environ["DOCKER_CONFIG"]) / "config.json"] if environ.get("DOCKER_CONFIG") else []
+    if environ.get("REGISTRY_AUTH_FILE"):
+        files.append(Path(environ["REGISTRY_AUTH_FILE"]))
+    if not environ.get("DOCKER_CONFIG"):
+        files.append(home / ".docker" / "config.json")
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    files.append((Path(runtime, "containers") if runtime else Path(f"/run/containers/{os.getuid()}")) / "auth.json")
+    files.append(Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "containers" / "auth.json")
+    for path in files:
+        try:
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
             continue
-        if token := entry.get("identitytoken"):
-            return Credential("", str(token))
-        if entry.get("auth"):
-            try:
-                name, _, secret = base64.b64decode(str(entry["auth"]), validate=True).decode().partition(":")
-            except (binascii.Error, UnicodeDecodeError):
-                raise AuthenticationError(f"credentials of {key}: `auth` is not base64 of name:password") from None
-            return Credential(name, secret)
-        if entry.get("username"):
-            return Credential(str(entry["username"]), str(entry.get("password", "")))
+        except OSError as error:
+            raise AuthenticationError(f"credentials in {path}: {error.strerror}") from None
+        yield str(path), _document(str(path), data)
+
+
+def _document(where: str, data: bytes) -> dict[str, Any]:
+    document = strictjson.loads(data, where, max_size=_MAX_FILE)
+    if not isinstance(document, dict):
+        raise MalformedError(where, got=type(document).__name__, expected="an object with auths")
+    return document
+
+
+def _from_document(where: str, document: dict[str, Any], host: str, repository: str,
+                   ask: Ask) -> Credential | None:
+    auths, helpers = (_table(where, document, key) for key in ("auths", "credHelpers"))
+    spelled = _matching(auths, host, repository)
+    server = _HUB_SERVER if host == DOCKER_HUB else host
+    for key in _matching(helpers, host, repository):
+        return _from_helper(ask, _helper(where, helpers[key]), server if _place(key)[1] == "" else key)
+    if store := document.get("credsStore"):
+        # A store may have kept the login under the spelling of the file, which holds empty entries then.
+        for name in dict.fromkeys([server, *spelled]):
+            credential = _from_helper(ask, _helper(where, store), name)
+            if credential:
+                return credential
+    for key in spelled:
+        credential = _from_entry(f"{where}: auths[{key!r}]", auths[key])
+        if credential:
+            return credential
     return None
 
 
-def _ask_helper(name: str, server: str) -> Credential | None:
-    try:
-        done = subprocess.run([f"docker-credential-{name}", "get"], input=server.encode(), capture_output=True,
-                              timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise AuthenticationError(f"docker-credential-{name}: {error}") from None
-    if done.returncode != 0:
+def _from_helper(ask: Ask, helper: str, server: str) -> Credential | None:
+    login = ask(helper, server)
+    if login is None:
         return None
-    answer = strictjson.loads(done.stdout, f"docker-credential-{name}", max_size=1 << 20)
-    username = str(answer.get("Username", ""))
-    return Credential("" if username == "<token>" else username, str(answer.get("Secret", "")))
+    username, secret = login
+    return Credential(identity_token=secret) if username == "<token>" else Credential(username, secret)
+
+
+def _table(where: str, document: dict[str, Any], key: str) -> dict[str, Any]:
+    value = document.get(key)
+    if value is not None and not isinstance(value, dict):
+        raise MalformedError(f"{where}: {key}", got=type(value).__name__, expected="an object by registry")
+    return value or {}
+
+
+def _helper(where: str, value: object) -> str:
+    if not isinstance(value, str) or not value or "/" in value:
+        raise MalformedError(f"{where}: helper", got=value, expected="NAME of a program docker-credential-NAME")
+    return value
+
+
+def _matching(table: Mapping[str, Any], host: str, repository: str) -> list[str]:
+    """The keys that are for this host and repository, the most specific first."""
+    keys = [(place[1], key) for key in table if (place := _place(key))[0] == host and _covers(place[1], repository)]
+    return [key for _, key in sorted(keys, key=lambda pair: -len(pair[0]))]
+
+
+def _covers(namespace: str, repository: str) -> bool:
+    return not namespace or repository == namespace or repository.startswith(f"{namespace}/")
+
+
+def _place(key: str) -> tuple[str, str]:
+    """Host and namespace of a key: `ghcr.io`, `https://ghcr.io/v2/`, `quay.io/org/repo`. The host is "" for others."""
+    rest = key.partition("://")[2] if key.startswith(("https://", "http://")) else key
+    head, _, path = rest.rstrip("/").partition("/")
+    try:
+        return parse_host(head), "" if path in ("v1", "v2") else path
+    except MalformedError:
+        return "", ""  # a key that names no host is for nobody
+
+
+def _from_entry(where: str, entry: object) -> Credential | None:
+    if not isinstance(entry, dict):
+        raise MalformedError(where, got=type(entry).__name__, expected="an object with auth")
+    for key in ("auth", "username", "password", "identitytoken", "registrytoken"):
+        if not isinstance(entry.get(key) or "", str):
+            raise MalformedError(f"{where}.{key}", got=type(entry[key]).__name__, expected="text")
+    username, secret = entry.get("username") or "", entry.get("password") or ""
+    if entry.get("auth"):
+        try:
+            pair = base64.b64decode(entry["auth"], validate=True).decode()
+        except (binascii.Error, ValueError):
+            raise AuthenticationError(f"credentials in {where}: `auth` is not base64 of name:password") from None
+        username, colon, secret = pair.partition(":")
+        if not colon:
+            raise AuthenticationError(f"credentials in {where}: `auth` is not base64 of name:password")
+        secret = secret.strip("\0")
+    credential = Credential(username, secret, entry.get("identitytoken") or "", entry.get("registrytoken") or "")
+    return credential if credential != Credential() else None

@@ -12,9 +12,12 @@ import tarfile
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
-from custody.errors import MalformedError, NotFoundError, UsageError, VerificationError
+from custody.errors import MalformedError, UsageError, VerificationError
 from custody.formats import oci
 from custody.kit import digest as digests
+
+DEFAULT_PLATFORM = "linux/amd64"
+"""Which image of an index is taken where nobody says."""
 
 
 class Image(Protocol):
@@ -26,7 +29,7 @@ class Image(Protocol):
     config: oci.ImageConfig
 
     def open_blob(self, descriptor: oci.Descriptor) -> BinaryIO:
-        """The raw, unverified bytes of a layer or config. Raises NotFoundError."""
+        """The raw, unverified bytes of a layer or config. Raises UsageError or NetworkError where there are none."""
 
 
 class VerifyingReader(io.RawIOBase):
@@ -83,7 +86,7 @@ class _Files(abc.ABC):
 
     @abc.abstractmethod
     def open(self, path: str) -> BinaryIO:
-        """A file of the layout. Raises NotFoundError."""
+        """A file of the layout. Raises UsageError where it is not there: it is a path of this machine."""
 
     def blob(self, descriptor: oci.Descriptor, limit: int) -> bytes:
         if descriptor.size > limit:
@@ -108,7 +111,8 @@ class _Folder(_Files):
         try:
             return (self._root / path).open("rb")
         except OSError as error:
-            raise NotFoundError(f"{self._root / path}: {error.strerror}") from None
+            raise UsageError(f"{self._root / path}: {error.strerror}",
+                             hint="is it the folder of an OCI layout, and whole?") from None
 
 
 class _Archive(_Files):
@@ -119,20 +123,22 @@ class _Archive(_Files):
         try:
             self._tar = tarfile.open(path, mode="r:")  # noqa: SIM115 - read as long as the image is
             self._members = {member.name.removeprefix("./"): member for member in self._tar if member.isreg()}
-        except (OSError, tarfile.TarError) as error:
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror or error}") from None
+        except tarfile.TarError as error:
             raise MalformedError(str(path), got=str(error), expected="an uncompressed tar of an OCI layout") from None
 
     def open(self, path: str) -> BinaryIO:
         member = self._members.get(path)
         if member is None:
-            raise NotFoundError(f"{self.where}: no {path} inside", hint="`docker save` archives need --format oci")
+            raise UsageError(f"{self.where}: no {path} inside", hint="`docker save` archives need --format oci")
         return cast(BinaryIO, self._tar.extractfile(member))
 
 
 class StoredImage:
     """An image of an OCI layout (image-spec image-layout.md), chosen by tag or digest, and by platform."""
 
-    def __init__(self, files: _Files, identifier: str | None = None, platform: str = "linux/amd64") -> None:
+    def __init__(self, files: _Files, identifier: str | None = None, platform: str | None = None) -> None:
         where = files.where
         with files.open("oci-layout") as stream:
             if b"imageLayoutVersion" not in stream.read(4096):
@@ -142,59 +148,88 @@ class StoredImage:
         if not isinstance(index, oci.Index):
             raise MalformedError(f"{where}/index.json", got="a manifest", expected="an index")
         self._files = files
-        self.descriptor, self.manifest = _select(files, index, identifier, platform)
+        self.descriptor, self.manifest, wanted = _select(files, index, identifier, platform)
         self.name = where
         self.config = oci.parse_config(files.blob(self.manifest.config, oci.MAX_CONFIG), f"{where}: config")
+        if wanted is not None and self.manifest.config.media_type in oci.CONFIG_TYPES:
+            check_platform(self.config, wanted, where)
 
     def open_blob(self, descriptor: oci.Descriptor) -> BinaryIO:
         return self._files.open_blob(descriptor)
 
 
-def open_layout(path: Path, identifier: str | None = None, platform: str = "linux/amd64") -> StoredImage:
-    """`oci:DIR[:TAG|@DIGEST]`."""
+def open_layout(path: Path, identifier: str | None = None, platform: str | None = None) -> StoredImage:
+    """`oci:DIR[:TAG|@DIGEST]`. A platform that is asked for is the image's own, or UsageError is raised."""
     return StoredImage(_Folder(path), identifier, platform)
 
 
-def open_archive(path: Path, identifier: str | None = None, platform: str = "linux/amd64") -> StoredImage:
+def open_archive(path: Path, identifier: str | None = None, platform: str | None = None) -> StoredImage:
     """`archive:FILE.tar`."""
     return StoredImage(_Archive(path), identifier, platform)
 
 
 def _select(files: _Files, index: oci.Index, identifier: str | None,
-            platform: str) -> tuple[oci.Descriptor, oci.Manifest]:
-    chosen = [entry for entry in index.manifests if identifier is None or entry.digest == identifier
-              or entry.annotations.get("org.opencontainers.image.ref.name") == identifier]
-    if not chosen:
+            platform: str | None) -> tuple[oci.Descriptor, oci.Manifest, str | None]:
+    """The image that is named, or the layout's only one, and the platform that it must be of, if any.
+
+    Of several that an index lists, it is the one of the platform (linux/amd64 where none is named).
+    """
+    wanted = platform
+    entries = [entry for entry in index.manifests if identifier is None or entry.digest == identifier
+               or entry.annotations.get("org.opencontainers.image.ref.name") == identifier]
+    if not entries:
         raise UsageError(f"{files.where}: no image {identifier!r}", hint="the tags are in its index.json")
-    if identifier is None and len(chosen) > 1:
-        chosen = [entry for entry in chosen if entry.media_type in oci.MANIFEST_TYPES or len(chosen) == 1]
-        if len(chosen) != 1 and not any(entry.platform for entry in chosen):
-            raise UsageError(f"{files.where}: holds {len(index.manifests)} images", hint="name one: oci:DIR:TAG")
-    for entry in chosen:
-        body = oci.parse_manifest(files.blob(entry, oci.MAX_MANIFEST), f"{files.where}: {entry.digest}",
-                                  entry.media_type)
-        if isinstance(body, oci.Manifest):
-            return entry, body
-        child = choose_platform(body, platform, files.where)
-        found = oci.parse_manifest(files.blob(child, oci.MAX_MANIFEST), f"{files.where}: {child.digest}",
-                                   child.media_type)
-        if isinstance(found, oci.Manifest):
-            return child, found
-    raise MalformedError(files.where, got="nested indexes only", expected="an image manifest")
+    chosen = entries[0]
+    if len({entry.digest for entry in entries}) > 1:
+        # ko, apko and others list the platforms in index.json itself; attestations beside them have none.
+        listed = [entry for entry in entries if entry.platform is not None]
+        if not listed:
+            raise UsageError(f"{files.where}: holds {len(entries)} images", hint="name one: oci:DIR:TAG")
+        wanted = platform or DEFAULT_PLATFORM
+        chosen = choose_platform(oci.Index(oci.INDEX, tuple(listed)), wanted, files.where)
+    body = oci.parse_manifest(files.blob(chosen, oci.MAX_MANIFEST), f"{files.where}: {chosen.digest}",
+                              chosen.media_type)
+    if isinstance(body, oci.Index):
+        wanted = platform or DEFAULT_PLATFORM
+        chosen = choose_platform(body, wanted, files.where)
+        body = oci.parse_manifest(files.blob(chosen, oci.MAX_MANIFEST), f"{files.where}: {chosen.digest}",
+                                  chosen.media_type)
+    if not isinstance(body, oci.Manifest):
+        raise MalformedError(files.where, got="an index inside an index", expected="an image manifest")
+    return chosen, body, wanted
 
 
 def choose_platform(index: oci.Index, platform: str, where: str) -> oci.Descriptor:
     """The index's entry for `os/architecture[/variant]`. Raises UsageError, listing what there is."""
-    wanted = platform.split("/")
+    wanted = _parts(platform)
     seen = []
     for entry in index.manifests:
         if entry.platform is None:
             continue
-        have = [str(entry.platform.get(key, "")) for key in ("os", "architecture", "variant")]
-        if have[:len(wanted)] == wanted:
+        name = "/".join(filter(None, (str(entry.platform.get(key, "")) for key in ("os", "architecture", "variant"))))
+        if _parts(name)[:len(wanted)] == wanted:
             return entry
-        seen.append("/".join(part for part in have if part))
-    if len(index.manifests) == 1:
+        seen.append(name)
+    if len(index.manifests) == 1 and index.manifests[0].platform is None:
         return index.manifests[0]
-    raise UsageError(f"{where}: no {platform} image; it has {', '.join(seen) or 'no platforms'}",
+    raise UsageError(f"{where}: no such platform: {platform}; it has {', '.join(seen) or 'no platforms'}",
                      hint="choose one with --platform")
+
+
+def _parts(platform: str) -> list[str]:
+    """As everywhere in the field, `arm64` is `arm64/v8`: the variant is left off where it is the usual one."""
+    parts = platform.split("/")
+    return parts[:2] if parts[1:] == ["arm64", "v8"] else parts
+
+
+def check_platform(config: oci.ImageConfig, platform: str, where: str) -> None:
+    """Raises VerificationError where the image's configuration says another `os/architecture[/variant]`.
+
+    A field that the configuration leaves out contradicts nothing.
+    """
+    wanted = _parts(platform)
+    have = [str(config.document.get(key) or "") for key in ("os", "architecture", "variant")]
+    if any(ours and ours != theirs for ours, theirs in zip(have, wanted, strict=False)):
+        raise VerificationError(f"{where}: is an image of {'/'.join(part for part in have if part)} by its own "
+                                f"configuration, asked for {platform}",
+                                hint="the index names a wrong platform, or choose another one with --platform")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import logging
+import time
 from urllib.parse import parse_qs
 
 from custody.admission.endpoint import Endpoint
-from custody.admission.review import MAX_SIZE
-from custody.admission.webhook import DEFAULT_TIMEOUT, Admission
-from custody.errors import CustodyError
+from custody.admission.review import MAX_SIZE, OversizedError, oversized
+from custody.admission.webhook import DEFAULT_TIMEOUT, Admission, refuse
+from custody.errors import MalformedError
 from custody.languages.go.durations import parse as duration
-from custody.server.asgi import DisconnectedError, Receive, Scope, Send, read_body, respond, respond_json
+from custody.server.asgi import DisconnectedError, Receive, Scope, Send, TooLargeError, chunks, respond, respond_json
 
-_LOG = logging.getLogger(__name__)
 _LONGEST = 30.0
+_NEVER = 16 * MAX_SIZE
+"""Bytes that no API server sends."""
 
 
 class AdmissionApp:
-    """A deny is HTTP 200 with `allowed: false`; HTTP errors are for requests that are none, and for our own faults."""
+    """A deny is HTTP 200 with `allowed: false`, whatever its reason; HTTP errors are for what is no review."""
 
     def __init__(self, admission: Admission | None = None) -> None:
         self.admission = admission
@@ -40,21 +41,39 @@ class AdmissionApp:
 
     async def _review(self, admission: Admission, endpoint: Endpoint, scope: Scope, receive: Receive,
                       send: Send) -> None:
+        begun = time.monotonic()
         try:
-            body = await read_body(receive, MAX_SIZE)
-            answer = await admission.review(body, mutate=endpoint.mutate, seconds=_timeout(scope))
+            body = await _body(receive)
+            seconds = _timeout(scope) - (time.monotonic() - begun)
+            answer = await admission.review(body, mutate=endpoint.mutate, seconds=max(seconds, 0.1))
         except DisconnectedError:
             return
-        except CustodyError as error:
-            status = getattr(error, "http_status", 500)
-            await respond_json(send, status, {"error": error.message})
-            return
-        except Exception:
-            # The API server applies failurePolicy; nothing of the request goes into the answer or the log's message.
-            _LOG.exception("a review failed")
-            await respond_json(send, 500, {"error": "internal error"})
+        except OversizedError as error:
+            answer = refuse(error.review, error.message)
+        except MalformedError as error:
+            await respond_json(send, error.http_status, {"error": error.message})
             return
         await respond(send, 200, answer)
+
+
+async def _body(receive: Receive) -> bytes:
+    """The whole body. What is too large is read to its end and thrown away, so that the API server hears the answer.
+
+    Raises MalformedError, DisconnectedError.
+    """
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in chunks(receive):
+        size += len(chunk)
+        if size <= MAX_SIZE or not parts:
+            parts.append(chunk)
+        if size > _NEVER:
+            raise DisconnectedError
+    if size > MAX_SIZE:
+        error = oversized(parts[0], got=f"{size} bytes", expected=f"at most {MAX_SIZE} bytes")
+        raise error if isinstance(error, OversizedError) else TooLargeError(
+            "request body", got=f"{size} bytes", expected=f"at most {MAX_SIZE} bytes")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _timeout(scope: Scope) -> float:

@@ -2,79 +2,140 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from custody import __version__
-from custody.errors import NetworkError, OfflineError
-from custody.ports.http import collect
+from custody.adapters.http.proxy import Proxy, proxy_for
+from custody.errors import ConnectionBrokenError, NetworkError, OfflineError
+from custody.kit.address import Network, Reach, network_of, out_of_reach
+from custody.ports.http import CONNECT_TIMEOUT, IDLE_TIMEOUT, collect
 
 _CHUNK = 1 << 20
+_BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionError)
+_FAILURES = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 
 
 class AiohttpHttp:
     """Implements ports.http.Http; `ca_file` adds a certificate authority for TLS."""
 
-    def __init__(self, *, offline: bool = False, timeout: float = 60.0, ca_file: Path | None = None) -> None:
+    def __init__(self, *, offline: bool = False, timeout: float = IDLE_TIMEOUT, ca_file: Path | None = None) -> None:
         self._offline = offline
-        self._timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=timeout)
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=timeout)
         self._ca_file = ca_file
-        self._session: aiohttp.ClientSession | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._sessions: dict[Reach | None, aiohttp.ClientSession] = {}
 
     async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
-                      body: bytes | Path | None = None) -> _Answer:
+                      body: bytes | Path | None = None, reach: Reach | None = None) -> _Answer:
         if self._offline:
             raise OfflineError(f"{method} {url}: no sockets with --offline")
+        proxy = proxy_for(url)
+        through: dict[str, Any] = {"proxy": URL(proxy.url)} if proxy else {}
         stream = None
         sent = dict(headers or {})
+        if proxy and proxy.authorization:
+            secret = {"Proxy-Authorization": proxy.authorization}
+            if url.startswith("http:"):
+                sent |= secret
+            else:
+                through["proxy_headers"] = secret  # of the CONNECT; what goes through the tunnel is not the proxy's
         if isinstance(body, Path):
             stream = body.open("rb")
             sent["Content-Length"] = str(body.stat().st_size)
         try:
-            response = await self._open().request(method, URL(url, encoded=True), headers=sent,
-                                                  data=stream or body, allow_redirects=False)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise NetworkError(f"{method} {url}: {_words(error)}") from None
+            target = URL(url, encoded=True)
+            _judge(method, url, target.host or "", reach)
+            # The proxy's address is the operator's choice: only the target is judged then, as far as its name tells.
+            response = await self._session(None if proxy else reach).request(
+                method, target, headers=sent, data=stream or body, allow_redirects=False, **through)
+        except _FAILURES as error:
+            raise _failure(f"{method} {url}", error, proxy) from None
         finally:
             if stream:
                 stream.close()
-        return _Answer(response, url)
+        return _Answer(response, url, proxy)
 
     async def close(self) -> None:
-        if self._session:
-            await self._session.close()
-            self._session = None
+        for session in self._sessions.values():
+            await session.close()
+        self._sessions.clear()
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            context = ssl.create_default_context()
-            if self._ca_file:
-                context.load_verify_locations(self._ca_file)
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=context, limit=64), timeout=self._timeout, auto_decompress=False,
-                read_bufsize=_CHUNK, headers={"User-Agent": f"custody/{__version__}"},
-                cookie_jar=aiohttp.DummyCookieJar())
-        return self._session
+    def _session(self, reach: Reach | None) -> aiohttp.ClientSession:
+        """A session for each reach, so that no kept connection ends where this request may not go."""
+        if reach not in self._sessions:
+            if self._tls is None:
+                self._tls = ssl.create_default_context()
+                if self._ca_file:
+                    self._tls.load_verify_locations(self._ca_file)
+            connector = aiohttp.TCPConnector(ssl=self._tls, limit=0, resolver=_Resolver(reach) if reach else None)
+            self._sessions[reach] = aiohttp.ClientSession(
+                connector=connector, timeout=self._timeout, auto_decompress=False, read_bufsize=_CHUNK,
+                headers={"User-Agent": f"custody/{__version__}"}, cookie_jar=aiohttp.DummyCookieJar(),
+                response_class=_Response)
+        return self._sessions[reach]
+
+
+class _Resolver(AbstractResolver):
+    """The addresses of a name that are in reach; connections go to these and no others."""
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        self._inner = aiohttp.ThreadedResolver()
+
+    async def resolve(self, host: str, port: int = 0,
+                      family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
+        results = await self._inner.resolve(host, port, family)
+        allowed = [result for result in results if network_of(result["host"]) in self._reach]
+        if not allowed:
+            raise _OutOfReachError(out_of_reach(host, results[0]["host"] if results else "no address"))
+        return allowed
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class _OutOfReachError(OSError):
+    """A name whose addresses are all in networks that the request may not end in."""
+
+
+class _Response(aiohttp.ClientResponse):
+    """Knows which address answered: the connection is gone when a short body was read."""
+
+    peer: str | None = None
+
+    async def start(self, connection: Any) -> _Response:
+        name = connection.transport.get_extra_info("peername") if connection.transport else None
+        self.peer = name[0] if isinstance(name, tuple) else None
+        await super().start(connection)
+        return self
 
 
 class _Answer:
-    def __init__(self, response: aiohttp.ClientResponse, url: str) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, url: str, proxy: Proxy | None) -> None:
         self.status = response.status
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
-        self._response, self._url = response, url
+        self.headers: dict[str, str] = {}
+        for name, value in response.headers.items():
+            key = name.lower()
+            self.headers[key] = f"{self.headers[key]}, {value}" if key in self.headers else value
+        peer = response.peer if isinstance(response, _Response) else None
+        self.network = Network.PUBLIC if proxy else network_of(peer or "")
+        self._response, self._url, self._proxy = response, url, proxy
 
     async def chunks(self) -> AsyncIterator[bytes]:
         try:
             async for chunk in self._response.content.iter_any():
                 yield chunk
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise NetworkError(f"{self._url}: {_words(error)}") from None
+        except _FAILURES as error:
+            raise _failure(self._url, error, self._proxy) from None
 
     async def read(self, limit: int) -> bytes:
         return await collect(self.chunks(), limit, self._url)
@@ -84,8 +145,22 @@ class _Answer:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
                         trace: TracebackType | None) -> None:
-        self._response.release()
+        if self._response.content.is_eof():
+            self._response.release()
+        else:
+            self._response.close()
 
 
-def _words(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+def _judge(method: str, url: str, host: str, reach: Reach | None) -> None:
+    network = network_of(host)
+    if reach is not None and network is not None and network not in reach:
+        raise NetworkError(f"{method} {url}: {out_of_reach(host, host)}")
+
+
+def _failure(what: str, error: BaseException, proxy: Proxy | None) -> NetworkError:
+    words = str(error) or type(error).__name__
+    where = f"{what}: proxy {proxy.url}: {words}" if proxy else f"{what}: {words}"
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, ConnectionError) or isinstance(error, _BROKEN):
+        return ConnectionBrokenError(where)
+    return NetworkError(where)

@@ -222,7 +222,7 @@ def _remedy(image: Image, evidence: EvidenceSet, command: str) -> str:
     unreached = [rejected for rejected in evidence.rejected if rejected.evidence is None and not evidence.subject]
     if any(rejected.state is State.MISSING for rejected in unreached):
         return f"check the name: the registry {image.ref.registry} has no such image"
-    if unreached or any(rejected.state is State.UNVERIFIABLE for rejected in evidence.rejected):
+    if unreached:
         return f"look at the registry {image.ref.registry} and the network to it, then ask again"
     return f"{command} {image.ref.name}@{evidence.subject or 'DIGEST'}"
 

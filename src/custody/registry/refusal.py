@@ -1,0 +1,64 @@
+"""What a registry's refusal means, in its own words where it speaks for itself (distribution-spec, "Error Codes")."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from custody.errors import (
+    AuthenticationError,
+    CustodyError,
+    DeniedError,
+    NetworkError,
+    NotFoundError,
+    VerificationError,
+)
+from custody.ports.http import Answer
+from custody.registry.origin import escaped, origin_of
+from custody.registry.tokens import Registry
+
+_MAX_BODY = 1 << 16
+
+
+class Refusal:
+    """Codes and messages of an error answer; both empty where the body is none of distribution's."""
+
+    def __init__(self, codes: Iterable[str] = (), messages: Iterable[str] = ()) -> None:
+        self.codes = tuple(codes)
+        self.messages = tuple(messages)
+
+    @property
+    def words(self) -> str:
+        return escaped("; ".join(self.messages))
+
+
+async def read_refusal(answer: Answer) -> Refusal:
+    """The body of an answer that is no success; the answer stays open. Raises nothing but what a deadline raises."""
+    try:
+        document = json.loads(await answer.read(_MAX_BODY))
+        entries = [entry for entry in document["errors"] if isinstance(entry, dict)]
+    except (ValueError, KeyError, TypeError, RecursionError, NetworkError, VerificationError):
+        return Refusal()  # not every registry explains itself; the status says enough
+    codes = [str(entry.get("code") or "") for entry in entries]
+    return Refusal(codes, [str(entry.get("message") or entry.get("code") or "") for entry in entries])
+
+
+async def refusal(answer: Answer, method: str, what: str, url: str, registry: Registry) -> CustodyError:
+    """The error for an answer that was not expected: NotFound, Authentication, Denied, else NetworkError."""
+    origin = origin_of(url)
+    is_home = origin == registry.origin
+    words = (await read_refusal(answer)).words if is_home else ""
+    if not is_home:
+        place = str(origin)  # the path may hold what is nobody's business, such as a signed URL's key
+    elif what.startswith(f"{registry.host}/"):
+        place = url.partition("?")[0].removeprefix(str(origin))
+    else:
+        place = url.partition("?")[0]
+    text = f"{what}: {method} {place} answered {answer.status}{f': {words}' if words else ''}"
+    if answer.status == 404:
+        return NotFoundError(text)
+    if answer.status == 401:
+        return AuthenticationError(text, hint=f"docker login {registry.host}" if is_home else None)
+    if answer.status == 403:
+        return DeniedError(text)
+    return NetworkError(text)

@@ -1,0 +1,225 @@
+"""How a registry is asked, whatever it is asked: one policy above both HTTP adapters.
+
+    1. An origin answers eight requests at a time; more wait, each until its deadline.
+    2. What was accepted before is sent along, to the registry's own origin only.
+    3. A redirect is followed for reading, never from https to http, and into no network that is not the registry's own.
+       What carries a body goes nowhere else.
+    4. A challenge is answered once.
+    5. An answer of a moment's trouble is asked for again, with growing pauses or the one that the server names.
+    6. Everything else that was not expected is an error with the registry's words, or with no words of a stranger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+from weakref import WeakValueDictionary
+
+from custody.errors import ConnectionBrokenError, NetworkError
+from custody.kit.address import Network, Reach, reach_from
+from custody.ports.http import Answer, Http, collect, network_of_peer
+from custody.registry.budget import Budget, limited
+from custody.registry.origin import Origin, joined, origin_of
+from custody.registry.refusal import refusal
+from custody.registry.tokens import Registry, Tokens
+
+_PER_ORIGIN = 8
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MAX_REDIRECTS = 8
+_TROUBLE = (408, 429, 500, 502, 503, 504)
+_TRIES = 5
+_TRIES_BROKEN = 3
+_FIRST_PAUSE = 0.1
+_GROWTH = 3.0
+_LONGEST_PAUSE = 30.0
+"""Seconds: pauses of 0.1, 0.3, 0.9 and 2.7, a tenth more or less; a Retry-After beyond 30 is not waited for."""
+
+T = TypeVar("T")
+
+
+class Transport:
+    """Tokens, connections and turns are shared by all views that `within` makes."""
+
+    def __init__(self, http: Http, tokens: Tokens) -> None:
+        self._http = http
+        self._tokens = tokens
+        self._turns: WeakValueDictionary[Origin, asyncio.Semaphore] = WeakValueDictionary()
+        self.budget: Budget | None = None
+
+    def within(self, budget: Budget) -> Transport:
+        view = copy.copy(self)
+        view.budget = budget
+        return view
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    async def send(self, method: str, url: str, registry: Registry, what: str, *, scope: str,
+                   headers: Mapping[str, str] | None = None, body: bytes | Path | None = None,
+                   expect: tuple[int, ...] = (200,), again: bool = True) -> Answer:
+        """An answer of a status in `expect`, to be closed. `what` is the image's name, for messages.
+
+        `again` says that the request may be sent twice. Raises AuthenticationError, DeniedError, NotFoundError,
+        NetworkError.
+        """
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                answer, url_answered = await self._follow(method, url, registry, scope, headers or {}, body)
+            except ConnectionBrokenError:
+                if not again or tries >= _TRIES_BROKEN or not await self._pause(_backoff(tries)):
+                    raise
+                continue
+            if answer.status in expect:
+                return answer
+            async with answer:
+                if again and answer.status in _TROUBLE and tries < _TRIES:
+                    pause = _retry_after(answer.headers.get("retry-after", ""))
+                    pause = _backoff(tries) if pause is None else pause
+                else:
+                    pause = None
+                error = await refusal(answer, method, what, url_answered, registry)
+            if pause is None or not await self._pause(pause):
+                raise error
+
+    async def again(self, work: Callable[[], Awaitable[T]]) -> T:
+        """`work` with its answer's body: from its beginning again where the body broke off."""
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return await work()
+            except ConnectionBrokenError:
+                if tries >= _TRIES_BROKEN or not await self._pause(_backoff(tries)):
+                    raise
+
+    async def _pause(self, seconds: float) -> bool:
+        """Whether there was time to wait."""
+        if seconds > _LONGEST_PAUSE or (self.budget is not None and seconds >= self.budget.remaining):
+            return False
+        await asyncio.sleep(seconds)
+        return True
+
+    async def _follow(self, method: str, url: str, registry: Registry, scope: str, headers: Mapping[str, str],
+                      body: bytes | Path | None) -> tuple[Answer, str]:
+        authorization = await self._tokens.authorization(registry, scope, self._exchange)
+        is_renewed = False
+        network: Network | None = None
+        origin = origin_of(url, registry.host)
+        for _ in range(_MAX_REDIRECTS):
+            is_home = origin == registry.origin
+            sent = {**headers, "Authorization": authorization} if authorization and is_home else headers
+            reach = None if network is None or origin.host == registry.origin.host else reach_from(network)
+            answer = await self._exchange(method, url, sent, body, reach)
+            if is_home:
+                network = network_of_peer(answer)
+            if answer.status in _REDIRECTS and answer.headers.get("location"):
+                location = answer.headers["location"]
+                await answer.__aexit__(None, None, None)
+                url, origin = _redirected(method, url, location, answer.status, body is not None)
+                continue
+            if answer.status == 401 and is_home and not is_renewed:
+                challenge = answer.headers.get("www-authenticate", "")
+                await answer.__aexit__(None, None, None)
+                authorization = await self._tokens.renew(registry, scope, challenge, network, authorization,
+                                                         self._exchange)
+                is_renewed = True
+                continue
+            if answer.status == 401 and is_home:
+                self._tokens.forget(registry, scope)
+            return answer, url
+        raise NetworkError(f"{method} {url}: redirected without end")
+
+    async def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | Path | None,
+                        reach: Reach | None) -> Answer:
+        """One request, when it is its turn at the origin, within the budget."""
+        what = f"{method} {url.partition('?')[0]}"
+        turn = self._turns.setdefault(origin_of(url), asyncio.Semaphore(_PER_ORIGIN))
+        async with limited(self.budget, what):
+            await turn.acquire()
+            try:
+                if reach is None:
+                    answer = await self._http.request(method, url, headers=headers, body=body)
+                else:
+                    answer = await self._http.request(method, url, headers=headers, body=body, reach=reach)
+            except BaseException:
+                turn.release()
+                raise
+        return _Held(answer, turn, self.budget, what)
+
+
+class _Held:
+    """An answer that holds its turn until it is closed, and whose body counts."""
+
+    def __init__(self, answer: Answer, turn: asyncio.Semaphore, budget: Budget | None, what: str) -> None:
+        self.status = answer.status
+        self.headers = answer.headers
+        self.network = network_of_peer(answer)
+        self._answer, self._turn, self._budget, self._what = answer, turn, budget, what
+        self._is_open = True
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        chunks = self._answer.chunks()
+        while True:
+            async with limited(self._budget, self._what):
+                chunk = await anext(chunks, None)
+            if chunk is None:
+                return
+            if self._budget is not None:
+                self._budget.charge(len(chunk))
+            yield chunk
+
+    async def read(self, limit: int) -> bytes:
+        if self._budget is None:
+            return await self._answer.read(limit)
+        return await collect(self.chunks(), limit, self._what)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        trace: TracebackType | None) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._turn.release()
+            await self._answer.__aexit__(kind, error, trace)
+
+
+def _redirected(method: str, url: str, location: str, status: int, has_body: bool) -> tuple[str, Origin]:
+    """Where a redirect leads. Raises NetworkError for one that is not followed."""
+    before, target = origin_of(url), joined(url, location, f"{method} {url}: redirect")
+    after = origin_of(target)
+    what = f"{method} {url}: redirected to {after}"
+    if before.scheme == "https" and after.scheme == "http":
+        raise NetworkError(f"{what}: from https to plain http, which is not followed")
+    is_reading = method in ("GET", "HEAD")
+    if not is_reading and (after != before or (has_body and status in (301, 302, 303))):
+        raise NetworkError(f"{what} ({status}): only what is read may be redirected to another origin")
+    return target, after
+
+
+def _backoff(tries: int) -> float:
+    return _FIRST_PAUSE * _GROWTH ** (tries - 1) * random.uniform(0.9, 1.1)  # noqa: S311 - only spreads the load
+
+
+def _retry_after(value: str) -> float | None:
+    """Seconds (RFC 9110 section 10.2.3: a number, or a date); None where the header says nothing that can be read."""
+    if not value:
+        return None
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    import time
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
