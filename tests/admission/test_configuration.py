@@ -83,7 +83,7 @@ def test_kind_group_is_ignored(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert run(arguments) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert "match.any[0].resources.kinds[0]: which resources are serving.knative.dev/v1/Service is not known" in said.err
+    assert "resources.kinds[0]: which resources are serving.knative.dev/v1/Service is not known" in said.err
     assert "--crd" in said.err
     for more in (["--crd", str(files["crd"])], ["--policy", str(files["crd"])]):
         assert run([*arguments, *more]) == 0
@@ -162,8 +162,8 @@ def test_other_paths_are_none(path: str) -> None:
 
 
 def test_each_policy_is_asked_by_exactly_one_of_the_paths_that_are_written() -> None:
-    documents = [SECRETS, policy("ten", ["Pod"], webhookTimeoutSeconds=10), policy("a", ["Pod"], failurePolicy="Ignore"),
-                 policy("b", ["Pod"], webhookTimeoutSeconds=3)]
+    documents = [SECRETS, policy("ten", ["Pod"], webhookTimeoutSeconds=10),
+                 policy("a", ["Pod"], failurePolicy="Ignore"), policy("b", ["Pod"], webhookTimeoutSeconds=3)]
     loaded = PolicySet(documents)
     endpoints = [endpoint_of(hook) for found in configurations("https://x", b"CA", loaded) for hook in found["webhooks"]]
     assert len(endpoints) == 3
@@ -190,3 +190,14 @@ def test_a_path_asks_its_policies_and_a_path_of_older_policies_asks_all(caplog: 
 
 def test_json_of_the_configuration_is_plain_data() -> None:
     json.dumps(configurations("https://x", b"CA", PolicySet([SECRETS])))
+
+
+def test_a_rule_that_cannot_be_matched_denies_with_the_reason() -> None:
+    """Where the kind of the resource is not known, a rule about a named kind's subresource is an error."""
+    scale = review(kind={"group": "autoscaling", "version": "v1", "kind": "Scale"}, operation="UPDATE", object={},
+                   subResource="scale", resource={"group": "example.com", "version": "v1", "resource": "gadgets"})
+    answer = ask(admission(policy("scales", ["Deployment/scale"])), scale)["response"]
+    assert answer["allowed"] is False
+    assert "gadgets.example.com/v1 is not known, nor whether its scale is of a Deployment" in " ".join(
+        answer["status"]["message"].split())
+    assert ask(admission(policy("scales", ["apps/v1/Deployment/scale"])), scale)["response"]["allowed"] is True
