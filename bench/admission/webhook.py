@@ -73,7 +73,8 @@ def evidence(policies: PolicySet) -> EvidenceSet:
         "https://cyclonedx.org/bom": {"components": [{"name": f"package-{n}"} for n in range(100)]},
         "https://cosign.sigstore.dev/attestation/vuln/v1": {
             "metadata": {"scanFinishedOn": scanned},
-            "scanner": {"result": {"Results": [{"Vulnerabilities": findings}]}}},
+            "scanner": {"result": {"Results": [{"Vulnerabilities": findings}],
+                                   "coverage": {"gaps": [], "database": {"importedAt": scanned}}}}},
         "https://slsa.dev/provenance/v1": {
             "runDetails": {"builder": {"id": "https://builder.custody.internal/bubblewrap/v1"}},
             "buildDefinition": {"externalParameters": {"repository": "https://github.com/myorg/shop",

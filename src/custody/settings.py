@@ -1,16 +1,35 @@
-"""Settings: flags over `CUSTODY_*` variables over `custody.toml`. Every key is listed here; others are refused."""
+"""Settings: flags over `CUSTODY_*` variables over `custody.toml`. Every key is listed here; others are refused.
+
+A variable is `CUSTODY_` and a key in capitals: `CUSTODY_KEEP_EVIDENCE=5`. An empty one counts as not set. Paths in
+variables are relative to the working directory.
+"""
 
 from __future__ import annotations
 
+import difflib
+import math
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
 from custody.errors import MalformedError, UsageError
+
+_PREFIX = "CUSTODY_"
+_SEPARATORS = {"policies": os.pathsep, "plain_http": ","}
+"""How a variable lists several values; hosts have colons in them."""
+_BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+_OTHERS = {"CUSTODY_CONFIG", "CUSTODY_ORACLES", "CUSTODY_PEERS", "CUSTODY_PEERS_TOOLS", "CUSTODY_IMAGES",
+           "CUSTODY_INPUTS", "CUSTODY_OUTPUT", "CUSTODY_SOURCE"}
+"""No settings: where the file is, what custody's own tests use, and what a build step is told."""
+_KUBERNETES = re.compile(r"CUSTODY_(?:[A-Z0-9_]+_)?(?:SERVICE_(?:HOST|PORT)(?:_[A-Z0-9_]+)?|"
+                         r"PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)\Z")
+"""What the kubelet sets in every pod for a Service whose name begins with `custody`."""
 
 
 class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,7 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     data_dir: str = ".custody"
     """Where services, caches and the advisory database keep their state."""
     offline: bool = False
-    """Open no socket; what is not on this machine is an error that names it."""
+    """Open no socket; what is not on this machine is an error that names it. Services listen, and ask nobody."""
     mirrors: dict[str, str] = {}
     """Names of images → where they are served: `"ghcr.io/myorg" = "127.0.0.1:5080/myorg"`. Longest prefix wins."""
     trusted_root: str | None = None
@@ -42,9 +61,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     signing_config: str | None = None
     """signing_config.json that says where to sign; default: this data directory's services."""
     policies: list[str] = []
-    """Policy files or folders that `check` and the webhook use."""
+    """Policy files or folders that `check` and the webhook use. `CUSTODY_POLICIES=a.yaml:folder`."""
+    crds: list[str] = []
+    """CustomResourceDefinition files or folders: the kinds beyond Kubernetes' own that policies may name."""
     plain_http: list[str] = []
-    """Registries without TLS, beside localhost and 127.0.0.0/8."""
+    """Registries without TLS, beside localhost and 127.0.0.0/8. `CUSTODY_PLAIN_HTTP=one:5000,two:5000`."""
     keep_evidence: float = 10.0
     """Seconds for which the webhook counts what it gathered about a digest; newer evidence counts after that."""
     max_document: Annotated[int, msgspec.Meta(ge=1, le=128)] = 8
@@ -64,7 +85,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read `path`, else $CUSTODY_CONFIG, else ./custody.toml if there is one. Raises UsageError, MalformedError."""
+    """Read `path`, else $CUSTODY_CONFIG, else ./custody.toml if there is one, and the environment over it.
+
+    Raises UsageError, MalformedError: also for a `CUSTODY_*` variable that is no setting.
+    """
     env = os.environ if environ is None else environ
     chosen = path or (Path(env["CUSTODY_CONFIG"]) if env.get("CUSTODY_CONFIG") else None)
     values: dict[str, Any] = {}
@@ -79,20 +103,61 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
         for key in ("data_dir", "trusted_root", "signing_config"):
             if isinstance(values.get(key), str):
                 values[key] = str(file.parent / values[key])
-        if isinstance(values.get("policies"), list):
-            values["policies"] = [str(file.parent / entry) for entry in values["policies"]]
+        for key in ("policies", "crds"):
+            if isinstance(values.get(key), list):
+                values[key] = [str(file.parent / entry) for entry in values[key]]
         for entry in values["issuers"] if isinstance(values.get("issuers"), list) else []:
             if isinstance(entry, dict) and isinstance(entry.get("jwks"), str):
                 entry["jwks"] = str(file.parent / entry["jwks"])
-    for key in ("data_dir", "trusted_root", "signing_config"):
-        if name := env.get("CUSTODY_" + key.upper()):
-            values[key] = name
-    if env.get("CUSTODY_OFFLINE"):
-        values["offline"] = env["CUSTODY_OFFLINE"] not in ("0", "false", "no")
+    values |= _from_environment(env)
     if unknown := set(values.get("urls") or ()) - {"oidc", "ca", "log", "ct", "tsa"}:
         raise MalformedError(f"{chosen or 'custody.toml'}: urls", got=min(unknown), expected="oidc, ca, log, ct or tsa")
     try:
-        return msgspec.convert(values, Settings)
+        settings = msgspec.convert(values, Settings)
     except msgspec.ValidationError as error:
         raise MalformedError(str(chosen or "custody.toml"), got=str(error),
                              expected="the keys of docs/reference/settings.md") from None
+    if not 0 <= settings.keep_evidence < math.inf:
+        raise MalformedError("keep_evidence", got=settings.keep_evidence, expected="seconds, 0 or more")
+    return settings
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
+    kinds = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    values: dict[str, Any] = {}
+    for name, text in sorted(env.items()):
+        if not name.startswith(_PREFIX) or name in _OTHERS or _KUBERNETES.match(name):
+            continue
+        key = name.removeprefix(_PREFIX).lower()
+        if key not in kinds or name != _PREFIX + key.upper():
+            near = difflib.get_close_matches(name, [_PREFIX + known.upper() for known in kinds], 1)
+            raise UsageError(f"{name}: is no setting", hint=f"did you mean {near[0]}?" if near else
+                             "the settings are in docs/reference/settings.md")
+        if text:
+            values[key] = _value(name, key, kinds[key], text)
+    return values
+
+
+def _value(name: str, key: str, kind: Any, text: str) -> Any:
+    """A variable's text as the setting's type."""
+    if get_origin(kind) is Annotated:  # with limits, which are checked with the whole
+        kind = get_args(kind)[0]
+    if isinstance(kind, UnionType):  # an optional one
+        (kind,) = (part for part in get_args(kind) if part is not type(None))
+    if kind is str:
+        return text
+    if kind == list[str]:
+        parts = text.split(_SEPARATORS.get(key, ","))
+        if not all(parts):
+            raise MalformedError(name, got=text, expected=f"names, with a {_SEPARATORS.get(key, ',')!r} between two")
+        return parts
+    if kind is bool:
+        if text.lower() not in _BOOLEANS:
+            raise MalformedError(name, got=text, expected="true or false (or 1, 0, yes, no)")
+        return _BOOLEANS[text.lower()]
+    if kind in (int, float):
+        try:
+            return msgspec.convert(text, kind, strict=False)
+        except msgspec.ValidationError:
+            raise MalformedError(name, got=text, expected="a number") from None
+    raise UsageError(f"{name}: {key} is a table, which a variable cannot hold", hint=f"[{key}] in custody.toml")

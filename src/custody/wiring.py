@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+import asyncio
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from custody.adapters.http.stdlib import StdlibHttp
-from custody.errors import UsageError
+from custody.errors import MalformedError, UsageError
 from custody.kit.clock import Clock, system_clock
 from custody.ports.http import Http
 from custody.registry.client import RegistryClient
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from custody.admission.certs import ServingCertificate
     from custody.admission.webhook import Admission, Seen, Snapshot
     from custody.evidence.model import EvidenceSet
+    from custody.policy.kinds import Kinds
     from custody.policy.load import PolicySet
     from custody.registry.store import Registry
     from custody.services.gather import Gatherer
@@ -26,11 +28,15 @@ if TYPE_CHECKING:
     from custody.trust.log import Sequencer
     from custody.trust.material import Endpoints, Material
     from custody.trust.oidc import OidcIssuer
-    from custody.trust.roots import TrustedRoot
+    from custody.trust.roots import SigningConfig, TrustedRoot
     from custody.trust.tsa import TimestampAuthority
 
 WORKLOADS = {"builder": "https://builder.custody.internal", "scanner": "https://scanner.custody.internal"}
 """custody's own workloads: each has an issuer of its own, whose subjects are URIs below the issuer's URL."""
+
+TRUST_ROLES = {"oidc": ((), "oidc"), "ca": (("certificate_authorities", "ctlogs"), "ca"), "log": (("tlogs",), "rekor"),
+               "tsa": (("timestamp_authorities",), "tsa")}
+"""The roles that trust files speak of: their parts of the trusted root, and of the signing configuration."""
 
 
 def command_http(settings: Settings) -> Http:
@@ -59,6 +65,24 @@ def trusted_root(settings: Settings) -> TrustedRoot | None:
             raise UsageError(f"{path}: no such file", hint="trusted_root in custody.toml names it")
         return None
     return parse_trusted_root(path.read_bytes(), str(path))
+
+
+def kinds(settings: Settings, crds: Sequence[str | Path] = (), kubeconfig: Path | None = None) -> Kinds:
+    """What policies may name: of the API server that `kubeconfig` names, else of Kubernetes, and custom resources."""
+    from custody.policy.kinds import builtin
+    from custody.policy.load import gathered, unwrapped
+
+    served = builtin()
+    if kubeconfig is not None:
+        from custody.adapters.kubeconfig import Cluster
+
+        served = asyncio.run(Cluster(kubeconfig, offline=settings.offline).kinds())
+    others, definitions = unwrapped(*gathered(crds or settings.crds))
+    if others:
+        where, document = others[0]
+        got = document.get("kind") if isinstance(document, dict) else type(document).__name__
+        raise MalformedError(where, got=got, expected="a CustomResourceDefinition")
+    return served.with_crds([crd for _, crd in definitions], [where for where, _ in definitions])
 
 
 def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_clock) -> Gatherer:
@@ -107,15 +131,38 @@ class Platform:
 
         return replace(Endpoints.at(self.base), **self.settings.urls)
 
-    def export(self) -> tuple[Path, Path]:
-        """Write trusted_root.json and signing_config.json beside the keys, each whole."""
-        root, config = (self.data / "trust" / name for name in ("trusted_root.json", "signing_config.json"))
+    @property
+    def trust_files(self) -> tuple[Path, Path]:
+        """Where trusted_root.json and signing_config.json are, if they are."""
+        folder = self.data / "trust"
+        return folder / "trusted_root.json", folder / "signing_config.json"
+
+    def trust_documents(self) -> tuple[TrustedRoot, SigningConfig]:
+        """What the two files say of services at this platform's base."""
         from custody.trust.material import Endpoints
 
-        _replace(root, self.material.trusted_root(self.endpoints).to_json())
         # Signers go to where the services listen, whatever the trust root calls them.
-        _replace(config, self.material.signing_config(Endpoints.at(self.base)).to_json())
-        return root, config
+        return self.material.trusted_root(self.endpoints), self.material.signing_config(Endpoints.at(self.base))
+
+    def export(self, roles: Iterable[str] = tuple(TRUST_ROLES)) -> tuple[Path, Path]:
+        """Write trusted_root.json and signing_config.json beside the keys, each whole.
+
+        What they say of services that are none of `roles` stays: another process serves those.
+        """
+        from custody.trust.roots import parse_signing_config, parse_trusted_root
+
+        root_file, config_file = self.trust_files
+        root, config = self.trust_documents()
+        others = [role for role in TRUST_ROLES if role not in roles]
+        if others and root_file.is_file() and config_file.is_file():
+            old_root = parse_trusted_root(root_file.read_bytes(), str(root_file))
+            old_config = parse_signing_config(config_file.read_bytes(), str(config_file))
+            root = replace(root, **{name: getattr(old_root, name) for role in others for name in TRUST_ROLES[role][0]})
+            config = replace(config, **{TRUST_ROLES[role][1]: getattr(old_config, TRUST_ROLES[role][1])
+                                        for role in others})
+        _replace(root_file, root.to_json())
+        _replace(config_file, config.to_json())
+        return root_file, config_file
 
     @cached_property
     def people(self) -> OidcIssuer:

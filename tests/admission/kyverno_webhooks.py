@@ -18,18 +18,19 @@ from tests.conftest import ROOT
 
 ANSWERS = ROOT / "tests" / "data" / "kyverno_webhooks.json"
 SELECTORS = (
-    "Pod", "v1/Pod", "v2/Pod", "*/Pod", "Pod/exec", "Pod.exec", "v1/Pod/exec", "v1/Pod.attach", "Pod/attach", "Pod/portforward",
-    "Pod/proxy", "Pod/log", "Pod/binding", "Pod/eviction", "Pod/status", "Pod/ephemeralcontainers", "Pod/resize", "Pod/*", "Pod/e*",
-    "Pod*", "Po?", "Service", "v1/Service", "*/v1/Service", "serving.knative.dev/v1/Service",
-    "serving.knative.dev/*/Service", "*.knative.dev/*/Service", "serving.knative.dev/v1/Service/status",
-    "serving.knative.dev/v1/Service/scale", "Service/proxy", "Service/status", "Deployment", "apps/v1/Deployment",
-    "apps/*/Deployment", "*/*/Deployment", "apps/v1/*", "apps/*/*", "*/v1/*", "Deployment/scale", "apps/v1/Deployment/scale",
-    "apps/*/Deployment/status", "*Set", "*Set/scale", "StatefulSet.scale", "ReplicationController/scale", "*", "*/*", "*/exec",
-    "*/scale", "*/status", "apps/*/*/scale", "Namespace", "Namespace/finalize", "Node", "Node/proxy", "Node/status",
-    "Secret", "ConfigMap", "ServiceAccount", "ServiceAccount/token", "Event", "v1/Event", "events.k8s.io/v1/Event",
-    "Ingress", "networking.k8s.io/v1/Ingress", "networking.k8s.io/*/*", "batch/v1/CronJob", "Job",
-    "HorizontalPodAutoscaler", "autoscaling/v1/HorizontalPodAutoscaler", "PodDisruptionBudget",
-    "ClusterRole", "rbac.authorization.k8s.io/v1/*Binding", "CustomResourceDefinition", "Binding", "PodExecOptions", "Eviction",
+    "Pod", "v1/Pod", "v2/Pod", "*/Pod", "Pod/exec", "Pod.exec", "v1/Pod/exec", "v1/Pod.attach", "Pod/attach",
+    "Pod/portforward", "Pod/proxy", "Pod/log", "Pod/binding", "Pod/eviction", "Pod/status", "Pod/ephemeralcontainers",
+    "Pod/resize", "Pod/*", "Pod/e*", "Pod*", "Po?", "Service", "v1/Service", "*/v1/Service",
+    "serving.knative.dev/v1/Service", "serving.knative.dev/*/Service", "*.knative.dev/*/Service",
+    "serving.knative.dev/v1/Service/status", "serving.knative.dev/v1/Service/scale", "Service/proxy",
+    "Service/status", "Deployment", "apps/v1/Deployment", "apps/*/Deployment", "*/*/Deployment", "apps/v1/*",
+    "apps/*/*", "*/v1/*", "Deployment/scale", "apps/v1/Deployment/scale", "apps/*/Deployment/status", "*Set",
+    "*Set/scale", "StatefulSet.scale", "ReplicationController/scale", "*", "*/*", "*/exec", "*/scale", "*/status",
+    "apps/*/*/scale", "Namespace", "Namespace/finalize", "Node", "Node/proxy", "Node/status", "Secret", "ConfigMap",
+    "ServiceAccount", "ServiceAccount/token", "Event", "v1/Event", "events.k8s.io/v1/Event", "Ingress",
+    "networking.k8s.io/v1/Ingress", "networking.k8s.io/*/*", "batch/v1/CronJob", "Job", "HorizontalPodAutoscaler",
+    "autoscaling/v1/HorizontalPodAutoscaler", "PodDisruptionBudget", "ClusterRole",
+    "rbac.authorization.k8s.io/v1/*Binding", "CustomResourceDefinition", "Binding", "PodExecOptions", "Eviction",
     "Scale", "TokenRequest", "Gadget", "pods", "apps/Deployment", "Lease", "TokenReview", "SubjectAccessReview",
     "CertificateSigningRequest/approval", "gadgets.example.com/v1/Gadget")
 OPERATIONS = ((), ("DELETE",), ("CONNECT",), ("CREATE", "UPDATE"))
@@ -123,5 +124,6 @@ if __name__ == "__main__":
     if sys.argv[2] == "apply":
         apply(sys.argv[1])
     else:
-        lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in sorted(ask(sys.argv[1]).items()))
+        lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(asked)}"
+                           for name, asked in sorted(ask(sys.argv[1]).items()))
         Path(ANSWERS).write_text(f"{{\n{lines}\n}}\n")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.errors import CustodyError, MalformedError, MissingEvidenceError, UnsupportedError, UsageError
 from custody.formats import osv
-from custody.formats.bom import Catalog, Location, Package
+from custody.formats.bom import Catalog, Distribution, Layer, Location, Package
 from custody.vulns.match import affected_by
 from custody.vulns.report import ScanReport, scan
 from custody.vulns.severity import Severity
@@ -50,6 +51,16 @@ def advisory(*arguments: Any, **more: Any) -> osv.Advisory:
 def package(name: str, version: str, ecosystem: str | None = "PyPI", **more: Any) -> Package:
     return Package(**{"type": "pypi", "name": name, "version": version, "purl": f"pkg:pypi/{name}@{version}",
                       "ecosystem": ecosystem, "source": name, "locations": (Location("p", "sha256:l"),), **more})
+
+
+def gaps(found: ScanReport) -> list[tuple[str, str, int]]:
+    return [(gap.kind, gap.what, gap.count) for gap in found.coverage.gaps]
+
+
+def owned_and_owner() -> tuple[Package, Package]:
+    """A Python package, and the Debian package that installed it."""
+    owner = package("python3-a", "1", "Debian:12", type="deb", source="a", purl="pkg:deb/debian/python3-a@1")
+    return package("a", "1", owner=owner.purl), owner
 
 
 def report(tmp_path: Path, advisories: list[dict[str, Any]], *packages: Package, **more: Any) -> ScanReport:
@@ -106,7 +117,7 @@ def test_distributions_by_release_and_source_package(tmp_path: Path) -> None:
     other = package("libssl3", "3.0.11-1~deb12u1", "Debian:11", source="openssl")
     found = report(tmp_path / "2", [fix], other)
     assert found.findings == ()
-    assert found.uncovered == {"Debian:11": 1}
+    assert gaps(found) == [("no-advisories", "Debian:11", 1)]
 
 
 def test_python_names_are_normalised(tmp_path: Path) -> None:
@@ -184,20 +195,74 @@ def test_what_cannot_be_decided_is_said(tmp_path: Path) -> None:
                    package("a", "latest", "npm"), package("b", "1", "Nowhere"), package("c", "1", None, type="generic"))
     assert found.findings == ()
     assert [(entry.id, entry.purl) for entry in found.undecided] == [("A", "pkg:pypi/a@latest")]
-    assert found.uncovered == {"Nowhere": 1, "generic (no OSV ecosystem)": 1}
+    assert gaps(found) == [("no-advisories", "Nowhere", 1), ("no-advisories", "generic (no OSV ecosystem)", 1),
+                           ("undecided", "A for pkg:pypi/a@latest", 1)]
 
 
 def test_an_empty_database_is_an_error_unless_allowed(tmp_path: Path) -> None:
     with pytest.raises(MissingEvidenceError, match="the advisory database is empty"):
         report(tmp_path, [], package("a", "1"))
-    assert report(tmp_path, [], package("a", "1"), allow_empty=True).uncovered == {"PyPI": 1}
+    assert gaps(report(tmp_path, [], package("a", "1"), allow_empty=True)) == [("no-advisories", "PyPI", 1)]
 
 
 def test_packages_of_the_distribution_are_left_to_it(tmp_path: Path) -> None:
-    found = report(
-        tmp_path, [record("A", [{"introduced": "0"}])], package("a", "1", owner="pkg:deb/debian/python3-a@1")
-    )
-    assert (found.findings, found.owned) == ((), 1)
+    speaks = record("DSA-1", [{"introduced": "0"}, {"fixed": "1"}], ecosystem="Debian:12", package="a")
+    found = report(tmp_path, [record("A", [{"introduced": "0"}]), speaks], *owned_and_owner())
+    assert (found.findings, found.coverage.distribution, found.coverage.adopted, found.coverage.gaps) == ((), 1, 0, ())
+
+
+@pytest.mark.parametrize("other", ["Debian:11", "Debian:12"])
+def test_owned_without_distro_advisories(tmp_path: Path, other: str) -> None:
+    """Where the distribution's advisories do not name the owner, its files are matched in their own ecosystem."""
+    silent = record("DSA-1", [{"introduced": "0"}], ecosystem=other, package="something-else")
+    found = report(tmp_path, [record("A", [{"introduced": "0"}]), silent], *owned_and_owner())
+    assert [finding.id for finding in found.findings] == ["A"]
+    assert (found.coverage.distribution, found.coverage.adopted) == (0, 1)
+    assert gaps(found) == ([("no-advisories", "Debian:12", 1)] if other == "Debian:11" else [])
+
+
+def test_a_gate_does_not_pass_on_what_was_not_scanned(tmp_path: Path) -> None:
+    found = report(tmp_path, [record("A", [{"introduced": "5"}])], package("a", "1"), package("b", "1", "npm"))
+    with pytest.raises(MissingEvidenceError, match="npm: 1 package, for which the database has no") as caught:
+        found.require_coverage()
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("custody db import PATH, or --allow-gaps")
+    report(tmp_path / "2", [record("A", [{"introduced": "5"}])], package("a", "1")).require_coverage()
+
+
+def test_nothing_at_all_is_a_gap(tmp_path: Path) -> None:
+    store = SqliteAdvisories(tmp_path / "a.db")
+    store.add([advisory("A", [{"introduced": "0"}])], NOW)
+    layer = Layer(digest="sha256:1", diff_id="sha256:2", entries=1, size=10)
+    empty = Catalog(name="x", digest="sha256:0", layers=(layer,))
+    assert gaps(scan(empty, store, NOW)) == [("nothing-catalogued", "container", 0)]
+    assert gaps(scan(Catalog(name="x", digest="sha256:0", kind="sbom"), store, NOW)) == [
+        ("nothing-catalogued", "sbom", 0)]
+    without_files = Catalog(name="x", digest="sha256:0", layers=(msgspec.structs.replace(layer, entries=0),))
+    assert gaps(scan(without_files, store, NOW)) == []
+    system = Distribution(id="almalinux", version="9.3", name="AlmaLinux")
+    hidden = Catalog(name="x", digest="sha256:0", layers=(layer,), packages=(package("a", "1"),), distribution=system)
+    assert gaps(scan(hidden, store, NOW)) == [("distribution-not-catalogued", "almalinux 9.3", 0)]
+
+
+def test_old_advisories_are_a_gap_where_an_age_is_asked_for(tmp_path: Path) -> None:
+    records = [record("A", [{"introduced": "5"}])]  # of the day before NOW
+    assert gaps(report(tmp_path / "1", records, package("a", "1"), max_age=timedelta(days=1))) == []
+    found = report(tmp_path / "2", records, package("a", "1"), max_age=timedelta(days=1),
+                   finished=NOW + timedelta(days=2))
+    assert found.coverage.gaps[0].reason == "the newest is 3 days old, expected at most 1"
+
+
+def test_the_predicate_says_what_was_covered(tmp_path: Path) -> None:
+    found = report(tmp_path, [record("A", [{"introduced": "5"}])], package("a", "1"), package("b", "1", "npm"))
+    coverage = found.to_cosign_vuln()["scanner"]["result"]["coverage"]
+    assert coverage == {
+        "packages": 2, "ecosystems": [{"ecosystem": "PyPI", "packages": 1, "advisories": 1}], "distribution": 0,
+        "adopted": 0, "notCatalogued": [], "database": {
+            "advisories": 1, "digest": found.database.digest, "newest": "2026-01-01T00:00:00Z",
+            "importedAt": "2026-01-02T00:00:00Z", "ageDays": 1},
+        "gaps": [{"kind": "no-advisories", "what": "npm", "count": 1,
+                  "reason": "1 package, for which the database has no advisories"}]}
 
 
 def test_the_predicate_is_cosigns(tmp_path: Path) -> None:

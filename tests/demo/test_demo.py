@@ -25,6 +25,7 @@ REASONS = {
     "a right signature by the wrong identity": "received https://github.com/myorg/shop/.github/workflows/test.yml",
     "no SBOM": "attestations not found for predicate type https://cyclonedx.org/bom (missing)",
     "a scan that is too old": "the scan must be younger than a day",
+    "a scan that covered nothing": "the scan must have no gaps",
     "a critical vulnerability, published after the build": "no critical vulnerability may be known",
     "a blob changed at rest": "blob bytes are sha256:",
     "a tag moved to another image": "no signatures found (missing); pods pinned to the digest still run",

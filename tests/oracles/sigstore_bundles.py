@@ -39,7 +39,8 @@ def verdict(case: Path) -> str | None:
     try:
         key = case / "key.pub"
         keys = (load_public_key(read_key_file(str(key)), "key.pub"),) if key.exists() else ()
-        trust = Trust(parse_trusted_root((root if root.exists() else _public_root()).read_bytes()), keys)
+        trust = Trust(parse_trusted_root((root if root.exists() else _public_root()).read_bytes()), keys,
+                      blobs=True)
         found = verify_evidence(evidence, trust, datetime.now(UTC))
         return None if keys else Identity(_text(case / "identity", _IDENTITY),
                                           issuer=_text(case / "issuer", _ISSUER)).mismatch(found.signer)

@@ -46,7 +46,7 @@ def test_the_unanchored_list_and_the_form_that_was_meant() -> None:
     (changed("spec/rules/0/validate/pattern", {"spec": {"containers": [{"image": "ghcr.io*"}]}}), "look-alike"),
     (changed("spec/rules/0/validate/pattern", {"spec": {"containers": [{"securityContext": {"a": 1}}]}}),
      "unanchored-optional"),
-    (images(imageReferences=["nginx"]), "never-matches"),
+    (images(imageReferences=["ghcr.io/MyOrg/*"]), "never-matches"),
     (images(imageReferences=["ghcr.io/x/app:*"]), "tag-only"),
     (images(mutateDigest=False), "mutable-reference"),
     (images(attestors=[{"entries": [{"keyless": {**KEYLESS, "subject": "*"}}]}]), "any-signer"),
@@ -73,4 +73,113 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     refused = tmp_path / "refused.yaml"
     refused.write_text(yaml.safe_dump({**POLICY, "spec": {**POLICY["spec"], "applyRules": "One"}}))
     assert run(["policy", "lint", str(refused)]) == 2
-    assert "spec.applyRules: not evaluated by custody yet" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert f"error: {refused}: spec.applyRules: not evaluated by custody yet [refused]" in printed.out
+    assert f"1 document does not load, first {refused}: spec.applyRules" in printed.err
+
+
+def messages(document: dict[str, Any]) -> dict[str, str]:
+    PolicySet([document])
+    return {f"{finding.path.removeprefix('spec.rules[0].')}": f"{finding.code}: {finding.message}"
+            for finding in lint(document) if finding.code not in ("no-autogen", "audit")}
+
+
+def keyless(**fields: str) -> dict[str, Any]:
+    return images(attestors=[{"entries": [{"keyless": {"rekor": {"url": "https://r"}, **fields}}]}])
+
+
+SIGNER = "verifyImages[0].attestors.entries[0].keyless"
+ENTRY = "verifyImages[0]"
+
+
+@pytest.mark.parametrize(("document", "path", "said"), [
+    (images(imageReferences=["ghcr.io/myorg*"]), f"{ENTRY}.imageReferences[0]",
+     "look-alike: 'ghcr.io/myorg*' also matches 'ghcr.io/myorg-evil/x'"),
+    (images(imageReferences=["nginx*"]), f"{ENTRY}.imageReferences[0]", "look-alike: 'nginx*' also matches 'nginx-evil"),
+    (images(imageReferences=["*ghcr.io/myorg/*"]), f"{ENTRY}.imageReferences[0]", "also matches 'evilghcr.io/myorg/x'"),
+    (keyless(subject="https://github.com/myorg*", issuer="https://i"), f"{SIGNER}.subject",
+     "look-alike: 'https://github.com/myorg*' also matches 'https://github.com/myorg-evil/x'"),
+    (keyless(subject="https://ci.example*", issuer="https://i"), f"{SIGNER}.subject", "'https://ci.example-evil.example/x'"),
+    (keyless(subjectRegExp="ann@myorg.example", issuer="https://i"), f"{SIGNER}.subjectRegExp",
+     "unanchored-regexp: 'ann@myorg.example' also matches what only contains it"),
+    (keyless(subject="s", issuerRegExp="^https://a|https://b$"), f"{SIGNER}.issuerRegExp", "unanchored-regexp"),
+    (images(skipImageReferences=["*"]), f"{ENTRY}.skipImageReferences",
+     "skips-all: everything that imageReferences match is skipped: nothing is verified"),
+    (images(skipImageReferences=["ghcr.io/*"]), f"{ENTRY}.skipImageReferences", "skips-all"),
+    (images(attestors=[]), ENTRY, "verifies-nothing: it asks for no signature and no attestation: any image passes"),
+])
+def test_lint_says_nothing(document: dict[str, Any], path: str, said: str) -> None:
+    assert said in messages(document)[path]
+
+
+@pytest.mark.parametrize("document", [
+    images(skipImageReferences=["ghcr.io/myorg/tools/*"]),
+    images(imageReferences=["*"]), images(imageReferences=["*.example.com/*"]), images(imageReferences=["nginx"]),
+    images(imageReferences=["ghcr.io/myorg/app*"]), images(imageReferences=["*/*", "ghcr.io/myorg/app@sha256:*"]),
+    keyless(subjectRegExp=r"^https://github\.com/myorg/(a|b)$", issuerRegExp=r"\Ahttps://i\z"),
+    keyless(subjectRegExp=r"(?i)^[a|$]+\|x$", issuer="https://i"),
+    keyless(subject="https://github.com/myorg/*", issuer="https://token.actions.githubusercontent.com"),
+    keyless(subject="*@example.com", issuer="https://i"),
+])
+def test_what_is_meant_is_not_warned_of(document: dict[str, Any]) -> None:
+    assert messages(document) == {}
+
+
+def pattern(image: str) -> dict[str, Any]:
+    return changed("spec/rules/0/validate/pattern", {"spec": {
+        key: [{"image": image}] for key in ("containers", "=(initContainers)", "=(ephemeralContainers)")}})
+
+
+@pytest.mark.parametrize("image", ["*:*", "!*:latest", "*:* & !*:latest", "*@sha256:*", "ghcr.io/myorg/*", "*/*"])
+def test_lint_false_notes(image: str) -> None:
+    assert messages(pattern(image)) == {}
+    services = changed("spec/rules/0/match/any/0/resources", {"kinds": ["Service"]})
+    services["spec"]["rules"][0]["validate"] = {"message": "m", "pattern": {"spec": {"=(type)": "!NodePort"}}}
+    assert lint(services) == []
+    assert [finding.code for finding in lint(pattern(image))] == ["no-autogen"]
+
+
+@pytest.mark.parametrize(("image", "said"), [
+    ("!docker.io/*", "nginx, index.docker.io/x, DOCKER.IO/x, docker.io:443/x are not banned; list what is allowed"),
+    ("!evil.example/* & *:*", "EVIL.EXAMPLE/x, evil.example:443/x are not banned"),
+    ("*ghcr.io/myorg/*", "also matches 'evilghcr.io/myorg/x'")])
+def test_banned_and_open_texts(image: str, said: str) -> None:
+    assert said in messages(pattern(image))["validate.pattern.spec.containers[0].image"]
+
+
+@pytest.mark.parametrize(("resources", "code", "said"), [
+    ({"kinds": ["*"]}, "wildcard-fails-closed", "not the events, leases and nodes"),
+    ({"kinds": ["*/*"]}, "wildcard-fails-closed", "nothing can be written"),
+    ({"kinds": ["Pod"], "operations": ["CONNECT"]}, "never-asked", "never asks about CONNECT here, only about CREATE, DELETE"),
+    ({"kinds": ["Deployment/scale"], "operations": ["CREATE"]}, "never-asked", "only about UPDATE"),
+    ({"kinds": ["Pod/log"]}, "never-asked", "only about nothing")])
+def test_what_is_asked_about(resources: dict[str, Any], code: str, said: str) -> None:
+    document = changed("spec/rules/0/match/any/0/resources", resources)
+    assert said in next(finding.message for finding in lint(document) if finding.code == code)
+    if code == "wildcard-fails-closed":
+        document["spec"]["failurePolicy"] = "Ignore"
+        assert code not in [finding.code for finding in lint(document)]
+
+
+def test_everything_wrong_in_all_files_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def write(name: str, *documents: Any) -> Path:
+        (tmp_path / name).write_text(yaml.safe_dump_all(documents))
+        return tmp_path / name
+
+    unknown = changed("spec/rules/0/match/any/0/resources", {"kinds": ["Deploymnet"]})
+    write("a.yaml", unknown, {**POLICY, "metadata": {"name": "good"}})
+    (tmp_path / "b.yaml").write_text("a: [")
+    write("c.yaml", {"apiVersion": "v1", "kind": "List", "items": [
+        changed("spec/failurePolicy", "Ignore"), {**POLICY, "metadata": {"name": "good"}}]})
+    write("d.yaml", {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "spec": {}})
+    assert run(["policy", "lint", "-o", "json", str(tmp_path)]) == 2
+    printed = capsys.readouterr()
+    findings = json.loads(printed.out)
+    errors = {(one["policy"].rpartition("/")[2], one["message"].partition(",")[0]) for one in findings
+              if one["level"] == "error"}
+    assert {where for where, _ in errors} == {"a.yaml[0]", "b.yaml", "CustomResourceDefinition", "good"}
+    assert any("got 'Deploymnet'" in message for _, message in errors)
+    assert any("got good twice" in message for _, message in errors)
+    assert "fails-open" in {one["code"] for one in findings}
+    assert "4 documents do not load, first" in printed.err
+    assert "2 policies load" in printed.err

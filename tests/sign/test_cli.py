@@ -15,9 +15,11 @@ import pytest
 
 from custody.adapters.http.stdlib import StdlibHttp
 from custody.cli.run import run
-from custody.formats import oci
+from custody.formats import intoto, oci
 from custody.formats import reference as references
+from custody.kit.clock import system_clock
 from custody.registry.client import RegistryClient
+from custody.sign.referrers import push_bundle
 from tests.conftest import peer
 from tests.serving import registry_on
 from tests.trust.stack import Stack, serving
@@ -219,6 +221,32 @@ def test_ours_verifies_cosigns(site: Site, capsys: pytest.CaptureFixture[str]) -
     image = site.push("their-key")
     assert site.custody("sign", "--key", str(site.folder / "theirs.key"), image) == 0
     capsys.readouterr()
+
+
+@pytest.mark.peer
+def test_cosign_too_refuses_the_manifest_signed_as_a_file(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bundle of `cosign sign-blob` over the manifest's bytes, stored beside the image as a signature would be."""
+    image = site.push("signed-as-a-file")
+    ref = references.parse(image)
+
+    async def fetch_and_push(bundle: bytes | None = None) -> bytes:
+        async with RegistryClient(StdlibHttp()) as client:
+            descriptor, data = await client.manifest(ref)
+            if bundle is not None:
+                await push_bundle(client, ref, descriptor, bundle, intoto.COSIGN_SIGN, system_clock())
+            return data
+
+    (site.folder / "manifest.json").write_bytes(asyncio.run(fetch_and_push()))
+    made = site.cosign("cosign-v3", "sign-blob", "-y", "--key", "cosign.key", "--bundle", "blob.json",
+                       "--signing-config", "empty.json", "manifest.json")
+    assert made.returncode == 0, made.stderr
+    asyncio.run(fetch_and_push((site.folder / "blob.json").read_bytes()))
+    found = site.cosign("cosign-v3", "verify", "--allow-http-registry", "--key", "cosign.pub", "--insecure-ignore-tlog",
+                        "--trusted-root", "root.json", image)
+    assert found.returncode != 0
+    assert "bundle does not contain a DSSE envelope" in found.stderr
+    assert site.custody("verify", "--key", str(site.folder / "cosign.pub"), "--insecure-ignore-tlog", image) == 4
+    assert "signature: got one of a file's bytes (messageSignature)" in capsys.readouterr().err
 
 
 @pytest.mark.peer

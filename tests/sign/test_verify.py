@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -420,6 +421,10 @@ def legacy(subject: str = IMAGE, entry_subject: str | None = None) -> Any:
         "dev.sigstore.cosign/bundle": json.dumps(rekor)})
 
 
+def replace_annotations(item: Any, changes: dict[str, str]) -> Any:
+    return evidence(item.data, item.subject, item.media_type, {**item.annotations, **changes})
+
+
 def test_legacy_keyless() -> None:
     found = verify_evidence(legacy(), Trust(ROOT), NOW)
     assert (found.signed_at, found.log and found.log.index) == (NOW, 1)
@@ -445,6 +450,92 @@ def test_legacy_attestation() -> None:
     assert verify_evidence(item, Trust(ROOT, (key.public,), require_log=False), NOW).signed_at == NOW
     refused(evidence(item.data, OTHER, dsse.MEDIA_TYPE), "subject: the statement is about", None,  # type: ignore[arg-type]
             keys=(key.public,), require_log=False)
+
+
+# Advisories of 2026 about cosign; CVE-2022-36056 is above
+
+_DSSE = "is about a DSSE envelope with a SHA-256 payload hash, the signature is not"
+REASONS_22703 = {"hashedrekord": "its digest is not the one", "dsse": _DSSE, "intoto": _DSSE}
+
+
+@pytest.mark.parametrize("kind", ["hashedrekord", "dsse", "intoto"])
+def test_cve_2026_22703(kind: str) -> None:
+    """Old cosign bundles passed with a log entry that named neither the digest nor the signature nor the key."""
+    mine = legacy()
+    rekor = json.loads(mine.annotations["dev.sigstore.cosign/bundle"])
+    if kind == "hashedrekord":
+        rekor = json.loads(legacy(subject=OTHER).annotations["dev.sigstore.cosign/bundle"])
+    else:  # a genuine entry of another kind, with the log's own promise
+        foreign = entry(WORLD.keyless(kind=kind, subject=OTHER))
+        rekor["SignedEntryTimestamp"] = foreign["inclusionPromise"]["signedEntryTimestamp"]
+        rekor["Payload"]["body"] = foreign["canonicalizedBody"]
+    refused(replace_annotations(mine, {"dev.sigstore.cosign/bundle": json.dumps(rekor)}), REASONS_22703[kind])
+
+
+@pytest.mark.parametrize("part", ["digest", "signature", "key"])
+def test_cve_2026_22703_in_one_part(part: str) -> None:
+    """The entry fits but for one of the three that have to be compared."""
+    mine = legacy()
+    rekor = json.loads(mine.annotations["dev.sigstore.cosign/bundle"])
+    body = json.loads(base64.b64decode(rekor["Payload"]["body"]))
+    spec = body["spec"]
+    if part == "digest":
+        spec["data"]["hash"]["value"] = "0" * 64
+    elif part == "signature":
+        spec["signature"]["content"] = flip(spec["signature"]["content"])
+    else:
+        spec["signature"]["publicKey"]["content"] = b64(WORLD.leaf(new_key()).public_bytes(Encoding.PEM))
+    made = WORLD.entry(body, v1=True)
+    rekor["SignedEntryTimestamp"] = made["inclusionPromise"]["signedEntryTimestamp"]
+    rekor["Payload"]["body"] = made["canonicalizedBody"]
+    refused(replace_annotations(mine, {"dev.sigstore.cosign/bundle": json.dumps(rekor)}),
+            f"its {'certificate' if part == 'key' else part} is not the one")
+
+
+@pytest.mark.parametrize("expired", ["intermediate", "root"])
+@pytest.mark.parametrize("require_log", [True, False])
+def test_cve_2026_24122(expired: str, require_log: bool) -> None:
+    """An issuer that was valid when the leaf was made, and not any more when the leaf signed, issued nothing."""
+    short, long = {"start": NOW - DAY, "end": NOW - MINUTE / 2}, {"start": NOW - DAY, "end": NOW + DAY}
+    root_key, key = new_key(), new_key()
+    root = certificate(root_key, None, name="root", ca=True, **(short if expired == "root" else long))
+    middle = certificate(key, (root, root_key), name="intermediate", ca=True, path_length=0,
+                         **(short if expired == "intermediate" else long))
+    trusted = WORLD.trusted_root(ca_chain=(middle, root))
+    # The leaf is valid from a minute before NOW; the signature is of NOW.
+    refused(WORLD.keyless(signed_by=(middle, key)), f"CN={expired} is not valid at 2026-06-01T12:00:00Z", trusted,
+            require_log=require_log)
+
+
+def test_ghsa_fx35_mq7g_6g98() -> None:
+    """A bare public key where a certificate belongs is no certificate, and no key that anybody trusts."""
+    mallory = generate_key()
+    payload = payload_of(IMAGE)
+    pem = mallory.public.pem.decode()
+    layer = evidence(payload, media_type=cosign.SIMPLE_SIGNING, annotations={
+        SIG: b64(mallory.sign(payload)), "dev.sigstore.cosign/certificate": pem})
+    for trust in ({}, {"require_log": False}, {"keys": (generate_key().public,), "require_log": False}):
+        refused(layer, "dev.sigstore.cosign/certificate: got '0 certificates', expected 1 to 16 in PEM", **trust)
+    document = key_bundle(mallory)
+    document["verificationMaterial"]["publicKey"]["rawBytes"] = b64(mallory.public.der)
+    refused(document, "and no key is trusted", require_log=False)
+    refused(document, "the signature is not this key's", keys=(generate_key().public,), require_log=False)
+    document["verificationMaterial"] = {"certificate": {"rawBytes": b64(mallory.public.der)}}
+    refused(document, "expected a DER X.509 certificate", require_log=False)
+
+
+def test_a_signature_of_the_manifest_as_a_file_is_none_of_the_image() -> None:
+    """`cosign sign-blob manifest.json` made it; `cosign verify` refuses it too, as tests/sign/test_cli.py shows."""
+    key, manifest = generate_key(), b'{"schemaVersion":2}'
+    digest = hashlib.sha256(manifest)
+    document = {"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+                "verificationMaterial": {"publicKey": {"hint": key.public.hint}},
+                "messageSignature": {"messageDigest": {"algorithm": "SHA2_256", "digest": b64(digest.digest())},
+                                     "signature": b64(key.sign(manifest))}}
+    item = evidence(document, subject=f"sha256:{digest.hexdigest()}")
+    refused(item, "signature: got one of a file's bytes (messageSignature)", keys=(key.public,), require_log=False)
+    found = verify_evidence(item, Trust(ROOT, (key.public,), require_log=False, blobs=True), NOW)
+    assert isinstance(found.signer, KeySigner)
 
 
 # Who

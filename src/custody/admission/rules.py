@@ -1,7 +1,7 @@
 """The `rules` of a webhook: which resources, subresources and operations the API server asks about.
 
-As Kyverno makes them (mergeWebhook and collectResourceDescriptions in pkg/controllers/webhook), but that an operation is
-left out where no rule can judge it: a pattern says nothing of what is deleted, and only subresources are connected to.
+As Kyverno makes them (mergeWebhook and collectResourceDescriptions in pkg/controllers/webhook), but that an operation
+is left out where no rule can judge it: a pattern says nothing of what is deleted, only subresources are connected to.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _WRITTEN = ("CREATE", "UPDATE")
 
 
 class Entry(NamedTuple):
-    """One resource and one operation; `*` stands for all, and `resource` may be `pods`, `pods/exec`, `*/*`, `*/scale`."""
+    """One resource and one operation; `*` stands for all. `resource` may be `pods`, `pods/exec`, `*/*`, `*/scale`."""
 
     group: str
     version: str

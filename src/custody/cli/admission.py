@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from custody.admission.configuration import OWN_NAMESPACES, configurations, to_yaml
+from custody.cli import kinds
 from custody.cli.run import settings
-from custody.policy.load import PolicySet
 
 
 @click.group("admission")
@@ -21,13 +21,14 @@ def command() -> None:
 @click.option("--ca-bundle", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="The authority of the webhook's certificate: ca.crt below the data directory's admission folder.")
 @click.option("--policy", "policies", multiple=True, help="Policy files or folders; default: those of custody.toml.")
-@click.option("--failure-policy", type=click.Choice(["Fail", "Ignore"]), default="Fail", show_default=True,
-              help="What the API server does when the webhook does not answer.")
-@click.option("--timeout", type=click.IntRange(1, 30), help="Seconds; default: the policies', or 10.")
+@click.option("--failure-policy", type=click.Choice(["Fail", "Ignore"]),
+              help="What the API server does when the webhook does not answer; default: what each policy asks for.")
+@click.option("--timeout", type=click.IntRange(1, 30), help="Seconds; default: what each policy asks for, or 10.")
 @click.option("--exclude", multiple=True, default=OWN_NAMESPACES, show_default=True, help="Namespaces never sent.")
-def _config(url: str, ca_bundle: Path, policies: tuple[str, ...], failure_policy: str, timeout: int | None,
-            exclude: tuple[str, ...]) -> None:
-    """Print the webhook configurations, for `kubectl apply -f -`."""
-    chosen = PolicySet.load(policies or settings().policies)
+@kinds.options
+def _config(url: str, ca_bundle: Path, policies: tuple[str, ...], failure_policy: str | None, timeout: int | None,
+            exclude: tuple[str, ...], crds: tuple[str, ...], kubeconfig: Path | None) -> None:
+    """Print the webhook configurations, for `kubectl apply -f -`: again whenever policies change."""
+    chosen = kinds.load(settings(), policies, crds, kubeconfig)
     click.echo(to_yaml(configurations(url, ca_bundle.read_bytes(), chosen if chosen.policies else None,
                                       failure_policy=failure_policy, timeout=timeout, exclude=exclude)), nl=False)

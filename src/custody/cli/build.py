@@ -17,7 +17,7 @@ from custody.build.sandbox import KINDS
 from custody.cli.run import settings
 from custody.cli.sign import make_signer
 from custody.cli.trust_options import Command, sign_options
-from custody.errors import DeniedError, UsageError
+from custody.errors import DeniedError, NotFoundError, UsageError
 from custody.evidence.model import KeylessSigner
 from custody.formats import intoto, reference
 from custody.formats.slsa import PROVENANCE_V1
@@ -43,13 +43,17 @@ def command(folder: Path, commit: str, repository: str, output: str, isolation: 
     """Build a commit in a sandbox without network or secrets, as its custody-build.toml says."""
     if not output.startswith("oci:"):
         raise UsageError(f"--output: got {output!r}, expected oci:DIR")
-    if target is None and (options["key"] or options["identity_token"]):
-        raise UsageError("--key and --identity-token sign the provenance, which goes where --push says")
+    unused = [f"--{name.replace('_', '-')}" for name in ("key", "identity_token", "signing_config", "trusted_root",
+                                                         "tlog_upload") if options[name] is not None]
+    if target is None and unused:
+        raise UsageError(f"{unused[0]}: is about signing the provenance, which goes where --push says")
     source = GitRepository(folder)
     try:
         built = build(source, source.resolve(commit), repository_uri=repository, layout=Path(output[4:]),
                       cache=settings().data / "cache" / "inputs", fetch=PipFetch(offline=settings().offline),
                       clock=system_clock, isolation=isolation, progress=lambda text: print(text, file=sys.stderr))
+    except NotFoundError as error:  # of this machine's repository, not of a network's
+        raise UsageError(error.message, hint=error.hint) from None
     finally:
         source.close()
     click.echo(built.descriptor.digest)

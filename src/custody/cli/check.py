@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from custody.cli import kinds
 from custody.cli.run import settings
 from custody.errors import DeniedError, MalformedError, NotJudgedError, UnsupportedError, UsageError
 from custody.evidence.model import facts
@@ -38,8 +39,9 @@ Asked = str | Manifest
               help="What stdout gets.")
 @click.option("--record", "folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Keep each decision with its inputs, for `custody replay`.")
+@kinds.options
 def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str, allow_unjudged: bool, output: str,
-            folder: Path | None) -> None:
+            folder: Path | None, crds: tuple[str, ...], kubeconfig: Path | None) -> None:
     """Gather the evidence, decide, and say rule by rule why.
 
     Targets are images, files of resources, folders of such files, and - for standard input; Lists are taken apart. Of
@@ -48,7 +50,7 @@ def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str,
     Exit 3 where a rule denies. Exit 4 where a resource that runs containers, or everything that was given, was judged
     by no rule: that is not a yes.
     """
-    chosen = PolicySet.load(policies or settings().policies)
+    chosen = kinds.load(settings(), policies, crds, kubeconfig)
     if not chosen.policies:
         raise UsageError("check: no policies", hint="--policy FILE, or `policies` in custody.toml")
     asked = [entry for target in targets for entry in _targets(target)]

@@ -1,4 +1,4 @@
-"""What `sbom` and `scan` share: opening a target, showing progress, and `-o FORMAT[=FILE]`."""
+"""What commands about contents share: opening a target, progress, `-o FORMAT[=FILE]`, and what a scan covered."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from custody.formats import cyclonedx, spdx
 from custody.formats.bom import Catalog
 from custody.kit.clock import system_clock
 from custody.settings import Settings
+from custody.vulns.coverage import Coverage
 
 Outputs = list[tuple[str, Path | None]]
 
@@ -69,7 +70,7 @@ def moment() -> datetime:
 def open_catalog(settings: Settings, target: str, platform: str | None) -> Catalog:
     """The catalog of an image, or of the SBOM that `sbom:FILE` names."""
     if target.startswith("sbom:"):
-        if platform:
+        if platform is not None:
             raise UnsupportedError("--platform", "an SBOM is of one platform already")
         return _read_sbom(Path(target[5:]))
     return asyncio.run(_image_catalog(settings, target, platform))
@@ -132,6 +133,24 @@ def title(found: Catalog) -> str:
     if not found.layers:
         return f"SBOM of {found.name}"
     return found.name if found.digest in found.name else f"{found.name}@{found.digest}"
+
+
+def coverage_lines(coverage: Coverage) -> list[str]:
+    """What was matched with what, and a warning for every gap."""
+    said = [f"matched: {entry.ecosystem}: {entry.packages} packages with {entry.advisories} advisories"
+            for entry in coverage.ecosystems]
+    if coverage.distribution:
+        said.append(f"{coverage.distribution} packages came with packages of the distribution and are left to its "
+                    "advisories")
+    if coverage.adopted:
+        said.append(f"{coverage.adopted} packages came with packages that no advisory of the distribution names, and "
+                    "were matched in their own ecosystem")
+    uncatalogued = [gap for gap in coverage.gaps if gap.kind == "not-catalogued"]
+    if uncatalogued:
+        said.append("warning: not catalogued: " + ", ".join(f"{gap.what}: {gap.count}" for gap in uncatalogued))
+        said += [f"  {gap}" for gap in uncatalogued]
+    return said + [f"warning: {'undecided' if gap.kind == 'undecided' else 'not scanned'}: {gap}"
+                   for gap in coverage.gaps if gap.kind != "not-catalogued"]
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:

@@ -8,10 +8,13 @@ from typing import Any
 
 import click
 
-from custody.cli import policy_jp
-from custody.errors import MalformedError
-from custody.policy.kyverno.lint import lint
-from custody.policy.load import PolicySet, read
+from custody import wiring
+from custody.cli import kinds, policy_jp
+from custody.cli.run import settings
+from custody.errors import CustodyError, MalformedError, UsageError
+from custody.policy.coverage import Coverage, covered
+from custody.policy.kyverno.lint import Finding, lint_all, refused
+from custody.policy.load import PolicySet, gathered, manifest_files, read, unwrapped
 from custody.policy.podsecurity import standard
 
 _OUTPUT = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
@@ -30,20 +33,61 @@ command.add_command(policy_jp.command)
 @command.command("lint")
 @_FILES
 @_OUTPUT
-def _lint(files: tuple[Path, ...], output: str) -> int:
-    """What policies will do that their authors may not mean. Exit code 2 where one would be refused."""
-    policies = PolicySet.load(files)
-    findings = [finding for document in policies.documents for finding in lint(document)]
-    if output == "json":
+@click.option("--coverage", is_flag=True, help="Which fields that bring images into pods no rule sees, instead.")
+@kinds.options
+def _lint(files: tuple[Path, ...], output: str, coverage: bool, crds: tuple[str, ...], kubeconfig: Path | None) -> int:
+    """What policies will do that their authors may not mean, in all files at once.
+
+    Exit code 2 where one would be refused.
+    """
+    located, findings = _read(files)
+    policies, definitions = unwrapped([document for _, document in located], [where for where, _ in located])
+    known = wiring.kinds(settings(), crds, kubeconfig)
+    try:
+        known = known.with_crds([crd for _, crd in definitions], [where for where, _ in definitions])
+    except CustodyError as error:
+        findings.append(refused(error, "CustomResourceDefinition"))
+    more, loaded = lint_all(policies, known)
+    findings += more
+    errors = [finding for finding in findings if finding.level == "error"]
+    if coverage:
+        refused_at = {finding.policy for finding in errors}
+        kept = [document for where, document in policies if where not in refused_at]
+        _print_coverage(covered(PolicySet(kept, kinds=known)), output)
+    elif output == "json":
         click.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
-        return 0
-    for finding in findings:
-        click.echo(f"{finding.level}: {finding.policy}: {finding.path}: {finding.message} [{finding.code}]")
+    for finding in () if coverage or output == "json" else findings:
+        place = finding.policy if finding.level == "error" else f"{finding.policy}: {finding.path}"
+        click.echo(f"{finding.level}: {place}: {finding.message} [{finding.code}]")
         if finding.excerpt:
             click.echo("".join(f"    {line}\n" for line in finding.excerpt.splitlines()), nl=False)
     warnings = sum(finding.level == "warning" for finding in findings)
-    click.echo(f"{len(policies.policies)} policies load, {warnings} warnings", err=True)
+    click.echo(f"{loaded} policies load, {warnings} warnings", err=True)
+    if errors:
+        does = "document does" if len(errors) == 1 else "documents do"
+        raise UsageError(f"{len(errors)} {does} not load, first {errors[0].policy}: {errors[0].message}")
     return 0
+
+
+def _read(files: tuple[Path, ...]) -> tuple[list[tuple[str, Any]], list[Finding]]:
+    """(documents with where they stand, files that cannot be read)"""
+    located: list[tuple[str, Any]] = []
+    unreadable: list[Finding] = []
+    for file in (file for path in files for file in manifest_files(path)):
+        try:
+            located += zip(*reversed(gathered([file])), strict=True)
+        except CustodyError as error:
+            unreadable.append(refused(error, str(file)))
+    return located, unreadable
+
+
+def _print_coverage(rows: list[Coverage], output: str) -> None:
+    if output == "json":
+        click.echo(json.dumps([row._asdict() for row in rows], indent=2))
+        return
+    for row in rows:
+        by = ", ".join(row.rules) or "no rule"
+        click.echo(f"{'✓' if row.rules else '✗'} {row.kind:24} {row.field:60} {by}")
 
 
 @command.command("podsecurity")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
+from custody.cli import kinds
 from custody.cli.check import lines
+from custody.cli.run import settings
 from custody.errors import DeniedError, NotJudgedError, UsageError
-from custody.policy.load import PolicySet
 from custody.policy.model import Verdict
 from custody.policy.record import replay
 
@@ -19,7 +20,7 @@ from custody.policy.record import replay
               help="Decide by these instead: what would change?")
 def command(records: tuple[str, ...], policies: tuple[str, ...]) -> None:
     """Decide recorded requests again, without a network. Exit 3 where one is denied, 4 where one is not judged."""
-    other = PolicySet.load(policies) if policies else None
+    other = kinds.load(settings(), policies, (), None) if policies else None
     verdicts: list[Verdict] = []
     for name in records:
         try:

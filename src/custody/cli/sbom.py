@@ -42,4 +42,4 @@ def command(target: str, chosen: tuple[str, ...], platform: str | None) -> None:
     contents.deliver(plan, render)
     print(f"{contents.title(found)}: {len(found.packages)} packages", file=sys.stderr)
     for unknown in found.unknowns:
-        print(f"not catalogued: {unknown.kind}: {unknown.count}, such as {unknown.examples[0]}", file=sys.stderr)
+        print(f"not catalogued: {unknown}, such as {unknown.examples[0]}", file=sys.stderr)

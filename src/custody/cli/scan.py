@@ -27,16 +27,27 @@ _STALE = timedelta(days=7)
               help=f"One of {', '.join(_FORMATS)}; repeatable, one of them without a FILE. Default: table.")
 @click.option("--fail-on", "threshold", type=click.Choice(_LEVELS), default="never", show_default=True,
               help="Exit 3 where a finding is at least this bad; low counts those of unknown severity too.")
-@click.option("--allow-empty-db", is_flag=True, help="Report on an empty advisory database too, instead of exit 4.")
+@click.option("--allow-gaps", is_flag=True,
+              help="With --fail-on, exit 0 where something was not scanned too, instead of exit 4.")
+@click.option("--max-age", type=click.IntRange(1, 3650), metavar="DAYS",
+              help="Advisories of which the newest is older are a gap. Default: only a warning, after 7.")
+@click.option("--allow-empty-db", is_flag=True,
+              help="Report on an empty advisory database too, instead of exit 4; --fail-on asks for --allow-gaps too.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index. Default: linux/amd64.")
-def command(target: str, chosen: tuple[str, ...], threshold: str, allow_empty_db: bool, platform: str | None) -> None:
-    """Match TARGET with the advisories of `custody db import`. TARGET is as for `custody sbom`, or sbom:FILE."""
+def command(target: str, chosen: tuple[str, ...], threshold: str, allow_gaps: bool, max_age: int | None,
+            allow_empty_db: bool, platform: str | None) -> None:
+    """Match TARGET with the advisories of `custody db import`. TARGET is as for `custody sbom`, or sbom:FILE.
+
+    Exit 4 where --fail-on is given and not everything was scanned: packages that were not catalogued or that no
+    advisory in the database could speak of.
+    """
     plan = contents.outputs(chosen, _FORMATS, "table")
     started = system_clock()
     store = SqliteAdvisories(settings().data / "advisories.db")
     usable(store, allow_empty=allow_empty_db)  # before minutes are spent on the image
     found = contents.open_catalog(settings(), target, platform)
-    report = scan(found, store, started, finished=system_clock(), allow_empty=allow_empty_db)
+    report = scan(found, store, started, finished=system_clock(), allow_empty=allow_empty_db,
+                  max_age=timedelta(days=max_age) if max_age else None)
 
     def render(name: str) -> str | dict[str, Any]:
         if name == "json":
@@ -45,17 +56,25 @@ def command(target: str, chosen: tuple[str, ...], threshold: str, allow_empty_db
 
     contents.deliver(plan, render)
     _explain(report)
-    if threshold != "never" and (met := report.meets(Severity[threshold.upper()])):
+    if threshold == "never":
+        return
+    if met := report.meets(Severity[threshold.upper()]):
         worst = met[0]
         raise DeniedError(f"{len(met)} findings at or above {threshold}, such as {worst.cve} in {worst.package} "
                           f"{worst.version}", hint=f"fixed in {', '.join(worst.fixed)}" if worst.fixed else None)
+    if not allow_gaps:
+        report.require_coverage()
 
 
 def _table(report: ScanReport) -> str:
     rows = [("SEVERITY", "ID", "PACKAGE", "VERSION", "FIXED IN", "WHERE")]
     rows += [(f.severity, f.cve, f.package, f.version, ", ".join(f.fixed),
               f.locations[0].path if f.locations else "") for f in report.findings]
-    return contents.columns(rows) if report.findings else "no findings\n"
+    if report.findings:
+        return contents.columns(rows)
+    if not report.coverage.gaps:
+        return "no findings\n"
+    return "no findings in what was scanned\n" if report.coverage.ecosystems else "nothing was scanned\n"
 
 
 def _explain(report: ScanReport) -> None:
@@ -69,10 +88,4 @@ def _explain(report: ScanReport) -> None:
         age = (report.finished - database.newest).days
         note = "warning: " if report.finished - database.newest > _STALE else ""
         said.append(f"{note}advisories: {database.advisories}, the newest is {age} days old")
-    said += [f"warning: not scanned: {name}: {count} packages, for which the database has no advisories"
-             for name, count in report.uncovered.items()]
-    if report.owned:
-        said.append(f"{report.owned} packages came with packages of the distribution and are left to its advisories")
-    said += [f"warning: undecided: {entry.id} for {entry.purl}: {entry.reason}" for entry in report.undecided]
-    said += [f"warning: not catalogued: {unknown.kind}: {unknown.count}" for unknown in report.catalog.unknowns]
-    print("\n".join(said), file=sys.stderr)
+    print("\n".join([*said, *contents.coverage_lines(report.coverage)]), file=sys.stderr)

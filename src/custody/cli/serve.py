@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import click
+from click.core import ParameterSource
 
 from custody.cli.run import settings
 from custody.cli.services import serve_forever
+from custody.errors import UsageError
 from custody.server.platform import ROLES
 
 
@@ -20,4 +22,10 @@ from custody.server.platform import ROLES
 @click.option("--policy", "policies", multiple=True, metavar="FILE|DIR", help="Policies; default: custody.toml's.")
 def command(roles: str, host: str, port: int, webhook_port: int, policies: tuple[str, ...]) -> None:
     """Run some of the services. Where they are reached by other names, `urls` in custody.toml says so."""
-    serve_forever(settings(), tuple(roles.split(",")), host, port, webhook_port, policies)
+    chosen = tuple(roles.split(","))
+    if "admission" not in chosen:
+        context = click.get_current_context()
+        for name, flag in (("policies", "--policy"), ("webhook_port", "--webhook-port")):
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                raise UsageError(f"{flag}: is for the admission role, and --roles names {roles}")
+    serve_forever(settings(), chosen, host, port, webhook_port, policies)

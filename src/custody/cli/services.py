@@ -9,14 +9,16 @@ from collections.abc import Iterable
 
 import uvloop
 
+from custody.cli import kinds
 from custody.policy.load import PolicySet
 from custody.server.platform import Running, running
 from custody.settings import Settings
+from custody.wiring import TRUST_ROLES
 
 
 def serve_forever(settings: Settings, roles: Iterable[str], host: str, port: int, webhook_port: int,
                   policies: tuple[str, ...]) -> None:
-    chosen = PolicySet.load(policies or settings.policies)
+    chosen = kinds.load(settings, policies, (), None)
     uvloop.run(_serve(settings, tuple(roles), host, port, webhook_port, chosen))
 
 
@@ -44,6 +46,6 @@ def describe(found: Running, policies: PolicySet) -> list[str]:
              "tsa": f"timestamps    {base}/api/v1/timestamp",
              "admission": f"admission     {found.webhook}/validate, /mutate  ({len(policies.policies)} policies; "
                           f"CA bundle {data / 'admission' / 'ca.crt'})"}
-    trust = f"{data / 'trust' / 'trusted_root.json'}, {data / 'trust' / 'signing_config.json'}"
-    return [*(line for role, line in lines.items() if role in found.roles), f"trust files   {trust}",
-            "ctrl-c stops"]
+    if any(role in TRUST_ROLES for role in found.roles):
+        lines["trust"] = f"trust files   {', '.join(map(str, found.platform.trust_files))}"
+    return [*(line for role, line in lines.items() if role in found.roles or role == "trust"), "ctrl-c stops"]

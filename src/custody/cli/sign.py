@@ -35,6 +35,8 @@ def command(images: tuple[str, ...], annotations: tuple[str, ...], upload: bool,
 
     Name the image by digest: a tag may move between your look and this signature.
     """
+    if not upload and not bundle_file:
+        raise UsageError("--upload=false: the signature would be kept nowhere", hint="--bundle FILE")
     if bundle_file and len(images) > 1:
         raise UsageError("--bundle: is one file, and there are several images")
     asyncio.run(_run(images, intoto.parse_annotations(annotations), upload, bundle_file, options))
@@ -69,7 +71,12 @@ def _write(path: Path, data: bytes) -> None:
 
 def make_signer(http: Http, options: dict[str, Any]) -> Signer:
     """The signer that the shared options describe."""
-    config = load_config(settings(), options["signing_config"], log=options["tlog_upload"])
+    if options["key"] and options["identity_token"]:
+        raise UsageError("--key and --identity-token: give one; a key signs without an identity")
+    config = load_config(settings(), options["signing_config"], log=options["tlog_upload"] is not False)
+    if options["tlog_upload"] and not config.rekor:
+        raise UsageError("--tlog-upload=true: no signing config names a log", hint="--signing-config FILE, or `custody "
+                         "up`, which writes one; without the flag a signature is in a log where there is one")
     key = load_signing_key(options["key"])
     token = None if key else identity_token(options["identity_token"])
     if key is None and token and config.rekor and not options["yes"] and sys.stdin.isatty():

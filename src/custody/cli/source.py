@@ -9,13 +9,14 @@ import click
 
 from custody.adapters.git import GitRepository
 from custody.adapters.sqlite.advisories import SqliteAdvisories
+from custody.cli.contents import coverage_lines
 from custody.cli.run import settings
-from custody.errors import DeniedError
+from custody.errors import DeniedError, NotFoundError, UsageError
 from custody.kit.clock import system_clock
 from custody.services.source import scan_locks
 from custody.source.check import SourceReport, check_source
 from custody.source.signers import read_allowed_signers
-from custody.vulns.report import Finding
+from custody.vulns.report import Finding, ScanReport
 from custody.vulns.severity import Severity
 
 
@@ -33,29 +34,49 @@ def command() -> None:
 @click.option("--fail-on", "threshold", default="critical", show_default=True,
               type=click.Choice(["never", "low", "medium", "high", "critical"]),
               help="Exit 3 where a locked version has a known vulnerability this bad; malicious packages count always.")
+@click.option("--allow-unpinned-actions", is_flag=True,
+              help="Only warn of actions that workflows name by a tag or branch, which can be moved, instead of exit 3.")
+@click.option("--allow-gaps", is_flag=True,
+              help="Pass where a lock file is not read or no advisory speaks of its ecosystem too, instead of exit 4.")
 @click.option("--allow-empty-db", is_flag=True, help="Check locks without advisories too, instead of exit 4.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
               help="What stdout gets.")
-def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], threshold: str, allow_empty_db: bool,
-           output: str) -> None:
-    """Verify the SSH signature of every commit of a branch, and the lock files of its head."""
+def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], threshold: str,
+           allow_unpinned_actions: bool, allow_gaps: bool,
+           allow_empty_db: bool, output: str) -> None:
+    """Verify the SSH signature of every commit of a branch, and the lock files and workflows of its head.
+
+    Exit 4 where a lock file is of a kind that is not read, or no advisory speaks of its ecosystem.
+    """
     allowed = read_allowed_signers(signers)
     repository = GitRepository(folder)
     try:
         report = check_source(repository, branch, allowed, frozenset(map(repository.resolve, since)))
+    except NotFoundError as error:  # of this machine's repository, not of a network's
+        raise UsageError(error.message, hint=error.hint) from None
     finally:
         repository.close()
     findings: list[Finding] = []
-    if any(lock.entries for lock in report.locks):
+    scanned: ScanReport | None = None
+    if report.not_checked or any(lock.entries for lock in report.locks):
         store = SqliteAdvisories(settings().data / "advisories.db")
-        scanned = scan_locks(report, store, system_clock(), allow_empty=allow_empty_db)
+        scanned = scan_locks(report, store, system_clock(),
+                             allow_empty=allow_empty_db or not any(lock.entries for lock in report.locks))
         findings = [found for found in scanned.findings if found.id.startswith("MAL-")] if threshold == "never" else (
             scanned.meets(Severity[threshold.upper()]))
     bad = [f"{found.package} {found.version}: {found.severity} {found.cve}: {found.summary}" for found in findings]
-    problems = [*report.failures, *bad]
-    click.echo(json.dumps(_json(report, problems), indent=2) if output == "json" else "\n".join(_lines(report, bad)))
+    problems = [*report.failures, *([] if allow_unpinned_actions else report.unpinned), *bad]
+    click.echo(json.dumps(_json(report, problems, scanned), indent=2) if output == "json"
+               else "\n".join(_lines(report, bad)))
+    for line in coverage_lines(scanned.coverage) if scanned is not None else ():
+        click.echo(line, err=True)
+    for line in report.unpinned if allow_unpinned_actions else ():
+        click.echo(f"warning: {line}", err=True)
     if problems:
         raise DeniedError(f"source: {len(problems)} problem{'s' * (len(problems) > 1)}, first: {problems[0]}")
+    unasked = threshold == "never" or allow_gaps
+    if scanned is not None and not unasked and not (allow_empty_db and not scanned.database.advisories):
+        scanned.require_coverage()
 
 
 def _lines(report: SourceReport, bad: list[str]) -> list[str]:
@@ -66,12 +87,20 @@ def _lines(report: SourceReport, bad: list[str]) -> list[str]:
     for lock in report.locks:
         result.append(f"  {'✗' if lock.problems else '✓'} {lock.path}: {len(lock.entries)} entries pinned and hashed")
         result += [f"      line {item.line}: {item.reason}" for item in lock.problems]
+    for workflow in report.workflows:
+        result.append(f"  {'✗' if workflow.problems else '✓'} {workflow.path}: {len(workflow.uses)} actions of others, "
+                      f"{len(workflow.problems)} of them not pinned to a commit")
+        result += [f"      line {item.line}: {item.reason}" for item in workflow.problems]
     result += [f"  - {path}: not checked by custody yet" for path in report.not_checked]
     return result + [f"  ✗ {line}" for line in bad]
 
 
-def _json(report: SourceReport, problems: list[str]) -> dict[str, object]:
+def _json(report: SourceReport, problems: list[str], scanned: ScanReport | None) -> dict[str, object]:
     return {"branch": report.branch, "head": report.head, "problems": problems, "notChecked": report.not_checked,
+            "workflows": [{"path": workflow.path, "uses": workflow.uses, "problems": [
+                {"line": item.line, "reason": item.reason} for item in workflow.problems]}
+                for workflow in report.workflows],
+            "coverage": scanned.coverage.to_json(scanned.finished) if scanned is not None else None,
             "commits": [{"commit": item.commit, "summary": item.summary, "signer": item.signer, "reason": item.reason}
                         for item in report.commits],
             "locks": [{"path": lock.path, "entries": [entry.purl for entry in lock.entries],

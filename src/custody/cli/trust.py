@@ -10,10 +10,10 @@ import click
 
 from custody.cli.run import settings
 from custody.errors import UsageError
+from custody.trust.roots import parse_signing_config
 from custody.wiring import WORKLOADS, Platform
 
-_URL = click.option("--url", default="http://127.0.0.1:5080", show_default=True,
-                    help="Where the services are reached, as given to `custody up --port`.")
+_DEFAULT = "http://127.0.0.1:5080"
 
 
 @click.group("trust")
@@ -23,38 +23,50 @@ def command() -> None:
 
 @command.command("export")
 @click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
-@_URL
-def _export(folder: Path | None, url: str) -> None:
-    """Write trusted_root.json and signing_config.json, which cosign and sigstore-python read too.
+@click.option("--url", help="Copies for services that are reached at this URL instead; needs a FOLDER.")
+def _export(folder: Path | None, url: str | None) -> None:
+    """Copy trusted_root.json and signing_config.json, which cosign and sigstore-python read too, to FOLDER.
 
-    FOLDER: where copies go; by default only the data directory's own are written. Keys are made if there are none.
+    They are those that the services wrote when they started, and stay as they are; without FOLDER they are only named.
+    Where no services ever ran, keys and files are made for http://127.0.0.1:5080.
     """
-    platform = Platform(settings(), url)
-    for path in platform.export():
+    platform = Platform(settings(), url or _DEFAULT)
+    files = platform.trust_files
+    written = all(path.is_file() for path in files)
+    if url is not None and folder is None and written:
+        raise UsageError("--url: the data directory's own files are the services' to write", hint="name a FOLDER")
+    if not written:
+        platform.export()
+    documents = ([document.to_json() for document in platform.trust_documents()] if url is not None
+                 else [path.read_bytes() for path in files])
+    for path, document in zip(files, documents, strict=True):
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / path.name).write_bytes(path.read_bytes())
+            (folder / path.name).write_bytes(document)
             path = folder / path.name
         click.echo(path)
 
 
 @command.command("token")
-@_URL
+@click.option("--url", help="Where the services are reached. Default: where signing_config.json says, else "
+              f"{_DEFAULT}.")
 @click.option("--email", metavar="ADDRESS", help="A person's token.")
 @click.option("--workload", type=click.Choice(sorted(WORKLOADS)), help="A token for one of custody's own workloads.")
 @click.option("--subject", metavar="URI", help="With --workload: who it is, a URI below the workload's issuer.")
 @click.option("--minutes", default=10, show_default=True, type=click.IntRange(1, 60),
               help="How long the token counts.")
-def _token(url: str, email: str | None, workload: str | None, subject: str | None, minutes: int) -> None:
+def _token(url: str | None, email: str | None, workload: str | None, subject: str | None, minutes: int) -> None:
     """Print an identity token of the embedded OIDC issuer, for `--identity-token`.
 
     It is signed with the key in the data directory: whoever can read that may be anybody here. That is right for one
     machine; where people sign, register your own issuer instead (`issuers` in custody.toml).
     """
-    platform = Platform(settings(), url)
+    platform = Platform(settings(), url or _recorded() or _DEFAULT)
     lifetime = timedelta(minutes=minutes)
     if (email is None) == (workload is None):
         raise UsageError("trust token: give one of --email and --workload")
+    if subject is not None and workload is None:
+        raise UsageError("--subject: is a workload's, and --email names a person", hint="--workload NAME")
     if email is not None:
         _print(platform.people.mint_email(email, lifetime=lifetime))
         return
@@ -68,3 +80,12 @@ def _token(url: str, email: str | None, workload: str | None, subject: str | Non
 def _print(token: str) -> None:
     """Without a line end into a file: cosign sends a token file as it is."""
     click.echo(token, nl=sys.stdout.isatty())
+
+
+def _recorded() -> str | None:
+    """The base URL of the issuer that the running services wrote down."""
+    _, config_file = Platform(settings(), _DEFAULT).trust_files
+    if not config_file.is_file():
+        return None
+    issuers = parse_signing_config(config_file.read_bytes(), str(config_file)).oidc
+    return issuers[0].url.removesuffix("/oidc") if issuers else None

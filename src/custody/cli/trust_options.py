@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from custody.cli.password import ask
 from custody.cli.trust_files import load_root, trusted_root_option
 from custody.errors import MissingEvidenceError, UsageError, VerificationError
 from custody.evidence.model import KeySigner, Rejected, State, Verified
@@ -38,19 +39,24 @@ def _apply(*options: Callable[[Any], Any]) -> Callable[[_F], _F]:
 
 
 class Command(click.Command):
-    """Flags may be written as Go's programs take them: `--flag=true`, `--flag=false`."""
+    """Flags may be written as Go's programs take them: `--flag=true`, `--flag=false`. The last one counts."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        flags = {name for option in self.params if isinstance(option, click.Option) and option.is_flag
+        flags = {name: option.opts for option in self.params if isinstance(option, click.Option) and option.is_flag
                  for name in option.opts}
-        kept = []
-        for argument in args:
+        kept: list[str] = []
+        for at, argument in enumerate(args):
+            if argument == "--":
+                kept += args[at:]
+                break
             name, equals, value = argument.partition("=")
             if name not in flags or not equals:
                 kept.append(argument)
             elif value == "true":
                 kept.append(name)
-            elif value != "false":
+            elif value == "false":
+                kept = [other for other in kept if other not in flags[name]]
+            else:
                 raise click.BadOptionUsage(name, f"{argument}: expected true or false", ctx)
         return super().parse_args(ctx, kept)
 
@@ -75,7 +81,8 @@ sign_options = _apply(
     click.option("--identity-token", metavar="TOKEN|FILE", help="OIDC token for keyless; default $SIGSTORE_ID_TOKEN."),
     click.option("--signing-config", metavar="FILE", help="Where to sign; default: this data directory's services."),
     trusted_root_option,
-    click.option("--tlog-upload", type=bool, default=True, metavar="BOOL", help="=false leaves the log out."),
+    click.option("--tlog-upload", type=bool, metavar="BOOL",
+                 help="=true insists on a log, =false leaves it out. Default: the log of the signing config, if any."),
     click.option("--yes", "-y", is_flag=True, help="Do not ask before an identity becomes public in a log."),
 )
 
@@ -164,14 +171,12 @@ async def evidence_of(client: RegistryClient, images: Sequence[str]) -> AsyncIte
 
 
 def load_signing_key(path: str | None) -> PrivateKey | None:
-    """The private key of `--key`; asks for the password where it needs one and COSIGN_PASSWORD is not set."""
+    """The private key of `--key`; asks for the password where it needs one."""
     if path is None:
         return None
     pem = read_key_file(path)
-    password = os.environ.get("COSIGN_PASSWORD")
-    if password is None and b"ENCRYPTED" in pem[:64]:
-        password = click.prompt(f"Password of {path}", hide_input=True, default="", show_default=False, err=True)
-    return load_private_key(pem, (password or "").encode(), path)
+    encrypted = b"ENCRYPTED" in pem[:64]
+    return load_private_key(pem, ask(f"Password of {path}") if encrypted else b"", path)
 
 
 def identity_token(given: str | None) -> str | None:

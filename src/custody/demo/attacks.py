@@ -18,6 +18,7 @@ from typing import Any
 from custody.adapters.filesystem.tiles import DirectoryTiles
 from custody.adapters.git import GitRepository
 from custody.adapters.pip import PipFetch
+from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.build.builder import build
 from custody.demo.history import read_files
 from custody.demo.story import CYCLONEDX, Chain
@@ -51,6 +52,7 @@ class Attack:
     work: Callable[[World, Chain], Awaitable[Found]]
     does_not_stop: str
     needs_build: bool = False
+    needs_coverage: bool = False
 
 
 async def run_all(world: World, teller: Teller, chain: Chain) -> None:
@@ -58,6 +60,9 @@ async def run_all(world: World, teller: Teller, chain: Chain) -> None:
     for attack in ATTACKS:
         if attack.needs_build and chain.built is None:
             teller.note(f"- {attack.title}: needs an image that custody built")
+            continue
+        if attack.needs_coverage and chain.scan.coverage.gaps:
+            teller.note(f"- {attack.title}: needs an image that the demo's advisories cover")
             continue
         began = time.monotonic()
         rule, reason = await attack.work(world, chain)
@@ -242,6 +247,16 @@ async def _stale_scan(world: World, chain: Chain) -> Found:
     return await _denied(world, world.pod(f"{world.name}@{image.digest}"), "shop-contents/scan")
 
 
+async def _uncovered_scan(world: World, chain: Chain) -> Found:
+    """The scanner's own signature and no findings, since its database was empty."""
+    empty = SqliteAdvisories(world.folder / "empty.db")
+    nothing = scan(chain.contents, empty, system_clock(), allow_empty=True)
+    if nothing.findings:
+        raise CustodyError("demo: an empty database has findings")
+    image = await _dress(world, chain, "uncovered", scan=nothing.to_cosign_vuln())
+    return await _denied(world, world.pod(f"{world.name}@{image.digest}"), "shop-covered/coverage")
+
+
 async def _new_vulnerability(world: World, chain: Chain) -> Found:
     """The good image itself: yesterday admitted, today not. A later fix of the advisory lets it in again."""
     pod = world.pod(f"{world.name}@{chain.image.digest}")
@@ -358,6 +373,8 @@ ATTACKS = (
            "a builder whose control plane is broken into", needs_build=True),
     Attack("no SBOM", "contents", _no_sbom, "an SBOM that does not list everything"),
     Attack("a scan that is too old", "contents", _stale_scan, "a vulnerability that nobody has published yet"),
+    Attack("a scan that covered nothing", "contents", _uncovered_scan,
+           "code that left no trace a package manager writes", needs_coverage=True),
     Attack("a critical vulnerability, published after the build", "contents", _new_vulnerability,
            "pods that run already: they are judged when they are created"),
     Attack("a blob changed at rest", "registry", _changed_at_rest, "an image that was bad when it was pushed"),

@@ -31,6 +31,7 @@ from custody.vulns.report import ScanReport, scan
 from custody.vulns.severity import Severity
 from custody.vulns.store import import_advisories
 
+COVERED = "covered.yaml"
 CYCLONEDX = intoto.predicate_type("cyclonedx")
 
 
@@ -147,6 +148,15 @@ async def _rest(world: World, teller: Teller, image: oci.Descriptor, advisories:
                  f"components, SPDX 2.3 with {len(spdx.write(contents, system_clock(), 'demo')['packages'])} packages")
         link.say("scan: " + (", ".join(f"{count} {level}" for level, count in report.counts().items() if count)
                              or "no findings") + f" from {report.database.advisories} advisories; threshold critical")
+        coverage = report.coverage
+        link.say("coverage: " + (", ".join(f"{one.packages} {one.ecosystem} packages with {one.advisories} advisories"
+                                           for one in coverage.ecosystems) or "nothing")
+                 + f"; {len(coverage.gaps)} gaps")
+        if coverage.gaps and built is not None:
+            raise CustodyError(f"demo: the shop's own scan has a gap: {coverage.gaps[0]}")
+        if coverage.gaps:  # the demo's advisories are few, and an own image may hold anything
+            world.leave_out(COVERED)
+            link.say(f"first gap: {coverage.gaps[0]}; {COVERED} would deny this image, and is left out")
         link.digest = image.digest
     with teller.link("sign & attest", "identity → certificate of ten minutes → signature → log → timestamp") as link:
         signature, verified = await world.sign(image, world.workflow_token(sha="f" * 40))

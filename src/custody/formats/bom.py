@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from custody.formats import purl as purls
@@ -55,6 +57,18 @@ class Unknown(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     count: int
     examples: tuple[str, ...] = ()
+    owner: str = ""
+    """Package URL of the distribution's package that installed all of it; empty where none did."""
+
+    def __str__(self) -> str:
+        """As custody's SBOMs write it: `Java archive: 2, installed by pkg:deb/debian/…`."""
+        return f"{self.kind}: {self.count}" + (f", installed by {self.owner}" if self.owner else "")
+
+
+def parse_unknown(text: str) -> Unknown | None:
+    """What `str()` of an Unknown says; None for text that is something else."""
+    match = _UNKNOWN.match(text)
+    return Unknown(kind=match[1], count=int(match[2]), owner=match[3] or "") if match else None
 
 
 class Distribution(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +140,7 @@ def from_purl(text: object, distribution: Distribution | None, *, version: str =
 
 GROUPED = ("npm", "golang", "maven", "composer")
 """The purl types whose namespace is a part of the name that people use."""
+_UNKNOWN = re.compile(r"([^\n]{1,200}): ([0-9]{1,9})(?:, installed by (pkg:[^\s,;]+))?\Z")
 _LANGUAGES = {"pypi": "PyPI", "npm": "npm", "cargo": "crates.io", "golang": "Go", "gem": "RubyGems", "nuget": "NuGet",
               "composer": "Packagist", "hex": "Hex", "pub": "Pub", "cran": "CRAN", "hackage": "Hackage",
               "bitnami": "Bitnami", "julia": "Julia"}

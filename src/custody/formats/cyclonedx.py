@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
-from custody.formats.bom import GROUPED, Catalog, Distribution, Location, Package, Unknown, from_purl
+from custody.formats.bom import GROUPED, Catalog, Distribution, Location, Package, Unknown, from_purl, parse_unknown
 from custody.formats.licenses import is_expression, is_identifier
 from custody.kit import strictjson
 from custody.kit.canonical import canonical
@@ -51,7 +51,7 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
             "component": {
                 "bom-ref": subject, "type": "container", "name": catalog.name, "version": catalog.digest,
                 "properties": [*({"name": _PREFIX + "layer", "value": layer.digest} for layer in catalog.layers),
-                               *({"name": _PREFIX + "unknown", "value": f"{unknown.kind}: {unknown.count}"}
+                               *({"name": _PREFIX + "unknown", "value": str(unknown)}
                                  for unknown in catalog.unknowns)]}},
         "components": components, "dependencies": dependencies,
         "compositions": [{"aggregate": "incomplete" if catalog.unknowns else "unknown", "assemblies": [subject]}]}
@@ -90,7 +90,9 @@ def _component(package: Package) -> dict[str, Any]:
 
 
 def read(data: bytes, where: str = "SBOM") -> Catalog:
-    """The packages that have a package URL; components without one are counted. Raises MalformedError."""
+    """The packages that have a package URL; components without one, and what the SBOM itself says that it does not
+    list, are counted. Raises MalformedError, UnsupportedError.
+    """
     document = strictjson.loads(data, where)
     if not isinstance(document, dict) or document.get("bomFormat") != "CycloneDX":
         raise MalformedError(where, got="something else", expected='a CycloneDX document, with "bomFormat"')
@@ -119,9 +121,17 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
             without.append(_text(component, "name"))
         elif package is not None and package.purl not in packages:
             packages[package.purl] = package
-    unknowns = (Unknown(kind="component without a package URL", count=len(without), examples=tuple(without[:3])),)
+    unknowns = [unknown for entry in _list(subject, "properties") if isinstance(entry, dict)
+                and entry.get("name") == _PREFIX + "unknown" and (unknown := parse_unknown(_text(entry, "value")))]
+    if without:
+        unknowns.append(Unknown(kind="component without a package URL", count=len(without),
+                                examples=tuple(without[:3])))
+    incomplete = [entry for entry in _list(document, "compositions")
+                  if isinstance(entry, dict) and str(entry.get("aggregate")).startswith("incomplete")]
+    if incomplete and not unknowns:  # another tool's: it does not say of what there is more
+        unknowns.append(Unknown(kind="composition that the SBOM calls incomplete", count=len(incomplete)))
     return Catalog(name=_text(subject, "name") or where, digest=sha256(data), kind="sbom", distribution=distribution,
-                   packages=tuple(packages.values()), unknowns=unknowns if without else ())
+                   packages=tuple(packages.values()), unknowns=tuple(unknowns))
 
 
 def _flat(value: Any, where: str, depth: int = 0) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
-from custody.formats.bom import Catalog, Distribution, Package, Unknown, from_purl
+from custody.formats.bom import Catalog, Distribution, Package, Unknown, from_purl, parse_unknown
 from custody.formats.licenses import is_expression
 from custody.kit import strictjson
 from custody.kit.canonical import canonical
@@ -22,6 +22,7 @@ _SOURCE = re.compile(r"built package from: (\S+)(?: ([^\s;]+))?")
 _OWNER = re.compile(r"installed by (pkg:[^\s;]+)")
 _BUNDLED = re.compile(r"bundled in (pkg:[^\s;]+)")
 _NOTHING = "NOASSERTION"
+_NOT_CATALOGUED = "not catalogued: "
 
 
 def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
         "spdxVersion": "SPDX-2.3", "dataLicense": "CC0-1.0", "SPDXID": "SPDXRef-DOCUMENT", "name": catalog.name,
         "documentNamespace": "", "creationInfo": {"created": format_rfc3339(now.replace(microsecond=0)),
                                                   "creators": [f"Tool: custody-{tool_version}"]},
-        "comment": "; ".join(f"not catalogued: {unknown.kind}: {unknown.count}" for unknown in catalog.unknowns),
+        "comment": "; ".join(f"{_NOT_CATALOGUED}{unknown}" for unknown in catalog.unknowns),
         "packages": packages,
         "relationships": [{"spdxElementId": one, "relationshipType": kind, "relatedSpdxElement": two}
                           for one, kind, two in relations]}
@@ -115,7 +116,9 @@ def _supplier(package: Package) -> str:
 
 
 def read(data: bytes, where: str = "SBOM") -> Catalog:
-    """The packages that have a package URL; those without one are counted. Raises MalformedError, UnsupportedError."""
+    """The packages that have a package URL; those without one, and what custody said that it did not catalogue, are
+    counted. Raises MalformedError, UnsupportedError.
+    """
     document = strictjson.loads(data, where)
     if not isinstance(document, dict) or not isinstance(document.get("spdxVersion"), str):
         raise MalformedError(where, got="something else", expected='an SPDX document, with "spdxVersion"')
@@ -148,12 +151,15 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
                 if relation["relationshipType"] == "DEPENDENCY_OF":
                     one, two = two, one
                 edges.setdefault(one, set()).add(two)
+    unknowns = [unknown for part in str(document.get("comment", "")).split("; ") if part.startswith(_NOT_CATALOGUED)
+                and (unknown := parse_unknown(part.removeprefix(_NOT_CATALOGUED)))]
+    if without:
+        unknowns.append(Unknown(kind="package without a package URL", count=len(without), examples=tuple(without[:3])))
     return Catalog(
         name=str(document.get("name") or where), digest=sha256(data), kind="sbom", distribution=distribution,
         packages=tuple(msgspec.structs.replace(package, requires=tuple(sorted(edges.get(package.purl, ()))))
                        for package in packages.values()),
-        unknowns=(Unknown(kind="package without a package URL", count=len(without), examples=tuple(without[:3])),)
-        if without else ())
+        unknowns=tuple(unknowns))
 
 
 def _read_package(entry: dict[str, Any], distribution: Distribution | None) -> Package | None:

@@ -1,7 +1,8 @@
 """Cosign's vulnerability scan record, the predicate of `https://cosign.sigstore.dev/attestation/vuln/v1`.
 
 Cosign's specs/COSIGN_VULN_ATTESTATION_SPEC.md; `scanner` is one object, as cosign's code and Trivy write it, and
-`result` has Trivy's shape, which is what published admission policies look into.
+`result` has Trivy's shape, which is what published admission policies look into, and beside Trivy's keys a `coverage`
+object of custody's own, whose `gaps` are empty where everything was scanned (docs/guides/contents.md).
 """
 
 from __future__ import annotations

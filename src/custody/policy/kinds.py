@@ -139,9 +139,9 @@ class Kinds:
         namesakes = [one for one in self.resources if glob(selector.kind, one.kind)]
         here = [one for one in namesakes if glob(selector.group, one.group)]
         served = [one for one in here if glob(selector.version, one.version)]
-        taken = next((one.kind for one in self.resources if one.kind == selector.subresource), None)
-        if taken is not None:  # `*/v1/Service`, where the star is a version and v1 the kind
-            expected = f"group/version/Kind, version/Kind or Kind; did you mean {taken}?"
+        swapped = [one for one in self.resources if one.kind == selector.subresource]
+        if swapped:  # `*/v1/Service`, where the star is a version and v1 the kind; `apps/Deployment`
+            expected = f"group/version/Kind, version/Kind or Kind; did you mean {_spelled(swapped)}?"
         elif served:  # so it is the subresource
             names = sorted({sub.name for one in served for sub in one.subresources})
             expected = f"a subresource of {selector.kind} in {self.source}: {', '.join(names) or 'it has none'}"
@@ -189,17 +189,14 @@ class Kinds:
         """Kinds whose plural, short name, letters or subresource's kind the word may have been."""
         word = selector.kind.lower()
         tail = f"/{selector.subresource}" if selector.subresource else ""
-        if "/" not in tail and (owners := [f"{one.kind}/{sub.name}" for one in self.resources
-                                           for sub in one.subresources if sub.kind.lower() == word]):
-            return list(dict.fromkeys(owners))[:5]
-        named = [one.kind for one in self.resources
-                 if word in (one.plural, one.singular, one.kind.lower(), *one.short)]
+        if named := [one.kind for one in self.resources
+                     if word in (one.plural, one.singular, one.kind.lower(), *one.short)]:
+            return [f"{kind}{tail}" for kind in dict.fromkeys(named)]
+        if owners := [f"{one.kind}/{sub.name}" for one in self.resources for sub in one.subresources
+                      if sub.kind.lower() == word]:
+            return [*dict.fromkeys(owners)][:5]
         by_letters = {one.kind.lower(): one.kind for one in self.resources}
-        if not named:
-            named = [by_letters[name] for name in get_close_matches(word, by_letters, 3, 0.75)]
-        if not named and any(word == one.group for one in self.resources):  # a group without its version
-            return [f"{word}/*/{selector.subresource}"]
-        return [f"{name}{tail}" for name in dict.fromkeys(named)]
+        return [f"{by_letters[name]}{tail}" for name in get_close_matches(word, by_letters, 3, 0.75)]
 
 
 def _spelled(resources: Sequence[ApiResource]) -> str:

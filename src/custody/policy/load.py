@@ -134,18 +134,7 @@ class PolicySet:
 
         Lists are unwrapped. CustomResourceDefinitions among them add to `kinds`, which default to those of Kubernetes.
         """
-        raw: list[Any] = []
-        sources: list[str] = []
-        for entry in source:
-            if not isinstance(entry, (str, Path)):
-                raw.append(entry)
-                sources.append(f"policies[{len(raw) - 1}]")
-                continue
-            for file in manifest_files(Path(entry)):
-                found = read(file)
-                raw += found
-                sources += [str(file) if len(found) == 1 else f"{file}[{at}]" for at in range(len(found))]
-        documents, crds = unwrapped(raw, sources)
+        documents, crds = unwrapped(*gathered(source))
         if crds:
             kinds = (kinds or builtin()).with_crds([crd for _, crd in crds], [where for where, _ in crds])
         return cls([document for _, document in documents], [where for where, _ in documents], kinds)
@@ -185,6 +174,22 @@ def manifest_files(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml", ".json") and file.is_file())
 
 
+def gathered(source: Iterable[str | Path | Any]) -> tuple[list[Any], list[str]]:
+    """(documents, where each stands) of files, folders, and documents that are read already."""
+    raw: list[Any] = []
+    sources: list[str] = []
+    for entry in source:
+        if not isinstance(entry, (str, Path)):
+            raw.append(entry)
+            sources.append(f"policies[{len(raw) - 1}]")
+            continue
+        for file in manifest_files(Path(entry)):
+            documents = read(file)
+            raw += documents
+            sources += [str(file) if len(documents) == 1 else f"{file}[{at}]" for at in range(len(documents))]
+    return raw, sources
+
+
 Located = list[tuple[str, Any]]
 """Documents with where they stand."""
 
@@ -196,6 +201,9 @@ def unwrapped(raw: Sequence[Any], sources: Sequence[str]) -> tuple[Located, Loca
     for where, document in zip(sources, raw, strict=True):
         items = document.get("items") if isinstance(document, dict) else None
         if isinstance(items, list) and str(document.get("kind")).endswith("List"):
+            if document["kind"] != "List":  # a typed list need not repeat its items' kind
+                typed = {"apiVersion": document.get("apiVersion"), "kind": document["kind"].removesuffix("List")}
+                items = [{**typed, **item} if isinstance(item, dict) else item for item in items]
             inner, definitions = unwrapped(items, [f"{where}.items[{at}]" for at in range(len(items))])
             policies += inner
             crds += definitions

@@ -14,6 +14,10 @@ from custody.errors import MalformedError
 IMAGE_FIELDS = ("/initContainers/[]/image", "/containers/[]/image", "/ephemeralContainers/[]/image",
                 "/volumes/[]/image/reference")
 """JSON Pointers below a PodSpec; `[]` stands for each entry of a list. In the order in which images are judged."""
+TEMPLATES = {"Pod": "/spec", "PodTemplate": "/template/spec", "CronJob": "/spec/jobTemplate/spec/template/spec",
+             **dict.fromkeys(("ReplicationController", "ReplicaSet", "Deployment", "StatefulSet", "DaemonSet", "Job"),
+                             "/spec/template/spec")}
+"""Where Kubernetes' own kinds hold a PodSpec."""
 MAX_DEPTH = 100
 MAX_NODES = 500_000
 _ASIDE = ("metadata", "status")

@@ -36,8 +36,8 @@ class AdvisoryStore(Protocol):
         """Those with an `affected` entry of exactly this ecosystem, release included, and normalised name."""
         ...
 
-    def covers(self, ecosystem: str) -> bool:
-        """Whether there is any advisory for this ecosystem, release included."""
+    def count(self, ecosystem: str) -> int:
+        """How many advisories there are for this ecosystem, release included."""
         ...
 
     def status(self) -> AdvisoryStatus: ...

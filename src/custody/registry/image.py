@@ -12,11 +12,12 @@ import tarfile
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
-from custody.errors import MalformedError, NotFoundError, UsageError, VerificationError
+from custody.errors import MalformedError, UsageError, VerificationError
 from custody.formats import oci
 from custody.kit import digest as digests
 
 DEFAULT_PLATFORM = "linux/amd64"
+"""Which image of an index is taken where nobody says."""
 
 
 class Image(Protocol):
@@ -28,7 +29,7 @@ class Image(Protocol):
     config: oci.ImageConfig
 
     def open_blob(self, descriptor: oci.Descriptor) -> BinaryIO:
-        """The raw, unverified bytes of a layer or config. Raises NotFoundError."""
+        """The raw, unverified bytes of a layer or config. Raises UsageError or NetworkError where there are none."""
 
 
 class VerifyingReader(io.RawIOBase):
@@ -85,7 +86,7 @@ class _Files(abc.ABC):
 
     @abc.abstractmethod
     def open(self, path: str) -> BinaryIO:
-        """A file of the layout. Raises NotFoundError."""
+        """A file of the layout. Raises UsageError where it is not there: it is a path of this machine."""
 
     def blob(self, descriptor: oci.Descriptor, limit: int) -> bytes:
         if descriptor.size > limit:
@@ -110,7 +111,8 @@ class _Folder(_Files):
         try:
             return (self._root / path).open("rb")
         except OSError as error:
-            raise NotFoundError(f"{self._root / path}: {error.strerror}") from None
+            raise UsageError(f"{self._root / path}: {error.strerror}",
+                             hint="is it the folder of an OCI layout, and whole?") from None
 
 
 class _Archive(_Files):
@@ -121,13 +123,15 @@ class _Archive(_Files):
         try:
             self._tar = tarfile.open(path, mode="r:")  # noqa: SIM115 - read as long as the image is
             self._members = {member.name.removeprefix("./"): member for member in self._tar if member.isreg()}
-        except (OSError, tarfile.TarError) as error:
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror or error}") from None
+        except tarfile.TarError as error:
             raise MalformedError(str(path), got=str(error), expected="an uncompressed tar of an OCI layout") from None
 
     def open(self, path: str) -> BinaryIO:
         member = self._members.get(path)
         if member is None:
-            raise NotFoundError(f"{self.where}: no {path} inside", hint="`docker save` archives need --format oci")
+            raise UsageError(f"{self.where}: no {path} inside", hint="`docker save` archives need --format oci")
         return cast(BinaryIO, self._tar.extractfile(member))
 
 
@@ -155,7 +159,7 @@ class StoredImage:
 
 
 def open_layout(path: Path, identifier: str | None = None, platform: str | None = None) -> StoredImage:
-    """`oci:DIR[:TAG|@DIGEST]`."""
+    """`oci:DIR[:TAG|@DIGEST]`. A platform that is asked for is the image's own, or UsageError is raised."""
     return StoredImage(_Folder(path), identifier, platform)
 
 

@@ -88,18 +88,20 @@ def _assemble(image: Image, layers: list[LayerFacts]) -> Catalog:
     distribution = _distribution(files)
     found: dict[str, _Gathered] = {}
     placed: list[dependencies.Placed] = []
-    unknowns: dict[str, list[str]] = {}
+    unknowns: dict[tuple[str, str], list[str]] = {}
+    """By kind, and the distribution's package that installed them."""
     owned = {path: fact.name for fact in _facts(files, OWNS) for path in fact.requires}
     for path, seen in sorted(files.items(), key=lambda item: (item[1].layer, item[0])):
         for fact in seen.facts:
-            if fact.type == UNKNOWN and path not in owned:
-                unknowns.setdefault(fact.name, []).append(path)
+            if fact.type == UNKNOWN:
+                unknowns.setdefault((fact.name, owned.get(path, "")), []).append(path)
             if fact.type in (UNKNOWN, OS_RELEASE, OWNS, LICENSES):
                 continue
             try:
                 purl = _purl(fact, distribution)
             except CustodyError:
-                unknowns.setdefault(f"{fact.type} package without a valid name", []).append(path)
+                kind = f"{fact.type} package without a valid name"
+                unknowns.setdefault((kind, owned.get(path, "")), []).append(path)
                 continue
             gathered = found.setdefault(str(purl), _Gathered(fact, purl))
             gathered.places[path] = Location(path, image.manifest.layers[seen.layer].digest)
@@ -114,8 +116,9 @@ def _assemble(image: Image, layers: list[LayerFacts]) -> Catalog:
         packages=tuple(_package(text, found[text], distribution, licenses, system, edges) for text in sorted(found)),
         layers=tuple(Layer(digest=blob.digest, diff_id=facts.diff_id, entries=facts.entries, size=facts.size)
                      for blob, facts in zip(image.manifest.layers, layers, strict=True)),
-        unknowns=tuple(Unknown(kind=kind, count=len(paths), examples=tuple(paths[:_EXAMPLES]))
-                       for kind, paths in sorted(unknowns.items())))
+        unknowns=tuple(Unknown(kind=kind, count=len(paths), examples=tuple(paths[:_EXAMPLES]),
+                               owner=system.get(owner, ""))
+                       for (kind, owner), paths in sorted(unknowns.items())))
 
 
 def _facts(files: dict[str, Visible], kind: str) -> Iterator[Fact]:

@@ -11,13 +11,18 @@ Placed = tuple[Fact, str, str]
 
 
 def resolve(placed: Sequence[Placed]) -> dict[str, set[str]]:
-    """The package URLs that each package depends on; what is not in the image is left out."""
+    """The package URLs that each package depends on; what is not in the image is left out.
+
+    Raises TypeError where an ecosystem's resolver gives anything but package URLs: a bare name would end up in SBOMs.
+    """
     by_type: dict[str, list[Placed]] = {}
     for item in placed:
         by_type.setdefault(item[0].type, []).append(item)
     edges: dict[str, set[str]] = {}
     for kind, items in by_type.items():
         for purl, other in _RESOLVERS.get(kind, _stated)(items):
+            if not other.startswith("pkg:"):
+                raise TypeError(f"dependencies of {kind}: got {other!r} for {purl}, expected a package URL")
             if purl != other:
                 edges.setdefault(purl, set()).add(other)
     return edges
@@ -84,9 +89,14 @@ def _by_file(items: Sequence[Placed]) -> Iterator[tuple[str, str]]:
 
 
 def _stated(items: Sequence[Placed]) -> Iterator[tuple[str, str]]:
+    """Any other ecosystem: by the package URL where one is stated, else by the name anywhere in the image."""
+    names = {fact.name: purl for fact, _, purl in items}
     for fact, _, purl in items:
         for wanted in fact.requires:
-            yield purl, wanted
+            if wanted.startswith("pkg:"):
+                yield purl, wanted
+            elif wanted in names:
+                yield purl, names[wanted]
 
 
 _RESOLVERS: dict[str, Callable[[Sequence[Placed]], Iterator[tuple[str, str]]]] = {

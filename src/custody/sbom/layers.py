@@ -17,7 +17,7 @@ from isal import igzip_lib
 from custody.errors import CustodyError, MalformedError, UnsupportedError, VerificationError
 from custody.formats.oci import Descriptor
 from custody.registry.image import Image, VerifyingReader
-from custody.sbom.catalogers import Fact, choose, read, unknown
+from custody.sbom.catalogers import Fact, choose, read, store_path, unknown
 from custody.sbom.tarwalk import Entry, Limits, Source, walk
 
 _IN, _OUT, _AHEAD = 256 * 1024, 1024 * 1024, 6
@@ -89,6 +89,7 @@ class _Collected:
         self._linked: dict[str, tuple[Fact, ...]] = {}
         self._links: list[tuple[str, str]] = []
         self._facts = 0
+        self._stores: set[str] = set()
         self._lines: list[str] = []
         self._packed: list[bytes] = []
         self._packer = zstandard.ZstdCompressor(level=1).compressobj()
@@ -110,6 +111,10 @@ class _Collected:
             self._linked[path] = read(name, self._wanted[path], b"".join(entry.pieces()))
         elif entry.kind == "file":
             facts = _file(entry, self._limits)
+            store = store_path(path)
+            if store is not None and store not in self._stores:
+                self._stores.add(store)
+                facts = (*(facts or ()), unknown("Nix store path"))
         elif entry.kind == "link":
             self._links.append((path, entry.link))
         elif entry.kind == "sparse" and choose(path):

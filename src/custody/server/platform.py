@@ -17,7 +17,7 @@ from custody.server.asgi import App, Receive, Scope, Send, respond
 from custody.server.registry import RegistryApp
 from custody.server.run import Listener, Paths, serving
 from custody.settings import Settings
-from custody.wiring import Platform, gatherer, registry_client, service_http
+from custody.wiring import TRUST_ROLES, Platform, gatherer, kinds, registry_client, service_http
 
 ROLES = ("registry", "oidc", "ca", "log", "tsa", "admission")
 
@@ -52,14 +52,16 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
     admission, webhook = None, None
     try:
         box.append(_plain_app(platform, chosen))
-        platform.export()
+        # Whoever serves none of these leaves the files alone, and needs no authority's keys.
+        if trust := [role for role in chosen if role in TRUST_ROLES]:
+            platform.export(trust)
         if "admission" in chosen:
             admission = AdmissionApp()
             certificate = platform.certificate([host, "localhost"])
             listeners.append(Listener(cast(App, admission), host, webhook_port, certificate=certificate.certificate,
                                       key=certificate.key))
             webhook = listeners[1].url
-            given = policies if policies is not None else PolicySet.load(settings.policies)
+            given = policies if policies is not None else PolicySet.load(settings.policies, kinds(settings))
             admission.admission = platform.admission(given, gatherer(settings, registry_client(settings, http)))
         async with serving(*listeners):
             yield Running(platform, listeners[0].url, webhook, admission, chosen)

@@ -16,7 +16,7 @@ from custody.errors import UnsupportedError
 from custody.formats import oci, reference
 from custody.kit import digest as digests
 from custody.registry.client import RegistryClient
-from custody.registry.image import Image, open_archive, open_layout
+from custody.registry.image import DEFAULT_PLATFORM, Image, open_archive, open_layout
 
 _REFUSED = ("docker:", "docker-archive:", "podman:", "containerd:", "dir:", "file:", "registry:", "oci-dir:",
             "oci-archive:", "singularity:")
@@ -43,7 +43,9 @@ class PulledImage:
 
 
 async def open_target(text: str, client: RegistryClient, cache: Path, platform: str | None = None) -> Image:
-    """The image that `text` names. Raises UsageError, NotFoundError, VerificationError."""
+    """The image that `text` names; of an index, the one of `platform`. Raises UsageError, NotFoundError,
+    VerificationError.
+    """
     scheme, _, rest = text.partition(":")
     if scheme in ("oci", "archive") and rest:
         path, identifier = split_layout(rest)
@@ -53,7 +55,7 @@ async def open_target(text: str, client: RegistryClient, cache: Path, platform: 
         if text.startswith(prefix):
             raise UnsupportedError(text, f"targets beginning with {prefix} are not read by custody yet",
                                    hint="use oci:DIR, archive:FILE.tar or a registry reference")
-    return await pull(reference.parse(text, "target"), client, cache, platform)
+    return await pull(reference.parse(text, "target"), client, cache, platform or DEFAULT_PLATFORM)
 
 
 async def pull(ref: reference.Reference, client: RegistryClient, cache: Path,

@@ -39,6 +39,9 @@ class Trust:
     """Every signing certificate was promised to a CT log of the root."""
     max_weight: int | None = None
     """Bytes that a document, and then what was signed in it, may take once parsed (`strictjson.weight`); None: any."""
+    blobs: bool = False
+    """A bundle that signs the subject's bytes as those of any file counts too. For an image it does not, nor does it
+    for cosign: who signs files does not vouch for images, and a manifest is a file."""
 
 
 def verify_evidence(evidence: model.Evidence, trust: Trust, now: datetime) -> model.Verified:
@@ -53,6 +56,9 @@ def _verify(evidence: model.Evidence, trust: Trust, now: datetime) -> model.Veri
     # 1. Decode: whatever the format, it becomes a bundle, the bytes that were signed, and a name for the format.
     _check_weight(evidence.data, trust, "document")
     bundle, signed_bytes, stored_as = _decode(evidence)
+    if stored_as == "bundle" and bundle.message is not None and not trust.blobs:
+        raise VerificationError("signature: got one of a file's bytes (messageSignature), expected one of a statement "
+                                "about the image (dsseEnvelope)")
 
     # 2. Find who may have signed: the leaf certificate, or the first given key that fits.
     leaf: SigningCertificate | None = None

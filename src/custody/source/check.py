@@ -13,6 +13,7 @@ from custody.errors import CustodyError, VerificationError
 from custody.formats import sshsig
 from custody.formats.gitobject import Commit
 from custody.formats.lockfile import NOT_CHECKED, SUPPORTED, Lock, parse_requirements
+from custody.formats.workflow import Workflow, is_workflow, parse_workflow
 from custody.ports.repository import Repository
 from custody.source.signers import AllowedSigner
 
@@ -35,26 +36,38 @@ class SourceReport:
     locks: tuple[Lock, ...]
     not_checked: tuple[str, ...]
     """Lock files that custody does not read yet, by path."""
+    workflows: tuple[Workflow, ...] = ()
+    """GitHub workflows and actions, with what they run that is not pinned to a commit."""
 
     @property
     def failures(self) -> list[str]:
         bad = [f"commit {item.commit[:12]} ({item.summary}): {item.reason}" for item in self.commits if item.reason]
         return bad + [f"{lock.path}:{item.line}: {item.reason}" for lock in self.locks for item in lock.problems]
 
+    @property
+    def unpinned(self) -> list[str]:
+        """Actions whose tags can be moved (CVE-2026-33634)."""
+        return [f"{workflow.path}:{item.line}: uses {item.reason}" for workflow in self.workflows
+                for item in workflow.problems]
+
 
 def check_source(repository: Repository, branch: str, signers: tuple[AllowedSigner, ...],
                  since: frozenset[str] = frozenset()) -> SourceReport:
-    """Verify every commit from the branch's head back, merges' other parents included, and read its lock files."""
+    """Verify every commit from the branch's head back, merges' other parents included, and read its lock files
+    and workflows.
+    """
     head = repository.resolve(branch)
     commits = tuple(_judge(commit, signers) for commit in repository.history(head, since))
-    locks, not_checked = [], []
+    locks, not_checked, workflows = [], [], []
     for file in repository.files(repository.commit(head)):
         name = file.path.rpartition("/")[2]
         if name in SUPPORTED:
             locks.append(parse_requirements(repository.blob(file.id), file.path))
         elif name in NOT_CHECKED:
             not_checked.append(file.path)
-    return SourceReport(branch, head, commits, tuple(locks), tuple(not_checked))
+        elif is_workflow(file.path):
+            workflows.append(parse_workflow(repository.blob(file.id), file.path))
+    return SourceReport(branch, head, commits, tuple(locks), tuple(not_checked), tuple(workflows))
 
 
 def verify_commit(commit: Commit, signers: tuple[AllowedSigner, ...]) -> AllowedSigner:

@@ -1,10 +1,10 @@
-"""Matches a catalog with advisories: findings with their evidence, and all that could not be decided."""
+"""Matches a catalog with advisories: findings with their evidence, and what was not scanned."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -16,12 +16,14 @@ from custody.formats.bom import Catalog, Location, Package
 from custody.formats.osv import Advisory
 from custody.kit.clock import format_rfc3339
 from custody.ports.advisories import AdvisoryStatus, AdvisoryStore
+from custody.vulns.coverage import Coverage, Spokesmen, Undecided, measure
 from custody.vulns.match import Match, affected_by
 from custody.vulns.severity import Rating, Severity, rate
 
 _CLASSES = {"deb": ("os-pkgs", "{os}"), "apk": ("os-pkgs", "{os}"), "rpm": ("os-pkgs", "{os}"),
             "pypi": ("lang-pkgs", "python-pkg"), "npm": ("lang-pkgs", "node-pkg"), "cargo": ("lang-pkgs", "rustbinary"),
             "golang": ("lang-pkgs", "gobinary")}
+_SHOWN = 5
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,14 +51,6 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return next((name for name in (self.id, *self.aliases) if name.startswith("CVE-")), self.id)
 
 
-class Undecided(msgspec.Struct, frozen=True, kw_only=True):
-    """A package and an advisory for it whose versions could not be compared."""
-
-    purl: str
-    id: str
-    reason: str
-
-
 class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a scan says, and of what."""
 
@@ -68,10 +62,8 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
     catalog: Catalog
     findings: tuple[Finding, ...]
     undecided: tuple[Undecided, ...]
-    uncovered: dict[str, int]
-    """Ecosystem → packages that no advisory in the database could speak of: they were not scanned."""
-    owned: int
-    """Packages left to the advisories of the distribution that installed them."""
+    coverage: Coverage
+    """What the findings speak of. Where it has gaps, no findings means little."""
 
     def counts(self) -> dict[str, int]:
         found = Counter(finding.severity for finding in self.findings)
@@ -88,8 +80,18 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
                 "finishedOn": format_rfc3339(self.finished), "scanner": {"name": "custody", "version": __version__},
                 "database": msgspec.to_builtins(self.database), "packages": len(self.catalog.packages),
                 "counts": self.counts(), "findings": msgspec.to_builtins(self.findings),
-                "undecided": msgspec.to_builtins(self.undecided), "uncovered": self.uncovered, "owned": self.owned,
-                "unknowns": msgspec.to_builtins(self.catalog.unknowns)}
+                "undecided": msgspec.to_builtins(self.undecided), "coverage": self.coverage.to_json(self.finished)}
+
+    def require_coverage(self) -> None:
+        """Raises MissingEvidenceError where there are gaps: what was not scanned was not found harmless."""
+        gaps = self.coverage.gaps
+        if not gaps:
+            return
+        more = f"; and {len(gaps) - _SHOWN} more" if len(gaps) > _SHOWN else ""
+        missing = any(gap.kind in ("no-advisories", "old-advisories") for gap in gaps)
+        raise MissingEvidenceError(
+            "not everything was scanned: " + "; ".join(map(str, gaps[:_SHOWN])) + more,
+            hint=("custody db import PATH, or " if missing else "") + "--allow-gaps, if that may pass unscanned")
 
     def to_cosign_vuln(self) -> dict[str, Any]:
         """The predicate of a vulnerability attestation; its subject must be `digest`."""
@@ -127,30 +129,25 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
                 "Metadata": {"OS": {"Family": system.id, "Name": system.version} if system else {},
                              "DiffIDs": [layer.diff_id for layer in self.catalog.layers],
                              "RepoDigests": [f"{self.target.partition('@')[0]}@{self.digest}"]},
-                "Results": [results[kind] for kind in sorted(results)]}
+                "Results": [results[kind] for kind in sorted(results)],
+                "coverage": self.coverage.to_json(self.finished)}
 
 
 def scan(catalog: Catalog, store: AdvisoryStore, now: datetime, *, finished: datetime | None = None,
-         allow_empty: bool = False) -> ScanReport:
+         allow_empty: bool = False, max_age: timedelta | None = None) -> ScanReport:
     """Match every package. Raises MissingEvidenceError where the store is empty, unless that is allowed.
 
-    Packages that a distribution's package installed are left to that package's advisories.
+    Packages that a distribution's package installed are left to that package's advisories where there are any; else
+    they are matched in their own ecosystem.
     """
     status = usable(store, allow_empty=allow_empty)
     findings: list[Finding] = []
     undecided: list[Undecided] = []
-    uncovered: Counter[str] = Counter()
-    covered: dict[str, bool] = {}
-    owned = 0
+    spokesmen = Spokesmen(catalog, store)
     for package in catalog.packages:
-        if package.owner:
-            owned += 1
-            continue
         ecosystem = package.ecosystem
-        if ecosystem is not None and ecosystem not in covered:
-            covered[ecosystem] = store.covers(ecosystem)
-        if ecosystem is None or not covered[ecosystem]:
-            uncovered[ecosystem or f"{package.type} (no OSV ecosystem)"] += 1
+        if ecosystem is None or not spokesmen.advisories(ecosystem) or (
+                package.owner and spokesmen.owner_speaks(package.owner)):
             continue
         hits: list[tuple[Advisory, Match, Rating]] = []
         for advisory in store.find(ecosystem, package.source):
@@ -167,9 +164,10 @@ def scan(catalog: Catalog, store: AdvisoryStore, now: datetime, *, finished: dat
                     break
         findings += [_finding(package, ecosystem, group) for group in _groups(hits)]
     findings.sort(key=lambda f: (-Severity[f.severity.upper()], f.package, f.version, f.id))
-    return ScanReport(target=catalog.name, digest=catalog.digest, started=now, finished=finished or now,
-                      database=status, catalog=catalog, findings=tuple(findings), undecided=tuple(undecided),
-                      uncovered=dict(sorted(uncovered.items())), owned=owned)
+    ended = finished or now
+    return ScanReport(target=catalog.name, digest=catalog.digest, started=now, finished=ended, database=status,
+                      catalog=catalog, findings=tuple(findings), undecided=tuple(undecided),
+                      coverage=measure(catalog, spokesmen, undecided, status, ended, max_age))
 
 
 def usable(store: AdvisoryStore, *, allow_empty: bool = False) -> AdvisoryStatus:

@@ -51,14 +51,15 @@ class _Wire:
 
 
 class StdlibHttp:
-    """Implements ports.http.Http; `ca_file` adds a certificate authority for TLS."""
+    """Implements ports.http.Http; `ca_file` adds a certificate authority for TLS, `tls` is used in its place."""
 
-    def __init__(self, *, offline: bool = False, timeout: float = IDLE_TIMEOUT, ca_file: Path | None = None) -> None:
+    def __init__(self, *, offline: bool = False, timeout: float = IDLE_TIMEOUT, ca_file: Path | None = None,
+                 tls: ssl.SSLContext | None = None) -> None:
         self._offline = offline
         self._timeout = timeout
         self._ca_file = ca_file
         self._idle: dict[_Place, list[_Wire]] = {}
-        self._tls: ssl.SSLContext | None = None
+        self._tls = tls
         self._threads: ThreadPoolExecutor | None = None
 
     async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None,

@@ -56,8 +56,9 @@ class SqliteAdvisories:
                                    "WHERE ecosystem = ? AND name = ? ORDER BY id", ecosystem, name)
         return [_DECODER.decode(cast(bytes, row[0])) for row in rows]
 
-    def covers(self, ecosystem: str) -> bool:
-        return bool(self._database.rows("SELECT 1 FROM affected WHERE ecosystem = ? LIMIT 1", ecosystem))
+    def count(self, ecosystem: str) -> int:
+        ((count,),) = self._database.rows("SELECT count(DISTINCT id) FROM affected WHERE ecosystem = ?", ecosystem)
+        return cast(int, count)
 
     def status(self) -> AdvisoryStatus:
         ecosystems: dict[str, int] = {}

@@ -1,17 +1,21 @@
 """What a policy will do that its author may not mean: said before it is applied.
 
-Only policies that load are linted, so the documents' shapes are known here.
+Only policies that load are looked into, so the documents' shapes are known here; those that do not are errors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import yaml
 
+from custody.errors import CustodyError
 from custody.languages.kpattern import anchor
+from custody.policy.kinds import Kinds, Selector, builtin
+from custody.policy.kyverno.guarded import Found, guarded, lookalike
 from custody.policy.kyverno.policy import AUTOGEN
+from custody.policy.load import PolicySet
 
 _OPTIONAL = {
     ("spec",): ("initContainers", "ephemeralContainers", "securityContext", "volumes", "imagePullSecrets", "affinity",
@@ -27,32 +31,57 @@ class Finding(NamedTuple):
     path: str
     code: str
     level: str
-    """`warning`, or `note` for what is worth knowing and often meant."""
+    """`error` for what does not load, `warning`, or `note` for what is worth knowing and often meant."""
     message: str
     excerpt: str = ""
     """YAML that its author probably meant."""
 
 
-def lint(document: dict[str, Any]) -> list[Finding]:
+def lint(document: dict[str, Any], kinds: Kinds | None = None) -> list[Finding]:
     """The findings in one ClusterPolicy document that loads, in the order of its fields."""
     name = document["metadata"]["name"]
-    return [Finding(name, *found) for found in _policy(document)]
+    return [Finding(name, *found) for found in _policy(document, kinds or builtin())]
 
 
-_Found = tuple[str, str, str, str, str]
+def lint_all(located: Sequence[tuple[str, Any]], kinds: Kinds) -> tuple[list[Finding], int]:
+    """The findings in all documents, and how many load; one that does not is a finding whose level is `error`."""
+    findings: list[Finding] = []
+    names: set[str] = set()
+    for where, document in located:
+        try:
+            policy = PolicySet([document], [where], kinds).policies[0]
+        except CustodyError as error:
+            findings.append(refused(error, where))
+            continue
+        if policy.name in names:
+            findings.append(Finding(policy.name, "metadata.name", "refused", "error", f"{where}: got {policy.name} "
+                                    "twice, expected each policy once"))
+        names.add(policy.name)
+        findings += lint(document, kinds)
+    return findings, len(located) - sum(finding.level == "error" for finding in findings)
 
 
-def _policy(document: dict[str, Any]) -> Iterator[_Found]:
+def refused(error: CustodyError, where: str) -> Finding:
+    """Of what does not load: `policy` is where it stands."""
+    text = error.message.removeprefix(f"{where}: ")
+    return Finding(where, str(getattr(error, "where", where)), "refused", "error",
+                   text + (f" ({error.hint})" if error.hint else ""))
+
+
+def _policy(document: dict[str, Any], kinds: Kinds) -> Iterator[Found]:
     spec = document["spec"]
     if str(spec.get("failurePolicy")) == "Ignore":
         yield ("spec.failurePolicy", "fails-open", "warning",
                "what cannot be evaluated, or comes while the webhook is away, is admitted", "")
-    if (document["metadata"].get("annotations") or {}).get(AUTOGEN) is None:
+    rules = [[selector for _, _, selector in selectors(rule)] for rule in spec["rules"]]
+    if (document["metadata"].get("annotations") or {}).get(AUTOGEN) is None and any(
+            all((selector.kind, selector.subresource) == ("Pod", "") for selector in named) for named in rules):
         yield (f"metadata.annotations.{AUTOGEN}", "no-autogen", "note",
                "Kyverno also makes rules for Deployments, Jobs and the like; custody judges their pods when they are "
                "created", f"metadata:\n  annotations:\n    {AUTOGEN}: none\n")
     for at, rule in enumerate(spec["rules"]):
         path = f"spec.rules[{at}]"
+        yield from _asked(rule, path, kinds, fails_closed=str(spec.get("failurePolicy")) != "Ignore")
         validate = rule.get("validate")
         action = (validate or {}).get("failureAction") or spec.get("validationFailureAction") or "Audit"
         if validate is not None:
@@ -65,16 +94,41 @@ def _policy(document: dict[str, Any]) -> Iterator[_Found]:
         for n, entry in enumerate(rule.get("verifyImages") or []):
             if (entry.get("failureAction") or spec.get("validationFailureAction") or "Audit").lower() == "audit":
                 yield _audit(f"{path}.verifyImages[{n}]")
-            yield from _images(entry, f"{path}.verifyImages[{n}]")
+            yield from guarded(entry, f"{path}.verifyImages[{n}]")
 
 
-def _audit(path: str) -> _Found:
+def selectors(rule: dict[str, Any]) -> Iterator[tuple[str, list[str], Selector]]:
+    """(path below the rule, operations beside it, selector) of each kind that a rule's match names."""
+    match = rule["match"]
+    filters = [("match.resources", match)] if "resources" in match else [
+        (f"match.{form}[{n}].resources", entry) for form in ("any", "all")
+        for n, entry in enumerate(match.get(form) or [])]
+    for path, entry in filters:
+        resources = entry.get("resources") or {}
+        for n, text in enumerate(resources.get("kinds") or []):
+            yield f"{path}.kinds[{n}]", resources.get("operations") or [], Selector.parse(text)
+
+
+def _asked(rule: dict[str, Any], path: str, kinds: Kinds, *, fails_closed: bool) -> Iterator[Found]:
+    for field, operations, selector in selectors(rule):
+        if fails_closed and selector.kind == "*" and selector.group in ("*", "") and selector.subresource in ("", "*"):
+            yield (f"{path}.{field}", "wildcard-fails-closed", "warning", "while the webhook does not answer nothing "
+                   "can be written, not the events, leases and nodes that the cluster runs by either",
+                   "failurePolicy: Ignore\n")
+        served = {operation for target in kinds.find(selector) for operation in target.operations}
+        if selector.kind != "*" and kinds.find(selector) and not (set(operations) or served) & served:
+            never = ", ".join(operations) or "no operation on it"
+            yield (f"{path}.{field}", "never-asked", "warning", f"the API server never asks about {never} here, only "
+                   f"about {', '.join(sorted(served)) or 'nothing'}", "")
+
+
+def _audit(path: str) -> Found:
     return path, "audit", "warning", "Audit reports and denies nothing", "validationFailureAction: Enforce\n"
 
 
 # ── patterns ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-def _pattern(pattern: dict[str, Any], path: str) -> Iterator[_Found]:
+def _pattern(pattern: dict[str, Any], path: str) -> Iterator[Found]:
     yield from _unanchored(pattern, pattern, (), path)
     spec = next((value for key, value in pattern.items() if anchor(key)[1] == "spec"), None)
     kinds = {anchor(key)[1]: value for key, value in spec.items()} if isinstance(spec, dict) else {}
@@ -86,11 +140,11 @@ def _pattern(pattern: dict[str, Any], path: str) -> Iterator[_Found]:
                        _yaml({"spec": {f"=({kind})": kinds["containers"]}}))
     for where, text in _texts(pattern, path):
         if where.endswith(".image"):
-            for choice in text.split("|"):
-                yield from _lookalike(choice.strip(), where)
+            for choice in (choice.strip() for choice in text.replace("&", "|").split("|")):
+                yield from _negated(choice, where) if choice.startswith("!") else lookalike(choice, where)
 
 
-def _unanchored(part: Any, whole: dict[str, Any], keys: tuple[str, ...], path: str) -> Iterator[_Found]:
+def _unanchored(part: Any, whole: dict[str, Any], keys: tuple[str, ...], path: str) -> Iterator[Found]:
     if isinstance(part, list):
         for one in part[:1]:
             yield from _unanchored(one, whole, keys, f"{path}[0]")
@@ -130,56 +184,15 @@ def _texts(part: Any, path: str) -> Iterator[tuple[str, str]]:
         yield path, part
 
 
-def _lookalike(glob: str, path: str) -> Iterator[_Found]:
-    """A `*` inside a name of registry or organisation also matches names that somebody else can register."""
-    head = glob.split("*")[0].split("?")[0]
-    if glob.startswith("!") or head == glob or glob == "*":
-        return
-    if not head or ("/" not in head and not head.endswith(":")) or head[-1] not in "/:@":
-        also = f"{head.rstrip('/')}-evil.example/x" if "/" not in head else f"{head}-evil/x"
-        better = f"{head.rstrip('/')}/*" if head else "registry.example.com/*"
-        yield (path, "look-alike", "warning", f"{glob!r} also matches {also!r}", f'"{better}"\n')
-
-
-# ── images ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-def _images(entry: dict[str, Any], path: str) -> Iterator[_Found]:
-    for at, text in enumerate(entry["imageReferences"]):
-        where = f"{path}.imageReferences[{at}]"
-        first = text.split("/")[0]
-        if ("/" not in text and text != "*") or (not set(".:*?") & set(first) and first != "localhost"):
-            yield (where, "never-matches", "warning", f"{text!r} has no registry, and names are compared with one: it "
-                   "matches nothing", f'"docker.io/{text}"\n')
-        last = text.rpartition("/")[2]
-        if ":" in last and "@" not in last:
-            bare = text[:text.rindex(":")]
-            yield (where, "tag-only", "warning", "an image that is named by its digest has no tag to match, and is not "
-                   "verified", f'- "{text}"\n- "{bare}@*"\n')
-    for field in ("verifyDigest", "mutateDigest"):
-        if entry.get(field) is False:
-            yield (f"{path}.{field}", "mutable-reference", "warning",
-                   "the tag may be moved to another image after this one was judged", f"{field}: true\n")
-    attested = [(f"attestations[{n}]", one.get("attestors") or [{}])
-                for n, one in enumerate(entry.get("attestations") or [])]
-    for kind, sets in (("attestors", entry.get("attestors") or []), *attested):
-        for attestor in sets:
-            if not attestor:
-                yield (f"{path}.{kind}", "any-signer", "warning",
-                       "whoever the trust root knows may have attested this", "")
-            yield from _identities(attestor, f"{path}.{kind}")
-
-
-def _identities(attestors: dict[str, Any], path: str) -> Iterator[_Found]:
-    for at, one in enumerate(attestors.get("entries") or []):
-        keyless = one.get("keyless")
-        where = f"{path}.entries[{at}]"
-        if keyless is not None:
-            for field in ("subject", "issuer"):
-                value = keyless.get(field) or keyless.get(f"{field}RegExp")
-                if value in (None, "*", ".*", "^.*$", ".+"):
-                    yield f"{where}.keyless.{field}", "any-signer", "warning", f"any {field} may have signed this", ""
-        if one.get("attestor"):
-            yield from _identities(one["attestor"], f"{where}.attestor")
+def _negated(text: str, path: str) -> Iterator[Found]:
+    """`!docker.io/*` compares the text as it is written, and a registry can be written otherwise."""
+    banned = text.removeprefix("!")
+    host, slash, _ = banned.partition("/")
+    if slash and "." in host and not host.startswith(("*", "?")):
+        others = ["nginx", "index.docker.io/x"] if host == "docker.io" else []
+        yield (path, "evaded-by-spelling", "warning", f"{text!r} bans a text, not a registry: "
+               f"{', '.join([*others, f'{host.upper()}/x', f'{host}:443/x'])} are not banned; list what is allowed",
+               '"registry.example.com/*"\n')
 
 
 def _yaml(value: Any) -> str:

@@ -12,7 +12,8 @@ _SOURCE = re.compile(r"(\S+)(?:\s+\(([^)]+)\))?\Z")
 _LICENSE = re.compile(r"^License:[ \t]*(\S.*)$", re.MULTILINE)
 # What other catalogers would find: only those of a package's files are worth remembering.
 _TELLING = re.compile(r"/(?:METADATA|PKG-INFO|package\.json|[^/]+\.(?:egg-info|jar|war|ear|gemspec|so))\Z|"
-                      r"/s?bin/[^/]+\Z|\.dist-info/sboms/|/specifications/")
+                      r"/s?bin/[^/]+\Z|\.dist-info/sboms/|/specifications/|/library/[^/]+/DESCRIPTION\Z|/ebin/[^/]+\.app\Z|"
+                      r"\.(?:dll|exe|deps\.json|reg|rockspec)\Z|/release\Z|/composer/installed\.json\Z")
 _MERGED = ("bin/", "sbin/", "lib/", "lib32/", "lib64/")
 
 
@@ -36,9 +37,19 @@ def read(path: str, content: bytes) -> tuple[Fact, ...]:
 
 def read_list(path: str, content: bytes) -> tuple[Fact, ...]:
     """`info/NAME[:ARCH].list`: what the package installed."""
-    name = path.rpartition("/")[2].removesuffix(".list").partition(":")[0]
+    return _owned(path, ".list", content.decode("utf-8", "replace").splitlines())
+
+
+def read_sums(path: str, content: bytes) -> tuple[Fact, ...]:
+    """`status.d/NAME.md5sums` of distroless images: a digest and a path in each line."""
+    lines = content.decode("utf-8", "replace").splitlines()
+    return _owned(path, ".md5sums", ["/" + line.partition(" ")[2].lstrip().removeprefix("./") for line in lines])
+
+
+def _owned(path: str, ending: str, lines: list[str]) -> tuple[Fact, ...]:
+    name = path.rpartition("/")[2].removesuffix(ending).partition(":")[0]
     owned = []
-    for line in content.decode("utf-8", "replace").splitlines():
+    for line in lines:
         if _TELLING.search(line):
             file = line.lstrip("/")
             owned.append("usr/" + file if file.startswith(_MERGED) else file)

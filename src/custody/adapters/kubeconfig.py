@@ -1,0 +1,122 @@
+"""An API server as a kubeconfig names it: address, authority and credentials, and the kinds that it serves.
+
+Fields: client-go's `v1.Config` (k8s.io/client-go/tools/clientcmd/api/v1). What would run a program or weaken TLS is
+refused by its name.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import ssl
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from custody.adapters.http.stdlib import StdlibHttp
+from custody.errors import AuthenticationError, MalformedError, NetworkError, UnsupportedError
+from custody.kit import strictjson
+from custody.policy.kinds import Kinds
+from custody.policy.load import read
+from custody.policy.resources import of_discovery
+from custody.ports.http import Http
+
+MAX_ANSWER = 16 * 1024 * 1024
+_ACCEPT = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+_REFUSED = {"exec": "custody runs no program for a credential", "auth-provider": "removed from Kubernetes",
+            "username": "basic authentication is removed from Kubernetes", "as": "custody asks as itself",
+            "insecure-skip-tls-verify": "an answer of who knows whom decides nothing",
+            "proxy-url": "not obeyed by custody", "tls-server-name": "not obeyed by custody"}
+
+
+class Cluster:
+    """The API server of the current context."""
+
+    def __init__(self, file: Path, *, offline: bool = False) -> None:
+        """Raises UsageError, MalformedError, UnsupportedError."""
+        self._where = str(file)
+        documents = read(file)
+        if len(documents) != 1 or not isinstance(documents[0], dict) or documents[0].get("kind") != "Config":
+            raise MalformedError(self._where, got=f"{len(documents)} documents", expected="one of kind Config")
+        config = documents[0]
+        context = self._named(config, "contexts", "context", config.get("current-context"))
+        cluster = self._named(config, "clusters", "cluster", context.get("cluster"))
+        user = self._named(config, "users", "user", context.get("user")) if context.get("user") else {}
+        for part, name in ((cluster, "cluster"), (user, "user")):
+            for field, reason in _REFUSED.items():
+                if part.get(field):
+                    raise UnsupportedError(f"{self._where}: {name}.{field}", reason)
+        self.url = str(cluster.get("server") or "").rstrip("/")
+        if not self.url.startswith("https://"):
+            raise MalformedError(f"{self._where}: cluster.server", got=self.url, expected="https://host:port")
+        self._folder = file.parent
+        self._token = self._text(user, "token", "tokenFile")
+        self.http: Http = StdlibHttp(offline=offline, tls=self._tls(cluster, user))
+
+    async def kinds(self) -> Kinds:
+        """What it serves now. Raises NetworkError, AuthenticationError, MalformedError."""
+        try:
+            documents = [await self._get(path) for path in ("/api", "/apis")]
+        finally:
+            await self.http.close()
+        resources = of_discovery(documents, self.url)
+        return Kinds(resources, whole={resource.group for resource in resources}, source=self.url)
+
+    async def _get(self, path: str) -> Any:
+        url = f"{self.url}{path}"
+        bearer = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        async with await self.http.request("GET", url, headers={"Accept": _ACCEPT, **bearer}) as answer:
+            body = await answer.read(MAX_ANSWER)
+            if answer.status in (401, 403):
+                raise AuthenticationError(f"GET {url}: answered {answer.status}", hint=f"credentials in {self._where}")
+            if answer.status != 200:
+                raise NetworkError(f"GET {url}: answered {answer.status}, expected 200")
+        return strictjson.loads(body, url, max_size=MAX_ANSWER)
+
+    def _named(self, config: dict[str, Any], plural: str, field: str, name: Any) -> dict[str, Any]:
+        entries = config.get(plural)
+        for entry in entries if isinstance(entries, list) else ():
+            if isinstance(entry, dict) and entry.get("name") == name and isinstance(entry.get(field), dict):
+                found: dict[str, Any] = entry[field]
+                return found
+        raise MalformedError(f"{self._where}: {plural}", got=f"no {name!r}", expected=f"the {field} that is chosen")
+
+    def _text(self, part: dict[str, Any], field: str, file_field: str) -> str:
+        if part.get(field):
+            return str(part[field])
+        return self._file(part, file_field).decode().strip() if part.get(file_field) else ""
+
+    def _file(self, part: dict[str, Any], field: str) -> bytes:
+        path = self._folder / str(part[field])
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise MalformedError(f"{self._where}: {field}", got=f"{path}: {error.strerror}",
+                                 expected="a file that can be read") from None
+
+    def _pem(self, part: dict[str, Any], field: str) -> bytes:
+        """Of `field`-data, base64, or of the file that `field` names; b"" where there is neither."""
+        if part.get(f"{field}-data"):
+            try:
+                return base64.b64decode(str(part[f"{field}-data"]), validate=True)
+            except binascii.Error:
+                raise MalformedError(f"{self._where}: {field}-data", got="other text", expected="base64") from None
+        return self._file(part, field) if part.get(field) else b""
+
+    def _tls(self, cluster: dict[str, Any], user: dict[str, Any]) -> ssl.SSLContext:
+        authority = self._pem(cluster, "certificate-authority")
+        certificate, key = self._pem(user, "client-certificate"), self._pem(user, "client-key")
+        try:
+            context = ssl.create_default_context(cadata=authority.decode()) if authority else (
+                ssl.create_default_context())
+            if certificate or key:
+                with tempfile.TemporaryDirectory() as folder:  # ssl reads keys from files only; mode 0700
+                    chain = Path(folder) / "client.pem"
+                    descriptor = os.open(chain, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                    with os.fdopen(descriptor, "wb") as stream:
+                        stream.write(certificate + b"\n" + key)
+                    context.load_cert_chain(chain)
+        except (ssl.SSLError, ValueError) as error:
+            raise MalformedError(self._where, got=str(error), expected="certificates and a key in PEM") from None
+        return context

@@ -1,0 +1,27 @@
+"""The options that say which kinds there are, and the policies that are loaded by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from custody.policy.load import PolicySet
+from custody.settings import Settings
+from custody.wiring import kinds
+
+
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--crd and --kubeconfig."""
+    command = click.option("--kubeconfig", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+                           help="Ask this API server which kinds it serves, instead of taking Kubernetes 1.34's."
+                           )(command)
+    return click.option("--crd", "crds", multiple=True, metavar="FILE|DIR", type=click.Path(exists=True),
+                        help="CustomResourceDefinitions of kinds that policies name; default: custody.toml's.")(command)
+
+
+def load(settings: Settings, policies: Sequence[str | Path], crds: Sequence[str], kubeconfig: Path | None) -> PolicySet:
+    """The policies, checked against the kinds that the options name."""
+    return PolicySet.load(policies or settings.policies, kinds(settings, crds, kubeconfig))

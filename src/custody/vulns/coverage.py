@@ -1,0 +1,178 @@
+"""What a scan covered, and its gaps: all that was in the image and that no advisory could have spoken of.
+
+A gap is one of
+
+    nothing-catalogued         no package was found at all, in an image that has files, or in an SBOM
+    distribution-not-catalogued    the image names a distribution, and none of its packages was found
+    not-catalogued             packages of a kind that is seen and counted, and not read; unless the distribution's
+                               package that installed them is one that its advisories speak of
+    no-advisories              packages of an ecosystem for which the database has no advisory, or OSV no ecosystem
+    undecided                  an advisory for a package whose version could not be compared with the advisory's
+    old-advisories             the newest advisory is older than was asked for
+
+What is no gap: a package that no advisory names, in an ecosystem for which there are some.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from custody.formats.bom import Catalog, Package, Unknown
+from custody.kit.clock import format_rfc3339
+from custody.ports.advisories import AdvisoryStatus, AdvisoryStore
+
+GapKind = Literal["nothing-catalogued", "distribution-not-catalogued", "not-catalogued", "no-advisories", "undecided",
+                  "old-advisories"]
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was not scanned."""
+
+    kind: GapKind
+    what: str
+    """The ecosystem, the kind of package, the distribution, or the advisory and the package."""
+    count: int
+    """Packages, or files that stand for some."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.reason}"
+
+
+class Matched(msgspec.Struct, frozen=True, kw_only=True):
+    """Packages of one ecosystem, and how many advisories of it they were matched with."""
+
+    ecosystem: str
+    packages: int
+    advisories: int
+
+
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a scan speaks of. `packages` is the sum of those matched, left to a distribution, and in gaps."""
+
+    packages: int
+    ecosystems: tuple[Matched, ...]
+    distribution: int
+    """Packages left to the advisories of the distribution whose package installed them."""
+    adopted: int
+    """Packages that a distribution's package installed, of which its advisories do not speak: they were matched in
+    their own ecosystem."""
+    unknowns: tuple[Unknown, ...]
+    """What was seen and not catalogued, gap or not."""
+    database: AdvisoryStatus
+    gaps: tuple[Gap, ...]
+
+    def to_json(self, now: datetime) -> dict[str, Any]:
+        """Plain data, as it stands in reports and in the attested predicate; `now` is when the scan ended."""
+        database = self.database
+        return {
+            "packages": self.packages, "ecosystems": [msgspec.to_builtins(entry) for entry in self.ecosystems],
+            "distribution": self.distribution, "adopted": self.adopted,
+            "notCatalogued": [{"kind": unknown.kind, "count": unknown.count, "examples": list(unknown.examples),
+                               "owner": unknown.owner} for unknown in self.unknowns],
+            "database": {"advisories": database.advisories, "digest": database.digest,
+                         "newest": database.newest and format_rfc3339(database.newest),
+                         "importedAt": database.imported_at and format_rfc3339(database.imported_at),
+                         "ageDays": (now - database.newest).days if database.newest else None},
+            "gaps": [msgspec.to_builtins(gap) for gap in self.gaps]}
+
+
+class Spokesmen:
+    """Which advisories speak of a package: those of its own ecosystem, or those of the distribution that installed it.
+
+    A distribution's package speaks for what it installed where the distribution's advisories name it. Where they do
+    not, it may be anybody's package (a vendor's, beside the distribution's own): what it installed speaks for itself.
+    """
+
+    def __init__(self, catalog: Catalog, store: AdvisoryStore) -> None:
+        self._store = store
+        self._system = {package.purl: package for package in catalog.packages if package.type in ("deb", "apk", "rpm")}
+        self._advisories: dict[str, int] = {}
+        self._named: dict[str, bool] = {}
+
+    def advisories(self, ecosystem: str | None) -> int:
+        """How many there are for the ecosystem; 0 where OSV has none."""
+        if ecosystem is None:
+            return 0
+        if ecosystem not in self._advisories:
+            self._advisories[ecosystem] = self._store.count(ecosystem)
+        return self._advisories[ecosystem]
+
+    def owner_speaks(self, owner: str) -> bool:
+        """Whether the distribution's advisories name the package with this package URL."""
+        if owner not in self._named:
+            package = self._system.get(owner)
+            self._named[owner] = bool(package and self.advisories(package.ecosystem) and self._store.find(
+                package.ecosystem or "", package.source))
+        return self._named[owner]
+
+
+class Undecided(msgspec.Struct, frozen=True, kw_only=True):
+    """A package and an advisory for it whose versions could not be compared."""
+
+    purl: str
+    id: str
+    reason: str
+
+
+def measure(catalog: Catalog, spokesmen: Spokesmen, undecided: Sequence[Undecided], database: AdvisoryStatus,
+            now: datetime, max_age: timedelta | None = None) -> Coverage:
+    """What was covered, after a scan; `max_age` makes advisories of which the newest is older a gap."""
+    matched: Counter[str] = Counter()
+    missing: Counter[str] = Counter()
+    distribution = adopted = 0
+    for package in catalog.packages:
+        if package.owner and spokesmen.owner_speaks(package.owner):
+            distribution += 1
+            continue
+        if spokesmen.advisories(package.ecosystem):
+            matched[package.ecosystem or ""] += 1
+            adopted += bool(package.owner)
+        else:
+            missing[package.ecosystem or f"{package.type} (no OSV ecosystem)"] += 1
+    gaps = [*_uncatalogued(catalog, spokesmen)]
+    gaps += [Gap(kind="no-advisories", what=what, count=count,
+                 reason=f"{_packages(count)}, for which the database has no advisories")
+             for what, count in sorted(missing.items())]
+    gaps += [Gap(kind="undecided", what=f"{entry.id} for {entry.purl}", count=1, reason=entry.reason)
+             for entry in undecided]
+    if max_age is not None and database.newest is not None and now - database.newest > max_age:
+        gaps.append(Gap(kind="old-advisories", what="advisories", count=database.advisories, reason=(
+            f"the newest is {(now - database.newest).days} days old, expected at most {max_age.days}")))
+    return Coverage(
+        packages=len(catalog.packages), distribution=distribution, adopted=adopted, unknowns=catalog.unknowns,
+        ecosystems=tuple(Matched(ecosystem=name, packages=count, advisories=spokesmen.advisories(name))
+                         for name, count in sorted(matched.items())),
+        database=database, gaps=tuple(gaps))
+
+
+def _uncatalogued(catalog: Catalog, spokesmen: Spokesmen) -> list[Gap]:
+    gaps: list[Gap] = []
+    system = catalog.distribution
+    if not catalog.packages and not (catalog.layers and not any(layer.entries for layer in catalog.layers)):
+        gaps.append(Gap(kind="nothing-catalogued", what=catalog.kind, count=0, reason="no package was found in it"))
+    elif system and catalog.kind == "container" and not any(map(_installed_by_system, catalog.packages)):
+        gaps.append(Gap(kind="distribution-not-catalogued", what=f"{system.id} {system.version}".strip(), count=0,
+                        reason="none of its packages was found"))
+    kinds: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for unknown in catalog.unknowns:
+        if not (unknown.owner and spokesmen.owner_speaks(unknown.owner)):
+            kinds[unknown.kind] += unknown.count
+            examples.setdefault(unknown.kind, next(iter(unknown.examples), ""))
+    gaps += [Gap(kind="not-catalogued", what=kind, count=count, reason=f"{count} not catalogued"
+                 + (f", such as {examples[kind]}" if examples[kind] else "")) for kind, count in sorted(kinds.items())]
+    return gaps
+
+
+def _installed_by_system(package: Package) -> bool:
+    return package.type in ("deb", "apk", "rpm") and not package.copied
+
+
+def _packages(count: int) -> str:
+    return f"{count} package{'' if count == 1 else 's'}"
