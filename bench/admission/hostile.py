@@ -98,6 +98,9 @@ def bombs(megabytes: int) -> dict[str, bytes]:
     return {digest(data): data, digest(document): document, "referrers": referrers, digest(IMAGE): IMAGE}
 
 
+PAGE = {digest(IMAGE): IMAGE, "referrers": b'{"schemaVersion":2,"manifests":[' + b"[]," * 1_390_000 + b"[]]}"}
+
+
 def registries(ports: list[int], kinds: list[str]) -> None:
     """The process of all hostile registries."""
 
@@ -128,7 +131,7 @@ def registries(ports: list[int], kinds: list[str]) -> None:
 
     async def main() -> None:
         for port, kind in zip(ports, kinds, strict=True):
-            held = bombs(int(kind)) if kind.isdigit() else {}
+            held = bombs(int(kind)) if kind.isdigit() else PAGE if kind == "page" else {}
             await asyncio.start_server(lambda r, w, kind=kind, held=held: answer(kind, held, r, w), "127.0.0.1", port)
         await asyncio.Event().wait()
 
@@ -273,7 +276,7 @@ class Load:
 def main() -> None:
     seconds = float((sys.argv[1:] or ["20"])[0])
     rate = float((sys.argv[2:] or ["20"])[0])
-    kinds = ["drip", "drip", "silent", "2", "8", "20", "60"]
+    kinds = ["drip", "drip", "silent", "2", "8", "20", "60", "page"]
     ports = [free() for _ in kinds]
     with tempfile.TemporaryDirectory() as name:
         services, webhook = Path(name, "services"), Path(name, "webhook")
@@ -293,7 +296,7 @@ def main() -> None:
                 attacks = [review(*(f"{places['drip']}/x{at}:1" for at in range(64))),
                            review(*(f"{places['silent']}/x{at}:1" for at in range(64))),
                            *(review(*(f"{places[kind]}/x{at}@{digest(IMAGE)}" for at in range(4)))
-                             for kind in kinds if kind.isdigit()),
+                             for kind in kinds if kind.isdigit() or kind == "page"),
                            *(review(image) for image in heavy),
                            *(review(f"{registry}/good0@{digest(b'%d' % at)}") for at in range(4)),
                            *(review(images[0], odd) for odd in ("x.io:99999/a:1", "a..b.example/x", "[::::]/x:1",
