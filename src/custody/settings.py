@@ -21,7 +21,7 @@ import msgspec
 from custody.errors import MalformedError, UsageError
 
 _PREFIX = "CUSTODY_"
-_SEPARATORS = {"policies": os.pathsep, "plain_http": ","}
+_SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ","}
 """How a variable lists several values; hosts have colons in them."""
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _OTHERS = {"CUSTODY_CONFIG", "CUSTODY_ORACLES", "CUSTODY_PEERS", "CUSTODY_PEERS_TOOLS", "CUSTODY_IMAGES",

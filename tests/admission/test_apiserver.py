@@ -7,15 +7,33 @@ import json
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from custody.adapters.kubeconfig import Cluster
+from custody.admission.certs import ServingCertificate
 from custody.admission.configuration import configurations, to_yaml
+from custody.admission.webhook import Admission
+from custody.errors import AuthenticationError, NetworkError, UsageError
+from custody.evidence.model import EvidenceSet
+from custody.kit.clock import system_clock
+from custody.policy.kinds import Kinds, builtin
+from custody.policy.load import PolicySet
+from custody.policy.model import Request
+from custody.policy.resources import ApiResource
+from custody.server.admission import AdmissionApp
+from tests.admission.kyverno_webhooks import CRD
+from tests.admission.test_configuration import EXEC, KNATIVE, policy
 from tests.conftest import PEERS, ROOT, peer
 from tests.demo.worlds import small_world
+from tests.policy import pod_schema
+from tests.serving import served
 
 pytestmark = pytest.mark.peer
 TOOLS = Path(os.environ.get("CUSTODY_PEERS_TOOLS", ROOT.parent / "shared" / "peers"))
@@ -115,3 +133,148 @@ def test_good_pods_are_pinned_bad_ones_rejected_and_outages_follow_the_failure_p
         await kubectl("delete", "validatingwebhookconfiguration,mutatingwebhookconfiguration", "custody")
 
     asyncio.run(main())
+
+
+# ── what rules name ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+async def _no_evidence(request: Request, names: list[str]) -> dict[str, EvidenceSet]:
+    return {}
+
+
+def _kubectl(kubeconfig: Path, *arguments: str, given: Any = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([peer("kubectl"), "--kubeconfig", str(kubeconfig), *arguments], capture_output=True,
+                          input=None if given is None else json.dumps(given), text=True, timeout=60, check=False)
+
+
+def _done(kubeconfig: Path, *arguments: str, given: Any = None) -> None:
+    done = _kubectl(kubeconfig, *arguments, given=given)
+    assert done.returncode == 0, done.stderr
+
+
+def _pod(name: str, namespace: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace},
+            "spec": {"nodeName": "none", "containers": [{"name": "a", "image": "registry.example.com/a:1"}]}}
+
+
+def test_the_table_of_kinds_is_what_the_api_server_serves(kubeconfig: Path) -> None:
+    """Kubernetes' own groups, by the aggregated discovery that `--kubeconfig` asks for too."""
+    served = asyncio.run(Cluster(kubeconfig).kinds())
+    table = builtin()
+
+    def ordered(kinds: Kinds) -> list[ApiResource]:
+        return sorted((resource for resource in kinds.resources if resource.group in table.whole),
+                      key=lambda resource: (resource.group, resource.plural, resource.version))
+
+    assert ordered(served) == ordered(table)
+    assert table.whole <= served.whole
+
+
+def test_the_schema_of_pods_is_the_one_that_is_kept(kubeconfig: Path) -> None:
+    """So that a field which a newer Kubernetes brings is noticed."""
+    served = asyncio.run(Cluster(kubeconfig).kinds())
+    paths = sorted({f"apis/{one.group}/{one.version}" if one.group else f"api/{one.version}"
+                    for one in served.resources if one.group in builtin().whole})
+    documents = [json.loads(_kubectl(kubeconfig, "get", "--raw", f"/openapi/v3/{path}").stdout) for path in paths]
+    assert pod_schema.facts(documents) == json.loads(pod_schema.FACTS.read_text())
+
+
+def test_what_a_rule_names_is_what_the_api_server_asks_about(kubeconfig: Path, tmp_path: Path) -> None:
+    """Case pod-exec-never-judged, kind-group-is-ignored and config-union on a real API server."""
+    kubectl = partial(_kubectl, kubeconfig)
+    done = partial(_done, kubeconfig)
+    done("apply", "-f", "-", given=CRD)
+    done("wait", "--for", "condition=established", "--timeout", "60s", "crd/services.serving.knative.dev")
+    for namespace in ("pci", "vault", "free"):
+        done("create", "namespace", namespace)
+        done("create", "-f", "-", given=_pod("p", namespace))
+        done("-n", namespace, "create", "secret", "generic", "old")
+    labels = {"a": "b"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": _pod("p", "free")["spec"]["containers"]}}
+    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "free"},
+                  "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": template}}
+    done("create", "-f", "-", given=deployment)
+    scale = policy("no-more", ["Deployment/scale"], validate={
+        "message": "at most 5", "pattern": {"spec": {"replicas": "<=5"}}})
+    secrets = policy("protect", ["Secret"], ["DELETE"])
+    secrets["spec"]["rules"][0]["match"]["any"][0]["resources"]["namespaces"] = ["vault"]
+    secrets["spec"]["rules"][0]["validate"] = {"message": "protected", "deny": {"conditions": {"all": [
+        {"key": "{{ request.operation }}", "operator": "Equals", "value": "DELETE"}]}}}
+    ignored = policy("label", ["ConfigMap"], failurePolicy="Ignore", webhookTimeoutSeconds=5, validate={
+        "message": "team is required", "pattern": {"metadata": {"labels": {"team": "?*"}}}})
+    served_kinds = asyncio.run(Cluster(kubeconfig).kinds())
+    policies = PolicySet.load([EXEC, KNATIVE, scale, secrets, ignored], served_kinds)
+    certificate = ServingCertificate(tmp_path, ["127.0.0.1"])
+    certificate.ensure(system_clock())
+    app = AdmissionApp(Admission(policies, _no_evidence, system_clock))
+    service = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"namespace": "free"}}
+    try:
+        with served(app, certificate=certificate.certificate, key=certificate.key) as url:
+            written = configurations(url, certificate.ca_bundle, policies)
+            assert sorted(hook["clientConfig"]["url"].removeprefix(url) for hook in written[0]["webhooks"]) == [
+                "/validate/fail/10", "/validate/ignore/5"]
+            applied = kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": written})
+            assert applied.returncode == 0, applied.stderr
+            for attempt in range(40):  # the API server takes up new configurations within a second or so
+                probe = kubectl("-n", "free", "create", "configmap", f"probe-{attempt}")
+                if probe.returncode != 0:
+                    break
+                time.sleep(0.25)
+            assert "team is required" in probe.stderr
+            # exec: the API server asks before it looks for a kubelet.
+            assert "no exec" in kubectl("-n", "pci", "exec", "p", "--", "sh").stderr
+            assert "no exec" not in kubectl("-n", "free", "exec", "p", "--", "sh").stderr
+            # scale: by its own subresource, and not by the Deployment.
+            scaled = kubectl("-n", "free", "scale", "deployment", "web", "--replicas", "6")
+            assert scaled.returncode != 0
+            assert "at most 5" in scaled.stderr
+            done("-n", "free", "scale", "deployment", "web", "--replicas", "4")
+            # Knative's Services and not Kubernetes'.
+            denied = kubectl("create", "-f", "-", given={**service, "metadata": {"name": "bad", "namespace": "free"}})
+            assert denied.returncode != 0
+            assert "team is required" in denied.stderr
+            good = {"name": "good", "namespace": "free", "labels": {"team": "a"}}
+            done("create", "-f", "-", given={**service, "metadata": good})
+            done("-n", "free", "create", "service", "clusterip", "plain", "--tcp", "80")
+            # Deletions of secrets.
+            assert "protected" in kubectl("-n", "vault", "delete", "secret", "old").stderr
+            done("-n", "free", "delete", "secret", "old")
+        # The webhook is away: only what a Fail policy asks about stops.
+        done("-n", "vault", "create", "secret", "generic", "new")
+        done("-n", "free", "create", "configmap", "ignored")
+        done("-n", "free", "patch", "deployment", "web", "--type", "merge", "-p", '{"spec":{"replicas":9}}')
+        for arguments in (("-n", "vault", "delete", "secret", "old"), ("-n", "pci", "exec", "p", "--", "sh")):
+            failed = kubectl(*arguments)
+            assert failed.returncode != 0
+            assert 'failed calling webhook "validate-fail-10.custody.internal"' in failed.stderr
+    finally:
+        kubectl("delete", "validatingwebhookconfiguration", "custody", "--ignore-not-found")
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"exec": {"command": "aws"}}, "user.exec: custody runs no program for a credential"),
+    ({"username": "ann"}, "user.username: basic authentication is removed"),
+    ({"client-key-data": "!"}, "client-key-data: got 'other text', expected base64"),
+    ({"client-certificate-data": "", "client-certificate": "no.crt"}, "no.crt: No such file or directory")])
+def test_a_kubeconfig_that_cannot_be_obeyed_is_refused(kubeconfig: Path, tmp_path: Path, change: dict[str, Any],
+                                                       said: str) -> None:
+    config = yaml.safe_load(kubeconfig.read_text())
+    config["users"][0]["user"].update(change)
+    file = tmp_path / "kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    with pytest.raises(UsageError) as refused:
+        Cluster(file)
+    assert said in refused.value.message
+
+
+def test_an_api_server_that_does_not_know_the_caller_is_an_error_and_not_an_empty_table(kubeconfig: Path,
+                                                                                        tmp_path: Path) -> None:
+    config = yaml.safe_load(kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": "nobody"}
+    file = tmp_path / "kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    with pytest.raises(AuthenticationError, match=r"GET https://.*/api: answered 401"):
+        asyncio.run(Cluster(file).kinds())
+    config["clusters"][0]["cluster"].pop("certificate-authority-data")
+    file.write_text(yaml.safe_dump(config))
+    with pytest.raises(NetworkError, match="certificate verify failed"):
+        asyncio.run(Cluster(file).kinds())

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from custody.admission.certs import ServingCertificate
 from custody.admission.configuration import configurations, to_yaml
 from custody.admission.webhook import Admission
-from custody.errors import CustodyError, MalformedError, NetworkError, UnsupportedError
+from custody.errors import CustodyError, MalformedError, NetworkError
 from custody.evidence.model import EvidenceSet
 from custody.policy.load import PolicySet
 from custody.policy.model import Request
@@ -64,7 +64,7 @@ def test_allowed(version: str) -> None:
     digest = answer["response"]["auditAnnotations"].pop("inputs-digest")
     assert digest.startswith("sha256:")
     assert answer == {"apiVersion": version, "kind": "AdmissionReview",
-                      "response": {"uid": "u-1", "allowed": True, "auditAnnotations": {}}}
+                      "response": {"uid": "u-1", "allowed": True, "auditAnnotations": {"verdict": "allowed"}}}
 
 
 def test_denied_in_kyvernos_shape_without_the_request() -> None:
@@ -217,8 +217,9 @@ def test_certificates_are_renewed_under_the_same_authority(tmp_path: Path) -> No
 
 
 def test_webhook_configurations() -> None:
+    pinning = {**PINNING["spec"], "webhookTimeoutSeconds": 7}
     policies = PolicySet([changed("spec/webhookTimeoutSeconds", 7),
-                          PINNING | {"metadata": {"name": "pin"}, "spec": {**PINNING["spec"], "webhookTimeoutSeconds": 7}}])
+                          PINNING | {"metadata": {"name": "pin"}, "spec": pinning}])
     mutating, validating = yaml.safe_load_all(to_yaml(configurations("https://10.0.0.1:9443/", b"CA", policies)))
     assert mutating["kind"] == "MutatingWebhookConfiguration"
     hook = validating["webhooks"][0]

@@ -243,6 +243,8 @@ def test_nothing_at_all_is_a_gap(tmp_path: Path) -> None:
     system = Distribution(id="almalinux", version="9.3", name="AlmaLinux")
     hidden = Catalog(name="x", digest="sha256:0", layers=(layer,), packages=(package("a", "1"),), distribution=system)
     assert gaps(scan(hidden, store, NOW)) == [("distribution-not-catalogued", "almalinux 9.3", 0)]
+    own = msgspec.structs.replace(hidden, distribution=Distribution(id="my-shop", version="1", name="My shop"))
+    assert gaps(scan(own, store, NOW)) == []
 
 
 def test_old_advisories_are_a_gap_where_an_age_is_asked_for(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from custody.cli.run import run
 from custody.policy.coverage import covered
 from custody.policy.kinds import builtin
 from custody.policy.load import PolicySet
-from custody.policy.podfields import IMAGE_FIELDS
+from custody.policy.podfields import IMAGE_FIELDS, TEMPLATES
 from tests.admission.kyverno_webhooks import CRD
 from tests.policy.test_lint import images
 from tests.policy.test_load import changed
@@ -57,15 +57,15 @@ def test_templates_are_seen_by_rules_about_their_holders() -> None:
 
 def test_every_holder_and_custom_resource_has_its_rows() -> None:
     rows = covered(PolicySet([images()], kinds=builtin().with_crds([CRD])))
-    assert {row.kind for row in rows} == {"Pod", "PodTemplate", "CronJob", "ReplicationController", "ReplicaSet",
-                                          "Deployment", "StatefulSet", "DaemonSet", "Job", "Service.serving.knative.dev"}
+    assert {row.kind for row in rows} == {*TEMPLATES, "Service.serving.knative.dev"}
     assert rows[-1].field == "any pod template in it"
 
 
 def test_image_volume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The field that nobody looked at is named."""
     file = tmp_path / "policy.yaml"
-    file.write_text(yaml.safe_dump(changed("spec/rules/0/validate/pattern", {"spec": {"containers": [{"image": "a/*"}]}})))
+    pattern = {"spec": {"containers": [{"image": "a/*"}]}}
+    file.write_text(yaml.safe_dump(changed("spec/rules/0/validate/pattern", pattern)))
     assert run(["policy", "lint", "--coverage", str(file)]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["✗", "Pod", VOLUMES, "no", "rule"] in lines

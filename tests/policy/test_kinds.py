@@ -62,7 +62,8 @@ DEPLOYMENTS = Resource("deployments", "v1", "apps")
     ("Pod", asked("PodExecOptions", "exec"), False), ("Pod/attach", asked("PodExecOptions", "exec"), False),
     ("Pod/exec", asked("PodExecOptions", "exec", None), True), ("Pod/exec", asked("Pod", "", PODS, "CREATE"), False),
     ("Pod", asked("Pod", "ephemeralcontainers", PODS, "UPDATE"), True), ("*/*", asked("Pod", "", PODS, "CREATE"), True),
-    ("Pod", asked("Pod", "status", PODS, "UPDATE"), False), ("Pod/status", asked("Pod", "status", PODS, "UPDATE"), True),
+    ("Pod", asked("Pod", "status", PODS, "UPDATE"), False),
+    ("Pod/status", asked("Pod", "status", PODS, "UPDATE"), True),
     ("Deployment/scale", asked("Scale", "scale", DEPLOYMENTS, "UPDATE", **SCALE), True),
     ("apps/v1/Deployment/scale", asked("Scale", "scale", DEPLOYMENTS, "UPDATE", **SCALE), True),
     ("StatefulSet/scale", asked("Scale", "scale", DEPLOYMENTS, "UPDATE", **SCALE), False),
@@ -91,7 +92,7 @@ def test_a_subresource_of_an_unknown_resource_is_an_error_and_not_a_mismatch() -
 
 
 def test_a_request_that_does_not_say_whose_scale_it_is_is_refused() -> None:
-    with pytest.raises(MalformedError, match=r"request.resource: got 'nothing', expected whose scale it is: deployments"):
+    with pytest.raises(MalformedError, match=r"resource: got 'nothing', expected whose scale it is: deployments"):
         asked("Scale", "scale", None, "UPDATE", **SCALE)
 
 
@@ -99,7 +100,8 @@ def test_a_request_that_does_not_say_whose_scale_it_is_is_refused() -> None:
     ("pods", "got 'pods', expected a kind of Kubernetes 1.34; did you mean Pod?"),
     ("Pods", "did you mean Pod?"), ("po", "did you mean Pod?"), ("pod", "did you mean Pod?"), ("deploy", "Deployment?"),
     ("Deploymnet", "did you mean Deployment?"), ("IngressRoute", "expected a kind of Kubernetes 1.34"),
-    ("PodExecOptions", "did you mean Pod/exec?"), ("Pod/exce", "expected a subresource of Pod in Kubernetes 1.34: attach,"),
+    ("PodExecOptions", "did you mean Pod/exec?"),
+    ("Pod/exce", "expected a subresource of Pod in Kubernetes 1.34: attach, binding, ephemeralcontainers"),
     ("ConfigMap/scale", "expected a subresource of ConfigMap in Kubernetes 1.34: it has none"),
     ("apps/v1beta1/Deployment", "expected a version that Kubernetes 1.34 serves: apps/v1/Deployment"),
     ("apps/v1/Pod", "expected a kind of Kubernetes 1.34; did you mean v1/Pod?"),
@@ -124,7 +126,7 @@ def test_an_unknown_kind_in_exclude_is_refused_too() -> None:
 
 def test_kinds_of_other_groups_load_and_custom_resources_come_from_their_definitions() -> None:
     PolicySet([naming("serving.knative.dev/v1/Service", "example.com/*/*", "*.istio.io/v1/Gateway")])
-    with pytest.raises(UnsupportedError, match="which resources are serving.knative.dev/v1/Service is not known"):
+    with pytest.raises(UnsupportedError, match=r"which resources are serving.knative.dev/v1/Service is not known"):
         builtin().targets("serving.knative.dev/v1/Service", "kinds[0]")
     known = builtin().with_crds([CRD])
     assert [target.resource.plural for target in known.targets("serving.knative.dev/v1/Service", "kinds[0]")] == [
@@ -132,7 +134,8 @@ def test_kinds_of_other_groups_load_and_custom_resources_come_from_their_definit
     assert [target.resource.group for target in known.targets("Service", "kinds[0]")] == ["", "serving.knative.dev"]
     # Definitions among the policies, and policies and definitions in Lists.
     gadget = json.loads(json.dumps(CRD).replace("serving.knative.dev", "example.com").replace("Service", "Gadget"))
-    loaded = PolicySet.load([{"apiVersion": "v1", "kind": "List", "items": [gadget, naming("Gadget", "Gadget/status")]}])
+    items = [gadget, naming("Gadget", "Gadget/status")]
+    loaded = PolicySet.load([{"apiVersion": "v1", "kind": "List", "items": items}])
     assert [policy.name for policy in loaded.policies] == ["p"]
     assert loaded.kinds.targets("Gadget/status", "kinds[0]")[0].resource.group == "example.com"
     with pytest.raises(MalformedError, match="Gadget"):
@@ -141,7 +144,8 @@ def test_kinds_of_other_groups_load_and_custom_resources_come_from_their_definit
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    ({"spec": {}}, "crds[0]: spec: got"), ({"apiVersion": "apiextensions.k8s.io/v1beta1"}, "got 'apiextensions.k8s.io/v1beta1 "),
+    ({"spec": {}}, "crds[0]: spec: got"),
+    ({"apiVersion": "apiextensions.k8s.io/v1beta1"}, "got 'apiextensions.k8s.io/v1beta1 "),
     ({"spec": {**CRD["spec"], "versions": [{"name": "v1", "served": False}]}}, "got 'none that is served'"),
 ])
 def test_a_definition_that_cannot_be_read_is_refused(change: dict[str, Any], said: str) -> None:
@@ -152,7 +156,8 @@ def test_a_definition_that_cannot_be_read_is_refused(change: dict[str, Any], sai
 
 @pytest.mark.parametrize(("documents", "said"), [
     ([{"kind": "APIVersions"}], "got 'APIVersions', expected an APIGroupDiscoveryList, which Kubernetes 1.27"),
-    ([[]], "got 'list'"), ([{"kind": "APIGroupDiscoveryList", "items": [{"versions": [{}]}]}], "missing required field"),
+    ([[]], "got 'list'"),
+    ([{"kind": "APIGroupDiscoveryList", "items": [{"versions": [{}]}]}], "missing required field"),
     ([{"kind": "APIGroupDiscoveryList", "items": [{"metadata": {"name": "metrics.k8s.io"}, "versions": [
         {"version": "v1", "freshness": "Stale"}]}]}], "metrics.k8s.io/v1: got 'Stale'"),
 ])
@@ -163,10 +168,11 @@ def test_discovery_that_is_not_whole_is_refused(documents: list[Any], said: str)
 
 
 def test_discovery_of_an_api_server_replaces_the_table() -> None:
-    document = {"kind": "APIGroupDiscoveryList", "items": [{"metadata": {}, "versions": [{"version": "v1", "resources": [
-        {"resource": "pods", "responseKind": {"group": "", "version": "v1", "kind": "Pod"}, "scope": "Namespaced",
-         "verbs": ["create", "get"], "subresources": [{"subresource": "exec", "verbs": ["create", "get"],
-                                                       "responseKind": {"kind": "PodExecOptions"}}]}]}]}]}
+    pods = {"resource": "pods", "responseKind": {"group": "", "version": "v1", "kind": "Pod"}, "scope": "Namespaced",
+            "verbs": ["create", "get"], "subresources": [{"subresource": "exec", "verbs": ["create", "get"],
+                                                          "responseKind": {"kind": "PodExecOptions"}}]}
+    document = {"kind": "APIGroupDiscoveryList", "items": [
+        {"metadata": {}, "versions": [{"version": "v1", "resources": [pods]}]}]}
     resources = of_discovery([document], "https://k")
     served = Kinds(resources, whole={""}, source="https://k")
     assert [target.operations for target in served.targets("Pod/exec", "x")] == [("CONNECT",)]

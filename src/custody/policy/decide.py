@@ -50,10 +50,10 @@ def _decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Pol
     patch: list[dict[str, Any]] = []
 
     def ask(rule: Rule, given: Input) -> list[RuleResult]:
-        if (reason := rule.silence(request)) is not None:
-            silent.append(Silent(rule.policy.name, rule.name, reason))
-            return []
         try:
+            if (reason := rule.silence(request)) is not None:
+                silent.append(Silent(rule.policy.name, rule.name, reason))
+                return []
             said = rule.results(given, pinning=mutate)
         except Exception as error:  # a fault of ours or of a hostile input denies with a reason, it never admits
             _LOG.exception("rule %s/%s", rule.policy.name, rule.name)

@@ -3,7 +3,7 @@
 A gap is one of
 
     nothing-catalogued         no package was found at all, in an image that has files, or in an SBOM
-    distribution-not-catalogued    the image names a distribution, and none of its packages was found
+    distribution-not-catalogued    the image names a distribution of packages, and none of them was found
     not-catalogued             packages of a kind that is seen and counted, and not read; unless the distribution's
                                package that installed them is one that its advisories speak of
     no-advisories              packages of an ecosystem for which the database has no advisory, or OSV no ecosystem
@@ -28,6 +28,12 @@ from custody.ports.advisories import AdvisoryStatus, AdvisoryStore
 
 GapKind = Literal["nothing-catalogued", "distribution-not-catalogued", "not-catalogued", "no-advisories", "undecided",
                   "old-advisories"]
+
+_PACKAGED = frozenset((
+    "almalinux", "alpine", "amzn", "arch", "azurelinux", "centos", "chainguard", "debian", "fedora", "gentoo", "mageia",
+    "mariner", "ol", "openeuler", "opensuse-leap", "opensuse-tumbleweed", "photon", "rhel", "rocky", "sled", "sles",
+    "ubuntu", "wolfi"))
+"""The os-release IDs of distributions whose images have a package database; others may mean anything, or nothing."""
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,7 +162,7 @@ def _uncatalogued(catalog: Catalog, spokesmen: Spokesmen) -> list[Gap]:
     system = catalog.distribution
     if not catalog.packages and not (catalog.layers and not any(layer.entries for layer in catalog.layers)):
         gaps.append(Gap(kind="nothing-catalogued", what=catalog.kind, count=0, reason="no package was found in it"))
-    elif system and catalog.kind == "container" and not any(map(_installed_by_system, catalog.packages)):
+    elif system and system.id in _PACKAGED and catalog.kind == "container" and not any(map(_installed_by_system, catalog.packages)):
         gaps.append(Gap(kind="distribution-not-catalogued", what=f"{system.id} {system.version}".strip(), count=0,
                         reason="none of its packages was found"))
     kinds: Counter[str] = Counter()
