@@ -1,4 +1,4 @@
-"""A registry that can be told to misbehave: one image, what is planted beside it, and what goes wrong when it is asked."""
+"""A registry that can be told to misbehave: one image, what is planted beside it, and what goes wrong."""
 
 from __future__ import annotations
 

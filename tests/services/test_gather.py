@@ -189,7 +189,8 @@ def test_a_list_that_is_no_list_is_not_empty() -> None:
 
 def test_many_documents_that_nobody_can_use_cost_nothing_and_are_counted() -> None:
     registry = signed()
-    registry.referrers += [oci.Descriptor(oci.MANIFEST, sha256(b"%d" % at), 9, artifact_type="x/y") for at in range(500)]
+    registry.referrers += [oci.Descriptor(oci.MANIFEST, sha256(b"%d" % at), 9, artifact_type="x/y")
+                           for at in range(500)]
     registry.referrers += [oci.Descriptor(oci.MANIFEST, sha256(b"t%d" % at), 9, artifact_type=f"x/{at}")
                            for at in range(60)]
     found = gathered(registry)
@@ -355,7 +356,8 @@ def test_bytes_that_no_descriptor_announced_are_counted() -> None:
 def test_names_that_nothing_can_be_done_with() -> None:
     async def main() -> dict[str, EvidenceSet]:
         async with gatherer() as gather:
-            return await gather.gather(["x.io:99999/a:1", "a..b.example/x", "[::::]/x:1", "☃", "", "127.0.0.1:1/x@" + IMAGE])
+            return await gather.gather(["x.io:99999/a:1", "a..b.example/x", "[::::]/x:1", "☃", "",
+                                        f"127.0.0.1:1/x@{IMAGE}"])
 
     for name, found in asyncio.run(main()).items():
         assert [one.state for one in found.rejected] == ["unverifiable"], name
