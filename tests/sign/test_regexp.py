@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
+from custody.admission.webhook import Admission
 from custody.errors import MalformedError, UsageError
-from custody.evidence.model import KeylessSigner
+from custody.evidence.model import EvidenceSet, KeylessSigner, Verified
 from custody.policy.kyverno.images import _regexp
+from custody.policy.load import PolicySet
 from custody.sign.identity import Identity
+from tests.admission.test_webhook import NOW, ask, review
+from tests.policy.test_lint import images
+from tests.sign.authority import IMAGE
 
 LONG = "a" * 60
 PATTERNS = [(r"^([a-z0-9]+[.-]?)+@myorg\.example$", f"{LONG}@myorg!example"), (r"^(a+)+$", f"{LONG}!"),
@@ -34,6 +40,22 @@ def test_regexp_not_re2(pattern: str, subject: str) -> None:
     compiled = _regexp(pattern, "subjectRegExp")
     assert compiled is not None
     assert not compiled(subject)
+
+
+def test_regex_hangs_webhook() -> None:
+    pattern, subject = PATTERNS[0]
+    keyless = {"issuer": "https://i", "subjectRegExp": pattern, "rekor": {"url": "https://r"}}
+    policies = PolicySet([images(attestors=[{"entries": [{"keyless": keyless}]}])])
+    signature = Verified(subject=IMAGE, evidence="e", source="s", kind="signature", predicate={}, log=None,
+                         predicate_type="https://sigstore.dev/cosign/sign/v1", signed_at=None,
+                         signer=KeylessSigner(subject=subject, issuer="https://i"))
+
+    async def gather(_: Any, names: list[str]) -> dict[str, EvidenceSet]:
+        return {name: EvidenceSet(subject=IMAGE, verified=(signature,)) for name in names}
+
+    answer = ask(Admission(policies, gather, lambda: NOW), review())["response"]
+    assert answer["allowed"] is False
+    assert f"subject mismatch: expected {pattern}, received {subject}" in "".join(answer["status"]["message"].split("\n    "))
 
 
 def test_go_has_no_special_case_for_line_breaks() -> None:
