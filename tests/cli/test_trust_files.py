@@ -103,3 +103,17 @@ def test_a_token_names_the_issuer_that_runs(tmp_path: Path, monkeypatch: pytest.
         assert run(["trust", "token", "--email", "ann@example.com", *arguments]) == 0
         body = capsys.readouterr().out.split(".")[1]
         assert json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["iss"] == issuer
+
+
+def test_an_admission_only_process_says_that_it_trusts_nobody(tmp_path: Path) -> None:
+    from custody.cli.services import describe
+
+    async def lines(**more: Any) -> str:
+        policies = PolicySet([])
+        settings = Settings(data_dir=str(tmp_path / "data"), **more)
+        async with running(settings, ["admission"], policies=policies) as found:
+            return "\n".join(describe(found, policies))
+
+    assert "trust files   none: only evidence by keys can be verified" in asyncio.run(lines())
+    (tmp_path / "root.json").write_text('{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}')
+    assert "trust files" not in asyncio.run(lines(trusted_root=str(tmp_path / "root.json")))

@@ -41,5 +41,7 @@ def command(target: str, chosen: tuple[str, ...], platform: str | None) -> None:
 
     contents.deliver(plan, render)
     print(f"{contents.title(found)}: {len(found.packages)} packages", file=sys.stderr)
+    if not found.packages:
+        print("warning: no package was found in it", file=sys.stderr)
     for unknown in found.unknowns:
         print(f"not catalogued: {unknown}, such as {unknown.examples[0]}", file=sys.stderr)

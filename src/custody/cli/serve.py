@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 from click.core import ParameterSource
 
@@ -25,7 +27,8 @@ def command(roles: str, host: str, port: int, webhook_port: int, policies: tuple
     chosen = tuple(roles.split(","))
     if "admission" not in chosen:
         context = click.get_current_context()
-        for name, flag in (("policies", "--policy"), ("webhook_port", "--webhook-port")):
-            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-                raise UsageError(f"{flag}: is for the admission role, and --roles names {roles}")
+        if context.get_parameter_source("policies") is ParameterSource.COMMANDLINE:
+            raise UsageError(f"--policy: is for the admission role, and --roles names {roles}")
+        if context.get_parameter_source("webhook_port") is ParameterSource.COMMANDLINE:
+            print(f"warning: --webhook-port: nothing listens there, --roles names {roles}", file=sys.stderr)
     serve_forever(settings(), chosen, host, port, webhook_port, policies)

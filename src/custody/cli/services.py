@@ -78,4 +78,7 @@ def describe(found: Running, policies: PolicySet) -> list[str]:
                           f"CA bundle {data / 'admission' / 'ca.crt'})"}
     if any(role in TRUST_ROLES for role in found.roles):
         lines["trust"] = f"trust files   {', '.join(map(str, found.platform.trust_files))}"
+    elif "admission" in found.roles and trusted_root(found.platform.settings) is None:
+        lines["trust"] = ("trust files   none: only evidence by keys can be verified; name a trusted_root, or start "
+                          "the trust services first")
     return [*(line for role, line in lines.items() if role in found.roles or role == "trust"), "ctrl-c stops"]
