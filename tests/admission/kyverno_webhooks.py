@@ -1,9 +1,10 @@
 """Policies of many spellings, and what Kyverno's controller tells the API server to ask about for each of them.
 
 `python -m tests.admission.kyverno_webhooks KUBECONFIG apply`, before the controller starts, and `… ask` once it runs,
-writes what it tells the API server to ask about to tests/data/kyverno_webhooks.json. `… match CA URL`, with the CA and
-https://host:port of its webhook, writes which of the requests below each selector matches. (Its own policy webhook takes the version of an API server that
-was built from a Go module for one without matchConditions, by which each policy gets a webhook of its own.)
+writes what it tells the API server to ask about to tests/data/kyverno_webhooks.json; `… match CA URL`, with the CA and
+https://host:port of its webhook, writes which of the requests below each selector matches. (Its own policy webhook
+takes the version of an API server that was built from a Go module for one without matchConditions, by which each
+policy gets a webhook of its own.)
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ def _request(name: str, operation: str, resource: str, kind: str, of: str = "") 
 REQUESTS = [_request(f"r{at:02}", *request) for at, request in enumerate((
     ("CREATE", "/v1/pods", "v1/Pod"), ("UPDATE", "/v1/pods", "v1/Pod"), ("DELETE", "/v1/pods", "v1/Pod"),
     ("CONNECT", "/v1/pods/exec", "v1/PodExecOptions"), ("CONNECT", "/v1/pods/attach", "v1/PodAttachOptions"),
-    ("CONNECT", "/v1/pods/portforward", "v1/PodPortForwardOptions"), ("CONNECT", "/v1/pods/proxy", "v1/PodProxyOptions"),
+    ("CONNECT", "/v1/pods/portforward", "v1/PodPortForwardOptions"),
+    ("CONNECT", "/v1/pods/proxy", "v1/PodProxyOptions"),
     ("UPDATE", "/v1/pods/ephemeralcontainers", "v1/Pod"), ("UPDATE", "/v1/pods/status", "v1/Pod"),
     ("UPDATE", "/v1/pods/resize", "v1/Pod"), ("CREATE", "/v1/pods/eviction", "v1/Eviction", "policy"),
     ("CREATE", "apps/v1/deployments", "v1/Deployment"), ("UPDATE", "apps/v1/deployments/status", "v1/Deployment"),
@@ -166,8 +168,9 @@ def match(kubeconfig: str, ca: str, url: str) -> dict[str, list[str]]:
     for request in REQUESTS:
         body = json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}).encode()
         with urllib.request.urlopen(urllib.request.Request(
-                f"{url}/validate/fail", body, {"Content-Type": "application/json"}), context=context, timeout=30) as got:
-            answer = json.load(got)["response"]
+                f"{url}/validate/fail", body, {"Content-Type": "application/json"}), context=context,
+                timeout=30) as reply:
+            answer = json.load(reply)["response"]
         message = answer.get("status", {}).get("message", "").partition("policies \n\n")[2]
         matched[request["uid"]] = sorted(yaml.safe_load(message) or {})
     return matched

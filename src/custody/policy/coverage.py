@@ -47,7 +47,8 @@ def _seeing(policies: PolicySet, resource: ApiResource, template: str, field: st
         for written, rule in zip(document["spec"]["rules"], policy.rules, strict=True):
             created = [text for one in rule.match.asked if "CREATE" in (one.operations or ("CREATE",))
                        for _, text in one.kinds]
-            if any(Selector.parse(text).selects(kind, "") for text in created) and _sees(written, rule, template, field):
+            names = any(Selector.parse(text).selects(kind, "") for text in created)
+            if names and _sees(written, rule, template, field):
                 yield f"{policy.name}/{rule.name}"
 
 
