@@ -37,10 +37,11 @@ def _command(command: click.Command, path: str) -> list[str]:
 
 
 def settings() -> str:
-    parts = ["# Settings\n", "Written from the code by `make docs`. Flags count over `CUSTODY_*` variables, those over "
-             "`custody.toml`, which is\n`--config FILE`, else `CUSTODY_CONFIG`, else `./custody.toml`. Every key that is "
-             "no table has a variable: `CUSTODY_`\nand the key in capitals. Keys and variables that are no settings are "
-             "refused by name.\n"]
+    parts = ["# Settings\n",
+             "Written from the code by `make docs`. Flags count over `CUSTODY_*` variables, those over\n"
+             "`custody.toml`, which is `--config FILE`, else `CUSTODY_CONFIG`, else `./custody.toml`.\n"
+             "Every key that is no table has a variable: `CUSTODY_` and the key in capitals. What is no\n"
+             "setting is refused by name.\n"]
     for struct, title in ((Settings, "custody.toml"), (Issuer, "[[issuers]]")):
         parts += [f"## {title}\n", "| key | type | default | what |", "|---|---|---|---|"]
         parts += [f"| `{name}` | `{kind}` | {default} | {doc} |" for name, kind, default, doc in _fields(struct)]

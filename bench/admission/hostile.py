@@ -50,7 +50,8 @@ spec:
         - imageReferences: ["*"]
           mutateDigest: false
           verifyDigest: false
-          attestors: [{entries: [{keyless: &ann {issuer: "BASE/oidc", subject: ann@bench.example, rekor: {url: BASE}}}]}]
+          attestors:
+            - entries: [{keyless: &ann {issuer: "BASE/oidc", subject: ann@bench.example, rekor: {url: BASE}}}]
           attestations:
             - type: https://bench.example/scan
               attestors: [{entries: [{keyless: *ann}]}]
@@ -98,6 +99,9 @@ def bombs(megabytes: int) -> dict[str, bytes]:
     return {digest(data): data, digest(document): document, "referrers": referrers, digest(IMAGE): IMAGE}
 
 
+PAGE = {digest(IMAGE): IMAGE, "referrers": b'{"schemaVersion":2,"manifests":[' + b"[]," * 1_390_000 + b"[]]}"}
+
+
 def registries(ports: list[int], kinds: list[str]) -> None:
     """The process of all hostile registries."""
 
@@ -110,7 +114,7 @@ def registries(ports: list[int], kinds: list[str]) -> None:
                 if kind == "silent":
                     await asyncio.sleep(60)
                 if kind == "drip":
-                    writer.write(f"HTTP/1.1 200 OK\r\nContent-Type: {MANIFEST}\r\nContent-Length: 3000000\r\n\r\n".encode())
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n")
                     while method != b"HEAD":
                         writer.write(b" ")
                         await writer.drain()
@@ -128,7 +132,7 @@ def registries(ports: list[int], kinds: list[str]) -> None:
 
     async def main() -> None:
         for port, kind in zip(ports, kinds, strict=True):
-            held = bombs(int(kind)) if kind.isdigit() else {}
+            held = bombs(int(kind)) if kind.isdigit() else PAGE if kind == "page" else {}
             await asyncio.start_server(lambda r, w, kind=kind, held=held: answer(kind, held, r, w), "127.0.0.1", port)
         await asyncio.Event().wait()
 
@@ -188,7 +192,8 @@ def signed_bombs(folder: Path, registry: str) -> list[str]:
     """Images whose attestations are rightly signed, by somebody whom no policy names, and are heavy to read."""
     names = []
     token = custody(folder, "trust", "token", "--url", f"http://{registry}", "--email", "mallory@bench.example").strip()
-    texts = {"lists": lambda mb: "[" + "[]," * (mb * 350_000) + "[]]", "maps": lambda mb: "[" + "{}," * (mb * 350_000) + "{}]",
+    texts = {"lists": lambda mb: "[" + "[]," * (mb * 350_000) + "[]]",
+             "maps": lambda mb: "[" + "{}," * (mb * 350_000) + "{}]",
              "numbers": lambda mb: "[" + "1.5," * (mb * 260_000) + "1]",
              "packages": lambda mb: json.dumps([{"name": f"p{at}", "version": "1.0"} for at in range(mb * 28_000)])}
     for (kind, text), megabytes in itertools.product(texts.items(), (1, 4)):
@@ -240,10 +245,13 @@ class Load:
             self.wrong.append(f"{'honest' if good else 'hostile'}: {json.dumps(found)[:300]}")
 
     async def run(self, seconds: float, images: list[str], attacks: list[bytes], a_second: float) -> None:
-        context = ssl._create_unverified_context()  # noqa: S323 - the webhook's own certificate, on loopback
+        context = ssl._create_unverified_context()
         limit = aiohttp.ClientTimeout(total=11)
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, limit=0), timeout=limit) as honest, \
-                aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, limit=0), timeout=limit) as hostile:
+
+        def session() -> aiohttp.ClientSession:
+            return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, limit=0), timeout=limit)
+
+        async with session() as honest, session() as hostile:
             tasks = [asyncio.create_task(self._memory(seconds))]
             end = time.monotonic() + seconds
 
@@ -273,7 +281,7 @@ class Load:
 def main() -> None:
     seconds = float((sys.argv[1:] or ["20"])[0])
     rate = float((sys.argv[2:] or ["20"])[0])
-    kinds = ["drip", "drip", "silent", "2", "8", "20", "60"]
+    kinds = ["drip", "drip", "silent", "2", "8", "20", "60", "page"]
     ports = [free() for _ in kinds]
     with tempfile.TemporaryDirectory() as name:
         services, webhook = Path(name, "services"), Path(name, "webhook")
@@ -293,7 +301,7 @@ def main() -> None:
                 attacks = [review(*(f"{places['drip']}/x{at}:1" for at in range(64))),
                            review(*(f"{places['silent']}/x{at}:1" for at in range(64))),
                            *(review(*(f"{places[kind]}/x{at}@{digest(IMAGE)}" for at in range(4)))
-                             for kind in kinds if kind.isdigit()),
+                             for kind in kinds if kind.isdigit() or kind == "page"),
                            *(review(image) for image in heavy),
                            *(review(f"{registry}/good0@{digest(b'%d' % at)}") for at in range(4)),
                            *(review(images[0], odd) for odd in ("x.io:99999/a:1", "a..b.example/x", "[::::]/x:1",
@@ -303,9 +311,9 @@ def main() -> None:
                 asyncio.run(alone.run(seconds, images, attacks, 0))
                 asyncio.run(beside.run(seconds, images, attacks, rate))
                 for label, load in (("alone", alone), (f"beside {rate:g} hostile a second", beside)):
-                    print(f"honest {label}: {len(load.latencies)} reviews, p50 {load.at(.5):.1f} p99 {load.at(.99):.1f} "
-                          f"max {load.at(1):.1f} ms; rss peak {load.peak:.0f} MiB; unanswered {load.failed}; "
-                          f"wrong {len(load.wrong)}", flush=True)
+                    print(f"honest {label}: {len(load.latencies)} reviews, p50 {load.at(.5):.1f} "
+                          f"p99 {load.at(.99):.1f} max {load.at(1):.1f} ms; rss peak {load.peak:.0f} MiB; "
+                          f"unanswered {load.failed}; wrong {len(load.wrong)}", flush=True)
                 print("\n".join(beside.wrong[:5]))
         hostile.terminate()
 

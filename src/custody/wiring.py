@@ -59,12 +59,16 @@ def trusted_root(settings: Settings) -> TrustedRoot | None:
     """The root that the settings name, else the one of this data directory's services, else none."""
     from custody.trust.roots import parse_trusted_root
 
-    path = Path(settings.trusted_root) if settings.trusted_root else settings.data / "trust" / "trusted_root.json"
+    path = trusted_root_file(settings)
     if not path.is_file():
         if settings.trusted_root:
             raise UsageError(f"{path}: no such file", hint="trusted_root in custody.toml names it")
         return None
     return parse_trusted_root(path.read_bytes(), str(path))
+
+
+def trusted_root_file(settings: Settings) -> Path:
+    return Path(settings.trusted_root) if settings.trusted_root else settings.data / "trust" / "trusted_root.json"
 
 
 def kinds(settings: Settings, crds: Sequence[str | Path] = (), kubeconfig: Path | None = None) -> Kinds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from custody.admission.configuration import configurations, to_yaml
-from custody.admission.endpoint import Endpoint
+from custody.admission.endpoint import Endpoint, division
 from custody.cli.run import run
 from custody.errors import MalformedError, UnsupportedError
 from custody.policy.load import PolicySet
@@ -36,11 +37,21 @@ KNATIVE = policy("knative", ["serving.knative.dev/v1/Service"], validate={
     "message": "team is required", "pattern": {"metadata": {"labels": {"team": "?*"}}}})
 
 
+DENIED = policy("denied", ["Pod"], validate={"message": "never", "deny": {}})
+
+
 def asked(*documents: dict[str, Any], **options: Any) -> dict[str, list[tuple[str, ...]]]:
-    """Path → what is asked about."""
-    return {hook["clientConfig"]["url"].partition("https://x/")[2]: normal(hook["rules"])  # type: ignore[misc]
+    """Group of policies → what is asked about for it."""
+    return {endpoint_of(hook).group: normal(hook["rules"])  # type: ignore[misc]
             for found in configurations("https://x", b"CA", PolicySet.load(documents), **options)
             for hook in found["webhooks"]}
+
+
+def endpoint_of(hook: dict[str, Any]) -> Endpoint:
+    endpoint = Endpoint.parse("/" + hook["clientConfig"]["url"].partition("https://x/")[2])
+    assert endpoint is not None
+    assert hook["name"] == f"{endpoint.group}.custody.internal"
+    return endpoint
 
 
 def test_pod_exec_never_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,14 +102,14 @@ def test_config_union() -> None:
     assert asked(both) == asked(SECRETS, REPLICAS)
     slow = policy("slow", ["ConfigMap"], ["CREATE"], webhookTimeoutSeconds=25, failurePolicy="Ignore")
     assert asked(SECRETS, slow, REPLICAS) == {
-        "validate/fail/10": [*secrets, *deployments],
-        "validate/ignore/25": [("", "v1", "configmaps", "Namespaced", "CREATE")]}
+        "validate-fail-10": [*secrets, *deployments],
+        "validate-ignore-25": [("", "v1", "configmaps", "Namespaced", "CREATE")]}
     hooks = {hook["name"]: (hook["failurePolicy"], hook["timeoutSeconds"])
              for hook in configurations("https://x", b"CA", PolicySet([SECRETS, slow]))[0]["webhooks"]}
     assert hooks == {"validate-fail-10.custody.internal": ("Fail", 10),
                      "validate-ignore-25.custody.internal": ("Ignore", 25)}
-    assert list(asked(SECRETS, slow, failure_policy="Fail")) == ["validate/all/10", "validate/all/25"]
-    assert list(asked(SECRETS, slow, timeout=5)) == ["validate/fail", "validate/ignore"]
+    assert list(asked(SECRETS, slow, failure_policy="Fail")) == ["validate-all-10", "validate-all-25"]
+    assert list(asked(SECRETS, slow, timeout=5)) == ["validate-fail-any", "validate-ignore-any"]
     assert list(asked(SECRETS, slow, timeout=5, failure_policy="Ignore")) == ["validate"]
 
 
@@ -131,17 +142,21 @@ def test_what_an_api_server_would_not_take_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("path", "endpoint"), [
-    ("/validate", Endpoint(False)), ("/mutate", Endpoint(True)), ("/validate/fail", Endpoint(False, "Fail")),
-    ("/mutate/ignore/30", Endpoint(True, "Ignore", 30)), ("/validate/all/1", Endpoint(False, None, 1)),
+    ("/validate", Endpoint(False)), ("/mutate", Endpoint(True)),
+    ("/validate/fail/any/0123456789ab", Endpoint(False, "Fail", None, "0123456789ab")),
+    ("/mutate/ignore/30/0123456789ab", Endpoint(True, "Ignore", 30, "0123456789ab")),
+    ("/validate/all/1/0123456789ab", Endpoint(False, None, 1, "0123456789ab")),
 ])
 def test_a_path_says_which_policies_it_asks(path: str, endpoint: Endpoint) -> None:
     assert Endpoint.parse(path) == endpoint
     assert f"/{endpoint.path}" == path
 
 
-@pytest.mark.parametrize("path", ["/", "/validate/", "/validate/31", "/validate/fail/31", "/validate/fail/0",
-                                  "/validate/fail/010", "/validate/Fail", "/validate/fail/10/", "/x/validate",
-                                  "/validate/fail/10\n"])
+@pytest.mark.parametrize("path", [
+    "/", "/validate/", "/validate/31", "/validate/fail/31/0123456789ab", "/validate/fail/0/0123456789ab",
+    "/validate/fail/010/0123456789ab", "/validate/Fail/10/0123456789ab", "/validate/fail/10", "/validate/fail",
+    "/validate/fail/10/", "/x/validate", "/validate/fail/10/0123456789ab\n", "/validate/fail/10/0123456789AB",
+    "/validate/fail/10/0123456789ab/x"])
 def test_other_paths_are_none(path: str) -> None:
     assert Endpoint.parse(path) is None
 
@@ -150,10 +165,27 @@ def test_each_policy_is_asked_by_exactly_one_of_the_paths_that_are_written() -> 
     documents = [SECRETS, policy("ten", ["Pod"], webhookTimeoutSeconds=10),
                  policy("a", ["Pod"], failurePolicy="Ignore"), policy("b", ["Pod"], webhookTimeoutSeconds=3)]
     loaded = PolicySet(documents)
-    paths = [Endpoint.parse(f"/{path}") for path in asked(*documents)]
-    assert len(paths) == 3
+    endpoints = [endpoint_of(hook) for found in configurations("https://x", b"CA", loaded) for hook in found["webhooks"]]
+    assert len(endpoints) == 3
     for one in loaded.policies:
-        assert sum(path is not None and path.selects(one) for path in paths) == 1, one.name
+        assert sum(endpoint.selects(one) for endpoint in endpoints) == 1, one.name
+
+
+def test_a_path_asks_its_policies_and_a_path_of_older_policies_asks_all(caplog: pytest.LogCaptureFixture) -> None:
+    """A policy that has moved to a group which the API server does not ask about would never be judged."""
+    fail, ignore = DENIED, {**DENIED, "metadata": {"name": "other"}, "spec": {**DENIED["spec"], "failurePolicy": "Ignore"}}
+    loaded = PolicySet([fail, ignore])
+    webhook = admission(fail, ignore)
+    denied = {}
+    for word in ("Fail", "Ignore"):
+        for divided in (division(loaded.policies), "0" * 12):
+            body = json.dumps(review()).encode()
+            answer = asyncio.run(webhook.review(body, endpoint=Endpoint(False, word, 10, divided)))
+            message = json.loads(answer)["response"]["status"]["message"]
+            denied[word, divided == "0" * 12] = [name for name in ("denied", "other") if f"\n{name}:" in message]
+    assert denied == {("Fail", False): ["denied"], ("Ignore", False): ["other"],
+                      ("Fail", True): ["denied", "other"], ("Ignore", True): ["denied", "other"]}
+    assert caplog.text.count("was made for other policies than are loaded") == 1
 
 
 def test_json_of_the_configuration_is_plain_data() -> None:

@@ -64,7 +64,7 @@ def test_allowed(version: str) -> None:
     digest = answer["response"]["auditAnnotations"].pop("inputs-digest")
     assert digest.startswith("sha256:")
     assert answer == {"apiVersion": version, "kind": "AdmissionReview",
-                      "response": {"uid": "u-1", "allowed": True, "auditAnnotations": {}}}
+                      "response": {"uid": "u-1", "allowed": True, "auditAnnotations": {"verdict": "allowed"}}}
 
 
 def test_denied_in_kyvernos_shape_without_the_request() -> None:

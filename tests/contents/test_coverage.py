@@ -38,13 +38,14 @@ def made(members: list[Member], *records: dict[str, Any]) -> str:
 
 def test_zero_coverage_gate(capsys: pytest.CaptureFixture[str]) -> None:
     alma = record("ALSA-1", [{"introduced": "0"}], ecosystem="AlmaLinux:9", package="openssl")
-    target = made([("etc/os-release", b'ID=almalinux\nVERSION_ID="9.3"\n'), ("var/lib/rpm/rpmdb.sqlite", b"SQLite")], alma)
+    target = made([("etc/os-release", b'ID=almalinux\nVERSION_ID="9.3"\n'), ("var/lib/rpm/rpmdb.sqlite", b"SQLite")],
+                  alma)
     capsys.readouterr()
     assert run(["scan", target, "--fail-on", "low", "-o", "table", "-o", "cosign-vuln=vuln.json"]) == 4
     out, err = capsys.readouterr()
     assert out == "nothing was scanned\n"
     assert "warning: not catalogued: rpm database: 1\n" in err
-    assert "error: not everything was scanned: container: no package was found in it; rpm database: 1 not catal" in err
+    assert "error: not everything was scanned: the image: no package was found in it; rpm database: 1 not catal" in err
     coverage = json.loads(Path("vuln.json").read_text())["scanner"]["result"]["coverage"]
     assert [gap["kind"] for gap in coverage["gaps"]] == ["nothing-catalogued", "not-catalogued"]
     assert coverage["notCatalogued"] == [
@@ -79,7 +80,8 @@ def test_what_the_distribution_speaks_of_is_no_gap(capsys: pytest.CaptureFixture
 
 def test_owned_without_distro_advisories(capsys: pytest.CaptureFixture[str]) -> None:
     place = "usr/lib/python3/dist-packages/PyYAML-5.3.1.egg-info/PKG-INFO"
-    status = b"Package: python3-yaml\nStatus: install ok installed\nSource: pyyaml\nVersion: 5.3.1-5\nArchitecture: all\n"
+    status = (b"Package: python3-yaml\nStatus: install ok installed\nSource: pyyaml\nVersion: 5.3.1-5\n"
+              b"Architecture: all\n")
     target = made([("etc/os-release", OS_RELEASE), ("var/lib/dpkg/status", status),
                    ("var/lib/dpkg/info/python3-yaml.list", f"/{place}\n".encode()),
                    (place, b"Metadata-Version: 2.1\nName: PyYAML\nVersion: 5.3.1\n")], DEPENDENCY)
@@ -97,8 +99,8 @@ def test_findings_at_the_threshold_win_over_gaps(capsys: pytest.CaptureFixture[s
 
 
 def test_an_sbom_does_not_hide_what_it_does_not_list(capsys: pytest.CaptureFixture[str]) -> None:
-    target = made([("etc/os-release", OS_RELEASE), ("var/lib/dpkg/status", STATUS), ("s/f.dist-info/METADATA", METADATA),
-                   ("x.jar", b"PK")], DEBIAN, DEPENDENCY)
+    target = made([("etc/os-release", OS_RELEASE), ("var/lib/dpkg/status", STATUS),
+                   ("s/f.dist-info/METADATA", METADATA), ("x.jar", b"PK")], DEBIAN, DEPENDENCY)
     for form in ("cyclonedx-json", "spdx-json"):
         assert run(["sbom", target, "-o", f"{form}=sbom.json"]) == 0
         capsys.readouterr()
@@ -111,7 +113,7 @@ def test_an_sbom_does_not_hide_what_it_does_not_list(capsys: pytest.CaptureFixtu
     assert "composition that the SBOM calls incomplete" in capsys.readouterr().err
     Path("empty.json").write_text(json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.5", "components": []}))
     assert run(["scan", "sbom:empty.json", "--fail-on", "low"]) == 4
-    assert "sbom: no package was found in it" in capsys.readouterr().err
+    assert "the SBOM: no package was found in it" in capsys.readouterr().err
 
 
 SILENT = {

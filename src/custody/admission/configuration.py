@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from custody.admission.endpoint import DEFAULT_SECONDS, Endpoint, seconds_of
+from custody.admission.endpoint import DEFAULT_SECONDS, Endpoint, division, seconds_of
 from custody.admission.rules import Entry, entries, to_rules
 from custody.errors import MalformedError
 from custody.policy.load import PolicySet
@@ -55,9 +55,10 @@ def _endpoints(policies: PolicySet | None, mutate: bool, failure_policy: str | N
     """One that asks all policies where they agree: it keeps asking all when a policy is added."""
     groups = {(None if failure_policy else policy.failure_policy, None if timeout else seconds_of(policy))
               for policy in (policies.policies if policies else ())}
-    if len(groups) < 2:
+    if policies is None or len(groups) < 2:
         return [Endpoint(mutate)]
-    return sorted((Endpoint(mutate, *group) for group in groups), key=lambda endpoint: endpoint.path)
+    divided = division(policies.policies)
+    return sorted((Endpoint(mutate, *group, divided) for group in groups), key=lambda endpoint: endpoint.path)
 
 
 def _only(policies: PolicySet | None, default: str) -> str:
@@ -74,7 +75,7 @@ def _webhook(endpoint: Endpoint, url: str, ca_bundle: bytes, rules: list[dict[st
     client = {"url": f"{url.rstrip('/')}/{endpoint.path}", "caBundle": base64.b64encode(ca_bundle).decode()}
     again = {"reinvocationPolicy": "IfNeeded"} if endpoint.mutate else {}
     return {
-        "name": f"{endpoint.path.replace('/', '-')}.custody.internal", "clientConfig": client, "rules": rules,
+        "name": f"{endpoint.group}.custody.internal", "clientConfig": client, "rules": rules,
         "admissionReviewVersions": ["v1", "v1beta1"], "failurePolicy": failure_policy, "matchPolicy": "Equivalent",
         "sideEffects": "None", "timeoutSeconds": seconds,
         "namespaceSelector": {"matchExpressions": [

@@ -1,28 +1,39 @@
 """The webhook's paths: which of its two questions is asked, and which policies answer it.
 
-    /validate   /mutate          all policies
-    /validate/fail               those whose failurePolicy is Fail
-    /validate/ignore/10          those whose failurePolicy is Ignore, with 10 seconds
-    /validate/all/10             those with 10 seconds, whatever their failurePolicy
+    /validate   /mutate              all policies
+    /validate/fail/10/9f86d081884c   those with failurePolicy Fail and 10 seconds
+    /validate/all/10/9f86d081884c    those with 10 seconds, whatever their failurePolicy
+    /mutate/ignore/any/9f86d081884c  those whose failurePolicy is Ignore, with any timeout
 
-Policies that ask for another failurePolicy or timeout are asked by another webhook of the same configuration.
+Policies that ask for another failurePolicy or timeout are asked by another webhook of the same configuration. The last
+part is a digest of how the policies were divided when the configuration was made. Where they are divided otherwise by
+now, a policy could belong to a group that nobody asks: all policies answer then.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple, Self
 
+from custody.kit.canonical import canonical
+from custody.kit.digest import sha256
 from custody.policy.kyverno.policy import Policy
 
 DEFAULT_SECONDS = 10
 """Of a policy without webhookTimeoutSeconds, as the API server's own default."""
-_PATH = re.compile(r"/(validate|mutate)(?:/(fail|ignore|all)(?:/([1-9]|[12]\d|30))?)?\Z", re.ASCII)
+_PATH = re.compile(r"/(validate|mutate)(?:/(fail|ignore|all)/([1-9]|[12]\d|30|any)/([0-9a-f]{12}))?\Z", re.ASCII)
 
 
 def seconds_of(policy: Policy) -> int:
     """How long the API server waits for this policy, in seconds."""
     return policy.timeout or DEFAULT_SECONDS
+
+
+def division(policies: Iterable[Policy]) -> str:
+    """Twelve hexadecimal digits of the policies' names, failurePolicies and timeouts."""
+    parts = sorted([policy.name, policy.failure_policy, seconds_of(policy)] for policy in policies)
+    return sha256(canonical(parts)).removeprefix("sha256:")[:12]
 
 
 class Endpoint(NamedTuple):
@@ -31,6 +42,8 @@ class Endpoint(NamedTuple):
     """Fail or Ignore; None for policies with either."""
     seconds: int | None = None
     """None for policies with any timeout."""
+    division: str = ""
+    """How the policies were divided; empty where the path asks all."""
 
     @classmethod
     def parse(cls, path: str) -> Self | None:
@@ -38,23 +51,25 @@ class Endpoint(NamedTuple):
         match = _PATH.match(path)
         if match is None:
             return None
-        word, failure, seconds = match.groups()
+        word, failure, seconds, divided = match.groups()
         return cls(word == "mutate", None if failure in (None, "all") else failure.capitalize(),
-                   int(seconds) if seconds else None)
+                   int(seconds) if seconds and seconds != "any" else None, divided or "")
 
     @property
     def verb(self) -> str:
         return "mutate" if self.mutate else "validate"
 
     @property
+    def group(self) -> str:
+        """`validate`, `validate-fail-10`: a name for people."""
+        parts = [self.verb, *([(self.failure_policy or "all").lower(), str(self.seconds or "any")]
+                              if self.division else [])]
+        return "-".join(parts)
+
+    @property
     def path(self) -> str:
         """Without the leading slash."""
-        parts = [self.verb]
-        if self.failure_policy or self.seconds:
-            parts.append((self.failure_policy or "all").lower())
-        if self.seconds:
-            parts.append(str(self.seconds))
-        return "/".join(parts)
+        return "/".join([*self.group.split("-"), *([self.division] if self.division else [])])
 
     def selects(self, policy: Policy) -> bool:
         return (self.failure_policy in (None, policy.failure_policy)

@@ -12,8 +12,10 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
+from custody.admission.endpoint import Endpoint, division
 from custody.admission.review import OversizedError, Review, answer, read
 from custody.errors import CustodyError
 from custody.evidence.model import EvidenceSet, Rejected, State
@@ -43,10 +45,30 @@ class Snapshot:
     """None: the gatherer's own."""
     keys: tuple[bytes, ...] = field(init=False)
     predicate_types: frozenset[str] = field(init=False)
+    _parts: dict[object, Snapshot] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keys", tuple(self.policies.public_keys()))
         object.__setattr__(self, "predicate_types", self.policies.predicate_types())
+        object.__setattr__(self, "_parts", {})
+
+    def asked_by(self, endpoint: Endpoint) -> Snapshot:
+        """The policies that a path of the webhook asks: all of them where it is not known to be asked with others."""
+        if not endpoint.division:
+            return self
+        if endpoint.division != self.division:
+            if "stale" not in self._parts:
+                _LOG.warning("the API server's webhook configuration was made for other policies than are loaded: all "
+                             "policies answer %s; apply `custody admission config` again", endpoint.path)
+                self._parts["stale"] = self  # said once a snapshot
+            return self
+        if endpoint not in self._parts:
+            self._parts[endpoint] = Snapshot(self.policies.only(endpoint.selects), self.root)
+        return self._parts[endpoint]
+
+    @cached_property
+    def division(self) -> str:
+        return division(self.policies.policies)
 
 
 Gather = Callable[[Snapshot, list[str]], Awaitable[Mapping[str, EvidenceSet]]]
@@ -79,8 +101,9 @@ class Admission:
     def policies(self, policies: PolicySet) -> None:
         self.swap(Snapshot(policies, self.snapshot.root))
 
-    async def review(self, body: bytes, *, mutate: bool, seconds: float = DEFAULT_TIMEOUT) -> bytes:
-        """Raises MalformedError for what is no AdmissionReview, and nothing else.
+    async def review(self, body: bytes, *, mutate: bool = False, seconds: float = DEFAULT_TIMEOUT,
+                     endpoint: Endpoint | None = None) -> bytes:
+        """Raises MalformedError for what is no AdmissionReview, and nothing else. An endpoint says more than `mutate`.
 
         `seconds` is what is left of the API server's timeout. Evidence that has not come by then, less the margin, is
         unverifiable; a decision that has not been made, less half of it, is a denial.
@@ -94,7 +117,9 @@ class Admission:
             return refuse(error.review, error.message)
         try:
             async with asyncio.timeout_at(decided):
-                return await self._judge(review, self.snapshot, gathered, mutate=mutate, large=len(body) > _LARGE)
+                endpoint = endpoint or Endpoint(mutate)
+                return await self._judge(review, self.snapshot.asked_by(endpoint), gathered, mutate=endpoint.mutate,
+                                         large=len(body) > _LARGE)
         except TimeoutError:
             return refuse(review, f"it was not decided within {decided - begun:.1f} s")
         except Exception as error:
@@ -134,7 +159,8 @@ class Admission:
             self._seen(request, evidence, context, decision)
         message = "" if decision.allowed else blocked(request, decision.results)
         return answer(review, allowed=decision.allowed, message=message, patch=decision.patch,
-                      warnings=shortened(decision.warnings), audit={"inputs-digest": decision.inputs_digest})
+                      warnings=shortened(decision.warnings), audit={"inputs-digest": decision.inputs_digest,
+                                                                      "verdict": str(decision.verdict)})
 
     async def _work(self, function: Callable[..., _T], *arguments: Any, beside: bool) -> _T:
         """What the function gives: called here where it is small, in a thread where it would hold up other reviews."""

@@ -3,30 +3,60 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
 
 import uvloop
 
+from custody.admission.webhook import Snapshot
 from custody.cli import kinds
 from custody.policy.load import PolicySet
 from custody.server.platform import Running, running
+from custody.server.reload import Reloader
 from custody.settings import Settings
-from custody.wiring import TRUST_ROLES
+from custody.wiring import TRUST_ROLES, trusted_root, trusted_root_file
 
 
 def serve_forever(settings: Settings, roles: Iterable[str], host: str, port: int, webhook_port: int,
                   policies: tuple[str, ...]) -> None:
-    chosen = kinds.load(settings, policies, (), None)
-    uvloop.run(_serve(settings, tuple(roles), host, port, webhook_port, chosen))
+    def load() -> PolicySet:
+        return kinds.load(settings, policies, (), None)
+
+    sources = [Path(source) for source in (*(policies or settings.policies), *settings.crds)]
+    uvloop.run(_serve(settings, tuple(roles), host, port, webhook_port, load, sources))
 
 
 async def _serve(settings: Settings, roles: tuple[str, ...], host: str, port: int, webhook_port: int,
-                 policies: PolicySet) -> None:
-    async with running(settings, roles, host=host, port=port, webhook_port=webhook_port, policies=policies) as found:
-        print("\n".join(describe(found, policies)), file=sys.stderr, flush=True)
-        await until_stopped()
+                 load: Callable[[], PolicySet], sources: list[Path]) -> None:
+    chosen = load()
+    async with running(settings, roles, host=host, port=port, webhook_port=webhook_port, policies=chosen) as found:
+        print("\n".join(describe(found, chosen)), file=sys.stderr, flush=True)
+        async with reloading(found, load, sources):
+            await until_stopped()
+
+
+@contextlib.asynccontextmanager
+async def reloading(found: Running, load: Callable[[], PolicySet], sources: list[Path]) -> AsyncIterator[None]:
+    """The webhook judges by the files as they are now: looked at every two seconds, and at once on SIGHUP."""
+    loop = asyncio.get_running_loop()
+    if found.admission is None or found.admission.admission is None:
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
+        yield
+        return
+    settings = found.platform.settings
+    reloader = Reloader(found.admission.admission, [*sources, trusted_root_file(settings)],
+                        lambda: Snapshot(load(), trusted_root(settings)))
+    found.admission.reloader = reloader
+    loop.add_signal_handler(signal.SIGHUP, reloader.ask)
+    task = asyncio.create_task(reloader.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def until_stopped() -> None:

@@ -35,7 +35,7 @@ def command() -> None:
               type=click.Choice(["never", "low", "medium", "high", "critical"]),
               help="Exit 3 where a locked version has a known vulnerability this bad; malicious packages count always.")
 @click.option("--allow-unpinned-actions", is_flag=True,
-              help="Only warn of actions that workflows name by a tag or branch, which can be moved, instead of exit 3.")
+              help="Only warn of actions that workflows name by a tag or branch, not by a commit, instead of exit 3.")
 @click.option("--allow-gaps", is_flag=True,
               help="Pass where a lock file is not read or no advisory speaks of its ecosystem too, instead of exit 4.")
 @click.option("--allow-empty-db", is_flag=True, help="Check locks without advisories too, instead of exit 4.")

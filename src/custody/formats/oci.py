@@ -24,6 +24,7 @@ INDEX_TYPES = (INDEX, DOCKER_INDEX)
 MAX_MANIFEST = 4 * 1024 * 1024
 MAX_CONFIG = 8 * 1024 * 1024
 _MAX_ENTRIES = 10_000
+_MAX_WEIGHT = 32 * 1024 * 1024  # bytes once parsed: 10,000 entries with a dozen annotations each
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,9 @@ class ImageConfig:
 
 def parse_manifest(data: bytes, where: str = "manifest", media_type: str | None = None) -> Manifest | Index:
     """Decode a manifest or index of any known type. Raises MalformedError or UnsupportedError, naming the field."""
+    if (weight := strictjson.weight(data)) > _MAX_WEIGHT:
+        raise MalformedError(where, got=f"{len(data)} bytes that would take about {weight >> 20} MiB of memory",
+                             expected=f"at most {_MAX_WEIGHT >> 20} MiB")
     document = _object(strictjson.loads(data, where, max_size=MAX_MANIFEST, max_depth=32), where)
     if document.get("schemaVersion") != 2:
         raise MalformedError(f"{where}: schemaVersion", got=document.get("schemaVersion"), expected="2")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
@@ -125,6 +126,9 @@ class PolicySet:
         names = [policy.name for policy in self.policies]
         if twice := {name for name in names if names.count(name) > 1}:
             raise MalformedError("policies", got=f"{min(twice)} twice", expected="each policy once")
+        self._index()
+
+    def _index(self) -> None:
         self.rules = [rule for policy in self.policies for rule in policy.rules]
         self.digest = sha256(json.dumps(self.documents, sort_keys=True, separators=(",", ":")).encode())
 
@@ -156,10 +160,14 @@ class PolicySet:
         """Every predicate type that a rule can use; evidence of other types need not be fetched."""
         return frozenset(kind for rule in self.rules for entry in rule.images for kind in entry.predicate_types)
 
-    def only(self, failure_policy: str, timeout: int | None) -> PolicySet:
-        """The policies with this failurePolicy and webhookTimeoutSeconds, as one of several webhooks asks them."""
-        return PolicySet([document for document, policy in zip(self.documents, self.policies, strict=True)
-                          if (policy.failure_policy, policy.timeout) == (failure_policy, timeout)], kinds=self.kinds)
+    def only(self, selects: Callable[[Policy], bool]) -> PolicySet:
+        """Those policies that are selected, as one of several webhooks asks them."""
+        part = copy.copy(self)
+        chosen = [at for at, policy in enumerate(self.policies) if selects(policy)]
+        part.documents = [self.documents[at] for at in chosen]
+        part.policies = [self.policies[at] for at in chosen]
+        part._index()
+        return part
 
     @property
     def timeout(self) -> int | None:

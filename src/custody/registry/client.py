@@ -16,7 +16,6 @@ from urllib.parse import urlencode
 
 from custody.errors import (
     AuthenticationError,
-    ConnectionBrokenError,
     DeniedError,
     MalformedError,
     NetworkError,
@@ -41,8 +40,8 @@ __all__ = ["RegistryClient", "fallback_tag"]
 _MAX_ANSWER = 4 * 1024 * 1024
 _UPLOADS = 3
 _STORED = (200, 201, 202, 204)
-_MOVED = (400, 404, 500, 502, 503, 504)
-"""Answers to the end of an upload after which it may be begun anew: the session is gone, or the server in trouble."""
+_GONE = (400, 404, 416)
+"""Answers to the end of an upload after which it is begun anew: the session is not what it was before a failure."""
 
 
 class RegistryClient:
@@ -165,17 +164,12 @@ class RegistryClient:
         for attempt in range(_UPLOADS):
             if await self.has_blob(ref, descriptor.digest):
                 return descriptor
-            is_last = attempt == _UPLOADS - 1
-            try:
-                if await self._upload(ref, data, descriptor.digest, () if is_last else _MOVED):
-                    return descriptor
-            except ConnectionBrokenError:
-                if is_last:
-                    raise
-        raise NetworkError(f"{ref.name}: blob {descriptor.digest} was sent {_UPLOADS} times and is not there")
+            if await self._upload(ref, data, descriptor.digest, _GONE if attempt < _UPLOADS - 1 else ()):
+                break
+        return descriptor
 
-    async def _upload(self, ref: Reference, data: bytes | Path, digest: str, moved: tuple[int, ...]) -> bool:
-        """A session and its one request; False where that ended with a status in `moved`."""
+    async def _upload(self, ref: Reference, data: bytes | Path, digest: str, gone: tuple[int, ...]) -> bool:
+        """A session and its one request; False where that ended with a status in `gone`."""
         start = self._requests.url(ref, "blobs/uploads/")
         async with await self._requests.send("POST", ref, start, actions=PUSH, expect=(202,)) as answer:
             location = answer.headers.get("location", "")
@@ -186,9 +180,8 @@ class RegistryClient:
             raise NetworkError(f"{ref.name}: the upload is to go to another origin, {origin_of(url)}",
                                hint="is the registry's own address set right behind its proxy?")
         url += ("&" if "?" in url else "?") + urlencode({"digest": digest})
-        async with await self._requests.send("PUT", ref, url, actions=PUSH, body=data, expect=(*_STORED, *moved),
-                                             headers={"Content-Type": "application/octet-stream"},
-                                             again=False) as answer:
+        async with await self._requests.send("PUT", ref, url, actions=PUSH, body=data, expect=(*_STORED, *gone),
+                                             headers={"Content-Type": "application/octet-stream"}) as answer:
             return answer.status in _STORED
 
     async def has_blob(self, ref: Reference, digest: str) -> bool:

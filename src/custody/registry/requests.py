@@ -64,13 +64,13 @@ class Requests:
 
     async def send(self, method: str, ref: Reference, url: str, *, actions: str, source: str = "",
                    headers: Mapping[str, str] | None = None, body: bytes | Path | None = None,
-                   expect: tuple[int, ...] = (200,), again: bool = True) -> Answer:
+                   expect: tuple[int, ...] = (200,)) -> Answer:
         registry = self.registry(ref)
         scope = f"repository:{registry.repository}:{actions}"
         if source and source != registry.repository:
             scope += f" repository:{source}:{PULL}"
         return await self.transport.send(method, url, registry, str(ref), scope=scope, headers=headers, body=body,
-                                         expect=expect, again=again)
+                                         expect=expect)
 
     async def resolve(self, ref: Reference) -> oci.Descriptor | None:
         """What a HEAD says of a manifest; None where the registry answers HEAD with less than that.

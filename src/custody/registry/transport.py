@@ -61,11 +61,11 @@ class Transport:
 
     async def send(self, method: str, url: str, registry: Registry, what: str, *, scope: str,
                    headers: Mapping[str, str] | None = None, body: bytes | Path | None = None,
-                   expect: tuple[int, ...] = (200,), again: bool = True) -> Answer:
+                   expect: tuple[int, ...] = (200,)) -> Answer:
         """An answer of a status in `expect`, to be closed. `what` is the image's name, for messages.
 
-        `again` says that the request may be sent twice. Raises AuthenticationError, DeniedError, NotFoundError,
-        NetworkError.
+        Every request of the distribution API may be sent twice: what is stored is named by its digest, and an upload
+        that was begun twice is forgotten once. Raises AuthenticationError, DeniedError, NotFoundError, NetworkError.
         """
         tries = 0
         while True:
@@ -73,13 +73,13 @@ class Transport:
             try:
                 answer, url_answered = await self._follow(method, url, registry, scope, headers or {}, body)
             except ConnectionBrokenError:
-                if not again or tries >= _TRIES_BROKEN or not await self._pause(_backoff(tries)):
+                if tries >= _TRIES_BROKEN or not await self._pause(_backoff(tries)):
                     raise
                 continue
             if answer.status in expect:
                 return answer
             async with answer:
-                if again and answer.status in _TROUBLE and tries < _TRIES:
+                if answer.status in _TROUBLE and tries < _TRIES:
                     pause = _retry_after(answer.headers.get("retry-after", ""))
                     pause = _backoff(tries) if pause is None else pause
                 else:

@@ -11,6 +11,7 @@ from custody.admission.webhook import DEFAULT_TIMEOUT, Admission, refuse
 from custody.errors import MalformedError
 from custody.languages.go.durations import parse as duration
 from custody.server.asgi import DisconnectedError, Receive, Scope, Send, TooLargeError, chunks, respond, respond_json
+from custody.server.reload import Reloader
 
 _LONGEST = 30.0
 _NEVER = 16 * MAX_SIZE
@@ -23,13 +24,14 @@ class AdmissionApp:
     def __init__(self, admission: Admission | None = None) -> None:
         self.admission = admission
         """None until policies are compiled: not ready."""
+        self.reloader: Reloader | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
         endpoint = Endpoint.parse(path)
         if method == "GET" and path in ("/healthz", "/readyz"):
             ready = path == "/healthz" or self.admission is not None
-            await respond(send, 200 if ready else 503, b"ok" if ready else b"policies are not compiled", b"text/plain")
+            await respond(send, 200 if ready else 503, self._state(path).encode(), b"text/plain; charset=utf-8")
         elif endpoint is None:
             await respond_json(send, 404, {"error": "no such path"})
         elif method != "POST":
@@ -39,13 +41,22 @@ class AdmissionApp:
         else:
             await self._review(self.admission, endpoint, scope, receive, send)
 
+    def _state(self, path: str) -> str:
+        if path == "/healthz":
+            return "ok"
+        if self.admission is None:
+            return "policies are not compiled"
+        if self.reloader is not None and self.reloader.failure is not None:
+            return f"ok, by the policies that were loaded before: {self.reloader.failure}"
+        return "ok"
+
     async def _review(self, admission: Admission, endpoint: Endpoint, scope: Scope, receive: Receive,
                       send: Send) -> None:
         begun = time.monotonic()
         try:
             body = await _body(receive)
             seconds = _timeout(scope) - (time.monotonic() - begun)
-            answer = await admission.review(body, mutate=endpoint.mutate, seconds=max(seconds, 0.1))
+            answer = await admission.review(body, endpoint=endpoint, seconds=max(seconds, 0.1))
         except DisconnectedError:
             return
         except OversizedError as error:

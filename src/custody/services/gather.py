@@ -188,7 +188,7 @@ class _Held:
         self.name = name
         self.size = 0
         self.parsed = 0
-        self.evicted = False
+        self.given_up: str | None = None
 
     def take(self, size: int) -> None:
         self.size += size
@@ -198,9 +198,10 @@ class _Held:
         self.size -= size
         self._memory.grow(-size)
 
-    def evict(self) -> None:
-        self.evicted = True
-        if self._task is not None:
+    def give_up(self, reason: str) -> None:
+        """End all work on this image; what was found so far is not all, so none of it counts."""
+        if self.given_up is None and self._task is not None:
+            self.given_up = reason
             self._task.cancel()
 
 
@@ -220,11 +221,10 @@ class _Memory:
             yield held
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if not held.evicted or task is None:
+            if held.given_up is None or task is None:
                 raise
             task.uncancel()
-            raise VerificationError(f"{name}: its evidence takes {held.size} bytes of memory, the most of all images "
-                                    f"that are being gathered, and there are {self._limit} for them together") from None
+            raise VerificationError(f"{name}: {held.given_up}") from None
         finally:
             self._held.discard(held)
             self._size -= held.size
@@ -233,9 +233,11 @@ class _Memory:
         self._size += size
         if size <= 0 or self._size <= self._limit:
             return
-        staying = [held for held in self._held if not held.evicted]
+        staying = [held for held in self._held if held.given_up is None]
         if sum(held.size for held in staying) > self._limit:
-            max(staying, key=lambda held: held.size).evict()
+            most = max(staying, key=lambda held: held.size)
+            most.give_up(f"its evidence takes {most.size} bytes of memory, the most of all images that are being "
+                         f"gathered, and there are {self._limit} for them together")
 
 
 class _Charged(Budget):
@@ -246,5 +248,9 @@ class _Charged(Budget):
         self._held = held
 
     def charge(self, count: int) -> None:
-        super().charge(count)
+        try:
+            super().charge(count)
+        except VerificationError as error:
+            self._held.give_up(error.message)
+            raise
         self._held.take(count)

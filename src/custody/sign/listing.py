@@ -24,7 +24,6 @@ from custody.errors import CustodyError, MalformedError, NotFoundError, Unsuppor
 from custody.evidence.model import Evidence, Rejected, State
 from custody.formats import cosign, dsse, intoto, oci
 from custody.formats.reference import Reference
-from custody.kit import strictjson
 from custody.kit.concurrency import together
 from custody.registry.client import RegistryClient
 from custody.sign.verify import BUNDLE_PREFIX
@@ -40,7 +39,6 @@ _TAGS = {".sig": cosign.SIMPLE_SIGNING, ".att": dsse.MEDIA_TYPE, ".sbom": ""}
 _MAX_MANIFEST = 256 * 1024  # a bundle's manifest has about 1 KiB
 _MAX_NAMED = 20  # documents that are not asked for, by digest; the others by their number
 _AT_ONCE = 8
-_MAX_WEIGHT = 40 * 1024 * 1024  # memory that a manifest may take once parsed
 _SMALL = 64 * 1024  # bytes of a manifest that are parsed where they came, which takes less than a millisecond
 _BROKEN = (NotFoundError, VerificationError, MalformedError, UnsupportedError)
 
@@ -233,10 +231,7 @@ async def _bundle(client: RegistryClient, found: _Found, entry: oci.Descriptor, 
 
 
 async def _parse(data: bytes, where: str, media_type: str) -> oci.Manifest | oci.Index:
-    """A manifest that somebody may have made to be dear, weighed first and parsed beside the event loop."""
-    if (weight := strictjson.weight(data)) > _MAX_WEIGHT:
-        raise MalformedError(where, got=f"{len(data)} bytes that would take about {weight >> 20} MiB of memory",
-                             expected=f"at most {_MAX_WEIGHT >> 20} MiB")
+    """A manifest that somebody may have made to be dear, parsed beside the event loop."""
     if len(data) <= _SMALL:
         return oci.parse_manifest(data, where, media_type)
     return await asyncio.to_thread(oci.parse_manifest, data, where, media_type)

@@ -1,0 +1,83 @@
+"""Policies, custom kinds and the trust root are read again while the webhook runs, and swapped whole.
+
+A review ends by what it began with. What cannot be read keeps what is loaded, and is said: a policy that is being
+written must not stop the judge, nor be half obeyed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from custody.admission.webhook import Admission, Snapshot
+from custody.errors import CustodyError
+from custody.policy.load import manifest_files
+
+_LOG = logging.getLogger(__name__)
+INTERVAL = 2.0
+"""Seconds between two looks at the files."""
+_Seen = tuple[tuple[str, int, int], ...]
+"""Path, modification time in nanoseconds and size of each file."""
+
+
+class Reloader:
+    """Keeps `admission` at what the files say. `load` reads all of them; it runs in a thread."""
+
+    def __init__(self, admission: Admission, sources: Sequence[Path], load: Callable[[], Snapshot], *,
+                 interval: float = INTERVAL) -> None:
+        self.admission = admission
+        self.failure: str | None = None
+        """Why the files as they are now are not what is judged by; None where they are."""
+        self._sources = list(sources)
+        self._load = load
+        self._interval = interval
+        self._asked = asyncio.Event()
+        self._seen = self._look()
+
+    def ask(self) -> None:
+        """Read again now, whether or not a file looks changed (SIGHUP)."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(self._interval):
+                    await self._asked.wait()
+            except TimeoutError:
+                if await asyncio.to_thread(self._look) == self._seen:
+                    continue
+            self._asked.clear()
+            await self.reload()
+
+    async def reload(self) -> None:
+        self._seen = await asyncio.to_thread(self._look)  # before reading: a later change is seen the next time
+        try:
+            snapshot = await asyncio.to_thread(self._load)
+        except (CustodyError, OSError) as error:
+            self.failure = error.message if isinstance(error, CustodyError) else str(error)
+            _LOG.error("the policies cannot be read again; those that were loaded before still judge: %s", self.failure)
+            return
+        self.failure = None
+        before, after = self.admission.snapshot, snapshot
+        self.admission.swap(after)
+        _LOG.warning("read again: %d policies%s", len(after.policies.policies),
+                     "; apply `custody admission config` again, what the API server must ask about has changed"
+                     if before.division != after.division or _named(before) != _named(after) else "")
+
+    def _look(self) -> _Seen:
+        files: list[tuple[str, int, int]] = []
+        for source in self._sources:
+            try:
+                for path in manifest_files(source):
+                    state = path.stat()
+                    files.append((str(path), state.st_mtime_ns, state.st_size))
+            except OSError:
+                files.append((str(source), 0, -1))  # absent is a state too: when it is there again, it is read
+        return tuple(files)
+
+
+def _named(snapshot: Snapshot) -> set[tuple[str, bool]]:
+    return {(kind, bool(rule.images)) for rule in snapshot.policies.rules for kind in rule.match.kinds}
