@@ -1,18 +1,24 @@
 """Policies of many spellings, and what Kyverno's controller tells the API server to ask about for each of them.
 
 `python -m tests.admission.kyverno_webhooks KUBECONFIG apply`, before the controller starts, and `… ask` once it runs,
-writes its answers to tests/data/kyverno_webhooks.json. (Its own policy webhook takes the version of an API server that
-was built from a Go module for one without matchConditions, by which each policy gets a webhook of its own.)
+writes what it tells the API server to ask about to tests/data/kyverno_webhooks.json; `… match CA URL`, with the CA and
+https://host:port of its webhook, writes which of the requests below each selector matches. (Its own policy webhook
+takes the version of an API server that was built from a Go module for one without matchConditions, by which each
+policy gets a webhook of its own.)
 """
 
 from __future__ import annotations
 
 import json
+import ssl
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from tests.conftest import ROOT
 
@@ -33,6 +39,7 @@ SELECTORS = (
     "rbac.authorization.k8s.io/v1/*Binding", "CustomResourceDefinition", "Binding", "PodExecOptions", "Eviction",
     "Scale", "TokenRequest", "Gadget", "pods", "apps/Deployment", "Lease", "TokenReview", "SubjectAccessReview",
     "CertificateSigningRequest/approval", "gadgets.example.com/v1/Gadget")
+MATCHES = ROOT / "tests" / "data" / "kyverno_matches.json"
 OPERATIONS = ((), ("DELETE",), ("CONNECT",), ("CREATE", "UPDATE"))
 CRD = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
        "metadata": {"name": "services.serving.knative.dev"},
@@ -80,6 +87,51 @@ def policies() -> dict[str, dict[str, Any]]:
     return made
 
 
+def _request(name: str, operation: str, resource: str, kind: str, of: str = "") -> dict[str, Any]:
+    """`resource` is group/version/plural[/subresource], `kind` version/Kind of `of`, else of the resource's group."""
+    group, version, plural, *subresource = resource.split("/")
+    kind_version, kind = kind.split("/")
+    kind_group = of or group
+    body = {"apiVersion": f"{kind_group}/{kind_version}".lstrip("/"), "kind": kind,
+            "metadata": {"name": "x", "namespace": "default"}, "spec": {}}
+    deleted = operation == "DELETE"
+    of_kind = {"group": kind_group, "version": kind_version, "kind": kind}
+    of_resource = {"group": group, "version": version, "resource": plural}
+    return {"uid": name, "kind": of_kind, "requestKind": of_kind, "resource": of_resource,
+            "requestResource": of_resource, "subResource": "".join(subresource), "name": "x",
+        "namespace": "default", "operation": operation, "userInfo": {"username": "ann", "groups": ["dev"]},
+        "object": None if deleted else body, "oldObject": body if operation in ("UPDATE", "DELETE") else None,
+        "dryRun": True, "options": None}
+
+
+REQUESTS = [_request(f"r{at:02}", *request) for at, request in enumerate((
+    ("CREATE", "/v1/pods", "v1/Pod"), ("UPDATE", "/v1/pods", "v1/Pod"), ("DELETE", "/v1/pods", "v1/Pod"),
+    ("CONNECT", "/v1/pods/exec", "v1/PodExecOptions"), ("CONNECT", "/v1/pods/attach", "v1/PodAttachOptions"),
+    ("CONNECT", "/v1/pods/portforward", "v1/PodPortForwardOptions"),
+    ("CONNECT", "/v1/pods/proxy", "v1/PodProxyOptions"),
+    ("UPDATE", "/v1/pods/ephemeralcontainers", "v1/Pod"), ("UPDATE", "/v1/pods/status", "v1/Pod"),
+    ("UPDATE", "/v1/pods/resize", "v1/Pod"), ("CREATE", "/v1/pods/eviction", "v1/Eviction", "policy"),
+    ("CREATE", "apps/v1/deployments", "v1/Deployment"), ("UPDATE", "apps/v1/deployments/status", "v1/Deployment"),
+    ("UPDATE", "apps/v1/deployments/scale", "v1/Scale", "autoscaling"),
+    ("UPDATE", "apps/v1/statefulsets/scale", "v1/Scale", "autoscaling"),
+    ("UPDATE", "/v1/replicationcontrollers/scale", "v1/Scale", "autoscaling"),
+    ("CREATE", "apps/v1/daemonsets", "v1/DaemonSet"), ("CREATE", "/v1/services", "v1/Service"),
+    ("CONNECT", "/v1/services/proxy", "v1/ServiceProxyOptions"), ("UPDATE", "/v1/services/status", "v1/Service"),
+    ("CREATE", "serving.knative.dev/v1/services", "v1/Service"),
+    ("UPDATE", "serving.knative.dev/v1/services/status", "v1/Service"),
+    ("DELETE", "/v1/secrets", "v1/Secret"), ("CREATE", "/v1/configmaps", "v1/ConfigMap"),
+    ("CREATE", "/v1/serviceaccounts", "v1/ServiceAccount"),
+    ("CREATE", "/v1/serviceaccounts/token", "v1/TokenRequest", "authentication.k8s.io"),
+    ("CREATE", "networking.k8s.io/v1/ingresses", "v1/Ingress"), ("CREATE", "batch/v1/cronjobs", "v1/CronJob"),
+    ("CREATE", "batch/v1/jobs", "v1/Job"),
+    ("CREATE", "autoscaling/v1/horizontalpodautoscalers", "v1/HorizontalPodAutoscaler"),
+    ("CREATE", "autoscaling/v2/horizontalpodautoscalers", "v2/HorizontalPodAutoscaler"),
+    ("CREATE", "rbac.authorization.k8s.io/v1/rolebindings", "v1/RoleBinding"),
+    ("CREATE", "coordination.k8s.io/v1/leases", "v1/Lease"), ("CREATE", "policy/v1/poddisruptionbudgets",
+                                                              "v1/PodDisruptionBudget")))]
+"""AdmissionRequests, of kinds that Kyverno's own configuration does not filter out."""
+
+
 def normal(rules: list[dict[str, Any]]) -> list[list[str]]:
     """The rules of a webhook as (group, version, resource, scope, operation), in order."""
     return sorted({(group, version, resource, rule.get("scope", "*"), operation) for rule in rules
@@ -90,6 +142,38 @@ def normal(rules: list[dict[str, Any]]) -> list[list[str]]:
 def run(kubeconfig: str, *arguments: str, given: Any = None) -> str:
     return subprocess.run(["kubectl", "--kubeconfig", kubeconfig, *arguments], capture_output=True, text=True,
                           input=None if given is None else json.dumps(given), check=True, timeout=120).stdout
+
+
+def always() -> dict[str, dict[str, Any]]:
+    """By name: policies that deny whatever they match and ann asks for, one for each selector."""
+    made = {name: json.loads(json.dumps(policy)) for name, policy in policies().items() if name[1:].isdigit()
+            and name[0] == "s"}
+    for policy in made.values():
+        policy["spec"]["rules"][0]["validate"]["allowExistingViolations"] = False
+        policy["spec"]["rules"][0]["validate"]["deny"]["conditions"]["all"][0] = {
+            "key": "{{ request.userInfo.username }}", "operator": "Equals", "value": "ann"}
+    return made
+
+
+def match(kubeconfig: str, ca: str, url: str) -> dict[str, list[str]]:
+    """By the request's uid: the names of the policies that deny it. There are to be no other policies."""
+    for policy in always().values():
+        try:
+            run(kubeconfig, "apply", "-f", "-", given=policy)
+        except subprocess.CalledProcessError as error:
+            print(policy["metadata"]["name"], error.stderr, file=sys.stderr)
+    time.sleep(30)
+    context = ssl.create_default_context(cafile=ca)
+    matched = {}
+    for request in REQUESTS:
+        body = json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}).encode()
+        with urllib.request.urlopen(urllib.request.Request(
+                f"{url}/validate/fail", body, {"Content-Type": "application/json"}), context=context,
+                timeout=30) as reply:
+            answer = json.load(reply)["response"]
+        message = answer.get("status", {}).get("message", "").partition("policies \n\n")[2]
+        matched[request["uid"]] = sorted(yaml.safe_load(message) or {})
+    return matched
 
 
 def apply(kubeconfig: str) -> None:
@@ -123,6 +207,10 @@ def ask(kubeconfig: str) -> dict[str, dict[str, list[list[str]]]]:
 if __name__ == "__main__":
     if sys.argv[2] == "apply":
         apply(sys.argv[1])
+    elif sys.argv[2] == "match":
+        lines = ",\n".join(f"{json.dumps(uid)}: {json.dumps(names)}"
+                           for uid, names in match(sys.argv[1], *sys.argv[3:]).items())
+        Path(MATCHES).write_text(f"{{\n{lines}\n}}\n")
     else:
         lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(asked)}"
                            for name, asked in sorted(ask(sys.argv[1]).items()))

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from custody.admission.configuration import configurations
+from custody.admission.review import read
 from custody.errors import CustodyError
 from custody.policy.kinds import Kinds, builtin
 from custody.policy.load import PolicySet
-from tests.admission.kyverno_webhooks import ANSWERS, CRD, SELECTORS, normal, policies
+from tests.admission.kyverno_webhooks import ANSWERS, CRD, MATCHES, REQUESTS, SELECTORS, always, normal, policies
 
 KYVERNO: dict[str, dict[str, list[list[str]]]] = json.loads(ANSWERS.read_text())
 POLICIES = policies()
@@ -74,3 +75,21 @@ def served(kinds: Kinds, group: str, version: str, resource: str) -> set[str]:
         operation for one in kinds.resources if group in ("*", one.group) and version in ("*", one.version)
         and plural in ("*", one.plural) for sub in one.subresources if subresource in ("*", sub.name)
         for operation in sub.operations}
+
+
+@pytest.mark.parametrize("asked", REQUESTS, ids=lambda asked: f"{asked['resource']['resource']}/{asked['subResource']}")
+def test_requests_are_matched_as_kyverno_matches_them(asked: dict[str, Any]) -> None:
+    """Recorded from its controller: the policies, one for each selector, that deny a request which they match."""
+    kinds = builtin().with_crds([CRD])
+    theirs = set(json.loads(MATCHES.read_text())[asked["uid"]])
+    request = kinds.located(read(json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+                                             "request": asked}).encode()).request)
+    ours = set()
+    for name, document in always().items():
+        selector = SELECTORS[int(name[1:])]
+        if NEVER.get(selector, "which").startswith("which") and any(
+                rule.matches(request) for rule in PolicySet([document], kinds=kinds).rules):
+            ours.add(name)
+    assert theirs <= ours
+    # The subresources of two groups' `services` are the ones that Kyverno finds by chance.
+    assert ours == theirs or (asked["resource"]["resource"], asked["subResource"] != "") == ("services", True)

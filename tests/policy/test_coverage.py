@@ -48,6 +48,13 @@ def test_a_rule_sees_the_fields_that_it_names(document: dict[str, Any], fields: 
     assert seen(document, "Deployment") == set()
 
 
+def test_a_rule_about_deletions_sees_nothing_that_comes() -> None:
+    document = deny("{{ request.object.spec.containers[].image }}")
+    assert seen(document) == {CONTAINERS}
+    document["spec"]["rules"][0]["match"]["any"][0]["resources"]["operations"] = ["DELETE"]
+    assert seen(document) == set()
+
+
 def test_templates_are_seen_by_rules_about_their_holders() -> None:
     document = deny("{{ request.object.spec.template.spec.containers[].image }}", ("Deployment", "StatefulSet"))
     assert seen(document) == set()

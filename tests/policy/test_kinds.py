@@ -57,7 +57,10 @@ DEPLOYMENTS = Resource("deployments", "v1", "apps")
 
 @pytest.mark.parametrize(("selector", "request_", "matches"), [
     ("Pod/exec", asked("PodExecOptions", "exec"), True), ("v1/Pod.exec", asked("PodExecOptions", "exec"), True),
-    ("Pod/*", asked("PodExecOptions", "exec"), True), ("*/exec", asked("PodExecOptions", "exec"), True),
+    ("Pod/*", asked("PodExecOptions", "exec"), True), ("Pod/*", asked("Pod", "", PODS, "CREATE"), False),
+    ("Pod/exec", asked("Pod", "ephemeralcontainers", PODS, "UPDATE"), False),
+    ("Pod/*", asked("Pod", "ephemeralcontainers", PODS, "UPDATE"), True),
+    ("*/exec", asked("PodExecOptions", "exec"), True),
     ("*/*", asked("PodExecOptions", "exec"), True), ("*", asked("PodExecOptions", "exec"), False),
     ("Pod", asked("PodExecOptions", "exec"), False), ("Pod/attach", asked("PodExecOptions", "exec"), False),
     ("Pod/exec", asked("PodExecOptions", "exec", None), True), ("Pod/exec", asked("Pod", "", PODS, "CREATE"), False),

@@ -184,3 +184,9 @@ def test_everything_wrong_in_all_files_at_once(tmp_path: Path, capsys: pytest.Ca
     assert "fails-open" in {one["code"] for one in findings}
     assert "4 documents do not load, first" in printed.err
     assert "2 policies load" in printed.err
+
+
+def test_no_policies_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    assert run(["policy", "lint", str(tmp_path)]) == 2
+    assert f"error: {tmp_path}: no policies" in capsys.readouterr().err

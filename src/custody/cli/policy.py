@@ -41,6 +41,8 @@ def _lint(files: tuple[Path, ...], output: str, coverage: bool, crds: tuple[str,
     Exit code 2 where one would be refused.
     """
     located, findings = _read(files)
+    if not located and not findings:
+        raise UsageError(f"{', '.join(map(str, files))}: no policies", hint="a *.yaml, *.yml or *.json file has none")
     policies, definitions = unwrapped([document for _, document in located], [where for where, _ in located])
     known = wiring.kinds(settings(), crds, kubeconfig)
     try:

@@ -45,8 +45,10 @@ def _seeing(policies: PolicySet, resource: ApiResource, template: str, field: st
     kind = Kind(resource.kind, resource.version, resource.group)
     for document, policy in zip(policies.documents, policies.policies, strict=True):
         for written, rule in zip(document["spec"]["rules"], policy.rules, strict=True):
-            if any(Selector.parse(text).selects(kind, "") for text in rule.match.kinds) and _sees(
-                    written, rule, template, field):
+            created = [text for one in rule.match.asked if "CREATE" in (one.operations or ("CREATE",))
+                       for _, text in one.kinds]
+            names = any(Selector.parse(text).selects(kind, "") for text in created)
+            if names and _sees(written, rule, template, field):
                 yield f"{policy.name}/{rule.name}"
 
 

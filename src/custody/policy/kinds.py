@@ -29,7 +29,7 @@ _ELSEWHERE = "what another API server serves is asked for with --kubeconfig"
 
 
 class Selector(NamedTuple):
-    """One entry of `kinds`: each part a wildcard pattern. `*` as a subresource also selects what is none."""
+    """One entry of `kinds`: each part a wildcard pattern."""
 
     group: str
     version: str
@@ -63,9 +63,12 @@ class Selector(NamedTuple):
         """`kind` is that of the resource itself, also where the request is for a subresource."""
         if not (glob(self.kind, kind.kind) and glob(self.version, kind.version) and glob(self.group, kind.group)):
             return False
-        # An ephemeral container is added to a pod through its own subresource, and a rule about pods means it too.
-        return glob(self.subresource, subresource) or (
-            subresource == "ephemeralcontainers" and kind == Kind("Pod"))
+        if not self.subresource:
+            # An ephemeral container is added to a pod through its own subresource, and a rule about pods means it too.
+            return not subresource or (subresource == "ephemeralcontainers" and kind == Kind("Pod"))
+        if not subresource:  # `Pod/*` is every subresource of pods and no pod, but `*/*` is everything
+            return (self.kind, self.subresource) == ("*", "*")
+        return glob(self.subresource, subresource)
 
     def matches(self, request: Request) -> bool:
         """Raises UnsupportedError for a subresource of a resource whose kind is not known, where that decides."""
