@@ -25,7 +25,7 @@ _SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ","}
 """How a variable lists several values; hosts have colons in them."""
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _OTHERS = {"CUSTODY_CONFIG", "CUSTODY_ORACLES", "CUSTODY_PEERS", "CUSTODY_PEERS_TOOLS", "CUSTODY_IMAGES",
-           "CUSTODY_INPUTS", "CUSTODY_OUTPUT", "CUSTODY_SOURCE"}
+           "CUSTODY_INPUTS", "CUSTODY_OUTPUT", "CUSTODY_SOURCE", "CUSTODY_ROOT"}
 """No settings: where the file is, what custody's own tests use, and what a build step is told."""
 _KUBERNETES = re.compile(r"CUSTODY_(?:[A-Z0-9_]+_)?(?:SERVICE_(?:HOST|PORT)(?:_[A-Z0-9_]+)?|"
                          r"PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)\Z")

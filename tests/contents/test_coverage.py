@@ -45,7 +45,7 @@ def test_zero_coverage_gate(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert out == "nothing was scanned\n"
     assert "warning: not catalogued: rpm database: 1\n" in err
-    assert "error: not everything was scanned: container: no package was found in it; rpm database: 1 not catal" in err
+    assert "error: not everything was scanned: the image: no package was found in it; rpm database: 1 not catal" in err
     coverage = json.loads(Path("vuln.json").read_text())["scanner"]["result"]["coverage"]
     assert [gap["kind"] for gap in coverage["gaps"]] == ["nothing-catalogued", "not-catalogued"]
     assert coverage["notCatalogued"] == [
@@ -113,7 +113,7 @@ def test_an_sbom_does_not_hide_what_it_does_not_list(capsys: pytest.CaptureFixtu
     assert "composition that the SBOM calls incomplete" in capsys.readouterr().err
     Path("empty.json").write_text(json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.5", "components": []}))
     assert run(["scan", "sbom:empty.json", "--fail-on", "low"]) == 4
-    assert "sbom: no package was found in it" in capsys.readouterr().err
+    assert "the SBOM: no package was found in it" in capsys.readouterr().err
 
 
 SILENT = {

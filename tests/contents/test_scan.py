@@ -235,9 +235,9 @@ def test_nothing_at_all_is_a_gap(tmp_path: Path) -> None:
     store.add([advisory("A", [{"introduced": "0"}])], NOW)
     layer = Layer(digest="sha256:1", diff_id="sha256:2", entries=1, size=10)
     empty = Catalog(name="x", digest="sha256:0", layers=(layer,))
-    assert gaps(scan(empty, store, NOW)) == [("nothing-catalogued", "container", 0)]
+    assert gaps(scan(empty, store, NOW)) == [("nothing-catalogued", "the image", 0)]
     assert gaps(scan(Catalog(name="x", digest="sha256:0", kind="sbom"), store, NOW)) == [
-        ("nothing-catalogued", "sbom", 0)]
+        ("nothing-catalogued", "the SBOM", 0)]
     without_files = Catalog(name="x", digest="sha256:0", layers=(msgspec.structs.replace(layer, entries=0),))
     assert gaps(scan(without_files, store, NOW)) == []
     system = Distribution(id="almalinux", version="9.3", name="AlmaLinux")

@@ -210,7 +210,8 @@ def test_mirror_gets_credentials(adapter: Callable[[], Any], docker_config: Path
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_no_retry(adapter: Callable[[], Any], status: int) -> None:
+def test_no_retry(adapter: Callable[[], Any], status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_FIRST_PAUSE", 0.005)
     with odd(trouble=status, times=2) as registry:
         ref = parse(f"{registry.host}/app:1")
 

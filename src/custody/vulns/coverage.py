@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from custody.formats.bom import Catalog, Package, Unknown
+from custody.formats.bom import Catalog, Unknown
 from custody.kit.clock import format_rfc3339
 from custody.ports.advisories import AdvisoryStatus, AdvisoryStore
 
@@ -34,6 +34,8 @@ _PACKAGED = frozenset((
     "mariner", "ol", "openeuler", "opensuse-leap", "opensuse-tumbleweed", "photon", "rhel", "rocky", "sled", "sles",
     "ubuntu", "wolfi"))
 """The os-release IDs of distributions whose images have a package database; others may mean anything, or nothing."""
+
+_WHOLE = {"container": "the image", "sbom": "the SBOM", "lock files": "the lock files"}
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,8 +163,10 @@ def _uncatalogued(catalog: Catalog, spokesmen: Spokesmen) -> list[Gap]:
     gaps: list[Gap] = []
     system = catalog.distribution
     if not catalog.packages and not (catalog.layers and not any(layer.entries for layer in catalog.layers)):
-        gaps.append(Gap(kind="nothing-catalogued", what=catalog.kind, count=0, reason="no package was found in it"))
-    elif system and system.id in _PACKAGED and catalog.kind == "container" and not any(map(_installed_by_system, catalog.packages)):
+        gaps.append(Gap(kind="nothing-catalogued", what=_WHOLE.get(catalog.kind, catalog.kind), count=0,
+                        reason="no package was found in it"))
+    elif system and system.id in _PACKAGED and catalog.kind == "container" and not any(
+            package.type in ("deb", "apk", "rpm") and not package.copied for package in catalog.packages):
         gaps.append(Gap(kind="distribution-not-catalogued", what=f"{system.id} {system.version}".strip(), count=0,
                         reason="none of its packages was found"))
     kinds: Counter[str] = Counter()
@@ -174,10 +178,6 @@ def _uncatalogued(catalog: Catalog, spokesmen: Spokesmen) -> list[Gap]:
     gaps += [Gap(kind="not-catalogued", what=kind, count=count, reason=f"{count} not catalogued"
                  + (f", such as {examples[kind]}" if examples[kind] else "")) for kind, count in sorted(kinds.items())]
     return gaps
-
-
-def _installed_by_system(package: Package) -> bool:
-    return package.type in ("deb", "apk", "rpm") and not package.copied
 
 
 def _packages(count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -96,15 +97,11 @@ class _Resolver(AbstractResolver):
         results = await self._inner.resolve(host, port, family)
         allowed = [result for result in results if network_of(result["host"]) in self._reach]
         if not allowed:
-            raise _OutOfReachError(out_of_reach(host, results[0]["host"] if results else "no address"))
+            raise OSError(errno.EHOSTUNREACH, out_of_reach(host, results[0]["host"] if results else "no address"))
         return allowed
 
     async def close(self) -> None:
         await self._inner.close()
-
-
-class _OutOfReachError(OSError):
-    """A name whose addresses are all in networks that the request may not end in."""
 
 
 class _Response(aiohttp.ClientResponse):

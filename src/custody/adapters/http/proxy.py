@@ -108,12 +108,10 @@ def _is_direct(host: str, port: int, exceptions: str) -> bool:
         if not name or (wanted and wanted != str(port)):
             continue
         try:
-            if ip is not None and ip == ipaddress.ip_address(name):
-                return True
-            continue_as_name = ip is None
+            is_match = ip == ipaddress.ip_address(name)
         except ValueError:
-            continue_as_name = True
-        if continue_as_name and _matches_name(host, name):
+            is_match = _matches_name(host, name)
+        if is_match:
             return True
     return False
 
