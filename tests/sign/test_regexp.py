@@ -55,7 +55,8 @@ def test_regex_hangs_webhook() -> None:
 
     answer = ask(Admission(policies, gather, lambda: NOW), review())["response"]
     assert answer["allowed"] is False
-    assert f"subject mismatch: expected {pattern}, received {subject}" in "".join(answer["status"]["message"].split("\n    "))
+    said = "".join(answer["status"]["message"].split("\n    "))
+    assert f"subject mismatch: expected {pattern}, received {subject}" in said
 
 
 def test_go_has_no_special_case_for_line_breaks() -> None:

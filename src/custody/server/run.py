@@ -12,6 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from custody.errors import CustodyError, NetworkError
+from custody.server.accepting import Connections, Protocol, accept
 from custody.server.asgi import App, Receive, Scope, Send, respond
 
 
@@ -45,7 +46,7 @@ class Listener:
 
     def __init__(self, app: App, host: str = "127.0.0.1", port: int = 0, *, certificate: Path | None = None,
                  key: Path | None = None) -> None:
-        self._config = uvicorn.Config(app, log_config=None, log_level=logging.WARNING, lifespan="off", http="httptools",
+        self._config = uvicorn.Config(app, log_config=None, log_level=logging.WARNING, lifespan="off", http=Protocol,
                                       ws="none", access_log=False, server_header=False, date_header=False,
                                       timeout_keep_alive=75, timeout_graceful_shutdown=5, backlog=1024,
                                       ssl_certfile=certificate, ssl_keyfile=str(key) if key else None)
@@ -85,11 +86,29 @@ class Listener:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the command that runs it, and stops at once when told to."""
+    """Accepts by itself, leaves signals to the command that runs it, and stops at once when told to."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ended = asyncio.Event()
+        self.connections = Connections()
+        self._accepting: list[asyncio.Task[None]] = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        def make() -> Protocol:
+            return Protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+        self.servers = []
+        self._accepting = [asyncio.create_task(accept(listening, make, self.config.ssl, self.connections,
+                                                      self.config.backlog)) for listening in sockets or []]
+        await asyncio.sleep(0)  # they listen before the first client is told that they do
+        self.started = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        await super().shutdown(sockets)
 
     async def main_loop(self) -> None:
         await self.ended.wait()
