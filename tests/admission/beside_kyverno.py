@@ -141,8 +141,9 @@ def thing(kind: str, name: str, *, namespace: str = "default", labels: Any = Non
     return {"apiVersion": f"{group}/{version}" if group else version, "kind": kind, "metadata": metadata, **fields}
 
 
-IMAGES = ["ghcr.io/myorg/web:1", "nginx:1", "docker.io/library/nginx:1", "docker.io/nginx:1", "index.docker.io/acme/x:1",
-          "GHCR.IO/myorg/web:1", "ghcr.io:443/myorg/web:1", "registry-1.docker.io/acme/x:1", "quay.io/x/y:1",
+IMAGES = ["ghcr.io/myorg/web:1", "nginx:1", "docker.io/library/nginx:1", "docker.io/nginx:1",
+          "index.docker.io/acme/x:1", "GHCR.IO/myorg/web:1", "ghcr.io:443/myorg/web:1",
+          "registry-1.docker.io/acme/x:1", "quay.io/x/y:1",
           "evil.example/x:1", "ghcr.io/myorg/web:latest", "ghcr.io/myorg/web", "nginx", "localhost:5000/x:1",
           "ghcr.io/myorg/web@sha256:" + "a" * 64, "ghcr.io/myorg/web:1@sha256:" + "a" * 64,
           "evil.example/x@sha384:" + "a" * 96, "evil.example/x:latest@sha256:" + "b" * 64, "DOCKER.IO/acme/x:1",
@@ -190,7 +191,8 @@ def cases() -> Iterator[tuple[str, Json]]:
                                                          namespace=namespace)
     # Updates: from good and bad to good, bad and worse, and the ephemeral containers' own subresource.
     good, bad = pod(), pod(security=PRIVILEGED)
-    ephemeral = {"ephemeralContainers": [{"name": "e", "image": "evil.example/x:latest", "securityContext": PRIVILEGED}]}
+    ephemeral = {"ephemeralContainers": [
+        {"name": "e", "image": "evil.example/x:latest", "securityContext": PRIVILEGED}]}
     states = {"good": good, "bad": bad, "worse": {**bad, "spec": {**bad["spec"], "hostPID": True, **ephemeral}},
               "latest": pod(image="ghcr.io/x/y:latest"), "team b": pod(labels={"team": "b"}),
               "other latest": pod(image="quay.io/x/y:latest")}
@@ -230,8 +232,8 @@ def cases() -> Iterator[tuple[str, Json]]:
     for labels in ({"keep": "yes"}, {"keep": "no"}, None):
         secret = thing("Secret", "s", labels=labels, data={})
         for operation, old in (("CREATE", None), ("UPDATE", secret), ("DELETE", secret)):
-            yield f"secret {labels} {operation}", request(operation, "Secret", secret if operation != "DELETE" else None,
-                                                          old=old)
+            yield f"secret {labels} {operation}", request(
+                operation, "Secret", secret if operation != "DELETE" else None, old=old)
     for name in ("free-1", "fixed"):
         config = thing("ConfigMap", name, data={"a": "b"})
         for operation, old in (("CREATE", None), ("UPDATE", config), ("DELETE", config)):

@@ -64,7 +64,7 @@ def test_every_difference_in_verdict_is_explained(policies: PolicySet) -> None:
 
 
 def test_the_same_rules_deny_in_the_same_words(policies: PolicySet) -> None:
-    """Of requests that both deny: Kyverno's policies are among ours. Ours may be more where a spelling is seen through."""
+    """Of requests that both deny: Kyverno's policies are among ours. Ours may be more: a spelling is seen through."""
     answers = recorded()
     other = []
     for name, body in cases():

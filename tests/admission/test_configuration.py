@@ -165,7 +165,8 @@ def test_each_policy_is_asked_by_exactly_one_of_the_paths_that_are_written() -> 
     documents = [SECRETS, policy("ten", ["Pod"], webhookTimeoutSeconds=10),
                  policy("a", ["Pod"], failurePolicy="Ignore"), policy("b", ["Pod"], webhookTimeoutSeconds=3)]
     loaded = PolicySet(documents)
-    endpoints = [endpoint_of(hook) for found in configurations("https://x", b"CA", loaded) for hook in found["webhooks"]]
+    endpoints = [endpoint_of(hook) for document in configurations("https://x", b"CA", loaded)
+                 for hook in document["webhooks"]]
     assert len(endpoints) == 3
     for one in loaded.policies:
         assert sum(endpoint.selects(one) for endpoint in endpoints) == 1, one.name
@@ -173,7 +174,8 @@ def test_each_policy_is_asked_by_exactly_one_of_the_paths_that_are_written() -> 
 
 def test_a_path_asks_its_policies_and_a_path_of_older_policies_asks_all(caplog: pytest.LogCaptureFixture) -> None:
     """A policy that has moved to a group which the API server does not ask about would never be judged."""
-    fail, ignore = DENIED, {**DENIED, "metadata": {"name": "other"}, "spec": {**DENIED["spec"], "failurePolicy": "Ignore"}}
+    fail = DENIED
+    ignore = {**DENIED, "metadata": {"name": "other"}, "spec": {**DENIED["spec"], "failurePolicy": "Ignore"}}
     loaded = PolicySet([fail, ignore])
     webhook = admission(fail, ignore)
     denied = {}

@@ -83,7 +83,8 @@ def test_spelling_skips_verification(pattern: str, spelling: str) -> None:
     ("ghcr.io/myorg/app:*", "ghcr.io/myorg/app:1", True), ("ghcr.io/myorg/app:*", "GHCR.IO:443/myorg/app:1", True),
     ("ghcr.io/myorg/app:good", f"ghcr.io/myorg/app:good@{DIGEST}", False),  # the digest is pulled, whatever the tag
     ("ghcr.io:443/myorg/*", "ghcr.io:443/myorg/app:1", False), ("docker.io/library/nginx:*", "nginx", True),
-    ("docker.io/nginx:*", "nginx", False), ("nginx*", "nginx", False), ("ghcr.io/myorg/app", "ghcr.io/myorg/app", False),
+    ("docker.io/nginx:*", "nginx", False), ("nginx*", "nginx", False),
+    ("ghcr.io/myorg/app", "ghcr.io/myorg/app", False),
 ])
 def test_what_exempts_fits_the_canonical_name_only(pattern: str, spelling: str, exempt: bool) -> None:
     found = policies(**{**keyless(), "imageReferences": ["*"], "skipImageReferences": [pattern]})

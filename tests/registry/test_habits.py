@@ -341,9 +341,8 @@ def redirecting(location: str, status: int = 307) -> Callable[[Request], bool]:
                                       "http://x y/", "http://[::::]/"])
 def test_http_500_fails_open(adapter: Callable[[], Any], location: str) -> None:
     """A redirect to what is no URL is a clear error."""
-    with odd(redirecting(location)) as registry:
-        with pytest.raises(NetworkError, match="redirect.*got (the|a) URL"):
-            run(adapter, lambda client: client.resolve(parse(f"{registry.host}/app:1")))
+    with odd(redirecting(location)) as registry, pytest.raises(NetworkError, match="redirect.*got (the|a) URL"):
+        run(adapter, lambda client: client.resolve(parse(f"{registry.host}/app:1")))
 
 
 class Scripted:

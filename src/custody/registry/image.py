@@ -159,7 +159,7 @@ class StoredImage:
 
 
 def open_layout(path: Path, identifier: str | None = None, platform: str | None = None) -> StoredImage:
-    """`oci:DIR[:TAG|@DIGEST]`. A platform that is asked for is the image's own, or UsageError is raised."""
+    """`oci:DIR[:TAG|@DIGEST]`. A platform that is asked for is the image's own, or VerificationError is raised."""
     return StoredImage(_Folder(path), identifier, platform)
 
 
