@@ -47,7 +47,7 @@ Hook = Callable[["Request"], bool]
 @dataclass
 class Habits:
     auth: str = ""                    # basic, token
-    ttl: float = 300.0                # seconds that a token lives
+    ttl: float = 300                  # seconds that a token lives
     expires_in: float | None = None   # what is said of it, where that is something else
     anonymous: bool = False           # the token service also serves nobody
     narrow: bool = True               # a challenge names the scope of the one request
@@ -266,7 +266,7 @@ class Request(BaseHTTPRequestHandler):
                    if who or action == "pull"}
         token = f"token-{len(registry.tokens)}"
         registry.tokens[token] = (time.monotonic() + habits.ttl, allowed)
-        said = habits.ttl if habits.expires_in is None else habits.expires_in
+        said = max(1, int(habits.ttl)) if habits.expires_in is None else habits.expires_in
         self.answer(200, json.dumps({"access_token" if self.command == "POST" else "token": token,
                                      "expires_in": said}).encode())
 
