@@ -310,7 +310,7 @@ class Request(BaseHTTPRequestHandler):
             self.answer(202, Location=location, OCI_Chunk_Min_Length="999999")
         elif self.command == "PATCH":
             registry.blobs[repository, "upload"] = body
-            self.answer(202, Location=f"/v2/{repository}/blobs/uploads/one", Range=f"0-{len(body) - 1}")
+            self.answer(202, Location=self.path, Range=f"0-{len(body) - 1}")
         elif self.command == "PUT":
             data = body or registry.blobs.pop((repository, "upload"), b"")
             if habits.location == "query" and query.get("state") != ["a/b"]:

@@ -76,7 +76,7 @@ HABITS: dict[str, dict[str, Any]] = {
     "plain": {}, "basic": {"auth": "basic"}, "token": {"auth": "token"},
     "token-for-a-second": {"auth": "token", "ttl": 1, "narrow": False},
     "several-challenges": {"auth": "token", "challenges": ("Negotiate", 'Basic realm="x"')},
-    "503": {"trouble": 503, "retry_after": "0"}, "resets": {"resets": 1},
+    "503": {"trouble": 503},
     "no-referrers-404": {"referrers": 404, "referrers_body": b"404 page not found"},
     "no-referrers-406": {"referrers": 406, "referrers_body": b"no"},
     "put-202": {"put": 202, "put_blob": 202}, "location-query": {"location": "query"}, "head-405": {"head": "405"},
