@@ -341,9 +341,8 @@ def redirecting(location: str, status: int = 307) -> Callable[[Request], bool]:
                                       "http://x y/", "http://[::::]/"])
 def test_http_500_fails_open(adapter: Callable[[], Any], location: str) -> None:
     """A redirect to what is no URL is a clear error."""
-    with odd(redirecting(location)) as registry:
-        with pytest.raises(NetworkError, match="redirect.*got (the|a) URL"):
-            run(adapter, lambda client: client.resolve(parse(f"{registry.host}/app:1")))
+    with odd(redirecting(location)) as registry, pytest.raises(NetworkError, match=r"redirect.*got (the|a) URL"):
+        run(adapter, lambda client: client.resolve(parse(f"{registry.host}/app:1")))
 
 
 class Scripted:
@@ -410,7 +409,7 @@ def test_nothing_secret_leaves_the_origin(target: str) -> None:
         return 307, {"location": target}, b""
 
     http = Scripted(answer)
-    with pytest.raises(NetworkError, match="answered 418$") as caught:
+    with pytest.raises(NetworkError, match=r"answered 418$") as caught:
         run(lambda: http, lambda client: client.manifest(parse("registry.example/app:1")))
     assert "stranger" not in str(caught.value)
 

@@ -180,7 +180,7 @@ def distribution(tmp_path: Path) -> Iterator[tuple[str, TokenService]]:
         def log_message(self, *arguments: object) -> None:
             pass
 
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             query = parse_qs(urlsplit(self.path).query)
             known = self.headers.get("authorization") == f"Basic {AUTH}"
             body = service.token(query.get("scope", []), query["service"][0]) if known else b"{}"
