@@ -304,15 +304,17 @@ class Request(BaseHTTPRequestHandler):
                 registry.blobs[repository, source[1]] = registry.blobs[source]
                 self.answer(201, Location=f"/v2/{repository}/blobs/{source[1]}")
                 return
-            path = f"/v2/{repository}/blobs/uploads/one"
+            with registry.lock:
+                registry.counts["upload", ""] += 1
+                path = f"/v2/{repository}/blobs/uploads/{registry.counts['upload', '']}"
             location = {"absolute": f"http://{registry.host}{path}", "query": f"{path}?state=a%2Fb",
                         "elsewhere": f"http://127.0.0.2:1{path}", "none": ""}.get(habits.location, path)
             self.answer(202, Location=location, OCI_Chunk_Min_Length="999999")
         elif self.command == "PATCH":
-            registry.blobs[repository, "upload"] = body
+            registry.blobs[repository, key] = body
             self.answer(202, Location=self.path, Range=f"0-{len(body) - 1}")
         elif self.command == "PUT":
-            data = body or registry.blobs.pop((repository, "upload"), b"")
+            data = body or registry.blobs.pop((repository, key), b"")
             if habits.location == "query" and query.get("state") != ["a/b"]:
                 self.error(400, "BLOB_UPLOAD_INVALID")
             elif sha256(data) != query["digest"][0]:
