@@ -132,15 +132,19 @@ def _peers(desk: Desk, registry: Registry) -> dict[str, bool]:
     return outcomes
 
 
-def test_skopeo_and_custody_read_the_same_login(desk: Desk) -> None:
+def test_skopeo_and_custody_read_the_same_login(desk: Desk, monkeypatch: pytest.MonkeyPatch,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
     """REGISTRY_AUTH_FILE with a namespace's own entry, as containers-auth.json(5) has it."""
-    peer("skopeo")
     with odd(auth="token") as registry:
-        registry.image("team/app")
+        digest = registry.image("team/app")
         path = desk.folder / "auth.json"
         path.write_text(json.dumps({"auths": {registry.host: {"auth": base64.b64encode(b"no:body").decode()},
                                               f"{registry.host}/team": {"auth": AUTH}}}))
         desk.env["REGISTRY_AUTH_FILE"] = str(path)
+        monkeypatch.setenv("REGISTRY_AUTH_FILE", str(path))
+        assert desk.verify(f"{registry.host}/team/app@{digest}") == 4  # let in: it finds that there is no signature
+        assert "no signature found" in capsys.readouterr().err
+        assert registry.token_requests[0].who == "ann:secret"
         found = desk.peer("skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{registry.host}/team/app:1")
         assert found.returncode == 0, found.stderr
 
