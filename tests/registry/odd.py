@@ -47,7 +47,7 @@ Hook = Callable[["Request"], bool]
 @dataclass
 class Habits:
     auth: str = ""                    # basic, token
-    ttl: float = 300.0                # seconds that a token lives
+    ttl: float = 300                  # seconds that a token lives
     expires_in: float | None = None   # what is said of it, where that is something else
     anonymous: bool = False           # the token service also serves nobody
     narrow: bool = True               # a challenge names the scope of the one request
@@ -266,7 +266,7 @@ class Request(BaseHTTPRequestHandler):
                    if who or action == "pull"}
         token = f"token-{len(registry.tokens)}"
         registry.tokens[token] = (time.monotonic() + habits.ttl, allowed)
-        said = habits.ttl if habits.expires_in is None else habits.expires_in
+        said = max(1, int(habits.ttl)) if habits.expires_in is None else habits.expires_in
         self.answer(200, json.dumps({"access_token" if self.command == "POST" else "token": token,
                                      "expires_in": said}).encode())
 
@@ -304,15 +304,17 @@ class Request(BaseHTTPRequestHandler):
                 registry.blobs[repository, source[1]] = registry.blobs[source]
                 self.answer(201, Location=f"/v2/{repository}/blobs/{source[1]}")
                 return
-            path = f"/v2/{repository}/blobs/uploads/one"
+            with registry.lock:
+                registry.counts["upload", ""] += 1
+                path = f"/v2/{repository}/blobs/uploads/{registry.counts['upload', '']}"
             location = {"absolute": f"http://{registry.host}{path}", "query": f"{path}?state=a%2Fb",
                         "elsewhere": f"http://127.0.0.2:1{path}", "none": ""}.get(habits.location, path)
             self.answer(202, Location=location, OCI_Chunk_Min_Length="999999")
         elif self.command == "PATCH":
-            registry.blobs[repository, "upload"] = body
-            self.answer(202, Location=f"/v2/{repository}/blobs/uploads/one", Range=f"0-{len(body) - 1}")
+            registry.blobs[repository, key] = body
+            self.answer(202, Location=self.path, Range=f"0-{len(body) - 1}")
         elif self.command == "PUT":
-            data = body or registry.blobs.pop((repository, "upload"), b"")
+            data = body or registry.blobs.pop((repository, key), b"")
             if habits.location == "query" and query.get("state") != ["a/b"]:
                 self.error(400, "BLOB_UPLOAD_INVALID")
             elif sha256(data) != query["digest"][0]:

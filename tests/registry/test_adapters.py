@@ -174,7 +174,8 @@ def test_proxy_ignored(adapter: Callable[[], Any], monkeypatch: pytest.MonkeyPat
     ("fd00::1", Network.PRIVATE), ("224.0.0.1", Network.PRIVATE), ("240.0.0.1", Network.PRIVATE),
     ("127.0.0.1", Network.LOOPBACK), ("127.9.9.9", Network.LOOPBACK), ("::1", Network.LOOPBACK),
     ("0.0.0.0", Network.LOOPBACK), ("::", Network.LOOPBACK), ("169.254.169.254", Network.LINK_LOCAL),
-    ("fe80::1%eth0", Network.LINK_LOCAL), ("fd00:ec2::254", Network.LINK_LOCAL), ("100.100.100.200", Network.LINK_LOCAL),
+    ("fe80::1%eth0", Network.LINK_LOCAL), ("fd00:ec2::254", Network.LINK_LOCAL),
+    ("100.100.100.200", Network.LINK_LOCAL),
     ("::ffff:10.0.0.1", Network.PRIVATE), ("::ffff:169.254.169.254", Network.LINK_LOCAL),
     ("64:ff9b::7f00:1", Network.LOOPBACK), ("64:ff9b::808:808", Network.PUBLIC), ("2002:a00:1::", Network.PRIVATE),
     ("localhost", None), ("127.1", None), ("0x7f.1", None), ("", None),
@@ -265,7 +266,8 @@ def test_a_cancelled_read_ends_its_connection(adapter: Callable[[], Any]) -> Non
     ('Negotiate, Basic realm="x", Bearer realm="https://a/t"', "bearer", {"realm": "https://a/t"}),
     ('Negotiate YWJj==, Bearer realm="https://a/t"', "bearer", {"realm": "https://a/t"}),
     ('Basic realm="a, Bearer realm=\\"b\\""', "basic", {"realm": 'a, Bearer realm="b"'}),
-    ("Basic", "basic", {}), ('Bearer realm=""', None, {}), ("Bearer", None, {}), ("", None, {}), ('realm="x"', None, {}),
+    ("Basic", "basic", {}), ('Bearer realm=""', None, {}), ("Bearer", None, {}), ("", None, {}),
+    ('realm="x"', None, {}),
     ('Digest realm="x"', None, {}),
 ])
 def test_challenges(header: str, scheme: str | None, parameters: dict[str, str]) -> None:

@@ -59,8 +59,8 @@ def test_keys_of_others(environ: dict[str, str], key: str) -> None:
 def test_the_most_specific_namespace_wins(environ: dict[str, str]) -> None:
     config(environ, {"auths": {name: {"username": name, "password": "x"} for name in
                                ("quay.io", "quay.io/org/app", "quay.io/org")}})
-    for repository, name in [("org/app", "quay.io/org/app"), ("org/app/sub", "quay.io/org/app"), ("org/b", "quay.io/org"),
-                             ("organ/b", "quay.io")]:
+    for repository, name in [("org/app", "quay.io/org/app"), ("org/app/sub", "quay.io/org/app"),
+                             ("org/b", "quay.io/org"), ("organ/b", "quay.io")]:
         credential = find_credential("quay.io", repository, environ)
         assert credential is not None
         assert credential.username == name

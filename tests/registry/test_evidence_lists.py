@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -18,6 +19,7 @@ from custody.kit.digest import sha256
 from custody.registry.budget import Budget
 from custody.registry.client import RegistryClient, fallback_tag
 from tests.registry.odd import Registry, Request, odd
+from tests.serving import registry_on
 
 T = TypeVar("T")
 OCI_ERROR = '{"errors":[{"code":"CODE","message":"words"}]}'
@@ -212,7 +214,8 @@ def test_lists_that_cannot_be_had_whole(answer: Callable[[int], tuple[int, bytes
         assert registry.count("GET", fallback_tag(subject.digest or "")) == 0
 
 
-@pytest.mark.parametrize("form", ['<?page=1>; rel="next"', "<?page=1>;rel=next", '</v2/app/tags/list?page=1>; rel="next"',
+@pytest.mark.parametrize("form", ['<?page=1>; rel="next"', "<?page=1>;rel=next",
+                                  '</v2/app/tags/list?page=1>; rel="next"',
                                   '<?a=b>; rel="prev", <?page=1>; title="x"; rel="next"'])
 def test_pages_are_followed(adapter: Callable[[], Any], form: str) -> None:
     bodies = [b'{"name":"app","tags":["1"]}', b'{"name":"app","tags":["2"]}']
@@ -275,6 +278,20 @@ def test_sha384_and_sha512(adapter: Callable[[], Any]) -> None:
                 run(adapter, lambda client, ref=ref, wrong=wrong: client.manifest(ref.at(wrong)))  # type: ignore[misc]
 
 
+def test_a_registry_of_custodys_keeps_sha384_blobs(adapter: Callable[[], Any], tmp_path: Path) -> None:
+    import hashlib
+
+    blob = oci.Descriptor("a/b", f"sha384:{hashlib.sha384(b'data').hexdigest()}", 4)
+    with registry_on(tmp_path) as (host, _):
+        ref = parse(f"{host}/app:1")
+
+        async def work(client: RegistryClient) -> bytes:
+            await client.push_blob(ref, b"data", blob)
+            return await client.blob(ref, blob)
+
+        assert run(adapter, work) == b"data"
+
+
 # Platforms
 
 
@@ -295,12 +312,12 @@ def with_platforms(registry: Registry, *names: tuple[str, str]) -> Reference:
 def test_an_image_is_of_the_platform_that_it_says(adapter: Callable[[], Any]) -> None:
     with odd() as registry:
         ref = with_platforms(registry, ("linux/arm64", "linux/arm64"), ("linux/amd64", "linux/riscv64"))
-        with pytest.raises(VerificationError, match="is an image of linux/riscv64 .* asked for linux/amd64"):
+        with pytest.raises(VerificationError, match=r"is an image of linux/riscv64 .* asked for linux/amd64"):
             run(adapter, lambda client: client.image(ref))
         descriptor, _ = run(adapter, lambda client: client.image(ref, "linux/arm64/v8"))
         with pytest.raises(CustodyError, match="no such platform: linux/s390x; it has linux/arm64, linux/amd64"):
             run(adapter, lambda client: client.image(ref, "linux/s390x"))
         alone = ref.at(descriptor.digest)
         assert run(adapter, lambda client: client.image(alone))[0].digest == descriptor.digest
-        with pytest.raises(VerificationError, match="is an image of linux/arm64 .* asked for linux/amd64"):
+        with pytest.raises(VerificationError, match=r"is an image of linux/arm64 .* asked for linux/amd64"):
             run(adapter, lambda client: client.image(alone, "linux/amd64"))

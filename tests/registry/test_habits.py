@@ -182,6 +182,26 @@ def test_refused_basic_credentials(adapter: Callable[[], Any], docker_config: Pa
             run(adapter, lambda client: client.resolve(parse(f"{registry.host}/app:1")))
 
 
+def test_a_token_service_in_trouble_is_asked_again(adapter: Callable[[], Any], docker_config: Path) -> None:
+    calls: list[str] = []
+
+    def hook(request: Request) -> bool:
+        if not request.path.startswith("/token"):
+            return False
+        calls.append(request.path)
+        if len(calls) == 1:
+            request.error(503, "UNAVAILABLE")
+        elif len(calls) == 2:
+            request.reset()
+        return len(calls) < 3
+
+    with odd(hook, auth="token") as registry:
+        login(docker_config, registry.host)
+        registry.image()
+        run(adapter, lambda client: client.resolve(parse(f"{registry.host}/app:1")))
+        assert len(calls) == 3
+
+
 # Mirrors
 
 
@@ -341,7 +361,7 @@ def redirecting(location: str, status: int = 307) -> Callable[[Request], bool]:
                                       "http://x y/", "http://[::::]/"])
 def test_http_500_fails_open(adapter: Callable[[], Any], location: str) -> None:
     """A redirect to what is no URL is a clear error."""
-    with odd(redirecting(location)) as registry, pytest.raises(NetworkError, match="redirect.*got (the|a) URL"):
+    with odd(redirecting(location)) as registry, pytest.raises(NetworkError, match=r"redirect.*got (the|a) URL"):
         run(adapter, lambda client: client.resolve(parse(f"{registry.host}/app:1")))
 
 
@@ -409,7 +429,7 @@ def test_nothing_secret_leaves_the_origin(target: str) -> None:
         return 307, {"location": target}, b""
 
     http = Scripted(answer)
-    with pytest.raises(NetworkError, match="answered 418$") as caught:
+    with pytest.raises(NetworkError, match=r"answered 418$") as caught:
         run(lambda: http, lambda client: client.manifest(parse("registry.example/app:1")))
     assert "stranger" not in str(caught.value)
 
@@ -577,3 +597,24 @@ def test_helper_stops_event_loop(adapter: Callable[[], Any], docker_config: Path
 
         assert run(adapter, work) < 1.2
     assert (tmp_path / "calls").read_text() == "called\n"
+
+
+def test_a_slow_helper_does_not_outlive_the_budget(adapter: Callable[[], Any], docker_config: Path, tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    helper = tmp_path / "docker-credential-slow"
+    helper.write_text("#!/bin/sh\nsleep 4\n")
+    helper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    async def work(client: RegistryClient) -> float:
+        began = time.monotonic()
+        views = [client.within(Budget(0.5, 1000)) for _ in range(3)]
+        for result in await asyncio.gather(*(view.resolve(parse(f"{registry.host}/app:1")) for view in views),
+                                           return_exceptions=True):
+            assert isinstance(result, NetworkError)
+            assert result.message == f"{registry.host}: login: not answered within 0.5 s"
+        return time.monotonic() - began
+
+    with odd(auth="basic") as registry:
+        docker_config.write_text(json.dumps({"credHelpers": {registry.host: "slow"}}))
+        assert run(adapter, work) < 3

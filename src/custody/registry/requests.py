@@ -116,7 +116,15 @@ class Requests:
         total = 0
         while True:
             seen.add(url)
-            data, link = await self._page(ref, url, f"{what}: page {len(seen)}", first)
+            try:
+                data, link = await self._page(ref, url, f"{what}: page {len(seen)}", first)
+            except VerificationError:
+                raise
+            except CustodyError as error:
+                if len(seen) == 1:
+                    raise
+                # That a later page is "not found" does not mean that the image is.
+                raise VerificationError(f"{what}: page {len(seen)}: {error.message}", hint=_WHOLE) from None
             first = None
             total += len(data)
             if total > MAX_LIST:
@@ -134,10 +142,11 @@ class Requests:
                 raise VerificationError(f"{what}: more than {_MAX_PAGES} pages", hint=_WHOLE)
 
     async def _page(self, ref: Reference, url: str, what: str, answer: Answer | None) -> tuple[bytes, str]:
-        box = [answer] if answer else []
+        """One page and its Link header. Where `answer` breaks off, the page is asked for again."""
+        unread = [answer] if answer else []
 
         async def read() -> tuple[bytes, str]:
-            async with box.pop() if box else await self.send("GET", ref, url, actions=PULL) as page:
+            async with unread.pop() if unread else await self.send("GET", ref, url, actions=PULL) as page:
                 parts, size = [], 0
                 async for chunk in page.chunks():
                     size += len(chunk)
@@ -146,13 +155,7 @@ class Requests:
                     parts.append(chunk)
                 return b"".join(parts), page.headers.get("link", "")
 
-        try:
-            return await self.transport.again(read)
-        except CustodyError as error:
-            if answer is not None or isinstance(error, VerificationError) or what.endswith(": page 1"):
-                raise
-            # That a later page is "not found" does not mean that the image is.
-            raise VerificationError(f"{what}: {error.message}", hint=_WHOLE) from None
+        return await self.transport.again(read)
 
     def _is_plain(self, host: str) -> bool:
         name = urlsplit(f"//{host}").hostname or ""

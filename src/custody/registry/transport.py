@@ -79,11 +79,7 @@ class Transport:
             if answer.status in expect:
                 return answer
             async with answer:
-                if answer.status in _TROUBLE and tries < _TRIES:
-                    pause = _retry_after(answer.headers.get("retry-after", ""))
-                    pause = _backoff(tries) if pause is None else pause
-                else:
-                    pause = None
+                pause = _pause_after(answer, tries)
                 error = await refusal(answer, method, what, url_answered, registry)
             if pause is None or not await self._pause(pause):
                 raise error
@@ -101,14 +97,18 @@ class Transport:
 
     async def _pause(self, seconds: float) -> bool:
         """Whether there was time to wait."""
-        if seconds > _LONGEST_PAUSE or (self.budget is not None and seconds >= self.budget.remaining):
+        if not self._may_wait(seconds):
             return False
         await asyncio.sleep(seconds)
         return True
 
+    def _may_wait(self, seconds: float) -> bool:
+        return seconds <= _LONGEST_PAUSE and (self.budget is None or seconds < self.budget.remaining)
+
     async def _follow(self, method: str, url: str, registry: Registry, scope: str, headers: Mapping[str, str],
                       body: bytes | Path | None) -> tuple[Answer, str]:
-        authorization = await self._tokens.authorization(registry, scope, self._exchange)
+        async with limited(self.budget, f"{registry.host}: login"):
+            authorization = await self._tokens.authorization(registry, scope, self._insist)
         is_renewed = False
         network: Network | None = None
         origin = origin_of(url, registry.host)
@@ -127,14 +127,33 @@ class Transport:
             if answer.status == 401 and is_home and not is_renewed:
                 challenge = answer.headers.get("www-authenticate", "")
                 await answer.__aexit__(None, None, None)
-                authorization = await self._tokens.renew(registry, scope, challenge, network, authorization,
-                                                         self._exchange)
+                async with limited(self.budget, f"{registry.host}: login"):
+                    authorization = await self._tokens.renew(registry, scope, challenge, network, authorization,
+                                                             self._insist)
                 is_renewed = True
                 continue
             if answer.status == 401 and is_home:
                 self._tokens.forget(registry, scope)
             return answer, url
         raise NetworkError(f"{method} {url}: redirected without end")
+
+    async def _insist(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None,
+                      reach: Reach | None) -> Answer:
+        """A request to a token service, again where it is in trouble; whatever it answers last. Raises NetworkError."""
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                answer = await self._exchange(method, url, headers, body, reach)
+            except ConnectionBrokenError as error:
+                if tries >= _TRIES_BROKEN or not await self._pause(_backoff(tries)):
+                    raise NetworkError(error.message) from None  # the registry itself is not asked again for that
+                continue
+            pause = _pause_after(answer, tries)
+            if pause is None or not self._may_wait(pause):
+                return answer
+            await answer.__aexit__(None, None, None)
+            await asyncio.sleep(pause)
 
     async def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | Path | None,
                         reach: Reach | None) -> Answer:
@@ -202,6 +221,14 @@ def _redirected(method: str, url: str, location: str, status: int, has_body: boo
     if not is_reading and (after != before or (has_body and status in (301, 302, 303))):
         raise NetworkError(f"{what} ({status}): only what is read may be redirected to another origin")
     return target, after
+
+
+def _pause_after(answer: Answer, tries: int) -> float | None:
+    """Seconds until the request may be sent again; None where that would not help."""
+    if answer.status not in _TROUBLE or tries >= _TRIES:
+        return None
+    named = _retry_after(answer.headers.get("retry-after", ""))
+    return _backoff(tries) if named is None else named
 
 
 def _backoff(tries: int) -> float:

@@ -299,7 +299,7 @@ def _condition(scope: Scope) -> Callable[[str | None], bool]:
 
 def _digest(text: str) -> str:
     if not digests.is_digest(text):
-        raise _Refusal(400, "DIGEST_INVALID", f"got {text!r}, expected sha256: or sha512: and hexadecimal digits")
+        raise _Refusal(400, "DIGEST_INVALID", f"got {text!r}, expected {digests.ALGORITHMS}")
     return text
 
 

@@ -23,7 +23,8 @@ class FilesystemBlobs:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._uploads = root / "uploads"
-        for folder in (root / "blobs" / "sha256", root / "blobs" / "sha512", self._uploads, root / "quarantine"):
+        kinds = (root / "blobs" / algorithm for algorithm in ("sha256", "sha384", "sha512"))
+        for folder in (*kinds, self._uploads, root / "quarantine"):
             folder.mkdir(parents=True, exist_ok=True)
         self._open: dict[str, _Upload] = {}
         self._lock = threading.Lock()

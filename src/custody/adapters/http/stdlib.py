@@ -40,13 +40,18 @@ class _Wire:
     connection: http.client.HTTPConnection
     network: Network | None = None
     sock: socket.socket | None = None
+    response: http.client.HTTPResponse | None = None
 
-    def abort(self) -> None:
-        """Wake the thread that waits for it."""
+    def wake(self) -> None:
+        """End the wait of the thread that uses it; closing is for when that is done."""
         sock = self.connection.sock or self.sock
         if sock is not None:
             with contextlib.suppress(OSError):  # it may be closed already
                 sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        if self.response is not None:
+            self.response.close()
         self.connection.close()
 
 
@@ -92,7 +97,7 @@ class StdlibHttp:
     async def close(self) -> None:
         for wires in self._idle.values():
             for wire in wires:
-                wire.connection.close()
+                wire.close()
         self._idle.clear()
         if self._threads:
             self._threads.shutdown(wait=False, cancel_futures=True)
@@ -105,10 +110,12 @@ class StdlibHttp:
         """Blocking work on one connection, in a thread; the connection does not outlive its failure or cancellation."""
         if self._threads is None:
             self._threads = ThreadPoolExecutor(_THREADS, "custody-http")
+        job = self._threads.submit(work, *arguments)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+            return await asyncio.wrap_future(job)
         except BaseException:
-            wire.abort()
+            wire.wake()
+            job.add_done_callback(lambda _: wire.close())
             raise
 
     def _connect(self, parts: SplitResult, proxy: Proxy | None, reach: Reach | None) -> _Wire:
@@ -176,8 +183,7 @@ class _Answer:
         if self._response.isclosed() and not self._response.will_close and self._wire.connection.sock is not None:
             self._owner.give_back(self._place, self._wire)
         else:
-            self._response.close()
-            self._wire.connection.close()
+            self._wire.close()
 
 
 def _split(what: str, url: str) -> SplitResult:
@@ -230,7 +236,7 @@ def _exchange(wire: _Wire, method: str, target: str, headers: Mapping[str, str],
     else:
         connection.request(method, target, body=body, headers=dict(headers))
     wire.sock = connection.sock
-    response = connection.getresponse()
+    response = wire.response = connection.getresponse()
     if method == "HEAD" or response.length == 0:
         response.read()
     return response
