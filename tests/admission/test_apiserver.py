@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -52,7 +53,13 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if not script.is_file():
         pytest.skip("the script that boots an API server is not here")
     folder = tmp_path_factory.mktemp("apiserver")
-    env = {**os.environ, "PATH": f"{os.environ['PATH']}:{PEERS}", "APISERVER_PORT": str(free_port()),
+    # Image volumes are on by default from Kubernetes 1.35 on only.
+    switched_on = folder / "bin" / "kube-apiserver"
+    switched_on.parent.mkdir()
+    switched_on.write_text(f'#!/bin/sh\nexec {peer("kube-apiserver")} "$@" --feature-gates=ImageVolume=true\n')
+    switched_on.chmod(0o755)
+    env = {**os.environ, "PATH": f"{switched_on.parent}:{os.environ['PATH']}:{PEERS}",
+           "APISERVER_PORT": str(free_port()),
            "ETCD_PORT": str(free_port())}
     log = (folder / "start.log").open("wb")
     try:
@@ -249,6 +256,115 @@ def test_what_a_rule_names_is_what_the_api_server_asks_about(kubeconfig: Path, t
             assert 'failed calling webhook "validate-fail-10.custody.internal"' in failed.stderr
     finally:
         kubectl("delete", "validatingwebhookconfiguration", "custody", "--ignore-not-found")
+
+
+# ── ways in ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+BAD = "evil.example/x:1"
+REGISTRIES = {"message": "registry not allowed", "deny": {"conditions": {"any": [
+    {"key": "{{ images.*.*.registry[] }}", "operator": "AnyNotIn", "value": ["registry.example.com"]}]}}}
+
+
+@contextlib.contextmanager
+def _judged(kubeconfig: Path, tmp_path: Path, policies: PolicySet, probe: dict[str, Any]) -> Iterator[None]:
+    """The API server asks a webhook of these policies, and has taken that up: the probe is denied."""
+    certificate = ServingCertificate(tmp_path, ["127.0.0.1"])
+    certificate.ensure(system_clock())
+    app = AdmissionApp(Admission(policies, _no_evidence, system_clock))
+    try:
+        with served(app, certificate=certificate.certificate, key=certificate.key) as url:
+            written = configurations(url, certificate.ca_bundle, policies)
+            _done(kubeconfig, "apply", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": written})
+            for _ in range(60):
+                if _kubectl(kubeconfig, "create", "--dry-run=server", "-f", "-", given=probe).returncode != 0:
+                    break
+                time.sleep(0.25)
+            yield
+    finally:
+        _kubectl(kubeconfig, "delete", "validatingwebhookconfiguration", "custody", "--ignore-not-found")
+
+
+def _of(name: str, image: str, namespace: str = "ways", **spec: Any) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace},
+            "spec": {"containers": [{"name": "a", "image": image}], **spec}}
+
+
+GOOD = "registry.example.com/a:1"
+
+
+def test_every_way_into_a_pod_is_judged(kubeconfig: Path, tmp_path: Path) -> None:
+    """Lists, dry runs, init and ephemeral containers, image volumes, updates, odd names; and namespaces left out."""
+    kubectl, done = partial(_kubectl, kubeconfig), partial(_done, kubeconfig)
+    done("create", "namespace", "ways")
+    policies = PolicySet([policy("registries", ["Pod"], validate=REGISTRIES)])
+    with _judged(kubeconfig, tmp_path, policies, _of("probe", BAD)):
+        def denied(*arguments: str, given: Any = None, words: str = "registry not allowed") -> None:
+            answer = kubectl(*arguments, given=given)
+            assert answer.returncode != 0, arguments
+            assert words in answer.stderr, answer.stderr
+
+        # Lists are taken apart by kubectl: the good one is created, the bad one is not.
+        pods = {"apiVersion": "v1", "kind": "List", "items": [_of("listed", GOOD), _of("smuggled", BAD)]}
+        denied("create", "-f", "-", given=pods)
+        assert kubectl("-n", "ways", "get", "pods", "-o", "name").stdout.split() == ["pod/listed"]
+        denied("create", "--dry-run=server", "-f", "-", given=_of("dry", BAD))
+        done("create", "--dry-run=server", "-f", "-", given=_of("dry", GOOD))
+        denied("create", "-f", "-", given=_of("init", GOOD, initContainers=[{"name": "i", "image": BAD}]))
+        denied("create", "-f", "-", given={**_of("x", BAD), "metadata": {"generateName": "x-", "namespace": "ways"}})
+        # Image volumes are images.
+        volume = {"name": "v", "image": {"reference": BAD, "pullPolicy": "IfNotPresent"}}
+        denied("create", "-f", "-", given=_of("volume", GOOD, volumes=[volume]))
+        done("create", "-f", "-", given=_of("volume", GOOD, volumes=[
+            {"name": "v", "image": {"reference": GOOD, "pullPolicy": "IfNotPresent"}}]))
+        # Spellings of an allowed registry are that registry; a name that no node can pull denies beside a bad one.
+        done("create", "-f", "-", given=_of("spelled", "REGISTRY.example.com:443/a:1"))
+        junk = _of("junk", BAD)
+        junk["spec"]["containers"].append({"name": "junk", "image": "registry.example.com/Junk:1"})
+        denied("create", "-f", "-", given=junk, words="the images of Pod/ways/junk")
+        # What runs can be changed no other way either.
+        denied("-n", "ways", "set", "image", "pod/listed", f"a={BAD}")
+        ephemeral = {"spec": {"ephemeralContainers": [{"name": "e", "image": BAD, "targetContainerName": "a"}]}}
+        denied("-n", "ways", "patch", "pod", "listed", "--subresource", "ephemeralcontainers", "--type", "strategic",
+               "-p", json.dumps(ephemeral))
+        ephemeral["spec"]["ephemeralContainers"][0]["image"] = GOOD
+        done("-n", "ways", "patch", "pod", "listed", "--subresource", "ephemeralcontainers", "--type", "strategic",
+             "-p", json.dumps(ephemeral))
+        # A violation is no reason why the pod could not be deleted; excluded namespaces are outside.
+        done("create", "-f", "-", given=_of("outside", BAD, "kube-system"))
+        done("-n", "ways", "delete", "pod", "listed", "--grace-period", "0", "--force")
+
+
+def test_the_pods_of_controllers_are_judged_when_they_are_created(kubeconfig: Path, tmp_path: Path) -> None:
+    kubectl, done = partial(_kubectl, kubeconfig), partial(_done, kubeconfig)
+    manager = peer("kube-controller-manager")
+    done("create", "namespace", "controlled")
+    labels = {"app": "x"}
+
+    def deployment(name: str, image: str) -> dict[str, Any]:
+        template = {"metadata": {"labels": {**labels, "name": name}}, "spec": _of("x", image)["spec"]}
+        return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "controlled"},
+                "spec": {"replicas": 1, "selector": {"matchLabels": {**labels, "name": name}}, "template": template}}
+
+    policies = PolicySet([policy("registries", ["Pod"], validate=REGISTRIES)])
+    with _judged(kubeconfig, tmp_path, policies, _of("probe", BAD, "controlled")), (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([manager, "--kubeconfig", kubeconfig, "--leader-elect=false", "--secure-port=0",
+                                    "--controllers=deployment-controller,replicaset-controller"],
+                                   stdout=log, stderr=log)
+        try:
+            done("create", "-f", "-", given=deployment("good", GOOD))
+            done("create", "-f", "-", given=deployment("bad", BAD))
+            said = ""
+            for _ in range(120):
+                pods = kubectl("-n", "controlled", "get", "pods", "-o", "jsonpath={.items[*].spec.containers[*].image}")
+                said = kubectl("-n", "controlled", "get", "events", "-o", "jsonpath={.items[*].message}").stdout
+                if pods.stdout and "registry not allowed" in said:
+                    break
+                time.sleep(0.5)
+            assert pods.stdout.split() == [GOOD]
+            assert "registry not allowed" in said
+        finally:
+            process.terminate()
+            process.wait(30)
 
 
 @pytest.mark.parametrize(("change", "said"), [

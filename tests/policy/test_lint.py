@@ -190,3 +190,20 @@ def test_no_policies_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[
     (tmp_path / "empty.yaml").write_text("# nothing\n")
     assert run(["policy", "lint", str(tmp_path)]) == 2
     assert f"error: {tmp_path}: no policies" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("key", "value", "better"), [
+    ("{{ images.containers.*.path }}", ["nginx", "myorg/app"], '"library/nginx"'),
+    ("{{ images.containers.*.registry }}", ["GHCR.IO", "ghcr.io"], '"ghcr.io"'),
+    ("{{ images.containers.*.registry }}", ["index.docker.io"], '"docker.io"'),
+    ("{{ images.containers.*.registry }}", ["ghcr.io:443"], '"ghcr.io"'),
+])
+def test_conditions_on_names_that_no_image_has(key: str, value: list[str], better: str) -> None:
+    document = changed("spec/rules/0/validate", {"message": "no", "deny": {"conditions": {"any": [
+        {"key": key, "operator": "AnyIn", "value": value}]}}})
+    finding, = [finding for finding in lint(document) if finding.code == "other-name"]
+    assert finding.path == "spec.rules[0].validate.deny.conditions.any[0].value"
+    assert finding.excerpt == f"{better}\n"
+    named = changed("spec/rules/0/validate", {"message": "no", "deny": {"conditions": {"any": [
+        {"key": key, "operator": "AnyIn", "value": [better.strip('"')]}]}}})
+    assert "other-name" not in [finding.code for finding in lint(named)]

@@ -5,12 +5,14 @@ Only policies that load are looked into, so the documents' shapes are known here
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import yaml
 
-from custody.errors import CustodyError
+from custody.errors import CustodyError, MalformedError
+from custody.formats import reference
 from custody.languages.kpattern import anchor
 from custody.policy.kinds import Kinds, Selector, builtin
 from custody.policy.kyverno.guarded import Found, guarded, lookalike
@@ -24,6 +26,7 @@ _OPTIONAL = {
                              "lifecycle"),
 }
 _KINDS = ("initContainers", "ephemeralContainers")
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?")
 
 
 class Finding(NamedTuple):
@@ -91,6 +94,8 @@ def _policy(document: dict[str, Any], kinds: Kinds) -> Iterator[Found]:
                     (f"anyPattern[{n}]", one) for n, one in enumerate(validate.get("anyPattern") or []))):
                 if isinstance(pattern, dict):
                     yield from _pattern(pattern, f"{path}.validate.{form}")
+        yield from _names(rule.get("preconditions"), f"{path}.preconditions")
+        yield from _names((validate or {}).get("deny"), f"{path}.validate.deny")
         for n, entry in enumerate(rule.get("verifyImages") or []):
             if (entry.get("failureAction") or spec.get("validationFailureAction") or "Audit").lower() == "audit":
                 yield _audit(f"{path}.verifyImages[{n}]")
@@ -124,6 +129,37 @@ def _asked(rule: dict[str, Any], path: str, kinds: Kinds, *, fails_closed: bool)
 
 def _audit(path: str) -> Found:
     return path, "audit", "warning", "Audit reports and denies nothing", "validationFailureAction: Enforce\n"
+
+
+# ── conditions ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+def _names(block: Any, path: str) -> Iterator[Found]:
+    """Conditions on parts of image names that can never be so in the one name that an image has."""
+    if isinstance(block, list):
+        for at, entry in enumerate(block):
+            yield from _names(entry, f"{path}[{at}]")
+    elif isinstance(block, dict) and "key" in block:
+        key = str(block["key"])
+        if "images" not in key:
+            return
+        values = block.get("value")
+        for text in values if isinstance(values, list) else [values]:
+            if not isinstance(text, str):
+                continue
+            if re.search(r"\.path\b", key) and re.fullmatch(r"[a-z0-9._-]+", text):
+                yield (f"{path}.value", "other-name", "warning", f"{text!r} is no path of an image on Docker Hub: "
+                       "those without a namespace are in library/", f'"library/{text}"\n')
+            if re.search(r"\.registry\b", key) and _HOST.fullmatch(text):
+                try:
+                    host = reference.parse_host(text, path)
+                except MalformedError:
+                    host = ""
+                if host != text:
+                    yield (f"{path}.value", "other-name", "warning", f"no image's registry is {text!r}: hosts have one "
+                           "name, whatever the pod's spelling", f'"{host}"\n' if host else "")
+    elif isinstance(block, dict):
+        for name, entry in block.items():
+            yield from _names(entry, f"{path}.{name}")
 
 
 # ── patterns ────────────────────────────────────────────────────────────────────────────────────────────────────────
