@@ -16,7 +16,6 @@ from custody.errors import CustodyError, NetworkError
 from custody.server.accepting import Connections, Protocol, accept
 from custody.server.asgi import App, Receive, Scope, Send, respond
 
-
 _SWITCH = 0.0005  # seconds
 
 
@@ -125,7 +124,7 @@ class _Server(uvicorn.Server):
 @contextlib.asynccontextmanager
 async def serving(*listeners: Listener) -> AsyncIterator[None]:
     """All listeners up on entry, all drained and closed on exit."""
-    # The event loop asks for the interpreter some ten times a request; beside a thread that verifies it waits each time.
+    # The event loop asks for the interpreter some ten times a request, and beside a thread that verifies it waits.
     sys.setswitchinterval(_SWITCH)
     tasks = [asyncio.create_task(listener.serve()) for listener in listeners]
     try:
