@@ -96,7 +96,7 @@ def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_c
     size = settings.max_document * 1024 * 1024
     limits = Limits(documents=200, document=size, total=4 * size)
     return Gatherer(client, trusted_root(settings), clock, keep=settings.keep_evidence,
-                    bounds=Bounds(documents=limits, weight=5 * size, memory=8 * size))
+                    bounds=Bounds(documents=limits, weight=5 * size, memory=6 * size))
 
 
 class Platform:

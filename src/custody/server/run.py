@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import uvicorn
 from custody.errors import CustodyError, NetworkError
 from custody.server.accepting import Connections, Protocol, accept
 from custody.server.asgi import App, Receive, Scope, Send, respond
+
+_SWITCH = 0.0005  # seconds
 
 
 class _Quiet(logging.Filter):
@@ -121,6 +124,8 @@ class _Server(uvicorn.Server):
 @contextlib.asynccontextmanager
 async def serving(*listeners: Listener) -> AsyncIterator[None]:
     """All listeners up on entry, all drained and closed on exit."""
+    # The event loop asks for the interpreter some ten times a request, and beside a thread that verifies it waits.
+    sys.setswitchinterval(_SWITCH)
     tasks = [asyncio.create_task(listener.serve()) for listener in listeners]
     try:
         for listener in listeners:

@@ -86,6 +86,8 @@ class EvidenceCache:
             value = flight.task.result()
             self._keep(key, _Kept(time.monotonic() + self.keep, value, None, flight.cost(value)))
         elif isinstance(error, CustodyError):
+            # A traceback holds the frames that failed, and with them every document that was being read.
+            error.__traceback__ = error.__context__ = error.__cause__ = None
             self._keep(key, _Kept(time.monotonic() + self.keep_errors, None, error, _FAILURE))
 
     def _drop_flight(self, key: Hashable, flight: _Flight) -> None:

@@ -53,9 +53,9 @@ class Bounds:
     """Images of one review that are asked for at once."""
     at_once: int = 4
     """Documents of one image that are fetched at once."""
-    memory: int = 64 * _MIB
+    memory: int = 48 * _MIB
     """For all images that are being gathered, in this process: what came and what was parsed of it."""
-    kept: int = 64 * _MIB
+    kept: int = 48 * _MIB
     """For all that is kept."""
 
 
