@@ -253,6 +253,7 @@ def test_policies_are_asked_by_webhook_group() -> None:
     two["metadata"]["name"] = "q"
     two["spec"] |= {"failurePolicy": "Ignore", "webhookTimeoutSeconds": 5}
     found = PolicySet([one, two])
-    assert [policy.name for policy in found.only("Ignore", 5).policies] == ["q"]
-    assert [policy.name for policy in found.only("Fail", None).policies] == ["p"]
-    assert found.only("Fail", 5).policies == []
+    part = found.only(lambda policy: policy.failure_policy == "Ignore")
+    assert [policy.name for policy in part.policies] == [rule.policy.name for rule in part.rules] == ["q"]
+    assert part.documents == [two]
+    assert len({part.digest, found.digest, PolicySet([two]).digest}) == 2
