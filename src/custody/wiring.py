@@ -253,7 +253,10 @@ class Platform:
         from custody.admission.webhook import Admission
 
         def gather(snapshot: Snapshot, images: list[str]) -> Awaitable[Mapping[str, EvidenceSet]]:
-            return gatherer.gather(images, snapshot.keys, snapshot.predicate_types, root=snapshot.root)
+            wanted = dict.fromkeys(images, snapshot.predicate_types)
+            if snapshot.root is None:  # the gatherer's own
+                return gatherer.gather(wanted, snapshot.keys)
+            return gatherer.gather(wanted, snapshot.keys, root=snapshot.root)
 
         return Admission(policies, gather, self.clock, seen=seen)
 

@@ -165,8 +165,8 @@ def test_stale_keys(tmp_path: Path) -> None:
     asked: list[tuple[Any, ...]] = []
 
     class Gathering:
-        async def gather(self, names: list[str], *how: Any, **root: Any) -> dict[str, EvidenceSet]:
-            asked.append((*how, root["root"]))
+        async def gather(self, images: dict[str, frozenset[str]], keys: Any, **root: Any) -> dict[str, EvidenceSet]:
+            asked.append((keys, *images.values(), root.get("root")))
             return {}
 
     platform = Platform(Settings(data_dir=str(tmp_path)), "http://x")

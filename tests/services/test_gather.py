@@ -47,7 +47,8 @@ def gathered(registry: FakeRegistry, *, predicate_types: frozenset[str] | None =
     async def main(host: str) -> EvidenceSet:
         async with gatherer(**options) as gather:
             name = f"{host}/app@{IMAGE}"
-            return (await gather.gather([name], (), predicate_types))[name]
+            images = [name] if predicate_types is None else {name: predicate_types}
+            return (await gather.gather(images))[name]
 
     with served(registry) as url:
         return asyncio.run(main(url.removeprefix("http://")))

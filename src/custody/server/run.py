@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import socket
 import sys
@@ -17,6 +18,7 @@ from custody.server.accepting import Connections, Protocol, accept
 from custody.server.asgi import App, Receive, Scope, Send, respond
 
 _SWITCH = 0.0005  # seconds
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
 
 
 class _Quiet(logging.Filter):
@@ -121,11 +123,24 @@ class _Server(uvicorn.Server):
         yield
 
 
+def _give_memory_back() -> None:
+    """Large blocks go back to the system when they are freed.
+
+    Left to itself glibc raises its threshold to the largest block that was ever freed, and each thread has an arena:
+    what one large document took would stay for good. Other C libraries do not have these knobs.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for knob, value in ((_M_MMAP_THRESHOLD, 128 * 1024), (_M_TRIM_THRESHOLD, 1024 * 1024), (_M_ARENA_MAX, 2)):
+            mallopt(knob, value)
+
+
 @contextlib.asynccontextmanager
 async def serving(*listeners: Listener) -> AsyncIterator[None]:
     """All listeners up on entry, all drained and closed on exit."""
     # The event loop asks for the interpreter some ten times a request, and beside a thread that verifies it waits.
     sys.setswitchinterval(_SWITCH)
+    _give_memory_back()
     tasks = [asyncio.create_task(listener.serve()) for listener in listeners]
     try:
         for listener in listeners:

@@ -46,8 +46,8 @@ async def check_image(image: str, policies: PolicySet, gatherer: Gatherer, clock
 
 
 async def _check(name: str, request: Request, policies: PolicySet, gatherer: Gatherer, clock: Clock) -> Checked:
-    images = policies.images(request)
-    evidence = await gatherer.gather(images, policies.public_keys(), policies.predicate_types()) if images else {}
+    images = dict.fromkeys(policies.images(request), policies.predicate_types())
+    evidence = await gatherer.gather(images, policies.public_keys()) if images else {}
     context = Context(now=clock())
     decision = decide(request, evidence, policies, context, mutate=True)
     return Checked(name, request, evidence, decision, record(request, evidence, policies, context, mutate=True,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -72,22 +72,22 @@ class Gatherer:
         self._verifying = Verifying()
         self._memory = _Memory(bounds.memory)
 
-    async def gather(self, images: Iterable[str], keys: Iterable[bytes] = (),
-                     predicate_types: frozenset[str] | None = None, *,
+    async def gather(self, images: Iterable[str] | Mapping[str, frozenset[str]], keys: Iterable[bytes] = (), *,
                      root: TrustedRoot | None = None) -> dict[str, EvidenceSet]:
         """Evidence by the images' names as given; whatever goes wrong with one is said of that one.
 
-        `keys` are PEM public keys to verify with, beside the trust root: `root`, or this gatherer's own.
-        `predicate_types` are those that a policy can use (`https://sigstore.dev/cosign/sign/v1` for signatures): other
-        documents are named and not fetched. None: everything.
+        A mapping has the predicate types that are of use to somebody (`https://sigstore.dev/cosign/sign/v1` for
+        signatures): other documents are named and not fetched. `keys` are PEM public keys to verify with, beside the
+        trust root: `root`, or this gatherer's own.
         """
         names = list(dict.fromkeys(images))
-        wanted = _Wanted(tuple(keys), predicate_types, root or self._root)
+        pems, trusted = tuple(keys), root or self._root
         gate = asyncio.Semaphore(self._bounds.images)
 
         async def one(name: str) -> EvidenceSet:
             async with gate:
-                return await self._one(name, wanted)
+                predicate_types = images[name] if isinstance(images, Mapping) else None
+                return await self._one(name, _Wanted(pems, predicate_types, trusted))
 
         return dict(zip(names, await together(map(one, names)), strict=True))
 
