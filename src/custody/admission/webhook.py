@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
 DEFAULT_TIMEOUT = 10.0
 _LARGE = 64 * 1024  # bytes of a review that is read and decided beside the event loop
-_MANY = 5_000  # values in predicates, for the same
+_HEAVY = 512 * 1024  # bytes of evidence, for the same
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Admission:
         # 3. Decide, and say so.
         context = Context(now=self._clock())
         return await self._work(self._decide, review, request, evidence, policies, context, mutate,
-                                beside=large or _many(evidence))
+                                beside=large or sum(gathered.weight for gathered in evidence.values()) > _HEAVY)
 
     async def _evidence(self, snapshot: Snapshot, images: list[str], deadline: float) -> Mapping[str, EvidenceSet]:
         begun = asyncio.get_running_loop().time()
@@ -178,23 +178,6 @@ def refuse(review: Review, reason: str) -> bytes:
 
 def _words(error: Exception) -> str:
     return error.message if isinstance(error, CustodyError) else f"an internal error ({type(error).__name__})"
-
-
-def _many(evidence: Mapping[str, EvidenceSet]) -> bool:
-    """Whether the predicates hold more than some thousand values; counts no further than that."""
-    waiting: list[Any] = [item.predicate for found in evidence.values() for item in found.verified]
-    count = 0
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            count += len(value)
-            waiting += value.values()
-        elif isinstance(value, list):
-            count += len(value)
-            waiting += value
-        if count > _MANY:
-            return True
-    return False
 
 
 def _nothing(images: list[str], reason: str) -> dict[str, EvidenceSet]:

@@ -120,6 +120,8 @@ class EvidenceSet(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     verified: tuple[Verified, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    weight: int = 0
+    """About how many bytes of memory it takes, where a gatherer has weighed it."""
 
     def of(self, predicate_type: str) -> tuple[Verified, ...]:
         return tuple(item for item in self.verified if item.predicate_type == predicate_type)

@@ -61,8 +61,10 @@ def _decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Pol
             said = [rule.failed(given, f"the rule could not be evaluated: {reason}")]
         if not said:
             silent.append(Silent(rule.policy.name, rule.name, "it has nothing to judge in this request"))
-        elif any(result.outcome is not Outcome.SKIP for result in said):
-            spoke.append(rule)
+        for result in said:
+            if result.outcome is not Outcome.SKIP:
+                spoke.append(rule)
+                break
         results.extend(said)
         return said
 
@@ -85,14 +87,16 @@ def _decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Pol
                      (not result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR)))
     verdict = Verdict.DENIED if denied else Verdict.ALLOWED if spoke else Verdict.NOT_JUDGED
     return Decision(verdict=verdict, results=tuple(results), silent=tuple(silent),
-                    unjudged=() if any(rule.reads_templates for rule in spoke) else _templates(given),
+                    unjudged=_templates(given, spoke),
                     patch=[] if denied else patch, warnings=warnings,
                     inputs_digest=_inputs(request, evidence, policies, context, [mutate, validate]))
 
 
-def _templates(given: Input) -> tuple[str, ...]:
-    """Pointers of the pod specs in what is no pod."""
+def _templates(given: Input, spoke: list[Rule]) -> tuple[str, ...]:
+    """Pointers of the pod specs in what is no pod, where none of the rules that spoke looks into templates."""
     if given.request.kind.kind == "Pod" or given.request.operation == "DELETE" or given.object is None:
+        return ()
+    if any(rule.reads_templates for rule in spoke):
         return ()
     try:
         return tuple(pointer for pointer, _ in pod_templates(given.object))

@@ -102,7 +102,7 @@ class Gatherer:
                 # The name as it is asked for is the key, so that a 404 for one image says nothing of others.
                 ref = ref.at(await self._cache.get(("digest", str(ref)), lambda: self._resolve(ref), lambda _: _NAME))
             key = (ref.name, ref.digest, wanted)
-            return (await self._cache.get(key, lambda: self._collect(ref, wanted), lambda kept: kept.memory)).evidence
+            return await self._cache.get(key, lambda: self._collect(ref, wanted), lambda gathered: gathered.weight)
         except NotFoundError as error:
             return _nothing(State.MISSING, error.message)
         except CustodyError as error:
@@ -115,7 +115,7 @@ class Gatherer:
         budget = Budget(self._bounds.seconds, self._bounds.documents.total)
         return (await self._client.within(budget).resolve(ref)).digest
 
-    async def _collect(self, ref: Reference, wanted: _Wanted) -> _Collected:
+    async def _collect(self, ref: Reference, wanted: _Wanted) -> EvidenceSet:
         bounds = self._bounds
         trust = Trust(wanted.root, _loaded(wanted.keys), max_weight=bounds.weight)
         with self._memory.held(str(ref)) as held:
@@ -132,10 +132,10 @@ class Gatherer:
                                            for document in listing.documents)
             except TimeoutError:
                 raise NetworkError(f"{ref}: evidence did not come within {bounds.seconds:g} s") from None
-            evidence = EvidenceSet(
+            return EvidenceSet(
                 subject=str(ref.digest), verified=tuple(item for item in found if isinstance(item, Verified)),
-                rejected=(*(item for item in found if isinstance(item, Rejected)), *listing.rejected))
-            return _Collected(evidence, held.parsed + _NAME * (1 + len(listing.rejected)))
+                rejected=(*(item for item in found if isinstance(item, Rejected)), *listing.rejected),
+                weight=held.parsed + _NAME * (1 + len(listing.rejected)))
 
     async def _there(self, client: RegistryClient, ref: Reference) -> None:
         await client.resolve(ref)
@@ -161,12 +161,6 @@ class _Wanted:
     keys: tuple[bytes, ...]
     predicate_types: frozenset[str] | None
     root: TrustedRoot | None = field(hash=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Collected:
-    evidence: EvidenceSet
-    memory: int
 
 
 @lru_cache(64)

@@ -27,6 +27,7 @@ from custody.policy.kyverno.scope import PREDICATE_ROOTS, Image, Input
 from custody.policy.kyverno.validate import Judgement
 from custody.policy.model import Outcome
 
+_KNOWN = 4096  # images, of which it is remembered whether a rule is about them
 PUBLIC_REKOR = "https://rekor.sigstore.dev"
 _PEM = re.compile(r"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
 _Objection = Callable[[Verified], "str | None"]
@@ -59,6 +60,7 @@ class VerifyImages:
         skipped = fields.texts("skipImageReferences")
         if has_variables([self.references, skipped]):
             raise UnsupportedError(fields.path("imageReferences"), "variables are not evaluated by custody yet here")
+        self._known: dict[frozenset[str], bool] = {}
         self._wanted = [wildcard(_lowered(text)) for text in self.references]
         self._skipped = [wildcard(_lowered(text)) for text in skipped]
         kind = fields.take("type", str) or "Cosign"
@@ -79,7 +81,13 @@ class VerifyImages:
 
     def wants(self, image: Image) -> bool:
         """Whether any spelling of the image is among the references: what guards must not be spelled around."""
-        return any(match(spelling) for match in self._wanted for spelling in image.spellings)
+        wanted = self._known.get(image.spellings)
+        if wanted is None:
+            wanted = any(match(spelling) for match in self._wanted for spelling in image.spellings)
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[image.spellings] = wanted
+        return wanted
 
     def skips(self, image: Image) -> bool:
         """Whether the image's one canonical name is exempt: what exempts must not be spelled into."""
@@ -183,8 +191,8 @@ class VerifyImages:
         #    signer the newest, since an older scan says nothing of today.
         for kind, path, sets, conditions in self._attestations:
             attestations = list(evidence.of(kind))
-            if not self._every:
-                attestations = newest(attestations)[0]
+            if not self._every and len(attestations) > 1:
+                attestations = newest(attestations).speaking
             for attestors in sets:
                 found = attestors(attestations, partial(_absent, evidence, kind))
                 problem = found.problem
@@ -243,11 +251,13 @@ def _member(path: str, objections: list[_Objection]) -> Attestor:
         reasons: list[str] = []
         good: list[Verified] = []
         for candidate in candidates:
-            reason = next((said for object_to in objections if (said := object_to(candidate)) is not None), None)
-            if reason is None:
+            for object_to in objections:
+                if (reason := object_to(candidate)) is not None:
+                    if reason not in reasons:
+                        reasons.append(reason)
+                    break
+            else:
                 good.append(candidate)
-            elif reason not in reasons:
-                reasons.append(reason)
         if good:
             return Found(good, None)
         return Found([], f"{path}: {'; '.join(reasons[:5]) if candidates else absent()}")

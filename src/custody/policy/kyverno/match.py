@@ -10,10 +10,11 @@ from custody.languages.go.wildcards import glob, wildcard
 from custody.languages.variables import has_variables
 from custody.policy.kinds import Kinds, Selector
 from custody.policy.kyverno.fields import Fields
-from custody.policy.model import Request
+from custody.policy.model import Kind, Request
 from custody.policy.resources import OPERATIONS
 
 Match = Callable[[Request], bool]
+_KNOWN = 1024  # kinds, of which it is remembered whether a filter selects them
 _TESTS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
@@ -47,7 +48,7 @@ class Block:
         if not exclude and not self.kinds:
             raise MalformedError(fields.where, got="no kinds", expected="at least one kind")
         self.every = forms[0] == "all"
-        self.matches: Match = (lambda request: all(one(request) for one in filters)) if self.every else (
+        self.matches: Match = _all(filters) if self.every or len(filters) == 1 else (
             lambda request: any(one(request) for one in filters))
 
     @property
@@ -75,8 +76,20 @@ class Block:
         places = [f"{fields.path('kinds')}[{at}]" for at in range(len(kinds))]
         if kinds:
             selectors = [Selector.parse(text, where) for where, text in zip(places, kinds, strict=True)]
-            tests.append(lambda request: any(selector.matches(request) for selector in selectors))
-        named = len(tests)
+            known: dict[Kind, bool] = {}
+
+            def named(request: Request) -> bool:
+                if request.subresource:
+                    return any(selector.matches(request) for selector in selectors)
+                selected = known.get(request.kind)
+                if selected is None:
+                    selected = any(selector.matches(request) for selector in selectors)
+                    if len(known) < _KNOWN:
+                        known[request.kind] = selected
+                return selected
+
+            tests.append(named)
+        so_far = len(tests)
         names = [*fields.texts("names"), *filter(None, [fields.take("name", str)])]
         if names:
             tests.append(lambda request: any(glob(name, _name(request)) for name in names))
@@ -93,8 +106,12 @@ class Block:
             raise UnsupportedError(fields.where, "variables in match and exclude are not evaluated by custody yet")
         if not tests:
             raise MalformedError(fields.where, got="nothing", expected="kinds, names, namespaces, operations, …")
-        self.asked.append(Asked([*zip(places, kinds, strict=True)], operations, only=len(tests) == named))
-        return lambda request: all(test(request) for test in tests)
+        self.asked.append(Asked([*zip(places, kinds, strict=True)], operations, only=len(tests) == so_far))
+        return _all(tests)
+
+
+def _all(tests: list[Match]) -> Match:
+    return tests[0] if len(tests) == 1 else lambda request: all(test(request) for test in tests)
 
 
 def _object(request: Request) -> dict[str, Any]:

@@ -253,7 +253,9 @@ def _named(word: str, text: str) -> bool:
 
 def _unchanged(request: Request, image: Image) -> bool:
     """Whether an update leaves this container's image as it was admitted."""
-    found: Any = request.old_object if request.operation == "UPDATE" else None
+    if request.operation != "UPDATE":
+        return False
+    found: Any = request.old_object
     for step in image.pointer.split("/")[1:]:
         if isinstance(found, list):
             found = found[int(step)] if int(step) < len(found) else None
