@@ -6,7 +6,6 @@ variables are relative to the working directory.
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import re
@@ -130,6 +129,8 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
             continue
         key = name.removeprefix(_PREFIX).lower()
         if key not in kinds or name != _PREFIX + key.upper():
+            import difflib  # not for every start
+
             near = difflib.get_close_matches(name, [_PREFIX + known.upper() for known in kinds], 1)
             raise UsageError(f"{name}: is no setting", hint=f"did you mean {near[0]}?" if near else
                              "the settings are in docs/reference/settings.md")

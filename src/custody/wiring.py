@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from custody.adapters.http.stdlib import StdlibHttp
 from custody.errors import MalformedError, UsageError
 from custody.kit.clock import Clock, system_clock
@@ -161,9 +163,10 @@ class Platform:
         if others and root_file.is_file() and config_file.is_file():
             old_root = parse_trusted_root(root_file.read_bytes(), str(root_file))
             old_config = parse_signing_config(config_file.read_bytes(), str(config_file))
-            root = replace(root, **{name: getattr(old_root, name) for role in others for name in TRUST_ROLES[role][0]})
-            config = replace(config, **{TRUST_ROLES[role][1]: getattr(old_config, TRUST_ROLES[role][1])
-                                        for role in others})
+            root = msgspec.structs.replace(root, **{
+                name: getattr(old_root, name) for role in others for name in TRUST_ROLES[role][0]})
+            config = msgspec.structs.replace(config, **{
+                name: getattr(old_config, name) for name in (TRUST_ROLES[role][1] for role in others)})
         _replace(root_file, root.to_json())
         _replace(config_file, config.to_json())
         return root_file, config_file

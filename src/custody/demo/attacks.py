@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+
 from custody.adapters.filesystem.tiles import DirectoryTiles
 from custody.adapters.git import GitRepository
 from custody.adapters.pip import PipFetch
@@ -305,7 +307,7 @@ async def _changed_at_rest(world: World, chain: Chain) -> Found:
         await world.client.blob_to(world.ref(chain.image.digest), layer, world.folder / "pulled-layer")
     except VerificationError as error:
         damaged = await asyncio.to_thread(world.platform.registry.scrub)
-        await world.client.push_blob(world.ref(), good, replace(layer, annotations={}))
+        await world.client.push_blob(world.ref(), good, msgspec.structs.replace(layer, annotations={}))
         return "every pulled byte is hashed", f"{error.message}; scrub quarantined {len(damaged)}, a push repaired it"
     raise CustodyError("demo: a changed layer was pulled")
 

@@ -7,8 +7,9 @@ the message may look like is checked here.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from custody.errors import MalformedError, UnsupportedError
 from custody.formats.dsse import MAX_SIZE, Envelope, read_envelope
@@ -22,8 +23,7 @@ _MAX_ENTRIES = 32
 _MAX_HASHES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class InclusionProof:
+class InclusionProof(msgspec.Struct, frozen=True):
     log_index: int
     """Index in this tree; may differ from the entry's, which counts over all shards."""
     root_hash: bytes
@@ -33,8 +33,7 @@ class InclusionProof:
     """A signed note; empty where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
+class LogEntry(msgspec.Struct, frozen=True):
     """One transparency log entry (sigstore_rekor.proto, TransparencyLogEntry)."""
 
     log_index: int
@@ -66,8 +65,7 @@ class LogEntry:
         return result
 
 
-@dataclass(frozen=True, slots=True)
-class MessageSignature:
+class MessageSignature(msgspec.Struct, frozen=True):
     """A signature over an artifact's bytes."""
 
     digest: bytes
@@ -75,8 +73,7 @@ class MessageSignature:
     signature: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(msgspec.Struct, frozen=True):
     """Either `certificates` (DER, leaf first) or `key_hint`; either `envelope` or `message`."""
 
     version: str

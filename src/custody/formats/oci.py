@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from custody.errors import MalformedError, UnsupportedError
 from custody.kit import digest as digests
@@ -27,14 +28,13 @@ _MAX_ENTRIES = 10_000
 _MAX_WEIGHT = 32 * 1024 * 1024  # bytes once parsed: 10,000 entries with a dozen annotations each
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(msgspec.Struct, frozen=True):
     """What a blob or manifest is: media type, digest, size in bytes (image-spec descriptor.md)."""
 
     media_type: str
     digest: str
     size: int
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = {}
     artifact_type: str | None = None
     platform: Mapping[str, Any] | None = None
 
@@ -53,8 +53,7 @@ EMPTY_BLOB = b"{}"
 EMPTY_DESCRIPTOR = Descriptor(EMPTY, digests.sha256(EMPTY_BLOB), len(EMPTY_BLOB))
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(msgspec.Struct, frozen=True):
     """An image manifest; an artifact is one whose `artifact_type` is set."""
 
     media_type: str
@@ -62,7 +61,7 @@ class Manifest:
     layers: tuple[Descriptor, ...]
     subject: Descriptor | None = None
     artifact_type: str | None = None
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = {}
 
     def to_json(self) -> dict[str, Any]:
         return _present({"schemaVersion": 2, "mediaType": self.media_type, "artifactType": self.artifact_type or None,
@@ -71,15 +70,14 @@ class Manifest:
                          "annotations": dict(self.annotations) or None})
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(msgspec.Struct, frozen=True):
     """A list of manifests: one per platform, or a layout's or a referrers answer's content."""
 
     media_type: str
     manifests: tuple[Descriptor, ...]
     subject: Descriptor | None = None
     artifact_type: str | None = None
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = {}
 
     def to_json(self) -> dict[str, Any]:
         return _present({"schemaVersion": 2, "mediaType": self.media_type, "artifactType": self.artifact_type or None,
@@ -88,8 +86,7 @@ class Index:
                          "annotations": dict(self.annotations) or None})
 
 
-@dataclass(frozen=True, slots=True)
-class ImageConfig:
+class ImageConfig(msgspec.Struct, frozen=True):
     """The parts of an image's configuration that custody reads (image-spec config.md); `document` is all of it."""
 
     os: str

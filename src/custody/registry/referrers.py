@@ -12,7 +12,8 @@ import copy
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
+
+import msgspec
 
 from custody.errors import MalformedError, NetworkError, NotFoundError, UnsupportedError, VerificationError
 from custody.formats import oci
@@ -99,7 +100,7 @@ class Referrers:
         if body.subject is None:
             return
         kind = body.artifact_type or (body.config.media_type if isinstance(body, oci.Manifest) else None)
-        entry = replace(pushed, artifact_type=kind, annotations=body.annotations)
+        entry = msgspec.structs.replace(pushed, artifact_type=kind, annotations=body.annotations)
         await self._write(ref.at(body.subject.digest), add=entry)
 
     async def dropped(self, ref: Reference, subject: str) -> None:
@@ -178,7 +179,7 @@ class Referrers:
         if isinstance(body, oci.Manifest) and kind in (None, oci.EMPTY):
             kind = body.config.media_type if body.config.media_type != oci.EMPTY else (
                 body.layers[0].media_type if body.layers else None)
-        return replace(entry, artifact_type=kind, annotations=entry.annotations or body.annotations)
+        return msgspec.structs.replace(entry, artifact_type=kind, annotations=entry.annotations or body.annotations)
 
     # The fallback tag
 

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from custody.errors import CustodyError, MalformedError, NotFoundError, UnsupportedError, VerificationError
 from custody.evidence.model import Evidence, Rejected, State
@@ -43,8 +44,7 @@ _SMALL = 64 * 1024  # bytes of a manifest that are parsed where they came, which
 _BROKEN = (NotFoundError, VerificationError, MalformedError, UnsupportedError)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """How much about one image is read. More is an error, except for a document that is too large by itself."""
 
     documents: int = 500
@@ -71,8 +71,7 @@ class Document(NamedTuple):
         return _claim(self.annotations)
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(msgspec.Struct, frozen=True):
     """All documents about an image, smallest first, and those that will not be fetched, with their reasons."""
 
     documents: tuple[Document, ...]

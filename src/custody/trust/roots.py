@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
+
+import msgspec
 
 from custody.errors import MalformedError, UnsupportedError
 from custody.formats.protojson import Message, encode_base64
@@ -24,8 +25,7 @@ _MAX_ENTRIES = 256
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Validity:
+class Validity(msgspec.Struct, frozen=True):
     """A closed interval; an end that is None is open."""
 
     start: datetime | None = None
@@ -42,8 +42,7 @@ class Validity:
         return f"{start} to {format_rfc3339(self.end) if self.end else 'now'}"
 
 
-@dataclass(frozen=True, slots=True)
-class TransparencyLog:
+class TransparencyLog(msgspec.Struct, frozen=True):
     """A transparency or CT log: its key as DER SubjectPublicKeyInfo, and the ID that entries or SCTs name it by."""
 
     base_url: str
@@ -60,8 +59,7 @@ class TransparencyLog:
                 "logId": {"keyId": encode_base64(self.log_id)}}
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateAuthority:
+class CertificateAuthority(msgspec.Struct, frozen=True):
     """A CA or timestamp authority: DER certificates, leaf-most first, root last."""
 
     organization: str
@@ -76,8 +74,7 @@ class CertificateAuthority:
                 "validFor": self.valid.to_json()}
 
 
-@dataclass(frozen=True, slots=True)
-class TrustedRoot:
+class TrustedRoot(msgspec.Struct, frozen=True):
     tlogs: tuple[TransparencyLog, ...] = ()
     certificate_authorities: tuple[CertificateAuthority, ...] = ()
     ctlogs: tuple[TransparencyLog, ...] = ()
@@ -90,8 +87,7 @@ class TrustedRoot:
                       "timestampAuthorities": [tsa.to_json() for tsa in self.timestamp_authorities]})
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(msgspec.Struct, frozen=True):
     """Where a service is. A timestamp authority's URL is the whole endpoint, the others' a base."""
 
     url: str
@@ -104,8 +100,7 @@ class Service:
                 "operator": self.operator}
 
 
-@dataclass(frozen=True, slots=True)
-class SigningConfig:
+class SigningConfig(msgspec.Struct, frozen=True):
     """Where to sign; of each kind one service that is valid now is used (selector ANY)."""
 
     ca: tuple[Service, ...] = ()
