@@ -97,8 +97,6 @@ def test_referrers_status(adapter: Callable[[], Any], status: int, body: str) ->
 
 
 @pytest.mark.parametrize(("status", "body", "error", "reason"), [
-    (404, OCI_ERROR.replace("CODE", "MANIFEST_UNKNOWN"), NotFoundError, "referrers answered 404: words"),
-    (404, OCI_ERROR.replace("CODE", "NAME_UNKNOWN"), NotFoundError, "referrers answered 404: words"),
     (400, OCI_ERROR.replace("CODE", "DIGEST_INVALID"), VerificationError, "referrers answered 400: words"),
     (403, "", CustodyError, "answered 403"),
     (410, "", NetworkError, "answered 410"),
@@ -113,6 +111,24 @@ def test_answers_that_say_nothing_of_the_api(adapter: Callable[[], Any], status:
         with pytest.raises(error, match=reason):
             run(adapter, lambda client: client.referrers(subject))
         assert registry.count("GET", fallback_tag(subject.digest or "")) == 0
+
+
+@pytest.mark.parametrize("code", ["MANIFEST_UNKNOWN", "NAME_UNKNOWN"])
+def test_404_of_an_image_that_is_there_says_that_there_is_no_api_and_is_not_remembered(
+        adapter: Callable[[], Any], code: str) -> None:
+    """With the API there is no 404 at all (distribution-spec, "Listing Referrers"); the words are about this image."""
+    with odd(referrers=404, referrers_body=OCI_ERROR.replace("CODE", code).encode()) as registry:
+        subject = subject_of(registry)
+        write_fallback(registry, subject, subject.digest or "")
+
+        async def work(client: RegistryClient) -> None:
+            for _ in range(3):
+                assert [entry.digest for entry in await client.referrers(subject)] == [subject.digest]
+
+        run(adapter, work)
+        assert registry.count("GET", "/referrers/") == 3
+        with pytest.raises(NotFoundError, match="answered 404"):
+            run(adapter, lambda client: client.referrers(subject.at("sha256:" + "0" * 64)))
 
 
 def test_404_once_is_for_ever(adapter: Callable[[], Any]) -> None:

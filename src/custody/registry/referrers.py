@@ -132,13 +132,14 @@ class Referrers:
         """Return where the answer says that there is no referrers API; raise what else it says."""
         text = f"{ref}: GET referrers answered {answer.status}" + (f": {refusal.words}" if refusal.words else "")
         speaks_of_api = all(code.upper() in _UNSUPPORTED for code in refusal.codes)
-        if self._facts.has_api(registry) or not speaks_of_api:
-            raise NotFoundError(text) if answer.status == 404 and not speaks_of_api else VerificationError(
-                text, hint="it has the referrers API, so its fallback tag is not believed")
-        # Some registries answer 404 about an image that is not there: that says nothing about the API.
+        if self._facts.has_api(registry) or (answer.status != 404 and not speaks_of_api):
+            raise VerificationError(text, hint="it has the referrers API, so its fallback tag is not believed")
+        # Some registries answer 404 about an image that is not there: that says nothing about the API. About one that
+        # is there, a registry with the API never answers 404 (distribution-spec, "Listing Referrers").
         if await self._requests.resolve(ref) is None:
             await self._requests.manifest(ref)
-        self._facts.learn_lacks(registry)
+        if speaks_of_api:
+            self._facts.learn_lacks(registry)
 
     async def _page(self, ref: Reference, data: bytes) -> tuple[oci.Descriptor, ...]:
         where = f"{ref.name}: referrers of {ref.digest}"
