@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from custody.admission.endpoint import Endpoint
 from custody.evidence.model import EvidenceSet, Rejected, State, Verified
 from custody.policy.decide import decide, pin
 from custody.policy.kyverno.images import VerifyImages
@@ -253,6 +254,6 @@ def test_policies_are_asked_by_webhook_group() -> None:
     two["metadata"]["name"] = "q"
     two["spec"] |= {"failurePolicy": "Ignore", "webhookTimeoutSeconds": 5}
     found = PolicySet([one, two])
-    assert [policy.name for policy in found.only("Ignore", 5).policies] == ["q"]
-    assert [policy.name for policy in found.only("Fail", None).policies] == ["p"]
-    assert found.only("Fail", 5).policies == []
+    assert [policy.name for policy in found.only(Endpoint(False, "Ignore", 5).selects).policies] == ["q"]
+    assert [policy.name for policy in found.only(Endpoint(False, "Fail").selects).policies] == ["p"]
+    assert found.only(Endpoint(False, "Fail", 5).selects).policies == []

@@ -198,11 +198,9 @@ class Rule:
                     judgement = Judgement(Outcome.SKIP, f"no change in image, skipping check of {image.name}")
                 else:
                     judgement, relied = self._judged(entry, given, image)
-                    pinned = bool(image.digest) or (pinning and entry.mutate_digest and
-                                                    image.name in given.evidence)
+                    pinned = bool(image.digest) or (pinning and entry.mutate_digest and bool(_resolved(given, image)))
                     if judgement.outcome is Outcome.PASS and entry.verify_digest and not pinned:
-                        judgement = Judgement(Outcome.FAIL, f"missing digest for {image.name}",
-                                              "pin the image by its digest, or let the mutating webhook do it")
+                        judgement = _unpinned(given, image)
                 results.append(self._result(given, judgement, image=image.written, enforce=enforce, evidence=relied))
         return results
 
@@ -219,11 +217,16 @@ class Rule:
         return judged
 
     def pins(self, given: Input) -> Iterator[dict[str, Any]]:
-        """JSON Patch operations that add the digests of this rule's images to their names."""
+        """JSON Patch operations that add digests to the names of the images that this rule has judged, and no others.
+
+        An update's image that is as it was admitted was not judged: pinned, it would become another one. `results` must
+        have spoken of the request.
+        """
         for entry, image in self.wanted(given):
-            evidence = given.evidence.get(image.name)
-            if entry.mutate_digest and not image.digest and evidence is not None and evidence.subject:
-                yield {"op": "replace", "path": image.pointer, "value": f"{image.name}@{evidence.subject}"}
+            digest = _resolved(given, image)
+            if (entry.mutate_digest and not image.digest and digest and not _unchanged(given.request, image)
+                    and self._judged(entry, given, image)[0].outcome is Outcome.PASS):
+                yield {"op": "replace", "path": image.pointer, "value": f"{image.name}@{digest}"}
 
     def _result(self, given: Input, judgement: Judgement, *, image: str | None = None, enforce: bool | None = None,
                 evidence: tuple[str, ...] = ()) -> RuleResult:
@@ -253,13 +256,29 @@ def _named(word: str, text: str) -> bool:
 
 def _unchanged(request: Request, image: Image) -> bool:
     """Whether an update leaves this container's image as it was admitted."""
-    found: Any = request.old_object if request.operation == "UPDATE" else None
+    if request.operation != "UPDATE":
+        return False
+    found: Any = request.old_object
     for step in image.pointer.split("/")[1:]:
-        if isinstance(found, list):
-            found = found[int(step)] if int(step) < len(found) else None
+        if step.isdecimal():
+            found = found[int(step)] if isinstance(found, list) and int(step) < len(found) else None
         else:
             found = found.get(step) if isinstance(found, dict) else None
     return bool(found == image.written)
+
+
+def _resolved(given: Input, image: Image) -> str:
+    """The digest that the image's tag was found to mean; "" where it could not be had."""
+    evidence = given.evidence.get(image.name)
+    return evidence.subject if evidence is not None else ""
+
+
+def _unpinned(given: Input, image: Image) -> Judgement:
+    evidence = given.evidence.get(image.name)
+    reasons = [rejected.reason for rejected in evidence.rejected] if evidence is not None and not evidence.subject else []
+    said = f"missing digest for {image.name}" + (f": {'; '.join(reasons[:5])}" if reasons else "")
+    return Judgement(Outcome.FAIL, said, "look at the registry and the network to it, then ask again" if reasons else
+                     "pin the image by its digest, or let the mutating webhook do it")
 
 
 def _action(text: str | None, where: str) -> str | None:
