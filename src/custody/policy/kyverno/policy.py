@@ -275,7 +275,8 @@ def _resolved(given: Input, image: Image) -> str:
 
 def _unpinned(given: Input, image: Image) -> Judgement:
     evidence = given.evidence.get(image.name)
-    reasons = [rejected.reason for rejected in evidence.rejected] if evidence is not None and not evidence.subject else []
+    unresolved = evidence is not None and not evidence.subject
+    reasons = [rejected.reason for rejected in evidence.rejected] if evidence is not None and unresolved else []
     said = f"missing digest for {image.name}" + (f": {'; '.join(reasons[:5])}" if reasons else "")
     return Judgement(Outcome.FAIL, said, "look at the registry and the network to it, then ask again" if reasons else
                      "pin the image by its digest, or let the mutating webhook do it")
