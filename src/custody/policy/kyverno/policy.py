@@ -19,7 +19,8 @@ from custody.policy.kyverno.validate import Judgement, Validate
 from custody.policy.model import Outcome, Request, RuleResult
 
 AUTOGEN = "pod-policies.kyverno.io/autogen-controllers"
-ATTESTATIONS = "policies.custody.internal/attestations"
+_OWN = "policies.custody.internal/"
+ATTESTATIONS = f"{_OWN}attestations"
 """Annotation: `newest` (default) or `all`. Which of one signer's attestations of one type must meet the conditions."""
 
 
@@ -34,12 +35,15 @@ class Policy:
                                    hint="kyverno.io/v1 ClusterPolicy is")
         metadata = top.need("metadata", dict)
         self.name = Fields(metadata, "metadata").need("name", str)
-        annotations = metadata.get("annotations")
-        autogen = annotations.get(AUTOGEN) if isinstance(annotations, dict) else None
+        annotations = Fields(metadata, "metadata").text_map("annotations")
+        if unknown := [name for name in annotations if name.startswith(_OWN) and name != ATTESTATIONS]:
+            raise UnsupportedError(f"metadata.annotations.{unknown[0]}", "custody has no such annotation",
+                                   hint=f"{ATTESTATIONS} is")
+        autogen = annotations.get(AUTOGEN)
         if autogen not in (None, "none"):
             raise UnsupportedError(f"metadata.annotations.{AUTOGEN}", f"{autogen!r} is not evaluated by custody yet",
                                    hint="the pods of a Deployment are judged when it creates them; write none")
-        self.attestations = (annotations.get(ATTESTATIONS) if isinstance(annotations, dict) else None) or "newest"
+        self.attestations = annotations.get(ATTESTATIONS, "newest")
         if self.attestations not in ("newest", "all"):
             raise MalformedError(f"metadata.annotations.{ATTESTATIONS}", got=self.attestations,
                                  expected="newest or all")

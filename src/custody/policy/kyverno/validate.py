@@ -54,6 +54,8 @@ class Validate:
         elif security is not None:
             self.judge = self._security(security)
         elif self.any_pattern is not None:
+            if not self.any_pattern:
+                raise MalformedError(fields.path("anyPattern"), got="an empty list", expected="at least one pattern")
             self.judge = self._any_pattern([_floats(one) for one in self.any_pattern], fields.path("anyPattern"))
         else:
             self.judge = self._pattern(fields.path("pattern"))
