@@ -261,8 +261,8 @@ def test_a_thousand_images_in_a_small_pod_are_judged_beside_the_event_loop(monke
 
 
 _ODD: list[Any] = [
-    None, True, 0, -1, 2**64, 10**40, 1.5, "", "\u200b", "\x00", "\U0001d518", "{{ request.object }}", "$(./../x)", [], {},
-    [[]], [{}], {"": ""}, [None], {"name": None}, "[::1]:5/x", "%2e", "9" * 400, {"~/": 1}, ["a", 1]]
+    None, True, 0, -1, 2**64, 10**40, 1.5, "", "\u200b", "\x00", "\U0001d518", "{{ request.object }}", "$(./../x)", [],
+    {}, [[]], [{}], {"": ""}, [None], {"name": None}, "[::1]:5/x", "%2e", "9" * 400, {"~/": 1}, ["a", 1]]
 
 
 def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

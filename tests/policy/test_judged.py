@@ -69,6 +69,7 @@ def test_what_validate_rules_see_is_the_pinned_volume() -> None:
     ("docker.io/library/*", "docker.io/library/nginx:1"), ("docker.io/library/*", "nginx:1"),
     ("docker.io/library/*", "docker.io/nginx:1"), ("docker.io/nginx:*", "library/nginx:1"),
     ("docker.io/nginx*", "index.docker.io/library/nginx"), ("docker.io/acme/*", "index.docker.io/acme/x:1"),
+    ("docker.io/acme/*", "registry.hub.docker.com/acme/x:1"),
     ("docker.io/acme/*", "registry-1.docker.io/acme/x:1"), ("docker.io/acme/*", "DOCKER.IO/acme/x:1"),
     ("docker.io/acme/*", "docker.io:443/acme/x:1"), ("index.docker.io/acme/*", "acme/x"),
     ("nginx*", "docker.io/library/nginx:1"), ("ghcr.io/myorg/app:1*", f"ghcr.io/myorg/app:1@{DIGEST}"),
