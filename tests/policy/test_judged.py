@@ -160,6 +160,9 @@ def test_an_update_that_adds_a_violation_to_an_object_that_violates_is_not_silen
     same = of({**old, "metadata": {**old["metadata"], "labels": {"a": "b"}}}, privileged(), {}, operation="UPDATE",
               old_object=old)
     assert "(unchanged)" in same.warnings[0]
+    swapped = {**old, "spec": {"containers": [{**old["spec"]["containers"][0], "image": "evil.example/x:1"}]}}
+    other = of(swapped, privileged(), {}, operation="UPDATE", old_object=old)
+    assert "(its place is the same, the object is not)" in other.warnings[0]
     assert of(worse, privileged(allow_existing=False), {}, operation="UPDATE", old_object=old).verdict is Verdict.DENIED
     assert of(worse, privileged(), {}, operation="UPDATE", old_object=pod()).verdict is Verdict.DENIED
 

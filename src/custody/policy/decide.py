@@ -105,8 +105,11 @@ def _asked(rule: Rule, given: Input, *, pinning: bool) -> list[RuleResult] | str
             return reason
         return rule.results(given, pinning=pinning) or "it has nothing to judge in this request"
     except Exception as error:  # a fault of ours or of a hostile input denies with a reason, it never admits
-        _LOG.exception("rule %s/%s", rule.policy.name, rule.name)
-        reason = error.message if isinstance(error, CustodyError) else f"internal error: {type(error).__name__}"
+        if isinstance(error, CustodyError):
+            reason = error.message
+        else:
+            _LOG.exception("rule %s/%s", rule.policy.name, rule.name)
+            reason = f"internal error: {type(error).__name__}"
         return [rule.failed(given, f"the rule could not be evaluated: {reason}")]
 
 

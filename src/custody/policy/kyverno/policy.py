@@ -169,7 +169,9 @@ class Rule:
                 prior = validate.judge(before)
                 if prior is not None and prior.outcome is Outcome.FAIL:
                     # Kyverno is silent here, and so would let a violation in behind another one.
-                    now = "unchanged" if prior.message == judgement.message else "and is another one now"
+                    now = ("and is another one now" if prior.message != judgement.message else
+                           "unchanged" if _content(request.object) == _content(request.old_object) else
+                           "its place is the same, the object is not")
                     judgement = Judgement(Outcome.WARN, "a violation that was there before is allowed on update "
                                           f"({now}): {judgement.message}",
                                           "mend the object, or set validate.allowExistingViolations: false")
@@ -256,6 +258,11 @@ def _mentions(block: Any, word: str) -> bool:
 
 def _named(word: str, text: str) -> bool:
     return re.search(rf"\b{word}s?\b", text) is not None
+
+
+def _content(document: dict[str, Any] | None) -> dict[str, Any]:
+    """What an object asks for, beside its name and labels and what the API server keeps in it."""
+    return {name: value for name, value in (document or {}).items() if name not in ("metadata", "status")}
 
 
 def _unchanged(request: Request, image: Image) -> bool:

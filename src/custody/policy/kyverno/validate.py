@@ -159,7 +159,10 @@ class Validate:
             if given.request.operation == "DELETE":
                 return None
             document = given.object or {}
-            failures = standard.evaluate(document.get("spec"), document.get("metadata"), level, version)
+            try:
+                failures = standard.evaluate(document.get("spec"), document.get("metadata"), level, version)
+            except MalformedError as error:
+                return Judgement(Outcome.ERROR, f"failed to evaluate PodSecurity: {error.message}")
             if not failures:
                 return Judgement(Outcome.PASS, f"Validation rule '{self.rule}' passed.")
             return Judgement(Outcome.FAIL, f"Validation rule '{self.rule}' failed. It violates PodSecurity "
