@@ -17,9 +17,13 @@ import pytest
 import yaml
 
 from custody.admission.webhook import Admission, Snapshot
+from custody.cli.services import snapshot
+from custody.errors import UsageError
 from custody.kit.clock import system_clock
 from custody.policy.load import PolicySet
 from custody.server.reload import Reloader
+from custody.settings import Settings
+from custody.trust.roots import TrustedRoot
 from tests.admission.test_webhook import review
 
 
@@ -286,3 +290,11 @@ def test_a_fault_while_reading_does_not_end_the_looking(tmp_path: Path, caplog: 
 
     asyncio.run(main())
     assert "those that were loaded before still judge" in caplog.text
+
+
+def test_a_trust_root_that_is_gone_does_not_bring_back_the_one_of_the_start(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(policy("a"))
+    policies, settings = PolicySet.load([tmp_path]), Settings(data_dir=str(tmp_path))
+    assert snapshot(settings, policies, Snapshot(policies)).root is None
+    with pytest.raises(UsageError, match=r"trusted_root\.json: no such file"):
+        snapshot(settings, policies, Snapshot(policies, TrustedRoot()))
