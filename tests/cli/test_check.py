@@ -328,3 +328,14 @@ def test_a_policy_folder_without_policies_is_an_error(cli: Cli) -> None:
     cli.write("pod.yaml", pod())
     assert cli("pod.yaml", "--policy", "none") == 2
     assert "none: no policies" in cli.err
+
+
+@pytest.mark.parametrize(("kinds", "code"), [(("P?d",), 4), (("v1/Pod",), 4), (("*",), 4), (("Pod/exec",), 0)])
+def test_a_rule_about_pods_by_any_spelling_leaves_a_template_unjudged(cli: Cli, kinds: tuple[str, ...],
+                                                                      code: int) -> None:
+    labels = policy("labels", kinds=("Deployment",), validate={"message": "m", "pattern": {"kind": "Deployment"}})
+    pods = policy("pods", kinds=kinds)
+    pods["spec"]["rules"][0]["exclude"] = {"any": [{"resources": {"kinds": ["Deployment"]}}]}
+    cli.write("d.yaml", template("Deployment"))
+    assert cli("d.yaml", policies=(labels, pods)) == code
+    assert ("do not see the pod template at /spec/template/spec" in cli.err) == (code == 4)

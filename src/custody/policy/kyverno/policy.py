@@ -16,7 +16,7 @@ from custody.policy.kyverno.images import VerifyImages
 from custody.policy.kyverno.match import Block
 from custody.policy.kyverno.scope import ROOTS, Image, Input
 from custody.policy.kyverno.validate import Judgement, Validate
-from custody.policy.model import Outcome, Request, RuleResult
+from custody.policy.model import Kind, Outcome, Request, RuleResult
 
 AUTOGEN = "pod-policies.kyverno.io/autogen-controllers"
 _OWN = "policies.custody.internal/"
@@ -92,7 +92,7 @@ class Rule:
         selectors = [Selector.parse(text) for text in self.match.kinds]
         pods = all(selector.kind == "Pod" and selector.subresource in ("", "ephemeralcontainers")
                    for selector in selectors)
-        self.selects_pods = any(selector.kind in ("Pod", "*") for selector in selectors)
+        self.selects_pods = any(selector.selects(Kind("Pod"), "") for selector in selectors)
         if not pods and (images or self._is_security()):
             raise UnsupportedError(f"{match.where}", "verifyImages and podSecurity are evaluated on Pods only",
                                    hint="the pods of a Deployment are judged when it creates them")
