@@ -339,3 +339,19 @@ def test_a_rule_about_pods_by_any_spelling_leaves_a_template_unjudged(cli: Cli, 
     cli.write("d.yaml", template("Deployment"))
     assert cli("d.yaml", policies=(labels, pods)) == code
     assert ("do not see the pod template at /spec/template/spec" in cli.err) == (code == 4)
+
+
+@pytest.mark.parametrize(("validate", "code"), [
+    ({"pattern": {"spec": {"template": {"=(metadata)": {"=(labels)": {"=(app)": "?*"}}}}}}, 4),
+    ({"deny": {"conditions": {"any": [{"key": "{{ request.object.spec.template.metadata.name || '' }}",
+                                       "operator": "Equals", "value": "x"}]}}}, 4),
+    ({"pattern": {"spec": {"template": {"spec": {"=(hostNetwork)": "false"}}}}}, 0),
+    ({"deny": {"conditions": {"any": [{"key": "{{ request.object.spec.template.spec.hostNetwork || `false` }}",
+                                       "operator": "Equals", "value": True}]}}}, 0),
+])
+def test_a_rule_about_the_templates_labels_does_not_judge_its_containers(cli: Cli, validate: dict[str, Any],
+                                                                         code: int) -> None:
+    cli.write("d.yaml", template("Deployment"))
+    rules = (policy("deep", kinds=("Deployment",), validate={"message": "m", **validate}), policy("unprivileged"))
+    assert cli("d.yaml", policies=rules) == code
+    assert ("do not see the pod template at /spec/template/spec" in cli.err) == (code == 4)

@@ -81,7 +81,8 @@ class Rule:
             block, fields.path("preconditions"), ROOTS)
         self.reads_images = _mentions(fields.peek("validate"), "image")
         """Whether a validate rule may speak of the names of images."""
-        self.reads_templates = _mentions(fields.peek("validate"), "template")
+        self.reads_templates = _reads_template(fields.peek("validate"))
+        """Whether a validate rule may look into the spec of a pod template, and not only at its labels."""
         validate, images = fields.inner("validate"), fields.each("verifyImages")
         self.where = fields.where
         fields.done()
@@ -254,6 +255,15 @@ def _mentions(block: Any, word: str) -> bool:
     if isinstance(block, list):
         return any(_mentions(value, word) for value in block)
     return isinstance(block, str) and "{{" in block and _named(word, block)
+
+
+def _reads_template(block: Any) -> bool:
+    if isinstance(block, dict):
+        return any((_named("template", str(key)) and _mentions(value, "spec")) or _reads_template(value)
+                   for key, value in block.items() if key != "message")
+    if isinstance(block, list):
+        return any(map(_reads_template, block))
+    return isinstance(block, str) and "{{" in block and re.search(r"\btemplate\b.*\bspec\b", block) is not None
 
 
 def _named(word: str, text: str) -> bool:
