@@ -28,6 +28,12 @@ def test_an_update_does_not_pin_an_image_that_it_did_not_judge() -> None:
     assert decision.patch == []
 
 
+def test_an_update_asks_for_no_evidence_that_no_rule_will_use() -> None:
+    new = pod(ephemeralContainers=[{"name": "e", "image": "ghcr.io/myorg/debug:1"}])
+    assert policies(**keyless()).images(update(pod(), new, subresource="ephemeralcontainers")) == [
+        "ghcr.io/myorg/debug:1"]
+
+
 def test_an_ephemeral_container_is_pinned_and_the_containers_beside_it_are_left() -> None:
     new = pod(ephemeralContainers=[{"name": "e", "image": IMAGE}])
     evidence = {IMAGE: EvidenceSet(subject=DIGEST, verified=(statement(),))}

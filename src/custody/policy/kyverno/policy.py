@@ -114,10 +114,10 @@ class Rule:
         return self.silence(request) is None
 
     def wanted(self, given: Input) -> Iterator[tuple[VerifyImages, Image]]:
-        """Images that this rule verifies or pins."""
+        """Images that this rule verifies or pins: not those that an update leaves as they were admitted."""
         for entry in self.images:
             for image in given.images:
-                if entry.wants(image) and not entry.skips(image):
+                if entry.wants(image) and not entry.skips(image) and not _unchanged(given.request, image):
                     yield entry, image
 
     def silence(self, request: Request) -> str | None:
@@ -231,7 +231,7 @@ class Rule:
         """
         for entry, image in self.wanted(given):
             digest = _resolved(given, image)
-            if (entry.mutate_digest and not image.digest and digest and not _unchanged(given.request, image)
+            if (entry.mutate_digest and not image.digest and digest
                     and self._judged(entry, given, image)[0].outcome is Outcome.PASS):
                 yield {"op": "replace", "path": image.pointer, "value": f"{image.name}@{digest}"}
 
