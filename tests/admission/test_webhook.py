@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import copy
 import json
 import ssl
+import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -19,11 +22,13 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
+from custody.admission import webhook
 from custody.admission.certs import ServingCertificate
 from custody.admission.configuration import configurations, to_yaml
 from custody.admission.webhook import Admission
 from custody.errors import CustodyError, MalformedError, NetworkError
 from custody.evidence.model import EvidenceSet
+from custody.policy.decide import decide
 from custody.policy.load import PolicySet
 from custody.policy.model import Request
 from custody.server.admission import AdmissionApp
@@ -228,3 +233,90 @@ def test_webhook_configurations() -> None:
     assert hook["rules"] == [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
                               "scope": "Namespaced", "resources": ["pods", "pods/ephemeralcontainers"]}]
     assert hook["namespaceSelector"]["matchExpressions"][0]["values"] == ["kube-system", "custody"]
+
+
+# ── hostile reviews ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+@pytest.mark.parametrize("user", [None, {}, {"username": "ann", "groups": None, "extra": None},
+                                  {"username": "ann", "extra": {"scopes": None, "other": ["a"]}}])
+def test_a_user_as_go_writes_one_with_null_lists_is_no_http_error(user: Any) -> None:
+    assert ask(admission(), review(userInfo=user))["response"]["allowed"] is True
+    assert ask(admission(), review("docker.io/evil:1", userInfo=user))["response"]["allowed"] is False
+
+
+def test_a_thousand_images_in_a_small_pod_are_judged_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+
+    def watching(*given: Any, **named: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return decide(*given, **named)
+
+    monkeypatch.setattr(webhook, "decide", watching)
+    asked = review()
+    asked["request"]["object"]["spec"]["containers"] = [{"name": f"c{at}", "image": f"a{at}"} for at in range(1000)]
+    assert len(json.dumps(asked)) < 40_000
+    assert ask(admission(), asked)["response"]["allowed"] is False
+    assert ask(admission(), review())["response"]["allowed"] is True
+    assert [name.startswith("decide") for name in threads] == [True, False]
+
+
+_ODD: list[Any] = [
+    None, True, 0, -1, 2**64, 10**40, 1.5, "", "\u200b", "\x00", "\U0001d518", "{{ request.object }}", "$(./../x)", [],
+    {}, [[]], [{}], {"": ""}, [None], {"name": None}, "[::1]:5/x", "%2e", "9" * 400, {"~/": 1}, ["a", 1]]
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in pairs:
+        yield from _paths(inner, (*path, key))
+
+
+def _mutated(document: Any, dice: Random) -> None:
+    """One part of an object is left out, doubled, renamed or made something else."""
+    path = dice.choice([path for path in _paths(document) if path])
+    for key in path[:-1]:
+        document = document[key]
+    match dice.randrange(4), document:
+        case 0, dict():
+            document.pop(path[-1])
+        case 1, list():
+            document.append(copy.deepcopy(document[path[-1]]))
+        case 2, dict():
+            document[dice.choice(["x", "~", "a/b", "spec", "image"])] = document.pop(path[-1])
+        case _:
+            document[path[-1]] = copy.deepcopy(dice.choice(_ODD))
+
+
+def test_every_mutated_object_is_answered_with_a_reason() -> None:
+    rules = [{"name": f"r{at}", "match": {"any": [{"resources": {"kinds": ["*/*"]}}]}, "validate": validate}
+             for at, validate in enumerate([
+                 {"message": "no {{ request.object.metadata.name }}", "deny": {"conditions": {"any": [
+                     {"key": "{{ images.containers.*.registry }}", "operator": "AnyIn", "value": ["evil.example"]}]}}},
+                 {"message": "m", "pattern": {"metadata": {"labels": {"a*": "?*"}}}},
+                 {"message": "m", "deny": {"conditions": {"any": [
+                     {"key": "{{ length(request.object.spec.volumes) }}", "operator": "GreaterThan", "value": 5}]}}}])]
+    rules.append({"name": "pods", "match": {"any": [{"resources": {"kinds": ["Pod"]}}]},
+                  "validate": {"podSecurity": {"level": "restricted"}}})
+    judge = admission(images(), changed("metadata/name", "q") | {"spec": {
+        "validationFailureAction": "Enforce", "rules": rules}})
+    dice = Random(8)
+    operations = ["CREATE", "UPDATE", "DELETE", "CONNECT"]
+
+    async def main() -> None:
+        for _ in range(1500):
+            asked = review(operation=dice.choice(operations), subResource=dice.choice(["", "exec", "resize", "odd"]))
+            request = asked["request"]
+            request["object"]["spec"]["volumes"] = [{"name": "v", "image": {"reference": "x:1"}}]
+            if request["operation"] != "CREATE":
+                request["oldObject"] = json.loads(json.dumps(request["object"]))
+            for part in ("object", "oldObject"):
+                for _ in range(dice.randint(0, 3) if request[part] else 0):
+                    _mutated(request[part], dice)
+            for mutate in (True, False):
+                said = json.loads(await judge.review(json.dumps(asked).encode(), mutate=mutate))["response"]
+                assert said["uid"] == "u-1"
+                assert said["allowed"] is True or said["status"]["message"].strip()
+                assert "internal error" not in json.dumps(said)
+
+    asyncio.run(main())

@@ -262,3 +262,96 @@ def test_an_image_that_is_no_text_is_not_passed_over(cli: Cli) -> None:
     document["spec"]["containers"][0]["image"] = {"reference": "evil.example/x"}
     assert cli(cli.write("pod.yaml", document), policies=(REGISTRIES,)) == 3
     assert "expected the name of an image" in cli.out
+
+
+# ── where it would go, and what it is ───────────────────────────────────────────────────────────────────────────────
+
+def in_namespace(namespace: str, *kinds: str) -> dict[str, Any]:
+    found = policy("there", validate={"message": "not there", "pattern": {"spec": {"containers": [
+        {"image": "ghcr.io/*"}]}}})
+    found["spec"]["rules"][0]["match"]["any"][0]["resources"] = {"kinds": [*kinds], "namespaces": [namespace]}
+    return found
+
+
+def test_an_image_goes_into_the_namespace_that_is_named(cli: Cli) -> None:
+    rules = (in_namespace("prod", "Pod"), in_namespace("default", "Pod"))
+    assert cli("quay.io/x/y:1", "--namespace", "prod", policies=rules[:1]) == 3
+    assert "not there" in cli.out
+    assert cli("quay.io/x/y:1", "--namespace", "prod", policies=rules[1:]) == 4
+    assert "its match does not select this request" in cli.out
+
+
+def test_what_is_of_the_whole_cluster_is_in_no_namespace(cli: Cli) -> None:
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "r"}}
+    cli.write("r.yaml", role, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "prod"}})
+    rule = {"message": "in {{ request.namespace || 'none' }}", "deny": {}}
+    except_default = policy("all", kinds=("*",), validate=rule)
+    except_default["spec"]["rules"][0]["exclude"] = {"any": [{"resources": {"namespaces": ["default"]}}]}
+    assert cli("r.yaml", policies=(except_default,)) == 3
+    assert "2 denied" in cli.out
+    assert "in none" in cli.out
+    assert "in prod" in cli.out  # as the API server asks about Namespaces
+
+
+@pytest.mark.parametrize(("document", "reason"), [
+    ({"kind": "Pod", "spec": {}}, "pod.yaml[0]: apiVersion: got 'nothing'"),
+    ({"kind": "Pod", "apiVersion": ""}, "apiVersion: got"), ({"kind": "Pod", "apiVersion": 1}, "apiVersion: got 1"),
+    ({"kind": "List", "items": [{"kind": "Pod"}]}, "pod.yaml[0].items[0]: apiVersion: got 'nothing'"),
+    ({"kind": "List", "items": 5}, "pod.yaml[0]: items: got 'int', expected a list"),
+    ({"kind": "List", "items": False}, "pod.yaml[0]: items: got 'bool', expected a list"),
+    ({"kind": "PodList", "apiVersion": "v1", "items": {"a": pod()}}, "items: got 'dict', expected a list"),
+])
+def test_a_document_that_is_no_resource_beside_a_good_one(cli: Cli, document: Any, reason: str) -> None:
+    cli.write("pod.yaml", document, pod())
+    assert cli("pod.yaml") == 2
+    assert reason in cli.err
+
+
+def test_nothing_in_a_folder_is_passed_over_silently(cli: Cli) -> None:
+    cli.write("away/bad.yaml", pod("linked", privileged=True))
+    cli.write("all/good.yaml", pod())
+    (cli.folder / "all" / "linked").symlink_to("../away")
+    (cli.folder / "all" / "linked" / "back").symlink_to("../all")  # and does not go round for ever
+    (cli.folder / "all" / "empty.yaml").write_text("")
+    assert cli("all") == 3
+    assert "Pod/shop/linked: denied" in cli.out
+    assert "empty.yaml: passed over" in cli.err
+    cli.write("upper/BAD.YAML", pod("upper", privileged=True))
+    assert cli("upper") == 3
+    (cli.folder / "all" / "gone.yaml").symlink_to("nowhere.yaml")
+    assert cli("all") == 2
+    assert "gone.yaml: No such file" in cli.err
+
+
+def test_a_policy_folder_without_policies_is_an_error(cli: Cli) -> None:
+    (cli.folder / "none").mkdir()
+    cli.write("pod.yaml", pod())
+    assert cli("pod.yaml", "--policy", "none") == 2
+    assert "none: no policies" in cli.err
+
+
+@pytest.mark.parametrize(("kinds", "code"), [(("P?d",), 4), (("v1/Pod",), 4), (("*",), 4), (("Pod/exec",), 0)])
+def test_a_rule_about_pods_by_any_spelling_leaves_a_template_unjudged(cli: Cli, kinds: tuple[str, ...],
+                                                                      code: int) -> None:
+    labels = policy("labels", kinds=("Deployment",), validate={"message": "m", "pattern": {"kind": "Deployment"}})
+    pods = policy("pods", kinds=kinds)
+    pods["spec"]["rules"][0]["exclude"] = {"any": [{"resources": {"kinds": ["Deployment"]}}]}
+    cli.write("d.yaml", template("Deployment"))
+    assert cli("d.yaml", policies=(labels, pods)) == code
+    assert ("do not see the pod template at /spec/template/spec" in cli.err) == (code == 4)
+
+
+@pytest.mark.parametrize(("validate", "code"), [
+    ({"pattern": {"spec": {"template": {"=(metadata)": {"=(labels)": {"=(app)": "?*"}}}}}}, 4),
+    ({"deny": {"conditions": {"any": [{"key": "{{ request.object.spec.template.metadata.name || '' }}",
+                                       "operator": "Equals", "value": "x"}]}}}, 4),
+    ({"pattern": {"spec": {"template": {"spec": {"=(hostNetwork)": "false"}}}}}, 0),
+    ({"deny": {"conditions": {"any": [{"key": "{{ request.object.spec.template.spec.hostNetwork || `false` }}",
+                                       "operator": "Equals", "value": True}]}}}, 0),
+])
+def test_a_rule_about_the_templates_labels_does_not_judge_its_containers(cli: Cli, validate: dict[str, Any],
+                                                                         code: int) -> None:
+    cli.write("d.yaml", template("Deployment"))
+    rules = (policy("deep", kinds=("Deployment",), validate={"message": "m", **validate}), policy("unprivileged"))
+    assert cli("d.yaml", policies=rules) == code
+    assert ("do not see the pod template at /spec/template/spec" in cli.err) == (code == 4)

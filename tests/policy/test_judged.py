@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from custody.admission.endpoint import Endpoint
 from custody.evidence.model import EvidenceSet, Rejected, State, Verified
 from custody.policy.decide import decide, pin
 from custody.policy.kyverno.images import VerifyImages
@@ -68,6 +69,7 @@ def test_what_validate_rules_see_is_the_pinned_volume() -> None:
     ("docker.io/library/*", "docker.io/library/nginx:1"), ("docker.io/library/*", "nginx:1"),
     ("docker.io/library/*", "docker.io/nginx:1"), ("docker.io/nginx:*", "library/nginx:1"),
     ("docker.io/nginx*", "index.docker.io/library/nginx"), ("docker.io/acme/*", "index.docker.io/acme/x:1"),
+    ("docker.io/acme/*", "registry.hub.docker.com/acme/x:1"),
     ("docker.io/acme/*", "registry-1.docker.io/acme/x:1"), ("docker.io/acme/*", "DOCKER.IO/acme/x:1"),
     ("docker.io/acme/*", "docker.io:443/acme/x:1"), ("index.docker.io/acme/*", "acme/x"),
     ("nginx*", "docker.io/library/nginx:1"), ("ghcr.io/myorg/app:1*", f"ghcr.io/myorg/app:1@{DIGEST}"),
@@ -158,6 +160,9 @@ def test_an_update_that_adds_a_violation_to_an_object_that_violates_is_not_silen
     same = of({**old, "metadata": {**old["metadata"], "labels": {"a": "b"}}}, privileged(), {}, operation="UPDATE",
               old_object=old)
     assert "(unchanged)" in same.warnings[0]
+    swapped = {**old, "spec": {"containers": [{**old["spec"]["containers"][0], "image": "evil.example/x:1"}]}}
+    other = of(swapped, privileged(), {}, operation="UPDATE", old_object=old)
+    assert "(its place is the same, the object is not)" in other.warnings[0]
     assert of(worse, privileged(allow_existing=False), {}, operation="UPDATE", old_object=old).verdict is Verdict.DENIED
     assert of(worse, privileged(), {}, operation="UPDATE", old_object=pod()).verdict is Verdict.DENIED
 

@@ -207,3 +207,67 @@ def test_conditions_on_names_that_no_image_has(key: str, value: list[str], bette
     named = changed("spec/rules/0/validate", {"message": "no", "deny": {"conditions": {"any": [
         {"key": key, "operator": "AnyIn", "value": [better.strip('"')]}]}}})
     assert "other-name" not in [finding.code for finding in lint(named)]
+
+
+# ── rules that load and never speak, or never object ────────────────────────────────────────────────────────────────
+
+def condition(key: Any, operator: str, value: Any) -> dict[str, Any]:
+    document = changed("spec/rules/0/validate/deny", {"conditions": {"any": [
+        {"key": key, "operator": operator, "value": value}]}})
+    del document["spec"]["rules"][0]["validate"]["pattern"]
+    return document
+
+
+def spec_of(**spec: Any) -> dict[str, Any]:
+    return changed("spec/rules/0/validate/pattern", {"spec": spec})
+
+
+def excluding(**resources: Any) -> dict[str, Any]:
+    return changed("spec/rules/0/exclude", {"any": [{"resources": resources}]})
+
+
+@pytest.mark.parametrize(("document", "code", "words"), [
+    (spec_of(**{"=(initContainer)": [{"image": "a"}]}), "unknown-field", "passes here; did you mean initContainers?"),
+    (spec_of(container=[{"image": "a"}]), "unknown-field", "it fails every pod; did you mean containers?"),
+    (spec_of(containers=[{"=(imagePullpolicy)": "Always"}]), "unknown-field", "did you mean imagePullPolicy?"),
+    (spec_of(**{"X(hostnetwork)": "null"}), "unknown-field", "always passes here; did you mean hostNetwork?"),
+    (spec_of(containers=[{"=(securityContext)": {"=(priviledged)": False}}]), "unknown-field", "mean privileged?"),
+    (condition("{{ images.container.*.registry || `[]` }}", "AnyIn", ["x"]), "unknown-field", "mean containers?"),
+    (condition("{{ request.object.spec.hostNetwrk || `false` }}", "Equals", True), "unknown-field", "hostNetwork?"),
+    (condition("request.operation", "Equals", "CREATE"), "constant-condition", "'request.operation' is read as text"),
+    (condition("{ request.operation }}", "Equals", "CREATE"), "constant-condition", "is read as text"),
+    (condition("a", "Equals", "b"), "constant-condition", "two constants"),
+    (condition("{{ request.operation }}", "Equals", "create"), "unknown-operation", "never 'create'"),
+    (condition("{{request.operation || 'BACKGROUND'}}", "AnyIn", ["CREATE", "PATCH"]), "unknown-operation", "'PATCH'"),
+    (changed("spec/rules/0/validate/pattern", {}), "says-nothing", "every object fits"),
+    (excluding(kinds=["Pod"]), "excludes-everything", "nothing is left"),
+    (excluding(kinds=["Pod"], selector={"matchLabels": {"skip": "yes"}}), "self-exempting", "selector"),
+    (excluding(annotations={"skip": "yes"}), "self-exempting", "annotations"),
+    (changed("spec/rules/0/match", {"any": [{"resources": {"kinds": ["Pod"]}}, {"resources": {"namespaces": ["a"]}}]}),
+     "never-asked", "it names no kinds"),
+    (changed("spec/rules/0/match", {"any": [{"resources": {"kinds": ["Pod"], "operations": ["DELETE"]}}]}),
+     "never-asked", "only `deny` says something"),
+    (images(skipImageReferences=["ghcr.io/myorg*"]), "look-alike", "'ghcr.io/myorg-evil/x'"),
+])
+def test_a_rule_that_its_author_did_not_mean(document: dict[str, Any], code: str, words: str) -> None:
+    PolicySet([document])
+    assert [finding.message for finding in lint(document) if finding.code == code and words in finding.message]
+
+
+@pytest.mark.parametrize("document", [
+    spec_of(containers=[{"image": "ghcr.io/*", "=(securityContext)": {"=(privileged)": False}}], **{
+        "=(initContainers)": [{"image": "ghcr.io/*"}], "=(ephemeralContainers)": [{"image": "ghcr.io/*"}]}),
+    condition("{{ images.containers.*.registry || `[]` }}", "AnyIn", ["x"]),
+    condition("{{ request.operation }}", "AnyIn", ["CREATE", "UPDATE"]),
+    condition("{{ request.operation || 'BACKGROUND' }}", "NotEquals", "DELETE"),
+    condition("x", "AnyIn", "{{ request.object.spec.containers[].image }}"),
+    excluding(namespaces=["kube-system"]), excluding(kinds=["Pod"], operations=["DELETE"]),
+    excluding(kinds=["Pod"], namespaces=["a"], selector={"matchLabels": {"a": "b"}}),
+    changed("spec/rules/0/match/any/0/resources/kinds", ["Deployment"]),
+    images(skipImageReferences=["ghcr.io/myorg/base:*"]),
+])
+def test_a_rule_that_its_author_meant(document: dict[str, Any]) -> None:
+    PolicySet([document])
+    odd = {"unknown-field", "constant-condition", "unknown-operation", "says-nothing", "excludes-everything",
+           "self-exempting", "never-asked", "look-alike"}
+    assert [finding for finding in lint(document) if finding.code in odd] == []

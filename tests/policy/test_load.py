@@ -171,3 +171,19 @@ def test_a_value_is_never_read_as_an_expression() -> None:
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "{{ request.operation }}"}, "spec": {}}
     decision = decide(Request.create(pod), {}, policies, Context(now=datetime(2026, 1, 1, tzinfo=UTC)), mutate=False)
     assert decision.allowed
+
+
+@pytest.mark.parametrize(("path", "value", "reason"), [
+    ("metadata/name", "", "metadata.name: got 'nothing', expected text"),
+    ("metadata/annotations", ["a"], "metadata.annotations: got 'list', expected a map"),
+    ("metadata/annotations", {"a": True}, "metadata.annotations.a: got 'bool', expected text"),
+    ("metadata/annotations", {"policies.custody.internal/attestation": "all"},
+     "metadata.annotations.policies.custody.internal/attestation: custody has no such annotation"),
+    ("metadata/annotations", {"policies.custody.internal/attestations": ""}, "got '', expected newest or all"),
+    ("spec/rules/0/name", "", "spec.rules[0].name: got 'nothing', expected text"),
+    ("spec/rules/0/validate", {"anyPattern": []}, "validate.anyPattern: got 'an empty list', expected at least one"),
+])
+def test_a_policy_that_would_say_less_than_it_reads_like(path: str, value: Any, reason: str) -> None:
+    with pytest.raises(CustodyError) as caught:
+        PolicySet([changed(path, value)])
+    assert reason in caught.value.message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 
 from custody.cli.run import run
 from custody.errors import MalformedError
+from custody.policy.decide import decide
+from custody.policy.load import PolicySet
+from custody.policy.model import Context, Request
 from custody.policy.podsecurity.standard import LEVELS, aggregate, evaluate
 from tests.conftest import oracle
 from tests.oracles.pod_security import run as judge
@@ -70,8 +74,32 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size
 
 
 @given(JSON, JSON, st.sampled_from(LEVELS))
-def test_any_shape_has_a_verdict(spec: Any, metadata: Any, level: str) -> None:
-    aggregate(evaluate(spec, metadata, level))
+def test_any_shape_has_a_verdict_or_is_refused(spec: Any, metadata: Any, level: str) -> None:
+    try:
+        aggregate(evaluate(spec, metadata, level))
+    except MalformedError as error:
+        assert "as pods have it there" in error.message  # noqa: PT017 - most shapes raise nothing
+
+
+@pytest.mark.parametrize(("spec", "reason"), [
+    ({"containers": {"a": {"securityContext": {"privileged": True}}}}, "got 'dict', expected a list"),
+    ({"containers": [[{"securityContext": {"privileged": True}}]]}, "got 'list', expected a map"),
+    ({"initContainers": "privileged"}, "got 'privileged', expected a list"),
+    ([{"hostNetwork": True}], "got 'list', expected a map"),
+    ({"containers": [{"name": "a", "securityContext": [{"privileged": True}]}]}, "got 'list', expected a map"),
+    ({"volumes": {"name": "v", "hostPath": {"path": "/"}}, "containers": []}, "got 'dict', expected a list"),
+])
+def test_a_pod_of_another_shape_hides_nothing(spec: Any, reason: str) -> None:
+    with pytest.raises(MalformedError, match=reason):
+        evaluate(spec, {}, "baseline")
+    rule = {"name": "r", "match": {"any": [{"resources": {"kinds": ["Pod"]}}]},
+            "validate": {"podSecurity": {"level": "baseline"}}}
+    found = PolicySet([{"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"},
+                        "spec": {"validationFailureAction": "Enforce", "rules": [rule]}}])
+    request = Request.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec})
+    decision = decide(request, {}, found, Context(now=datetime(2026, 11, 24, tzinfo=UTC)), mutate=True)
+    assert not decision.allowed
+    assert reason in decision.results[0].message
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

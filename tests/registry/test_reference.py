@@ -34,6 +34,7 @@ SHA512 = "sha512:" + "c" * 128
     ("ghcr.io:0443/myorg/app:1", "ghcr.io/myorg/app:1"),
     ("ghcr.io:80/myorg/app:1", "ghcr.io:80/myorg/app:1"),
     ("registry-1.docker.io/acme/x:1", "docker.io/acme/x:1"),
+    ("registry.hub.docker.com/library/nginx:1", "docker.io/library/nginx:1"),
     ("Registry-1.Docker.IO:443/nginx", "docker.io/library/nginx:latest"),
     ("DOCKER.IO/acme/x:1", "docker.io/acme/x:1"),
     ("[0:0:0:0:0:0:0:1]:05000/x", "[::1]:5000/x:latest"),

@@ -17,9 +17,13 @@ import pytest
 import yaml
 
 from custody.admission.webhook import Admission, Snapshot
+from custody.cli.services import snapshot
+from custody.errors import UsageError
 from custody.kit.clock import system_clock
 from custody.policy.load import PolicySet
 from custody.server.reload import Reloader
+from custody.settings import Settings
+from custody.trust.roots import TrustedRoot
 from tests.admission.test_webhook import review
 
 
@@ -143,3 +147,154 @@ def test_sighup_reads_again_and_does_not_end_the_process(tmp_path: Path) -> None
     finally:
         process.terminate()
         assert process.wait(30) == 0
+
+
+# ── files that are being changed ────────────────────────────────────────────────────────────────────────────────────
+
+def mounted(folder: Path, name: str, text: str) -> None:
+    """As the kubelet mounts a ConfigMap: a folder for each version, and links that are renamed into place."""
+    version = folder / f"..{name}"
+    version.mkdir(parents=True)
+    (version / "a.yaml").write_text(text)
+    (folder / "..new").symlink_to(version.name)
+    (folder / "..new").rename(folder / "..data")
+    if not (folder / "a.yaml").is_symlink():
+        (folder / "a.yaml").symlink_to("..data/a.yaml")
+
+
+def watched(folder: Path, load: Callable[[], PolicySet] | None = None) -> tuple[Admission, Reloader]:
+    admission = Admission(PolicySet.load([folder]), nothing, system_clock)
+    return admission, Reloader(admission, [folder], lambda: Snapshot((load or (lambda: PolicySet.load([folder])))()))
+
+
+def test_a_mounted_configmap_is_read_once_and_its_next_version_counts(tmp_path: Path) -> None:
+    mounted(tmp_path, "1", policy("a"))
+
+    async def main() -> tuple[str, str]:
+        admission, reloader = watched(tmp_path)
+        before = await said(admission)
+        mounted(tmp_path, "2", policy("b"))  # the old version's folder is still there
+        assert reloader._look() != reloader._seen
+        await reloader.reload()
+        assert reloader.failure is None
+        return before, await said(admission)
+
+    before, after = asyncio.run(main())
+    assert "a says no" in before
+    assert "b says no" in after
+    assert "a says no" not in after
+
+
+def test_an_emptied_file_or_folder_keeps_the_judge(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(policy("a"))
+    (tmp_path / "b.yaml").write_text(policy("b"))
+
+    async def main() -> None:
+        admission, reloader = watched(tmp_path)
+        (tmp_path / "b.yaml").write_text("")
+        await reloader.reload()
+        assert "b.yaml: got 'an empty file'" in str(reloader.failure)
+        (tmp_path / "a.yaml").unlink()
+        (tmp_path / "b.yaml").unlink()
+        await reloader.reload()
+        assert f"{tmp_path}: no policies" in str(reloader.failure)
+        (tmp_path / "a.yaml").symlink_to("nowhere.yaml")
+        await reloader.reload()
+        assert "No such file" in str(reloader.failure)
+        message = await said(admission)
+        assert "a says no" in message
+        assert "b says no" in message
+
+    asyncio.run(main())
+
+
+def test_a_file_that_changes_while_it_is_read_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(policy("a"))
+
+    def load() -> PolicySet:
+        found = PolicySet.load([tmp_path])
+        (tmp_path / "b.yaml").write_text(policy(f"b{len(found.policies)}"))
+        return found
+
+    async def main() -> None:
+        admission, reloader = watched(tmp_path, load)
+        await reloader.reload()
+        assert "changed while it was read" in str(reloader.failure)
+        assert "b1 says no" not in await said(admission)
+
+    asyncio.run(main())
+
+
+def test_a_half_written_file_is_not_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = policy("a") + "---\n" + policy("b")
+    (tmp_path / "a.yaml").write_text(whole)
+    read: list[str] = []
+
+    async def main() -> None:
+        _, reloader = watched(tmp_path)
+        parts = iter([policy("a"), policy("a") + "---\n", whole + "# the end\n"])
+        look = reloader._look
+
+        def writing() -> Any:
+            """Before each look, more of the file is there."""
+            if (text := next(parts, None)) is not None:
+                (tmp_path / "a.yaml").write_text(text)
+            return look()
+
+        asked = asyncio.Event()
+
+        async def reload() -> None:
+            read.append((tmp_path / "a.yaml").read_text())
+            asked.set()
+
+        monkeypatch.setattr(reloader, "_look", writing)
+        monkeypatch.setattr(reloader, "reload", reload)
+        monkeypatch.setattr(reloader, "_interval", 0.01)
+        task = asyncio.create_task(reloader.run())
+        await asked.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())
+    assert read[0] == whole + "# the end\n"
+
+
+def test_a_copy_with_the_time_and_size_of_the_old_file_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(policy("a"))
+    _, reloader = watched(tmp_path)
+    state = (tmp_path / "a.yaml").stat()
+    (tmp_path / "other").write_text(policy("b"))
+    os.utime(tmp_path / "other", ns=(state.st_atime_ns, state.st_mtime_ns))
+    (tmp_path / "other").rename(tmp_path / "a.yaml")
+    assert (tmp_path / "a.yaml").stat().st_mtime_ns == state.st_mtime_ns
+    assert reloader._look() != reloader._seen
+
+
+def test_a_fault_while_reading_does_not_end_the_looking(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.yaml").write_text(policy("a"))
+
+    def broken() -> PolicySet:
+        raise RecursionError
+
+    async def main() -> None:
+        admission, reloader = watched(tmp_path, broken)
+        task = asyncio.create_task(reloader.run())
+        for _ in range(20):  # a storm of SIGHUPs
+            reloader.ask()
+            await asyncio.sleep(0.005)
+        assert not task.done()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert reloader.failure == "an internal error (RecursionError)"
+        assert "a says no" in await said(admission)
+
+    asyncio.run(main())
+    assert "those that were loaded before still judge" in caplog.text
+
+
+def test_a_trust_root_that_is_gone_does_not_bring_back_the_one_of_the_start(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(policy("a"))
+    policies, settings = PolicySet.load([tmp_path]), Settings(data_dir=str(tmp_path))
+    assert snapshot(settings, policies, Snapshot(policies)).root is None
+    with pytest.raises(UsageError, match=r"trusted_root\.json: no such file"):
+        snapshot(settings, policies, Snapshot(policies, TrustedRoot()))

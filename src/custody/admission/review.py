@@ -22,6 +22,15 @@ _VERSION = re.compile(rb'"apiVersion"\s*:\s*"(admission\.k8s\.io/v1(?:beta1)?)"'
 _VERSIONS = ("admission.k8s.io/v1", "admission.k8s.io/v1beta1")
 
 
+class _User(msgspec.Struct):
+    """authentication.k8s.io/v1 UserInfo; Go writes a list without entries as null."""
+
+    username: str = ""
+    uid: str = ""
+    groups: tuple[str, ...] | None = None
+    extra: dict[str, list[str] | None] | None = None
+
+
 class _Request(msgspec.Struct, rename="camel"):
     uid: str
     kind: Kind
@@ -30,7 +39,7 @@ class _Request(msgspec.Struct, rename="camel"):
     name: str = ""
     namespace: str = ""
     sub_resource: str = ""
-    user_info: User = User()
+    user_info: _User | None = None
     object: dict[str, Any] | None = None
     old_object: dict[str, Any] | None = None
     dry_run: bool | None = None
@@ -88,9 +97,12 @@ def read(body: bytes) -> Review:
                              expected="admission.k8s.io/v1 AdmissionReview with a request")
     if asked.operation not in ("CREATE", "UPDATE", "DELETE", "CONNECT"):
         raise MalformedError("request.operation", got=asked.operation, expected="CREATE, UPDATE, DELETE or CONNECT")
+    given = asked.user_info or _User()
+    user = User(username=given.username, uid=given.uid, groups=given.groups or (),
+                extra={key: values or [] for key, values in (given.extra or {}).items()})
     return Review(found.api_version, asked.uid, Request(
         operation=asked.operation, kind=asked.kind, namespace=asked.namespace, name=asked.name, object=asked.object,
-        old_object=asked.old_object, user=asked.user_info, dry_run=bool(asked.dry_run), subresource=asked.sub_resource,
+        old_object=asked.old_object, user=user, dry_run=bool(asked.dry_run), subresource=asked.sub_resource,
         resource=asked.resource))
 
 

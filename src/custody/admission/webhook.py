@@ -29,7 +29,7 @@ from custody.trust.roots import TrustedRoot
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
 DEFAULT_TIMEOUT = 10.0
-_LARGE = 64 * 1024  # bytes of a review that is read and decided beside the event loop
+_LARGE = 16 * 1024  # bytes of a review that is read and decided beside the event loop: 500 images fit into them
 _HEAVY = 512 * 1024  # bytes of evidence, for the same
 
 

@@ -33,7 +33,8 @@ Asked = str | Manifest
 @click.command("check")
 @click.argument("targets", nargs=-1, required=True, metavar="IMAGE|FILE|DIR|-…")
 @click.option("--policy", "policies", multiple=True, metavar="FILE|DIR", help="Policies; default: custody.toml's.")
-@click.option("--namespace", default="default", show_default=True, help="Where resources that name none would go.")
+@click.option("--namespace", default="default", show_default=True,
+              help="Where images, and resources that name none, would go.")
 @click.option("--allow-unjudged", is_flag=True, help="Exit 0 also for what no rule speaks of, instead of 4.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
               help="What stdout gets.")
@@ -78,7 +79,7 @@ async def _check(asked: Sequence[Asked], policies: PolicySet, namespace: str) ->
         async def judge(target: Asked) -> Checked:
             async with gate:
                 if isinstance(target, str):
-                    return await check_image(target, policies, source, system_clock)
+                    return await check_image(target, policies, source, system_clock, namespace)
                 return await check(target.resource, policies, source, system_clock, namespace)
 
         return list(await asyncio.gather(*map(judge, asked)))

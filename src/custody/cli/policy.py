@@ -14,7 +14,7 @@ from custody.cli.run import settings
 from custody.errors import CustodyError, MalformedError, UsageError
 from custody.policy.coverage import Coverage, covered
 from custody.policy.kyverno.lint import Finding, lint_all, refused
-from custody.policy.load import PolicySet, gathered, manifest_files, read, unwrapped
+from custody.policy.load import PolicySet, located, manifest_files, read, unwrapped
 from custody.policy.podsecurity import standard
 
 _OUTPUT = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
@@ -40,10 +40,10 @@ def _lint(files: tuple[Path, ...], output: str, coverage: bool, crds: tuple[str,
 
     Exit code 2 where one would be refused.
     """
-    located, findings = _read(files)
-    if not located and not findings:
+    documents, findings = _read(files)
+    if not documents and not findings:
         raise UsageError(f"{', '.join(map(str, files))}: no policies", hint="a *.yaml, *.yml or *.json file has none")
-    policies, definitions = unwrapped([document for _, document in located], [where for where, _ in located])
+    policies, definitions = unwrapped([document for _, document in documents], [where for where, _ in documents])
     known = wiring.kinds(settings(), crds, kubeconfig)
     try:
         known = known.with_crds([crd for _, crd in definitions], [where for where, _ in definitions])
@@ -73,14 +73,14 @@ def _lint(files: tuple[Path, ...], output: str, coverage: bool, crds: tuple[str,
 
 def _read(files: tuple[Path, ...]) -> tuple[list[tuple[str, Any]], list[Finding]]:
     """(documents with where they stand, files that cannot be read)"""
-    located: list[tuple[str, Any]] = []
+    documents: list[tuple[str, Any]] = []
     unreadable: list[Finding] = []
     for file in (file for path in files for file in manifest_files(path)):
         try:
-            located += zip(*reversed(gathered([file])), strict=True)
+            documents += located(file)
         except CustodyError as error:
             unreadable.append(refused(error, str(file)))
-    return located, unreadable
+    return documents, unreadable
 
 
 def _print_coverage(rows: list[Coverage], output: str) -> None:

@@ -13,6 +13,7 @@ import uvloop
 
 from custody.admission.webhook import Snapshot
 from custody.cli import kinds
+from custody.errors import UsageError
 from custody.policy.load import PolicySet
 from custody.server.platform import Running, running
 from custody.server.reload import Reloader
@@ -47,8 +48,9 @@ async def reloading(found: Running, load: Callable[[], PolicySet], sources: list
         yield
         return
     settings = found.platform.settings
-    reloader = Reloader(found.admission.admission, [*sources, trusted_root_file(settings)],
-                        lambda: Snapshot(load(), trusted_root(settings)))
+    admission = found.admission.admission
+    reloader = Reloader(admission, [*sources, trusted_root_file(settings)],
+                        lambda: snapshot(settings, load(), admission.snapshot))
     found.admission.reloader = reloader
     loop.add_signal_handler(signal.SIGHUP, reloader.ask)
     task = asyncio.create_task(reloader.run())
@@ -57,6 +59,18 @@ async def reloading(found: Running, load: Callable[[], PolicySet], sources: list
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def snapshot(settings: Settings, policies: PolicySet, before: Snapshot) -> Snapshot:
+    """What the files say now.
+
+    Raises UsageError where the trust root that was read before is gone: that of the start, which it replaced, must not
+    count again.
+    """
+    root = trusted_root(settings)
+    if root is None and before.root is not None:
+        raise UsageError(f"{trusted_root_file(settings)}: no such file", hint="it was there, and is judged by")
+    return Snapshot(policies, root)
 
 
 async def until_stopped() -> None:

@@ -15,7 +15,7 @@ from custody.errors import CustodyError
 from custody.evidence.model import EvidenceSet
 from custody.kit.digest import sha256
 from custody.policy.kyverno.policy import Rule
-from custody.policy.kyverno.scope import Input
+from custody.policy.kyverno.scope import Input, image
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision, Outcome, Request, RuleResult, Silent, Verdict
 from custody.policy.podfields import pod_templates
@@ -50,17 +50,10 @@ def _decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Pol
     patch: list[dict[str, Any]] = []
 
     def ask(rule: Rule, given: Input) -> list[RuleResult]:
-        try:
-            if (reason := rule.silence(request)) is not None:
-                silent.append(Silent(rule.policy.name, rule.name, reason))
-                return []
-            said = rule.results(given, pinning=mutate)
-        except Exception as error:  # a fault of ours or of a hostile input denies with a reason, it never admits
-            _LOG.exception("rule %s/%s", rule.policy.name, rule.name)
-            reason = error.message if isinstance(error, CustodyError) else f"internal error: {type(error).__name__}"
-            said = [rule.failed(given, f"the rule could not be evaluated: {reason}")]
-        if not said:
-            silent.append(Silent(rule.policy.name, rule.name, "it has nothing to judge in this request"))
+        said = _asked(rule, given, pinning=mutate)
+        if isinstance(said, str):
+            silent.append(Silent(rule.policy.name, rule.name, said))
+            return []
         for result in said:
             if result.outcome is not Outcome.SKIP:
                 spoke.append(rule)
@@ -68,15 +61,20 @@ def _decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Pol
         results.extend(said)
         return said
 
-    # 1. Images, and the patch of those rules that had nothing against them.
+    # 1. Images, and the patch of those rules that judged them and had nothing against them.
     for rule in policies.rules:
         if rule.images:
-            said = ask(rule, given)
-            if mutate and said and all(result.outcome in (Outcome.PASS, Outcome.SKIP) for result in said):
+            outcomes = {result.outcome for result in ask(rule, given)}
+            if mutate and Outcome.PASS in outcomes and outcomes <= {Outcome.PASS, Outcome.SKIP}:
                 patch += [operation for operation in rule.pins(given) if operation not in patch]
     # 2. Everything else, on the pod as it will be.
     if validate:
-        pinned = Input(_patched(request, patch), context, evidence) if patch else given
+        pinned = _pinned(given, patch) if patch else given
+        if patch and not any(result.denies for result in results):
+            # The validating webhook asks these again: another rule's pin can take an image out of what one exempts.
+            for rule in policies.rules:
+                if rule.images and not isinstance(said := _asked(rule, pinned, pinning=False), str):
+                    results += [result for result in said if result.denies]
         for rule in policies.rules:
             if not rule.images:
                 ask(rule, pinned)
@@ -102,6 +100,32 @@ def _templates(given: Input, spoke: list[Rule]) -> tuple[str, ...]:
         return tuple(pointer for pointer, _ in pod_templates(given.object))
     except CustodyError as error:
         return (f"/ ({error.message})",)
+
+
+def _asked(rule: Rule, given: Input, *, pinning: bool) -> list[RuleResult] | str:
+    """What a rule says of a request, or why it says nothing."""
+    try:
+        if (reason := rule.silence(given.request)) is not None:
+            return reason
+        return rule.results(given, pinning=pinning) or "it has nothing to judge in this request"
+    except Exception as error:  # a fault of ours or of a hostile input denies with a reason, it never admits
+        if isinstance(error, CustodyError):
+            reason = error.message
+        else:
+            _LOG.exception("rule %s/%s", rule.policy.name, rule.name)
+            reason = f"internal error: {type(error).__name__}"
+        return [rule.failed(given, f"the rule could not be evaluated: {reason}")]
+
+
+def _pinned(given: Input, patch: list[dict[str, Any]]) -> Input:
+    """The request with its images pinned, and what is known of them under the names that they have then."""
+    names = {operation["path"]: image(operation["value"]).name for operation in patch}
+    renamed = {one.name: names[one.pointer] for one in given.images if one.pointer in names}
+    evidence = {**given.evidence, **{new: given.evidence[old] for old, new in renamed.items()}}
+    pinned = Input(_patched(given.request, patch), given.context, evidence)
+    pinned.judged = {(entry, renamed[name]): judgement for (entry, name), judgement in given.judged.items()
+                     if name in renamed and not entry.reads_request}
+    return pinned
 
 
 def _patched(request: Request, patch: list[dict[str, Any]]) -> Request:

@@ -188,6 +188,11 @@ class Kinds:
         parent = Kind(owners[0].kind, owners[0].version, owners[0].group)
         return msgspec.structs.replace(request, parent=parent)
 
+    def namespaced(self, kind: Kind) -> bool | None:
+        """Whether objects of this kind stand in namespaces; None where the kind is not known."""
+        return next((one.namespaced for one in self.resources
+                     if (one.kind, one.version, one.group) == (kind.kind, kind.version, kind.group)), None)
+
     def _meant(self, selector: Selector) -> list[str]:
         """Kinds whose plural, short name, letters or subresource's kind the word may have been."""
         word = selector.kind.lower()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from math import isfinite
@@ -176,14 +177,36 @@ class PolicySet:
 
 
 def manifest_files(path: Path) -> list[Path]:
-    """The file itself, or all *.yaml, *.yml and *.json below a folder, in order."""
+    """The file itself, or all *.yaml, *.yml and *.json below a folder and the folders that it links to, in order.
+
+    What cannot be looked into is an error, and a link to nothing is one when it is read: neither is left out. Raises
+    UsageError.
+    """
     if not path.is_dir():
         return [path]
-    return sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml", ".json") and file.is_file())
+    files: list[Path] = []
+    entered = set()
+    for folder, inner, names in os.walk(path, followlinks=True, onerror=_unreadable):
+        state = os.stat(folder)
+        if (state.st_dev, state.st_ino) in entered:  # a link back, or to what was read already
+            inner.clear()
+            continue
+        entered.add((state.st_dev, state.st_ino))
+        # Kubernetes mounts a ConfigMap as links to a folder `..data` that it replaces as one.
+        inner[:] = sorted(name for name in inner if not name.startswith(".."))
+        files += [Path(folder, name) for name in names if name.lower().endswith((".yaml", ".yml", ".json"))]
+    return sorted(files)
+
+
+def _unreadable(error: OSError) -> None:
+    raise UsageError(f"{error.filename}: {error.strerror}") from None
 
 
 def gathered(source: Iterable[str | Path | Any]) -> tuple[list[Any], list[str]]:
-    """(documents, where each stands) of files, folders, and documents that are read already."""
+    """(documents, where each stands) of files, folders, and documents that are read already.
+
+    Raises UsageError for a file or folder without any: it was named to judge by.
+    """
     raw: list[Any] = []
     sources: list[str] = []
     for entry in source:
@@ -191,11 +214,22 @@ def gathered(source: Iterable[str | Path | Any]) -> tuple[list[Any], list[str]]:
             raw.append(entry)
             sources.append(f"policies[{len(raw) - 1}]")
             continue
+        before = len(raw)
         for file in manifest_files(Path(entry)):
-            documents = read(file)
-            raw += documents
-            sources += [str(file) if len(documents) == 1 else f"{file}[{at}]" for at in range(len(documents))]
+            for where, document in located(file):
+                raw.append(document)
+                sources.append(where)
+        if len(raw) == before:
+            raise UsageError(f"{entry}: no policies", hint="a *.yaml, *.yml or *.json file has none")
     return raw, sources
+
+
+def located(file: Path) -> Located:
+    """The documents of one file, with where they stand. Raises UsageError, MalformedError."""
+    found = read(file)
+    if not found and not file.read_bytes().strip():  # perhaps it is being written; a comment says that it is meant
+        raise MalformedError(str(file), got="an empty file", expected="at least one document")
+    return [(str(file) if len(found) == 1 else f"{file}[{at}]", document) for at, document in enumerate(found)]
 
 
 Located = list[tuple[str, Any]]
@@ -224,7 +258,7 @@ def read(file: Path) -> list[Any]:
     """The documents of one file. Raises UsageError, MalformedError."""
     try:
         data = file.read_bytes()
-        if file.suffix == ".json":
+        if file.suffix.lower() == ".json":
             return [strictjson.loads(data, str(file), max_size=MAX_SIZE, max_depth=MAX_DEPTH)]
         return documents(data, str(file))
     except OSError as error:

@@ -1,7 +1,8 @@
 """Policies, custom kinds and the trust root are read again while the webhook runs, and swapped whole.
 
 A review ends by what it began with. What cannot be read keeps what is loaded, and is said: a policy that is being
-written must not stop the judge, nor be half obeyed.
+written must not stop the judge, nor be half obeyed. So files are read when two looks found them the same, and what
+changes while it is read does not count; a file that takes longer to write should be renamed into its place.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from custody.admission.webhook import Admission, Snapshot
-from custody.errors import CustodyError
+from custody.errors import CustodyError, UsageError
 from custody.policy.load import manifest_files
 
 _LOG = logging.getLogger(__name__)
 INTERVAL = 2.0
 """Seconds between two looks at the files."""
-_Seen = tuple[tuple[str, int, int], ...]
-"""Path, modification time in nanoseconds and size of each file."""
+_Seen = tuple[tuple[str, int, int, int, int, int], ...]
+"""Path, device, inode, times of modification and of change in nanoseconds, and size of each file: a copy that keeps the
+time of what it replaces is another file still."""
 
 
 class Reloader:
@@ -42,23 +44,31 @@ class Reloader:
 
     async def run(self) -> None:
         """Until cancelled."""
+        last = self._seen
         while True:
             try:
                 async with asyncio.timeout(self._interval):
                     await self._asked.wait()
             except TimeoutError:
-                if await asyncio.to_thread(self._look) == self._seen:
+                now, before = await asyncio.to_thread(self._look), last
+                last = now
+                if now == self._seen or now != before:  # what still changes is half written, perhaps
                     continue
             self._asked.clear()
             await self.reload()
+            last = self._seen
 
     async def reload(self) -> None:
         self._seen = await asyncio.to_thread(self._look)  # before reading: a later change is seen the next time
         try:
             snapshot = await asyncio.to_thread(self._load)
-        except (CustodyError, OSError) as error:
-            self.failure = error.message if isinstance(error, CustodyError) else str(error)
-            _LOG.error("the policies cannot be read again; those that were loaded before still judge: %s", self.failure)
+            if await asyncio.to_thread(self._look) != self._seen:
+                raise UsageError("a file changed while it was read", hint="it is read again")
+        except Exception as error:  # a fault of ours in one file must not end the looking at all of them
+            known = isinstance(error, (CustodyError, OSError))
+            self.failure = str(error) if known else f"an internal error ({type(error).__name__})"
+            _LOG.error("the policies cannot be read again; those that were loaded before still judge: %s", self.failure,
+                       exc_info=not known)
             return
         self.failure = None
         before, after = self.admission.snapshot, snapshot
@@ -68,14 +78,15 @@ class Reloader:
                      if before.division != after.division or _named(before) != _named(after) else "")
 
     def _look(self) -> _Seen:
-        files: list[tuple[str, int, int]] = []
+        files: list[tuple[str, int, int, int, int, int]] = []
         for source in self._sources:
             try:
                 for path in manifest_files(source):
                     state = path.stat()
-                    files.append((str(path), state.st_mtime_ns, state.st_size))
-            except OSError:
-                files.append((str(source), 0, -1))  # absent is a state too: when it is there again, it is read
+                    files.append((str(path), state.st_dev, state.st_ino, state.st_mtime_ns, state.st_ctime_ns,
+                                  state.st_size))
+            except (OSError, CustodyError):
+                files.append((str(source), 0, 0, 0, 0, -1))  # absent is a state too: there again, it is read
         return tuple(files)
 
 

@@ -16,7 +16,7 @@ from custody.formats import reference
 from custody.kit.clock import Clock
 from custody.policy.decide import decide
 from custody.policy.load import PolicySet
-from custody.policy.model import Context, Decision, Request, Verdict
+from custody.policy.model import Context, Decision, Kind, Request, Verdict
 from custody.policy.record import record
 from custody.services.gather import Gatherer
 
@@ -36,12 +36,16 @@ async def check(resource: dict[str, Any], policies: PolicySet, gatherer: Gathere
                 namespace: str = "default") -> Checked:
     """Gather and decide for one resource that is about to be created."""
     request = Request.create(resource, namespace)
+    if policies.kinds.namespaced(request.kind) is False:  # of a Namespace the API server says its own name
+        own = request.name if request.kind == Kind("Namespace") else ""
+        request = msgspec.structs.replace(request, namespace=own)
     return await _check(f"{request.kind.kind}/{request.namespace}/{request.name}", request, policies, gatherer, clock)
 
 
-async def check_image(image: str, policies: PolicySet, gatherer: Gatherer, clock: Clock) -> Checked:
-    """Gather and decide for an image alone: rules about the pod around it do not speak."""
-    request = msgspec.structs.replace(Request.create(pod_of(image)), bare=True)
+async def check_image(image: str, policies: PolicySet, gatherer: Gatherer, clock: Clock,
+                      namespace: str = "default") -> Checked:
+    """Gather and decide for an image alone, in a namespace: rules about the pod around it do not speak."""
+    request = msgspec.structs.replace(Request.create(pod_of(image, namespace)), bare=True)
     return await _check(image, request, policies, gatherer, clock)
 
 
@@ -54,11 +58,11 @@ async def _check(name: str, request: Request, policies: PolicySet, gatherer: Gat
                                                              decision=decision))
 
 
-def pod_of(image: str) -> dict[str, Any]:
+def pod_of(image: str, namespace: str = "default") -> dict[str, Any]:
     """The smallest restricted pod that runs `image`: what `custody check IMAGE` asks about."""
     reference.parse(image)
     security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "image", "namespace": "default"},
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "image", "namespace": namespace},
             "spec": {"securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
                      "containers": [{"name": "image", "image": image, "securityContext": security}]}}
 

@@ -35,14 +35,17 @@ def from_path(path: Path) -> Manifests:
     """The resources of a file, or of all *.yaml, *.yml and *.json below a folder.
 
     Raises UsageError where there is none, MalformedError for what cannot be read. A document without a kind is an
-    error in a file that was named, and is passed over by name in a folder.
+    error in a file that was named, and is passed over by name in a folder; so is an empty file there.
     """
     if not path.is_dir():
         return Manifests(_some(str(path), read(path)), [])
     resources: list[Manifest] = []
     passed_over: list[str] = []
     for file in manifest_files(path):
-        for at, document in enumerate(read(file)):
+        found = read(file)
+        if not found:
+            passed_over.append(str(file))
+        for at, document in enumerate(found):
             where = f"{file}[{at}]"
             if isinstance(document, dict) and isinstance(document.get("kind"), str):
                 resources += _items(document, where, 0)
@@ -68,10 +71,17 @@ def _items(document: Any, where: str, depth: int) -> Iterator[Manifest]:
     if not isinstance(document, dict) or not isinstance(kind := document.get("kind"), str) or not kind:
         raise MalformedError(where, got=type(document).__name__ if not isinstance(document, dict) else "no kind",
                              expected="a resource with a kind")
-    items = document.get("items")
-    if not kind.endswith("List") or not (isinstance(items, list) or "items" in document):
+    if not (kind.endswith("List") and "items" in document):
+        version = document.get("apiVersion")
+        if not isinstance(version, str) or not version:
+            raise MalformedError(f"{where}: apiVersion", got=version if isinstance(version, (int, float)) else
+                                 "nothing" if version is None else type(version).__name__,
+                                 expected="that of the resource, such as v1 or apps/v1")
         yield Manifest(where, document)
         return
+    items = document.get("items")
+    if items is not None and not isinstance(items, list):
+        raise MalformedError(f"{where}: items", got=type(items).__name__, expected="a list of resources")
     if depth >= MAX_DEPTH:
         raise MalformedError(where, got="Lists within Lists without end", expected=f"at most {MAX_DEPTH} levels")
     for at, item in enumerate(items or []):

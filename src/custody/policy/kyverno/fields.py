@@ -34,7 +34,7 @@ class Fields:
 
     def need(self, name: str, kind: type[T]) -> T:
         value = self.take(name, kind)
-        if value is None:
+        if value is None or value == "":
             raise MalformedError(self.path(name), got="nothing", expected=_NAMES.get(kind, kind.__name__))
         return value
 

@@ -31,6 +31,8 @@ def guarded(entry: dict[str, Any], path: str) -> Iterator[Found]:
                 yield (where, "tag-only", "warning", "an image that is named by its digest has no tag to match, and is "
                        "not verified", f'- "{text}"\n- "{bare}@*"\n')
     skipped = entry.get("skipImageReferences") or []
+    for at, text in enumerate(skipped):
+        yield from lookalike(text, f"{path}.skipImageReferences[{at}]")
     if skipped and all(any((glob(skip, _sample(text)) and glob(skip, _sample(text) + _DIGEST)) or skip == text
                            for skip in skipped) for text in references):
         yield (f"{path}.skipImageReferences", "skips-all", "warning",

@@ -30,6 +30,7 @@ from custody.policy.model import Outcome
 _KNOWN = 4096  # images, of which it is remembered whether a rule is about them
 PUBLIC_REKOR = "https://rekor.sigstore.dev"
 _PEM = re.compile(r"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
+_REQUEST = re.compile(r"\b(request|images|serviceAccount\w*)\b|@")
 _Objection = Callable[[Verified], "str | None"]
 """Why a verified statement is not what an attestor entry demands; None where it is."""
 
@@ -75,6 +76,8 @@ class VerifyImages:
         bundles = kind == "SigstoreBundle"
         self._attestors = [(f".attestors[{at}]", self._set(entry, f".attestors[{at}]", bundles))
                            for at, entry in enumerate(fields.each("attestors"))]
+        self.reads_request = _REQUEST.search(str(fields.peek("attestations"))) is not None
+        """Whether conditions may speak of more than the evidence, such as of how the pod names the image."""
         self._attestations = [self._attestation(entry, f".attestations[{at}]", bundles)
                               for at, entry in enumerate(fields.each("attestations"))]
         fields.done()

@@ -16,6 +16,7 @@ from custody.formats import reference
 from custody.languages.kpattern import anchor
 from custody.policy.kinds import Kinds, Selector, builtin
 from custody.policy.kyverno.guarded import Found, guarded, lookalike
+from custody.policy.kyverno.idle import idle
 from custody.policy.kyverno.policy import AUTOGEN
 from custody.policy.load import PolicySet
 
@@ -85,6 +86,7 @@ def _policy(document: dict[str, Any], kinds: Kinds) -> Iterator[Found]:
     for at, rule in enumerate(spec["rules"]):
         path = f"spec.rules[{at}]"
         yield from _asked(rule, path, kinds, fails_closed=str(spec.get("failurePolicy")) != "Ignore")
+        yield from idle(rule, path)
         validate = rule.get("validate")
         action = (validate or {}).get("failureAction") or spec.get("validationFailureAction") or "Audit"
         if validate is not None:

@@ -16,10 +16,11 @@ from custody.policy.kyverno.images import VerifyImages
 from custody.policy.kyverno.match import Block
 from custody.policy.kyverno.scope import ROOTS, Image, Input
 from custody.policy.kyverno.validate import Judgement, Validate
-from custody.policy.model import Outcome, Request, RuleResult
+from custody.policy.model import Kind, Outcome, Request, RuleResult
 
 AUTOGEN = "pod-policies.kyverno.io/autogen-controllers"
-ATTESTATIONS = "policies.custody.internal/attestations"
+_OWN = "policies.custody.internal/"
+ATTESTATIONS = f"{_OWN}attestations"
 """Annotation: `newest` (default) or `all`. Which of one signer's attestations of one type must meet the conditions."""
 
 
@@ -34,12 +35,15 @@ class Policy:
                                    hint="kyverno.io/v1 ClusterPolicy is")
         metadata = top.need("metadata", dict)
         self.name = Fields(metadata, "metadata").need("name", str)
-        annotations = metadata.get("annotations")
-        autogen = annotations.get(AUTOGEN) if isinstance(annotations, dict) else None
+        annotations = Fields(metadata, "metadata").text_map("annotations")
+        if unknown := [name for name in annotations if name.startswith(_OWN) and name != ATTESTATIONS]:
+            raise UnsupportedError(f"metadata.annotations.{unknown[0]}", "custody has no such annotation",
+                                   hint=f"{ATTESTATIONS} is")
+        autogen = annotations.get(AUTOGEN)
         if autogen not in (None, "none"):
             raise UnsupportedError(f"metadata.annotations.{AUTOGEN}", f"{autogen!r} is not evaluated by custody yet",
                                    hint="the pods of a Deployment are judged when it creates them; write none")
-        self.attestations = (annotations.get(ATTESTATIONS) if isinstance(annotations, dict) else None) or "newest"
+        self.attestations = annotations.get(ATTESTATIONS, "newest")
         if self.attestations not in ("newest", "all"):
             raise MalformedError(f"metadata.annotations.{ATTESTATIONS}", got=self.attestations,
                                  expected="newest or all")
@@ -77,7 +81,8 @@ class Rule:
             block, fields.path("preconditions"), ROOTS)
         self.reads_images = _mentions(fields.peek("validate"), "image")
         """Whether a validate rule may speak of the names of images."""
-        self.reads_templates = _mentions(fields.peek("validate"), "template")
+        self.reads_templates = _reads_template(fields.peek("validate"))
+        """Whether a validate rule may look into the spec of a pod template, and not only at its labels."""
         validate, images = fields.inner("validate"), fields.each("verifyImages")
         self.where = fields.where
         fields.done()
@@ -88,7 +93,7 @@ class Rule:
         selectors = [Selector.parse(text) for text in self.match.kinds]
         pods = all(selector.kind == "Pod" and selector.subresource in ("", "ephemeralcontainers")
                    for selector in selectors)
-        self.selects_pods = any(selector.kind in ("Pod", "*") for selector in selectors)
+        self.selects_pods = any(selector.selects(Kind("Pod"), "") for selector in selectors)
         if not pods and (images or self._is_security()):
             raise UnsupportedError(f"{match.where}", "verifyImages and podSecurity are evaluated on Pods only",
                                    hint="the pods of a Deployment are judged when it creates them")
@@ -109,10 +114,10 @@ class Rule:
         return self.silence(request) is None
 
     def wanted(self, given: Input) -> Iterator[tuple[VerifyImages, Image]]:
-        """Images that this rule verifies or pins."""
+        """Images that this rule verifies or pins: not those that an update leaves as they were admitted."""
         for entry in self.images:
             for image in given.images:
-                if entry.wants(image) and not entry.skips(image):
+                if entry.wants(image) and not entry.skips(image) and not _unchanged(given.request, image):
                     yield entry, image
 
     def silence(self, request: Request) -> str | None:
@@ -165,7 +170,9 @@ class Rule:
                 prior = validate.judge(before)
                 if prior is not None and prior.outcome is Outcome.FAIL:
                     # Kyverno is silent here, and so would let a violation in behind another one.
-                    now = "unchanged" if prior.message == judgement.message else "and is another one now"
+                    now = ("and is another one now" if prior.message != judgement.message else
+                           "unchanged" if _content(request.object) == _content(request.old_object) else
+                           "its place is the same, the object is not")
                     judgement = Judgement(Outcome.WARN, "a violation that was there before is allowed on update "
                                           f"({now}): {judgement.message}",
                                           "mend the object, or set validate.allowExistingViolations: false")
@@ -198,11 +205,9 @@ class Rule:
                     judgement = Judgement(Outcome.SKIP, f"no change in image, skipping check of {image.name}")
                 else:
                     judgement, relied = self._judged(entry, given, image)
-                    pinned = bool(image.digest) or (pinning and entry.mutate_digest and
-                                                    image.name in given.evidence)
+                    pinned = bool(image.digest) or (pinning and entry.mutate_digest and bool(_resolved(given, image)))
                     if judgement.outcome is Outcome.PASS and entry.verify_digest and not pinned:
-                        judgement = Judgement(Outcome.FAIL, f"missing digest for {image.name}",
-                                              "pin the image by its digest, or let the mutating webhook do it")
+                        judgement = _unpinned(given, image)
                 results.append(self._result(given, judgement, image=image.written, enforce=enforce, evidence=relied))
         return results
 
@@ -219,11 +224,16 @@ class Rule:
         return judged
 
     def pins(self, given: Input) -> Iterator[dict[str, Any]]:
-        """JSON Patch operations that add the digests of this rule's images to their names."""
+        """JSON Patch operations that add digests to the names of the images that this rule has judged, and no others.
+
+        An update's image that is as it was admitted was not judged: pinned, it would become another one. `results` must
+        have spoken of the request.
+        """
         for entry, image in self.wanted(given):
-            evidence = given.evidence.get(image.name)
-            if entry.mutate_digest and not image.digest and evidence is not None and evidence.subject:
-                yield {"op": "replace", "path": image.pointer, "value": f"{image.name}@{evidence.subject}"}
+            digest = _resolved(given, image)
+            if (entry.mutate_digest and not image.digest and digest
+                    and self._judged(entry, given, image)[0].outcome is Outcome.PASS):
+                yield {"op": "replace", "path": image.pointer, "value": f"{image.name}@{digest}"}
 
     def _result(self, given: Input, judgement: Judgement, *, image: str | None = None, enforce: bool | None = None,
                 evidence: tuple[str, ...] = ()) -> RuleResult:
@@ -247,8 +257,22 @@ def _mentions(block: Any, word: str) -> bool:
     return isinstance(block, str) and "{{" in block and _named(word, block)
 
 
+def _reads_template(block: Any) -> bool:
+    if isinstance(block, dict):
+        return any((_named("template", str(key)) and _mentions(value, "spec")) or _reads_template(value)
+                   for key, value in block.items() if key != "message")
+    if isinstance(block, list):
+        return any(map(_reads_template, block))
+    return isinstance(block, str) and "{{" in block and re.search(r"\btemplate\b.*\bspec\b", block) is not None
+
+
 def _named(word: str, text: str) -> bool:
     return re.search(rf"\b{word}s?\b", text) is not None
+
+
+def _content(document: dict[str, Any] | None) -> dict[str, Any]:
+    """What an object asks for, beside its name and labels and what the API server keeps in it."""
+    return {name: value for name, value in (document or {}).items() if name not in ("metadata", "status")}
 
 
 def _unchanged(request: Request, image: Image) -> bool:
@@ -257,11 +281,26 @@ def _unchanged(request: Request, image: Image) -> bool:
         return False
     found: Any = request.old_object
     for step in image.pointer.split("/")[1:]:
-        if isinstance(found, list):
-            found = found[int(step)] if int(step) < len(found) else None
+        if step.isdecimal():
+            found = found[int(step)] if isinstance(found, list) and int(step) < len(found) else None
         else:
             found = found.get(step) if isinstance(found, dict) else None
     return bool(found == image.written)
+
+
+def _resolved(given: Input, image: Image) -> str:
+    """The digest that the image's tag was found to mean; "" where it could not be had."""
+    evidence = given.evidence.get(image.name)
+    return evidence.subject if evidence is not None else ""
+
+
+def _unpinned(given: Input, image: Image) -> Judgement:
+    evidence = given.evidence.get(image.name)
+    unresolved = evidence is not None and not evidence.subject
+    reasons = [rejected.reason for rejected in evidence.rejected] if evidence is not None and unresolved else []
+    said = f"missing digest for {image.name}" + (f": {'; '.join(reasons[:5])}" if reasons else "")
+    return Judgement(Outcome.FAIL, said, "look at the registry and the network to it, then ask again" if reasons else
+                     "pin the image by its digest, or let the mutating webhook do it")
 
 
 def _action(text: str | None, where: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from custody.errors import MalformedError
 from custody.evidence.model import EvidenceSet
@@ -19,6 +19,10 @@ ROOTS = Roots(("request", "serviceAccountName", "serviceAccountNamespace", "imag
 PREDICATE_ROOTS = Roots(None, _REQUEST)
 """Variables of conditions on attestations, where the predicate's own fields come beside those of rules."""
 _FIELDS = [(kind, tuple(path)) for _, kind, _, *path in (field.split("/") for field in IMAGE_FIELDS)]
+
+
+_SHAPES: dict[type, str] = {dict: "a map", list: "a list", str: "the name of an image"}
+T = TypeVar("T")
 
 
 class Image(NamedTuple):
@@ -57,6 +61,14 @@ def image(written: str, pointer: str = "", holder: str = "", kind: str = "contai
     return Image(written, pointer, holder, kind, ref, name, reference.spellings(ref) | {written})
 
 
+def _part(value: Any, shape: type[T], where: str) -> T:
+    """Raises MalformedError for what the API server would not have read as part of a pod."""
+    if not isinstance(value, shape):
+        raise MalformedError(where, got=value if isinstance(value, (str, int, float)) else type(value).__name__,
+                             expected=_SHAPES[shape])
+    return value
+
+
 class Input:
     """What a rule is evaluated on. `namespace` and the like are those of the request, also where an object lies."""
 
@@ -78,25 +90,34 @@ class Input:
 
     @cached_property
     def _named(self) -> tuple[list[Image], list[MalformedError]]:
+        """Of whatever calls itself a Pod, as Kyverno does; what is not of a pod's shape may hide an image."""
         images: list[Image] = []
         unreadable: list[MalformedError] = []
-        spec = (self.request.object or {}).get("spec")  # a deletion brings nothing into a pod
-        if self.request.kind.kind == "Pod" and self.request.kind.group == "" and isinstance(spec, dict):
-            for kind, path in _FIELDS:
-                holders = spec.get(kind)
-                for at, holder in enumerate(holders if isinstance(holders, list) else []):
+        if self.request.kind.kind != "Pod" or self.request.operation not in ("CREATE", "UPDATE"):
+            return images, unreadable  # a deletion brings nothing into a pod
+        try:
+            spec = _part(self.request.object, dict, "object").get("spec")
+            spec = {} if spec is None else _part(spec, dict, "/spec")
+        except MalformedError as error:
+            return images, [error]
+        for kind, path in _FIELDS:
+            try:
+                holders = [] if spec.get(kind) is None else _part(spec[kind], list, f"/spec/{kind}")
+            except MalformedError as error:
+                unreadable.append(error)
+                continue
+            for at, holder in enumerate(holders):
+                try:
+                    pointer = f"/spec/{kind}/{at}"
                     written: Any = holder
                     for step in path:
-                        written = written.get(step) if isinstance(written, dict) else None
+                        written = None if written is None else _part(written, dict, pointer).get(step)
+                        pointer += f"/{step}"
                     if written is None or written == "":
                         continue  # a volume of another kind; a container that a controller will give its image
-                    pointer = f"/spec/{kind}/{at}/{'/'.join(path)}"
-                    try:
-                        if not isinstance(written, str):
-                            raise MalformedError(pointer, got=written, expected="the name of an image")
-                        images.append(image(written, pointer, str(holder.get("name", "")), kind))
-                    except MalformedError as error:
-                        unreadable.append(error)
+                    images.append(image(_part(written, str, pointer), pointer, str(holder.get("name", "")), kind))
+                except MalformedError as error:
+                    unreadable.append(error)
         return images, unreadable
 
     @property
@@ -114,12 +135,6 @@ class Input:
         request = self.request
         parts = request.user.username.split(":")
         account = parts[2:4] if parts[:2] == ["system", "serviceaccount"] and len(parts) == 4 else ["", ""]
-        images: Any = {}
-        if self.unreadable:
-            images = Unavailable(f"the images of {self.resource}: {self.unreadable[0].message}")
-        else:
-            for one in self.images:
-                images.setdefault(one.kind, {})[one.holder] = one.variables()
         # Empty texts and lists are left out, as Go leaves them out of the AdmissionRequest that Kyverno reads.
         user = {"username": request.user.username, "uid": request.user.uid, "groups": list(request.user.groups),
                 "extra": request.user.extra}
@@ -129,5 +144,16 @@ class Input:
             "dryRun": request.dry_run, **{key: value for key, value in optional.items() if value},
             "kind": {"group": request.kind.group, "version": request.kind.version, "kind": request.kind.kind},
             "userInfo": {key: value for key, value in user.items() if value}}
-        return {"request": fields, "images": images, "serviceAccountName": account[1],
+        return {"request": fields, "images": self._images_by_holder(), "serviceAccountName": account[1],
                 "serviceAccountNamespace": account[0]}
+
+    def _images_by_holder(self) -> dict[str, dict[str, dict[str, str]]] | Unavailable:
+        if self.unreadable:
+            return Unavailable(f"the images of {self.resource}: {self.unreadable[0].message}")
+        images: dict[str, dict[str, dict[str, str]]] = {}
+        for one in self.images:
+            if one.holder in images.setdefault(one.kind, {}):  # the later one would stand for both
+                return Unavailable(f"the images of {self.resource}: /spec/{one.kind}: got the name {one.holder!r} "
+                                   "twice, expected each name once")
+            images[one.kind][one.holder] = one.variables()
+        return images

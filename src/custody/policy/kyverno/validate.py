@@ -54,6 +54,8 @@ class Validate:
         elif security is not None:
             self.judge = self._security(security)
         elif self.any_pattern is not None:
+            if not self.any_pattern:
+                raise MalformedError(fields.path("anyPattern"), got="an empty list", expected="at least one pattern")
             self.judge = self._any_pattern([_floats(one) for one in self.any_pattern], fields.path("anyPattern"))
         else:
             self.judge = self._pattern(fields.path("pattern"))
@@ -157,7 +159,10 @@ class Validate:
             if given.request.operation == "DELETE":
                 return None
             document = given.object or {}
-            failures = standard.evaluate(document.get("spec"), document.get("metadata"), level, version)
+            try:
+                failures = standard.evaluate(document.get("spec"), document.get("metadata"), level, version)
+            except MalformedError as error:
+                return Judgement(Outcome.ERROR, f"failed to evaluate PodSecurity: {error.message}")
             if not failures:
                 return Judgement(Outcome.PASS, f"Validation rule '{self.rule}' passed.")
             return Judgement(Outcome.FAIL, f"Validation rule '{self.rule}' failed. It violates PodSecurity "

@@ -1,7 +1,7 @@
 """The checks of the Pod Security Standards: each gives (reason, detail) for a bad pod, None for a good one.
 
 Fields, allowed values and texts are those of k8s.io/pod-security-admission policy/check_*.go. `Pod` reads a pod as the
-API server's typed decoder would: what has the wrong type counts as absent, because the API server refuses it itself.
+API server's typed decoder would: lists and maps of another shape are refused, for they may hide a container.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
 
+from custody.errors import MalformedError
+
 Failure = tuple[str, str] | None
 Check = Callable[["Pod"], Failure]
 _APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
@@ -19,11 +21,19 @@ _SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
 
 
 def _map(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+    if value is not None and not isinstance(value, dict):
+        raise MalformedError("pod", got=_got(value), expected="a map, as pods have it there")
+    return value or {}
 
 
 def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+    if value is not None and not isinstance(value, list):
+        raise MalformedError("pod", got=_got(value), expected="a list, as pods have it there")
+    return value or []
+
+
+def _got(value: Any) -> Any:
+    return value if isinstance(value, (str, int, float)) else type(value).__name__
 
 
 class Pod:
@@ -39,7 +49,7 @@ class Pod:
     def containers(self) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
         """(name, container, its securityContext)."""
         found = (container for kind in ("initContainers", "containers", "ephemeralContainers")
-                 for container in _list(self.spec.get(kind)) if isinstance(container, dict))
+                 for container in map(_map, _list(self.spec.get(kind))))
         return [(str(container.get("name", "")), container, _map(container.get("securityContext")))
                 for container in found]
 

@@ -1,0 +1,168 @@
+"""Findings about rules that load and never speak, or never object: misspelt fields, constants, total exclusions.
+
+The fields of pods are those of core/v1 PodSpec, Container and SecurityContext in Kubernetes 1.34.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any
+
+from custody.languages.kpattern import anchor
+from custody.languages.kpattern.anchors import NEGATION
+from custody.policy.kyverno.guarded import Found
+from custody.policy.resources import OPERATIONS
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", text))
+
+
+_POD = frozenset(("apiVersion", "kind", "metadata", "spec", "status"))
+_SPEC = _words("""activeDeadlineSeconds affinity automountServiceAccountToken containers dnsConfig dnsPolicy
+    enableServiceLinks ephemeralContainers hostAliases hostIPC hostNetwork hostPID hostUsers hostname hostnameOverride
+    imagePullSecrets initContainers nodeName nodeSelector os overhead preemptionPolicy priority priorityClassName
+    readinessGates resourceClaims resources restartPolicy runtimeClassName schedulerName schedulingGates
+    securityContext serviceAccount serviceAccountName setHostnameAsFQDN shareProcessNamespace subdomain
+    terminationGracePeriodSeconds tolerations topologySpreadConstraints volumes""")
+_CONTAINER = _words("""args command env envFrom image imagePullPolicy lifecycle livenessProbe name ports
+    readinessProbe resizePolicy resources restartPolicy restartPolicyRules securityContext startupProbe stdin stdinOnce
+    targetContainerName terminationMessagePath terminationMessagePolicy tty volumeDevices volumeMounts
+    workingDir""")
+_SECURITY = _words("""allowPrivilegeEscalation appArmorProfile capabilities privileged procMount
+    readOnlyRootFilesystem runAsGroup runAsNonRoot runAsUser seLinuxOptions seccompProfile windowsOptions""")
+_HOLDERS = ("initContainers", "containers", "ephemeralContainers")
+_FIELDS: dict[tuple[str, ...], frozenset[str]] = {
+    (): _POD, ("spec",): _SPEC, **{("spec", holder): _CONTAINER for holder in _HOLDERS},
+    **{("spec", holder, "securityContext"): _SECURITY for holder in _HOLDERS}}
+_IN_TEXT = ((re.compile(r"\bimages\.([A-Za-z]\w*)"), frozenset((*_HOLDERS, "volumes"))),
+            (re.compile(r"\brequest\.(?:object|oldObject)\.spec\.([A-Za-z]\w*)"), _SPEC))
+_OPERATION = re.compile(r"\{\{\s*request\.operation\s*(\|\|[^{}]*)?\}\}\Z")
+_LIKE_A_VARIABLE = re.compile(r"\{\{|\}\}|\{\s*(request|images|serviceAccount)|^(request|images)\.\w")
+
+
+def idle(rule: dict[str, Any], path: str) -> Iterator[Found]:
+    """The findings in one rule that loads; `path` is where it stands in the policy."""
+    pods = all(re.fullmatch(r"(v1/|\*/)*Pod(/ephemeralcontainers)?", kind) for kind in _kinds(rule["match"]))
+    yield from _matching(rule, path)
+    validate = rule.get("validate") or {}
+    patterns = [("pattern", validate.get("pattern")),
+                *((f"anyPattern[{at}]", one) for at, one in enumerate(validate.get("anyPattern") or []))]
+    for form, pattern in patterns:
+        if pattern == {}:
+            yield f"{path}.validate.{form}", "says-nothing", "warning", "every object fits an empty pattern", ""
+        elif pods:
+            yield from _misspelt(pattern, (), f"{path}.validate.{form}")
+    blocks = [(f"{path}.preconditions", rule.get("preconditions")),
+              (f"{path}.validate.deny.conditions", (validate.get("deny") or {}).get("conditions"))]
+    blocks += [(f"{path}.verifyImages[{at}].attestations[{n}].conditions", one.get("conditions"))
+               for at, entry in enumerate(rule.get("verifyImages") or [])
+               for n, one in enumerate(entry.get("attestations") or [])]
+    for where, block in blocks:
+        for place, condition in _conditions(block, where):
+            yield from _condition(condition, place, pods=pods)
+
+
+def _filters(block: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    if "resources" in block:
+        return [("resources", block["resources"] or {})]
+    return [(f"{form}[{at}].resources", entry.get("resources") or {}) for form in ("any", "all")
+            for at, entry in enumerate(block.get(form) or [])]
+
+
+def _kinds(block: dict[str, Any]) -> list[str]:
+    return [kind for _, one in _filters(block) for kind in one.get("kinds") or []]
+
+
+def _matching(rule: dict[str, Any], path: str) -> Iterator[Found]:
+    for where, one in _filters(rule["match"]):
+        if not one.get("kinds") and where.startswith("any"):
+            yield (f"{path}.match.{where}", "never-asked", "warning",
+                   "it names no kinds, and the API server asks about those only that are named", "kinds:\n- …\n")
+        if one.get("operations") == ["DELETE"] and "deny" not in (rule.get("validate") or {}):
+            yield (f"{path}.match.{where}.operations", "never-asked", "warning",
+                   "of what is deleted only `deny` says something, and this rule has none", "")
+    exclude = rule.get("exclude") or {}
+    matched = set(_kinds(rule["match"]))
+    for where, one in _filters(exclude):
+        named = {field for field, value in one.items() if value}
+        alone = not where.startswith("all") or len(exclude["all"]) == 1
+        if named == {"kinds"} and alone and matched <= set(one["kinds"]):
+            yield (f"{path}.exclude.{where}", "excludes-everything", "warning",
+                   "nothing is left that the rule judges", "")
+        elif named & {"selector", "annotations", "names", "name"} and not named & {"namespaces"} and alone:
+            what = ", ".join(sorted(named & {"selector", "annotations", "names", "name"}))
+            yield (f"{path}.exclude.{where}", "self-exempting", "note", f"whoever writes the object chooses what "
+                   f"{what} looks at, and so whether the rule judges it", "")
+
+
+def _misspelt(part: Any, way: tuple[str, ...], path: str) -> Iterator[Found]:
+    """Fields that pods do not have: optional ones are never judged, demanded ones never there."""
+    if isinstance(part, list):
+        for at, one in enumerate(part):
+            yield from _misspelt(one, way, f"{path}[{at}]")
+    known = _FIELDS.get(way)
+    if known is None or not isinstance(part, dict):
+        return
+    for key, value in part.items():
+        kind, name = anchor(key)
+        if name in known:
+            yield from _misspelt(value, (*way, name), f"{path}.{key}")
+        elif "*" not in name and "?" not in name:
+            meets = "always passes here" if kind in ("=", "", "<", NEGATION) else "fails every pod"
+            yield (f"{path}.{key}", "unknown-field", "warning",
+                   f"pods have no {name} there: it {meets}{_meant(name, known)}", "")
+
+
+def _meant(name: str, known: frozenset[str]) -> str:
+    by_letters = {one.lower(): one for one in known}
+    close = get_close_matches(name.lower(), by_letters, 1, 0.75)
+    return f"; did you mean {by_letters[close[0]]}?" if close else ""
+
+
+def _conditions(block: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(block, list):
+        for at, one in enumerate(block):
+            if "key" in one:
+                yield f"{where}[{at}]", one
+            else:
+                yield from _conditions(one, f"{where}[{at}]")
+    elif isinstance(block, dict):
+        for form in ("any", "all"):
+            for at, one in enumerate(block.get(form) or []):
+                yield f"{where}.{form}[{at}]", one
+
+
+def _condition(condition: dict[str, Any], where: str, *, pods: bool) -> Iterator[Found]:
+    key, value = condition["key"], condition.get("value")
+    texts = [*_texts(key), *_texts(value)]
+    expressions = [text for text in texts if re.search(r"\{\{.*\}\}", text, re.DOTALL)]
+    if not expressions:
+        odd = next((text for text in texts if _LIKE_A_VARIABLE.search(text)), None)
+        hint = "" if odd is None else f": {odd!r} is read as text, an expression is written {{{{ … }}}}"
+        yield (where, "constant-condition", "warning",
+               f"it compares two constants, so every request gets the same answer{hint}", "")
+    if isinstance(key, str) and _OPERATION.match(key):
+        for text in _texts(value):
+            if text not in OPERATIONS and not re.search(r"[*?{]", text):
+                yield (where, "unknown-operation", "warning", f"request.operation is never {text!r}, only one of "
+                       f"{', '.join(OPERATIONS)}", "")
+    for text in expressions if pods else ():
+        for pattern, known in _IN_TEXT:
+            for found in pattern.finditer(text):
+                if found[1] not in known:
+                    yield (where, "unknown-field", "warning", f"{found[0]} is nothing that pods have"
+                           f"{_meant(found[1], known)}", "")
+
+
+def _texts(part: Any) -> Iterator[str]:
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, list):
+        for one in part:
+            yield from _texts(one)
+    elif isinstance(part, dict):
+        for one in part.values():
+            yield from _texts(one)
