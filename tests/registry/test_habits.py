@@ -139,6 +139,20 @@ def test_one_renewal_at_a_time(adapter: Callable[[], Any], docker_config: Path) 
         assert len(registry.token_requests) == 1
 
 
+def test_token_bomb_stops_event_loop(adapter: Callable[[], Any], docker_config: Path) -> None:
+    """A token service's answer is parsed where everybody's requests are, so it is small or none."""
+    def bomb(request: Request) -> bool:
+        if request.path.startswith("/token"):
+            request.answer(200, b'{"token":"x","a":[' + b"{}," * 30_000 + b"{}]}")
+            return True
+        return False
+
+    with odd(auth="token", hook=bomb) as registry:
+        login(docker_config, registry.host)
+        with pytest.raises(NetworkError, match="got more than 65536 bytes"):
+            run(adapter, lambda client: client.manifest(parse(f"{registry.host}/team/app:1")))
+
+
 def test_a_token_that_never_helps_is_an_error_not_a_loop(adapter: Callable[[], Any], docker_config: Path) -> None:
     with odd(auth="token", ttl=-1) as registry:
         login(docker_config, registry.host)

@@ -20,7 +20,9 @@ from custody.errors import ConnectionBrokenError, NetworkError, OfflineError
 from custody.kit.address import Network, Reach, network_of, out_of_reach
 from custody.ports.http import CONNECT_TIMEOUT, IDLE_TIMEOUT, collect
 
-_CHUNK = 1 << 20
+_BUFFER = 64 * 1024
+"""Bytes of an answer that are read ahead, and pieces in proportion: what a server sends, whether anybody wants
+it or not, is parsed on the loop that serves everybody, and is in no budget yet."""
 _BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionError)
 _FAILURES = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 
@@ -79,7 +81,7 @@ class AiohttpHttp:
                     self._tls.load_verify_locations(self._ca_file)
             connector = aiohttp.TCPConnector(ssl=self._tls, limit=0, resolver=_Resolver(reach) if reach else None)
             self._sessions[reach] = aiohttp.ClientSession(
-                connector=connector, timeout=self._timeout, auto_decompress=False, read_bufsize=_CHUNK,
+                connector=connector, timeout=self._timeout, auto_decompress=False, read_bufsize=_BUFFER,
                 headers={"User-Agent": f"custody/{__version__}"}, cookie_jar=aiohttp.DummyCookieJar(),
                 response_class=_Response)
         return self._sessions[reach]
