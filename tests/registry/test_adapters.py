@@ -281,7 +281,7 @@ def test_challenge_stops_event_loop(filler: str) -> None:
     """A registry's header is read where everybody's requests are: in time that grows with its length and no faster."""
     begun = time.process_time()
     assert parse_challenges("Basic " + filler * (16_000 // len(filler)))[0].scheme == "basic"
-    assert time.process_time() - begun < 3  # 16,000 commas took seven seconds, of one header of which there may be many
+    assert time.process_time() - begun < 0.5  # 16,000 commas took seven seconds, of one header
 
 
 def test_challenge_that_is_too_long_is_none() -> None:

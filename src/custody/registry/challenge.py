@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 _PART = re.compile(r"""[\s,]*+(?:
     (?P<key>[A-Za-z][\w-]*)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s,"=]+)(?=[\s,]|\Z))
     |(?P<scheme>[A-Za-z][\w-]*)(?=[\s,]|\Z)
-    |(?P<other>[^\s,]+))""", re.VERBOSE | re.ASCII)
+    |(?P<other>[^\s,]+)|\Z)""", re.VERBOSE | re.ASCII)
 
 
 _LONGEST = 16 * 1024

@@ -36,7 +36,7 @@ _USUAL_LIFETIME = 60.0
 """Seconds, where a token does not say (spec/auth/token.md, "expires_in")."""
 _MARGIN = 10.0
 _MAX_TOKEN = 64 * 1024
-"""Bytes of a token service's answer: the largest tokens have some ten thousand, and whatever comes is parsed at once."""
+"""Bytes of a token service's answer: the largest tokens have some ten thousand, and what comes is parsed at once."""
 _MOST = 2_000
 _TOKEN = re.compile(r"[\x21-\x7e]+\Z")
 _CLIENT = "custody"

@@ -1,6 +1,7 @@
 """How a registry is asked, whatever it is asked: one policy above both HTTP adapters.
 
-    1. An origin answers eight requests at a time; more wait, each until its deadline.
+    1. An origin answers eight requests at a time; more wait, each until its deadline. Of all origins together so many
+       are under way and no more (`exchanges`).
     2. What was accepted before is sent along, to the registry's own origin only.
     3. A redirect is followed for reading, never from https to http, and into no network that is not the registry's own.
        What carries a body goes nowhere else.
@@ -24,6 +25,7 @@ from custody.errors import ConnectionBrokenError, NetworkError
 from custody.kit.address import Network, Reach, reach_from
 from custody.ports.http import Answer, Http, collect, network_of_peer
 from custody.registry.budget import Budget, limited
+from custody.registry.exchanges import Exchange, Exchanges
 from custody.registry.origin import Origin, joined, origin_of
 from custody.registry.refusal import refusal
 from custody.registry.tokens import Registry, Tokens
@@ -49,6 +51,7 @@ class Transport:
         self._http = http
         self._tokens = tokens
         self._turns: WeakValueDictionary[Origin, asyncio.Semaphore] = WeakValueDictionary()
+        self._exchanges = Exchanges()
         self.budget: Budget | None = None
 
     def within(self, budget: Budget) -> Transport:
@@ -162,31 +165,36 @@ class Transport:
         turn = self._turns.setdefault(origin_of(url), asyncio.Semaphore(_PER_ORIGIN))
         async with limited(self.budget, what):
             await turn.acquire()
+            exchange = self._exchanges.begin()
             try:
-                if reach is None:
-                    answer = await self._http.request(method, url, headers=headers, body=body)
-                else:
-                    answer = await self._http.request(method, url, headers=headers, body=body, reach=reach)
+                async with exchange.waiting(what):
+                    if reach is None:
+                        answer = await self._http.request(method, url, headers=headers, body=body)
+                    else:
+                        answer = await self._http.request(method, url, headers=headers, body=body, reach=reach)
             except BaseException:
+                exchange.end()
                 turn.release()
                 raise
-        return _Held(answer, turn, self.budget, what)
+        return _Held(answer, turn, exchange, self.budget, what)
 
 
 class _Held:
     """An answer that holds its turn until it is closed, and whose body counts."""
 
-    def __init__(self, answer: Answer, turn: asyncio.Semaphore, budget: Budget | None, what: str) -> None:
+    def __init__(self, answer: Answer, turn: asyncio.Semaphore, exchange: Exchange, budget: Budget | None,
+                 what: str) -> None:
         self.status = answer.status
         self.headers = answer.headers
         self.network = network_of_peer(answer)
-        self._answer, self._turn, self._budget, self._what = answer, turn, budget, what
+        self._answer, self._turn, self._exchange = answer, turn, exchange
+        self._budget, self._what = budget, what
         self._is_open = True
 
     async def chunks(self) -> AsyncIterator[bytes]:
         chunks = self._answer.chunks()
         while True:
-            async with limited(self._budget, self._what):
+            async with limited(self._budget, self._what), self._exchange.waiting(self._what):
                 chunk = await anext(chunks, None)
             if chunk is None:
                 return
@@ -195,8 +203,6 @@ class _Held:
             yield chunk
 
     async def read(self, limit: int) -> bytes:
-        if self._budget is None:
-            return await self._answer.read(limit)
         return await collect(self.chunks(), limit, self._what)
 
     async def __aenter__(self) -> Self:
@@ -207,6 +213,7 @@ class _Held:
         if self._is_open:
             self._is_open = False
             self._turn.release()
+            self._exchange.end()
             await self._answer.__aexit__(kind, error, trace)
 
 

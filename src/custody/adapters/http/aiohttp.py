@@ -15,6 +15,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from custody import __version__
+from custody.adapters.http.connection import Connector, Kept, Response
 from custody.adapters.http.proxy import Proxy, proxy_for
 from custody.errors import ConnectionBrokenError, NetworkError, OfflineError
 from custody.kit.address import Network, Reach, network_of, out_of_reach
@@ -36,6 +37,7 @@ class AiohttpHttp:
         self._ca_file = ca_file
         self._tls: ssl.SSLContext | None = None
         self._sessions: dict[Reach | None, aiohttp.ClientSession] = {}
+        self._kept = Kept()
 
     async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
                       body: bytes | Path | None = None, reach: Reach | None = None) -> _Answer:
@@ -79,11 +81,11 @@ class AiohttpHttp:
                 self._tls = ssl.create_default_context()
                 if self._ca_file:
                     self._tls.load_verify_locations(self._ca_file)
-            connector = aiohttp.TCPConnector(ssl=self._tls, limit=0, resolver=_Resolver(reach) if reach else None)
+            connector = Connector(self._kept, ssl=self._tls, limit=0, resolver=_Resolver(reach) if reach else None)
             self._sessions[reach] = aiohttp.ClientSession(
                 connector=connector, timeout=self._timeout, auto_decompress=False, read_bufsize=_BUFFER,
                 headers={"User-Agent": f"custody/{__version__}"}, cookie_jar=aiohttp.DummyCookieJar(),
-                response_class=_Response)
+                response_class=Response)
         return self._sessions[reach]
 
 
@@ -106,18 +108,6 @@ class _Resolver(AbstractResolver):
         await self._inner.close()
 
 
-class _Response(aiohttp.ClientResponse):
-    """Knows which address answered: the connection is gone when a short body was read."""
-
-    peer: str | None = None
-
-    async def start(self, connection: Any) -> _Response:
-        name = connection.transport.get_extra_info("peername") if connection.transport else None
-        self.peer = name[0] if isinstance(name, tuple) else None
-        await super().start(connection)
-        return self
-
-
 class _Answer:
     def __init__(self, response: aiohttp.ClientResponse, url: str, proxy: Proxy | None) -> None:
         self.status = response.status
@@ -125,7 +115,7 @@ class _Answer:
         for name, value in response.headers.items():
             key = name.lower()
             self.headers[key] = f"{self.headers[key]}, {value}" if key in self.headers else value
-        peer = response.peer if isinstance(response, _Response) else None
+        peer = response.peer if isinstance(response, Response) else None
         self.network = Network.PUBLIC if proxy else network_of(peer or "")
         self._response, self._url, self._proxy = response, url, proxy
 
