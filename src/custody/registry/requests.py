@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from custody.errors import CustodyError, VerificationError
+from custody.errors import CustodyError, MalformedError, VerificationError
 from custody.formats import oci
 from custody.formats.reference import DOCKER_HUB, Reference, parse_host
 from custody.kit import digest as digests
 from custody.ports.http import Answer
 from custody.registry.budget import Budget
+from custody.registry.links import next_link
 from custody.registry.origin import escaped, joined, origin_of
 from custody.registry.tokens import Registry
 from custody.registry.transport import Transport
@@ -24,7 +25,6 @@ MAX_LIST = 16 * 1024 * 1024
 _MAX_PAGES = 1_000
 _HUB_SERVER = "registry-1.docker.io"
 _ACCEPT = ", ".join((*oci.MANIFEST_TYPES, *oci.INDEX_TYPES))
-_NEXT = re.compile(r'<([^<>]+)>\s*;[^<>]*?\brel\s*=\s*"?next\b', re.IGNORECASE)
 
 
 class Requests:
@@ -130,10 +130,13 @@ class Requests:
             if total > MAX_LIST:
                 raise VerificationError(f"{what}: more than {MAX_LIST} bytes of pages", hint=_WHOLE)
             yield data
-            match = _NEXT.search(link)
-            if match is None:
+            try:
+                target = next_link(link, what)
+            except MalformedError as error:
+                raise VerificationError(error.message, hint=_WHOLE) from None
+            if target is None:
                 return
-            before, url = url, joined(url, match[1], f"{what}: link to the next page")
+            before, url = url, joined(url, target, f"{what}: link to the next page")
             if origin_of(url) != origin_of(before):
                 raise VerificationError(f"{what}: the next page is at another origin, {origin_of(url)}", hint=_WHOLE)
             if url in seen:
@@ -147,6 +150,9 @@ class Requests:
 
         async def read() -> tuple[bytes, str]:
             async with unread.pop() if unread else await self.send("GET", ref, url, actions=PULL) as page:
+                if filtered := page.headers.get("oci-filters-applied"):
+                    raise VerificationError(f"{what}: filtered by {escaped(filtered)}, which nobody asked for",
+                                            hint=_WHOLE)
                 parts, size = [], 0
                 async for chunk in page.chunks():
                     size += len(chunk)
