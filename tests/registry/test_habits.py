@@ -16,7 +16,14 @@ import pytest
 
 from custody.adapters.http.aiohttp import AiohttpHttp
 from custody.adapters.http.stdlib import StdlibHttp
-from custody.errors import AuthenticationError, DeniedError, NetworkError, NotFoundError, VerificationError
+from custody.errors import (
+    AuthenticationError,
+    DeniedError,
+    MalformedError,
+    NetworkError,
+    NotFoundError,
+    VerificationError,
+)
 from custody.formats import oci
 from custody.formats.reference import Reference, parse
 from custody.kit.address import Network
@@ -475,6 +482,39 @@ def test_reach_is_that_of_the_registry(network: Network, way: str) -> None:
     assert (Network.LINK_LOCAL in reach) == (network is Network.LINK_LOCAL)
     assert (Network.LOOPBACK in reach) == (network is Network.LOOPBACK)
     assert http.sent[0][3] is None
+
+
+@pytest.mark.parametrize(("location", "place"), [
+    ("http://127.0.0.1:1/x?X-Amz-Signature=SECRET", "GET http://127.0.0.1:1/x: "),
+    ("http://u:SECRET@127.0.0.1:99999/x", "got the URL http://127.0.0.1:99999/x "),
+    ("http://127.0.0.1:1/ x?sig=SECRET", "got the URL http://127.0.0.1:1/ x, "),
+    ("ftp://u:SECRET@h/x#SECRET", "got the URL ftp://h/x, "), ("http://[?sig=SECRET", r"got the URL http://\[ "),
+    ("/v2/again?X-Amz-Signature=SECRET", "GET http://127.0.0.1:[0-9]+/v2/again: redirected without end"),
+])
+def test_signed_url_in_a_message(adapter: Callable[[], Any], location: str, place: str) -> None:
+    """The query of a URL that a registry sends us to may be a key to it."""
+    def hook(request: Request) -> bool:
+        request.answer(307, b"", Location=location)
+        return True
+
+    with odd(hook=hook) as registry, pytest.raises(NetworkError, match=place) as caught:
+        run(adapter, lambda client: client.manifest(parse(f"{registry.host}/app:1")))
+    assert "SECRET" not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(("config", "reason"), [
+    ({"auths": {"HOST": {"registrytoken": "SECRET\nX: y"}}}, "registrytoken: got .* expected a token as it stands"),
+    ({"auths": {"HOST": {"registrytoken": "SECRET\u2603"}}}, "registrytoken: got .* expected a token as it stands"),
+    ({"credsStore": {"HOST": {"auth": "SECRET"}}}, "helper: got 'dict', expected NAME of a program"),
+    ({"credsStore": "a\0b"}, "expected NAME of a program"), ({"credsStore": "a\nb"}, "expected NAME of a program"),
+    ({"credHelpers": {"HOST": "../../x"}}, "expected NAME of a program"),
+])
+def test_login_in_a_message(adapter: Callable[[], Any], docker_config: Path, config: Any, reason: str) -> None:
+    with odd(auth="token") as registry:
+        docker_config.write_text(json.dumps(config).replace("HOST", registry.host))
+        with pytest.raises(MalformedError, match=reason) as caught:
+            run(adapter, lambda client: client.manifest(parse(f"{registry.host}/app:1")))
+    assert "SECRET" not in str(caught.value)
 
 
 def test_a_body_is_not_redirected(adapter: Callable[[], Any]) -> None:

@@ -12,7 +12,7 @@ from custody.errors import CustodyError, MalformedError, VerificationError
 from custody.formats import oci
 from custody.formats.reference import DOCKER_HUB, Reference, parse_host
 from custody.kit import digest as digests
-from custody.ports.http import Answer
+from custody.ports.http import Answer, place_of
 from custody.registry.budget import Budget
 from custody.registry.links import next_link
 from custody.registry.origin import escaped, joined, origin_of
@@ -140,7 +140,7 @@ class Requests:
             if origin_of(url) != origin_of(before):
                 raise VerificationError(f"{what}: the next page is at another origin, {origin_of(url)}", hint=_WHOLE)
             if url in seen:
-                raise VerificationError(f"{what}: the pages link in a circle, to {escaped(url)}", hint=_WHOLE)
+                raise VerificationError(f"{what}: the pages link in a circle, to {escaped(place_of(url))}", hint=_WHOLE)
             if len(seen) >= _MAX_PAGES:
                 raise VerificationError(f"{what}: more than {_MAX_PAGES} pages", hint=_WHOLE)
 

@@ -129,7 +129,7 @@ class Tokens:
         if registry.origin.scheme == "https" and service.scheme != "https":
             raise NetworkError(f"{registry.host}: names a token service over plain http ({service}), expected https")
         # Its own machine is the registry's to name; another one may only be in a network that it is in itself.
-        reach = None if network is None or service.host == registry.origin.host else reach_from(network)
+        reach = None if service.host == registry.origin.host else reach_from(network or Network.PUBLIC)
         scopes = merged_scopes(scope, challenge.parameters.get("scope", ""))
         fields = [("service", challenge.parameters["service"])] if "service" in challenge.parameters else []
         answer: Answer | None = None

@@ -23,7 +23,7 @@ from weakref import WeakValueDictionary
 
 from custody.errors import ConnectionBrokenError, NetworkError
 from custody.kit.address import Network, Reach, reach_from
-from custody.ports.http import Answer, Http, collect, network_of_peer
+from custody.ports.http import Answer, Http, collect, network_of_peer, place_of
 from custody.registry.budget import Budget, limited
 from custody.registry.exchanges import Exchange, Exchanges
 from custody.registry.origin import Origin, joined, origin_of
@@ -118,7 +118,7 @@ class Transport:
         for _ in range(_MAX_REDIRECTS):
             is_home = origin == registry.origin
             sent = {**headers, "Authorization": authorization} if authorization and is_home else headers
-            reach = None if network is None or origin.host == registry.origin.host else reach_from(network)
+            reach = None if origin.host == registry.origin.host else reach_from(network or Network.PUBLIC)
             answer = await self._exchange(method, url, sent, body, reach)
             if is_home:
                 network = network_of_peer(answer)
@@ -138,7 +138,7 @@ class Transport:
             if answer.status == 401 and is_home:
                 self._tokens.forget(registry, scope)
             return answer, url
-        raise NetworkError(f"{method} {url}: redirected without end")
+        raise NetworkError(f"{method} {place_of(url)}: redirected without end")
 
     async def _insist(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None,
                       reach: Reach | None) -> Answer:
@@ -161,7 +161,7 @@ class Transport:
     async def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | Path | None,
                         reach: Reach | None) -> Answer:
         """One request, when it is its turn at the origin, within the budget."""
-        what = f"{method} {url.partition('?')[0]}"
+        what = f"{method} {place_of(url)}"
         turn = self._turns.setdefault(origin_of(url), asyncio.Semaphore(_PER_ORIGIN))
         async with limited(self.budget, what):
             await turn.acquire()
@@ -219,9 +219,9 @@ class _Held:
 
 def _redirected(method: str, url: str, location: str, status: int, has_body: bool) -> tuple[str, Origin]:
     """Where a redirect leads. Raises NetworkError for one that is not followed."""
-    before, target = origin_of(url), joined(url, location, f"{method} {url}: redirect")
+    before, target = origin_of(url), joined(url, location, f"{method} {place_of(url)}: redirect")
     after = origin_of(target)
-    what = f"{method} {url}: redirected to {after}"
+    what = f"{method} {place_of(url)}: redirected to {after}"
     if before.scheme == "https" and after.scheme == "http":
         raise NetworkError(f"{what}: from https to plain http, which is not followed")
     is_reading = method in ("GET", "HEAD")

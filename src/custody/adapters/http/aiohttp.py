@@ -19,7 +19,7 @@ from custody.adapters.http.connection import Connector, Kept, Response
 from custody.adapters.http.proxy import Proxy, proxy_for
 from custody.errors import ConnectionBrokenError, NetworkError, OfflineError
 from custody.kit.address import Network, Reach, network_of, out_of_reach
-from custody.ports.http import CONNECT_TIMEOUT, IDLE_TIMEOUT, collect
+from custody.ports.http import CONNECT_TIMEOUT, IDLE_TIMEOUT, collect, place_of
 
 _BUFFER = 64 * 1024
 """Bytes of an answer that are read ahead, and pieces in proportion: what a server sends, whether anybody wants
@@ -42,7 +42,7 @@ class AiohttpHttp:
     async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
                       body: bytes | Path | None = None, reach: Reach | None = None) -> _Answer:
         if self._offline:
-            raise OfflineError(f"{method} {url}: no sockets with --offline")
+            raise OfflineError(f"{method} {place_of(url)}: no sockets with --offline")
         proxy = proxy_for(url)
         through: dict[str, Any] = {"proxy": URL(proxy.url)} if proxy else {}
         stream = None
@@ -63,7 +63,7 @@ class AiohttpHttp:
             response = await self._session(None if proxy else reach).request(
                 method, target, headers=sent, data=stream or body, allow_redirects=False, **through)
         except _FAILURES as error:
-            raise _failure(f"{method} {url}", error, proxy) from None
+            raise _failure(f"{method} {place_of(url)}", error, proxy) from None
         finally:
             if stream:
                 stream.close()
@@ -124,7 +124,7 @@ class _Answer:
             async for chunk in self._response.content.iter_any():
                 yield chunk
         except _FAILURES as error:
-            raise _failure(self._url, error, self._proxy) from None
+            raise _failure(place_of(self._url), error, self._proxy) from None
 
     async def read(self, limit: int) -> bytes:
         return await collect(self.chunks(), limit, self._url)
@@ -143,11 +143,13 @@ class _Answer:
 def _judge(method: str, url: str, host: str, reach: Reach | None) -> None:
     network = network_of(host)
     if reach is not None and network is not None and network not in reach:
-        raise NetworkError(f"{method} {url}: {out_of_reach(host, host)}")
+        raise NetworkError(f"{method} {place_of(url)}: {out_of_reach(host, host)}")
 
 
 def _failure(what: str, error: BaseException, proxy: Proxy | None) -> NetworkError:
     words = str(error) or type(error).__name__
+    if isinstance(error, ValueError):
+        words = f"it cannot be sent ({type(error).__name__})"  # the library's words may hold a header's value
     where = f"{what}: proxy {proxy.url}: {words}" if proxy else f"{what}: {words}"
     cause = getattr(error, "os_error", error)
     if isinstance(cause, ConnectionError) or isinstance(error, _BROKEN):

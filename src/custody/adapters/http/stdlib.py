@@ -23,7 +23,7 @@ from custody import __version__
 from custody.adapters.http.proxy import Proxy, proxy_for
 from custody.errors import ConnectionBrokenError, NetworkError, OfflineError
 from custody.kit.address import Network, Reach, network_of, out_of_reach
-from custody.ports.http import CONNECT_TIMEOUT, IDLE_TIMEOUT, collect
+from custody.ports.http import CONNECT_TIMEOUT, IDLE_TIMEOUT, collect, place_of
 
 _CHUNK = 1 << 20
 _THREADS = 64
@@ -70,8 +70,8 @@ class StdlibHttp:
     async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
                       body: bytes | Path | None = None, reach: Reach | None = None) -> _Answer:
         if self._offline:
-            raise OfflineError(f"{method} {url}: no sockets with --offline")
-        what = f"{method} {url}"
+            raise OfflineError(f"{method} {place_of(url)}: no sockets with --offline")
+        what = f"{method} {place_of(url)}"
         proxy = proxy_for(url)
         parts = _split(what, url)
         place = (parts.scheme, parts.netloc, proxy.url if proxy else "", reach)
@@ -162,7 +162,7 @@ class _Answer:
             yield chunk
         if self._response.length:
             raise ConnectionBrokenError(
-                f"{self._url}: the answer broke off with {self._response.length} bytes to come")
+                f"{place_of(self._url)}: the answer broke off with {self._response.length} bytes to come")
 
     async def read(self, limit: int) -> bytes:
         return await collect(self.chunks(), limit, self._url)
@@ -173,7 +173,7 @@ class _Answer:
         try:
             return await self._owner.run(self._wire, self._response.read, _CHUNK)
         except _FAILURES as error:
-            raise _failure(self._url, error, self._proxy) from None
+            raise _failure(place_of(self._url), error, self._proxy) from None
 
     async def __aenter__(self) -> Self:
         return self
@@ -244,6 +244,8 @@ def _exchange(wire: _Wire, method: str, target: str, headers: Mapping[str, str],
 
 def _failure(what: str, error: BaseException, proxy: Proxy | None) -> NetworkError:
     words = str(error) or type(error).__name__
+    if isinstance(error, ValueError):
+        words = f"it cannot be sent ({type(error).__name__})"  # the library's words may hold a header's value
     where = f"{what}: proxy {proxy.url}: {words}" if proxy else f"{what}: {words}"
     broken = isinstance(error, (ConnectionError, http.client.IncompleteRead, http.client.BadStatusLine))
     return (ConnectionBrokenError if broken else NetworkError)(where)
