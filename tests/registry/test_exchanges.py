@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from custody.adapters.http.aiohttp import AiohttpHttp
+from custody.adapters.http.resolver import Lookups
 from custody.errors import NetworkError
 from custody.formats.reference import parse
 from custody.registry.client import RegistryClient
@@ -160,3 +163,48 @@ def test_idle_connections_to_many_hosts_are_not_kept() -> None:
             await http.close()
 
     assert asyncio.run(main()) == 32
+
+
+def test_names_that_never_resolve_stop_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server that says nothing holds a thread for each lookup."""
+    over = threading.Event()
+
+    def lookup(host: str, *_: object, **__: object) -> list[str]:
+        if host.endswith("silent.example"):
+            over.wait(60)
+        return [host]
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+
+    async def main() -> None:
+        lookups = Lookups()
+        waiting = [asyncio.ensure_future(lookups.getaddrinfo(f"x{at}.silent.example", 1)) for at in range(200)]
+        await asyncio.sleep(0.1)
+        assert await asyncio.wait_for(lookups.getaddrinfo("honest.example", 1), 5) == ["honest.example"]
+        # And where a name of each of many domains hangs, those that resolved before go on.
+        waiting += [asyncio.ensure_future(lookups.getaddrinfo(f"x.a{at}silent.example", 1)) for at in range(200)]
+        await asyncio.sleep(0.1)
+        assert await asyncio.wait_for(lookups.getaddrinfo("honest.example", 1), 5) == ["honest.example"]
+        for task in waiting:
+            task.cancel()
+        over.set()
+        lookups.close()
+
+    asyncio.run(main())
+
+
+def test_a_lookup_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(60))
+    monkeypatch.setattr("custody.adapters.http.resolver.CONNECT_TIMEOUT", 0.2)
+
+    async def main() -> None:
+        http = AiohttpHttp()
+        try:
+            with pytest.raises(NetworkError, match=r"silent.example was not resolved within 0.2 s"):
+                await http.request("GET", "http://silent.example/")
+        finally:
+            over.set()
+            await http.close()
+
+    asyncio.run(main())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -11,12 +9,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from custody import __version__
 from custody.adapters.http.connection import Connector, Kept, Response
 from custody.adapters.http.proxy import Proxy, proxy_for
+from custody.adapters.http.resolver import Lookups, Resolver
 from custody.errors import ConnectionBrokenError, NetworkError, OfflineError
 from custody.kit.address import Network, Reach, network_of, out_of_reach
 from custody.ports.http import CONNECT_TIMEOUT, IDLE_TIMEOUT, collect, place_of
@@ -38,6 +36,7 @@ class AiohttpHttp:
         self._tls: ssl.SSLContext | None = None
         self._sessions: dict[Reach | None, aiohttp.ClientSession] = {}
         self._kept = Kept()
+        self._lookups = Lookups()
 
     async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
                       body: bytes | Path | None = None, reach: Reach | None = None) -> _Answer:
@@ -73,6 +72,7 @@ class AiohttpHttp:
         for session in self._sessions.values():
             await session.close()
         self._sessions.clear()
+        self._lookups.close()
 
     def _session(self, reach: Reach | None) -> aiohttp.ClientSession:
         """A session for each reach, so that no kept connection ends where this request may not go."""
@@ -81,31 +81,12 @@ class AiohttpHttp:
                 self._tls = ssl.create_default_context()
                 if self._ca_file:
                     self._tls.load_verify_locations(self._ca_file)
-            connector = Connector(self._kept, ssl=self._tls, limit=0, resolver=_Resolver(reach) if reach else None)
+            connector = Connector(self._kept, ssl=self._tls, limit=0, resolver=Resolver(self._lookups, reach))
             self._sessions[reach] = aiohttp.ClientSession(
                 connector=connector, timeout=self._timeout, auto_decompress=False, read_bufsize=_BUFFER,
                 headers={"User-Agent": f"custody/{__version__}"}, cookie_jar=aiohttp.DummyCookieJar(),
                 response_class=Response)
         return self._sessions[reach]
-
-
-class _Resolver(AbstractResolver):
-    """The addresses of a name that are in reach; connections go to these and no others."""
-
-    def __init__(self, reach: Reach) -> None:
-        self._reach = reach
-        self._inner = aiohttp.ThreadedResolver()
-
-    async def resolve(self, host: str, port: int = 0,
-                      family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
-        results = await self._inner.resolve(host, port, family)
-        allowed = [result for result in results if network_of(result["host"]) in self._reach]
-        if not allowed:
-            raise OSError(errno.EHOSTUNREACH, out_of_reach(host, results[0]["host"] if results else "no address"))
-        return allowed
-
-    async def close(self) -> None:
-        await self._inner.close()
 
 
 class _Answer:
