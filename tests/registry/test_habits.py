@@ -462,6 +462,22 @@ def test_token_service_over_plain_http() -> None:
     assert len(http.sent) == 1
 
 
+@pytest.mark.parametrize("way", ["redirect", "realm"])
+def test_reach_of_a_registry_whose_network_is_not_known(way: str) -> None:
+    """What an adapter cannot tell is no reason to go anywhere."""
+    def answer(url: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        if url.startswith("https://other.example/"):
+            return 418, {}, b""
+        if way == "redirect":
+            return 302, {"location": "https://other.example/x"}, b""
+        return 401, {"www-authenticate": 'Bearer realm="https://other.example/t"'}, b""
+
+    http = Scripted(answer, None)
+    with pytest.raises(NetworkError, match=r"answered 418"):
+        run(lambda: http, lambda client: client.resolve(parse("registry.example/app:1")))
+    assert http.sent[-1][3] == frozenset({Network.PUBLIC})
+
+
 @pytest.mark.parametrize("network", list(Network))
 @pytest.mark.parametrize("way", ["redirect", "realm"])
 def test_reach_is_that_of_the_registry(network: Network, way: str) -> None:
