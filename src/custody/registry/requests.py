@@ -23,6 +23,8 @@ PULL, PUSH, DELETE = "pull", "pull,push", "pull,push,delete"
 MAX_PAGE = 4 * 1024 * 1024
 MAX_LIST = 16 * 1024 * 1024
 _MAX_PAGES = 1_000
+_NAMESPACE = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+"""One part of a repository's name (distribution-spec, "Pulling manifests")."""
 _HUB_SERVER = "registry-1.docker.io"
 _ACCEPT = ", ".join((*oci.MANIFEST_TYPES, *oci.INDEX_TYPES))
 
@@ -30,7 +32,7 @@ _ACCEPT = ", ".join((*oci.MANIFEST_TYPES, *oci.INDEX_TYPES))
 class Requests:
     def __init__(self, transport: Transport, mirrors: Mapping[str, str], plain_http: Sequence[str]) -> None:
         self.transport = transport
-        names = ((_canonical(prefix), target.rstrip("/")) for prefix, target in mirrors.items())
+        names = ((_canonical(prefix), _target(prefix, target)) for prefix, target in mirrors.items())
         self._mirrors = sorted(names, key=lambda pair: -len(pair[0]))
         self._plain = frozenset(parse_host(host, "plain_http") for host in plain_http)
 
@@ -174,7 +176,18 @@ _WHOLE = "a list that cannot be read whole is not believed"
 def _canonical(prefix: str) -> str:
     """A mirrored prefix, `registry[/namespace]`, with the registry's one name. Raises MalformedError."""
     host, slash, path = prefix.rstrip("/").partition("/")
+    if path and not all(_NAMESPACE.fullmatch(part) for part in path.split("/")):
+        raise MalformedError("mirrors", got=prefix, expected="registry[/namespace]")
     return parse_host(host, f"mirrors: {prefix}") + slash + path
+
+
+def _target(prefix: str, target: str) -> str:
+    """`registry[/namespace]` in its place. Raises MalformedError, before an image needs it."""
+    host, *path = target.rstrip("/").split("/")
+    parse_host(host, f"mirrors: {prefix}")
+    if not all(_NAMESPACE.fullmatch(part) for part in path):
+        raise MalformedError(f"mirrors: {prefix}", got=target, expected="registry[/namespace]")
+    return "/".join((host, *path))
 
 
 def _media_type(answer: Answer) -> str:
