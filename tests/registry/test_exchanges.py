@@ -12,6 +12,7 @@ import pytest
 
 from custody.adapters.http.aiohttp import AiohttpHttp
 from custody.adapters.http.resolver import Lookups
+from custody.adapters.http.stdlib import StdlibHttp
 from custody.errors import NetworkError
 from custody.formats.reference import parse
 from custody.registry.client import RegistryClient
@@ -71,6 +72,19 @@ def test_endless_nothing_stops_event_loop(head: bytes, again: bytes, reason: str
                 with pytest.raises(NetworkError, match=reason):
                     async with await http.request("GET", f"http://127.0.0.1:{port}/") as answer:
                         await answer.read(1 << 24)
+        finally:
+            await http.close()
+
+    asyncio.run(main())
+
+
+def test_interim_answers_end_for_commands_too() -> None:
+    async def main() -> None:
+        http = StdlibHttp()
+        try:
+            async with server(endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 500)) as port:
+                with pytest.raises(NetworkError, match="got more than 16 interim answers"):
+                    await http.request("GET", f"http://127.0.0.1:{port}/")
         finally:
             await http.close()
 

@@ -27,6 +27,8 @@ from custody.ports.http import CONNECT_TIMEOUT, IDLE_TIMEOUT, collect, place_of
 
 _CHUNK = 1 << 20
 _THREADS = 64
+_MAX_INTERIM = 16
+"""Interim answers (1xx) before the one that counts; http.client reads any number."""
 _FAILURES = (OSError, http.client.HTTPException, ValueError)
 _T = TypeVar("_T")
 _Place = tuple[str, str, str, Reach | None]
@@ -53,6 +55,16 @@ class _Wire:
         if self.response is not None:
             self.response.close()
         self.connection.close()
+
+
+class _Response(http.client.HTTPResponse):
+    _heads = 0
+
+    def _read_status(self) -> tuple[str, int, str]:
+        self._heads += 1
+        if self._heads > _MAX_INTERIM:
+            raise http.client.HTTPException(f"got more than {_MAX_INTERIM} interim answers")
+        return super()._read_status()  # type: ignore[misc,no-any-return]
 
 
 class StdlibHttp:
@@ -136,6 +148,7 @@ class StdlibHttp:
         if proxy:
             _judge(parts.hostname or "", reach)
             reach = None  # the proxy's address is the operator's choice
+        connection.response_class = _Response
         wire = _Wire(connection)
 
         def connect(address: tuple[str, int], *_: object) -> socket.socket:
