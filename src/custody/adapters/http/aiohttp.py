@@ -129,7 +129,7 @@ def _judge(method: str, url: str, host: str, reach: Reach | None) -> None:
 
 def _failure(what: str, error: BaseException, proxy: Proxy | None) -> NetworkError:
     words = str(error) or type(error).__name__
-    if isinstance(error, ValueError):
+    if isinstance(error, ValueError) and not isinstance(error, OSError):
         words = f"it cannot be sent ({type(error).__name__})"  # the library's words may hold a header's value
     where = f"{what}: proxy {proxy.url}: {words}" if proxy else f"{what}: {words}"
     cause = getattr(error, "os_error", error)
