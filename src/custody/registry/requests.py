@@ -32,7 +32,7 @@ _ACCEPT = ", ".join((*oci.MANIFEST_TYPES, *oci.INDEX_TYPES))
 class Requests:
     def __init__(self, transport: Transport, mirrors: Mapping[str, str], plain_http: Sequence[str]) -> None:
         self.transport = transport
-        names = ((_canonical(prefix), _target(prefix, target)) for prefix, target in mirrors.items())
+        names = ((_canonical(prefix), target) for prefix, target in mirrors.items())
         self._mirrors = sorted(names, key=lambda pair: -len(pair[0]))
         self._plain = frozenset(parse_host(host, "plain_http") for host in plain_http)
 
@@ -46,7 +46,7 @@ class Requests:
         host, repository = ref.registry, ref.repository
         for prefix, target in self._mirrors:
             if ref.name == prefix or ref.name.startswith(f"{prefix}/"):
-                host, _, repository = (target + ref.name[len(prefix):]).partition("/")
+                host, _, repository = (_target(prefix, target) + ref.name[len(prefix):]).partition("/")
                 break
         login = parse_host(host, "mirror")
         server = _HUB_SERVER if login == DOCKER_HUB else host
@@ -182,7 +182,7 @@ def _canonical(prefix: str) -> str:
 
 
 def _target(prefix: str, target: str) -> str:
-    """`registry[/namespace]` in its place. Raises MalformedError, before an image needs it."""
+    """`registry[/namespace]` in its place. Raises MalformedError."""
     host, *path = target.rstrip("/").split("/")
     parse_host(host, f"mirrors: {prefix}")
     if not all(_NAMESPACE.fullmatch(part) for part in path):
