@@ -12,9 +12,10 @@ ANN = KeylessSigner(subject="ann@example.com", issuer="https://one.example")
 KEY = KeySigner(fingerprint="sha256:aa")
 
 
-def statement(name: str, day: int | None, signer: Signer = ANN, kind: str = "https://example.com/scan") -> Verified:
+def statement(name: str, day: int | None, signer: Signer = ANN, kind: str = "https://example.com/scan",
+              signature: str = "") -> Verified:
     return Verified(subject="sha256:s", evidence=name, source=name, kind="attestation", predicate_type=kind,
-                    predicate={}, signer=signer, log=None,
+                    predicate={}, signer=signer, log=None, signature=signature,
                     signed_at=None if day is None else datetime(2026, 11, day, tzinfo=UTC))
 
 
@@ -49,3 +50,13 @@ def test_the_same_moment_speaks_twice_and_order_is_kept() -> None:
     found = newest([statement("b", 2), statement("x", 1), statement("a", 2)])
     assert [one.evidence for one in found.speaking] == ["b", "a"]
     assert newest([]) == ([], [])
+
+
+def test_a_copy_is_as_old_as_the_oldest() -> None:
+    """Whoever may push can have an old signature attested anew, or leave out what attests its time."""
+    good, bad = statement("good", 1, KEY, signature="g"), statement("bad", 2, KEY, signature="b")
+    later, undated = statement("later", 3, KEY, signature="g"), statement("undated", None, KEY, signature="g")
+    for order in permutations([good, bad, later, undated]):
+        assert names(newest(order).speaking) == {"bad"}
+    other = statement("other", 3, ANN, signature="g")
+    assert names(newest([good, bad, other]).speaking) == {"bad", "other"}

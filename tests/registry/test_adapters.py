@@ -276,6 +276,18 @@ def test_challenges(header: str, scheme: str | None, parameters: dict[str, str])
     assert (challenge.parameters if challenge else {}) == parameters
 
 
+@pytest.mark.parametrize("filler", [",", " ,", "\t", 'a="', 'a="\\"', "a ", "="])
+def test_challenge_stops_event_loop(filler: str) -> None:
+    """A registry's header is read where everybody's requests are: in time that grows with its length and no faster."""
+    begun = time.process_time()
+    assert parse_challenges("Basic " + filler * (16_000 // len(filler)))[0].scheme == "basic"
+    assert time.process_time() - begun < 0.5  # 16,000 commas took seven seconds, of one header
+
+
+def test_challenge_that_is_too_long_is_none() -> None:
+    assert choose(", ".join(['Basic realm="x"'] * 2_000)) is None
+
+
 def test_scopes_are_merged() -> None:
     assert merged_scopes("repository:a:pull,push repository:b:pull", "repository:a:pull,delete registry:catalog:*") == (
         "repository:a:pull,push,delete", "repository:b:pull", "registry:catalog:*")

@@ -13,7 +13,14 @@ import pytest
 
 from custody.adapters.http.aiohttp import AiohttpHttp
 from custody.adapters.http.stdlib import StdlibHttp
-from custody.errors import AuthenticationError, NetworkError, NotFoundError, OfflineError, VerificationError
+from custody.errors import (
+    AuthenticationError,
+    MalformedError,
+    NetworkError,
+    NotFoundError,
+    OfflineError,
+    VerificationError,
+)
 from custody.formats import oci
 from custody.formats.reference import Reference, parse
 from custody.kit.digest import sha256
@@ -338,3 +345,15 @@ def test_redirects_without_end() -> None:
 
     with served(app) as url, pytest.raises(NetworkError, match="redirected without end"):
         with_client(StdlibHttp, lambda client: client.tags(parse(f"{url.removeprefix('http://')}/app")))
+
+
+@pytest.mark.parametrize(("mirrors", "reason"), [
+    ({"docker.io": "https://mirror.example"}, "mirrors: docker.io: got 'https:', expected a registry's host name"),
+    ({"docker.io": ""}, "mirrors: docker.io: got ''"), ({"docker.io": "m.example/../y"}, "expected registry"),
+    ({"docker.io": "m.example/a//b"}, "expected registry"), ({"ghcr.io//my": "m.example"}, "expected registry"),
+    ({"ghcr.io/My": "m.example"}, "expected registry"),
+])
+def test_mirrors_that_lead_nowhere(mirrors: dict[str, str], reason: str) -> None:
+    """A prefix that no name has would leave its images to the registry that was to be mirrored."""
+    with pytest.raises(MalformedError, match=reason):
+        asyncio.run(RegistryClient(StdlibHttp(), mirrors=mirrors).resolve(parse("docker.io/library/nginx:1")))

@@ -180,8 +180,8 @@ def test_one_repository_with_the_api_is_not_taken_for_one_without(adapter: Calla
 
         async def work(client: RegistryClient) -> None:
             for _ in range(2):
-                assert [one.digest for one in await client.referrers(new)] == [sig]
                 assert [one.digest for one in await client.referrers(old)] == [new.digest]
+                assert [one.digest for one in await client.referrers(new)] == [sig]
 
         run(adapter, work)
 
@@ -219,7 +219,13 @@ def link(page: int) -> str:
     (lambda n: (200, page(entry(n)), '<http://127.0.0.2:1/v2/x>; rel="next"'), "page is at another origin"),
     (lambda n: (200, page(entry(n)), '<http://[/>; rel="next"'), "link to the next page: got the URL"),
     (lambda n: (200, page(*(entry(i, artifactType=None) for i in range(201))), ""), "201 referrers are listed without"),
-], ids=range(13))
+    (lambda n: (200, page(entry(n)), "<?page=1>"), "Link: got .*, expected <URL>; rel=\"next\""),
+    (lambda n: (200, page(entry(n)), "<?page=1; rel=next"), "Link: got"),
+    (lambda n: (200, page(entry(n)), "?page=1; rel=next"), "Link: got"),
+    (lambda n: (200, page(entry(n)), '<?page=1>; rel="'), "Link: got"),
+    (lambda n: (200, page(entry(n)), '<?page=1>; rel="next", <?page=2>; rel="next"'), "expected one next page"),
+    (lambda n: (200, page(entry(n)), '<>; rel="next"'), "pages link in a circle"),
+], ids=range(19))
 def test_lists_that_cannot_be_had_whole(answer: Callable[[int], tuple[int, bytes, str]], reason: str) -> None:
     with odd(paged(answer)) as registry:
         subject = subject_of(registry)
@@ -230,13 +236,28 @@ def test_lists_that_cannot_be_had_whole(answer: Callable[[int], tuple[int, bytes
         assert registry.count("GET", fallback_tag(subject.digest or "")) == 0
 
 
-@pytest.mark.parametrize("form", ['<?page=1>; rel="next"', "<?page=1>;rel=next",
+@pytest.mark.parametrize("form", ['<?page=1>; rel="next"', "<?page=1>;rel=next", '<?page=1>; REL="Last NEXT"',
+                                  '<?page=1>; title="<a>, \\"b"; rel="next"', "<?page=1>; rel='next'",
+                                  "<?page=1>;;rel=next,",
                                   '</v2/app/tags/list?page=1>; rel="next"',
                                   '<?a=b>; rel="prev", <?page=1>; title="x"; rel="next"'])
 def test_pages_are_followed(adapter: Callable[[], Any], form: str) -> None:
     bodies = [b'{"name":"app","tags":["1"]}', b'{"name":"app","tags":["2"]}']
     with odd(paged(lambda n: (200, bodies[n], form if n == 0 else ""))) as registry:
         assert run(adapter, lambda client: client.tags(parse(f"{registry.host}/app"))) == ["1", "2"]
+
+
+def test_a_list_that_was_filtered_unasked_is_not_whole(adapter: Callable[[], Any]) -> None:
+    def hook(request: Request) -> bool:
+        if "/referrers/" in request.path:
+            request.answer(200, page(entry(1)), OCI_Filters_Applied="artifactType", Content_Type=oci.INDEX)
+            return True
+        return False
+
+    with odd(hook) as registry:
+        subject = subject_of(registry)
+        with pytest.raises(VerificationError, match="filtered by artifactType, which nobody asked for"):
+            run(adapter, lambda client: client.referrers(subject))
 
 
 def test_referrers_of_every_kind_keep_their_annotations(adapter: Callable[[], Any]) -> None:

@@ -16,7 +16,14 @@ import pytest
 
 from custody.adapters.http.aiohttp import AiohttpHttp
 from custody.adapters.http.stdlib import StdlibHttp
-from custody.errors import AuthenticationError, DeniedError, NetworkError, NotFoundError, VerificationError
+from custody.errors import (
+    AuthenticationError,
+    DeniedError,
+    MalformedError,
+    NetworkError,
+    NotFoundError,
+    VerificationError,
+)
 from custody.formats import oci
 from custody.formats.reference import Reference, parse
 from custody.kit.address import Network
@@ -137,6 +144,20 @@ def test_one_renewal_at_a_time(adapter: Callable[[], Any], docker_config: Path) 
 
         run(adapter, work)
         assert len(registry.token_requests) == 1
+
+
+def test_token_bomb_stops_event_loop(adapter: Callable[[], Any], docker_config: Path) -> None:
+    """A token service's answer is parsed where everybody's requests are, so it is small or none."""
+    def bomb(request: Request) -> bool:
+        if request.path.startswith("/token"):
+            request.answer(200, b'{"token":"x","a":[' + b"{}," * 30_000 + b"{}]}")
+            return True
+        return False
+
+    with odd(auth="token", hook=bomb) as registry:
+        login(docker_config, registry.host)
+        with pytest.raises(NetworkError, match="got more than 65536 bytes"):
+            run(adapter, lambda client: client.manifest(parse(f"{registry.host}/team/app:1")))
 
 
 def test_a_token_that_never_helps_is_an_error_not_a_loop(adapter: Callable[[], Any], docker_config: Path) -> None:
@@ -441,6 +462,22 @@ def test_token_service_over_plain_http() -> None:
     assert len(http.sent) == 1
 
 
+@pytest.mark.parametrize("way", ["redirect", "realm"])
+def test_reach_of_a_registry_whose_network_is_not_known(way: str) -> None:
+    """What an adapter cannot tell is no reason to go anywhere."""
+    def answer(url: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        if url.startswith("https://other.example/"):
+            return 418, {}, b""
+        if way == "redirect":
+            return 302, {"location": "https://other.example/x"}, b""
+        return 401, {"www-authenticate": 'Bearer realm="https://other.example/t"'}, b""
+
+    http = Scripted(answer, None)
+    with pytest.raises(NetworkError, match=r"answered 418"):
+        run(lambda: http, lambda client: client.resolve(parse("registry.example/app:1")))
+    assert http.sent[-1][3] == frozenset({Network.PUBLIC})
+
+
 @pytest.mark.parametrize("network", list(Network))
 @pytest.mark.parametrize("way", ["redirect", "realm"])
 def test_reach_is_that_of_the_registry(network: Network, way: str) -> None:
@@ -461,6 +498,39 @@ def test_reach_is_that_of_the_registry(network: Network, way: str) -> None:
     assert (Network.LINK_LOCAL in reach) == (network is Network.LINK_LOCAL)
     assert (Network.LOOPBACK in reach) == (network is Network.LOOPBACK)
     assert http.sent[0][3] is None
+
+
+@pytest.mark.parametrize(("location", "place"), [
+    ("http://127.0.0.1:1/x?X-Amz-Signature=SECRET", "GET http://127.0.0.1:1/x: "),
+    ("http://u:SECRET@127.0.0.1:99999/x", "got the URL http://127.0.0.1:99999/x "),
+    ("http://127.0.0.1:1/ x?sig=SECRET", "got the URL http://127.0.0.1:1/ x, "),
+    ("ftp://u:SECRET@h/x#SECRET", "got the URL ftp://h/x, "), ("http://[?sig=SECRET", r"got the URL http://\[ "),
+    ("/v2/again?X-Amz-Signature=SECRET", "GET http://127.0.0.1:[0-9]+/v2/again: redirected without end"),
+])
+def test_signed_url_in_a_message(adapter: Callable[[], Any], location: str, place: str) -> None:
+    """The query of a URL that a registry sends us to may be a key to it."""
+    def hook(request: Request) -> bool:
+        request.answer(307, b"", Location=location)
+        return True
+
+    with odd(hook=hook) as registry, pytest.raises(NetworkError, match=place) as caught:
+        run(adapter, lambda client: client.manifest(parse(f"{registry.host}/app:1")))
+    assert "SECRET" not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(("config", "reason"), [
+    ({"auths": {"HOST": {"registrytoken": "SECRET\nX: y"}}}, "registrytoken: got .* expected a token as it stands"),
+    ({"auths": {"HOST": {"registrytoken": "SECRET\u2603"}}}, "registrytoken: got .* expected a token as it stands"),
+    ({"credsStore": {"HOST": {"auth": "SECRET"}}}, "helper: got 'dict', expected NAME of a program"),
+    ({"credsStore": "a\0b"}, "expected NAME of a program"), ({"credsStore": "a\nb"}, "expected NAME of a program"),
+    ({"credHelpers": {"HOST": "../../x"}}, "expected NAME of a program"),
+])
+def test_login_in_a_message(adapter: Callable[[], Any], docker_config: Path, config: Any, reason: str) -> None:
+    with odd(auth="token") as registry:
+        docker_config.write_text(json.dumps(config).replace("HOST", registry.host))
+        with pytest.raises(MalformedError, match=reason) as caught:
+            run(adapter, lambda client: client.manifest(parse(f"{registry.host}/app:1")))
+    assert "SECRET" not in str(caught.value)
 
 
 def test_a_body_is_not_redirected(adapter: Callable[[], Any]) -> None:

@@ -282,7 +282,7 @@ def test_intermediates_that_certify_each_other_end() -> None:
     pool = [certificate(keys[name], (roots[other], keys[other]), name=name, **span)
             for name, other in [("a", "b"), ("b", "a")] * 4]
     leaf = read_signing_certificate(WORLD.leaf(new_key(), signed_by=(pool[0], keys["a"])).public_bytes(Encoding.DER))
-    with pytest.raises(VerificationError, match="no trusted authority issued it"):
+    with pytest.raises(VerificationError, match="more than 64 signatures to check"):
         build_chain(leaf, [item.public_bytes(Encoding.DER) for item in pool], ROOT.certificate_authorities, NOW)
 
 

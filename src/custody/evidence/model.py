@@ -100,6 +100,8 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     """What the signer put in with `-a key=value`."""
     format: str = "bundle"
     """`bundle`, `simplesigning` or `dsse`: how it was stored."""
+    signature: str = ""
+    """The same for every copy of this signature, whatever it is stored as and whatever attests its time."""
 
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,11 +135,11 @@ class EvidenceSet(msgspec.Struct, frozen=True, kw_only=True):
 
 def seal(evidence: Evidence, *, kind: str, predicate_type: str, predicate: Any, signer: Signer,
          signed_at: datetime | None, log: LogEntry | None, annotations: dict[str, str] | None = None,
-         format: str = "bundle") -> Verified:  # noqa: A002 - the field's name
+         format: str = "bundle", signature: str = "") -> Verified:  # noqa: A002 - the field's name
     """Vouch for evidence. Called by verifiers only, after every check."""
     return Verified(subject=evidence.subject, evidence=evidence.digest, source=evidence.source, kind=kind,
                     predicate_type=predicate_type, predicate=predicate, signer=signer, signed_at=signed_at, log=log,
-                    annotations=annotations or {}, format=format)
+                    annotations=annotations or {}, format=format, signature=signature)
 
 
 def facts(value: Any) -> Any:

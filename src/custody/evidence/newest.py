@@ -22,17 +22,26 @@ def newest(verified: Iterable[Verified]) -> Newest:
     Of one kind are those of one signer (subject and issuer of a certificate, or a key) and one predicate type. Time is
     what an authority or a log attested; several of the same time all speak. A statement without an attested time could
     be of any day: it supersedes nothing and nothing supersedes it.
+
+    An attested time says that a signature was there by then, not that it was made then. So whoever may push could take
+    an old statement, leave out what attested its time, and have the same signature attested anew: every copy of a
+    signature counts as of the earliest time that is attested for any of them.
     """
     statements = list(verified)
+    first: dict[tuple[str, ...], datetime] = {}
+    for statement in statements:
+        if statement.signature and statement.signed_at is not None:
+            copy = (*_kind(statement), statement.signature)
+            first[copy] = min(first.get(copy, statement.signed_at), statement.signed_at)
+    times = [first.get((*_kind(statement), statement.signature), statement.signed_at) for statement in statements]
     latest: dict[tuple[str, ...], datetime] = {}
-    for statement in statements:
-        if statement.signed_at is not None:
+    for statement, time in zip(statements, times, strict=True):
+        if time is not None:
             kind = _kind(statement)
-            latest[kind] = max(latest.get(kind, statement.signed_at), statement.signed_at)
+            latest[kind] = max(latest.get(kind, time), time)
     parted = Newest([], [])
-    for statement in statements:
-        speaks = statement.signed_at is None or statement.signed_at == latest[_kind(statement)]
-        parted[0 if speaks else 1].append(statement)
+    for statement, time in zip(statements, times, strict=True):
+        parted[0 if time is None or time == latest[_kind(statement)] else 1].append(statement)
     return parted
 
 

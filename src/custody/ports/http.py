@@ -50,13 +50,23 @@ def network_of_peer(answer: Answer) -> Network | None:
     return network if isinstance(network, Network) else None
 
 
+def place_of(url: str) -> str:
+    """A URL for messages: without query and user, where signed URLs and careless ones keep what is secret."""
+    place = url.partition("?")[0].partition("#")[0]
+    scheme, separator, rest = place.partition("://")
+    if separator:
+        authority, slash, path = rest.partition("/")
+        return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+    return place
+
+
 async def collect(chunks: AsyncIterator[bytes], limit: int, url: str) -> bytes:
     """A whole body under a limit, for adapters. Raises NetworkError."""
     parts, size = [], 0
     async for chunk in chunks:
         size += len(chunk)
         if size > limit:
-            raise NetworkError(f"{url}: got more than {limit} bytes")
+            raise NetworkError(f"{place_of(url)}: got more than {limit} bytes")
         parts.append(chunk)
     return b"".join(parts)
 

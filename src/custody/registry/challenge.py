@@ -7,10 +7,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-_PART = re.compile(r"""[\s,]*(?:
+_PART = re.compile(r"""[\s,]*+(?:
     (?P<key>[A-Za-z][\w-]*)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s,"=]+)(?=[\s,]|\Z))
     |(?P<scheme>[A-Za-z][\w-]*)(?=[\s,]|\Z)
-    |(?P<other>[^\s,]+))""", re.VERBOSE | re.ASCII)
+    |(?P<other>[^\s,]+)|\Z)""", re.VERBOSE | re.ASCII)
+
+
+_LONGEST = 16 * 1024
+"""Characters of all values together: more is not read, on the loop that serves everybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ def parse_challenges(header: str) -> list[Challenge]:
     """All challenges of the header's values, in order; what cannot be read is left out."""
     challenges: list[Challenge] = []
     parameters: dict[str, str] = {}
-    for match in _PART.finditer(header):
+    for match in _PART.finditer(header if len(header) <= _LONGEST else ""):
         if match["scheme"]:
             parameters = {}
             challenges.append(Challenge(match["scheme"].lower(), parameters))

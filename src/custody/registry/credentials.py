@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from custody.kit import strictjson
 _HUB_SERVER = "https://index.docker.io/v1/"
 """What Docker calls its Hub in files and to helpers."""
 _MAX_FILE = 1 << 20
+_HELPER = re.compile(r"[^/\\\x00-\x20\x7f]+")
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +129,10 @@ def _table(where: str, document: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _helper(where: str, value: object) -> str:
-    if not isinstance(value, str) or not value or "/" in value:
-        raise MalformedError(f"{where}: helper", got=value, expected="NAME of a program docker-credential-NAME")
+    if not isinstance(value, str) or not _HELPER.fullmatch(value):
+        # An object in its place may hold a login.
+        shown = value if isinstance(value, str) else type(value).__name__
+        raise MalformedError(f"{where}: helper", got=shown, expected="NAME of a program docker-credential-NAME")
     return value
 
 
@@ -157,6 +162,9 @@ def _from_entry(where: str, entry: object) -> Credential | None:
     for key in ("auth", "username", "password", "identitytoken", "registrytoken"):
         if not isinstance(entry.get(key) or "", str):
             raise MalformedError(f"{where}.{key}", got=type(entry[key]).__name__, expected="text")
+    if entry.get("registrytoken") and not _TOKEN.fullmatch(entry["registrytoken"]):
+        raise MalformedError(f"{where}.registrytoken", got="text with spaces, line ends or what is not ASCII",
+                             expected="a token as it stands in a header")
     username, secret = entry.get("username") or "", entry.get("password") or ""
     if entry.get("auth"):
         try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
 from custody.errors import NetworkError
+from custody.ports.http import place_of
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]+\Z")
 _SHOWN = 200
@@ -29,16 +30,16 @@ def origin_of(url: str, who: str = "") -> Origin:
     expected = "expected an http or https URL with a host"
     prefix = f"{who}: " if who else ""
     if not _PRINTABLE.match(url):
-        raise NetworkError(f"{prefix}got the URL {escaped(url)}, {expected} and without spaces")
+        raise NetworkError(f"{prefix}got the URL {escaped(place_of(url))}, {expected} and without spaces")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise NetworkError(f"{prefix}got the URL {escaped(url)} ({error}), {expected}") from None
+        raise NetworkError(f"{prefix}got the URL {escaped(place_of(url))} ({error}), {expected}") from None
     if parts.scheme not in ("http", "https") or not host or port == 0:
-        raise NetworkError(f"{prefix}got the URL {escaped(url)}, {expected}")
+        raise NetworkError(f"{prefix}got the URL {escaped(place_of(url))}, {expected}")
     if any(not label or len(label) > 63 for label in host.removesuffix(".").split(".")):
-        raise NetworkError(f"{prefix}got the URL {escaped(url)} with a host that is no name, {expected}")
+        raise NetworkError(f"{prefix}got the URL {escaped(place_of(url))} with a host that is no name, {expected}")
     if parts.username is not None:
         raise NetworkError(f"{prefix}got a URL with a user in it for {escaped(host)}, {expected}")
     return Origin(parts.scheme, host.removesuffix("."), port or (443 if parts.scheme == "https" else 80))
@@ -49,7 +50,8 @@ def joined(base: str, location: str, who: str) -> str:
     try:
         url = urljoin(base, location)
     except ValueError as error:
-        raise NetworkError(f"{who}: got the URL {escaped(location)} ({error}), expected one that can be read") from None
+        raise NetworkError(f"{who}: got the URL {escaped(place_of(location))} ({error}), expected one that can be "
+                           "read") from None
     origin_of(url, who)
     return url
 

@@ -31,7 +31,7 @@ _LARGE = 64 * 1024
 """Bytes of a page from which it is read in a thread."""
 _LACK_KEPT = 300.0
 _HAVE_KEPT = 3600.0
-"""Seconds for which is remembered that a host has no referrers API, and that a repository has one."""
+"""Seconds for which is remembered that a repository has no referrers API, and that it has one."""
 _MOST = 10_000
 _NO_API = (400, 404, 405, 406, 501)
 _UNSUPPORTED = frozenset({"", "UNSUPPORTED", "NOT_FOUND", "NOTFOUND", "UNKNOWN"})
@@ -43,27 +43,29 @@ class Facts:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._lacks: dict[str, float] = {}
+        self._lacks: dict[tuple[str, str], float] = {}
         self._has: dict[tuple[str, str], float] = {}
 
     def has_api(self, registry: Registry) -> bool:
-        return self._has.get((str(registry.origin), registry.repository), 0.0) > self._now()
+        return self._has.get(_place(registry), 0.0) > self._now()
 
     def lacks_api(self, registry: Registry) -> bool:
-        return not self.has_api(registry) and self._lacks.get(str(registry.origin), 0.0) > self._now()
+        return not self.has_api(registry) and self._lacks.get(_place(registry), 0.0) > self._now()
 
     def learn_has(self, registry: Registry) -> None:
         if len(self._has) >= _MOST:
             self._has.clear()
-        self._has[str(registry.origin), registry.repository] = self._now() + _HAVE_KEPT
+        self._has[_place(registry)] = self._now() + _HAVE_KEPT
 
     def learn_lacks(self, registry: Registry) -> None:
-        """Not of a host that has the API for another repository: a front for several registries is asked each time."""
-        origin, now = str(registry.origin), self._now()
-        if not any(host == origin and until > now for (host, _), until in self._has.items()):
-            if len(self._lacks) >= _MOST:
-                self._lacks.clear()
-            self._lacks[origin] = now + _LACK_KEPT
+        """Of one repository only: behind one host may be registries of several kinds, and of several owners."""
+        if len(self._lacks) >= _MOST:
+            self._lacks.clear()
+        self._lacks[_place(registry)] = self._now() + _LACK_KEPT
+
+
+def _place(registry: Registry) -> tuple[str, str]:
+    return str(registry.origin), registry.repository
 
 
 class Referrers:

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from custody.errors import CustodyError, VerificationError
+from custody.errors import CustodyError, MalformedError, VerificationError
 from custody.formats import oci
 from custody.formats.reference import DOCKER_HUB, Reference, parse_host
 from custody.kit import digest as digests
-from custody.ports.http import Answer
+from custody.ports.http import Answer, place_of
 from custody.registry.budget import Budget
+from custody.registry.links import next_link
 from custody.registry.origin import escaped, joined, origin_of
 from custody.registry.tokens import Registry
 from custody.registry.transport import Transport
@@ -22,15 +23,16 @@ PULL, PUSH, DELETE = "pull", "pull,push", "pull,push,delete"
 MAX_PAGE = 4 * 1024 * 1024
 MAX_LIST = 16 * 1024 * 1024
 _MAX_PAGES = 1_000
+_NAMESPACE = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+"""One part of a repository's name (distribution-spec, "Pulling manifests")."""
 _HUB_SERVER = "registry-1.docker.io"
 _ACCEPT = ", ".join((*oci.MANIFEST_TYPES, *oci.INDEX_TYPES))
-_NEXT = re.compile(r'<([^<>]+)>\s*;[^<>]*?\brel\s*=\s*"?next\b', re.IGNORECASE)
 
 
 class Requests:
     def __init__(self, transport: Transport, mirrors: Mapping[str, str], plain_http: Sequence[str]) -> None:
         self.transport = transport
-        names = ((_canonical(prefix), target.rstrip("/")) for prefix, target in mirrors.items())
+        names = ((_canonical(prefix), target) for prefix, target in mirrors.items())
         self._mirrors = sorted(names, key=lambda pair: -len(pair[0]))
         self._plain = frozenset(parse_host(host, "plain_http") for host in plain_http)
 
@@ -44,7 +46,7 @@ class Requests:
         host, repository = ref.registry, ref.repository
         for prefix, target in self._mirrors:
             if ref.name == prefix or ref.name.startswith(f"{prefix}/"):
-                host, _, repository = (target + ref.name[len(prefix):]).partition("/")
+                host, _, repository = (_target(prefix, target) + ref.name[len(prefix):]).partition("/")
                 break
         login = parse_host(host, "mirror")
         server = _HUB_SERVER if login == DOCKER_HUB else host
@@ -130,14 +132,17 @@ class Requests:
             if total > MAX_LIST:
                 raise VerificationError(f"{what}: more than {MAX_LIST} bytes of pages", hint=_WHOLE)
             yield data
-            match = _NEXT.search(link)
-            if match is None:
+            try:
+                target = next_link(link, what)
+            except MalformedError as error:
+                raise VerificationError(error.message, hint=_WHOLE) from None
+            if target is None:
                 return
-            before, url = url, joined(url, match[1], f"{what}: link to the next page")
+            before, url = url, joined(url, target, f"{what}: link to the next page")
             if origin_of(url) != origin_of(before):
                 raise VerificationError(f"{what}: the next page is at another origin, {origin_of(url)}", hint=_WHOLE)
             if url in seen:
-                raise VerificationError(f"{what}: the pages link in a circle, to {escaped(url)}", hint=_WHOLE)
+                raise VerificationError(f"{what}: the pages link in a circle, to {escaped(place_of(url))}", hint=_WHOLE)
             if len(seen) >= _MAX_PAGES:
                 raise VerificationError(f"{what}: more than {_MAX_PAGES} pages", hint=_WHOLE)
 
@@ -147,6 +152,9 @@ class Requests:
 
         async def read() -> tuple[bytes, str]:
             async with unread.pop() if unread else await self.send("GET", ref, url, actions=PULL) as page:
+                if filtered := page.headers.get("oci-filters-applied"):
+                    raise VerificationError(f"{what}: filtered by {escaped(filtered)}, which nobody asked for",
+                                            hint=_WHOLE)
                 parts, size = [], 0
                 async for chunk in page.chunks():
                     size += len(chunk)
@@ -168,7 +176,18 @@ _WHOLE = "a list that cannot be read whole is not believed"
 def _canonical(prefix: str) -> str:
     """A mirrored prefix, `registry[/namespace]`, with the registry's one name. Raises MalformedError."""
     host, slash, path = prefix.rstrip("/").partition("/")
+    if path and not all(_NAMESPACE.fullmatch(part) for part in path.split("/")):
+        raise MalformedError("mirrors", got=prefix, expected="registry[/namespace]")
     return parse_host(host, f"mirrors: {prefix}") + slash + path
+
+
+def _target(prefix: str, target: str) -> str:
+    """`registry[/namespace]` in its place. Raises MalformedError."""
+    host, *path = target.rstrip("/").split("/")
+    parse_host(host, f"mirrors: {prefix}")
+    if not all(_NAMESPACE.fullmatch(part) for part in path):
+        raise MalformedError(f"mirrors: {prefix}", got=target, expected="registry[/namespace]")
+    return "/".join((host, *path))
 
 
 def _media_type(answer: Answer) -> str:

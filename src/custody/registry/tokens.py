@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 _USUAL_LIFETIME = 60.0
 """Seconds, where a token does not say (spec/auth/token.md, "expires_in")."""
 _MARGIN = 10.0
-_MAX_TOKEN = 1 << 20
+_MAX_TOKEN = 64 * 1024
+"""Bytes of a token service's answer: the largest tokens have some ten thousand, and what comes is parsed at once."""
 _MOST = 2_000
 _TOKEN = re.compile(r"[\x21-\x7e]+\Z")
 _CLIENT = "custody"
@@ -128,7 +129,7 @@ class Tokens:
         if registry.origin.scheme == "https" and service.scheme != "https":
             raise NetworkError(f"{registry.host}: names a token service over plain http ({service}), expected https")
         # Its own machine is the registry's to name; another one may only be in a network that it is in itself.
-        reach = None if network is None or service.host == registry.origin.host else reach_from(network)
+        reach = None if service.host == registry.origin.host else reach_from(network or Network.PUBLIC)
         scopes = merged_scopes(scope, challenge.parameters.get("scope", ""))
         fields = [("service", challenge.parameters["service"])] if "service" in challenge.parameters else []
         answer: Answer | None = None

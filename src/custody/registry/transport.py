@@ -1,6 +1,7 @@
 """How a registry is asked, whatever it is asked: one policy above both HTTP adapters.
 
-    1. An origin answers eight requests at a time; more wait, each until its deadline.
+    1. An origin answers eight requests at a time; more wait, each until its deadline. Of all origins together so many
+       are under way and no more (`exchanges`).
     2. What was accepted before is sent along, to the registry's own origin only.
     3. A redirect is followed for reading, never from https to http, and into no network that is not the registry's own.
        What carries a body goes nowhere else.
@@ -22,8 +23,9 @@ from weakref import WeakValueDictionary
 
 from custody.errors import ConnectionBrokenError, NetworkError
 from custody.kit.address import Network, Reach, reach_from
-from custody.ports.http import Answer, Http, collect, network_of_peer
+from custody.ports.http import Answer, Http, collect, network_of_peer, place_of
 from custody.registry.budget import Budget, limited
+from custody.registry.exchanges import Exchange, Exchanges
 from custody.registry.origin import Origin, joined, origin_of
 from custody.registry.refusal import refusal
 from custody.registry.tokens import Registry, Tokens
@@ -49,6 +51,7 @@ class Transport:
         self._http = http
         self._tokens = tokens
         self._turns: WeakValueDictionary[Origin, asyncio.Semaphore] = WeakValueDictionary()
+        self._exchanges = Exchanges()
         self.budget: Budget | None = None
 
     def within(self, budget: Budget) -> Transport:
@@ -115,7 +118,7 @@ class Transport:
         for _ in range(_MAX_REDIRECTS):
             is_home = origin == registry.origin
             sent = {**headers, "Authorization": authorization} if authorization and is_home else headers
-            reach = None if network is None or origin.host == registry.origin.host else reach_from(network)
+            reach = None if origin.host == registry.origin.host else reach_from(network or Network.PUBLIC)
             answer = await self._exchange(method, url, sent, body, reach)
             if is_home:
                 network = network_of_peer(answer)
@@ -135,7 +138,7 @@ class Transport:
             if answer.status == 401 and is_home:
                 self._tokens.forget(registry, scope)
             return answer, url
-        raise NetworkError(f"{method} {url}: redirected without end")
+        raise NetworkError(f"{method} {place_of(url)}: redirected without end")
 
     async def _insist(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None,
                       reach: Reach | None) -> Answer:
@@ -158,35 +161,40 @@ class Transport:
     async def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | Path | None,
                         reach: Reach | None) -> Answer:
         """One request, when it is its turn at the origin, within the budget."""
-        what = f"{method} {url.partition('?')[0]}"
+        what = f"{method} {place_of(url)}"
         turn = self._turns.setdefault(origin_of(url), asyncio.Semaphore(_PER_ORIGIN))
         async with limited(self.budget, what):
             await turn.acquire()
+            exchange = self._exchanges.begin()
             try:
-                if reach is None:
-                    answer = await self._http.request(method, url, headers=headers, body=body)
-                else:
-                    answer = await self._http.request(method, url, headers=headers, body=body, reach=reach)
+                async with exchange.waiting(what):
+                    if reach is None:
+                        answer = await self._http.request(method, url, headers=headers, body=body)
+                    else:
+                        answer = await self._http.request(method, url, headers=headers, body=body, reach=reach)
             except BaseException:
+                exchange.end()
                 turn.release()
                 raise
-        return _Held(answer, turn, self.budget, what)
+        return _Held(answer, turn, exchange, self.budget, what)
 
 
 class _Held:
     """An answer that holds its turn until it is closed, and whose body counts."""
 
-    def __init__(self, answer: Answer, turn: asyncio.Semaphore, budget: Budget | None, what: str) -> None:
+    def __init__(self, answer: Answer, turn: asyncio.Semaphore, exchange: Exchange, budget: Budget | None,
+                 what: str) -> None:
         self.status = answer.status
         self.headers = answer.headers
         self.network = network_of_peer(answer)
-        self._answer, self._turn, self._budget, self._what = answer, turn, budget, what
+        self._answer, self._turn, self._exchange = answer, turn, exchange
+        self._budget, self._what = budget, what
         self._is_open = True
 
     async def chunks(self) -> AsyncIterator[bytes]:
         chunks = self._answer.chunks()
         while True:
-            async with limited(self._budget, self._what):
+            async with limited(self._budget, self._what), self._exchange.waiting(self._what):
                 chunk = await anext(chunks, None)
             if chunk is None:
                 return
@@ -195,8 +203,6 @@ class _Held:
             yield chunk
 
     async def read(self, limit: int) -> bytes:
-        if self._budget is None:
-            return await self._answer.read(limit)
         return await collect(self.chunks(), limit, self._what)
 
     async def __aenter__(self) -> Self:
@@ -207,14 +213,15 @@ class _Held:
         if self._is_open:
             self._is_open = False
             self._turn.release()
+            self._exchange.end()
             await self._answer.__aexit__(kind, error, trace)
 
 
 def _redirected(method: str, url: str, location: str, status: int, has_body: bool) -> tuple[str, Origin]:
     """Where a redirect leads. Raises NetworkError for one that is not followed."""
-    before, target = origin_of(url), joined(url, location, f"{method} {url}: redirect")
+    before, target = origin_of(url), joined(url, location, f"{method} {place_of(url)}: redirect")
     after = origin_of(target)
-    what = f"{method} {url}: redirected to {after}"
+    what = f"{method} {place_of(url)}: redirected to {after}"
     if before.scheme == "https" and after.scheme == "http":
         raise NetworkError(f"{what}: from https to plain http, which is not followed")
     is_reading = method in ("GET", "HEAD")

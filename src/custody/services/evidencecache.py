@@ -72,6 +72,11 @@ class EvidenceCache:
                 self._drop_flight(key, flight)
                 flight.task.cancel()
 
+    def holds(self, key: Hashable) -> bool:
+        """Whether `get` would answer at once."""
+        kept = self._kept.get(key)
+        return kept is not None and kept.until > time.monotonic()
+
     def forget(self) -> None:
         """Ask everything anew the next time."""
         self._kept.clear()

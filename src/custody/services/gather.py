@@ -27,6 +27,7 @@ from custody.kit.concurrency import together
 from custody.registry.budget import Budget
 from custody.registry.client import RegistryClient
 from custody.services.evidencecache import EvidenceCache
+from custody.services.pace import Pace
 from custody.services.verifying import Share, Verifying
 from custody.sign.keys import PublicKey, load_public_key
 from custody.sign.listing import Document, Limits, broken, fetch_document, list_documents
@@ -71,6 +72,7 @@ class Gatherer:
         self._cache = EvidenceCache(keep=keep, keep_errors=min(keep, _LONGEST_ERROR), max_bytes=bounds.kept)
         self._verifying = Verifying()
         self._memory = _Memory(bounds.memory)
+        self._pace = Pace()
 
     async def gather(self, images: Iterable[str] | Mapping[str, frozenset[str]], keys: Iterable[bytes] = (), *,
                      root: TrustedRoot | None = None) -> dict[str, EvidenceSet]:
@@ -84,20 +86,23 @@ class Gatherer:
         pems, trusted = tuple(keys), root or self._root
         gate = asyncio.Semaphore(self._bounds.images)
 
-        async def one(name: str) -> EvidenceSet:
+        async def one(position: int, name: str) -> EvidenceSet:
             async with gate:
                 predicate_types = images[name] if isinstance(images, Mapping) else None
-                return await self._one(name, _Wanted(pems, predicate_types, trusted))
+                return await self._one(name, _Wanted(pems, predicate_types, trusted), position)
 
-        return dict(zip(names, await together(map(one, names)), strict=True))
+        return dict(zip(names, await together(one(*entry) for entry in enumerate(names)), strict=True))
 
     def forget(self) -> None:
         """Ask everything anew the next time."""
         self._cache.forget()
 
-    async def _one(self, name: str, wanted: _Wanted) -> EvidenceSet:
+    async def _one(self, name: str, wanted: _Wanted, position: int) -> EvidenceSet:
         try:
             ref = reference.parse(name)
+            # Before the work, not in it: who waits for the same image may come first in his own review.
+            if not self._cache.holds(("digest", str(ref)) if ref.digest is None else (ref.name, ref.digest, wanted)):
+                await self._pace.turn(position)
             if ref.digest is None:
                 # The name as it is asked for is the key, so that a 404 for one image says nothing of others.
                 ref = ref.at(await self._cache.get(("digest", str(ref)), lambda: self._resolve(ref), lambda _: _NAME))

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -40,6 +41,8 @@ _UNDERSTOOD = {ExtensionOID.SUBJECT_ALTERNATIVE_NAME, ExtensionOID.KEY_USAGE, Ex
 _MAX_CERTIFICATE = 64 * 1024
 _MAX_PATH = 6
 _MAX_PRESENTED = 8
+_MAX_CHECKS = 64
+"""Signatures that are checked for one chain: certificates that issue each other in a circle have hundreds of paths."""
 _MILLISECOND = timedelta(milliseconds=1)
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
@@ -170,6 +173,7 @@ def build_chain(leaf: SigningCertificate, presented: Sequence[bytes], authoritie
     pool = [load_certificate(der, f"certificate chain [{i}]") for i, der in enumerate(presented)]
     if any(cert.issuer == cert.subject for cert in pool):
         raise VerificationError("certificate chain: holds a root certificate; a verifier brings its own")
+    checks = itertools.count(1)
     for authority in authorities:
         name = authority.uri or authority.common_name or "certificate authority"
         own = [load_certificate(der, f"trusted root: {name}") for der in authority.chain]
@@ -177,7 +181,7 @@ def build_chain(leaf: SigningCertificate, presented: Sequence[bytes], authoritie
             reasons.append(f"{name}: its chain does not end in a root")
             continue
         try:
-            path = _path(leaf.certificate, [*own[:-1], *pool], own[-1], moment, _MAX_PATH)
+            path = _path(leaf.certificate, [*own[:-1], *pool], own[-1], moment, _MAX_PATH, checks)
         except VerificationError as error:
             reasons.append(f"{name}: {error.message}")
             continue
@@ -191,12 +195,14 @@ def build_chain(leaf: SigningCertificate, presented: Sequence[bytes], authoritie
 
 
 def _path(cert: x509.Certificate, pool: Sequence[x509.Certificate], root: x509.Certificate, moment: datetime,
-          depth: int) -> list[x509.Certificate]:
-    """Certificates from `cert`'s issuer to the root."""
+          depth: int, checks: Iterator[int]) -> list[x509.Certificate]:
+    """Certificates from `cert`'s issuer to the root; `checks` counts signatures."""
     reason = f"is not the issuer ({cert.issuer.rfc4514_string() or 'nameless'})"
     for candidate in (root, *pool):
         if candidate.subject != cert.issuer:
             continue
+        if next(checks) > _MAX_CHECKS:
+            raise VerificationError(f"more than {_MAX_CHECKS} signatures to check")
         try:
             cert.verify_directly_issued_by(candidate)
         except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
@@ -212,7 +218,7 @@ def _path(cert: x509.Certificate, pool: Sequence[x509.Certificate], root: x509.C
             continue
         try:
             rest = [other for other in pool if other != candidate]  # no certificate twice, whoever sent them
-            return [candidate, *_path(candidate, rest, root, moment, depth - 1)]
+            return [candidate, *_path(candidate, rest, root, moment, depth - 1, checks)]
         except VerificationError as error:
             reason = error.message
     raise VerificationError(reason)

@@ -16,7 +16,7 @@ from pathlib import Path
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 
 from custody.errors import MalformedError, UnsupportedError, UsageError, VerificationError
 from custody.evidence.model import KeySigner
@@ -55,6 +55,17 @@ def signed(key: AnyPublicKey, signature: bytes, message: bytes) -> bool:
         return verifies(key, signature, hashlib.sha512(message).digest(), Prehashed(hashes.SHA512()))
     return (isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size > 256
             and verifies(key, signature, message, hashes.SHA256()))
+
+
+def identity_of(key: PublicKey, signature: bytes, message: bytes) -> str:
+    """A name of a valid signature that is the same for everything that anybody can make of it without the key.
+
+    Of an ECDSA signature (r, s) anybody can make (r, -s), which is as valid, and none with
+    another r. RSA and Ed25519 signatures are one for each message.
+    """
+    made = str(decode_dss_signature(signature)[0]).encode() if isinstance(
+        key.key, ec.EllipticCurvePublicKey) else signature
+    return sha256(b"".join(hashlib.sha256(part).digest() for part in (key.der, message, made)))
 
 
 def check_signature(key: AnyPublicKey, signature: bytes, message: bytes, what: str) -> None:

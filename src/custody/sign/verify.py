@@ -17,7 +17,7 @@ from custody.evidence import model
 from custody.formats import cosign, dsse, intoto
 from custody.formats.bundle import Bundle, parse_bundle
 from custody.kit import strictjson
-from custody.sign.keys import PublicKey, check_digest_signature, check_signature
+from custody.sign.keys import PublicKey, check_digest_signature, check_signature, identity_of
 from custody.sign.logentry import Signed, check_binding, check_log_validity, check_logged, find_log, is_v1
 from custody.trust.roots import TrustedRoot
 
@@ -97,7 +97,8 @@ def _verify(evidence: model.Evidence, trust: Trust, now: datetime) -> model.Veri
     kind, predicate_type, predicate, annotations = _read_claims(bundle, evidence)
     return model.seal(evidence, kind=kind, predicate_type=predicate_type, predicate=predicate,
                       signer=leaf.signer if leaf else key.signer, signed_at=min(times, default=None), log=log,
-                      annotations=annotations, format=stored_as)
+                      annotations=annotations, format=stored_as,
+                      signature=identity_of(key, bundle.signature, signed_bytes or evidence.subject.encode()))
 
 
 def _check_weight(data: bytes, trust: Trust, what: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -11,16 +9,19 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from custody import __version__
+from custody.adapters.http.connection import Connector, Kept, Response
 from custody.adapters.http.proxy import Proxy, proxy_for
+from custody.adapters.http.resolver import Lookups, Resolver
 from custody.errors import ConnectionBrokenError, NetworkError, OfflineError
 from custody.kit.address import Network, Reach, network_of, out_of_reach
-from custody.ports.http import CONNECT_TIMEOUT, IDLE_TIMEOUT, collect
+from custody.ports.http import CONNECT_TIMEOUT, IDLE_TIMEOUT, collect, place_of
 
-_CHUNK = 1 << 20
+_BUFFER = 64 * 1024
+"""Bytes of an answer that are read ahead, and pieces in proportion: what a server sends, whether anybody wants
+it or not, is parsed on the loop that serves everybody, and is in no budget yet."""
 _BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionError)
 _FAILURES = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 
@@ -34,11 +35,13 @@ class AiohttpHttp:
         self._ca_file = ca_file
         self._tls: ssl.SSLContext | None = None
         self._sessions: dict[Reach | None, aiohttp.ClientSession] = {}
+        self._kept = Kept()
+        self._lookups = Lookups()
 
     async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
                       body: bytes | Path | None = None, reach: Reach | None = None) -> _Answer:
         if self._offline:
-            raise OfflineError(f"{method} {url}: no sockets with --offline")
+            raise OfflineError(f"{method} {place_of(url)}: no sockets with --offline")
         proxy = proxy_for(url)
         through: dict[str, Any] = {"proxy": URL(proxy.url)} if proxy else {}
         stream = None
@@ -59,7 +62,7 @@ class AiohttpHttp:
             response = await self._session(None if proxy else reach).request(
                 method, target, headers=sent, data=stream or body, allow_redirects=False, **through)
         except _FAILURES as error:
-            raise _failure(f"{method} {url}", error, proxy) from None
+            raise _failure(f"{method} {place_of(url)}", error, proxy) from None
         finally:
             if stream:
                 stream.close()
@@ -69,6 +72,7 @@ class AiohttpHttp:
         for session in self._sessions.values():
             await session.close()
         self._sessions.clear()
+        self._lookups.close()
 
     def _session(self, reach: Reach | None) -> aiohttp.ClientSession:
         """A session for each reach, so that no kept connection ends where this request may not go."""
@@ -77,43 +81,12 @@ class AiohttpHttp:
                 self._tls = ssl.create_default_context()
                 if self._ca_file:
                     self._tls.load_verify_locations(self._ca_file)
-            connector = aiohttp.TCPConnector(ssl=self._tls, limit=0, resolver=_Resolver(reach) if reach else None)
+            connector = Connector(self._kept, ssl=self._tls, limit=0, resolver=Resolver(self._lookups, reach))
             self._sessions[reach] = aiohttp.ClientSession(
-                connector=connector, timeout=self._timeout, auto_decompress=False, read_bufsize=_CHUNK,
+                connector=connector, timeout=self._timeout, auto_decompress=False, read_bufsize=_BUFFER,
                 headers={"User-Agent": f"custody/{__version__}"}, cookie_jar=aiohttp.DummyCookieJar(),
-                response_class=_Response)
+                response_class=Response)
         return self._sessions[reach]
-
-
-class _Resolver(AbstractResolver):
-    """The addresses of a name that are in reach; connections go to these and no others."""
-
-    def __init__(self, reach: Reach) -> None:
-        self._reach = reach
-        self._inner = aiohttp.ThreadedResolver()
-
-    async def resolve(self, host: str, port: int = 0,
-                      family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
-        results = await self._inner.resolve(host, port, family)
-        allowed = [result for result in results if network_of(result["host"]) in self._reach]
-        if not allowed:
-            raise OSError(errno.EHOSTUNREACH, out_of_reach(host, results[0]["host"] if results else "no address"))
-        return allowed
-
-    async def close(self) -> None:
-        await self._inner.close()
-
-
-class _Response(aiohttp.ClientResponse):
-    """Knows which address answered: the connection is gone when a short body was read."""
-
-    peer: str | None = None
-
-    async def start(self, connection: Any) -> _Response:
-        name = connection.transport.get_extra_info("peername") if connection.transport else None
-        self.peer = name[0] if isinstance(name, tuple) else None
-        await super().start(connection)
-        return self
 
 
 class _Answer:
@@ -123,7 +96,7 @@ class _Answer:
         for name, value in response.headers.items():
             key = name.lower()
             self.headers[key] = f"{self.headers[key]}, {value}" if key in self.headers else value
-        peer = response.peer if isinstance(response, _Response) else None
+        peer = response.peer if isinstance(response, Response) else None
         self.network = Network.PUBLIC if proxy else network_of(peer or "")
         self._response, self._url, self._proxy = response, url, proxy
 
@@ -132,7 +105,7 @@ class _Answer:
             async for chunk in self._response.content.iter_any():
                 yield chunk
         except _FAILURES as error:
-            raise _failure(self._url, error, self._proxy) from None
+            raise _failure(place_of(self._url), error, self._proxy) from None
 
     async def read(self, limit: int) -> bytes:
         return await collect(self.chunks(), limit, self._url)
@@ -151,11 +124,13 @@ class _Answer:
 def _judge(method: str, url: str, host: str, reach: Reach | None) -> None:
     network = network_of(host)
     if reach is not None and network is not None and network not in reach:
-        raise NetworkError(f"{method} {url}: {out_of_reach(host, host)}")
+        raise NetworkError(f"{method} {place_of(url)}: {out_of_reach(host, host)}")
 
 
 def _failure(what: str, error: BaseException, proxy: Proxy | None) -> NetworkError:
     words = str(error) or type(error).__name__
+    if isinstance(error, ValueError) and not isinstance(error, OSError):
+        words = f"it cannot be sent ({type(error).__name__})"  # the library's words may hold a header's value
     where = f"{what}: proxy {proxy.url}: {words}" if proxy else f"{what}: {words}"
     cause = getattr(error, "os_error", error)
     if isinstance(cause, ConnectionError) or isinstance(error, _BROKEN):

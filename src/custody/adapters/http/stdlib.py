@@ -23,10 +23,12 @@ from custody import __version__
 from custody.adapters.http.proxy import Proxy, proxy_for
 from custody.errors import ConnectionBrokenError, NetworkError, OfflineError
 from custody.kit.address import Network, Reach, network_of, out_of_reach
-from custody.ports.http import CONNECT_TIMEOUT, IDLE_TIMEOUT, collect
+from custody.ports.http import CONNECT_TIMEOUT, IDLE_TIMEOUT, collect, place_of
 
 _CHUNK = 1 << 20
 _THREADS = 64
+_MAX_INTERIM = 16
+"""Interim answers (1xx) before the one that counts; http.client reads any number."""
 _FAILURES = (OSError, http.client.HTTPException, ValueError)
 _T = TypeVar("_T")
 _Place = tuple[str, str, str, Reach | None]
@@ -55,6 +57,16 @@ class _Wire:
         self.connection.close()
 
 
+class _Response(http.client.HTTPResponse):
+    _heads = 0
+
+    def _read_status(self) -> tuple[str, int, str]:
+        self._heads += 1
+        if self._heads > _MAX_INTERIM:
+            raise http.client.HTTPException(f"got more than {_MAX_INTERIM} interim answers")
+        return super()._read_status()  # type: ignore[misc,no-any-return]
+
+
 class StdlibHttp:
     """Implements ports.http.Http; `ca_file` adds a certificate authority for TLS, `tls` is used in its place."""
 
@@ -70,8 +82,8 @@ class StdlibHttp:
     async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
                       body: bytes | Path | None = None, reach: Reach | None = None) -> _Answer:
         if self._offline:
-            raise OfflineError(f"{method} {url}: no sockets with --offline")
-        what = f"{method} {url}"
+            raise OfflineError(f"{method} {place_of(url)}: no sockets with --offline")
+        what = f"{method} {place_of(url)}"
         proxy = proxy_for(url)
         parts = _split(what, url)
         place = (parts.scheme, parts.netloc, proxy.url if proxy else "", reach)
@@ -136,6 +148,7 @@ class StdlibHttp:
         if proxy:
             _judge(parts.hostname or "", reach)
             reach = None  # the proxy's address is the operator's choice
+        connection.response_class = _Response
         wire = _Wire(connection)
 
         def connect(address: tuple[str, int], *_: object) -> socket.socket:
@@ -162,7 +175,7 @@ class _Answer:
             yield chunk
         if self._response.length:
             raise ConnectionBrokenError(
-                f"{self._url}: the answer broke off with {self._response.length} bytes to come")
+                f"{place_of(self._url)}: the answer broke off with {self._response.length} bytes to come")
 
     async def read(self, limit: int) -> bytes:
         return await collect(self.chunks(), limit, self._url)
@@ -173,7 +186,7 @@ class _Answer:
         try:
             return await self._owner.run(self._wire, self._response.read, _CHUNK)
         except _FAILURES as error:
-            raise _failure(self._url, error, self._proxy) from None
+            raise _failure(place_of(self._url), error, self._proxy) from None
 
     async def __aenter__(self) -> Self:
         return self
@@ -244,6 +257,8 @@ def _exchange(wire: _Wire, method: str, target: str, headers: Mapping[str, str],
 
 def _failure(what: str, error: BaseException, proxy: Proxy | None) -> NetworkError:
     words = str(error) or type(error).__name__
+    if isinstance(error, ValueError) and not isinstance(error, OSError):
+        words = f"it cannot be sent ({type(error).__name__})"  # the library's words may hold a header's value
     where = f"{what}: proxy {proxy.url}: {words}" if proxy else f"{what}: {words}"
     broken = isinstance(error, (ConnectionError, http.client.IncompleteRead, http.client.BadStatusLine))
     return (ConnectionBrokenError if broken else NetworkError)(where)
