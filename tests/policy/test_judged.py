@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from custody.admission.endpoint import Endpoint
 from custody.evidence.model import EvidenceSet, Rejected, State, Verified
 from custody.policy.decide import decide, pin
 from custody.policy.kyverno.images import VerifyImages
