@@ -7,8 +7,10 @@ tests/data/kyverno_differences.toml, which test_beside_kyverno.py keeps true.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -271,11 +273,21 @@ def ask(url: str, body: Json, tries: int = 1) -> list[Any]:
     return [response["allowed"], response.get("status", {}).get("message", "")]
 
 
+def _free() -> int:
+    """A port whose next one, which Kyverno takes for its metrics, is free too."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as first:
+            number = int(first.getsockname()[1])
+            with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", number + 1)):
+                return number
+
+
 def kyverno(tools: Path, peers: Path) -> dict[str, list[Any]]:
     """Kyverno's answers by case."""
     folder = Path(tempfile.mkdtemp())
-    env = {**os.environ, "PATH": f"{os.environ['PATH']}:{peers}", "APISERVER_PORT": "16463", "ETCD_PORT": "12399",
-           "KYVERNO_PORT": "19463"}
+    port = _free()
+    env = {**os.environ, "PATH": f"{os.environ['PATH']}:{peers}", "APISERVER_PORT": str(_free()),
+           "ETCD_PORT": str(_free()), "KYVERNO_PORT": str(port)}
     (folder / "policies.yaml").write_text(yaml.safe_dump_all(POLICIES))
     try:
         subprocess.run([tools / "apiserver", "start", folder], env=env, check=True, timeout=180, stdout=sys.stderr)
@@ -288,7 +300,7 @@ def kyverno(tools: Path, peers: Path) -> dict[str, list[Any]]:
             subprocess.run([*kubectl, "create", "namespace", name], env=env, check=False, timeout=60,
                            stdout=sys.stderr)
         time.sleep(20)
-        return {name: ask("https://127.0.0.1:19463/validate/fail", body) for name, body in cases()}
+        return {name: ask(f"https://127.0.0.1:{port}/validate/fail", body) for name, body in cases()}
     finally:
         subprocess.run([tools / "kyverno-webhook", "stop", folder], env=env, check=False, timeout=60)
         subprocess.run([tools / "apiserver", "stop", folder], env=env, check=False, timeout=60)
