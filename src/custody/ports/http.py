@@ -62,13 +62,17 @@ def place_of(url: str) -> str:
 
 async def collect(chunks: AsyncIterator[bytes], limit: int, url: str) -> bytes:
     """A whole body under a limit, for adapters. Raises NetworkError."""
-    parts, size = [], 0
-    async for chunk in chunks:
-        size += len(chunk)
-        if size > limit:
-            raise NetworkError(f"{place_of(url)}: got more than {limit} bytes")
-        parts.append(chunk)
-    return b"".join(parts)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > limit:
+                raise NetworkError(f"{place_of(url)}: got more than {limit} bytes")
+            parts.append(chunk)
+        return b"".join(parts)
+    finally:
+        parts.clear()  # an error's traceback keeps this frame, and would keep all that was read
 
 
 class Http(Protocol):

@@ -115,8 +115,11 @@ class RegistryClient:
 
         async def read() -> bytes:
             parts: list[bytes] = []
-            await self._stream_blob(ref, descriptor, parts.append)
-            return b"".join(parts)
+            try:
+                await self._stream_blob(ref, descriptor, parts.append)
+                return b"".join(parts)
+            finally:
+                parts.clear()  # an error's traceback keeps this frame, and would keep all that was read
 
         return await self._requests.transport.again(read)
 
