@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from custody.services.manifests import Manifest, from_bytes, from_path
 from custody.wiring import gatherer, registry_client, service_http
 
 _MARKS = {Outcome.PASS: "✓", Outcome.FAIL: "✗", Outcome.WARN: "!", Outcome.SKIP: "-", Outcome.ERROR: "✗"}
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _AT_ONCE = 8
 Asked = str | Manifest
 """An image's name, or a resource."""
@@ -51,6 +53,8 @@ def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str,
     Exit 3 where a rule denies. Exit 4 where a resource that runs containers, or everything that was given, was judged
     by no rule: that is not a yes.
     """
+    if not _NAMESPACE.fullmatch(namespace):
+        raise MalformedError("--namespace", got=namespace, expected="lower-case letters, digits and '-', at most 63")
     chosen = kinds.load(settings(), policies, crds, kubeconfig)
     if not chosen.policies:
         raise UsageError("check: no policies", hint="--policy FILE, or `policies` in custody.toml")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -22,6 +23,7 @@ from custody.kit.clock import system_clock
 from custody.settings import Settings
 from custody.vulns.coverage import Coverage
 
+_PLATFORM = re.compile(r"[a-z0-9]+(/[a-z0-9_]+(/[a-z0-9.]+)?)?")
 Outputs = list[tuple[str, Path | None]]
 
 
@@ -47,6 +49,7 @@ def deliver(chosen: Outputs, render: Callable[[str], str | dict[str, Any]]) -> N
         text = body if isinstance(body, str) else json.dumps(body, indent=2, ensure_ascii=False) + "\n"
         if file is None:
             sys.stdout.write(text)
+            sys.stdout.flush()  # before what standard error says of it, where both are one log
             continue
         draft = file.with_name(f".{file.name}.{os.getpid()}")
         try:
@@ -72,7 +75,11 @@ def open_catalog(settings: Settings, target: str, platform: str | None) -> Catal
     if target.startswith("sbom:"):
         if platform is not None:
             raise UnsupportedError("--platform", "an SBOM is of one platform already")
+        if target == "sbom:":
+            raise UsageError("target: got 'sbom:', expected sbom:FILE")
         return _read_sbom(Path(target[5:]))
+    if platform is not None and not _PLATFORM.fullmatch(platform):
+        raise UsageError(f"--platform: got {platform!r}, expected OS/ARCH[/VARIANT], such as linux/arm64")
     return asyncio.run(_image_catalog(settings, target, platform))
 
 

@@ -102,7 +102,10 @@ def _podsecurity(files: tuple[Path, ...], level: str, version: str, output: str)
     """Whether pods meet a Pod Security level, in the API server's words. Exit code 3 where one does not."""
     rows: list[dict[str, Any]] = []
     for file in files:
-        for at, document in enumerate(read(file)):
+        pods = read(file)
+        if not pods:
+            raise MalformedError(str(file), got="no resource", expected="at least one Pod")
+        for at, document in enumerate(pods):
             kind = document.get("kind") if isinstance(document, dict) else "no map"
             if kind != "Pod":
                 raise MalformedError(f"{file}[{at}]", got=kind, expected="a Pod")

@@ -11,7 +11,7 @@ import click
 
 from custody.cli.main import help_text
 from custody.cli.table import COMMANDS
-from custody.errors import CustodyError
+from custody.errors import CustodyError, UsageError
 from custody.settings import Settings, load_settings
 
 
@@ -29,6 +29,13 @@ class _Commands(click.Group):
             raise TypeError(f"{COMMANDS[cmd_name][0]}.command is not a click command")
         return command
 
+    def resolve_command(self, ctx: click.Context,
+                        args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None:
+            _refuse_empty(name, rest)
+        return name, command, rest
+
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         formatter.write(help_text() + "\n")
 
@@ -41,6 +48,22 @@ class _Commands(click.Group):
 def _custody(ctx: click.Context, offline: bool | None, config: Path | None) -> None:
     settings = load_settings(config)
     ctx.obj = settings if offline is None else settings.replace(offline=offline)
+
+
+def _refuse_empty(name: str, arguments: list[str]) -> None:
+    """Raises UsageError for a value that is empty: a path would be the working directory, an option its default.
+
+    Expressions may be empty, and say so themselves.
+    """
+    if name in ("cel", "rego") or (name == "policy" and arguments[:1] == ["jp"]):
+        return
+    before = name
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if not argument or (option.startswith("--") and equals and not value):
+            raise UsageError(f"{name}: got '' {f'for {option}' if argument else f'after {before}'}, expected a value",
+                             hint="is a variable of the shell not set?")
+        before = argument
 
 
 def settings() -> Settings:

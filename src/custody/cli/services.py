@@ -22,18 +22,19 @@ from custody.wiring import TRUST_ROLES, trusted_root, trusted_root_file
 
 
 def serve_forever(settings: Settings, roles: Iterable[str], host: str, port: int, webhook_port: int,
-                  policies: tuple[str, ...]) -> None:
+                  policies: tuple[str, ...], webhook_names: tuple[str, ...] = ()) -> None:
     def load() -> PolicySet:
         return kinds.load(settings, policies, (), None)
 
     sources = [Path(source) for source in (*(policies or settings.policies), *settings.crds)]
-    uvloop.run(_serve(settings, tuple(roles), host, port, webhook_port, load, sources))
+    uvloop.run(_serve(settings, tuple(roles), host, port, webhook_port, webhook_names, load, sources))
 
 
 async def _serve(settings: Settings, roles: tuple[str, ...], host: str, port: int, webhook_port: int,
-                 load: Callable[[], PolicySet], sources: list[Path]) -> None:
+                 webhook_names: tuple[str, ...], load: Callable[[], PolicySet], sources: list[Path]) -> None:
     chosen = load()
-    async with running(settings, roles, host=host, port=port, webhook_port=webhook_port, policies=chosen) as found:
+    async with running(settings, roles, host=host, port=port, webhook_port=webhook_port, webhook_names=webhook_names,
+                       policies=chosen) as found:
         print("\n".join(describe(found, chosen)), file=sys.stderr, flush=True)
         async with reloading(found, load, sources):
             await until_stopped()

@@ -11,10 +11,9 @@ import click
 
 from custody.cli.run import settings
 from custody.cli.trust_files import load_config, load_root
-from custody.cli.trust_options import Command, identity_token, load_signing_key, resolve, sign_options, warn
+from custody.cli.trust_options import Command, identity_token, load_signing_key, named, resolve, sign_options, warn
 from custody.errors import UsageError
 from custody.formats import intoto
-from custody.formats import reference as references
 from custody.kit.clock import system_clock
 from custody.ports.http import Http
 from custody.sign.referrers import push_bundle
@@ -48,7 +47,7 @@ async def _run(images: tuple[str, ...], annotations: dict[str, str], upload: boo
     signer = make_signer(http, options)
     async with registry_client(settings(), http) as client:
         for image in images:
-            if references.parse(image).digest is None:
+            if named(image).digest is None:
                 warn(f"{image}: is a tag, which may move; its digest of this moment is signed")
             ref, descriptor = await resolve(client, image)
             statement = intoto.statement(descriptor.digest, intoto.COSIGN_SIGN, {}, annotations=annotations)
