@@ -250,3 +250,16 @@ def test_what_the_api_server_is_told_is_public_and_right(capsys: pytest.CaptureF
     assert [hook["clientConfig"]["url"] for found in documents for hook in found["webhooks"]] == [
         f"{url}/a/mutate", f"{url}/a/validate"]
     assert base64.b64decode(documents[0]["webhooks"][0]["clientConfig"]["caBundle"]) == certificate.ca_bundle
+
+
+def test_a_word_that_may_be_a_misspelt_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    policy = {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"}, "spec": {
+        "validationFailureAction": "Enforce", "rules": [{"name": "r", "match": {"any": [{"resources": {
+            "kinds": ["Pod"]}}]}, "validate": {"pattern": {"spec": {"containers": [{"image": "ghcr.io/*"}]}}}}]}}
+    Path("policy.yaml").write_text(yaml.safe_dump(policy))
+    assert run(["check", "manifest", "--policy", "policy.yaml"]) == 3
+    said = capsys.readouterr()
+    assert said.err.startswith("warning: manifest: no such file or folder; judged as the image ")
+    assert said.out.startswith("manifest: denied")
+    assert run(["check", "nginx:1", "--policy", "policy.yaml"]) == 3
+    assert "warning" not in capsys.readouterr().err

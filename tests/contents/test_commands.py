@@ -84,7 +84,7 @@ def test_scan_end_to_end(target: str, capsys: pytest.CaptureFixture[str]) -> Non
     out, err = capsys.readouterr()
     assert "critical  GHSA-1  Flask_Login  0.6.2    0.6.3" in out
     assert "warning: not scanned: Debian:12: 3 packages" in err
-    assert "error: 1 findings at or above critical" in err
+    assert "error: 1 finding at or above critical" in err
     assert run(["scan", target, "-o", "json", "-o", "cosign-vuln=v.json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["findings"][0]["locations"][0]["layer"].startswith("sha256:")

@@ -110,9 +110,11 @@ def _targets(target: str) -> Sequence[Asked]:
                          hint=None if looks_like_path else
                          f"if it is an image, write its registry: {reference.DOCKER_HUB}/{target}")
     try:
-        reference.parse(target, "target")
+        image = reference.parse(target, "target")
     except MalformedError as error:
         raise UsageError(f"{error.message}; and there is no such file") from None
+    if not any(mark in target for mark in "/:@"):  # perhaps a folder's name, misspelt
+        print(f"warning: {target}: no such file or folder; judged as the image {image}", file=sys.stderr)
     return [target]
 
 

@@ -64,7 +64,8 @@ def _lint(files: tuple[Path, ...], output: str, coverage: bool, crds: tuple[str,
         if finding.excerpt:
             click.echo("".join(f"    {line}\n" for line in finding.excerpt.splitlines()), nl=False)
     warnings = sum(finding.level == "warning" for finding in findings)
-    click.echo(f"{loaded} policies load, {warnings} warnings", err=True)
+    click.echo(f"{loaded} {'policy loads' if loaded == 1 else 'policies load'}, "
+               f"{warnings} warning{'s' * (warnings != 1)}", err=True)
     if errors:
         does = "document does" if len(errors) == 1 else "documents do"
         raise UsageError(f"{len(errors)} {does} not load, first {errors[0].policy}: {errors[0].message}")
