@@ -263,3 +263,21 @@ def test_a_word_that_may_be_a_misspelt_folder(capsys: pytest.CaptureFixture[str]
     assert said.out.startswith("manifest: denied")
     assert run(["check", "nginx:1", "--policy", "policy.yaml"]) == 3
     assert "warning" not in capsys.readouterr().err
+
+
+def test_no_registry_has_nothing_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["scrub"], ["history", "shop:1.0"]):
+        assert run(["registry", *command]) == 4
+        said = capsys.readouterr()
+        assert ".custody/registry: no registry is here (no file named index.db)" in said.err
+        assert said.out == ""
+    assert not (tmp_path / ".custody").exists()  # nor is one made
+
+
+def test_a_token_of_a_new_key_is_said_to_be_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["trust", "token", "--email", "ann"]) == 2
+    assert "--email: got 'ann', expected an address such as ann@myorg.example" in capsys.readouterr().err
+    assert not Path(".custody").exists()
+    for warned in (True, False):
+        assert run(["trust", "token", "--email", "ann@myorg.example"]) == 0
+        assert ("no services have run in this data directory" in capsys.readouterr().err) == warned
