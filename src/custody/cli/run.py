@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,7 @@ def run(arguments: list[str], **extra: Any) -> int:
     """Exit code of one command line; prints `error:` and `hint:` lines to stderr."""
     try:
         result = _custody.main(arguments, prog_name="custody", standalone_mode=False, **extra)
+        sys.stdout.flush()
     except CustodyError as error:
         _complain(error.message, error.hint)
         return error.exit_code
@@ -103,8 +105,17 @@ def run(arguments: list[str], **extra: Any) -> int:
         return 141
     except OSError as error:  # no permission, no space
         _complain(": ".join(filter(None, (str(error.filename or ""), error.strerror or str(error)))), None)
+        _give_up_output()
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _give_up_output() -> None:
+    """What standard output could not take is not tried once more at the end, where Python would complain by itself."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str, hint: str | None) -> None:

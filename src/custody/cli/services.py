@@ -90,8 +90,8 @@ def describe(found: Running, policies: PolicySet) -> list[str]:
     lines = {"registry": f"registry      {base.partition('//')[2]}/NAME", "oidc": f"OIDC issuer   {base}/oidc",
              "ca": f"CA            {base}/api/v2/signingCert", "log": f"log           {base}/api/v2",
              "tsa": f"timestamps    {base}/api/v1/timestamp",
-             "admission": f"admission     {found.webhook}/validate, /mutate  ({loaded}; CA bundle "
-                          f" {data / 'admission' / 'ca.crt'})"}
+             "admission": f"admission     {found.webhook}/validate, /mutate  ({loaded}; "
+                          f"CA bundle {data / 'admission' / 'ca.crt'})"}
     if any(role in TRUST_ROLES for role in found.roles):
         lines["trust"] = f"trust files   {', '.join(map(str, found.platform.trust_files))}"
     elif "admission" in found.roles and trusted_root(found.platform.settings) is None:

@@ -261,5 +261,9 @@ def read(file: Path) -> list[Any]:
         if file.suffix.lower() == ".json":
             return [strictjson.loads(data, str(file), max_size=MAX_SIZE, max_depth=MAX_DEPTH)]
         return documents(data, str(file))
+    except MalformedError as error:
+        if b"{{" in data:
+            error.hint = "{{ }} of a template is rendered first (helm template), {{ }} of an expression stands in quotes"
+        raise
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None
