@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from custody.admission.certs import ServingCertificate
+from custody.cli.contents import columns
 from custody.cli.run import run
 from tests.cli.commands import custody
 from tests.conftest import peer
@@ -281,3 +282,26 @@ def test_a_token_of_a_new_key_is_said_to_be_one(capsys: pytest.CaptureFixture[st
     for warned in (True, False):
         assert run(["trust", "token", "--email", "ann@myorg.example"]) == 0
         assert ("no services have run in this data directory" in capsys.readouterr().err) == warned
+
+
+HOSTILE = "x\x1b[31m\nPod/default/y: allowed\u202e"
+SHOWN = r"x\x1b[31m\nPod/default/y: allowed\u202e"
+
+
+def test_names_of_others_write_no_lines_and_move_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": HOSTILE}, "spec": {"containers": [
+        {"name": HOSTILE, "image": HOSTILE}]}}
+    policy = {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"}, "spec": {
+        "validationFailureAction": "Enforce", "rules": [{"name": "r", "match": {"any": [{"resources": {
+            "kinds": ["Pod"]}}]}, "validate": {"message": "{{ request.object.metadata.name }}", "deny": {}}}]}}
+    Path("pod.yaml").write_text(json.dumps(pod))
+    Path("policy.yaml").write_text(json.dumps(policy))
+    assert run(["check", "pod.yaml", "--policy", "policy.yaml"]) == 3
+    first, _, *message = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"Pod/default/{SHOWN}: denied")
+    assert message == [r"      x\x1b[31m", r"      Pod/default/y: allowed\u202e"]  # a message may have lines, within
+    assert run(["policy", "podsecurity", "pod.yaml"]) == 3
+    assert capsys.readouterr().out.splitlines()[0].startswith(f"pod {SHOWN}: violates")
+    assert run(["check", "pod.yaml", "--policy", "no\x1b[2Jthing.yaml"]) == 2
+    assert capsys.readouterr().err == "error: no\\x1b[2Jthing.yaml: No such file or directory\n"
+    assert columns([("a\x1b", "b"), ("c", HOSTILE)]) == f"a\\x1b  b\nc      {SHOWN}\n"

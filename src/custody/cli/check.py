@@ -19,6 +19,7 @@ from custody.errors import DeniedError, MalformedError, NotJudgedError, Unsuppor
 from custody.evidence.model import facts
 from custody.formats import reference
 from custody.kit.clock import system_clock
+from custody.kit.visible import visible
 from custody.policy.load import PolicySet
 from custody.policy.model import Decision, Outcome, Verdict
 from custody.services.check import Checked, check, check_image, unjudged
@@ -131,28 +132,28 @@ def conclude(checked: Sequence[Checked], policies: PolicySet, *, allow_unjudged:
         reasons = [(entry.name, "no rule speaks of it") for entry in checked]
     if reasons:
         name, reason = reasons[0]
-        raise NotJudgedError(f"{len(reasons)} of {len(checked)} not judged, such as {name}: {reason}",
+        raise NotJudgedError(f"{len(reasons)} of {len(checked)} not judged, such as {visible(name)}: {reason}",
                              hint="add a policy that speaks of it, or --allow-unjudged")
 
 
 def lines(decision: Decision, name: str) -> list[str]:
     """The decision for people: a verdict, then a line a rule, the reason below those that did not pass."""
-    result = [f"{name}: {decision.verdict}  (inputs {decision.inputs_digest})"]
+    result = [f"{visible(name)}: {decision.verdict}  (inputs {decision.inputs_digest})"]
     for rule in decision.results:
         audit = "" if rule.enforce else " (audit)"
         result.append(f"  {_MARKS[rule.outcome]} {rule.policy}/{rule.rule}{audit}"
-                      + (f"  {rule.image}" if rule.image else ""))
+                      + (f"  {visible(rule.image)}" if rule.image else ""))
         if rule.outcome is not Outcome.PASS:
-            result.append(f"      {rule.message}")
+            result += [f"      {visible(part)}" for part in rule.message.split("\n")]
             if rule.remedy and rule.outcome is not Outcome.SKIP:
-                result.append(f"      try: {rule.remedy}")
+                result.append(f"      try: {visible(rule.remedy)}")
     if decision.verdict is Verdict.NOT_JUDGED and not decision.results:
         result += [f"  - {rule.policy}/{rule.rule}  {rule.reason}" for rule in decision.silent[:20]]
         if len(decision.silent) > 20:
             result.append(f"  - and {len(decision.silent) - 20} rules more")
-    result += [f"  ? {pointer}  not judged: no rule looked into this pod template; its pods are judged when they are "
-               "created" for pointer in decision.unjudged]
-    return result + [f"  → {change['path']} = {change['value']}" for change in decision.patch]
+    result += [f"  ? {visible(pointer)}  not judged: no rule looked into this pod template; its pods are judged when "
+               "they are created" for pointer in decision.unjudged]
+    return result + [f"  → {change['path']} = {visible(str(change['value']))}" for change in decision.patch]
 
 
 def summary(decisions: Sequence[Decision]) -> str:

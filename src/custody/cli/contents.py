@@ -20,6 +20,7 @@ from custody.errors import MalformedError, UnsupportedError, UsageError
 from custody.formats import cyclonedx, spdx
 from custody.formats.bom import Catalog
 from custody.kit.clock import system_clock
+from custody.kit.visible import visible
 from custody.settings import Settings
 from custody.vulns.coverage import Coverage
 
@@ -138,7 +139,7 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], N
 def title(found: Catalog) -> str:
     """The image with its digest, once; an SBOM by the name that it gives its subject."""
     if not found.layers:
-        return f"SBOM of {found.name}"
+        return f"SBOM of {visible(found.name)}"
     return found.name if found.digest in found.name else f"{found.name}@{found.digest}"
 
 
@@ -156,12 +157,14 @@ def coverage_lines(coverage: Coverage) -> list[str]:
     if uncatalogued:
         said.append("warning: not catalogued: " + ", ".join(f"{gap.what}: {gap.count}" for gap in uncatalogued))
         said += [f"  {gap}" for gap in uncatalogued]
-    return said + [f"warning: {'undecided' if gap.kind == 'undecided' else 'not scanned'}: {gap}"
-                   for gap in coverage.gaps if gap.kind != "not-catalogued"]
+    said += [f"warning: {'undecided' if gap.kind == 'undecided' else 'not scanned'}: {gap}"
+             for gap in coverage.gaps if gap.kind != "not-catalogued"]
+    return [visible(line) for line in said]
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
     """Left-aligned columns, two spaces apart."""
+    rows = [[visible(cell) for cell in row] for row in rows]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))] if rows else []
     return "".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
                    for row in rows)

@@ -12,6 +12,7 @@ from custody import wiring
 from custody.cli import kinds, policy_jp
 from custody.cli.run import settings
 from custody.errors import CustodyError, MalformedError, UsageError
+from custody.kit.visible import visible
 from custody.policy.coverage import Coverage, covered
 from custody.policy.kyverno.lint import Finding, lint_all, refused
 from custody.policy.load import PolicySet, located, manifest_files, read, unwrapped
@@ -60,7 +61,7 @@ def _lint(files: tuple[Path, ...], output: str, coverage: bool, crds: tuple[str,
         click.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
     for finding in () if coverage or output == "json" else findings:
         place = finding.policy if finding.level == "error" else f"{finding.policy}: {finding.path}"
-        click.echo(f"{finding.level}: {place}: {finding.message} [{finding.code}]")
+        click.echo(visible(f"{finding.level}: {place}: {finding.message} [{finding.code}]"))
         if finding.excerpt:
             click.echo("".join(f"    {line}\n" for line in finding.excerpt.splitlines()), nl=False)
     warnings = sum(finding.level == "warning" for finding in findings)
@@ -119,5 +120,5 @@ def _podsecurity(files: tuple[Path, ...], level: str, version: str, output: str)
     if output == "json":
         click.echo(json.dumps(rows, indent=2))
     for row in rows if output == "table" else ():
-        click.echo(f"pod {row['pod']}: {row['message'] or f'meets {level}:{version}'}")
+        click.echo(visible(f"pod {row['pod']}: {row['message'] or f'meets {level}:{version}'}"))
     return 0 if all(row["allowed"] for row in rows) else 3

@@ -13,6 +13,7 @@ import click
 from custody.cli.main import help_text
 from custody.cli.table import COMMANDS
 from custody.errors import CustodyError, UsageError
+from custody.kit.visible import visible
 from custody.settings import Settings, load_settings
 
 
@@ -119,6 +120,7 @@ def _give_up_output() -> None:
 
 
 def _complain(message: str, hint: str | None) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    keep = "\n\t"  # some list several reasons
+    print(f"error: {visible(message, keep)}", file=sys.stderr)
     if hint:
-        print(f"\nhint: {hint}", file=sys.stderr)
+        print(f"\nhint: {visible(hint, keep)}", file=sys.stderr)

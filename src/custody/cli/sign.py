@@ -78,7 +78,8 @@ def make_signer(http: Http, options: dict[str, Any]) -> Signer:
                          "up`, which writes one; without the flag a signature is in a log where there is one")
     key = load_signing_key(options["key"])
     token = None if key else identity_token(options["identity_token"])
-    if key is None and token and config.rekor and not options["yes"] and sys.stdin.isatty():
-        click.confirm(f"Your identity will be written into the log {config.rekor[0].url} for good. Go on?", abort=True,
-                      err=True)
+    if (key is None and token and config.rekor and not options["yes"] and sys.stdin.isatty()
+            and not click.confirm(f"Your identity will be written into the log {config.rekor[0].url} for good. Go on?",
+                                  err=True)):
+        raise UsageError("nothing was signed: the answer was no")
     return Signer(http=http, config=config, root=load_root(settings(), options["trusted_root"]), key=key, token=token)

@@ -18,6 +18,7 @@ from custody.errors import MissingEvidenceError, UnsupportedError, UsageError, V
 from custody.evidence.model import KeySigner, Rejected, State, Verified
 from custody.formats import reference
 from custody.formats.reference import Reference
+from custody.kit.visible import visible
 from custody.registry.client import RegistryClient
 from custody.settings import Settings
 from custody.sign.identity import CLAIM_FLAGS, Identity
@@ -139,7 +140,7 @@ def nothing(ref: Reference, what: str, bad: list[Rejected]) -> VerificationError
     if not bad:
         return MissingEvidenceError(f"{ref}: no {what} found")
     return VerificationError(f"{ref}: no {what} that counts\n" + "\n".join(
-        f"  {item.source}: {item.reason}" for item in bad))
+        f"  {visible(item.source)}: {visible(item.reason)}" for item in bad))
 
 
 def named(image: str) -> Reference:
