@@ -10,7 +10,7 @@ import math
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -108,17 +108,35 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
         for entry in values["issuers"] if isinstance(values.get("issuers"), list) else []:
             if isinstance(entry, dict) and isinstance(entry.get("jwks"), str):
                 entry["jwks"] = str(file.parent / entry["jwks"])
-    values |= _from_environment(env)
+        _refuse_unknown(values, str(file))
+    variables = _from_environment(env)
+    values |= variables
     if unknown := set(values.get("urls") or ()) - {"oidc", "ca", "log", "ct", "tsa"}:
         raise MalformedError(f"{chosen or 'custody.toml'}: urls", got=min(unknown), expected="oidc, ca, log, ct or tsa")
     try:
         settings = msgspec.convert(values, Settings)
     except msgspec.ValidationError as error:
-        raise MalformedError(str(chosen or "custody.toml"), got=str(error),
-                             expected="the keys of docs/reference/settings.md") from None
+        reason, _, place = str(error).partition(" - at `$.")
+        key = place.rstrip("`")
+        where = _PREFIX + key.upper() if key in variables else f"{chosen or 'custody.toml'}: {key}".removesuffix(": ")
+        raise UsageError(f"{where}: {reason.replace('Expected', 'expected').replace('Object contains', 'contains')}",
+                         hint="the settings are in docs/reference/settings.md") from None
     if not 0 <= settings.keep_evidence < math.inf:
         raise MalformedError("keep_evidence", got=settings.keep_evidence, expected="seconds, 0 or more")
     return settings
+
+
+def _refuse_unknown(values: Mapping[str, Any], where: str) -> None:
+    for key in values:
+        if key not in Settings.__struct_fields__:
+            raise UsageError(f"{where}: {key}: is no setting", hint=_near(key, Settings.__struct_fields__))
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    import difflib  # not for every start
+
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"did you mean {near[0]}?" if near else "the settings are in docs/reference/settings.md"
 
 
 def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
@@ -129,11 +147,7 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
             continue
         key = name.removeprefix(_PREFIX).lower()
         if key not in kinds or name != _PREFIX + key.upper():
-            import difflib  # not for every start
-
-            near = difflib.get_close_matches(name, [_PREFIX + known.upper() for known in kinds], 1)
-            raise UsageError(f"{name}: is no setting", hint=f"did you mean {near[0]}?" if near else
-                             "the settings are in docs/reference/settings.md")
+            raise UsageError(f"{name}: is no setting", hint=_near(name, [_PREFIX + known.upper() for known in kinds]))
         if text:
             values[key] = _value(name, key, kinds[key], text)
     return values

@@ -54,7 +54,10 @@ def service_http(settings: Settings) -> Http:
 
 
 def registry_client(settings: Settings, http: Http | None = None) -> RegistryClient:
-    return RegistryClient(http or command_http(settings), mirrors=settings.mirrors, plain_http=settings.plain_http)
+    from custody.adapters.http.telling import TellingHttp
+
+    return RegistryClient(TellingHttp(http or command_http(settings)), mirrors=settings.mirrors,
+                          plain_http=settings.plain_http)
 
 
 def trusted_root(settings: Settings) -> TrustedRoot | None:

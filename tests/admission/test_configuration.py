@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from custody.admission.certs import ServingCertificate
 from custody.admission.configuration import configurations, to_yaml
 from custody.admission.endpoint import Endpoint, division
 from custody.cli.run import run
@@ -74,10 +76,10 @@ def test_pod_exec_never_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_kind_group_is_ignored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A kind is asked about in its group, or refused where the group's resources are not known."""
-    files = {name: tmp_path / f"{name}.yaml" for name in ("policy", "crd", "ca")}
+    files = {name: tmp_path / f"{name}.yaml" for name in ("policy", "crd")} | {"ca": tmp_path / "ca.crt"}
     files["policy"].write_text(yaml.safe_dump(KNATIVE))
     files["crd"].write_text(yaml.safe_dump(CRD))
-    files["ca"].write_bytes(b"CA")
+    ServingCertificate(tmp_path, ["x"]).ensure(datetime.now(UTC))
     arguments = ["admission", "config", "--url", "https://x:1", "--ca-bundle", str(files["ca"]), "--policy",
                  str(files["policy"])]
     assert run(arguments) == 2

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+import subprocess
 import tarfile
+import tempfile
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +22,7 @@ from custody.adapters.pip import PipFetch
 from custody.build.builder import BUILDER_IDS, Built, build
 from custody.build.definition import parse_definition
 from custody.build.inputs import Fetch
-from custody.build.sandbox import choose_isolation
+from custody.build.sandbox import _NAMESPACES, _UNSHARE, choose_isolation
 from custody.errors import (
     CustodyError,
     DeniedError,
@@ -159,6 +162,24 @@ def test_the_step_reaches_nothing(folder: GitFolder, kind: str, tmp_path: Path,
     assert {report["source"], report["inputs"]} <= {"OSError", "PermissionError"}
     assert report["usr"] in ("OSError", "PermissionError")
     assert set(report["capabilities"]) == {"0000000000000000"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="who is not root is who the other tests are run by")
+def test_the_root_is_closed_for_a_user_who_is_not_root() -> None:
+    """A tmpfs that such a user mounts says uid=…, which nobody in the namespace may ask for again."""
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    if shutil.which("setpriv") is None or subprocess.run([*nobody, *_UNSHARE, "true"], check=False).returncode:
+        pytest.skip("namespaces do not work here")
+    with tempfile.TemporaryDirectory() as name:
+        places = [Path(name, part) for part in ("root", "source", "inputs", "output")]
+        for place in (Path(name), *places):
+            place.mkdir(exist_ok=True)
+            os.chown(place, 65534, 65534)
+        step = "if touch /x 2>/dev/null; then echo open; else echo closed; fi; touch /out/x"
+        done = subprocess.run([*nobody, *_UNSHARE, "sh", "-c", _NAMESPACES, "sh", *map(str, places), "/usr", "sh", "-c",
+                               step], capture_output=True, text=True, check=False, cwd=name)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "closed\n", "")
+        assert (places[3] / "x").exists()
 
 
 def test_provenance_says_what_happened(folder: GitFolder) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 
+from custody.admission.certs import ServingCertificate
+from custody.cli.contents import columns
 from custody.cli.run import run
 from tests.cli.commands import custody
 from tests.conftest import peer
@@ -46,6 +51,7 @@ def test_tlog_upload_true_ignored(capsys: pytest.CaptureFixture[str]) -> None:
     (["build", ".", "--repository", "x", "-o", "oci:x", "--trusted-root", "c"], "--trusted-root: is about signing"),
     (["trust", "token", "--email", "a@b.example", "--subject", "https://x"], "--subject: is a workload's"),
     (["serve", "--roles", "log", "--policy", "p.yaml"], "--policy: is for the admission role, and --roles names log"),
+    (["serve", "--roles", "log", "--webhook-name", "a"], "--webhook-name: is for the admission role"),
     (["sign", "--yes=perhaps", IMAGE], "--yes=perhaps: expected true or false"),
 ])
 def test_flags_that_could_not_be_obeyed_are_refused(arguments: list[str], reason: str,
@@ -144,3 +150,158 @@ def test_a_branch_that_this_machine_does_not_have(capsys: pytest.CaptureFixture[
     assert run(["source", "check", "repo", "--branch", "nope", "--allowed-signers", "allowed"]) == 2
     assert "no branch, tag or commit 'nope'" in capsys.readouterr().err
     assert run(["build", "repo", "--commit", "nope", "--repository", "https://x.example", "-o", "oci:x"]) == 2
+
+
+@pytest.mark.parametrize(("arguments", "reason"), [
+    (["check", ""], "check: got '' after check"),
+    (["check", "nginx", "--policy", ""], "check: got '' after --policy"),
+    (["check", "nginx", "--policy="], "check: got '' for --policy"),
+    (["db", "import", ""], "db: got '' after import"),
+    (["verify", "--key", "", IMAGE], "verify: got '' after --key"),
+    (["verify", "--key", "cosign.pub", "--trusted-root=", IMAGE], "verify: got '' for --trusted-root"),
+    (["source", "check", ".", "--allowed-signers", "a", "--since", ""], "source: got '' after --since"),
+])
+def test_an_empty_value_is_not_the_working_directory(arguments: list[str], reason: str,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 2
+    said = capsys.readouterr()
+    assert said.err == f"error: {reason}, expected a value\n\nhint: is a variable of the shell not set?\n"
+    assert said.out == ""
+
+
+def test_an_empty_expression_speaks_for_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["cel", "eval", ""])
+    run(["policy", "jp", "query", ""])
+    assert "expected a value" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["sign", "-y", "--key", "cosign.key"], ["verify", "--key", "cosign.pub"], ["tree"],
+                                     ["attest", "--key", "cosign.key", "--predicate", "p.json"]])
+def test_a_layout_is_no_image_named_oci(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate-key-pair"]) == 0
+    Path("p.json").write_text("{}")
+    assert run([*command, "oci:image"]) == 2
+    assert "oci:image: signatures are kept in registries, and this target has none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("target", "reason", "hint"), [
+    ("image", "target: got the folder 'image', expected an image", "hint: oci:image; or"),
+    ("./image", "target: got the folder './image', expected an image", "hint: oci:./image; or"),
+    ("p.tar", "target: got the file 'p.tar', expected an image", "hint: archive:p.tar; or"),
+    ("oci:", "target: got 'oci:', expected oci:DIR or archive:FILE.tar", ""),
+    ("sbom:", "target: got 'sbom:', expected sbom:FILE", ""),
+])
+def test_a_folder_is_told_from_an_images_name(target: str, reason: str, hint: str,
+                                              capsys: pytest.CaptureFixture[str]) -> None:
+    layout(Path("image"), [tar([("a", b"")])])
+    Path("p.tar").write_bytes(b"")
+    assert run(["scan", "--allow-empty-db", target]) == 2
+    said = capsys.readouterr().err
+    assert reason in said
+    assert hint in said
+
+
+def test_a_platform_is_os_and_architecture(capsys: pytest.CaptureFixture[str]) -> None:
+    layout(Path("image"), [tar([("a", b"")])])
+    assert run(["sbom", "oci:image", "--platform", "Linux,amd64"]) == 2
+    assert "--platform: got 'Linux,amd64', expected OS/ARCH[/VARIANT]" in capsys.readouterr().err
+
+
+def test_standard_output_comes_before_what_is_said_of_it(tmp_path: Path) -> None:
+    layout(Path("image"), [tar([("a", b"")])])
+    both = subprocess.run([sys.executable, "-m", "custody.cli.main", "scan", "oci:image", "--allow-empty-db"],
+                          cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False).stdout
+    assert both.startswith("nothing was scanned\nimage@sha256:")
+
+
+def test_no_pod_meets_no_level(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("empty.yaml").write_text("---\n# nothing\n")
+    assert run(["policy", "podsecurity", "empty.yaml"]) == 2
+    assert "empty.yaml: got 'no resource', expected at least one Pod" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("namespace", ["A", "a b", "-a", "a" * 64])
+def test_a_namespace_that_could_not_be(namespace: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "nginx", "--policy", "p.yaml", "--namespace", namespace]) == 2
+    assert f"--namespace: got '{namespace}', expected lower-case letters" in capsys.readouterr().err
+
+
+def test_what_the_api_server_is_told_is_public_and_right(capsys: pytest.CaptureFixture[str]) -> None:
+    certificate = ServingCertificate(Path("admission"), ["127.0.0.1"])
+    certificate.ensure(datetime.now(UTC))
+    Path("text").write_text("x")
+    url, good = "https://10.0.0.5:5443", ["--ca-bundle", "admission/ca.crt"]
+
+    def refused(*arguments: str) -> str:
+        assert run(["admission", "config", *arguments]) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        return said.err
+
+    key = refused("--url", url, "--ca-bundle", "admission/ca.key")
+    assert "admission/ca.key: got 'a private key', expected certificates, which may be published" in key
+    assert "hint: ca.crt, not ca.key" in key
+    assert "text: got '1 bytes without a certificate" in refused("--url", url, "--ca-bundle", "text")
+    for wrong in ("?x=1", "#x", "/a b"):
+        assert f"url: got '{url}{wrong}', expected https://host[:port][/path]" in refused("--url", url + wrong, *good)
+    assert "url: got 'https://u@h', expected https://host" in refused("--url", "https://u@h", *good)
+    assert "exclude: got 'Kube_System', expected the name" in refused("--url", url, *good, "--exclude", "Kube_System")
+    assert run(["admission", "config", "--url", f"{url}/a", *good]) == 0
+    documents = list(yaml.safe_load_all(capsys.readouterr().out))
+    assert [hook["clientConfig"]["url"] for found in documents for hook in found["webhooks"]] == [
+        f"{url}/a/mutate", f"{url}/a/validate"]
+    assert base64.b64decode(documents[0]["webhooks"][0]["clientConfig"]["caBundle"]) == certificate.ca_bundle
+
+
+def test_a_word_that_may_be_a_misspelt_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    policy = {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"}, "spec": {
+        "validationFailureAction": "Enforce", "rules": [{"name": "r", "match": {"any": [{"resources": {
+            "kinds": ["Pod"]}}]}, "validate": {"pattern": {"spec": {"containers": [{"image": "ghcr.io/*"}]}}}}]}}
+    Path("policy.yaml").write_text(yaml.safe_dump(policy))
+    assert run(["check", "manifest", "--policy", "policy.yaml"]) == 3
+    said = capsys.readouterr()
+    assert said.err.startswith("warning: manifest: no such file or folder; judged as the image ")
+    assert said.out.startswith("manifest: denied")
+    assert run(["check", "nginx:1", "--policy", "policy.yaml"]) == 3
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_no_registry_has_nothing_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["scrub"], ["history", "shop:1.0"]):
+        assert run(["registry", *command]) == 4
+        said = capsys.readouterr()
+        assert ".custody/registry: no registry is here (no file named index.db)" in said.err
+        assert said.out == ""
+    assert not (tmp_path / ".custody").exists()  # nor is one made
+
+
+def test_a_token_of_a_new_key_is_said_to_be_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["trust", "token", "--email", "ann"]) == 2
+    assert "--email: got 'ann', expected an address such as ann@myorg.example" in capsys.readouterr().err
+    assert not Path(".custody").exists()
+    for warned in (True, False):
+        assert run(["trust", "token", "--email", "ann@myorg.example"]) == 0
+        assert ("no services have run in this data directory" in capsys.readouterr().err) == warned
+
+
+HOSTILE = "x\x1b[31m\nPod/default/y: allowed\u202e"
+SHOWN = r"x\x1b[31m\nPod/default/y: allowed\u202e"
+
+
+def test_names_of_others_write_no_lines_and_move_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": HOSTILE}, "spec": {"containers": [
+        {"name": HOSTILE, "image": HOSTILE}]}}
+    policy = {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"}, "spec": {
+        "validationFailureAction": "Enforce", "rules": [{"name": "r", "match": {"any": [{"resources": {
+            "kinds": ["Pod"]}}]}, "validate": {"message": "{{ request.object.metadata.name }}", "deny": {}}}]}}
+    Path("pod.yaml").write_text(json.dumps(pod))
+    Path("policy.yaml").write_text(json.dumps(policy))
+    assert run(["check", "pod.yaml", "--policy", "policy.yaml"]) == 3
+    first, _, *message = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"Pod/default/{SHOWN}: denied")
+    assert message == [r"      x\x1b[31m", r"      Pod/default/y: allowed\u202e"]  # a message may have lines, within
+    assert run(["policy", "podsecurity", "pod.yaml"]) == 3
+    assert capsys.readouterr().out.splitlines()[0].startswith(f"pod {SHOWN}: violates")
+    assert run(["check", "pod.yaml", "--policy", "no\x1b[2Jthing.yaml"]) == 2
+    assert capsys.readouterr().err == "error: no\\x1b[2Jthing.yaml: No such file or directory\n"
+    assert columns([("a\x1b", "b"), ("c", HOSTILE)]) == f"a\\x1b  b\nc      {SHOWN}\n"

@@ -129,7 +129,7 @@ def test_check_reads_pods_and_standard_input(place: tuple[Path, str]) -> None:
     (("check", "Not/A/Name"), 2, "got 'Not/A/Name'"),
     (("trust", "token"), 2, "give one of --email and --workload"),
     (("trust", "token", "--workload", "builder", "--subject", "https://evil.example/x"), 2, "a URI below"),
-    (("registry", "history", "none:1"), 4, "never had such a tag"),
+    (("registry", "history", "none:1"), 4, "no registry is here"),
     (("serve", "--roles", "rekor"), 2, "got 'rekor'"),
     (("demo", "--nonsense"), 2, "No such option"),
     (("--offline", "demo"), 6, "--offline"),
@@ -157,6 +157,8 @@ def test_scrub_and_history(place: tuple[Path, str]) -> None:
     digest = push(folder, url)
     done = custody("registry", "history", "team/app:1", cwd=folder)
     assert digest in done.stdout
+    done = custody("registry", "history", "team/app:2", cwd=folder)
+    assert (done.returncode, done.stderr) == (4, "error: team/app:2: this registry never had such a tag\n")
     assert custody("registry", "scrub", cwd=folder).returncode == 0
     victim = folder / ".custody" / "registry" / "blobs" / "sha256" / digest.removeprefix("sha256:")
     victim.write_bytes(victim.read_bytes() + b" ")

@@ -10,6 +10,7 @@ import pytest
 
 from custody.cli.main import main
 from tests.cli.commands import custody
+from tests.contents.images import layout, tar
 
 
 @pytest.mark.parametrize("command", ["cel", "rego", "policy jp"])
@@ -33,10 +34,14 @@ def test_help_is_there_by_both_names(flag: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [["cel", "eval", "1"], ["db", "status"], ["sbom", "oci:image"],
+                                     ["trust", "token", "--email", "a@b.example"]])
+def test_a_full_disk_is_one_sentence(tmp_path: Path, command: list[str]) -> None:
+    layout(tmp_path / "image", [tar([("a", b"")])])
     with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-m", "custody.cli.main", "cel", "eval", "1"], stdout=full,
+        done = subprocess.run([sys.executable, "-m", "custody.cli.main", *command], stdout=full,
                               stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: No space left on device\n")
+    assert done.stderr.endswith("error: No space left on device\n")
     assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr

@@ -26,6 +26,7 @@ def _target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1767225600")
     layout(tmp_path / "image", [tar([("etc/os-release", OS_RELEASE), ("var/lib/dpkg/status", STATUS),
                                      ("s/f.dist-info/METADATA", METADATA), ("x.jar", b"PK")])])
+    (tmp_path / "text").write_text("text")
     (tmp_path / "records").mkdir()
     (tmp_path / "records/a.json").write_text(json.dumps(
         record("GHSA-1", [{"introduced": "0"}, {"fixed": "0.6.3"}], package="flask-login", severity=[CRITICAL])))
@@ -63,6 +64,7 @@ def test_sbom_in_several_formats(target: str, capsys: pytest.CaptureFixture[str]
             "--platform: an SBOM is of one platform",
         ),
         (["db", "import", "nowhere"], "nowhere: no such file"),
+        (["db", "import", "text"], "text: none of 1 documents is an OSV record: text: got 'Expecting value"),
     ],
 )
 def test_refusals_are_named(target: str, capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str) -> None:
@@ -82,7 +84,7 @@ def test_scan_end_to_end(target: str, capsys: pytest.CaptureFixture[str]) -> Non
     out, err = capsys.readouterr()
     assert "critical  GHSA-1  Flask_Login  0.6.2    0.6.3" in out
     assert "warning: not scanned: Debian:12: 3 packages" in err
-    assert "error: 1 findings at or above critical" in err
+    assert "error: 1 finding at or above critical" in err
     assert run(["scan", target, "-o", "json", "-o", "cosign-vuln=v.json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["findings"][0]["locations"][0]["layer"].startswith("sha256:")

@@ -95,7 +95,7 @@ def test_owned_without_distro_advisories(capsys: pytest.CaptureFixture[str]) -> 
 def test_findings_at_the_threshold_win_over_gaps(capsys: pytest.CaptureFixture[str]) -> None:
     target = made([("a.dist-info/METADATA", b"Name: PyYAML\nVersion: 5.3.1\n"), ("x.jar", b"PK")], DEPENDENCY)
     assert run(["scan", target, "--fail-on", "critical"]) == 3
-    assert "1 findings at or above critical" in capsys.readouterr().err
+    assert "1 finding at or above critical" in capsys.readouterr().err
 
 
 def test_an_sbom_does_not_hide_what_it_does_not_list(capsys: pytest.CaptureFixture[str]) -> None:

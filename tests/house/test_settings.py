@@ -69,3 +69,19 @@ def test_what_others_set_is_left_alone() -> None:
                          "CUSTODY_PORT_443_TCP_ADDR": "10.0.0.1", "CUSTODY_PORT": "tcp://10.0.0.1:443",
                          "CUSTODY_WEBHOOK_SERVICE_HOST": "10.0.0.2", "CUSTODY_ORACLES": "x"})
     assert refused(CUSTODY_PORTS="1")[0] == "CUSTODY_PORTS: is no setting"
+
+
+@pytest.mark.parametrize(("text", "environment", "message", "hint"), [
+    ('[mirror]\n"a" = "b"', {}, "custody.toml: mirror: is no setting", "did you mean mirrors?"),
+    ("policies = 'a'", {}, "custody.toml: policies: expected `array`, got `str`", "the settings are in"),
+    ("max_document = 500", {}, "custody.toml: max_document: expected `int` <= 128", "the settings are in"),
+    ("[[issuers]]\nurl = 'x'\nkind = 'y'", {}, "custody.toml: issuers[0]: contains unknown field `kind`", "the set"),
+    ("max_document = 4", {"CUSTODY_MAX_DOCUMENT": "500"}, "CUSTODY_MAX_DOCUMENT: expected `int` <= 128", "the se"),
+])
+def test_a_wrong_setting_is_named_where_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str,
+                                                  environment: dict[str, str], message: str, hint: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "custody.toml").write_text(text)
+    got = refused(**environment)
+    assert got[0] == message
+    assert got[1].startswith(hint)

@@ -67,7 +67,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["policy", "lint", str(EVERYDAY)]) == 0
     printed = capsys.readouterr()
     assert "=(initContainers):" in printed.out
-    assert "1 policies load" in printed.err
+    assert "1 policy loads" in printed.err
     assert run(["policy", "lint", "-o", "json", str(EVERYDAY)]) == 0
     assert {one["code"] for one in json.loads(capsys.readouterr().out)} >= {"unanchored-optional"}
     refused = tmp_path / "refused.yaml"

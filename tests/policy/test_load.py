@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError, UsageError
 from custody.policy.decide import decide
-from custody.policy.load import PolicySet, documents
+from custody.policy.load import PolicySet, documents, read
 from custody.policy.model import Context, Request
 
 POLICY: dict[str, Any] = {
@@ -187,3 +187,12 @@ def test_a_policy_that_would_say_less_than_it_reads_like(path: str, value: Any, 
     with pytest.raises(CustodyError) as caught:
         PolicySet([changed(path, value)])
     assert reason in caught.value.message
+
+
+@pytest.mark.parametrize(("text", "hinted"), [("a: {{ .Values.x }}\n", True), ("{{ if x }}\na: 1\n", True),
+                                              ("a: [\n", False)])
+def test_a_template_is_told_from_yaml(tmp_path: Path, text: str, hinted: bool) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(MalformedError, match=r"a\.yaml") as caught:
+        read(tmp_path / "a.yaml")
+    assert ("a template is rendered first (helm template)" in (caught.value.hint or "")) == hinted

@@ -16,9 +16,11 @@ import pytest
 from custody.adapters.http.aiohttp import AiohttpHttp
 from custody.adapters.http.proxy import Proxy, proxy_for
 from custody.adapters.http.stdlib import StdlibHttp
+from custody.adapters.http.telling import TellingHttp
 from custody.errors import ConnectionBrokenError, NetworkError, UsageError
 from custody.formats.reference import parse
 from custody.kit.address import Network, network_of, reach_from
+from custody.ports.http import Answer
 from custody.registry.challenge import choose, merged_scopes, parse_challenges
 from custody.registry.client import RegistryClient
 from tests.registry.odd import odd
@@ -293,3 +295,29 @@ def test_scopes_are_merged() -> None:
         "repository:a:pull,push,delete", "repository:b:pull", "registry:catalog:*")
     assert merged_scopes("repository:a:5000/x:pull", "") == ("repository:a:5000/x:pull",)
     assert merged_scopes("repository:a:pull", "odd") == ("repository:a:pull", "odd")
+
+
+def test_a_server_that_is_waited_for_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    class Slow:
+        async def request(self, method: str, url: str, **given: object) -> Answer:
+            for _ in range(200):  # until it was told of
+                if caplog.messages or "slow" not in url:
+                    break
+                await asyncio.sleep(0.05)
+            raise NetworkError("no answer")
+
+        async def close(self) -> None:
+            raise NetworkError("closed")
+
+    async def main() -> None:
+        http = TellingHttp(Slow(), patience=0.01)
+        with pytest.raises(NetworkError, match="no answer"):
+            await http.request("GET", "http://fast.example/v2/")
+        assert caplog.messages == []
+        with pytest.raises(NetworkError, match="no answer"):
+            await http.request("GET", "http://u:secret@slow.example/v2/?sig=secret")
+        with pytest.raises(NetworkError, match="closed"):
+            await http.close()
+
+    asyncio.run(main())
+    assert caplog.messages == ["GET http://slow.example/v2/: no answer for 0.01 s; waiting, 60 s at most"]

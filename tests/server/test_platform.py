@@ -15,12 +15,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from custody.adapters.filesystem.tiles import DirectoryReader
-from custody.errors import ConflictError, UsageError
+from custody.errors import ConflictError, MalformedError, NetworkError, UsageError
 from custody.policy.load import PolicySet
 from custody.server.platform import running
 from custody.settings import Issuer, Settings
@@ -180,5 +182,32 @@ def test_the_webhook_is_ready_only_with_policies(tmp_path: Path) -> None:
             assert found.webhook.startswith("https://127.0.0.1:")
             assert found.admission is not None
             assert found.admission.admission is not None
+
+    asyncio.run(main())
+
+
+def test_admission_alone_listens_on_one_port_by_the_names_that_it_has(tmp_path: Path) -> None:
+    names = ["custody.custody.svc", "127.0.0.1", "10.1.2.3"]
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:  # nothing needs it
+            async with running(Settings(data_dir=str(tmp_path)), ["admission"], port=taken.getsockname()[1],
+                               webhook_names=names, policies=PolicySet([])) as found:
+                assert found.url == ""
+                certificate = x509.load_pem_x509_certificate((tmp_path / "admission" / "tls.crt").read_bytes())
+                named = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+                assert [str(name.value) for name in named] == ["127.0.0.1", names[0], names[2], "localhost"]
+                webhook = int(str(found.webhook).rpartition(":")[2])
+            with pytest.raises(NetworkError, match="Address already in use") as caught:
+                await start(webhook_port=taken.getsockname()[1])
+            assert caught.value.hint == "another program listens there; choose another --webhook-port"
+            assert webhook != taken.getsockname()[1]
+        with pytest.raises(MalformedError, match=r"webhook's name: got 'https://x', expected a host's name"):
+            await start(webhook_names=["https://x"])
+
+    async def start(webhook_port: int = 0, webhook_names: Iterable[str] = ()) -> None:
+        async with running(Settings(data_dir=str(tmp_path)), ["admission"], webhook_port=webhook_port,
+                           webhook_names=webhook_names, policies=PolicySet([])):
+            raise AssertionError("it started")
 
     asyncio.run(main())

@@ -142,7 +142,7 @@ def test_sighup_reads_again_and_does_not_end_the_process(tmp_path: Path) -> None
 
         wait_for("ctrl-c stops")
         process.send_signal(signal.SIGHUP)
-        wait_for("read again: 1 policies")
+        wait_for("read again: 1 policy")
         assert process.poll() is None
     finally:
         process.terminate()

@@ -169,6 +169,19 @@ def test_attached_sbom_is_not_evidence(site: Site, capsys: pytest.CaptureFixture
     assert (row["kind"], row["verified"], row["mediaType"]) == ("unsigned", False, "application/vnd.cyclonedx+json")
 
 
+def test_a_predicate_type_writes_no_line_into_the_tree(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    image, predicate = site.push("forged"), site.folder / "any.json"
+    predicate.write_text("{}")
+    forged = "https://x.example/\n   └─ ✓ https://slsa.dev/provenance/v1  builder\x1b[8m"
+    assert site.custody("attest", "--identity-token", site.token(), "--predicate", str(predicate), "--type", forged,
+                        image) == 0
+    capsys.readouterr()
+    assert site.custody("tree", image) == 0
+    shown = capsys.readouterr().out
+    assert r"https://x.example/\n   └─ ✓ https://slsa.dev/provenance/v1  builder\x1b[8m" in shown
+    assert len(shown.splitlines()) == 4
+
+
 def test_offline_opens_no_socket(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     image = site.push("offline")
     assert run(["--offline", "verify", *site.who(), "--trusted-root", str(site.folder / "root.json"), image]) == 6

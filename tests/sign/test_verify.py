@@ -153,6 +153,9 @@ CHANGES: dict[str, tuple[str, Change, str]] = {
     "a key nobody gave": ("v2", lambda d: (d["verificationMaterial"].pop("certificate"),
                                            d["verificationMaterial"].update(publicKey={"hint": "me"})),
                           "signed with a key (me), and no key is trusted"),
+    "a key by its fingerprint": ("v2", lambda d: (d["verificationMaterial"].pop("certificate"),
+                                                  d["verificationMaterial"].update(publicKey={"hint": b64(b"0" * 32)})),
+                                 f"signed with a key (sha256:{'30' * 32}), and no key is trusted"),
 }
 
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from custody.adapters.git import GitRepository
-from custody.errors import CustodyError, MalformedError, NotFoundError, UnsupportedError, VerificationError
+from custody.errors import CustodyError, MalformedError, NotFoundError, UnsupportedError, UsageError, VerificationError
 from custody.formats import sshsig
 from custody.formats.gitobject import parse_commit, parse_tree
 from custody.formats.lockfile import parse_requirements
 from custody.source.check import SourceReport, check_source, verify_commit
-from custody.source.signers import parse_allowed_signers
+from custody.source.signers import parse_allowed_signers, read_allowed_signers
 from tests.source.repositories import GitFolder
 
 
@@ -212,6 +212,7 @@ def test_lock_with_continuations_and_comments() -> None:
     ("a@b ssh-ed25519", MalformedError, "allowed:1"),
     ("a@b ssh-ed25519 !!!", MalformedError, "base64"),
     ("a@b cert-authority ssh-ed25519 AAAA", UnsupportedError, "cert-authority"),
+    ("ssh-ed25519 AAAA ann@myorg.example", MalformedError, "got 'ssh-ed25519 at its beginning', expected principals"),
     ("a@b no-such-option ssh-ed25519 AAAA", UnsupportedError, "option 'no-such-option'"),
     ("a@b sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29t", UnsupportedError, "sk-ssh-ed25519"),
 ])
@@ -269,3 +270,11 @@ def test_ssh_signature_round_trip_and_any_changed_byte(message: bytes, namespace
     raw[at % len(raw)] ^= change
     with pytest.raises(CustodyError):
         sshsig.SshSignature(parsed.public_key, namespace, "sha512", bytes(raw)).verify(message, namespace)
+
+
+def test_allowed_signers_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"signers: No such file or directory\Z"):
+        read_allowed_signers(tmp_path / "signers")
+    (tmp_path / "signers").write_bytes(b"\xff")
+    with pytest.raises(MalformedError, match="got 'bytes that are not UTF-8', expected principals"):
+        read_allowed_signers(tmp_path / "signers")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,10 +23,27 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from custody.errors import MalformedError
 from custody.trust.ca import key_usage
 
+_DNS = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 _AUTHORITY = timedelta(days=3650)
 _SERVING = timedelta(days=90)
 _RENEW = timedelta(days=30)
 _SKEW = timedelta(minutes=5)
+
+
+def certificates(data: bytes, where: str) -> bytes:
+    """The PEM certificates in `data` and nothing beside them, for caBundle, which everybody may read.
+
+    Raises MalformedError where there is none, and for a private key: somebody named the wrong file.
+    """
+    if b"PRIVATE KEY-----" in data:
+        raise MalformedError(where, got="a private key", expected="certificates, which may be published",
+                             hint="ca.crt, not ca.key")
+    try:
+        found = x509.load_pem_x509_certificates(data)
+    except ValueError:
+        raise MalformedError(where, got=f"{len(data)} bytes without a certificate that can be read",
+                             expected="PEM (BEGIN CERTIFICATE)") from None
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in found)
 
 
 class ServingCertificate:
@@ -102,6 +120,9 @@ def _names(hosts: Sequence[str]) -> list[x509.GeneralName]:
         try:
             names.append(x509.IPAddress(ipaddress.ip_address(host)))
         except ValueError:
+            if not _DNS.fullmatch(host):
+                raise MalformedError("webhook's name", got=host, expected="a host's name or IP address, without scheme "
+                                     "and port") from None
             names.append(x509.DNSName(host))
     return names
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from custody.policy.load import PolicySet
 
 OWN_NAMESPACES = ("kube-system", "custody")
 """Never sent to the webhook: where it runs itself, and what must start when it does not answer."""
+_URL = re.compile(r"https://[^/?#@\s]+(/[^?#\s]*)?")
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PODS = {Entry("", "v1", resource, "Namespaced", operation) for resource in ("pods", "pods/ephemeralcontainers")
          for operation in ("CREATE", "UPDATE")}
 _KINDS = {True: "MutatingWebhookConfiguration", False: "ValidatingWebhookConfiguration"}
@@ -31,6 +34,11 @@ def configurations(url: str, ca_bundle: bytes, policies: PolicySet | None = None
     """
     if not url.startswith("https://"):
         raise MalformedError("url", got=url, expected="https://…, the API server calls nothing else")
+    if not _URL.fullmatch(url):
+        raise MalformedError("url", got=url, expected="https://host[:port][/path], without user, query or fragment")
+    for namespace in exclude:
+        if not _LABEL.fullmatch(namespace):
+            raise MalformedError("exclude", got=namespace, expected="the name of a namespace, such as kube-system")
     if failure_policy not in (None, "Fail", "Ignore"):
         raise MalformedError("failurePolicy", got=failure_policy, expected="Fail or Ignore")
     documents = []

@@ -51,7 +51,7 @@ cd "$root"
 PATH="/usr/sbin:/sbin:$PATH" pivot_root . old
 umount -l /old
 rmdir /old
-mount -o remount,ro /
+mount -o remount,bind,ro /
 cd /src
 exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
 """

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from custody.admission.certs import certificates
 from custody.admission.configuration import OWN_NAMESPACES, configurations, to_yaml
 from custody.cli import kinds
 from custody.cli.run import settings
@@ -29,6 +30,7 @@ def command() -> None:
 def _config(url: str, ca_bundle: Path, policies: tuple[str, ...], failure_policy: str | None, timeout: int | None,
             exclude: tuple[str, ...], crds: tuple[str, ...], kubeconfig: Path | None) -> None:
     """Print the webhook configurations, for `kubectl apply -f -`: again whenever policies change."""
+    bundle = certificates(ca_bundle.read_bytes(), str(ca_bundle))
     chosen = kinds.load(settings(), policies, crds, kubeconfig)
-    click.echo(to_yaml(configurations(url, ca_bundle.read_bytes(), chosen if chosen.policies else None,
+    click.echo(to_yaml(configurations(url, bundle, chosen if chosen.policies else None,
                                       failure_policy=failure_policy, timeout=timeout, exclude=exclude)), nl=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from custody.errors import DeniedError, MalformedError, NotJudgedError, Unsuppor
 from custody.evidence.model import facts
 from custody.formats import reference
 from custody.kit.clock import system_clock
+from custody.kit.visible import visible
 from custody.policy.load import PolicySet
 from custody.policy.model import Decision, Outcome, Verdict
 from custody.services.check import Checked, check, check_image, unjudged
@@ -25,6 +27,7 @@ from custody.services.manifests import Manifest, from_bytes, from_path
 from custody.wiring import gatherer, registry_client, service_http
 
 _MARKS = {Outcome.PASS: "✓", Outcome.FAIL: "✗", Outcome.WARN: "!", Outcome.SKIP: "-", Outcome.ERROR: "✗"}
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _AT_ONCE = 8
 Asked = str | Manifest
 """An image's name, or a resource."""
@@ -51,6 +54,8 @@ def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str,
     Exit 3 where a rule denies. Exit 4 where a resource that runs containers, or everything that was given, was judged
     by no rule: that is not a yes.
     """
+    if not _NAMESPACE.fullmatch(namespace):
+        raise MalformedError("--namespace", got=namespace, expected="lower-case letters, digits and '-', at most 63")
     chosen = kinds.load(settings(), policies, crds, kubeconfig)
     if not chosen.policies:
         raise UsageError("check: no policies", hint="--policy FILE, or `policies` in custody.toml")
@@ -106,9 +111,11 @@ def _targets(target: str) -> Sequence[Asked]:
                          hint=None if looks_like_path else
                          f"if it is an image, write its registry: {reference.DOCKER_HUB}/{target}")
     try:
-        reference.parse(target, "target")
+        image = reference.parse(target, "target")
     except MalformedError as error:
         raise UsageError(f"{error.message}; and there is no such file") from None
+    if not any(mark in target for mark in "/:@"):  # perhaps a folder's name, misspelt
+        print(f"warning: {target}: no such file or folder; judged as the image {image}", file=sys.stderr)
     return [target]
 
 
@@ -125,28 +132,28 @@ def conclude(checked: Sequence[Checked], policies: PolicySet, *, allow_unjudged:
         reasons = [(entry.name, "no rule speaks of it") for entry in checked]
     if reasons:
         name, reason = reasons[0]
-        raise NotJudgedError(f"{len(reasons)} of {len(checked)} not judged, such as {name}: {reason}",
+        raise NotJudgedError(f"{len(reasons)} of {len(checked)} not judged, such as {visible(name)}: {reason}",
                              hint="add a policy that speaks of it, or --allow-unjudged")
 
 
 def lines(decision: Decision, name: str) -> list[str]:
     """The decision for people: a verdict, then a line a rule, the reason below those that did not pass."""
-    result = [f"{name}: {decision.verdict}  (inputs {decision.inputs_digest})"]
+    result = [f"{visible(name)}: {decision.verdict}  (inputs {decision.inputs_digest})"]
     for rule in decision.results:
         audit = "" if rule.enforce else " (audit)"
         result.append(f"  {_MARKS[rule.outcome]} {rule.policy}/{rule.rule}{audit}"
-                      + (f"  {rule.image}" if rule.image else ""))
+                      + (f"  {visible(rule.image)}" if rule.image else ""))
         if rule.outcome is not Outcome.PASS:
-            result.append(f"      {rule.message}")
+            result += [f"      {visible(part)}" for part in rule.message.split("\n")]
             if rule.remedy and rule.outcome is not Outcome.SKIP:
-                result.append(f"      try: {rule.remedy}")
+                result.append(f"      try: {visible(rule.remedy)}")
     if decision.verdict is Verdict.NOT_JUDGED and not decision.results:
         result += [f"  - {rule.policy}/{rule.rule}  {rule.reason}" for rule in decision.silent[:20]]
         if len(decision.silent) > 20:
             result.append(f"  - and {len(decision.silent) - 20} rules more")
-    result += [f"  ? {pointer}  not judged: no rule looked into this pod template; its pods are judged when they are "
-               "created" for pointer in decision.unjudged]
-    return result + [f"  → {change['path']} = {change['value']}" for change in decision.patch]
+    result += [f"  ? {visible(pointer)}  not judged: no rule looked into this pod template; its pods are judged when "
+               "they are created" for pointer in decision.unjudged]
+    return result + [f"  → {change['path']} = {visible(str(change['value']))}" for change in decision.patch]
 
 
 def summary(decisions: Sequence[Decision]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -19,9 +20,11 @@ from custody.errors import MalformedError, UnsupportedError, UsageError
 from custody.formats import cyclonedx, spdx
 from custody.formats.bom import Catalog
 from custody.kit.clock import system_clock
+from custody.kit.visible import visible
 from custody.settings import Settings
 from custody.vulns.coverage import Coverage
 
+_PLATFORM = re.compile(r"[a-z0-9]+(/[a-z0-9_]+(/[a-z0-9.]+)?)?")
 Outputs = list[tuple[str, Path | None]]
 
 
@@ -47,6 +50,7 @@ def deliver(chosen: Outputs, render: Callable[[str], str | dict[str, Any]]) -> N
         text = body if isinstance(body, str) else json.dumps(body, indent=2, ensure_ascii=False) + "\n"
         if file is None:
             sys.stdout.write(text)
+            sys.stdout.flush()  # before what standard error says of it, where both are one log
             continue
         draft = file.with_name(f".{file.name}.{os.getpid()}")
         try:
@@ -72,7 +76,11 @@ def open_catalog(settings: Settings, target: str, platform: str | None) -> Catal
     if target.startswith("sbom:"):
         if platform is not None:
             raise UnsupportedError("--platform", "an SBOM is of one platform already")
+        if target == "sbom:":
+            raise UsageError("target: got 'sbom:', expected sbom:FILE")
         return _read_sbom(Path(target[5:]))
+    if platform is not None and not _PLATFORM.fullmatch(platform):
+        raise UsageError(f"--platform: got {platform!r}, expected OS/ARCH[/VARIANT], such as linux/arm64")
     return asyncio.run(_image_catalog(settings, target, platform))
 
 
@@ -131,7 +139,7 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], N
 def title(found: Catalog) -> str:
     """The image with its digest, once; an SBOM by the name that it gives its subject."""
     if not found.layers:
-        return f"SBOM of {found.name}"
+        return f"SBOM of {visible(found.name)}"
     return found.name if found.digest in found.name else f"{found.name}@{found.digest}"
 
 
@@ -149,12 +157,14 @@ def coverage_lines(coverage: Coverage) -> list[str]:
     if uncatalogued:
         said.append("warning: not catalogued: " + ", ".join(f"{gap.what}: {gap.count}" for gap in uncatalogued))
         said += [f"  {gap}" for gap in uncatalogued]
-    return said + [f"warning: {'undecided' if gap.kind == 'undecided' else 'not scanned'}: {gap}"
-                   for gap in coverage.gaps if gap.kind != "not-catalogued"]
+    said += [f"warning: {'undecided' if gap.kind == 'undecided' else 'not scanned'}: {gap}"
+             for gap in coverage.gaps if gap.kind != "not-catalogued"]
+    return [visible(line) for line in said]
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
     """Left-aligned columns, two spaces apart."""
+    rows = [[visible(cell) for cell in row] for row in rows]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))] if rows else []
     return "".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
                    for row in rows)

@@ -76,7 +76,8 @@ def _opened(place: str | None) -> Iterator[TileReader]:
         from custody.adapters.http.tiles import HttpTiles
         from custody.wiring import command_http
 
-        with HttpTiles(command_http(settings()), f"{place.rstrip('/')}/api/v2") as tiles:
+        base = place.rstrip("/").removesuffix("/api/v2")  # as `custody up` prints it, or as the trust root names it
+        with HttpTiles(command_http(settings()), f"{base}/api/v2") as tiles:
             yield tiles
         return
     directory = Path(place) if place else settings().data / "log"

@@ -12,6 +12,7 @@ from custody import wiring
 from custody.cli import kinds, policy_jp
 from custody.cli.run import settings
 from custody.errors import CustodyError, MalformedError, UsageError
+from custody.kit.visible import visible
 from custody.policy.coverage import Coverage, covered
 from custody.policy.kyverno.lint import Finding, lint_all, refused
 from custody.policy.load import PolicySet, located, manifest_files, read, unwrapped
@@ -60,11 +61,12 @@ def _lint(files: tuple[Path, ...], output: str, coverage: bool, crds: tuple[str,
         click.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
     for finding in () if coverage or output == "json" else findings:
         place = finding.policy if finding.level == "error" else f"{finding.policy}: {finding.path}"
-        click.echo(f"{finding.level}: {place}: {finding.message} [{finding.code}]")
+        click.echo(visible(f"{finding.level}: {place}: {finding.message} [{finding.code}]"))
         if finding.excerpt:
             click.echo("".join(f"    {line}\n" for line in finding.excerpt.splitlines()), nl=False)
     warnings = sum(finding.level == "warning" for finding in findings)
-    click.echo(f"{loaded} policies load, {warnings} warnings", err=True)
+    click.echo(f"{loaded} {'policy loads' if loaded == 1 else 'policies load'}, "
+               f"{warnings} warning{'s' * (warnings != 1)}", err=True)
     if errors:
         does = "document does" if len(errors) == 1 else "documents do"
         raise UsageError(f"{len(errors)} {does} not load, first {errors[0].policy}: {errors[0].message}")
@@ -102,7 +104,10 @@ def _podsecurity(files: tuple[Path, ...], level: str, version: str, output: str)
     """Whether pods meet a Pod Security level, in the API server's words. Exit code 3 where one does not."""
     rows: list[dict[str, Any]] = []
     for file in files:
-        for at, document in enumerate(read(file)):
+        pods = read(file)
+        if not pods:
+            raise MalformedError(str(file), got="no resource", expected="at least one Pod")
+        for at, document in enumerate(pods):
             kind = document.get("kind") if isinstance(document, dict) else "no map"
             if kind != "Pod":
                 raise MalformedError(f"{file}[{at}]", got=kind, expected="a Pod")
@@ -115,5 +120,5 @@ def _podsecurity(files: tuple[Path, ...], level: str, version: str, output: str)
     if output == "json":
         click.echo(json.dumps(rows, indent=2))
     for row in rows if output == "table" else ():
-        click.echo(f"pod {row['pod']}: {row['message'] or f'meets {level}:{version}'}")
+        click.echo(visible(f"pod {row['pod']}: {row['message'] or f'meets {level}:{version}'}"))
     return 0 if all(row["allowed"] for row in rows) else 3

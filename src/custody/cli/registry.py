@@ -18,10 +18,19 @@ def command() -> None:
     """The registry in the data directory."""
 
 
+def _opened() -> Platform:
+    """Raises MissingEvidenceError where no registry ever ran: an empty one would have nothing damaged, ever."""
+    folder = settings().data / "registry"
+    if not (folder / "index.db").is_file():
+        raise MissingEvidenceError(f"{folder}: no registry is here (no file named index.db)",
+                                   hint="`custody up` makes one; data_dir in custody.toml says where it is")
+    return Platform(settings(), "")
+
+
 @command.command("scrub")
 def _scrub() -> None:
     """Hash every stored blob again. Damaged ones are quarantined, so that the next push repairs them. Exit 4."""
-    platform = Platform(settings(), "")
+    platform = _opened()
     try:
         damaged = platform.registry.scrub()
         click.echo(f"{len(platform.registry.blobs.digests()) + len(damaged)} blobs read, {len(damaged)} damaged")
@@ -39,7 +48,7 @@ def _scrub() -> None:
 def _history(name: str, output: str) -> None:
     """What a tag pointed at, and since when."""
     ref = reference.parse(name)
-    platform = Platform(settings(), "")
+    platform = _opened()
     try:
         repository = name.rpartition(":")[0] if platform.registry.repositories.has_repository(
             name.rpartition(":")[0]) else ref.repository

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import click
 
 from custody.cli.main import help_text
 from custody.cli.table import COMMANDS
-from custody.errors import CustodyError
+from custody.errors import CustodyError, UsageError
+from custody.kit.visible import visible
 from custody.settings import Settings, load_settings
 
 
@@ -29,6 +31,13 @@ class _Commands(click.Group):
             raise TypeError(f"{COMMANDS[cmd_name][0]}.command is not a click command")
         return command
 
+    def resolve_command(self, ctx: click.Context,
+                        args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None:
+            _refuse_empty(name, rest)
+        return name, command, rest
+
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         formatter.write(help_text() + "\n")
 
@@ -43,6 +52,22 @@ def _custody(ctx: click.Context, offline: bool | None, config: Path | None) -> N
     ctx.obj = settings if offline is None else settings.replace(offline=offline)
 
 
+def _refuse_empty(name: str, arguments: list[str]) -> None:
+    """Raises UsageError for a value that is empty: a path would be the working directory, an option its default.
+
+    Expressions may be empty, and say so themselves.
+    """
+    if name in ("cel", "rego") or (name == "policy" and arguments[:1] == ["jp"]):
+        return
+    before = name
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if not argument or (option.startswith("--") and equals and not value):
+            raise UsageError(f"{name}: got '' {f'for {option}' if argument else f'after {before}'}, expected a value",
+                             hint="is a variable of the shell not set?")
+        before = argument
+
+
 def settings() -> Settings:
     """The settings of the running command."""
     found = click.get_current_context().obj
@@ -55,6 +80,7 @@ def run(arguments: list[str], **extra: Any) -> int:
     """Exit code of one command line; prints `error:` and `hint:` lines to stderr."""
     try:
         result = _custody.main(arguments, prog_name="custody", standalone_mode=False, **extra)
+        sys.stdout.flush()
     except CustodyError as error:
         _complain(error.message, error.hint)
         return error.exit_code
@@ -80,11 +106,21 @@ def run(arguments: list[str], **extra: Any) -> int:
         return 141
     except OSError as error:  # no permission, no space
         _complain(": ".join(filter(None, (str(error.filename or ""), error.strerror or str(error)))), None)
+        _give_up_output()
         return 1
     return result if isinstance(result, int) else 0
 
 
+def _give_up_output() -> None:
+    """What standard output could not take is not tried once more at the end, where Python would complain by itself."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _complain(message: str, hint: str | None) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    keep = "\n\t"  # some list several reasons
+    print(f"error: {visible(message, keep)}", file=sys.stderr)
     if hint:
-        print(f"\nhint: {hint}", file=sys.stderr)
+        print(f"\nhint: {visible(hint, keep)}", file=sys.stderr)

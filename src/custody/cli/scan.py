@@ -59,9 +59,9 @@ def command(target: str, chosen: tuple[str, ...], threshold: str, allow_gaps: bo
     if threshold == "never":
         return
     if met := report.meets(Severity[threshold.upper()]):
-        worst = met[0]
-        raise DeniedError(f"{len(met)} findings at or above {threshold}, such as {worst.cve} in {worst.package} "
-                          f"{worst.version}", hint=f"fixed in {', '.join(worst.fixed)}" if worst.fixed else None)
+        worst, findings = met[0], f"{len(met)} finding{'s' * (len(met) > 1)}"
+        raise DeniedError(f"{findings} at or above {threshold}, such as {worst.cve} in {worst.package} {worst.version}",
+                          hint=f"fixed in {', '.join(worst.fixed)}" if worst.fixed else None)
     if not allow_gaps:
         report.require_coverage()
 

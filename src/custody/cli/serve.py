@@ -21,14 +21,25 @@ from custody.server.platform import ROLES
               help="Where all but the webhook listen; 0 chooses one.")
 @click.option("--webhook-port", default=5443, show_default=True, type=click.IntRange(0, 65535),
               help="Admission webhook, with TLS.")
+@click.option("--webhook-name", "webhook_names", multiple=True, metavar="HOST",
+              help="A name or address by which the API server calls the webhook, for its certificate; repeatable. "
+                   "--host and localhost are in it.")
 @click.option("--policy", "policies", multiple=True, metavar="FILE|DIR", help="Policies; default: custody.toml's.")
-def command(roles: str, host: str, port: int, webhook_port: int, policies: tuple[str, ...]) -> None:
+def command(roles: str, host: str, port: int, webhook_port: int, webhook_names: tuple[str, ...],
+            policies: tuple[str, ...]) -> None:
     """Run some of the services. Where they are reached by other names, `urls` in custody.toml says so."""
     chosen = tuple(roles.split(","))
+    context = click.get_current_context()
     if "admission" not in chosen:
-        context = click.get_current_context()
+        if webhook_names:
+            raise UsageError(f"--webhook-name: is for the admission role, and --roles names {roles}")
         if context.get_parameter_source("policies") is ParameterSource.COMMANDLINE:
             raise UsageError(f"--policy: is for the admission role, and --roles names {roles}")
         if context.get_parameter_source("webhook_port") is ParameterSource.COMMANDLINE:
             print(f"warning: --webhook-port: nothing listens there, --roles names {roles}", file=sys.stderr)
-    serve_forever(settings(), chosen, host, port, webhook_port, policies)
+    elif host in ("0.0.0.0", "::") and not webhook_names:  # noqa: S104 - it is asked about
+        print(f"warning: --host {host}: nobody calls by that name, and the webhook's certificate has no other but "
+              "localhost; --webhook-name HOST adds one", file=sys.stderr)
+    if set(chosen) == {"admission"} and context.get_parameter_source("port") is ParameterSource.COMMANDLINE:
+        print("warning: --port: nothing listens there, --roles names only admission", file=sys.stderr)
+    serve_forever(settings(), chosen, host, port, webhook_port, policies, webhook_names)

@@ -22,18 +22,19 @@ from custody.wiring import TRUST_ROLES, trusted_root, trusted_root_file
 
 
 def serve_forever(settings: Settings, roles: Iterable[str], host: str, port: int, webhook_port: int,
-                  policies: tuple[str, ...]) -> None:
+                  policies: tuple[str, ...], webhook_names: tuple[str, ...] = ()) -> None:
     def load() -> PolicySet:
         return kinds.load(settings, policies, (), None)
 
     sources = [Path(source) for source in (*(policies or settings.policies), *settings.crds)]
-    uvloop.run(_serve(settings, tuple(roles), host, port, webhook_port, load, sources))
+    uvloop.run(_serve(settings, tuple(roles), host, port, webhook_port, webhook_names, load, sources))
 
 
 async def _serve(settings: Settings, roles: tuple[str, ...], host: str, port: int, webhook_port: int,
-                 load: Callable[[], PolicySet], sources: list[Path]) -> None:
+                 webhook_names: tuple[str, ...], load: Callable[[], PolicySet], sources: list[Path]) -> None:
     chosen = load()
-    async with running(settings, roles, host=host, port=port, webhook_port=webhook_port, policies=chosen) as found:
+    async with running(settings, roles, host=host, port=port, webhook_port=webhook_port, webhook_names=webhook_names,
+                       policies=chosen) as found:
         print("\n".join(describe(found, chosen)), file=sys.stderr, flush=True)
         async with reloading(found, load, sources):
             await until_stopped()
@@ -84,11 +85,12 @@ async def until_stopped() -> None:
 
 def describe(found: Running, policies: PolicySet) -> list[str]:
     """One line for each thing that runs."""
-    data, base = found.platform.data, found.url
+    data, base, count = found.platform.data, found.url, len(policies.policies)
+    loaded = f"{count} {'policy' if count == 1 else 'policies'}"
     lines = {"registry": f"registry      {base.partition('//')[2]}/NAME", "oidc": f"OIDC issuer   {base}/oidc",
              "ca": f"CA            {base}/api/v2/signingCert", "log": f"log           {base}/api/v2",
              "tsa": f"timestamps    {base}/api/v1/timestamp",
-             "admission": f"admission     {found.webhook}/validate, /mutate  ({len(policies.policies)} policies; "
+             "admission": f"admission     {found.webhook}/validate, /mutate  ({loaded}; "
                           f"CA bundle {data / 'admission' / 'ca.crt'})"}
     if any(role in TRUST_ROLES for role in found.roles):
         lines["trust"] = f"trust files   {', '.join(map(str, found.platform.trust_files))}"

@@ -11,10 +11,9 @@ import click
 
 from custody.cli.run import settings
 from custody.cli.trust_files import load_config, load_root
-from custody.cli.trust_options import Command, identity_token, load_signing_key, resolve, sign_options, warn
+from custody.cli.trust_options import Command, identity_token, load_signing_key, named, resolve, sign_options, warn
 from custody.errors import UsageError
 from custody.formats import intoto
-from custody.formats import reference as references
 from custody.kit.clock import system_clock
 from custody.ports.http import Http
 from custody.sign.referrers import push_bundle
@@ -48,7 +47,7 @@ async def _run(images: tuple[str, ...], annotations: dict[str, str], upload: boo
     signer = make_signer(http, options)
     async with registry_client(settings(), http) as client:
         for image in images:
-            if references.parse(image).digest is None:
+            if named(image).digest is None:
                 warn(f"{image}: is a tag, which may move; its digest of this moment is signed")
             ref, descriptor = await resolve(client, image)
             statement = intoto.statement(descriptor.digest, intoto.COSIGN_SIGN, {}, annotations=annotations)
@@ -79,7 +78,8 @@ def make_signer(http: Http, options: dict[str, Any]) -> Signer:
                          "up`, which writes one; without the flag a signature is in a log where there is one")
     key = load_signing_key(options["key"])
     token = None if key else identity_token(options["identity_token"])
-    if key is None and token and config.rekor and not options["yes"] and sys.stdin.isatty():
-        click.confirm(f"Your identity will be written into the log {config.rekor[0].url} for good. Go on?", abort=True,
-                      err=True)
+    if (key is None and token and config.rekor and not options["yes"] and sys.stdin.isatty()
+            and not click.confirm(f"Your identity will be written into the log {config.rekor[0].url} for good. Go on?",
+                                  err=True)):
+        raise UsageError("nothing was signed: the answer was no")
     return Signer(http=http, config=config, root=load_root(settings(), options["trusted_root"]), key=key, token=token)

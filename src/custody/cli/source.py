@@ -13,6 +13,7 @@ from custody.cli.contents import coverage_lines
 from custody.cli.run import settings
 from custody.errors import DeniedError, NotFoundError, UsageError
 from custody.kit.clock import system_clock
+from custody.kit.visible import visible
 from custody.services.source import scan_locks
 from custody.source.check import SourceReport, check_source
 from custody.source.signers import read_allowed_signers
@@ -92,7 +93,7 @@ def _lines(report: SourceReport, bad: list[str]) -> list[str]:
                       f"{len(workflow.problems)} of them not pinned to a commit")
         result += [f"      line {item.line}: {item.reason}" for item in workflow.problems]
     result += [f"  - {path}: not checked by custody yet" for path in report.not_checked]
-    return result + [f"  ✗ {line}" for line in bad]
+    return [visible(line) for line in [*result, *(f"  ✗ {line}" for line in bad)]]
 
 
 def _json(report: SourceReport, problems: list[str], scanned: ScanReport | None) -> dict[str, object]:

@@ -17,6 +17,7 @@ from custody.evidence.model import Evidence, KeylessSigner, Rejected, State, Ver
 from custody.formats import dsse, intoto
 from custody.formats.bundle import parse_bundle
 from custody.kit.clock import format_rfc3339, system_clock
+from custody.kit.visible import visible
 from custody.sign.keys import load_public_key, read_key_file
 from custody.sign.referrers import fetch_evidence
 from custody.sign.verify import BUNDLE_PREFIX, Trust, verify_evidence
@@ -57,8 +58,8 @@ async def _run(image: str, trust: Trust, output: str) -> None:
         for position, row in enumerate(members):
             stem = ("   " if last else "│  ") + ("└" if position == len(members) - 1 else "├")
             what = row["predicateType"] or row["mediaType"] or "document"
-            print(f"{stem}─ {row['mark']} {what}  {row['signer'] or row['reason']}")
-            print(f"{stem.replace('└', ' ').replace('├', '│')}     {row['source']}" + "".join(
+            print(f"{stem}─ {row['mark']} {visible(what)}  {visible(row['signer'] or row['reason'])}")
+            print(f"{stem.replace('└', ' ').replace('├', '│')}     {visible(row['source'])}" + "".join(
                 f" · {word}" for word in (row["signedAt"], row["log"]) if word))
     if not rows:
         print("└─ nothing is known about it")

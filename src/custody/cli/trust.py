@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from custody.errors import UsageError
 from custody.trust.roots import parse_signing_config
 from custody.wiring import WORKLOADS, Platform
 
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _DEFAULT = "http://127.0.0.1:5080"
 
 
@@ -61,12 +63,17 @@ def _token(url: str | None, email: str | None, workload: str | None, subject: st
     It is signed with the key in the data directory: whoever can read that may be anybody here. That is right for one
     machine; where people sign, register your own issuer instead (`issuers` in custody.toml).
     """
-    platform = Platform(settings(), url or _recorded() or _DEFAULT)
     lifetime = timedelta(minutes=minutes)
     if (email is None) == (workload is None):
         raise UsageError("trust token: give one of --email and --workload")
     if subject is not None and workload is None:
         raise UsageError("--subject: is a workload's, and --email names a person", hint="--workload NAME")
+    if email is not None and not _EMAIL.fullmatch(email):
+        raise UsageError(f"--email: got {email!r}, expected an address such as ann@myorg.example")
+    if not (folder := settings().data / "trust").is_dir():
+        print(f"warning: {folder}: no services have run in this data directory; the token is signed with a new key",
+              file=sys.stderr)
+    platform = Platform(settings(), url or _recorded() or _DEFAULT)
     if email is not None:
         _print(platform.people.mint_email(email, lifetime=lifetime))
         return

@@ -14,10 +14,11 @@ import click
 
 from custody.cli.password import ask
 from custody.cli.trust_files import load_root, trusted_root_option
-from custody.errors import MissingEvidenceError, UsageError, VerificationError
+from custody.errors import MissingEvidenceError, UnsupportedError, UsageError, VerificationError
 from custody.evidence.model import KeySigner, Rejected, State, Verified
 from custody.formats import reference
 from custody.formats.reference import Reference
+from custody.kit.visible import visible
 from custody.registry.client import RegistryClient
 from custody.settings import Settings
 from custody.sign.identity import CLAIM_FLAGS, Identity
@@ -139,12 +140,20 @@ def nothing(ref: Reference, what: str, bad: list[Rejected]) -> VerificationError
     if not bad:
         return MissingEvidenceError(f"{ref}: no {what} found")
     return VerificationError(f"{ref}: no {what} that counts\n" + "\n".join(
-        f"  {item.source}: {item.reason}" for item in bad))
+        f"  {visible(item.source)}: {visible(item.reason)}" for item in bad))
+
+
+def named(image: str) -> Reference:
+    """The image of a registry that `image` names; raises UnsupportedError for a layout's, MalformedError."""
+    if image.startswith(("oci:", "archive:", "dir:", "sbom:")):
+        raise UnsupportedError(image, "signatures are kept in registries, and this target has none",
+                               hint="push the image, then name registry/name@digest")
+    return reference.parse(image)
 
 
 async def resolve(client: RegistryClient, image: str) -> tuple[Reference, Any]:
     """The image with its digest, and its descriptor."""
-    ref = reference.parse(image)
+    ref = named(image)
     descriptor = await client.resolve(ref)
     return ref.at(descriptor.digest), descriptor
 
@@ -155,7 +164,7 @@ async def evidence_of(client: RegistryClient, images: Sequence[str]) -> AsyncIte
 
     async def fetch(image: str) -> tuple[Reference, Gathered]:
         async with gate:
-            ref = reference.parse(image)
+            ref = named(image)
             if ref.digest is None:
                 ref = ref.at((await client.resolve(ref)).digest)
             return ref, await fetch_evidence(client, ref, unsigned=False)

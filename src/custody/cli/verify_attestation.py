@@ -15,6 +15,7 @@ from custody.evidence.model import Evidence
 from custody.formats import dsse, intoto
 from custody.formats.bundle import parse_bundle
 from custody.kit.clock import system_clock
+from custody.kit.visible import visible
 from custody.wiring import registry_client
 
 
@@ -44,7 +45,8 @@ async def _run(images: tuple[str, ...], expected: Expected, predicate_type: str,
             by_digest = {item.digest: item for item in found.evidence}
             for item in matching:
                 envelope = _envelope(by_digest[item.evidence])
-                print(json.dumps(envelope) if output == "json" else f"{ref}\t{item.predicate_type}\t{item.signer}")
+                print(json.dumps(envelope) if output == "json" else
+                      f"{ref}\t{visible(str(item.predicate_type))}\t{item.signer}")
             print(f"{ref}: {len(matching)} verified of type {predicate_type}, by "
                   f"{', '.join(sorted({str(item.signer) for item in matching}))}", file=sys.stderr)
 

@@ -258,8 +258,13 @@ def read(file: Path) -> list[Any]:
     """The documents of one file. Raises UsageError, MalformedError."""
     try:
         data = file.read_bytes()
-        if file.suffix.lower() == ".json":
-            return [strictjson.loads(data, str(file), max_size=MAX_SIZE, max_depth=MAX_DEPTH)]
-        return documents(data, str(file))
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None
+    if file.suffix.lower() == ".json":
+        return [strictjson.loads(data, str(file), max_size=MAX_SIZE, max_depth=MAX_DEPTH)]
+    try:
+        return documents(data, str(file))
+    except MalformedError as error:
+        if b"{{" in data:
+            error.hint = "a template is rendered first (helm template); {{ }} of an expression stands in quotes"
+        raise

@@ -232,4 +232,4 @@ def check_platform(config: oci.ImageConfig, platform: str, where: str) -> None:
     if any(ours and ours != theirs for ours, theirs in zip(have, wanted, strict=False)):
         raise VerificationError(f"{where}: is an image of {'/'.join(part for part in have if part)} by its own "
                                 f"configuration, asked for {platform}",
-                                hint="the index names a wrong platform, or choose another one with --platform")
+                                hint="choose its own with --platform; or the index that names it names a wrong one")

@@ -28,6 +28,7 @@ class Running:
 
     platform: Platform
     url: str
+    """Of all but the webhook; empty where there is only that."""
     webhook: str | None
     admission: AdmissionApp | None
     roles: tuple[str, ...]
@@ -35,8 +36,12 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str = "127.0.0.1", port: int = 0,
-                  webhook_port: int = 0, policies: PolicySet | None = None) -> AsyncIterator[Running]:
-    """All services of `roles` up on entry and closed on exit. Raises UsageError, NetworkError, ConflictError."""
+                  webhook_port: int = 0, webhook_names: Iterable[str] = (),
+                  policies: PolicySet | None = None) -> AsyncIterator[Running]:
+    """All services of `roles` up on entry and closed on exit. Raises UsageError, NetworkError, ConflictError.
+
+    The webhook's certificate names `host`, `webhook_names` and localhost. Admission alone listens on no `port`.
+    """
     chosen = tuple(roles)
     for role in chosen:
         if role not in ROLES:
@@ -46,9 +51,10 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
     async def plain(scope: Scope, receive: Receive, send: Send) -> None:
         await box[0](scope, receive, send)
 
-    listeners = [Listener(plain, host, port)]
+    listeners = [Listener(plain, host, port)] if set(chosen) != {"admission"} else []
     http = service_http(settings)
-    platform = Platform(settings, listeners[0].url, http=http)
+    url = listeners[0].url if listeners else ""
+    platform = Platform(settings, url or f"http://{host}:{port}", http=http)
     admission, webhook = None, None
     try:
         box.append(_plain_app(platform, chosen))
@@ -57,14 +63,14 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             platform.export(trust)
         if "admission" in chosen:
             admission = AdmissionApp()
-            certificate = platform.certificate([host, "localhost"])
+            certificate = platform.certificate(list(dict.fromkeys((host, *webhook_names, "localhost"))))
             listeners.append(Listener(cast(App, admission), host, webhook_port, certificate=certificate.certificate,
-                                      key=certificate.key))
-            webhook = listeners[1].url
+                                      key=certificate.key, flag="--webhook-port"))
+            webhook = listeners[-1].url
             given = policies if policies is not None else PolicySet.load(settings.policies, kinds(settings))
             admission.admission = platform.admission(given, gatherer(settings, registry_client(settings, http)))
         async with serving(*listeners):
-            yield Running(platform, listeners[0].url, webhook, admission, chosen)
+            yield Running(platform, url, webhook, admission, chosen)
     finally:
         for listener in listeners:
             listener.close()

@@ -73,7 +73,8 @@ class Reloader:
         self.failure = None
         before, after = self.admission.snapshot, snapshot
         self.admission.swap(after)
-        _LOG.warning("read again: %d policies%s", len(after.policies.policies),
+        _LOG.warning("read again: %d %s%s", len(after.policies.policies),
+                     "policy" if len(after.policies.policies) == 1 else "policies",
                      "; apply `custody admission config` again, what the API server must ask about has changed"
                      if before.division != after.division or _named(before) != _named(after) else "")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import errno
 import logging
 import socket
 import sys
@@ -50,7 +51,7 @@ class Listener:
     """One address, one application, TLS where a certificate and key are given."""
 
     def __init__(self, app: App, host: str = "127.0.0.1", port: int = 0, *, certificate: Path | None = None,
-                 key: Path | None = None) -> None:
+                 key: Path | None = None, flag: str = "--port") -> None:
         self._config = uvicorn.Config(app, log_config=None, log_level=logging.WARNING, lifespan="off", http=Protocol,
                                       ws="none", access_log=False, server_header=False, date_header=False,
                                       timeout_keep_alive=75, timeout_graceful_shutdown=5, backlog=1024,
@@ -64,7 +65,8 @@ class Listener:
         except OSError as error:
             self._socket.close()
             raise NetworkError(f"{host}:{port}: {error.strerror}",
-                               hint="another program listens there; choose another --port") from None
+                               hint=f"another program listens there; choose another {flag}"
+                               if error.errno == errno.EADDRINUSE else None) from None
         self.port: int = self._socket.getsockname()[1]
         name = f"[{host}]" if ":" in host else host
         self.url = f"{'https' if certificate else 'http'}://{name}:{self.port}"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from custody.errors import UnsupportedError
+from custody.errors import UnsupportedError, UsageError
 from custody.formats import oci, reference
 from custody.kit import digest as digests
 from custody.registry.client import RegistryClient
@@ -55,6 +55,12 @@ async def open_target(text: str, client: RegistryClient, cache: Path, platform: 
         if text.startswith(prefix):
             raise UnsupportedError(text, f"targets beginning with {prefix} are not read by custody yet",
                                    hint="use oci:DIR, archive:FILE.tar or a registry reference")
+    if rest == "" and scheme in ("oci", "archive") and text != scheme:
+        raise UsageError(f"target: got {text!r}, expected oci:DIR or archive:FILE.tar")
+    if (path := Path(text)).exists():  # a folder `image` may be an image's name too, and is what was meant
+        raise UsageError(f"target: got the {'folder' if path.is_dir() else 'file'} {text!r}, expected an image",
+                         hint=f"{'oci' if path.is_dir() else 'archive'}:{text}; or, if the image of a registry is "
+                              f"meant, its whole name")
     return await pull(reference.parse(text, "target"), client, cache, platform or DEFAULT_PLATFORM)
 
 

@@ -6,6 +6,7 @@ and the predicate type with the one it asked for.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def _verify(evidence: model.Evidence, trust: Trust, now: datetime) -> model.Veri
     else:
         candidates = trust.keys
         if not candidates:
-            raise VerificationError(f"signed with a key ({bundle.key_hint or 'no hint'}), and no key is trusted",
+            raise VerificationError(f"signed with a key ({_fingerprint(bundle.key_hint)}), and no key is trusted",
                                     hint="--key FILE")
 
     # 3. Check the signature over the signed bytes.
@@ -121,6 +122,15 @@ def _decode(evidence: model.Evidence) -> tuple[Bundle, bytes | None, str]:
         return bundle, bundle.envelope.signed_bytes, "dsse"
     raise VerificationError(f"{evidence.media_type}: nothing of this type is signed",
                             hint="custody attest makes signed evidence of a document")
+
+
+def _fingerprint(hint: str | None) -> str:
+    """A bundle's hint as a KeySigner is written, where it is cosign's: the base64 SHA-256 of the key."""
+    try:
+        digest = base64.b64decode(hint or "", validate=True)
+    except ValueError:
+        digest = b""
+    return f"sha256:{digest.hex()}" if len(digest) == 32 else hint or "no hint"
 
 
 def _check_any(candidates: Sequence[PublicKey], bundle: Bundle, signed_bytes: bytes | None, subject: str) -> PublicKey:

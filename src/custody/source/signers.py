@@ -13,6 +13,8 @@ from pathlib import Path
 from custody.errors import MalformedError, UnsupportedError, UsageError
 from custody.formats.sshsig import fingerprint, load_public_key
 
+_EXPECTED = "principals [options] key-type base64-key"
+_KEY_TYPES = ("ssh-", "ecdsa-", "sk-")
 _FIELD = re.compile(r'\s*((?:[^\s",]|"[^"]*"|,)+)')
 _OPTION = re.compile(r'([a-z-]+)(?:="([^"]*)")?(?:,|\Z)')
 _TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?(Z?)\Z")
@@ -53,18 +55,23 @@ def parse_allowed_signers(text: str, where: str = "allowed signers") -> tuple[Al
 def read_allowed_signers(path: Path) -> tuple[AllowedSigner, ...]:
     try:
         text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {error}", hint="one `email ssh-ed25519 AAAA…` a line") from None
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise MalformedError(str(path), got="bytes that are not UTF-8", expected=_EXPECTED) from None
     return parse_allowed_signers(text, str(path))
 
 
 def _line(line: str, where: str) -> AllowedSigner:
     fields = _FIELD.findall(line)
     if len(fields) < 3:
-        raise MalformedError(where, got=line.strip(), expected="principals [options] key-type base64-key")
+        raise MalformedError(where, got=line.strip(), expected=_EXPECTED)
+    if fields[0].startswith(_KEY_TYPES):  # a line of id_ed25519.pub or of authorized_keys
+        raise MalformedError(where, got=f"{fields[0]} at its beginning", expected=_EXPECTED,
+                             hint=f'say whose key it is, such as: ann@myorg.example namespaces="git" {fields[0]} …')
     principals = tuple(fields[0].strip('"').split(","))
     rest = fields[1:]
-    options = {} if rest[0].startswith(("ssh-", "ecdsa-", "sk-")) else dict(_options(rest.pop(0), where))
+    options = {} if rest[0].startswith(_KEY_TYPES) else dict(_options(rest.pop(0), where))
     if len(rest) < 2:
         raise MalformedError(where, got=line.strip(), expected="key type and base64 key at the end")
     try:

@@ -53,8 +53,9 @@ def import_advisories(store: AdvisoryStore, path: Path, now: datetime,
     def checked() -> Iterator[osv.Advisory]:
         yield from records()
         if len(result.refused) == result.read:
-            raise MalformedError(str(path), got="; ".join(result.refused[:_SHOWN]) or "no JSON files",
-                                 expected="OSV records (*.json)")
+            if not result.read:
+                raise MalformedError(str(path), got="no JSON files", expected="OSV records (*.json)")
+            raise UsageError(f"{path}: none of {result.read} documents is an OSV record: {result.refused[0]}")
 
     result.added = store.add(checked(), now)
     return result

@@ -45,7 +45,8 @@ class GitRepository:
                     found = bytes(self._repo.refs[Ref(ref.encode())])
                     break
             else:
-                raise NotFoundError(f"{self.path}: no branch, tag or commit {name!r}")
+                raise NotFoundError(f"{self.path}: no branch, tag or commit {name!r}",
+                                    hint="HEAD~1, short ids and the like are not read; `git rev-parse` says the id")
         kind, data = self._read(found)
         for _ in range(8):
             if kind == b"commit":
