@@ -83,6 +83,15 @@ def test_pod_templates_of_custom_resources_are_named_as_not_judged(cli: Cli) -> 
     assert "? /spec/template/spec  not judged" in cli.out
 
 
+def test_a_policy_in_a_folder_of_manifests_is_no_pod_template(cli: Cli) -> None:
+    cli.write("all/policy.yaml", policy("p", validate={"message": "m", "pattern": {"spec": {
+        "containers": [{"image": "ghcr.io/*"}]}}}))
+    cli.write("all/pod.yaml", pod())
+    assert cli("all") == 0
+    assert "2 resources: 1 allowed, 0 denied, 1 not judged" in cli.out
+    assert "? " not in cli.out
+
+
 def test_a_rule_about_labels_does_not_judge_the_pod_template_beside_it(cli: Cli) -> None:
     labels = policy("labels", kinds=("Deployment",), validate={
         "message": "labels", "pattern": {"metadata": {"labels": {"app": "?*"}}}})

@@ -18,7 +18,7 @@ from custody.policy.kyverno.policy import Rule
 from custody.policy.kyverno.scope import Input, image
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision, Outcome, Request, RuleResult, Silent, Verdict
-from custody.policy.podfields import pod_templates
+from custody.policy.podfields import ABOUT_PODS, pod_templates
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 _LOG = logging.getLogger(__name__)
@@ -93,6 +93,8 @@ def _decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Pol
 def _templates(given: Input, spoke: list[Rule]) -> tuple[str, ...]:
     """Pointers of the pod specs in what is no pod, where none of the rules that spoke looks into templates."""
     if given.request.kind.kind == "Pod" or given.request.operation == "DELETE" or given.object is None:
+        return ()
+    if given.request.kind.group in ABOUT_PODS:
         return ()
     if any(rule.reads_templates for rule in spoke):
         return ()

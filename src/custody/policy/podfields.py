@@ -18,6 +18,9 @@ TEMPLATES = {"Pod": "/spec", "PodTemplate": "/template/spec", "CronJob": "/spec/
              **dict.fromkeys(("ReplicationController", "ReplicaSet", "Deployment", "StatefulSet", "DaemonSet", "Job"),
                              "/spec/template/spec")}
 """Where Kubernetes' own kinds hold a PodSpec."""
+ABOUT_PODS = frozenset({"kyverno.io", "policies.kyverno.io", "templates.gatekeeper.sh", "constraints.gatekeeper.sh",
+                        "mutations.gatekeeper.sh", "admissionregistration.k8s.io", "apiextensions.k8s.io"})
+"""API groups whose objects speak of pods and make none: a pattern of a policy is no pod template."""
 MAX_DEPTH = 100
 MAX_NODES = 500_000
 _ASIDE = ("metadata", "status")
