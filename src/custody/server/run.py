@@ -129,11 +129,12 @@ def _give_memory_back() -> None:
     """Large blocks go back to the system when they are freed.
 
     Left to itself glibc raises its threshold to the largest block that was ever freed, and each thread has an arena:
-    what one large document took would stay for good. Other C libraries do not have these knobs.
+    what one large document took would stay for good. A TLS record is read into 256 KiB, which must not be a call of
+    the system each time. Other C libraries do not have these knobs.
     """
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
-        for knob, value in ((_M_MMAP_THRESHOLD, 128 * 1024), (_M_TRIM_THRESHOLD, 1024 * 1024), (_M_ARENA_MAX, 2)):
+        for knob, value in ((_M_MMAP_THRESHOLD, 1 << 20), (_M_TRIM_THRESHOLD, 4 << 20), (_M_ARENA_MAX, 2)):
             mallopt(knob, value)
 
 
