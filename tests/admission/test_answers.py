@@ -101,15 +101,20 @@ def test_a_broken_registry_denies_and_the_rest_is_judged() -> None:
 
 
 def test_a_decision_that_is_not_made_in_time_is_a_denial(monkeypatch: pytest.MonkeyPatch) -> None:
-    go = threading.Event()
-    monkeypatch.setattr(webhook, "decide", lambda *_, **__: go.wait(30))
+    begun, go = threading.Event(), threading.Event()
+
+    def endless(*_: Any, **__: Any) -> None:
+        begun.set()
+        go.wait(30)
+
+    monkeypatch.setattr(webhook, "decide", endless)
     asked = review()
     asked["request"]["object"]["metadata"]["annotations"] = {"large": "x" * 100_000}  # decided beside the event loop
 
     async def main() -> tuple[bytes, bytes]:
         judge = admission(images(), gather=found)
-        late = asyncio.create_task(judge.review(json.dumps(asked).encode(), mutate=False, seconds=0.5))
-        await asyncio.sleep(0.05)
+        late = asyncio.create_task(judge.review(json.dumps(asked).encode(), mutate=False, seconds=2))
+        assert await asyncio.to_thread(begun.wait, 30)
         monkeypatch.undo()
         small = await judge.review(json.dumps(review()).encode(), mutate=False)  # nobody waits for the large one
         assert not late.done()
@@ -118,7 +123,7 @@ def test_a_decision_that_is_not_made_in_time_is_a_denial(monkeypatch: pytest.Mon
         return answer, small
 
     late, small = asyncio.run(main())
-    assert message(json.loads(late)) == "resource Pod/default/web was blocked: it was not decided within 0.4 s"
+    assert message(json.loads(late)) == "resource Pod/default/web was blocked: it was not decided within 1.9 s"
     assert "no signatures found" in message(json.loads(small))
 
 
