@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import aiohttp
 import pytest
 from cryptography import x509
 
@@ -190,8 +191,8 @@ def test_admission_alone_listens_on_one_port_by_the_names_that_it_has(tmp_path: 
     names = ["custody.custody.svc", "127.0.0.1", "10.1.2.3"]
 
     async def main() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as taken:  # nothing needs it
-            async with running(Settings(data_dir=str(tmp_path)), ["admission"], port=taken.getsockname()[1],
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            async with running(Settings(data_dir=str(tmp_path)), ["admission"], port=None,
                                webhook_names=names, policies=PolicySet([])) as found:
                 assert found.url == ""
                 certificate = x509.load_pem_x509_certificate((tmp_path / "admission" / "tls.crt").read_bytes())
@@ -204,6 +205,15 @@ def test_admission_alone_listens_on_one_port_by_the_names_that_it_has(tmp_path: 
             assert webhook != taken.getsockname()[1]
         with pytest.raises(MalformedError, match=r"webhook's name: got 'https://x', expected a host's name"):
             await start(webhook_names=["https://x"])
+        # Where a port is asked for, it tells those who only look after it, without TLS.
+        async with running(Settings(data_dir=str(tmp_path)), ["admission"], policies=PolicySet([])) as found, \
+                aiohttp.ClientSession() as session:
+            for path, status in (("/healthz", 200), ("/readyz", 200), ("/validate", 404), ("/v2/", 404)):
+                async with session.get(found.url + path) as answer:
+                    assert answer.status == status, path
+        with pytest.raises(UsageError, match="--port: got none, expected one for log"):
+            async with running(Settings(data_dir=str(tmp_path)), ["log"], port=None):
+                raise AssertionError("it started")
 
     async def start(webhook_port: int = 0, webhook_names: Iterable[str] = ()) -> None:
         async with running(Settings(data_dir=str(tmp_path)), ["admission"], webhook_port=webhook_port,

@@ -18,7 +18,8 @@ from custody.server.platform import ROLES
 @click.option("--host", default="127.0.0.1", show_default=True,
               help="Address to listen on. Nothing here asks who is calling: put it behind what does.")
 @click.option("--port", default=5080, show_default=True, type=click.IntRange(0, 65535),
-              help="Where all but the webhook listen; 0 chooses one.")
+              help="Where all but the webhook listen, and /healthz and /readyz without TLS; 0 chooses one. Admission "
+                   "alone listens there only where this is given.")
 @click.option("--webhook-port", default=5443, show_default=True, type=click.IntRange(0, 65535),
               help="Admission webhook, with TLS.")
 @click.option("--webhook-name", "webhook_names", multiple=True, metavar="HOST",
@@ -40,6 +41,7 @@ def command(roles: str, host: str, port: int, webhook_port: int, webhook_names: 
     elif host in ("0.0.0.0", "::") and not webhook_names:  # noqa: S104 - it is asked about
         print(f"warning: --host {host}: nobody calls by that name, and the webhook's certificate has no other but "
               "localhost; --webhook-name HOST adds one", file=sys.stderr)
-    if set(chosen) == {"admission"} and context.get_parameter_source("port") is ParameterSource.COMMANDLINE:
-        print("warning: --port: nothing listens there, --roles names only admission", file=sys.stderr)
-    serve_forever(settings(), chosen, host, port, webhook_port, policies, webhook_names)
+    alone = set(chosen) == {"admission"}
+    asked = context.get_parameter_source("port") is ParameterSource.COMMANDLINE
+    serve_forever(settings(), chosen, host, None if alone and not asked else port, webhook_port, policies,
+                  webhook_names)

@@ -21,7 +21,7 @@ from custody.settings import Settings
 from custody.wiring import TRUST_ROLES, trusted_root, trusted_root_file
 
 
-def serve_forever(settings: Settings, roles: Iterable[str], host: str, port: int, webhook_port: int,
+def serve_forever(settings: Settings, roles: Iterable[str], host: str, port: int | None, webhook_port: int,
                   policies: tuple[str, ...], webhook_names: tuple[str, ...] = ()) -> None:
     def load() -> PolicySet:
         return kinds.load(settings, policies, (), None)
@@ -30,7 +30,7 @@ def serve_forever(settings: Settings, roles: Iterable[str], host: str, port: int
     uvloop.run(_serve(settings, tuple(roles), host, port, webhook_port, webhook_names, load, sources))
 
 
-async def _serve(settings: Settings, roles: tuple[str, ...], host: str, port: int, webhook_port: int,
+async def _serve(settings: Settings, roles: tuple[str, ...], host: str, port: int | None, webhook_port: int,
                  webhook_names: tuple[str, ...], load: Callable[[], PolicySet], sources: list[Path]) -> None:
     chosen = load()
     async with running(settings, roles, host=host, port=port, webhook_port=webhook_port, webhook_names=webhook_names,

@@ -28,41 +28,44 @@ class Running:
 
     platform: Platform
     url: str
-    """Of all but the webhook; empty where there is only that."""
+    """Of all but the webhook; empty where nothing but that listens."""
     webhook: str | None
     admission: AdmissionApp | None
     roles: tuple[str, ...]
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str = "127.0.0.1", port: int = 0,
+async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str = "127.0.0.1", port: int | None = 0,
                   webhook_port: int = 0, webhook_names: Iterable[str] = (),
                   policies: PolicySet | None = None) -> AsyncIterator[Running]:
     """All services of `roles` up on entry and closed on exit. Raises UsageError, NetworkError, ConflictError.
 
-    The webhook's certificate names `host`, `webhook_names` and localhost. Admission alone listens on no `port`.
+    The webhook's certificate names `host`, `webhook_names` and localhost. `port` answers /healthz, and /readyz for the
+    webhook, without TLS: for those who only look after it. None: admission alone needs no such port.
     """
     chosen = tuple(roles)
     for role in chosen:
         if role not in ROLES:
             raise UsageError(f"--roles: got {role!r}, expected some of {', '.join(ROLES)}")
+    if port is None and set(chosen) != {"admission"}:
+        raise UsageError(f"--port: got none, expected one for {', '.join(chosen)}")
     box: list[App] = []
 
     async def plain(scope: Scope, receive: Receive, send: Send) -> None:
         await box[0](scope, receive, send)
 
-    listeners = [Listener(plain, host, port)] if set(chosen) != {"admission"} else []
+    listeners = [Listener(plain, host, port)] if port is not None else []
     http = service_http(settings)
     url = listeners[0].url if listeners else ""
-    platform = Platform(settings, url or f"http://{host}:{port}", http=http)
-    admission, webhook = None, None
+    platform = Platform(settings, url or f"http://{host}", http=http)
+    admission = AdmissionApp() if "admission" in chosen else None
+    webhook = None
     try:
-        box.append(_plain_app(platform, chosen))
+        box.append(_plain_app(platform, chosen, admission))
         # Whoever serves none of these leaves the files alone, and needs no authority's keys.
         if trust := [role for role in chosen if role in TRUST_ROLES]:
             platform.export(trust)
-        if "admission" in chosen:
-            admission = AdmissionApp()
+        if admission is not None:
             certificate = platform.certificate(list(dict.fromkeys((host, *webhook_names, "localhost"))))
             listeners.append(Listener(cast(App, admission), host, webhook_port, certificate=certificate.certificate,
                                       key=certificate.key, flag="--webhook-port"))
@@ -78,7 +81,7 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
         platform.close()
 
 
-def _plain_app(platform: Platform, roles: tuple[str, ...]) -> App:
+def _plain_app(platform: Platform, roles: tuple[str, ...], admission: AdmissionApp | None) -> App:
     """Registry and trust services share a port: their paths do not meet."""
     from custody.server import ca, log, oidc, tsa
     from custody.server.rpcstatus import EXCEPTION_HANDLERS
@@ -93,6 +96,8 @@ def _plain_app(platform: Platform, roles: tuple[str, ...]) -> App:
     if "tsa" in roles:
         routes += tsa.routes(platform.tsa)
     apps: dict[str, App] = {"/healthz": _healthy}
+    if admission is not None:
+        apps["/readyz"] = cast(App, admission)
     if routes:
         apps["/"] = cast(App, Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS))
     if "registry" in roles:
