@@ -20,7 +20,7 @@ from custody.adapters.http.telling import TellingHttp
 from custody.errors import ConnectionBrokenError, NetworkError, UsageError
 from custody.formats.reference import parse
 from custody.kit.address import Network, network_of, reach_from
-from custody.ports.http import Answer
+from custody.ports.http import Answer, judges_reach
 from custody.registry.challenge import choose, merged_scopes, parse_challenges
 from custody.registry.client import RegistryClient
 from tests.registry.odd import odd
@@ -321,3 +321,10 @@ def test_a_server_that_is_waited_for_is_told_of(caplog: pytest.LogCaptureFixture
 
     asyncio.run(main())
     assert caplog.messages == ["GET http://slow.example/v2/: no answer for 0.01 s; waiting, 60 s at most"]
+
+
+def test_both_adapters_judge_where_they_connect_to_also_behind_one_that_tells(adapter: Callable[[], Any]) -> None:
+    """An adapter that did not say so would be asked without a reach."""
+    http = adapter()
+    assert judges_reach(http)
+    assert judges_reach(TellingHttp(http))

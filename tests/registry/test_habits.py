@@ -389,6 +389,8 @@ def test_http_500_fails_open(adapter: Callable[[], Any], location: str) -> None:
 class Scripted:
     """Implements ports.http.Http with answers by URL, for origins that need TLS and public addresses."""
 
+    judges_reach = True
+
     def __init__(self, answer: Callable[[str, dict[str, str]], tuple[int, dict[str, str], bytes]],
                  network: Network | None = None) -> None:
         self.answer = answer

@@ -60,6 +60,11 @@ def place_of(url: str) -> str:
     return place
 
 
+def judges_reach(http: Http) -> bool:
+    """Whether an adapter looks at the address that it connects to, and so takes `reach`: it says so itself."""
+    return bool(getattr(http, "judges_reach", False))
+
+
 async def collect(chunks: AsyncIterator[bytes], limit: int, url: str) -> bytes:
     """A whole body under a limit, for adapters. Raises NetworkError."""
     parts: list[bytes] = []

@@ -23,7 +23,7 @@ from weakref import WeakValueDictionary
 
 from custody.errors import ConnectionBrokenError, NetworkError
 from custody.kit.address import Network, Reach, reach_from
-from custody.ports.http import Answer, Http, collect, network_of_peer, place_of
+from custody.ports.http import Answer, Http, collect, judges_reach, network_of_peer, place_of
 from custody.registry.budget import Budget, limited
 from custody.registry.exchanges import Exchange, Exchanges
 from custody.registry.origin import Origin, joined, origin_of
@@ -168,7 +168,7 @@ class Transport:
             exchange = self._exchanges.begin()
             try:
                 async with exchange.waiting(what):
-                    if reach is None:
+                    if reach is None or not judges_reach(self._http):
                         answer = await self._http.request(method, url, headers=headers, body=body)
                     else:
                         answer = await self._http.request(method, url, headers=headers, body=body, reach=reach)
@@ -203,6 +203,9 @@ class _Held:
             yield chunk
 
     async def read(self, limit: int) -> bytes:
+        if self._budget is None:
+            async with self._exchange.waiting(self._what):
+                return await self._answer.read(limit)
         return await collect(self.chunks(), limit, self._what)
 
     async def __aenter__(self) -> Self:

@@ -29,6 +29,8 @@ _FAILURES = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 class AiohttpHttp:
     """Implements ports.http.Http; `ca_file` adds a certificate authority for TLS."""
 
+    judges_reach = True
+
     def __init__(self, *, offline: bool = False, timeout: float = IDLE_TIMEOUT, ca_file: Path | None = None) -> None:
         self._offline = offline
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=timeout)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from custody.kit.address import Reach
-from custody.ports.http import IDLE_TIMEOUT, Answer, Http, place_of
+from custody.ports.http import IDLE_TIMEOUT, Answer, Http, judges_reach, place_of
 
 _LOG = logging.getLogger(__name__)
 PATIENCE = 5.0
@@ -20,6 +20,7 @@ class TellingHttp:
 
     def __init__(self, http: Http, *, patience: float = PATIENCE) -> None:
         self._http = http
+        self.judges_reach = judges_reach(http)
         self._patience = patience
 
     async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
@@ -28,6 +29,8 @@ class TellingHttp:
             self._patience, _LOG.warning, "%s %s: no answer for %g s; waiting, %g s at most", method, place_of(url),
             self._patience, IDLE_TIMEOUT)
         try:
+            if reach is None:
+                return await self._http.request(method, url, headers=headers, body=body)
             return await self._http.request(method, url, headers=headers, body=body, reach=reach)
         finally:
             timer.cancel()
