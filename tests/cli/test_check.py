@@ -66,6 +66,7 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob"])
 def test_check_cronjob_allowed(cli: Cli, kind: str) -> None:
+    """Also the case check-says-allowed-unjudged."""
     assert cli(cli.write("d.yaml", template(kind))) == 4
     assert cli.out.startswith(f"{kind}/shop/d: not judged  (inputs sha256:")
     assert "- unprivileged/r  its match does not select this request" in cli.out

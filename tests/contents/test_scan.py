@@ -391,3 +391,20 @@ def test_hostile_records_raise_only_our_errors(key: str, value: Any) -> None:
         osv.read(json.dumps({**record("A", [{"introduced": "0"}]), key: value}).encode())
     except CustodyError:
         pass
+
+
+@pytest.mark.parametrize(("method", "broken", "reason"), [
+    (zipfile.ZIP_DEFLATED, True, "got 'Error -3 while decompressing data"),
+    (zipfile.ZIP_BZIP2, False, "a.json: got 'compression method 12', expected stored or deflated"),
+])
+def test_library_errors_are_tracebacks(tmp_path: Path, method: int, broken: bool, reason: str) -> None:
+    path = tmp_path / "advisories.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a.json", b'{"a":1}' * 2000)
+    data = bytearray(path.read_bytes())
+    for at in range(42, 60) if broken else ():
+        data[at] ^= 0xff
+    path.write_bytes(data)
+    with pytest.raises(MalformedError) as caught:
+        import_advisories(SqliteAdvisories(tmp_path / "a.db"), path, NOW)
+    assert reason in caught.value.message

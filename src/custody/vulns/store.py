@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -92,6 +93,9 @@ def _zipped(path: Path) -> Iterator[tuple[str, bytes]]:
             for entry in entries:
                 if entry.is_dir() or not entry.filename.endswith(".json"):
                     continue
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise MalformedError(f"{path}: {entry.filename}", got=f"compression method {entry.compress_type}",
+                                         expected="stored or deflated, as OSV's archives are")
                 with archive.open(entry) as stream:
                     data = stream.read(osv.MAX_SIZE + 1)
                 total += len(data)
@@ -101,5 +105,5 @@ def _zipped(path: Path) -> Iterator[tuple[str, bytes]]:
                                          got=f"{len(data)} bytes out of {entry.compress_size}",
                                          expected="records, not a decompression bomb")
                 yield f"{path}: {entry.filename}", data
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:  # the last: a password is asked
         raise MalformedError(str(path), got=str(error), expected="a readable zip archive") from None
