@@ -48,6 +48,9 @@ class AdmissionApp:
             return "policies are not compiled"
         if self.reloader is not None and self.reloader.failure is not None:
             return f"ok, by the policies that were loaded before: {self.reloader.failure}"
+        if not all(self.admission.registered.values()):
+            return ("ok, but the API server's webhook configuration was made for other policies than are loaded: apply "
+                    "`custody admission config` again")
         return "ok"
 
     async def _review(self, admission: Admission, endpoint: Endpoint, scope: Scope, receive: Receive,

@@ -101,6 +101,9 @@ def _observer(metrics: Metrics) -> Observer:
 def _gauges(metrics: Metrics, admission: Admission) -> None:
     metrics.read("custody_policies", "Policies that reviews are judged by.", (),
                  lambda: [((), len(admission.policies.policies))])
+    metrics.read("custody_admission_configuration_stale",
+                 "Whether the API server asks by a webhook configuration that was made for other policies.",
+                 ("webhook",), lambda: [((webhook,), not current) for webhook, current in admission.registered.items()])
 
 
 def _plain_app(platform: Platform, roles: tuple[str, ...], admission: AdmissionApp | None, metrics: Metrics) -> App:

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from custody.admission.endpoint import division, registration
 from custody.admission.webhook import Admission, Snapshot
 from custody.errors import CustodyError, UsageError
 from custody.policy.load import manifest_files
@@ -76,7 +77,7 @@ class Reloader:
         _LOG.warning("read again: %d %s%s", len(after.policies.policies),
                      "policy" if len(after.policies.policies) == 1 else "policies",
                      "; apply `custody admission config` again, what the API server must ask about has changed"
-                     if before.division != after.division or _named(before) != _named(after) else "")
+                     if _told(before) != _told(after) else "")
 
     def _look(self) -> _Seen:
         files: list[tuple[str, int, int, int, int, int]] = []
@@ -91,5 +92,6 @@ class Reloader:
         return tuple(files)
 
 
-def _named(snapshot: Snapshot) -> set[tuple[str, bool]]:
-    return {(kind, bool(rule.images)) for rule in snapshot.policies.rules for kind in rule.match.kinds}
+def _told(snapshot: Snapshot) -> tuple[str, str]:
+    """What the API server must be told of it."""
+    return registration(snapshot.policies.policies), division(snapshot.policies.policies)
