@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 
 from custody.errors import MalformedError, UsageError
+from custody.kit.folder import state_folder
 
 _PREFIX = "CUSTODY_"
 _SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ","}
@@ -80,7 +81,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def data(self) -> Path:
+        """The data directory, for who reads in it; it need not be there."""
         return Path(self.data_dir)
+
+    def state(self) -> Path:
+        """The data directory, for who writes in it: made where there is none. Raises UsageError."""
+        return state_folder(self.data)
 
 
 def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:

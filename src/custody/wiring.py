@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -130,9 +131,11 @@ class Platform:
 
     @cached_property
     def material(self) -> Material:
-        from custody.trust.material import load_or_create
+        """Reads and makes a role's keys when they are asked for, and no others."""
+        from custody.trust.material import Material
 
-        return load_or_create(self.data / "trust", self.clock)
+        self.settings.state()
+        return Material(self.data / "trust", self.clock)
 
     @cached_property
     def endpoints(self) -> Endpoints:
@@ -146,46 +149,58 @@ class Platform:
         folder = self.data / "trust"
         return folder / "trusted_root.json", folder / "signing_config.json"
 
-    def trust_documents(self) -> tuple[TrustedRoot, SigningConfig]:
-        """What the two files say of services at this platform's base."""
+    def trust_documents(self, roles: Collection[str] = tuple(TRUST_ROLES)) -> tuple[TrustedRoot, SigningConfig]:
+        """What the two files say of the services of `roles` at this platform's base."""
         from custody.trust.material import Endpoints
 
         # Signers go to where the services listen, whatever the trust root calls them.
-        return self.material.trusted_root(self.endpoints), self.material.signing_config(Endpoints.at(self.base))
+        return (self.material.trusted_root(self.endpoints, roles),
+                self.material.signing_config(Endpoints.at(self.base), roles))
 
-    def export(self, roles: Iterable[str] = tuple(TRUST_ROLES)) -> tuple[Path, Path]:
+    def export(self, roles: Collection[str] = tuple(TRUST_ROLES)) -> tuple[Path, Path]:
         """Write trusted_root.json and signing_config.json beside the keys, each whole.
 
-        What they say of services that are none of `roles` stays: another process serves those.
+        What they say of services that are none of `roles` stays: another process serves those, or none does yet.
         """
-        from custody.trust.roots import parse_signing_config, parse_trusted_root
+        from custody.trust.keyfiles import locked
+        from custody.trust.roots import SigningConfig, TrustedRoot, parse_signing_config, parse_trusted_root
 
         root_file, config_file = self.trust_files
-        root, config = self.trust_documents()
-        others = [role for role in TRUST_ROLES if role not in roles]
-        if others and root_file.is_file() and config_file.is_file():
-            old_root = parse_trusted_root(root_file.read_bytes(), str(root_file))
-            old_config = parse_signing_config(config_file.read_bytes(), str(config_file))
-            root = msgspec.structs.replace(root, **{
-                name: getattr(old_root, name) for role in others for name in TRUST_ROLES[role][0]})
-            config = msgspec.structs.replace(config, **{
-                name: getattr(old_config, name) for name in (TRUST_ROLES[role][1] for role in others)})
-        _replace(root_file, root.to_json())
-        _replace(config_file, config.to_json())
+        root, config = self.trust_documents(roles)
+        with locked(root_file.parent):  # two processes that start together lose nothing of each other's
+            old_root = (parse_trusted_root(root_file.read_bytes(), str(root_file))
+                        if root_file.is_file() else TrustedRoot())
+            old_config = (parse_signing_config(config_file.read_bytes(), str(config_file))
+                          if config_file.is_file() else SigningConfig())
+            for role in roles:
+                parts, service = TRUST_ROLES[role]
+                old_root = msgspec.structs.replace(old_root, **{name: getattr(root, name) for name in parts})
+                old_config = msgspec.structs.replace(old_config, **{service: getattr(config, service)})
+            _replace(root_file, old_root.to_json())
+            _replace(config_file, old_config.to_json())
         return root_file, config_file
 
     @cached_property
     def people(self) -> OidcIssuer:
         """Vouches for email addresses."""
-        from custody.trust.oidc import OidcIssuer
-
-        return OidcIssuer(self.endpoints.oidc, self.material.oidc_key, self.clock)
+        return self._issuer(self.endpoints.oidc)
 
     @cached_property
     def workloads(self) -> dict[str, OidcIssuer]:
+        return {name: self._issuer(url) for name, url in WORKLOADS.items()}
+
+    def _issuer(self, url: str) -> OidcIssuer:
+        """One of this machine's issuers, whose public key is put where the certificate authority looks for it."""
         from custody.trust.oidc import OidcIssuer
 
-        return {name: OidcIssuer(url, self.material.oidc_key, self.clock) for name, url in WORKLOADS.items()}
+        issuer = OidcIssuer(url, self.material.oidc_key, self.clock)
+        if not self._jwks.is_file() or self._jwks.read_bytes() != issuer.jwks():
+            _replace(self._jwks, issuer.jwks())
+        return issuer
+
+    @property
+    def _jwks(self) -> Path:
+        return self.data / "trust" / "oidc.jwks"
 
     @cached_property
     def log(self) -> Sequencer:
@@ -210,15 +225,16 @@ class Platform:
 
     @cached_property
     def ca(self) -> SigningAuthority:
+        from custody.adapters.filesystem.jwks import StoredKeys
         from custody.adapters.http.jwks import DiscoveredKeys
         from custody.trust.ca import SigningAuthority
         from custody.trust.ctlog import CtLog
         from custody.trust.identity import IdentityVerifier, TrustedIssuer
         from custody.trust.token import KeySource, LocalKeys
 
-        issuers = [TrustedIssuer(self.people.url, LocalKeys(self.people.jwks()))]
-        issuers += [TrustedIssuer(own.url, LocalKeys(own.jwks()), "uri", subject_domain=own.url)
-                    for own in self.workloads.values()]
+        own = StoredKeys(self._jwks)
+        issuers = [TrustedIssuer(self.endpoints.oidc.rstrip("/"), own)]
+        issuers += [TrustedIssuer(url, own, "uri", subject_domain=url) for url in WORKLOADS.values()]
         for entry in self.settings.issuers:
             try:
                 keys: KeySource = (DiscoveredKeys(self.http, entry.url) if entry.jwks is None
@@ -244,6 +260,7 @@ class Platform:
         from custody.adapters.sqlite.repositories import SqliteRepositories
         from custody.registry.store import Registry
 
+        self.settings.state()
         repositories = SqliteRepositories(self.data / "registry" / "index.db")
         self._opened.append(repositories)
         return Registry(FilesystemBlobs(self.data / "registry"), repositories, self.clock)
@@ -251,7 +268,7 @@ class Platform:
     def certificate(self, hosts: list[str]) -> ServingCertificate:
         from custody.admission.certs import ServingCertificate
 
-        serving = ServingCertificate(self.data / "admission", hosts)
+        serving = ServingCertificate(self.settings.state() / "admission", hosts)
         serving.ensure(self.clock())
         return serving
 
@@ -268,6 +285,6 @@ class Platform:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.new")
+    part = path.with_name(f".{path.name}.{os.getpid()}")
     part.write_bytes(data)
     part.replace(path)
