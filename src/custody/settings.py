@@ -73,6 +73,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     are not. Each MiB more costs memory and delays other reviews while such a document is read."""
     issuers: list[Issuer] = []
     """Other OIDC issuers that the certificate authority serves."""
+    log_format: Literal["text", "json"] = "text"
+    """How the services write what they log: key=value for people, or one JSON object a line."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """From where: requests and decisions that allow are info, denials warnings, probes debug."""
     urls: dict[str, str] = {}
     """How the trust root names the services, where not by the address they listen on: oidc, ca, log, ct, tsa."""
 
@@ -165,7 +169,7 @@ def _value(name: str, key: str, kind: Any, text: str) -> Any:
         kind = get_args(kind)[0]
     if isinstance(kind, UnionType):  # an optional one
         (kind,) = (part for part in get_args(kind) if part is not type(None))
-    if kind is str:
+    if kind is str or get_origin(kind) is Literal:
         return text
     if kind == list[str]:
         parts = text.split(_SEPARATORS.get(key, ","))

@@ -20,8 +20,9 @@ from custody.registry.client import RegistryClient
 from custody.settings import Settings
 
 if TYPE_CHECKING:
+    from custody.admission.answered import Observer
     from custody.admission.certs import ServingCertificate
-    from custody.admission.webhook import Admission, Seen, Snapshot
+    from custody.admission.webhook import Admission, Snapshot
     from custody.evidence.model import EvidenceSet
     from custody.policy.kinds import Kinds
     from custody.policy.load import PolicySet
@@ -272,7 +273,7 @@ class Platform:
         serving.ensure(self.clock())
         return serving
 
-    def admission(self, policies: PolicySet, gatherer: Gatherer, seen: Seen | None = None) -> Admission:
+    def admission(self, policies: PolicySet, gatherer: Gatherer, observer: Observer | None = None) -> Admission:
         from custody.admission.webhook import Admission
 
         def gather(snapshot: Snapshot, images: list[str]) -> Awaitable[Mapping[str, EvidenceSet]]:
@@ -281,7 +282,7 @@ class Platform:
                 return gatherer.gather(wanted, snapshot.keys)
             return gatherer.gather(wanted, snapshot.keys, root=snapshot.root)
 
-        return Admission(policies, gather, self.clock, seen=seen)
+        return Admission(policies, gather, self.clock, observer=observer)
 
 
 def _replace(path: Path, data: bytes) -> None:

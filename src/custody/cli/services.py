@@ -15,6 +15,7 @@ from custody.admission.webhook import Snapshot
 from custody.cli import kinds
 from custody.errors import UsageError
 from custody.policy.load import PolicySet
+from custody.server.journal import journal
 from custody.server.platform import Running, running
 from custody.server.reload import Reloader
 from custody.settings import Settings
@@ -27,7 +28,8 @@ def serve_forever(settings: Settings, roles: Iterable[str], host: str, port: int
         return kinds.load(settings, policies, (), None)
 
     sources = [Path(source) for source in (*(policies or settings.policies), *settings.crds)]
-    uvloop.run(_serve(settings, tuple(roles), host, port, webhook_port, webhook_names, load, sources))
+    with journal(sys.stderr.fileno(), settings.log_format, settings.log_level):
+        uvloop.run(_serve(settings, tuple(roles), host, port, webhook_port, webhook_names, load, sources))
 
 
 async def _serve(settings: Settings, roles: tuple[str, ...], host: str, port: int | None, webhook_port: int,

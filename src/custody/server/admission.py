@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 
 from custody.admission.endpoint import Endpoint
 from custody.admission.review import MAX_SIZE, OversizedError, oversized
-from custody.admission.webhook import DEFAULT_TIMEOUT, Admission, refuse
+from custody.admission.webhook import DEFAULT_TIMEOUT, Admission
 from custody.errors import MalformedError
 from custody.languages.go.durations import parse as duration
 from custody.server.asgi import DisconnectedError, Receive, Scope, Send, TooLargeError, chunks, respond, respond_json
@@ -60,7 +60,7 @@ class AdmissionApp:
         except DisconnectedError:
             return
         except OversizedError as error:
-            answer = refuse(error.review, error.message)
+            answer = admission.refuse(error.review, endpoint, error.message)
         except MalformedError as error:
             await respond_json(send, error.http_status, {"error": error.message})
             return

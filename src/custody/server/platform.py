@@ -10,10 +10,14 @@ from typing import cast
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from custody.admission.answered import Answered, Observer
+from custody.admission.webhook import Admission
 from custody.errors import UsageError
 from custody.policy.load import PolicySet
 from custody.server.admission import AdmissionApp
 from custody.server.asgi import App, Receive, Scope, Send, respond
+from custody.server.metrics import Metrics
+from custody.server.observed import Observed, decided
 from custody.server.registry import RegistryApp
 from custody.server.run import Listener, Paths, serving
 from custody.settings import Settings
@@ -32,6 +36,7 @@ class Running:
     webhook: str | None
     admission: AdmissionApp | None
     roles: tuple[str, ...]
+    metrics: Metrics
 
 
 @contextlib.asynccontextmanager
@@ -60,20 +65,24 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
     platform = Platform(settings, url or f"http://{host}", http=http)
     admission = AdmissionApp() if "admission" in chosen else None
     webhook = None
+    metrics = Metrics()
     try:
-        box.append(_plain_app(platform, chosen, admission))
+        box.append(Observed(_plain_app(platform, chosen, admission, metrics), metrics))
         # Whoever serves none of these leaves the files alone, and needs no authority's keys.
         if trust := [role for role in chosen if role in TRUST_ROLES]:
             platform.export(trust)
         if admission is not None:
             certificate = platform.certificate(list(dict.fromkeys((host, *webhook_names, "localhost"))))
-            listeners.append(Listener(cast(App, admission), host, webhook_port, certificate=certificate.certificate,
+            app = Observed(Paths({"/metrics": metrics, "/": cast(App, admission)}), metrics, "admission")
+            listeners.append(Listener(app, host, webhook_port, certificate=certificate.certificate,
                                       key=certificate.key, flag="--webhook-port"))
             webhook = listeners[-1].url
             given = policies if policies is not None else PolicySet.load(settings.policies, kinds(settings))
-            admission.admission = platform.admission(given, gatherer(settings, registry_client(settings, http)))
+            admission.admission = platform.admission(given, gatherer(settings, registry_client(settings, http)),
+                                                     _observer(metrics))
+            _gauges(metrics, admission.admission)
         async with serving(*listeners):
-            yield Running(platform, url, webhook, admission, chosen)
+            yield Running(platform, url, webhook, admission, chosen, metrics)
     finally:
         for listener in listeners:
             listener.close()
@@ -81,7 +90,20 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
         platform.close()
 
 
-def _plain_app(platform: Platform, roles: tuple[str, ...], admission: AdmissionApp | None) -> App:
+def _observer(metrics: Metrics) -> Observer:
+    def observe(answered: Answered) -> None:
+        metrics.reviewed(answered)
+        decided(answered)
+
+    return observe
+
+
+def _gauges(metrics: Metrics, admission: Admission) -> None:
+    metrics.read("custody_policies", "Policies that reviews are judged by.", (),
+                 lambda: [((), len(admission.policies.policies))])
+
+
+def _plain_app(platform: Platform, roles: tuple[str, ...], admission: AdmissionApp | None, metrics: Metrics) -> App:
     """Registry and trust services share a port: their paths do not meet."""
     from custody.server import ca, log, oidc, tsa
     from custody.server.rpcstatus import EXCEPTION_HANDLERS
@@ -95,7 +117,7 @@ def _plain_app(platform: Platform, roles: tuple[str, ...], admission: AdmissionA
         routes += log.routes(platform.log, platform.log.log.reader)
     if "tsa" in roles:
         routes += tsa.routes(platform.tsa)
-    apps: dict[str, App] = {"/healthz": _healthy}
+    apps: dict[str, App] = {"/healthz": _healthy, "/metrics": metrics}
     if admission is not None:
         apps["/readyz"] = cast(App, admission)
     if routes:
