@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from custody.trust.material import Endpoints, Material
     from custody.trust.oidc import OidcIssuer
     from custody.trust.roots import SigningConfig, TrustedRoot
+    from custody.trust.token import KeySource
     from custody.trust.tsa import TimestampAuthority
 
 WORKLOADS = {"builder": "https://builder.custody.internal", "scanner": "https://scanner.custody.internal"}
@@ -106,6 +107,10 @@ def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_c
                     bounds=Bounds(documents=limits, weight=5 * size, memory=6 * size))
 
 
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
 class Platform:
     """The embedded services over one data directory; each is opened when it is first asked for.
 
@@ -117,16 +122,20 @@ class Platform:
         self.http = http or command_http(settings)
         self.base = base
         self.clock = clock
-        self._opened: list[object] = []
+        self._opened: list[Closable] = []
 
     @property
     def data(self) -> Path:
         return self.settings.data
 
     def close(self) -> None:
-        for thing in reversed(self._opened):
-            thing.close()  # type: ignore[attr-defined]
+        for resource in reversed(self._opened):
+            resource.close()
         self._opened.clear()
+
+    def closes(self, resource: Closable) -> None:
+        """With this platform."""
+        self._opened.append(resource)
 
     # Trust
 
@@ -199,6 +208,18 @@ class Platform:
             _replace(self._jwks, issuer.jwks())
         return issuer
 
+    def issuer_keys(self, url: str, jwks: str | None) -> KeySource:
+        """Of another's issuer: from a file, else by discovery. Raises UsageError, MalformedError."""
+        from custody.adapters.http.jwks import DiscoveredKeys
+        from custody.trust.token import LocalKeys
+
+        if jwks is None:
+            return DiscoveredKeys(self.http, url)
+        try:
+            return LocalKeys(Path(jwks).read_bytes(), jwks)
+        except OSError as error:
+            raise UsageError(f"issuer {url}: {jwks}: {error.strerror}") from None
+
     @property
     def _jwks(self) -> Path:
         return self.data / "trust" / "oidc.jwks"
@@ -227,22 +248,15 @@ class Platform:
     @cached_property
     def ca(self) -> SigningAuthority:
         from custody.adapters.filesystem.jwks import StoredKeys
-        from custody.adapters.http.jwks import DiscoveredKeys
         from custody.trust.ca import SigningAuthority
         from custody.trust.ctlog import CtLog
         from custody.trust.identity import IdentityVerifier, TrustedIssuer
-        from custody.trust.token import KeySource, LocalKeys
 
         own = StoredKeys(self._jwks)
         issuers = [TrustedIssuer(self.endpoints.oidc.rstrip("/"), own)]
         issuers += [TrustedIssuer(url, own, "uri", subject_domain=url) for url in WORKLOADS.values()]
-        for entry in self.settings.issuers:
-            try:
-                keys: KeySource = (DiscoveredKeys(self.http, entry.url) if entry.jwks is None
-                                   else LocalKeys(Path(entry.jwks).read_bytes(), entry.jwks))
-            except OSError as error:
-                raise UsageError(f"issuer {entry.url}: {entry.jwks}: {error.strerror}") from None
-            issuers.append(TrustedIssuer(entry.url, keys, entry.type, entry.client_id, entry.subject_domain))
+        issuers += [TrustedIssuer(entry.url, self.issuer_keys(entry.url, entry.jwks), entry.type, entry.client_id,
+                                  entry.subject_domain) for entry in self.settings.issuers]
         material = self.material
         ctlog = CtLog(self.ct, material.ctlog_key, material.ca_chain[0], self.clock)
         return SigningAuthority(material.ca_key, material.ca_chain, ctlog, IdentityVerifier(tuple(issuers)), self.clock)
