@@ -88,12 +88,14 @@ async def until_stopped() -> None:
 def describe(found: Running, policies: PolicySet) -> list[str]:
     """One line for each thing that runs."""
     data, base, count = found.platform.data, found.url, len(policies.policies)
+    own = found.platform.settings.webhook_certificate
+    certified = f"certificate {own}" if own else f"CA bundle {data / 'admission' / 'ca.crt'}"
     loaded = f"{count} {'policy' if count == 1 else 'policies'}"
     lines = {"registry": f"registry      {base.partition('//')[2]}/NAME", "oidc": f"OIDC issuer   {base}/oidc",
              "ca": f"CA            {base}/api/v2/signingCert", "log": f"log           {base}/api/v2",
              "tsa": f"timestamps    {base}/api/v1/timestamp",
              "admission": f"admission     {found.webhook}/validate, /mutate  ({loaded}; "
-                          f"CA bundle {data / 'admission' / 'ca.crt'})"}
+                          f"{certified})"}
     if any(role in TRUST_ROLES for role in found.roles):
         lines["trust"] = f"trust files   {', '.join(map(str, found.platform.trust_files))}"
     elif "admission" in found.roles and trusted_root(found.platform.settings) is None:

@@ -30,10 +30,23 @@ class Protocol(HttpToolsProtocol):
     begins: Callable[[], None] | None = None
     ended: Callable[[], None] | None = None
 
+    tls: dict[object, object] | None = None
+    """The ASGI TLS extension (version 0.2), for who asks for clients' certificates."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        if secured is not None:
+            shown = secured.getpeercert(binary_form=True)
+            self.tls = {"server_cert": None, "client_cert_name": None, "client_cert_error": None, "tls_version": None,
+                        "cipher_suite": None, "client_cert_chain": [ssl.DER_cert_to_PEM_cert(shown)] if shown else []}
+        super().connection_made(transport)
+
     def on_message_begin(self) -> None:
         if self.begins is not None:
             self.begins()
         super().on_message_begin()
+        if self.tls is not None:
+            self.scope["extensions"] = {"tls": self.tls}
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.ended is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 from starlette.applications import Starlette
@@ -14,12 +16,15 @@ from custody.admission.answered import Answered, Observer
 from custody.admission.webhook import Admission
 from custody.errors import UsageError
 from custody.policy.load import PolicySet
+from custody.server.access.mtls import Named
+from custody.server.access.opening import gate, refuse_unused
 from custody.server.admission import AdmissionApp
 from custody.server.asgi import App, Receive, Scope, Send, respond
 from custody.server.metrics import Metrics
 from custody.server.observed import Observed, decided
 from custody.server.registry import RegistryApp
 from custody.server.run import Listener, Paths, serving
+from custody.server.tls import server_context
 from custody.settings import Settings
 from custody.wiring import TRUST_ROLES, Platform, gatherer, kinds, registry_client, service_http
 
@@ -45,8 +50,9 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
                   policies: PolicySet | None = None) -> AsyncIterator[Running]:
     """All services of `roles` up on entry and closed on exit. Raises UsageError, NetworkError, ConflictError.
 
-    The webhook's certificate names `host`, `webhook_names` and localhost. `port` answers /healthz, and /readyz for the
-    webhook, without TLS: for those who only look after it. None: admission alone needs no such port.
+    The webhook's certificate names `host`, `webhook_names` and localhost, unless the settings name a certificate.
+    `port` answers /healthz, and /readyz for the webhook, without a client's certificate: for those who only look after
+    it. None: admission alone needs no such port.
     """
     chosen = tuple(roles)
     for role in chosen:
@@ -59,7 +65,9 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
     async def plain(scope: Scope, receive: Receive, send: Send) -> None:
         await box[0](scope, receive, send)
 
-    listeners = [Listener(plain, host, port)] if port is not None else []
+    refuse_unused(settings.auth, settings.tls_client_ca, settings.tls_certificate)
+    main = _context(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    listeners = [Listener(plain, host, port, tls=main)] if port is not None else []
     http = service_http(settings)
     url = listeners[0].url if listeners else ""
     platform = Platform(settings, url or f"http://{host}", http=http)
@@ -72,10 +80,12 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
         if trust := [role for role in chosen if role in TRUST_ROLES]:
             platform.export(trust)
         if admission is not None:
-            certificate = platform.certificate(list(dict.fromkeys((host, *webhook_names, "localhost"))))
-            app = Observed(Paths({"/metrics": metrics, "/": cast(App, admission)}), metrics, "admission")
-            listeners.append(Listener(app, host, webhook_port, certificate=certificate.certificate,
-                                      key=certificate.key, flag="--webhook-port"))
+            tls = _webhook_context(platform, host, webhook_names)
+            app: App = Paths({"/metrics": metrics, "/": cast(App, admission)})
+            if settings.webhook_client_names:
+                app = Named(app, settings.webhook_client_names)
+            listeners.append(Listener(Observed(app, metrics, "admission"), host, webhook_port, tls=tls,
+                                      flag="--webhook-port"))
             webhook = listeners[-1].url
             given = policies if policies is not None else PolicySet.load(settings.policies, kinds(settings))
             admission.admission = platform.admission(given, gatherer(settings, registry_client(settings, http)),
@@ -88,6 +98,36 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             listener.close()
         await http.close()
         platform.close()
+
+
+def _webhook_context(platform: Platform, host: str, names: Iterable[str]) -> ssl.SSLContext:
+    """By the settings' certificate, else by one that is made and renewed here."""
+    settings = platform.settings
+    names = [*settings.webhook_names, *names]
+    if settings.webhook_client_names and settings.webhook_client_ca is None:
+        raise UsageError("webhook_client_names: needs webhook_client_ca, whose certificates have these names")
+    if settings.webhook_certificate is not None or settings.webhook_key is not None:
+        if names:
+            raise UsageError(f"webhook_names: got {names[0]}, and the names are those of webhook_certificate")
+        context = _context(settings.webhook_certificate, settings.webhook_key, settings.webhook_client_ca,
+                           prefix="webhook", demanded=True)
+        assert context is not None
+        return context
+    # Nobody calls 0.0.0.0 by that name; who looks after the process calls it on its own machine.
+    own = {"0.0.0.0": ["127.0.0.1"], "::": ["127.0.0.1", "::1"]}.get(host, [host])  # noqa: S104 - it is looked up
+    made = platform.certificate(list(dict.fromkeys((*own, *names, "localhost"))))
+    client_ca = Path(settings.webhook_client_ca) if settings.webhook_client_ca else None
+    return server_context(made.certificate, made.key, client_ca, demanded=True)
+
+
+def _context(certificate: str | None, key: str | None, client_ca: str | None, *, prefix: str = "tls",
+             demanded: bool = False) -> ssl.SSLContext | None:
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise UsageError(f"{prefix}_{'key' if key is None else 'certificate'}: got none, expected one beside "
+                         f"{prefix}_{'certificate' if key is None else 'key'}")
+    return server_context(Path(certificate), Path(key), Path(client_ca) if client_ca else None, demanded=demanded)
 
 
 def _observer(metrics: Metrics) -> Observer:
@@ -126,7 +166,9 @@ def _plain_app(platform: Platform, roles: tuple[str, ...], admission: AdmissionA
     if routes:
         apps["/"] = cast(App, Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS))
     if "registry" in roles:
-        apps["/v2"] = cast(App, RegistryApp(platform.registry))
+        served = cast(App, RegistryApp(platform.registry))
+        auth = platform.settings.auth
+        apps["/v2"] = served if auth is None else gate(served, auth, platform)
     return Paths(apps)
 
 

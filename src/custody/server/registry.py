@@ -34,9 +34,8 @@ from custody.server.asgi import (
     respond,
     respond_json,
 )
+from custody.server.routes import ROUTE
 
-_ROUTE = re.compile(r"/v2/(?P<name>.+?)/(?:blobs/uploads/(?P<upload>[^/]*)|blobs/(?P<blob>[^/]+)|"
-                    r"manifests/(?P<reference>[^/]+)|(?P<tags>tags/list)|referrers/(?P<subject>[^/]+))\Z")
 _CHUNK = 1 << 20
 _PAGE = 1_000
 _VERSION = (b"docker-distribution-api-version", b"registry/2.0")
@@ -86,7 +85,7 @@ class RegistryApp:
         if path == "/v2/_catalog":
             await self._catalog(send, query)
             return
-        match = _ROUTE.match(path)
+        match = ROUTE.match(path)
         if match is None:
             raise _Refusal(404, "NAME_UNKNOWN", f"no such path: {path}")
         name = match["name"]

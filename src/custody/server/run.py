@@ -8,9 +8,9 @@ import ctypes
 import errno
 import logging
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 
 import uvicorn
 
@@ -48,14 +48,14 @@ class Paths:
 
 
 class Listener:
-    """One address, one application, TLS where a certificate and key are given."""
+    """One address, one application, TLS where a context is given."""
 
-    def __init__(self, app: App, host: str = "127.0.0.1", port: int = 0, *, certificate: Path | None = None,
-                 key: Path | None = None, flag: str = "--port") -> None:
+    def __init__(self, app: App, host: str = "127.0.0.1", port: int = 0, *, tls: ssl.SSLContext | None = None,
+                 flag: str = "--port") -> None:
         self._config = uvicorn.Config(app, log_config=None, log_level=logging.WARNING, lifespan="off", http=Protocol,
                                       ws="none", access_log=False, server_header=False, date_header=False,
                                       timeout_keep_alive=75, timeout_graceful_shutdown=5, backlog=1024,
-                                      ssl_certfile=certificate, ssl_keyfile=str(key) if key else None)
+                                      ssl_context_factory=None if tls is None else lambda *_: tls)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # asyncio switches Nagle off only for sockets that say they are TCP; with it an answer waits 40 ms.
         self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -69,7 +69,7 @@ class Listener:
                                if error.errno == errno.EADDRINUSE else None) from None
         self.port: int = self._socket.getsockname()[1]
         name = f"[{host}]" if ":" in host else host
-        self.url = f"{'https' if certificate else 'http'}://{name}:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://{name}:{self.port}"
         self._server = _Server(self._config)
 
     async def serve(self) -> None:
