@@ -20,7 +20,7 @@ import msgspec
 from custody.errors import MalformedError, UsageError
 
 _PREFIX = "CUSTODY_"
-_SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ","}
+_SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ",", "hosts": ","}
 """How a variable lists several values; hosts have colons in them."""
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _OTHERS = {"CUSTODY_CONFIG", "CUSTODY_ORACLES", "CUSTODY_PEERS", "CUSTODY_PEERS_TOOLS", "CUSTODY_IMAGES",
@@ -74,6 +74,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Other OIDC issuers that the certificate authority serves."""
     urls: dict[str, str] = {}
     """How the trust root names the services, where not by the address they listen on: oidc, ca, log, ct, tsa."""
+
+    hosts: list[str] = []
+    """Names by which services are called beside the address they listen on and those in `urls`; ports do not count. On
+    loopback no others are answered (421), elsewhere only where this names some. `CUSTODY_HOSTS=registry.example`."""
+    max_connections_per_peer: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Connections that one address (of IPv6: one /64) may hold at each listener. Without it: as many as it likes, and
+    above half of all it is the first to lose some when others want them."""
 
     def replace(self, **changes: Any) -> Settings:
         return msgspec.structs.replace(self, **changes)
