@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -19,7 +20,10 @@ from custody.policy.load import PolicySet
 from custody.server.access.mtls import Named
 from custody.server.access.opening import gate, refuse_unused
 from custody.server.admission import AdmissionApp
-from custody.server.asgi import App, Receive, Scope, Send, respond
+from custody.server.asgi import App, Receive, Scope, Send
+from custody.server.checks import checks
+from custody.server.health import Health
+from custody.server.hosts import HostCheck, Hosts, is_loopback
 from custody.server.metrics import Metrics
 from custody.server.observed import Observed, decided
 from custody.server.registry import RegistryApp
@@ -67,15 +71,19 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
 
     refuse_unused(settings.auth, settings.tls_client_ca, settings.tls_certificate)
     main = _context(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-    listeners = [Listener(plain, host, port, tls=main)] if port is not None else []
+    metrics = Metrics()
+    names = _names(settings, host)
+    checked = Observed(HostCheck(plain, names) if names is not None else plain, metrics)
+    per_peer = settings.max_connections_per_peer
+    listeners = [Listener(checked, host, port, tls=main, per_peer=per_peer)] if port is not None else []
     http = service_http(settings)
     url = listeners[0].url if listeners else ""
     platform = Platform(settings, url or f"http://{host}", http=http)
     admission = AdmissionApp() if "admission" in chosen else None
     webhook = None
-    metrics = Metrics()
     try:
-        box.append(Observed(_plain_app(platform, chosen, admission, metrics), metrics))
+        health = Health(checks(platform, chosen, admission))
+        box.append(_plain_app(platform, chosen, health, metrics))
         # Whoever serves none of these leaves the files alone, and needs no authority's keys.
         if trust := [role for role in chosen if role in TRUST_ROLES]:
             platform.export(trust)
@@ -85,7 +93,8 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             if settings.webhook_client_names:
                 app = Named(app, settings.webhook_client_names)
             listeners.append(Listener(Observed(app, metrics, "admission"), host, webhook_port, tls=tls,
-                                      flag="--webhook-port"))
+                                      flag="--webhook-port", per_peer=per_peer))
+            admission.health = health
             webhook = listeners[-1].url
             given = policies if policies is not None else PolicySet.load(settings.policies, kinds(settings))
             admission.admission = platform.admission(given, gatherer(settings, registry_client(settings, http)),
@@ -98,6 +107,16 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             listener.close()
         await http.close()
         platform.close()
+
+
+def _names(settings: Settings, host: str) -> Hosts | None:
+    """Whom the plain listener answers to; None for everybody. The webhook's TLS does the same by its certificate.
+
+    Behind an address that others reach, their proxies, probes and clusters have names that only settings know.
+    """
+    if not is_loopback(host) and not settings.hosts:
+        return None
+    return Hosts(host, [*settings.hosts, *(urlsplit(url).netloc for url in settings.urls.values())])
 
 
 def _webhook_context(platform: Platform, host: str, names: Iterable[str]) -> ssl.SSLContext:
@@ -146,7 +165,7 @@ def _gauges(metrics: Metrics, admission: Admission) -> None:
                  ("webhook",), lambda: [((webhook,), not current) for webhook, current in admission.registered.items()])
 
 
-def _plain_app(platform: Platform, roles: tuple[str, ...], admission: AdmissionApp | None, metrics: Metrics) -> App:
+def _plain_app(platform: Platform, roles: tuple[str, ...], health: Health, metrics: Metrics) -> App:
     """Registry and trust services share a port: their paths do not meet."""
     from custody.server import ca, log, oidc, tsa
     from custody.server.rpcstatus import EXCEPTION_HANDLERS
@@ -160,9 +179,7 @@ def _plain_app(platform: Platform, roles: tuple[str, ...], admission: AdmissionA
         routes += log.routes(platform.log, platform.log.log.reader)
     if "tsa" in roles:
         routes += tsa.routes(platform.tsa)
-    apps: dict[str, App] = {"/healthz": _healthy, "/metrics": metrics}
-    if admission is not None:
-        apps["/readyz"] = cast(App, admission)
+    apps: dict[str, App] = {"/healthz": health, "/readyz": health, "/metrics": metrics}
     if routes:
         apps["/"] = cast(App, Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS))
     if "registry" in roles:
@@ -170,7 +187,3 @@ def _plain_app(platform: Platform, roles: tuple[str, ...], admission: AdmissionA
         auth = platform.settings.auth
         apps["/v2"] = served if auth is None else gate(served, auth, platform)
     return Paths(apps)
-
-
-async def _healthy(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - an ASGI application
-    await respond(send, 200, b"ok", b"text/plain")
