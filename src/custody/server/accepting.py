@@ -314,9 +314,9 @@ def _files() -> int:
     return hard
 
 
-async def accept(listening: socket.socket, make: Callable[[], Protocol], context: ssl.SSLContext | None,
-                 connections: Connections, backlog: int) -> None:
-    """Accept until cancelled."""
+async def accept(listening: socket.socket, make: Callable[[], Protocol],
+                 context: Callable[[], ssl.SSLContext | None], connections: Connections, backlog: int) -> None:
+    """Accept until cancelled. `context` is asked for each connection: certificates are renewed."""
     loop = asyncio.get_running_loop()
     listening.setblocking(False)
     listening.listen(backlog)
@@ -329,7 +329,7 @@ async def accept(listening: socket.socket, make: Callable[[], Protocol], context
                 connections.drop_one()
                 await asyncio.sleep(_FULL)
                 continue
-            task = loop.create_task(_welcome(connection, peer_of(address), make(), context, connections))
+            task = loop.create_task(_welcome(connection, peer_of(address), make(), context(), connections))
             welcomed.add(task)
             task.add_done_callback(welcomed.discard)
     finally:

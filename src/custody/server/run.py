@@ -77,6 +77,11 @@ class Listener:
         name = f"[{host}]" if ":" in host else host
         self.url = f"{'https' if tls else 'http'}://{name}:{self.port}"
         self._server = _Server(self._config, limits, per_peer)
+        self._server.tls = tls
+
+    def secure(self, tls: ssl.SSLContext) -> None:
+        """Handshakes from now on are by this context; connections that stand are not touched."""
+        self._server.tls = tls
 
     async def serve(self) -> None:
         try:
@@ -105,6 +110,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self.ended = asyncio.Event()
         self.connections = Connections(per_peer=per_peer)
+        self.tls: ssl.SSLContext | None = None
         self._limits = limits
         self._accepting: list[asyncio.Task[None]] = []
 
@@ -114,7 +120,7 @@ class _Server(uvicorn.Server):
                             limits=self._limits)
 
         self.servers = []
-        self._accepting = [asyncio.create_task(accept(listening, make, self.config.ssl, self.connections,
+        self._accepting = [asyncio.create_task(accept(listening, make, lambda: self.tls, self.connections,
                                                       self.config.backlog)) for listening in sockets or []]
         self._accepting.append(asyncio.create_task(sweep(cast(set[Protocol], self.server_state.connections),
                                                          self._limits)))
