@@ -290,7 +290,7 @@ def test_isolation_names() -> None:
 def test_without_any_isolation_the_build_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("platform.machine", lambda: "vax")
-    with pytest.raises(UnsupportedError, match="bubblewrap: bwrap is not installed; namespaces: .* for vax"):
+    with pytest.raises(UnsupportedError, match=r"bubblewrap: bwrap is not installed; namespaces: .* for vax"):
         choose_isolation()
     assert choose_isolation("none") == "none"
 

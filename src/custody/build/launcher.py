@@ -40,7 +40,7 @@ _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 8, 0x1
 _RDONLY, _NOSUID, _NODEV, _NOEXEC = 1, 2, 4, 8  # MOUNT_ATTR_…
 _AT_FDCWD, _AT_RECURSIVE, _MNT_DETACH = -100, 0x8000, 2
 _PDEATHSIG, _SECCOMP, _CAPBSET_DROP, _SUBREAPER, _NO_NEW_PRIVS, _AMBIENT = 1, 22, 24, 36, 38, 47
-_KEEPCAPS = 8
+_DUMPABLE, _KEEPCAPS = 4, 8
 _JOIN_SESSION_KEYRING = 1
 
 
@@ -181,13 +181,13 @@ def _confine(spec: dict[str, Any]) -> None:
         _tolerate("keyctl", errno.ENOSYS, errno.EPERM, errno.EACCES)
     # 2. A user who is not the kernel's root, in a user namespace that holds nobody else.
     if spec["drop"]:
-        os.setgroups([])
+        os.setgroups([spec["uid"]])  # its own and no other, as a user with one group has it
         os.setresgid(spec["uid"], spec["uid"], spec["uid"])
         _prctl(_KEEPCAPS, 1)
         os.setresuid(spec["uid"], spec["uid"], spec["uid"])
         _set_capabilities(1 << 21)  # CAP_SYS_ADMIN: some hosts let only those who have it make user namespaces
         _check(_libc.unshare(_NEWUSER), "unshare: user namespace")
-        _prctl(4, 1)  # PR_SET_DUMPABLE, which setresuid cleared: the maps below are else root's files
+        _prctl(_DUMPABLE, 1)  # which setresuid cleared: the maps below are else root's files
         _write_maps(spec["uid"], spec["uid"], spec["uid"])
     _prctl(_PDEATHSIG, signal.SIGKILL)  # again: a change of user clears it
     # 3. Limits that the kernel keeps.
@@ -232,6 +232,7 @@ def _run_as_init(spec: dict[str, Any]) -> NoReturn:
     if child == 0:
         _exec(spec)
     os.close(spec["status"])
+    _prctl(_DUMPABLE, 0)  # so that the step may not write in this process's memory, though it is the same user
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # process 1 gets only the signals that it handles
     while True:
         ended, status = os.wait()
