@@ -51,7 +51,8 @@ class Service:
 
 
 def configurations(place: str | Service, ca_bundle: bytes, policies: PolicySet | None = None, *,
-                   failure_policy: str | None = None, timeout: int | None = None, exclude: Sequence[str] = OWN_NAMESPACES) -> list[dict[str, Any]]:
+                   failure_policy: str | None = None, timeout: int | None = None,
+                   exclude: Sequence[str] = OWN_NAMESPACES) -> list[dict[str, Any]]:
     """At most two documents, mutating (where images are verified) and validating: what the policies name, and no more.
 
     Each failurePolicy and timeout that the policies ask for has a webhook of its own, whose path says which policies

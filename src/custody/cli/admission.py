@@ -31,7 +31,8 @@ def command() -> None:
 @click.option("--exclude", multiple=True, default=OWN_NAMESPACES, show_default=True, help="Namespaces never sent.")
 @kinds.options
 def _config(url: str | None, service: str | None, ca_bundle: Path, policies: tuple[str, ...],
-            failure_policy: str | None, timeout: int | None, exclude: tuple[str, ...], crds: tuple[str, ...], kubeconfig: Path | None) -> None:
+            failure_policy: str | None, timeout: int | None, exclude: tuple[str, ...], crds: tuple[str, ...],
+            kubeconfig: Path | None) -> None:
     """Print the webhook configurations, for `kubectl apply -f -`: again whenever policies change."""
     if (url is None) == (service is None):
         raise UsageError("admission config: give one of --url and --service")
