@@ -48,7 +48,7 @@ def command(roles: str, host: str, port: int, webhook_port: int, webhook_names: 
     if webhook_service is not None:
         webhook_names += Service.parse(webhook_service, "--webhook-service").hosts
     if "admission" not in chosen:
-        for flag, value in (("name", webhook_names), ("client-ca", webhook_client_ca)):
+        for flag, value in (("service", webhook_service), ("name", webhook_names), ("client-ca", webhook_client_ca)):
             if value:
                 raise UsageError(f"--webhook-{flag}: is for the admission role, and --roles names {roles}")
         if context.get_parameter_source("policies") is ParameterSource.COMMANDLINE:
@@ -63,5 +63,8 @@ def command(roles: str, host: str, port: int, webhook_port: int, webhook_names: 
         print(warning, file=sys.stderr)
     alone = set(chosen) == {"admission"}
     asked = context.get_parameter_source("port") is ParameterSource.COMMANDLINE
+    if alone and not asked and configured.webhook_client_ca is not None:
+        print("warning: webhook_client_ca: who looks after the process has no such certificate; --port gives it "
+              "/healthz and /readyz", file=sys.stderr)
     serve_forever(configured, chosen, host, None if alone and not asked else port, webhook_port, policies,
                   webhook_names)

@@ -25,7 +25,8 @@ _MAX_COST = 14  # about a second; htpasswd -B makes 5, distribution's guide 10
 _MAX_PASSWORD = 72
 """Bytes that bcrypt looks at."""
 _HASH = re.compile(rb"\$2[aby]\$(?P<cost>[0-9]{2})\$[./A-Za-z0-9]{53}")
-_WAITING, _WAITING_EACH = 64, 8
+_WAITING, _WAITING_EACH = 16, 4
+"""Passwords that wait, of all addresses and of one; requests with the same password are one."""
 _REMEMBERED = 4096
 _RIGHT, _WRONG = 300.0, 60.0  # seconds
 
@@ -56,7 +57,7 @@ def parse_htpasswd(data: bytes, where: str) -> dict[str, bytes]:
         if not colon or not user or not user.isprintable():
             raise MalformedError(f"{where}:{number}", got="no user and hash", expected="user:hash")
         if match is None:
-            raise MalformedError(f"{where}:{number}", got=f"{user} with another hash than bcrypt's",
+            raise MalformedError(f"{where}:{number}", got=f"{user} with a hash that is not bcrypt",
                                  expected="$2y$…", hint="htpasswd -B")
         if not 4 <= int(match["cost"]) <= _MAX_COST:
             raise MalformedError(f"{where}:{number}", got=f"{user} with bcrypt cost {int(match['cost'])}",
@@ -82,6 +83,7 @@ class PasswordFile:
         self._key = secrets.token_bytes(32)
         self._known: OrderedDict[bytes, tuple[bytes, bool, float]] = OrderedDict()
         self._waiting: Counter[str] = Counter()
+        self._pending: dict[bytes, asyncio.Task[bool]] = {}
         self._hasher = ThreadPoolExecutor(1, thread_name_prefix="htpasswd")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="htpasswd-file")
         self._read()
@@ -99,18 +101,25 @@ class PasswordFile:
         name = hashlib.blake2b(user.encode() + b"\0" + secret, key=self._key, digest_size=32).digest()
         right = self._remembered(name, wanted)
         if right is None:
-            if self._waiting.total() >= _WAITING or self._waiting[address] >= _WAITING_EACH:
-                raise BusyError("too many passwords wait to be checked", hint="try again in a second")
-            self._waiting[address] += 1
-            try:
-                right = await loop.run_in_executor(self._hasher, self._check, secret, wanted)
-            finally:
-                self._waiting[address] -= 1
-                if not self._waiting[address]:
-                    del self._waiting[address]
-            self._remember(name, wanted, right)
+            if name not in self._pending:
+                if self._waiting.total() >= _WAITING or self._waiting[address] >= _WAITING_EACH:
+                    raise BusyError("too many passwords wait to be checked", hint="try again in a second")
+                self._waiting[address] += 1
+                self._pending[name] = loop.create_task(self._find_out(name, secret, wanted, address))
+            right = await asyncio.shield(self._pending[name])  # whoever hangs up does not take it from others
         if not right or user not in self._users:
             raise AuthenticationError("the user or the password is wrong")
+
+    async def _find_out(self, name: bytes, secret: bytes, wanted: bytes, address: str) -> bool:
+        try:
+            right = await asyncio.get_running_loop().run_in_executor(self._hasher, self._check, secret, wanted)
+        finally:
+            self._pending.pop(name, None)
+            self._waiting[address] -= 1
+            if not self._waiting[address]:
+                del self._waiting[address]
+        self._remember(name, wanted, right)
+        return right
 
     def _check(self, secret: bytes, wanted: bytes) -> bool:
         begun = self._monotonic()
