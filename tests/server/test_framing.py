@@ -134,8 +134,9 @@ def test_however_the_bytes_are_cut_the_verdict_is_the_same(pieces: list[bytes], 
 
 
 def test_requests_that_follow_each_other() -> None:
-    data = (b"\r\n" + head(b"Content-Length: 5") + b"GET /"
-            + head(b"Transfer-Encoding: Chunked", b"Expect: 100-continue") + b"2;name=\"v\"\r\nab\r\n00\r\nTrailer: thrown away\r\n\r\n" + GOOD)
+    chunked = head(b"Transfer-Encoding: Chunked", b"Expect: 100-continue")
+    data = (b"\r\n" + head(b"Content-Length: 5") + b"GET /" + chunked
+            + b"2;name=\"v\"\r\nab\r\n00\r\nTrailer: thrown away\r\n\r\n" + GOOD)
     whole, error = verdict(data, [])
     assert error is None
     assert [body for _, body in whole] == [b"GET /", b"2;name=\"v\"\r\nab\r\n00\r\n\r\n", b""]
