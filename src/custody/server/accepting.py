@@ -186,7 +186,8 @@ class Protocol(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
-        if started or not status or self.transport.is_closing():
+        answered = cycle is not None and cycle.response_complete and not self._framer.between
+        if started or answered or not status or self.transport.is_closing():
             self.transport.abort()
             return
         self.transport.write(last_answer(self._framer.target, status, message))

@@ -97,7 +97,7 @@ class Framer:
         if state is _State.HEAD:
             return self._head()
         if state is _State.END:
-            self._state = _State.CLOSED if self._last else _State.HEAD
+            self._state, self.target = _State.CLOSED if self._last else _State.HEAD, b""
             return END
         if state is _State.CLOSED:  # what follows the last message is no request
             self._at = len(self._buffer)
@@ -131,6 +131,7 @@ class Framer:
             end = buffer.find(b"\n", start) + 1
             reached = (end or len(buffer)) - at
             if not self._lines and reached > MAX_LINE:
+                self.target = buffer[start:start + MAX_LINE].partition(b" ")[2].partition(b" ")[0]
                 raise FramingError(414, f"request line: got more than {MAX_LINE} bytes")
             if reached > MAX_HEAD:
                 raise FramingError(431, f"headers: got more than {MAX_HEAD} bytes with the request line")

@@ -121,18 +121,19 @@ class DirectoryTiles(DirectoryReader):
 
 def _replace(target: Path, data: bytes) -> None:
     draft = target.with_name(f".{target.name}.{os.getpid()}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(handle, view):]
-        os.fsync(handle)
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(handle, view):]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.rename(draft, target)
     except OSError:
         draft.unlink(missing_ok=True)  # half of it takes room that may be what is missing
         raise
-    finally:
-        os.close(handle)
-    os.rename(draft, target)
 
 
 def _sync_folder(folder: Path) -> None:
