@@ -72,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     are not. Each MiB more costs memory and delays other reviews while such a document is read."""
     issuers: list[Issuer] = []
     """Other OIDC issuers that the certificate authority serves."""
+    sparse_indexes: bool = False
+    """The registry takes an index of which it has not all manifests: a mirror of some platforms only."""
     urls: dict[str, str] = {}
     """How the trust root names the services, where not by the address they listen on: oidc, ca, log, ct, tsa."""
 

@@ -12,11 +12,15 @@ import contextlib
 import resource
 import socket
 import ssl
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from custody.server.sendfile import EXTENSION, to_transport
 
 _HANDSHAKE = 5.0  # seconds
 _SHARE = 0.6  # of the files that this process may open; the others are for registries, databases, tiles
@@ -40,11 +44,26 @@ class Protocol(HttpToolsProtocol):
             self.ended()
         super().connection_lost(exc)
 
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self.cycle is not None and self.scheme == "http":
+            self.cycle.scope.setdefault("extensions", {})[EXTENSION] = partial(_send_file, weakref.ref(self.cycle))
+
     @property
     def answering(self) -> bool:
         """Whether a request has come whole and its answer has not gone."""
         cycle: Any = self.cycle  # None until the first request
         return cycle is not None and not cycle.response_complete and not cycle.more_body
+
+
+async def _send_file(reference: weakref.ref[Any], handle: int, offset: int, count: int) -> None:
+    """Part of the body of the response that a cycle has started, past uvicorn, which is told that it went."""
+    cycle = reference()  # alive: the application that calls this was called by it
+    if count > cycle.expected_content_length:
+        raise ValueError(f"body: got {count} bytes, {cycle.expected_content_length} are announced")
+    if not cycle.disconnected:
+        await to_transport(cycle.transport, handle, offset, count)
+    cycle.expected_content_length -= count
 
 
 class Connections:
