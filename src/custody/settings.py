@@ -73,7 +73,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     issuers: list[Issuer] = []
     """Other OIDC issuers that the certificate authority serves."""
     sparse_indexes: bool = False
-    """The registry takes an index of which it has not all manifests: a mirror of some platforms only."""
+    """The registry takes and serves manifests of which it has not all parts: an index with the images of some platforms
+    only, an image without a layer that lies elsewhere."""
     urls: dict[str, str] = {}
     """How the trust root names the services, where not by the address they listen on: oidc, ca, log, ct, tsa."""
 

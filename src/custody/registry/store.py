@@ -51,7 +51,8 @@ class ChangedAtRestError(VerificationError):
 class Registry:
     """One registry: blobs shared by all repositories, an index of who has what. Thread safe.
 
-    Methods that change something return at once; their future's result says that it is durable.
+    Methods that change something return at once; their future's result says that it is durable. `sparse_indexes`:
+    manifests may name manifests and blobs that are not there, and are served nonetheless.
     """
 
     def __init__(self, blobs: Blobs, repositories: Repositories, clock: Clock, *,
@@ -233,7 +234,7 @@ class Registry:
         for digest in self.blobs.absent(sizes):
             del sizes[digest]
         for where, part in wanted:
-            size = sizes.get(part.digest)
+            size = sizes.get(part.digest, part.size if self._sparse else None)
             if size is None:
                 raise MissingPartError(f"manifest: {where}", got=part.digest,
                                        expected="a blob that this repository has")
