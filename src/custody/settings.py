@@ -139,6 +139,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Authorities of the API server's client certificate, without which the webhook then talks to nobody."""
     webhook_client_names: list[str] = []
     """Names that the API server's client certificate may have; without it each of `webhook_client_ca`."""
+    sparse_indexes: bool = False
+    """The registry takes and serves manifests of which it has not all parts: an index with the images of some platforms
+    only, an image without a layer that lies elsewhere."""
     urls: dict[str, str] = {}
     """How the trust root names the services, where not by the address they listen on: oidc, ca, log, ct, tsa."""
 

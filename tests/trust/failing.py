@@ -14,6 +14,7 @@ from unittest import mock
 
 from custody.adapters.filesystem import tiles
 
+
 class Disk:
     """Counts the operations below a folder and fails those that `fails` names by their number."""
 
@@ -45,7 +46,7 @@ class Disk:
                 function(given[0], bytes(given[1])[:len(given[1]) // 2])
             elif name == "write_bytes":
                 function(given[0], given[1][:len(given[1]) // 2])
-            elif name == "close" or name == "rename" and self.rng.random() < 0.5:
+            elif name == "close" or (name == "rename" and self.rng.random() < 0.5):
                 function(*given, **named)  # it happened, and nobody was told
             raise error
 

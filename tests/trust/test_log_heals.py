@@ -177,7 +177,7 @@ def test_it_goes_on_without_being_asked(tmp_path: Path, monkeypatch: pytest.Monk
             assert sequencer.stopped == "No space left on device"
             disk.fails = lambda _number, _name: None
             async with asyncio.timeout(20):
-                while sequencer.stopped:  # noqa: ASYNC110 - nothing tells
+                while sequencer.stopped:
                     await real(0.01)
             assert (await sequencer.add(b"one")).index == 0
 

@@ -13,8 +13,10 @@ import contextlib
 import resource
 import socket
 import ssl
+import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from functools import partial
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
@@ -27,6 +29,7 @@ from uvicorn.server import ServerState
 from custody.server.framing import End, Framer, FramingError, Head
 from custody.server.limits import Limits
 from custody.server.refusal import last_answer
+from custody.server.sendfile import EXTENSION, to_transport
 
 _HANDSHAKE = 5.0  # seconds
 _SHARE = 0.6  # of the files that this process may open; the others are for registries, databases, tiles
@@ -99,6 +102,12 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
         if self.tls is not None:
             self.scope["extensions"] = {"tls": self.tls}
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        cycle: Any = self.cycle
+        if cycle is not None and self.scheme == "http":
+            cycle.scope.setdefault("extensions", {})[EXTENSION] = partial(_send_file, weakref.ref(cycle))
 
     @property
     def answering(self) -> bool:
@@ -231,6 +240,16 @@ class Protocol(HttpToolsProtocol):
             self._since, self._came = now, 0
         elif now - self._since > self.limits.body:
             self.refuse(408, f"body: fewer than {self.limits.progress} bytes came within {self.limits.body:g} s")
+
+
+async def _send_file(reference: weakref.ref[Any], handle: int, offset: int, count: int) -> None:
+    """Part of the body of the response that a cycle has started, past uvicorn, which is told that it went."""
+    cycle: Any = reference()  # alive: the application that calls this was called by it
+    if count > cycle.expected_content_length:
+        raise ValueError(f"body: got {count} bytes, {cycle.expected_content_length} are announced")
+    if not cycle.disconnected:
+        await to_transport(cycle.transport, handle, offset, count)
+    cycle.expected_content_length -= count
 
 
 class Connections:
