@@ -61,8 +61,8 @@ class Disk:
             if name.startswith("O_"):
                 setattr(module, name, getattr(os, name))
         patches = [mock.patch.object(tiles, "os", module)]
-        for name in ("mkdir", "read_bytes", "write_bytes"):
-            patches.append(mock.patch.object(Path, name, self._below(name, getattr(Path, name))))
+        patches.extend(mock.patch.object(Path, name, self._below(name, getattr(Path, name)))
+                       for name in ("mkdir", "read_bytes", "write_bytes"))
         patches.append(mock.patch.object(Path, "rename", self._below("rename", Path.rename)))
         with contextlib.ExitStack() as stack:
             for patch in patches:

@@ -16,7 +16,7 @@ from custody.errors import ConflictError
 from custody.kit.merkle import leaf_hash, root_hash
 from custody.trust.audit import verify_log
 from custody.trust.checkpoint import LogSigner
-from custody.trust.log import DuplicateError, LogStoppedError, MerkleLog, Sequencer
+from custody.trust.log import LogStoppedError, MerkleLog, Sequencer
 from tests.trust.failing import Disk, errors
 
 SIGNER = LogSigner("log.example", ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)))
@@ -67,7 +67,8 @@ def schedule(number: int, folder: Path) -> tuple[int, int]:
     leaves = SqliteLeaves(folder / "state" / "leaves.db")
     log = MerkleLog(store, SIGNER, leaves)
     if rng.random() < 0.5:  # near the end of a tile, where full tiles and upper levels are written
-        for index, logged in enumerate(log.append([f"before {n}".encode() for n in range(rng.choice((250, 255, 256)))])):
+        before = [f"before {n}".encode() for n in range(rng.choice((250, 255, 256)))]
+        for index, logged in enumerate(log.append(before)):
             witness.held[logged.index] = f"before {index}".encode()
     sequencer = Sequencer(log)
     entry = 0
@@ -87,7 +88,7 @@ def schedule(number: int, folder: Path) -> tuple[int, int]:
                     except LogStoppedError:
                         witness.look()
                         continue
-                    index = answer.index if isinstance(answer, DuplicateError) else answer.index  # type: ignore[union-attr]
+                    index = answer.index  # type: ignore[union-attr]
                     assert witness.held.setdefault(index, data) == data, "one index, two entries"
                     batch.remove(data)
                     witness.look()
