@@ -19,6 +19,7 @@ from custody.errors import ConflictError, NotFoundError
 from custody.ports.blobs import Blobs, Draft
 
 _IDLE = 24 * 3600.0  # seconds without a request, by a clock that only runs while this process does
+_PARTS = 16  # written one by one; more of them are small, and cost less joined
 _EMPTY = 100_000  # sessions without bytes; the one that waits for longest is forgotten above that
 
 
@@ -50,11 +51,12 @@ class Upload:
     def size(self) -> int:
         return self.draft.size if self.draft else 0
 
-    def write(self, data: bytes | bytearray) -> None:
+    def write(self, parts: list[bytes]) -> None:
         """Append to the draft, which begins with the first bytes. Raises StorageError."""
         if self.draft is None:
             self.draft = self._blobs.draft(self.name, self._algorithm)
-        self.draft.write(data)
+        for part in parts if len(parts) <= _PARTS else [b"".join(parts)]:
+            self.draft.write(part)
 
     def seal(self, digest: str) -> Draft:
         """The draft, whole and durable. Raises VerificationError, StorageError; the session is at its end then."""

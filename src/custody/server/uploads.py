@@ -185,17 +185,19 @@ class _Lease:
 class _Pump:
     """Hands bytes to `write` in a thread, one call at a time, the next one with all that came meanwhile."""
 
-    def __init__(self, write: Callable[[bytearray], None]) -> None:
+    def __init__(self, write: Callable[[list[bytes]], None]) -> None:
         self._write = write
-        self._pending = bytearray()
+        self._pending: list[bytes] = []
+        self._size = 0  # bytes that are pending
         self._running: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
 
     async def put(self, data: bytes) -> None:
         """Returns when there is room for more. Raises what `write` raised."""
-        self._pending += data
+        self._pending.append(data)
+        self._size += len(data)
         self._next()
-        while self._running is not None and len(self._pending) >= _PENDING:
+        while self._running is not None and self._size >= _PENDING:
             await asyncio.wait([self._running])
             self._next()
         if self._error is not None:
@@ -223,7 +225,7 @@ class _Pump:
             self._error = self._error or self._running.exception()
             self._running = None
         if self._running is None and self._pending and self._error is None:
-            batch, self._pending = self._pending, bytearray()
+            batch, self._pending, self._size = self._pending, [], 0
             self._running = on_disk(self._write, batch)
             self._running.add_done_callback(self._next)
 
