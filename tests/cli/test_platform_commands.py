@@ -165,6 +165,10 @@ def test_scrub_and_history(place: tuple[Path, str]) -> None:
     done = custody("registry", "scrub", cwd=folder)
     assert done.returncode == 4
     assert digest in done.stderr
+    done = custody("registry", "scrub", cwd=folder)  # in quarantine, so the image lacks it until it is pushed again
+    assert done.returncode == 4
+    assert f"no file of: {digest}" in done.stderr
+    assert push(folder, url) == digest
     assert custody("registry", "scrub", cwd=folder).returncode == 0
 
 

@@ -63,7 +63,8 @@ class Api:
         manifest = json.dumps({
             "schemaVersion": 2, "mediaType": oci.MANIFEST,
             "config": {"mediaType": oci.CONFIG, "digest": sha(b"{}"), "size": 2},
-            "layers": [{"mediaType": oci.LAYER_GZIP, "digest": digest, "size": len(layer)}], **more}, ensure_ascii=False).encode()
+            "layers": [{"mediaType": oci.LAYER_GZIP, "digest": digest, "size": len(layer)}], **more},
+            ensure_ascii=False).encode()
         status, headers, body = self("PUT", f"/v2/{name}/manifests/{reference or sha(manifest)}", manifest,
                                      Content_Type=oci.MANIFEST)
         assert status == 201, body

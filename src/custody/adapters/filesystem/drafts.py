@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 from custody.errors import StorageError, StorageFullError, VerificationError
 from custody.kit import digest as digests
@@ -17,9 +18,10 @@ _AHEAD = 8 << 20  # bytes after which the disk is told to begin with them, so th
 _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
 
 
+_sync_file_range: Any
 try:
     _sync_file_range = ctypes.CDLL(None).sync_file_range
-except (OSError, AttributeError):
+except (OSError, AttributeError):  # another C library: the sync at the end takes longer
     _sync_file_range = None
 
 
