@@ -168,6 +168,7 @@ def test_scrub_and_history(place: tuple[Path, str]) -> None:
     done = custody("registry", "scrub", cwd=folder)  # in quarantine, so the image lacks it until it is pushed again
     assert done.returncode == 4
     assert f"no file of: {digest}" in done.stderr
+    shutil.rmtree(folder / "image")
     assert push(folder, url) == digest
     assert custody("registry", "scrub", cwd=folder).returncode == 0
 
