@@ -14,6 +14,7 @@ from unittest import mock
 
 from custody.adapters.filesystem import tiles
 
+
 class Disk:
     """Counts the operations below a folder and fails those that `fails` names by their number."""
 
@@ -45,7 +46,7 @@ class Disk:
                 function(given[0], bytes(given[1])[:len(given[1]) // 2])
             elif name == "write_bytes":
                 function(given[0], given[1][:len(given[1]) // 2])
-            elif name == "close" or name == "rename" and self.rng.random() < 0.5:
+            elif name == "close" or (name == "rename" and self.rng.random() < 0.5):
                 function(*given, **named)  # it happened, and nobody was told
             raise error
 
@@ -59,13 +60,10 @@ class Disk:
         for name in dir(os):
             if name.startswith("O_"):
                 setattr(module, name, getattr(os, name))
-        patches = [mock.patch.object(tiles, "os", module)]
-        for name in ("mkdir", "read_bytes", "write_bytes"):
-            patches.append(mock.patch.object(Path, name, self._below(name, getattr(Path, name))))
-        patches.append(mock.patch.object(Path, "rename", self._below("rename", Path.rename)))
         with contextlib.ExitStack() as stack:
-            for patch in patches:
-                stack.enter_context(patch)
+            stack.enter_context(mock.patch.object(tiles, "os", module))
+            for name in ("mkdir", "read_bytes", "write_bytes", "rename"):
+                stack.enter_context(mock.patch.object(Path, name, self._below(name, getattr(Path, name))))
             yield
 
     def _below(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
