@@ -13,8 +13,10 @@ import contextlib
 import resource
 import socket
 import ssl
+import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from functools import partial
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 from urllib.parse import unquote
@@ -28,6 +30,7 @@ from custody.server.framing import End, Framer, FramingError, Head
 from custody.server.guard import expecting, run
 from custody.server.limits import Limits
 from custody.server.refusal import last_answer
+from custody.server.sendfile import EXTENSION, to_transport
 
 _HANDSHAKE = 5.0  # seconds
 _SHARE = 0.6  # of the files that this process may open; the others are for registries, databases, tiles
@@ -59,6 +62,9 @@ class Protocol(HttpToolsProtocol):
     begins: Callable[[], None] | None = None
     ended: Callable[[], None] | None = None
 
+    tls: dict[object, object] | None = None
+    """The ASGI TLS extension (version 0.2), for who asks for clients' certificates."""
+
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any],
                  limits: Limits | None = None) -> None:
         super().__init__(config, server_state, app_state)
@@ -77,6 +83,11 @@ class Protocol(HttpToolsProtocol):
         """The answer's bytes that wait, and when they last became fewer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        if secured is not None:
+            shown = secured.getpeercert(binary_form=True)
+            self.tls = {"server_cert": None, "client_cert_name": None, "client_cert_error": None, "tls_version": None,
+                        "cipher_suite": None, "client_cert_chain": [ssl.DER_cert_to_PEM_cert(shown)] if shown else []}
         super().connection_made(transport)
         self.flow = _Flow(transport)
 
@@ -153,9 +164,13 @@ class Protocol(HttpToolsProtocol):
             "http_version": head.version, "server": self.server, "client": self.client, "scheme": self.scheme,
             "root_path": "", "headers": head.headers, "state": self.app_state.copy(), "method": head.method,
             "path": unquote(path) if "%" in path else path, "raw_path": raw_path, "query_string": query}
+        if self.tls is not None:
+            scope["extensions"] = {"tls": self.tls}
         self.cycle = RequestResponseCycle(
             scope, self.transport, self.flow, self.logger, self.access_logger, False,
             self.server_state.default_headers, asyncio.Event(), head.expects, not head.last, self.on_response_complete)
+        if self.scheme == "http":
+            scope.setdefault("extensions", {})[EXTENSION] = partial(_send_file, weakref.ref(self.cycle))
         app: Any = self.app
         task = self.loop.create_task(run(expecting(app) if head.expects else app, self.cycle))
         task.add_done_callback(self.tasks.discard)
@@ -240,6 +255,16 @@ class Protocol(HttpToolsProtocol):
             self.refuse(408, f"body: fewer than {self.limits.progress} bytes came within {self.limits.body:g} s")
 
 
+async def _send_file(reference: weakref.ref[Any], handle: int, offset: int, count: int) -> None:
+    """Part of the body of the response that a cycle has started, past uvicorn, which is told that it went."""
+    cycle: Any = reference()  # alive: the application that calls this was called by it
+    if count > cycle.expected_content_length:
+        raise ValueError(f"body: got {count} bytes, {cycle.expected_content_length} are announced")
+    if not cycle.disconnected:
+        await to_transport(cycle.transport, handle, offset, count)
+    cycle.expected_content_length -= count
+
+
 class Connections:
     """All connections of a process's listeners, the one that was silent for longest first."""
 
@@ -322,9 +347,9 @@ def _files() -> int:
     return hard
 
 
-async def accept(listening: socket.socket, make: Callable[[], Protocol], context: ssl.SSLContext | None,
-                 connections: Connections, backlog: int) -> None:
-    """Accept until cancelled."""
+async def accept(listening: socket.socket, make: Callable[[], Protocol],
+                 context: Callable[[], ssl.SSLContext | None], connections: Connections, backlog: int) -> None:
+    """Accept until cancelled. `context` is asked for each connection: certificates are renewed."""
     loop = asyncio.get_running_loop()
     listening.setblocking(False)
     listening.listen(backlog)
@@ -337,7 +362,7 @@ async def accept(listening: socket.socket, make: Callable[[], Protocol], context
                 connections.drop_one()
                 await asyncio.sleep(_FULL)
                 continue
-            task = loop.create_task(_welcome(connection, peer_of(address), make(), context, connections))
+            task = loop.create_task(_welcome(connection, peer_of(address), make(), context(), connections))
             welcomed.add(task)
             task.add_done_callback(welcomed.discard)
     finally:

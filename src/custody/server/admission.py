@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 
 from custody.admission.endpoint import Endpoint
 from custody.admission.review import MAX_SIZE, OversizedError, oversized
-from custody.admission.webhook import DEFAULT_TIMEOUT, Admission, refuse
+from custody.admission.webhook import DEFAULT_TIMEOUT, Admission
 from custody.errors import MalformedError
 from custody.languages.go.durations import parse as duration
 from custody.server.asgi import DisconnectedError, Receive, Scope, Send, TooLargeError, chunks, respond, respond_json
@@ -49,6 +49,9 @@ class AdmissionApp:
             return State(ready=False, note="policies are not compiled")
         if self.reloader is not None and self.reloader.failure is not None:
             return State(note=f"judges by the policies that were loaded before: {self.reloader.failure}")
+        if not all(self.admission.registered.values()):
+            return State(note="the API server's webhook configuration was made for other policies than are loaded: "
+                              "apply `custody admission config` again")
         return State()
 
     async def _review(self, admission: Admission, endpoint: Endpoint, scope: Scope, receive: Receive,
@@ -61,7 +64,7 @@ class AdmissionApp:
         except DisconnectedError:
             return
         except OversizedError as error:
-            answer = refuse(error.review, error.message)
+            answer = admission.refuse(error.review, endpoint, error.message)
         except MalformedError as error:
             await respond_json(send, error.http_status, {"error": error.message})
             return

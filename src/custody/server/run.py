@@ -8,9 +8,9 @@ import ctypes
 import errno
 import logging
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 from typing import cast
 
 import uvicorn
@@ -41,17 +41,15 @@ class Paths:
 
 
 class Listener:
-    """One address, one application, TLS where a certificate and key are given."""
+    """One address, one application, TLS where a context is given."""
 
-    def __init__(self, app: App, host: str = "127.0.0.1", port: int = 0, *, certificate: Path | None = None,
-                 key: Path | None = None, flag: str = "--port", limits: Limits | None = None,
-                 per_peer: int | None = None) -> None:
+    def __init__(self, app: App, host: str = "127.0.0.1", port: int = 0, *, tls: ssl.SSLContext | None = None,
+                 flag: str = "--port", limits: Limits | None = None, per_peer: int | None = None) -> None:
         limits = limits or Limits()
         self._config = uvicorn.Config(app, log_config=None, log_level=logging.WARNING, lifespan="off",
                                       http=Protocol, ws="none", access_log=False, server_header=False,
-                                      proxy_headers=False,
-                                      date_header=False, timeout_graceful_shutdown=5,
-                                      backlog=1024, ssl_certfile=certificate, ssl_keyfile=str(key) if key else None)
+                                      date_header=False, proxy_headers=False, timeout_graceful_shutdown=5,
+                                      backlog=1024, ssl_context_factory=None if tls is None else lambda *_: tls)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # asyncio switches Nagle off only for sockets that say they are TCP; with it an answer waits 40 ms.
         self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -65,8 +63,13 @@ class Listener:
                                if error.errno == errno.EADDRINUSE else None) from None
         self.port: int = self._socket.getsockname()[1]
         name = f"[{host}]" if ":" in host else host
-        self.url = f"{'https' if certificate else 'http'}://{name}:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://{name}:{self.port}"
         self._server = _Server(self._config, limits, per_peer)
+        self._server.tls = tls
+
+    def secure(self, tls: ssl.SSLContext) -> None:
+        """Handshakes from now on are by this context; connections that stand are not touched."""
+        self._server.tls = tls
 
     async def serve(self) -> None:
         try:
@@ -95,6 +98,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self.ended = asyncio.Event()
         self.connections = Connections(per_peer=per_peer)
+        self.tls: ssl.SSLContext | None = None
         self._limits = limits
         self._accepting: list[asyncio.Task[None]] = []
 
@@ -104,7 +108,7 @@ class _Server(uvicorn.Server):
                             limits=self._limits)
 
         self.servers = []
-        self._accepting = [asyncio.create_task(accept(listening, make, self.config.ssl, self.connections,
+        self._accepting = [asyncio.create_task(accept(listening, make, lambda: self.tls, self.connections,
                                                       self.config.backlog)) for listening in sockets or []]
         self._accepting.append(asyncio.create_task(sweep(cast(set[Protocol], self.server_state.connections),
                                                          self._limits)))
