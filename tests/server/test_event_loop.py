@@ -99,7 +99,8 @@ def test_trust_services_hold_no_event_loop(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("path", "kind", "limit"), [
-    ("/api/v2/log/entries", "application/json", 4 * 1024 * 1024), ("/api/v2/signingCert", "application/json", 64 * 1024),
+    ("/api/v2/log/entries", "application/json", 4 * 1024 * 1024),
+    ("/api/v2/signingCert", "application/json", 64 * 1024),
     ("/api/v1/signingCert", "application/json", 64 * 1024),
     ("/api/v1/timestamp", "application/timestamp-query", 16 * 1024),
     ("/api/v1/timestamp", "application/json", 16 * 1024)])
