@@ -187,11 +187,11 @@ def test_any_tree_is_read_or_refused_and_removed(entries: list[tuple[list[str], 
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if kind == "file":
-                    path.write_text("x")
+                    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
                 elif kind == "folder":
                     path.mkdir()
                 elif kind == "link":
-                    path.symlink_to("/")
+                    path.symlink_to("nowhere")
                 else:
                     os.mkfifo(path)
                 if kind != "link":
