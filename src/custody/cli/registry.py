@@ -37,8 +37,9 @@ def _opened() -> Platform:
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
               help="What stdout gets.")
 def _scrub(remove_orphans: bool, output: str) -> None:
-    """Hash every stored blob again, and compare files and index both ways. Exit 4 where an image cannot be pulled whole.
+    """Hash every stored blob again, and compare files and index both ways.
 
+    Exit 4 where something that was pushed is damaged, missing or cannot be read.
     Damaged blobs are quarantined, so that the next push repairs them. Runs beside the server.
     """
     platform = _opened()
@@ -80,7 +81,8 @@ def _lines(report: Report) -> Iterator[str]:
         for entry in odd:
             yield f"{state:<10} {entry.path}: {entry.reason}"
     if report.orphans:
-        told = f"{len(report.removed)} removed" if report.removed else "--remove-orphans removes those older than an hour"
+        told = (f"{len(report.removed)} removed" if report.removed else
+                "--remove-orphans removes those older than an hour")
         yield f"orphans    {len(report.orphans)} files of no repository, {report.orphan_bytes} bytes; {told}"
     if report.quarantine_files:
         yield f"quarantine {report.quarantine_files} files, {report.quarantine_bytes} bytes"

@@ -104,7 +104,7 @@ class Committer:
         try:
             self._publish(batch)
             self._change(batch)
-        except Exception as error:  # noqa: BLE001 - whoever waits must be told, and the thread goes on
+        except Exception as error:
             for job in batch:
                 job.error = job.error or error
         self._remove(batch)
@@ -130,7 +130,7 @@ class Committer:
                             job.result = job.change()
                     except StorageError:
                         raise  # the transaction is over, for all
-                    except Exception as error:  # noqa: BLE001 - this job's own
+                    except Exception as error:
                         job.error = error
 
     def _remove(self, batch: list[_Job]) -> None:

@@ -46,8 +46,9 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
-        if self.cycle is not None and self.scheme == "http":
-            self.cycle.scope.setdefault("extensions", {})[EXTENSION] = partial(_send_file, weakref.ref(self.cycle))
+        cycle: Any = self.cycle
+        if cycle is not None and self.scheme == "http":
+            cycle.scope.setdefault("extensions", {})[EXTENSION] = partial(_send_file, weakref.ref(cycle))
 
     @property
     def answering(self) -> bool:
@@ -58,7 +59,7 @@ class Protocol(HttpToolsProtocol):
 
 async def _send_file(reference: weakref.ref[Any], handle: int, offset: int, count: int) -> None:
     """Part of the body of the response that a cycle has started, past uvicorn, which is told that it went."""
-    cycle = reference()  # alive: the application that calls this was called by it
+    cycle: Any = reference()  # alive: the application that calls this was called by it
     if count > cycle.expected_content_length:
         raise ValueError(f"body: got {count} bytes, {cycle.expected_content_length} are announced")
     if not cycle.disconnected:

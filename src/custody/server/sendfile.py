@@ -46,7 +46,10 @@ async def send_file(scope: Scope, send: Send, handle: int, start: int, end: int)
 
 
 async def to_transport(transport: asyncio.Transport, handle: int, offset: int, count: int) -> None:
-    """`count` bytes of a file through a plain transport's socket. Raises DisconnectedError; closes the transport then."""
+    """`count` bytes of a file through a plain transport's socket.
+
+    Raises DisconnectedError, and aborts the transport then.
+    """
     while transport.get_write_buffer_size():  # the head of the answer goes first
         if transport.is_closing():
             raise DisconnectedError
@@ -104,7 +107,12 @@ async def _settled(step: asyncio.Future[tuple[int, str]]) -> Any:
 
 async def _writable(loop: asyncio.AbstractEventLoop, target: int) -> None:
     ready: asyncio.Future[None] = loop.create_future()
-    loop.add_writer(target, lambda: ready.done() or ready.set_result(None))
+
+    def wake() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_writer(target, wake)
     try:
         await ready
     finally:
