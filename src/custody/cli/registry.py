@@ -37,9 +37,8 @@ def _opened() -> Platform:
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
               help="What stdout gets.")
 def _scrub(remove_orphans: bool, output: str) -> None:
-    """Hash every stored blob again, and compare files and index both ways.
+    """Hash every stored blob again, compare files and index both ways. Exit 4 where an image cannot be pulled whole.
 
-    Exit 4 where something that was pushed is damaged, missing or cannot be read.
     Damaged blobs are quarantined, so that the next push repairs them. Runs beside the server.
     """
     platform = _opened()

@@ -307,9 +307,10 @@ async def _changed_at_rest(world: World, chain: Chain) -> Found:
     try:
         await world.client.blob_to(world.ref(chain.image.digest), layer, world.folder / "pulled-layer")
     except VerificationError as error:
-        damaged = (await asyncio.to_thread(scrub, world.platform.archive())).damaged
+        report = await asyncio.to_thread(scrub, world.platform.archive())
         await world.client.push_blob(world.ref(), good, msgspec.structs.replace(layer, annotations={}))
-        return "every pulled byte is hashed", f"{error.message}; scrub quarantined {len(damaged)}, a push repaired it"
+        return "every pulled byte is hashed", (f"{error.message}; scrub quarantined {len(report.damaged)}, a push "
+                                               "repaired it")
     raise CustodyError("demo: a changed layer was pulled")
 
 

@@ -173,8 +173,8 @@ async def _rest(world: World, teller: Teller, image: oci.Descriptor, advisories:
         referrers = await world.client.referrers(world.ref(image.digest))
         link.say(f"{world.name}: tags {', '.join(await world.client.tags(world.ref()))}; {len(referrers)} referrers")
         scrubbed = await asyncio.to_thread(scrub, world.platform.archive())
-        link.say(f"{scrubbed.blobs} blobs hashed again, {len(scrubbed.damaged)} damaged, "
-                 f"{len(scrubbed.missing)} missing")
+        link.say(f"{scrubbed.blobs} blobs hashed again, {len(scrubbed.damaged)} damaged, {len(scrubbed.missing)} "
+                 "missing")
         reader = world.platform.log.log.reader
         root = world.platform.material.trusted_root(world.platform.endpoints)
         verifier = audit.verifier_for(reader, root)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 from asyncio import wrap_future
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import parse_qs, quote
@@ -20,10 +19,9 @@ from custody.server.asgi import DisconnectedError, Receive, Scope, Send, header,
 from custody.server.blobs import BlobPulls
 from custody.server.distribution import Call, Refusal, digest_of, on_disk, respond_error, status_of
 from custody.server.listings import Listings
+from custody.server.routes import ROUTE
 from custody.server.uploads import BlobPushes
 
-_ROUTE = re.compile(r"/v2/(?P<name>.+?)/(?:blobs/uploads/(?P<upload>[^/]*)|blobs/(?P<blob>[^/]+)|"
-                    r"manifests/(?P<reference>[^/]+)|(?P<tags>tags/list)|referrers/(?P<subject>[^/]+))\Z")
 _VERSION = (b"docker-distribution-api-version", b"registry/2.0")
 _TAGS = 100  # of one push
 _log = logging.getLogger(__name__)
@@ -73,7 +71,7 @@ class RegistryApp:
             else:
                 await respond_json(send, 200, {}, [_VERSION])
             return
-        match = _ROUTE.match(path)
+        match = ROUTE.match(path)
         if match is None:
             raise Refusal(404, "NAME_UNKNOWN", f"no such path: {path[:300]}")
         name = match["name"]

@@ -46,9 +46,7 @@ async def send_file(scope: Scope, send: Send, handle: int, start: int, end: int)
 
 
 async def to_transport(transport: asyncio.Transport, handle: int, offset: int, count: int) -> None:
-    """`count` bytes of a file through a plain transport's socket.
-
-    Raises DisconnectedError, and aborts the transport then.
+    """`count` bytes of a file through a plain transport's socket. Raises DisconnectedError, with the transport closed.
     """
     while transport.get_write_buffer_size():  # the head of the answer goes first
         if transport.is_closing():
@@ -108,11 +106,11 @@ async def _settled(step: asyncio.Future[tuple[int, str]]) -> Any:
 async def _writable(loop: asyncio.AbstractEventLoop, target: int) -> None:
     ready: asyncio.Future[None] = loop.create_future()
 
-    def wake() -> None:
+    def settle() -> None:
         if not ready.done():
             ready.set_result(None)
 
-    loop.add_writer(target, wake)
+    loop.add_writer(target, settle)
     try:
         await ready
     finally:
