@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import random
 import resource
 import signal
@@ -185,8 +184,8 @@ def check(api: Api, account: Account) -> list[str]:
         if f"tag {tag}" not in account.unknown and (headers.get("docker-content-digest") if status == 200
                                                     else None) != wanted:
             wrong.append(f"tag {tag}: {status}, expected {wanted}")
-    wrong.extend(f"deleted and back: {digest}" for digest in account.deleted - account.unknown
-                 if get(f"/manifests/{digest}")[0] == 200 or get(f"/blobs/{digest}")[0] == 200)
+    wrong += [f"deleted and back: {digest}" for digest in account.deleted - account.unknown
+              if 200 in (get(f"/manifests/{digest}")[0], get(f"/blobs/{digest}")[0])]
     for subject, digest in account.referrers:
         if digest in account.manifests and digest not in account.unknown and digest.encode() not in get(
                 f"/referrers/{subject}")[2]:
@@ -251,7 +250,7 @@ def run(folder: Path, rounds: int, seed: int = 7, *, seconds: float = 1.0) -> tu
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    with tempfile.TemporaryDirectory(prefix="endurance-", dir=os.getcwd()) as folder:
+    with tempfile.TemporaryDirectory(prefix="endurance-") as folder:
         acknowledged, wrong = run(Path(folder), rounds, int(sys.argv[2]) if len(sys.argv) > 2 else 7)
     print(f"{rounds} rounds, {acknowledged} acknowledged, {len(wrong)} wrong")
     print("\n".join(wrong[:20]))

@@ -7,7 +7,6 @@ import errno
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
 
 from custody.errors import StorageError, StorageFullError, VerificationError
 from custody.kit import digest as digests
@@ -18,11 +17,7 @@ _AHEAD = 8 << 20  # bytes after which the disk is told to begin with them, so th
 _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
 
 
-_sync_file_range: Any
-try:
-    _sync_file_range = ctypes.CDLL(None).sync_file_range
-except (OSError, AttributeError):  # another C library: the sync at the end takes longer
-    _sync_file_range = None
+_sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
 
 
 def storage_error(action: str, error: OSError) -> StorageError:
