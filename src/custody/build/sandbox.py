@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import marshal
 import os
 import platform
@@ -140,7 +141,7 @@ def run_step(command: list[str], *, kind: str, places: Places, epoch: int, limit
         _give(places)
     specification = _specification(command, kind, places, epoch, limits, python)
     with contextlib.ExitStack() as stack:
-        code = stack.enter_context(_memory_file("launcher", Path(launcher.__file__).read_bytes()))
+        code = stack.enter_context(_memory_file("launcher", _launcher()))
         status, status_end = (stack.enter_context(end) for end in _pipe())
         log, log_end = (stack.enter_context(end) for end in _pipe())
         lifeline, _held = (stack.enter_context(end) for end in _pipe())  # however this process ends, the step does
@@ -208,6 +209,13 @@ def _interpreter(python: Path) -> str:
     """The Python that the step can see: a virtual environment's is outside."""
     program = python / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     return str(program if program.exists() else Path(sys.executable).resolve())
+
+
+@functools.cache
+def _launcher() -> bytes:
+    """As a .pyc, which the same Python runs without compiling it again (PEP 552)."""
+    code = compile(Path(launcher.__file__).read_text(), "launcher", "exec", dont_inherit=True)
+    return importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(code)
 
 
 def _memory_file(name: str, data: bytes) -> IO[bytes]:
