@@ -13,7 +13,7 @@ import click
 from custody import errors
 from custody.cli.main import help_text
 from custody.cli.table import COMMANDS
-from custody.settings import Issuer, Settings
+from custody.settings import Auth, AuthIssuer, Grant, Issuer, Settings
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 
@@ -42,7 +42,8 @@ def settings() -> str:
              "`custody.toml`, which is `--config FILE`, else `CUSTODY_CONFIG`, else `./custody.toml`.\n"
              "Every key that is no table has a variable: `CUSTODY_` and the key in capitals. What is no\n"
              "setting is refused by name.\n"]
-    for struct, title in ((Settings, "custody.toml"), (Issuer, "[[issuers]]")):
+    for struct, title in ((Settings, "custody.toml"), (Issuer, "[[issuers]]"), (Auth, "[auth]"),
+                          (AuthIssuer, "[[auth.issuers]]"), (Grant, "[[auth.allow]]")):
         parts += [f"## {title}\n", "| key | type | default | what |", "|---|---|---|---|"]
         parts += [f"| `{name}` | `{kind}` | {default} | {doc} |" for name, kind, default, doc in _fields(struct)]
         parts.append("")

@@ -15,6 +15,7 @@ from custody.registry.store import Registry
 from custody.server.asgi import App
 from custody.server.registry import RegistryApp
 from custody.server.run import Listener, serving
+from custody.server.tls import server_context
 
 
 @contextlib.contextmanager
@@ -32,7 +33,7 @@ def served(app: App | Callable[[str], App], *, certificate: Path | None = None,
         async def late(scope: object, receive: object, send: object) -> None:
             await box[0](scope, receive, send)  # type: ignore[arg-type]
 
-        listener = Listener(late, certificate=certificate, key=key)
+        listener = Listener(late, tls=server_context(certificate, key) if certificate and key else None)
         made = app(listener.url) if getattr(app, "__code__", None) and app.__code__.co_argcount == 1 else app
         box.append(made)  # type: ignore[arg-type]
         async with serving(listener):
@@ -65,12 +66,14 @@ def served(app: App | Callable[[str], App], *, certificate: Path | None = None,
 
 
 @contextlib.contextmanager
-def registry_on(folder: Path, clock: Clock = system_clock) -> Iterator[tuple[str, Registry]]:
+def registry_on(folder: Path, clock: Clock = system_clock, *,
+                sparse_indexes: bool = False) -> Iterator[tuple[str, Registry]]:
     """Host and port of a custody registry with its state in `folder`, and the registry behind it."""
     repositories = SqliteRepositories(folder / "registry.db")
-    store = Registry(FilesystemBlobs(folder), repositories, clock)
+    store = Registry(FilesystemBlobs(folder), repositories, clock, sparse_indexes=sparse_indexes)
     try:
         with served(RegistryApp(store)) as url:
             yield url.removeprefix("http://"), store
     finally:
+        store.close()
         repositories.close()

@@ -32,6 +32,7 @@ from custody.policy.load import PolicySet, documents
 from custody.policy.model import Request
 from custody.server.admission import AdmissionApp
 from custody.server.run import Listener, serving
+from custody.server.tls import server_context
 
 ROOT = Path(__file__).parents[2]
 TOOLS = Path(os.environ.get("CUSTODY_PEERS_TOOLS", ROOT.parent / "shared" / "peers"))
@@ -107,7 +108,7 @@ async def serve(folder: Path, kind: str) -> None:
     certificate = ServingCertificate(folder / kind, ["127.0.0.1"])
     certificate.ensure(datetime.now(UTC))
     app = AdmissionApp(Admission(policies, gather, system_clock))
-    async with serving(listener := Listener(app, certificate=certificate.certificate, key=certificate.key)):
+    async with serving(listener := Listener(app, tls=server_context(certificate.certificate, certificate.key))):
         print(listener.url, flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

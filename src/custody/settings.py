@@ -18,10 +18,13 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 
 from custody.errors import MalformedError, UsageError
+from custody.kit.folder import state_folder
 
 _PREFIX = "CUSTODY_"
-_SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ","}
+_SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ",", "hosts": ","}
 """How a variable lists several values; hosts have colons in them."""
+_PATHS = ("data_dir", "trusted_root", "signing_config", "tls_certificate", "tls_key", "tls_client_ca",
+          "webhook_certificate", "webhook_key", "webhook_client_ca")
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _OTHERS = {"CUSTODY_CONFIG", "CUSTODY_ORACLES", "CUSTODY_PEERS", "CUSTODY_PEERS_TOOLS", "CUSTODY_IMAGES",
            "CUSTODY_INPUTS", "CUSTODY_OUTPUT", "CUSTODY_SOURCE", "CUSTODY_ROOT"}
@@ -44,6 +47,48 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The `aud` that its tokens must have."""
     subject_domain: str | None = None
     """For type uri: scheme and host that every subject has."""
+
+
+class AuthIssuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An OIDC issuer whose identity tokens the registry takes."""
+
+    url: str
+    """The `iss` of its tokens."""
+    audience: str
+    """The `aud` that its tokens must have: a name of this registry, so that tokens for others do not count here."""
+    jwks: str | None = None
+    """A file with the issuer's public keys (JWK set). Without one they are asked for at `url` (OIDC discovery)."""
+    identity: Literal["email", "github-workflow", "uri", "subject"] = "email"
+    """What of a token is the name in `allow`: `email`, https://github.com/ and `job_workflow_ref`, a URI in `sub`,
+    or `sub` whatever it is."""
+    subject_domain: str | None = None
+    """For identity uri: scheme and host that every subject has."""
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What somebody may do in the registry. What no entry allows is refused."""
+
+    identities: list[str]
+    """Patterns of names: users, what an issuer's tokens say, or what certificates say."""
+    actions: list[Literal["pull", "push", "delete", "catalog"]]
+    """`push` alone does not let anybody read; `catalog` is the list of all repositories."""
+    repositories: list[str] = []
+    """Patterns of repositories: `*` is any text but `/`, `**` any number of parts."""
+    by: str | None = None
+    """Who gives the names: `htpasswd`, `certificate`, or an issuer's URL; needed where there are several."""
+
+
+class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may use the registry. With this table nobody may do what no entry allows."""
+
+    htpasswd: str | None = None
+    """File of users and bcrypt hashes, as `htpasswd -B` writes it; read again when it changes."""
+    public: list[str] = []
+    """Patterns of repositories that everybody may pull."""
+    issuers: list[AuthIssuer] = []
+    """OIDC issuers whose identity tokens count."""
+    allow: list[Grant] = []
+    """Who may do what where."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,15 +117,52 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     are not. Each MiB more costs memory and delays other reviews while such a document is read."""
     issuers: list[Issuer] = []
     """Other OIDC issuers that the certificate authority serves."""
+    log_format: Literal["text", "json"] = "text"
+    """How the services write what they log: key=value for people, or one JSON object a line."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """From where: requests and decisions that allow are info, denials warnings, probes debug."""
+    auth: Auth | None = None
+    """Who may use the registry; without it everybody who reaches it."""
+    tls_certificate: str | None = None
+    """Certificates in PEM, the server's first, with which --port speaks TLS."""
+    tls_key: str | None = None
+    """The private key of `tls_certificate`."""
+    tls_client_ca: str | None = None
+    """Authorities whose client certificates say who somebody is, for `auth`."""
+    webhook_certificate: str | None = None
+    """Certificates in PEM for the webhook, instead of those that custody makes itself."""
+    webhook_key: str | None = None
+    """The private key of `webhook_certificate`."""
+    webhook_names: list[str] = []
+    """Names and addresses by which the API server calls the webhook, for the certificate that custody makes."""
+    webhook_client_ca: str | None = None
+    """Authorities of the API server's client certificate, without which the webhook then talks to nobody."""
+    webhook_client_names: list[str] = []
+    """Names that the API server's client certificate may have; without it each of `webhook_client_ca`."""
+    sparse_indexes: bool = False
+    """The registry takes and serves manifests of which it has not all parts: an index with the images of some platforms
+    only, an image without a layer that lies elsewhere."""
     urls: dict[str, str] = {}
     """How the trust root names the services, where not by the address they listen on: oidc, ca, log, ct, tsa."""
+
+    hosts: list[str] = []
+    """Names by which services are called beside the address they listen on and those in `urls`; ports do not count. On
+    loopback no others are answered (421), elsewhere only where this names some. `CUSTODY_HOSTS=registry.example`."""
+    max_connections_per_peer: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Connections that one address (of IPv6: one /64) may hold at each listener. Without it: as many as it likes, and
+    above half of all it is the first to lose some when others want them."""
 
     def replace(self, **changes: Any) -> Settings:
         return msgspec.structs.replace(self, **changes)
 
     @property
     def data(self) -> Path:
+        """The data directory, for who reads in it; it need not be there."""
         return Path(self.data_dir)
+
+    def state(self) -> Path:
+        """The data directory, for who writes in it: made where there is none. Raises UsageError."""
+        return state_folder(self.data)
 
 
 def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -99,15 +181,19 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
             raise UsageError(f"{file}: {error.strerror}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise MalformedError(str(file), got=str(error), expected="TOML") from None
-        for key in ("data_dir", "trusted_root", "signing_config"):
+        for key in _PATHS:
             if isinstance(values.get(key), str):
                 values[key] = str(file.parent / values[key])
         for key in ("policies", "crds"):
             if isinstance(values.get(key), list):
                 values[key] = [str(file.parent / entry) for entry in values[key]]
-        for entry in values["issuers"] if isinstance(values.get("issuers"), list) else []:
-            if isinstance(entry, dict) and isinstance(entry.get("jwks"), str):
-                entry["jwks"] = str(file.parent / entry["jwks"])
+        auth = values["auth"] if isinstance(values.get("auth"), dict) else {}
+        if isinstance(auth.get("htpasswd"), str):
+            auth["htpasswd"] = str(file.parent / auth["htpasswd"])
+        for table in (values, auth):
+            for entry in table["issuers"] if isinstance(table.get("issuers"), list) else []:
+                if isinstance(entry, dict) and isinstance(entry.get("jwks"), str):
+                    entry["jwks"] = str(file.parent / entry["jwks"])
         _refuse_unknown(values, str(file))
     variables = _from_environment(env)
     values |= variables
@@ -159,7 +245,7 @@ def _value(name: str, key: str, kind: Any, text: str) -> Any:
         kind = get_args(kind)[0]
     if isinstance(kind, UnionType):  # an optional one
         (kind,) = (part for part in get_args(kind) if part is not type(None))
-    if kind is str:
+    if kind is str or get_origin(kind) is Literal:
         return text
     if kind == list[str]:
         parts = text.split(_SEPARATORS.get(key, ","))

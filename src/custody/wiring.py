@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -19,11 +20,13 @@ from custody.registry.client import RegistryClient
 from custody.settings import Settings
 
 if TYPE_CHECKING:
+    from custody.admission.answered import Observer
     from custody.admission.certs import ServingCertificate
-    from custody.admission.webhook import Admission, Seen, Snapshot
+    from custody.admission.webhook import Admission, Snapshot
     from custody.evidence.model import EvidenceSet
     from custody.policy.kinds import Kinds
     from custody.policy.load import PolicySet
+    from custody.registry.scrub import Archive
     from custody.registry.store import Registry
     from custody.services.gather import Gatherer
     from custody.trust.ca import SigningAuthority
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from custody.trust.material import Endpoints, Material
     from custody.trust.oidc import OidcIssuer
     from custody.trust.roots import SigningConfig, TrustedRoot
+    from custody.trust.token import KeySource
     from custody.trust.tsa import TimestampAuthority
 
 WORKLOADS = {"builder": "https://builder.custody.internal", "scanner": "https://scanner.custody.internal"}
@@ -104,6 +108,10 @@ def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_c
                     bounds=Bounds(documents=limits, weight=5 * size, memory=6 * size))
 
 
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
 class Platform:
     """The embedded services over one data directory; each is opened when it is first asked for.
 
@@ -115,24 +123,30 @@ class Platform:
         self.http = http or command_http(settings)
         self.base = base
         self.clock = clock
-        self._opened: list[object] = []
+        self._opened: list[Closable] = []
 
     @property
     def data(self) -> Path:
         return self.settings.data
 
     def close(self) -> None:
-        for thing in reversed(self._opened):
-            thing.close()  # type: ignore[attr-defined]
+        for resource in reversed(self._opened):
+            resource.close()
         self._opened.clear()
+
+    def closes(self, resource: Closable) -> None:
+        """With this platform."""
+        self._opened.append(resource)
 
     # Trust
 
     @cached_property
     def material(self) -> Material:
-        from custody.trust.material import load_or_create
+        """Reads and makes a role's keys when they are asked for, and no others."""
+        from custody.trust.material import Material
 
-        return load_or_create(self.data / "trust", self.clock)
+        self.settings.state()
+        return Material(self.data / "trust", self.clock)
 
     @cached_property
     def endpoints(self) -> Endpoints:
@@ -146,46 +160,70 @@ class Platform:
         folder = self.data / "trust"
         return folder / "trusted_root.json", folder / "signing_config.json"
 
-    def trust_documents(self) -> tuple[TrustedRoot, SigningConfig]:
-        """What the two files say of services at this platform's base."""
+    def trust_documents(self, roles: Collection[str] = tuple(TRUST_ROLES)) -> tuple[TrustedRoot, SigningConfig]:
+        """What the two files say of the services of `roles` at this platform's base."""
         from custody.trust.material import Endpoints
 
         # Signers go to where the services listen, whatever the trust root calls them.
-        return self.material.trusted_root(self.endpoints), self.material.signing_config(Endpoints.at(self.base))
+        return (self.material.trusted_root(self.endpoints, roles),
+                self.material.signing_config(Endpoints.at(self.base), roles))
 
-    def export(self, roles: Iterable[str] = tuple(TRUST_ROLES)) -> tuple[Path, Path]:
+    def export(self, roles: Collection[str] = tuple(TRUST_ROLES)) -> tuple[Path, Path]:
         """Write trusted_root.json and signing_config.json beside the keys, each whole.
 
-        What they say of services that are none of `roles` stays: another process serves those.
+        What they say of services that are none of `roles` stays: another process serves those, or none does yet.
         """
-        from custody.trust.roots import parse_signing_config, parse_trusted_root
+        from custody.trust.keyfiles import locked
+        from custody.trust.roots import SigningConfig, TrustedRoot, parse_signing_config, parse_trusted_root
 
         root_file, config_file = self.trust_files
-        root, config = self.trust_documents()
-        others = [role for role in TRUST_ROLES if role not in roles]
-        if others and root_file.is_file() and config_file.is_file():
-            old_root = parse_trusted_root(root_file.read_bytes(), str(root_file))
-            old_config = parse_signing_config(config_file.read_bytes(), str(config_file))
-            root = msgspec.structs.replace(root, **{
-                name: getattr(old_root, name) for role in others for name in TRUST_ROLES[role][0]})
-            config = msgspec.structs.replace(config, **{
-                name: getattr(old_config, name) for name in (TRUST_ROLES[role][1] for role in others)})
-        _replace(root_file, root.to_json())
-        _replace(config_file, config.to_json())
+        root, config = self.trust_documents(roles)
+        with locked(root_file.parent):  # two processes that start together lose nothing of each other's
+            old_root = (parse_trusted_root(root_file.read_bytes(), str(root_file))
+                        if root_file.is_file() else TrustedRoot())
+            old_config = (parse_signing_config(config_file.read_bytes(), str(config_file))
+                          if config_file.is_file() else SigningConfig())
+            for role in roles:
+                parts, service = TRUST_ROLES[role]
+                old_root = msgspec.structs.replace(old_root, **{name: getattr(root, name) for name in parts})
+                old_config = msgspec.structs.replace(old_config, **{service: getattr(config, service)})
+            _replace(root_file, old_root.to_json())
+            _replace(config_file, old_config.to_json())
         return root_file, config_file
 
     @cached_property
     def people(self) -> OidcIssuer:
         """Vouches for email addresses."""
-        from custody.trust.oidc import OidcIssuer
-
-        return OidcIssuer(self.endpoints.oidc, self.material.oidc_key, self.clock)
+        return self._issuer(self.endpoints.oidc)
 
     @cached_property
     def workloads(self) -> dict[str, OidcIssuer]:
+        return {name: self._issuer(url) for name, url in WORKLOADS.items()}
+
+    def _issuer(self, url: str) -> OidcIssuer:
+        """One of this machine's issuers, whose public key is put where the certificate authority looks for it."""
         from custody.trust.oidc import OidcIssuer
 
-        return {name: OidcIssuer(url, self.material.oidc_key, self.clock) for name, url in WORKLOADS.items()}
+        issuer = OidcIssuer(url, self.material.oidc_key, self.clock)
+        if not self._jwks.is_file() or self._jwks.read_bytes() != issuer.jwks():
+            _replace(self._jwks, issuer.jwks())
+        return issuer
+
+    def issuer_keys(self, url: str, jwks: str | None) -> KeySource:
+        """Of another's issuer: from a file, else by discovery. Raises UsageError, MalformedError."""
+        from custody.adapters.http.jwks import DiscoveredKeys
+        from custody.trust.token import LocalKeys
+
+        if jwks is None:
+            return DiscoveredKeys(self.http, url)
+        try:
+            return LocalKeys(Path(jwks).read_bytes(), jwks)
+        except OSError as error:
+            raise UsageError(f"issuer {url}: {jwks}: {error.strerror}") from None
+
+    @property
+    def _jwks(self) -> Path:
+        return self.data / "trust" / "oidc.jwks"
 
     @cached_property
     def log(self) -> Sequencer:
@@ -210,22 +248,16 @@ class Platform:
 
     @cached_property
     def ca(self) -> SigningAuthority:
-        from custody.adapters.http.jwks import DiscoveredKeys
+        from custody.adapters.filesystem.jwks import StoredKeys
         from custody.trust.ca import SigningAuthority
         from custody.trust.ctlog import CtLog
         from custody.trust.identity import IdentityVerifier, TrustedIssuer
-        from custody.trust.token import KeySource, LocalKeys
 
-        issuers = [TrustedIssuer(self.people.url, LocalKeys(self.people.jwks()))]
-        issuers += [TrustedIssuer(own.url, LocalKeys(own.jwks()), "uri", subject_domain=own.url)
-                    for own in self.workloads.values()]
-        for entry in self.settings.issuers:
-            try:
-                keys: KeySource = (DiscoveredKeys(self.http, entry.url) if entry.jwks is None
-                                   else LocalKeys(Path(entry.jwks).read_bytes(), entry.jwks))
-            except OSError as error:
-                raise UsageError(f"issuer {entry.url}: {entry.jwks}: {error.strerror}") from None
-            issuers.append(TrustedIssuer(entry.url, keys, entry.type, entry.client_id, entry.subject_domain))
+        own = StoredKeys(self._jwks)
+        issuers = [TrustedIssuer(self.endpoints.oidc.rstrip("/"), own)]
+        issuers += [TrustedIssuer(url, own, "uri", subject_domain=url) for url in WORKLOADS.values()]
+        issuers += [TrustedIssuer(entry.url, self.issuer_keys(entry.url, entry.jwks), entry.type, entry.client_id,
+                                  entry.subject_domain) for entry in self.settings.issuers]
         material = self.material
         ctlog = CtLog(self.ct, material.ctlog_key, material.ca_chain[0], self.clock)
         return SigningAuthority(material.ca_key, material.ca_chain, ctlog, IdentityVerifier(tuple(issuers)), self.clock)
@@ -244,18 +276,44 @@ class Platform:
         from custody.adapters.sqlite.repositories import SqliteRepositories
         from custody.registry.store import Registry
 
-        repositories = SqliteRepositories(self.data / "registry" / "index.db")
+        self.settings.state()
+        # The lock comes first: an index that another process writes to is not even opened.
+        blobs = FilesystemBlobs(self.data / "registry")
+        try:
+            repositories = SqliteRepositories(self.data / "registry" / "index.db")
+        except BaseException:
+            blobs.close()
+            raise
         self._opened.append(repositories)
-        return Registry(FilesystemBlobs(self.data / "registry"), repositories, self.clock)
+        registry = Registry(blobs, repositories, self.clock, sparse_indexes=self.settings.sparse_indexes)
+        self._opened.append(registry)
+        return registry
+
+    def archive(self, *, exclusive: bool = False) -> Archive:
+        """What the registry in the data directory holds, to look at beside the process that serves it.
+
+        `exclusive`: with no such process; raises ConflictError where there is one.
+        """
+        from custody.adapters.filesystem.blobs import BlobDirectory, FilesystemBlobs
+        from custody.adapters.sqlite.repositories import SqliteRepositories
+        from custody.registry.scrub import Archive
+
+        folder = self.data / "registry"
+        writer = FilesystemBlobs(folder) if exclusive else None
+        if writer is not None:
+            self._opened.append(writer)
+        repositories = SqliteRepositories(folder / "index.db")
+        self._opened.append(repositories)
+        return Archive(writer or BlobDirectory(folder), repositories, writer)
 
     def certificate(self, hosts: list[str]) -> ServingCertificate:
         from custody.admission.certs import ServingCertificate
 
-        serving = ServingCertificate(self.data / "admission", hosts)
+        serving = ServingCertificate(self.settings.state() / "admission", hosts)
         serving.ensure(self.clock())
         return serving
 
-    def admission(self, policies: PolicySet, gatherer: Gatherer, seen: Seen | None = None) -> Admission:
+    def admission(self, policies: PolicySet, gatherer: Gatherer, observer: Observer | None = None) -> Admission:
         from custody.admission.webhook import Admission
 
         def gather(snapshot: Snapshot, images: list[str]) -> Awaitable[Mapping[str, EvidenceSet]]:
@@ -264,10 +322,10 @@ class Platform:
                 return gatherer.gather(wanted, snapshot.keys)
             return gatherer.gather(wanted, snapshot.keys, root=snapshot.root)
 
-        return Admission(policies, gather, self.clock, seen=seen)
+        return Admission(policies, gather, self.clock, observer=observer)
 
 
 def _replace(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.new")
+    part = path.with_name(f".{path.name}.{os.getpid()}")
     part.write_bytes(data)
     part.replace(path)

@@ -17,6 +17,7 @@ from custody.admission.certs import ServingCertificate
 from custody.server.accepting import Connections
 from custody.server.asgi import read_body, respond
 from custody.server.run import Listener, serving
+from custody.server.tls import server_context
 
 REQUEST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n"
 
@@ -40,7 +41,7 @@ async def listening(app: App, limit: int, folder: Path | None = None) -> AsyncIt
         certificate = ServingCertificate(folder, ["127.0.0.1"])
         certificate.ensure(datetime.now(UTC))
         files = {"certificate": certificate.certificate, "key": certificate.key}
-    listener = Listener(app, **files)
+    listener = Listener(app, tls=server_context(**files) if files else None)
     listener._server.connections = Connections(limit)
     async with serving(listener):
         yield listener

@@ -6,6 +6,7 @@ import json
 import shutil
 import stat
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from custody.errors import MalformedError, UsageError
-from custody.trust.material import Endpoints, Material, load, load_or_create
+from custody.trust.keyfiles import KEYS
+from custody.trust.material import Endpoints, Material, load_or_create
 from custody.trust.roots import parse_signing_config, parse_trusted_root
 from tests.trust.stack import NOW, SettableClock, build
 
@@ -60,7 +62,7 @@ def test_files_that_are_wrong(tmp_path: Path) -> None:
             path.touch(0o600)
             path.write_bytes(data)
         with pytest.raises(error, match=reason):
-            load(folder)
+            load_or_create(folder, CLOCK)
         path.unlink(missing_ok=True)
         path.touch(0o600)
         path.write_bytes(kept)
@@ -75,10 +77,53 @@ def test_files_that_are_wrong(tmp_path: Path) -> None:
     refused("intermediate.crt", (tmp_path / "other" / "intermediate.crt").read_bytes(), r"intermediate\.crt: got")
     (folder / "log.key").chmod(0o640)
     with pytest.raises(UsageError, match=r"others may read it \(mode 640\), expected 600"):
-        load(folder)
+        load_or_create(folder, CLOCK)
+
+
+def test_lost_keys_are_not_made_anew_while_the_trust_root_names_them(tmp_path: Path) -> None:
+    folder = tmp_path / "trust"
+    material = load_or_create(folder, CLOCK)
+    (folder / "trusted_root.json").write_bytes(material.trusted_root(Endpoints.at("http://x")).to_json())
+    for role in ("log", "tsa", "ca"):
+        for name in KEYS[role]:
+            (folder / f"{name}.key").unlink()
+        with pytest.raises(MalformedError, match=rf"{KEYS[role][0]}\.key: got 'no such file', expected the key"):
+            load_or_create(folder, CLOCK, [role])
     shutil.rmtree(folder)
-    with pytest.raises(MalformedError, match="No such file"):
-        load(folder)
+    assert load_or_create(folder, CLOCK, ["log"]).log_key.public_key() != material.log_key.public_key()
+
+
+def test_a_role_has_its_own_keys_and_no_others(tmp_path: Path) -> None:
+    for role, names in KEYS.items():
+        load_or_create(tmp_path / role, CLOCK, [role])
+        assert sorted(path.name for path in (tmp_path / role).glob("*.key")) == sorted(f"{name}.key" for name in names)
+        for other in set(KEYS) - {role}:  # it starts where others' keys are beyond its reach
+            load_or_create(tmp_path / "all", CLOCK, [other])
+        for name in {name for other in set(KEYS) - {role} for name in KEYS[other]}:
+            (tmp_path / "all" / f"{name}.key").write_bytes(b"not for you")
+        load_or_create(tmp_path / "all", CLOCK, [role])
+        shutil.rmtree(tmp_path / "all")
+
+
+def test_a_start_that_was_cut_off_is_finished_by_the_next(tmp_path: Path) -> None:
+    folder = tmp_path / "trust"
+    whole = load_or_create(folder, CLOCK, ["ca"])
+    ready = folder / ".ca"
+    ready.mkdir()
+    for name in ("root.key", "root.crt", "intermediate.key"):  # renamed, not yet put in place
+        (folder / name).rename(ready / name)
+    assert load_or_create(folder, CLOCK, ["ca"]).ca_chain == whole.ca_chain
+    assert not ready.exists()
+    assert not list(folder.glob(".ca*"))
+
+
+def test_a_folder_of_an_older_version_goes_on(tmp_path: Path) -> None:
+    """All keys of one start, and no log.crt: the log's key counts since the root's beginning."""
+    folder = tmp_path / "trust"
+    old = load_or_create(folder, CLOCK)
+    (folder / "log.crt").unlink()
+    root = load_or_create(folder, SettableClock(NOW + timedelta(days=9))).trusted_root(Endpoints.at("http://x"))
+    assert root == old.trusted_root(Endpoints.at("http://x"))
 
 
 def test_the_exported_files_are_read_back(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from custody.errors import MalformedError
+from custody.kit.folder import private, refuse_open
 from custody.trust.ca import key_usage
 
 _DNS = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
@@ -62,7 +63,9 @@ class ServingCertificate:
     def ensure(self, now: datetime) -> bool:
         """Make what is missing, runs out within 30 days or names other hosts. True where `tls.crt` is new: a server
         then loads it into its live context with `load_cert_chain`."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        private(self.folder)
+        for key_file in (self.folder / "ca.key", self.key):
+            refuse_open(key_file)
         authority, authority_key = self._authority(now)
         if self.certificate.is_file() and self.key.is_file():
             current = x509.load_pem_x509_certificate(self.certificate.read_bytes())

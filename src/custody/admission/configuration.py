@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from custody.admission.endpoint import DEFAULT_SECONDS, Endpoint, division, seconds_of
+from custody.admission.endpoint import DEFAULT_SECONDS, Endpoint, division, registration, seconds_of
 from custody.admission.rules import Entry, entries, to_rules
 from custody.errors import MalformedError
 from custody.policy.load import PolicySet
@@ -17,25 +18,52 @@ from custody.policy.load import PolicySet
 OWN_NAMESPACES = ("kube-system", "custody")
 """Never sent to the webhook: where it runs itself, and what must start when it does not answer."""
 _URL = re.compile(r"https://[^/?#@\s]+(/[^?#\s]*)?")
+_SERVICE = re.compile(r"(?P<namespace>[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)/"
+                      r"(?P<name>[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?)(?::(?P<port>[0-9]{1,5}))?")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PODS = {Entry("", "v1", resource, "Namespaced", operation) for resource in ("pods", "pods/ephemeralcontainers")
          for operation in ("CREATE", "UPDATE")}
 _KINDS = {True: "MutatingWebhookConfiguration", False: "ValidatingWebhookConfiguration"}
 
 
-def configurations(url: str, ca_bundle: bytes, policies: PolicySet | None = None, *, failure_policy: str | None = None,
-                   timeout: int | None = None, exclude: Sequence[str] = OWN_NAMESPACES) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Service of the cluster that the webhook is behind (v1 ServiceReference)."""
+
+    namespace: str
+    name: str
+    port: int = 443
+
+    @classmethod
+    def parse(cls, text: str, where: str, *, port: bool = False) -> Service:
+        """NAMESPACE/NAME, and where `port` allows it :PORT. Raises MalformedError."""
+        match = _SERVICE.fullmatch(text)
+        if match is None or (match["port"] and not (port and 1 <= int(match["port"]) <= 65535)):
+            raise MalformedError(where, got=text, expected="NAMESPACE/NAME" + ("[:PORT]" if port else "")
+                                 + ", such as custody/custody")
+        return cls(match["namespace"], match["name"], int(match["port"] or 443))
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The names of its certificate: the API server asks for the first, whatever the cluster's domain."""
+        name = f"{self.name}.{self.namespace}.svc"
+        return name, f"{name}.cluster.local"
+
+
+def configurations(place: str | Service, ca_bundle: bytes, policies: PolicySet | None = None, *,
+                   failure_policy: str | None = None, timeout: int | None = None,
+                   exclude: Sequence[str] = OWN_NAMESPACES) -> list[dict[str, Any]]:
     """At most two documents, mutating (where images are verified) and validating: what the policies name, and no more.
 
     Each failurePolicy and timeout that the policies ask for has a webhook of its own, whose path says which policies
-    it asks; `failure_policy` and `timeout` (seconds, 1 to 30) are used for all of them instead. `url` is
-    `https://host:port`. Without policies, pods are asked about. Raises UnsupportedError for a kind whose resource is
-    not known.
+    it asks; `failure_policy` and `timeout` (seconds, 1 to 30) are used for all of them instead. `place` is a
+    `https://host:port`, or a Service. Without policies, pods are asked about. Raises UnsupportedError for a kind whose
+    resource is not known.
     """
-    if not url.startswith("https://"):
-        raise MalformedError("url", got=url, expected="https://…, the API server calls nothing else")
-    if not _URL.fullmatch(url):
-        raise MalformedError("url", got=url, expected="https://host[:port][/path], without user, query or fragment")
+    if isinstance(place, str) and not place.startswith("https://"):
+        raise MalformedError("url", got=place, expected="https://…, the API server calls nothing else")
+    if isinstance(place, str) and not _URL.fullmatch(place):
+        raise MalformedError("url", got=place, expected="https://host[:port][/path], without user, query or fragment")
     for namespace in exclude:
         if not _LABEL.fullmatch(namespace):
             raise MalformedError("exclude", got=namespace, expected="the name of a namespace, such as kube-system")
@@ -49,7 +77,7 @@ def configurations(url: str, ca_bundle: bytes, policies: PolicySet | None = None
                 [rule for policy in policies.policies if endpoint.selects(policy) for rule in policy.rules],
                 policies.kinds, mutate=mutate)
             if asked:
-                webhooks.append(_webhook(endpoint, url, ca_bundle, to_rules(asked), exclude,
+                webhooks.append(_webhook(endpoint, place, ca_bundle, to_rules(asked), exclude,
                                          failure_policy or endpoint.failure_policy or _only(policies, "Fail"),
                                          timeout or endpoint.seconds or _seconds(policies)))
         if webhooks:
@@ -63,8 +91,10 @@ def _endpoints(policies: PolicySet | None, mutate: bool, failure_policy: str | N
     """One that asks all policies where they agree: it keeps asking all when a policy is added."""
     groups = {(None if failure_policy else policy.failure_policy, None if timeout else seconds_of(policy))
               for policy in (policies.policies if policies else ())}
-    if policies is None or len(groups) < 2:
+    if policies is None:
         return [Endpoint(mutate)]
+    if len(groups) < 2:
+        return [Endpoint(mutate, None, None, registration(policies.policies))]
     divided = division(policies.policies)
     return sorted((Endpoint(mutate, *group, divided) for group in groups), key=lambda endpoint: endpoint.path)
 
@@ -77,10 +107,12 @@ def _seconds(policies: PolicySet | None) -> int:
     return next((seconds_of(policy) for policy in policies.policies), DEFAULT_SECONDS) if policies else DEFAULT_SECONDS
 
 
-def _webhook(endpoint: Endpoint, url: str, ca_bundle: bytes, rules: list[dict[str, Any]], exclude: Sequence[str],
-             failure_policy: str, seconds: int) -> dict[str, Any]:
+def _webhook(endpoint: Endpoint, place: str | Service, ca_bundle: bytes, rules: list[dict[str, Any]],
+             exclude: Sequence[str], failure_policy: str, seconds: int) -> dict[str, Any]:
     """`endpoint` tells the failurePolicy and timeout only where policies differ in them."""
-    client = {"url": f"{url.rstrip('/')}/{endpoint.path}", "caBundle": base64.b64encode(ca_bundle).decode()}
+    where: dict[str, Any] = {"url": f"{place.rstrip('/')}/{endpoint.path}"} if isinstance(place, str) else {
+        "service": {"namespace": place.namespace, "name": place.name, "path": f"/{endpoint.path}", "port": place.port}}
+    client = {**where, "caBundle": base64.b64encode(ca_bundle).decode()}
     again = {"reinvocationPolicy": "IfNeeded"} if endpoint.mutate else {}
     return {
         "name": f"{endpoint.group}.custody.internal", "clientConfig": client, "rules": rules,

@@ -12,10 +12,10 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, TypeVar
 
-from custody.admission.endpoint import Endpoint, division
+from custody.admission.answered import Answered, Observer
+from custody.admission.endpoint import Endpoint
 from custody.admission.review import OversizedError, Review, answer, read
 from custody.errors import CustodyError
 from custody.evidence.model import EvidenceSet, Rejected, State
@@ -31,6 +31,7 @@ _T = TypeVar("_T")
 DEFAULT_TIMEOUT = 10.0
 _LARGE = 16 * 1024  # bytes of a review that is read and decided beside the event loop: 500 images fit into them
 _HEAVY = 512 * 1024  # bytes of evidence, for the same
+_ENDPOINTS = 128  # of one snapshot that are remembered; a configuration has some twenty at most
 
 
 @dataclass(frozen=True)
@@ -45,48 +46,59 @@ class Snapshot:
     """None: the gatherer's own."""
     keys: tuple[bytes, ...] = field(init=False)
     predicate_types: frozenset[str] = field(init=False)
-    _parts: dict[object, Snapshot] = field(init=False, repr=False, compare=False)
+    _parts: dict[Endpoint, tuple[Snapshot, bool]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keys", tuple(self.policies.public_keys()))
         object.__setattr__(self, "predicate_types", self.policies.predicate_types())
         object.__setattr__(self, "_parts", {})
 
-    def asked_by(self, endpoint: Endpoint) -> Snapshot:
-        """The policies that a path of the webhook asks: all of them where it is not known to be asked with others."""
-        if not endpoint.division:
-            return self
-        if endpoint.division != self.division:
-            if "stale" not in self._parts:
-                _LOG.warning("the API server's webhook configuration was made for other policies than are loaded: all "
-                             "policies answer %s; apply `custody admission config` again", endpoint.path)
-                self._parts["stale"] = self  # said once a snapshot
-            return self
-        if endpoint not in self._parts:
-            self._parts[endpoint] = Snapshot(self.policies.only(endpoint.selects), self.root)
-        return self._parts[endpoint]
+    def asked_by(self, endpoint: Endpoint) -> tuple[Snapshot, bool]:
+        """The policies that a path asks, and whether the API server was told of them as they are.
 
-    @cached_property
-    def division(self) -> str:
-        return division(self.policies.policies)
+        All policies answer where it was not: it could ask for one of a group that it does not know of.
+        """
+        known = self._parts.get(endpoint)
+        if known is not None:
+            return known
+        if not endpoint.division:
+            part = self, True
+        elif not endpoint.made_for(self.policies.policies):
+            part = self, False
+        elif endpoint.asks_all:
+            part = self, True
+        else:
+            part = Snapshot(self.policies.only(endpoint.selects), self.root), True
+        if len(self._parts) < _ENDPOINTS:  # a stranger can think of others without end
+            said = not all(current for _, current in self._parts.values())
+            self._parts[endpoint] = part
+            if not part[1] and not said:
+                _LOG.warning("the API server's webhook configuration was made for other policies than are loaded: all "
+                             "policies answer /%s, and for some it does not ask at all; apply `custody admission "
+                             "config` again", endpoint.path)
+        return part
 
 
 Gather = Callable[[Snapshot, list[str]], Awaitable[Mapping[str, EvidenceSet]]]
 """Evidence for these images, verified as the snapshot says. Images without an entry count as not verified."""
-Seen = Callable[[Request, Mapping[str, EvidenceSet], Context, Decision], None]
 
 
 class Admission:
     """Answers reviews by one snapshot at a time."""
 
     def __init__(self, policies: PolicySet, gather: Gather, clock: Clock, *, root: TrustedRoot | None = None,
-                 margin: float = 0.1, seen: Seen | None = None) -> None:
-        """`margin` is the share of the API server's timeout that is kept for answering; at least 0.1 s are kept."""
+                 margin: float = 0.1, observer: Observer | None = None) -> None:
+        """`margin` is the share of the API server's timeout that is kept for answering; at least 0.1 s are kept.
+
+        `observer` is told of each review once it is answered.
+        """
         self.snapshot = Snapshot(policies, root)
         self._gather = gather
         self._clock = clock
         self._margin = margin
-        self._seen = seen
+        self.observer = observer
+        self.registered: dict[str, bool] = {}
+        """Whether the last request to validate, and to mutate, was by a configuration made for what is loaded."""
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="decide")
 
     def swap(self, snapshot: Snapshot) -> None:
@@ -111,22 +123,44 @@ class Admission:
         begun = asyncio.get_running_loop().time()
         margin = max(seconds * self._margin, 0.1)
         gathered, decided = begun + max(seconds - margin, 0.05), begun + max(seconds - margin / 2, 0.1)
+        endpoint, snapshot = endpoint or Endpoint(mutate), self.snapshot
+        decision: Decision | None = None
+        response, reason = b"", ""
         try:
             review = await self._work(read, body, beside=len(body) > _LARGE)
         except OversizedError as error:
-            return refuse(error.review, error.message)
-        try:
-            async with asyncio.timeout_at(decided):
-                endpoint = endpoint or Endpoint(mutate)
-                return await self._judge(review, self.snapshot.asked_by(endpoint), gathered, mutate=endpoint.mutate,
-                                         large=len(body) > _LARGE)
-        except TimeoutError:
-            return refuse(review, f"it was not decided within {decided - begun:.1f} s")
-        except Exception as error:
-            _LOG.exception("a review could not be judged")
-            return refuse(review, f"judging it failed with {_words(error)}")
+            review, reason = error.review, error.message
+        if not reason:
+            try:
+                async with asyncio.timeout_at(decided):
+                    part, self.registered[endpoint.verb] = snapshot.asked_by(endpoint)
+                    decision, response = await self._judge(review, part, gathered, mutate=endpoint.mutate,
+                                                           large=len(body) > _LARGE)
+            except TimeoutError:
+                reason = f"it was not decided within {decided - begun:.1f} s"
+            except Exception as error:
+                _LOG.exception("a review could not be judged")
+                reason = f"judging it failed with {_words(error)}"
+        response = response or refuse(review, reason)
+        self._tell(Answered(review, endpoint, asyncio.get_running_loop().time() - begun, snapshot.policies.digest,
+                            decision, reason))
+        return response
 
-    async def _judge(self, review: Review, snapshot: Snapshot, deadline: float, *, mutate: bool, large: bool) -> bytes:
+    def refuse(self, review: Review, endpoint: Endpoint, reason: str) -> bytes:
+        """The denial of a review that its transport could not read whole."""
+        self._tell(Answered(review, endpoint, 0.0, self.snapshot.policies.digest, None, reason))
+        return refuse(review, reason)
+
+    def _tell(self, answered: Answered) -> None:
+        if self.observer is None:
+            return
+        try:
+            self.observer(answered)
+        except Exception:  # a fault of who looks on is not one of the judge
+            _LOG.exception("a decision could not be reported")
+
+    async def _judge(self, review: Review, snapshot: Snapshot, deadline: float, *, mutate: bool,
+                     large: bool) -> tuple[Decision, bytes]:
         policies = snapshot.policies
         request = policies.kinds.located(review.request)
         # 1. Which images need evidence.
@@ -152,15 +186,13 @@ class Admission:
             return _nothing(images, f"gathering failed with {_words(error)}")
 
     def _decide(self, review: Review, request: Request, evidence: Mapping[str, EvidenceSet], policies: PolicySet,
-                context: Context, mutate: bool) -> bytes:
+                context: Context, mutate: bool) -> tuple[Decision, bytes]:
         decision = (pin(request, evidence, policies, context) if mutate else
                     decide(request, evidence, policies, context, mutate=False))
-        if self._seen is not None:
-            self._seen(request, evidence, context, decision)
         message = "" if decision.allowed else blocked(request, decision.results)
-        return answer(review, allowed=decision.allowed, message=message, patch=decision.patch,
-                      warnings=shortened(decision.warnings), audit={"inputs-digest": decision.inputs_digest,
-                                                                      "verdict": str(decision.verdict)})
+        return decision, answer(review, allowed=decision.allowed, message=message, patch=decision.patch,
+                                warnings=shortened(decision.warnings),
+                                audit={"inputs-digest": decision.inputs_digest, "verdict": str(decision.verdict)})
 
     async def _work(self, function: Callable[..., _T], *arguments: Any, beside: bool) -> _T:
         """What the function gives: called here where it is small, in a thread where it would hold up other reviews."""

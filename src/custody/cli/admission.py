@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from custody.admission.certs import certificates
-from custody.admission.configuration import OWN_NAMESPACES, configurations, to_yaml
+from custody.admission.configuration import OWN_NAMESPACES, Service, configurations, to_yaml
 from custody.cli import kinds
 from custody.cli.run import settings
+from custody.errors import UsageError
 
 
 @click.group("admission")
@@ -18,7 +19,9 @@ def command() -> None:
 
 
 @command.command("config")
-@click.option("--url", required=True, help="Where the API server reaches the webhook: https://host:port.")
+@click.option("--url", help="Where the API server reaches the webhook: https://host:port.")
+@click.option("--service", metavar="NAMESPACE/NAME[:PORT]",
+              help="Instead of --url: the Service by which it does; port 443 unless another is given.")
 @click.option("--ca-bundle", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="The authority of the webhook's certificate: ca.crt below the data directory's admission folder.")
 @click.option("--policy", "policies", multiple=True, help="Policy files or folders; default: those of custody.toml.")
@@ -27,10 +30,14 @@ def command() -> None:
 @click.option("--timeout", type=click.IntRange(1, 30), help="Seconds; default: what each policy asks for, or 10.")
 @click.option("--exclude", multiple=True, default=OWN_NAMESPACES, show_default=True, help="Namespaces never sent.")
 @kinds.options
-def _config(url: str, ca_bundle: Path, policies: tuple[str, ...], failure_policy: str | None, timeout: int | None,
-            exclude: tuple[str, ...], crds: tuple[str, ...], kubeconfig: Path | None) -> None:
+def _config(url: str | None, service: str | None, ca_bundle: Path, policies: tuple[str, ...],
+            failure_policy: str | None, timeout: int | None, exclude: tuple[str, ...], crds: tuple[str, ...],
+            kubeconfig: Path | None) -> None:
     """Print the webhook configurations, for `kubectl apply -f -`: again whenever policies change."""
+    if (url is None) == (service is None):
+        raise UsageError("admission config: give one of --url and --service")
+    place = url if service is None else Service.parse(service, "--service", port=True)
     bundle = certificates(ca_bundle.read_bytes(), str(ca_bundle))
     chosen = kinds.load(settings(), policies, crds, kubeconfig)
-    click.echo(to_yaml(configurations(url, bundle, chosen if chosen.policies else None,
+    click.echo(to_yaml(configurations(place or "", bundle, chosen if chosen.policies else None,
                                       failure_policy=failure_policy, timeout=timeout, exclude=exclude)), nl=False)

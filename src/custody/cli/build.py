@@ -52,7 +52,7 @@ def command(folder: Path, commit: str, repository: str, output: str, isolation: 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the step and its folder are cleared away
     try:
         built = build(source, source.resolve(commit), repository_uri=repository, layout=Path(output[4:]),
-                      cache=settings().data / "cache" / "inputs", fetch=PipFetch(offline=settings().offline),
+                      cache=settings().state() / "cache" / "inputs", fetch=PipFetch(offline=settings().offline),
                       clock=system_clock, isolation=isolation, progress=lambda text: print(text, file=sys.stderr))
     except NotFoundError as error:  # of this machine's repository, not of a network's
         raise UsageError(error.message, hint=error.hint) from None

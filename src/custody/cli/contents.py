@@ -89,7 +89,7 @@ async def _image_catalog(settings: Settings, target: str, platform: str | None) 
     from custody.services.targets import open_target
     from custody.wiring import registry_client
 
-    cache = settings.data / "cache"
+    cache = settings.state() / "cache"
     async with registry_client(settings) as client:
         image = await open_target(target, client, cache, platform)
         with progress(f"Cataloguing {target}", sum(layer.size for layer in image.manifest.layers)) as advance:

@@ -54,4 +54,4 @@ def status(chosen: str) -> None:
 
 
 def _store() -> SqliteAdvisories:
-    return SqliteAdvisories(settings().data / "advisories.db")
+    return SqliteAdvisories(settings().state() / "advisories.db")

@@ -43,7 +43,7 @@ def command(target: str, chosen: tuple[str, ...], threshold: str, allow_gaps: bo
     """
     plan = contents.outputs(chosen, _FORMATS, "table")
     started = system_clock()
-    store = SqliteAdvisories(settings().data / "advisories.db")
+    store = SqliteAdvisories(settings().state() / "advisories.db")
     usable(store, allow_empty=allow_empty_db)  # before minutes are spent on the image
     found = contents.open_catalog(settings(), target, platform)
     report = scan(found, store, started, finished=system_clock(), allow_empty=allow_empty_db,

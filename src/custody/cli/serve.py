@@ -7,16 +7,19 @@ import sys
 import click
 from click.core import ParameterSource
 
+from custody.admission.configuration import Service
 from custody.cli.run import settings
 from custody.cli.services import serve_forever
 from custody.errors import UsageError
+from custody.server.access.exposure import check_exposure
 from custody.server.platform import ROLES
 
 
 @click.command("serve")
 @click.option("--roles", required=True, metavar="ROLE,…", help=f"Some of {', '.join(ROLES)}.")
 @click.option("--host", default="127.0.0.1", show_default=True,
-              help="Address to listen on. Nothing here asks who is calling: put it behind what does.")
+              help="Address to listen on. Beyond this machine the registry needs [auth] in custody.toml, and "
+                   "what takes passwords or tokens needs TLS.")
 @click.option("--port", default=5080, show_default=True, type=click.IntRange(0, 65535),
               help="Where all but the webhook listen, and /healthz and /readyz without TLS; 0 chooses one. Admission "
                    "alone listens there only where this is given.")
@@ -25,23 +28,43 @@ from custody.server.platform import ROLES
 @click.option("--webhook-name", "webhook_names", multiple=True, metavar="HOST",
               help="A name or address by which the API server calls the webhook, for its certificate; repeatable. "
                    "--host and localhost are in it.")
+@click.option("--webhook-service", metavar="NAMESPACE/NAME",
+              help="The Service that the API server calls the webhook by: its names, for the certificate.")
+@click.option("--webhook-client-ca", metavar="FILE",
+              help="Authorities of the API server's client certificate; the webhook then talks to nobody without one.")
+@click.option("--tls-certificate", metavar="FILE", help="With --tls-key: --port speaks TLS with this certificate.")
+@click.option("--tls-key", metavar="FILE", help="The private key of --tls-certificate.")
+@click.option("--behind-proxy", is_flag=True, help="A proxy in front ends TLS, and nobody else reaches --host.")
+@click.option("--insecure", is_flag=True, help="Serve beyond this machine without [auth] or TLS all the same.")
 @click.option("--policy", "policies", multiple=True, metavar="FILE|DIR", help="Policies; default: custody.toml's.")
 def command(roles: str, host: str, port: int, webhook_port: int, webhook_names: tuple[str, ...],
-            policies: tuple[str, ...]) -> None:
+            webhook_service: str | None, webhook_client_ca: str | None, tls_certificate: str | None,
+            tls_key: str | None, behind_proxy: bool, insecure: bool, policies: tuple[str, ...]) -> None:
     """Run some of the services. Where they are reached by other names, `urls` in custody.toml says so."""
     chosen = tuple(roles.split(","))
     context = click.get_current_context()
+    given = {"tls_certificate": tls_certificate, "tls_key": tls_key, "webhook_client_ca": webhook_client_ca}
+    configured = settings().replace(**{name: value for name, value in given.items() if value is not None})
+    if webhook_service is not None:
+        webhook_names += Service.parse(webhook_service, "--webhook-service").hosts
     if "admission" not in chosen:
-        if webhook_names:
-            raise UsageError(f"--webhook-name: is for the admission role, and --roles names {roles}")
+        for flag, value in (("service", webhook_service), ("name", webhook_names), ("client-ca", webhook_client_ca)):
+            if value:
+                raise UsageError(f"--webhook-{flag}: is for the admission role, and --roles names {roles}")
         if context.get_parameter_source("policies") is ParameterSource.COMMANDLINE:
             raise UsageError(f"--policy: is for the admission role, and --roles names {roles}")
         if context.get_parameter_source("webhook_port") is ParameterSource.COMMANDLINE:
             print(f"warning: --webhook-port: nothing listens there, --roles names {roles}", file=sys.stderr)
-    elif host in ("0.0.0.0", "::") and not webhook_names:  # noqa: S104 - it is asked about
+    elif (host in ("0.0.0.0", "::")  # noqa: S104 - it is asked about
+          and not (webhook_names or configured.webhook_names or configured.webhook_certificate)):
         print(f"warning: --host {host}: nobody calls by that name, and the webhook's certificate has no other but "
-              "localhost; --webhook-name HOST adds one", file=sys.stderr)
+              "this machine's own; --webhook-name HOST adds one", file=sys.stderr)
+    for warning in check_exposure(configured, chosen, host, insecure=insecure, behind_proxy=behind_proxy):
+        print(warning, file=sys.stderr)
     alone = set(chosen) == {"admission"}
     asked = context.get_parameter_source("port") is ParameterSource.COMMANDLINE
-    serve_forever(settings(), chosen, host, None if alone and not asked else port, webhook_port, policies,
+    if alone and not asked and configured.webhook_client_ca is not None:
+        print("warning: webhook_client_ca: who looks after the process has no such certificate; --port gives it "
+              "/healthz and /readyz", file=sys.stderr)
+    serve_forever(configured, chosen, host, None if alone and not asked else port, webhook_port, policies,
                   webhook_names)

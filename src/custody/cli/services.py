@@ -15,6 +15,7 @@ from custody.admission.webhook import Snapshot
 from custody.cli import kinds
 from custody.errors import UsageError
 from custody.policy.load import PolicySet
+from custody.server.journal import journal
 from custody.server.platform import Running, running
 from custody.server.reload import Reloader
 from custody.settings import Settings
@@ -27,7 +28,8 @@ def serve_forever(settings: Settings, roles: Iterable[str], host: str, port: int
         return kinds.load(settings, policies, (), None)
 
     sources = [Path(source) for source in (*(policies or settings.policies), *settings.crds)]
-    uvloop.run(_serve(settings, tuple(roles), host, port, webhook_port, webhook_names, load, sources))
+    with journal(sys.stderr.fileno(), settings.log_format, settings.log_level):
+        uvloop.run(_serve(settings, tuple(roles), host, port, webhook_port, webhook_names, load, sources))
 
 
 async def _serve(settings: Settings, roles: tuple[str, ...], host: str, port: int | None, webhook_port: int,
@@ -41,25 +43,29 @@ async def _serve(settings: Settings, roles: tuple[str, ...], host: str, port: in
 
 
 @contextlib.asynccontextmanager
-async def reloading(found: Running, load: Callable[[], PolicySet], sources: list[Path]) -> AsyncIterator[None]:
-    """The webhook judges by the files as they are now: looked at every two seconds, and at once on SIGHUP."""
-    loop = asyncio.get_running_loop()
-    if found.admission is None or found.admission.admission is None:
-        loop.add_signal_handler(signal.SIGHUP, lambda: None)
-        yield
-        return
-    settings = found.platform.settings
-    admission = found.admission.admission
-    reloader = Reloader(admission, [*sources, trusted_root_file(settings)],
-                        lambda: snapshot(settings, load(), admission.snapshot))
-    found.admission.reloader = reloader
-    loop.add_signal_handler(signal.SIGHUP, reloader.ask)
-    task = asyncio.create_task(reloader.run())
+async def reloading(services: Running, load: Callable[[], PolicySet], sources: list[Path]) -> AsyncIterator[None]:
+    """Policies and certificates are as the files are now: looked at every two seconds, and read at once on SIGHUP."""
+    watches = list(services.watches)
+    if services.admission is not None and services.admission.admission is not None:
+        settings, admission = services.platform.settings, services.admission.admission
+        reloader = Reloader(admission, [*sources, trusted_root_file(settings)],
+                            lambda: snapshot(settings, load(), admission.snapshot))
+        reloader.told = lambda succeeded: services.metrics.reloaded("policies", succeeded=succeeded)
+        services.admission.reloader = reloader
+        watches.append(reloader)
+
+    def ask() -> None:
+        for watch in watches:
+            watch.ask()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, ask)
+    tasks = [asyncio.create_task(watch.run()) for watch in watches]
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def snapshot(settings: Settings, policies: PolicySet, before: Snapshot) -> Snapshot:
@@ -86,12 +92,14 @@ async def until_stopped() -> None:
 def describe(found: Running, policies: PolicySet) -> list[str]:
     """One line for each thing that runs."""
     data, base, count = found.platform.data, found.url, len(policies.policies)
+    own = found.platform.settings.webhook_certificate
+    certified = f"certificate {own}" if own else f"CA bundle {data / 'admission' / 'ca.crt'}"
     loaded = f"{count} {'policy' if count == 1 else 'policies'}"
     lines = {"registry": f"registry      {base.partition('//')[2]}/NAME", "oidc": f"OIDC issuer   {base}/oidc",
              "ca": f"CA            {base}/api/v2/signingCert", "log": f"log           {base}/api/v2",
              "tsa": f"timestamps    {base}/api/v1/timestamp",
              "admission": f"admission     {found.webhook}/validate, /mutate  ({loaded}; "
-                          f"CA bundle {data / 'admission' / 'ca.crt'})"}
+                          f"{certified})"}
     if any(role in TRUST_ROLES for role in found.roles):
         lines["trust"] = f"trust files   {', '.join(map(str, found.platform.trust_files))}"
     elif "admission" in found.roles and trusted_root(found.platform.settings) is None:

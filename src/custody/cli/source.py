@@ -60,7 +60,7 @@ def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], thr
     findings: list[Finding] = []
     scanned: ScanReport | None = None
     if report.not_checked or any(lock.entries for lock in report.locks):
-        store = SqliteAdvisories(settings().data / "advisories.db")
+        store = SqliteAdvisories(settings().state() / "advisories.db")
         scanned = scan_locks(report, store, system_clock(),
                              allow_empty=allow_empty_db or not any(lock.entries for lock in report.locks))
         findings = [found for found in scanned.findings if found.id.startswith("MAL-")] if threshold == "never" else (

@@ -20,6 +20,7 @@ from custody.formats.bom import Catalog
 from custody.formats.reference import Reference
 from custody.kit import strictjson
 from custody.kit.clock import system_clock
+from custody.kit.folder import state_folder
 from custody.policy.load import PolicySet
 from custody.registry.client import RegistryClient
 from custody.server.platform import Running, running
@@ -186,7 +187,7 @@ async def opened(data: Path, *, port: int = 0, webhook_port: int = 0,
                  policies: Callable[[Path], list[Path]]) -> AsyncIterator[World]:
     """The world, up; on exit everything is closed and its state is removed."""
     folder = data / "demo"
-    data.mkdir(parents=True, exist_ok=True)
+    state_folder(data)
     lock = (data / "demo.lock").open("w")  # held as long as the world is up
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -84,14 +84,15 @@ class IdentityVerifier:
             raise AuthenticationError(f"identity token iss: {token.issuer[:200]!r} is not a trusted issuer",
                                       hint="trusted are " + ", ".join(self._by_url))
         await verify_token(token, issuer.keys, issuer.client_id, now)
-        return _identity(issuer, token.claims)
+        return identity_of(issuer, token.claims)
 
 
-def _identity(issuer: TrustedIssuer, claims: Mapping[str, Any]) -> Identity:
-    subject = _claim(claims, "sub")
+def identity_of(issuer: TrustedIssuer, claims: Mapping[str, Any]) -> Identity:
+    """What verified claims say of who somebody is, in the issuer's type. Raises AuthenticationError."""
+    subject = text_claim(claims, "sub")
     extensions = {1: issuer.url, 8: issuer.url, 24: subject}
     if issuer.type == "email":
-        email = _claim(claims, "email")
+        email = text_claim(claims, "email")
         if claims.get("email_verified") is not True:
             raise AuthenticationError(f"identity token email_verified: got {claims.get('email_verified')!r}, "
                                       "expected true: the issuer does not vouch for the address")
@@ -107,7 +108,7 @@ def _identity(issuer: TrustedIssuer, claims: Mapping[str, Any]) -> Identity:
     used = _Claims(claims)
     extensions |= {number: template.format_map(used) for number, template in _WORKFLOW.items()}
     if "environment" in claims:
-        extensions[23] = _claim(claims, "environment")
+        extensions[23] = text_claim(claims, "environment")
     return Identity(_uri(extensions[9]), subject, tuple(sorted(extensions.items())))
 
 
@@ -121,10 +122,11 @@ class _Claims:
         if name not in self._claims:
             raise AuthenticationError(f"identity token {name}: the claim is missing, and a workflow's certificate "
                                       "needs it")
-        return _claim(self._claims, name)
+        return text_claim(self._claims, name)
 
 
-def _claim(claims: Mapping[str, Any], name: str) -> str:
+def text_claim(claims: Mapping[str, Any], name: str) -> str:
+    """A claim that is there and is text. Raises AuthenticationError."""
     value = claims.get(name)
     if not isinstance(value, str) or not 0 < len(value) <= _MAX_CLAIM or not value.isprintable():
         raise AuthenticationError(f"identity token {name}: got {str(value)[:200]!r}, expected printable text "

@@ -1,45 +1,26 @@
-"""All keys and certificates of the embedded trust services, made once and kept in one directory.
-
-    root.key, root.crt                     certificate authority, P-384, ten years
-    intermediate.key, intermediate.crt     what signs leaves, P-256, path length 0, code signing
-    ctlog.key                              P-256; log.key: Ed25519
-    tsa-root.key, tsa-root.crt, tsa.key, tsa.crt     timestamp authority, P-256
-    oidc.key                               P-256; whoever reads it may sign as anybody
-
-Keys are PKCS #8 in PEM, mode 0600. The directory appears whole or not at all.
-"""
+"""What the embedded trust services sign with, by role, and what others are told to trust and to ask."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec import structs
 
-from custody.errors import MalformedError, UsageError
+from custody.errors import MalformedError
 from custody.kit.clock import Clock
-from custody.trust.ca import key_usage
+from custody.kit.folder import refuse_open
 from custody.trust.checkpoint import LogSigner, LogVerifier
+from custody.trust.keyfiles import KEYS, ORGANIZATION, ensure, read_certificate, read_key, read_p256
 from custody.trust.keys import spki
 from custody.trust.roots import CertificateAuthority, Service, SigningConfig, TransparencyLog, TrustedRoot, Validity
-
-ORGANIZATION = "custody"
-_YEARS = timedelta(days=3650)
-_Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +51,63 @@ class Endpoints:
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """Loaded keys and certificates. Chains are leaf-most first, root last."""
-
-    ca_key: ec.EllipticCurvePrivateKey
-    ca_chain: tuple[x509.Certificate, ...]
+class _Ca:
+    key: ec.EllipticCurvePrivateKey
+    chain: tuple[x509.Certificate, ...]
     ctlog_key: ec.EllipticCurvePrivateKey
-    log_key: ed25519.Ed25519PrivateKey
-    tsa_key: ec.EllipticCurvePrivateKey
-    tsa_chain: tuple[x509.Certificate, ...]
-    oidc_key: ec.EllipticCurvePrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    key: ed25519.Ed25519PrivateKey
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Tsa:
+    key: ec.EllipticCurvePrivateKey
+    chain: tuple[x509.Certificate, ...]
+
+
+class Material:
+    """Keys and certificates in a folder; a role's are read, or made, when the first of them is asked for.
+
+    Chains are leaf-most first, root last. Each property raises MalformedError for a file that is missing, broken or
+    belongs to another; UsageError for a key that others may read.
+    """
+
+    def __init__(self, directory: Path, clock: Clock) -> None:
+        self.directory = directory
+        self._clock = clock
+
+    @property
+    def ca_key(self) -> ec.EllipticCurvePrivateKey:
+        return self._ca.key
+
+    @property
+    def ca_chain(self) -> tuple[x509.Certificate, ...]:
+        return self._ca.chain
+
+    @property
+    def ctlog_key(self) -> ec.EllipticCurvePrivateKey:
+        return self._ca.ctlog_key
+
+    @property
+    def log_key(self) -> ed25519.Ed25519PrivateKey:
+        return self._log.key
+
+    @property
+    def tsa_key(self) -> ec.EllipticCurvePrivateKey:
+        return self._tsa.key
+
+    @property
+    def tsa_chain(self) -> tuple[x509.Certificate, ...]:
+        return self._tsa.chain
+
+    @cached_property
+    def oidc_key(self) -> ec.EllipticCurvePrivateKey:
+        ensure(self.directory, "oidc", self._clock)
+        return read_p256(self.directory, "oidc")
 
     def log_signer(self, endpoints: Endpoints) -> LogSigner:
         return LogSigner(endpoints.log_origin, self.log_key)
@@ -87,149 +115,74 @@ class Material:
     def ct_signer(self, endpoints: Endpoints) -> LogSigner:
         return LogSigner(endpoints.ct_origin, self.ctlog_key)
 
-    def trusted_root(self, endpoints: Endpoints) -> TrustedRoot:
-        """What verifiers of these services trust (trusted_root.json)."""
-        valid = Validity(self.ca_chain[-1].not_valid_before_utc)
-        return TrustedRoot(
-            tlogs=(_log(endpoints.log, self.log_signer(endpoints).verifier, "PKIX_ED25519", valid),),
-            certificate_authorities=(_authority(endpoints.ca, self.ca_chain, valid),),
-            ctlogs=(_log(endpoints.ct, self.ct_signer(endpoints).verifier, "PKIX_ECDSA_P256_SHA_256", valid),),
-            timestamp_authorities=(_authority(endpoints.tsa, self.tsa_chain, valid),))
+    def trusted_root(self, endpoints: Endpoints, roles: Collection[str] = tuple(KEYS)) -> TrustedRoot:
+        """What verifiers trust of the services of `roles` (trusted_root.json)."""
+        root = TrustedRoot()
+        if "ca" in roles:
+            valid = self._valid("ca")
+            root = structs.replace(
+                root, certificate_authorities=(_authority(endpoints.ca, self.ca_chain, valid),), ctlogs=(_log(
+                    endpoints.ct, self.ct_signer(endpoints).verifier, "PKIX_ECDSA_P256_SHA_256", valid),))
+        if "log" in roles:
+            root = structs.replace(root, tlogs=(
+                _log(endpoints.log, self.log_signer(endpoints).verifier, "PKIX_ED25519", self._valid("log")),))
+        if "tsa" in roles:
+            root = structs.replace(root, timestamp_authorities=(
+                _authority(endpoints.tsa, self.tsa_chain, self._valid("tsa")),))
+        return root
 
-    def signing_config(self, endpoints: Endpoints) -> SigningConfig:
+    def signing_config(self, endpoints: Endpoints, roles: Collection[str] = tuple(KEYS)) -> SigningConfig:
         """Where signers sign (signing_config.json). The version of all but the log is 1 (sigstore's convention)."""
-        valid = Validity(self.ca_chain[-1].not_valid_before_utc)
-        ca, oidc, rekor, tsa = ((Service(url, version, valid, ORGANIZATION),) for url, version in (
-            (endpoints.ca, 1), (endpoints.oidc, 1), (endpoints.log, 2), (endpoints.tsa, 1)))
+        ca, oidc, rekor, tsa = (
+            (Service(url, version, self._valid(role), ORGANIZATION),) if role in roles else () for role, url, version in
+            (("ca", endpoints.ca, 1), ("oidc", endpoints.oidc, 1), ("log", endpoints.log, 2),
+             ("tsa", endpoints.tsa, 1)))
         return SigningConfig(ca=ca, oidc=oidc, rekor=rekor, tsa=tsa)
 
+    def _valid(self, role: str) -> Validity:
+        """Since when a role's keys count."""
+        if role == "oidc":  # no signature is verified by it later
+            ensure(self.directory, "oidc", self._clock)
+            made = (self.directory / "oidc.key").stat().st_mtime
+            return Validity(datetime.fromtimestamp(int(made), UTC))
+        return Validity(self._log.since if role == "log" else
+                        (self.ca_chain if role == "ca" else self.tsa_chain)[-1].not_valid_before_utc)
 
-def load_or_create(directory: Path, clock: Clock) -> Material:
-    """The directory's material; made first where there is none. Raises MalformedError, UsageError."""
-    if not directory.exists():
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-        try:
-            _create(draft, clock().replace(microsecond=0))
-            _sync(draft)
-            draft.rename(directory)
-            _sync(directory.parent)
-        except OSError:
-            if not directory.exists():  # else another process was first, and its keys are the ones
-                raise
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    return load(directory)
+    @cached_property
+    def _ca(self) -> _Ca:
+        ensure(self.directory, "ca", self._clock)
+        return _Ca(*self._pair("intermediate", "root"), read_p256(self.directory, "ctlog"))
 
+    @cached_property
+    def _tsa(self) -> _Tsa:
+        ensure(self.directory, "tsa", self._clock)
+        return _Tsa(*self._pair("tsa", "tsa-root"))
 
-def load(directory: Path) -> Material:
-    """Raises MalformedError for a file that is missing, broken or belongs to another; UsageError for an open key."""
-    ca = tuple(_certificate(directory, name) for name in ("intermediate", "root"))
-    tsa = tuple(_certificate(directory, name) for name in ("tsa", "tsa-root"))
-    log_key = _key(directory, "log")
-    if not isinstance(log_key, ed25519.Ed25519PrivateKey):
-        raise MalformedError(str(directory / "log.key"), got=type(log_key).__name__, expected="an Ed25519 key")
-    material = Material(_p256(directory, "intermediate"), ca, _p256(directory, "ctlog"), log_key,
-                        _p256(directory, "tsa"), tsa, _p256(directory, "oidc"))
-    for name, key, chain in (("intermediate", material.ca_key, ca), ("tsa", material.tsa_key, tsa)):
+    @cached_property
+    def _log(self) -> _Log:
+        ensure(self.directory, "log", self._clock)
+        key = read_key(self.directory, "log")
+        if not isinstance(key, ed25519.Ed25519PrivateKey):
+            raise MalformedError(str(self.directory / "log.key"), got=type(key).__name__, expected="an Ed25519 key")
+        # Folders of older versions have all roles' keys, of the root's age, and no log.crt.
+        dated = "log" if (self.directory / "log.crt").is_file() else "root"
+        return _Log(key, read_certificate(self.directory, dated).not_valid_before_utc)
+
+    def _pair(self, name: str, root: str) -> tuple[ec.EllipticCurvePrivateKey, tuple[x509.Certificate, ...]]:
+        chain = tuple(read_certificate(self.directory, part) for part in (name, root))
+        key = read_p256(self.directory, name)
         if key.public_key() != chain[0].public_key():
-            raise MalformedError(str(directory / f"{name}.crt"), got="another key's certificate",
+            raise MalformedError(str(self.directory / f"{name}.crt"), got="another key's certificate",
                                  expected=f"the certificate of {name}.key")
+        refuse_open(self.directory / f"{root}.key")
+        return key, chain
+
+def load_or_create(directory: Path, clock: Clock, roles: Iterable[str] = tuple(KEYS)) -> Material:
+    """The folder's material, with what `roles` need made and read. Raises MalformedError, UsageError."""
+    material = Material(directory, clock)
+    for role in roles:
+        getattr(material, f"{role}_key")
     return material
-
-
-def _create(directory: Path, now: datetime) -> None:
-    keys: dict[str, _Key] = {
-        name: ec.generate_private_key(ec.SECP384R1() if name == "root" else ec.SECP256R1())
-        for name in ("root", "intermediate", "ctlog", "tsa-root", "tsa", "oidc")}
-    keys["log"] = ed25519.Ed25519PrivateKey.generate()
-    for name, key in keys.items():
-        _write(directory / f"{name}.key",
-               key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
-
-    def issue(name: str, issuer: str, path_length: int | None, usage: x509.ObjectIdentifier | None) -> None:
-        certificate = _issue(keys[name].public_key(), name, keys[issuer], issuer, now, path_length, usage)
-        _write(directory / f"{name}.crt", certificate.public_bytes(Encoding.PEM), 0o644)
-
-    issue("root", "root", 1, None)
-    issue("intermediate", "root", 0, ExtendedKeyUsageOID.CODE_SIGNING)
-    issue("tsa-root", "tsa-root", 0, None)
-    issue("tsa", "tsa-root", None, ExtendedKeyUsageOID.TIME_STAMPING)
-
-
-def _issue(key: object, name: str, issuer_key: _Key, issuer: str, now: datetime, path_length: int | None,
-           usage: x509.ObjectIdentifier | None) -> x509.Certificate:
-    """A long-lived certificate; with a `path_length` it is a CA's (RFC 5280 section 4.2.1.9)."""
-    assert isinstance(key, (ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey))
-    is_ca = path_length is not None
-    builder = (x509.CertificateBuilder(subject_name=_name(name), issuer_name=_name(issuer), public_key=key,
-                                       serial_number=x509.random_serial_number(), not_valid_before=now,
-                                       not_valid_after=now + _YEARS)
-               .add_extension(x509.BasicConstraints(ca=is_ca, path_length=path_length), critical=True)
-               .add_extension(key_usage(digital_signature=not is_ca, certificates=is_ca), critical=True)
-               .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-               .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
-                              critical=False))
-    if usage is not None:
-        # RFC 3161 section 2.3: timeStamping, critical and alone.
-        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]),
-                                        critical=usage == ExtendedKeyUsageOID.TIME_STAMPING)
-    return builder.sign(issuer_key, hashes.SHA384() if issuer == "root" else hashes.SHA256())
-
-
-def _name(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, ORGANIZATION),
-                      x509.NameAttribute(NameOID.COMMON_NAME, f"{ORGANIZATION} {name}")])
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(handle)
-
-
-def _p256(directory: Path, name: str) -> ec.EllipticCurvePrivateKey:
-    key = _key(directory, name)
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
-        raise MalformedError(str(directory / f"{name}.key"), got=type(key).__name__, expected="an ECDSA P-256 key")
-    return key
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    os.fsync(handle)
-    os.close(handle)
-
-
-def _key(directory: Path, name: str) -> object:
-    path = directory / f"{name}.key"
-    data = _read(path)
-    if path.stat().st_mode & 0o077:
-        raise UsageError(f"{path}: others may read it (mode {path.stat().st_mode & 0o777:03o}), expected 600",
-                         hint=f"chmod 600 {path}, and make new material if others did read it")
-    try:
-        return load_pem_private_key(data, None)
-    except (ValueError, TypeError):
-        raise MalformedError(str(path), got=data[:30], expected="a private key in PEM without a password") from None
-
-
-def _certificate(directory: Path, name: str) -> x509.Certificate:
-    path = directory / f"{name}.crt"
-    data = _read(path)
-    try:
-        return x509.load_pem_x509_certificate(data)
-    except ValueError:
-        raise MalformedError(str(path), got=data[:30], expected="a certificate in PEM") from None
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise MalformedError(str(path), got=error.strerror, expected="a file of the services' keys",
-                             hint="restore the directory, or delete it whole to start with new keys") from None
 
 
 def _log(url: str, verifier: LogVerifier, details: str, valid: Validity) -> TransparencyLog:

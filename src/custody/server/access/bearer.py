@@ -1,0 +1,51 @@
+"""Identity tokens of named OIDC issuers as credentials: who the bearer is, by a claim that the settings name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from custody.errors import AuthenticationError, UsageError
+from custody.kit.clock import Clock
+from custody.server.access.rules import Caller
+from custody.settings import AuthIssuer
+from custody.trust.identity import TrustedIssuer, identity_of, text_claim
+from custody.trust.token import KeySource, parse_token, verify_token
+
+
+@dataclass(frozen=True, slots=True)
+class _Trusted:
+    settings: AuthIssuer
+    keys: KeySource
+    issuer: TrustedIssuer | None
+    """For the types that certificates have too; None for `subject`."""
+
+
+class Tokens:
+    """Verifies tokens: issuer, signature, audience, times (custody.trust.token), then the identity."""
+
+    def __init__(self, issuers: Mapping[AuthIssuer, KeySource], clock: Clock) -> None:
+        """Raises UsageError for an issuer that is named twice, or settings that do not fit each other."""
+        self._clock = clock
+        self._by_url: dict[str, _Trusted] = {}
+        for entry, keys in issuers.items():
+            if entry.url in self._by_url:
+                raise UsageError(f"auth.issuers: {entry.url} is named twice, expected each once")
+            if not entry.audience:
+                raise UsageError(f"auth.issuers: {entry.url}: audience: got none, expected the registry's name")
+            if entry.identity != "uri" and entry.subject_domain is not None:
+                raise UsageError(f"auth.issuers: {entry.url}: subject_domain belongs to identity uri and only there")
+            trusted = None if entry.identity == "subject" else TrustedIssuer(
+                entry.url, keys, entry.identity, entry.audience, entry.subject_domain)
+            self._by_url[entry.url] = _Trusted(entry, keys, trusted)
+
+    async def caller(self, text: str) -> Caller:
+        """Raises AuthenticationError, MalformedError; NetworkError where the issuer's keys cannot be had."""
+        token = parse_token(text)
+        trusted = self._by_url.get(token.issuer)
+        if trusted is None:
+            raise AuthenticationError(f"identity token iss: {token.issuer[:200]!r} is not a trusted issuer")
+        await verify_token(token, trusted.keys, trusted.settings.audience, self._clock())
+        name = (text_claim(token.claims, "sub") if trusted.issuer is None
+                else identity_of(trusted.issuer, token.claims).name.value)
+        return Caller(token.issuer, (name,))

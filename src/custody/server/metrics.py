@@ -1,0 +1,145 @@
+"""What Prometheus scrapes at /metrics: requests, reviews, reloads, the logs, certificates, and the process itself.
+
+Labels hold nothing that a client can choose but a method and a status: a stranger cannot make series. Policies and
+rules are named as they are loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from custody.admission.answered import Answered
+from custody.policy.model import Outcome
+from custody.server.asgi import Receive, Scope, Send, respond
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for each series, which nobody of ours asks for
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+Reading = Callable[[], Iterable[tuple[tuple[str, ...], float]]]
+"""Label values and value, asked for at each scrape."""
+
+
+class Metrics:
+    """One process's metrics."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
+        self._requests = self._counter("custody_http_requests", "Requests that were answered.",
+                                       "role", "method", "code")
+        self._seconds = self._histogram("custody_http_request_duration_seconds",
+                                        "From a request's head to the end of its answer.", "role", "method")
+        self._received = self._counter("custody_http_received_bytes", "Bytes of request bodies.", "role")
+        self._sent = self._counter("custody_http_sent_bytes", "Bytes of response bodies.", "role")
+        self._open = Gauge("custody_http_requests_in_flight", "Requests that are being answered.", ("role",),
+                           registry=self.registry)
+        self._reviews = self._counter("custody_admission_reviews",
+                                      "Reviews that were answered; refused are those without a decision.",
+                                      "webhook", "operation", "outcome")
+        self._review_seconds = self._histogram("custody_admission_review_duration_seconds",
+                                               "From a review's body to its answer.", "webhook")
+        self._rules = self._counter("custody_admission_rule_results", "Results of rules that judged.",
+                                    "policy", "rule", "outcome")
+        self._expiries: dict[str, Callable[[], float]] = {}
+        self.read("custody_certificate_expiry_timestamp_seconds", "When a listener's certificate runs out.",
+                  ("listener",), lambda: [((name,), reading()) for name, reading in self._expiries.items()])
+        self._reloads = self._counter("custody_reloads", "Times that changed files were read again.",
+                                      "subject", "result")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
+        return Histogram(name, text, labels, buckets=_SECONDS, registry=self.registry)
+
+    def begun(self, role: str) -> None:
+        self._open.labels(role).inc()
+
+    def ended(self, role: str, method: str, status: int, seconds: float, received: int, sent: int) -> None:
+        """`status` 0: the client went away before it was answered."""
+        method = method if method in _METHODS else "other"
+        self._open.labels(role).dec()
+        self._requests.labels(role, method, str(status) if status else "aborted").inc()
+        self._seconds.labels(role, method).observe(seconds)
+        self._received.labels(role).inc(received)
+        self._sent.labels(role).inc(sent)
+
+    def reviewed(self, answered: Answered) -> None:
+        webhook = answered.endpoint.verb
+        self._reviews.labels(webhook, answered.review.request.operation or "unread", answered.outcome).inc()
+        self._review_seconds.labels(webhook).observe(answered.seconds)
+        if answered.decision is not None:
+            for result in answered.decision.results:
+                if result.outcome is not Outcome.SKIP:
+                    self._rules.labels(result.policy, result.rule, str(result.outcome)).inc()
+
+    def reloaded(self, subject: str, *, succeeded: bool) -> None:
+        """`subject` is policies or certificate."""
+        self._reloads.labels(subject, "success" if succeeded else "failure").inc()
+
+    def expires(self, listener: str, reading: Callable[[], float]) -> None:
+        """`reading` says when the listener's certificate runs out, in seconds since 1970."""
+        self._expiries[listener] = reading
+
+    def read(self, name: str, text: str, labels: tuple[str, ...], reading: Reading) -> None:
+        """A gauge whose values are asked for at each scrape."""
+        self.registry.register(_Asked(name, text, labels, reading))
+
+    def count(self, name: str, text: str, reading: Callable[[], float]) -> None:
+        """A counter that is kept elsewhere."""
+        self.registry.register(_Counted(name, text, reading))
+
+    def text(self) -> bytes:
+        """The exposition format, version 0.0.4."""
+        return generate_latest(self.registry)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - an ASGI application
+        if scope["method"] not in ("GET", "HEAD"):
+            await respond(send, 405, b"GET only\n", b"text/plain; charset=utf-8", [(b"allow", b"GET, HEAD")])
+            return
+        body = await asyncio.to_thread(self.text)
+        await respond(send, 200, b"" if scope["method"] == "HEAD" else body, CONTENT_TYPE_LATEST.encode(),
+                      length=len(body))
+
+
+class _Asked(Collector):
+    def __init__(self, name: str, text: str, labels: tuple[str, ...], reading: Reading) -> None:
+        self._name, self._text, self._labels, self._reading = name, text, labels, reading
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        for values, value in self._reading():
+            family.add_metric(values, value)
+        yield family
+
+
+class _Counted(Collector):
+    def __init__(self, name: str, text: str, reading: Callable[[], float]) -> None:
+        self._name, self._text, self._reading = name, text, reading
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(self._name, self._text, self._reading())
+
+
+def stopwatch() -> Callable[[], float]:
+    """Seconds since it was made."""
+    begun = time.perf_counter()
+    return lambda: time.perf_counter() - begun

@@ -1,0 +1,157 @@
+"""An application whose requests are written down and counted."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from custody.admission.answered import Answered
+from custody.policy.model import Outcome, Request, RuleResult
+from custody.policy.podfields import TEMPLATES, image_texts
+from custody.server.asgi import App, Receive, Scope, Send, header
+from custody.server.journal import event
+from custody.server.metrics import Metrics, stopwatch
+
+_LOG = logging.getLogger(__name__)
+_LONGEST = 300  # characters of what a client chose
+_RESULTS = 20  # of one decision, that are written down
+_REASON = 1_000  # characters of one
+_TRUST = (("/oidc", "oidc"), ("/ct", "ca"), ("/api/v1/timestamp", "tsa"), ("/api/v2/log", "log"),
+          ("/api/v2/checkpoint", "log"), ("/api/v2/tile", "log"), ("/api", "ca"), ("/v2", "registry"))
+_PROBES = frozenset({"/healthz", "/readyz", "/livez", "/metrics"})
+
+
+def role_of(path: str) -> str:
+    """The role that a path of the main listener belongs to; `none` where it is nobody's."""
+    return next((role for prefix, role in _TRUST if path == prefix or path.startswith(prefix + "/")),
+                "health" if path in _PROBES else "none")
+
+
+class Observed:
+    """An ASGI application around another. Whoever is behind an authenticating layer is named by it in the scope."""
+
+    def __init__(self, app: App, metrics: Metrics, role: str | None = None) -> None:
+        """`role` where it is not the path that says it."""
+        self._app = app
+        self._metrics = metrics
+        self._role = role
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path: str = scope["path"]
+        role = "health" if path in _PROBES else self._role or role_of(path)
+        elapsed = stopwatch()
+        status = received = sent = announced = 0
+        complete = False
+        identifier = secrets.token_hex(8)
+        scope["custody.request"] = identifier
+
+        async def counted_receive() -> Any:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body") or b"")
+            return message
+
+        async def counted_send(message: Any) -> None:
+            nonlocal status, sent, announced, complete
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                announced = next((int(value) for key, value in message["headers"] if key == b"content-length"), 0)
+                message["headers"] = [*message["headers"], (b"x-request-id", identifier.encode())]
+            await send(message)
+            if message["type"] == "http.response.body":
+                sent += len(message.get("body") or b"")
+                complete = complete or not message.get("more_body")
+                if complete and scope["method"] != "HEAD":
+                    sent = max(sent, announced)  # files go past this to the socket
+                if complete and scope["method"] != "HEAD":
+                    sent = max(sent, announced)  # files go past this to the socket
+
+        self._metrics.begun(role)
+        try:
+            await self._app(scope, counted_receive, counted_send)
+        finally:
+            seconds = elapsed()
+            self._metrics.ended(role, scope["method"], status if complete else 0, seconds, received, sent)
+            level = logging.DEBUG if role == "health" else logging.ERROR if status >= 500 else logging.INFO
+            if _LOG.isEnabledFor(level):
+                event(_LOG, level, "request", _request(scope, role, identifier) | {
+                    "status": status, "complete": complete, "received": received, "sent": sent,
+                    "seconds": round(seconds, 6)})
+
+
+def _request(scope: Scope, role: str, identifier: str) -> dict[str, Any]:
+    client = scope.get("client")
+    fields = {"id": identifier, "role": role, "method": scope["method"], "path": _short(scope["path"]),
+              "peer": client[0] if client else "", "host": _short(header(scope, b"host")),
+              "agent": _short(header(scope, b"user-agent"))}
+    if identity := scope.get("custody.identity"):
+        fields["identity"] = _short(str(identity))
+    return fields
+
+
+def decided(answered: Answered) -> None:
+    """One line a decision: what was asked, by whom, what was answered, and by which rules, images and evidence."""
+    request, decision = answered.review.request, answered.decision
+    level = logging.INFO if decision is not None and decision.allowed else logging.WARNING
+    if not _LOG.isEnabledFor(level):
+        return
+    kind = f"{request.kind.kind}/{request.subresource}" if request.subresource else request.kind.kind
+    fields: dict[str, Any] = {
+        "outcome": answered.outcome, "webhook": answered.endpoint.verb, "uid": _short(answered.review.uid),
+        "operation": request.operation, "kind": _short(kind), "namespace": _short(request.namespace),
+        "name": _short(request.name or _name(request.object)), "user": _short(request.user.username),
+        "seconds": round(answered.seconds, 6), "policies": answered.policies_digest}
+    if request.dry_run:
+        fields["dry_run"] = True
+    if decision is None:
+        fields["reason"] = answered.reason[:_REASON]
+    else:
+        fields["inputs"] = decision.inputs_digest
+        spoke = [result for result in decision.results if result.outcome not in (Outcome.PASS, Outcome.SKIP)]
+        fields["passed"] = sum(result.outcome is Outcome.PASS for result in decision.results)
+        fields["images"] = _images(request)
+        fields["results"] = [_result(result) for result in sorted(spoke, key=lambda result: not result.denies)[
+            :_RESULTS]]
+        if len(spoke) > _RESULTS:
+            fields["more_results"] = len(spoke) - _RESULTS
+    event(_LOG, level, "decision", fields)
+
+
+def _result(result: RuleResult) -> dict[str, Any]:
+    fields: dict[str, Any] = {"policy": result.policy, "rule": result.rule, "outcome": str(result.outcome),
+                              "denies": result.denies, "reason": result.message[:_REASON]}
+    if result.image:
+        fields["image"] = _short(result.image)
+    if result.evidence:
+        fields["evidence"] = list(result.evidence[:_RESULTS])
+    return fields
+
+
+def _name(document: Mapping[str, Any] | None) -> str:
+    """The API server names what is created only in the object, and what it will name itself not at all."""
+    metadata = (document or {}).get("metadata")
+    if not isinstance(metadata, dict):
+        return ""
+    name, prefix = metadata.get("name"), metadata.get("generateName")
+    return name if isinstance(name, str) and name else f"{prefix}*" if isinstance(prefix, str) else ""
+
+
+def _images(request: Request) -> list[str]:
+    """The images that a pod, or what Kubernetes makes pods of, names."""
+    part: Any = request.object
+    for key in TEMPLATES.get(request.kind.kind, "").split("/")[1:]:
+        part = part.get(key) if isinstance(part, dict) else None
+    if not isinstance(part, dict):
+        return []
+    texts = itertools.islice((text for _, _, text in image_texts(part)), _RESULTS)
+    return list(dict.fromkeys(_short(text) for text in texts))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

@@ -1,0 +1,147 @@
+"""Requests and decisions are written down and counted: what a line and a scrape say, as a real parser reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from custody.policy.load import PolicySet
+from custody.server.observed import role_of
+from custody.server.platform import running
+from custody.settings import Settings
+
+POLICY = {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "no-latest"}, "spec": {
+    "validationFailureAction": "Enforce", "rules": [{
+        "name": "tag", "match": {"any": [{"resources": {"kinds": ["Pod"]}}]},
+        "validate": {"message": "no latest", "pattern": {"spec": {"containers": [{"image": "!*:latest"}]}}}}]}}
+Lines = list[dict[str, Any]]
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> _Lines:
+    """The events, as they are written down."""
+    caplog.set_level(logging.DEBUG, "custody")
+    return _Lines(caplog)
+
+
+class _Lines(list[dict[str, Any]]):
+    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+        super().__init__()
+        self._caplog = caplog
+
+    def of(self, name: str) -> Lines:
+        return [record.fields | {"level": record.levelname.lower()} for record in self._caplog.records  # type: ignore[attr-defined]
+                if record.getMessage() == name and hasattr(record, "fields")]
+
+
+def review(image: str, operation: str = "CREATE", name: str = "web") -> bytes:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "shop"},
+           "spec": {"containers": [{"name": "a", "image": image}]}}
+    return json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "u-1", "kind": {"group": "", "version": "v1", "kind": "Pod"}, "operation": operation,
+        "resource": {"group": "", "version": "v1", "resource": "pods"}, "namespace": "shop",
+        "userInfo": {"username": "alice"}, "object": pod}}).encode()
+
+
+def scrape(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    return {(sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text) for sample in family.samples}
+
+
+def test_a_denial_is_one_line_with_rule_image_reason_and_inputs(tmp_path: Path, lines: _Lines) -> None:
+    async def drive() -> dict[str, Any]:
+        async with (running(Settings(data_dir=str(tmp_path)), ["admission"], port=None,
+                            policies=PolicySet([POLICY])) as services,
+                    aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as client,
+                    client.post(f"{services.webhook}/validate", data=review("nginx:latest")) as answer):
+            return await answer.json()  # type: ignore[no-any-return]
+
+    answer = asyncio.run(drive())
+    (line,) = lines.of("decision")
+    assert line["level"] == "warning"
+    assert line["outcome"] == "denied"
+    assert (line["operation"], line["kind"], line["namespace"], line["name"], line["user"], line["uid"]) == (
+        "CREATE", "Pod", "shop", "web", "alice", "u-1")
+    assert line["images"] == ["nginx:latest"]
+    assert line["inputs"] == answer["response"]["auditAnnotations"]["inputs-digest"]
+    (result,) = line["results"]
+    assert (result["policy"], result["rule"], result["outcome"], result["denies"]) == ("no-latest", "tag", "fail", True)
+    assert "no latest" in result["reason"]
+    (request,) = lines.of("request")
+    assert (request["role"], request["path"], request["status"], request["complete"]) == (
+        "admission", "/validate", 200, True)
+
+
+def test_what_is_refused_without_a_decision_is_written_down(tmp_path: Path, lines: _Lines) -> None:
+    async def drive() -> None:
+        async with (running(Settings(data_dir=str(tmp_path)), ["admission"], port=None,
+                            policies=PolicySet([POLICY])) as services,
+                    aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as client):
+            head = review("a:1")[:-2]
+            body = head + b',"x":"' + b"x" * (9 << 20) + b'"}}'
+            async with client.post(f"{services.webhook}/validate", data=io.BytesIO(body)) as answer:
+                assert (await answer.json())["response"]["allowed"] is False
+
+    asyncio.run(drive())
+    (line,) = lines.of("decision")
+    assert (line["level"], line["outcome"], line["uid"]) == ("warning", "refused", "u-1")
+    assert "expected at most 8388608 bytes" in line["reason"]
+
+
+def test_a_scrape_is_what_prometheus_reads(tmp_path: Path, lines: _Lines) -> None:
+    async def drive() -> str:
+        async with (running(Settings(data_dir=str(tmp_path)), ["registry", "admission"],
+                            policies=PolicySet([POLICY])) as services,
+                    aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as client):
+            for image in ("nginx:latest", "nginx:1", "nginx:2"):
+                await (await client.post(f"{services.webhook}/validate", data=review(image))).read()
+            await (await client.request("BREW", f"{services.url}/v2/")).read()
+            await (await client.get(f"{services.url}/v2/a/manifests/b")).read()
+            async with client.get(f"{services.webhook}/metrics") as tls:
+                assert tls.status == 200
+            async with client.get(f"{services.url}/metrics") as answer:
+                assert answer.headers["content-type"].startswith("text/plain; version=")
+                return await answer.text()
+
+    values = scrape(asyncio.run(drive()))
+
+    def value(name: str, **labels: str) -> float:
+        return values[name, frozenset(labels.items())]
+
+    assert value("custody_admission_reviews_total", webhook="validate", operation="CREATE", outcome="denied") == 1
+    assert value("custody_admission_reviews_total", webhook="validate", operation="CREATE", outcome="allowed") == 2
+    assert value("custody_admission_rule_results_total", policy="no-latest", rule="tag", outcome="pass") == 2
+    assert value("custody_admission_review_duration_seconds_count", webhook="validate") == 3
+    assert value("custody_http_requests_total", role="registry", method="GET", code="404") == 1
+    assert value("custody_http_requests_in_flight", role="registry") == 0
+    assert value("custody_policies") == 1
+    assert not [labels for name, labels in values if ("method", "BREW") in labels]
+    assert [name for name, _ in values if name == "process_resident_memory_bytes"]
+
+
+def test_probes_are_quiet(tmp_path: Path, lines: _Lines) -> None:
+    async def drive() -> None:
+        async with (running(Settings(data_dir=str(tmp_path)), ["registry"]) as services,
+                    aiohttp.ClientSession() as client):
+            for path in ("/healthz", "/metrics"):
+                await (await client.get(services.url + path)).read()
+
+    asyncio.run(drive())
+    assert {line["level"] for line in lines.of("request")} == {"debug"}
+
+
+@pytest.mark.parametrize(("path", "role"), [
+    ("/v2/", "registry"), ("/v2/a/blobs/x", "registry"), ("/oidc/keys", "oidc"), ("/ct/checkpoint", "ca"),
+    ("/api/v2/signingCert", "ca"), ("/api/v1/rootCert", "ca"), ("/api/v2/log/entries", "log"),
+    ("/api/v2/checkpoint", "log"), ("/api/v2/tile/0/000", "log"), ("/api/v1/timestamp", "tsa"),
+    ("/healthz", "health"), ("/", "none"), ("/v20", "none")])
+def test_a_request_is_counted_for_the_role_that_answers_it(path: str, role: str) -> None:
+    assert role_of(path) == role
