@@ -33,7 +33,7 @@ from custody.build import launcher, rootfs
 from custody.build.bubblewrap import bwrap_flags
 from custody.build.limits import MIB, Limits
 from custody.build.seccomp import compile_filter, system_calls
-from custody.build.watch import PERIOD, Exceeded, Watch, descendants
+from custody.build.watch import OUTPUT_KEYS, PERIOD, Exceeded, Watch, descendants
 from custody.build.workfolder import walk, work_folder
 from custody.errors import CustodyError, UnsupportedError, UsageError
 from custody.kit.visible import visible
@@ -134,7 +134,8 @@ def tool_version(kind: str) -> dict[str, str]:
 def run_step(command: list[str], *, kind: str, places: Places, epoch: int, limits: Limits) -> StepResult:
     """Run `command` and wait until nothing of it runs any more.
 
-    Raises CustodyError when it is over a limit, cannot be started, or cannot be isolated.
+    Raises CustodyError when it is over a limit, cannot be started, or cannot be isolated; UsageError when it left too
+    much.
     """
     python = Path(sys.base_prefix).resolve()
     if os.geteuid() == 0 and kind != "none":
@@ -164,7 +165,8 @@ def run_step(command: list[str], *, kind: str, places: Places, epoch: int, limit
         started, _, reason = (status.read(4096) or b"").decode("utf-8", "replace").partition("\n")
     if exceeded is not None:
         did, key = exceeded
-        raise CustodyError(f"build step: {did}", hint=f"raise build.{key} in custody-build.toml")
+        error = UsageError if key in OUTPUT_KEYS else CustodyError  # as the output's own check says it
+        raise error(f"build step: {did}", hint=f"raise build.{key} in custody-build.toml")
     if started != "started":
         lines = visible(kept.decode("utf-8", "replace").strip(), keep="\n").splitlines()
         raise CustodyError(f"build isolation {kind}: {started or (lines or ['it ended before the step began'])[-1]}")
