@@ -124,9 +124,10 @@ class Platform:
         self.clock = clock
         self._opened: list[Closable] = []
 
-    @property
+    @cached_property
     def data(self) -> Path:
-        return self.settings.data
+        """The data directory, made where there is none: all that is opened here writes."""
+        return self.settings.state()
 
     def close(self) -> None:
         for resource in reversed(self._opened):
@@ -144,7 +145,6 @@ class Platform:
         """Reads and makes a role's keys when they are asked for, and no others."""
         from custody.trust.material import Material
 
-        self.settings.state()
         return Material(self.data / "trust", self.clock)
 
     @cached_property
@@ -275,7 +275,6 @@ class Platform:
         from custody.adapters.sqlite.repositories import SqliteRepositories
         from custody.registry.store import Registry
 
-        self.settings.state()
         repositories = SqliteRepositories(self.data / "registry" / "index.db")
         self._opened.append(repositories)
         return Registry(FilesystemBlobs(self.data / "registry"), repositories, self.clock)
@@ -283,7 +282,7 @@ class Platform:
     def certificate(self, hosts: list[str]) -> ServingCertificate:
         from custody.admission.certs import ServingCertificate
 
-        serving = ServingCertificate(self.settings.state() / "admission", hosts)
+        serving = ServingCertificate(self.data / "admission", hosts)
         serving.ensure(self.clock())
         return serving
 
