@@ -66,12 +66,14 @@ def served(app: App | Callable[[str], App], *, certificate: Path | None = None,
 
 
 @contextlib.contextmanager
-def registry_on(folder: Path, clock: Clock = system_clock) -> Iterator[tuple[str, Registry]]:
+def registry_on(folder: Path, clock: Clock = system_clock, *,
+                sparse_indexes: bool = False) -> Iterator[tuple[str, Registry]]:
     """Host and port of a custody registry with its state in `folder`, and the registry behind it."""
     repositories = SqliteRepositories(folder / "registry.db")
-    store = Registry(FilesystemBlobs(folder), repositories, clock)
+    store = Registry(FilesystemBlobs(folder), repositories, clock, sparse_indexes=sparse_indexes)
     try:
         with served(RegistryApp(store)) as url:
             yield url.removeprefix("http://"), store
     finally:
+        store.close()
         repositories.close()

@@ -13,7 +13,9 @@
     │   ├── ConnectionBrokenError      exit 6   HTTP 502   refused, reset or cut off: the same request may be sent again
     │   ├── OfflineError               exit 6   HTTP 503   --offline, and the answer is not on this machine
     │   └── NotFoundError              exit 6   HTTP 404   the other side says that there is no such thing
-    └── ConflictError                  exit 1   HTTP 409
+    ├── ConflictError                  exit 1   HTTP 409
+    └── StorageError                   exit 1   HTTP 500   this machine's disk failed
+        └── StorageFullError           exit 1   HTTP 507   no room, quota or file size left on it
 
 A message says what was got and what was expected; `hint` is the next thing to try.
 """
@@ -136,3 +138,16 @@ class ConflictError(CustodyError):
 
     code = "conflict"
     http_status = 409
+
+
+class StorageError(CustodyError):
+    """This machine's disk did not take or give the bytes."""
+
+    code = "storage"
+
+
+class StorageFullError(StorageError):
+    """No room, quota or file size is left for what was to be kept (ENOSPC, EDQUOT, EFBIG)."""
+
+    code = "storage_full"
+    http_status = 507

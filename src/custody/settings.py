@@ -21,7 +21,7 @@ from custody.errors import MalformedError, UsageError
 from custody.kit.folder import state_folder
 
 _PREFIX = "CUSTODY_"
-_SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ","}
+_SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ",", "hosts": ","}
 """How a variable lists several values; hosts have colons in them."""
 _PATHS = ("data_dir", "trusted_root", "signing_config", "tls_certificate", "tls_key", "tls_client_ca",
           "webhook_certificate", "webhook_key", "webhook_client_ca")
@@ -139,8 +139,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Authorities of the API server's client certificate, without which the webhook then talks to nobody."""
     webhook_client_names: list[str] = []
     """Names that the API server's client certificate may have; without it each of `webhook_client_ca`."""
+    sparse_indexes: bool = False
+    """The registry takes and serves manifests of which it has not all parts: an index with the images of some platforms
+    only, an image without a layer that lies elsewhere."""
     urls: dict[str, str] = {}
     """How the trust root names the services, where not by the address they listen on: oidc, ca, log, ct, tsa."""
+
+    hosts: list[str] = []
+    """Names by which services are called beside the address they listen on and those in `urls`; ports do not count. On
+    loopback no others are answered (421), elsewhere only where this names some. `CUSTODY_HOSTS=registry.example`."""
+    max_connections_per_peer: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Connections that one address (of IPv6: one /64) may hold at each listener. Without it: as many as it likes, and
+    above half of all it is the first to lose some when others want them."""
 
     def replace(self, **changes: Any) -> Settings:
         return msgspec.structs.replace(self, **changes)

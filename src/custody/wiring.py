@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from custody.evidence.model import EvidenceSet
     from custody.policy.kinds import Kinds
     from custody.policy.load import PolicySet
+    from custody.registry.scrub import Archive
     from custody.registry.store import Registry
     from custody.services.gather import Gatherer
     from custody.trust.ca import SigningAuthority
@@ -275,9 +276,34 @@ class Platform:
         from custody.adapters.sqlite.repositories import SqliteRepositories
         from custody.registry.store import Registry
 
-        repositories = SqliteRepositories(self.data / "registry" / "index.db")
+        # The lock comes first: an index that another process writes to is not even opened.
+        blobs = FilesystemBlobs(self.data / "registry")
+        try:
+            repositories = SqliteRepositories(self.data / "registry" / "index.db")
+        except BaseException:
+            blobs.close()
+            raise
         self._opened.append(repositories)
-        return Registry(FilesystemBlobs(self.data / "registry"), repositories, self.clock)
+        registry = Registry(blobs, repositories, self.clock, sparse_indexes=self.settings.sparse_indexes)
+        self._opened.append(registry)
+        return registry
+
+    def archive(self, *, exclusive: bool = False) -> Archive:
+        """What the registry in the data directory holds, to look at beside the process that serves it.
+
+        `exclusive`: with no such process; raises ConflictError where there is one.
+        """
+        from custody.adapters.filesystem.blobs import BlobDirectory, FilesystemBlobs
+        from custody.adapters.sqlite.repositories import SqliteRepositories
+        from custody.registry.scrub import Archive
+
+        folder = self.data / "registry"
+        writer = FilesystemBlobs(folder) if exclusive else None
+        if writer is not None:
+            self._opened.append(writer)
+        repositories = SqliteRepositories(folder / "index.db")
+        self._opened.append(repositories)
+        return Archive(writer or BlobDirectory(folder), repositories, writer)
 
     def certificate(self, hosts: list[str]) -> ServingCertificate:
         from custody.admission.certs import ServingCertificate

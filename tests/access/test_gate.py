@@ -70,7 +70,7 @@ def test_those_who_do_not_say_who_they_are_are_asked_to_log_in(site: Site) -> No
                          ("GET", "/v2/no/such/manifests/1"), ("POST", "/v2/team/app/blobs/uploads/"),
                          ("POST", "/v2/free/app/blobs/uploads/"), ("DELETE", "/v2/free/app/manifests/1"),
                          ("PUT", "/v2/free/app/manifests/2"), ("GET", "/v2/_catalog"), ("GET", "/v2/nothing"),
-                         ("GET", "/v2/team/app/tags/list"), ("PROPFIND", "/v2/free/app/manifests/1")):
+                         ("GET", "/v2/team/app/tags/list"), ("OPTIONS", "/v2/free/app/manifests/1")):
         answer = site.client().ask(method, path)
         refused(answer, 401, "UNAUTHORIZED", "")
         assert answer.challenges() == ['Basic realm="custody", charset="UTF-8"'], path
@@ -99,7 +99,7 @@ def test_what_is_public_can_be_pulled(site: Site) -> None:
     ("bob", "PUT", "/v2/team/app/blobs/uploads/" + "0" * 32, "bob may not push team/app"),
     ("bob", "GET", "/v2/team/app/blobs/uploads/" + "0" * 32, "bob may not push team/app"),
     ("bob", "DELETE", "/v2/team/app/blobs/uploads/" + "0" * 32, "bob may not push team/app"),
-    ("bob", "MKCOL", "/v2/team/app/manifests/1", "bob may not push team/app"),
+    ("bob", "PATCH", "/v2/team/app/manifests/1", "bob may not push team/app"),
     ("eve", "GET", "/v2/team/app/manifests/1", "eve may not pull team/app"),
     ("eve", "GET", "/v2/no/such/manifests/1", "eve may not pull no/such"),  # as if it were there
     ("ann", "GET", "/v2/team/manifests/1", "ann may not pull team"),
@@ -136,7 +136,7 @@ def test_what_rules_allow_is_done(site: Site) -> None:
     ("", "got another scheme"),
     ("Bearer", "identity token: got '1 part(s)'"),
     ("Bearer a.b.c", "identity token"),
-    ("Bearer " + "x" * 33_000, "got 33007 bytes, expected at most 32768"),
+    ("Bearer " + "x" * 20_000, "got '20000 bytes', expected at most 16384 bytes"),
     (basic("oauth2accesstoken", "secret"), "identity token: got '1 part(s)'"),
     (basic("<token>", "secret"), "identity token: got '1 part(s)'"),
 ])

@@ -192,6 +192,35 @@ def test_a_path_asks_its_policies_and_a_path_of_older_policies_asks_all(caplog: 
     assert caplog.text.count("was made for other policies than are loaded") == 1
 
 
+def test_each_request_tells_whether_the_api_server_knows_what_is_loaded() -> None:
+    """A policy for another kind is not asked about before the configuration is applied again; one for the same is."""
+    body = json.dumps(review()).encode()
+    webhook = admission(policy("pods", ["Pod"]))
+    (hook,) = configurations("https://x", b"CA", webhook.policies)[0]["webhooks"]
+    endpoint = endpoint_of(hook)
+
+    def current(*policies: dict[str, Any]) -> dict[str, bool]:
+        webhook.policies = PolicySet([*policies])
+        asyncio.run(webhook.review(body, endpoint=endpoint))
+        return webhook.registered
+
+    pods = policy("pods", ["Pod"])
+    assert current(pods) == {"validate": True}
+    assert current(pods, policy("more", ["Pod"])) == {"validate": True}
+    assert current(pods, policy("services", ["Service"])) == {"validate": False}
+    assert current({**SECRETS}) == {"validate": False}
+    assert current(pods) == {"validate": True}
+
+
+def test_paths_that_a_stranger_thinks_of_are_not_remembered(caplog: pytest.LogCaptureFixture) -> None:
+    webhook = admission(DENIED)
+    for number in range(300):
+        part, current = webhook.snapshot.asked_by(Endpoint(False, None, None, f"{number:012x}"))
+        assert (part, current) == (webhook.snapshot, False)
+    assert caplog.text.count("was made for other policies than are loaded") == 1
+    assert len(webhook.snapshot._parts) <= 128
+
+
 def test_json_of_the_configuration_is_plain_data() -> None:
     json.dumps(configurations("https://x", b"CA", PolicySet([SECRETS])))
 

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from custody.admission import webhook
 from custody.admission.certs import ServingCertificate
 from custody.admission.configuration import configurations, to_yaml
+from custody.admission.endpoint import registration
 from custody.admission.webhook import Admission
 from custody.errors import CustodyError, MalformedError, NetworkError
 from custody.evidence.model import EvidenceSet
@@ -228,7 +229,9 @@ def test_webhook_configurations() -> None:
     mutating, validating = yaml.safe_load_all(to_yaml(configurations("https://10.0.0.1:9443/", b"CA", policies)))
     assert mutating["kind"] == "MutatingWebhookConfiguration"
     hook = validating["webhooks"][0]
-    assert hook["clientConfig"] == {"url": "https://10.0.0.1:9443/validate", "caBundle": "Q0E="}
+    made_for = registration(policies.policies)
+    assert hook["clientConfig"] == {"url": f"https://10.0.0.1:9443/validate/all/any/{made_for}", "caBundle": "Q0E="}
+    assert hook["name"] == "validate.custody.internal"
     assert (hook["failurePolicy"], hook["timeoutSeconds"], hook["sideEffects"]) == ("Fail", 7, "None")
     assert hook["rules"] == [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
                               "scope": "Namespaced", "resources": ["pods", "pods/ephemeralcontainers"]}]

@@ -5,10 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import subprocess
 import tarfile
-import tempfile
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +19,7 @@ from custody.adapters.pip import PipFetch
 from custody.build.builder import BUILDER_IDS, Built, build
 from custody.build.definition import parse_definition
 from custody.build.inputs import Fetch
-from custody.build.sandbox import _NAMESPACES, _UNSHARE, choose_isolation
+from custody.build.sandbox import choose_isolation
 from custody.errors import (
     CustodyError,
     DeniedError,
@@ -164,24 +161,6 @@ def test_the_step_reaches_nothing(folder: GitFolder, kind: str, tmp_path: Path,
     assert set(report["capabilities"]) == {"0000000000000000"}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="who is not root is who the other tests are run by")
-def test_the_root_is_closed_for_a_user_who_is_not_root() -> None:
-    """A tmpfs that such a user mounts says uid=…, which nobody in the namespace may ask for again."""
-    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    if shutil.which("setpriv") is None or subprocess.run([*nobody, *_UNSHARE, "true"], check=False).returncode:
-        pytest.skip("namespaces do not work here")
-    with tempfile.TemporaryDirectory() as name:
-        places = [Path(name, part) for part in ("root", "source", "inputs", "output")]
-        for place in (Path(name), *places):
-            place.mkdir(exist_ok=True)
-            os.chown(place, 65534, 65534)
-        step = "if touch /x 2>/dev/null; then echo open; else echo closed; fi; touch /out/x"
-        done = subprocess.run([*nobody, *_UNSHARE, "sh", "-c", _NAMESPACES, "sh", *map(str, places), "/usr", "sh", "-c",
-                               step], capture_output=True, text=True, check=False, cwd=name)
-        assert (done.returncode, done.stdout, done.stderr) == (0, "closed\n", "")
-        assert (places[3] / "x").exists()
-
-
 def test_provenance_says_what_happened(folder: GitFolder) -> None:
     built = run(folder)
     predicate = built.provenance.to_json()
@@ -260,12 +239,12 @@ def test_an_unhashed_lock_is_refused(folder: GitFolder) -> None:
 
 
 @pytest.mark.parametrize(("script", "error", "words"), [
-    ("raise SystemExit('no luck')", DeniedError, "exit code 1\n  no luck"),
+    ("raise SystemExit('no luck')", DeniedError, r"exit code 1\n  \| no luck"),
     ("pass", MalformedError, "one folder a layer"),
     ("import os; open(os.environ['CUSTODY_OUTPUT'] + '/file', 'w')", MalformedError, "one folder a layer"),
     ("import os; os.symlink('/', os.environ['CUSTODY_OUTPUT'] + '/1')", MalformedError, "one folder a layer"),
     ("import os; o = os.environ['CUSTODY_OUTPUT'] + '/1'; os.mkdir(o); os.mkfifo(o + '/pipe')", MalformedError,
-     "pipe: got 'a device, socket or pipe"),
+     "pipe: got 'a pipe'"),
     ("import os; o = os.environ['CUSTODY_OUTPUT'] + '/1'; os.mkdir(o); open(o + '/su', 'w').close(); "
      "os.chmod(o + '/su', 0o4755)", MalformedError, "su: got 'a set-user-ID"),
     (SIMPLE + "open('data.txt', 'w').write('evil')", VerificationError, "data.txt was changed in the source"),
@@ -310,7 +289,8 @@ def test_isolation_names() -> None:
 
 def test_without_any_isolation_the_build_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UnsupportedError, match="bubblewrap: bwrap is not installed; namespaces: "):
+    monkeypatch.setattr("platform.machine", lambda: "vax")
+    with pytest.raises(UnsupportedError, match=r"bubblewrap: bwrap is not installed; namespaces: .* for vax"):
         choose_isolation()
     assert choose_isolation("none") == "none"
 

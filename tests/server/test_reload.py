@@ -106,7 +106,7 @@ def test_policy_change_is_an_outage(tmp_path: Path, caplog: pytest.LogCaptureFix
         await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(main())
-    assert "those that were loaded before still judge" in caplog.text
+    assert "what was loaded before is in use still" in caplog.text
 
 
 def test_a_new_kind_is_said_to_need_a_new_configuration(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -289,7 +289,7 @@ def test_a_fault_while_reading_does_not_end_the_looking(tmp_path: Path, caplog: 
         assert "a says no" in await said(admission)
 
     asyncio.run(main())
-    assert "those that were loaded before still judge" in caplog.text
+    assert "what was loaded before is in use still" in caplog.text
 
 
 def test_a_trust_root_that_is_gone_does_not_bring_back_the_one_of_the_start(tmp_path: Path) -> None:

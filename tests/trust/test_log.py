@@ -239,7 +239,7 @@ def test_an_index_that_breaks_leaves_nobody_waiting(tmp_path: Path) -> None:
     leaves = SqliteLeaves(tmp_path / "leaves.db")
     sequencer = Sequencer(MerkleLog(MemoryTiles(), SIGNER, leaves))
     leaves.close()
-    with pytest.raises(LogStoppedError, match="the log met an error: Cannot operate on a closed database"):
+    with pytest.raises(LogStoppedError, match="the log has stopped: Cannot operate on a closed database"):
         asyncio.run(sequencer.add(b"one"))
 
 

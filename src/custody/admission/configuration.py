@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from custody.admission.endpoint import DEFAULT_SECONDS, Endpoint, division, seconds_of
+from custody.admission.endpoint import DEFAULT_SECONDS, Endpoint, division, registration, seconds_of
 from custody.admission.rules import Entry, entries, to_rules
 from custody.errors import MalformedError
 from custody.policy.load import PolicySet
@@ -91,8 +91,10 @@ def _endpoints(policies: PolicySet | None, mutate: bool, failure_policy: str | N
     """One that asks all policies where they agree: it keeps asking all when a policy is added."""
     groups = {(None if failure_policy else policy.failure_policy, None if timeout else seconds_of(policy))
               for policy in (policies.policies if policies else ())}
-    if policies is None or len(groups) < 2:
+    if policies is None:
         return [Endpoint(mutate)]
+    if len(groups) < 2:
+        return [Endpoint(mutate, None, None, registration(policies.policies))]
     divided = division(policies.policies)
     return sorted((Endpoint(mutate, *group, divided) for group in groups), key=lambda endpoint: endpoint.path)
 

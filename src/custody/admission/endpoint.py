@@ -1,13 +1,16 @@
 """The webhook's paths: which of its two questions is asked, and which policies answer it.
 
     /validate   /mutate              all policies
+    /validate/all/any/5d41402abc4b   all policies
     /validate/fail/10/9f86d081884c   those with failurePolicy Fail and 10 seconds
     /validate/all/10/9f86d081884c    those with 10 seconds, whatever their failurePolicy
     /mutate/ignore/any/9f86d081884c  those whose failurePolicy is Ignore, with any timeout
 
 Policies that ask for another failurePolicy or timeout are asked by another webhook of the same configuration. The last
-part is a digest of how the policies were divided when the configuration was made. Where they are divided otherwise by
-now, a policy could belong to a group that nobody asks: all policies answer then.
+part says what the configuration was made for: with all/any a digest of what the rules name, so of what the API server
+was told to ask about; otherwise one of how the policies were divided. Each request so tells whether the API server
+knows what is loaded. Where policies are divided otherwise by now, one could belong to a group that nobody asks: all
+policies answer then.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import NamedTuple, Self
 
 from custody.kit.canonical import canonical
 from custody.kit.digest import sha256
+from custody.policy.kyverno.match import Block
 from custody.policy.kyverno.policy import Policy
 
 DEFAULT_SECONDS = 10
@@ -36,6 +40,21 @@ def division(policies: Iterable[Policy]) -> str:
     return sha256(canonical(parts)).removeprefix("sha256:")[:12]
 
 
+def registration(policies: Iterable[Policy]) -> str:
+    """Twelve hexadecimal digits of what decides about which resources and operations the API server is to ask."""
+    named = {canonical([bool(rule.images), bool(rule.validate and rule.validate.deny),
+                        _selected(rule.match), _selected(rule.exclude)])
+             for policy in policies for rule in policy.rules}
+    return sha256(b"\n".join(sorted(named))).removeprefix("sha256:")[:12]
+
+
+def _selected(match: Block | None) -> list[object]:
+    if match is None:
+        return []
+    return [match.every, [[sorted(kind for _, kind in asked.kinds), sorted(asked.operations), asked.only]
+                          for asked in match.asked]]
+
+
 class Endpoint(NamedTuple):
     mutate: bool
     failure_policy: str | None = None
@@ -43,7 +62,8 @@ class Endpoint(NamedTuple):
     seconds: int | None = None
     """None for policies with any timeout."""
     division: str = ""
-    """How the policies were divided; empty where the path asks all."""
+    """What the configuration was made for: a `registration` where all are asked, else a `division`; empty where it does
+    not say."""
 
     @classmethod
     def parse(cls, path: str) -> Self | None:
@@ -56,20 +76,30 @@ class Endpoint(NamedTuple):
                    int(seconds) if seconds and seconds != "any" else None, divided or "")
 
     @property
+    def asks_all(self) -> bool:
+        return self.failure_policy is None and self.seconds is None
+
+    def made_for(self, policies: Iterable[Policy]) -> bool:
+        """Whether it was made for these policies; True where it does not say."""
+        return not self.division or self.division == (registration if self.asks_all else division)(policies)
+
+    @property
     def verb(self) -> str:
         return "mutate" if self.mutate else "validate"
 
     @property
     def group(self) -> str:
         """`validate`, `validate-fail-10`: a name for people."""
-        parts = [self.verb, *([(self.failure_policy or "all").lower(), str(self.seconds or "any")]
-                              if self.division else [])]
-        return "-".join(parts)
+        return self.verb if self.asks_all else f"{self.verb}-{self._words}"
 
     @property
     def path(self) -> str:
         """Without the leading slash."""
-        return "/".join([*self.group.split("-"), *([self.division] if self.division else [])])
+        return f"{self.verb}/{self._words.replace('-', '/')}/{self.division}" if self.division else self.verb
+
+    @property
+    def _words(self) -> str:
+        return f"{(self.failure_policy or 'all').lower()}-{self.seconds or 'any'}"
 
     def selects(self, policy: Policy) -> bool:
         return (self.failure_policy in (None, policy.failure_policy)

@@ -12,11 +12,10 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, TypeVar
 
 from custody.admission.answered import Answered, Observer
-from custody.admission.endpoint import Endpoint, division
+from custody.admission.endpoint import Endpoint
 from custody.admission.review import OversizedError, Review, answer, read
 from custody.errors import CustodyError
 from custody.evidence.model import EvidenceSet, Rejected, State
@@ -32,6 +31,7 @@ _T = TypeVar("_T")
 DEFAULT_TIMEOUT = 10.0
 _LARGE = 16 * 1024  # bytes of a review that is read and decided beside the event loop: 500 images fit into them
 _HEAVY = 512 * 1024  # bytes of evidence, for the same
+_ENDPOINTS = 128  # of one snapshot that are remembered; a configuration has some twenty at most
 
 
 @dataclass(frozen=True)
@@ -46,30 +46,37 @@ class Snapshot:
     """None: the gatherer's own."""
     keys: tuple[bytes, ...] = field(init=False)
     predicate_types: frozenset[str] = field(init=False)
-    _parts: dict[object, Snapshot] = field(init=False, repr=False, compare=False)
+    _parts: dict[Endpoint, tuple[Snapshot, bool]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keys", tuple(self.policies.public_keys()))
         object.__setattr__(self, "predicate_types", self.policies.predicate_types())
         object.__setattr__(self, "_parts", {})
 
-    def asked_by(self, endpoint: Endpoint) -> Snapshot:
-        """The policies that a path of the webhook asks: all of them where it is not known to be asked with others."""
-        if not endpoint.division:
-            return self
-        if endpoint.division != self.division:
-            if "stale" not in self._parts:
-                _LOG.warning("the API server's webhook configuration was made for other policies than are loaded: all "
-                             "policies answer %s; apply `custody admission config` again", endpoint.path)
-                self._parts["stale"] = self  # said once a snapshot
-            return self
-        if endpoint not in self._parts:
-            self._parts[endpoint] = Snapshot(self.policies.only(endpoint.selects), self.root)
-        return self._parts[endpoint]
+    def asked_by(self, endpoint: Endpoint) -> tuple[Snapshot, bool]:
+        """The policies that a path asks, and whether the API server was told of them as they are.
 
-    @cached_property
-    def division(self) -> str:
-        return division(self.policies.policies)
+        All policies answer where it was not: it could ask for one of a group that it does not know of.
+        """
+        known = self._parts.get(endpoint)
+        if known is not None:
+            return known
+        if not endpoint.division:
+            part = self, True
+        elif not endpoint.made_for(self.policies.policies):
+            part = self, False
+        elif endpoint.asks_all:
+            part = self, True
+        else:
+            part = Snapshot(self.policies.only(endpoint.selects), self.root), True
+        if len(self._parts) < _ENDPOINTS:  # a stranger can think of others without end
+            said = not all(current for _, current in self._parts.values())
+            self._parts[endpoint] = part
+            if not part[1] and not said:
+                _LOG.warning("the API server's webhook configuration was made for other policies than are loaded: all "
+                             "policies answer /%s, and for some it does not ask at all; apply `custody admission "
+                             "config` again", endpoint.path)
+        return part
 
 
 Gather = Callable[[Snapshot, list[str]], Awaitable[Mapping[str, EvidenceSet]]]
@@ -90,6 +97,8 @@ class Admission:
         self._clock = clock
         self._margin = margin
         self.observer = observer
+        self.registered: dict[str, bool] = {}
+        """Whether the last request to validate, and to mutate, was by a configuration made for what is loaded."""
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="decide")
 
     def swap(self, snapshot: Snapshot) -> None:
@@ -124,8 +133,9 @@ class Admission:
         if not reason:
             try:
                 async with asyncio.timeout_at(decided):
-                    decision, response = await self._judge(review, snapshot.asked_by(endpoint), gathered,
-                                                           mutate=endpoint.mutate, large=len(body) > _LARGE)
+                    part, self.registered[endpoint.verb] = snapshot.asked_by(endpoint)
+                    decision, response = await self._judge(review, part, gathered, mutate=endpoint.mutate,
+                                                           large=len(body) > _LARGE)
             except TimeoutError:
                 reason = f"it was not decided within {decided - begun:.1f} s"
             except Exception as error:

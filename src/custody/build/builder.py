@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import stat
-import tempfile
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +21,9 @@ from custody.build import sandbox
 from custody.build.definition import NAME, Definition, parse_definition
 from custody.build.image import write_image
 from custody.build.inputs import Fetch, Input, fetch_inputs
+from custody.build.limits import Limits, show_size
+from custody.build.output import read_output
+from custody.build.workfolder import walk, work_folder
 from custody.errors import DeniedError, MalformedError, NotFoundError, VerificationError
 from custody.formats import oci
 from custody.formats.gitobject import File
@@ -28,6 +31,7 @@ from custody.formats.lockfile import parse_requirements
 from custody.formats.slsa import Provenance, Resource
 from custody.kit import digest as digests
 from custody.kit.clock import Clock
+from custody.kit.visible import visible
 from custody.ports.repository import Repository
 
 BUILD_TYPE = "https://builder.custody.internal/buildtypes/toml/v1"
@@ -63,35 +67,31 @@ def build(repository: Repository, commit_id: str, *, repository_uri: str, layout
     inputs = _inputs(repository, files, definition, cache, fetch)
     progress(f"{len(inputs)} inputs verified against {definition.build.lock or 'no lock'}")
     layout.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="custody-build-", dir=layout.parent) as name:
-        work = Path(name)
-        source, folder, output, scratch = (work / part for part in ("source", "inputs", "output", "root"))
-        for place in (source, folder, output, scratch):
-            place.mkdir()
-        _write_source(repository, files, source)
+    limits = definition.build.limits
+    with work_folder(layout.parent) as work:
+        places = sandbox.Places.create(work)
+        _write_source(repository, files, places.source, commit.time)
         for item in inputs:
-            shutil.copyfile(item.path, folder / item.path.name)
-        # 3. The step, isolated.
-        step = sandbox.run_step(definition.build.command, kind=kind, source=source, inputs=folder, output=output,
-                                scratch=scratch, epoch=commit.time, timeout=definition.build.timeout)
+            shutil.copyfile(item.path, places.inputs / item.path.name)
+            (places.inputs / item.path.name).chmod(0o644)
+        _normalise(places.inputs, commit.time)
+        # 3. The step, isolated. When it is done, nothing of it runs any more.
+        step = sandbox.run_step(definition.build.command, kind=kind, places=places, epoch=commit.time, limits=limits)
         if step.exit_code != 0:
-            last = step.log.decode("utf-8", "replace").strip().splitlines()[-5:]
-            raise DeniedError(f"build step: exit code {step.exit_code}\n  " + "\n  ".join(last))
+            raise _failure(step, limits)
         progress(f"step done, {'not isolated' if kind == 'none' else f'isolated with {kind}'}")
         # 4. What was read is still what the commit says: a step that changes its source is caught (SUNSPOT did that).
-        _check_source(files, source)
+        _check_source(files, places.source)
         # 5. The image.
-        folders = sorted(place for place in output.iterdir() if place.is_dir() and not place.is_symlink())
-        if not folders or len(folders) != len(list(output.iterdir())):
-            raise MalformedError("build output", got=[place.name for place in output.iterdir()],
-                                 expected="one folder a layer in $CUSTODY_OUTPUT, and nothing else")
-        descriptor, manifest = write_image(folders, definition.image, commit.time, work / "image", tag)
+        descriptor, manifest = write_image(read_output(places.output, limits), definition.image, commit.time,
+                                           work / "image", tag)
         os.replace(work / "image", layout)
     # 6. The provenance, all of whose fields are this process's own knowledge.
     provenance = Provenance(
         builder_id=BUILDER_IDS[kind], build_type=BUILD_TYPE,
         external_parameters={"repository": repository_uri, "commit": commit.id, "definition": NAME},
-        internal_parameters={"isolation": kind, "sourceDateEpoch": commit.time, "network": kind == "none"},
+        internal_parameters={"isolation": kind, "sourceDateEpoch": commit.time, "network": kind == "none",
+                             "limits": limits.to_json(), **sandbox.describe(kind)},
         resolved_dependencies=(
             Resource(f"git+{repository_uri}", {"gitCommit": commit.id, "gitTree": commit.tree}),
             *(Resource(item.entry.purl, {"sha256": item.sha256}, item.path.name) for item in inputs)),
@@ -124,35 +124,64 @@ def _inputs(repository: Repository, files: list[File], definition: Definition, c
     return fetch_inputs(lock.entries, cache, fetch)
 
 
-def _write_source(repository: Repository, files: list[File], target: Path) -> None:
+def _failure(step: sandbox.StepResult, limits: Limits) -> DeniedError:
+    """The step's last lines, each marked as its own: none can pass for a line of custody's or of a CI system's."""
+    last = quote_log(step.log.decode("utf-8", "replace").strip().splitlines()[-5:])
+    text = step.log[-65536:]
+    suspected = [f"build.{key} ({shown})" for key, shown, signs in (
+        ("memory", show_size(limits.memory), (b"MemoryError", b"annot allocate memory", b"bad_alloc", b"ut of memory")),
+        ("file_size", show_size(limits.file_size), (b"File too large", b"File size limit exceeded")),
+        ("processes", str(limits.processes), (b"Resource temporarily unavailable", b"can't start new thread")),
+        ("tmp_size", show_size(limits.tmp_size), (b"No space left on device",)))
+        if any(sign in text for sign in signs) or (key == "file_size" and step.exit_code == 128 + signal.SIGXFSZ)]
+    hint = f"it seems to have met a limit of custody-build.toml: {', '.join(suspected)}" if suspected else None
+    return DeniedError("\n".join([f"build step: exit code {step.exit_code}", *last]), hint=hint)
+
+
+def quote_log(lines: list[str]) -> list[str]:
+    """Lines of a step for people. GitHub's and Azure's runners obey `::…` at a line's start, and `##[` in it."""
+    return ["  | " + visible(line[:2000], keep="\t").replace("##", "#\\x23") for line in lines]
+
+
+def _write_source(repository: Repository, files: list[File], target: Path, epoch: int) -> None:
+    """With the modes and times that the commit gives, whatever the umask and the clock."""
     for file in files:
         path = target / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
         data = repository.blob(file.id)
         if file.mode == 0o120000:
             os.symlink(data.decode("utf-8", "surrogateescape"), path)
-            continue
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, file.mode & 0o777),
-                       "wb") as stream:
-            stream.write(data)
+        else:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW), "wb") as stream:
+                os.fchmod(stream.fileno(), 0o755 if file.mode & 0o111 else 0o644)
+                stream.write(data)
+    _normalise(target, epoch)
+
+
+def _normalise(folder: Path, epoch: int) -> None:
+    for name, status in walk(folder):
+        if stat.S_ISDIR(status.st_mode):
+            os.chmod(folder / name, 0o755)  # noqa: S103 - in a folder that only the builder and the step may enter
+        os.utime(folder / name, (epoch, epoch), follow_symlinks=False)
+    os.utime(folder, (epoch, epoch))
 
 
 def _check_source(files: list[File], source: Path) -> None:
     expected = {file.path: file for file in files}
-    for place, folders, names in os.walk(source, followlinks=False):
-        for name in names + [entry for entry in folders if Path(place, entry).is_symlink()]:
-            path = Path(place, name)
-            relative = path.relative_to(source).as_posix()
-            file = expected.pop(relative, None)
-            if file is None or _object_id(path) != file.id:
-                raise VerificationError(f"build step: {relative} was {'changed' if file else 'added'} in the source "
-                                        "while it was built")
+    for name, status in walk(source):
+        if not stat.S_ISDIR(status.st_mode):
+            file = expected.pop(name, None)
+            if file is None or _object_id(source / name, status) != file.id:
+                raise VerificationError(f"build step: {visible(name)} was {'changed' if file else 'added'} in the "
+                                        "source while it was built")
     if expected:
         raise VerificationError(f"build step: {min(expected)} was removed from the source while it was built")
 
 
-def _object_id(path: Path) -> str:
-    link = stat.S_ISLNK(path.lstat().st_mode)
-    data = os.readlink(path).encode("utf-8", "surrogateescape") if link else path.read_bytes()
+def _object_id(path: Path, status: os.stat_result) -> str:
+    """Of a file or a symbolic link; of what else a step may have put there, an id that no file has."""
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISLNK(status.st_mode):
+        return ""
+    data = os.fsencode(os.readlink(path)) if stat.S_ISLNK(status.st_mode) else path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 

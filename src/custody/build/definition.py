@@ -3,7 +3,8 @@
     [build]
     command = ["python3", "build.py"]   # run in the sandbox; see the CUSTODY_… variables in build.sandbox
     lock = "requirements.txt"           # inputs, fetched by hash before the step runs
-    timeout = 600                       # seconds
+    timeout = 600                       # seconds; further limits: see build.limits
+    memory = "2 GiB"
 
     [image]
     entrypoint = ["python3", "-m", "shop"]
@@ -19,20 +20,38 @@ Every folder that the command leaves in $CUSTODY_OUTPUT becomes one layer, in th
 from __future__ import annotations
 
 import tomllib
+from dataclasses import fields
 from typing import Any
 
 import msgspec
 
+from custody.build.limits import Limits, parse_limits
 from custody.errors import MalformedError
 
 NAME = "custody-build.toml"
 _MAX_SIZE = 256 * 1024
+_MAX_ARGUMENT = 128 * 1024 - 1
+"""Of one argument to execve(2): MAX_ARG_STRLEN."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     command: list[str]
     lock: str | None = None
-    timeout: int = 600
+    timeout: int | None = None
+    memory: int | str | None = None
+    processes: int | None = None
+    file_size: int | str | None = None
+    files: int | None = None
+    depth: int | None = None
+    output_size: int | str | None = None
+    tmp_size: int | str | None = None
+    log_size: int | str | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """Raises MalformedError for what is out of range."""
+        given = {field.name: value for field in fields(Limits) if (value := getattr(self, field.name)) is not None}
+        return parse_limits(given, f"{NAME}: build")
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,8 +86,13 @@ def parse_definition(data: bytes, where: str = NAME) -> Definition:
         raise MalformedError(where, got=str(error), expected="TOML") from None
     except msgspec.ValidationError as error:
         raise MalformedError(where, got=str(error), expected="the keys of the build guide") from None
-    if not found.build.command:
-        raise MalformedError(f"{where}: build.command", got="[]", expected="a program and its arguments")
-    if not 1 <= found.build.timeout <= 86_400:
-        raise MalformedError(f"{where}: build.timeout", got=found.build.timeout, expected="1 to 86400 seconds")
+    if not found.build.command or not found.build.command[0]:
+        raise MalformedError(f"{where}: build.command", got=found.build.command, expected="a program and its arguments")
+    for number, argument in enumerate(found.build.command):
+        if "\0" in argument:
+            raise MalformedError(f"{where}: build.command[{number}]", got=argument, expected="text without NUL")
+        if len(argument.encode("utf-8", "surrogatepass")) > _MAX_ARGUMENT:
+            raise MalformedError(f"{where}: build.command[{number}]", got=f"{len(argument)} characters",
+                                 expected=f"at most {_MAX_ARGUMENT} bytes")
+    _ = found.build.limits
     return found

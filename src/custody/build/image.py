@@ -14,30 +14,29 @@ import stat
 import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 from isal import isal_zlib
 
 from custody.build.definition import Image
+from custody.build.output import Entry, Layer
 from custody.errors import MalformedError
 from custody.formats import oci
 from custody.kit import digest as digests
 
-_MAX_FILES = 500_000
-_MAX_SIZE = 16 * 1024**3
 
-
-def write_image(folders: list[Path], image: Image, epoch: int, layout: Path, tag: str) -> tuple[oci.Descriptor, bytes]:
-    """Make `layout` an OCI image layout of one image, a layer a folder. Returns its descriptor and manifest bytes."""
+def write_image(contents: list[Layer], image: Image, epoch: int, layout: Path,
+                tag: str) -> tuple[oci.Descriptor, bytes]:
+    """Make `layout` an OCI image layout of one image. Returns its descriptor and manifest bytes."""
     blobs = layout / "blobs" / "sha256"
     blobs.mkdir(parents=True)
     layers, diff_ids, history = [], [], []
     created = datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    for folder in folders:
-        descriptor, diff_id = _write_layer(folder, epoch, blobs)
+    for layer in contents:
+        descriptor, diff_id = _write_layer(layer, epoch, blobs)
         layers.append(descriptor)
         diff_ids.append(diff_id)
-        history.append({"created": created, "created_by": f"custody build: {folder.name}"})
+        history.append({"created": created, "created_by": f"custody build: {layer.name}"})
     config: dict[str, Any] = {"created": created, "architecture": "amd64", "os": "linux", "config": image.to_config(),
                               "rootfs": {"type": "layers", "diff_ids": diff_ids}, "history": history}
     manifest = oci.Manifest(oci.MANIFEST, _put(blobs, _json(config), oci.CONFIG), tuple(layers))
@@ -72,50 +71,40 @@ class _Packer:
         self._stream.write(packed)
 
 
-def _write_layer(folder: Path, epoch: int, blobs: Path) -> tuple[oci.Descriptor, str]:
-    part = blobs / f"{folder.name}.part"
+def _write_layer(layer: Layer, epoch: int, blobs: Path) -> tuple[oci.Descriptor, str]:
+    part = blobs / "part"
     with contextlib.closing(_Packer(part)) as packer, tarfile.open(
             fileobj=cast(Any, packer), mode="w|", format=tarfile.PAX_FORMAT, bufsize=1 << 20) as tar:
-        for path in _sorted_files(folder):
-            _add(tar, path, path.relative_to(folder).as_posix(), epoch)
+        for entry in layer.entries:
+            _add(tar, entry, epoch)
     digest = packer.outer.hexdigest()
     part.replace(blobs / digest)
     return (oci.Descriptor(oci.LAYER_GZIP, f"sha256:{digest}", packer.size), f"sha256:{packer.inner.hexdigest()}")
 
 
-def _sorted_files(folder: Path) -> list[Path]:
-    found: list[Path] = []
-    size = 0
-    for place, folders, files in os.walk(folder, followlinks=False):
-        for name in folders + files:
-            path = Path(place, name)
-            found.append(path)
-            size += path.lstat().st_size
-        if len(found) > _MAX_FILES or size > _MAX_SIZE:
-            raise MalformedError(f"build output {folder.name}", got=f"{len(found)} files, {size} bytes",
-                                 expected=f"at most {_MAX_FILES} files and {_MAX_SIZE} bytes")
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
-
-
-def _add(tar: tarfile.TarFile, path: Path, name: str, epoch: int) -> None:
-    status = path.lstat()
-    entry = tarfile.TarInfo(name)
-    entry.mtime = epoch
-    if status.st_mode & (stat.S_ISUID | stat.S_ISGID):
-        raise MalformedError(f"build output: {name}", got="a set-user-ID or set-group-ID file", expected="none")
-    if stat.S_ISDIR(status.st_mode):
-        entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-        tar.addfile(entry)
-    elif stat.S_ISLNK(status.st_mode):
-        entry.type, entry.mode, entry.linkname = tarfile.SYMTYPE, 0o777, os.readlink(path)
-        tar.addfile(entry)
-    elif stat.S_ISREG(status.st_mode):
-        entry.mode = 0o755 if status.st_mode & 0o111 else 0o644
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
-            entry.size = os.fstat(stream.fileno()).st_size
-            tar.addfile(entry, stream)
+def _add(tar: tarfile.TarFile, entry: Entry, epoch: int) -> None:
+    header = tarfile.TarInfo(entry.name)
+    header.mtime = epoch
+    if stat.S_ISDIR(entry.mode):
+        header.type, header.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(header)
+    elif stat.S_ISLNK(entry.mode):
+        header.type, header.mode, header.linkname = tarfile.SYMTYPE, 0o777, os.readlink(entry.path)
+        if not header.linkname.isprintable():
+            raise MalformedError(f"build output: {entry.name}", got="a symbolic link to a name of other bytes",
+                                 expected="UTF-8 without control characters")
+        tar.addfile(header)
     else:
-        raise MalformedError(f"build output: {name}", got="a device, socket or pipe", expected="files and folders")
+        header.mode = 0o755 if entry.mode & 0o111 else 0o644
+        with _open(entry) as stream:
+            header.size = os.fstat(stream.fileno()).st_size
+            tar.addfile(header, stream)
+
+
+def _open(entry: Entry) -> BinaryIO:
+    if not entry.mode & stat.S_IRUSR:  # a file that its own owner may not read is packed as root would pack it
+        os.chmod(entry.path, 0o600)
+    return os.fdopen(os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
 
 
 def _json(value: Any) -> bytes:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 
 import click
+import msgspec
 
 from custody.cli.run import settings
 from custody.errors import MissingEvidenceError, VerificationError
 from custody.formats import reference
 from custody.kit.clock import format_rfc3339
+from custody.registry.scrub import Report, scrub
 from custody.wiring import Platform
 
 
@@ -28,17 +32,61 @@ def _opened() -> Platform:
 
 
 @command.command("scrub")
-def _scrub() -> None:
-    """Hash every stored blob again. Damaged ones are quarantined, so that the next push repairs them. Exit 4."""
+@click.option("--remove-orphans", is_flag=True,
+              help="Remove files that no repository has, if older than an hour; not beside a running server.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
+              help="What stdout gets.")
+def _scrub(remove_orphans: bool, output: str) -> None:
+    """Hash every stored blob again, compare files and index both ways. Exit 4 where an image cannot be pulled whole.
+
+    Damaged blobs are quarantined, so that the next push repairs them. Runs beside the server.
+    """
     platform = _opened()
     try:
-        damaged = platform.registry.scrub()
-        click.echo(f"{len(platform.registry.blobs.digests()) + len(damaged)} blobs read, {len(damaged)} damaged")
+        report = scrub(platform.archive(exclusive=remove_orphans), remove_orphans=remove_orphans,
+                       progress=_progress if sys.stderr.isatty() else None)
     finally:
         platform.close()
-    if damaged:
-        raise VerificationError("changed at rest: " + ", ".join(damaged),
-                                hint="they are in the registry's quarantine folder; push the images again")
+    if output == "json":
+        click.echo(json.dumps(msgspec.to_builtins(report), indent=2))
+    else:
+        click.echo("\n".join(_lines(report)))
+    if not report.sound:
+        raise VerificationError("; ".join(_troubles(report)),
+                                hint="push the images again; damaged files are in the registry's quarantine folder")
+
+
+def _progress(blobs: int, size: int) -> None:
+    if blobs % 100 == 0:
+        print(f"\r{blobs} blobs, {size / 1e6:,.0f} MB read ", end="", file=sys.stderr, flush=True)
+
+
+def _troubles(report: Report) -> Iterator[str]:
+    if report.damaged:
+        yield "changed at rest: " + ", ".join(item.digest for item in report.damaged[:10])
+    if report.missing:
+        yield "no file of: " + ", ".join(item.digest for item in report.missing[:10])
+    if report.unreadable:
+        yield "not readable: " + ", ".join(item.path for item in report.unreadable[:10])
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield (f"{report.blobs} blobs read, {len(report.damaged)} damaged, {len(report.missing)} missing, "
+           f"{len(report.unreadable)} unreadable")
+    for state, items in (("damaged", report.damaged), ("missing", report.missing)):
+        for item in items:
+            yield f"{state:<10} {item.digest}  in {', '.join(item.repositories) or 'no repository'}"
+    for state, odd in (("unreadable", report.unreadable), ("stray", report.strays)):
+        for entry in odd:
+            yield f"{state:<10} {entry.path}: {entry.reason}"
+    if report.orphans:
+        told = (f"{len(report.removed)} removed" if report.removed else
+                "--remove-orphans removes those older than an hour")
+        yield f"orphans    {len(report.orphans)} files of no repository, {report.orphan_bytes} bytes; {told}"
+    if report.quarantine_files:
+        yield f"quarantine {report.quarantine_files} files, {report.quarantine_bytes} bytes"
+    if report.unfinished_uploads:
+        yield f"uploads    {report.unfinished_uploads} not finished"
 
 
 @command.command("history")
@@ -50,9 +98,10 @@ def _history(name: str, output: str) -> None:
     ref = reference.parse(name)
     platform = _opened()
     try:
-        repository = name.rpartition(":")[0] if platform.registry.repositories.has_repository(
+        repositories = platform.archive().repositories
+        repository = name.rpartition(":")[0] if repositories.has_repository(
             name.rpartition(":")[0]) else ref.repository
-        found = platform.registry.history(repository, ref.identifier)
+        found = repositories.history(repository, ref.identifier)
     finally:
         platform.close()
     if not found:

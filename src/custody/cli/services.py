@@ -43,25 +43,29 @@ async def _serve(settings: Settings, roles: tuple[str, ...], host: str, port: in
 
 
 @contextlib.asynccontextmanager
-async def reloading(found: Running, load: Callable[[], PolicySet], sources: list[Path]) -> AsyncIterator[None]:
-    """The webhook judges by the files as they are now: looked at every two seconds, and at once on SIGHUP."""
-    loop = asyncio.get_running_loop()
-    if found.admission is None or found.admission.admission is None:
-        loop.add_signal_handler(signal.SIGHUP, lambda: None)
-        yield
-        return
-    settings = found.platform.settings
-    admission = found.admission.admission
-    reloader = Reloader(admission, [*sources, trusted_root_file(settings)],
-                        lambda: snapshot(settings, load(), admission.snapshot))
-    found.admission.reloader = reloader
-    loop.add_signal_handler(signal.SIGHUP, reloader.ask)
-    task = asyncio.create_task(reloader.run())
+async def reloading(services: Running, load: Callable[[], PolicySet], sources: list[Path]) -> AsyncIterator[None]:
+    """Policies and certificates are as the files are now: looked at every two seconds, and read at once on SIGHUP."""
+    watches = list(services.watches)
+    if services.admission is not None and services.admission.admission is not None:
+        settings, admission = services.platform.settings, services.admission.admission
+        reloader = Reloader(admission, [*sources, trusted_root_file(settings)],
+                            lambda: snapshot(settings, load(), admission.snapshot))
+        reloader.told = lambda succeeded: services.metrics.reloaded("policies", succeeded=succeeded)
+        services.admission.reloader = reloader
+        watches.append(reloader)
+
+    def ask() -> None:
+        for watch in watches:
+            watch.ask()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, ask)
+    tasks = [asyncio.create_task(watch.run()) for watch in watches]
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def snapshot(settings: Settings, policies: PolicySet, before: Snapshot) -> Snapshot:

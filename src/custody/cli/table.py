@@ -11,6 +11,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "registry": ("custody.cli.registry", "Registry", "scrub stored blobs, show a tag's history"),
     "up": ("custody.cli.up", "Services", "all services in one process, one data directory"),
     "serve": ("custody.cli.serve", "Services", "some of the services, apart"),
+    "backup": ("custody.cli.backup", "Services", "save the data directory in one file, beside running services"),
+    "restore": ("custody.cli.restore", "Services", "make a data directory out of a backup, checked whole"),
     "trust": ("custody.cli.trust", "Services", "export trusted_root.json and signing_config.json; identity tokens"),
     "sign": ("custody.cli.sign", "Sign and verify", "vouch for an image, keyless or with a key"),
     "verify": ("custody.cli.verify", "Sign and verify", "check who signed an image"),

@@ -31,6 +31,7 @@ from custody.formats import intoto, oci
 from custody.formats.slsa import PROVENANCE_V1, Provenance
 from custody.kit.clock import format_rfc3339, system_clock
 from custody.registry.image import open_layout
+from custody.registry.scrub import scrub
 from custody.services.targets import push
 from custody.sign.keys import generate_key
 from custody.sign.referrers import push_bundle
@@ -306,9 +307,10 @@ async def _changed_at_rest(world: World, chain: Chain) -> Found:
     try:
         await world.client.blob_to(world.ref(chain.image.digest), layer, world.folder / "pulled-layer")
     except VerificationError as error:
-        damaged = await asyncio.to_thread(world.platform.registry.scrub)
+        report = await asyncio.to_thread(scrub, world.platform.archive())
         await world.client.push_blob(world.ref(), good, msgspec.structs.replace(layer, annotations={}))
-        return "every pulled byte is hashed", f"{error.message}; scrub quarantined {len(damaged)}, a push repaired it"
+        return "every pulled byte is hashed", (f"{error.message}; scrub quarantined {len(report.damaged)}, a push "
+                                               "repaired it")
     raise CustodyError("demo: a changed layer was pulled")
 
 

@@ -21,6 +21,7 @@ from custody.formats.slsa import PROVENANCE_V1
 from custody.kit.clock import system_clock
 from custody.policy.podsecurity.standard import evaluate
 from custody.registry.image import Image, open_layout
+from custody.registry.scrub import scrub
 from custody.sbom.catalog import catalog
 from custody.services.source import scan_locks
 from custody.services.targets import open_target, pull, push
@@ -171,8 +172,9 @@ async def _rest(world: World, teller: Teller, image: oci.Descriptor, advisories:
     with teller.link("registry", "everything beside the image, every byte checked") as link:
         referrers = await world.client.referrers(world.ref(image.digest))
         link.say(f"{world.name}: tags {', '.join(await world.client.tags(world.ref()))}; {len(referrers)} referrers")
-        damaged = await asyncio.to_thread(world.platform.registry.scrub)
-        link.say(f"{len(world.platform.registry.blobs.digests())} blobs hashed again, {len(damaged)} damaged")
+        scrubbed = await asyncio.to_thread(scrub, world.platform.archive())
+        link.say(f"{scrubbed.blobs} blobs hashed again, {len(scrubbed.damaged)} damaged, {len(scrubbed.missing)} "
+                 "missing")
         reader = world.platform.log.log.reader
         root = world.platform.material.trusted_root(world.platform.endpoints)
         verifier = audit.verifier_for(reader, root)

@@ -6,11 +6,22 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from custody.errors import MalformedError
+from custody.errors import CustodyError, MalformedError
 
 Clock = Callable[[], datetime]
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d\d:\d\d)\Z")
+
+
+class ClockError(CustodyError):
+    """The clock is outside a service's certificate: what it would sign now could not be verified."""
+
+    code = "clock"
+    http_status = 503
+
+    def __init__(self, service: str, now: datetime, expected: str) -> None:
+        super().__init__(f"{service}: the clock says {now:%Y-%m-%dT%H:%M:%SZ}, {expected}",
+                         hint="set the machine's clock right")
 
 
 def system_clock() -> datetime:

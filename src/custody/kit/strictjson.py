@@ -7,10 +7,14 @@ user; it is refused. Signed bytes are never written again from what is returned 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from custody.errors import MalformedError
 
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+"""One that is not closed goes to the end, so that no character is looked at twice."""
+_BRACKETS = re.compile(r"[\[\]{}]+")
 MAX_SIZE = 64 * 1024 * 1024
 MAX_DEPTH = 128
 _VALUE = 72  # bytes that a value takes in CPython at least: an object of some 60, and its place in a list or dict
@@ -61,20 +65,7 @@ def _check_depth(text: str, what: str, limit: int) -> None:
     if text.count("[") + text.count("{") <= limit:
         return
     depth = 0
-    inside = escaped = False
-    for char in text:
-        if inside:
-            if escaped:
-                escaped = False
-            elif char == "\\":
-                escaped = True
-            elif char == '"':
-                inside = False
-        elif char == '"':
-            inside = True
-        elif char in "[{":
-            depth += 1
-            if depth > limit:
-                raise MalformedError(what, got=f"nesting deeper than {limit}", expected=f"at most {limit} levels")
-        elif char in "]}":
-            depth -= 1
+    for char in "".join(_BRACKETS.findall(_STRING.sub("", text))):
+        depth += 1 if char in "[{" else -1
+        if depth > limit:
+            raise MalformedError(what, got=f"nesting deeper than {limit}", expected=f"at most {limit} levels")

@@ -1,11 +1,14 @@
 """The port to a registry's index: which repository holds which blobs, manifests and tags.
 
-Contract: every method is one transaction, durable when it returns. Tag history is append-only: `set_tag` and
-`delete_tag` add to it, nothing removes from it.
+Contract: every method is one transaction, durable when it returns; those inside `batch` are one transaction together.
+Reads see what is committed, and in a batch what that did. Tag history is append-only: `put_manifest`, `delete_manifest`
+and `delete_tag` add to it, nothing removes from it. Raises StorageError where the disk does not take a transaction.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -20,7 +23,10 @@ class TagEvent(NamedTuple):
 
 
 class Repositories(Protocol):
-    def names(self) -> list[str]: ...
+    def batch(self) -> AbstractContextManager[object]: ...
+
+    def names(self, after: str, limit: int) -> list[str]:
+        """Names of repositories that hold something, sorted."""
 
     def has_repository(self, name: str) -> bool: ...
 
@@ -28,10 +34,22 @@ class Repositories(Protocol):
 
     def has_blob(self, name: str, digest: str) -> bool: ...
 
+    def sizes(self, name: str, digests: Collection[str]) -> dict[str, int]:
+        """Sizes of those blobs that the repository holds."""
+
+    def absent_manifests(self, name: str, digests: Collection[str]) -> set[str]:
+        """Those manifests that the repository does not hold."""
+
     def unlink_blob(self, name: str, digest: str) -> bool: ...
 
     def blob_is_used(self, digest: str) -> bool:
         """Whether any repository still has it, as a blob or a manifest."""
+
+    def holders(self, digest: str) -> list[str]:
+        """The repositories that have it, as a blob or a manifest."""
+
+    def digests(self) -> Iterator[str]:
+        """All that any repository holds, sorted, each once."""
 
     def put_manifest(self, name: str, descriptor: Descriptor, subject: str | None, tags: list[str],
                      at: datetime) -> None: ...
@@ -44,9 +62,9 @@ class Repositories(Protocol):
 
     def delete_tag(self, name: str, tag: str, at: datetime) -> bool: ...
 
-    def tags(self, name: str, after: str, limit: int | None) -> list[str]: ...
+    def tags(self, name: str, after: str, limit: int) -> list[str]: ...
 
     def history(self, name: str, tag: str) -> list[TagEvent]: ...
 
-    def referrers(self, name: str, subject: str, artifact_type: str | None, after: str,
-                  limit: int) -> list[Descriptor]: ...
+    def referrers(self, name: str, subject: str, artifact_type: str | None, after: str) -> Iterator[Descriptor]:
+        """By digest, read as they are asked for."""

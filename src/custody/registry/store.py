@@ -1,22 +1,29 @@
 """What a registry keeps, and the rules for letting something in (distribution-spec v1.1, "Pushing").
 
 Blobs arrive through uploads and are verified before they have a name; a manifest is taken only when everything it
-names is there (its `subject` may still be missing), so that whatever can be pulled can be pulled whole.
+names is there (its `subject` may still be missing), so that whatever can be pulled can be pulled whole. All changes are
+made by one thread, which answers when they are durable (`committer`).
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from typing import TypeVar
 
 from custody.errors import ConflictError, MalformedError, NotFoundError, VerificationError
 from custody.formats import oci
 from custody.formats.reference import is_repository, is_tag
 from custody.kit import digest as digests
 from custody.kit.clock import Clock
-from custody.ports.blobs import Blobs, Upload
+from custody.ports.blobs import Blobs, Draft
 from custody.ports.repositories import Repositories, TagEvent
+from custody.registry.committer import Committer
+from custody.registry.uploads import Uploads
+
+_T = TypeVar("_T")
+_WHOLE = 20_000  # manifests of which is remembered that all their parts are there
 
 
 class BlobUnknownError(NotFoundError):
@@ -37,73 +44,103 @@ class ChangedError(ConflictError):
     http_status = 412
 
 
-class Registry:
-    """One registry: blobs shared by all repositories, an index of who has what. Thread safe."""
+class ChangedAtRestError(VerificationError):
+    """A manifest's file does not hash to its digest any more."""
 
-    def __init__(self, blobs: Blobs, repositories: Repositories, clock: Clock) -> None:
-        self.blobs = blobs
+
+class Registry:
+    """One registry: blobs shared by all repositories, an index of who has what. Thread safe.
+
+    Methods that change something return at once; their future's result says that it is durable. `sparse_indexes`:
+    manifests may name manifests and blobs that are not there, and are served nonetheless.
+    """
+
+    def __init__(self, blobs: Blobs, repositories: Repositories, clock: Clock, *,
+                 sparse_indexes: bool = False) -> None:
         self.repositories = repositories
+        self.uploads = Uploads(blobs)
+        self.blobs = blobs
         self._clock = clock
-        self._lock = threading.Lock()
+        self._sparse = sparse_indexes
+        self._deletions = 0
+        self._whole: dict[tuple[str, str], tuple[int, int]] = {}
+        self._committer = Committer(blobs, repositories, self.uploads.sweep)
+
+    def close(self) -> None:
+        """Finish what was begun."""
+        self._committer.close()
+        self.blobs.close()
+
+    # Blobs
 
     def blob(self, name: str, digest: str) -> Path:
         """The file of a blob that the repository has. Raises BlobUnknownError."""
-        path = self.blobs.path(digest) if self.repositories.has_blob(name, digest) else None
-        if path is None:
+        size = self.repositories.sizes(name, (digest,)).get(digest)
+        path = self.blobs.path(digest) if size is not None else None
+        if path is None or path.stat().st_size != size:  # a file that was cut off is not there: a push repairs it
             raise BlobUnknownError(f"{name}: no blob {digest}")
         return path
 
-    def finish_upload(self, name: str, upload: Upload, digest: str) -> None:
-        """Verify, store and name an uploaded blob. Raises VerificationError and forgets the upload if it differs."""
-        size = upload.size
-        with self._lock:
-            upload.commit(digest)
-            self.repositories.link_blob(name, digest, size)
+    def put_blob(self, name: str, digest: str, content: Draft | bytes) -> Future[None]:
+        """Name a sealed draft, or bytes, which are hashed. The future raises VerificationError, StorageError."""
+        size = len(content) if isinstance(content, bytes) else content.size
+        return self._committer.submit(lambda: self.repositories.link_blob(name, digest, size), digest, content)
 
-    def mount(self, name: str, digest: str, source: str | None) -> bool:
-        """Give `name` a blob that another repository has already."""
-        with self._lock:
+    def mount(self, name: str, digest: str, source: str | None) -> Future[bool]:
+        """Give `name` a blob that another repository has already; False where it must be uploaded."""
+        def change() -> bool:
             path = self.blobs.path(digest)
-            if path is None or (source is not None and not self.repositories.has_blob(source, digest)):
-                return False
-            if source is None and not self.repositories.blob_is_used(digest):
+            known = (self.repositories.blob_is_used(digest) if source is None
+                     else self.repositories.has_blob(source, digest))
+            if path is None or not known:
                 return False
             self.repositories.link_blob(name, digest, path.stat().st_size)
             return True
 
-    def delete_blob(self, name: str, digest: str) -> None:
-        with self._lock:
+        return self._committer.submit(change)
+
+    def delete_blob(self, name: str, digest: str) -> Future[None]:
+        """The future raises BlobUnknownError."""
+        def change() -> None:
+            self._deletions += 1
             if not self.repositories.unlink_blob(name, digest):
                 raise BlobUnknownError(f"{name}: no blob {digest}")
-            if not self.repositories.blob_is_used(digest):
-                self.blobs.delete(digest)
+
+        return self._counted(self._committer.submit(change, freed=digest))
+
+    # Manifests
 
     def manifest(self, name: str, reference: str) -> tuple[oci.Descriptor, bytes]:
-        """Descriptor and bytes, hashed again on the way out. Raises ManifestUnknownError, VerificationError."""
-        found = self.repositories.manifest(name, reference)
-        path = self.blobs.path(found.digest) if found else None
-        if found is None or path is None:
+        """Descriptor and bytes, hashed again on the way out. Raises ManifestUnknownError, ChangedAtRestError."""
+        descriptor = self.repositories.manifest(name, reference)
+        path = self.blobs.path(descriptor.digest) if descriptor else None
+        if descriptor is None or path is None:
             raise ManifestUnknownError(f"{name}: no manifest {reference}")
         data = path.read_bytes()
-        state = digests.hasher(found.digest)
+        state = digests.hasher(descriptor.digest)
         state.update(data)
-        if not digests.matches(state, found.digest):
-            raise VerificationError(f"{name}: manifest {found.digest} was changed at rest: its bytes are now "
-                                    f"{state.name}:{state.hexdigest()}")
-        body = oci.parse_manifest(data, "manifest", found.media_type)
-        try:
-            if isinstance(body, oci.Manifest):
-                self._require_parts(name, body)
-        except (MissingPartError, ConflictError) as error:
-            # Clients push again what a registry says it has not; an image that cannot be pulled whole is not there.
-            raise ManifestUnknownError(f"{name}: manifest {found.digest} is incomplete: {error.message}") from None
-        return found, data
+        if not digests.matches(state, descriptor.digest):
+            raise ChangedAtRestError(f"{name}: manifest {descriptor.digest} was changed at rest: its bytes are now "
+                                     f"{state.name}:{state.hexdigest()}")
+        changes = self._changes()
+        if self._whole.get((name, descriptor.digest)) != changes:
+            body = oci.parse_manifest(data, "manifest", descriptor.media_type)
+            try:
+                if isinstance(body, oci.Manifest):
+                    self._require_parts(name, body)
+            except (MissingPartError, ConflictError) as error:
+                # Clients push again what a registry says it has not; an image that cannot be pulled whole is not there.
+                raise ManifestUnknownError(f"{name}: manifest {descriptor.digest} is incomplete: {error.message}"
+                                           ) from None
+            self._remember_whole(name, descriptor.digest, changes)
+        return descriptor, data
 
     def put_manifest(self, name: str, reference: str, data: bytes, media_type: str, tags: list[str],
-                     only_if: Callable[[str | None], bool] = lambda _: True) -> tuple[oci.Descriptor, str | None]:
-        """Store a manifest; returns its descriptor and the digest of its subject. Raises MalformedError.
+                     only_if: Callable[[str | None], bool] = lambda _: True
+                     ) -> Future[tuple[oci.Descriptor, str | None]]:
+        """Store a manifest; the future has its descriptor and the digest of its subject. Raises MalformedError.
 
-        `only_if` is asked, in the same transaction, whether what `reference` names now may be replaced; ConflictError.
+        `only_if` is asked, in the same transaction, whether what `reference` names now may be replaced; ChangedError.
         """
         if not is_repository(name):
             raise MalformedError("repository", got=name, expected="lower-case path components")
@@ -127,64 +164,79 @@ class Registry:
             kind = body.config.media_type
         descriptor = oci.Descriptor(media_type, digest, len(data), body.annotations, kind)
         subject = body.subject.digest if body.subject else None
-        with self._lock:
+        checked = self._changes()
+        self._require_parts(name, body)
+
+        def change() -> tuple[oci.Descriptor, str | None]:
             now = self.repositories.manifest(name, reference)
             if not only_if(now.digest if now else None):
                 raise ChangedError(f"{name}:{reference} is {now.digest if now else 'not there'}")
-            self._require_parts(name, body)
-            upload = self.blobs.begin()
-            upload.write(data)
-            upload.commit(digest)
+            if (changes := self._changes()) != checked:
+                self._require_parts(name, body)
             self.repositories.put_manifest(name, descriptor, subject, tags, self._clock())
-        return descriptor, subject
+            self._remember_whole(name, digest, changes)
+            return descriptor, subject
 
-    def delete_manifest(self, name: str, reference: str) -> None:
-        """By digest, with its tags; or one tag only. Raises ManifestUnknownError."""
-        with self._lock:
+        return self._committer.submit(change, digest, data)
+
+    def delete_manifest(self, name: str, reference: str) -> Future[None]:
+        """By digest, with its tags; or one tag only. The future raises ManifestUnknownError."""
+        by_digest = digests.is_digest(reference)
+
+        def change() -> None:
             now = self._clock()
-            if not digests.is_digest(reference):
+            if not by_digest:
                 if not self.repositories.delete_tag(name, reference, now):
                     raise ManifestUnknownError(f"{name}: no tag {reference}")
                 return
+            self._deletions += 1
             if not self.repositories.delete_manifest(name, reference, now):
                 raise ManifestUnknownError(f"{name}: no manifest {reference}")
-            if not self.repositories.blob_is_used(reference):
-                self.blobs.delete(reference)
+
+        return self._counted(self._committer.submit(change, freed=reference if by_digest else None))
 
     def history(self, name: str, tag: str) -> list[TagEvent]:
         """What a tag pointed at, oldest first; append-only."""
         return self.repositories.history(name, tag)
 
-    def scrub(self) -> list[str]:
-        """Hash every stored blob again; those that changed are quarantined and their digests returned."""
-        damaged = []
-        for digest in self.blobs.digests():
-            path = self.blobs.path(digest)
-            if path is None:
-                continue
-            state = digests.hasher(digest)
-            with path.open("rb") as stream:
-                while chunk := stream.read(1 << 20):
-                    state.update(chunk)
-            if not digests.matches(state, digest):
-                self.blobs.quarantine(digest)
-                damaged.append(digest)
-        return damaged
+    # Parts
+
+    def _counted(self, future: Future[None]) -> Future[None]:
+        """Count a deletion once more when it is durable, for those who looked at the index just before that."""
+        def done(_: object) -> None:
+            self._deletions += 1
+
+        future.add_done_callback(done)
+        return future
+
+    def _changes(self) -> tuple[int, int]:
+        """Another value after any part of any manifest may have gone."""
+        return self._deletions, self.blobs.changes()
+
+    def _remember_whole(self, name: str, digest: str, changes: tuple[int, int]) -> None:
+        if len(self._whole) >= _WHOLE:
+            self._whole.clear()
+        self._whole[name, digest] = changes
 
     def _require_parts(self, name: str, body: oci.Manifest | oci.Index) -> None:
         if isinstance(body, oci.Index):
-            for i, child in enumerate(body.manifests):
-                if self.repositories.manifest(name, child.digest) is None:
-                    raise MissingPartError(f"manifest: manifests[{i}]", got=child.digest,
+            absent = set() if self._sparse else self.repositories.absent_manifests(
+                name, {child.digest for child in body.manifests})
+            for at, child in enumerate(body.manifests):
+                if child.digest in absent:
+                    raise MissingPartError(f"manifest: manifests[{at}]", got=child.digest,
                                            expected="a manifest that this repository has")
             return
-        for where, part in [("config", body.config), *((f"layers[{i}]", x) for i, x in enumerate(body.layers))]:
-            if "nondistributable" in part.media_type or ".foreign." in part.media_type:
-                continue
-            path = self.blobs.path(part.digest) if self.repositories.has_blob(name, part.digest) else None
-            if path is None:
+        parts = [("config", body.config), *((f"layers[{at}]", layer) for at, layer in enumerate(body.layers))]
+        wanted = [(where, part) for where, part in parts
+                  if "nondistributable" not in part.media_type and ".foreign." not in part.media_type]
+        sizes = self.repositories.sizes(name, {part.digest for _, part in wanted})
+        for digest in self.blobs.absent(sizes):
+            del sizes[digest]
+        for where, part in wanted:
+            size = sizes.get(part.digest, part.size if self._sparse else None)
+            if size is None:
                 raise MissingPartError(f"manifest: {where}", got=part.digest,
                                        expected="a blob that this repository has")
-            if path.stat().st_size != part.size:
-                raise ConflictError(f"manifest: {where}.size: got {part.size}, "
-                                    f"the blob has {path.stat().st_size} bytes")
+            if size != part.size:
+                raise ConflictError(f"manifest: {where}.size: got {part.size}, the blob has {size} bytes")

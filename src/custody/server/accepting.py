@@ -1,8 +1,9 @@
 """Accepting connections so that those who open many and say nothing keep nobody else out.
 
 A process has so many files and no more. Connections are ordered by when they last began a request; above the limit the
-one that has been silent for longest is dropped. Whoever asks is new in that order, so he is served, however many
-others are open. A connection whose request is being answered is never dropped.
+one that has been silent for longest is dropped: of the peer that holds more than its share, if one does. Whoever asks
+is new in that order, so he is served, however many others are open. A connection whose request is being answered is
+never dropped.
 """
 
 from __future__ import annotations
@@ -12,26 +13,74 @@ import contextlib
 import resource
 import socket
 import ssl
-from collections import OrderedDict
+import weakref
+from collections import Counter, OrderedDict
 from collections.abc import Callable
+from functools import partial
+from ipaddress import IPv6Address, ip_address
 from typing import Any
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from custody.server.framing import End, Framer, FramingError, Head
+from custody.server.guard import expecting, run
+from custody.server.limits import Limits
+from custody.server.refusal import last_answer
+from custody.server.sendfile import EXTENSION, to_transport
 
 _HANDSHAKE = 5.0  # seconds
 _SHARE = 0.6  # of the files that this process may open; the others are for registries, databases, tiles
 _MOST = 10_000
 _FULL = 0.05  # seconds until the next try where no file is left
+_PEER = 0.5  # of all connections, where others want some
+_LINGER = 256 * 1024  # bytes of a refused client that are thrown away before the connection is cut
+
+REFUSED: Counter[int] = Counter()
+"""Requests that no application saw, by status; 0 for connections that were cut without an answer."""
+
+
+class _Flow(FlowControl):
+    """uvicorn's, which does not read on while a request waits for the answer to the one before it."""
+
+    held = False
+
+    def resume_reading(self) -> None:
+        if not self.held:
+            super().resume_reading()
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's, which says when a request begins and when the connection ends."""
+    """uvicorn's, with a strict reader of requests in the place of its parser, one request at a time, and limits.
+
+    The next request's bytes wait unread until the answer has gone. uvicorn writes the answers.
+    """
 
     begins: Callable[[], None] | None = None
     ended: Callable[[], None] | None = None
 
     tls: dict[object, object] | None = None
     """The ASGI TLS extension (version 0.2), for who asks for clients' certificates."""
+
+    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any],
+                 limits: Limits | None = None) -> None:
+        super().__init__(config, server_state, app_state)
+        self.limits = limits or Limits()
+        self.flow: _Flow
+        self._framer = Framer()
+        self._closing = 0.0
+        """When this connection was refused; 0 if it was not."""
+        self._lingered = 0
+        self._since = self.loop.time()
+        """When the phase began that a deadline is for: the silence, the head, the last progress of the body."""
+        self._phase = ""
+        self._came = 0
+        """Bytes of the body since `_since`; all that were thrown away, once it is answered."""
+        self._queued, self._taken = 0, self._since
+        """The answer's bytes that wait, and when they last became fewer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
@@ -40,13 +89,7 @@ class Protocol(HttpToolsProtocol):
             self.tls = {"server_cert": None, "client_cert_name": None, "client_cert_error": None, "tls_version": None,
                         "cipher_suite": None, "client_cert_chain": [ssl.DER_cert_to_PEM_cert(shown)] if shown else []}
         super().connection_made(transport)
-
-    def on_message_begin(self) -> None:
-        if self.begins is not None:
-            self.begins()
-        super().on_message_begin()
-        if self.tls is not None:
-            self.scope["extensions"] = {"tls": self.tls}
+        self.flow = _Flow(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.ended is not None:
@@ -59,36 +102,239 @@ class Protocol(HttpToolsProtocol):
         cycle: Any = self.cycle  # None until the first request
         return cycle is not None and not cycle.response_complete and not cycle.more_body
 
+    @property
+    def _answered(self) -> bool:
+        cycle: Any = self.cycle
+        return cycle is None or bool(cycle.response_complete)
+
+    # What comes
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            self._lingered += len(data)
+            if self._lingered > _LINGER:
+                self.transport.abort()
+            return
+        self._framer.feed(data)
+        if self.flow.held:
+            self.flow.pause_reading()
+        else:
+            self._advance()
+
+    def _advance(self) -> None:
+        """Hand on what has come, up to the end of a request whose answer has not gone."""
+        framer = self._framer
+        try:
+            while not self._closing and not self.transport.is_closing():
+                part = framer.next()
+                if part is None:
+                    break
+                if isinstance(part, Head):
+                    self._enter("body")
+                    self._begin(part)
+                elif isinstance(part, End):
+                    if not self._answered:
+                        self.cycle.more_body = False
+                        self.cycle.message_event.set()
+                        self.flow.held = True
+                        if framer.pending:
+                            self.flow.pause_reading()
+                        return
+                    self._enter("")
+                else:
+                    self._came += len(part)
+                    if not self._answered:
+                        self.cycle.body += part
+                        self.cycle.message_event.set()
+                        if len(self.cycle.body) > HIGH_WATER_LIMIT:
+                            self.flow.pause_reading()
+        except FramingError as error:
+            self.refuse(error.status, error.message)
+        else:
+            if framer.between and framer.pending and self._phase != "head":
+                self._enter("head")
+
+    def _begin(self, head: Head) -> None:
+        if self.begins is not None:
+            self.begins()
+        raw_path, _, query = head.target.partition(b"?")
+        path = raw_path.decode("ascii")
+        scope: Any = {
+            "type": "http", "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": head.version, "server": self.server, "client": self.client, "scheme": self.scheme,
+            "root_path": "", "headers": head.headers, "state": self.app_state.copy(), "method": head.method,
+            "path": unquote(path) if "%" in path else path, "raw_path": raw_path, "query_string": query}
+        if self.tls is not None:
+            scope["extensions"] = {"tls": self.tls}
+        self.cycle = RequestResponseCycle(
+            scope, self.transport, self.flow, self.logger, self.access_logger, False,
+            self.server_state.default_headers, asyncio.Event(), head.expects, not head.last, self.on_response_complete)
+        if self.scheme == "http":
+            scope.setdefault("extensions", {})[EXTENSION] = partial(_send_file, weakref.ref(self.cycle))
+        app: Any = self.app
+        task = self.loop.create_task(run(expecting(app) if head.expects else app, self.cycle))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def on_response_complete(self) -> None:
+        """Without uvicorn's timer and queue: `check` ends silence, and the next request waits in the framer."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.held = False
+        self.flow.resume_reading()
+        self._enter("" if self._framer.between else "body")
+        if self._framer.pending:
+            self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if not self.flow.held:
+            self._advance()
+
+    def _enter(self, phase: str) -> None:
+        self._phase, self._since, self._came = phase, self.loop.time(), 0
+
+    # What is refused
+
+    def refuse(self, status: int, message: str) -> None:
+        """Answer what never became a whole request, hear no more, and close. Status 0 closes without an answer."""
+        if self._closing or self.transport is None:
+            return
+        REFUSED[status] += 1
+        self._closing = self.loop.time()
+        self.flow.held = False
+        cycle: Any = self.cycle
+        started = cycle is not None and not cycle.response_complete and cycle.response_started
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        answered = cycle is not None and cycle.response_complete and not self._framer.between
+        if started or answered or not status or self.transport.is_closing():
+            self.transport.abort()
+            return
+        self.transport.write(last_answer(self._framer.target, status, message))
+        # Closing with bytes unread makes the system cut the connection, and the answer with it.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+
+    def check(self, now: float) -> None:
+        """The deadlines (see `custody.server.limits`)."""
+        transport, limits = self.transport, self.limits
+        if transport is None:
+            return
+        waiting = transport.get_write_buffer_size()
+        if not waiting or waiting <= self._queued - limits.progress:
+            self._taken = now
+        if not waiting or waiting <= self._queued - limits.progress or waiting > self._queued:
+            self._queued = waiting
+        if waiting and now - self._taken > limits.answer:
+            REFUSED[0] += 1
+            transport.abort()
+        elif self._closing:
+            if now - self._closing > limits.linger and not waiting:
+                transport.abort()
+        elif self._phase == "head":
+            if now - self._since > limits.head:
+                self.refuse(408, f"headers: not whole within {limits.head:g} s")
+        elif self._phase == "body":
+            self._check_body(now)
+        elif now - self._since > limits.idle and self._answered and not waiting:
+            transport.close()
+
+    def _check_body(self, now: float) -> None:
+        cycle: Any = self.cycle
+        if self.flow.held or cycle is None or (cycle.waiting_for_100_continue and not cycle.response_complete):
+            self._since = now  # it is the application's turn
+        elif cycle.response_complete:
+            if self._came > self.limits.discard or now - self._since > self.limits.body:
+                self.refuse(0, "")
+        elif self.flow.read_paused or self._came >= self.limits.progress:
+            self._since, self._came = now, 0
+        elif now - self._since > self.limits.body:
+            self.refuse(408, f"body: fewer than {self.limits.progress} bytes came within {self.limits.body:g} s")
+
+
+async def _send_file(reference: weakref.ref[Any], handle: int, offset: int, count: int) -> None:
+    """Part of the body of the response that a cycle has started, past uvicorn, which is told that it went."""
+    cycle: Any = reference()  # alive: the application that calls this was called by it
+    if count > cycle.expected_content_length:
+        raise ValueError(f"body: got {count} bytes, {cycle.expected_content_length} are announced")
+    if not cycle.disconnected:
+        await to_transport(cycle.transport, handle, offset, count)
+    cycle.expected_content_length -= count
+
 
 class Connections:
     """All connections of a process's listeners, the one that was silent for longest first."""
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: int | None = None, per_peer: int | None = None) -> None:
+        """`per_peer`: what one peer may hold at any time; half of all, where others want some, if none is given."""
         self.limit = limit if limit is not None else min(int(_files() * _SHARE), _MOST)
+        self.per_peer = per_peer
         self._drops: OrderedDict[object, Callable[[], bool]] = OrderedDict()
+        self._peers: dict[object, str] = {}
+        self._held: dict[str, OrderedDict[object, None]] = {}
+        self._heaviest = ""
+        """The last peer that was seen above its share: one at most can be."""
 
     def __len__(self) -> int:
         return len(self._drops)
 
-    def add(self, key: object, drop: Callable[[], bool]) -> None:
-        """`drop` closes the connection, or says False where it must not be."""
+    def add(self, key: object, drop: Callable[[], bool], peer: str = "") -> None:
+        """`drop` closes the connection, or says False where it must not be; `peer` is whose it is."""
         self._drops[key] = drop
-        if len(self._drops) > self.limit:
+        self._peers[key] = peer
+        held = self._held.setdefault(peer, OrderedDict())
+        held[key] = None
+        if len(held) > self.limit * _PEER:
+            self._heaviest = peer
+        if self.per_peer is not None and len(held) > self.per_peer:
+            self._drop_of(peer)
+        elif len(self._drops) > self.limit:
             self.drop_one()
 
     def heard(self, key: object) -> None:
         if key in self._drops:
             self._drops.move_to_end(key)
+            self._held[self._peers[key]].move_to_end(key)
 
     def remove(self, key: object) -> None:
-        self._drops.pop(key, None)
+        if self._drops.pop(key, None) is None:
+            return
+        peer = self._peers.pop(key)
+        held = self._held[peer]
+        del held[key]
+        if not held:
+            del self._held[peer]
 
     def drop_one(self) -> None:
-        """Drop the first that may be dropped."""
+        """Drop the first that may be dropped, of the peer above its share if there is one."""
+        if len(self._held.get(self._heaviest, ())) > self.limit * _PEER and self._drop_of(self._heaviest):
+            return
         for key, drop in list(self._drops.items()):
             if drop():
-                self._drops.pop(key, None)
+                self.remove(key)
                 return
+
+    def _drop_of(self, peer: str) -> bool:
+        for key in list(self._held[peer]):
+            if self._drops[key]():
+                self.remove(key)
+                return True
+        return False
+
+
+def peer_of(address: object) -> str:
+    """Whose connection it is: an IPv4 address, or the /64 of an IPv6 address, which one customer has as a whole."""
+    host = str(address[0]) if isinstance(address, tuple) and address else ""
+    try:
+        parsed = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(parsed, IPv6Address):
+        return str(parsed.ipv4_mapped) if parsed.ipv4_mapped else parsed.exploded[:19]
+    return host
 
 
 def _files() -> int:
@@ -101,9 +347,9 @@ def _files() -> int:
     return hard
 
 
-async def accept(listening: socket.socket, make: Callable[[], Protocol], context: ssl.SSLContext | None,
-                 connections: Connections, backlog: int) -> None:
-    """Accept until cancelled."""
+async def accept(listening: socket.socket, make: Callable[[], Protocol],
+                 context: Callable[[], ssl.SSLContext | None], connections: Connections, backlog: int) -> None:
+    """Accept until cancelled. `context` is asked for each connection: certificates are renewed."""
     loop = asyncio.get_running_loop()
     listening.setblocking(False)
     listening.listen(backlog)
@@ -111,12 +357,12 @@ async def accept(listening: socket.socket, make: Callable[[], Protocol], context
     try:
         while True:
             try:
-                connection, _ = await loop.sock_accept(listening)
+                connection, address = await loop.sock_accept(listening)
             except OSError:  # no file is left, or the client is gone already
                 connections.drop_one()
                 await asyncio.sleep(_FULL)
                 continue
-            task = loop.create_task(_welcome(connection, make(), context, connections))
+            task = loop.create_task(_welcome(connection, peer_of(address), make(), context(), connections))
             welcomed.add(task)
             task.add_done_callback(welcomed.discard)
     finally:
@@ -124,7 +370,7 @@ async def accept(listening: socket.socket, make: Callable[[], Protocol], context
             task.cancel()
 
 
-async def _welcome(connection: socket.socket, protocol: Protocol, context: ssl.SSLContext | None,
+async def _welcome(connection: socket.socket, peer: str, protocol: Protocol, context: ssl.SSLContext | None,
                    connections: Connections) -> None:
     loop = asyncio.get_running_loop()
     task: Any = asyncio.current_task()
@@ -140,7 +386,7 @@ async def _welcome(connection: socket.socket, protocol: Protocol, context: ssl.S
 
     protocol.begins = lambda: connections.heard(protocol)
     protocol.ended = lambda: connections.remove(protocol)
-    connections.add(protocol, drop)
+    connections.add(protocol, drop, peer)
     try:
         await loop.connect_accepted_socket(lambda: protocol, connection, ssl=context,
                                            ssl_handshake_timeout=_HANDSHAKE if context else None)

@@ -11,6 +11,7 @@ from custody.admission.webhook import DEFAULT_TIMEOUT, Admission
 from custody.errors import MalformedError
 from custody.languages.go.durations import parse as duration
 from custody.server.asgi import DisconnectedError, Receive, Scope, Send, TooLargeError, chunks, respond, respond_json
+from custody.server.health import Health, State
 from custody.server.reload import Reloader
 
 _LONGEST = 30.0
@@ -25,13 +26,14 @@ class AdmissionApp:
         self.admission = admission
         """None until policies are compiled: not ready."""
         self.reloader: Reloader | None = None
+        self.health = Health({"admission": self.check})
+        """What answers /healthz and /readyz."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
         endpoint = Endpoint.parse(path)
-        if method == "GET" and path in ("/healthz", "/readyz"):
-            ready = path == "/healthz" or self.admission is not None
-            await respond(send, 200 if ready else 503, self._state(path).encode(), b"text/plain; charset=utf-8")
+        if path.startswith(("/healthz", "/readyz")) and method in ("GET", "HEAD"):
+            await self.health(scope, receive, send)
         elif endpoint is None:
             await respond_json(send, 404, {"error": "no such path"})
         elif method != "POST":
@@ -41,14 +43,16 @@ class AdmissionApp:
         else:
             await self._review(self.admission, endpoint, scope, receive, send)
 
-    def _state(self, path: str) -> str:
-        if path == "/healthz":
-            return "ok"
+    def check(self) -> State:
+        """Policies are compiled. Older ones than the files' judge as well, which is said."""
         if self.admission is None:
-            return "policies are not compiled"
+            return State(ready=False, note="policies are not compiled")
         if self.reloader is not None and self.reloader.failure is not None:
-            return f"ok, by the policies that were loaded before: {self.reloader.failure}"
-        return "ok"
+            return State(note=f"judges by the policies that were loaded before: {self.reloader.failure}")
+        if not all(self.admission.registered.values()):
+            return State(note="the API server's webhook configuration was made for other policies than are loaded: "
+                              "apply `custody admission config` again")
+        return State()
 
     async def _review(self, admission: Admission, endpoint: Endpoint, scope: Scope, receive: Receive,
                       send: Send) -> None:
@@ -79,7 +83,7 @@ async def _body(receive: Receive) -> bytes:
         if size <= MAX_SIZE or not parts:
             parts.append(chunk)
         if size > _NEVER:
-            raise DisconnectedError
+            raise TooLargeError("request body", got=f"more than {_NEVER} bytes", expected=f"at most {MAX_SIZE} bytes")
     if size > MAX_SIZE:
         error = oversized(parts[0], got=f"{size} bytes", expected=f"at most {MAX_SIZE} bytes")
         raise error if isinstance(error, OversizedError) else TooLargeError(

@@ -58,6 +58,9 @@ class Metrics:
                                                "From a review's body to its answer.", "webhook")
         self._rules = self._counter("custody_admission_rule_results", "Results of rules that judged.",
                                     "policy", "rule", "outcome")
+        self._expiries: dict[str, Callable[[], float]] = {}
+        self.read("custody_certificate_expiry_timestamp_seconds", "When a listener's certificate runs out.",
+                  ("listener",), lambda: [((name,), reading()) for name, reading in self._expiries.items()])
         self._reloads = self._counter("custody_reloads", "Times that changed files were read again.",
                                       "subject", "result")
 
@@ -91,6 +94,10 @@ class Metrics:
     def reloaded(self, subject: str, *, succeeded: bool) -> None:
         """`subject` is policies or certificate."""
         self._reloads.labels(subject, "success" if succeeded else "failure").inc()
+
+    def expires(self, listener: str, reading: Callable[[], float]) -> None:
+        """`reading` says when the listener's certificate runs out, in seconds since 1970."""
+        self._expiries[listener] = reading
 
     def read(self, name: str, text: str, labels: tuple[str, ...], reading: Reading) -> None:
         """A gauge whose values are asked for at each scrape."""

@@ -67,8 +67,10 @@ class Observed:
             if message["type"] == "http.response.body":
                 sent += len(message.get("body") or b"")
                 complete = complete or not message.get("more_body")
-            elif message["type"] == "http.response.pathsend":
-                sent, complete = announced, True
+                if complete and scope["method"] != "HEAD":
+                    sent = max(sent, announced)  # files go past this to the socket
+                if complete and scope["method"] != "HEAD":
+                    sent = max(sent, announced)  # files go past this to the socket
 
         self._metrics.begun(role)
         try:

@@ -7,7 +7,8 @@ import ssl
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -15,19 +16,26 @@ from starlette.routing import Route
 from custody.admission.answered import Answered, Observer
 from custody.admission.webhook import Admission
 from custody.errors import UsageError
+from custody.kit.clock import format_rfc3339, system_clock
 from custody.policy.load import PolicySet
 from custody.server.access.mtls import Named
 from custody.server.access.opening import gate, refuse_unused
 from custody.server.admission import AdmissionApp
-from custody.server.asgi import App, Receive, Scope, Send, respond
+from custody.server.asgi import App, Receive, Scope, Send
+from custody.server.checks import checks
+from custody.server.health import Health
+from custody.server.hosts import HostCheck, Hosts, is_loopback
 from custody.server.metrics import Metrics
 from custody.server.observed import Observed, decided
 from custody.server.registry import RegistryApp
 from custody.server.run import Listener, Paths, serving
-from custody.server.tls import server_context
+from custody.server.tls import TlsFiles
+from custody.server.watching import FileWatch
 from custody.settings import Settings
 from custody.wiring import TRUST_ROLES, Platform, gatherer, kinds, registry_client, service_http
 
+_RENEWAL = 3600.0
+"""Seconds after which the webhook's own certificate is looked at again; it is renewed weeks before it runs out."""
 ROLES = ("registry", "oidc", "ca", "log", "tsa", "admission")
 
 
@@ -42,6 +50,8 @@ class Running:
     admission: AdmissionApp | None
     roles: tuple[str, ...]
     metrics: Metrics
+    watches: list[FileWatch[Any]]
+    """Of the certificates; whoever runs the services runs them."""
 
 
 @contextlib.asynccontextmanager
@@ -66,33 +76,47 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
         await box[0](scope, receive, send)
 
     refuse_unused(settings.auth, settings.tls_client_ca, settings.tls_certificate)
-    main = _context(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-    listeners = [Listener(plain, host, port, tls=main)] if port is not None else []
+    main = _files(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    metrics = Metrics()
+    names = _names(settings, host)
+    checked = Observed(HostCheck(plain, names) if names is not None else plain, metrics)
+    per_peer = settings.max_connections_per_peer
+    listeners: list[Listener] = []
+    watches: list[FileWatch[Any]] = []
+
+    def listen(app: App, port: int, tls: TlsFiles | None, name: str, flag: str = "--port") -> None:
+        listeners.append(Listener(app, host, port, tls=None if tls is None else tls.context(system_clock()), flag=flag,
+                                  per_peer=per_peer))
+        if tls is not None:
+            watches.append(_certificate_watch(listeners[-1], tls, name, metrics))
+
+    if port is not None:
+        listen(checked, port, main, "main")
     http = service_http(settings)
     url = listeners[0].url if listeners else ""
     platform = Platform(settings, url or f"http://{host}", http=http)
     admission = AdmissionApp() if "admission" in chosen else None
     webhook = None
-    metrics = Metrics()
     try:
-        box.append(Observed(_plain_app(platform, chosen, admission, metrics), metrics))
+        health = Health(checks(platform, chosen, admission))
+        box.append(_plain_app(platform, chosen, health, metrics))
         # Whoever serves none of these leaves the files alone, and needs no authority's keys.
         if trust := [role for role in chosen if role in TRUST_ROLES]:
             platform.export(trust)
         if admission is not None:
-            tls = _webhook_context(platform, host, webhook_names)
+            tls = _webhook_files(platform, host, webhook_names)
             app: App = Paths({"/metrics": metrics, "/": cast(App, admission)})
             if settings.webhook_client_names:
                 app = Named(app, settings.webhook_client_names)
-            listeners.append(Listener(Observed(app, metrics, "admission"), host, webhook_port, tls=tls,
-                                      flag="--webhook-port"))
+            listen(Observed(app, metrics, "admission"), webhook_port, tls, "webhook", "--webhook-port")
+            admission.health = health
             webhook = listeners[-1].url
             given = policies if policies is not None else PolicySet.load(settings.policies, kinds(settings))
             admission.admission = platform.admission(given, gatherer(settings, registry_client(settings, http)),
                                                      _observer(metrics))
             _gauges(metrics, admission.admission)
         async with serving(*listeners):
-            yield Running(platform, url, webhook, admission, chosen, metrics)
+            yield Running(platform, url, webhook, admission, chosen, metrics, watches)
     finally:
         for listener in listeners:
             listener.close()
@@ -100,7 +124,29 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
         platform.close()
 
 
-def _webhook_context(platform: Platform, host: str, names: Iterable[str]) -> ssl.SSLContext:
+def _names(settings: Settings, host: str) -> Hosts | None:
+    """Whom the plain listener answers to; None for everybody. The webhook's TLS does the same by its certificate.
+
+    Behind an address that others reach, their proxies, probes and clusters have names that only settings know.
+    """
+    if not is_loopback(host) and not settings.hosts:
+        return None
+    return Hosts(host, [*settings.hosts, *(urlsplit(url).netloc for url in settings.urls.values())])
+
+
+def _certificate_watch(listener: Listener, tls: TlsFiles, name: str, metrics: Metrics) -> FileWatch[Any]:
+    def use(context: ssl.SSLContext) -> str:
+        listener.secure(context)
+        return f"read again: the certificate of {listener.url}, good until {format_rfc3339(tls.expires())}"
+
+    watch = FileWatch(f"certificate ({name})", lambda: tls.files, lambda: tls.context(system_clock()), use,
+                      always=None if tls.renew is None else _RENEWAL)
+    watch.told = lambda succeeded: metrics.reloaded("certificate", succeeded=succeeded)
+    metrics.expires(name, lambda: tls.expires().timestamp())
+    return watch
+
+
+def _webhook_files(platform: Platform, host: str, names: Iterable[str]) -> TlsFiles:
     """By the settings' certificate, else by one that is made and renewed here."""
     settings = platform.settings
     names = [*settings.webhook_names, *names]
@@ -109,25 +155,26 @@ def _webhook_context(platform: Platform, host: str, names: Iterable[str]) -> ssl
     if settings.webhook_certificate is not None or settings.webhook_key is not None:
         if names:
             raise UsageError(f"webhook_names: got {names[0]}, and the names are those of webhook_certificate")
-        context = _context(settings.webhook_certificate, settings.webhook_key, settings.webhook_client_ca,
-                           prefix="webhook", demanded=True)
-        assert context is not None
-        return context
+        files = _files(settings.webhook_certificate, settings.webhook_key, settings.webhook_client_ca, prefix="webhook",
+                       demanded=True)
+        assert files is not None
+        return files
     # Nobody calls 0.0.0.0 by that name; who looks after the process calls it on its own machine.
     own = {"0.0.0.0": ["127.0.0.1"], "::": ["127.0.0.1", "::1"]}.get(host, [host])  # noqa: S104 - it is looked up
-    made = platform.certificate(list(dict.fromkeys((*own, *names, "localhost"))))
+    chosen = list(dict.fromkeys((*own, *names, "localhost")))
+    made = platform.certificate(chosen)
     client_ca = Path(settings.webhook_client_ca) if settings.webhook_client_ca else None
-    return server_context(made.certificate, made.key, client_ca, demanded=True)
+    return TlsFiles(made.certificate, made.key, client_ca, True, lambda: platform.certificate(chosen))
 
 
-def _context(certificate: str | None, key: str | None, client_ca: str | None, *, prefix: str = "tls",
-             demanded: bool = False) -> ssl.SSLContext | None:
+def _files(certificate: str | None, key: str | None, client_ca: str | None, *, prefix: str = "tls",
+           demanded: bool = False) -> TlsFiles | None:
     if certificate is None and key is None:
         return None
     if certificate is None or key is None:
         raise UsageError(f"{prefix}_{'key' if key is None else 'certificate'}: got none, expected one beside "
                          f"{prefix}_{'certificate' if key is None else 'key'}")
-    return server_context(Path(certificate), Path(key), Path(client_ca) if client_ca else None, demanded=demanded)
+    return TlsFiles(Path(certificate), Path(key), Path(client_ca) if client_ca else None, demanded)
 
 
 def _observer(metrics: Metrics) -> Observer:
@@ -141,9 +188,12 @@ def _observer(metrics: Metrics) -> Observer:
 def _gauges(metrics: Metrics, admission: Admission) -> None:
     metrics.read("custody_policies", "Policies that reviews are judged by.", (),
                  lambda: [((), len(admission.policies.policies))])
+    metrics.read("custody_admission_configuration_stale",
+                 "Whether the API server asks by a webhook configuration that was made for other policies.",
+                 ("webhook",), lambda: [((webhook,), not current) for webhook, current in admission.registered.items()])
 
 
-def _plain_app(platform: Platform, roles: tuple[str, ...], admission: AdmissionApp | None, metrics: Metrics) -> App:
+def _plain_app(platform: Platform, roles: tuple[str, ...], health: Health, metrics: Metrics) -> App:
     """Registry and trust services share a port: their paths do not meet."""
     from custody.server import ca, log, oidc, tsa
     from custody.server.rpcstatus import EXCEPTION_HANDLERS
@@ -157,9 +207,7 @@ def _plain_app(platform: Platform, roles: tuple[str, ...], admission: AdmissionA
         routes += log.routes(platform.log, platform.log.log.reader)
     if "tsa" in roles:
         routes += tsa.routes(platform.tsa)
-    apps: dict[str, App] = {"/healthz": _healthy, "/metrics": metrics}
-    if admission is not None:
-        apps["/readyz"] = cast(App, admission)
+    apps: dict[str, App] = {"/healthz": health, "/readyz": health, "/metrics": metrics}
     if routes:
         apps["/"] = cast(App, Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS))
     if "registry" in roles:
@@ -167,7 +215,3 @@ def _plain_app(platform: Platform, roles: tuple[str, ...], admission: AdmissionA
         auth = platform.settings.auth
         apps["/v2"] = served if auth is None else gate(served, auth, platform)
     return Paths(apps)
-
-
-async def _healthy(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - an ASGI application
-    await respond(send, 200, b"ok", b"text/plain")

@@ -14,6 +14,8 @@ from custody.server.asgi import DisconnectedError, TooLargeError, read_body
 from custody.trust.log import DuplicateError
 
 Handler = Callable[[Request], Awaitable[Response]]
+_RETRY = "2"
+"""Seconds after which a log that has stopped, or a full waiting room, may have room."""
 _INVALID, _NOT_FOUND, _EXISTS, _UNIMPLEMENTED, _INTERNAL, _UNAVAILABLE = 3, 5, 6, 12, 13, 14
 
 
@@ -27,7 +29,7 @@ def error_answer(error: CustodyError) -> Response:
     if isinstance(error, DuplicateError):
         return status_answer(_EXISTS, 409, error.message, {"X-Log-Index": str(error.index)})
     if error.http_status in (502, 503):
-        return status_answer(_UNAVAILABLE, 503, message)
+        return status_answer(_UNAVAILABLE, 503, message, {"Retry-After": _RETRY})
     if error.http_status == 500:
         return status_answer(_INTERNAL, 500, message)
     return status_answer(_INVALID, 400, message)
@@ -62,4 +64,9 @@ async def _refused(request: Request, error: Exception) -> Response:  # noqa: ARG
     return status_answer(_NOT_FOUND, 404, "Not Found")
 
 
-EXCEPTION_HANDLERS: dict[Any, Any] = {404: _refused, 405: _refused}
+async def _unexpected(request: Request, error: Exception) -> Response:  # noqa: ARG001 - Starlette's signature
+    """Starlette raises the error on after this, and `custody.server.guard` logs it."""
+    return status_answer(_INTERNAL, 500, "internal error; the service's log has it", {"Connection": "close"})
+
+
+EXCEPTION_HANDLERS: dict[Any, Any] = {404: _refused, 405: _refused, Exception: _unexpected}

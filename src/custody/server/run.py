@@ -11,25 +11,18 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
+from typing import cast
 
 import uvicorn
 
 from custody.errors import CustodyError, NetworkError
 from custody.server.accepting import Connections, Protocol, accept
-from custody.server.asgi import App, Receive, Scope, Send, respond
+from custody.server.asgi import App, Receive, Scope, Send
+from custody.server.limits import Limits, sweep
+from custody.server.refusal import refuse
 
 _SWITCH = 0.0005  # seconds
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
-
-
-class _Quiet(logging.Filter):
-    """Clients that try TLS on a plain port first are no news."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.getMessage() != "Invalid HTTP request received."
-
-
-logging.getLogger("uvicorn.error").addFilter(_Quiet())
 
 
 class Paths:
@@ -44,18 +37,19 @@ class Paths:
             if path == prefix or path.startswith(prefix if prefix.endswith("/") else prefix + "/"):
                 await app(scope, receive, send)
                 return
-        await respond(send, 404, b'{"error":"no such path"}')
+        await refuse(send, path, 404, "no such path")
 
 
 class Listener:
     """One address, one application, TLS where a context is given."""
 
     def __init__(self, app: App, host: str = "127.0.0.1", port: int = 0, *, tls: ssl.SSLContext | None = None,
-                 flag: str = "--port") -> None:
-        self._config = uvicorn.Config(app, log_config=None, log_level=logging.WARNING, lifespan="off", http=Protocol,
-                                      ws="none", access_log=False, server_header=False, date_header=False,
-                                      timeout_keep_alive=75, timeout_graceful_shutdown=5, backlog=1024,
-                                      ssl_context_factory=None if tls is None else lambda *_: tls)
+                 flag: str = "--port", limits: Limits | None = None, per_peer: int | None = None) -> None:
+        limits = limits or Limits()
+        self._config = uvicorn.Config(app, log_config=None, log_level=logging.WARNING, lifespan="off",
+                                      http=Protocol, ws="none", access_log=False, server_header=False,
+                                      date_header=False, proxy_headers=False, timeout_graceful_shutdown=5,
+                                      backlog=1024, ssl_context_factory=None if tls is None else lambda *_: tls)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # asyncio switches Nagle off only for sockets that say they are TCP; with it an answer waits 40 ms.
         self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -70,7 +64,12 @@ class Listener:
         self.port: int = self._socket.getsockname()[1]
         name = f"[{host}]" if ":" in host else host
         self.url = f"{'https' if tls else 'http'}://{name}:{self.port}"
-        self._server = _Server(self._config)
+        self._server = _Server(self._config, limits, per_peer)
+        self._server.tls = tls
+
+    def secure(self, tls: ssl.SSLContext) -> None:
+        """Handshakes from now on are by this context; connections that stand are not touched."""
+        self._server.tls = tls
 
     async def serve(self) -> None:
         try:
@@ -95,19 +94,24 @@ class Listener:
 class _Server(uvicorn.Server):
     """Accepts by itself, leaves signals to the command that runs it, and stops at once when told to."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, limits: Limits, per_peer: int | None = None) -> None:
         super().__init__(config)
         self.ended = asyncio.Event()
-        self.connections = Connections()
+        self.connections = Connections(per_peer=per_peer)
+        self.tls: ssl.SSLContext | None = None
+        self._limits = limits
         self._accepting: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         def make() -> Protocol:
-            return Protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+            return Protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state,
+                            limits=self._limits)
 
         self.servers = []
-        self._accepting = [asyncio.create_task(accept(listening, make, self.config.ssl, self.connections,
+        self._accepting = [asyncio.create_task(accept(listening, make, lambda: self.tls, self.connections,
                                                       self.config.backlog)) for listening in sockets or []]
+        self._accepting.append(asyncio.create_task(sweep(cast(set[Protocol], self.server_state.connections),
+                                                         self._limits)))
         await asyncio.sleep(0)  # they listen before the first client is told that they do
         self.started = True
 

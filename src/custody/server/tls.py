@@ -4,14 +4,46 @@ from __future__ import annotations
 
 import logging
 import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
 
 from custody.errors import MalformedError, UsageError
+from custody.kit.clock import format_rfc3339
 
 _LOG = logging.getLogger(__name__)
 _KEY = b"PRIVATE KEY-----"
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """A server's certificate with its key, and who may sign those of its clients."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+    demanded: bool = False
+    renew: Callable[[], object] | None = None
+    """Makes the files anew where it is time; None where somebody else does."""
+
+    @property
+    def files(self) -> list[Path]:
+        return [path for path in (self.certificate, self.key, self.client_ca) if path is not None]
+
+    def context(self, now: datetime) -> ssl.SSLContext:
+        """Raises UsageError and MalformedError naming the file; UsageError for a certificate that has run out."""
+        if self.renew is not None:
+            self.renew()
+        if (expires := self.expires()) <= now:
+            raise UsageError(f"{self.certificate}: the certificate ran out at {format_rfc3339(expires)}")
+        return server_context(self.certificate, self.key, self.client_ca, demanded=self.demanded)
+
+    def expires(self) -> datetime:
+        """When the server's own certificate runs out."""
+        return _certificates(self.certificate)[0].not_valid_after_utc
 
 
 def server_context(certificate: Path, key: Path, client_ca: Path | None = None, *,
@@ -47,13 +79,13 @@ def server_context(certificate: Path, key: Path, client_ca: Path | None = None, 
     return context
 
 
-def _certificates(path: Path) -> None:
+def _certificates(path: Path) -> list[x509.Certificate]:
     data = _read(path)
     if _KEY in data:
         raise MalformedError(str(path), got="a private key", expected="certificates in PEM",
                              hint="tls.crt, not tls.key; a file that holds both must be taken apart")
     try:
-        x509.load_pem_x509_certificates(data)
+        return x509.load_pem_x509_certificates(data)
     except ValueError:
         raise MalformedError(str(path), got=f"{len(data)} bytes without a certificate that can be read",
                              expected="certificates in PEM (BEGIN CERTIFICATE)") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -27,9 +29,10 @@ def routes(authority: TimestampAuthority) -> list[Route]:
             if not data:
                 return _error(422, "request body is required", 602)
             read = _json_request if kind == "application/json" else parse_request
-            return Response(authority.stamp(read(data)), media_type="application/timestamp-reply")
+            stamped = await asyncio.to_thread(lambda: authority.stamp(read(data)))
+            return Response(stamped, media_type="application/timestamp-reply")
         except CustodyError as error:
-            return _error(400, error.message)
+            return _error(503 if error.http_status == 503 else 400, error.message)
         except DisconnectedError:
             return Response(status_code=400)
 

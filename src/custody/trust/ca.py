@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_der_publ
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from custody.errors import CustodyError, MalformedError, UsageError, VerificationError
-from custody.kit.clock import Clock
+from custody.kit.clock import Clock, ClockError
 from custody.trust.ctlog import CtLog, sct_list
 from custody.trust.identity import Identity, IdentityVerifier
 from custody.trust.keys import CURVES, AnyPublicKey, describe_key, hash_of, verifies
@@ -61,11 +62,18 @@ class SigningAuthority:
         """The new certificate and the chain above it, root last.
 
         Raises AuthenticationError, MalformedError, VerificationError, UsageError; NetworkError where the issuer's keys
-        cannot be had; LogStoppedError where the CT log is out of order (no certificate then).
+        cannot be had; LogStoppedError where the CT log is out of order, ClockError (no certificate then).
         """
         # 1.
         identity = await self.identities.verify(request.token, self._clock())
-        # 2.
+        # 2. and 3. Keys are parsed and signatures made in a thread: an RSA key's or a P-521 one's takes a millisecond.
+        draft, precertificate = await asyncio.to_thread(self._prepare, request, identity)
+        sct = await self._ctlog.add_precertificate(precertificate)
+        # 4.
+        final = draft.add_extension(sct_list(sct), critical=False)
+        return await asyncio.to_thread(final.sign, self._key, hashes.SHA256()), *self.chain
+
+    def _prepare(self, request: SigningRequest, identity: Identity) -> tuple[x509.CertificateBuilder, x509.Certificate]:
         if request.csr is not None:
             key = _key_of_csr(request.csr)
         elif request.public_key is not None:
@@ -73,15 +81,14 @@ class SigningAuthority:
             _check_proof(key, request.proof or b"", identity.challenge)
         else:
             raise UsageError("signing request: got no key, expected publicKeyRequest or certificateSigningRequest")
-        # 3.
         draft = self._draft(key, identity)
-        precertificate = draft.add_extension(x509.PrecertPoison(), critical=True).sign(self._key, hashes.SHA256())
-        sct = await self._ctlog.add_precertificate(precertificate)
-        # 4.
-        return draft.add_extension(sct_list(sct), critical=False).sign(self._key, hashes.SHA256()), *self.chain
+        return draft, draft.add_extension(x509.PrecertPoison(), critical=True).sign(self._key, hashes.SHA256())
 
     def _draft(self, key: AnyPublicKey, identity: Identity) -> x509.CertificateBuilder:
         start = self._clock().replace(microsecond=0)
+        if start < self.chain[0].not_valid_before_utc:
+            raise ClockError("CA", start, "its certificate begins at "
+                             f"{self.chain[0].not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ}")
         if start + LIFETIME > self.chain[0].not_valid_after_utc:
             raise CustodyError(f"CA: its certificate ends at {self.chain[0].not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
                                hint="make a new CA and add it to the trusted root")

@@ -6,6 +6,7 @@ given only after the entry is durable and covered by a published checkpoint: no 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import struct
 
@@ -18,16 +19,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from custody.errors import VerificationError
 from custody.kit.clock import Clock
 from custody.trust.keys import spki
-from custody.trust.log import LogStoppedError, Sequencer
+from custody.trust.log import Sequencer
 
 _POISON = bytes.fromhex("3013060a2b06010401d6790204030101ff04020500")
 """The whole critical poison extension, 1.3.6.1.4.1.11129.2.4.3 (RFC 6962 section 3.1)."""
-_SLACK_MS = 1000
-"""How far the clock may step back between entries before the log stops."""
 
 
 class CtLog:
-    """Takes precertificates of one issuer. Raises LogStoppedError where the clock went back."""
+    """Takes precertificates of one issuer.
+
+    An SCT has the clock's time, as the certificate's validity does, also where the clock was set back: entries need no
+    order of times (RFC 6962 section 3.1 asks that of tree heads, and a tiled log's checkpoints have no time).
+    """
 
     def __init__(self, sequencer: Sequencer, key: ec.EllipticCurvePrivateKey, issuer: x509.Certificate,
                  clock: Clock) -> None:
@@ -37,11 +40,18 @@ class CtLog:
         self._clock = clock
         self.log_id = hashlib.sha256(spki(key.public_key())).digest()
         self._issuer_key_hash = hashlib.sha256(spki(issuer.public_key())).digest()
-        last = sequencer.log.last_entry()
-        self._last_ms: int = struct.unpack(">BBQ", last[:10])[2] if last else 0
 
     async def add_precertificate(self, certificate: x509.Certificate) -> bytes:
         """Log a precertificate that ends with the poison extension; returns the serialized SCT (TLS encoding)."""
+        stamp = int(self._clock().timestamp() * 1000)
+        covered = await asyncio.to_thread(self._covered, certificate, stamp)
+        # 3. Durable first, promised second.
+        await self._sequencer.add(b"\0\0" + covered)
+        signature = await asyncio.to_thread(self._key.sign, b"\0\0" + covered, ec.ECDSA(hashes.SHA256()))
+        return (struct.pack(">B32sQH", 0, self.log_id, stamp, 0)
+                + struct.pack(">BBH", 4, 3, len(signature)) + signature)
+
+    def _covered(self, certificate: x509.Certificate, stamp: int) -> bytes:
         # 1. Only what the issuer has signed.
         try:
             certificate.verify_directly_issued_by(self._issuer)
@@ -49,21 +59,7 @@ class CtLog:
             raise VerificationError("CT log: the precertificate is not signed by the log's issuer") from None
         # 2. The entry and what the SCT signs differ in their first bytes only (sections 3.2 and 3.4).
         tbs = without_poison(certificate.tbs_certificate_bytes)
-        stamp = self._stamp()
-        covered = struct.pack(">QH", stamp, 1) + self._issuer_key_hash + len(tbs).to_bytes(3, "big") + tbs + b"\0\0"
-        # 3. Durable first, promised second.
-        await self._sequencer.add(b"\0\0" + covered)
-        signature = self._key.sign(b"\0\0" + covered, ec.ECDSA(hashes.SHA256()))
-        return (struct.pack(">B32sQH", 0, self.log_id, stamp, 0)
-                + struct.pack(">BBH", 4, 3, len(signature)) + signature)
-
-    def _stamp(self) -> int:
-        now = int(self._clock().timestamp() * 1000)
-        if now < self._last_ms - _SLACK_MS:
-            raise LogStoppedError(f"CT log: time did not progress: the clock says {now} ms, the last entry "
-                                  f"{self._last_ms} ms", hint="set the machine's clock right")
-        self._last_ms = max(now, self._last_ms)
-        return self._last_ms
+        return struct.pack(">QH", stamp, 1) + self._issuer_key_hash + len(tbs).to_bytes(3, "big") + tbs + b"\0\0"
 
 
 def without_poison(tbs: bytes) -> bytes:

@@ -7,12 +7,16 @@ One `MerkleLog` is the only writer of its store. `append` is the whole protocol:
     4. index the leaves, drop partial tiles that a full one replaced;
     5. prove each entry against the new checkpoint.
 A crash before 3 leaves files that no checkpoint covers, and the next start begins from the old checkpoint; a crash
-after it loses nothing. An error in 2 or 3 leaves the outcome unknown, so the log stops until it is opened again.
+after it loses nothing. An error leaves the outcome unknown, so the log stops, and `reopen` settles it: the stored
+checkpoint is the old one or the one that was being swapped in, and that is the truth which is made durable again, with
+whatever is in the tiles proved against it. Anything else there is another writer's, and the log stays stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +25,11 @@ from custody.kit.merkle import leaf_hash, root_hash
 from custody.ports.tiles import LeafIndex, TileStore
 from custody.trust.checkpoint import LogSigner
 from custody.trust.tiles import MAX_ENTRY, WIDTH, TileTree, encode_entries, parse_entries, read_tile, tile_path
+
+_LOG = logging.getLogger(__name__)
+_BACK_OFF = 0.5
+"""Seconds between two attempts to open a stopped log that writers cause."""
+_SLOWEST = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +55,14 @@ class DuplicateError(ConflictError):
 
 
 class LogStoppedError(CustodyError):
-    """The log met an error after which its state is unknown, and takes nothing more."""
+    """The log met an error after which its state is unknown, and takes nothing until that is settled."""
 
     code = "log_stopped"
     http_status = 503
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the log has stopped: {why}", hint="it goes on by itself when the cause is gone; what was "
+                                                             "sent may be in it already, and can be sent again")
 
 
 class BusyError(CustodyError):
@@ -67,29 +80,48 @@ class MerkleLog:
         self.signer = signer
         self._store = store
         self._leaves = leaves
-        self._stopped: str | None = None
-        self._tree = TileTree(store, 0)
-        # 1. The truth is the stored checkpoint, which this key must have signed.
+        self.stopped: str | None = None
+        """Why nothing is taken."""
+        self._attempt: bytes | None = None
+        """The checkpoint that a failed `append` may have stored."""
         stored = store.checkpoint()
         if stored is None:
-            stored = signer.sign(0, self._tree.root())
+            stored = signer.sign(0, TileTree(store, 0).root())
             store.swap_checkpoint(None, stored)
-        checkpoint = signer.verifier.verify(stored)
-        self._note, self.size = stored, checkpoint.size
-        # 2. The right-hand edge of each level, and the last entries.
-        self._tree.size = self.size
-        self._edge = self._read_edge()
-        last = self.size % WIDTH
-        self._entries = self._bundle(self.size // WIDTH, last)
+        self._open(stored)
+
+    def _open(self, note: bytes) -> None:
+        """Go on from a stored checkpoint. Raises VerificationError, OSError, and then nothing is changed."""
+        # 1. The truth is the stored checkpoint, which this key must have signed.
+        checkpoint = self.signer.verifier.verify(note)
+        # 2. The right-hand edge of each level, and the last entries; nothing that is remembered counts.
+        size, tree = checkpoint.size, TileTree(self._store, checkpoint.size)
+        edge, last = _read_edge(tree), size % WIDTH
+        entries = _bundle(self._store, size // WIDTH, last)
         # 3. Together they must give the signed root.
-        if self._tree.root() != checkpoint.root:
-            raise VerificationError(f"log: the tiles of {self.size} entries give root {self._tree.root().hex()}, "
+        if tree.root() != checkpoint.root:
+            raise VerificationError(f"log: the tiles of {size} entries give root {tree.root().hex()}, "
                                     f"the checkpoint says {checkpoint.root.hex()}",
                                     hint="restore the log's directory from a copy; do not delete the checkpoint")
-        for offset, entry in enumerate(self._entries):
-            if leaf_hash(entry) != self._edge[0][offset]:
-                raise VerificationError(f"log: entry {self.size - last + offset} is not the one in its tile")
-        self._index_rest()
+        for offset, entry in enumerate(entries):
+            if leaf_hash(entry) != edge[0][offset]:
+                raise VerificationError(f"log: entry {size - last + offset} is not the one in its tile")
+        self._index_rest(tree)
+        self._note, self.size, self._tree, self._edge, self._entries = note, size, tree, edge, entries
+
+    def reopen(self) -> None:
+        """After an error, go on from what is stored. What failed is in the log, or is not, and never half.
+
+        Raises ConflictError where that is not this log's, VerificationError, OSError: the log is stopped still.
+        """
+        stored = self._store.checkpoint()
+        if stored is None or stored not in (self._note, self._attempt):
+            raise ConflictError("the stored checkpoint is not one that this sequencer wrote",
+                                hint="something else writes to the log's directory: end that, then restart this")
+        # What an error left may be in the system's memory only: it is made durable before anything speaks of it.
+        self._store.swap_checkpoint(stored, stored)
+        self._open(stored)
+        self._attempt, self.stopped = None, None
 
     @property
     def checkpoint(self) -> bytes:
@@ -100,26 +132,21 @@ class MerkleLog:
         """The store, for who serves its files."""
         return self._store
 
-    def last_entry(self) -> bytes | None:
-        if not self.size:
-            return None
-        return self._entries[-1] if self._entries else self._bundle(self.size // WIDTH - 1, WIDTH)[-1]
-
     def find(self, entry: bytes) -> int | None:
         """The index of an equal entry."""
         return self._leaves.find(leaf_hash(entry)) if self._leaves else None
 
     def append(self, entries: Sequence[bytes]) -> list[Logged]:
         """Log all entries under one new checkpoint. Raises LogStoppedError, MalformedError (nothing is logged)."""
-        if self._stopped is not None:
-            raise LogStoppedError(f"the log has stopped: {self._stopped}", hint="restart the service")
+        if self.stopped is not None:
+            raise LogStoppedError(self.stopped)
         for entry in entries:
             check_entry(entry)
         try:
             return self._append(entries)
         except Exception as error:
-            self._stopped = str(error)
-            raise LogStoppedError(f"the log has stopped: {error}", hint="restart the service") from error
+            self.stopped = reason(error)
+            raise LogStoppedError(self.stopped) from error
 
     def _append(self, entries: Sequence[bytes]) -> list[Logged]:
         # 1. Leaves into level 0; each full tile's root into the level above.
@@ -161,7 +188,7 @@ class MerkleLog:
         # 3. The root is read back from what was stored.
         self._tree.size = size
         root = self._tree.root()
-        note = self.signer.sign(size, root)
+        self._attempt = note = self.signer.sign(size, root)
         self._store.swap_checkpoint(self._note, note)
         first, self.size, self._note, self._edge, self._entries = self.size, size, note, edge, pending
         # 4. Neither is needed to restart.
@@ -172,37 +199,39 @@ class MerkleLog:
         # 5.
         return [Logged(index, size, root, tuple(self._tree.inclusion(index)), note) for index in range(first, size)]
 
-    def _read_edge(self) -> list[list[bytes]]:
-        edge: list[list[bytes]] = []
-        while self.size >> 8 * len(edge):
-            level = len(edge)
-            index, width = divmod(self.size >> 8 * level, WIDTH)
-            tile = self._tree.tile(level, index) if width else b""
-            edge.append([tile[at:at + 32] for at in range(0, 32 * width, 32)])
-        return edge or [[]]
-
-    def _bundle(self, index: int, width: int) -> list[bytes]:
-        entries = parse_entries(read_tile(self._store, "entries", index, width))[:width] if width else []
-        if len(entries) != width:
-            raise VerificationError(f"log: entry bundle {index} has {len(entries)} entries, expected {width}")
-        return entries
-
-    def _index_rest(self) -> None:
+    def _index_rest(self, tree: TileTree) -> None:
         """Catch the leaf index up with the log: it is written after the checkpoint."""
         if self._leaves is None:
             return
-        if self._leaves.size() > self.size:
+        if self._leaves.size() > tree.size:
             self._leaves.clear()
-        while (start := self._leaves.size()) < self.size:
-            tile = self._tree.tile(0, start // WIDTH)
-            rest = tile[32 * (start % WIDTH):]
+        while (start := self._leaves.size()) < tree.size:
+            rest = tree.tile(0, start // WIDTH)[32 * (start % WIDTH):]
             self._leaves.add(start, [rest[at:at + 32] for at in range(0, len(rest), 32)])
+
+
+def _read_edge(tree: TileTree) -> list[list[bytes]]:
+    edge: list[list[bytes]] = []
+    while tree.size >> 8 * len(edge):
+        level = len(edge)
+        index, width = divmod(tree.size >> 8 * level, WIDTH)
+        tile = tree.tile(level, index) if width else b""
+        edge.append([tile[at:at + 32] for at in range(0, 32 * width, 32)])
+    return edge or [[]]
+
+
+def _bundle(store: TileStore, index: int, width: int) -> list[bytes]:
+    entries = parse_entries(read_tile(store, "entries", index, width))[:width] if width else []
+    if len(entries) != width:
+        raise VerificationError(f"log: entry bundle {index} has {len(entries)} entries, expected {width}")
+    return entries
 
 
 class Sequencer:
     """Group commit: writers that arrive while one batch is being written form the next.
 
-    `add` returns when its entry is durable and covered by a published checkpoint.
+    `add` returns when its entry is durable and covered by a published checkpoint. A log that has stopped is opened
+    again by the next writer, and by a task that tries at growing intervals.
     """
 
     def __init__(self, log: MerkleLog, *, unique: bool = True, max_batch: int = 1024, max_waiting: int = 4096) -> None:
@@ -212,6 +241,14 @@ class Sequencer:
         self._max_waiting = max_waiting
         self._waiting: list[tuple[bytes, asyncio.Future[Logged]]] = []
         self._running: asyncio.Task[None] | None = None
+        self._healing: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+        self._tried = 0.0
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the log takes nothing, if it does not."""
+        return self.log.stopped
 
     async def add(self, entry: bytes) -> Logged:
         """Raises DuplicateError (only where `unique`), BusyError, LogStoppedError, MalformedError."""
@@ -229,10 +266,13 @@ class Sequencer:
             batch, self._waiting = self._waiting[:self._max_batch], self._waiting[self._max_batch:]
             results: dict[bytes, Logged | CustodyError]
             try:
-                results = await asyncio.to_thread(self._commit, list(dict.fromkeys(entry for entry, _ in batch))
-                                                  if self._unique else [entry for entry, _ in batch])
+                async with self._turn:
+                    results = await asyncio.to_thread(self._commit, list(dict.fromkeys(entry for entry, _ in batch))
+                                                      if self._unique else [entry for entry, _ in batch])
             except Exception as error:  # whatever it was, nobody may be left waiting
-                known = error if isinstance(error, CustodyError) else LogStoppedError(f"the log met an error: {error}")
+                if not isinstance(error, CustodyError):  # of the index: it is part of what must open again
+                    self.log.stopped = reason(error)
+                known = error if isinstance(error, CustodyError) else LogStoppedError(reason(error))
                 results = dict.fromkeys((entry for entry, _ in batch), known)
             answered: set[bytes] = set()
             for entry, future in batch:
@@ -246,8 +286,33 @@ class Sequencer:
                     future.set_result(result)
                 else:
                     future.set_exception(result)
+            if self.log.stopped is not None and (self._healing is None or self._healing.done()):
+                _LOG.error("the log has stopped: %s", self.log.stopped)
+                self._healing = asyncio.create_task(self._heal())
+
+    async def _heal(self) -> None:
+        """Until the log is open: a second after the error, then at doubled intervals up to `_SLOWEST`."""
+        pause = 1.0
+        while self.log.stopped is not None:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _SLOWEST)
+            async with self._turn:
+                await asyncio.to_thread(self._reopen)
+
+    def _reopen(self) -> None:
+        if self.log.stopped is None:
+            return
+        self._tried = time.monotonic()
+        try:
+            self.log.reopen()
+        except Exception as error:  # it stays stopped, for this reason now
+            self.log.stopped = reason(error)
+        else:
+            _LOG.warning("the log goes on at %d entries", self.log.size)
 
     def _commit(self, entries: list[bytes]) -> dict[bytes, Logged | CustodyError]:
+        if self.log.stopped is not None and time.monotonic() - self._tried >= _BACK_OFF:
+            self._reopen()
         results: dict[bytes, Logged | CustodyError] = {}
         if self._unique:
             for entry in entries:
@@ -255,9 +320,23 @@ class Sequencer:
                 if known is not None:
                     results[entry] = DuplicateError(known)
         fresh = [entry for entry in entries if entry not in results]
-        if fresh:
-            results.update(zip(fresh, self.log.append(fresh), strict=True))
+        open_ = self.log.stopped is None
+        try:
+            if fresh:
+                results.update(zip(fresh, self.log.append(fresh), strict=True))
+        finally:
+            if open_ and self.log.stopped is not None:
+                self._tried = time.monotonic()
         return results
+
+
+def reason(error: Exception) -> str:
+    """What an operator must know of it: the system's words for an OSError, and the file."""
+    if isinstance(error, CustodyError):
+        return error.message
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
 
 
 def check_entry(entry: bytes) -> None:

@@ -10,6 +10,7 @@ Nothing of the claims is believed before 4, except `iss`, which only chooses who
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Mapping
@@ -129,7 +130,7 @@ async def verify_token(token: Token, source: KeySource, audience: str, now: date
     if key is None:
         raise AuthenticationError(f"identity token kid: {token.header.get('kid')!r} is none of the issuer's keys")
     _check_key(token.header["alg"], key)
-    if not _ALGORITHMS[token.header["alg"]].verify(token.signed, key.key, token.signature):
+    if not await asyncio.to_thread(_ALGORITHMS[token.header["alg"]].verify, token.signed, key.key, token.signature):
         raise AuthenticationError("identity token: the signature does not verify with the issuer's key")
     aud = token.claims.get("aud")
     if audience not in (aud if isinstance(aud, list) else [aud]):

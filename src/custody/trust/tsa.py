@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from custody.errors import MalformedError, UnsupportedError, VerificationError
-from custody.kit.clock import Clock
+from custody.kit.clock import Clock, ClockError
 
 POLICY = "1.3.6.1.4.1.57264.2"
 MAX_REQUEST = 16 * 1024
@@ -77,6 +77,7 @@ class TimestampAuthority:
         self.chain = chain
         self._key = key
         self._clock = clock
+        self._valid = chain[0].not_valid_before_utc, chain[0].not_valid_after_utc
         self._certificate = chain[0].public_bytes(Encoding.DER)
         issuer, serial = chain[0].issuer.public_bytes(), _integer(chain[0].serial_number)
         self._signer_id = _sequence(issuer, serial)  # IssuerAndSerialNumber
@@ -89,12 +90,19 @@ class TimestampAuthority:
             _attribute("1.2.840.113549.1.9.16.2.47", _sequence(_sequence(essential)))]
 
     def stamp(self, request: TimestampRequest) -> bytes:
-        """A granted TimeStampResp, DER. Written field by field: asn1crypto's objects would take six milliseconds."""
+        """A granted TimeStampResp, DER. Raises ClockError.
+
+        Written field by field: asn1crypto's objects would take six milliseconds.
+        """
+        now, valid = self._clock().astimezone(UTC), self._valid
+        if not valid[0] <= now <= valid[1]:
+            raise ClockError("timestamp authority", now, "its certificate is valid from "
+                             f"{valid[0]:%Y-%m-%dT%H:%M:%SZ} to {valid[1]:%Y-%m-%dT%H:%M:%SZ}")
         # 1. What is attested: TSTInfo (RFC 3161 section 2.4.2).
         info = _sequence(
             _integer(1), _POLICY, _sequence(_DIGESTS[request.algorithm], _octets(request.digest)),
             _integer(x509.random_serial_number()),
-            der.emit(0, 0, 24, self._clock().astimezone(UTC).strftime("%Y%m%d%H%M%SZ").encode()), _ACCURACY,
+            der.emit(0, 0, 24, now.strftime("%Y%m%d%H%M%SZ").encode()), _ACCURACY,
             b"" if request.nonce is None else _integer(request.nonce), self._name)
         # 2. What is signed: attributes that hold its digest (RFC 5652 section 5.4), in DER's order.
         attributes = b"".join(sorted([*self._constant_attributes, _attribute(

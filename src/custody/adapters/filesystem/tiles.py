@@ -58,6 +58,8 @@ class DirectoryTiles(DirectoryReader):
         os.pwrite(self._lock, str(os.getpid()).encode(), 0)
         self._syncers = ThreadPoolExecutor(4, thread_name_prefix="log-sync")
         self._folders: set[Path] = set()
+        self._unsynced: set[Path] = set()
+        """Folders whose names their parents may lose: those of a write that failed are the next one's to sync."""
         truth = self.checkpoint()
         if truth is not None and self.read("checkpoint") != truth:  # died between the truth and its publication
             self._publish(truth)
@@ -65,9 +67,12 @@ class DirectoryTiles(DirectoryReader):
     def write(self, files: Mapping[str, bytes]) -> None:
         # Each file: temporary name, fsync, rename. Syncs run side by side, so that one journal commit serves several.
         targets = {self._public(path): data for path, data in files.items()}
-        fresh = [made for folder in {target.parent for target in targets} for made in self._make(folder)]
+        for folder in {target.parent for target in targets}:
+            self._make(folder)
         list(self._syncers.map(lambda item: _replace(*item), targets.items()))
-        list(self._syncers.map(_sync_folder, {target.parent for target in targets} | {made.parent for made in fresh}))
+        parents = {made.parent for made in self._unsynced if made.is_dir()}
+        list(self._syncers.map(_sync_folder, {target.parent for target in targets} | parents))
+        self._unsynced.clear()
 
     def checkpoint(self) -> bytes | None:
         try:
@@ -95,34 +100,40 @@ class DirectoryTiles(DirectoryReader):
 
     def _publish(self, data: bytes) -> None:
         draft = self.directory / f".checkpoint.{os.getpid()}"
-        draft.write_bytes(data)
-        draft.rename(self.directory / "checkpoint")
+        try:
+            draft.write_bytes(data)
+            draft.rename(self.directory / "checkpoint")
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
 
-    def _make(self, folder: Path) -> list[Path]:
-        """Create a folder and those above it; returns the new ones, whose parents must be synced."""
+    def _make(self, folder: Path) -> None:
+        """Create a folder and those above it; the parents of new ones must be synced."""
         if folder in self._folders:
-            return []
-        new = []
+            return
         for part in [folder, *folder.parents]:
             if part == self.directory or part.is_dir():
                 break
-            new.append(part)
+            self._unsynced.add(part)
         folder.mkdir(parents=True, exist_ok=True)
         self._folders.add(folder)
-        return new
 
 
 def _replace(target: Path, data: bytes) -> None:
     draft = target.with_name(f".{target.name}.{os.getpid()}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(handle, view):]
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    os.rename(draft, target)
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(handle, view):]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.rename(draft, target)
+    except OSError:
+        draft.unlink(missing_ok=True)  # half of it takes room that may be what is missing
+        raise
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 import weakref
@@ -9,20 +10,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from custody.errors import CustodyError
+from custody.errors import CustodyError, StorageError, StorageFullError
 
 
 class Database:
-    """One connection, shared between threads under a lock; transactions are `with database.write() as db`.
+    """One connection that writes, shared between threads under a lock; transactions are `with database.write() as db`.
 
-    It is closed by `close`, or with the object.
+    `rows` reads on it too, and so waits for a transaction of another thread; `read` has a connection for each thread,
+    and waits for nobody. It is closed by `close`, or with the object.
     """
 
     def __init__(self, path: Path, migrations: Sequence[str], *, durable: bool = True) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._lock = threading.RLock()
+        self._depth = 0
+        self._writer = 0  # the thread that is in a transaction
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
         weakref.finalize(self, self._db.close)
+        self._readers = threading.local()
+        self._all_readers: list[sqlite3.Connection] = []
         try:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
@@ -34,22 +41,60 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction, durable when it ends; one inside another ends with that, and can fail without it.
+
+        Raises StorageError where the disk does not take it: nothing of it happened then.
+        """
         with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
+            begin, commit, rollback = (("BEGIN IMMEDIATE", "COMMIT", "ROLLBACK") if self._depth == 0 else
+                                       ("SAVEPOINT part", "RELEASE part", "ROLLBACK TO part"))
             try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+                self._db.execute(begin)
+                self._depth += 1
+                self._writer = threading.get_ident()
+                try:
+                    yield self._db
+                    self._db.execute(commit)
+                except BaseException:
+                    # A full disk may have ended the transaction already.
+                    if self._db.in_transaction:
+                        with contextlib.suppress(sqlite3.OperationalError):
+                            self._db.execute(rollback)
+                    raise
+                finally:
+                    self._depth -= 1
+                    self._writer = self._writer if self._depth else 0
+            except sqlite3.OperationalError as error:
+                raise _storage_error(error) from None
 
     def rows(self, sql: str, *values: object) -> list[tuple[object, ...]]:
         with self._lock:
             return self._db.execute(sql, values).fetchall()
 
+    def read(self, sql: str, *values: object) -> sqlite3.Cursor:
+        """What is committed; inside this thread's own transaction, what that sees."""
+        try:
+            if self._writer == threading.get_ident():
+                return self._db.execute(sql, values)
+            return self._reader().execute(sql, values)
+        except sqlite3.OperationalError as error:
+            raise _storage_error(error) from None
+
     def close(self) -> None:
         with self._lock:
+            for reader in list(self._all_readers):
+                reader.close()
             self._db.close()
+
+    def _reader(self) -> sqlite3.Connection:
+        reader: sqlite3.Connection | None = getattr(self._readers, "connection", None)
+        if reader is None:
+            reader = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None, timeout=30)
+            weakref.finalize(self, reader.close)
+            reader.execute("PRAGMA query_only=ON")
+            self._readers.connection = reader
+            self._all_readers.append(reader)  # atomic, and not under the lock: that is held by a transaction
+        return reader
 
     def _migrate(self, path: Path, migrations: Sequence[str]) -> None:
         have = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -58,3 +103,10 @@ class Database:
                                hint="use the custody that wrote it, or a newer one")
         for number, script in enumerate(migrations[have:], have + 1):
             self._db.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version={number}; COMMIT;")
+
+
+def _storage_error(error: sqlite3.OperationalError) -> StorageError:
+    """The message names no path: clients get it."""
+    if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+        return StorageFullError(f"index: {error}", hint="make room on the disk of the data directory")
+    return StorageError(f"index: {error}", hint="the disk of the data directory, or its index, failed")

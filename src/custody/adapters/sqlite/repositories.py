@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from custody.adapters.sqlite.database import Database
 from custody.formats.oci import Descriptor
@@ -28,7 +31,24 @@ _MIGRATIONS = ("""
     CREATE TABLE tag_history (number INTEGER PRIMARY KEY, repository TEXT NOT NULL, tag TEXT NOT NULL, digest TEXT,
                               at TEXT NOT NULL);
     CREATE INDEX tag_history_tag ON tag_history (repository, tag)
-    """,)
+    """, """
+    CREATE TABLE repository (name TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID;
+    INSERT OR IGNORE INTO repository SELECT repository FROM blob;
+    INSERT OR IGNORE INTO repository SELECT repository FROM manifest;
+    CREATE TRIGGER blob_added AFTER INSERT ON blob BEGIN
+        INSERT OR IGNORE INTO repository VALUES (NEW.repository); END;
+    CREATE TRIGGER manifest_added AFTER INSERT ON manifest BEGIN
+        INSERT OR IGNORE INTO repository VALUES (NEW.repository); END;
+    CREATE TRIGGER blob_removed AFTER DELETE ON blob BEGIN
+        DELETE FROM repository WHERE name = OLD.repository
+            AND NOT EXISTS (SELECT 1 FROM blob WHERE repository = OLD.repository)
+            AND NOT EXISTS (SELECT 1 FROM manifest WHERE repository = OLD.repository); END;
+    CREATE TRIGGER manifest_removed AFTER DELETE ON manifest BEGIN
+        DELETE FROM repository WHERE name = OLD.repository
+            AND NOT EXISTS (SELECT 1 FROM blob WHERE repository = OLD.repository)
+            AND NOT EXISTS (SELECT 1 FROM manifest WHERE repository = OLD.repository); END
+    """)
+_IN_QUERY = 500  # values; older SQLites take 999 in one statement
 
 
 class SqliteRepositories:
@@ -40,35 +60,61 @@ class SqliteRepositories:
     def close(self) -> None:
         self._db.close()
 
-    def names(self) -> list[str]:
-        return [str(row[0]) for row in self._db.rows(
-            "SELECT repository FROM blob UNION SELECT repository FROM manifest ORDER BY 1")]
+    def batch(self) -> AbstractContextManager[sqlite3.Connection]:
+        return self._db.write()
+
+    def names(self, after: str, limit: int) -> list[str]:
+        return [name for (name,) in self._db.read(
+            "SELECT name FROM repository WHERE name > ? ORDER BY name LIMIT ?", after, limit)]
 
     def has_repository(self, name: str) -> bool:
-        return bool(self._db.rows("SELECT 1 FROM blob WHERE repository = ? UNION ALL "
-                                  "SELECT 1 FROM manifest WHERE repository = ? LIMIT 1", name, name))
+        return self._any("SELECT 1 FROM repository WHERE name = ?", name)
 
     def link_blob(self, name: str, digest: str, size: int) -> None:
         with self._db.write() as db:
             db.execute("INSERT OR IGNORE INTO blob VALUES (?, ?, ?)", (name, digest, size))
 
     def has_blob(self, name: str, digest: str) -> bool:
-        return bool(self._db.rows("SELECT 1 FROM blob WHERE repository = ? AND digest = ?", name, digest))
+        return self._any("SELECT 1 FROM blob WHERE repository = ? AND digest = ?", name, digest)
+
+    def sizes(self, name: str, digests: Collection[str]) -> dict[str, int]:
+        return {digest: size for part in _parts(digests) for digest, size in self._db.read(
+            f"SELECT digest, size FROM blob WHERE repository = ? AND digest IN ({part.marks})",  # noqa: S608
+            name, *part.values)}
+
+    def absent_manifests(self, name: str, digests: Collection[str]) -> set[str]:
+        return set(digests).difference(digest for part in _parts(digests) for (digest,) in self._db.read(
+            f"SELECT digest FROM manifest WHERE repository = ? AND digest IN ({part.marks})",  # noqa: S608
+            name, *part.values))
 
     def unlink_blob(self, name: str, digest: str) -> bool:
         with self._db.write() as db:
             return db.execute("DELETE FROM blob WHERE repository = ? AND digest = ?", (name, digest)).rowcount > 0
 
     def blob_is_used(self, digest: str) -> bool:
-        return bool(self._db.rows("SELECT 1 FROM blob WHERE digest = ? UNION ALL "
-                                  "SELECT 1 FROM manifest WHERE digest = ? LIMIT 1", digest, digest))
+        return self._any("SELECT 1 FROM blob WHERE digest = ? UNION ALL "
+                         "SELECT 1 FROM manifest WHERE digest = ? LIMIT 1", digest, digest)
+
+    def holders(self, digest: str) -> list[str]:
+        return [name for (name,) in self._db.read(
+            "SELECT repository FROM blob WHERE digest = ? UNION SELECT repository FROM manifest WHERE digest = ? "
+            "ORDER BY 1", digest, digest)]
+
+    def digests(self) -> Iterator[str]:
+        after: str | None = ""
+        while after is not None:
+            page = [digest for (digest,) in self._db.read(
+                "SELECT digest FROM blob WHERE digest > ? UNION SELECT digest FROM manifest WHERE digest > ? "
+                "ORDER BY 1 LIMIT 10000", after, after)]
+            yield from page
+            after = page[-1] if page else None
 
     def put_manifest(self, name: str, descriptor: Descriptor, subject: str | None, tags: list[str],
                      at: datetime) -> None:
         with self._db.write() as db:
             db.execute("INSERT OR REPLACE INTO manifest VALUES (?, ?, ?, ?, ?, ?, ?)",
                        (name, descriptor.digest, descriptor.media_type, descriptor.size, subject,
-                        descriptor.artifact_type, json.dumps(dict(descriptor.annotations))))
+                        descriptor.artifact_type, json.dumps(dict(descriptor.annotations), ensure_ascii=False)))
             for tag in tags:
                 before = db.execute("SELECT digest FROM tag WHERE repository = ? AND tag = ?", (name, tag)).fetchone()
                 if before is None or before[0] != descriptor.digest:
@@ -78,13 +124,14 @@ class SqliteRepositories:
     def manifest(self, name: str, reference: str) -> Descriptor | None:
         columns = "m.media_type, m.digest, m.size, m.annotations, m.artifact_type"
         if is_digest(reference):
-            found = self._db.rows(f"SELECT {columns} FROM manifest m WHERE repository = ? AND digest = ?",  # noqa: S608
+            cursor = self._db.read(f"SELECT {columns} FROM manifest m WHERE repository = ? AND digest = ?",  # noqa: S608
                                   name, reference)
         else:
-            found = self._db.rows(
+            cursor = self._db.read(
                 f"SELECT {columns} FROM tag t JOIN manifest m ON m.repository = t.repository "  # noqa: S608
                 "AND m.digest = t.digest WHERE t.repository = ? AND t.tag = ?", name, reference)
-        return _descriptor(found[0]) if found else None
+        row = cursor.fetchone()
+        return _descriptor(row) if row else None
 
     def delete_manifest(self, name: str, digest: str, at: datetime) -> bool:
         with self._db.write() as db:
@@ -100,21 +147,39 @@ class SqliteRepositories:
                 _remember(db, name, tag, None, at)
             return gone
 
-    def tags(self, name: str, after: str, limit: int | None) -> list[str]:
-        return [str(row[0]) for row in self._db.rows(
-            "SELECT tag FROM tag WHERE repository = ? AND tag > ? ORDER BY tag LIMIT ?", name, after,
-            -1 if limit is None else limit)]
+    def tags(self, name: str, after: str, limit: int) -> list[str]:
+        return [tag for (tag,) in self._db.read(
+            "SELECT tag FROM tag WHERE repository = ? AND tag > ? ORDER BY tag LIMIT ?", name, after, limit)]
 
     def history(self, name: str, tag: str) -> list[TagEvent]:
-        return [TagEvent(str(row[0]), cast("str | None", row[1]), parse_rfc3339(row[2])) for row in self._db.rows(
+        return [TagEvent(str(row[0]), cast("str | None", row[1]), parse_rfc3339(row[2])) for row in self._db.read(
             "SELECT tag, digest, at FROM tag_history WHERE repository = ? AND tag = ? ORDER BY number", name, tag)]
 
-    def referrers(self, name: str, subject: str, artifact_type: str | None, after: str,
-                  limit: int) -> list[Descriptor]:
-        return [_descriptor(row) for row in self._db.rows(
+    def referrers(self, name: str, subject: str, artifact_type: str | None, after: str) -> Iterator[Descriptor]:
+        cursor = self._db.read(
             "SELECT media_type, digest, size, annotations, artifact_type FROM manifest WHERE repository = ? "
-            "AND subject = ? AND digest > ? AND (? IS NULL OR artifact_type = ?) ORDER BY digest LIMIT ?",
-            name, subject, after, artifact_type, artifact_type, limit)]
+            "AND subject = ? AND digest > ? AND (? IS NULL OR artifact_type = ?) ORDER BY digest",
+            name, subject, after, artifact_type, artifact_type)
+        try:
+            for row in cursor:
+                yield _descriptor(row)
+        finally:
+            cursor.close()  # a statement that is not read to its end keeps old pages of the log in use
+
+    def _any(self, sql: str, *values: object) -> bool:
+        return self._db.read(sql, *values).fetchone() is not None
+
+
+class _Part(NamedTuple):
+    marks: str
+    values: list[str]
+
+
+def _parts(digests: Collection[str]) -> Iterator[_Part]:
+    values = list(digests)
+    for start in range(0, len(values), _IN_QUERY):
+        part = values[start:start + _IN_QUERY]
+        yield _Part(",".join("?" * len(part)), part)
 
 
 def _remember(db: Any, name: str, tag: str, digest: str | None, at: datetime) -> None:

@@ -1,0 +1,65 @@
+"""A backup back in its place: all of it, checked, or nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import IO
+
+from custody.adapters.backup.archive import Entry, Manifest, Progress, read
+from custody.adapters.backup.parts import PARTS, check
+from custody.errors import ConflictError, MalformedError, VerificationError
+
+_BLOBS = "registry/blobs/sha256/"
+
+
+def restore(stream: IO[bytes], data: Path, *, digest: str | None = None,
+            progress: Progress | None = None) -> tuple[Manifest, dict[str, int]]:
+    """Make `data` the data directory that was saved. Returns the manifest and the sizes of the logs.
+
+    Raises ConflictError where something is there already; MalformedError, UnsupportedError and VerificationError for
+    what is not a whole, unchanged backup. Nothing is left behind then.
+    """
+    if data.is_symlink() or (data.exists() and (not data.is_dir() or _occupied(data))):
+        raise ConflictError(f"{data}: it is not empty, and what is in it is not replaced",
+                            hint="move it away, or name another data_dir")
+    data.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{data.name}.restoring-", dir=data.parent))
+    try:
+        manifest, _ = read(stream, draft, digest=digest, progress=progress)
+        for entry in manifest.files:
+            if entry.path.split("/")[0] not in PARTS:
+                raise MalformedError("backup", got=entry.path, expected=f"files of {', '.join(PARTS)}")
+        if damaged := misnamed(manifest):
+            raise VerificationError(f"backup: {damaged[0].path} holds sha256:{damaged[0].sha256}")
+        sizes = check(draft)
+        for folder, _, _ in os.walk(draft):
+            _sync(Path(folder))
+        (draft / ".gitignore").write_text("*\n")
+        if data.exists():
+            shutil.rmtree(data)
+        draft.rename(data)
+        _sync(data.parent)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return manifest, sizes
+
+
+def misnamed(manifest: Manifest) -> list[Entry]:
+    """Blobs whose bytes are not those of their digest: damaged where they were saved."""
+    return [entry for entry in manifest.files
+            if entry.path.startswith(_BLOBS) and entry.path.removeprefix(_BLOBS) != entry.sha256]
+
+
+def _occupied(data: Path) -> bool:
+    return any(path.name != ".gitignore" for path in data.iterdir())
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,85 @@
+"""`custody backup`: the data directory as one file, while its services run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import click
+
+from custody import __version__
+from custody.adapters.backup.archive import Manifest, Progress, write
+from custody.adapters.backup.parts import PARTS, files
+from custody.adapters.backup.place import misnamed
+from custody.cli.run import settings
+from custody.errors import MissingEvidenceError, UsageError, VerificationError
+from custody.kit.clock import system_clock
+
+
+@click.command("backup")
+@click.argument("target", metavar="FILE|-")
+@click.option("--no-keys", "without_keys", is_flag=True,
+              help="Leave private keys out: what is restored can be read and "
+                   "verified, and signs nothing until they are put back.")
+def command(target: str, without_keys: bool) -> None:
+    """Save keys, logs, registry and advisories of the data directory, as of now, beside running services.
+
+    The file is readable by its owner only, and not encrypted: `custody backup - | age -r … > FILE`.
+    """
+    data = settings().data
+    if not any((data / part).exists() for part in PARTS):
+        raise MissingEvidenceError(f"{data}: nothing to save is here", hint="data_dir in custody.toml says where it is")
+    with _output(target) as out, counted("saved") as progress:
+        manifest, digest = write(files(data, keys=not without_keys), out, created=system_clock(), custody=__version__,
+                                 progress=progress)
+        out.flush()
+    print(f"{summary(manifest)}; manifest {digest}", file=sys.stderr)
+    if damaged := misnamed(manifest):
+        raise VerificationError("saved as they are, and changed at rest: "
+                                + ", ".join(f"{entry.path}" for entry in damaged[:10]),
+                                hint="custody registry scrub; push the images again; such a backup is not restored")
+
+
+def summary(manifest: Manifest) -> str:
+    return f"{len(manifest.files)} files, {manifest.size:,} bytes, of {manifest.created}"
+
+
+@contextlib.contextmanager
+def counted(word: str) -> Iterator[Progress]:
+    """Files and bytes so far on a terminal's last line; silent in a pipe."""
+    shown = sys.stderr.isatty()
+
+    def progress(count: int, size: int) -> None:
+        if shown and count % 50 == 0:
+            print(f"\r{count} files, {size >> 20} MiB {word} ", end="", file=sys.stderr, flush=True)
+
+    yield progress
+    if shown:
+        print("\r\x1b[K", end="", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _output(target: str) -> Iterator[IO[bytes]]:
+    """Standard output, or a file that appears whole or not at all."""
+    if target == "-":
+        if sys.stdout.isatty():
+            raise UsageError("backup -: standard output is a terminal", hint="a pipe, or the name of a file")
+        yield sys.stdout.buffer
+        return
+    path = Path(target)
+    if path.is_dir():
+        raise UsageError(f"{path}: is a directory, expected the name of a file")
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        Path(draft).replace(path)
+    finally:
+        Path(draft).unlink(missing_ok=True)

@@ -1,0 +1,133 @@
+"""Everything that a registry holds, hashed again, and compared with its index both ways.
+
+It runs beside the process that serves the registry: it reads, and moves damaged files aside in one step that a push at
+the same moment wins. Only removing files that nobody has needs the registry to itself.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from custody.errors import UsageError
+from custody.kit import digest as digests
+from custody.ports.blobs import BlobFiles, Blobs, Stray
+from custody.ports.repositories import Repositories
+
+_READ = 1 << 20
+_GRACE = 3600.0  # seconds for which a file without a repository may be a push under way
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """A digest that the index names and of which there is no file."""
+
+    digest: str
+    repositories: list[str]
+
+
+class Odd(msgspec.Struct, frozen=True):
+    """Something among the blobs that is passed by."""
+
+    path: str
+    reason: str
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a scrub found. Bytes are those of files as they are on disk."""
+
+    blobs: int
+    """Files that were read to their end."""
+    bytes: int
+    damaged: list[Missing]
+    """They are in quarantine now."""
+    missing: list[Missing]
+    unreadable: list[Odd]
+    strays: list[Odd]
+    orphans: list[str]
+    """Files that no repository has; a young one may be a push under way."""
+    orphan_bytes: int
+    removed: list[str]
+    """Orphans that were removed."""
+    quarantine_files: int
+    quarantine_bytes: int
+    unfinished_uploads: int
+
+    @property
+    def sound(self) -> bool:
+        """Whether all that repositories name can be pulled as it was pushed."""
+        return not (self.damaged or self.missing or self.unreadable)
+
+
+class Archive(NamedTuple):
+    """A registry's files and index; `writer` where this process alone has them."""
+
+    blobs: BlobFiles
+    repositories: Repositories
+    writer: Blobs | None = None
+
+
+def scrub(archive: Archive, *, remove_orphans: bool = False, progress: Callable[[int, int], None] | None = None,
+          now: Callable[[], float] = time.time, grace: float = _GRACE) -> Report:
+    """Raises UsageError where orphans are to be removed beside another process.
+
+    `progress` is called with blobs and bytes read so far. `now` is compared with files' times of change.
+    """
+    if remove_orphans and archive.writer is None:
+        raise UsageError("scrub: removing files needs the registry to itself", hint="stop the server first")
+    blobs, repositories = archive.blobs, archive.repositories
+    count = size = 0
+    damaged, unreadable, strays = [], [], []
+    orphans: dict[str, os.stat_result] = {}
+    for entry in blobs.entries():
+        if isinstance(entry, Stray):
+            strays.append(Odd(str(entry.path), entry.reason))
+            continue
+        path = blobs.path(entry)
+        if path is None:
+            continue  # deleted meanwhile
+        try:
+            status, changed = _hash(path, entry)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            unreadable.append(Odd(str(path), error.strerror or str(error)))
+            continue
+        count, size = count + 1, size + status.st_size
+        if changed and blobs.quarantine(entry, status.st_ino):
+            damaged.append(Missing(entry, repositories.holders(entry)))
+        elif not repositories.blob_is_used(entry):
+            orphans[entry] = status
+        if progress is not None:
+            progress(count, size)
+    missing = _missing(archive, {item.digest for item in damaged})
+    removed = [digest for digest, status in orphans.items() if remove_orphans and abs(now() - status.st_mtime) > grace]
+    if archive.writer is not None:
+        archive.writer.delete(removed)
+    files, held = blobs.quarantined()
+    return Report(count, size, damaged, missing, unreadable, strays, list(orphans),
+                  sum(status.st_size for status in orphans.values()), removed, files, held, len(blobs.drafts()))
+
+
+def _hash(path: Path, digest: str) -> tuple[os.stat_result, bool]:
+    """The file's status, and whether its bytes are not the digest's."""
+    state = digests.hasher(digest)
+    with path.open("rb", buffering=0) as stream:
+        while chunk := stream.read(_READ):
+            state.update(chunk)
+        return os.fstat(stream.fileno()), not digests.matches(state, digest)
+
+
+def _missing(archive: Archive, damaged: set[str]) -> list[Missing]:
+    missing = []
+    for digest in archive.repositories.digests():
+        if digest not in damaged and archive.blobs.path(digest) is None:
+            holders = archive.repositories.holders(digest)
+            # A deletion takes the row first: what has none by now was deleted while it was looked for.
+            if holders and archive.blobs.path(digest) is None:
+                missing.append(Missing(digest, holders))
+    return missing

@@ -1,0 +1,55 @@
+"""What each role's health is: cheap questions to what it serves from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from custody.server.admission import AdmissionApp
+from custody.server.health import Check, State
+from custody.trust.log import Sequencer
+from custody.wiring import Platform
+
+_ROOM = 16 * 1024 * 1024
+"""Bytes that must be free for pushes."""
+
+
+def checks(platform: Platform, roles: tuple[str, ...], admission: AdmissionApp | None) -> dict[str, Check]:
+    """One check for each of `roles`."""
+    known: Mapping[str, Callable[[], Check]] = {
+        "registry": lambda: lambda: registry(platform),
+        "oidc": lambda: State,
+        "ca": lambda: lambda: log(platform.ct, "CT log"),
+        "log": lambda: lambda: log(platform.log, "log"),
+        "tsa": lambda: State,
+        "admission": lambda: admission.check if admission is not None else State,
+    }
+    return {role: known[role]() for role in roles}
+
+
+def log(sequencer: Sequencer, name: str) -> State:
+    """A stopped log takes nothing, and tries to go on by itself. A restart does that too, and harms nothing: what is
+    acknowledged is durable. So both answers fail, and whoever watches one of them learns of it.
+    """
+    stopped = sequencer.stopped
+    return State() if stopped is None else State(False, False, f"{name}: stopped: {stopped}")
+
+
+def registry(platform: Platform) -> State:
+    """The index answers; there is room for pushes. Without room pulls go on, so that is a note: neither a restart nor
+    the traffic's going elsewhere would help those who pull.
+    """
+    platform.registry.repositories.has_repository("healthz")
+    folder = platform.data / "registry"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return State(note=f"{folder}: cannot be written, so nothing can be pushed")
+    free = _free(folder)
+    if free < _ROOM:
+        return State(note=f"{folder}: {free // 1024} KiB are free, so little can be pushed")
+    return State()
+
+
+def _free(folder: Path) -> int:
+    room = os.statvfs(folder)
+    return room.f_bavail * room.f_frsize

@@ -1,0 +1,279 @@
+"""`custody backup` and `custody restore`: what comes back is what was there, whatever was written meanwhile; what was
+changed, cut off or planted never becomes a data directory."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import sqlite3
+import tarfile
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from custody.adapters.backup.archive import Saved, write
+from custody.adapters.backup.parts import files
+from custody.adapters.backup.place import restore
+from custody.cli.run import run
+from custody.errors import ConflictError, CustodyError, MalformedError, UnsupportedError, VerificationError
+from custody.kit.digest import sha256
+from custody.settings import Settings
+from custody.trust.checkpoint import parse_checkpoint
+from custody.wiring import Platform
+
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
+BASE = "http://127.0.0.1:5080"
+
+
+def lived(data: Path, entries: int = 300) -> None:
+    """A data directory in which something happened."""
+    platform = Platform(Settings(data_dir=str(data)), BASE)
+    try:
+        platform.export()
+        platform.certificate(["localhost"])
+
+        async def log() -> None:
+            await asyncio.gather(*(platform.log.add(b"entry %d" % number) for number in range(entries)))
+            await asyncio.gather(*(platform.ct.add(b"certificate %d" % number) for number in range(3)))
+
+        asyncio.run(log())
+        push(platform, b"layer")
+    finally:
+        platform.close()
+
+
+def push(platform: Platform, blob: bytes) -> str:
+    platform.registry.put_blob("shop/app", sha256(blob), blob).result()
+    return sha256(blob)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    lived(tmp_path / "old" / ".custody")
+    return tmp_path / "old" / ".custody"
+
+
+def saved(data: Path, *, keys: bool = True) -> bytes:
+    out = io.BytesIO()
+    write(files(data, keys=keys), out, created=NOW, custody="test")
+    return out.getvalue()
+
+
+def test_what_comes_back_is_what_was_there(data: Path, tmp_path: Path) -> None:
+    new = tmp_path / "another" / "place"
+    _, logs = restore(io.BytesIO(saved(data)), new)
+    assert logs == {"log": 300, "ctlog": 3}
+    assert (new.stat().st_mode & 0o777, (new / "trust" / "root.key").stat().st_mode & 0o777) == (0o700, 0o600)
+    for name in ("trust/root.key", "trust/trusted_root.json", "admission/tls.key", "log/checkpoint"):
+        assert (new / name).read_bytes() == (data / name).read_bytes()
+    platform = Platform(Settings(data_dir=str(new)), BASE)
+    try:
+        assert platform.registry.blob("shop/app", sha256(b"layer")).read_bytes() == b"layer"
+        logged = asyncio.run(platform.log.add(b"the next"))
+        assert logged.index == 300
+    finally:
+        platform.close()
+
+
+def test_a_backup_beside_writers_is_of_one_moment(data: Path, tmp_path: Path) -> None:
+    """Each log is what one checkpoint covers, and every blob that the index names is there."""
+    platform = Platform(Settings(data_dir=str(data)), BASE)
+    stop = threading.Event()
+
+    def work() -> None:
+        async def log() -> None:
+            number = 0
+            while not stop.is_set():
+                await asyncio.gather(*(platform.log.add(b"busy %d" % (number + i)) for i in range(37)))
+                number += 37
+                push(platform, b"blob %d" % number)
+
+        asyncio.run(log())
+
+    writer = threading.Thread(target=work)
+    writer.start()
+    try:
+        backups = [saved(data) for _ in range(5)]
+    finally:
+        stop.set()
+        writer.join()
+        platform.close()
+    for number, backup in enumerate(backups):
+        new = tmp_path / f"new{number}"
+        _, logs = restore(io.BytesIO(backup), new)
+        assert logs["log"] == parse_checkpoint((new / "log" / "checkpoint").read_bytes()).size >= 300
+        restored = Platform(Settings(data_dir=str(new)), BASE)
+        try:
+            assert restored.log.log.size == logs["log"]
+            index = sqlite3.connect(new / "registry" / "index.db")
+            digests = [row[0] for row in index.execute("SELECT digest FROM blob")]
+            index.close()
+            assert digests
+            for digest in digests:
+                assert sha256(restored.registry.blob("shop/app", digest).read_bytes()) == digest
+        finally:
+            restored.close()
+
+
+def test_without_keys_no_key_is_in_it(data: Path) -> None:
+    with tarfile.open(fileobj=io.BytesIO(saved(data, keys=False))) as tar:
+        names = tar.getnames()
+    assert not [name for name in names if name.endswith(".key")]
+    assert "trust/root.crt" in names
+    assert b"PRIVATE KEY" not in saved(data, keys=False)
+
+
+def test_what_is_there_is_not_replaced(data: Path, tmp_path: Path) -> None:
+    backup = saved(data)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "mine").write_text("x")
+    with pytest.raises(ConflictError, match="it is not empty"):
+        restore(io.BytesIO(backup), tmp_path / "new")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["mine"]
+    with pytest.raises(ConflictError, match="it is not empty"):
+        restore(io.BytesIO(backup), data)
+
+
+def rewritten(backup: bytes, change: Callable[[str, bytes, tarfile.TarInfo], bytes | None]) -> bytes:
+    """The tar with members changed, or left out where None."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(backup)) as old, tarfile.open(fileobj=out, mode="w") as new:
+        for member in old:
+            stream = old.extractfile(member)
+            assert stream is not None
+            content = change(member.name, stream.read(), member)
+            if content is not None:
+                member.size = len(content) if member.isreg() else 0
+                new.addfile(member, io.BytesIO(content))
+    return out.getvalue()
+
+
+def _swap(path: str, content: bytes | None) -> Callable[[str, bytes, tarfile.TarInfo], bytes | None]:
+    return lambda name, old, member: content if name == path else old
+
+
+def _renamed(old: str, new: str) -> Callable[[str, bytes, tarfile.TarInfo], bytes]:
+    def change(name: str, content: bytes, member: tarfile.TarInfo) -> bytes:
+        if name == old:
+            member.name = new
+        return content
+
+    return change
+
+
+def _linked(name: str, content: bytes, member: tarfile.TarInfo) -> bytes:
+    if name == "trust/root.crt":
+        member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    return content
+
+
+@pytest.mark.parametrize(("change", "error", "reason"), [
+    (_swap("trust/root.crt", b"x"), VerificationError, r"trust/root.crt: got sha256:"),
+    (_swap("trust/root.crt", None), VerificationError, "trust/root.crt is missing"),
+    (_swap("manifest.json", None), MalformedError, "an end without manifest.json"),
+    (_swap("manifest.json", b"{}"), MalformedError, "manifest.json"),
+    (_swap("custody-backup", b"custody/backup/v9"), UnsupportedError, "version 'custody/backup/v9'"),
+    (_swap("custody-backup", None), MalformedError, "which begins with custody-backup"),
+    (_renamed("trust/root.crt", "trust/other.crt"), VerificationError, "manifest.json does not list it|is missing"),
+    (_renamed("trust/root.crt", "../outside"), MalformedError, "paths below a data directory"),
+    (_renamed("trust/root.crt", "/etc/outside"), MalformedError, "paths below a data directory"),
+    (_renamed("trust/root.crt", "trust/.hidden"), MalformedError, "paths below a data directory"),
+    (_renamed("trust/root.crt", "trust/root.key"), MalformedError, "each once"),
+    (_linked, MalformedError, "a link, folder or device"),
+], ids=["changed", "missing", "no manifest", "empty manifest", "version", "no head", "renamed", "above", "absolute",
+        "hidden", "twice", "link"])
+def test_a_changed_backup_is_refused(data: Path, tmp_path: Path, change: Callable[..., bytes | None],
+                                     error: type[CustodyError], reason: str) -> None:
+    with pytest.raises(error, match=reason):
+        restore(io.BytesIO(rewritten(saved(data), change)), tmp_path / "new" / "data")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def _archive(*named: tuple[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    write((Saved(path, False, len(content), io.BytesIO(content)) for path, content in named), out, created=NOW,
+          custody="test")
+    return out.getvalue()
+
+
+def test_what_is_no_part_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MalformedError, match="files of trust"):
+        restore(io.BytesIO(_archive(("elsewhere/x", b"x"))), tmp_path / "new" / "data")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_blob_that_is_not_its_digest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VerificationError, match="holds sha256"):
+        restore(io.BytesIO(_archive((f"registry/blobs/sha256/{'0' * 64}", b"x"))), tmp_path / "new" / "data")
+
+
+def test_a_log_whose_tiles_are_others_is_refused(data: Path, tmp_path: Path) -> None:
+    """Also where whoever changed it wrote a fitting manifest."""
+    members: list[tuple[str, bytes]] = []
+    with tarfile.open(fileobj=io.BytesIO(saved(data))) as tar:
+        for member in tar:
+            stream = tar.extractfile(member)
+            assert stream is not None
+            members.append((member.name, stream.read()))
+    forged = [(name, bytes(32) * 44 if name == "log/tile/0/001.p/44" else content) for name, content in members[1:-1]]
+    assert forged != members[1:-1]
+    with pytest.raises(VerificationError, match="log: the tiles of 300 entries give root"):
+        restore(io.BytesIO(_archive(*forged)), tmp_path / "new" / "data")
+
+
+def test_the_digest_that_was_kept_must_fit(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(VerificationError, match="its manifest is sha256:"):
+        restore(io.BytesIO(saved(data)), tmp_path / "new" / "data", digest=f"sha256:{'0' * 64}")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_backup_that_was_cut_or_flipped_is_refused_or_whole(tmp_path: Path, choice: st.DataObject) -> None:
+    backup = bytearray(_archive(("trust/a.crt", b"certificate"), ("advisories.db", b"\0" * 700)))
+    if choice.draw(st.booleans()):
+        del backup[choice.draw(st.integers(0, len(backup) - 1)):]
+    else:
+        position = choice.draw(st.integers(0, len(backup) - 1))
+        backup[position] ^= choice.draw(st.integers(1, 255))
+    new = tmp_path / os.urandom(8).hex()
+    try:
+        restore(io.BytesIO(bytes(backup)), new)
+    except CustodyError:
+        assert not new.exists()
+    else:  # the flipped bit was in padding, in a time, in a mode
+        assert (new / "trust" / "a.crt").read_bytes() == b"certificate"
+        assert (new / "advisories.db").read_bytes() == b"\0" * 700
+    assert not [path for path in tmp_path.iterdir() if "restoring" in path.name]
+
+
+def test_a_blob_that_went_missing_is_named(data: Path) -> None:
+    next((data / "registry" / "blobs" / "sha256").iterdir()).unlink()
+    with pytest.raises(VerificationError, match="is missing, and a repository names it"):
+        saved(data)
+
+
+def test_the_commands(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                      capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(data.parent)
+    target = tmp_path / "custody.tar"
+    assert run(["backup", str(target)]) == 0
+    assert target.stat().st_mode & 0o777 == 0o600
+    digest = capsys.readouterr().err.split("manifest ")[1].strip()
+    monkeypatch.setenv("CUSTODY_DATA_DIR", str(tmp_path / "restored"))
+    assert run(["restore", str(target), "--digest", digest]) == 0
+    told = capsys.readouterr().err
+    assert "log: 300 entries" in told
+    assert "will report a fork" in told
+    assert run(["restore", str(target)]) == 1
+    assert "is not empty" in capsys.readouterr().err
+    assert run(["restore", str(target), "--digest", "abc"]) == 2
+    assert run(["restore", str(tmp_path / "none")]) == 2
+    monkeypatch.setenv("CUSTODY_DATA_DIR", str(tmp_path / "empty"))
+    assert run(["backup", str(target)]) == 4
+    assert "nothing to save is here" in capsys.readouterr().err
