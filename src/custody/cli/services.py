@@ -115,7 +115,8 @@ def describe(found: Running, policies: PolicySet) -> list[str]:
     own = found.platform.settings.webhook_certificate
     certified = f"certificate {own}" if own else f"CA bundle {data / 'admission' / 'ca.crt'}"
     loaded = f"{count} {'policy' if count == 1 else 'policies'}"
-    lines = {"registry": f"registry      {base.partition('//')[2]}/NAME", "oidc": f"OIDC issuer   {base}/oidc",
+    rules = "" if found.platform.settings.auth is None else "  (by the rules of [auth])"
+    lines = {"registry": f"registry      {base.partition('//')[2]}/NAME{rules}", "oidc": f"OIDC issuer   {base}/oidc",
              "ca": f"CA            {base}/api/v2/signingCert", "log": f"log           {base}/api/v2",
              "tsa": f"timestamps    {base}/api/v1/timestamp",
              "admission": f"admission     {found.webhook}/validate, /mutate  ({loaded}; "
