@@ -18,6 +18,7 @@ from custody.admission.webhook import Admission
 from custody.errors import UsageError
 from custody.kit.clock import format_rfc3339, system_clock
 from custody.policy.load import PolicySet
+from custody.server.accepting import REFUSED
 from custody.server.access.mtls import Named
 from custody.server.access.opening import gate, refuse_unused
 from custody.server.admission import AdmissionApp
@@ -78,6 +79,8 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
     refuse_unused(settings.auth, settings.tls_client_ca, settings.tls_certificate)
     main = _files(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
     metrics = Metrics()
+    metrics.count("custody_http_refused", "Requests and connections that were refused before any application saw them.",
+                  REFUSED.total)
     names = _names(settings, host)
     checked = Observed(HostCheck(plain, names) if names is not None else plain, metrics)
     per_peer = settings.max_connections_per_peer
