@@ -59,11 +59,10 @@ class Api:
 
     def image(self, name: str, reference: str, layer: bytes = b"layer", **more: object) -> tuple[str, bytes]:
         self.push(name, b"{}")
-        digest = self.push(name, layer)
-        manifest = json.dumps({
-            "schemaVersion": 2, "mediaType": oci.MANIFEST,
-            "config": {"mediaType": oci.CONFIG, "digest": sha(b"{}"), "size": 2},
-            "layers": [{"mediaType": oci.LAYER_GZIP, "digest": digest, "size": len(layer)}], **more}, ensure_ascii=False).encode()
+        layers = [{"mediaType": oci.LAYER_GZIP, "digest": self.push(name, layer), "size": len(layer)}]
+        config = {"mediaType": oci.CONFIG, "digest": sha(b"{}"), "size": 2}
+        manifest = json.dumps({"schemaVersion": 2, "mediaType": oci.MANIFEST, "config": config, "layers": layers,
+                               **more}, ensure_ascii=False).encode()
         status, headers, body = self("PUT", f"/v2/{name}/manifests/{reference or sha(manifest)}", manifest,
                                      Content_Type=oci.MANIFEST)
         assert status == 201, body

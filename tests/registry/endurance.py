@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import random
 import resource
 import signal
@@ -61,7 +60,7 @@ class Writer(threading.Thread):
                     return
 
     def step(self) -> None:
-        account, name = self.account, self.account.name
+        account = self.account
         layer = self.random.randbytes(self.random.choice([10, 4096, 70_000, 400_000, 1_500_000]))
         if not (self.blob(b"{}") and self.blob(layer)):
             return
@@ -104,7 +103,7 @@ class Writer(threading.Thread):
                 status = self.api("PUT", f"{place}?digest={digest}", data)[0]
             else:
                 half = len(data) // 2
-                status, headers, _ = self.api("PATCH", place, data[:half], Content_Range=f"0-{half - 1}")
+                status, _, _ = self.api("PATCH", place, data[:half], Content_Range=f"0-{half - 1}")
                 if not self.said(status):
                     return False
                 status = self.api("PUT", f"{place}?digest={digest}", data[half:],
@@ -145,7 +144,7 @@ class Writer(threading.Thread):
 
     def contend(self) -> None:
         """Two requests with different bytes for one session; at most one of the two blobs comes of it."""
-        name, place = self.account.name, self.api.start(self.account.name)
+        place = self.api.start(self.account.name)
         contents = [self.random.randbytes(200_000) for _ in range(2)]
         outcomes: dict[int, int] = {}
 
@@ -185,9 +184,8 @@ def check(api: Api, account: Account) -> list[str]:
         if f"tag {tag}" not in account.unknown and (headers.get("docker-content-digest") if status == 200
                                                     else None) != wanted:
             wrong.append(f"tag {tag}: {status}, expected {wanted}")
-    for digest in account.deleted - account.unknown:
-        if get(f"/manifests/{digest}")[0] == 200 or get(f"/blobs/{digest}")[0] == 200:
-            wrong.append(f"deleted and back: {digest}")
+    wrong += [f"deleted and back: {digest}" for digest in account.deleted - account.unknown
+              if 200 in (get(f"/manifests/{digest}")[0], get(f"/blobs/{digest}")[0])]
     for subject, digest in account.referrers:
         if digest in account.manifests and digest not in account.unknown and digest.encode() not in get(
                 f"/referrers/{subject}")[2]:
@@ -252,7 +250,7 @@ def run(folder: Path, rounds: int, seed: int = 7, *, seconds: float = 1.0) -> tu
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    with tempfile.TemporaryDirectory(prefix="endurance-", dir=os.getcwd()) as folder:
+    with tempfile.TemporaryDirectory(prefix="endurance-") as folder:
         acknowledged, wrong = run(Path(folder), rounds, int(sys.argv[2]) if len(sys.argv) > 2 else 7)
     print(f"{rounds} rounds, {acknowledged} acknowledged, {len(wrong)} wrong")
     print("\n".join(wrong[:20]))

@@ -45,7 +45,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def limit_files(server: Process, size: int) -> None:
     _, hard = resource.prlimit(server.child.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(server.child.pid, resource.RLIMIT_FSIZE, (size if size else hard, hard))
+    resource.prlimit(server.child.pid, resource.RLIMIT_FSIZE, (size or hard, hard))
 
 
 def test_01_disk_full_resume(tmp_path: Path) -> None:

@@ -17,10 +17,7 @@ _AHEAD = 8 << 20  # bytes after which the disk is told to begin with them, so th
 _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
 
 
-try:
-    _sync_file_range = ctypes.CDLL(None).sync_file_range
-except (OSError, AttributeError):
-    _sync_file_range = None
+_sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
 
 
 def storage_error(action: str, error: OSError) -> StorageError:

@@ -82,7 +82,7 @@ class Database:
 
     def close(self) -> None:
         with self._lock:
-            for reader in self._all_readers:
+            for reader in list(self._all_readers):
                 reader.close()
             self._db.close()
 
@@ -93,8 +93,7 @@ class Database:
             weakref.finalize(self, reader.close)
             reader.execute("PRAGMA query_only=ON")
             self._readers.connection = reader
-            with self._lock:
-                self._all_readers.append(reader)
+            self._all_readers.append(reader)  # atomic, and not under the lock: that is held by a transaction
         return reader
 
     def _migrate(self, path: Path, migrations: Sequence[str]) -> None:
