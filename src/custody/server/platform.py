@@ -16,6 +16,7 @@ from custody.admission.answered import Answered, Observer
 from custody.admission.webhook import Admission
 from custody.errors import UsageError
 from custody.policy.load import PolicySet
+from custody.server.accepting import REFUSED
 from custody.server.access.mtls import Named
 from custody.server.access.opening import gate, refuse_unused
 from custody.server.admission import AdmissionApp
@@ -75,6 +76,8 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
 
     refuse_unused(settings.auth, settings.tls_client_ca, settings.tls_certificate)
     metrics = Metrics()
+    metrics.count("custody_http_refused", "Requests and connections that were refused before any application saw them.",
+                  REFUSED.total)
     names = _names(settings, host)
     health = Health({})
     listeners = Listeners(host, metrics, health, settings.max_connections_per_peer)
