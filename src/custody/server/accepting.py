@@ -109,6 +109,13 @@ class Protocol(HttpToolsProtocol):
         if cycle is not None and self.scheme == "http":
             cycle.scope.setdefault("extensions", {})[EXTENSION] = partial(_send_file, weakref.ref(cycle))
 
+    def on_body(self, body: bytes) -> None:
+        cycle: Any = self.cycle
+        if not cycle.body and not cycle.response_complete:
+            cycle.body = body  # as it is: uvicorn would copy it into a bytearray, and that once more
+            body = b""
+        super().on_body(body)
+
     @property
     def answering(self) -> bool:
         """Whether a request has come whole and its answer has not gone."""
