@@ -307,7 +307,7 @@ def kyverno(tools: Path, peers: Path) -> dict[str, list[Any]]:
 
 
 if __name__ == "__main__":
-    from tests.admission.test_apiserver import TOOLS
+    from tests.admission.conftest import TOOLS
     from tests.conftest import PEERS
 
     found = kyverno(TOOLS, PEERS)

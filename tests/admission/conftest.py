@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import PEERS, ROOT, peer
 
-_TOOLS = Path(os.environ.get("CUSTODY_PEERS_TOOLS", ROOT.parent / "shared" / "peers"))
+TOOLS = Path(os.environ.get("CUSTODY_PEERS_TOOLS", ROOT.parent / "shared" / "peers"))
 
 
 def free_port() -> int:
@@ -25,7 +25,7 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Its kubeconfig; the files of its folder are those of `apiserver start`."""
     for name in ("kube-apiserver", "etcd", "kubectl", "openssl"):
         peer(name)
-    script = _TOOLS / "apiserver"
+    script = TOOLS / "apiserver"
     if not script.is_file():
         pytest.skip("the script that boots an API server is not here")
     folder = tmp_path_factory.mktemp("apiserver")

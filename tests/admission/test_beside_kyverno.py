@@ -14,7 +14,7 @@ from custody.policy.decide import decide
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision
 from tests.admission.beside_kyverno import ANSWERS, DIFFERENCES, POLICIES, Json, cases, kyverno, review
-from tests.admission.test_apiserver import TOOLS
+from tests.admission.conftest import TOOLS
 from tests.conftest import PEERS, peer
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)

@@ -34,7 +34,7 @@ def _interpreter() -> str | None:
 def _run(command: list[str], environment: Mapping[str, str], user: int) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(_ROOT), *(place for place in sys.path if place.startswith(str(_ROOT)))])
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **environment}
-    as_user = {"user": user, "group": user, "extra_groups": []} if os.geteuid() == 0 else {}
+    as_user = {"user": user, "group": user, "extra_groups": [user]} if os.geteuid() == 0 else {}
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", env=environment, timeout=120,
                           **as_user)  # type: ignore[call-overload,no-any-return]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,6 +166,11 @@ def test_scrub_and_history(place: tuple[Path, str]) -> None:
     done = custody("registry", "scrub", cwd=folder)
     assert done.returncode == 4
     assert digest in done.stderr
+    done = custody("registry", "scrub", cwd=folder)  # in quarantine, so the image lacks it until it is pushed again
+    assert done.returncode == 4
+    assert f"no file of: {digest}" in done.stderr
+    shutil.rmtree(folder / "image")
+    assert push(folder, url) == digest
     assert custody("registry", "scrub", cwd=folder).returncode == 0
 
 

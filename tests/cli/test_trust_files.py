@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from custody.cli.run import run
+from custody.errors import ConflictError
 from custody.policy.load import PolicySet
 from custody.server.platform import running
 from custody.settings import Settings
@@ -32,10 +33,13 @@ def test_serve_rewrites_trust(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(settings) as first:
             before = [(trust / name).read_bytes() for name in FILES]
-            for roles in (["admission"], ["registry"], ["registry", "admission"]):
-                async with running(settings, roles, policies=PolicySet([])) as second:
-                    assert second.url != first.url
-                    assert [(trust / name).read_bytes() for name in FILES] == before, roles
+            async with running(settings, ["admission"], policies=PolicySet([])) as second:
+                assert second.url != first.url
+                assert [(trust / name).read_bytes() for name in FILES] == before
+            with pytest.raises(ConflictError, match="one writes to a registry"):
+                async with running(settings, ["registry"]):
+                    raise AssertionError("two processes write to one registry")
+            assert [(trust / name).read_bytes() for name in FILES] == before
 
     asyncio.run(main())
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from custody.build.definition import Image
 from custody.build.image import write_image
+from custody.build.limits import Limits
+from custody.build.output import read_output
 from custody.demo.story import Chain, tell_from_image
 from custody.demo.tell import Teller
 from custody.demo.world import World, opened
@@ -23,7 +25,8 @@ def small_image(folder: Path) -> Path:
         info.mkdir(parents=True)
         (info / "METADATA").write_text(METADATA.format(name=name, version=version))
         (info / "RECORD").write_text(f"{name}/__init__.py,,\n")
-    write_image([folder / "tree" / "1-packages"], Image(entrypoint=["python3"]), 1_700_000_000, folder / "layout", "1")
+    layers = read_output(folder / "tree", Limits())
+    write_image(layers, Image(entrypoint=["python3"]), 1_700_000_000, folder / "layout", "1")
     return folder / "layout"
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from custody.server.limits import Limits
 from custody.server.registry import RegistryApp
 from custody.server.rpcstatus import EXCEPTION_HANDLERS
 from custody.server.run import Listener, serving
+from custody.server.sendfile import send_file
 
 STILL = Limits(sweep=3600)
 """For tests that ask for the deadlines themselves."""
@@ -272,6 +274,36 @@ def test_an_answer_that_is_not_taken_is_given_up() -> None:
             assert protocol.transport.is_closing()
             await until(lambda: not at.listener._server.server_state.connections)
         assert ended.is_set()
+
+    run(main)
+
+
+def test_a_file_that_is_not_taken_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("custody.server.sendfile.ANSWER", 0.1)
+    path = tmp_path / "blob"
+    with path.open("wb") as file:
+        file.truncate(64 * MIB)
+
+    async def main() -> None:
+        outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        async def large(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200,
+                        "headers": [(b"content-length", b"%d" % (64 * MIB))]})
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                await send_file(scope, send, handle, 0, 64 * MIB)
+            except DisconnectedError as error:
+                outcome.set_result(str(error.__cause__))
+            finally:
+                os.close(handle)
+
+        async with place(large) as at:
+            client = await at.client()
+            await client.send(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+            async with asyncio.timeout(20):
+                assert (await outcome).startswith("the client took ")
+            await until(lambda: not at.listener._server.server_state.connections)
 
     run(main)
 

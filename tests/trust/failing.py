@@ -60,13 +60,10 @@ class Disk:
         for name in dir(os):
             if name.startswith("O_"):
                 setattr(module, name, getattr(os, name))
-        patches = [mock.patch.object(tiles, "os", module)]
-        patches.extend(mock.patch.object(Path, name, self._below(name, getattr(Path, name)))
-                       for name in ("mkdir", "read_bytes", "write_bytes"))
-        patches.append(mock.patch.object(Path, "rename", self._below("rename", Path.rename)))
         with contextlib.ExitStack() as stack:
-            for patch in patches:
-                stack.enter_context(patch)
+            stack.enter_context(mock.patch.object(tiles, "os", module))
+            for name in ("mkdir", "read_bytes", "write_bytes", "rename"):
+                stack.enter_context(mock.patch.object(Path, name, self._below(name, getattr(Path, name))))
             yield
 
     def _below(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:

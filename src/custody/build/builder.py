@@ -168,20 +168,20 @@ def _normalise(folder: Path, epoch: int) -> None:
 
 def _check_source(files: list[File], source: Path) -> None:
     expected = {file.path: file for file in files}
-    for place, folders, names in os.walk(source, followlinks=False):
-        for name in names + [entry for entry in folders if Path(place, entry).is_symlink()]:
-            path = Path(place, name)
-            relative = path.relative_to(source).as_posix()
-            file = expected.pop(relative, None)
-            if file is None or _object_id(path) != file.id:
-                raise VerificationError(f"build step: {relative} was {'changed' if file else 'added'} in the source "
-                                        "while it was built")
+    for name, status in walk(source):
+        if not stat.S_ISDIR(status.st_mode):
+            file = expected.pop(name, None)
+            if file is None or _object_id(source / name, status) != file.id:
+                raise VerificationError(f"build step: {visible(name)} was {'changed' if file else 'added'} in the "
+                                        "source while it was built")
     if expected:
         raise VerificationError(f"build step: {min(expected)} was removed from the source while it was built")
 
 
-def _object_id(path: Path) -> str:
-    link = stat.S_ISLNK(path.lstat().st_mode)
-    data = os.readlink(path).encode("utf-8", "surrogateescape") if link else path.read_bytes()
+def _object_id(path: Path, status: os.stat_result) -> str:
+    """Of a file or a symbolic link; of what else a step may have put there, an id that no file has."""
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISLNK(status.st_mode):
+        return ""
+    data = os.fsencode(os.readlink(path)) if stat.S_ISLNK(status.st_mode) else path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 

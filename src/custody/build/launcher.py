@@ -22,12 +22,14 @@ import fcntl
 import marshal
 import os
 import resource
+import select
 import signal
 import struct
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # the module itself takes longer to import than the rest of this program to run
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 FAILED = 125
@@ -39,7 +41,7 @@ _NEWUSER, _NEWPID, _NEWNET = 0x10000000, 0x20000000, 0x40000000
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 8, 0x1000, 0x4000, 0x40000
 _RDONLY, _NOSUID, _NODEV, _NOEXEC = 1, 2, 4, 8  # MOUNT_ATTR_…
 _AT_FDCWD, _AT_RECURSIVE, _MNT_DETACH = -100, 0x8000, 2
-_PDEATHSIG, _SECCOMP, _CAPBSET_DROP, _SUBREAPER, _NO_NEW_PRIVS, _AMBIENT = 1, 22, 24, 36, 38, 47
+_SECCOMP, _CAPBSET_DROP, _SUBREAPER, _NO_NEW_PRIVS, _AMBIENT = 22, 24, 36, 38, 47
 _DUMPABLE, _KEEPCAPS = 4, 8
 _JOIN_SESSION_KEYRING = 1
 
@@ -51,7 +53,6 @@ def main() -> NoReturn:
     status = spec["status"]
     os.set_inheritable(status, False)
     try:
-        _prctl(_PDEATHSIG, signal.SIGKILL)
         if os.getsid(0) != os.getpid():
             os.setsid()
         os.umask(0o022)
@@ -87,7 +88,6 @@ def _enter_namespaces(spec: dict[str, Any]) -> None:
     if child:
         os.close(spec["status"])
         os._exit(_code(os.waitpid(child, 0)[1]))
-    _prctl(_PDEATHSIG, signal.SIGKILL)
     name = spec["hostname"].encode()
     _check(_libc.sethostname(name, len(name)), "sethostname")
     _raise_loopback()
@@ -189,7 +189,6 @@ def _confine(spec: dict[str, Any]) -> None:
         _check(_libc.unshare(_NEWUSER), "unshare: user namespace")
         _prctl(_DUMPABLE, 1)  # which setresuid cleared: the maps below are else root's files
         _write_maps(spec["uid"], spec["uid"], spec["uid"])
-    _prctl(_PDEATHSIG, signal.SIGKILL)  # again: a change of user clears it
     # 3. Limits that the kernel keeps.
     _set_limits(spec)
     # 4. No capability, now or by any file that is executed.
@@ -231,13 +230,8 @@ def _run_as_init(spec: dict[str, Any]) -> NoReturn:
     child = os.fork()
     if child == 0:
         _exec(spec)
-    os.close(spec["status"])
     _prctl(_DUMPABLE, 0)  # so that the step may not write in this process's memory, though it is the same user
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # process 1 gets only the signals that it handles
-    while True:
-        ended, status = os.wait()
-        if ended == child:
-            os._exit(_code(status))
+    _wait(spec, child, lambda: None)
 
 
 def _run_unconfined(spec: dict[str, Any]) -> NoReturn:
@@ -247,20 +241,38 @@ def _run_unconfined(spec: dict[str, Any]) -> NoReturn:
     if child == 0:
         _set_limits(spec)
         _exec(spec)
+    _wait(spec, child, _kill_children)
+
+
+def _wait(spec: dict[str, Any], child: int, clear: Callable[[], None]) -> NoReturn:
+    """Until the step has ended, or the control plane has: then nobody holds the lifeline's other end."""
     os.close(spec["status"])
-    code = FAILED
-    while True:
-        try:
-            ended, status = os.wait()
-        except ChildProcessError:
-            os._exit(code)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # process 1 gets only the signals that it handles
+    woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    code = None
+    while code is None:
+        ended, status = os.waitpid(-1, os.WNOHANG)
         if ended == child:
             code = _code(status)
-            child = 0
-        if not child:
-            with open(f"/proc/self/task/{os.getpid()}/children") as stream:
-                for left in stream.read().split():
-                    os.kill(int(left), signal.SIGKILL)
+        elif not ended and spec["lifeline"] in select.select([woken, spec["lifeline"]], [], [])[0]:
+            code = FAILED
+        elif not ended:
+            os.read(woken, 4096)
+    clear()
+    os._exit(code)
+
+
+def _kill_children() -> None:
+    while True:
+        with open(f"/proc/self/task/{os.getpid()}/children") as stream:
+            for child in stream.read().split():
+                os.kill(int(child), signal.SIGKILL)
+        try:
+            os.wait()
+        except ChildProcessError:
+            return
 
 
 def _exec(spec: dict[str, Any]) -> NoReturn:

@@ -40,11 +40,12 @@ class Limits:
         """Names of setrlimit's resources and their values.
 
         Without a user namespace of its own a step would be counted together with all else that its user runs, so
-        there the watch alone counts processes.
+        there the watch alone counts processes. The kernel also counts process 1 and, for some
+        isolations, the one before it; the third is for the watch to see.
         """
         limits = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": self.file_size, "RLIMIT_DATA": self.memory, "RLIMIT_NOFILE": 4096}
         if isolated:
-            limits |= {"RLIMIT_NPROC": self.processes + 1, "RLIMIT_MEMLOCK": 8 * MIB, "RLIMIT_MSGQUEUE": 819_200,
+            limits |= {"RLIMIT_NPROC": self.processes + 3, "RLIMIT_MEMLOCK": 8 * MIB, "RLIMIT_MSGQUEUE": 819_200,
                        "RLIMIT_SIGPENDING": 4096, "RLIMIT_NICE": 0, "RLIMIT_RTPRIO": 0}
         return limits
 

@@ -43,6 +43,8 @@ class Layer:
 
 def read_output(folder: Path, limits: Limits) -> list[Layer]:
     """The layers in $CUSTODY_OUTPUT, in the order of their names. Raises MalformedError, naming the path."""
+    if not folder.is_dir() or folder.is_symlink():  # as a step that is not isolated can make it
+        raise MalformedError("build output", got="no folder, or a link", expected="the folder that the step was given")
     layers: dict[str, list[Entry]] = {}
     others: list[str] = []
     files = size = 0

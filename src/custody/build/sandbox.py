@@ -143,18 +143,19 @@ def run_step(command: list[str], *, kind: str, places: Places, epoch: int, limit
         code = stack.enter_context(_memory_file("launcher", Path(launcher.__file__).read_bytes()))
         status, status_end = (stack.enter_context(end) for end in _pipe())
         log, log_end = (stack.enter_context(end) for end in _pipe())
-        specification["status"] = status_end.fileno()
+        lifeline, _held = (stack.enter_context(end) for end in _pipe())  # however this process ends, the step does
+        specification |= {"status": status_end.fileno(), "lifeline": lifeline.fileno()}
         text = stack.enter_context(_memory_file("step", marshal.dumps(specification)))
         whole = [_interpreter(python), "-I", "-S", f"/proc/self/fd/{code.fileno()}", str(text.fileno())]
         if kind == "bubblewrap":
             mounts = rootfs.mounts(python, places.etc, places.source, places.inputs, places.output, limits)
             whole = [shutil.which("bwrap") or "bwrap", *bwrap_flags(mounts, root=os.geteuid() == 0), "--", *whole]
         starter = subprocess.Popen(whole, env={}, cwd="/", stdin=subprocess.DEVNULL, stdout=log_end, stderr=log_end,
-                                   pass_fds=(code.fileno(), text.fileno(), status_end.fileno()),
-                                   start_new_session=True)
+                                   start_new_session=True,
+                                   pass_fds=[end.fileno() for end in (code, text, status_end, lifeline)])
         try:
-            status_end.close()
-            log_end.close()
+            for end in (status_end, log_end, lifeline):
+                end.close()
             watch = Watch(starter.pid, places.output, limits, helpers=0 if kind == "none" else 1)
             kept, exceeded = _follow(starter, log, watch)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ def command(folder: Path, commit: str, repository: str, output: str, isolation: 
     if target is None and unused:
         raise UsageError(f"{unused[0]}: is about signing the provenance, which goes where --push says")
     source = GitRepository(folder)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the step and its folder are cleared away
     try:
         built = build(source, source.resolve(commit), repository_uri=repository, layout=Path(output[4:]),
                       cache=settings().state() / "cache" / "inputs", fetch=PipFetch(offline=settings().offline),

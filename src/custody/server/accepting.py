@@ -19,14 +19,15 @@ from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv6Address, ip_address
 from typing import Any
+from urllib.parse import unquote
 
-import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from custody.server.framing import End, Framer, FramingError, Head
+from custody.server.guard import expecting, run
 from custody.server.limits import Limits
 from custody.server.refusal import last_answer
 from custody.server.sendfile import EXTENSION, to_transport
@@ -53,10 +54,9 @@ class _Flow(FlowControl):
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's, which gets whole heads only, and one request at a time; with limits, and it says when they begin.
+    """uvicorn's, with a strict reader of requests in the place of its parser, one request at a time, and limits.
 
-    A request's way: bytes → `Framer` → httptools → the application. The next request's bytes wait, unread by either,
-    until the answer has gone.
+    The next request's bytes wait unread until the answer has gone. uvicorn writes the answers.
     """
 
     begins: Callable[[], None] | None = None
@@ -96,26 +96,6 @@ class Protocol(HttpToolsProtocol):
             self.ended()
         super().connection_lost(exc)
 
-    def on_message_begin(self) -> None:
-        if self.begins is not None:
-            self.begins()
-        super().on_message_begin()
-        if self.tls is not None:
-            self.scope["extensions"] = {"tls": self.tls}
-
-    def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        cycle: Any = self.cycle
-        if cycle is not None and self.scheme == "http":
-            cycle.scope.setdefault("extensions", {})[EXTENSION] = partial(_send_file, weakref.ref(cycle))
-
-    def on_body(self, body: bytes) -> None:
-        cycle: Any = self.cycle
-        if not cycle.body and not cycle.response_complete:
-            cycle.body = body  # as it is: uvicorn would copy it into a bytearray, and that once more
-            body = b""
-        super().on_body(body)
-
     @property
     def answering(self) -> bool:
         """Whether a request has come whole and its answer has not gone."""
@@ -135,7 +115,6 @@ class Protocol(HttpToolsProtocol):
             if self._lingered > _LINGER:
                 self.transport.abort()
             return
-        self._unset_keepalive_if_required()
         self._framer.feed(data)
         if self.flow.held:
             self.flow.pause_reading()
@@ -152,11 +131,11 @@ class Protocol(HttpToolsProtocol):
                     break
                 if isinstance(part, Head):
                     self._enter("body")
-                    self.parser.feed_data(part.data)
+                    self._begin(part)
                 elif isinstance(part, End):
                     if not self._answered:
-                        if self.cycle.more_body:
-                            raise FramingError(400, "request: its parts do not make a whole")
+                        self.cycle.more_body = False
+                        self.cycle.message_event.set()
                         self.flow.held = True
                         if framer.pending:
                             self.flow.pause_reading()
@@ -164,25 +143,55 @@ class Protocol(HttpToolsProtocol):
                     self._enter("")
                 else:
                     self._came += len(part)
-                    self.parser.feed_data(part)
+                    if not self._answered:
+                        if self.cycle.body:
+                            self.cycle.body += part
+                        else:  # as it is: a bytearray would be a copy, and what is made of that another
+                            self.cycle.body = part
+                        self.cycle.message_event.set()
+                        if len(self.cycle.body) > HIGH_WATER_LIMIT:
+                            self.flow.pause_reading()
         except FramingError as error:
             self.refuse(error.status, error.message)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self.refuse(400, f"request: {error}")
         else:
             if framer.between and framer.pending and self._phase != "head":
                 self._enter("head")
 
+    def _begin(self, head: Head) -> None:
+        if self.begins is not None:
+            self.begins()
+        raw_path, _, query = head.target.partition(b"?")
+        path = raw_path.decode("ascii")
+        scope: Any = {
+            "type": "http", "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": head.version, "server": self.server, "client": self.client, "scheme": self.scheme,
+            "root_path": "", "headers": head.headers, "state": self.app_state.copy(), "method": head.method,
+            "path": unquote(path) if "%" in path else path, "raw_path": raw_path, "query_string": query}
+        if self.tls is not None:
+            scope["extensions"] = {"tls": self.tls}
+        self.cycle = RequestResponseCycle(
+            scope, self.transport, self.flow, self.logger, self.access_logger, False,
+            self.server_state.default_headers, asyncio.Event(), head.expects, not head.last, self.on_response_complete)
+        if self.scheme == "http":
+            scope.setdefault("extensions", {})[EXTENSION] = partial(_send_file, weakref.ref(self.cycle))
+        app: Any = self.app
+        task = self.loop.create_task(run(expecting(app) if head.expects else app, self.cycle))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
     def on_response_complete(self) -> None:
+        """Without uvicorn's timer and queue: `check` ends silence, and the next request waits in the framer."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
         self.flow.held = False
-        super().on_response_complete()
+        self.flow.resume_reading()
         self._enter("" if self._framer.between else "body")
         if self._framer.pending:
             self.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         if not self.flow.held:
-            self._unset_keepalive_if_required()
             self._advance()
 
     def _enter(self, phase: str) -> None:

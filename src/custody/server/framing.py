@@ -1,16 +1,15 @@
 """Where requests begin and end in a stream of bytes, strictly and within limits (RFC 9112).
 
-The framer stands before the parser that fills in requests: it hands on heads that are whole, bodies as they come, and
-says where each ends, so what has no end is never kept, and two readers of one stream cannot disagree (request
-smuggling). What could be read in two ways is refused. Errors are found in the order of the stream: however the bytes
-are cut into pieces, the verdict is the same.
+There is one reader of the stream: it gives heads when they are whole, bodies as they come, and says where each message
+ends, so what has no end is never kept, and no second reader can see other requests in it (request smuggling). What
+could be read in two ways is refused. Errors are found in the order of the stream: however the bytes are cut into
+pieces, the verdict is the same.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from enum import Enum
+from typing import NamedTuple
 
 MAX_LINE = 8 * 1024
 """Bytes of the request line: 414 above."""
@@ -24,11 +23,11 @@ _CHUNK_SLACK = 16 * 1024
 _METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE"))
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _FIELD = re.compile(_TOKEN + rb":[\t !-~\x80-\xff]*\r\n")
+_FIELDS = re.compile(rb"\n([^:\r]+):([^\r]*)")
 _HEAD = re.compile(rb"[A-Z]+ /[!\"$-~]* HTTP/1\.[01]\r\n(?:" + _FIELD.pattern + rb")*\r\n")
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ]*) HTTP/(\d\.\d)\r\n")
 _TARGET = re.compile(rb"/[!\"$-~]*")
-_FRAMING = re.compile(rb"\n(content-length|transfer-encoding|host|connection|upgrade|expect):([^\r]*)", re.IGNORECASE)
-_UPGRADE = re.compile(rb"\r\nupgrade:[^\r]*", re.IGNORECASE)
+_FRAMING = frozenset((b"content-length", b"transfer-encoding", b"host", b"connection", b"expect"))
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]*)(?::[0-9]{0,5})?")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t !-~\x80-\xff]*)?\r\n")
@@ -42,16 +41,24 @@ class FramingError(Exception):
         self.status, self.message = status, message
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A request's head as the parser may have it: without Upgrade, which no application here answers to."""
+class Head(NamedTuple):
+    """A request's line and headers. Upgrade is a header like others: nothing here answers to it."""
 
-    data: bytes
-    """Up to and with the empty line."""
+    method: str
+    target: bytes
+    """Path and query, as sent."""
+    version: str
+    """`1.1` or `1.0`."""
+    headers: list[tuple[bytes, bytes]]
+    """Names in small letters, values without the space around them."""
+    expects: bool
+    """100-continue."""
+    last: bool
+    """The connection ends with this request."""
 
 
-class _State(Enum):
-    HEAD, BODY, CHUNK, CHUNK_END, TRAILERS, END, CLOSED = range(7)
+_HEADS, _BODY, _CHUNK_SIZE, _CHUNK_END, _TRAILERS, _END, _CLOSED = range(7)
+"""What comes next in the stream."""
 
 
 class End:
@@ -67,7 +74,7 @@ class Framer:
     def __init__(self) -> None:
         self._buffer = b""
         self._at = 0
-        self._state = _State.HEAD
+        self._state = _HEADS
         self._left = 0  # bytes of the body, or of the chunk
         self._excess = 0  # bytes of chunk lines
         self._last = False  # the connection ends with this message
@@ -85,21 +92,21 @@ class Framer:
     @property
     def between(self) -> bool:
         """Whether the next byte begins a request."""
-        return self._state is _State.HEAD
+        return self._state == _HEADS
 
     def feed(self, data: bytes) -> None:
         self._buffer = self._buffer[self._at:] + data if self._at < len(self._buffer) else data
         self._at = 0
 
     def next(self) -> Head | bytes | End | None:
-        """A Head, bytes of its body as they are on the wire, END, or None where more must be fed."""
+        """A Head, bytes of its body, END, or None where more must be fed."""
         state = self._state
-        if state is _State.HEAD:
-            return self._head()
-        if state is _State.END:
-            self._state, self.target = _State.CLOSED if self._last else _State.HEAD, b""
+        if state == _HEADS:
+            return self._head() if self._at < len(self._buffer) else None
+        if state == _END:
+            self._state, self.target = _CLOSED if self._last else _HEADS, b""
             return END
-        if state is _State.CLOSED:  # what follows the last message is no request
+        if state == _CLOSED:  # what follows the last message is no request
             self._at = len(self._buffer)
             return None
         return self._chunks() if self._chunked else self._body()
@@ -166,11 +173,13 @@ class Framer:
         if method not in _METHODS:
             raise FramingError(501, f"request line: method {method[:20].decode()} is not known here")
         length: bytes | None = None
-        chunked = upgrade = False
+        chunked = expects = False
         host: bytes | None = None
-        self._last = version == b"HTTP/1.0"
-        for name, value in _FRAMING.findall(data):
-            name, value = name.lower(), value.strip(b" \t")
+        last = version == b"HTTP/1.0"
+        headers = [(name.lower(), value.strip(b" \t")) for name, value in _FIELDS.findall(data)]
+        for name, value in headers:
+            if name not in _FRAMING:
+                continue
             if name == b"host":
                 if host is not None:
                     raise FramingError(400, "Host: got two, expected one")
@@ -188,11 +197,11 @@ class Framer:
                     raise FramingError(400, "Transfer-Encoding: expected chunked, once")
                 chunked = True
             elif name == b"connection":
-                self._last = self._last or b"close" in [part.strip() for part in value.lower().split(b",")]
-            elif name == b"upgrade":
-                upgrade = True
+                last = last or b"close" in [part.strip() for part in value.lower().split(b",")]
             elif value.lower() != b"100-continue":
                 raise FramingError(417, "Expect: expected 100-continue")
+            else:
+                expects = version == b"HTTP/1.1"
         if host is None and version == b"HTTP/1.1":
             raise FramingError(400, "Host: got none, expected one (HTTP/1.1)")
         if chunked and length is not None:
@@ -200,9 +209,9 @@ class Framer:
         if chunked and version == b"HTTP/1.0":
             raise FramingError(400, "Transfer-Encoding: is not in HTTP/1.0")
         self._at, self._line, self._lines, self._blank = end, 0, 0, False
-        self._chunked, self._left, self._excess = chunked, int(length or 0), 0
-        self._state = _State.CHUNK if chunked else _State.BODY if self._left else _State.END
-        return Head(_UPGRADE.sub(b"", data) if upgrade else data)
+        self._chunked, self._left, self._excess, self._last = chunked, int(length or 0), 0, last
+        self._state = _CHUNK_SIZE if chunked else _BODY if self._left else _END
+        return Head(method.decode(), self.target, version[5:].decode(), headers, expects, last)
 
     # Bodies
 
@@ -214,27 +223,29 @@ class Framer:
         self._at += len(piece)
         self._left -= len(piece)
         if not self._left:
-            self._state = _State.END
+            self._state = _END
         return piece
 
     def _chunks(self) -> bytes | None:
         """As many chunks, and the part of one, as have come. Trailers are read and thrown away (RFC 9110, 6.5.1)."""
-        buffer, start, at, size = self._buffer, self._at, self._at, len(self._buffer)
-        while self._state is not _State.TRAILERS:
-            if self._state is _State.BODY:
-                step = min(self._left, size - at)
-                at += step
-                self._left -= step
+        buffer, at, size = self._buffer, self._at, len(self._buffer)
+        parts: list[bytes] = []
+        while self._state != _TRAILERS:
+            if self._state == _BODY:
+                part = buffer[at:at + self._left]
+                parts.append(part)
+                at += len(part)
+                self._left -= len(part)
                 if self._left:
                     break
-                self._state = _State.CHUNK_END
-            elif self._state is _State.CHUNK_END:
+                self._state = _CHUNK_END
+            elif self._state == _CHUNK_END:
                 if not b"\r\n".startswith(buffer[at:at + 2]):
                     raise FramingError(400, "chunk: its data does not end where its size says")
                 if size - at < 2:
                     break
                 at += 2
-                self._state = _State.CHUNK
+                self._state = _CHUNK_SIZE
             else:
                 end = buffer.find(b"\n", at, at + _MAX_CHUNK_LINE) + 1
                 if not end:
@@ -249,13 +260,14 @@ class Framer:
                 if self._excess > _CHUNK_SLACK:
                     raise FramingError(400, "chunks: too much framing for so little data")
                 at = end
-                self._state = _State.BODY if self._left else _State.TRAILERS
+                self._state = _BODY if self._left else _TRAILERS
         self._at = at
-        if self._state is not _State.TRAILERS:
-            return buffer[start:at] or None
-        return self._trailers(buffer[start:at])
+        if self._state == _TRAILERS:
+            self._trailers()
+        # At the end of the message there is something to say, if only that it brought nothing.
+        return b"".join(parts) or (b"" if self._state == _END else None)
 
-    def _trailers(self, piece: bytes) -> bytes | None:
+    def _trailers(self) -> None:
         buffer, at = self._buffer, self._at
         while True:
             start = at + self._line
@@ -264,11 +276,11 @@ class Framer:
             if reached > MAX_HEAD:
                 raise FramingError(431, f"trailers: got more than {MAX_HEAD} bytes")
             if not end:
-                return piece or None
+                return
             line = buffer[start:end]
             if line == b"\r\n":
-                self._at, self._line, self._lines, self._state = end, 0, 0, _State.END
-                return piece + b"\r\n"
+                self._at, self._line, self._lines, self._state = end, 0, 0, _END
+                return
             if self._lines >= MAX_HEADERS:
                 raise FramingError(431, f"trailers: got more than {MAX_HEADERS}")
             if not _FIELD.fullmatch(line):

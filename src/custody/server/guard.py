@@ -1,4 +1,4 @@
-"""What stands around every application: an exception nobody expected is logged once and answered in the path's form."""
+"""How an application is run: an exception nobody expected is logged once and answered in the path's form."""
 
 from __future__ import annotations
 
@@ -6,49 +6,54 @@ import logging
 from collections.abc import MutableMapping
 from typing import Any
 
-from custody.server.asgi import App, Receive, Scope, Send, header
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from custody.server.asgi import App, Receive, Scope, Send
 from custody.server.refusal import refuse
 
 _LOG = logging.getLogger(__name__)
 _CLOSE = (b"connection", b"close")
 
 
-class Guard:
-    """Also closes where `Expect: 100-continue` was answered without reading: whether a body follows is not known."""
+async def run(app: App, cycle: RequestResponseCycle) -> None:
+    """One request's whole life. Whatever happens, it is answered or its connection is closed."""
+    scope: Any = cycle.scope
+    send: Any = cycle.send
+    receive: Any = cycle.receive
+    try:
+        await app(scope, receive, send)
+    except Exception:
+        _LOG.exception("%s %s: an error that nobody expected", scope["method"], scope["path"])
+    else:
+        if cycle.response_complete or cycle.disconnected:
+            return
+        if not cycle.response_started:
+            _LOG.error("%s %s: the application did not answer", scope["method"], scope["path"])
+    if not cycle.response_started:
+        await refuse(send, scope["path"], 500, "internal error; the service's log has it", [_CLOSE])
+    elif not cycle.response_complete:
+        _LOG.error("%s %s: the answer was cut off", scope["method"], scope["path"])
+        cycle.transport.close()
 
-    def __init__(self, app: App) -> None:
-        self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = complete = gone = asked = False
-        expects = bool(header(scope, b"expect"))
+def expecting(app: App) -> App:
+    """For a request with `Expect: 100-continue`. Answered without reading, whether its body follows is not known, so
+    nothing may follow it: the connection closes.
+    """
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        asked = False
 
         async def hear() -> MutableMapping[str, Any]:
-            nonlocal gone, asked
+            nonlocal asked
             asked = True
-            message = await receive()
-            gone = gone or message["type"] == "http.disconnect"
-            return message
+            return await receive()
 
         async def say(message: MutableMapping[str, Any]) -> None:
-            nonlocal started, complete
-            if not started:
-                started = True
-                if expects and not asked:
-                    message = {**message, "headers": [*message.get("headers", ()), _CLOSE]}
-            elif message["type"] != "http.response.body" or not message.get("more_body"):
-                complete = True
+            if message["type"] == "http.response.start" and not asked:
+                message = {**message, "headers": [*message.get("headers", ()), _CLOSE]}
             await send(message)
 
-        try:
-            await self._app(scope, hear, say)
-        except Exception:
-            _LOG.exception("%s %s: an error that nobody expected", scope["method"], scope["path"])
-        else:
-            if started or gone:
-                return
-            _LOG.error("%s %s: the application did not answer", scope["method"], scope["path"])
-        if not started:
-            await refuse(send, scope["path"], 500, "internal error; the service's log has it", [_CLOSE])
-        elif not complete:
-            _LOG.error("%s %s: the answer was cut off", scope["method"], scope["path"])
+        await app(scope, hear, say)
+
+    return wrapped

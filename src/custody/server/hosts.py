@@ -17,6 +17,7 @@ from custody.server.asgi import App, Receive, Scope, Send, header
 from custody.server.refusal import refuse
 
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?)*\Z")
+_PORT = re.compile(r"(?::[0-9]{0,5})?")
 _SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
 _REMEMBERED = 256
 
@@ -66,9 +67,9 @@ def without_port(host: str) -> str | None:
     """`name:80` and `[::1]:80` without the port and the brackets; None for what is neither."""
     if host.startswith("["):
         name, _, port = host[1:].partition("]")
-        return name if port == "" or port[:1] == ":" else None
-    name, _, _ = host.partition(":")
-    return name or None
+        return name if _PORT.fullmatch(port) else None
+    name, colon, port = host.partition(":")
+    return name if name and _PORT.fullmatch(colon + port) else None
 
 
 def urlsplit_host(origin: str) -> str:

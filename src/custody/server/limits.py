@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+ANSWER, PROGRESS = 30.0, 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -18,8 +20,8 @@ class Limits:
     head: float = 20.0
     """From the first byte of a request to its last header."""
     body: float = 30.0
-    progress: int = 4096
-    answer: float = 30.0
+    progress: int = PROGRESS
+    answer: float = ANSWER
     """In which `progress` bytes of an answer that waits must be taken."""
     idle: float = 75.0
     """Between requests. Above the 60 seconds for which many proxies keep a connection."""

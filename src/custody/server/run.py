@@ -18,22 +18,11 @@ import uvicorn
 from custody.errors import CustodyError, NetworkError
 from custody.server.accepting import Connections, Protocol, accept
 from custody.server.asgi import App, Receive, Scope, Send
-from custody.server.guard import Guard
 from custody.server.limits import Limits, sweep
 from custody.server.refusal import refuse
 
 _SWITCH = 0.0005  # seconds
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
-
-
-class _Quiet(logging.Filter):
-    """What `Guard` has said already, with its reason."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.getMessage() != "ASGI callable returned without completing response."
-
-
-logging.getLogger("uvicorn.error").addFilter(_Quiet())
 
 
 class Paths:
@@ -57,11 +46,10 @@ class Listener:
     def __init__(self, app: App, host: str = "127.0.0.1", port: int = 0, *, tls: ssl.SSLContext | None = None,
                  flag: str = "--port", limits: Limits | None = None, per_peer: int | None = None) -> None:
         limits = limits or Limits()
-        self._config = uvicorn.Config(Guard(app), log_config=None, log_level=logging.WARNING, lifespan="off",
+        self._config = uvicorn.Config(app, log_config=None, log_level=logging.WARNING, lifespan="off",
                                       http=Protocol, ws="none", access_log=False, server_header=False,
-                                      date_header=False, timeout_keep_alive=int(limits.idle) + 1,
-                                      timeout_graceful_shutdown=5, backlog=1024,
-                                      ssl_context_factory=None if tls is None else lambda *_: tls)
+                                      date_header=False, proxy_headers=False, timeout_graceful_shutdown=5,
+                                      backlog=1024, ssl_context_factory=None if tls is None else lambda *_: tls)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # asyncio switches Nagle off only for sockets that say they are TCP; with it an answer waits 40 ms.
         self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

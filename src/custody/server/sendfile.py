@@ -7,13 +7,17 @@ reads slowly holds no thread. TLS and other servers have no such socket: `send_f
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import select
+import sys
+import termios
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from custody.server.asgi import DisconnectedError, Scope, Send
+from custody.server.limits import ANSWER, PROGRESS
 
 EXTENSION = "custody.sendfile"
 SendFile = Callable[[int, int, int], Awaitable[None]]
@@ -104,6 +108,7 @@ async def _settled(step: asyncio.Future[tuple[int, str]]) -> Any:
 
 
 async def _writable(loop: asyncio.AbstractEventLoop, target: int) -> None:
+    """Raises TimeoutError where the client takes too little."""
     ready: asyncio.Future[None] = loop.create_future()
 
     def settle() -> None:
@@ -112,6 +117,16 @@ async def _writable(loop: asyncio.AbstractEventLoop, target: int) -> None:
 
     loop.add_writer(target, settle)
     try:
-        await ready
+        queued = _queued(target)
+        while not (await asyncio.wait([ready], timeout=ANSWER))[0]:
+            left = _queued(target)  # a socket is writable when a third of its buffer is free, which may take long
+            if left > queued - PROGRESS:
+                raise TimeoutError(f"the client took {queued - left} bytes in {ANSWER:g} s")
+            queued = left
     finally:
         loop.remove_writer(target)
+
+
+def _queued(target: int) -> int:
+    """Bytes that the client has not acknowledged (SIOCOUTQ)."""
+    return int.from_bytes(fcntl.ioctl(target, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
