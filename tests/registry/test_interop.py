@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -78,3 +79,18 @@ def test_skopeo(host: str, layer: Path, tmp_path: Path) -> None:
     assert len(digests) == 1
     assert json.loads(run(skopeo, "inspect", "--tls-verify=false", f"docker://{host}/app:1"))["Digest"] in digests
     assert json.loads(run(skopeo, "list-tags", "--tls-verify=false", f"docker://{host}/app"))["Tags"] == ["1"]
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_oci_conformance(tmp_path: Path, sparse: bool) -> None:
+    """distribution-spec/conformance: nothing fails, nothing is skipped."""
+    program = peer("conformance")
+    with registry_on(tmp_path / "registry", sparse_indexes=sparse) as (host, _):
+        environment = {"OCI_REGISTRY": host, "OCI_TLS": "disabled", "OCI_REPO1": "conformance/one",
+                       "OCI_REPO2": "conformance/two", "OCI_VERSION": "dev", "OCI_RESULTS_DIR": str(tmp_path),
+                       **({"OCI_DATA_SPARSE": "true"} if sparse else {})}
+        done = subprocess.run([program], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,
+                              check=False)
+    counts = dict(re.findall(r"^  (Disabled|Skip|Pass|FAIL|Error|Total)\.+: +(\d+)$", done.stdout, re.MULTILINE))
+    assert (done.returncode, counts["FAIL"], counts["Error"], counts["Skip"]) == (0, "0", "0", "0"), done.stdout
+    assert int(counts["Pass"]) > 800

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -25,6 +26,7 @@ INDEX_TYPES = (INDEX, DOCKER_INDEX)
 MAX_MANIFEST = 4 * 1024 * 1024
 MAX_CONFIG = 8 * 1024 * 1024
 _MAX_ENTRIES = 10_000
+_LARGE = 64 * 1024
 _MAX_WEIGHT = 32 * 1024 * 1024  # bytes once parsed: 10,000 entries with a dozen annotations each
 
 
@@ -99,6 +101,8 @@ def parse_manifest(data: bytes, where: str = "manifest", media_type: str | None 
     if (weight := strictjson.weight(data)) > _MAX_WEIGHT:
         raise MalformedError(where, got=f"{len(data)} bytes that would take about {weight >> 20} MiB of memory",
                              expected=f"at most {_MAX_WEIGHT >> 20} MiB")
+    if len(data) >= _LARGE and (plain := _plain_manifest(data)) is not None:
+        return plain
     document = _object(strictjson.loads(data, where, max_size=MAX_MANIFEST, max_depth=32), where)
     if document.get("schemaVersion") != 2:
         raise MalformedError(f"{where}: schemaVersion", got=document.get("schemaVersion"), expected="2")
@@ -117,6 +121,51 @@ def parse_manifest(data: bytes, where: str = "manifest", media_type: str | None 
                         _descriptors(document, "layers", where), _subject(document, where),
                         _text(document, "artifactType", where), _annotations(document, where))
     raise UnsupportedError(f"{where}: mediaType", f"{kind!r} is neither an image manifest nor an index")
+
+
+class _PlainDescriptor(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    media_type: Annotated[str, msgspec.Meta(min_length=1)]
+    digest: str
+    size: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _PlainManifest(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    schema_version: Literal[2]
+    media_type: Literal["application/vnd.oci.image.manifest.v1+json",
+                        "application/vnd.docker.distribution.manifest.v2+json"]
+    config: _PlainDescriptor
+    layers: Annotated[list[_PlainDescriptor], msgspec.Meta(max_length=_MAX_ENTRIES)]
+    annotations: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+
+
+_PLAIN = msgspec.json.Decoder(_PlainManifest)
+_SHA256_LINES = re.compile(r"(?:sha256:[0-9a-f]{64}\n)*\Z")
+
+
+def _plain_manifest(data: bytes) -> Manifest | None:
+    """A large manifest with nothing unusual in it, ten times faster than by way of dictionaries; None for all others.
+
+    Every field is known, so nothing nests deeper than it may. The decoder takes the last of two equal keys; where
+    nothing is escaped, a string is two quotation marks, so that a key which is there twice shows in their number.
+    """
+    if len(data) > MAX_MANIFEST or b"\\" in data or not data.isascii():
+        return None
+    try:
+        plain = _PLAIN.decode(data)
+    except msgspec.DecodeError:
+        return None  # the other way says what is wrong
+    parts = [plain.config, *plain.layers]
+    strings = 5 + 5 * len(parts)
+    annotations: dict[str, str] = {}
+    if plain.annotations is not msgspec.UNSET:
+        annotations = plain.annotations
+        strings += 1 + 2 * len(annotations)
+    if data.count(b'"') != 2 * strings:
+        return None
+    if not _SHA256_LINES.match("".join([f"{part.digest}\n" for part in parts])):
+        return None
+    config, *layers = [Descriptor(part.media_type, part.digest, part.size) for part in parts]
+    return Manifest(plain.media_type, config, tuple(layers), annotations=annotations)
 
 
 def parse_descriptor(value: Any, where: str) -> Descriptor:

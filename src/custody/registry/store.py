@@ -7,7 +7,8 @@ made by one thread, which answers when they are durable (`committer`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
@@ -24,6 +25,7 @@ from custody.registry.uploads import Uploads
 
 _T = TypeVar("_T")
 _WHOLE = 20_000  # manifests of which is remembered that all their parts are there
+_LINKED = 50_000  # blobs of which is remembered that a repository has them
 
 
 class BlobUnknownError(NotFoundError):
@@ -63,6 +65,9 @@ class Registry:
         self._clock = clock
         self._sparse = sparse_indexes
         self._deletions = 0
+        self._linked_lock = threading.Lock()
+        self._linked: dict[str, dict[str, int]] = {}
+        self._linked_at = self._linked_count = 0
         self._whole: dict[tuple[str, str], tuple[int, int]] = {}
         self._committer = Committer(blobs, repositories, self.uploads.sweep)
 
@@ -172,7 +177,7 @@ class Registry:
             if not only_if(now.digest if now else None):
                 raise ChangedError(f"{name}:{reference} is {now.digest if now else 'not there'}")
             if (changes := self._changes()) != checked:
-                self._require_parts(name, body)
+                self._require_parts(name, body, uncommitted=True)
             self.repositories.put_manifest(name, descriptor, subject, tags, self._clock())
             self._remember_whole(name, digest, changes)
             return descriptor, subject
@@ -218,7 +223,25 @@ class Registry:
             self._whole.clear()
         self._whole[name, digest] = changes
 
-    def _require_parts(self, name: str, body: oci.Manifest | oci.Index) -> None:
+    def _sizes(self, name: str, digests: Collection[str], uncommitted: bool) -> dict[str, int]:
+        """Sizes of those blobs that the repository has; asked of the index once, until something is deleted."""
+        deletions = self._deletions
+        with self._linked_lock:
+            if deletions != self._linked_at or self._linked_count > _LINKED:
+                self._linked, self._linked_at, self._linked_count = {}, deletions, 0
+            linked = self._linked.setdefault(name, {})
+        known = {digest: linked[digest] for digest in digests if digest in linked}
+        if len(known) < len(digests):
+            fresh = self.repositories.sizes(name, [digest for digest in digests if digest not in known])
+            known |= fresh
+            if not uncommitted:
+                with self._linked_lock:
+                    linked.update(fresh)  # forgotten with the others, if something was deleted since
+                    self._linked_count += len(fresh)
+        return known
+
+    def _require_parts(self, name: str, body: oci.Manifest | oci.Index, *, uncommitted: bool = False) -> None:
+        """Raises MissingPartError, ConflictError. `uncommitted`: inside a transaction, which may not come to pass."""
         if isinstance(body, oci.Index):
             absent = set() if self._sparse else self.repositories.absent_manifests(
                 name, {child.digest for child in body.manifests})
@@ -227,13 +250,19 @@ class Registry:
                     raise MissingPartError(f"manifest: manifests[{at}]", got=child.digest,
                                            expected="a manifest that this repository has")
             return
-        parts = [("config", body.config), *((f"layers[{at}]", layer) for at, layer in enumerate(body.layers))]
-        wanted = [(where, part) for where, part in parts
-                  if "nondistributable" not in part.media_type and ".foreign." not in part.media_type]
-        sizes = self.repositories.sizes(name, {part.digest for _, part in wanted})
+        parts = [body.config, *body.layers]
+        elsewhere = {kind for kind in {part.media_type for part in parts}
+                     if "nondistributable" in kind or ".foreign." in kind}
+        wanted = {part.digest: part.size for part in parts if part.media_type not in elsewhere}
+        sizes = self._sizes(name, wanted, uncommitted)
         for digest in self.blobs.absent(sizes):
             del sizes[digest]
-        for where, part in wanted:
+        if sizes == wanted and len(wanted) == len(parts):
+            return
+        for at, part in enumerate(parts):
+            if part.media_type in elsewhere:
+                continue
+            where = f"layers[{at - 1}]" if at else "config"
             size = sizes.get(part.digest, part.size if self._sparse else None)
             if size is None:
                 raise MissingPartError(f"manifest: {where}", got=part.digest,
