@@ -147,7 +147,7 @@ class Protocol(HttpToolsProtocol):
                         if self.cycle.body:
                             self.cycle.body += part
                         else:  # as it is: a bytearray would be a copy, and what is made of that another
-                            self.cycle.body = part
+                            self.cycle.body = part  # type: ignore[assignment]
                         self.cycle.message_event.set()
                         if len(self.cycle.body) > HIGH_WATER_LIMIT:
                             self.flow.pause_reading()
