@@ -117,6 +117,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     are not. Each MiB more costs memory and delays other reviews while such a document is read."""
     issuers: list[Issuer] = []
     """Other OIDC issuers that the certificate authority serves."""
+    drain: float = 0.0
+    """Seconds for which the services go on after SIGTERM, with /readyz failing and each answer closing its
+    connection, until others have heard of it: some five where several replicas are behind one name."""
     log_format: Literal["text", "json"] = "text"
     """How the services write what they log: key=value for people, or one JSON object a line."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -207,8 +210,9 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
         where = _PREFIX + key.upper() if key in variables else f"{chosen or 'custody.toml'}: {key}".removesuffix(": ")
         raise UsageError(f"{where}: {reason.replace('Expected', 'expected').replace('Object contains', 'contains')}",
                          hint="the settings are in docs/reference/settings.md") from None
-    if not 0 <= settings.keep_evidence < math.inf:
-        raise MalformedError("keep_evidence", got=settings.keep_evidence, expected="seconds, 0 or more")
+    for key, seconds in (("keep_evidence", settings.keep_evidence), ("drain", settings.drain)):
+        if not 0 <= seconds < math.inf:
+            raise MalformedError(key, got=seconds, expected="seconds, 0 or more")
     return settings
 
 

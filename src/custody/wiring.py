@@ -125,9 +125,10 @@ class Platform:
         self.clock = clock
         self._opened: list[Closable] = []
 
-    @property
+    @cached_property
     def data(self) -> Path:
-        return self.settings.data
+        """The data directory, made where there is none: all that is opened here writes."""
+        return self.settings.state()
 
     def close(self) -> None:
         for resource in reversed(self._opened):
@@ -145,7 +146,6 @@ class Platform:
         """Reads and makes a role's keys when they are asked for, and no others."""
         from custody.trust.material import Material
 
-        self.settings.state()
         return Material(self.data / "trust", self.clock)
 
     @cached_property
@@ -276,7 +276,6 @@ class Platform:
         from custody.adapters.sqlite.repositories import SqliteRepositories
         from custody.registry.store import Registry
 
-        self.settings.state()
         # The lock comes first: an index that another process writes to is not even opened.
         blobs = FilesystemBlobs(self.data / "registry")
         try:
@@ -309,7 +308,7 @@ class Platform:
     def certificate(self, hosts: list[str]) -> ServingCertificate:
         from custody.admission.certs import ServingCertificate
 
-        serving = ServingCertificate(self.settings.state() / "admission", hosts)
+        serving = ServingCertificate(self.data / "admission", hosts)
         serving.ensure(self.clock())
         return serving
 

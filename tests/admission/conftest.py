@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.access.site import Authority
 from tests.conftest import PEERS, ROOT, peer
 
 TOOLS = Path(os.environ.get("CUSTODY_PEERS_TOOLS", ROOT.parent / "shared" / "peers"))
@@ -18,6 +20,23 @@ TOOLS = Path(os.environ.get("CUSTODY_PEERS_TOOLS", ROOT.parent / "shared" / "pee
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def _shows_a_certificate(folder: Path) -> Path:
+    """What makes an API server show a client's certificate to webhooks, as docs/guides/admission.md says."""
+    authority = Authority()
+    folder.mkdir()
+    certificate, key = authority.client(folder, "kube-apiserver")
+    authority.pem(folder / "ca.pem")
+    user = {"name": "*", "user": {"client-certificate": str(certificate), "client-key": str(key)}}
+    (folder / "webhooks.kubeconfig").write_text(json.dumps({"apiVersion": "v1", "kind": "Config", "users": [user]}))
+    configuration = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "WebhookAdmissionConfiguration",
+                     "kubeConfigFile": str(folder / "webhooks.kubeconfig")}
+    (folder / "admission.yaml").write_text(json.dumps({
+        "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration", "plugins": [
+            {"name": name, "configuration": configuration}
+            for name in ("ValidatingAdmissionWebhook", "MutatingAdmissionWebhook")]}))
+    return folder / "admission.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +51,8 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     # Image volumes are on by default from Kubernetes 1.35 on only.
     switched_on = folder / "bin" / "kube-apiserver"
     switched_on.parent.mkdir()
-    switched_on.write_text(f'#!/bin/sh\nexec {peer("kube-apiserver")} "$@" --feature-gates=ImageVolume=true\n')
+    switched_on.write_text(f'#!/bin/sh\nexec {peer("kube-apiserver")} "$@" --feature-gates=ImageVolume=true '
+                           f"--admission-control-config-file={_shows_a_certificate(folder / 'client')}\n")
     switched_on.chmod(0o755)
     env = {**os.environ, "PATH": f"{switched_on.parent}:{os.environ['PATH']}:{PEERS}",
            "APISERVER_PORT": str(free_port()),

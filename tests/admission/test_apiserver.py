@@ -27,6 +27,9 @@ from custody.policy.load import PolicySet
 from custody.policy.model import Request
 from custody.policy.resources import ApiResource
 from custody.server.admission import AdmissionApp
+from custody.server.platform import running
+from custody.settings import Settings
+from tests.access.site import Authority
 from tests.admission.kyverno_webhooks import CRD
 from tests.admission.test_configuration import EXEC, KNATIVE, policy
 from tests.conftest import peer
@@ -257,6 +260,50 @@ def _of(name: str, image: str, namespace: str = "ways", **spec: Any) -> dict[str
 
 
 GOOD = "registry.example.com/a:1"
+
+
+def test_the_api_server_shows_the_certificate_that_the_webhook_demands(kubeconfig: Path, tmp_path: Path) -> None:
+    """Nobody else is listened to; an API server that shows another's is not, and Fail then denies."""
+    _done(kubeconfig, "create", "namespace", "shown")
+    policies = PolicySet([policy("registries", ["Pod"], validate=REGISTRIES)])
+    client = kubeconfig.parent / "client"
+
+    async def judged(authority: Path, name: str, words: str) -> tuple[str, str]:
+        """What the API server says of a good pod and of a bad one, once it says `words` of that."""
+        settings = Settings(data_dir=str(tmp_path / "data"), webhook_client_ca=str(authority),
+                            webhook_client_names=[name])
+        async with running(settings, ["admission"], policies=policies) as found:
+            assert found.webhook is not None
+            bundle = (tmp_path / "data" / "admission" / "ca.crt").read_bytes()
+            written = configurations(found.webhook, bundle, policies)
+
+            def ask() -> tuple[str, str]:
+                _done(kubeconfig, "apply", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": written})
+                said = ["", ""]
+                for _ in range(60):  # until it has taken the configuration up
+                    said = [_kubectl(kubeconfig, "create", "--dry-run=server", "-f", "-", given=_of(
+                        "a", image, "shown")).stderr for image in (GOOD, BAD)]
+                    # a handshake that ends is told as EOF or as an alert, after the address
+                    said = [text.replace(f'Post "{found.webhook}/validate?', f"the handshake ends: {text}")
+                            if "dial tcp" not in text else text for text in said]
+                    if words in said[1]:
+                        break
+                    time.sleep(0.25)
+                return said[0], said[1]
+
+            return await asyncio.to_thread(ask)
+
+    try:
+        good, bad = asyncio.run(judged(client / "ca.pem", "kube-apiserver", "registry not allowed"))
+        assert (good, "registry not allowed" in bad) == ("", True)
+        for authority, name, words in (
+                (client / "ca.pem", "another", "the client certificate is of kube-apiserver, expected one of"),
+                (Authority().pem(tmp_path / "other.pem"), "kube-apiserver", "the handshake ends")):
+            for said in asyncio.run(judged(authority, name, words)):
+                assert "failed calling webhook" in said
+                assert words in said
+    finally:
+        _kubectl(kubeconfig, "delete", "validatingwebhookconfiguration", "custody", "--ignore-not-found")
 
 
 def test_every_way_into_a_pod_is_judged(kubeconfig: Path, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ is judged otherwise than by the policies of its time."""
 from __future__ import annotations
 
 import contextlib
+import http.client
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +20,7 @@ import yaml
 from tests.admission.conftest import free_port
 from tests.admission.load import Answer, ApiServer, load
 from tests.conftest import peer
+from tests.server.test_certificates import Authority, put
 
 pytestmark = pytest.mark.peer
 
@@ -33,9 +36,9 @@ def policy(name: str, label: str, message: str = "no") -> str:
 class Service:
     """`custody serve --roles admission` as a process; its lines are kept."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, webhook_port: int | None = None) -> None:
         self.lines: list[str] = []
-        self.port = free_port()
+        self.port = webhook_port or free_port()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "custody.cli.main", "serve", "--roles", "admission", "--webhook-port",
              str(self.port), *arguments], cwd=folder, stderr=subprocess.PIPE, text=True)
@@ -139,3 +142,120 @@ def test_a_policy_added_changed_and_broken_under_load_loses_nothing(kubeconfig: 
             assert "later" in answer.message, answer
             if answer.began > changed:
                 assert "changed" in answer.message, answer
+
+
+class Balancer:
+    """One address for several replicas, as a Service is: connections go to those that say they are ready, in turn."""
+
+    def __init__(self, ports: list[tuple[int, int]]) -> None:
+        self._ports = ports  # of the webhook, and where /readyz is asked
+        self._ready = [port for port, _ in ports]
+        self._turn = 0
+        self._stop = threading.Event()
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port: int = self._socket.getsockname()[1]
+        self._threads = [threading.Thread(target=self._accept, daemon=True), threading.Thread(target=self._probe)]
+        for thread in self._threads:
+            thread.start()
+
+    def _probe(self) -> None:
+        while not self._stop.wait(0.2):
+            self._ready = [port for port, probe in self._ports if self._asked(probe)] or self._ready
+
+    @staticmethod
+    def _asked(port: int) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._socket.accept()
+            except OSError:
+                return
+            ready = self._ready
+            self._turn += 1
+            try:
+                server = socket.create_connection(("127.0.0.1", ready[self._turn % len(ready)]), timeout=10)
+            except OSError:
+                client.close()
+                continue
+            server.settimeout(None)
+            for source, target in ((client, server), (server, client)):
+                threading.Thread(target=self._copy, args=(source, target), daemon=True).start()
+
+    @staticmethod
+    def _copy(source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+        except OSError:
+            return
+        finally:
+            with contextlib.suppress(OSError):
+                target.shutdown(socket.SHUT_RDWR)
+            source.close()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        for thread in self._threads:
+            thread.join()
+
+
+def test_two_replicas_rotate_their_certificate_and_restart_without_a_lost_request(kubeconfig: Path,
+                                                                               tmp_path: Path) -> None:
+    policies = tmp_path / "policies.yaml"
+    policies.write_text(policy("always", "bad"))
+    authority = Authority("webhooks")
+    (tmp_path / "ca.crt").write_bytes(authority.pem)
+
+    def rotate() -> None:
+        certificate, key = authority.leaf()
+        put(tmp_path / "tls.key", key)
+        put(tmp_path / "tls.crt", certificate)
+
+    rotate()
+    settings = f'webhook_certificate = "{tmp_path}/tls.crt"\nwebhook_key = "{tmp_path}/tls.key"\ndrain = 2\n'
+    folders = [tmp_path / "one", tmp_path / "two"]
+    probes = [free_port(), free_port()]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "custody.toml").write_text(settings)
+
+    def start(number: int, port: int | None = None) -> Service:
+        return Service(folders[number], "--policy", str(policies), "--port", str(probes[number]), webhook_port=port)
+
+    replicas = [start(0), start(1)]
+    balancer = Balancer([(replica.port, probe) for replica, probe in zip(replicas, probes, strict=True)])
+    try:
+        with (configured(kubeconfig, tmp_path, f"https://127.0.0.1:{balancer.port}", tmp_path / "ca.crt", policies),
+              load(ApiServer(kubeconfig), ["good", "bad"]) as answers):
+            enforced = wait_for(answers, lambda answer: denied(answer, "bad")).ended
+            # 1. The certificate, live.
+            rotate()
+            for replica in replicas:
+                replica.until(lambda replica=replica: replica.said("the certificate of") > 0, "it is read again")
+            # 2. Each replica once, the other judging meanwhile.
+            for number in (0, 1):
+                port = replicas[number].port
+                assert replicas[number].stop() == 0
+                replicas[number] = start(number, port)
+                time.sleep(1)
+    finally:
+        balancer.close()
+        for replica in replicas:
+            replica.stop()
+    lost = [answer for answer in answers if answer.status not in (201, 400, 403)]
+    assert lost == []
+    assert [answer for answer in answers if answer.labels == "good" and answer.status != 201] == []
+    assert [answer for answer in answers if answer.labels == "bad" and answer.began > enforced
+            and "always" not in answer.message] == []
+    assert len(answers) > 200

@@ -14,7 +14,7 @@ import pytest
 
 from custody.build.definition import parse_definition
 from custody.build.limits import MAXIMA, MINIMA, Limits, show_size
-from custody.errors import CustodyError, DeniedError, MalformedError
+from custody.errors import CustodyError, DeniedError, MalformedError, UnsupportedError
 from tests.build.escaping import processes
 from tests.build.test_build import DEFINITION, folder, isolations, run
 from tests.source.repositories import GitFolder
@@ -142,6 +142,11 @@ def test_what_the_kernel_refused_is_suspected(folder: GitFolder, setting: str, s
 def test_limits_that_are_refused(line: str, words: str) -> None:
     with pytest.raises(MalformedError, match=words):
         parse_definition(f"{DEFINITION}{line}\n".encode())
+
+
+def test_a_limit_that_none_cannot_keep_is_refused(folder: GitFolder) -> None:
+    with pytest.raises(UnsupportedError, match=r"build\.tmp_size: without isolation /tmp is the host's"):
+        run(folder, definition=DEFINITION + 'tmp_size = "1 MiB"')
 
 
 def test_every_limit_has_bounds_and_a_default_between_them() -> None:

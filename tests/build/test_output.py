@@ -131,6 +131,7 @@ def test_library_errors_are_tracebacks(folder: GitFolder) -> None:
         with pytest.raises(CustodyError, match="folders more than 64 deep") as raised:
             run(folder, deep, isolation=kind, name=f"image-{kind}")
         assert raised.value.hint == "raise build.depth in custody-build.toml"
+        assert raised.value.exit_code == 2
     assert left(folder) == []
 
 

@@ -76,7 +76,7 @@ def with_webhook(folder: Path, drive: Callable[[Running, FileWatch[object]], Awa
 
     async def main() -> None:
         async with running(settings, ["admission"], port=None, policies=PolicySet([])) as services:
-            (watch,) = services.watches
+            (watch,) = services.listeners.watches
             await drive(services, watch)
 
     asyncio.run(main())
@@ -209,7 +209,7 @@ def test_the_certificate_that_is_made_here_is_renewed_in_time(tmp_path: Path) ->
     async def main() -> None:
         async with running(Settings(data_dir=str(tmp_path)), ["admission"], port=None,
                            policies=PolicySet([])) as services:
-            (watch,) = services.watches
+            (watch,) = services.listeners.watches
             before = await asyncio.to_thread(served, services)
             (tmp_path / "admission" / "tls.crt").unlink()
             await watch.reload()

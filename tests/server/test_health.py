@@ -47,16 +47,18 @@ def while_running(folder: Path, test: Callable[[int, Running], None], roles: tup
 
 
 def test_all_roles_are_well(tmp_path: Path) -> None:
+    names = [*ROLES, "webhook-certificate"]
+
     def test(port: int, _: Running) -> None:
         for path in ("/healthz", "/readyz"):
             assert ask(port, path)[::2] == (200, "ok")
             status, _, text = ask(port, f"{path}?verbose")
             assert status == 200
-            assert text.splitlines() == [*(f"[+]{role} ok" for role in ROLES), f"{path[1:]} check passed"]
+            assert text.splitlines() == [*(f"[+]{name} ok" for name in names), f"{path[1:]} check passed"]
             status, headers, text = ask(port, path, "application/json")
             assert (status, headers["Content-Type"]) == (200, "application/json")
-            assert json.loads(text) == {"status": "passed", "checks": [{"name": role, "ok": True, "note": ""}
-                                                                       for role in ROLES]}
+            assert json.loads(text) == {"status": "passed", "checks": [{"name": name, "ok": True, "note": ""}
+                                                                       for name in names]}
             assert ask(port, f"{path}/log")[::2] == (200, "ok")
             assert ask(port, f"{path}/nonsense")[0] == 404
             assert ask(port, path, method="POST", body=b"")[0] == 405

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from custody.errors import UsageError
+from custody.errors import AuthenticationError, MalformedError, UsageError
+from custody.kit.clock import system_clock
 from custody.kit.folder import state_folder
 from custody.policy.load import PolicySet
-from custody.server.platform import running
+from custody.server.platform import ROLES, running
 from custody.settings import Settings
 from custody.trust.roots import parse_signing_config, parse_trusted_root
 from custody.wiring import Platform
@@ -36,6 +37,13 @@ def test_data_dir_into_git(tmp_path: Path, command: list[str]) -> None:
     subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
     staged = subprocess.run(["git", "status", "--short"], cwd=tmp_path, check=True, capture_output=True, text=True)
     assert ".custody" not in staged.stdout
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_whichever_role_is_first_makes_it(tmp_path: Path, role: str) -> None:
+    start(tmp_path / "data", role)
+    assert mode(tmp_path / "data") == 0o700
+    assert (tmp_path / "data" / ".gitignore").read_text().endswith("\n*\n")
 
 
 def test_a_umask_takes_nothing_and_gives_nothing(tmp_path: Path) -> None:
@@ -108,6 +116,31 @@ def test_a_token_needs_the_issuers_key_and_no_other(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / ".custody").rglob("*.key")} == {"oidc.key"}
     keys = json.loads((tmp_path / ".custody" / "trust" / "oidc.jwks").read_bytes())["keys"]
     assert [set(key) & {"d", "k"} for key in keys] == [set()]  # public halves
+
+
+def test_the_authority_trusts_the_issuer_by_its_public_key(tmp_path: Path) -> None:
+    """Whichever of the two starts first, and without reading oidc.key."""
+    settings = Settings(data_dir=str(tmp_path))
+    authority, other = Platform(settings, "http://127.0.0.1:1"), Platform(settings, "http://127.0.0.1:1")
+    stranger = Platform(Settings(data_dir=str(tmp_path / "stranger")), "http://127.0.0.1:1")
+
+    async def main() -> None:
+        verifier = authority.ca.identities
+        with pytest.raises(AuthenticationError, match=r"oidc\.jwks: no such file: no key of this issuer is known"):
+            await verifier.verify(stranger.people.mint_email("a@b.example"), system_clock())
+        token = other.people.mint_email("a@b.example")
+        (tmp_path / "trust" / "oidc.key").write_bytes(b"not for you")
+        assert (await verifier.verify(token, system_clock())).challenge == "a@b.example"
+        with pytest.raises(AuthenticationError, match="is none of the issuer's keys"):
+            await verifier.verify(stranger.people.mint_email("a@b.example"), system_clock())
+        (tmp_path / "trust" / "oidc.jwks").write_text("{}")
+        with pytest.raises(MalformedError, match=r"oidc\.jwks"):
+            await verifier.verify(token, system_clock())
+
+    try:
+        asyncio.run(main())
+    finally:
+        authority.close()
 
 
 def _export(folder: str, role: str) -> None:

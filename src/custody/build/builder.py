@@ -24,7 +24,7 @@ from custody.build.inputs import Fetch, Input, fetch_inputs
 from custody.build.limits import Limits, show_size
 from custody.build.output import read_output
 from custody.build.workfolder import walk, work_folder
-from custody.errors import DeniedError, MalformedError, NotFoundError, VerificationError
+from custody.errors import DeniedError, MalformedError, NotFoundError, UnsupportedError, VerificationError
 from custody.formats import oci
 from custody.formats.gitobject import File
 from custody.formats.lockfile import parse_requirements
@@ -62,10 +62,13 @@ def build(repository: Repository, commit_id: str, *, repository_uri: str, layout
     commit = repository.commit(commit_id)
     files = repository.files(commit)
     definition = _definition(repository, files)
+    if kind == "none" and definition.build.tmp_size is not None:
+        raise UnsupportedError(f"{NAME}: build.tmp_size", "without isolation /tmp is the host's, and has no limit",
+                               hint="leave it out, or build isolated")
     # 2. The inputs, by hash.
     progress(f"{len(files)} files of {commit.id[:12]}")
     inputs = _inputs(repository, files, definition, cache, fetch)
-    progress(f"{len(inputs)} inputs verified against {definition.build.lock or 'no lock'}")
+    progress(f"{len(inputs)} inputs verified against {visible(definition.build.lock or 'no lock')}")
     layout.parent.mkdir(parents=True, exist_ok=True)
     limits = definition.build.limits
     with work_folder(layout.parent) as work:
@@ -116,11 +119,11 @@ def _inputs(repository: Repository, files: list[File], definition: Definition, c
         return []
     found = next((file for file in files if file.path == path), None)
     if found is None:
-        raise NotFoundError(f"{NAME}: build.lock: the commit has no {path}")
+        raise NotFoundError(f"{NAME}: build.lock: the commit has no {visible(path)}")
     lock = parse_requirements(repository.blob(found.id), path)
     if lock.problems:
         first = lock.problems[0]
-        raise DeniedError(f"{path}:{first.line}: {first.reason}")
+        raise DeniedError(f"{visible(path)}:{first.line}: {visible(first.reason)}")
     return fetch_inputs(lock.entries, cache, fetch)
 
 

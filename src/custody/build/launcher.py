@@ -23,14 +23,16 @@ import marshal
 import os
 import resource
 import select
-import signal
 import struct
 import sys
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # the module itself takes longer to import than the rest of this program to run
+if TYPE_CHECKING:  # what typing and enum take to import is most of what this program would take to start
+    import signal
     from collections.abc import Callable
     from typing import Any, NoReturn
+else:
+    import _signal as signal
 
 FAILED = 125
 """Exit code where the step was never started."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import marshal
 import os
 import platform
@@ -32,7 +33,7 @@ from custody.build import launcher, rootfs
 from custody.build.bubblewrap import bwrap_flags
 from custody.build.limits import MIB, Limits
 from custody.build.seccomp import compile_filter, system_calls
-from custody.build.watch import PERIOD, Exceeded, Watch, descendants
+from custody.build.watch import OUTPUT_KEYS, PERIOD, Exceeded, Watch, descendants
 from custody.build.workfolder import walk, work_folder
 from custody.errors import CustodyError, UnsupportedError, UsageError
 from custody.kit.visible import visible
@@ -133,14 +134,15 @@ def tool_version(kind: str) -> dict[str, str]:
 def run_step(command: list[str], *, kind: str, places: Places, epoch: int, limits: Limits) -> StepResult:
     """Run `command` and wait until nothing of it runs any more.
 
-    Raises CustodyError when it is over a limit, cannot be started, or cannot be isolated.
+    Raises CustodyError when it is over a limit, cannot be started, or cannot be isolated; UsageError when it left too
+    much.
     """
     python = Path(sys.base_prefix).resolve()
     if os.geteuid() == 0 and kind != "none":
         _give(places)
     specification = _specification(command, kind, places, epoch, limits, python)
     with contextlib.ExitStack() as stack:
-        code = stack.enter_context(_memory_file("launcher", Path(launcher.__file__).read_bytes()))
+        code = stack.enter_context(_memory_file("launcher", _launcher()))
         status, status_end = (stack.enter_context(end) for end in _pipe())
         log, log_end = (stack.enter_context(end) for end in _pipe())
         lifeline, _held = (stack.enter_context(end) for end in _pipe())  # however this process ends, the step does
@@ -163,7 +165,8 @@ def run_step(command: list[str], *, kind: str, places: Places, epoch: int, limit
         started, _, reason = (status.read(4096) or b"").decode("utf-8", "replace").partition("\n")
     if exceeded is not None:
         did, key = exceeded
-        raise CustodyError(f"build step: {did}", hint=f"raise build.{key} in custody-build.toml")
+        error = UsageError if key in OUTPUT_KEYS else CustodyError  # as the output's own check says it
+        raise error(f"build step: {did}", hint=f"raise build.{key} in custody-build.toml")
     if started != "started":
         lines = visible(kept.decode("utf-8", "replace").strip(), keep="\n").splitlines()
         raise CustodyError(f"build isolation {kind}: {started or (lines or ['it ended before the step began'])[-1]}")
@@ -208,6 +211,13 @@ def _interpreter(python: Path) -> str:
     """The Python that the step can see: a virtual environment's is outside."""
     program = python / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     return str(program if program.exists() else Path(sys.executable).resolve())
+
+
+@functools.cache
+def _launcher() -> bytes:
+    """As a .pyc, which the same Python runs without compiling it again (PEP 552)."""
+    code = compile(Path(launcher.__file__).read_text(), "launcher", "exec", dont_inherit=True)
+    return importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(code)
 
 
 def _memory_file(name: str, data: bytes) -> IO[bytes]:

@@ -11,12 +11,15 @@ from pathlib import Path
 
 from custody.build.limits import Limits, show_size
 from custody.build.workfolder import walk
+from custody.kit.visible import visible
 
 PERIOD = 0.05
 """Seconds from one look at the processes to the next."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _REST = 20
 """Looks that cost more (the output, memory files) rest this many times as long as they took."""
+
+OUTPUT_KEYS = frozenset({"files", "output_size", "depth"})
 
 Exceeded = tuple[str, str]
 """What the step did, and the key of custody-build.toml that says how much of it is allowed."""
@@ -65,7 +68,7 @@ class Watch:
                 if size > limits.output_size:
                     return f"left more than {show_size(limits.output_size)} of files", "output_size"
                 if path.count("/") > limits.depth:
-                    return f"left folders more than {limits.depth} deep", "depth"
+                    return f"left folders more than {limits.depth} deep: {visible(path[:80])}…", "depth"
         except OSError:  # the folder itself, while it is made unreadable again and again: it is read in the end
             return None
         return None

@@ -9,7 +9,7 @@ from click.core import ParameterSource
 
 from custody.admission.configuration import Service
 from custody.cli.run import settings
-from custody.cli.services import serve_forever
+from custody.cli.services import log_options, logged, serve_forever
 from custody.errors import UsageError
 from custody.server.access.exposure import check_exposure
 from custody.server.platform import ROLES
@@ -37,14 +37,17 @@ from custody.server.platform import ROLES
 @click.option("--behind-proxy", is_flag=True, help="A proxy in front ends TLS, and nobody else reaches --host.")
 @click.option("--insecure", is_flag=True, help="Serve beyond this machine without [auth] or TLS all the same.")
 @click.option("--policy", "policies", multiple=True, metavar="FILE|DIR", help="Policies; default: custody.toml's.")
+@log_options
 def command(roles: str, host: str, port: int, webhook_port: int, webhook_names: tuple[str, ...],
             webhook_service: str | None, webhook_client_ca: str | None, tls_certificate: str | None,
-            tls_key: str | None, behind_proxy: bool, insecure: bool, policies: tuple[str, ...]) -> None:
+            tls_key: str | None, behind_proxy: bool, insecure: bool, policies: tuple[str, ...],
+            log_format: str | None, log_level: str | None) -> None:
     """Run some of the services. Where they are reached by other names, `urls` in custody.toml says so."""
     chosen = tuple(roles.split(","))
     context = click.get_current_context()
     given = {"tls_certificate": tls_certificate, "tls_key": tls_key, "webhook_client_ca": webhook_client_ca}
-    configured = settings().replace(**{name: value for name, value in given.items() if value is not None})
+    configured = logged(settings(), log_format, log_level).replace(
+        **{name: value for name, value in given.items() if value is not None})
     if webhook_service is not None:
         webhook_names += Service.parse(webhook_service, "--webhook-service").hosts
     if "admission" not in chosen:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
+import click
 import uvloop
 
 from custody.admission.webhook import Snapshot
@@ -20,6 +21,21 @@ from custody.server.platform import Running, running
 from custody.server.reload import Reloader
 from custody.settings import Settings
 from custody.wiring import TRUST_ROLES, trusted_root, trusted_root_file
+
+
+def log_options(command: Callable[..., None]) -> Callable[..., None]:
+    """--log-format and --log-level."""
+    for flag, choices, text in (
+            ("--log-level", ("debug", "info", "warning", "error"), "The least that is written; default: info."),
+            ("--log-format", ("text", "json"), "How lines are written to standard error; default: text.")):
+        command = click.option(flag, type=click.Choice(choices), help=text)(command)
+    return command
+
+
+def logged(settings: Settings, log_format: str | None, log_level: str | None) -> Settings:
+    """The settings with what the flags say over them."""
+    given = {"log_format": log_format, "log_level": log_level}
+    return settings.replace(**{name: value for name, value in given.items() if value is not None})
 
 
 def serve_forever(settings: Settings, roles: Iterable[str], host: str, port: int | None, webhook_port: int,
@@ -40,12 +56,16 @@ async def _serve(settings: Settings, roles: tuple[str, ...], host: str, port: in
         print("\n".join(describe(found, chosen)), file=sys.stderr, flush=True)
         async with reloading(found, load, sources):
             await until_stopped()
+            found.listeners.drain()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(settings.drain):
+                    await until_stopped()
 
 
 @contextlib.asynccontextmanager
 async def reloading(services: Running, load: Callable[[], PolicySet], sources: list[Path]) -> AsyncIterator[None]:
     """Policies and certificates are as the files are now: looked at every two seconds, and read at once on SIGHUP."""
-    watches = list(services.watches)
+    watches = list(services.listeners.watches)
     if services.admission is not None and services.admission.admission is not None:
         settings, admission = services.platform.settings, services.admission.admission
         reloader = Reloader(admission, [*sources, trusted_root_file(settings)],
@@ -95,7 +115,8 @@ def describe(found: Running, policies: PolicySet) -> list[str]:
     own = found.platform.settings.webhook_certificate
     certified = f"certificate {own}" if own else f"CA bundle {data / 'admission' / 'ca.crt'}"
     loaded = f"{count} {'policy' if count == 1 else 'policies'}"
-    lines = {"registry": f"registry      {base.partition('//')[2]}/NAME", "oidc": f"OIDC issuer   {base}/oidc",
+    rules = "" if found.platform.settings.auth is None else "  (by the rules of [auth])"
+    lines = {"registry": f"registry      {base.partition('//')[2]}/NAME{rules}", "oidc": f"OIDC issuer   {base}/oidc",
              "ca": f"CA            {base}/api/v2/signingCert", "log": f"log           {base}/api/v2",
              "tsa": f"timestamps    {base}/api/v1/timestamp",
              "admission": f"admission     {found.webhook}/validate, /mutate  ({loaded}; "

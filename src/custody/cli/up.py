@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from custody.cli.run import settings
-from custody.cli.services import serve_forever
+from custody.cli.services import log_options, logged, serve_forever
 from custody.server.platform import ROLES
 
 
@@ -15,6 +15,8 @@ from custody.server.platform import ROLES
 @click.option("--webhook-port", default=5443, show_default=True, type=click.IntRange(0, 65535),
               help="Admission webhook, with TLS.")
 @click.option("--policy", "policies", multiple=True, metavar="FILE|DIR", help="Policies; default: custody.toml's.")
-def command(port: int, webhook_port: int, policies: tuple[str, ...]) -> None:
+@log_options
+def command(port: int, webhook_port: int, policies: tuple[str, ...], log_format: str | None,
+            log_level: str | None) -> None:
     """Run the registry, the trust services and the admission webhook on 127.0.0.1 until interrupted."""
-    serve_forever(settings(), ROLES, "127.0.0.1", port, webhook_port, policies)
+    serve_forever(logged(settings(), log_format, log_level), ROLES, "127.0.0.1", port, webhook_port, policies)

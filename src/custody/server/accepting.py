@@ -144,11 +144,10 @@ class Protocol(HttpToolsProtocol):
                 else:
                     self._came += len(part)
                     if not self._answered:
-                        cycle: Any = self.cycle
-                        if cycle.body:
-                            cycle.body += part
+                        if self.cycle.body:
+                            self.cycle.body += part
                         else:  # as it is: a bytearray would be a copy, and what is made of that another
-                            cycle.body = part
+                            self.cycle.body = part  # type: ignore[assignment]
                         self.cycle.message_event.set()
                         if len(self.cycle.body) > HIGH_WATER_LIMIT:
                             self.flow.pause_reading()

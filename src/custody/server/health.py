@@ -36,12 +36,18 @@ class Health:
 
     def __init__(self, checks: Mapping[str, Check]) -> None:
         self._checks = dict(checks)
+        self.stopping = False
+        """No more requests are wanted: /readyz fails, and who asks nevertheless is answered."""
         self._asking: dict[str, asyncio.Task[State]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - no body is read
         kind, _, name = scope["path"].removeprefix("/").partition("/")
         if scope["method"] not in ("GET", "HEAD"):
             await respond_json(send, 405, {"error": "GET only"}, [(b"allow", b"GET, HEAD")])
+            return
+        if self.stopping and kind == "readyz":
+            await respond(send, 503, b"[-]stopping\nreadyz check failed\n", b"text/plain; charset=utf-8",
+                          [(b"cache-control", b"no-store")])
             return
         names = [name] if name else list(self._checks)
         if name and name not in self._checks:
@@ -61,6 +67,9 @@ class Health:
         head = scope["method"] == "HEAD"
         await respond(send, status, b"" if head else text.encode(), b"text/plain; charset=utf-8", headers,
                       length=len(text.encode()))
+
+    def add(self, name: str, check: Check) -> None:
+        self._checks[name] = check
 
     async def state(self, name: str) -> State:
         """The state of one role; asked once however many wait for it."""

@@ -38,6 +38,8 @@ class Observed:
         self._app = app
         self._metrics = metrics
         self._role = role
+        self.closing = False
+        """Each answer ends its connection: the process will soon, and no request must meet that."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -62,7 +64,8 @@ class Observed:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 announced = next((int(value) for key, value in message["headers"] if key == b"content-length"), 0)
-                message["headers"] = [*message["headers"], (b"x-request-id", identifier.encode())]
+                message["headers"] = [*message["headers"], (b"x-request-id", identifier.encode()),
+                                      *([(b"connection", b"close")] if self.closing else [])]
             await send(message)
             if message["type"] == "http.response.body":
                 sent += len(message.get("body") or b"")

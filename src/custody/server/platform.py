@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import ssl
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -16,8 +15,8 @@ from starlette.routing import Route
 from custody.admission.answered import Answered, Observer
 from custody.admission.webhook import Admission
 from custody.errors import UsageError
-from custody.kit.clock import format_rfc3339, system_clock
 from custody.policy.load import PolicySet
+from custody.server.accepting import REFUSED
 from custody.server.access.mtls import Named
 from custody.server.access.opening import gate, refuse_unused
 from custody.server.admission import AdmissionApp
@@ -25,12 +24,12 @@ from custody.server.asgi import App, Receive, Scope, Send
 from custody.server.checks import checks
 from custody.server.health import Health
 from custody.server.hosts import HostCheck, Hosts, is_loopback
+from custody.server.listeners import Listeners
 from custody.server.metrics import Metrics
-from custody.server.observed import Observed, decided
+from custody.server.observed import decided
 from custody.server.registry import RegistryApp
-from custody.server.run import Listener, Paths, serving
+from custody.server.run import Paths, serving
 from custody.server.tls import TlsFiles
-from custody.server.watching import FileWatch
 from custody.settings import Settings
 from custody.wiring import TRUST_ROLES, Platform, gatherer, kinds, registry_client, service_http
 
@@ -50,8 +49,8 @@ class Running:
     admission: AdmissionApp | None
     roles: tuple[str, ...]
     metrics: Metrics
-    watches: list[FileWatch[Any]]
-    """Of the certificates; whoever runs the services runs them."""
+    listeners: Listeners
+
 
 
 @contextlib.asynccontextmanager
@@ -76,29 +75,23 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
         await box[0](scope, receive, send)
 
     refuse_unused(settings.auth, settings.tls_client_ca, settings.tls_certificate)
-    main = _files(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
     metrics = Metrics()
+    metrics.count("custody_http_refused", "Requests and connections that were refused before any application saw them.",
+                  REFUSED.total)
     names = _names(settings, host)
-    checked = Observed(HostCheck(plain, names) if names is not None else plain, metrics)
-    per_peer = settings.max_connections_per_peer
-    listeners: list[Listener] = []
-    watches: list[FileWatch[Any]] = []
-
-    def listen(app: App, port: int, tls: TlsFiles | None, name: str, flag: str = "--port") -> None:
-        listeners.append(Listener(app, host, port, tls=None if tls is None else tls.context(system_clock()), flag=flag,
-                                  per_peer=per_peer))
-        if tls is not None:
-            watches.append(_certificate_watch(listeners[-1], tls, name, metrics))
-
+    health = Health({})
+    listeners = Listeners(host, metrics, health, settings.max_connections_per_peer)
+    url = ""
     if port is not None:
-        listen(checked, port, main, "main")
+        tls = _files(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+        url = listeners.open(HostCheck(plain, names) if names is not None else plain, port, tls, "main", "--port")
     http = service_http(settings)
-    url = listeners[0].url if listeners else ""
     platform = Platform(settings, url or f"http://{host}", http=http)
     admission = AdmissionApp() if "admission" in chosen else None
     webhook = None
     try:
-        health = Health(checks(platform, chosen, admission))
+        for role, check in checks(platform, chosen, admission).items():
+            health.add(role, check)
         box.append(_plain_app(platform, chosen, health, metrics))
         # Whoever serves none of these leaves the files alone, and needs no authority's keys.
         if trust := [role for role in chosen if role in TRUST_ROLES]:
@@ -108,18 +101,16 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             app: App = Paths({"/metrics": metrics, "/": cast(App, admission)})
             if settings.webhook_client_names:
                 app = Named(app, settings.webhook_client_names)
-            listen(Observed(app, metrics, "admission"), webhook_port, tls, "webhook", "--webhook-port")
+            webhook = listeners.open(app, webhook_port, tls, "webhook", "--webhook-port", role="admission")
             admission.health = health
-            webhook = listeners[-1].url
             given = policies if policies is not None else PolicySet.load(settings.policies, kinds(settings))
             admission.admission = platform.admission(given, gatherer(settings, registry_client(settings, http)),
                                                      _observer(metrics))
             _gauges(metrics, admission.admission)
-        async with serving(*listeners):
-            yield Running(platform, url, webhook, admission, chosen, metrics, watches)
+        async with serving(*listeners.all):
+            yield Running(platform, url, webhook, admission, chosen, metrics, listeners)
     finally:
-        for listener in listeners:
-            listener.close()
+        listeners.close()
         await http.close()
         platform.close()
 
@@ -132,18 +123,6 @@ def _names(settings: Settings, host: str) -> Hosts | None:
     if not is_loopback(host) and not settings.hosts:
         return None
     return Hosts(host, [*settings.hosts, *(urlsplit(url).netloc for url in settings.urls.values())])
-
-
-def _certificate_watch(listener: Listener, tls: TlsFiles, name: str, metrics: Metrics) -> FileWatch[Any]:
-    def use(context: ssl.SSLContext) -> str:
-        listener.secure(context)
-        return f"read again: the certificate of {listener.url}, good until {format_rfc3339(tls.expires())}"
-
-    watch = FileWatch(f"certificate ({name})", lambda: tls.files, lambda: tls.context(system_clock()), use,
-                      always=None if tls.renew is None else _RENEWAL)
-    watch.told = lambda succeeded: metrics.reloaded("certificate", succeeded=succeeded)
-    metrics.expires(name, lambda: tls.expires().timestamp())
-    return watch
 
 
 def _webhook_files(platform: Platform, host: str, names: Iterable[str]) -> TlsFiles:

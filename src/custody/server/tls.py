@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from cryptography import x509
 from custody.errors import MalformedError, UsageError
 from custody.kit.clock import format_rfc3339
 
+_LOG = logging.getLogger(__name__)
 _KEY = b"PRIVATE KEY-----"
 
 
@@ -55,6 +57,8 @@ def server_context(certificate: Path, key: Path, client_ca: Path | None = None, 
     secret = _read(key)
     if _KEY not in secret:
         raise MalformedError(str(key), got="no private key", expected="the private key of " + str(certificate))
+    if (mode := key.stat().st_mode & 0o777) & 0o007:  # a mounted Secret is, and its keeper knows; others may not
+        _LOG.warning("%s: everybody on this machine may read this key (mode %03o)", key, mode)
     if b"ENCRYPTED" in secret:
         raise UsageError(f"{key}: got a key with a password, expected one without: there is nobody to ask at a start")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

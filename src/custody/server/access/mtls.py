@@ -38,7 +38,7 @@ def caller_of(scope: Scope) -> Caller | None:
 
 
 class Named:
-    """An ASGI application for clients whose certificate has one of `names`; others get 403."""
+    """An ASGI application for clients whose certificate has one of `names`; others get 403, which says so."""
 
     def __init__(self, app: App, names: Collection[str]) -> None:
         self._app = app
@@ -47,8 +47,11 @@ class Named:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = caller_of(scope)
         if caller is None or not self._names.intersection(caller.names):
-            await respond_json(send, 403, {"error": f"the client certificate is of {caller or 'nobody'}, expected one "
-                                                    "of webhook_client_names"})
+            # As a Status of meta/v1: the API server tells its clients the message of no other answer.
+            await respond_json(send, 403, {
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Forbidden",
+                "code": 403, "message": f"the client certificate is of {caller or 'nobody'}, expected one of "
+                                        "webhook_client_names"})
             return
         scope["custody.identity"] = str(caller)
         await self._app(scope, receive, send)
