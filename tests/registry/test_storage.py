@@ -72,7 +72,7 @@ def test_a_draft_is_what_was_hashed_whatever_the_disk_does(tmp_path: Path, parts
             assert path.stat().st_size == draft.size == len(kept)
     draft.suspend()
     again = FileDraft(path, existing=True)
-    again.seal(sha(kept))
+    again.complete(sha(kept))
     assert path.read_bytes() == kept
 
 
@@ -87,7 +87,7 @@ def test_a_sync_that_fails_ends_the_draft(tmp_path: Path, monkeypatch: pytest.Mo
     draft.write(b"data")
     monkeypatch.setattr(os, "fsync", fails)
     with pytest.raises(kind) as caught:
-        draft.seal(sha(b"data"))
+        draft.complete(sha(b"data"))
     assert type(caught.value) is kind
     assert str(tmp_path) not in caught.value.message
     assert not (tmp_path / "draft").exists()
@@ -99,14 +99,14 @@ def test_bytes_that_nobody_hashed_are_noticed(tmp_path: Path) -> None:
     with (tmp_path / "draft").open("ab") as stranger:
         stranger.write(b"!")
     with pytest.raises(StorageError, match="upload: Input/output error"):
-        draft.seal(sha(b"data"))
+        draft.complete(sha(b"data"))
 
 
 def test_other_algorithms_are_hashed_when_they_are_named(tmp_path: Path) -> None:
     for number, early in enumerate(("sha512", "sha256")):
         draft = FileDraft(tmp_path / str(number), early)
         draft.write(b"data")
-        draft.seal("sha512:" + hashlib.sha512(b"data").hexdigest())
+        draft.complete("sha512:" + hashlib.sha512(b"data").hexdigest())
 
 
 # Publishing

@@ -23,7 +23,7 @@ class Draft(Protocol):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append. Raises StorageError; `size` then says how much was kept, and more may be appended later."""
 
-    def seal(self, digest: str) -> None:
+    def complete(self, digest: str) -> None:
         """Make the bytes durable and close the file for good.
 
         Raises VerificationError where they are not `digest`, StorageError; the draft is discarded by both.
@@ -78,7 +78,7 @@ class Blobs(BlobFiles, Protocol):
         """The draft with that name, all of it read and hashed again; None where there is none."""
 
     def publish(self, contents: Sequence[tuple[str, Draft | bytes]]) -> list[CustodyError | None]:
-        """Give sealed drafts, and bytes, their digests' names; one outcome for each.
+        """Give completed drafts, and bytes, their digests' names; one outcome for each.
 
         Bytes are hashed first: VerificationError where they are not the digest's. StorageError where they cannot be
         written.

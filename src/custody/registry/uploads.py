@@ -58,11 +58,11 @@ class Upload:
         for part in parts if len(parts) <= _PARTS else [b"".join(parts)]:
             self.draft.write(part)
 
-    def seal(self, digest: str) -> Draft:
+    def complete(self, digest: str) -> Draft:
         """The draft, whole and durable. Raises VerificationError, StorageError; the session is at its end then."""
         if self.draft is None:
             self.draft = self._blobs.draft(self.name, self._algorithm)
-        self.draft.seal(digest)
+        self.draft.complete(digest)
         return self.draft
 
 

@@ -116,7 +116,7 @@ class BlobPushes:
     async def _commit(self, name: str, upload: Upload, digest: str) -> None:
         """The session is over after that, whatever the outcome."""
         try:
-            draft = await on_disk(upload.seal, digest)
+            draft = await on_disk(upload.complete, digest)
         except BaseException:
             self._uploads.end(upload)
             raise

@@ -72,7 +72,7 @@ class FileDraft:
             self._truncate()
             raise storage_error("upload", error) from None
 
-    def seal(self, digest: str) -> None:
+    def complete(self, digest: str) -> None:
         algorithm = digests.parse(digest).partition(":")[0]
         try:
             handle = self._open()
@@ -118,7 +118,7 @@ class FileDraft:
         self.size = position
 
     def _truncate(self) -> None:
-        """Bytes that were not hashed leave the file; where that fails too, `seal` sees that there are too many."""
+        """Bytes that were not hashed leave the file; where that fails too, `complete` sees that there are too many."""
         if self._handle is not None:
             try:
                 os.ftruncate(self._handle, self.size)
