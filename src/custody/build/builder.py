@@ -21,7 +21,7 @@ from custody.build import sandbox
 from custody.build.definition import NAME, Definition, parse_definition
 from custody.build.image import write_image
 from custody.build.inputs import Fetch, Input, fetch_inputs
-from custody.build.limits import Limits, show_size
+from custody.build.limits import GIB, Limits, show_size
 from custody.build.output import read_output
 from custody.build.workfolder import walk, work_folder
 from custody.errors import DeniedError, MalformedError, NotFoundError, UnsupportedError, VerificationError
@@ -35,6 +35,8 @@ from custody.kit.visible import visible
 from custody.ports.repository import Repository
 
 BUILD_TYPE = "https://builder.custody.internal/buildtypes/toml/v1"
+_MAX_SOURCE = 4 * GIB
+_MAX_PATH, _MAX_NAME = 2048, 255
 BUILDER_IDS = {kind: f"https://builder.custody.internal/{kind}/v1" for kind in sandbox.KINDS}
 """One builder.id for each isolation: a policy that trusts one does not trust another."""
 
@@ -148,10 +150,20 @@ def quote_log(lines: list[str]) -> list[str]:
 
 def _write_source(repository: Repository, files: list[File], target: Path, epoch: int) -> None:
     """With the modes and times that the commit gives, whatever the umask and the clock."""
+    size = 0
     for file in files:
+        _check_path(file)
         path = target / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
         data = repository.blob(file.id)
+        size += len(data)
+        if size > _MAX_SOURCE:  # one object may stand in a tree a million times
+            raise MalformedError(f"commit: {visible(file.path)}",
+                                 got=f"the file after which there are more than {show_size(_MAX_SOURCE)}",
+                                 expected="no more in a source")
+        if file.mode == 0o120000 and (not data or b"\0" in data or len(data) > _MAX_PATH):
+            raise MalformedError(f"commit: {visible(file.path)}", got=f"a symbolic link to {visible(repr(data[:40]))}",
+                                 expected=f"where it leads, in at most {_MAX_PATH} bytes without NUL")
         if file.mode == 0o120000:
             os.symlink(data.decode("utf-8", "surrogateescape"), path)
         else:
@@ -159,6 +171,16 @@ def _write_source(repository: Repository, files: list[File], target: Path, epoch
                 os.fchmod(stream.fileno(), 0o755 if file.mode & 0o111 else 0o644)
                 stream.write(data)
     _normalise(target, epoch)
+
+
+def _check_path(file: File) -> None:
+    """Raises MalformedError for a path that git holds and this system does not: NAME_MAX, and PATH_MAX with room for
+    the build's own folder."""
+    longest = max(len(os.fsencode(name)) for name in file.path.split("/"))
+    if longest > _MAX_NAME or len(os.fsencode(file.path)) > _MAX_PATH:
+        raise MalformedError(f"commit: {visible(file.path[:200])}…",
+                             got=f"a path of {len(os.fsencode(file.path))} bytes with a name of {longest}",
+                             expected=f"at most {_MAX_PATH}, and {_MAX_NAME} for a name")
 
 
 def _normalise(folder: Path, epoch: int) -> None:
