@@ -61,12 +61,12 @@ def attempt(repository: Repo, *entries: Made, seconds: int = 1793534400) -> None
 
 @pytest.mark.parametrize("target", [b"", b"a\0b", b"a" * 3000])
 def test_a_link_that_no_system_makes(repository: Repo, target: bytes) -> None:
-    with pytest.raises(MalformedError, match="commit: link: got .*a symbolic link to .*expected where it leads"):
+    with pytest.raises(MalformedError, match=r"commit: link: got .*a symbolic link to .*expected where it leads"):
         attempt(repository, (b"link", LINK, blob(repository, target)))
 
 
 def test_a_name_that_no_system_has(repository: Repo) -> None:
-    with pytest.raises(MalformedError, match="a path of 256 bytes with a name of 256'.*255 for a name"):
+    with pytest.raises(MalformedError, match=r"a path of 256 bytes with a name of 256'.*255 for a name"):
         attempt(repository, (b"n" * 256, FILE, blob(repository, b"x")))
 
 
@@ -74,7 +74,7 @@ def test_a_path_that_no_system_opens(repository: Repo) -> None:
     inner = tree(repository, (b"file", FILE, blob(repository, b"x")))
     for _ in range(20):
         inner = tree(repository, (b"d" * 200, FOLDER, inner))
-    with pytest.raises(MalformedError, match="got 'a path of 4026 bytes .*expected at most 2048"):
+    with pytest.raises(MalformedError, match=r"got 'a path of 4026 bytes .*expected at most 2048"):
         attempt(repository, (b"d", FOLDER, inner))
 
 

@@ -171,9 +171,10 @@ def test_every_limit_has_bounds_and_a_default_between_them() -> None:
 def _hear() -> None:
     """Who starts the tests in the background of a script has them ignore SIGINT, and so all that they start."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("kind", KINDS)
 def test_interrupted(folder: GitFolder, kind: str, number: signal.Signals) -> None:
     if kind != "none" and kind not in isolations():

@@ -6,9 +6,9 @@ checked here; the step decides only the bytes of the image, that is, the subject
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-import shutil
 import signal
 import stat
 import uuid
@@ -20,7 +20,7 @@ from custody import __version__
 from custody.build import sandbox
 from custody.build.definition import NAME, Definition, parse_definition
 from custody.build.image import write_image
-from custody.build.inputs import Fetch, Input, fetch_inputs
+from custody.build.inputs import Fetch, Input, copy_input, fetch_inputs
 from custody.build.limits import GIB, Limits, show_size
 from custody.build.output import read_output
 from custody.build.workfolder import walk, work_folder
@@ -77,8 +77,7 @@ def build(repository: Repository, commit_id: str, *, repository_uri: str, layout
         places = sandbox.Places.create(work)
         _write_source(repository, files, places.source, commit.time)
         for item in inputs:
-            shutil.copyfile(item.path, places.inputs / item.path.name)
-            (places.inputs / item.path.name).chmod(0o644)
+            copy_input(item, places.inputs)
         _normalise(places.inputs, commit.time)
         # 3. The step, isolated. When it is done, nothing of it runs any more.
         step = sandbox.run_step(definition.build.command, kind=kind, places=places, epoch=commit.time, limits=limits)
@@ -90,7 +89,13 @@ def build(repository: Repository, commit_id: str, *, repository_uri: str, layout
         # 5. The image.
         descriptor, manifest = write_image(read_output(places.output, limits), definition.image, commit.time,
                                            work / "image", tag)
-        os.replace(work / "image", layout)
+        try:
+            os.replace(work / "image", layout)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            raise MalformedError(str(layout), got="something that came there meanwhile",
+                                 expected="a new folder") from None
     # 6. The provenance, all of whose fields are this process's own knowledge.
     provenance = Provenance(
         builder_id=BUILDER_IDS[kind], build_type=BUILD_TYPE,

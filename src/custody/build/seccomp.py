@@ -1,8 +1,9 @@
 """The filter of system calls that a build step runs under: a classic BPF program for seccomp(2).
 
 In effect Docker's default profile for a container without capabilities: a list of what is allowed, EPERM for the
-rest, ENOSYS for clone3 (so that a C library falls back to clone, whose flags can be read), for memory files (so that
-programs fall back to /tmp and /dev/shm, which have a size) and for what is newer than the list. Calls by another architecture's table (i386, x32) are refused whole.
+rest. ENOSYS for clone3 (so that a C library falls back to clone, whose flags can be read), for memory files (so that
+programs fall back to /tmp and /dev/shm, which have a size) and for what is newer than the list. Calls by another
+architecture's table (i386, x32) are refused whole.
 Sources: linux/filter.h, linux/seccomp.h, linux/audit.h; moby profiles/seccomp.
 """
 

@@ -123,7 +123,7 @@ def _private(pid: int) -> int:
 
 
 def _held_files(pids: list[int], disk: int) -> tuple[int, int]:
-    """Bytes in files without a name that the processes hold open: in memory (memfd_create(2)), and on the device `disk`.
+    """Bytes in files without a name that the processes hold open: in memory (memfd_create(2)), and on device `disk`.
 
     Each thread may have descriptors of its own (clone(2) without CLONE_FILES).
     """

@@ -49,7 +49,9 @@ def command(folder: Path, commit: str, repository: str, output: str, isolation: 
     if target is None and unused:
         raise UsageError(f"{unused[0]}: is about signing the provenance, which goes where --push says")
     source = GitRepository(folder)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the step and its folder are cleared away
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the step and its folder are cleared away
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         built = build(source, source.resolve(commit), repository_uri=repository, layout=Path(output[4:]),
                       cache=settings().state() / "cache" / "inputs", fetch=PipFetch(offline=settings().offline),

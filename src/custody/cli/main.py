@@ -37,8 +37,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _occupy_standard_streams() -> None:
-    """What a caller has closed (`custody … >&-`) leads nowhere: the next file or pipe would have its number, and what is
-    printed would be written there."""
+    """What a caller has closed (`custody … >&-`) leads nowhere: else the next file or pipe has its number, and what is
+    printed is written there."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)

@@ -152,7 +152,7 @@ class _Header(tarfile.TarInfo):
     """tarfile reads names that are long into memory, however long they say that they are."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         header = super().frombuf(buf, encoding, errors)
         if not header.isreg() and header.size > _MAX_HEADER:
             raise MalformedError("backup", got=f"a header of {header.size} bytes", expected=f"at most {_MAX_HEADER}")
@@ -164,7 +164,7 @@ def _checked(data: bytes, written: dict[str, Entry], digest: str | None) -> Mani
         raise VerificationError(f"backup: its manifest is {sha256(data)}, expected {digest}")
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise MalformedError(_MANIFEST, got=str(error), expected=VERSION) from None
     listed = {entry.path: entry for entry in manifest.files}
     for path in sorted(listed.keys() | written.keys()):
