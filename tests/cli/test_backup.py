@@ -6,7 +6,10 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Callable
@@ -320,6 +323,23 @@ def test_a_blob_that_went_missing_is_named(data: Path) -> None:
     next((data / "registry" / "blobs" / "sha256").iterdir()).unlink()
     with pytest.raises(VerificationError, match="is missing, and a repository names it"):
         saved(data)
+
+
+def test_a_backup_that_is_ended_leaves_no_keys_behind(data: Path) -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        place = data.parent / number.name
+        place.mkdir()
+        script = ("import custody.cli.backup as backup, time, sys\nfrom custody.cli.main import main\n"
+                  "def wait(*_, **__):\n    print('waiting', flush=True)\n    time.sleep(600)\n"
+                  "backup.write = wait\nsys.exit(main(['backup', sys.argv[1]]))\n")
+        process = subprocess.Popen([sys.executable, "-c", script, str(place / "b.tar")], text=True,
+                                   stdout=subprocess.PIPE, env={**os.environ, "CUSTODY_DATA_DIR": str(data)})
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        assert len(list(place.iterdir())) == 1
+        process.send_signal(number)
+        process.communicate(timeout=60)
+        assert (process.returncode, list(place.iterdir())) == (128 + number, [])
 
 
 def test_the_commands(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
