@@ -80,7 +80,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path | None]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_log_full_disk(small_disk: Path | None) -> None:
+def test_07_log_full_disk(small_disk: Path | None) -> None:
     if small_disk is None:
         pytest.skip("only root may mount a small file system; test_log_stops_and_goes_on fails the disk otherwise")
 
