@@ -14,7 +14,7 @@ from threading import Event
 
 import pytest
 
-from custody.errors import CustodyError
+from custody.errors import CustodyError, StorageFullError
 from custody.policy.load import PolicySet
 from custody.server.health import Health, State
 from custody.server.platform import ROLES, Running, running
