@@ -287,7 +287,7 @@ class Sequencer:
                 else:
                     future.set_exception(result)
             if self.log.stopped is not None and (self._healing is None or self._healing.done()):
-                _LOG.error("the log has stopped: %s", self.log.stopped)
+                _LOG.error("the log %s has stopped: %s", self.log.signer.name, self.log.stopped)
                 self._healing = asyncio.create_task(self._heal())
 
     async def _heal(self) -> None:
@@ -308,7 +308,7 @@ class Sequencer:
         except Exception as error:  # it stays stopped, for this reason now
             self.log.stopped = reason(error)
         else:
-            _LOG.warning("the log goes on at %d entries", self.log.size)
+            _LOG.warning("the log %s goes on at %d entries", self.log.signer.name, self.log.size)
 
     def _commit(self, entries: list[bytes]) -> dict[bytes, Logged | CustodyError]:
         if self.log.stopped is not None and time.monotonic() - self._tried >= _BACK_OFF:

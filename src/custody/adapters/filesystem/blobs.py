@@ -113,7 +113,8 @@ class FilesystemBlobs(BlobDirectory):
             holder = os.pread(self._lock, 20, 0).decode(errors="replace").strip() or "unknown"
             os.close(self._lock)
             raise ConflictError(f"registry {root}: another process has it (process {holder}); one writes to a registry",
-                                hint="stop that process, or give this one another data directory") from None
+                                hint="stop that process, or give this one another data directory: data_dir in "
+                                     "custody.toml, or CUSTODY_DATA_DIR") from None
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, str(os.getpid()).encode(), 0)
         self._pool = ThreadPoolExecutor(_SYNCERS, thread_name_prefix="registry-sync")
