@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from custody.errors import ConflictError, CustodyError, MalformedError, VerificationError
 from custody.kit.merkle import leaf_hash, root_hash
 from custody.ports.tiles import LeafIndex, TileStore
-from custody.trust.checkpoint import LogSigner
+from custody.trust.checkpoint import LogSigner, parse_checkpoint
 from custody.trust.tiles import MAX_ENTRY, WIDTH, TileTree, encode_entries, parse_entries, read_tile, tile_path
 
 _LOG = logging.getLogger(__name__)
@@ -88,6 +88,11 @@ class MerkleLog:
         if stored is None:
             stored = signer.sign(0, TileTree(store, 0).root())
             store.swap_checkpoint(None, stored)
+        if (origin := parse_checkpoint(stored).origin) != signer.name:
+            raise VerificationError(
+                f"log: it was begun as {origin!r}, and would go on as {signer.name!r}",
+                hint="a log keeps its name, wherever it listens: `urls` in custody.toml says by which URLs services "
+                     "are known")
         self._open(stored)
 
     def _open(self, note: bytes) -> None:
