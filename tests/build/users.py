@@ -42,7 +42,7 @@ def _run(command: list[str], environment: Mapping[str, str], user: int) -> subpr
 
 
 def run_as_user(module: str, *arguments: str, folder: Path, user: str = "ordinary") -> str:
-    """Standard output of `python -m module` as a user of `USERS` but root, who owns `folder`; skips if there is no way."""
+    """Standard output of `python -m module` as one of `USERS` but root, who owns `folder`; skips if there is no way."""
     program = _interpreter()
     if program is None:
         pytest.skip("an ordinary user can run no Python of this version with the suite's packages")

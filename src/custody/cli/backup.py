@@ -41,8 +41,9 @@ def command(target: str, without_keys: bool) -> None:
         manifest, digest = write(files(data, keys=not without_keys), out, created=system_clock(), custody=__version__,
                                  progress=progress)
         out.flush()
-    # The digest is what `restore --digest` wants: for a script, where standard output is not the backup itself.
-    print(f"{summary(manifest)}; manifest {digest}", file=sys.stderr if target == "-" else sys.stdout)
+    print(summary(manifest), file=sys.stderr)
+    # What `restore --digest` wants is for scripts, where standard output is not the backup itself.
+    print(digest, file=sys.stderr if target == "-" else sys.stdout)
     if damaged := misnamed(manifest):
         raise VerificationError("saved as they are, and changed at rest: "
                                 + ", ".join(f"{entry.path}" for entry in damaged[:10]),
