@@ -253,6 +253,13 @@ def test_a_backup_that_was_cut_or_flipped_is_refused_or_whole(tmp_path: Path, ch
     assert not [path for path in tmp_path.iterdir() if "restoring" in path.name]
 
 
+def test_a_manifest_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    backup = bytearray(_archive(("trust/a.crt", b"certificate")))
+    backup[backup.rindex(b"trust/a.crt")] = 0xFF
+    with pytest.raises(MalformedError, match="manifest.json: got"):
+        restore(io.BytesIO(bytes(backup)), tmp_path / "new")
+
+
 def test_a_blob_that_went_missing_is_named(data: Path) -> None:
     next((data / "registry" / "blobs" / "sha256").iterdir()).unlink()
     with pytest.raises(VerificationError, match="is missing, and a repository names it"):
