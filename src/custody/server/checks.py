@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from custody.server.access.htpasswd import PasswordFile
 from custody.server.admission import AdmissionApp
 from custody.server.health import Check, State
 from custody.trust.log import Sequencer
@@ -48,6 +49,12 @@ def registry(platform: Platform) -> State:
     if free < _ROOM:
         return State(note=f"{folder}: {free // 1024} KiB are free, so little can be pushed")
     return State()
+
+
+def htpasswd(passwords: PasswordFile) -> State:
+    """A file that cannot be read stops those who log in with passwords, and nobody else: a note."""
+    failure = passwords.failure()
+    return State(note=f"nobody can log in with a password: {failure}" if failure else "")
 
 
 def _free(folder: Path) -> int:

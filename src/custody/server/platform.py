@@ -18,10 +18,10 @@ from custody.errors import UsageError
 from custody.policy.load import PolicySet
 from custody.server.accepting import REFUSED
 from custody.server.access.mtls import Named
-from custody.server.access.opening import gate, refuse_unused
+from custody.server.access.opening import gate, password_file, refuse_unused
 from custody.server.admission import AdmissionApp
 from custody.server.asgi import App, Receive, Scope, Send
-from custody.server.checks import checks
+from custody.server.checks import checks, htpasswd
 from custody.server.health import Health
 from custody.server.hosts import HostCheck, Hosts, is_loopback
 from custody.server.listeners import Listeners
@@ -30,7 +30,7 @@ from custody.server.observed import decided
 from custody.server.registry import RegistryApp
 from custody.server.run import Paths, serving
 from custody.server.tls import TlsFiles
-from custody.settings import Settings
+from custody.settings import Auth, Settings
 from custody.wiring import TRUST_ROLES, Platform, gatherer, kinds, registry_client, service_http
 
 _RENEWAL = 3600.0
@@ -76,8 +76,9 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
 
     refuse_unused(settings.auth, settings.tls_client_ca, settings.tls_certificate)
     metrics = Metrics()
-    metrics.count("custody_http_refused", "Requests and connections that were refused before any application saw them.",
-                  REFUSED.total)
+    metrics.count("custody_http_refused", "Requests that no application saw, by the answer; cut: without one.",
+                  ("code",), lambda: [((str(status) if status else "cut",), number)
+                                      for status, number in sorted(REFUSED.items())])
     names = _names(settings, host)
     health = Health({})
     listeners = Listeners(host, metrics, health, settings.max_connections_per_peer)
@@ -192,5 +193,13 @@ def _plain_app(platform: Platform, roles: tuple[str, ...], health: Health, metri
     if "registry" in roles:
         served = cast(App, RegistryApp(platform.registry))
         auth = platform.settings.auth
-        apps["/v2"] = served if auth is None else gate(served, auth, platform)
+        apps["/v2"] = served if auth is None else _gated(served, auth, platform, health, metrics)
     return Paths(apps)
+
+
+def _gated(app: App, auth: Auth, platform: Platform, health: Health, metrics: Metrics) -> App:
+    passwords = password_file(auth, platform)
+    if passwords is not None:
+        health.add("htpasswd", lambda: htpasswd(passwords))
+        metrics.reloads("htpasswd", passwords.failure)
+    return gate(app, auth, platform, passwords)

@@ -110,7 +110,8 @@ class FilesystemBlobs(BlobDirectory):
             self._lock = hold(root / "lock")
         except HeldError as held:
             raise ConflictError(f"registry {root}: another process has it ({held}); one writes to a registry",
-                                hint="stop that process, or give this one another data directory") from None
+                                hint="stop that process, or give this one another data directory: data_dir in "
+                                     "custody.toml, or CUSTODY_DATA_DIR") from None
         self._pool = ThreadPoolExecutor(_SYNCERS, thread_name_prefix="registry-sync")
         self._state = threading.Lock()
         self._changes = 0
