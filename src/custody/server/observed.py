@@ -72,8 +72,6 @@ class Observed:
                 complete = complete or not message.get("more_body")
                 if complete and scope["method"] != "HEAD":
                     sent = max(sent, announced)  # files go past this to the socket
-                if complete and scope["method"] != "HEAD":
-                    sent = max(sent, announced)  # files go past this to the socket
 
         self._metrics.begun(role)
         try:
