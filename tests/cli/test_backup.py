@@ -256,7 +256,7 @@ def test_a_backup_that_was_cut_or_flipped_is_refused_or_whole(tmp_path: Path, ch
 def test_a_manifest_that_is_no_text_is_refused(tmp_path: Path) -> None:
     backup = bytearray(_archive(("trust/a.crt", b"certificate")))
     backup[backup.rindex(b"trust/a.crt")] = 0xFF
-    with pytest.raises(MalformedError, match="manifest.json: got"):
+    with pytest.raises(MalformedError, match=r"manifest\.json: got"):
         restore(io.BytesIO(bytes(backup)), tmp_path / "new")
 
 
