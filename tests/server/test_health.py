@@ -14,7 +14,7 @@ from threading import Event
 
 import pytest
 
-from custody.errors import CustodyError
+from custody.errors import CustodyError, StorageFullError
 from custody.policy.load import PolicySet
 from custody.server.health import Health, State
 from custody.server.platform import ROLES, Running, running
@@ -194,3 +194,19 @@ def test_a_check_that_fails_or_hangs_is_a_failure(monkeypatch: pytest.MonkeyPatc
         go.set()
 
     asyncio.run(main())
+
+
+def test_a_start_on_a_full_disk_says_so(small_disk: Path | None) -> None:
+    if small_disk is None:
+        pytest.skip("only root may mount a small file system")
+    while_running(small_disk / "data", lambda *_: None, ("registry",))
+    room = os.statvfs(small_disk)
+    (small_disk / "filler").write_bytes(bytes(room.f_bavail * room.f_frsize))
+    with pytest.raises(StorageFullError, match="the disk is full"):
+        while_running(small_disk / "data", lambda *_: None, ("registry",))
+    (small_disk / "filler").unlink()
+    while_running(small_disk / "data", lambda port, _: well(port), ("registry",))
+
+
+def well(port: int) -> None:
+    assert ask(port, "/readyz")[0] == 200
