@@ -7,6 +7,7 @@ import errno
 import http.client
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -105,6 +106,9 @@ def test_07_log_full_disk(small_disk: Path | None) -> None:
             Event().wait(0.1)
         assert entry(port, b"after")[0] == 201
         assert ask(port, "/healthz")[::2] == (200, "ok")
+        note = ask(port, "/readyz?verbose")[2]
+        assert "[+]log ok: " in note
+        assert "KiB are free, and a log that cannot write stops" in note
         index = json.loads(entry(port, b"the last")[2])["logIndex"]
         assert int(index) >= 2
 
@@ -145,6 +149,7 @@ def test_a_full_registry_says_so_and_is_asked_on(tmp_path: Path, monkeypatch: py
         for path in ("/healthz", "/readyz"):
             assert ask(port, path)[::2] == (200, "ok")
             assert "KiB are free, so little can be pushed" in ask(port, f"{path}?verbose")[2]
+        assert float(re.search(r"^custody_data_free_bytes (\S+)$", ask(port, "/metrics")[2], re.MULTILINE)[1]) > 0  # type: ignore[index]
         found.platform.registry.repositories.close()
         status, _, text = ask(port, "/readyz")
         assert (status, text.splitlines()[0]) == (

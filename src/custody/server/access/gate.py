@@ -51,6 +51,7 @@ class Gate:
             await _refuse(send, 429, "TOOMANYREQUESTS", error.message, [(b"retry-after", b"1")])
             return
         except NetworkError as error:
+            scope[REFUSAL] = f"the token's issuer cannot be asked: {error.message}"
             await _refuse(send, 503, "UNKNOWN", f"the token's issuer cannot be asked: {error.message}",
                           [(b"retry-after", b"10")])
             return
