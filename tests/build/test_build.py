@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import tarfile
 import zipfile
 from datetime import UTC, datetime
@@ -84,18 +82,6 @@ def layer(built: Built, number: int = 0) -> list[tarfile.TarInfo]:
     image = open_layout(built.layout)
     with image.open_blob(image.manifest.layers[number]) as stream, tarfile.open(fileobj=stream, mode="r:gz") as tar:
         return tar.getmembers()
-
-
-@pytest.mark.parametrize("kind", ["bubblewrap", "namespaces"])
-def test_root_of_a_user_namespace_that_has_nobody_else_builds(folder: GitFolder, kind: str) -> None:
-    """`unshare -r`, and containers without subordinate ids: user 0, who can become nobody."""
-    if kind not in isolations() or subprocess.run(["unshare", "-r", "true"], check=False).returncode != 0:
-        pytest.skip(f"{kind} or unshare does not work here")
-    wanted = run(folder, isolation=kind)
-    done = subprocess.run(["unshare", "-r", sys.executable, "-m", "tests.build.digest", str(folder.path),
-                           folder("rev-parse", "HEAD"), kind, str(folder.keys / "elsewhere")],
-                          capture_output=True, text=True, check=False)
-    assert (done.stdout.strip(), done.returncode) == (wanted.descriptor.digest, 0), done.stderr
 
 
 def test_normalised_layer(folder: GitFolder) -> None:

@@ -104,7 +104,7 @@ def test_the_one_that_was_silent_for_longest_goes_first() -> None:
     connections = Connections(3)
 
     def drop(name: str, may: bool = True) -> Any:
-        return lambda: may and not dropped.append(name)
+        return lambda _: may and not dropped.append(name)
 
     connections.add("busy", drop("busy", may=False))
     for name in ("a", "b", "c"):

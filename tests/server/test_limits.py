@@ -117,7 +117,7 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("name", FLOODS)
-def test_headers_without_limit(name: str, tmp_path: Path) -> None:
+def test_05_headers_without_limit(name: str, tmp_path: Path) -> None:
     start, block, status = FLOODS[name]
 
     async def main() -> None:
@@ -250,7 +250,9 @@ def test_an_answer_that_is_not_taken_is_given_up() -> None:
 
         async def large(scope: Any, receive: Any, send: Any) -> None:
             try:
-                await respond(send, 200, b"a" * (64 * MIB))
+                await send({"type": "http.response.start", "status": 200,
+                            "headers": [(b"content-length", b"%d" % (64 * MIB))]})
+                await send({"type": "http.response.body", "body": b"a" * (64 * MIB)})  # unlike `respond`, all at once
             finally:
                 ended.set()
 
@@ -529,7 +531,7 @@ def test_one_peer_cannot_have_all_connections() -> None:
     connections = Connections(6)
 
     def add(name: str, peer: str, *, may: bool = True) -> None:
-        connections.add(name, lambda: may and not dropped.append(name), peer)  # type: ignore[func-returns-value]
+        connections.add(name, lambda answering: (may or answering) and not dropped.append(name), peer)  # type: ignore[func-returns-value]
 
     for name in ("a1", "a2"):
         add(name, "a")
@@ -544,11 +546,28 @@ def test_one_peer_cannot_have_all_connections() -> None:
     assert dropped == ["b1", "a1", "b2"]
 
 
+def test_slow_readers_of_one_peer_keep_nobody_out() -> None:
+    dropped: list[str] = []
+    connections = Connections(4)
+
+    def add(name: str, peer: str) -> None:
+        connections.add(name, lambda answering: answering and not dropped.append(name), peer)  # type: ignore[func-returns-value]
+
+    for name in ("b1", "b2", "b3", "a1"):
+        add(name, name[0])
+    assert dropped == []
+    add("a2", "a")  # all are being answered, and b has more than half
+    assert dropped == ["b1"]
+    add("c1", "c")  # nobody has more than half: nothing that is answered is dropped
+    assert dropped == ["b1"]
+    assert len(connections) == 5
+
+
 def test_a_limit_by_peer_holds_at_any_time() -> None:
     dropped: list[str] = []
     connections = Connections(100, per_peer=2)
     for name, may in (("busy", False), ("b", True), ("c", True), ("d", True)):
-        connections.add(name, lambda name=name, may=may: may and not dropped.append(name), "a")  # type: ignore[misc]
+        connections.add(name, lambda _, name=name, may=may: may and not dropped.append(name), "a")  # type: ignore[misc]
     assert dropped == ["b", "c"]
     assert len(connections) == 2
 

@@ -101,19 +101,6 @@ def _probe(kind: str, path: str, user: int) -> str | None:  # noqa: ARG001 - a p
     return None if step.exit_code == 0 else f"a step that only ends, ended with exit code {step.exit_code}"
 
 
-@functools.cache
-def may_drop() -> bool:
-    """Whether the caller can become the step's user. Root of a user namespace without that user cannot: what is kept
-    from it is kept as from an ordinary user (user_namespaces(7))."""
-    return os.geteuid() == 0 and all(_has(Path("/proc/self", name).read_text(), rootfs.UID)
-                                     for name in ("uid_map", "gid_map"))
-
-
-def _has(id_map: str, number: int) -> bool:
-    return any(int(first) <= number < int(first) + int(count)
-               for first, _, count in (line.split() for line in id_map.splitlines()))
-
-
 def _hint() -> str:
     for path, forbidding, way in (
             ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1",
@@ -151,7 +138,7 @@ def run_step(command: list[str], *, kind: str, places: Places, epoch: int, limit
     much.
     """
     python = Path(sys.base_prefix).resolve()
-    if may_drop() and kind != "none":
+    if as_root() and kind != "none":
         _give(places)
     specification = _specification(command, kind, places, epoch, limits, python)
     with contextlib.ExitStack() as stack:
@@ -164,7 +151,7 @@ def run_step(command: list[str], *, kind: str, places: Places, epoch: int, limit
         whole = [_interpreter(python), "-I", "-S", f"/proc/self/fd/{code.fileno()}", str(text.fileno())]
         if kind == "bubblewrap":
             mounts = rootfs.mounts(python, places.etc, places.source, places.inputs, places.output, limits)
-            whole = [shutil.which("bwrap") or "bwrap", *bwrap_flags(mounts, root=may_drop()), "--", *whole]
+            whole = [shutil.which("bwrap") or "bwrap", *bwrap_flags(mounts, root=as_root()), "--", *whole]
         starter = subprocess.Popen(whole, env={}, cwd="/", stdin=subprocess.DEVNULL, stdout=log_end, stderr=log_end,
                                    start_new_session=True,
                                    pass_fds=[end.fileno() for end in (code, text, status_end, lifeline)])
@@ -204,11 +191,26 @@ def _specification(command: list[str], kind: str, places: Places, epoch: int, li
         machine = platform.machine()
         numbers = system_calls(machine)
         specification |= {
-            "uid": rootfs.UID, "drop": may_drop(), "hostname": rootfs.HOSTNAME, "root": str(places.root),
+            "uid": rootfs.UID, "drop": as_root(), "hostname": rootfs.HOSTNAME, "root": str(places.root),
             "filter": compile_filter(machine),
             "numbers": {name: numbers[name] for name in ("keyctl", "mount_setattr", "pivot_root")},
             "mounts": rootfs.mounts(python, places.etc, *outside, limits)}
     return specification
+
+
+def as_root() -> bool:
+    """Whether the builder is root who can become the step's user.
+
+    In a user namespace without that user (`unshare -r`, containers without root's range) root is the ordinary user who
+    made it, and steps are isolated as that one's are.
+    """
+    return os.geteuid() == 0 and all(_mapped(Path(f"/proc/self/{kind}_map").read_text()) for kind in ("uid", "gid"))
+
+
+def _mapped(table: str) -> bool:
+    """Whether a table of user_namespaces(7), lines of first inside, first outside and length, has the step's user."""
+    rows = [[int(number) for number in line.split()] for line in table.splitlines()]
+    return any(inside <= rootfs.UID < inside + length for inside, _, length in rows)
 
 
 def _give(places: Places) -> None:

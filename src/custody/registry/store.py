@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
+from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ from custody.registry.uploads import Uploads
 _T = TypeVar("_T")
 _WHOLE = 20_000  # manifests of which is remembered that all their parts are there
 _LINKED = 50_000  # blobs of which is remembered that a repository has them
+_MEDIA_TYPE = attrgetter("media_type")
 
 
 class BlobUnknownError(NotFoundError):
@@ -67,7 +69,7 @@ class Registry:
         self._deletions = 0
         self._linked_lock = threading.Lock()
         self._linked: dict[str, dict[str, int]] = {}
-        self._linked_at = self._linked_count = 0
+        self._linked_at, self._linked_count = (0, 0), 0
         self._whole: dict[tuple[str, str], tuple[int, int]] = {}
         self._committer = Committer(blobs, repositories, self.uploads.sweep)
 
@@ -223,22 +225,26 @@ class Registry:
             self._whole.clear()
         self._whole[name, digest] = changes
 
-    def _sizes(self, name: str, digests: Collection[str], uncommitted: bool) -> dict[str, int]:
-        """Sizes of those blobs that the repository has; asked of the index once, until something is deleted."""
-        deletions = self._deletions
+    def _known_parts(self, name: str) -> dict[str, int]:
+        """Sizes of blobs that the repository has, with their files; another dictionary after any of them may have gone.
+        """
+        changes = self._changes()
         with self._linked_lock:
-            if deletions != self._linked_at or self._linked_count > _LINKED:
-                self._linked, self._linked_at, self._linked_count = {}, deletions, 0
-            linked = self._linked.setdefault(name, {})
+            if changes != self._linked_at or self._linked_count > _LINKED:
+                self._linked, self._linked_at, self._linked_count = {}, changes, 0
+            return self._linked.setdefault(name, {})
+
+    def _sizes(self, name: str, digests: Collection[str], linked: dict[str, int], uncommitted: bool) -> dict[str, int]:
+        """Sizes of those blobs that the repository has, with their files; remembered in `linked`."""
         known = {digest: linked[digest] for digest in digests if digest in linked}
-        if len(known) < len(digests):
-            fresh = self.repositories.sizes(name, [digest for digest in digests if digest not in known])
-            known |= fresh
-            if not uncommitted:
-                with self._linked_lock:
-                    linked.update(fresh)  # forgotten with the others, if something was deleted since
-                    self._linked_count += len(fresh)
-        return known
+        fresh = self.repositories.sizes(name, [digest for digest in digests if digest not in known])
+        for digest in self.blobs.absent(fresh):
+            del fresh[digest]
+        if not uncommitted:
+            with self._linked_lock:
+                linked.update(fresh)  # forgotten with the others, if something was deleted since
+                self._linked_count += len(fresh)
+        return known | fresh
 
     def _require_parts(self, name: str, body: oci.Manifest | oci.Index, *, uncommitted: bool = False) -> None:
         """Raises MissingPartError, ConflictError. `uncommitted`: inside a transaction, which may not come to pass."""
@@ -251,14 +257,14 @@ class Registry:
                                            expected="a manifest that this repository has")
             return
         parts = [body.config, *body.layers]
-        elsewhere = {kind for kind in {part.media_type for part in parts}
+        elsewhere = {kind for kind in set(map(_MEDIA_TYPE, parts))
                      if "nondistributable" in kind or ".foreign." in kind}
-        wanted = {part.digest: part.size for part in parts if part.media_type not in elsewhere}
-        sizes = self._sizes(name, wanted, uncommitted)
-        for digest in self.blobs.absent(sizes):
-            del sizes[digest]
-        if sizes == wanted and len(wanted) == len(parts):
+        held = [part for part in parts if part.media_type not in elsewhere] if elsewhere else parts
+        wanted, expected = [part.digest for part in held], [part.size for part in held]
+        linked = self._known_parts(name)
+        if list(map(linked.get, wanted)) == expected:  # ten thousand of them take a millisecond
             return
+        sizes = self._sizes(name, dict.fromkeys(wanted), linked, uncommitted)
         for at, part in enumerate(parts):
             if part.media_type in elsewhere:
                 continue

@@ -75,6 +75,8 @@ class Uploads:
         self._idle = idle
         self._lock = threading.Lock()
         self._open: OrderedDict[str, Upload] = OrderedDict()
+        self._empty: OrderedDict[str, Upload] = OrderedDict()
+        """Those that had no bytes when they were last looked at."""
         self._first_seen: dict[str, float] = {}
 
     def begin(self, repository: str, algorithm: str = "sha256") -> Upload:
@@ -82,10 +84,10 @@ class Uploads:
         upload = Upload(self._blobs, head + _tail(head, repository), algorithm)
         upload.used = self._now()
         with self._lock:
-            self._open[upload.name] = upload
-            if len(self._open) > _EMPTY:
-                oldest = next(iter(self._open.values()))
-                if oldest.holder is None and oldest.draft is None:
+            self._open[upload.name] = self._empty[upload.name] = upload
+            while len(self._empty) > _EMPTY:
+                _, oldest = self._empty.popitem(last=False)
+                if oldest.draft is None and oldest.holder is None:
                     del self._open[oldest.name]
         return upload
 
@@ -131,11 +133,17 @@ class Uploads:
             upload.used = self._now()
             if upload.name in self._open:
                 self._open.move_to_end(upload.name)
+                if upload.draft is None:
+                    self._empty[upload.name] = upload
+                    self._empty.move_to_end(upload.name)
+                else:
+                    self._empty.pop(upload.name, None)
 
     def end(self, upload: Upload) -> None:
         """The session is over; its draft, where there is one, is the caller's."""
         with self._lock:
             self._open.pop(upload.name, None)
+            self._empty.pop(upload.name, None)
             upload.holder = None
 
     def discard(self, upload: Upload) -> None:
@@ -156,6 +164,7 @@ class Uploads:
             for upload in [upload for upload in self._open.values()
                            if upload.holder is None and now - upload.used > self._idle]:
                 del self._open[upload.name]
+                self._empty.pop(upload.name, None)
                 swept.append(upload.name)
             self._first_seen = {name: self._first_seen.get(name, now) for name in drafts if name not in self._open}
             swept += [name for name, since in self._first_seen.items()

@@ -3,13 +3,14 @@
 A process has so many files and no more. Connections are ordered by when they last began a request; above the limit the
 one that has been silent for longest is dropped: of the peer that holds more than its share, if one does. Whoever asks
 is new in that order, so he is served, however many others are open. A connection whose request is being answered is
-never dropped.
+only dropped where nothing else is left, and only one of a peer above its share.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import resource
 import socket
 import ssl
@@ -28,12 +29,14 @@ from uvicorn.server import ServerState
 
 from custody.server.framing import End, Framer, FramingError, Head
 from custody.server.guard import expecting, run
+from custody.server.journal import event
 from custody.server.limits import Limits
 from custody.server.refusal import last_answer
 from custody.server.sendfile import EXTENSION, to_transport
 
+_LOG = logging.getLogger(__name__)
 _HANDSHAKE = 5.0  # seconds
-_SHARE = 0.6  # of the files that this process may open; the others are for registries, databases, tiles
+_SHARE = 0.25  # of the files that this process may open: a connection that gets a blob has three
 _MOST = 10_000
 _FULL = 0.05  # seconds until the next try where no file is left
 _PEER = 0.5  # of all connections, where others want some
@@ -204,6 +207,9 @@ class Protocol(HttpToolsProtocol):
         if self._closing or self.transport is None:
             return
         REFUSED[status] += 1
+        if status and _LOG.isEnabledFor(logging.INFO):
+            peer = self.client[0] if self.client else ""
+            event(_LOG, logging.INFO, "refused", {"peer": peer, "status": status, "reason": message})
         self._closing = self.loop.time()
         self.flow.held = False
         cycle: Any = self.cycle
@@ -268,6 +274,9 @@ async def _send_file(reference: weakref.ref[Any], handle: int, offset: int, coun
     cycle.expected_content_length -= count
 
 
+Drop = Callable[[bool], bool]
+
+
 class Connections:
     """All connections of a process's listeners, the one that was silent for longest first."""
 
@@ -275,7 +284,7 @@ class Connections:
         """`per_peer`: what one peer may hold at any time; half of all, where others want some, if none is given."""
         self.limit = limit if limit is not None else min(int(_files() * _SHARE), _MOST)
         self.per_peer = per_peer
-        self._drops: OrderedDict[object, Callable[[], bool]] = OrderedDict()
+        self._drops: OrderedDict[object, Drop] = OrderedDict()
         self._peers: dict[object, str] = {}
         self._held: dict[str, OrderedDict[object, None]] = {}
         self._heaviest = ""
@@ -284,8 +293,9 @@ class Connections:
     def __len__(self) -> int:
         return len(self._drops)
 
-    def add(self, key: object, drop: Callable[[], bool], peer: str = "") -> None:
-        """`drop` closes the connection, or says False where it must not be; `peer` is whose it is."""
+    def add(self, key: object, drop: Drop, peer: str = "") -> None:
+        """`drop` closes the connection, or says False where it is answering and was not told to all the same; `peer` is
+        whose it is."""
         self._drops[key] = drop
         self._peers[key] = peer
         held = self._held.setdefault(peer, OrderedDict())
@@ -312,17 +322,24 @@ class Connections:
             del self._held[peer]
 
     def drop_one(self) -> None:
-        """Drop the first that may be dropped, of the peer above its share if there is one."""
-        if len(self._held.get(self._heaviest, ())) > self.limit * _PEER and self._drop_of(self._heaviest):
+        """Drop the first that may be dropped, of the peer above its share if there is one.
+
+        Where all are being answered, which a client makes last as long as it likes, that peer loses the one whose
+        request is oldest.
+        """
+        above = len(self._held.get(self._heaviest, ())) > self.limit * _PEER
+        if above and self._drop_of(self._heaviest):
             return
         for key, drop in list(self._drops.items()):
-            if drop():
+            if drop(False):
                 self.remove(key)
                 return
+        if above:
+            self._drop_of(self._heaviest, answering=True)
 
-    def _drop_of(self, peer: str) -> bool:
+    def _drop_of(self, peer: str, *, answering: bool = False) -> bool:
         for key in list(self._held[peer]):
-            if self._drops[key]():
+            if self._drops[key](answering):
                 self.remove(key)
                 return True
         return False
@@ -378,10 +395,10 @@ async def _welcome(connection: socket.socket, peer: str, protocol: Protocol, con
     loop = asyncio.get_running_loop()
     task: Any = asyncio.current_task()
 
-    def drop() -> bool:
+    def drop(answering: bool) -> bool:
         if protocol.transport is None:
             task.cancel()
-        elif protocol.answering:
+        elif protocol.answering and not answering:
             return False
         else:
             protocol.transport.abort()

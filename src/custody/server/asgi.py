@@ -7,12 +7,16 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from custody.errors import MalformedError
+from custody.server.budget import ANSWERS, BODIES, HeldTooLongError
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
+REFUSAL = "custody.refusal"
+"""In a scope, why the request was refused, for the log."""
+_AT_ONCE = 64 * 1024  # bytes of an answer
 
 
 class DisconnectedError(Exception):
@@ -38,24 +42,41 @@ async def chunks(receive: Receive) -> Any:
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:
-    """The whole body. Raises TooLargeError, DisconnectedError."""
+    """The whole body. Raises TooLargeError, DisconnectedError, HeldTooLongError."""
     parts: list[bytes] = []
     size = 0
-    async for chunk in chunks(receive):
-        size += len(chunk)
-        if size > limit:
-            raise TooLargeError("request body", got=f"more than {limit} bytes", expected=f"at most {limit} bytes")
-        parts.append(chunk)
+    with BODIES.share() as share:
+        async for chunk in chunks(receive):
+            size += len(chunk)
+            if size > limit:
+                raise TooLargeError("request body", got=f"more than {limit} bytes", expected=f"at most {limit} bytes")
+            parts.append(chunk)
+            share.add(len(chunk))
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 async def respond(send: Send, status: int, body: bytes = b"", content_type: bytes = b"application/json",
                   headers: Headers = (), *, length: int | None = None) -> None:
-    """One answer; `length` is for HEAD, where the body is not sent."""
+    """One answer; `length` is for HEAD, where the body is not sent. Raises DisconnectedError where it was cut off."""
     size = len(body) if length is None else length
     await send({"type": "http.response.start", "status": status, "headers": [
         (b"content-length", b"%d" % size), *([(b"content-type", content_type)] if content_type else []), *headers]})
-    await send({"type": "http.response.body", "body": body})
+    if len(body) > _AT_ONCE:
+        await _send_pieces(send, body)
+    else:
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _send_pieces(send: Send, body: bytes) -> None:
+    """A large body, as the client takes it: what a transport was given whole, it would keep, counted by nobody."""
+    try:
+        with ANSWERS.share() as share:
+            share.add(len(body))
+            for start in range(0, len(body), _AT_ONCE):
+                await send({"type": "http.response.body", "body": body[start:start + _AT_ONCE],
+                            "more_body": start + _AT_ONCE < len(body)})
+    except HeldTooLongError:  # the answer has begun, so there is nobody to tell
+        raise DisconnectedError from None
 
 
 async def respond_json(send: Send, status: int, value: Any, headers: Headers = ()) -> None:

@@ -33,7 +33,7 @@ async def run(app: App, cycle: RequestResponseCycle) -> None:
         await refuse(send, scope["path"], 500, "internal error; the service's log has it", [_CLOSE])
     elif not cycle.response_complete:
         _LOG.error("%s %s: the answer was cut off", scope["method"], scope["path"])
-        cycle.transport.close()
+        cycle.transport.abort()  # what waits for a client that reads slowly is part of nothing
 
 
 def expecting(app: App) -> App:

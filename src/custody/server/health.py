@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from custody.errors import CustodyError
@@ -15,6 +16,8 @@ from custody.server.asgi import Receive, Scope, Send, header, respond, respond_j
 
 _SECONDS = 3.0
 """How long a check may take: a disk that does not answer is a failure too."""
+_THREADS = 8
+"""More than there are checks: one that hangs makes no other wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,9 @@ class Health:
         self._checks = dict(checks)
         self.stopping = False
         """No more requests are wanted: /readyz fails, and who asks nevertheless is answered."""
-        self._asking: dict[str, asyncio.Task[State]] = {}
+        self._asking: dict[str, asyncio.Future[State]] = {}
+        # Its own: where all threads verify, the services are busy, not ill. A check that hangs keeps one.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="health")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - no body is read
         kind, _, name = scope["path"].removeprefix("/").partition("/")
@@ -75,7 +80,8 @@ class Health:
         """The state of one role; asked once however many wait for it."""
         task = self._asking.get(name)
         if task is None or task.done():
-            task = self._asking[name] = asyncio.create_task(asyncio.to_thread(_ask, self._checks[name]))
+            task = asyncio.get_running_loop().run_in_executor(self._threads, _ask, self._checks[name])
+            self._asking[name] = task
         done, _ = await asyncio.wait({task}, timeout=_SECONDS)
         if not done:  # it is not asked again while it hangs
             return State(False, False, f"no answer within {_SECONDS:g} s")

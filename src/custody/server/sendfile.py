@@ -25,6 +25,7 @@ SendFile = Callable[[int, int, int], Awaitable[None]]
 
 _STEP = 16 << 20  # bytes that a thread sends before it lets others have their turn
 _PATIENCE = 20  # milliseconds that a thread waits for a client
+_PAUSE = 0.02  # seconds at most until it is looked again whether the head of the answer has gone
 _CHUNK = 1 << 20
 _threads = ThreadPoolExecutor(8, thread_name_prefix="sendfile")
 
@@ -39,8 +40,9 @@ async def send_file(scope: Scope, send: Send, handle: int, start: int, end: int)
         await send_direct(handle, start, end - start)
         await send({"type": "http.response.body", "body": b""})
         return
+    loop = asyncio.get_running_loop()
     while start < end:
-        chunk = await asyncio.to_thread(os.pread, handle, min(_CHUNK, end - start), start)
+        chunk = await loop.run_in_executor(_threads, os.pread, handle, min(_CHUNK, end - start), start)
         if not chunk:
             raise DisconnectedError
         start += len(chunk)
@@ -52,10 +54,12 @@ async def send_file(scope: Scope, send: Send, handle: int, start: int, end: int)
 async def to_transport(transport: asyncio.Transport, handle: int, offset: int, count: int) -> None:
     """`count` bytes of a file through a plain transport's socket. Raises DisconnectedError, with the transport closed.
     """
-    while transport.get_write_buffer_size():  # the head of the answer goes first
+    pause = 0.0
+    while transport.get_write_buffer_size():  # the head of the answer goes first, and what was answered before it
         if transport.is_closing():
             raise DisconnectedError
-        await asyncio.sleep(0 if transport.get_write_buffer_size() < 65_536 else 0.01)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause + 0.0005, _PAUSE)
     loop = asyncio.get_running_loop()
     # A descriptor of our own: the number of the transport's may be another connection's when that is lost.
     target = os.dup(transport.get_extra_info("socket").fileno())
