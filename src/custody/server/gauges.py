@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 
 from custody.admission.webhook import Admission
 from custody.server.accepting import REFUSED
+from custody.server.checks import free_bytes
 from custody.server.metrics import Metrics
 from custody.trust.log import Sequencer
 from custody.wiring import Platform
@@ -18,7 +18,7 @@ def of_platform(metrics: Metrics, platform: Platform, roles: Iterable[str]) -> N
                   ("code",), lambda: [((str(status) if status else "cut",), number)
                                       for status, number in sorted(REFUSED.items())])
     metrics.read("custody_data_free_bytes", "Room on the disk of the data directory.", (),
-                 lambda: [((), _room(platform))])
+                 lambda: [((), free_bytes(platform.data))] if platform.data.is_dir() else [])
     logs: dict[str, Sequencer] = {}
     if "log" in roles:
         logs["log"] = platform.log
@@ -44,8 +44,3 @@ def of_admission(metrics: Metrics, admission: Admission) -> None:
     metrics.read("custody_admission_configuration_stale",
                  "Whether the API server asks by a webhook configuration that was made for other policies.",
                  ("webhook",), lambda: [((webhook,), not current) for webhook, current in admission.registered.items()])
-
-
-def _room(platform: Platform) -> int:
-    room = os.statvfs(platform.data)
-    return room.f_bavail * room.f_frsize
