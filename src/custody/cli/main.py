@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
+from typing import BinaryIO, cast
 
 from custody import __version__
 from custody.cli.table import COMMANDS, SECTIONS
@@ -36,6 +39,19 @@ def main(argv: list[str] | None = None) -> int:
     return run(arguments)
 
 
+class _Words(io.TextIOWrapper):
+    """Standard error: that nobody can be told (a full disk, a reader who went away) stops no build and no service."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
+
+
 def _occupy_standard_streams() -> None:
     """What a caller has closed (`custody … >&-`) leads nowhere: else the next file or pipe has its number, and what is
     printed is written there."""
@@ -45,6 +61,10 @@ def _occupy_standard_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115 - for good
+    if sys.__stderr__ is not None and sys.stderr is sys.__stderr__:
+        # Without a buffer: what could not be written is not tried once more at the end.
+        sys.stderr = _Words(cast(BinaryIO, io.FileIO(2, "w", closefd=False)), encoding=sys.stderr.encoding,
+                            errors="backslashreplace", write_through=True)
 
 
 def _say(text: str) -> int:
