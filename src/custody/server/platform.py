@@ -76,9 +76,8 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
 
     refuse_unused(settings.auth, settings.tls_client_ca, settings.tls_certificate)
     metrics = Metrics()
-    metrics.count("custody_http_refused", "Requests that no application saw, by the answer; cut: without one.",
-                  ("code",), lambda: [((str(status) if status else "cut",), number)
-                                      for status, number in sorted(REFUSED.items())])
+    metrics.count("custody_http_refused", "What no application saw, by the answer; cut: without one; tls: handshakes.",
+                  ("code",), lambda: [((code,), number) for code, number in sorted(REFUSED.items())])
     names = _names(settings, host)
     health = Health({})
     listeners = Listeners(host, metrics, health, settings.max_connections_per_peer)
