@@ -115,7 +115,10 @@ def test_a_scrape_is_what_prometheus_reads(tmp_path: Path, lines: _Lines) -> Non
                 assert answer.headers["content-type"].startswith("text/plain; version=")
                 return await answer.text()
 
-    values = scrape(asyncio.run(drive()))
+    text = asyncio.run(drive())
+    values = scrape(text)
+    families = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")]
+    assert len(families) == len(set(families)), "a family twice is no exposition"
 
     def value(name: str, **labels: str) -> float:
         return values[name, frozenset(labels.items())]
@@ -127,6 +130,8 @@ def test_a_scrape_is_what_prometheus_reads(tmp_path: Path, lines: _Lines) -> Non
     assert value("custody_http_requests_total", role="registry", method="GET", code="404") == 1
     assert value("custody_http_requests_in_flight", role="registry") == 0
     assert value("custody_policies") == 1
+    assert value("custody_data_free_bytes") > 0
+    assert value("custody_registry_unfinished_uploads") == 0
     assert value("custody_http_refused_total", code="400") >= 1
     assert value("custody_last_reload_successful", subject="certificate (webhook)") == 1
     method, refused = lines.of("refused")
@@ -155,3 +160,15 @@ def test_probes_are_quiet(tmp_path: Path, lines: _Lines) -> None:
     ("/healthz", "health"), ("/", "none"), ("/v20", "none")])
 def test_a_request_is_counted_for_the_role_that_answers_it(path: str, role: str) -> None:
     assert role_of(path) == role
+
+
+def test_logs_are_counted(tmp_path: Path) -> None:
+    async def drive() -> str:
+        async with running(Settings(data_dir=str(tmp_path)), ["log", "ca"]) as services:
+            await services.platform.log.add(b"an entry")
+            return services.metrics.text().decode()
+
+    values = scrape(asyncio.run(drive()))
+    for log, entries in (("log", 1), ("ct", 0)):
+        assert values["custody_log_entries", frozenset({("log", log)})] == entries
+        assert values["custody_log_stopped", frozenset({("log", log)})] == 0

@@ -18,7 +18,7 @@ from custody.admission.webhook import Snapshot
 from custody.cli import kinds
 from custody.errors import UsageError
 from custody.policy.load import PolicySet
-from custody.server.journal import event, journal
+from custody.server.journal import Journal, event, journal
 from custody.server.platform import Running, running
 from custody.server.reload import Reloader
 from custody.settings import Settings
@@ -48,15 +48,18 @@ def serve_forever(settings: Settings, roles: Iterable[str], host: str, port: int
         return kinds.load(settings, policies, (), None)
 
     sources = [Path(source) for source in (*(policies or settings.policies), *settings.crds)]
-    with journal(sys.stderr.fileno(), settings.log_format, settings.log_level):
-        uvloop.run(_serve(settings, tuple(roles), host, port, webhook_port, webhook_names, load, sources))
+    with journal(sys.stderr.fileno(), settings.log_format, settings.log_level) as lines:
+        uvloop.run(_serve(settings, tuple(roles), host, port, webhook_port, webhook_names, load, sources, lines))
 
 
 async def _serve(settings: Settings, roles: tuple[str, ...], host: str, port: int | None, webhook_port: int,
-                 webhook_names: tuple[str, ...], load: Callable[[], PolicySet], sources: list[Path]) -> None:
+                 webhook_names: tuple[str, ...], load: Callable[[], PolicySet], sources: list[Path],
+                 lines: Journal) -> None:
     chosen = load()
     async with running(settings, roles, host=host, port=port, webhook_port=webhook_port, webhook_names=webhook_names,
                        policies=chosen) as found:
+        found.metrics.count("custody_log_lines_dropped", "Lines of this log that nobody took.", (),
+                            lambda: [((), lines.dropped)])
         if settings.log_format == "text":
             print("\n".join(describe(found, chosen)), file=sys.stderr, flush=True)
         event(_LOG, logging.INFO, "started", {

@@ -13,15 +13,14 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from custody.admission.answered import Answered, Observer
-from custody.admission.webhook import Admission
 from custody.errors import UsageError
 from custody.policy.load import PolicySet
-from custody.server.accepting import REFUSED
+from custody.server import gauges
 from custody.server.access.mtls import Named
 from custody.server.access.opening import gate, password_file, refuse_unused
 from custody.server.admission import AdmissionApp
 from custody.server.asgi import App, Receive, Scope, Send
-from custody.server.checks import checks, free_bytes, htpasswd
+from custody.server.checks import checks, htpasswd
 from custody.server.health import Health
 from custody.server.hosts import HostCheck, Hosts, is_loopback
 from custody.server.listeners import Listeners
@@ -76,8 +75,6 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
 
     refuse_unused(settings.auth, settings.tls_client_ca, settings.tls_certificate)
     metrics = Metrics()
-    metrics.count("custody_http_refused", "What no application saw, by the answer; cut: without one; tls: handshakes.",
-                  ("code",), lambda: [((code,), number) for code, number in sorted(REFUSED.items())])
     names = _names(settings, host)
     health = Health({})
     listeners = Listeners(host, metrics, health, settings.max_connections_per_peer)
@@ -90,11 +87,10 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
     admission = AdmissionApp() if "admission" in chosen else None
     webhook = None
     try:
-        metrics.read("custody_data_free_bytes", "What may still be written where the data directory is.", (),
-                     lambda: [((), free_bytes(platform.data))] if platform.data.is_dir() else [])
         for role, check in checks(platform, chosen, admission).items():
             health.add(role, check)
         box.append(_plain_app(platform, chosen, health, metrics))
+        gauges.of_platform(metrics, platform, chosen)
         # Whoever serves none of these leaves the files alone, and needs no authority's keys.
         if trust := [role for role in chosen if role in TRUST_ROLES]:
             platform.export(trust)
@@ -108,7 +104,7 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             given = policies if policies is not None else PolicySet.load(settings.policies, kinds(settings))
             admission.admission = platform.admission(given, gatherer(settings, registry_client(settings, http)),
                                                      _observer(metrics))
-            _gauges(metrics, admission.admission)
+            gauges.of_admission(metrics, admission.admission)
         async with serving(*listeners.all):
             yield Running(platform, url, webhook, admission, chosen, metrics, listeners)
     finally:
@@ -164,14 +160,6 @@ def _observer(metrics: Metrics) -> Observer:
         decided(answered)
 
     return observe
-
-
-def _gauges(metrics: Metrics, admission: Admission) -> None:
-    metrics.read("custody_policies", "Policies that reviews are judged by.", (),
-                 lambda: [((), len(admission.policies.policies))])
-    metrics.read("custody_admission_configuration_stale",
-                 "Whether the API server asks by a webhook configuration that was made for other policies.",
-                 ("webhook",), lambda: [((webhook,), not current) for webhook, current in admission.registered.items()])
 
 
 def _plain_app(platform: Platform, roles: tuple[str, ...], health: Health, metrics: Metrics) -> App:

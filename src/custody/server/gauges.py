@@ -1,0 +1,45 @@
+"""What is read at each scrape: how the roles of a process are, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from custody.admission.webhook import Admission
+from custody.server.accepting import REFUSED
+from custody.server.checks import free_bytes
+from custody.server.metrics import Metrics
+from custody.trust.log import Sequencer
+from custody.wiring import Platform
+
+
+def of_platform(metrics: Metrics, platform: Platform, roles: Iterable[str]) -> None:
+    """Of the listeners, the data directory, and the registry and logs where they are among `roles`."""
+    metrics.count("custody_http_refused", "What no application saw, by the answer; cut: without one; tls: handshakes.",
+                  ("code",), lambda: [((code,), number) for code, number in sorted(REFUSED.items())])
+    metrics.read("custody_data_free_bytes", "What may still be written where the data directory is.", (),
+                 lambda: [((), free_bytes(platform.data))] if platform.data.is_dir() else [])
+    logs: dict[str, Sequencer] = {}
+    if "log" in roles:
+        logs["log"] = platform.log
+    if "ca" in roles:
+        logs["ct"] = platform.ct
+    if logs:
+        metrics.read("custody_log_entries", "Entries that a log's checkpoint covers.", ("log",),
+                     lambda: [((name,), sequencer.log.size) for name, sequencer in logs.items()])
+        metrics.read("custody_log_stopped", "Whether a log takes nothing until its disk does.", ("log",),
+                     lambda: [((name,), sequencer.stopped is not None) for name, sequencer in logs.items()])
+    if "registry" in roles:
+        blobs = platform.registry.blobs
+        metrics.read("custody_registry_unfinished_uploads", "Uploads with bytes on the disk.", (),
+                     lambda: [((), len(blobs.drafts()))])
+        metrics.read("custody_registry_quarantine_bytes", "Bytes of blobs that changed at rest.", (),
+                     lambda: [((), blobs.quarantined()[1])])
+
+
+def of_admission(metrics: Metrics, admission: Admission) -> None:
+    """Of what reviews are judged by."""
+    metrics.read("custody_policies", "Policies that reviews are judged by.", (),
+                 lambda: [((), len(admission.policies.policies))])
+    metrics.read("custody_admission_configuration_stale",
+                 "Whether the API server asks by a webhook configuration that was made for other policies.",
+                 ("webhook",), lambda: [((webhook,), not current) for webhook, current in admission.registered.items()])
