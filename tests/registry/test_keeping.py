@@ -442,6 +442,11 @@ def test_conditional_pushes_hold_under_concurrency(tmp_path: Path) -> None:
         assert len(json.loads(api("GET", "/v2/r/manifests/list")[2])["annotations"]) == 16
 
 
+def test_a_manifest_of_an_unknown_type_is_the_clients_error(api: Api) -> None:
+    manifest = json.dumps({"schemaVersion": 2, "mediaType": "application/x"}).encode()
+    assert api.code("PUT", "/v2/r/manifests/v", manifest, Content_Type="application/x") == (400, "MANIFEST_INVALID")
+
+
 def test_conditions_are_kept_to_or_refused(api: Api) -> None:
     one, manifest = api.image("r", "v", b"one")
     two, _ = api.image("r", "w", b"two")

@@ -10,7 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlencode
 
-from custody.errors import ConflictError, CustodyError, MalformedError, NotFoundError, StorageError, VerificationError
+from custody.errors import (
+    ConflictError,
+    CustodyError,
+    MalformedError,
+    NotFoundError,
+    StorageError,
+    UnsupportedError,
+    VerificationError,
+)
 from custody.kit import digest as digests
 from custody.registry.store import (
     BlobUnknownError,
@@ -118,7 +126,7 @@ def status_of(error: CustodyError) -> tuple[int, str]:
             return 412, "DENIED"
         case StorageError():
             return error.http_status, "UNKNOWN"
-        case MalformedError() | ConflictError():
+        case MalformedError() | ConflictError() | UnsupportedError():
             return 400, "MANIFEST_INVALID"
         case NotFoundError():
             return 404, "NAME_UNKNOWN"
