@@ -151,7 +151,6 @@ class Registry:
         """
         if not is_repository(name):
             raise MalformedError("repository", got=name, expected="lower-case path components")
-        digest = digests.sha256(data)
         if digests.is_digest(reference):
             state = digests.hasher(reference)
             state.update(data)
@@ -159,6 +158,7 @@ class Registry:
                 raise VerificationError(f"manifest bytes are {state.name}:{state.hexdigest()}, expected {reference}")
             digest = reference
         else:
+            digest = digests.sha256(data)
             tags = [reference, *tags]
         for tag in tags:
             if not is_tag(tag):
