@@ -3,7 +3,8 @@
 usage: python bench/registry/service.py [ROUNDS]      needs the peer `registry` (distribution 3) for the ratios
 
 Both servers run all the time, each with its files in a folder beside this one's working directory, and are asked in
-turns. Clients are processes of their own. custody hashes and fsyncs every push; distribution does not fsync.
+turns. Clients are processes of their own. Both fsync what they acknowledge: custody a
+batch of pushes together with the folder and the index, distribution each of a push's files (ten a blob).
 """
 
 from __future__ import annotations

@@ -12,7 +12,9 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from custody.errors import UsageError
+from custody.adapters.http.stdlib import StdlibHttp
+from custody.cli.run import run
+from custody.errors import NetworkError, UsageError
 from custody.server.platform import running
 from custody.server.tls import server_context
 from custody.settings import Auth, Grant, Settings
@@ -154,3 +156,22 @@ def test_old_tls_is_refused(tmp_path: Path) -> None:
         assert Client(host, tls=trusting).ask("GET", "/healthz").status == 200
         with pytest.raises((OSError, Exception)):
             Client(host).ask("GET", "/healthz")
+
+
+def test_a_client_is_told_what_tls_may_be_the_matter_with(site: Site, monkeypatch: pytest.MonkeyPatch,
+                                                          capsys: pytest.CaptureFixture[str]) -> None:
+    port = site.host.rpartition(":")[2]
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    assert run(["tree", f"127.0.0.1:{port}/team/app:1"]) == 6
+    assert "hint: a server that expects TLS ends a request without it like this" in capsys.readouterr().err
+
+    async def unknown_authority() -> None:
+        http = StdlibHttp()
+        try:
+            with pytest.raises(NetworkError, match="certificate verify failed") as caught:
+                await http.request("GET", f"https://localhost:{port}/v2/")
+        finally:
+            await http.close()
+        assert caught.value.hint == "authorities beside the system's: SSL_CERT_FILE=FILE (PEM)"
+
+    asyncio.run(unknown_authority())

@@ -76,6 +76,12 @@ def test_serve_refuses(tmp_path: Path, arguments: list[str], reason: str) -> Non
     assert not (tmp_path / ".custody").exists()  # before anything is made
 
 
+def test_an_address_is_no_name(tmp_path: Path) -> None:
+    (tmp_path / "custody.toml").write_text('[urls]\noidc = "https://trust.example/oidc"\n')
+    done = custody("serve", "--host", "0.0.0.0", "--port", "0", "--roles", "ca,oidc,log", cwd=tmp_path)
+    assert "warning: --host 0.0.0.0: nobody calls by that name, and the trust files name ca, log so" in done.stderr
+
+
 def test_settings_of_access(tmp_path: Path) -> None:
     (tmp_path / "custody.toml").write_text("""
 tls_certificate = "tls.crt"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import logging
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -267,6 +269,45 @@ def test_a_broken_file_of_passwords_lets_nobody_in(site: Site) -> None:
         refused(answer, 503, "UNKNOWN", "cannot be found out now")
         assert "broken" not in answer.body.decode()
         assert site.client().ask("GET", "/v2/free/app/manifests/1").status == 200
+        ready = site.client().ask("GET", "/readyz?verbose")
+        assert ready.status == 200
+        assert f"[+]htpasswd ok: nobody can log in with a password: {path}:" in ready.body.decode()
+        assert 'custody_last_reload_successful{subject="htpasswd"} 0.0' in scrape(site)
     finally:
         path.write_text(kept)
     assert site.client("ann").ask("GET", "/v2/").status == 200
+    assert 'custody_last_reload_successful{subject="htpasswd"} 1.0' in scrape(site)
+
+
+def scrape(site: Site) -> str:
+    return site.client().ask("GET", "/metrics").body.decode()
+
+
+def test_why_somebody_was_refused_is_in_the_log(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "custody")
+
+    def logged(client: Client, path: str) -> dict[str, Any]:
+        caplog.clear()
+        answer = client.ask("GET", path)
+        wanted = answer.header("x-request-id")
+        for _ in range(500):  # the line is written when the answer has gone
+            for record in caplog.records:
+                fields = getattr(record, "fields", {})
+                if fields.get("id") == wanted:
+                    return fields | {"level": record.levelname}
+            time.sleep(0.01)
+        raise AssertionError("no line")
+
+    wrong = logged(site.client("ann", "guess"), "/v2/")
+    assert (wrong["status"], wrong["level"], wrong["reason"]) == (401, "WARNING", "the user or the password is wrong")
+    assert "guess" not in str(wrong)
+    token = logged(site.bearer(site.issuer.token(audience="another")), "/v2/")
+    assert (token["level"], token["reason"]) == ("WARNING",
+                                                 "identity token aud: got 'another', expected 'registry.example'")
+    denied = logged(site.client("ann"), "/v2/other/app/manifests/1")
+    assert (denied["level"], denied["identity"], denied["by"]) == ("WARNING", "ann", "htpasswd")
+    assert denied["reason"] == "no rule lets ann pull other/app"
+    # Every client begins like this.
+    first = logged(site.client(), "/v2/")
+    assert (first["status"], first["level"], "reason" in first) == (401, "INFO", False)
+    assert logged(site.client("ann"), "/v2/team/app/manifests/1")["level"] == "INFO"

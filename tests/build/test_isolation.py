@@ -122,7 +122,7 @@ def test_nonroot_namespaces(folder: GitFolder, user: str, tmp_path_factory: pyte
         report = escape("namespaces", place, host)
     else:
         report = json.loads(run_as_user("tests.build.escaping", "namespaces", str(place), json.dumps(host),
-                                        folder=place))
+                                        folder=place, user=user))
     assert (report["exit_code"], report["log"]) == (0, "")
     assert report["attempts"]["create /usr/escaped"] == "EROFS"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,7 +15,8 @@ import pytest
 UID = 47_321
 """Nobody's: such a user needs no entry in /etc/passwd."""
 _ROOT = Path(__file__).parents[2]
-USERS = ("root", "ordinary") if os.geteuid() == 0 else ("ordinary",)
+USERS = (*(("root",) if os.geteuid() == 0 else ()), "ordinary", "alone")
+"""`alone` is root in a user namespace that has nobody else, as in a container without a range of users."""
 ISOLATIONS = ("bubblewrap", "namespaces")
 
 
@@ -39,13 +41,16 @@ def _run(command: list[str], environment: Mapping[str, str], user: int) -> subpr
                           **as_user)  # type: ignore[call-overload,no-any-return]
 
 
-def run_as_user(module: str, *arguments: str, folder: Path) -> str:
-    """Standard output of `python -m module` as an ordinary user, who owns `folder`; skips where there is no way."""
+def run_as_user(module: str, *arguments: str, folder: Path, user: str = "ordinary") -> str:
+    """Standard output of `python -m module` as one of `USERS` but root, who owns `folder`; skips if there is no way."""
     program = _interpreter()
     if program is None:
         pytest.skip("an ordinary user can run no Python of this version with the suite's packages")
     if os.geteuid() == 0:
         os.chown(folder, UID, UID)
-    done = _run([program, "-m", module, *arguments], {"TMPDIR": str(folder)}, UID)
+    alone = ["unshare", "--user", "--map-root-user", "--"] if user == "alone" else []
+    if alone and (shutil.which("unshare") is None or _run([*alone, "true"], {}, UID).returncode != 0):
+        pytest.skip("unshare --map-root-user does not work here")
+    done = _run([*alone, program, "-m", module, *arguments], {"TMPDIR": str(folder)}, UID)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -252,6 +253,13 @@ def test_a_backup_that_was_cut_or_flipped_is_refused_or_whole(tmp_path: Path, ch
     assert not [path for path in tmp_path.iterdir() if "restoring" in path.name]
 
 
+def test_a_manifest_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    backup = bytearray(_archive(("trust/a.crt", b"certificate")))
+    backup[backup.rindex(b"trust/a.crt")] = 0xFF
+    with pytest.raises(MalformedError, match=r"manifest\.json: got"):
+        restore(io.BytesIO(bytes(backup)), tmp_path / "new")
+
+
 def test_a_blob_that_went_missing_is_named(data: Path) -> None:
     next((data / "registry" / "blobs" / "sha256").iterdir()).unlink()
     with pytest.raises(VerificationError, match="is missing, and a repository names it"):
@@ -264,7 +272,9 @@ def test_the_commands(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     target = tmp_path / "custody.tar"
     assert run(["backup", str(target)]) == 0
     assert target.stat().st_mode & 0o777 == 0o600
-    digest = capsys.readouterr().err.split("manifest ")[1].strip()
+    told = capsys.readouterr()
+    digest = told.out.strip()
+    assert " files, " in told.err
     monkeypatch.setenv("CUSTODY_DATA_DIR", str(tmp_path / "restored"))
     assert run(["restore", str(target), "--digest", digest]) == 0
     told = capsys.readouterr().err
@@ -277,3 +287,22 @@ def test_the_commands(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("CUSTODY_DATA_DIR", str(tmp_path / "empty"))
     assert run(["backup", str(target)]) == 4
     assert "nothing to save is here" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_named_and_the_older_backup_is_kept(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                           capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(data.parent)
+    target = tmp_path / "custody.tar"
+    target.write_bytes(b"older")
+
+    def full(handle: int, mode: str) -> IO[Any]:
+        os.close(handle)
+        return Path("/dev/full").open(mode)
+
+    monkeypatch.setattr("custody.cli.backup.os.fdopen", full)
+    assert run(["backup", str(target)]) == 1
+    assert f"{target}: No space left on device; there is no backup, and an older file is as it was" in \
+        capsys.readouterr().err
+    assert target.read_bytes() == b"older"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".custody.tar")] == []

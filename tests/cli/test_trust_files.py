@@ -107,6 +107,11 @@ def test_a_token_names_the_issuer_that_runs(tmp_path: Path, monkeypatch: pytest.
         assert run(["trust", "token", "--email", "ann@example.com", *arguments]) == 0
         body = capsys.readouterr().out.split(".")[1]
         assert json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["iss"] == issuer
+    for person in (["--email", "ann@example.com"], ["--workload", "scanner"]):
+        capsys.readouterr()
+        assert run(["trust", "token", *person, "--audience", "registry.example"]) == 0
+        body = capsys.readouterr().out.split(".")[1]
+        assert json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["aud"] == "registry.example"
 
 
 def test_an_admission_only_process_says_that_it_trusts_nobody(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import errno
 import http.client
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from threading import Event
 
 import pytest
 
-from custody.errors import CustodyError
+from custody.errors import CustodyError, StorageFullError
 from custody.policy.load import PolicySet
 from custody.server.health import Health, State
 from custody.server.platform import ROLES, Running, running
@@ -80,7 +81,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path | None]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_log_full_disk(small_disk: Path | None) -> None:
+def test_07_log_full_disk(small_disk: Path | None) -> None:
     if small_disk is None:
         pytest.skip("only root may mount a small file system; test_log_stops_and_goes_on fails the disk otherwise")
 
@@ -105,6 +106,9 @@ def test_log_full_disk(small_disk: Path | None) -> None:
             Event().wait(0.1)
         assert entry(port, b"after")[0] == 201
         assert ask(port, "/healthz")[::2] == (200, "ok")
+        note = ask(port, "/readyz?verbose")[2]
+        assert "[+]log ok: " in note
+        assert "KiB are free, and a log that cannot write stops" in note
         index = json.loads(entry(port, b"the last")[2])["logIndex"]
         assert int(index) >= 2
 
@@ -145,6 +149,7 @@ def test_a_full_registry_says_so_and_is_asked_on(tmp_path: Path, monkeypatch: py
         for path in ("/healthz", "/readyz"):
             assert ask(port, path)[::2] == (200, "ok")
             assert "KiB are free, so little can be pushed" in ask(port, f"{path}?verbose")[2]
+        assert float(re.search(r"^custody_data_free_bytes (\S+)$", ask(port, "/metrics")[2], re.MULTILINE)[1]) > 0  # type: ignore[index]
         found.platform.registry.repositories.close()
         status, _, text = ask(port, "/readyz")
         assert (status, text.splitlines()[0]) == (
@@ -194,3 +199,19 @@ def test_a_check_that_fails_or_hangs_is_a_failure(monkeypatch: pytest.MonkeyPatc
         go.set()
 
     asyncio.run(main())
+
+
+def test_a_start_on_a_full_disk_says_so(small_disk: Path | None) -> None:
+    if small_disk is None:
+        pytest.skip("only root may mount a small file system")
+    while_running(small_disk / "data", lambda *_: None, ("registry",))
+    room = os.statvfs(small_disk)
+    (small_disk / "filler").write_bytes(bytes(room.f_bavail * room.f_frsize))
+    with pytest.raises(StorageFullError, match="the disk is full"):
+        while_running(small_disk / "data", lambda *_: None, ("registry",))
+    (small_disk / "filler").unlink()
+    while_running(small_disk / "data", lambda port, _: well(port), ("registry",))
+
+
+def well(port: int) -> None:
+    assert ask(port, "/readyz")[0] == 200

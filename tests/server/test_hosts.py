@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,26 @@ def test_foreign_host_is_served(tmp_path: Path) -> None:
         for foreign in ("", "localhost.evil.example", "127.0.0.1.evil.example", "evil-localhost", "0x7f000001",
                         "10.0.0.1", "[2001:db8::1]:80", "169.254.169.254"):
             assert ask(port, "GET", "/v2/_catalog", foreign)[0] == 421, foreign
+
+    asking(tmp_path, test)
+
+
+def test_what_no_browser_sends_may_have_any_word_for_a_name(tmp_path: Path) -> None:
+    """A browser's request always has User-Agent and Accept-Encoding."""
+    def status(port: int, *lines: str) -> int:
+        with socket.create_connection(("127.0.0.1", port), 30) as connection:
+            connection.sendall("\r\n".join(("GET /v2/ HTTP/1.1", *lines, "Connection: close", "", "")).encode())
+            with connection.makefile("rb") as answer:
+                return int(answer.readline().split()[1])
+
+    def test(port: int) -> None:
+        assert status(port, "Host: x") == 200
+        assert status(port, "Host: evil.example") == 421
+        assert status(port, "Host: [2001:db8::1]") == 421
+        assert status(port, "Host:") == 421
+        for mark in ("User-Agent: Mozilla/5.0", "Accept-Encoding: gzip", "Origin: http://x", "Sec-Fetch-Site: none",
+                     "Cookie: a=b", "Referer: http://x/", "Accept-Language: en"):
+            assert status(port, "Host: x", mark) == 421, mark
 
     asking(tmp_path, test)
 

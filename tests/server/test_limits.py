@@ -117,7 +117,7 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("name", FLOODS)
-def test_headers_without_limit(name: str, tmp_path: Path) -> None:
+def test_05_headers_without_limit(name: str, tmp_path: Path) -> None:
     start, block, status = FLOODS[name]
 
     async def main() -> None:

@@ -105,6 +105,10 @@ def test_a_scrape_is_what_prometheus_reads(tmp_path: Path, lines: _Lines) -> Non
                 await (await client.post(f"{services.webhook}/validate", data=review(image))).read()
             await (await client.request("BREW", f"{services.url}/v2/")).read()
             await (await client.get(f"{services.url}/v2/a/manifests/b")).read()
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(services.url.rpartition(":")[2]))
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+            writer.close()
             async with client.get(f"{services.webhook}/metrics") as tls:
                 assert tls.status == 200
             async with client.get(f"{services.url}/metrics") as answer:
@@ -123,6 +127,14 @@ def test_a_scrape_is_what_prometheus_reads(tmp_path: Path, lines: _Lines) -> Non
     assert value("custody_http_requests_total", role="registry", method="GET", code="404") == 1
     assert value("custody_http_requests_in_flight", role="registry") == 0
     assert value("custody_policies") == 1
+    assert value("custody_data_free_bytes") > 0
+    assert value("custody_registry_unfinished_uploads") == 0
+    assert value("custody_http_refused_total", code="400") >= 1
+    assert value("custody_last_reload_successful", subject="certificate (webhook)") == 1
+    method, refused = lines.of("refused")
+    assert method["status"] == 501
+    assert (refused["level"], refused["peer"], refused["status"]) == ("info", "127.0.0.1", 400)
+    assert "content-length" in refused["reason"].lower()
     assert not [labels for name, labels in values if ("method", "BREW") in labels]
     assert [name for name, _ in values if name == "process_resident_memory_bytes"]
 
@@ -145,3 +157,15 @@ def test_probes_are_quiet(tmp_path: Path, lines: _Lines) -> None:
     ("/healthz", "health"), ("/", "none"), ("/v20", "none")])
 def test_a_request_is_counted_for_the_role_that_answers_it(path: str, role: str) -> None:
     assert role_of(path) == role
+
+
+def test_logs_are_counted(tmp_path: Path) -> None:
+    async def drive() -> str:
+        async with running(Settings(data_dir=str(tmp_path)), ["log", "ca"]) as services:
+            await services.platform.log.add(b"an entry")
+            return services.metrics.text().decode()
+
+    values = scrape(asyncio.run(drive()))
+    for log, entries in (("log", 1), ("ct", 0)):
+        assert values["custody_log_entries", frozenset({("log", log)})] == entries
+        assert values["custody_log_stopped", frozenset({("log", log)})] == 0

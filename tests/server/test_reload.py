@@ -147,6 +147,22 @@ def test_sighup_reads_again_and_does_not_end_the_process(tmp_path: Path) -> None
     finally:
         process.terminate()
         assert process.wait(30) == 0
+    assert " info stopping signal=SIGTERM " in (tmp_path / "log").read_text()
+
+
+def test_with_json_every_line_is_json(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CUSTODY_")}
+    with subprocess.Popen(
+            [sys.executable, "-m", "custody.cli.main", "serve", "--roles", "tsa", "--port", "0", "--log-format",
+             "json"], cwd=tmp_path, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stderr is not None
+        started = json.loads(process.stderr.readline())
+        process.terminate()
+        rest = [json.loads(line) for line in process.stderr]
+        assert process.wait(30) == 0
+    assert (started["event"], started["roles"]) == ("started", ["tsa"])
+    assert started["url"].startswith("http://127.0.0.1:")
+    assert [(line["event"], line["signal"]) for line in rest] == [("stopping", "SIGTERM")]
 
 
 # ── files that are being changed ────────────────────────────────────────────────────────────────────────────────────

@@ -188,4 +188,5 @@ def test_it_goes_on_without_being_asked(tmp_path: Path, monkeypatch: pytest.Monk
     asyncio.run(main())
     store.close()
     messages = [record.getMessage() for record in caplog.records]
-    assert messages == ["the log has stopped: No space left on device", "the log goes on at 0 entries"]
+    assert messages == [f"the log {SIGNER.name} has stopped: No space left on device",
+                        f"the log {SIGNER.name} goes on at 0 entries"]

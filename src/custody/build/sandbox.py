@@ -138,7 +138,7 @@ def run_step(command: list[str], *, kind: str, places: Places, epoch: int, limit
     much.
     """
     python = Path(sys.base_prefix).resolve()
-    if os.geteuid() == 0 and kind != "none":
+    if as_root() and kind != "none":
         _give(places)
     specification = _specification(command, kind, places, epoch, limits, python)
     with contextlib.ExitStack() as stack:
@@ -151,7 +151,7 @@ def run_step(command: list[str], *, kind: str, places: Places, epoch: int, limit
         whole = [_interpreter(python), "-I", "-S", f"/proc/self/fd/{code.fileno()}", str(text.fileno())]
         if kind == "bubblewrap":
             mounts = rootfs.mounts(python, places.etc, places.source, places.inputs, places.output, limits)
-            whole = [shutil.which("bwrap") or "bwrap", *bwrap_flags(mounts, root=os.geteuid() == 0), "--", *whole]
+            whole = [shutil.which("bwrap") or "bwrap", *bwrap_flags(mounts, root=as_root()), "--", *whole]
         starter = subprocess.Popen(whole, env={}, cwd="/", stdin=subprocess.DEVNULL, stdout=log_end, stderr=log_end,
                                    start_new_session=True,
                                    pass_fds=[end.fileno() for end in (code, text, status_end, lifeline)])
@@ -191,11 +191,26 @@ def _specification(command: list[str], kind: str, places: Places, epoch: int, li
         machine = platform.machine()
         numbers = system_calls(machine)
         specification |= {
-            "uid": rootfs.UID, "drop": os.geteuid() == 0, "hostname": rootfs.HOSTNAME, "root": str(places.root),
+            "uid": rootfs.UID, "drop": as_root(), "hostname": rootfs.HOSTNAME, "root": str(places.root),
             "filter": compile_filter(machine),
             "numbers": {name: numbers[name] for name in ("keyctl", "mount_setattr", "pivot_root")},
             "mounts": rootfs.mounts(python, places.etc, *outside, limits)}
     return specification
+
+
+def as_root() -> bool:
+    """Whether the builder is root who can become the step's user.
+
+    In a user namespace without that user (`unshare -r`, containers without root's range) root is the ordinary user who
+    made it, and steps are isolated as that one's are.
+    """
+    return os.geteuid() == 0 and all(_mapped(Path(f"/proc/self/{kind}_map").read_text()) for kind in ("uid", "gid"))
+
+
+def _mapped(table: str) -> bool:
+    """Whether a table of user_namespaces(7), lines of first inside, first outside and length, has the step's user."""
+    rows = [[int(number) for number in line.split()] for line in table.splitlines()]
+    return any(inside <= rootfs.UID < inside + length for inside, _, length in rows)
 
 
 def _give(places: Places) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import tempfile
@@ -17,8 +18,10 @@ from custody.adapters.backup.archive import Manifest, Progress, write
 from custody.adapters.backup.parts import PARTS, files
 from custody.adapters.backup.place import misnamed
 from custody.cli.run import settings
-from custody.errors import MissingEvidenceError, UsageError, VerificationError
+from custody.errors import CustodyError, MissingEvidenceError, UsageError, VerificationError
 from custody.kit.clock import system_clock
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @click.command("backup")
@@ -38,7 +41,9 @@ def command(target: str, without_keys: bool) -> None:
         manifest, digest = write(files(data, keys=not without_keys), out, created=system_clock(), custody=__version__,
                                  progress=progress)
         out.flush()
-    print(f"{summary(manifest)}; manifest {digest}", file=sys.stderr)
+    print(summary(manifest), file=sys.stderr)
+    # What `restore --digest` wants is for scripts, where standard output is not the backup itself.
+    print(digest, file=sys.stderr if target == "-" else sys.stdout)
     if damaged := misnamed(manifest):
         raise VerificationError("saved as they are, and changed at rest: "
                                 + ", ".join(f"{entry.path}" for entry in damaged[:10]),
@@ -81,5 +86,9 @@ def _output(target: str) -> Iterator[IO[bytes]]:
             out.flush()
             os.fsync(out.fileno())
         Path(draft).replace(path)
+    except OSError as error:  # of a write: it names no file, and those of reading do
+        if error.errno not in _NO_ROOM or error.filename is not None:
+            raise
+        raise CustodyError(f"{path}: {error.strerror}; there is no backup, and an older file is as it was") from None
     finally:
         Path(draft).unlink(missing_ok=True)

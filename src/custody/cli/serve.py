@@ -14,6 +14,8 @@ from custody.errors import UsageError
 from custody.server.access.exposure import check_exposure
 from custody.server.platform import ROLES
 
+_EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - they are asked about
+
 
 @click.command("serve")
 @click.option("--roles", required=True, metavar="ROLE,…", help=f"Some of {', '.join(ROLES)}.")
@@ -58,10 +60,14 @@ def command(roles: str, host: str, port: int, webhook_port: int, webhook_names: 
             raise UsageError(f"--policy: is for the admission role, and --roles names {roles}")
         if context.get_parameter_source("webhook_port") is ParameterSource.COMMANDLINE:
             print(f"warning: --webhook-port: nothing listens there, --roles names {roles}", file=sys.stderr)
-    elif (host in ("0.0.0.0", "::")  # noqa: S104 - it is asked about
+    elif (host in _EVERY_ADDRESS
           and not (webhook_names or configured.webhook_names or configured.webhook_certificate)):
         print(f"warning: --host {host}: nobody calls by that name, and the webhook's certificate has no other but "
               "this machine's own; --webhook-name HOST adds one", file=sys.stderr)
+    if host in _EVERY_ADDRESS and (unnamed := [role for role in ("oidc", "ca", "log", "tsa")
+                                               if role in chosen and role not in configured.urls]):
+        print(f"warning: --host {host}: nobody calls by that name, and the trust files name {', '.join(unnamed)} so; "
+              "`urls` in custody.toml says how they are called", file=sys.stderr)
     for warning in check_exposure(configured, chosen, host, insecure=insecure, behind_proxy=behind_proxy):
         print(warning, file=sys.stderr)
     alone = set(chosen) == {"admission"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -12,15 +13,18 @@ from pathlib import Path
 import click
 import uvloop
 
+from custody import __version__
 from custody.admission.webhook import Snapshot
 from custody.cli import kinds
 from custody.errors import UsageError
 from custody.policy.load import PolicySet
-from custody.server.journal import journal
+from custody.server.journal import Journal, event, journal
 from custody.server.platform import Running, running
 from custody.server.reload import Reloader
 from custody.settings import Settings
 from custody.wiring import TRUST_ROLES, trusted_root, trusted_root_file
+
+_LOG = logging.getLogger(__name__)
 
 
 def log_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -44,18 +48,25 @@ def serve_forever(settings: Settings, roles: Iterable[str], host: str, port: int
         return kinds.load(settings, policies, (), None)
 
     sources = [Path(source) for source in (*(policies or settings.policies), *settings.crds)]
-    with journal(sys.stderr.fileno(), settings.log_format, settings.log_level):
-        uvloop.run(_serve(settings, tuple(roles), host, port, webhook_port, webhook_names, load, sources))
+    with journal(sys.stderr.fileno(), settings.log_format, settings.log_level) as lines:
+        uvloop.run(_serve(settings, tuple(roles), host, port, webhook_port, webhook_names, load, sources, lines))
 
 
 async def _serve(settings: Settings, roles: tuple[str, ...], host: str, port: int | None, webhook_port: int,
-                 webhook_names: tuple[str, ...], load: Callable[[], PolicySet], sources: list[Path]) -> None:
+                 webhook_names: tuple[str, ...], load: Callable[[], PolicySet], sources: list[Path],
+                 lines: Journal) -> None:
     chosen = load()
     async with running(settings, roles, host=host, port=port, webhook_port=webhook_port, webhook_names=webhook_names,
                        policies=chosen) as found:
-        print("\n".join(describe(found, chosen)), file=sys.stderr, flush=True)
+        found.metrics.count("custody_log_lines_dropped", "Lines of this log that nobody took.", (),
+                            lambda: [((), lines.dropped)])
+        if settings.log_format == "text":
+            print("\n".join(describe(found, chosen)), file=sys.stderr, flush=True)
+        event(_LOG, logging.INFO, "started", {
+            "version": __version__, "roles": list(roles), "url": found.url, "webhook": found.webhook or "",
+            "data": str(found.platform.data), "policies": len(chosen.policies)})
         async with reloading(found, load, sources):
-            await until_stopped()
+            event(_LOG, logging.INFO, "stopping", {"signal": (await until_stopped()).name, "drain": settings.drain})
             found.listeners.drain()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(settings.drain):
@@ -72,6 +83,7 @@ async def reloading(services: Running, load: Callable[[], PolicySet], sources: l
                             lambda: snapshot(settings, load(), admission.snapshot))
         reloader.told = lambda succeeded: services.metrics.reloaded("policies", succeeded=succeeded)
         services.admission.reloader = reloader
+        services.metrics.reloads("policies", lambda: reloader.failure)
         watches.append(reloader)
 
     def ask() -> None:
@@ -100,13 +112,18 @@ def snapshot(settings: Settings, policies: PolicySet, before: Snapshot) -> Snaps
     return Snapshot(policies, root)
 
 
-async def until_stopped() -> None:
-    """Wait for SIGINT or SIGTERM."""
-    stop = asyncio.Event()
+async def until_stopped() -> signal.Signals:
+    """Wait for SIGINT or SIGTERM, and say which came."""
     loop = asyncio.get_running_loop()
+    stop: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def heard(number: signal.Signals) -> None:
+        if not stop.done():
+            stop.set_result(number)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()
+        loop.add_signal_handler(number, heard, number)
+    return await stop
 
 
 def describe(found: Running, policies: PolicySet) -> list[str]:

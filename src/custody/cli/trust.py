@@ -11,6 +11,7 @@ import click
 
 from custody.cli.run import settings
 from custody.errors import UsageError
+from custody.trust.oidc import AUDIENCE
 from custody.trust.roots import parse_signing_config
 from custody.wiring import WORKLOADS, Platform
 
@@ -55,9 +56,12 @@ def _export(folder: Path | None, url: str | None) -> None:
 @click.option("--email", metavar="ADDRESS", help="A person's token.")
 @click.option("--workload", type=click.Choice(sorted(WORKLOADS)), help="A token for one of custody's own workloads.")
 @click.option("--subject", metavar="URI", help="With --workload: who it is, a URI below the workload's issuer.")
+@click.option("--audience", default=AUDIENCE, show_default=True,
+              help="Whom the token is for: the certificate authority, or the `audience` of a registry's [auth].")
 @click.option("--minutes", default=10, show_default=True, type=click.IntRange(1, 60),
               help="How long the token counts.")
-def _token(url: str | None, email: str | None, workload: str | None, subject: str | None, minutes: int) -> None:
+def _token(url: str | None, email: str | None, workload: str | None, subject: str | None, audience: str,
+           minutes: int) -> None:
     """Print an identity token of the embedded OIDC issuer, for `--identity-token`.
 
     It is signed with the key in the data directory: whoever can read that may be anybody here. That is right for one
@@ -75,13 +79,13 @@ def _token(url: str | None, email: str | None, workload: str | None, subject: st
               file=sys.stderr)
     platform = Platform(settings(), url or _recorded() or _DEFAULT)
     if email is not None:
-        _print(platform.people.mint_email(email, lifetime=lifetime))
+        _print(platform.people.mint_email(email, audience=audience, lifetime=lifetime))
         return
     issuer = platform.workloads[workload or ""]
     name = subject or f"{issuer.url}/{workload}"
     if not name.startswith(issuer.url + "/"):
         raise UsageError(f"--subject: got {name!r}, expected a URI below {issuer.url}")
-    _print(issuer.mint({"sub": name}, lifetime=lifetime))
+    _print(issuer.mint({"sub": name}, audience=audience, lifetime=lifetime))
 
 
 def _print(token: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import resource
 import socket
 import ssl
@@ -28,10 +29,12 @@ from uvicorn.server import ServerState
 
 from custody.server.framing import End, Framer, FramingError, Head
 from custody.server.guard import expecting, run
+from custody.server.journal import event
 from custody.server.limits import Limits
 from custody.server.refusal import last_answer
 from custody.server.sendfile import EXTENSION, to_transport
 
+_LOG = logging.getLogger(__name__)
 _HANDSHAKE = 5.0  # seconds
 _SHARE = 0.25  # of the files that this process may open: a connection that gets a blob has three
 _MOST = 10_000
@@ -217,6 +220,9 @@ class Protocol(HttpToolsProtocol):
         if self._closing or self.transport is None:
             return
         REFUSED[status] += 1
+        if status and _LOG.isEnabledFor(logging.INFO):
+            peer = self.client[0] if self.client else ""
+            event(_LOG, logging.INFO, "refused", {"peer": peer, "status": status, "reason": message})
         self._closing = self.loop.time()
         self.flow.held = False
         cycle: Any = self.cycle

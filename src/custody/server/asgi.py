@@ -14,6 +14,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
+REFUSAL = "custody.refusal"
+"""In a scope, why the request was refused, for the log."""
 _AT_ONCE = 64 * 1024  # bytes of an answer
 
 

@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from custody.server.access.htpasswd import PasswordFile
 from custody.server.admission import AdmissionApp
 from custody.server.health import Check, State
 from custody.trust.log import Sequencer
 from custody.wiring import Platform
 
 _ROOM = 16 * 1024 * 1024
-"""Bytes that must be free for pushes."""
+"""Bytes that must be free for pushes and log entries."""
 
 
 def checks(platform: Platform, roles: tuple[str, ...], admission: AdmissionApp | None) -> dict[str, Check]:
@@ -20,20 +21,26 @@ def checks(platform: Platform, roles: tuple[str, ...], admission: AdmissionApp |
     known: Mapping[str, Callable[[], Check]] = {
         "registry": lambda: lambda: registry(platform),
         "oidc": lambda: State,
-        "ca": lambda: lambda: log(platform.ct, "CT log"),
-        "log": lambda: lambda: log(platform.log, "log"),
+        "ca": lambda: lambda: log(platform.ct, "CT log", platform.data / "ctlog"),
+        "log": lambda: lambda: log(platform.log, "log", platform.data / "log"),
         "tsa": lambda: State,
         "admission": lambda: admission.check if admission is not None else State,
     }
     return {role: known[role]() for role in roles}
 
 
-def log(sequencer: Sequencer, name: str) -> State:
+def log(sequencer: Sequencer, name: str, folder: Path) -> State:
     """A stopped log takes nothing, and tries to go on by itself. A restart does that too, and harms nothing: what is
-    acknowledged is durable. So both answers fail, and whoever watches one of them learns of it.
+    acknowledged is durable. So both answers fail, and whoever watches one of them learns of it. On a full disk it goes
+    on until the next writer comes, so that little room is said before.
     """
     stopped = sequencer.stopped
-    return State() if stopped is None else State(False, False, f"{name}: stopped: {stopped}")
+    if stopped is not None:
+        return State(False, False, f"{name}: stopped: {stopped}")
+    free = free_bytes(folder)
+    if free < _ROOM:
+        return State(note=f"{folder}: {free // 1024} KiB are free, and a log that cannot write stops")
+    return State()
 
 
 def registry(platform: Platform) -> State:
@@ -44,12 +51,19 @@ def registry(platform: Platform) -> State:
     folder = platform.data / "registry"
     if not os.access(folder, os.W_OK | os.X_OK):
         return State(note=f"{folder}: cannot be written, so nothing can be pushed")
-    free = _free(folder)
+    free = free_bytes(folder)
     if free < _ROOM:
         return State(note=f"{folder}: {free // 1024} KiB are free, so little can be pushed")
     return State()
 
 
-def _free(folder: Path) -> int:
+def htpasswd(passwords: PasswordFile) -> State:
+    """A file that cannot be read stops those who log in with passwords, and nobody else: a note."""
+    failure = passwords.failure()
+    return State(note=f"nobody can log in with a password: {failure}" if failure else "")
+
+
+def free_bytes(folder: Path) -> int:
+    """What this user may still write to the file system of `folder`."""
     room = os.statvfs(folder)
     return room.f_bavail * room.f_frsize

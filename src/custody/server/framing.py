@@ -30,7 +30,7 @@ _TARGET = re.compile(rb"/[!\"$-~]*")
 _FRAMING = frozenset((b"content-length", b"transfer-encoding", b"host", b"connection", b"expect"))
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]*)(?::[0-9]{0,5})?")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t !-~\x80-\xff]*)?\r\n")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;" + _TOKEN + rb"[\t !-~\x80-\xff]*)?\r\n")
 
 
 class FramingError(Exception):

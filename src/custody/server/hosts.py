@@ -1,8 +1,8 @@
 """Which names a listener answers to.
 
 A web page may be served under a name that its owner then points at 127.0.0.1: to the browser, what listens there is
-the page's own site (DNS rebinding). Such requests carry the page's name in Host. Pages of other sites can still send
-writes without reading the answer; those carry their site in Origin.
+the page's own site (DNS rebinding). Such requests carry the page's name in Host, and what browsers always send. Pages
+of other sites can still send writes without reading the answer; those carry their site in Origin.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from custody.server.refusal import refuse
 
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?)*\Z")
 _PORT = re.compile(r"(?::[0-9]{0,5})?")
+_BROWSERS = frozenset((b"user-agent", b"accept-encoding", b"accept-language", b"origin", b"referer", b"cookie"))
+"""The first two are in every request of a browser, and no page can leave them out."""
 _SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
 _REMEMBERED = 256
 
@@ -50,7 +52,7 @@ class HostCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         host = header(scope, b"host")
-        if host not in self._hosts and (host or scope["http_version"] == "1.1"):  # HTTP/1.0 may be without one
+        if host not in self._hosts and not _by_hand(scope, host):
             await refuse(send, scope["path"], 421, f"Host: got {host[:100]!r}, which is no name of this service; "
                                                    "`hosts` in custody.toml lists those it has beside its address")
             return
@@ -61,6 +63,14 @@ class HostCheck:
                                                        "write here")
                 return
         await self._app(scope, receive, send)
+
+
+def _by_hand(scope: Scope, host: str) -> bool:
+    """Whether a script wrote the request, and put any word where the name belongs: HTTP/1.0 may be without one."""
+    if not host:
+        return bool(scope["http_version"] == "1.0")
+    return "." not in host and "[" not in host and not any(
+        name in _BROWSERS or name.startswith(b"sec-") for name, _ in scope["headers"])
 
 
 def without_port(host: str) -> str | None:

@@ -25,7 +25,7 @@ from custody.kit.visible import visible
 Form = Literal["text", "json"]
 LEVELS = ("debug", "info", "warning", "error")
 _QUEUE = 10_000  # lines
-_LAST_WORDS = 2.0  # seconds that the end of the process waits for lines that nobody has read
+_LAST_WORDS = 1.0  # seconds that the end of the process waits for lines that nobody has read
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._/:@%+*,~")
 _Value = str | int | float | bool | None | list[Any] | Mapping[str, Any]
 

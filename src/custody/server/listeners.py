@@ -67,5 +67,6 @@ class Listeners:
                           always=None if tls.renew is None else _RENEWAL)
         watch.told = lambda succeeded: self._metrics.reloaded("certificate", succeeded=succeeded)
         self.watches.append(watch)
+        self._metrics.reloads(f"certificate ({name})", lambda: watch.failure)
         self._health.add(f"{name}-certificate", state)
         self._metrics.expires(name, lambda: tls.expires().timestamp())

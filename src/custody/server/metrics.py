@@ -63,6 +63,10 @@ class Metrics:
                   ("listener",), lambda: [((name,), reading()) for name, reading in self._expiries.items()])
         self._reloads = self._counter("custody_reloads", "Times that changed files were read again.",
                                       "subject", "result")
+        self._failures: dict[str, Callable[[], str | None]] = {}
+        self.read("custody_last_reload_successful", "Whether the files as they are now are what is in use.",
+                  ("subject",), lambda: [((subject,), failure() is None) for subject, failure in
+                                         self._failures.items()])
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
@@ -95,6 +99,10 @@ class Metrics:
         """`subject` is policies or certificate."""
         self._reloads.labels(subject, "success" if succeeded else "failure").inc()
 
+    def reloads(self, subject: str, failure: Callable[[], str | None]) -> None:
+        """`failure` says why the files as they are now are not what is in use; None where they are."""
+        self._failures[subject] = failure
+
     def expires(self, listener: str, reading: Callable[[], float]) -> None:
         """`reading` says when the listener's certificate runs out, in seconds since 1970."""
         self._expiries[listener] = reading
@@ -103,9 +111,9 @@ class Metrics:
         """A gauge whose values are asked for at each scrape."""
         self.registry.register(_Asked(name, text, labels, reading))
 
-    def count(self, name: str, text: str, reading: Callable[[], float]) -> None:
+    def count(self, name: str, text: str, labels: tuple[str, ...], reading: Reading) -> None:
         """A counter that is kept elsewhere."""
-        self.registry.register(_Counted(name, text, reading))
+        self.registry.register(_Asked(name, text, labels, reading, CounterMetricFamily))
 
     def text(self) -> bytes:
         """The exposition format, version 0.0.4."""
@@ -121,22 +129,15 @@ class Metrics:
 
 
 class _Asked(Collector):
-    def __init__(self, name: str, text: str, labels: tuple[str, ...], reading: Reading) -> None:
-        self._name, self._text, self._labels, self._reading = name, text, labels, reading
+    def __init__(self, name: str, text: str, labels: tuple[str, ...], reading: Reading,
+                 family: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily) -> None:
+        self._name, self._text, self._labels, self._reading, self._family = name, text, labels, reading, family
 
     def collect(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        family = self._family(self._name, self._text, labels=self._labels)
         for values, value in self._reading():
             family.add_metric(values, value)
         yield family
-
-
-class _Counted(Collector):
-    def __init__(self, name: str, text: str, reading: Callable[[], float]) -> None:
-        self._name, self._text, self._reading = name, text, reading
-
-    def collect(self) -> Iterator[Metric]:
-        yield CounterMetricFamily(self._name, self._text, self._reading())
 
 
 def stopwatch() -> Callable[[], float]:

@@ -11,7 +11,7 @@ from typing import Any
 from custody.admission.answered import Answered
 from custody.policy.model import Outcome, Request, RuleResult
 from custody.policy.podfields import TEMPLATES, image_texts
-from custody.server.asgi import App, Receive, Scope, Send, header
+from custody.server.asgi import REFUSAL, App, Receive, Scope, Send, header
 from custody.server.journal import event
 from custody.server.metrics import Metrics, stopwatch
 
@@ -79,11 +79,17 @@ class Observed:
         finally:
             seconds = elapsed()
             self._metrics.ended(role, scope["method"], status if complete else 0, seconds, received, sent)
-            level = logging.DEBUG if role == "health" else logging.ERROR if status >= 500 else logging.INFO
+            level = _level(role, status, refused=REFUSAL in scope)
             if _LOG.isEnabledFor(level):
                 event(_LOG, level, "request", _request(scope, role, identifier) | {
                     "status": status, "complete": complete, "received": received, "sent": sent,
                     "seconds": round(seconds, 6)})
+
+
+def _level(role: str, status: int, *, refused: bool) -> int:
+    if role == "health":
+        return logging.DEBUG
+    return logging.ERROR if status >= 500 else logging.WARNING if refused else logging.INFO
 
 
 def _request(scope: Scope, role: str, identifier: str) -> dict[str, Any]:
@@ -92,7 +98,9 @@ def _request(scope: Scope, role: str, identifier: str) -> dict[str, Any]:
               "peer": client[0] if client else "", "host": _short(header(scope, b"host")),
               "agent": _short(header(scope, b"user-agent"))}
     if identity := scope.get("custody.identity"):
-        fields["identity"] = _short(str(identity))
+        fields |= {"identity": _short(str(identity)), "by": _short(str(scope.get("custody.identity.by", "")))}
+    if refusal := scope.get(REFUSAL):
+        fields["reason"] = _short(str(refusal))
     return fields
 
 

@@ -13,15 +13,14 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from custody.admission.answered import Answered, Observer
-from custody.admission.webhook import Admission
 from custody.errors import UsageError
 from custody.policy.load import PolicySet
-from custody.server.accepting import REFUSED
+from custody.server import gauges
 from custody.server.access.mtls import Named
-from custody.server.access.opening import gate, refuse_unused
+from custody.server.access.opening import gate, password_file, refuse_unused
 from custody.server.admission import AdmissionApp
 from custody.server.asgi import App, Receive, Scope, Send
-from custody.server.checks import checks
+from custody.server.checks import checks, free_bytes, htpasswd
 from custody.server.health import Health
 from custody.server.hosts import HostCheck, Hosts, is_loopback
 from custody.server.listeners import Listeners
@@ -30,7 +29,7 @@ from custody.server.observed import decided
 from custody.server.registry import RegistryApp
 from custody.server.run import Paths, serving
 from custody.server.tls import TlsFiles
-from custody.settings import Settings
+from custody.settings import Auth, Settings
 from custody.wiring import TRUST_ROLES, Platform, gatherer, kinds, registry_client, service_http
 
 _RENEWAL = 3600.0
@@ -76,8 +75,6 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
 
     refuse_unused(settings.auth, settings.tls_client_ca, settings.tls_certificate)
     metrics = Metrics()
-    metrics.count("custody_http_refused", "Requests and connections that were refused before any application saw them.",
-                  REFUSED.total)
     names = _names(settings, host)
     health = Health({})
     listeners = Listeners(host, metrics, health, settings.max_connections_per_peer)
@@ -90,9 +87,12 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
     admission = AdmissionApp() if "admission" in chosen else None
     webhook = None
     try:
+        metrics.read("custody_data_free_bytes", "What may still be written where the data directory is.", (),
+                     lambda: [((), free_bytes(platform.data))] if platform.data.is_dir() else [])
         for role, check in checks(platform, chosen, admission).items():
             health.add(role, check)
         box.append(_plain_app(platform, chosen, health, metrics))
+        gauges.of_platform(metrics, platform, chosen)
         # Whoever serves none of these leaves the files alone, and needs no authority's keys.
         if trust := [role for role in chosen if role in TRUST_ROLES]:
             platform.export(trust)
@@ -106,7 +106,7 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             given = policies if policies is not None else PolicySet.load(settings.policies, kinds(settings))
             admission.admission = platform.admission(given, gatherer(settings, registry_client(settings, http)),
                                                      _observer(metrics))
-            _gauges(metrics, admission.admission)
+            gauges.of_admission(metrics, admission.admission)
         async with serving(*listeners.all):
             yield Running(platform, url, webhook, admission, chosen, metrics, listeners)
     finally:
@@ -164,14 +164,6 @@ def _observer(metrics: Metrics) -> Observer:
     return observe
 
 
-def _gauges(metrics: Metrics, admission: Admission) -> None:
-    metrics.read("custody_policies", "Policies that reviews are judged by.", (),
-                 lambda: [((), len(admission.policies.policies))])
-    metrics.read("custody_admission_configuration_stale",
-                 "Whether the API server asks by a webhook configuration that was made for other policies.",
-                 ("webhook",), lambda: [((webhook,), not current) for webhook, current in admission.registered.items()])
-
-
 def _plain_app(platform: Platform, roles: tuple[str, ...], health: Health, metrics: Metrics) -> App:
     """Registry and trust services share a port: their paths do not meet."""
     from custody.server import ca, log, oidc, tsa
@@ -192,5 +184,13 @@ def _plain_app(platform: Platform, roles: tuple[str, ...], health: Health, metri
     if "registry" in roles:
         served = cast(App, RegistryApp(platform.registry))
         auth = platform.settings.auth
-        apps["/v2"] = served if auth is None else gate(served, auth, platform)
+        apps["/v2"] = served if auth is None else _gated(served, auth, platform, health, metrics)
     return Paths(apps)
+
+
+def _gated(app: App, auth: Auth, platform: Platform, health: Health, metrics: Metrics) -> App:
+    passwords = password_file(auth, platform)
+    if passwords is not None:
+        health.add("htpasswd", lambda: htpasswd(passwords))
+        metrics.reloads("htpasswd", passwords.failure)
+    return gate(app, auth, platform, passwords)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from custody.errors import ConflictError, CustodyError, MalformedError, VerificationError
 from custody.kit.merkle import leaf_hash, root_hash
 from custody.ports.tiles import LeafIndex, TileStore
-from custody.trust.checkpoint import LogSigner
+from custody.trust.checkpoint import LogSigner, parse_checkpoint
 from custody.trust.tiles import MAX_ENTRY, WIDTH, TileTree, encode_entries, parse_entries, read_tile, tile_path
 
 _LOG = logging.getLogger(__name__)
@@ -88,6 +88,11 @@ class MerkleLog:
         if stored is None:
             stored = signer.sign(0, TileTree(store, 0).root())
             store.swap_checkpoint(None, stored)
+        if (origin := parse_checkpoint(stored).origin) != signer.name:
+            raise VerificationError(
+                f"log: it was begun as {origin!r}, and would go on as {signer.name!r}",
+                hint="a log keeps its name, wherever it listens: `urls` in custody.toml says by which URLs services "
+                     "are known")
         self._open(stored)
 
     def _open(self, note: bytes) -> None:
@@ -287,7 +292,7 @@ class Sequencer:
                 else:
                     future.set_exception(result)
             if self.log.stopped is not None and (self._healing is None or self._healing.done()):
-                _LOG.error("the log has stopped: %s", self.log.stopped)
+                _LOG.error("the log %s has stopped: %s", self.log.signer.name, self.log.stopped)
                 self._healing = asyncio.create_task(self._heal())
 
     async def _heal(self) -> None:
@@ -308,7 +313,7 @@ class Sequencer:
         except Exception as error:  # it stays stopped, for this reason now
             self.log.stopped = reason(error)
         else:
-            _LOG.warning("the log goes on at %d entries", self.log.size)
+            _LOG.warning("the log %s goes on at %d entries", self.log.signer.name, self.log.size)
 
     def _commit(self, entries: list[bytes]) -> dict[bytes, Logged | CustodyError]:
         if self.log.stopped is not None and time.monotonic() - self._tried >= _BACK_OFF:

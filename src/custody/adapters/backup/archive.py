@@ -135,7 +135,7 @@ def _checked(data: bytes, written: dict[str, Entry], digest: str | None) -> Mani
         raise VerificationError(f"backup: its manifest is {sha256(data)}, expected {digest}")
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise MalformedError(_MANIFEST, got=str(error), expected=VERSION) from None
     listed = {entry.path: entry for entry in manifest.files}
     for path in sorted(listed.keys() | written.keys()):

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -22,6 +21,7 @@ from pathlib import Path
 from custody.adapters.filesystem.drafts import FileDraft, storage_error
 from custody.errors import ConflictError, CustodyError, VerificationError
 from custody.kit import digest as digests
+from custody.kit.lock import HeldError, hold
 from custody.ports.blobs import Draft, Stray
 
 _NAME = re.compile(r"[0-9a-f]{48}\Z")
@@ -106,16 +106,12 @@ class FilesystemBlobs(BlobDirectory):
         super().__init__(root)
         for folder in (*self._folders.values(), self._uploads, root / "quarantine"):
             folder.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(self._lock, 20, 0).decode(errors="replace").strip() or "unknown"
-            os.close(self._lock)
-            raise ConflictError(f"registry {root}: another process has it (process {holder}); one writes to a registry",
-                                hint="stop that process, or give this one another data directory") from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+            self._lock = hold(root / "lock")
+        except HeldError as held:
+            raise ConflictError(f"registry {root}: another process has it ({held}); one writes to a registry",
+                                hint="stop that process, or give this one another data directory: data_dir in "
+                                     "custody.toml, or CUSTODY_DATA_DIR") from None
         self._pool = ThreadPoolExecutor(_SYNCERS, thread_name_prefix="registry-sync")
         self._state = threading.Lock()
         self._changes = 0

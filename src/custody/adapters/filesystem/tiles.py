@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from custody.errors import ConflictError, UsageError
+from custody.kit.lock import HeldError, hold
 
 _PUBLIC = re.compile(r"checkpoint|tile/(?:\d{1,2}|entries)/(?:x\d{3}/){0,6}\d{3}(?:\.p(?:/\d{1,3})?)?")
 
@@ -46,16 +46,11 @@ class DirectoryTiles(DirectoryReader):
         super().__init__(directory)
         self._state = directory / "state"
         self._state.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self._state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(self._lock, 20, 0).decode(errors="replace").strip() or "unknown"
-            os.close(self._lock)
-            raise ConflictError(f"log {directory}: another sequencer has it (process {holder}); a log has one",
+            self._lock = hold(self._state / "lock")
+        except HeldError as held:
+            raise ConflictError(f"log {directory}: another sequencer has it ({held}); a log has one",
                                 hint="stop that process, or give this one another data directory") from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, str(os.getpid()).encode(), 0)
         self._syncers = ThreadPoolExecutor(4, thread_name_prefix="log-sync")
         self._folders: set[Path] = set()
         self._unsynced: set[Path] = set()

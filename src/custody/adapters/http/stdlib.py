@@ -263,4 +263,12 @@ def _failure(what: str, error: BaseException, proxy: Proxy | None) -> NetworkErr
         words = f"it cannot be sent ({type(error).__name__})"  # the library's words may hold a header's value
     where = f"{what}: proxy {proxy.url}: {words}" if proxy else f"{what}: {words}"
     broken = isinstance(error, (ConnectionError, http.client.IncompleteRead, http.client.BadStatusLine))
-    return (ConnectionBrokenError if broken else NetworkError)(where)
+    return (ConnectionBrokenError if broken else NetworkError)(where, hint=_hint(what, error))
+
+
+def _hint(what: str, error: BaseException) -> str | None:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "authorities beside the system's: SSL_CERT_FILE=FILE (PEM)"
+    if isinstance(error, http.client.RemoteDisconnected) and " http://" in what:
+        return "a server that expects TLS ends a request without it like this"
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 import weakref
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from custody.errors import CustodyError, StorageError, StorageFullError
+
+_NEEDED = 128 * 1024  # bytes that SQLite wants beside a database to open it: an index of its write-ahead log
 
 
 class Database:
@@ -36,6 +39,9 @@ class Database:
             self._db.execute("PRAGMA foreign_keys=ON")
             self._migrate(path, migrations)
         except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and _room(path.parent) < _NEEDED:
+                raise StorageFullError(f"{path}: {error}: the disk is full",
+                                       hint="make room on the disk of the data directory, and start again") from None
             raise CustodyError(f"{path}: {error}", hint="restore it from a copy; a cache or advisories.db may be "
                                                         "deleted and is made again") from None
 
@@ -110,3 +116,9 @@ def _storage_error(error: sqlite3.OperationalError) -> StorageError:
     if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
         return StorageFullError(f"index: {error}", hint="make room on the disk of the data directory")
     return StorageError(f"index: {error}", hint="the disk of the data directory, or its index, failed")
+
+
+def _room(folder: Path) -> int:
+    """Bytes that are free on its disk."""
+    room = os.statvfs(folder)
+    return room.f_bavail * room.f_frsize

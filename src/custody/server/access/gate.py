@@ -18,7 +18,7 @@ from custody.errors import AuthenticationError, CustodyError, NetworkError
 from custody.server.access.callers import Callers
 from custody.server.access.htpasswd import BusyError
 from custody.server.access.rules import Action, Caller, Rules
-from custody.server.asgi import App, Headers, Receive, Scope, Send, header, respond_json
+from custody.server.asgi import REFUSAL, App, Headers, Receive, Scope, Send, header, respond_json
 from custody.server.routes import ROUTE
 
 _LOG = logging.getLogger(__name__)
@@ -27,7 +27,11 @@ _VERSION = (b"docker-distribution-api-version", b"registry/2.0")
 
 
 class Gate:
-    """An ASGI application before another, which sees only what is allowed; `custody.identity` in the scope is who."""
+    """An ASGI application before another, which sees only what is allowed.
+
+    In the scope `custody.identity` is who and `custody.identity.by` who says so; `custody.refusal` is why not, where a
+    credential or a wish was refused. That a client was asked to log in is no refusal: all of them begin so.
+    """
 
     def __init__(self, app: App, callers: Callers, rules: Rules) -> None:
         self._app = app
@@ -39,12 +43,15 @@ class Gate:
         try:
             caller = await self._callers.caller(scope)
         except AuthenticationError as error:
+            scope[REFUSAL] = error.message
             await self._unknown(scope, send, error.message)
             return
         except BusyError as error:
+            scope[REFUSAL] = error.message
             await _refuse(send, 429, "TOOMANYREQUESTS", error.message, [(b"retry-after", b"1")])
             return
         except NetworkError as error:
+            scope[REFUSAL] = f"the token's issuer cannot be asked: {error.message}"
             await _refuse(send, 503, "UNKNOWN", f"the token's issuer cannot be asked: {error.message}",
                           [(b"retry-after", b"10")])
             return
@@ -53,7 +60,7 @@ class Gate:
             await _refuse(send, 503, "UNKNOWN", "who is asking cannot be found out now")
             return
         if caller is not None:
-            scope["custody.identity"] = str(caller)
+            scope["custody.identity"], scope["custody.identity.by"] = str(caller), caller.by
         # 2.
         path, method = scope["path"], scope["method"]
         if path in ("/v2", "/v2/"):
@@ -89,6 +96,7 @@ class Gate:
         if caller is None:
             return self._unknown(scope, send, f"{action} needs a login")
         wish = "list all repositories" if action == "catalog" else f"{action} {repository}"
+        scope[REFUSAL] = f"no rule lets {caller} {wish}"
         return _refuse(send, 403, "DENIED", f"{caller} may not {wish}")
 
     async def _unknown(self, scope: Scope, send: Send, message: str) -> None:

@@ -92,6 +92,14 @@ class PasswordFile:
         self._hasher.shutdown(cancel_futures=True)
         self._reader.shutdown(cancel_futures=True)
 
+    def failure(self) -> str | None:
+        """Why the file as it is now lets nobody in; None where it can be read. Reads, so it is for a thread."""
+        try:
+            self._reader.submit(self._read).result()
+        except CustodyError as error:
+            return error.message
+        return None
+
     async def verify(self, user: str, password: str, address: str) -> None:
         """Raises AuthenticationError, the same one whoever it is; BusyError; UsageError for a file that is broken."""
         loop = asyncio.get_running_loop()

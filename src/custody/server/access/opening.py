@@ -15,7 +15,16 @@ from custody.settings import Auth
 from custody.wiring import Platform
 
 
-def gate(app: App, auth: Auth, platform: Platform) -> Gate:
+def password_file(auth: Auth, platform: Platform) -> PasswordFile | None:
+    """The one that `auth` names, closed with the platform. Raises UsageError, MalformedError."""
+    if auth.htpasswd is None:
+        return None
+    passwords = PasswordFile(Path(auth.htpasswd))
+    platform.closes(passwords)
+    return passwords
+
+
+def gate(app: App, auth: Auth, platform: Platform, passwords: PasswordFile | None) -> Gate:
     """`app` behind the rules of `auth`. Raises UsageError, MalformedError, naming the field."""
     settings = platform.settings
     ways = [HTPASSWD] if auth.htpasswd is not None else []
@@ -24,10 +33,6 @@ def gate(app: App, auth: Auth, platform: Platform) -> Gate:
     rules = Rules(auth, ways)
     sources = {issuer: platform.issuer_keys(issuer.url, issuer.jwks) for issuer in auth.issuers}
     tokens = Tokens(sources, platform.clock) if sources else None
-    passwords = None
-    if auth.htpasswd is not None:
-        passwords = PasswordFile(Path(auth.htpasswd))
-        platform.closes(passwords)
     return Gate(app, Callers(passwords, tokens), rules)
 
 
