@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from custody import __version__
@@ -24,6 +25,7 @@ def help_text() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
+    _occupy_standard_streams()
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments in (["--help"], ["-h"], ["help"]):
         return _say(help_text())
@@ -32,6 +34,17 @@ def main(argv: list[str] | None = None) -> int:
     from custody.cli.run import run
 
     return run(arguments)
+
+
+def _occupy_standard_streams() -> None:
+    """What a caller has closed (`custody … >&-`) leads nowhere: else the next file or pipe has its number, and what is
+    printed is written there."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115 - for good
 
 
 def _say(text: str) -> int:

@@ -82,6 +82,8 @@ class Protocol(HttpToolsProtocol):
         self._phase = ""
         self._came = 0
         """Bytes of the body since `_since`; all that were thrown away, once it is answered."""
+        self._silent = False
+        """Whether the client has said that it sends no more."""
         self._queued, self._taken = 0, self._since
         """The answer's bytes that wait, and when they last became fewer."""
 
@@ -123,6 +125,15 @@ class Protocol(HttpToolsProtocol):
             self.flow.pause_reading()
         else:
             self._advance()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Whether to stay open: a client may close its half after its requests, and wait for the answers (RFC 9112
+        section 9.6). TLS knows no half.
+        """
+        self._silent = True
+        if not self.flow.held and not self._closing:
+            self._advance()  # what came whole just before
+        return self.scheme == "http" and not self._closing and self.answering
 
     def _advance(self) -> None:
         """Hand on what has come, up to the end of a request whose answer has not gone."""
@@ -190,12 +201,14 @@ class Protocol(HttpToolsProtocol):
         self.flow.held = False
         self.flow.resume_reading()
         self._enter("" if self._framer.between else "body")
-        if self._framer.pending:
+        if self._framer.pending or self._silent:
             self.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        if not self.flow.held:
+        if not self.flow.held and not self.transport.is_closing():
             self._advance()
+            if self._silent and not self.answering:  # all that came whole is answered
+                self.transport.close()
 
     def _enter(self, phase: str) -> None:
         self._phase, self._since, self._came = phase, self.loop.time(), 0
