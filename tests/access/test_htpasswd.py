@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from custody.errors import AuthenticationError, CustodyError, MalformedError, UsageError
 from custody.server.access import htpasswd as module
+from custody.server.access.callers import Callers
 from custody.server.access.htpasswd import BusyError, PasswordFile, parse_htpasswd
 from tests.access.site import htpasswd
 
@@ -179,6 +181,23 @@ def test_a_flood_of_guesses_is_turned_away_before_it_is_hashed(tmp_path: Path,
         assert not passwords._pending
 
     with_file(tmp_path / "h", use, ann="x", bob="known")
+
+
+def test_a_network_of_ipv6_addresses_is_one() -> None:
+    """Of a /64 a guesser has 2^64 addresses."""
+    asked: list[str] = []
+
+    class Passwords:
+        async def verify(self, user: str, password: str, address: str) -> None:
+            asked.append(address)
+
+    async def main() -> None:
+        callers = Callers(Passwords(), None)  # type: ignore[arg-type]
+        for client in (("2001:db8::1", 1, 0, 0), ("2001:db8::ffff:2", 1, 0, 0), ("::ffff:192.0.2.1", 1, 0, 0), None):
+            await callers.caller({"headers": [(b"authorization", b"Basic " + b64encode(b"ann:x"))], "client": client})
+
+    asyncio.run(main())
+    assert asked == ["2001:0db8:0000:0000", "2001:0db8:0000:0000", "192.0.2.1", ""]
 
 
 def test_many_addresses_share_sixteen_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

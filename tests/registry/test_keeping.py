@@ -331,6 +331,7 @@ def test_08_scrub_blind(tmp_path: Path) -> None:
         (blobs / "sha256" / ".nfs0001").touch()
         (blobs / "sha256" / ("0" * 64)).mkdir()
         (blobs / "lost+found").mkdir()
+        (blobs / "sha256" / "x\nmissing \x1b[31m").touch()
         api.push("other", b"changed")
         (blobs / "sha256" / sha(b"changed")[7:]).write_bytes(b"Changed")
         (blobs / "sha256" / sha(b"nobody's")[7:]).write_bytes(b"nobody's")
@@ -339,11 +340,13 @@ def test_08_scrub_blind(tmp_path: Path) -> None:
         assert done.returncode == 4
         assert report["missing"] == [{"digest": sha(b"layer"), "repositories": ["r"]}]
         assert report["damaged"] == [{"digest": sha(b"changed"), "repositories": ["other"]}]
-        assert [Path(stray["path"]).name for stray in report["strays"]] == ["lost+found", ".nfs0001", "0" * 64]
+        assert [Path(stray["path"]).name for stray in report["strays"]] == [
+            "lost+found", ".nfs0001", "0" * 64, "x\nmissing \x1b[31m"]
         assert report["orphans"] == [sha(b"nobody's")]
         assert (report["quarantine_files"], report["quarantine_bytes"]) == (1, 7)
         shown = custody(tmp_path, "registry", "scrub")
         assert f"missing    {sha(b'layer')}  in r" in shown.stdout
+        assert "x\\nmissing \\x1b[31m: not named by a digest" in shown.stdout  # no line and no colour of its own
         assert f"no file of: {sha(b'changed')}, {sha(b'layer')}" in shown.stderr
         # What is missing is 404, so that a push repairs it.
         assert api("GET", "/v2/r/manifests/v1")[0] == 404
@@ -437,6 +440,36 @@ def test_conditional_pushes_hold_under_concurrency(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         assert len(json.loads(api("GET", "/v2/r/manifests/list")[2])["annotations"]) == 16
+
+
+def test_a_manifest_of_an_unknown_type_is_the_clients_error(api: Api) -> None:
+    manifest = json.dumps({"schemaVersion": 2, "mediaType": "application/x"}).encode()
+    assert api.code("PUT", "/v2/r/manifests/v", manifest, Content_Type="application/x") == (400, "MANIFEST_INVALID")
+
+
+def test_conditions_are_kept_to_or_refused(api: Api) -> None:
+    one, manifest = api.image("r", "v", b"one")
+    two, _ = api.image("r", "w", b"two")
+    place = "/v2/r/manifests/v"
+
+    def put(**headers: str) -> int:
+        return api("PUT", place, manifest, Content_Type=oci.MANIFEST, **headers)[0]
+
+    assert put(If_Match=f'"{two}", "{one}"') == 201
+    assert put(If_Match=f'"{two}"') == 412
+    assert put(If_Match=f'W/"{one}"') == 412  # weak tags are never equal where bytes are replaced
+    assert put(If_None_Match=f'"{two}", W/"{one}"') == 412
+    assert put(If_None_Match=f'"{two}"') == 201
+    for header, value in (("If-Match", one), ("If-None-Match", one), ("If-Match", '"'), ("If-None-Match", "**")):
+        status, code = api.code("PUT", place, manifest, **{"Content-Type": oci.MANIFEST, header: value})
+        assert (status, code) == (400, "UNSUPPORTED"), (header, value)
+    assert api("GET", place, If_None_Match=f'W/"{one}"')[::2] == (304, b"")
+    assert api("HEAD", place, If_None_Match=f'"{two}"')[0] == 200
+    assert api("GET", place, If_Match=f'"{two}"')[0] == 412
+    assert api.code("DELETE", place, If_Match=f'"{two}"') == (412, "DENIED")
+    assert api("GET", place)[0] == 200
+    assert api("DELETE", place, If_Match=f'"{one}"')[0] == 202
+    assert api.code("DELETE", place, If_Match="*") == (412, "DENIED")
 
 
 def test_what_a_registry_cannot_do_is_said_in_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,6 +176,22 @@ def test_abandoned_sessions_are_swept_by_a_clock_of_their_own(blobs: FilesystemB
         uploads.claim("r", idle.name, "somebody")
 
 
+def test_sessions_without_bytes_are_bounded_whatever_else_is_open(blobs: FilesystemBlobs,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("custody.registry.uploads._EMPTY", 5)
+    uploads = Uploads(blobs)
+    written, held = uploads.begin("r"), uploads.begin("r")
+    uploads.claim("r", written.name, "somebody")
+    written.write([b"x"])
+    uploads.release(written)
+    uploads.claim("r", held.name, "somebody")
+    names = [uploads.begin("r").name for _ in range(50)]
+    assert [name for name in names if uploads.is_open(name)] == names[-5:]
+    uploads.release(held)
+    assert uploads.claim("r", written.name, "somebody").size == 1
+    assert uploads.claim("r", held.name, "somebody") is held
+
+
 @given(st.text(max_size=60))
 def test_no_other_name_is_a_session(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     class Nothing:
@@ -280,6 +296,34 @@ def test_a_part_of_a_transaction_fails_alone_and_a_full_disk_all(tmp_path: Path)
 
 
 # Sending
+
+def test_who_waits_for_a_full_socket_does_not_spin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small answers that a client does not read stay before the head of a large one."""
+    from custody.server import sendfile
+
+    pauses: list[float] = []
+
+    class Full:
+        closing = False
+
+        def get_write_buffer_size(self) -> int:
+            return 30_000
+
+        def is_closing(self) -> bool:
+            return len(pauses) > 50
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async def main() -> None:
+        with (tmp_path / "file").open("wb+") as file, pytest.raises(sendfile.DisconnectedError):
+            await sendfile.to_transport(Full(), file.fileno(), 0, 1)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("custody.server.sendfile.asyncio.sleep", sleep)
+    asyncio.run(main())
+    assert pauses[0] == 0
+    assert set(pauses[8:]) == {0.02}
+
 
 def test_a_file_is_sent_whole_in_parts_and_to_those_who_read_slowly(tmp_path: Path) -> None:
     data = os.urandom(9_000_000)

@@ -526,6 +526,46 @@ def test_an_answer_that_breaks_off_is_cut_and_logged_once(caplog: pytest.LogCapt
     assert [bool(record.exc_info) for record in records] == [True, False]
 
 
+def test_a_client_that_sends_no_more_hears_all_its_answers(tmp_path: Path) -> None:
+    """The end of its half may come before, between and after answers, however large they are."""
+    (tmp_path / "blob").write_bytes(b"b" * (4 * MIB))
+    handle = os.open(tmp_path / "blob", os.O_RDONLY)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        body = await read_body(receive, MIB)
+        await asyncio.sleep(0.05)  # the end is seen before the answer
+        if scope["path"] == "/file":
+            await send({"type": "http.response.start", "status": 200,
+                        "headers": [(b"content-length", b"%d" % (4 * MIB))]})
+            await send_file(scope, send, handle, 0, 4 * MIB)
+            return
+        await respond(send, 200, scope["path"].encode() + body)
+
+    async def main() -> None:
+        async with place(app) as at:
+            client = await at.client()
+            await client.send(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1"
+                              b"GET /file HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\nGET /c HT")
+            client.writer.write_eof()
+            assert (await client.answer())[2] == b"/a1"
+            assert len((await client.answer())[2]) == 4 * MIB
+            assert (await client.answer())[2] == b"/b"
+            assert await client.closed() == b""
+            cut = await at.client()  # a body that ends too soon never becomes a request
+            await cut.send(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n1")
+            cut.writer.write_eof()
+            assert await cut.closed() == b""
+            silent = await at.client()
+            silent.writer.write_eof()
+            assert await silent.closed() == b""
+            await until(lambda: not at.listener._server.server_state.connections)
+
+    try:
+        run(main)
+    finally:
+        os.close(handle)
+
+
 def test_one_peer_cannot_have_all_connections() -> None:
     dropped: list[str] = []
     connections = Connections(6)

@@ -116,7 +116,10 @@ def test_a_scrape_is_what_prometheus_reads(tmp_path: Path, lines: _Lines) -> Non
                 assert answer.headers["content-type"].startswith("text/plain; version=")
                 return await answer.text()
 
-    values = scrape(asyncio.run(drive()))
+    text = asyncio.run(drive())
+    values = scrape(text)
+    families = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")]
+    assert len(families) == len(set(families)), "a family twice is no exposition"
 
     def value(name: str, **labels: str) -> float:
         return values[name, frozenset(labels.items())]

@@ -13,6 +13,7 @@ from custody.cli.run import settings
 from custody.errors import MissingEvidenceError, VerificationError
 from custody.formats import reference
 from custody.kit.clock import format_rfc3339
+from custody.kit.visible import visible
 from custody.registry.scrub import Report, scrub
 from custody.wiring import Platform
 
@@ -67,7 +68,7 @@ def _troubles(report: Report) -> Iterator[str]:
     if report.missing:
         yield "no file of: " + ", ".join(item.digest for item in report.missing[:10])
     if report.unreadable:
-        yield "not readable: " + ", ".join(item.path for item in report.unreadable[:10])
+        yield "not readable: " + ", ".join(visible(item.path) for item in report.unreadable[:10])
 
 
 def _lines(report: Report) -> Iterator[str]:
@@ -78,7 +79,7 @@ def _lines(report: Report) -> Iterator[str]:
             yield f"{state:<10} {item.digest}  in {', '.join(item.repositories) or 'no repository'}"
     for state, odd in (("unreadable", report.unreadable), ("stray", report.strays)):
         for entry in odd:
-            yield f"{state:<10} {entry.path}: {entry.reason}"
+            yield f"{state:<10} {visible(entry.path)}: {entry.reason}"
     if report.orphans:
         told = (f"{len(report.removed)} removed" if report.removed else
                 "--remove-orphans removes those older than an hour")

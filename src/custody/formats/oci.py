@@ -25,8 +25,23 @@ INDEX_TYPES = (INDEX, DOCKER_INDEX)
 MAX_MANIFEST = 4 * 1024 * 1024
 MAX_CONFIG = 8 * 1024 * 1024
 _MAX_ENTRIES = 10_000
+_MAX_SIZE = (1 << 63) - 1
+"""Descriptors' sizes are int64 (descriptor.md): with larger ones no client in Go reads the manifest."""
 _LARGE = 64 * 1024
 _MAX_WEIGHT = 32 * 1024 * 1024  # bytes once parsed: 10,000 entries with a dozen annotations each
+
+
+def _spellings(*fields: str) -> Mapping[str, str]:
+    return {field.casefold(): field for field in fields}
+
+
+_IN_MANIFEST = _spellings("schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject",
+                          "annotations")
+_IN_DESCRIPTOR = _spellings("mediaType", "digest", "size", "urls", "annotations", "data", "artifactType", "platform")
+_IN_PLATFORM = _spellings("architecture", "os", "os.version", "os.features", "variant")
+_IN_CONFIG = _spellings("architecture", "os", "variant", "config", "rootfs", "history")
+_IN_ROOTFS = _spellings("type", "diff_ids")
+"""Fields by their names without case (image-spec v1.1)."""
 
 
 class Descriptor(msgspec.Struct, frozen=True, rename="camel", gc=False):
@@ -37,7 +52,7 @@ class Descriptor(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
     media_type: Annotated[str, msgspec.Meta(min_length=1)]
     digest: str
-    size: Annotated[int, msgspec.Meta(ge=0)]
+    size: Annotated[int, msgspec.Meta(ge=0, le=_MAX_SIZE)]
     annotations: Mapping[str, str] = {}
     artifact_type: str | None = None
     platform: Mapping[str, Any] | None = None
@@ -105,9 +120,11 @@ def parse_manifest(data: bytes, where: str = "manifest", media_type: str | None 
     if (weight := strictjson.weight(data)) > _MAX_WEIGHT:
         raise MalformedError(where, got=f"{len(data)} bytes that would take about {weight >> 20} MiB of memory",
                              expected=f"at most {_MAX_WEIGHT >> 20} MiB")
-    document = _object(strictjson.loads(data, where, max_size=MAX_MANIFEST, max_depth=32), where)
-    if document.get("schemaVersion") != 2:
-        raise MalformedError(f"{where}: schemaVersion", got=document.get("schemaVersion"), expected="2")
+    document = _object(strictjson.loads(data, where, max_size=MAX_MANIFEST, max_depth=32), where,
+                       _IN_MANIFEST)
+    version = document.get("schemaVersion")
+    if type(version) is not int or version != 2:
+        raise MalformedError(f"{where}: schemaVersion", got=version, expected="2")
     kind = document.get("mediaType") or media_type
     if kind is None:
         kind = INDEX if "manifests" in document else MANIFEST
@@ -176,22 +193,23 @@ def _all_sha256(values: list[str]) -> bool:
 
 
 def parse_descriptor(value: Any, where: str) -> Descriptor:
-    entry = _object(value, where)
+    entry = _object(value, where, _IN_DESCRIPTOR)
     size = entry.get("size")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise MalformedError(f"{where}.size", got=size, expected="a number of bytes")
+    if type(size) is not int or not 0 <= size <= _MAX_SIZE:
+        raise MalformedError(f"{where}.size", got=size, expected="a number of bytes, below 2^63")
     media_type = entry.get("mediaType")
     if not isinstance(media_type, str) or not media_type:
         raise MalformedError(f"{where}.mediaType", got=media_type, expected="a media type")
     platform = entry.get("platform")
     return Descriptor(media_type, digests.parse(entry.get("digest"), f"{where}.digest"), size,
                       _annotations(entry, where), _text(entry, "artifactType", where),
-                      None if platform is None else _object(platform, f"{where}.platform"))
+                      None if platform is None else _object(platform, f"{where}.platform", _IN_PLATFORM))
 
 
 def parse_config(data: bytes, where: str = "image config") -> ImageConfig:
-    document = _object(strictjson.loads(data, where, max_size=MAX_CONFIG, max_depth=32), where)
-    rootfs = _object(document.get("rootfs", {}), f"{where}: rootfs")
+    document = _object(strictjson.loads(data, where, max_size=MAX_CONFIG, max_depth=32), where,
+                       _IN_CONFIG)
+    rootfs = _object(document.get("rootfs", {}), f"{where}: rootfs", _IN_ROOTFS)
     ids = rootfs.get("diff_ids") or []
     if not isinstance(ids, list) or len(ids) > _MAX_ENTRIES:
         raise MalformedError(f"{where}: rootfs.diff_ids", got=ids, expected="a list of digests")
@@ -199,9 +217,18 @@ def parse_config(data: bytes, where: str = "image config") -> ImageConfig:
     return ImageConfig(str(document.get("os", "")), diff_ids, document)
 
 
-def _object(value: Any, where: str) -> dict[str, Any]:
+def _object(value: Any, where: str, spellings: Mapping[str, str]) -> dict[str, Any]:
+    """Raises MalformedError, also for a field that readers in Go take for one of another spelling.
+
+    Go's encoding/json passes over case and takes the last of equal names: an image with `layers` and `Layers` would be
+    one image to who judges it and another to who runs it.
+    """
     if not isinstance(value, dict):
         raise MalformedError(where, got=value, expected="a JSON object")
+    for key in value:
+        if (field := spellings.get(key.casefold(), key)) != key:
+            raise MalformedError(f"{where}: {key}", got="another spelling of a field",
+                                 expected=f"{field}: some readers pass over case, and would see another image")
     return value
 
 

@@ -151,7 +151,6 @@ class Registry:
         """
         if not is_repository(name):
             raise MalformedError("repository", got=name, expected="lower-case path components")
-        digest = digests.sha256(data)
         if digests.is_digest(reference):
             state = digests.hasher(reference)
             state.update(data)
@@ -159,6 +158,7 @@ class Registry:
                 raise VerificationError(f"manifest bytes are {state.name}:{state.hexdigest()}, expected {reference}")
             digest = reference
         else:
+            digest = digests.sha256(data)
             tags = [reference, *tags]
         for tag in tags:
             if not is_tag(tag):
@@ -175,9 +175,7 @@ class Registry:
         self._require_parts(name, body)
 
         def change() -> tuple[oci.Descriptor, str | None]:
-            now = self.repositories.manifest(name, reference)
-            if not only_if(now.digest if now else None):
-                raise ChangedError(f"{name}:{reference} is {now.digest if now else 'not there'}")
+            self._require_condition(name, reference, only_if)
             if (changes := self._changes()) != checked:
                 self._require_parts(name, body, uncommitted=True)
             self.repositories.put_manifest(name, descriptor, subject, tags, self._clock())
@@ -186,11 +184,14 @@ class Registry:
 
         return self._committer.submit(change, digest, data)
 
-    def delete_manifest(self, name: str, reference: str) -> Future[None]:
-        """By digest, with its tags; or one tag only. The future raises ManifestUnknownError."""
+    def delete_manifest(self, name: str, reference: str,
+                        only_if: Callable[[str | None], bool] = lambda _: True) -> Future[None]:
+        """By digest, with its tags; or one tag only. The future raises ManifestUnknownError; ChangedError by `only_if`,
+        as with `put_manifest`."""
         by_digest = digests.is_digest(reference)
 
         def change() -> None:
+            self._require_condition(name, reference, only_if)
             now = self._clock()
             if not by_digest:
                 if not self.repositories.delete_tag(name, reference, now):
@@ -205,6 +206,11 @@ class Registry:
     def history(self, name: str, tag: str) -> list[TagEvent]:
         """What a tag pointed at, oldest first; append-only."""
         return self.repositories.history(name, tag)
+
+    def _require_condition(self, name: str, reference: str, only_if: Callable[[str | None], bool]) -> None:
+        now = self.repositories.manifest(name, reference)
+        if not only_if(now.digest if now else None):
+            raise ChangedError(f"{name}:{reference} is {now.digest if now else 'not there'}")
 
     # Parts
 

@@ -42,8 +42,8 @@ _FULL = 0.05  # seconds until the next try where no file is left
 _PEER = 0.5  # of all connections, where others want some
 _LINGER = 256 * 1024  # bytes of a refused client that are thrown away before the connection is cut
 
-REFUSED: Counter[int] = Counter()
-"""Requests that no application saw, by status; 0 for connections that were cut without an answer."""
+REFUSED: Counter[str] = Counter()
+"""What no application saw, by status; `cut` for connections that ended without an answer, `tls` for handshakes."""
 
 
 class _Flow(FlowControl):
@@ -82,6 +82,8 @@ class Protocol(HttpToolsProtocol):
         self._phase = ""
         self._came = 0
         """Bytes of the body since `_since`; all that were thrown away, once it is answered."""
+        self._silent = False
+        """Whether the client has said that it sends no more."""
         self._queued, self._taken = 0, self._since
         """The answer's bytes that wait, and when they last became fewer."""
 
@@ -123,6 +125,15 @@ class Protocol(HttpToolsProtocol):
             self.flow.pause_reading()
         else:
             self._advance()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Whether to stay open: a client may close its half after its requests, and wait for the answers (RFC 9112
+        section 9.6). TLS knows no half.
+        """
+        self._silent = True
+        if not self.flow.held and not self._closing:
+            self._advance()  # what came whole just before
+        return self.scheme == "http" and not self._closing and self.answering
 
     def _advance(self) -> None:
         """Hand on what has come, up to the end of a request whose answer has not gone."""
@@ -190,12 +201,14 @@ class Protocol(HttpToolsProtocol):
         self.flow.held = False
         self.flow.resume_reading()
         self._enter("" if self._framer.between else "body")
-        if self._framer.pending:
+        if self._framer.pending or self._silent:
             self.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        if not self.flow.held:
+        if not self.flow.held and not self.transport.is_closing():
             self._advance()
+            if self._silent and not self.answering:  # all that came whole is answered
+                self.transport.close()
 
     def _enter(self, phase: str) -> None:
         self._phase, self._since, self._came = phase, self.loop.time(), 0
@@ -206,7 +219,7 @@ class Protocol(HttpToolsProtocol):
         """Answer what never became a whole request, hear no more, and close. Status 0 closes without an answer."""
         if self._closing or self.transport is None:
             return
-        REFUSED[status] += 1
+        REFUSED[str(status) if status else "cut"] += 1
         if status and _LOG.isEnabledFor(logging.INFO):
             peer = self.client[0] if self.client else ""
             event(_LOG, logging.INFO, "refused", {"peer": peer, "status": status, "reason": message})
@@ -238,7 +251,7 @@ class Protocol(HttpToolsProtocol):
         if not waiting or waiting <= self._queued - limits.progress or waiting > self._queued:
             self._queued = waiting
         if waiting and now - self._taken > limits.answer:
-            REFUSED[0] += 1
+            REFUSED["cut"] += 1
             transport.abort()
         elif self._closing:
             if now - self._closing > limits.linger and not waiting:
@@ -410,7 +423,10 @@ async def _welcome(connection: socket.socket, peer: str, protocol: Protocol, con
     try:
         await loop.connect_accepted_socket(lambda: protocol, connection, ssl=context,
                                            ssl_handshake_timeout=_HANDSHAKE if context else None)
-    except (OSError, asyncio.CancelledError):  # a handshake that failed, took too long, or was given up
+    except (OSError, asyncio.CancelledError) as error:  # a handshake that failed, took too long, or was given up
+        if isinstance(error, ssl.SSLError):  # whoever only looks whether somebody listens makes no line
+            REFUSED["tls"] += 1
+            event(_LOG, logging.INFO, "refused", {"peer": peer, "status": 0, "reason": f"TLS: {error}"})
         connections.remove(protocol)
         with contextlib.suppress(OSError):
             connection.close()

@@ -4,12 +4,21 @@ writes them (distribution-spec v1.1, "Error Codes")."""
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlencode
 
-from custody.errors import ConflictError, CustodyError, MalformedError, NotFoundError, StorageError, VerificationError
+from custody.errors import (
+    ConflictError,
+    CustodyError,
+    MalformedError,
+    NotFoundError,
+    StorageError,
+    UnsupportedError,
+    VerificationError,
+)
 from custody.kit import digest as digests
 from custody.registry.store import (
     BlobUnknownError,
@@ -22,6 +31,7 @@ from custody.registry.uploads import UploadBusyError, UploadUnknownError
 from custody.server.asgi import Headers, Receive, Scope, Send, TooLargeError, respond_json
 
 _T = TypeVar("_T")
+_ENTITY_TAG = re.compile(r'(?P<any>\*)|(?P<weak>W/)?"(?P<tag>[!#-~\x80-\xff]*)"')
 _disk = ThreadPoolExecutor(8, thread_name_prefix="registry-disk")
 """Apart from the threads in which others verify: pushes and pulls do not take their turns."""
 
@@ -58,6 +68,37 @@ def digest_of(text: str) -> str:
     return text
 
 
+def condition(scope: Scope) -> Callable[[str | None], bool]:
+    """Whether If-Match and If-None-Match hold (RFC 9110 section 13.1) for what is there: a digest, or None for nothing.
+
+    Raises Refusal for what cannot be read, since who sends a condition does not want it passed over.
+    """
+    wanted, unwanted = _entity_tags(scope, b"if-match"), _entity_tags(scope, b"if-none-match")
+
+    def holds(digest: str | None) -> bool:
+        present = {"*", digest} if digest else set()
+        return (wanted is None or not present.isdisjoint(wanted)) and (
+            unwanted is None or present.isdisjoint(unwanted))
+
+    return holds
+
+
+def _entity_tags(scope: Scope, name: bytes) -> set[str | None] | None:
+    """What is between the quotation marks, or `*`; None without the header. Weak ones count by If-None-Match only."""
+    lines = [value.decode("latin-1") for key, value in scope["headers"] if key == name]
+    if not lines:
+        return None
+    tags: set[str | None] = set()
+    for text in ",".join(lines).split(","):
+        match = _ENTITY_TAG.fullmatch(text.strip())
+        if match is None:
+            raise Refusal(400, "UNSUPPORTED", f"{name.decode()}: got {text.strip()[:100]!r}, expected entity tags in "
+                                              "quotation marks, or *")
+        if not match["weak"] or name == b"if-none-match":
+            tags.add("*" if match["any"] else match["tag"])
+    return tags
+
+
 def next_page(path: str, **query: object) -> tuple[bytes, bytes]:
     return b"link", f'<{path}?{urlencode(query)}>; rel="next"'.encode()
 
@@ -85,7 +126,7 @@ def status_of(error: CustodyError) -> tuple[int, str]:
             return 412, "DENIED"
         case StorageError():
             return error.http_status, "UNKNOWN"
-        case MalformedError() | ConflictError():
+        case MalformedError() | ConflictError() | UnsupportedError():
             return 400, "MANIFEST_INVALID"
         case NotFoundError():
             return 404, "NAME_UNKNOWN"

@@ -14,10 +14,9 @@ from custody.wiring import Platform
 
 def of_platform(metrics: Metrics, platform: Platform, roles: Iterable[str]) -> None:
     """Of the listeners, the data directory, and the registry and logs where they are among `roles`."""
-    metrics.count("custody_http_refused", "Requests that no application saw, by the answer; cut: without one.",
-                  ("code",), lambda: [((str(status) if status else "cut",), number)
-                                      for status, number in sorted(REFUSED.items())])
-    metrics.read("custody_data_free_bytes", "Room on the disk of the data directory.", (),
+    metrics.count("custody_http_refused", "What no application saw, by the answer; cut: without one; tls: handshakes.",
+                  ("code",), lambda: [((code,), number) for code, number in sorted(REFUSED.items())])
+    metrics.read("custody_data_free_bytes", "What may still be written where the data directory is.", (),
                  lambda: [((), free_bytes(platform.data))] if platform.data.is_dir() else [])
     logs: dict[str, Sequencer] = {}
     if "log" in roles:

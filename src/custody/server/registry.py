@@ -17,7 +17,7 @@ from custody.formats.reference import is_repository
 from custody.registry.store import Registry
 from custody.server.asgi import DisconnectedError, Receive, Scope, Send, header, read_body, respond, respond_json
 from custody.server.blobs import BlobPulls
-from custody.server.distribution import Call, Refusal, digest_of, on_disk, respond_error, status_of
+from custody.server.distribution import Call, Refusal, condition, digest_of, on_disk, respond_error, status_of
 from custody.server.listings import Listings
 from custody.server.routes import ROUTE
 from custody.server.uploads import BlobPushes
@@ -90,9 +90,13 @@ class RegistryApp:
         if ":" in call.part:
             digest_of(call.part)
         descriptor, data = await on_disk(self._registry.manifest, call.name, call.part)
+        headers = [(b"docker-content-digest", descriptor.digest.encode()),
+                   (b"etag", f'"{descriptor.digest}"'.encode())]
+        if not condition(call.scope)(descriptor.digest):
+            await respond(call.send, 412 if header(call.scope, b"if-match") else 304, content_type=b"", headers=headers)
+            return
         head = call.scope["method"] == "HEAD"
-        await respond(call.send, 200, b"" if head else data, descriptor.media_type.encode(), length=len(data), headers=[
-            (b"docker-content-digest", descriptor.digest.encode()), (b"etag", f'"{descriptor.digest}"'.encode())])
+        await respond(call.send, 200, b"" if head else data, descriptor.media_type.encode(), headers, length=len(data))
 
     async def _put_manifest(self, call: Call) -> None:
         if ":" in call.part:
@@ -105,7 +109,7 @@ class RegistryApp:
             raise Refusal(414, "TAG_INVALID", f"tag: got {len(tags)} of them, expected at most {_TAGS}")
         data = await read_body(call.receive, oci.MAX_MANIFEST)
         stored = await on_disk(self._registry.put_manifest, call.name, call.part, data, media_type, tags,
-                               _condition(call.scope))
+                               condition(call.scope))
         descriptor, subject = await wrap_future(stored)
         headers = [(b"location", f"/v2/{quote(call.name)}/manifests/{descriptor.digest}".encode()),
                    (b"docker-content-digest", descriptor.digest.encode())]
@@ -117,11 +121,5 @@ class RegistryApp:
     async def _delete_manifest(self, call: Call) -> None:
         if ":" in call.part:
             digest_of(call.part)
-        await wrap_future(self._registry.delete_manifest(call.name, call.part))
+        await wrap_future(self._registry.delete_manifest(call.name, call.part, condition(call.scope)))
         await respond(call.send, 202, content_type=b"")
-
-
-def _condition(scope: Scope) -> Callable[[str | None], bool]:
-    """If-Match and If-None-Match: * (RFC 9110 section 13.1), with which clients guard fallback tags."""
-    wanted, none = header(scope, b"if-match"), header(scope, b"if-none-match") == "*"
-    return lambda digest: not (none and digest) and wanted in ("", "*" if digest else "", f'"{digest}"')

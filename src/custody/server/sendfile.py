@@ -26,7 +26,7 @@ SendFile = Callable[[int, int, int], Awaitable[None]]
 _STEP = 16 << 20  # bytes that a thread sends before it lets others have their turn
 _PATIENCE = 20  # milliseconds that a thread waits for a client
 _PAUSE = 0.02  # seconds at most until it is looked again whether the head of the answer has gone
-_CHUNK = 1 << 20
+_CHUNK = 256 << 10  # bytes in memory of each client that a file goes to by way of it
 _threads = ThreadPoolExecutor(8, thread_name_prefix="sendfile")
 
 

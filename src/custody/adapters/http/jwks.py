@@ -17,26 +17,38 @@ _PAUSE = 10.0
 
 
 class DiscoveredKeys:
-    """Implements trust.token.KeySource: keys are kept five minutes, and asked for again when a key is unknown."""
+    """Implements trust.token.KeySource: keys are kept five minutes, and asked for again when a key is unknown.
+
+    Anybody can name a key that is unknown. So whoever has a known one does not wait for that request, nor lose the keys
+    where it fails.
+    """
 
     def __init__(self, http: Http, issuer: str) -> None:
         self._http = http
         self._issuer = issuer
         self._keys: tuple[VerificationKey, ...] = ()
-        self._asked = float("-inf")
+        self._asked = self._had = float("-inf")
         self._lock = asyncio.Lock()
 
     async def keys(self, *, refresh: bool) -> tuple[VerificationKey, ...]:
+        if not refresh and self._fresh():
+            return self._keys
         async with self._lock:
-            age = time.monotonic() - self._asked
-            if age > (_PAUSE if refresh or not self._keys else _FRESH):
+            if (refresh or not self._fresh()) and time.monotonic() - self._asked > _PAUSE:
                 self._asked = time.monotonic()
-                self._keys = ()
-                self._keys = await self._fetch()
-            if not self._keys:
+                try:
+                    self._keys = await self._fetch()
+                    self._had = self._asked
+                except (NetworkError, MalformedError):
+                    if not self._fresh():
+                        raise
+            if not self._fresh():
                 raise NetworkError(f"issuer {self._issuer}: it gave no keys a moment ago",
                                    hint=f"try again in {_PAUSE:.0f} seconds")
             return self._keys
+
+    def _fresh(self) -> bool:
+        return bool(self._keys) and time.monotonic() - self._had <= _FRESH
 
     async def _fetch(self) -> tuple[VerificationKey, ...]:
         url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"

@@ -11,6 +11,7 @@ import binascii
 from dataclasses import dataclass
 
 from custody.errors import AuthenticationError, MalformedError
+from custody.server.accepting import peer_of
 from custody.server.access import mtls
 from custody.server.access.bearer import Tokens
 from custody.server.access.htpasswd import PasswordFile
@@ -61,8 +62,7 @@ class Callers:
         if self.passwords is None:
             raise AuthenticationError("passwords are not taken here; log in with an identity token as the password of "
                                       f"{TOKEN_USERS[0]}" if self.tokens else "passwords are not taken here")
-        client = scope.get("client")
-        await self.passwords.verify(user, password, client[0] if client else "")
+        await self.passwords.verify(user, password, peer_of(scope.get("client")))
         return Caller(HTPASSWD, (user,))
 
     async def _token(self, text: str) -> Caller:
