@@ -34,6 +34,7 @@ from custody.errors import (
     VerificationError,
 )
 from custody.kit.digest import sha256
+from custody.registry.store import BlobUnknownError
 from custody.settings import Settings
 from custody.trust.checkpoint import parse_checkpoint
 from custody.wiring import Platform
@@ -72,13 +73,13 @@ def data(tmp_path: Path) -> Path:
 
 def saved(data: Path, *, keys: bool = True) -> bytes:
     out = io.BytesIO()
-    write(files(data, keys=keys), out, created=NOW, custody="test")
+    write(files(data, [], keys=keys), out, created=NOW, custody="test")
     return out.getvalue()
 
 
 def test_what_comes_back_is_what_was_there(data: Path, tmp_path: Path) -> None:
     new = tmp_path / "another" / "place"
-    _, logs = restore(io.BytesIO(saved(data)), new)
+    logs = restore(io.BytesIO(saved(data)), new).logs
     assert logs == {"log": 300, "ctlog": 3}
     assert (new.stat().st_mode & 0o777, (new / "trust" / "root.key").stat().st_mode & 0o777) == (0o700, 0o600)
     for name in ("trust/root.key", "trust/trusted_root.json", "admission/tls.key", "log/checkpoint"):
@@ -117,7 +118,7 @@ def test_a_backup_beside_writers_is_of_one_moment(data: Path, tmp_path: Path) ->
         platform.close()
     for number, backup in enumerate(backups):
         new = tmp_path / f"new{number}"
-        _, logs = restore(io.BytesIO(backup), new)
+        logs = restore(io.BytesIO(backup), new).logs
         assert logs["log"] == parse_checkpoint((new / "log" / "checkpoint").read_bytes()).size >= 300
         restored = Platform(Settings(data_dir=str(new)), BASE)
         try:
@@ -276,9 +277,14 @@ def test_what_is_no_part_is_refused(tmp_path: Path) -> None:
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_a_blob_that_is_not_its_digest_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(VerificationError, match="holds sha256"):
-        restore(io.BytesIO(_archive((f"registry/blobs/sha256/{'0' * 64}", b"x"))), tmp_path / "new" / "data")
+def test_a_blob_that_is_not_its_digest_is_in_quarantine(tmp_path: Path) -> None:
+    """It was damaged where it was saved; that keeps nobody from their keys and logs."""
+    new = tmp_path / "new" / "data"
+    restored = restore(io.BytesIO(_archive((f"registry/blobs/sha256/{'0' * 64}", b"x"), ("trust/root.crt", b"y"))), new)
+    assert [entry.path for entry in restored.damaged] == [f"registry/blobs/sha256/{'0' * 64}"]
+    assert list((new / "registry" / "blobs" / "sha256").iterdir()) == []
+    assert (new / "registry" / "quarantine" / f"sha256-{'0' * 64}.backup").read_bytes() == b"x"
+    assert (new / "trust" / "root.crt").read_bytes() == b"y"
 
 
 def test_a_log_whose_tiles_are_others_is_refused(data: Path, tmp_path: Path) -> None:
@@ -327,10 +333,32 @@ def test_a_manifest_that_is_no_text_is_refused(tmp_path: Path) -> None:
         restore(io.BytesIO(bytes(backup)), tmp_path / "new")
 
 
-def test_a_blob_that_went_missing_is_named(data: Path) -> None:
-    next((data / "registry" / "blobs" / "sha256").iterdir()).unlink()
-    with pytest.raises(VerificationError, match="is missing, and a repository names it"):
-        saved(data)
+def test_blobs_that_are_rotten_or_gone_are_named_and_stop_no_backup(
+        data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    platform = Platform(Settings(data_dir=str(data)), BASE)
+    gone = push(platform, b"gone")
+    platform.close()
+    blobs = data / "registry" / "blobs" / "sha256"
+    (blobs / gone.removeprefix("sha256:")).unlink()
+    rotten = blobs / sha256(b"layer").removeprefix("sha256:")
+    rotten.write_bytes(b"later")
+    monkeypatch.chdir(data.parent)
+    target = tmp_path / "custody.tar"
+    assert run(["backup", str(target)]) == 4
+    said = capsys.readouterr().err
+    assert f"named by a repository, and not there: {gone}" in said
+    assert f"changed at rest, and saved as it is: registry/blobs/sha256/{rotten.name}" in said
+    monkeypatch.setenv("CUSTODY_DATA_DIR", str(tmp_path / "restored"))
+    assert run(["restore", str(target)]) == 4
+    said = capsys.readouterr().err
+    assert f"in quarantine now: registry/blobs/sha256/{rotten.name}" in said
+    restored = Platform(Settings(data_dir=str(tmp_path / "restored")), BASE)
+    try:
+        assert asyncio.run(restored.log.add(b"the next")).index == 300
+        with pytest.raises(BlobUnknownError):
+            restored.registry.blob("shop/app", sha256(b"layer"))
+    finally:
+        restored.close()
 
 
 def test_a_backup_that_is_ended_leaves_no_keys_behind(data: Path) -> None:

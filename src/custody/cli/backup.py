@@ -37,17 +37,19 @@ def command(target: str, without_keys: bool) -> None:
     data = settings().data
     if not any((data / part).exists() for part in PARTS):
         raise MissingEvidenceError(f"{data}: nothing to save is here", hint="data_dir in custody.toml says where it is")
+    missing: list[str] = []
     with _output(target) as out, counted("saved") as progress:
-        manifest, digest = write(files(data, keys=not without_keys), out, created=system_clock(), custody=__version__,
-                                 progress=progress)
+        manifest, digest = write(files(data, missing, keys=not without_keys), out, created=system_clock(),
+                                 custody=__version__, progress=progress)
         out.flush()
     print(summary(manifest), file=sys.stderr)
     # What `restore --digest` wants is for scripts, where standard output is not the backup itself.
     print(digest, file=sys.stderr if target == "-" else sys.stdout)
-    if damaged := misnamed(manifest):
-        raise VerificationError("saved as they are, and changed at rest: "
-                                + ", ".join(f"{entry.path}" for entry in damaged[:10]),
-                                hint="custody registry scrub; push the images again; such a backup is not restored")
+    troubles = [f"changed at rest, and saved as it is: {entry.path}" for entry in misnamed(manifest)]
+    troubles += [f"named by a repository, and not there: {digest}" for digest in missing]
+    if troubles:
+        raise VerificationError("; ".join(troubles[:10]),
+                                hint="the backup is whole but for these; registry scrub, and push the images again")
 
 
 def summary(manifest: Manifest) -> str:

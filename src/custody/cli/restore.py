@@ -13,7 +13,7 @@ import click
 from custody.adapters.backup.place import restore
 from custody.cli.backup import counted, summary
 from custody.cli.run import settings
-from custody.errors import UsageError
+from custody.errors import UsageError, VerificationError
 from custody.kit import digest as digests
 
 
@@ -26,11 +26,15 @@ def command(source: str, digest: str | None) -> None:
         raise UsageError(f"--digest: got {digest!r}, expected sha256:<64 hexadecimal digits>")
     data = settings().data
     with _input(source) as stream, counted("restored") as progress:
-        manifest, logs = restore(stream, data, digest=digest, progress=progress)
-    print(f"{data}: {summary(manifest)}", file=sys.stderr)
-    for name, size in logs.items():
-        print(f"{name}: {size} entries. What was logged after {manifest.created} is not in it: who has seen a later "
-              "checkpoint will report a fork", file=sys.stderr)
+        restored = restore(stream, data, digest=digest, progress=progress)
+    print(f"{data}: {summary(restored.manifest)}", file=sys.stderr)
+    for name, size in restored.logs.items():
+        print(f"{name}: {size} entries. What was logged after {restored.manifest.created} is not in it: who has seen a "
+              "later checkpoint will report a fork", file=sys.stderr)
+    if restored.damaged:
+        raise VerificationError("changed at rest before they were saved, and in quarantine now: "
+                                + ", ".join(entry.path for entry in restored.damaged[:10]),
+                                hint="everything else is in its place; push the images again")
 
 
 @contextlib.contextmanager

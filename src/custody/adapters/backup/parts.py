@@ -27,10 +27,11 @@ PARTS = ("trust", "log", "ctlog", "registry", "admission", "advisories.db")
 """Names in the data directory."""
 
 
-def files(data: Path, *, keys: bool = True) -> Iterator[Saved]:
+def files(data: Path, missing: list[str], *, keys: bool = True) -> Iterator[Saved]:
     """Every file to be saved, part by part. Without `keys` no private key is among them.
 
-    Raises VerificationError where a part is damaged, CustodyError where a database cannot be read.
+    Digests of blobs that a repository names and that are not there are added to `missing`: they keep nobody's keys out
+    of a backup. Raises VerificationError where a log is damaged, CustodyError where a database cannot be read.
     """
     for name in ("trust", "admission"):
         yield from _folder(data, name, keys=keys)
@@ -38,7 +39,7 @@ def files(data: Path, *, keys: bool = True) -> Iterator[Saved]:
         if (data / name / "state" / "checkpoint").is_file():
             yield from _log(data, name)
     if (data / "registry" / "index.db").is_file():
-        yield from _registry(data)
+        yield from _registry(data, missing)
     if (data / "advisories.db").is_file():
         yield _database(data, "advisories.db")
 
@@ -97,7 +98,7 @@ def _log(data: Path, name: str) -> Iterator[Saved]:
         yield _bytes(f"{name}/{path}", note)
 
 
-def _registry(data: Path) -> Iterator[Saved]:
+def _registry(data: Path, missing: list[str]) -> Iterator[Saved]:
     with closing(_copied(data / "registry" / "index.db")) as copy:
         with closing(sqlite3.connect(f"file:{copy.name}?mode=ro&immutable=1", uri=True)) as index:
             digests = [str(row[0]) for row in index.execute(
@@ -108,10 +109,9 @@ def _registry(data: Path) -> Iterator[Saved]:
             try:
                 stream = path.open("rb")
             except FileNotFoundError:
-                if _still_named(data, digest):
-                    raise VerificationError(f"registry: {digest} is missing, and a repository names it",
-                                            hint="custody registry scrub says which") from None
-                continue  # deleted since the index was copied: the restored registry answers 404, as this one does
+                if _still_named(data, digest):  # else deleted since the index was copied
+                    missing.append(digest)
+                continue  # the restored registry answers 404, as this one does
             yield Saved(f"registry/blobs/{algorithm}/{value}", False, os.fstat(stream.fileno()).st_size, stream)
         yield _stream("registry/index.db", copy)
 

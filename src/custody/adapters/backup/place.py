@@ -6,18 +6,26 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from custody.adapters.backup.archive import Entry, Manifest, Progress, read
 from custody.adapters.backup.parts import PARTS, check
-from custody.errors import ConflictError, MalformedError, VerificationError
+from custody.errors import ConflictError, MalformedError
 
 _BLOBS = "registry/blobs/sha256/"
 
 
+class Restored(NamedTuple):
+    manifest: Manifest
+    logs: dict[str, int]
+    """Entries of each log."""
+    damaged: list[Entry]
+    """Blobs that were damaged where they were saved: in quarantine, as scrub does with them."""
+
+
 def restore(stream: IO[bytes], data: Path, *, digest: str | None = None,
-            progress: Progress | None = None) -> tuple[Manifest, dict[str, int]]:
-    """Make `data` the data directory that was saved. Returns the manifest and the sizes of the logs.
+            progress: Progress | None = None) -> Restored:
+    """Make `data` the data directory that was saved.
 
     Raises ConflictError where something is there already; MalformedError, UnsupportedError and VerificationError for
     what is not a whole, unchanged backup. Nothing is left behind then.
@@ -32,8 +40,11 @@ def restore(stream: IO[bytes], data: Path, *, digest: str | None = None,
         for entry in manifest.files:
             if entry.path.split("/")[0] not in PARTS:
                 raise MalformedError("backup", got=entry.path, expected=f"files of {', '.join(PARTS)}")
-        if damaged := misnamed(manifest):
-            raise VerificationError(f"backup: {damaged[0].path} holds sha256:{damaged[0].sha256}")
+        damaged = misnamed(manifest)
+        for entry in damaged:
+            quarantine = draft / "registry" / "quarantine"
+            quarantine.mkdir(mode=0o700, exist_ok=True)
+            (draft / entry.path).rename(quarantine / f"sha256-{entry.path.removeprefix(_BLOBS)}.backup")
         sizes = check(draft)
         for folder, _, _ in os.walk(draft):
             _sync(Path(folder))
@@ -44,7 +55,7 @@ def restore(stream: IO[bytes], data: Path, *, digest: str | None = None,
         _sync(data.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return manifest, sizes
+    return Restored(manifest, sizes, damaged)
 
 
 def misnamed(manifest: Manifest) -> list[Entry]:
