@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -164,6 +165,8 @@ def test_a_client_is_told_what_tls_may_be_the_matter_with(site: Site, monkeypatc
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     assert run(["tree", f"127.0.0.1:{port}/team/app:1"]) == 6
     assert "hint: a server that expects TLS ends a request without it like this" in capsys.readouterr().err
+    answer = site.client(None).ask("GET", "/metrics").body.decode()
+    assert re.search(r'^custody_http_refused_total\{code="tls"\} [1-9]', answer, re.MULTILINE)
 
     async def unknown_authority() -> None:
         http = StdlibHttp()

@@ -212,6 +212,20 @@ def test_each_request_tells_whether_the_api_server_knows_what_is_loaded() -> Non
     assert current(pods) == {"validate": True}
 
 
+def test_divided_policies_tell_that_one_of_them_names_another_kind() -> None:
+    """The same names, failurePolicies and timeouts, and the API server must be told to ask about more all the same."""
+    ignored = policy("ignored", ["Pod"], failurePolicy="Ignore")
+    webhook = admission(policy("pods", ["Pod"]), ignored)
+    endpoints = [endpoint_of(hook) for hook in configurations("https://x", b"CA", webhook.policies)[0]["webhooks"]]
+    assert [webhook.snapshot.asked_by(endpoint)[1] for endpoint in endpoints] == [True, True]
+    webhook.policies = PolicySet([policy("pods", ["Pod", "Service"]), ignored])
+    assert [webhook.snapshot.asked_by(endpoint)[1] for endpoint in endpoints] == [False, False]
+    changed = policy("pods", ["Pod"])
+    changed["spec"]["rules"][0]["validate"]["message"] = "other words"
+    webhook.policies = PolicySet([changed, ignored])
+    assert [webhook.snapshot.asked_by(endpoint)[1] for endpoint in endpoints] == [True, True]
+
+
 def test_paths_that_a_stranger_thinks_of_are_not_remembered(caplog: pytest.LogCaptureFixture) -> None:
     webhook = admission(DENIED)
     for number in range(300):

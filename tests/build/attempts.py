@@ -240,6 +240,7 @@ for name, arguments in {
         "settimeofday": (b"\0" * 16, None), "clock_settime": (0, b"\0" * 16), "sethostname": (b"escaped", 7),
         "setdomainname": (b"escaped", 7), "acct": (None,), "quotactl": (0, None, 0, None),
         "open_by_handle_at": (-100, b"\0" * 16, 0), "kcmp": (1, 1, 0, 0, 0), "shmget": (0, 4096, 0o1600),
+        "memfd_create": (b"x", 0), "memfd_secret": (0,),
         "personality": (0x0400000,), "move_pages": (1, 0, None, None, None, 0), "fanotify_init": (0, 0),
         "process_madvise": (-1, None, 0, 0, 0)}.items():
     ATTEMPTS[name] = lambda name=name, arguments=arguments: syscall(name, *arguments)  # type: ignore[misc]

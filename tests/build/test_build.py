@@ -18,7 +18,7 @@ from custody.adapters.git import GitRepository
 from custody.adapters.pip import PipFetch
 from custody.build.builder import BUILDER_IDS, Built, build
 from custody.build.definition import parse_definition
-from custody.build.inputs import Fetch
+from custody.build.inputs import Fetch, Input, fetch_inputs
 from custody.build.sandbox import choose_isolation
 from custody.errors import (
     CustodyError,
@@ -225,6 +225,48 @@ def test_a_cache_that_was_changed(folder: GitFolder) -> None:
     wheel(folder.keys / "cache", text="import evil\n")
     with pytest.raises(DeniedError, match="its bytes are"):
         run(folder, COPY, definition=WITH_LOCK, **{"requirements.txt": f"thing==1.0 --hash=sha256:{digest}\n"})
+
+
+def test_a_cache_that_is_changed_after_it_was_looked_at(folder: GitFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = wheel(folder.keys / "cache")
+
+    def verified(entries: tuple[LockEntry, ...], cache: Path, fetch: Fetch) -> list[Input]:
+        result = fetch_inputs(entries, cache, fetch)
+        wheel(cache, text="import evil\n")
+        return result
+
+    monkeypatch.setattr("custody.build.builder.fetch_inputs", verified)
+    with pytest.raises(DeniedError, match=f"its bytes were sha256:{digest}, and sha256:.* when they were copied"):
+        run(folder, COPY, definition=WITH_LOCK, **{"requirements.txt": f"thing==1.0 --hash=sha256:{digest}\n"})
+
+
+def test_a_fetch_that_goes_on_is_not_seen_by_others(folder: GitFolder) -> None:
+    """Two builds share the cache: what one has half fetched must not be refused, and removed, by the other."""
+    digest = wheel(folder.keys / "index")
+
+    def fetch(entries: list[LockEntry], draft: Path) -> None:
+        wheel(draft)
+        assert list((folder.keys / "cache").glob("*.whl")) == []
+
+    run(folder, COPY, definition=WITH_LOCK, fetch=fetch, **{"requirements.txt": f"thing==1.0 --hash=sha256:{digest}\n"})
+    assert [path.name for path in (folder.keys / "cache").iterdir()] == ["thing-1.0-py3-none-any.whl"]
+    (folder.keys / "cache" / "stray.whl").touch()
+    run(folder, COPY, definition=WITH_LOCK, name="again",
+        **{"requirements.txt": f"thing==1.0 --hash=sha256:{digest}\n"})
+
+
+def test_a_layout_that_came_there_meanwhile_is_kept(folder: GitFolder) -> None:
+    digest = wheel(folder.keys / "index")
+
+    def fetch(entries: list[LockEntry], draft: Path) -> None:
+        wheel(draft)
+        (folder.keys / "image").mkdir()
+        (folder.keys / "image" / "index.json").write_text("another's")
+
+    with pytest.raises(MalformedError, match="image: got 'something that came there meanwhile', expected a new folder"):
+        run(folder, COPY, definition=WITH_LOCK, fetch=fetch,
+            **{"requirements.txt": f"thing==1.0 --hash=sha256:{digest}\n"})
+    assert (folder.keys / "image" / "index.json").read_text() == "another's"
 
 
 def test_offline_without_the_input(folder: GitFolder) -> None:

@@ -28,7 +28,8 @@ REFUSED = {"EPERM", "EACCES", "EROFS", "ENOENT"}
 OTHER = {
     "connect to the host by TCP": "ECONNREFUSED", "connect to the host's abstract socket": "ECONNREFUSED",
     "send to another network": "ENETUNREACH", "kill a process of the host": "ESRCH", "kill process 1": "ignored",
-    "clone3": "ENOSYS", "a system call newer than the list": "ENOSYS", "a system call of x32": "ENOSYS",
+    "clone3": "ENOSYS", "memfd_create": "ENOSYS", "memfd_secret": "ENOSYS",
+    "a system call newer than the list": "ENOSYS", "a system call of x32": "ENOSYS",
     "become root": "EINVAL", "become root's group": "EINVAL", "give a file to root": "EINVAL",
     "a set-user-ID program of the host": str(rootfs.UID), "a hard link to a program of the host": "EXDEV",
     "processes in sight": 3, "descriptors left open": [[0, 1, 2], 3], "leave a process": "left",

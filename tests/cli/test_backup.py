@@ -6,7 +6,10 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Callable
@@ -22,7 +25,14 @@ from custody.adapters.backup.archive import Saved, write
 from custody.adapters.backup.parts import files
 from custody.adapters.backup.place import restore
 from custody.cli.run import run
-from custody.errors import ConflictError, CustodyError, MalformedError, UnsupportedError, VerificationError
+from custody.errors import (
+    ConflictError,
+    CustodyError,
+    MalformedError,
+    UnsupportedError,
+    UsageError,
+    VerificationError,
+)
 from custody.kit.digest import sha256
 from custody.settings import Settings
 from custody.trust.checkpoint import parse_checkpoint
@@ -203,6 +213,63 @@ def _archive(*named: tuple[str, bytes]) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.parametrize("name", ["my notes (old).txt", "clé.txt", "trusted_root.json~"])
+def test_whatever_name_is_saved_comes_back(data: Path, tmp_path: Path, name: str) -> None:
+    (data / "trust" / name).write_text("kept")
+    restore(io.BytesIO(saved(data)), tmp_path / "new")
+    assert (tmp_path / "new" / "trust" / name).read_text() == "kept"
+
+
+@pytest.mark.parametrize("name", ["line\nend", "a\\b", "\udcff"])
+def test_a_name_that_would_not_come_back_is_not_saved(data: Path, name: str) -> None:
+    (data / "trust" / name).write_text("lost")
+    with pytest.raises(UsageError, match=r"backup: trust/.*: got a name that a backup does not hold") as raised:
+        saved(data)
+    assert raised.value.message.isprintable()
+
+
+class _Endless(io.RawIOBase):
+    """`head`, and then one byte for ever; how much was asked for is counted."""
+
+    def __init__(self, head: bytes) -> None:
+        self._head = io.BytesIO(head)
+        self.given = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._head.read(size) or b"a" * size
+        self.given += len(data)
+        return data
+
+
+def _raw(name: str, size: int, kind: bytes = tarfile.REGTYPE, data: bytes = b"") -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size, kind
+    return member.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512)
+
+
+_START = _raw("custody-backup", 18, data=b"custody/backup/v1\n")
+
+
+def _named(record: bytes) -> bytes:
+    return _raw("x", len(record), tarfile.XHDTYPE, record) + _raw("trust/a", 2, data=b"hi")
+
+
+@pytest.mark.parametrize(("archive", "words"), [
+    (_raw("x", 1 << 32, tarfile.XHDTYPE), "got 'a header of [0-9]+ bytes', expected at most 65536"),
+    (_raw("x", 1 << 30, tarfile.GNUTYPE_LONGNAME), "got 'a header of 1073741824 bytes'"),
+    (_raw("manifest.json", 1 << 30), "manifest.json: got '1073741824 bytes', expected at most 4096 for 0 files"),
+    (_named(b"3818 path=trust/" + b"a/" * 1900 + b"f\n"), "expected paths below a data directory"),
+    (_named(b"9" * 5000 + b" path=a\n"), "backup: got .* expected (a tar of|a whole) "),
+    (_named(b"13 size=-512\n"), "expected a tar of `custody backup`"),
+], ids=["pax header", "long name", "manifest", "depth", "digits", "negative size"])
+def test_an_archive_made_to_hurt_is_refused_before_it_does(tmp_path: Path, archive: bytes, words: str) -> None:
+    stream = _Endless(_START + archive)
+    with pytest.raises(MalformedError, match=words):
+        restore(stream, tmp_path / "new")
+    assert stream.given <= 4 << 20
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_no_part_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MalformedError, match="files of trust"):
         restore(io.BytesIO(_archive(("elsewhere/x", b"x"))), tmp_path / "new" / "data")
@@ -264,6 +331,23 @@ def test_a_blob_that_went_missing_is_named(data: Path) -> None:
     next((data / "registry" / "blobs" / "sha256").iterdir()).unlink()
     with pytest.raises(VerificationError, match="is missing, and a repository names it"):
         saved(data)
+
+
+def test_a_backup_that_is_ended_leaves_no_keys_behind(data: Path) -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        place = data.parent / number.name
+        place.mkdir()
+        script = ("import custody.cli.backup as backup, time, sys\nfrom custody.cli.main import main\n"
+                  "def wait(*_, **__):\n    print('waiting', flush=True)\n    time.sleep(600)\n"
+                  "backup.write = wait\nsys.exit(main(['backup', sys.argv[1]]))\n")
+        process = subprocess.Popen([sys.executable, "-c", script, str(place / "b.tar")], text=True,
+                                   stdout=subprocess.PIPE, env={**os.environ, "CUSTODY_DATA_DIR": str(data)})
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        assert len(list(place.iterdir())) == 1
+        process.send_signal(number)
+        process.communicate(timeout=60)
+        assert (process.returncode, list(place.iterdir())) == (128 + number, [])
 
 
 def test_the_commands(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

@@ -72,6 +72,21 @@ def test_source_usage_errors(tmp_path: Path) -> None:
     assert custody("source", "check", ".", cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.parametrize(("uri", "words"), [
+    ("https://x-access-token:secret@github.com/a/b", "a user name or password"),
+    ("https://secret@github.com/a/b", "a user name or password"),
+    ("git+https://secret@github.com/a/b", "a user name or password"),
+    ("ssh://git:secret@github.com/a/b", "a user name or password"),
+    ("https://x/\x1b[2Jsecret", "expected a URI"), ("https://x/ secret", "expected a URI")])
+def test_a_repository_that_must_not_be_published(folder: GitFolder, tmp_path: Path, uri: str, words: str) -> None:
+    done = custody("build", "repo", "--repository", uri, "-o", "oci:image", "--isolation", "none", cwd=tmp_path)
+    assert (done.returncode, (tmp_path / "image").exists()) == (2, False)
+    assert "--repository: got " in done.stderr
+    assert words in done.stderr
+    assert "secret@" not in done.stderr
+    assert "\x1b" not in done.stderr
+
+
 def test_build_then_sbom_then_scan(folder: GitFolder, tmp_path: Path) -> None:
     command = ["build", "repo", "--repository", "https://git.example/shop", "--isolation", "none"]
     done = custody(*command, "-o", "oci:image", "--provenance", "provenance.json", cwd=tmp_path)

@@ -26,6 +26,25 @@ def test_a_wrong_flag_names_the_commands_help(capsys: pytest.CaptureFixture[str]
     assert said.endswith("\nhint: custody rego check --help\n")
 
 
+def test_a_full_standard_error_stops_nothing(tmp_path: Path) -> None:
+    script = ("import sys; from custody.cli.main import main; main(['--version']); print('words', file=sys.stderr); "
+              "print('data')")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=False, stdout=subprocess.PIPE,
+                              stderr=full, text=True)
+    assert (done.returncode, done.stdout.splitlines()[1:]) == (0, ["data"])
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_nobody_elses(tmp_path: Path, closed: str) -> None:
+    """The next file that is opened would have its number: what is printed would be written into that."""
+    script = ("import os; from custody.cli.main import main; main(['--version']); "
+              "held = os.open('file', os.O_RDWR | os.O_CREAT); print('said', flush=True); raise SystemExit(held < 3)")
+    done = subprocess.run(["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, script], cwd=tmp_path,
+                          check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr, (tmp_path / "file").read_text()) == (0, "", "")
+
+
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help_is_there_by_both_names(flag: str, tmp_path: Path) -> None:
     done = custody("cel", "eval", flag, cwd=tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ipaddress
+import re
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -91,6 +92,30 @@ def authority(tmp_path: Path) -> Authority:
     return made
 
 
+def expiry(services: Running) -> float:
+    (value,) = [sample.value for family in text_string_to_metric_families(services.metrics.text().decode())
+                for sample in family.samples if sample.name == "custody_certificate_expiry_timestamp_seconds"]
+    return value
+
+
+def test_a_certificate_that_ran_out_while_it_is_served_is_not_ready(
+        tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def drive(services: Running, watch: FileWatch[object]) -> None:
+        assert services.admission is not None
+        health = services.admission.health
+        assert health is not None
+        assert (await health.state("webhook-certificate")).ready
+        (tmp_path / "tls.crt").write_bytes(b"half")
+        await watch.reload()
+        late = datetime.datetime(2100, 1, 1, tzinfo=datetime.UTC)
+        monkeypatch.setattr("custody.server.listeners.system_clock", lambda: late)
+        state = await health.state("webhook-certificate")
+        assert (state.alive, state.ready) == (True, False)
+        assert re.match("it ran out at .*; .*tls.crt: got '4 bytes without a certificate", state.note)
+
+    with_webhook(tmp_path, drive)
+
+
 def test_a_new_certificate_is_served_and_counted(tmp_path: Path, authority: Authority) -> None:
     async def drive(services: Running, watch: FileWatch[object]) -> None:
         before = await asyncio.to_thread(served, services)
@@ -148,6 +173,7 @@ def test_a_broken_file_keeps_the_old_certificate_and_says_so(
         assert reason in caplog.text
         assert "PRIVATE KEY-----" not in caplog.text
         assert await asyncio.to_thread(served, services) == before
+        assert expiry(services) == x509.load_der_x509_certificate(before).not_valid_after_utc.timestamp()
         certificate, key = authority.leaf()
         put(tmp_path / "tls.crt", certificate)
         put(tmp_path / "tls.key", key)

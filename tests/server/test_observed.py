@@ -14,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from custody.policy.load import PolicySet
+from custody.server.metrics import Metrics
 from custody.server.observed import role_of
 from custody.server.platform import running
 from custody.settings import Settings
@@ -115,7 +116,10 @@ def test_a_scrape_is_what_prometheus_reads(tmp_path: Path, lines: _Lines) -> Non
                 assert answer.headers["content-type"].startswith("text/plain; version=")
                 return await answer.text()
 
-    values = scrape(asyncio.run(drive()))
+    text = asyncio.run(drive())
+    values = scrape(text)
+    families = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")]
+    assert len(families) == len(set(families)), "a family twice is no exposition"
 
     def value(name: str, **labels: str) -> float:
         return values[name, frozenset(labels.items())]
@@ -137,6 +141,32 @@ def test_a_scrape_is_what_prometheus_reads(tmp_path: Path, lines: _Lines) -> Non
     assert "content-length" in refused["reason"].lower()
     assert not [labels for name, labels in values if ("method", "BREW") in labels]
     assert [name for name, _ in values if name == "process_resident_memory_bytes"]
+
+
+def test_a_number_that_cannot_be_read_is_left_out_and_no_name_is_there_twice() -> None:
+    metrics = Metrics()
+
+    def gone() -> list[tuple[tuple[str, ...], float]]:
+        raise FileNotFoundError("the disk is gone")
+
+    metrics.read("custody_lost", "A number.", (), gone)
+    metrics.read("custody_kept", "Another.", (), lambda: [((), 1)])
+    text = metrics.text().decode()
+    assert "\ncustody_lost" not in text
+    assert "\ncustody_kept 1.0\n" in text
+    with pytest.raises(ValueError, match="Duplicated timeseries"):
+        metrics.read("custody_kept", "Another.", (), lambda: [((), 1)])
+
+
+def test_each_metric_is_announced_once(tmp_path: Path) -> None:
+    """Of all roles: Prometheus refuses an answer in which a name is announced twice, whole."""
+    async def drive() -> str:
+        async with running(Settings(data_dir=str(tmp_path))) as services:
+            return services.metrics.text().decode()
+
+    announced = [line.split()[2] for line in asyncio.run(drive()).splitlines() if line.startswith("# TYPE ")]
+    assert sorted(announced) == sorted(set(announced))
+    assert "custody_data_free_bytes" in announced
 
 
 def test_probes_are_quiet(tmp_path: Path, lines: _Lines) -> None:

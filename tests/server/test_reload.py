@@ -18,7 +18,7 @@ import yaml
 
 from custody.admission.webhook import Admission, Snapshot
 from custody.cli.services import snapshot
-from custody.errors import UsageError
+from custody.errors import MalformedError, UsageError
 from custody.kit.clock import system_clock
 from custody.policy.load import PolicySet
 from custody.server.reload import Reloader
@@ -222,6 +222,34 @@ def test_an_emptied_file_or_folder_keeps_the_judge(tmp_path: Path) -> None:
         assert "b says no" in message
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "loop"])
+def test_what_is_no_file_does_not_hold_the_reloading(tmp_path: Path, kind: str) -> None:
+    """A pipe without a writer would hold it for ever, and the process's end as well; /dev/zero all memory."""
+    (tmp_path / "a.yaml").write_text(policy("a"))
+
+    async def main() -> None:
+        admission, reloader = watched(tmp_path)
+        stray = tmp_path / "b.yaml"
+        {"pipe": lambda: os.mkfifo(stray), "device": lambda: stray.symlink_to("/dev/zero"),
+         "loop": lambda: stray.symlink_to(stray)}[kind]()
+        async with asyncio.timeout(60):
+            await reloader.reload()
+        assert ("b.yaml: Too many levels" if kind == "loop" else "b.yaml: got a pipe, socket or device, expected a file"
+                ) in str(reloader.failure)
+        assert "a says no" in await said(admission)
+        stray.unlink()
+        (tmp_path / "a.yaml").write_text(policy("c"))
+        await reloader.reload()
+        assert "c says no" in await said(admission)
+
+    asyncio.run(main())
+
+
+def test_a_device_that_is_named_is_read_no_further_than_the_limit() -> None:
+    with pytest.raises(MalformedError, match="/dev/zero: got 'more than 4194304 bytes'"):
+        PolicySet.load(["/dev/zero"])
 
 
 def test_a_file_that_changes_while_it_is_read_does_not_count(tmp_path: Path) -> None:

@@ -80,6 +80,18 @@ def test_files_that_are_wrong(tmp_path: Path) -> None:
         load_or_create(folder, CLOCK)
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
+def test_a_folder_in_which_others_may_replace_keys_is_refused(tmp_path: Path, mode: int) -> None:
+    folder = tmp_path / "trust"
+    load_or_create(folder, CLOCK)
+    folder.chmod(mode)
+    with pytest.raises(UsageError, match=rf"trust: others may replace the keys in it \(mode {mode:o}\), expected 700"):
+        load_or_create(folder, CLOCK)
+    for allowed in (0o1777, 0o755, 0o700):  # sticky, as a mounted Secret is
+        folder.chmod(allowed)
+        load_or_create(folder, CLOCK)
+
+
 def test_lost_keys_are_not_made_anew_while_the_trust_root_names_them(tmp_path: Path) -> None:
     folder = tmp_path / "trust"
     material = load_or_create(folder, CLOCK)

@@ -8,9 +8,9 @@
 
 Policies that ask for another failurePolicy or timeout are asked by another webhook of the same configuration. The last
 part says what the configuration was made for: with all/any a digest of what the rules name, so of what the API server
-was told to ask about; otherwise one of how the policies were divided. Each request so tells whether the API server
-knows what is loaded. Where policies are divided otherwise by now, one could belong to a group that nobody asks: all
-policies answer then.
+was told to ask about; otherwise one of how the policies were divided and of what each names. Each request so tells
+whether the API server knows what is loaded. Where policies are divided otherwise by now, one could belong to a group
+that nobody asks: all policies answer then.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ def seconds_of(policy: Policy) -> int:
 
 
 def division(policies: Iterable[Policy]) -> str:
-    """Twelve hexadecimal digits of the policies' names, failurePolicies and timeouts."""
-    parts = sorted([policy.name, policy.failure_policy, seconds_of(policy)] for policy in policies)
+    """Twelve hexadecimal digits of the policies' names, failurePolicies and timeouts, and of what each names."""
+    parts = sorted([policy.name, policy.failure_policy, seconds_of(policy), registration([policy])]
+                   for policy in policies)
     return sha256(canonical(parts)).removeprefix("sha256:")[:12]
 
 

@@ -6,9 +6,9 @@ checked here; the step decides only the bytes of the image, that is, the subject
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-import shutil
 import signal
 import stat
 import uuid
@@ -20,8 +20,8 @@ from custody import __version__
 from custody.build import sandbox
 from custody.build.definition import NAME, Definition, parse_definition
 from custody.build.image import write_image
-from custody.build.inputs import Fetch, Input, fetch_inputs
-from custody.build.limits import Limits, show_size
+from custody.build.inputs import Fetch, Input, copy_input, fetch_inputs
+from custody.build.limits import GIB, Limits, show_size
 from custody.build.output import read_output
 from custody.build.workfolder import walk, work_folder
 from custody.errors import DeniedError, MalformedError, NotFoundError, UnsupportedError, VerificationError
@@ -35,6 +35,8 @@ from custody.kit.visible import visible
 from custody.ports.repository import Repository
 
 BUILD_TYPE = "https://builder.custody.internal/buildtypes/toml/v1"
+_MAX_SOURCE = 4 * GIB
+_MAX_PATH, _MAX_NAME = 2048, 255
 BUILDER_IDS = {kind: f"https://builder.custody.internal/{kind}/v1" for kind in sandbox.KINDS}
 """One builder.id for each isolation: a policy that trusts one does not trust another."""
 
@@ -75,8 +77,7 @@ def build(repository: Repository, commit_id: str, *, repository_uri: str, layout
         places = sandbox.Places.create(work)
         _write_source(repository, files, places.source, commit.time)
         for item in inputs:
-            shutil.copyfile(item.path, places.inputs / item.path.name)
-            (places.inputs / item.path.name).chmod(0o644)
+            copy_input(item, places.inputs)
         _normalise(places.inputs, commit.time)
         # 3. The step, isolated. When it is done, nothing of it runs any more.
         step = sandbox.run_step(definition.build.command, kind=kind, places=places, epoch=commit.time, limits=limits)
@@ -88,7 +89,13 @@ def build(repository: Repository, commit_id: str, *, repository_uri: str, layout
         # 5. The image.
         descriptor, manifest = write_image(read_output(places.output, limits), definition.image, commit.time,
                                            work / "image", tag)
-        os.replace(work / "image", layout)
+        try:
+            os.replace(work / "image", layout)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            raise MalformedError(str(layout), got="something that came there meanwhile",
+                                 expected="a new folder") from None
     # 6. The provenance, all of whose fields are this process's own knowledge.
     provenance = Provenance(
         builder_id=BUILDER_IDS[kind], build_type=BUILD_TYPE,
@@ -148,10 +155,20 @@ def quote_log(lines: list[str]) -> list[str]:
 
 def _write_source(repository: Repository, files: list[File], target: Path, epoch: int) -> None:
     """With the modes and times that the commit gives, whatever the umask and the clock."""
+    size = 0
     for file in files:
+        _check_path(file)
         path = target / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
         data = repository.blob(file.id)
+        size += len(data)
+        if size > _MAX_SOURCE:  # one object may stand in a tree a million times
+            raise MalformedError(f"commit: {visible(file.path)}",
+                                 got=f"the file after which there are more than {show_size(_MAX_SOURCE)}",
+                                 expected="no more in a source")
+        if file.mode == 0o120000 and (not data or b"\0" in data or len(data) > _MAX_PATH):
+            raise MalformedError(f"commit: {visible(file.path)}", got=f"a symbolic link to {visible(repr(data[:40]))}",
+                                 expected=f"where it leads, in at most {_MAX_PATH} bytes without NUL")
         if file.mode == 0o120000:
             os.symlink(data.decode("utf-8", "surrogateescape"), path)
         else:
@@ -159,6 +176,16 @@ def _write_source(repository: Repository, files: list[File], target: Path, epoch
                 os.fchmod(stream.fileno(), 0o755 if file.mode & 0o111 else 0o644)
                 stream.write(data)
     _normalise(target, epoch)
+
+
+def _check_path(file: File) -> None:
+    """Raises MalformedError for a path that git holds and this system does not: NAME_MAX, and PATH_MAX with room for
+    the build's own folder."""
+    longest = max(len(os.fsencode(name)) for name in file.path.split("/"))
+    if longest > _MAX_NAME or len(os.fsencode(file.path)) > _MAX_PATH:
+        raise MalformedError(f"commit: {visible(file.path[:200])}…",
+                             got=f"a path of {len(os.fsencode(file.path))} bytes with a name of {longest}",
+                             expected=f"at most {_MAX_PATH}, and {_MAX_NAME} for a name")
 
 
 def _normalise(folder: Path, epoch: int) -> None:

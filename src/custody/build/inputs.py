@@ -7,6 +7,8 @@ since building them would run their code outside the sandbox.
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +35,10 @@ def fetch_inputs(entries: tuple[LockEntry, ...], cache: Path, fetch: Fetch) -> l
     cache.mkdir(parents=True, exist_ok=True)
     missing = [entry for entry in entries if _find(entry, cache) is None]
     if missing:
-        fetch(missing, cache)
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as draft:  # another build may look meanwhile
+            fetch(missing, Path(draft))
+            for file in Path(draft).iterdir():
+                file.replace(cache / file.name)
     result = []
     for entry in entries:
         path = _find(entry, cache)
@@ -50,10 +55,23 @@ def fetch_inputs(entries: tuple[LockEntry, ...], cache: Path, fetch: Fetch) -> l
     return result
 
 
+def copy_input(item: Input, folder: Path) -> None:
+    """Put a verified file into `folder`, and look once more: in the cache others may have changed it since."""
+    copy = folder / item.path.name
+    shutil.copyfile(item.path, copy)
+    with copy.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != item.sha256:
+        raise DeniedError(f"{item.path.name}: its bytes were sha256:{item.sha256}, and sha256:{digest} when they were "
+                          "copied", hint=f"who else writes in {item.path.parent}?")
+    copy.chmod(0o644)
+
+
 def _find(entry: LockEntry, cache: Path) -> Path | None:
     start = entry.name.replace("-", "_") + "-"
     for path in sorted(cache.glob("*.whl")):
-        name, version, *_ = path.name.split("-")
+        name, _, rest = path.name.partition("-")
+        version = rest.partition("-")[0]
         if name.lower().replace(".", "_") + "-" == start and version == entry.version:
             return path
     return None

@@ -1,8 +1,9 @@
 """The filter of system calls that a build step runs under: a classic BPF program for seccomp(2).
 
 In effect Docker's default profile for a container without capabilities: a list of what is allowed, EPERM for the
-rest, ENOSYS for clone3 (so that a C library falls back to clone, whose flags can be read) and for what is newer than
-the list. Calls by another architecture's table (i386, x32) are refused whole.
+rest. ENOSYS for clone3 (so that a C library falls back to clone, whose flags can be read), for memory files (so that
+programs fall back to /tmp and /dev/shm, which have a size) and for what is newer than the list. Calls by another
+architecture's table (i386, x32) are refused whole.
 Sources: linux/filter.h, linux/seccomp.h, linux/audit.h; moby profiles/seccomp.
 """
 
@@ -44,7 +45,8 @@ def compile_filter(machine: str) -> bytes:
     if machine == "x86_64":
         program += [_at_least(_X32, 0, 1), missing]
     # Arguments that matter. Of each, the kernel reads the low 32 bits.
-    program += _when(numbers["clone3"], [missing])
+    for name in ("clone3", "memfd_create", "memfd_secret"):
+        program += _when(numbers[name], [missing])
     program += _when(numbers["clone"], [_load(_ARGUMENTS), _any_of(_NAMESPACES, 0, 1), denied, _return(_ALLOW)])
     program += _when(numbers["personality"], [_load(_ARGUMENTS), *_one_of(_PERSONALITIES, _return(_ALLOW)), denied])
     program += _when(numbers["socket"], [_load(_ARGUMENTS), *_one_of(_SOCKETS, denied), _return(_ALLOW)])

@@ -1,8 +1,9 @@
 """The kernel's system calls: which ones a build step may make, and their numbers.
 
 ALLOWED is what Docker's default profile allows a container that holds no capability (moby, profiles/seccomp), without
-io_uring, which later profiles took out, and without shmget, whose memory no limit here could count. Calls whose
-arguments matter are in `seccomp.compile_filter`.
+io_uring, which later profiles took out, and without what makes memory that no limit here could count: shmget,
+memfd_create and memfd_secret (a file in memory that is on its way through a socket is nobody's). Calls whose arguments
+matter are in `seccomp.compile_filter`.
 Numbers: Linux, asm/unistd_64.h (x86_64) and asm-generic/unistd.h (aarch64).
 """
 
@@ -20,8 +21,8 @@ ALLOWED = frozenset("""
     getsockopt gettid gettimeofday getuid getxattr getxattrat inotify_add_watch inotify_init inotify_init1
     inotify_rm_watch io_cancel io_destroy io_getevents io_pgetevents io_setup io_submit ioprio_get ioprio_set kill
     landlock_add_rule landlock_create_ruleset landlock_restrict_self lchown lgetxattr link linkat listen listxattr
-    listxattrat llistxattr lremovexattr lseek lsetxattr lstat madvise map_shadow_stack membarrier memfd_create
-    memfd_secret mincore mkdir mkdirat mknod mknodat mlock mlock2 mlockall mmap modify_ldt mprotect mq_getsetattr
+    listxattrat llistxattr lremovexattr lseek lsetxattr lstat madvise map_shadow_stack membarrier
+    mincore mkdir mkdirat mknod mknodat mlock mlock2 mlockall mmap modify_ldt mprotect mq_getsetattr
     mq_notify mq_open mq_timedreceive mq_timedsend mq_unlink mremap mseal msgctl msgget msgrcv msgsnd msync munlock
     munlockall munmap name_to_handle_at nanosleep newfstatat open openat openat2 pause pidfd_open pidfd_send_signal
     pipe pipe2 pkey_alloc pkey_free pkey_mprotect poll ppoll prctl pread64 preadv preadv2 prlimit64 process_mrelease

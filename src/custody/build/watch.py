@@ -5,7 +5,9 @@ It looks from outside, through /proc and the output folder (proc(5)); the step c
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -29,6 +31,7 @@ class Watch:
     def __init__(self, starter: int, output: Path, limits: Limits, *, helpers: int) -> None:
         """`starter` is the process that was started for the step, of whose descendants `helpers` are not the step's."""
         self._starter, self._output, self._limits, self._helpers = starter, output, limits, helpers
+        self._disk = output.stat().st_dev
         self._began = time.monotonic()
         self._next = self._began + PERIOD
         self.log = 0
@@ -47,8 +50,8 @@ class Watch:
         pids = [pid for pid, _ in processes]
         held = 0
         if now >= self._next:
-            exceeded = self._output_exceeded()
-            held = _memory_files(pids)
+            held, nameless = _held_files(pids, self._disk)
+            exceeded = self._output_exceeded(nameless)
             self._next = time.monotonic() + max(PERIOD, _REST * (time.monotonic() - now))
             if exceeded:
                 return exceeded
@@ -57,9 +60,12 @@ class Watch:
             return f"took more than {show_size(limits.memory)} of memory", "memory"
         return None
 
-    def _output_exceeded(self) -> Exceeded | None:
-        """Before the step is done; the output's own check (build.output) says more of what is wrong."""
-        limits, files, size = self._limits, 0, 0
+    def _output_exceeded(self, nameless: int) -> Exceeded | None:
+        """Before the step is done; the output's own check (build.output) says more of what is wrong. `nameless` bytes
+        are in files that were removed and are open still: they take as much of the disk."""
+        limits, files, size = self._limits, 0, nameless
+        if size > limits.output_size:
+            return f"held more than {show_size(limits.output_size)} of removed files open", "output_size"
         try:
             for path, status in walk(self._output, racing=True):
                 files, size = files + 1, size + status.st_blocks * 512
@@ -116,19 +122,32 @@ def _private(pid: int) -> int:
     return (int(statm[1]) - int(statm[2])) * _PAGE if statm else 0
 
 
-def _memory_files(pids: list[int]) -> int:
-    """Bytes in files without a name in memory (memfd_create(2)) that the processes hold open, mapped or not."""
-    sizes: dict[tuple[int, int], int] = {}
-    for pid in pids:
-        try:
-            for number in os.listdir(f"/proc/{pid}/fd"):
-                path = f"/proc/{pid}/fd/{number}"
-                if os.readlink(path).startswith("/memfd:"):
-                    status = os.stat(path)
-                    sizes[status.st_dev, status.st_ino] = status.st_blocks * 512
-        except OSError:  # it has ended, or the descriptor was closed
-            continue
-    return sum(sizes.values())
+def _held_files(pids: list[int], disk: int) -> tuple[int, int]:
+    """Bytes in files without a name that the processes hold open: in memory (memfd_create(2)), and on device `disk`.
+
+    Each thread may have descriptors of its own (clone(2) without CLONE_FILES).
+    """
+    memory: dict[tuple[int, int], int] = {}
+    removed: dict[tuple[int, int], int] = {}
+    for folder in (f"/proc/{pid}/task/{task}/fd" for pid in pids for task in _entries(f"/proc/{pid}/task")):
+        for number in _entries(folder):
+            with contextlib.suppress(OSError):  # it was closed
+                path = f"{folder}/{number}"
+                status = os.stat(path)
+                if status.st_nlink or not stat.S_ISREG(status.st_mode):
+                    continue
+                if status.st_dev == disk:
+                    removed[status.st_dev, status.st_ino] = status.st_blocks * 512
+                elif os.readlink(path).startswith("/memfd:"):
+                    memory[status.st_dev, status.st_ino] = status.st_blocks * 512
+    return sum(memory.values()), sum(removed.values())
+
+
+def _entries(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:  # it has ended
+        return []
 
 
 def _read(path: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -48,8 +47,8 @@ def command(folder: Path, commit: str, repository: str, output: str, isolation: 
                                                          "tlog_upload") if options[name] is not None]
     if target is None and unused:
         raise UsageError(f"{unused[0]}: is about signing the provenance, which goes where --push says")
+    _check_repository(repository)
     source = GitRepository(folder)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the step and its folder are cleared away
     try:
         built = build(source, source.resolve(commit), repository_uri=repository, layout=Path(output[4:]),
                       cache=settings().state() / "cache" / "inputs", fetch=PipFetch(offline=settings().offline),
@@ -65,6 +64,17 @@ def command(folder: Path, commit: str, repository: str, output: str, isolation: 
     if target is not None:
         asyncio.run(_publish(built, target, options))
     print(f"built by {built.provenance.builder_id}", file=sys.stderr)
+
+
+def _check_repository(uri: str) -> None:
+    """Raises UsageError for what is no URI, and for one with a secret: it is written into the provenance, for all."""
+    scheme, _, rest = uri.rpartition("://")
+    user, at, _ = rest.partition("/")[0].rpartition("@")
+    if at and (":" in user or scheme.lower().removeprefix("git+") in ("http", "https")):
+        raise UsageError("--repository: got a URI with a user name or password, expected the public one",
+                         hint="the provenance is published")
+    if not uri.isprintable() or not uri or " " in uri:
+        raise UsageError(f"--repository: got {uri!r}, expected a URI such as https://github.com/myorg/shop")
 
 
 async def _publish(built: Built, target: str, options: dict[str, Any]) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +80,27 @@ def settings() -> Settings:
     return found
 
 
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a command as an error does: half a backup, keys in a temporary file and build steps are
+    cleared away. Services have a handler of their own."""
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+                before[number] = signal.signal(number, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def run(arguments: list[str], **extra: Any) -> int:
     """Exit code of one command line; prints `error:` and `hint:` lines to stderr."""
     try:
-        result = _custody.main(arguments, prog_name="custody", standalone_mode=False, **extra)
+        with _ended_by_signals():
+            result = _custody.main(arguments, prog_name="custody", standalone_mode=False, **extra)
         sys.stdout.flush()
     except CustodyError as error:
         _complain(error.message, error.hint)

@@ -9,6 +9,8 @@ from custody.errors import MalformedError
 
 _ID = re.compile(rb"[0-9a-f]{40}\Z")
 _PERSON = re.compile(rb"(?P<name>[^<>\n]*) ?<(?P<email>[^<>\n]*)> (?P<time>-?\d{1,12}) [+-]\d{4}\Z")
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799
+"""Seconds from 1970 to the beginning of year 1 and to the end of year 9999."""
 _MAX_COMMIT = 4 * 1024 * 1024
 
 
@@ -73,6 +75,8 @@ def parse_commit(commit_id: str, data: bytes) -> Commit:
     author, committer = _PERSON.match(values[b"author"]), _PERSON.match(values[b"committer"])
     if author is None or committer is None:
         raise MalformedError(where, got=values[b"committer"], expected="Name <email> seconds zone")
+    if not _FIRST <= int(committer["time"]) <= _LAST:
+        raise MalformedError(where, got=values[b"committer"], expected="a time in the years 1 to 9999")
     return Commit(commit_id, values[b"tree"].decode(), tuple(parent.decode() for parent in parents),
                   author["email"].decode("utf-8", "replace"), committer["email"].decode("utf-8", "replace"),
                   int(committer["time"]), message.partition(b"\n")[0].decode("utf-8", "replace"),

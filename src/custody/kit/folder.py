@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from pathlib import Path
 
 from custody.errors import UsageError
@@ -42,7 +43,8 @@ def state_folder(path: Path) -> Path:
 
 
 def refuse_open(path: Path) -> None:
-    """Raises UsageError for the file of a key of ours that others than its owner may read; what is not there passes."""
+    """Raises UsageError for the file of a key of ours that others than its owner may read, or replace by another; what
+    is not there passes."""
     try:
         mode = path.stat().st_mode & 0o777
     except FileNotFoundError:
@@ -50,3 +52,7 @@ def refuse_open(path: Path) -> None:
     if mode & 0o077:
         raise UsageError(f"{path}: others may read it (mode {mode:03o}), expected 600",
                          hint=f"chmod 600 {path}, and make new material if others did read it")
+    folder = path.parent.stat().st_mode
+    if folder & 0o022 and not folder & stat.S_ISVTX:  # of a sticky folder, only a file's owner replaces it
+        raise UsageError(f"{path.parent}: others may replace the keys in it (mode {folder & 0o777:03o}), expected 700",
+                         hint=f"chmod 700 {path.parent}, and look whether the keys are the ones that were made")

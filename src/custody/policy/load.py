@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from math import isfinite
@@ -36,7 +38,7 @@ def documents(data: bytes, where: str) -> list[Any]:
     the same key, merge keys, other tags, aliases that grow beyond MAX_NODES, and deep nesting are refused.
     """
     if len(data) > MAX_SIZE:
-        raise MalformedError(where, got=f"{len(data)} bytes", expected=f"at most {MAX_SIZE} bytes")
+        raise MalformedError(where, got=f"more than {MAX_SIZE} bytes", expected=f"at most {MAX_SIZE} bytes")
     try:
         text = data.decode()
         _check_events(text)
@@ -179,8 +181,8 @@ class PolicySet:
 def manifest_files(path: Path) -> list[Path]:
     """The file itself, or all *.yaml, *.yml and *.json below a folder and the folders that it links to, in order.
 
-    What cannot be looked into is an error, and a link to nothing is one when it is read: neither is left out. Raises
-    UsageError.
+    What cannot be looked into is an error, and a link to nothing is one when it is read: neither is left out. A pipe or
+    device is one too: who reads it waits for its writer, or for ever. Raises UsageError.
     """
     if not path.is_dir():
         return [path]
@@ -194,8 +196,15 @@ def manifest_files(path: Path) -> list[Path]:
         entered.add((state.st_dev, state.st_ino))
         # Kubernetes mounts a ConfigMap as links to a folder `..data` that it replaces as one.
         inner[:] = sorted(name for name in inner if not name.startswith(".."))
-        files += [Path(folder, name) for name in names if name.lower().endswith((".yaml", ".yml", ".json"))]
+        files += [_file(Path(folder, name)) for name in names if name.lower().endswith((".yaml", ".yml", ".json"))]
     return sorted(files)
+
+
+def _file(path: Path) -> Path:
+    with contextlib.suppress(OSError):  # said when it is read
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UsageError(f"{path}: got a pipe, socket or device, expected a file")
+    return path
 
 
 def _unreadable(error: OSError) -> None:
@@ -257,7 +266,8 @@ def unwrapped(raw: Sequence[Any], sources: Sequence[str]) -> tuple[Located, Loca
 def read(file: Path) -> list[Any]:
     """The documents of one file. Raises UsageError, MalformedError."""
     try:
-        data = file.read_bytes()
+        with file.open("rb") as stream:
+            data = stream.read(MAX_SIZE + 1)
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None
     if file.suffix.lower() == ".json":

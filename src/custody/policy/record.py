@@ -41,7 +41,7 @@ def read(data: bytes) -> Record:
         raise MalformedError("decision record", got=f"{len(data)} bytes", expected=f"at most {MAX_SIZE} bytes")
     try:
         found = msgspec.json.decode(data, type=Record)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError("decision record", got=str(error), expected=VERSION) from None
     if found.version != VERSION:
         raise MalformedError("decision record", got=found.version, expected=VERSION)

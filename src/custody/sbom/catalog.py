@@ -68,7 +68,7 @@ def _decode(kept: bytes | None) -> LayerFacts | None:
     """What the cache has; None where it has nothing, or something that is broken: the layer is read again."""
     try:
         return None if kept is None else _DECODER.decode(kept)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 

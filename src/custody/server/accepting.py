@@ -42,8 +42,8 @@ _FULL = 0.05  # seconds until the next try where no file is left
 _PEER = 0.5  # of all connections, where others want some
 _LINGER = 256 * 1024  # bytes of a refused client that are thrown away before the connection is cut
 
-REFUSED: Counter[int] = Counter()
-"""Requests that no application saw, by status; 0 for connections that were cut without an answer."""
+REFUSED: Counter[str] = Counter()
+"""What no application saw, by status; `cut` for connections that ended without an answer, `tls` for handshakes."""
 
 
 class _Flow(FlowControl):
@@ -219,7 +219,7 @@ class Protocol(HttpToolsProtocol):
         """Answer what never became a whole request, hear no more, and close. Status 0 closes without an answer."""
         if self._closing or self.transport is None:
             return
-        REFUSED[status] += 1
+        REFUSED[str(status) if status else "cut"] += 1
         if status and _LOG.isEnabledFor(logging.INFO):
             peer = self.client[0] if self.client else ""
             event(_LOG, logging.INFO, "refused", {"peer": peer, "status": status, "reason": message})
@@ -251,7 +251,7 @@ class Protocol(HttpToolsProtocol):
         if not waiting or waiting <= self._queued - limits.progress or waiting > self._queued:
             self._queued = waiting
         if waiting and now - self._taken > limits.answer:
-            REFUSED[0] += 1
+            REFUSED["cut"] += 1
             transport.abort()
         elif self._closing:
             if now - self._closing > limits.linger and not waiting:
@@ -423,7 +423,10 @@ async def _welcome(connection: socket.socket, peer: str, protocol: Protocol, con
     try:
         await loop.connect_accepted_socket(lambda: protocol, connection, ssl=context,
                                            ssl_handshake_timeout=_HANDSHAKE if context else None)
-    except (OSError, asyncio.CancelledError):  # a handshake that failed, took too long, or was given up
+    except (OSError, asyncio.CancelledError) as error:  # a handshake that failed, took too long, or was given up
+        if isinstance(error, ssl.SSLError):  # whoever only looks whether somebody listens makes no line
+            REFUSED["tls"] += 1
+            event(_LOG, logging.INFO, "refused", {"peer": peer, "status": 0, "reason": f"TLS: {error}"})
         connections.remove(protocol)
         with contextlib.suppress(OSError):
             connection.close()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 
 from custody.admission.webhook import Admission
 from custody.server.accepting import REFUSED
+from custody.server.checks import free_bytes
 from custody.server.metrics import Metrics
 from custody.trust.log import Sequencer
 from custody.wiring import Platform
@@ -14,11 +14,10 @@ from custody.wiring import Platform
 
 def of_platform(metrics: Metrics, platform: Platform, roles: Iterable[str]) -> None:
     """Of the listeners, the data directory, and the registry and logs where they are among `roles`."""
-    metrics.count("custody_http_refused", "Requests that no application saw, by the answer; cut: without one.",
-                  ("code",), lambda: [((str(status) if status else "cut",), number)
-                                      for status, number in sorted(REFUSED.items())])
-    metrics.read("custody_data_free_bytes", "Room on the disk of the data directory.", (),
-                 lambda: [((), _room(platform))])
+    metrics.count("custody_http_refused", "What no application saw, by the answer; cut: without one; tls: handshakes.",
+                  ("code",), lambda: [((code,), number) for code, number in sorted(REFUSED.items())])
+    metrics.read("custody_data_free_bytes", "What may still be written where the data directory is.", (),
+                 lambda: [((), free_bytes(platform.data))] if platform.data.is_dir() else [])
     logs: dict[str, Sequencer] = {}
     if "log" in roles:
         logs["log"] = platform.log
@@ -44,8 +43,3 @@ def of_admission(metrics: Metrics, admission: Admission) -> None:
     metrics.read("custody_admission_configuration_stale",
                  "Whether the API server asks by a webhook configuration that was made for other policies.",
                  ("webhook",), lambda: [((webhook,), not current) for webhook, current in admission.registered.items()])
-
-
-def _room(platform: Platform) -> int:
-    room = os.statvfs(platform.data)
-    return room.f_bavail * room.f_frsize

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import Any
 
 from custody.kit.clock import format_rfc3339, system_clock
@@ -11,7 +10,7 @@ from custody.server.health import Health, State
 from custody.server.metrics import Metrics
 from custody.server.observed import Observed
 from custody.server.run import Listener
-from custody.server.tls import TlsFiles
+from custody.server.tls import Served, TlsFiles
 from custody.server.watching import FileWatch
 
 _RENEWAL = 3600.0
@@ -37,12 +36,13 @@ class Listeners:
         Raises NetworkError; UsageError and MalformedError for the files of `tls`.
         """
         observed = Observed(app, self._metrics, role)
-        listener = Listener(observed, self._host, port, tls=None if tls is None else tls.context(system_clock()),
-                            flag=flag, per_peer=self._per_peer)
+        served = None if tls is None else tls.read(system_clock())
+        listener = Listener(observed, self._host, port, tls=None if served is None else served.context, flag=flag,
+                            per_peer=self._per_peer)
         self._observed.append(observed)
         self.all.append(listener)
-        if tls is not None:
-            self._watch(listener, tls, name)
+        if tls is not None and served is not None:
+            self._watch(listener, tls, served, name)
         return listener.url
 
     def drain(self) -> None:
@@ -55,18 +55,23 @@ class Listeners:
         for listener in self.all:
             listener.close()
 
-    def _watch(self, listener: Listener, tls: TlsFiles, name: str) -> None:
-        def use(context: ssl.SSLContext) -> str:
-            listener.secure(context)
-            return f"read again: the certificate of {listener.url}, good until {format_rfc3339(tls.expires())}"
+    def _watch(self, listener: Listener, tls: TlsFiles, served: Served, name: str) -> None:
+        def use(after: Served) -> str:
+            nonlocal served
+            served = after
+            listener.secure(after.context)
+            return f"read again: the certificate of {listener.url}, good until {format_rfc3339(after.expires)}"
 
         def state() -> State:
+            if served.expires <= system_clock():  # a restart would not help
+                return State(ready=False, note=f"it ran out at {format_rfc3339(served.expires)}"
+                                               f"{'; ' + watch.failure if watch.failure else ''}")
             return State(note=f"the one before is in use: {watch.failure}" if watch.failure else "")
 
-        watch = FileWatch(f"certificate ({name})", lambda: tls.files, lambda: tls.context(system_clock()), use,
+        watch = FileWatch(f"certificate ({name})", lambda: tls.files, lambda: tls.read(system_clock()), use,
                           always=None if tls.renew is None else _RENEWAL)
         watch.told = lambda succeeded: self._metrics.reloaded("certificate", succeeded=succeeded)
         self.watches.append(watch)
         self._metrics.reloads(f"certificate ({name})", lambda: watch.failure)
         self._health.add(f"{name}-certificate", state)
-        self._metrics.expires(name, lambda: tls.expires().timestamp())
+        self._metrics.expires(name, lambda: served.expires.timestamp())

@@ -26,6 +26,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from custody.admission.answered import Answered
+from custody.errors import CustodyError
 from custody.policy.model import Outcome
 from custody.server.asgi import Receive, Scope, Send, respond
 
@@ -133,10 +134,17 @@ class _Asked(Collector):
                  family: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily) -> None:
         self._name, self._text, self._labels, self._reading, self._family = name, text, labels, reading, family
 
+    def describe(self) -> Iterator[Metric]:
+        """So that a name is registered once: parsers refuse an answer that has it twice."""
+        yield self._family(self._name, self._text, labels=self._labels)
+
     def collect(self) -> Iterator[Metric]:
         family = self._family(self._name, self._text, labels=self._labels)
-        for values, value in self._reading():
-            family.add_metric(values, value)
+        try:
+            for values, value in self._reading():
+                family.add_metric(values, value)
+        except (OSError, CustodyError):  # a number that cannot be read is left out; the others are wanted all the more
+            family.samples.clear()
         yield family
 
 

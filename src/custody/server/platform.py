@@ -20,7 +20,7 @@ from custody.server.access.mtls import Named
 from custody.server.access.opening import gate, password_file, refuse_unused
 from custody.server.admission import AdmissionApp
 from custody.server.asgi import App, Receive, Scope, Send
-from custody.server.checks import checks, free_bytes, htpasswd
+from custody.server.checks import checks, htpasswd
 from custody.server.health import Health
 from custody.server.hosts import HostCheck, Hosts, is_loopback
 from custody.server.listeners import Listeners
@@ -87,8 +87,6 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
     admission = AdmissionApp() if "admission" in chosen else None
     webhook = None
     try:
-        metrics.read("custody_data_free_bytes", "What may still be written where the data directory is.", (),
-                     lambda: [((), free_bytes(platform.data))] if platform.data.is_dir() else [])
         for role, check in checks(platform, chosen, admission).items():
             health.add(role, check)
         box.append(_plain_app(platform, chosen, health, metrics))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography import x509
 
@@ -16,6 +17,14 @@ from custody.kit.clock import format_rfc3339
 
 _LOG = logging.getLogger(__name__)
 _KEY = b"PRIVATE KEY-----"
+
+
+class Served(NamedTuple):
+    """What handshakes go by, whatever the files have become."""
+
+    context: ssl.SSLContext
+    expires: datetime
+    """When the server's own certificate runs out."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +42,13 @@ class TlsFiles:
     def files(self) -> list[Path]:
         return [path for path in (self.certificate, self.key, self.client_ca) if path is not None]
 
-    def context(self, now: datetime) -> ssl.SSLContext:
+    def read(self, now: datetime) -> Served:
         """Raises UsageError and MalformedError naming the file; UsageError for a certificate that has run out."""
         if self.renew is not None:
             self.renew()
-        if (expires := self.expires()) <= now:
+        if (expires := _certificates(self.certificate)[0].not_valid_after_utc) <= now:
             raise UsageError(f"{self.certificate}: the certificate ran out at {format_rfc3339(expires)}")
-        return server_context(self.certificate, self.key, self.client_ca, demanded=self.demanded)
-
-    def expires(self) -> datetime:
-        """When the server's own certificate runs out."""
-        return _certificates(self.certificate)[0].not_valid_after_utc
+        return Served(server_context(self.certificate, self.key, self.client_ca, demanded=self.demanded), expires)
 
 
 def server_context(certificate: Path, key: Path, client_ca: Path | None = None, *,

@@ -18,19 +18,30 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, Self
 
 import msgspec
 
-from custody.errors import ConflictError, CustodyError, MalformedError, UnsupportedError, VerificationError
+from custody.errors import (
+    ConflictError,
+    CustodyError,
+    MalformedError,
+    UnsupportedError,
+    UsageError,
+    VerificationError,
+)
 from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
+from custody.kit.visible import visible
 
 VERSION = "custody/backup/v1"
 _HEAD, _MANIFEST = "custody-backup", "manifest.json"
-_MAX_MANIFEST = 1 << 30
+_MAX_ENTRY = 4096
+"""Bytes of the manifest for one file."""
+_MAX_HEADER = 64 << 10
+"""Bytes of what tar says of a member beside its header: names that are long."""
 _CHUNK = 1 << 20
-_PATH = re.compile(r"(?!\.)[\w.+=@-]+(?:/(?!\.)[\w.+=@-]+)*\Z", re.ASCII)
+_PATH = re.compile(r"(?=.{1,1024}\Z)(?!\.)[^/\\]{1,255}(?:/(?!\.)[^/\\]{1,255}){0,15}\Z")
 _MODES = (0o600, 0o644)
 Progress = Callable[[int, int], None]
 """Told of files and bytes so far."""
@@ -72,6 +83,9 @@ def write(files: Iterable[Saved], out: IO[bytes], *, created: datetime, custody:
         _add(tar, _HEAD, f"{VERSION}\n".encode(), created)
         for file in files:
             with file.stream:
+                if not _is_path(file.path):
+                    raise UsageError(f"backup: {visible(file.path)}: got a name that a backup does not hold, expected "
+                                     "printable text without a backslash", hint="move the file away, or rename it")
                 reader = _Hashed(file.stream)
                 member = _member(file.path, file.size, _MODES[0] if file.private else _MODES[1], created)
                 try:
@@ -101,7 +115,7 @@ def read(stream: IO[bytes], folder: Path, *, digest: str | None = None,
     copied = 0
     data: bytes | None = None
     try:
-        with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK) as tar:
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK, tarinfo=_Header) as tar:
             members = iter(tar)
             _check_head(tar, next(members, None))
             for member in members:
@@ -109,25 +123,40 @@ def read(stream: IO[bytes], folder: Path, *, digest: str | None = None,
                     raise MalformedError("backup", got=f"{member.name} after {_MANIFEST}", expected="nothing")
                 source = _regular(tar, member)
                 if member.name == _MANIFEST:
-                    if member.size > _MAX_MANIFEST:
+                    if member.size > (most := (len(written) + 1) * _MAX_ENTRY):
                         raise MalformedError(_MANIFEST, got=f"{member.size} bytes",
-                                             expected=f"at most {_MAX_MANIFEST}")
+                                             expected=f"at most {most} for {len(written)} files")
                     data = source.read()
                     continue
-                if not _PATH.match(member.name) or member.name in written:
+                if not _is_path(member.name) or member.name in written:
                     raise MalformedError("backup", got=member.name, expected="paths below a data directory, each once")
                 entry = _extract(source, folder, member)
                 written[member.name] = entry
                 copied += entry.size
                 if progress is not None:
                     progress(len(written), copied)
-    except (tarfile.TarError, EOFError, UnicodeDecodeError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:  # of tarfile's reading of numbers and text
         raise MalformedError("backup", got=str(error) or type(error).__name__, expected="a tar of `custody backup`",
                              hint="was it cut off, or is it encrypted or compressed?") from None
     if data is None:
         raise MalformedError("backup", got="an end without manifest.json", expected="a whole backup",
                              hint="it was cut off")
     return _checked(data, written, digest), sha256(data)
+
+
+def _is_path(name: str) -> bool:
+    return name.isprintable() and _PATH.match(name) is not None
+
+
+class _Header(tarfile.TarInfo):
+    """tarfile reads names that are long into memory, however long they say that they are."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if not header.isreg() and header.size > _MAX_HEADER:
+            raise MalformedError("backup", got=f"a header of {header.size} bytes", expected=f"at most {_MAX_HEADER}")
+        return header
 
 
 def _checked(data: bytes, written: dict[str, Entry], digest: str | None) -> Manifest:

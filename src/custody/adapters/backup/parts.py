@@ -8,6 +8,7 @@ unfinished uploads and quarantined blobs are not saved.
 from __future__ import annotations
 
 import io
+import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -111,7 +112,7 @@ def _registry(data: Path) -> Iterator[Saved]:
                     raise VerificationError(f"registry: {digest} is missing, and a repository names it",
                                             hint="custody registry scrub says which") from None
                 continue  # deleted since the index was copied: the restored registry answers 404, as this one does
-            yield Saved(f"registry/blobs/{algorithm}/{value}", False, path.stat().st_size, stream)
+            yield Saved(f"registry/blobs/{algorithm}/{value}", False, os.fstat(stream.fileno()).st_size, stream)
         yield _stream("registry/index.db", copy)
 
 

@@ -6,6 +6,7 @@ Nothing is read from the working tree, the index or the reflog; what counts is w
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from dulwich.repo import Repo
 
 from custody.errors import MalformedError, NotFoundError, UsageError, VerificationError
 from custody.formats.gitobject import Commit, File, parse_commit, parse_tree
+from custody.kit.visible import visible
 
 _ID = re.compile(rb"[0-9a-f]{40}\Z")
 _TYPES = {1: b"commit", 2: b"tree", 3: b"blob", 4: b"tag"}
@@ -79,7 +81,7 @@ class GitRepository:
     def files(self, commit: Commit) -> list[File]:
         """All files of the commit's tree, sorted by path. Submodules are refused, names that climb out as well."""
         result: list[File] = []
-        self._walk(commit.tree, "", 0, result)
+        self._walk(commit.tree, "", 0, result, itertools.count(1))
         return sorted(result, key=lambda file: file.path)
 
     def blob(self, blob_id: str) -> bytes:
@@ -88,7 +90,7 @@ class GitRepository:
             raise MalformedError(f"object {blob_id}", got=kind.decode(), expected="a blob")
         return data
 
-    def _walk(self, tree_id: str, folder: str, depth: int, result: list[File]) -> None:
+    def _walk(self, tree_id: str, folder: str, depth: int, result: list[File], entries: Iterator[int]) -> None:
         if depth > _MAX_DEPTH:
             raise MalformedError(f"tree {tree_id}", got=f"folders deeper than {_MAX_DEPTH}", expected="fewer")
         kind, data = self._read(tree_id.encode())
@@ -96,15 +98,15 @@ class GitRepository:
             raise MalformedError(f"object {tree_id}", got=kind.decode(), expected="a tree")
         for mode, name, entry in parse_tree(tree_id, data):
             path = folder + name
+            if next(entries) > _MAX_ENTRIES:  # folders count: ten empty ones in ten, in ten, … are few objects
+                raise MalformedError(f"tree {tree_id}", got=f"over {_MAX_ENTRIES} files and folders", expected="fewer")
             if mode == 0o40000:
-                self._walk(entry, path + "/", depth + 1, result)
+                self._walk(entry, path + "/", depth + 1, result, entries)
             elif mode in (0o100644, 0o100755, 0o120000):
                 result.append(File(path, mode, entry))
             else:
-                raise MalformedError(f"tree {tree_id}: {path}", got=f"mode {mode:o}",
+                raise MalformedError(f"tree {tree_id}: {visible(path)}", got=f"mode {mode:o}",
                                      expected="files and folders; submodules are not built by custody yet")
-            if len(result) > _MAX_ENTRIES:
-                raise MalformedError(f"tree {tree_id}", got=f"over {_MAX_ENTRIES} files", expected="fewer")
 
     def _read(self, object_id: bytes) -> tuple[bytes, bytes]:
         try:

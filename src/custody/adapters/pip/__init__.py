@@ -25,7 +25,7 @@ class PipFetch:
     def __call__(self, entries: list[LockEntry], folder: Path) -> None:
         names = [f"{entry.name}=={entry.version}" for entry in entries]
         if self._offline:
-            raise OfflineError(f"{', '.join(names)}: not in {folder}, and no sockets with --offline")
+            raise OfflineError(f"{', '.join(names)}: not in the cache of inputs, and no sockets with --offline")
         command = [_python(), "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check",
                    "--only-binary=:all:", "--implementation", "cp", "--python-version", "3.11", "--abi", "cp311",
                    "--abi", "abi3", "--abi", "none", "--dest", str(folder)]
