@@ -123,7 +123,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_format: Literal["text", "json"] = "text"
     """How the services write what they log: key=value for people, or one JSON object a line."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """From where: requests and decisions that allow are info, denials warnings, probes debug."""
+    """From where: requests and decisions that allow are info, denials warnings, probes and reviews' requests debug."""
     auth: Auth | None = None
     """Who may use the registry; without it everybody who reaches it."""
     tls_certificate: str | None = None

@@ -11,14 +11,18 @@ what does not fit into the queue is dropped, counted, and said once there is roo
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
-import queue
+import re
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
+
+import msgspec
 
 from custody.kit.visible import visible
 
@@ -26,20 +30,28 @@ Form = Literal["text", "json"]
 LEVELS = ("debug", "info", "warning", "error")
 _QUEUE = 10_000  # lines
 _LAST_WORDS = 1.0  # seconds that the end of the process waits for lines that nobody has read
-_BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._/:@%+*,~")
+_BARE = re.compile(r"[A-Za-z0-9._/:@%+*,~-]+")
+_MOMENT = 0.02  # seconds
+_TOGETHER = 500  # lines of one write
 _Value = str | int | float | bool | None | list[Any] | Mapping[str, Any]
 
 
 def event(logger: logging.Logger, level: int, name: str, fields: Mapping[str, _Value]) -> None:
     """Write an event down. Its fields are numbers, texts, and lists and objects of those."""
-    logger.log(level, "%s", name, extra={"fields": fields})
+    if logger.isEnabledFor(level):
+        # Made here and not by the logger, which looks for the line of code that called it.
+        record = logging.LogRecord(logger.name, level, "", 0, name, None, None)
+        record.fields = fields
+        logger.handle(record)
 
 
 class JsonLines(logging.Formatter):
     """One JSON object a line; `event` is `message` where a module only said something."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(_fields(record, self), separators=(",", ":"), default=str)
+        fields = _fields(record, self)
+        line = _json(fields)
+        return line if line.isprintable() else json.dumps(fields, separators=(",", ":"), default=str)
 
 
 class TextLines(logging.Formatter):
@@ -52,27 +64,39 @@ class TextLines(logging.Formatter):
 
 
 def _fields(record: logging.LogRecord, formatter: logging.Formatter) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z",
-        "level": record.levelname.lower()}
+    fields: dict[str, Any] = {"time": f"{_second(int(record.created))}.{int(record.msecs):03}Z",
+                              "level": record.levelname.lower()}
     given = getattr(record, "fields", None)
     if given is None:
         fields |= {"event": "message", "logger": record.name, "message": record.getMessage()}
     else:
-        fields |= {"event": record.getMessage(), **given}
+        fields |= {"event": record.msg, **given}
     if record.exc_info:
         fields["exception"] = formatter.formatException(record.exc_info)
     return fields
 
 
+@functools.lru_cache(2)
+def _second(since: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since))
+
+
 def _text(value: _Value) -> str:
-    if isinstance(value, str):
-        return value if value and _BARE.issuperset(value) else json.dumps(value, ensure_ascii=False)
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+    return value if isinstance(value, str) and _BARE.fullmatch(value) else _json(value)
+
+
+def _json(value: object) -> str:
+    try:
+        return msgspec.json.encode(value, enc_hook=str).decode()
+    except (msgspec.MsgspecError, UnicodeEncodeError, OverflowError):  # half a surrogate, a number beyond 64 bits
+        return json.dumps(value, separators=(",", ":"), default=str)
 
 
 class Journal(logging.Handler):
-    """Hands records to a thread that writes them; never waits."""
+    """Hands lines to a thread that writes them, those of a moment together; never waits.
+
+    They are made before: two threads that both want the interpreter keep each other waiting for longer than that takes.
+    """
 
     def __init__(self, descriptor: int, form: Form, *, size: int = _QUEUE) -> None:
         """Writes to the open file `descriptor`, whose owner closes it."""
@@ -81,48 +105,65 @@ class Journal(logging.Handler):
         self.dropped = 0
         """Lines that nobody will read."""
         self._descriptor = descriptor
+        self._size = size
         self._torn = False
-        self._lines: queue.Queue[logging.LogRecord | None] = queue.Queue(size)
+        self._lines: deque[str] = deque()
+        self._wake = threading.Event()
+        self._closing = threading.Event()
         self._said = 0
         self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._lines.put_nowait(record)
-        except queue.Full:
+        if len(self._lines) >= self._size:
             self.dropped += 1
+            return
+        self._lines.append(self.format(record) + "\n")
+        if not self._wake.is_set():
+            self._wake.set()
 
     def close(self) -> None:
         """Write what waits, unless nobody takes it."""
-        with contextlib.suppress(queue.Full):
-            self._lines.put(None, timeout=_LAST_WORDS)
+        self._closing.set()
+        self._wake.set()
         self._thread.join(_LAST_WORDS)
         super().close()
 
     def _write_all(self) -> None:
-        while (record := self._lines.get()) is not None:
-            lost = self.dropped - self._said
-            if lost and self._write(logging.LogRecord(__name__, logging.WARNING, "", 0, f"{lost} lines were dropped",
-                                                      None, None)):
-                self._said += lost
-            if not self._write(record):
-                self.dropped += 1
+        while True:
+            self._wake.wait()
+            self._closing.wait(_MOMENT)  # a thread that is woken for each line costs more than the line
+            closing = self._closing.is_set()
+            self._wake.clear()
+            while self._lines:
+                self._write_some()
+            if closing:
+                return
 
-    def _write(self, record: logging.LogRecord) -> bool:
-        """Whether the line was written; a full disk, or a pipe without a reader, is no matter of the services'."""
-        line = f"{self.format(record)}\n".encode(errors="backslashreplace")
-        if self._torn:
-            line = b"\n" + line
+    def _write_some(self) -> None:
+        lost = self.dropped - self._said
+        if lost:
+            told = logging.LogRecord(__name__, logging.WARNING, "", 0, f"{lost} lines were dropped", None, None)
+            if self._write(f"{self.format(told)}\n", 1):
+                return  # nor will others be taken
+            self._said += lost
+        lines = [self._lines.popleft() for _ in range(min(len(self._lines), _TOGETHER))]
+        self.dropped += self._write("".join(lines), len(lines))
+
+    def _write(self, text: str, count: int) -> int:
+        """How many of the lines were not written: a full disk or a pipe without a reader is no matter of the services'.
+        """
+        data = (b"\n" if self._torn else b"") + text.encode(errors="backslashreplace")
         written = 0
         try:
-            while written < len(line):
-                written += os.write(self._descriptor, line[written:])
+            while written < len(data):
+                written += os.write(self._descriptor, data[written:])
         except OSError:
-            self._torn = self._torn if not written else written < len(line)
-            return False
+            if written:
+                self._torn = data[written - 1] != 10
+            return count - data[1 if data[0] == 10 else 0:written].count(b"\n")
         self._torn = False
-        return True
+        return 0
 
 
 @contextlib.contextmanager
