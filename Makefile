@@ -32,6 +32,7 @@ bench:
 	@scripts/venv dev
 	@.venv/bin/python bench/cli/start.py
 	@.venv/bin/python bench/registry/blobs.py
+	@.venv/bin/python bench/registry/service.py 1
 	@.venv/bin/python -m bench.trust.services
 	@.venv/bin/python -m bench.languages.cel
 	@.venv/bin/python -m bench.languages.jmespath
