@@ -72,6 +72,14 @@ def test_refusals_are_named(target: str, capsys: pytest.CaptureFixture[str], arg
     assert reason in capsys.readouterr().err
 
 
+def test_output_dot_traceback(target: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("folder").mkdir()
+    for place in (".", "..", "/", "folder", "folder/", "new/"):
+        assert run(["sbom", target, "-o", f"cyclonedx-json={place}"]) == 2
+        assert f"error: -o cyclonedx-json={place}: {place}: Is a directory" in capsys.readouterr().err
+    assert list(Path("folder").iterdir()) == []
+
+
 def test_scan_end_to_end(target: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["scan", target]) == 4
     assert "the advisory database is empty" in capsys.readouterr().err

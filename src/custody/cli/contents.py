@@ -37,6 +37,8 @@ def outputs(given: Sequence[str], accepted: Sequence[str], default: str) -> Outp
             raise UnsupportedError(f"-o {name}", "this format is not written", hint=f"formats: {', '.join(accepted)}")
         if equals and not file:
             raise UsageError(f"-o {text}: no file after the '='")
+        if file and (file.endswith("/") or Path(file).is_dir()):  # said before the work, not after it
+            raise UsageError(f"-o {text}: {file}: Is a directory")
         result.append((name, Path(file) if equals else None))
     if sum(file is None for _, file in result) > 1:
         raise UsageError("-o: two formats for standard output", hint="give all but one a file: -o FORMAT=FILE")
