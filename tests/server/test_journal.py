@@ -104,6 +104,16 @@ def test_nobody_waits_for_a_reader_that_does_not_read() -> None:
     assert any("lines were dropped" in line for line in lines)
 
 
+def test_a_line_that_cannot_be_made_fails_nobody(written: _Written) -> None:
+    """Some library's record whose arguments do not fit its message."""
+    handler = Journal(written.descriptor, "text")
+    for text, arguments in (("%d of %d", ("one",)), ("after", ())):
+        handler.handle(logging.LogRecord("library", logging.WARNING, "", 0, text, arguments, None))
+    handler.close()
+    assert handler.dropped == 1
+    assert "message=after" in written.getvalue()
+
+
 def test_a_full_disk_stops_nobody() -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full")

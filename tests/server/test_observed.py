@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import logging
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +200,37 @@ def test_logs_are_counted(tmp_path: Path) -> None:
     for log, entries in (("log", 1), ("ct", 0)):
         assert values["custody_log_entries", frozenset({("log", log)})] == entries
         assert values["custody_log_stopped", frozenset({("log", log)})] == 0
+
+
+def test_one_scrape_serves_all_who_ask_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads folders, and nobody is asked who he is."""
+    metrics, scrapes, go = Metrics(), list[int](), threading.Event()
+
+    def text() -> bytes:
+        scrapes.append(1)
+        go.wait(30)
+        return b"x 1\n"
+
+    monkeypatch.setattr(metrics, "text", text)
+
+    async def ask() -> int:
+        answers: list[Any] = []
+
+        async def send(message: Any) -> None:
+            answers.append(message)
+
+        async def receive() -> Any:
+            return {"type": "http.request"}
+
+        await metrics({"method": "GET"}, receive, send)
+        return int(answers[0]["status"])
+
+    async def drive() -> list[int]:
+        asking = [asyncio.create_task(ask()) for _ in range(20)]
+        await asyncio.sleep(0)
+        asking[0].cancel()  # one who goes away takes nobody's answer
+        go.set()
+        return await asyncio.gather(*asking[1:])
+
+    assert asyncio.run(drive()) == [200] * 19
+    assert len(scrapes) == 1

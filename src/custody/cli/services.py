@@ -57,17 +57,17 @@ async def _serve(settings: Settings, roles: tuple[str, ...], host: str, port: in
                  lines: Journal) -> None:
     chosen = load()
     async with running(settings, roles, host=host, port=port, webhook_port=webhook_port, webhook_names=webhook_names,
-                       policies=chosen) as found:
-        found.metrics.count("custody_log_lines_dropped", "Lines of this log that nobody took.", (),
+                       policies=chosen) as services:
+        services.metrics.count("custody_log_lines_dropped", "Lines of this log that nobody took.", (),
                             lambda: [((), lines.dropped)])
         if settings.log_format == "text":
-            print("\n".join(describe(found, chosen)), file=sys.stderr, flush=True)
+            print("\n".join(describe(services, chosen)), file=sys.stderr, flush=True)
         event(_LOG, logging.INFO, "started", {
-            "version": __version__, "roles": list(roles), "url": found.url, "webhook": found.webhook or "",
-            "data": str(found.platform.data), "policies": len(chosen.policies)})
-        async with reloading(found, load, sources):
+            "version": __version__, "roles": list(roles), "url": services.url, "webhook": services.webhook or "",
+            "data": str(services.platform.data), "policies": len(chosen.policies)})
+        async with reloading(services, load, sources):
             event(_LOG, logging.INFO, "stopping", {"signal": (await until_stopped()).name, "drain": settings.drain})
-            found.listeners.drain()
+            services.listeners.drain()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(settings.drain):
                     await until_stopped()
@@ -126,21 +126,21 @@ async def until_stopped() -> signal.Signals:
     return await stop
 
 
-def describe(found: Running, policies: PolicySet) -> list[str]:
+def describe(services: Running, policies: PolicySet) -> list[str]:
     """One line for each thing that runs."""
-    data, base, count = found.platform.data, found.url, len(policies.policies)
-    own = found.platform.settings.webhook_certificate
+    data, base, count = services.platform.data, services.url, len(policies.policies)
+    own = services.platform.settings.webhook_certificate
     certified = f"certificate {own}" if own else f"CA bundle {data / 'admission' / 'ca.crt'}"
     loaded = f"{count} {'policy' if count == 1 else 'policies'}"
-    rules = "" if found.platform.settings.auth is None else "  (by the rules of [auth])"
+    rules = "" if services.platform.settings.auth is None else "  (by the rules of [auth])"
     lines = {"registry": f"registry      {base.partition('//')[2]}/NAME{rules}", "oidc": f"OIDC issuer   {base}/oidc",
              "ca": f"CA            {base}/api/v2/signingCert", "log": f"log           {base}/api/v2",
              "tsa": f"timestamps    {base}/api/v1/timestamp",
-             "admission": f"admission     {found.webhook}/validate, /mutate  ({loaded}; "
+             "admission": f"admission     {services.webhook}/validate, /mutate  ({loaded}; "
                           f"{certified})"}
-    if any(role in TRUST_ROLES for role in found.roles):
-        lines["trust"] = f"trust files   {', '.join(map(str, found.platform.trust_files))}"
-    elif "admission" in found.roles and trusted_root(found.platform.settings) is None:
+    if any(role in TRUST_ROLES for role in services.roles):
+        lines["trust"] = f"trust files   {', '.join(map(str, services.platform.trust_files))}"
+    elif "admission" in services.roles and trusted_root(services.platform.settings) is None:
         lines["trust"] = ("trust files   none: only evidence by keys can be verified; name a trusted_root, or start "
                           "the trust services first")
-    return [*(line for role, line in lines.items() if role in found.roles or role == "trust"), "ctrl-c stops"]
+    return [*(line for role, line in lines.items() if role in services.roles or role == "trust"), "ctrl-c stops"]

@@ -32,14 +32,27 @@ def state_folder(path: Path) -> Path:
         private(path)
         if not path.is_dir():
             raise NotADirectoryError(20, os.strerror(20))
-        ignore = path / ".gitignore"
-        if (made or path.absolute().name == ".custody") and not ignore.exists():
-            with contextlib.suppress(FileExistsError), ignore.open("x") as stream:
-                stream.write(_IGNORE)
+        if made or path.absolute().name == ".custody":
+            hide(path)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}, expected a folder that this user may write to",
                          hint="data_dir in custody.toml, or CUSTODY_DATA_DIR, names another") from None
     return path
+
+
+def hide(path: Path) -> None:
+    """Give a folder the .gitignore that keeps what is in it out of git, unless it has one."""
+    with contextlib.suppress(FileExistsError), (path / ".gitignore").open("x") as stream:
+        stream.write(_IGNORE)
+
+
+def sync(path: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def refuse_open(path: Path) -> None:

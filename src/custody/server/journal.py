@@ -118,7 +118,11 @@ class Journal(logging.Handler):
         if len(self._lines) >= self._size:
             self.dropped += 1
             return
-        self._lines.append(self.format(record) + "\n")
+        try:
+            self._lines.append(self.format(record) + "\n")
+        except Exception:  # a line that cannot be made, of a library's wrong arguments, fails no request
+            self.dropped += 1
+            return
         if not self._wake.is_set():
             self._wake.set()
 

@@ -42,6 +42,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._scrape: asyncio.Task[bytes] | None = None
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         self._requests = self._counter("custody_http_requests", "Requests that were answered.",
@@ -124,7 +125,9 @@ class Metrics:
         if scope["method"] not in ("GET", "HEAD"):
             await respond(send, 405, b"GET only\n", b"text/plain; charset=utf-8", [(b"allow", b"GET, HEAD")])
             return
-        body = await asyncio.to_thread(self.text)
+        if self._scrape is None or self._scrape.done():  # once for all who ask meanwhile: it reads folders
+            self._scrape = asyncio.create_task(asyncio.to_thread(self.text))
+        body = await asyncio.shield(self._scrape)
         await respond(send, 200, b"" if scope["method"] == "HEAD" else body, CONTENT_TYPE_LATEST.encode(),
                       length=len(body))
 

@@ -37,7 +37,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from custody.errors import MalformedError
 from custody.kit.clock import Clock
-from custody.kit.folder import private, refuse_open
+from custody.kit.folder import private, refuse_open, sync
 from custody.trust.ca import key_usage
 from custody.trust.roots import parse_trusted_root
 
@@ -62,15 +62,15 @@ def ensure(directory: Path, role: str, clock: Clock) -> None:
             draft = Path(tempfile.mkdtemp(prefix=f".{role}.", dir=directory))
             try:
                 _create(draft, role, clock().replace(microsecond=0))
-                _sync(draft)
+                sync(draft)
                 draft.rename(ready)
-                _sync(directory)
+                sync(directory)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
         for file in sorted(ready.iterdir()):  # a .crt comes before its .key
             file.rename(directory / file.name)
         ready.rmdir()
-        _sync(directory)
+        sync(directory)
 
 
 def _refuse_lost(directory: Path, role: str) -> None:
@@ -157,12 +157,6 @@ def read_p256(directory: Path, name: str) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
         raise MalformedError(str(directory / f"{name}.key"), got=type(key).__name__, expected="an ECDSA P-256 key")
     return key
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    os.fsync(handle)
-    os.close(handle)
 
 
 def read_key(directory: Path, name: str) -> object:

@@ -11,6 +11,7 @@ from typing import IO, NamedTuple
 from custody.adapters.backup.archive import Entry, Manifest, Progress, read
 from custody.adapters.backup.parts import PARTS, check
 from custody.errors import ConflictError, MalformedError
+from custody.kit.folder import hide, sync
 
 _BLOBS = "registry/blobs/sha256/"
 
@@ -46,13 +47,13 @@ def restore(stream: IO[bytes], data: Path, *, digest: str | None = None,
             quarantine.mkdir(mode=0o700, exist_ok=True)
             (draft / entry.path).rename(quarantine / f"sha256-{entry.path.removeprefix(_BLOBS)}.backup")
         sizes = check(draft)
+        hide(draft)
         for folder, _, _ in os.walk(draft):
-            _sync(Path(folder))
-        (draft / ".gitignore").write_text("*\n")
+            sync(Path(folder))
         if data.exists():
             shutil.rmtree(data)
         draft.rename(data)
-        _sync(data.parent)
+        sync(data.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return Restored(manifest, sizes, damaged)
@@ -66,11 +67,3 @@ def misnamed(manifest: Manifest) -> list[Entry]:
 
 def _occupied(data: Path) -> bool:
     return any(path.name != ".gitignore" for path in data.iterdir())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

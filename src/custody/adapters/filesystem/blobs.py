@@ -21,6 +21,7 @@ from pathlib import Path
 from custody.adapters.filesystem.drafts import FileDraft, storage_error
 from custody.errors import ConflictError, CustodyError, VerificationError
 from custody.kit import digest as digests
+from custody.kit.folder import sync
 from custody.kit.lock import HeldError, hold
 from custody.ports.blobs import Draft, Stray
 
@@ -174,7 +175,7 @@ class FilesystemBlobs(BlobDirectory):
             self._stamp = self._stamps()
         try:
             while folders:
-                _sync_folder(folder := next(iter(folders)))
+                sync(folder := next(iter(folders)))
                 folders.discard(folder)
         except OSError as error:
             return [outcome or storage_error("blob", error) for outcome in outcomes]
@@ -263,11 +264,3 @@ def _holds(path: Path, data: bytes) -> bool:
         return _size(path) == len(data) and path.read_bytes() == data
     except OSError:
         return False
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
