@@ -43,7 +43,7 @@ def command(images: tuple[str, ...], predicate: str, kind: str, replace: bool, *
 async def _run(images: tuple[str, ...], predicate_type: str, predicate: Any, replace: bool,
                options: dict[str, Any]) -> None:
     http = command_http(settings())
-    signer = make_signer(http, options)
+    signer = await make_signer(http, options)
     async with registry_client(settings(), http) as client:
         for image in images:
             ref, descriptor = await resolve(client, image)

@@ -18,6 +18,7 @@ from custody.cli.run import settings
 from custody.errors import DeniedError, MalformedError, NotJudgedError, UnsupportedError, UsageError
 from custody.evidence.model import facts
 from custody.formats import reference
+from custody.kit import destination
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.policy.load import PolicySet
@@ -41,7 +42,7 @@ Asked = str | Manifest
 @click.option("--allow-unjudged", is_flag=True, help="Exit 0 also for what no rule speaks of, instead of 4.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
               help="What stdout gets.")
-@click.option("--record", "folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+@click.option("--record", "folder", type=click.Path(path_type=Path), metavar="DIR",
               help="Keep each decision with its inputs, for `custody replay`.")
 @kinds.options
 def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str, allow_unjudged: bool, output: str,
@@ -59,12 +60,14 @@ def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str,
     chosen = kinds.load(settings(), policies, crds, kubeconfig)
     if not chosen.policies:
         raise UsageError("check: no policies", hint="--policy FILE, or `policies` in custody.toml")
+    if folder is not None:
+        destination.make_folder(folder, "--record")  # said before the work, not after it
     asked = [entry for target in targets for entry in _targets(target)]
     checked = asyncio.run(_check(asked, chosen, namespace))
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
         for entry in checked:
-            (folder / f"{entry.decision.inputs_digest.replace(':', '-')}.json").write_bytes(entry.record)
+            destination.write(folder / f"{entry.decision.inputs_digest.replace(':', '-')}.json", entry.record,
+                              "--record")
     if output == "json":
         click.echo(json.dumps([to_json(entry) for entry in checked], indent=2))
     else:

@@ -19,6 +19,7 @@ from custody.adapters.sqlite.layercache import SqliteLayerCache
 from custody.errors import MalformedError, UnsupportedError, UsageError
 from custody.formats import cyclonedx, spdx
 from custody.formats.bom import Catalog
+from custody.kit import destination
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.settings import Settings
@@ -37,11 +38,14 @@ def outputs(given: Sequence[str], accepted: Sequence[str], default: str) -> Outp
             raise UnsupportedError(f"-o {name}", "this format is not written", hint=f"formats: {', '.join(accepted)}")
         if equals and not file:
             raise UsageError(f"-o {text}: no file after the '='")
-        if file and (file.endswith("/") or Path(file).is_dir()):  # said before the work, not after it
-            raise UsageError(f"-o {text}: {file}: Is a directory")
+        if equals:
+            destination.check(file, f"-o {name}")  # said before the work, not after it
         result.append((name, Path(file) if equals else None))
     if sum(file is None for _, file in result) > 1:
         raise UsageError("-o: two formats for standard output", hint="give all but one a file: -o FORMAT=FILE")
+    files = [os.path.realpath(file) for _, file in result if file is not None]
+    if twice := next((file for file in files if files.count(file) > 1 and not file.startswith("/dev/")), None):
+        raise UsageError(f"-o: two formats for {twice}", hint="one file a format")
     return result
 
 
@@ -54,13 +58,7 @@ def deliver(chosen: Outputs, render: Callable[[str], str | dict[str, Any]]) -> N
             sys.stdout.write(text)
             sys.stdout.flush()  # before what standard error says of it, where both are one log
             continue
-        draft = file.with_name(f".{file.name}.{os.getpid()}")
-        try:
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(file)
-        except OSError as error:
-            draft.unlink(missing_ok=True)
-            raise UsageError(f"{file}: {error.strerror}") from None
+        destination.write(file, text.encode(), f"-o {name}")
 
 
 def moment() -> datetime:

@@ -10,6 +10,7 @@ import click
 
 from custody.cli.password import ask
 from custody.errors import UsageError
+from custody.kit import destination
 from custody.sign.keys import encrypt_key, generate_key
 
 
@@ -22,17 +23,21 @@ def command(output_key_prefix: str) -> None:
     """
     private, public = Path(f"{output_key_prefix}.key"), Path(f"{output_key_prefix}.pub")
     for path in (private, public):
-        if path.exists():
+        if os.path.lexists(path):
             raise UsageError(f"{path}: exists", hint="move it away, or choose another --output-key-prefix")
+        destination.check(path, "--output-key-prefix")
     password = ask("Password for the private key", confirm=True)
     key = generate_key()
+    made: list[Path] = []
     try:
-        with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            stream.write(encrypt_key(key, password))
-        with public.open("xb") as stream:
-            stream.write(key.public.pem)
+        for path, data, mode in ((private, encrypt_key(key, password), 0o600), (public, key.public.pem, 0o666)):
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+                made.append(path)
+                stream.write(data)
     except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror}") from None
+        for path in made:  # half a pair is none
+            path.unlink(missing_ok=True)
+        raise UsageError(f"{error.filename or made[-1]}: {error.strerror}") from None
     if not password:
         print(f"warning: {private} has an empty password", file=sys.stderr)
     print(f"{private}\n{public}")

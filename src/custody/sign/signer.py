@@ -47,7 +47,8 @@ class Signer:
         if self.key is not None:
             key = self.key
         elif self.token is None:
-            raise UsageError("signing: no key and no identity token", hint="--key FILE or --identity-token TOKEN")
+            raise UsageError("signing: no key and no identity token", hint="--key FILE or --identity-token TOKEN; "
+                             "no place promised an identity here (-v says which were looked for)")
         else:
             key = generate_key()
             authority = choose(self.config.ca, "certificate authority", (1,), now)

@@ -73,12 +73,13 @@ class StdlibHttp:
     judges_reach = True
 
     def __init__(self, *, offline: bool = False, timeout: float = IDLE_TIMEOUT, ca_file: Path | None = None,
-                 tls: ssl.SSLContext | None = None) -> None:
+                 tls: ssl.SSLContext | None = None, proxies: bool = True) -> None:
         self._offline = offline
         self._timeout = timeout
         self._ca_file = ca_file
         self._idle: dict[_Place, list[_Wire]] = {}
         self._tls = tls
+        self._proxies = proxies
         self._threads: ThreadPoolExecutor | None = None
 
     async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
@@ -86,7 +87,7 @@ class StdlibHttp:
         if self._offline:
             raise OfflineError(f"{method} {place_of(url)}: no sockets with --offline")
         what = f"{method} {place_of(url)}"
-        proxy = proxy_for(url)
+        proxy = proxy_for(url) if self._proxies else None
         parts = _split(what, url)
         place = (parts.scheme, parts.netloc, proxy.url if proxy else "", reach)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
