@@ -18,6 +18,7 @@ from custody.cli.run import settings
 from custody.errors import MissingEvidenceError, StorageFullError, UsageError, VerificationError
 from custody.kit import destination
 from custody.kit.clock import system_clock
+from custody.kit.visible import terminal
 
 
 @click.command("backup")
@@ -61,11 +62,11 @@ def counted(word: str) -> Iterator[Progress]:
 
     def progress(count: int, size: int) -> None:
         if shown and count % 50 == 0:
-            print(f"\r{count} files, {size >> 20} MiB {word} ", end="", file=sys.stderr, flush=True)
+            print(f"\r{count} files, {size >> 20} MiB {word} ", end="", file=terminal(sys.stderr), flush=True)
 
     yield progress
     if shown:
-        print("\r\x1b[K", end="", file=sys.stderr)
+        print("\r\x1b[K", end="", file=terminal(sys.stderr))
 
 
 @contextlib.contextmanager

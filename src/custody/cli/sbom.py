@@ -19,6 +19,7 @@ _FORMATS = ("table", "cyclonedx-json", "spdx-json", "purls")
 @click.command("sbom")
 @click.argument("target")
 @click.option("-o", "--output", "chosen", multiple=True, metavar="FORMAT[=FILE]",
+              shell_complete=contents.complete(_FORMATS),
               help=f"One of {', '.join(_FORMATS)}; repeatable, one of them without a FILE. Default: table.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index. Default: linux/amd64.")
 def command(target: str, chosen: tuple[str, ...], platform: str | None) -> None:

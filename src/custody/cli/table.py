@@ -28,7 +28,14 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "policy": ("custody.cli.policy", "Policy", "lint policies; a pod's Pod Security level; jp: try JMESPath"),
     "cel": ("custody.cli.cel", "Policy", "evaluate and check CEL expressions: eval, check"),
     "rego": ("custody.cli.rego", "Policy", "evaluate, check, test and format Rego: eval, check, test, fmt"),
+    "completion": ("custody.cli.completion", "Services", "a script that completes commands for bash, zsh or fish"),
     "admission": ("custody.cli.admission", "Policy", "print the webhook configurations for an API server"),
 }
+
+NETWORK = frozenset({"demo", "check", "build", "sign", "verify", "attest", "verify-attestation", "attach", "tree",
+                     "sbom", "scan", "log"})
+"""Those that ask others, and take --timeout."""
+SERVICES = frozenset({"up", "serve"})
+"""Those that run until they are stopped."""
 
 SECTIONS = ("The chain", "Source and build", "Contents", "Sign and verify", "Registry", "Policy", "Services")

@@ -23,6 +23,7 @@ from custody import __version__
 from custody.adapters.http.proxy import Proxy, proxy_for
 from custody.errors import ConnectionBrokenError, NetworkError, OfflineError
 from custody.kit.address import Network, Reach, network_of, out_of_reach
+from custody.kit.waiting import waiting
 from custody.ports.http import CONNECT_TIMEOUT, IDLE_TIMEOUT, collect, place_of
 
 _CHUNK = 1 << 20
@@ -101,7 +102,8 @@ class StdlibHttp:
             reused = bool(idle)
             try:
                 wire = idle.pop() if idle else self._connect(parts, proxy, reach)
-                response = await self.run(wire, _exchange, wire, method, target, sent, body)
+                with waiting(what):
+                    response = await self.run(wire, _exchange, wire, method, target, sent, body)
             except _FAILURES as error:
                 # A kept connection may have been closed by the other side in the meantime: once more on a new one.
                 if reused and isinstance(error, (http.client.RemoteDisconnected, ConnectionError)):
@@ -187,7 +189,8 @@ class _Answer:
         if self._response.isclosed():
             return b""
         try:
-            return await self._owner.run(self._wire, self._response.read, _CHUNK)
+            with waiting(f"the rest of {place_of(self._url)}"):
+                return await self._owner.run(self._wire, self._response.read, _CHUNK)
         except _FAILURES as error:
             raise _failure(place_of(self._url), error, self._proxy) from None
 
