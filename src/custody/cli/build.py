@@ -23,6 +23,7 @@ from custody.formats import intoto, reference
 from custody.formats.slsa import PROVENANCE_V1
 from custody.kit import destination
 from custody.kit.clock import system_clock
+from custody.kit.visible import visible
 from custody.registry.image import open_layout
 from custody.services.targets import push
 from custody.sign.referrers import push_bundle
@@ -55,7 +56,8 @@ def command(folder: Path, commit: str, repository: str, output: str, isolation: 
     try:
         built = build(source, source.resolve(commit), repository_uri=repository, layout=Path(output[4:]),
                       cache=settings().state() / "cache" / "inputs", fetch=PipFetch(offline=settings().offline),
-                      clock=system_clock, isolation=isolation, progress=lambda text: print(text, file=sys.stderr))
+                      clock=system_clock, isolation=isolation,
+                      progress=lambda text: print(visible(text, "\n\t"), file=sys.stderr))
     except NotFoundError as error:  # of this machine's repository, not of a network's
         raise UsageError(error.message, hint=error.hint) from None
     finally:
@@ -97,4 +99,4 @@ async def _publish(built: Built, target: str, options: dict[str, Any]) -> None:
             raise DeniedError(f"provenance: signed by {who.subject}, built by {built.provenance.builder_id}",
                               hint="trust token --workload builder --subject with the isolation that was used")
         await push_bundle(client, ref.at(pushed.digest), pushed, data, PROVENANCE_V1, system_clock())
-        print(f"{ref.at(pushed.digest)}: provenance attested by {verified.signer}", file=sys.stderr)
+        print(f"{ref.at(pushed.digest)}: provenance attested by {visible(str(verified.signer))}", file=sys.stderr)

@@ -102,7 +102,7 @@ def _targets(target: str) -> Sequence[Asked]:
     if target.endswith((".yaml", ".yml", ".json")) or path.exists():
         manifests = from_path(path)
         for where in manifests.passed_over:
-            print(f"warning: {where}: passed over, it has no kind", file=sys.stderr)
+            print(f"warning: {visible(where)}: passed over, it has no kind", file=sys.stderr)
         return manifests.resources
     for prefix in ("oci:", "archive:", "dir:", "sbom:"):
         if target.startswith(prefix):
@@ -118,7 +118,7 @@ def _targets(target: str) -> Sequence[Asked]:
     except MalformedError as error:
         raise UsageError(f"{error.message}; and there is no such file") from None
     if not any(mark in target for mark in "/:@"):  # perhaps a folder's name, misspelt
-        print(f"warning: {target}: no such file or folder; judged as the image {image}", file=sys.stderr)
+        print(f"warning: {visible(target)}: no such file or folder; judged as the image {image}", file=sys.stderr)
     return [target]
 
 
@@ -144,19 +144,19 @@ def lines(decision: Decision, name: str) -> list[str]:
     result = [f"{visible(name)}: {decision.verdict}  (inputs {decision.inputs_digest})"]
     for rule in decision.results:
         audit = "" if rule.enforce else " (audit)"
-        result.append(f"  {_MARKS[rule.outcome]} {rule.policy}/{rule.rule}{audit}"
+        result.append(f"  {_MARKS[rule.outcome]} {visible(f'{rule.policy}/{rule.rule}')}{audit}"
                       + (f"  {visible(rule.image)}" if rule.image else ""))
         if rule.outcome is not Outcome.PASS:
             result += [f"      {visible(part)}" for part in rule.message.split("\n")]
             if rule.remedy and rule.outcome is not Outcome.SKIP:
                 result.append(f"      try: {visible(rule.remedy)}")
     if decision.verdict is Verdict.NOT_JUDGED and not decision.results:
-        result += [f"  - {rule.policy}/{rule.rule}  {rule.reason}" for rule in decision.silent[:20]]
+        result += [visible(f"  - {rule.policy}/{rule.rule}  {rule.reason}") for rule in decision.silent[:20]]
         if len(decision.silent) > 20:
             result.append(f"  - and {len(decision.silent) - 20} rules more")
     result += [f"  ? {visible(pointer)}  not judged: no rule looked into this pod template; its pods are judged when "
                "they are created" for pointer in decision.unjudged]
-    return result + [f"  → {change['path']} = {visible(str(change['value']))}" for change in decision.patch]
+    return result + [visible(f"  → {change['path']} = {change['value']}") for change in decision.patch]
 
 
 def summary(decisions: Sequence[Decision]) -> str:

@@ -199,4 +199,4 @@ def _complain(message: str, hint: str | None) -> None:
 def _indented(text: str) -> str:
     """Some list several reasons, a line each; none of them begins as another error or hint would."""
     first, *rest = visible(text, "\n\t", starts_line=False).split("\n")
-    return "\n".join([first, *(line if line[:1] in " \t" else f"  {line}" for line in rest)])
+    return "\n".join([first, *(line if not line or line[0] in " \t" else f"  {line}" for line in rest)])

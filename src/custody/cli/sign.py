@@ -28,6 +28,7 @@ from custody.formats import cosign, intoto, oci
 from custody.formats.reference import Reference
 from custody.kit import destination
 from custody.kit.clock import system_clock
+from custody.kit.visible import visible
 from custody.ports.http import Http
 from custody.registry.client import RegistryClient
 from custody.sign.referrers import image_manifests, push_bundle, push_signature
@@ -127,7 +128,7 @@ async def _sign(client: RegistryClient, signer: Signer, ref: Reference, manifest
 
 
 def _tell(ref: Reference, verified: Verified, place: str) -> None:
-    print(f"{ref}: signed{place} by {verified.signer}"
+    print(f"{ref}: signed{place} by {visible(str(verified.signer))}"
           + (f", log index {verified.log.index}" if verified.log else ", in no log"), file=sys.stderr)
 
 

@@ -43,11 +43,14 @@ class Words(io.TextIOBase):
     def write(self, text: str) -> int:
         shown = visible(text, "\n\t", starts_line=not self._begun.strip())
         for line in shown.splitlines(keepends=True):
-            if not self._begun:
-                self._loud = line.startswith(_LOUD) or (self._loud and line[0] in " \t\n")
-            if self._loud or not self.quiet:
+            if not self.quiet:
                 self.own.write(line)
-            self._begun = "" if line.endswith("\n") else (self._begun + line)[-200:]
+            self._begun += line
+            if line.endswith("\n"):
+                self._loud = self._begun.startswith(_LOUD) or (self._loud and self._begun[0] in " \t\n")
+                if self.quiet and self._loud:
+                    self.own.write(self._begun)
+                self._begun = ""
         return len(text)
 
     def flush(self) -> None:

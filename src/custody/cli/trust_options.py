@@ -241,4 +241,4 @@ def _stated_token(text: str, name: str) -> str:
 
 
 def warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)
+    print(f"warning: {visible(text)}", file=sys.stderr)
