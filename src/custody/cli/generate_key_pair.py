@@ -1,9 +1,10 @@
-"""`custody generate-key-pair`: cosign.key and cosign.pub."""
+"""`custody generate-key-pair`, and the files of a pair."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ import click
 from custody.cli.password import ask
 from custody.errors import UsageError
 from custody.kit import destination
-from custody.sign.keys import encrypt_key, generate_key
+from custody.sign.keys import PrivateKey, encrypt_key, generate_key
 
 
 @click.command("generate-key-pair")
@@ -21,13 +22,23 @@ def command(output_key_prefix: str) -> None:
     """Make a P-256 key pair. The private key is encrypted with $COSIGN_PASSWORD, or a password that is asked for on a
     terminal, or all of standard input.
     """
-    private, public = Path(f"{output_key_prefix}.key"), Path(f"{output_key_prefix}.pub")
-    for path in (private, public):
+    write_pair(*free_names(output_key_prefix), generate_key)
+
+
+def free_names(prefix: str) -> tuple[Path, Path]:
+    """The files of a pair that is not there yet. Raises UsageError."""
+    names = Path(f"{prefix}.key"), Path(f"{prefix}.pub")
+    for path in names:
         if os.path.lexists(path):
             raise UsageError(f"{path}: exists", hint="move it away, or choose another --output-key-prefix")
         destination.check(path, "--output-key-prefix")
+    return names
+
+
+def write_pair(private: Path, public: Path, make: Callable[[], PrivateKey]) -> None:
+    """Both files or none; asks for the password of the new one. Raises UsageError."""
     password = ask("Password for the private key", confirm=True)
-    key = generate_key()
+    key = make()
     made: list[Path] = []
     try:
         for path, data, mode in ((private, encrypt_key(key, password), 0o600), (public, key.public.pem, 0o666)):
