@@ -313,14 +313,14 @@ def test_import_key_pair(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 
     key = ec.generate_private_key(ec.SECP256R1())
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    for form in (PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL):
-        name = f"{form.name}.pem"
+    for form, stem in ((PrivateFormat.PKCS8, "PKCS8"), (PrivateFormat.TraditionalOpenSSL, "SEC1")):
+        name = f"{stem}.pem"
         Path(name).write_bytes(key.private_bytes(Encoding.PEM, form, NoEncryption()))
-        done = typed(b"pw", "import-key-pair", "--key", name, "--output-key-prefix", form.name)
+        done = typed(b"pw", "import-key-pair", "--key", name, "--output-key-prefix", stem)
         assert (done.returncode, done.stderr) == (0, b"")
-        assert Path(f"{form.name}.pub").read_bytes() == public
-        assert Path(f"{form.name}.key").stat().st_mode & 0o777 == 0o600
-        assert typed(b"pw", "sign", "--key", f"{form.name}.key", IMAGE).returncode == 6  # opens; no registry is there
+        assert Path(f"{stem}.pub").read_bytes() == public
+        assert Path(f"{stem}.key").stat().st_mode & 0o777 == 0o600
+        assert typed(b"pw", "sign", "--key", f"{stem}.key", IMAGE).returncode == 6  # opens; no registry is there
     monkeypatch.setenv("COSIGN_PASSWORD", "x")
     for arguments, reason in ((("--key", "PKCS8.key"), "is encrypted, expected a private key without a password"),
                               (("--key", "PKCS8.pub"), "expected a PEM private key"),
