@@ -233,6 +233,8 @@ def test_cosign_2_verifies_legacy_by_key(site: Site, name: str, make: Callable[[
     answer = site.cosign(*common, "-a", "k=v", image)
     assert answer.returncode == 0, answer.stderr
     assert site.cosign(*common, "-a", "k=w", image).returncode != 0
+    answer = site.cosign("cosign-v3", *common[1:], "-a", "k=v", image)
+    assert answer.returncode == 0, answer.stderr
     assert site.custody("verify", "--key", str(site.folder / f"{name}.pub"), "--insecure-ignore-tlog", image) == 0
 
 
@@ -263,7 +265,6 @@ def test_cosign_2_verifies_legacy_keyless(site: Site, tmp_path: Path) -> None:
 def test_kyverno_takes_legacy_by_key_and_no_bundle(site: Site, tmp_path: Path) -> None:
     kyverno = peer("kyverno")
     public = "\n".join(" " * 14 + line for line in (site.folder / "cosign.pub").read_text().splitlines())
-    (tmp_path / "policy.yaml").write_text(POLICY % public)
 
     def admits(image: str) -> bool:
         (tmp_path / "pod.yaml").write_text(json.dumps({
@@ -274,7 +275,12 @@ def test_kyverno_takes_legacy_by_key_and_no_bundle(site: Site, tmp_path: Path) -
         assert "error: 0" in answer.stdout, answer.stdout + answer.stderr
         return "fail: 0" in answer.stdout and "pass: 0" not in answer.stdout
 
+    cosign_type = POLICY % public
     for form, admitted in (("legacy", True), ("both", True), ("bundle", False)):
         image = site.push(f"kyverno-{form}")
         assert site.custody("sign", "--format", form, "--key", str(site.folder / "cosign.key"), image) == 0
+        (tmp_path / "policy.yaml").write_text(cosign_type)
         assert admits(image) is admitted, form
+        (tmp_path / "policy.yaml").write_text(cosign_type.replace("      mutateDigest",
+                                                                  "      type: SigstoreBundle\n      mutateDigest"))
+        assert not admits(image)
