@@ -13,6 +13,7 @@ from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.cli.contents import progress
 from custody.cli.run import settings
 from custody.kit.clock import format_rfc3339, system_clock
+from custody.kit.visible import visible
 from custody.vulns.store import import_advisories
 
 _SHOWN = 5
@@ -31,10 +32,10 @@ def import_(paths: tuple[Path, ...]) -> None:
     for path in paths:
         with progress(f"Importing {path}") as advance:
             done = import_advisories(store, path, system_clock(), advance)
-        print(f"{path}: {done.read} records, {done.added} new or newer, {done.withdrawn} withdrawn, "
+        print(f"{visible(str(path))}: {done.read} records, {done.added} new or newer, {done.withdrawn} withdrawn, "
               f"{len(done.refused)} refused", file=sys.stderr)
         for reason in done.refused[:_SHOWN]:
-            print(f"warning: {reason}", file=sys.stderr)
+            print(f"warning: {visible(reason)}", file=sys.stderr)
 
 
 @command.command("status")
@@ -50,7 +51,7 @@ def status(chosen: str) -> None:
     print(f"newest      {format_rfc3339(found.newest) if found.newest else 'none: the database is empty'}")
     print(f"imported    {format_rfc3339(found.imported_at) if found.imported_at else 'never'}")
     for name, count in found.ecosystems.items():
-        print(f"  {name:<20} {count}")
+        print(f"  {visible(name):<20} {count}")
 
 
 def _store() -> SqliteAdvisories:
