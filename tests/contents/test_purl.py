@@ -19,9 +19,9 @@ def test_round_trip(name: str, namespace: str | None, version: str | None, quali
     assert str(parse(str(made))) == str(made)
 
 
-_TYPES = ["alpm", "apk", "bitbucket", "brew", "cargo", "cocoapods", "composer", "conan", "conda", "cpan", "deb", "gem",
-          "generic", "git", "github", "golang", "hex", "huggingface", "luarocks", "maven", "npm", "nuget", "oci", "opam",
-          "otp", "pub", "pypi", "rpm", "swift", "vscode-extension", "yocto"]
+_TYPES = ["alpm", "apk", "bitbucket", "brew", "cargo", "cocoapods", "composer", "conan", "conda", "cpan", "deb",
+          "gem", "generic", "git", "github", "golang", "hex", "huggingface", "luarocks", "maven", "npm", "nuget",
+          "oci", "opam", "otp", "pub", "pypi", "rpm", "swift", "vscode-extension", "yocto"]
 
 
 @given(st.sampled_from(_TYPES), _PART, st.none() | _PART, st.none() | _PART, st.none() | _PART)

@@ -42,13 +42,13 @@ def _severities(_context: click.Context, _parameter: click.Parameter, text: str 
 @click.option("--fail-on-unknown", is_flag=True,
               help="Exit 3 where nobody says how bad a finding is, too.")
 @click.option("--fail-on-exploited", is_flag=True,
-              help="Exit 3 where a finding is in CISA's catalogue of known exploited vulnerabilities; exit 4 where that was "
-                   "not imported.")
+              help="Exit 3 where a finding is in CISA's catalogue of known exploited vulnerabilities; exit 4 where "
+                   "that was not imported.")
 @click.option("--ignore-unfixed", is_flag=True,
               help="Leave out what no fixed version is known for, unless it is known to be exploited.")
 @click.option("--severity", "severities", callback=_severities, metavar="LEVEL[,LEVEL…]",
-              help="Leave out findings of other severities (unknown, none, low, medium, high, critical), unless they are "
-                   "known to be exploited.")
+              help="Leave out findings of other severities (unknown, none, low, medium, high, critical), unless they "
+                   "are known to be exploited.")
 @click.option("--allow-gaps", is_flag=True,
               help="With --fail-on…, exit 0 where something was not scanned too, instead of exit 4.")
 @click.option("--max-age", type=click.IntRange(1, 3650), metavar="DAYS",

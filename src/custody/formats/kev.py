@@ -1,6 +1,6 @@
 """CISA's Known Exploited Vulnerabilities catalogue, `known_exploited_vulnerabilities.json`.
 
-https://www.cisa.gov/known-exploited-vulnerabilities-catalog, "JSON Schema" (known_exploited_vulnerabilities_schema.json).
+https://www.cisa.gov/known-exploited-vulnerabilities-catalog, known_exploited_vulnerabilities_schema.json.
 """
 
 from __future__ import annotations

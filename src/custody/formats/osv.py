@@ -17,16 +17,16 @@ _EVENTS = ("introduced", "fixed", "last_affected", "limit")
 _RANGES = ("SEMVER", "ECOSYSTEM", "GIT")
 _CVE = re.compile(r"(?:[A-Z]+-)?(CVE-[0-9]{4}-[0-9]{1,19})\Z")
 _ERRATA = re.compile(r"(?:AL|RH|RL|EL|OE|CE)[BE]A-")
-_FOLDED = frozenset(("Go", "npm", "crates.io", "NuGet", "Packagist", "RubyGems", "Hex", "Pub", "Hackage", "CRAN", "SwiftURL",
-                     "GitHub Actions", "Bitnami", "VSCode", "Debian", "Ubuntu", "Echo", "Alpine", "Wolfi", "Chainguard",
-                     "MinimOS"))
+_FOLDED = frozenset(("Go", "npm", "NuGet", "Packagist", "RubyGems", "Hex", "Pub", "Hackage", "CRAN", "SwiftURL",
+                     "GitHub Actions", "Bitnami", "VSCode", "Debian", "Ubuntu", "Echo", "Alpine", "Wolfi",
+                     "Chainguard", "MinimOS"))
 """Where no two packages differ in capitals only: the registry says so, or package URLs have no capitals there."""
-_DISTRIBUTIONS = frozenset(("AlmaLinux", "Alpaquita", "Alpine", "Azure Linux", "BellSoft Hardened Containers", "Chainguard",
-                            "Debian", "Echo", "Mageia", "MinimOS", "Photon OS", "Red Hat", "Rocky Linux", "SUSE", "Ubuntu",
-                            "Wolfi", "openEuler", "openSUSE"))
+_DISTRIBUTIONS = frozenset(("AlmaLinux", "Alpaquita", "Alpine", "Azure Linux", "BellSoft Hardened Containers",
+                            "Chainguard", "Debian", "Echo", "Mageia", "MinimOS", "Photon OS", "Red Hat", "Rocky Linux",
+                            "SUSE", "Ubuntu", "Wolfi", "openEuler", "openSUSE"))
 _TITLE = re.compile(r"(Critical|Important|Moderate|Low): ")
-_TELLING = re.compile(r"(?:severity|urgency|priority|threat|cvss)|(?:nvd|metrics?|ratings?|impact|level|text|value|vector|"
-                      r"base_?score|score)\Z", re.IGNORECASE)
+_TELLING = re.compile(r"(?:severity|urgency|priority|threat|cvss)|(?:nvd|metrics?|ratings?|impact|level|text|value|"
+                      r"vector|base_?score|score)\Z", re.IGNORECASE)
 _SCORED = re.compile(r"(?:base_?)?score\Z|cvss", re.IGNORECASE)
 _MAX_RATINGS = 32
 
@@ -191,7 +191,7 @@ def _ratings(entry: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _telling(key: str) -> bool:
-    """`severity`, `cvss_v3`, `baseSeverity`, `vectorString`, but no metric of a vector, such as `availabilityImpact`."""
+    """`severity`, `cvss_v3`, `baseSeverity`, `vectorString`; no metric of a vector, such as `availabilityImpact`."""
     return bool(_TELLING.match(key) or key.lower().endswith(("severity", "urgency", "priority", "vectorstring")))
 
 

@@ -20,6 +20,7 @@ from custody.sbom.catalogers import VERSION, Fact
 from custody.sbom.catalogers.fact import LICENSES, OS_RELEASE, OWNS, UNKNOWN
 from custody.sbom.filesystem import Visible, squash
 from custody.sbom.layers import LayerFacts, read_layer
+from custody.sbom.ownership import owners
 from custody.sbom.tarwalk import Limits
 
 _WORKERS = min(4, os.cpu_count() or 1)
@@ -90,7 +91,7 @@ def _assemble(image: Image, layers: list[LayerFacts]) -> Catalog:
     placed: list[dependencies.Placed] = []
     unknowns: dict[tuple[str, str], list[str]] = {}
     """By kind, and the distribution's package that installed them."""
-    owned = {path: fact.name for fact in _facts(files, OWNS) for path in fact.requires}
+    owned = owners(files, layers, distribution)
     for path, seen in sorted(files.items(), key=lambda item: (item[1].layer, item[0])):
         for fact in seen.facts:
             if fact.type == UNKNOWN:

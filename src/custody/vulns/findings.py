@@ -1,8 +1,8 @@
 """From records that match a package to findings: one a vulnerability, named by its CVE where there is one.
 
-Records whose identifiers and aliases meet are one vulnerability. So are a distribution's record and the one vulnerability
-that is its `upstream`. A bundle (DSA, USN, ALSA, …) mends several: it stands beside the finding of each of them, and is the
-finding of those that no record of the package speaks of.
+Records whose identifiers and aliases meet are one vulnerability. So are a distribution's record and the one
+vulnerability that is its `upstream`. A bundle (DSA, USN, ALSA, …) mends several: it stands beside the finding of each
+of them, and is the finding of those that no record of the package speaks of.
 """
 
 from __future__ import annotations
@@ -123,12 +123,13 @@ def _gather(hits: Sequence[Hit]) -> list[_Vulnerability]:
 def _finding(package: Package, ecosystem: str, entry: _Vulnerability, store: AdvisoryStore) -> Finding:
     """The record with the worst rating speaks; a bundle only where no record is of this vulnerability alone.
 
-    Where none of them is rated, other records of the vulnerability in the store are: of another ecosystem, or a CVE's own.
+    Where it has no rating, other records of the vulnerability in the store may: of another ecosystem, or a CVE's own.
     """
     advisory, match, rating = max(entry.hits or entry.bundles, key=_weight)
     rated_by = advisory.id
     if rating.severity is Severity.UNKNOWN:
-        others = [Hit(record, match, rate(record)) for record in store.named(sorted(entry.names)) if not _bundle(record)]
+        others = [Hit(record, match, rate(record)) for record in store.named(sorted(entry.names))
+                  if not _bundle(record)]
         best = max([*entry.bundles, *others], key=_weight, default=None)
         if best is not None:
             rating, rated_by = best.rating, best.advisory.id

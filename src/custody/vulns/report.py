@@ -67,8 +67,8 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
     def exploited(self) -> list[Finding]:
         """Those that CISA's catalogue knows to be exploited. Raises MissingEvidenceError where it was not imported."""
         if self.database.exploited is None:
-            raise MissingEvidenceError("no catalogue of known exploited vulnerabilities was imported: nobody can say which "
-                                       "findings are exploited",
+            raise MissingEvidenceError("no catalogue of known exploited vulnerabilities was imported: nobody can say "
+                                       "which findings are exploited",
                                        hint="custody db import known_exploited_vulnerabilities.json (of CISA)")
         return [finding for finding in self.findings if finding.exploited is not None]
 
@@ -144,8 +144,8 @@ def scan(catalog: Catalog, store: AdvisoryStore, now: datetime, *, finished: dat
     """Match every package. Raises MissingEvidenceError where the store is empty, unless that is allowed.
 
     Packages that a distribution's package installed are left to that package's advisories where there are any; else
-    they are matched in their own ecosystem. `ignore_unfixed` leaves out what no fixed version is known for, `severities`
-    what has another; never what is known to be exploited.
+    they are matched in their own ecosystem. `ignore_unfixed` leaves out what no fixed version is known for,
+    `severities` what has another; never what is known to be exploited.
     """
     status = usable(store, allow_empty=allow_empty)
     found: list[Finding] = []
@@ -188,7 +188,8 @@ def _match(package: Package, ecosystem: str,
             try:
                 match = affected_by(entry, _version(package))
             except CustodyError as error:
-                undecided.append(Undecided(purl=package.purl, id=advisory.id, reason=error.message))
+                reason = error.message if _version(package) else "nobody knows the package's version"
+                undecided.append(Undecided(purl=package.purl, id=advisory.id, reason=reason))
                 unsure = True
                 continue
             if match is not None:

@@ -42,7 +42,7 @@ _KINDS = ("CVSS_V4", "CVSS_V3", "CVSS_V2")
 
 
 def rate(advisory: Advisory, affected: Affected | None = None) -> Rating:
-    """CVSS 4 before 3 before 2 (OSV schema, "severity"), the package's own before the record's, then a publisher's words.
+    """CVSS 4 before 3 before 2 (OSV schema, "severity"), the package's own before the record's, then other words.
 
     Of several words the worst; a number is a CVSS base score only where nothing else is said.
     """

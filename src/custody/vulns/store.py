@@ -1,4 +1,4 @@
-"""Reads advisories from what people have: a JSON file, a folder of them, or osv.dev's `all.zip`; and CISA's catalogue."""
+"""Reads what people have: advisories as a JSON file, a folder of them or osv.dev's `all.zip`; CISA's catalogue."""
 
 from __future__ import annotations
 
@@ -73,8 +73,9 @@ def import_advisories(store: AdvisoryStore, path: Path, now: datetime,
     result.added = store.add(checked(), now)
     for catalogue in catalogues:
         taken = store.add_exploited(catalogue, now)
-        result.catalogues.append(f"{len(catalogue.entries)} known exploited vulnerabilities, version {catalogue.version}"
-                                 + ("" if taken else ": older than the one that is there, and not taken"))
+        fate = "" if taken else ": older than the one that is there, and not taken"
+        result.catalogues.append(f"{len(catalogue.entries)} known exploited vulnerabilities, "
+                                 f"version {catalogue.version}{fate}")
     return result
 
 
@@ -87,8 +88,8 @@ def _documents(path: Path) -> Iterator[tuple[str, bytes]]:
     elif path.is_file():
         yield str(path), _bytes(path)
     else:
-        raise UsageError(f"{path}: no such file or folder", hint="a folder of OSV records, osv.dev's all.zip, or CISA's "
-                                                              "known_exploited_vulnerabilities.json")
+        raise UsageError(f"{path}: no such file or folder", hint="a folder of OSV records, osv.dev's all.zip, or "
+                                                                 "CISA's known_exploited_vulnerabilities.json")
 
 
 def _bytes(file: Path) -> bytes:

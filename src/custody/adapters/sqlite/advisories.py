@@ -27,8 +27,9 @@ _MIGRATIONS = (
     "DELETE FROM affected; DELETE FROM advisory; DELETE FROM import; "
     "CREATE TABLE alias (name TEXT, id TEXT REFERENCES advisory, PRIMARY KEY (name, id)) WITHOUT ROWID; "
     "CREATE INDEX alias_id ON alias (id); "
-    "CREATE TABLE exploited (cve TEXT PRIMARY KEY, added TEXT NOT NULL, due TEXT NOT NULL, ransomware INTEGER NOT NULL) "
-    "WITHOUT ROWID; CREATE TABLE exploited_catalogue (version TEXT NOT NULL, released TEXT NOT NULL)")
+    "CREATE TABLE exploited (cve TEXT PRIMARY KEY, added TEXT NOT NULL, due TEXT NOT NULL, "
+    "ransomware INTEGER NOT NULL) WITHOUT ROWID; "
+    "CREATE TABLE exploited_catalogue (version TEXT NOT NULL, released TEXT NOT NULL)")
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Advisory)
 
 

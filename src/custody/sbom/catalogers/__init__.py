@@ -12,7 +12,7 @@ from custody.sbom.catalogers.fact import Fact, unknown
 
 __all__ = ["VERSION", "Fact", "choose", "read", "store_path", "unknown"]
 
-VERSION = 4
+VERSION = 5
 """Raised with every change of what a cataloger finds or of `Fact`; layers that were cached before are read again."""
 
 _READERS: dict[str, Callable[[str, bytes], tuple[Fact, ...]]] = {
