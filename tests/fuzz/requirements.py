@@ -29,7 +29,8 @@ _ENDS = (*"\n\n\n\n\n\n", "\r\n", "\r", "\f", "\v", "\x1c", "\x85", "\u2028", "\
          "\\\\\n", " # \\\n", " #\n", "#\n", "\n#", "\n # c\n", "\\\n#c\n", "\\ \n")
 _PIECES = ("six==1.16.0", "evil==1.0", "a", "==", "1.0", "Foo_Bar [x] == 2.0", "b.c==1!2.0.post1",
            "x==1.0.zip",
-           "y===1", "z==1.*", "w>=1", "v==1,!=2", "six @ https://x/y", "https://x/six-1.0.whl", "./six", "-e .", "-r other.txt",
+           "y===1", "z==1.*", "w>=1", "v==1,!=2", "six @ https://x/y",
+           "https://x/six-1.0.whl", "./six", "-e .", "-r other.txt",
            "--index-url https://evil.example", "-i x", "--pre", "--has=sha256:" + "a" * 64, "${HOME}", "${UNSET_X}",
            "$HOME", "; python_version<'3'", "é", "à", "…", "\u017fix==1", "#", " #", "\xa0#", "\t", "  ", "\\", "'",
            '"', "\0", "coding: utf-8", "coding=latin-1", "# -*- coding: utf-7 -*-", "+AAo-", "[a,b]", "[", "]", ",",
