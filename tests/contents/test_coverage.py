@@ -117,14 +117,17 @@ def test_an_sbom_does_not_hide_what_it_does_not_list(capsys: pytest.CaptureFixtu
 
 
 SILENT = {
-    "Java archive": ["app/a.jar", "b.war", "c.ear", "d.par", "e.hpi", "e.jpi", "f.nar"],
+    "Java archive": ["app/a.jar", "APP/LOG4J.JAR", "b.war", "c.ear", "d.par", "e.hpi", "e.jpi", "f.nar"],
     "Java runtime": ["usr/lib/jvm/release", "opt/java/openjdk/release"],
     "Ruby gem": ["usr/lib/ruby/gems/3.0/specifications/rake.gemspec", "g/specifications/default/json.gemspec"],
-    "Composer packages": ["app/vendor/composer/installed.json", "app/composer.lock"],
-    ".NET dependencies": ["app/App.deps.json"], ".NET assembly": ["app/Newtonsoft.Json.dll", "app/web.exe"],
-    "rpm database": ["var/lib/rpm/rpmdb.sqlite", "usr/lib/sysimage/rpm/Packages.db", "var/lib/rpm/Packages"],
+    "Composer packages": ["app/vendor/composer/installed.json", "app/lib/composer/installed.json",
+                          "app/composer.lock"],
+    ".NET dependencies": ["app/App.deps.json"], ".NET assembly": ["app/Newtonsoft.Json.dll", "app/web.exe", "app/OLD.DLL"],
+    "rpm database": ["var/lib/rpm/rpmdb.sqlite", "usr/lib/sysimage/rpm/Packages.db", "var/lib/rpm/Packages",
+                     "rootfs/usr/share/rpm/rpmdb.sqlite", "mnt/rpm/Packages", "opt/x/container-manifest-2"],
     "pacman package": ["var/lib/pacman/local/x-1/desc"], "Portage package": ["var/db/pkg/a/b-1/CONTENTS"],
-    "R package": ["usr/lib/R/library/x/DESCRIPTION", "usr/local/lib/R/site-library/y/DESCRIPTION"],
+    "R package": ["usr/lib/R/library/x/DESCRIPTION", "usr/local/lib/R/site-library/y/DESCRIPTION",
+                  "root/R/x86_64-pc-linux-gnu-library/4.1/z/DESCRIPTION", "app/renv/library/R-4/x/y/DESCRIPTION"],
     "Nix store path": ["nix/store/0a1b-openssl-3.0.8/bin/openssl", "nix/store/9z-glibc/lib/libc.so"],
     "conda package": ["opt/conda/conda-meta/x-1-0.json"],
     "Erlang application": ["usr/lib/erlang/lib/ssl-10.0/ebin/ssl.app"],
@@ -133,8 +136,13 @@ SILENT = {
     "WordPress plugin": ["app/wp-content/plugins/akismet/akismet.php"], "WordPress": ["app/wp-includes/version.php"],
     "PEAR package": ["usr/share/php/.registry/x.reg"], "snap": ["snap/core/meta/snap.yaml"],
     "Bitnami component": ["opt/bitnami/redis/.spdx-redis.spdx"], "Conan package": ["x/conaninfo.txt"],
+    "Chisel manifest": ["var/lib/chisel/manifest.wall"], "opkg package": ["usr/lib/opkg/info/curl.control"],
+    "Python egg": ["opt/a-1.egg"], "Python package in development": ["s/a.egg-link"],
+    "Python package without metadata": ["s/a-1.dist-info/RECORD", "s/b-1.dist-info/WHEEL"],
+    "npm package without package.json": ["app/node_modules/left-pad/index.js", "app/node_modules/@s/x/index.mjs"],
+    "apk packages without a database": ["etc/apk/world"], "Linux kernel module": ["lib/modules/6/x.ko", "m/y.ko.xz"],
     "machine learning model": ["models/x.gguf"], "Homebrew formula": ["home/Cellar/jq/1.7/.brew/jq.rb"],
-    "program without a package": ["usr/local/bin/node", "usr/local/bin/python3.12", "usr/sbin/nginx"],
+    "program without a package": ["usr/local/bin/node", "usr/local/bin/python3.12", "usr/sbin/nginx", "bin/busybox"],
 }
 
 
@@ -149,6 +157,16 @@ def test_files_that_only_look_alike_are_not_counted(tmp_path: Path) -> None:
         "etc/release", "app/manifest", "app/status", "opt/conda/conda-meta/history", "wp-content/plugins/a/b.php",
         "app/my.app", "nix/var/log", "usr/bin/python3-config", "x/DESCRIPTION", "app/lib.rb", "usr/share/node")]))
     assert found.unknowns == ()
+
+
+def test_what_another_file_says_is_not_counted(tmp_path: Path) -> None:
+    found = catalog(image(tmp_path / "i", [
+        ("s/a-1.dist-info/METADATA", METADATA), ("s/a-1.dist-info/RECORD", b""), ("s/a-1.dist-info/WHEEL", b""),
+        ("m/node_modules/b/package.json", b'{"name": "b", "version": "1.0.0"}'), ("m/node_modules/b/index.js", b""),
+        ("lib/apk/db/installed", b"P:c\nV:1-r0\n\n"), ("etc/apk/world", b"c\n")]))
+    assert (len(found.packages), found.unknowns) == (3, ())
+    found = catalog(image(tmp_path / "j", [("s/a-1.dist-info/RECORD", b""), ("s/a-1.dist-info/WHEEL", b"")]))
+    assert [(unknown.kind, unknown.count) for unknown in found.unknowns] == [("Python package without metadata", 1)]
 
 
 def test_a_nix_store_path_is_counted_once(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ _LICENSE = re.compile(r"^License:[ \t]*(\S.*)$", re.MULTILINE)
 # What other catalogers would find: only those of a package's files are worth remembering.
 _TELLING = re.compile(r"/(?:METADATA|PKG-INFO|package\.json|[^/]+\.(?:egg-info|jar|war|ear|gemspec|so))\Z|"
                       r"/s?bin/[^/]+\Z|\.dist-info/sboms/|/specifications/|/library/[^/]+/DESCRIPTION\Z|/ebin/[^/]+\.app\Z|"
-                      r"\.(?:dll|exe|deps\.json|reg|rockspec)\Z|/release\Z|/composer/installed\.json\Z")
+                      r"\.(?:dll|exe|deps\.json|reg|rockspec|ko(?:\.[a-z]+)?)\Z|/release\Z|/composer/installed\.json\Z")
 _IN_PLACE = frozenset(("installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending"))
 """The states in which a package's files are all there (dpkg(1), "Package states"); `config-files` keeps only those."""
 _MERGED = ("bin/", "sbin/", "lib/", "lib32/", "lib64/")
