@@ -12,6 +12,7 @@ from custody.cli import contents
 from custody.cli.run import settings
 from custody.errors import UnsupportedError
 from custody.formats import cyclonedx, spdx
+from custody.kit.visible import visible
 
 _FORMATS = ("table", "cyclonedx-json", "spdx-json", "purls")
 
@@ -44,4 +45,4 @@ def command(target: str, chosen: tuple[str, ...], platform: str | None) -> None:
     if not found.packages:
         print("warning: no package was found in it", file=sys.stderr)
     for unknown in found.unknowns:
-        print(f"not catalogued: {unknown}, such as {unknown.examples[0]}", file=sys.stderr)
+        print(visible(f"not catalogued: {unknown}, such as {unknown.examples[0]}"), file=sys.stderr)

@@ -14,6 +14,7 @@ from custody.cli import contents
 from custody.cli.run import settings
 from custody.errors import DeniedError, UsageError
 from custody.kit.clock import system_clock
+from custody.kit.visible import visible
 from custody.vulns.findings import Finding
 from custody.vulns.report import ScanReport, scan, usable
 from custody.vulns.severity import Severity
@@ -93,8 +94,8 @@ def command(target: str, chosen: tuple[str, ...], threshold: str, fail_on_unknow
 def _deny(met: list[Finding], kind: str) -> None:
     if met:
         worst, findings = met[0], f"{len(met)} finding{'s' * (len(met) > 1)}"
-        raise DeniedError(f"{findings} {kind}, such as {worst.cve} in {worst.package} {worst.version}",
-                          hint=f"fixed in {', '.join(worst.fixed)}" if worst.fixed else None)
+        raise DeniedError(visible(f"{findings} {kind}, such as {worst.cve} in {worst.package} {worst.version}"),
+                          hint=visible(f"fixed in {', '.join(worst.fixed)}") if worst.fixed else None)
 
 
 def _table(report: ScanReport) -> str:

@@ -75,7 +75,7 @@ def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], thr
     for line in report.unpinned if allow_unpinned_actions else ():
         click.echo(f"warning: {line}", err=True)
     if problems:
-        raise DeniedError(f"source: {len(problems)} problem{'s' * (len(problems) > 1)}, first: {problems[0]}")
+        raise DeniedError(f"source: {len(problems)} problem{'s' * (len(problems) > 1)}, first: {visible(problems[0])}")
     unasked = threshold == "never" or allow_gaps
     if scanned is not None and not unasked and not (allow_empty_db and not scanned.database.advisories):
         scanned.require_coverage()

@@ -15,6 +15,7 @@ from custody.formats import vulnattestation
 from custody.formats.bom import Catalog, Location, Package
 from custody.formats.osv import Advisory, normalise
 from custody.kit.clock import format_rfc3339
+from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryStatus, AdvisoryStore
 from custody.vulns.coverage import Coverage, Spokesmen, Undecided, measure
 from custody.vulns.findings import Finding, Hit, findings
@@ -89,7 +90,7 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
         more = f"; and {len(gaps) - _SHOWN} more" if len(gaps) > _SHOWN else ""
         missing = any(gap.kind in ("no-advisories", "old-advisories") for gap in gaps)
         raise MissingEvidenceError(
-            "not everything was scanned: " + "; ".join(map(str, gaps[:_SHOWN])) + more,
+            "not everything was scanned: " + "; ".join(visible(str(gap)) for gap in gaps[:_SHOWN]) + more,
             hint=("custody db import PATH, or " if missing else "") + "--allow-gaps, if that may pass unscanned")
 
     def to_cosign_vuln(self) -> dict[str, Any]:
