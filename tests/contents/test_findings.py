@@ -90,6 +90,7 @@ def test_errata_that_name_no_vulnerability_are_not_kept(tmp_path: Path) -> None:
     ("Packagist", "composer", "Symfony/HTTP-Kernel", "symfony/http-kernel", True),
     ("crates.io", "cargo", "Some_Crate", "some-crate", True),
     ("RubyGems", "gem", "RedCloth", "redcloth", True),
+    ("SwiftURL", "swift", "github.com/Vapor/Vapor", "https://github.com/vapor/vapor.git", True),
     ("RubyGems", "gem", "a_b", "a-b", False),
     ("PyPI", "pypi", "Flask_Login", "flask.login", True),
     ("Maven", "maven", "org.A:b", "org.a:b", False),

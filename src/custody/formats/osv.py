@@ -17,7 +17,7 @@ _EVENTS = ("introduced", "fixed", "last_affected", "limit")
 _RANGES = ("SEMVER", "ECOSYSTEM", "GIT")
 _CVE = re.compile(r"(?:[A-Z]+-)?(CVE-[0-9]{4}-[0-9]{1,19})\Z")
 _ERRATA = re.compile(r"(?:AL|RH|RL|EL|OE|CE)[BE]A-")
-_FOLDED = frozenset(("Go", "npm", "NuGet", "Packagist", "RubyGems", "Hex", "Pub", "Hackage", "CRAN", "SwiftURL",
+_FOLDED = frozenset(("Go", "npm", "NuGet", "Packagist", "RubyGems", "Hex", "Pub", "Hackage", "CRAN",
                      "GitHub Actions", "Bitnami", "VSCode", "Debian", "Ubuntu", "Echo", "Alpine", "Wolfi",
                      "Chainguard", "MinimOS"))
 """Where no two packages differ in capitals only: the registry says so, or package URLs have no capitals there."""
@@ -111,6 +111,8 @@ def normalise(ecosystem: str, name: str) -> str:
         return re.sub(r"[-_.]+", "-", name).lower()
     if base == "crates.io":
         return name.lower().replace("_", "-")
+    if base == "SwiftURL":  # a repository's address, of which package URLs have host and path
+        return name.lower().removeprefix("https://").removesuffix(".git")
     return name.lower() if base in _FOLDED else name
 
 
