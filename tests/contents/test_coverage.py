@@ -198,3 +198,44 @@ def pe(address: int, magic: int = 0x20B, count: int = 16) -> bytes:
     (b"MZ" + bytes(100), True), (b"", True)])
 def test_assemblies_are_told_from_other_programs_for_windows(content: bytes, counted: bool) -> None:
     assert bool(dotnet.read("a.exe", content)) == counted
+
+
+UNRATED = record("PYSEC-1", [{"introduced": "0"}], package="pyyaml", aliases=["CVE-2026-0001"])
+KNOWN = {"title": "t", "catalogVersion": "2026.01.01", "dateReleased": "2026-01-01T00:00:00Z", "count": 1,
+         "vulnerabilities": [{"cveID": "CVE-2026-0001", "dateAdded": "2026-01-01", "dueDate": "2026-02-01",
+                              "knownRansomwareCampaignUse": "Known"}]}
+ONE: list[Member] = [("a.dist-info/METADATA", b"Name: PyYAML\nVersion: 5.3.1\n")]
+
+
+@pytest.mark.parametrize(("options", "code", "words"), [
+    ([], 0, "pyyaml"),
+    (["--fail-on", "medium"], 0, "unknown"),
+    (["--fail-on", "low"], 3, "1 finding at or above low, such as CVE-2026-0001"),
+    (["--fail-on-unknown"], 3, "1 finding of unknown severity, such as CVE-2026-0001 in PyYAML 5.3.1"),
+    (["--fail-on-unknown", "--ignore-unfixed"], 0, "left out: 1 findings: no fixed version is known"),
+    (["--fail-on-unknown", "--severity", "HIGH,critical"], 0, "severity unknown was not asked for"),
+    (["--fail-on-exploited"], 4, "no catalogue of known exploited vulnerabilities was imported"),
+    (["--severity", "awful"], 2, "--severity: got 'awful', expected none, unknown, low"),
+])
+def test_gates_on_unrated_findings(
+        options: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    target = made(ONE, UNRATED)
+    assert run(["scan", target, *options]) == code
+    out, err = capsys.readouterr()
+    assert words.lower() in (out + err).lower()
+
+
+def test_gate_on_known_exploited(capsys: pytest.CaptureFixture[str]) -> None:
+    target = made(ONE, UNRATED)
+    Path("kev.json").write_text(json.dumps(KNOWN))
+    assert run(["db", "import", "kev.json"]) == 0
+    assert run(["db", "status"]) == 0
+    assert "exploited   1 known, version 2026.01.01" in capsys.readouterr().out
+    # What is known to be exploited is never left out.
+    assert run(["scan", target, "--fail-on-exploited", "--ignore-unfixed", "--severity", "critical"]) == 3
+    out, err = capsys.readouterr()
+    assert "unknown exploited  CVE-2026-0001  PyYAML" in out
+    assert "known exploited vulnerabilities: 1, version 2026.01.01; 1 findings are among them" in err
+    Path("kev.json").write_text(json.dumps({**KNOWN, "count": 2}))
+    assert run(["db", "import", "kev.json"]) == 2
+    assert "count: got 2, expected 1, as many as are listed" in capsys.readouterr().err

@@ -70,6 +70,7 @@ def test_any_text_is_a_purl_or_our_error(text: str) -> None:
         ("pkg:np m/a", "type"),
         ("pkg:npm/@1", "name"),
         ("pkg:npm/@a/@1", "a name before the '@'"),
+        (f"pkg:chrome-extension/{'a' * 32}@1.x", "one to four numbers"),
         ("pkg:npm/a#b%2Fc", "no encoded slash in the subpath"),
         ("pkg:pypi/a/b@1", "no namespaces"),
         ("pkg:deb/curl@1", "requires"),

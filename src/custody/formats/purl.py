@@ -34,6 +34,9 @@ _NAME_SHAPES = {
 }
 
 
+_CHROME_VERSION = re.compile(r"[0-9]+(?:\.[0-9]+){0,3}\Z")
+
+
 @dataclass(frozen=True, slots=True)
 class PackageUrl:
     """A normalised package URL; `str()` is its canonical spelling. Make one with `parse` or `build`."""
@@ -147,6 +150,8 @@ def build(kind: object, name: object, *, namespace: str | None = None, version: 
         raise MalformedError(f"{where}: qualifiers", got=sorted(kept), expected=f"{needed}, which {kind} requires")
     if kind in _NAME_SHAPES and not _NAME_SHAPES[kind][0].match(name):
         raise MalformedError(f"{where}: name", got=name, expected=_NAME_SHAPES[kind][1])
+    if kind == "chrome-extension" and version and not _CHROME_VERSION.match(version):
+        raise MalformedError(f"{where}: version", got=version, expected="one to four numbers with '.' between them")
     return PackageUrl(kind, space or None, name, version or None, kept, path or None)
 
 

@@ -119,7 +119,8 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
                      "PkgName": finding.package, "PkgPath": place.path, "PkgIdentifier": {"PURL": finding.purl},
                      "InstalledVersion": finding.version, "FixedVersion": ", ".join(finding.fixed),
                      "Layer": {"Digest": place.layer, "DiffID": diff_ids.get(place.layer, "")},
-                     "Title": finding.summary, "Severity": finding.severity.upper()}
+                     "Status": "fixed" if finding.fixed else "affected", "Title": finding.summary,
+                     "Severity": finding.severity.upper()}
             if finding.exploited is not None:  # Trivy's place for what others add
                 entry["Custom"] = {"exploited": {"dateAdded": finding.exploited.added, "dueDate": finding.exploited.due,
                                                  "ransomware": finding.exploited.ransomware}}
