@@ -79,6 +79,13 @@ def test_distroless(tmp_path: Path) -> None:
     assert owner(tmp_path / "2", [*lower, (PLACE, METADATA)], [(PLACE, METADATA)]) == ""
 
 
+def test_distroless_files_may_have_other_names(tmp_path: Path) -> None:
+    sums = f"{'0' * 32}  ./{PLACE}\n".encode()
+    assert owner(tmp_path, [("etc/os-release", OS_RELEASE), ("var/lib/dpkg/status.d/base", status()),
+                            ("var/lib/dpkg/status.d/base.md5sums", sums), (PLACE, METADATA)]) == (
+        "pkg:deb/debian/python3-yaml")
+
+
 def test_apk(tmp_path: Path) -> None:
     place = "usr/lib/python3.12/site-packages/PyYAML-5.3.1.dist-info/METADATA"
     folder, _, file = place.rpartition("/")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from custody.formats.bom import Distribution
 from custody.sbom.catalogers import Fact
@@ -25,22 +25,33 @@ def owners(files: Mapping[str, Visible], layers: Sequence[LayerFacts],
     Not where a layer put another file in its place without that package: it was there below, and the layer that has it
     now says nothing of the package that had it. Package managers write their lists in the layer of the files.
     """
-    lists = [fact for seen in files.values() for fact in seen.facts if fact.type == OWNS]
-    foreign = {fact.name for seen in files.values() for fact in seen.facts
+    facts = {path: seen.facts for path, seen in files.items()}
+    foreign = {fact.name for told in facts.values() for fact in told
                if fact.type in ("deb", "apk") and _foreign(fact, distribution)}
-    foreign |= {fact.name for fact in lists if any(map(_NOT_A_DISTRIBUTIONS.match, fact.requires))}
-    owned = {path: fact.name for fact in lists if fact.name not in foreign for path in fact.requires}
+    foreign |= {name for path, name in _listed(facts) if _NOT_A_DISTRIBUTIONS.match(path)}
+    owned = {path: name for path, name in _listed(facts) if name not in foreign}
     by_layer: dict[int, set[tuple[str, str]]] = {}
     for path in [path for path in owned if path in files]:
         top = files[path].layer
         if not any(path in layer.found for layer in layers[:top]):
             continue
         if top not in by_layer:
-            by_layer[top] = {(other, fact.name) for facts in layers[top].found.values() for fact in facts
-                             if fact.type == OWNS for other in fact.requires}
+            by_layer[top] = set(_listed(layers[top].found))
         if (path, owned[path]) not in by_layer[top]:
             del owned[path]
     return owned
+
+
+def _listed(facts: Mapping[str, Sequence[Fact]]) -> Iterator[tuple[str, str]]:
+    """Files, and the package in whose list each is; in distroless images `status.d/base.md5sums` is the list of the
+    package that `status.d/base` describes, whatever its name.
+    """
+    for place, told in facts.items():
+        for fact in told:
+            if fact.type == OWNS:
+                beside = facts.get(place.removesuffix(".md5sums"), ()) if place.endswith(".md5sums") else ()
+                name = next((other.name for other in beside if other.type == "deb"), fact.name)
+                yield from ((path, name) for path in fact.requires)
 
 
 def _foreign(fact: Fact, distribution: Distribution | None) -> bool:
