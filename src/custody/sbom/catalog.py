@@ -16,10 +16,11 @@ from custody.formats.oci import Descriptor
 from custody.ports.layers import LayerCache
 from custody.registry.image import Image
 from custody.sbom import dependencies
-from custody.sbom.catalogers import VERSION, Fact
+from custody.sbom.catalogers import VERSION, Fact, counted
 from custody.sbom.catalogers.fact import LICENSES, OS_RELEASE, OWNS, UNKNOWN
 from custody.sbom.filesystem import Visible, squash
 from custody.sbom.layers import LayerFacts, read_layer
+from custody.sbom.ownership import owners
 from custody.sbom.tarwalk import Limits
 
 _WORKERS = min(4, os.cpu_count() or 1)
@@ -90,10 +91,11 @@ def _assemble(image: Image, layers: list[LayerFacts]) -> Catalog:
     placed: list[dependencies.Placed] = []
     unknowns: dict[tuple[str, str], list[str]] = {}
     """By kind, and the distribution's package that installed them."""
-    owned = {path: fact.name for fact in _facts(files, OWNS) for path in fact.requires}
+    owned = owners(files, layers, distribution)
+    bare: set[tuple[str, str]] = set()
     for path, seen in sorted(files.items(), key=lambda item: (item[1].layer, item[0])):
         for fact in seen.facts:
-            if fact.type == UNKNOWN:
+            if fact.type == UNKNOWN and not _stands_for_nothing(fact.name, path, files, bare):
                 unknowns.setdefault((fact.name, owned.get(path, "")), []).append(path)
             if fact.type in (UNKNOWN, OS_RELEASE, OWNS, LICENSES):
                 continue
@@ -119,6 +121,18 @@ def _assemble(image: Image, layers: list[LayerFacts]) -> Catalog:
         unknowns=tuple(Unknown(kind=kind, count=len(paths), examples=tuple(paths[:_EXAMPLES]),
                                owner=system.get(owner, ""))
                        for (kind, owner), paths in sorted(unknowns.items())))
+
+
+def _stands_for_nothing(kind: str, path: str, files: dict[str, Visible], bare: set[tuple[str, str]]) -> bool:
+    """Whether another file says what this one would, or one of the same folder was counted already."""
+    if counted.explained(kind, path, files):
+        return True
+    if not counted.once(kind):
+        return False
+    key = (kind, path.rpartition("/")[0])
+    known = key in bare
+    bare.add(key)
+    return known
 
 
 def _facts(files: dict[str, Visible], kind: str) -> Iterator[Fact]:
