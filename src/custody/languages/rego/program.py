@@ -11,10 +11,10 @@ from custody.languages.rego import runtime
 from custody.languages.rego.builtins import BUILTINS
 from custody.languages.rego.check import check
 from custody.languages.rego.declare import Builtin, Context, Halt, World
-from custody.languages.rego.generator import Generator, Place, Result, rule_tree
+from custody.languages.rego.generator import Generator, Result, Spot
 from custody.languages.rego.parser import parse_module, parse_query
 from custody.languages.rego.resolve import Resolver
-from custody.languages.rego.tree import Module
+from custody.languages.rego.tree import Module, Var
 from custody.languages.rego.values import UNDEFINED, Value, running
 from custody.languages.source import Faults, Source
 
@@ -23,7 +23,7 @@ class Query:
     """A compiled query. `places`: of the expressions in a trace."""
 
     def __init__(self, run: Callable[..., None], slots: int, policy: Policy, asked: tuple[str, dict[str, Any]],
-                 places: list[Place]) -> None:
+                 places: list[Spot]) -> None:
         self._run, self._slots, self.policy, self._asked, self.places = run, slots, policy, asked, places
 
     def __call__(self, data: Value = None, given: Value = UNDEFINED, *, limits: Limits = DEFAULT,
@@ -111,8 +111,7 @@ class Policy:
                 parsed.append(parse_module(Source(text, name), version))
         faults.stop()
         self.modules = parsed
-        self.groups = check(parsed, self.builtins, strict=strict, types=types)
-        self._tree = rule_tree(self.groups.values(), [module.package for module in parsed])
+        self.documents = check(parsed, self.builtins, strict=strict, types=types)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self._texts, self._options)
@@ -129,32 +128,36 @@ class Policy:
         generator = self._generator(traced)
         run = generator.query(source, body, names, capture)
         options = {"name": name, "package": package, "capture": capture, "traced": traced}
-        return Query(run, len(self.groups), self, (text, options), generator.places)
-
-    def _has(self, path: tuple[str, ...]) -> bool:
-        return any(each[:len(path)] == path for each in self.groups)
+        return Query(run, len(self.documents), self, (text, options), generator.places)
 
     def _generator(self, traced: bool) -> Generator:
-        return Generator(self.modules, self.groups, self._tree, self.builtins, traced=traced)
+        return Generator(self.modules, self.documents, self.builtins, traced=traced)
 
     def _names(self, package: str | None) -> dict[str, list[str]]:
         if package is None:
             return {}
         path = package.split(".")
-        return {group.path[len(path)]: ["data", *group.path[:len(path) + 1]] for group in self.groups.values()
-                if list(group.path[:len(path)]) == path and len(group.path) > len(path)}
+        names = {rule.path[0].name for module in self.modules if module.package == path for rule in module.rules
+                 if isinstance(rule.path[0], Var)}
+        return {name: ["data", *path, name] for name in sorted(names)}
 
     def entry(self, path: str) -> Entry:
         """The rule or document at `data.a.b.c`, as a function of input and data. KeyError where no rule has that path,
         nor one that goes on from it.
         """
-        names = tuple(path.split("."))[1:]
-        group = self.groups.get(names)
-        if group is None and self._has(names):
-            return Entry(self._generator(False).document(names), len(self.groups), self, path)
-        if group is None or group.kind == "function":
-            raise KeyError(path)
-        return Entry(self._generator(False).entry(group), len(self.groups), self, path)
+        place = self.documents.root
+        names = path.split(".")[1:]
+        for at, name in enumerate(names):
+            if name not in place.children:
+                raise KeyError(path)
+            place = place.children[name]
+            document = place.document
+            if document is not None:
+                keys = tuple(names[at + 1:])
+                if document.kind == "function" or (keys and document.kind != "object"):
+                    raise KeyError(path)
+                return Entry(self._generator(False).entry(document, keys), len(self.documents), self, path)
+        return Entry(self._generator(False).document(place.path), len(self.documents), self, path)
 
 
 def _again(texts: dict[str, str], options: dict[str, Any]) -> Policy:

@@ -10,6 +10,7 @@ from collections import ChainMap
 from collections.abc import Mapping, MutableMapping
 
 from custody.languages.rego.declare import Builtin
+from custody.languages.rego.documents import Document, Path
 from custody.languages.rego.kinds import (
     ANY,
     STRING,
@@ -27,7 +28,6 @@ from custody.languages.rego.kinds import (
     shown,
 )
 from custody.languages.rego.resolve import type_error
-from custody.languages.rego.rules import Group
 from custody.languages.rego.tree import (
     Array,
     Body,
@@ -57,8 +57,8 @@ _EQUAL = frozenset({"equal", "eq"})
 class Types:
     """The types of a policy's rules, found as they are asked for."""
 
-    def __init__(self, groups: Mapping[tuple[str, ...], Group], builtins: Mapping[str, Builtin]) -> None:
-        self.groups, self.builtins = groups, builtins
+    def __init__(self, documents: Mapping[Path, Document], builtins: Mapping[str, Builtin]) -> None:
+        self.documents, self.builtins = documents, builtins
         self._rules: dict[int, Type] = {}  # of rules' values and functions' results
         self._arguments: dict[int, list[Type]] = {}
 
@@ -78,32 +78,32 @@ class Types:
         arguments = [checker.type(argument, env) or ANY for argument in rule.args]
         return arguments, checker.type(rule.value, env) or ANY
 
-    def _group(self, group: Group) -> tuple[list[Type], Type]:
-        if group.slot not in self._rules:
-            self._rules[group.slot], self._arguments[group.slot] = ANY, [ANY] * group.arity
+    def _document(self, document: Document) -> tuple[list[Type], Type]:
+        if document.slot not in self._rules:
+            self._rules[document.slot], self._arguments[document.slot] = ANY, [ANY] * document.arity
             found = []
-            for clause in group.all:
+            for clause in document.all:
                 for rule in clause.chain():
                     try:
                         found.append(self._clause(rule))
                     except SourceError:  # it is told where that clause is checked
-                        return [ANY] * group.arity, ANY
-            self._rules[group.slot] = either(value for _, value in found)
-            self._arguments[group.slot] = [either(column) for column in
+                        return [ANY] * document.arity, ANY
+            self._rules[document.slot] = either(value for _, value in found)
+            self._arguments[document.slot] = [either(column) for column in
                                            zip(*(arguments for arguments, _ in found), strict=True)]
-        return self._arguments[group.slot], self._rules[group.slot]
+        return self._arguments[document.slot], self._rules[document.slot]
 
-    def value(self, group: Group) -> Type:
-        if group.kind == "object":
+    def value(self, document: Document) -> Type:
+        if document.kind == "object":
             return object_((), (ANY, ANY))
-        found = self._group(group)[1]
-        return set_(found) if group.kind == "set" else found
+        found = self._document(document)[1]
+        return set_(found) if document.kind == "set" else found
 
     def function(self, operator: list[str]) -> tuple[list[Type], Type] | None:
         """The types of a function's arguments, and of its result."""
         if operator[0] == "data":
-            group = self.groups.get(tuple(operator[1:]))
-            return None if group is None else self._group(group)
+            document = self.documents.get(tuple(operator[1:]))
+            return None if document is None else self._document(document)
         found = self.builtins.get(".".join(operator))
         if found is None:
             return None
@@ -346,7 +346,7 @@ class _Checker:
             if not (isinstance(part, Scalar) and isinstance(part.value, str)):
                 break
             names.append(part.value)
-            group = self.types.groups.get(tuple(names))
-            if group is not None and group.kind != "function" and not group.beneath:
-                return self.types.value(group), term.path[at + 1:]
+            document = self.types.documents.get(tuple(names))
+            if document is not None and document.kind != "function":
+                return self.types.value(document), term.path[at + 1:]
         return ANY, term.path
