@@ -5,14 +5,15 @@ The classes of the errors are OPA's: rego_compile_error, rego_type_error, rego_u
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from custody.languages.rego import recursion
+from custody.languages.rego.constants import constant
 from custody.languages.rego.declare import Builtin
 from custody.languages.rego.documents import Document, Path, Place, gather, plant
 from custody.languages.rego.resolve import ROOTS, Resolver, compile_error, module_names, type_error
 from custody.languages.rego.safety import Arity, Unsafe, check_head, order, vars_in
-from custody.languages.rego.tree import Call, Expr, Module, Rule, Term, Var, walk, walk_rule
+from custody.languages.rego.tree import Call, Expr, Module, Ref, Rule, Term, Var, walk, walk_rule
 from custody.languages.rego.types import Types
 from custody.languages.source import Faults, Source, SourceError
 
@@ -58,11 +59,18 @@ def check(modules: list[Module], builtins: Mapping[str, Builtin], *, strict: boo
         for rule in module.rules:
             with faults:
                 resolver.rule(rule)
+        faults.minor += resolver.unused
         if strict:
             with faults:
                 _check_used(module, resolver)
     faults.stop()
     root = plant(modules)
+    for module in modules:
+        for rule in module.rules:
+            for each in rule.chain():
+                with faults:
+                    check_withs(module.source, walk_rule(each), root, builtins)
+    faults.stop()
     documents = Documents(root, gather(root, modules, faults))
     arity = documents.arity(builtins)
     graph = recursion.edges((rule for document in documents.values() for rule in document.all), root)
@@ -84,7 +92,7 @@ def check(modules: list[Module], builtins: Mapping[str, Builtin], *, strict: boo
         for each in clauses:
             with faults:
                 kinds.check(each)
-    faults.stop()
+    faults.finish()
     return documents
 
 
@@ -110,6 +118,43 @@ def _check_used(module: Module, resolver: Resolver) -> None:
         if each.path[0] not in ("future", "rego") and each.name not in resolver.used:
             alias = f" as {each.alias}" if each.alias else ""
             raise compile_error(f"import {'.'.join(each.path)}{alias} unused", module.source, each.at)
+
+
+# --- with
+
+def check_withs(source: Source, parts: Iterable[Term | Expr], root: Place, builtins: Mapping[str, Builtin]) -> None:
+    """Only documents of input and data and functions are replaced, and no part of what a rule makes."""
+    for expr in parts:
+        for target, _ in expr.withs if isinstance(expr, Expr) else ():
+            assert isinstance(target, Ref)
+            assert isinstance(target.head, Var)
+            names = [constant(part) for part in target.path]
+            if target.head.name == "data":
+                place: Place | None = root
+                for name in names[:-1]:
+                    place = place.children.get(name) if place is not None else None
+                    if place is not None and place.rules:
+                        raise compile_error("with keyword cannot partially replace virtual document(s)", source,
+                                            target.at)
+            elif target.head.name != "input":
+                _check_replaced(".".join([target.head.name, *map(str, names)]), source, target.at, builtins)
+
+
+def _check_replaced(name: str, source: Source, at: int, builtins: Mapping[str, Builtin]) -> None:
+    builtin = builtins.get(name)
+    if builtin is None:
+        raise type_error("with keyword target must reference existing input, data, or a function", source, at)
+    problem = ""
+    if name in ("eq", "rego.metadata.chain", "rego.metadata.rule"):
+        problem = f'replacement of "{name}" invalid'
+    elif name.startswith("internal."):
+        problem = f'replacement of internal function "{name}" invalid'
+    elif builtin.relation:
+        problem = "target must not be a relation"
+    elif name == "print":
+        problem = "target must not be a void function"
+    if problem:
+        raise compile_error(f"with keyword replacing built-in function: {problem}", source, at)
 
 
 # --- one rule

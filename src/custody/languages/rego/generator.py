@@ -13,7 +13,7 @@ from custody.languages.rego.annotations import chain
 from custody.languages.rego.blocks import V
 from custody.languages.rego.bodies import Bodies
 from custody.languages.rego.calls import Calls, Program
-from custody.languages.rego.check import Documents, check_calls, unsafe_error
+from custody.languages.rego.check import Documents, check_calls, check_withs, unsafe_error
 from custody.languages.rego.constants import NOTHING, constant
 from custody.languages.rego.declare import Builtin, BuiltinError
 from custody.languages.rego.documents import Document, Path, Place, beneath
@@ -105,6 +105,7 @@ class Generator(Program):
 
     def query(self, source: Source, body: Body, names: dict[str, str], capture: bool) -> Callable[..., None]:
         self._find_withs(walk(*body))
+        check_withs(source, walk(*body), self.documents.root, self.builtins)
         check_calls(source, body, self.documents, self.builtins)
         try:
             body, _ = order(body, set(), self.arity)
@@ -194,7 +195,7 @@ class Generator(Program):
 
     def _partly(self, document: Document) -> Callable[[runtime.State, tuple[Value, ...]], Value]:
         """A function that evaluates part of an object alone; the code for it is made when it is first asked for."""
-        longest = max(len(beneath(rule, document.path)) + (rule.kind == "set") for rule in document.rules)
+        longest = max(len(beneath(rule, document.path)) + (rule.kind == "set") for rule in document.rules + document.spare)
 
         def partly(state: runtime.State, keys: tuple[Value, ...]) -> Value:
             keys = keys[:longest]

@@ -6,6 +6,7 @@ Source: the grammar of the OPA documentation's policy reference, and what OPA 1.
 from __future__ import annotations
 
 from custody.languages.rego.annotations import attach
+from custody.languages.rego.constants import NOTHING, constant
 from custody.languages.rego.lexer import FUTURE, LATER, error, string
 from custody.languages.rego.lines import Lines
 from custody.languages.rego.tree import (
@@ -285,6 +286,8 @@ class _Parser(Lines):
             start = self.next().start
             if rule.kind == "set":
                 raise error("else keyword cannot be used on multi-value rules", self.source, start)
+            if any(constant(part) is NOTHING for part in rule.path[1:]):
+                raise error("else keyword cannot be used on rules with variables in head", self.source, start)
             other = Rule(start, 0, rule.path, rule.kind, rule.args, Scalar(start, start, True), [])
             if self.sign("=") or self.sign(":="):
                 other.assigned = self.next().text == ":="
