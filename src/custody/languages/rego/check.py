@@ -27,6 +27,7 @@ class Documents(dict[Path, Document]):
     def __init__(self, root: Place, documents: Mapping[Path, Document]) -> None:
         super().__init__(documents)
         self.root = root
+        self.types: Types | None = None
 
     def arity(self, builtins: Mapping[str, Builtin]) -> Arity:
         def arity(term: Call) -> int | None:
@@ -88,10 +89,8 @@ def check(modules: list[Module], builtins: Mapping[str, Builtin], *, strict: boo
     recursion.check(graph, faults)
     faults.stop()
     if types:
-        kinds = Types(documents, builtins)
-        for each in clauses:
-            with faults:
-                kinds.check(each)
+        documents.types = Types(documents, root, builtins, graph)
+        documents.types.check(faults)
     faults.finish()
     return documents
 

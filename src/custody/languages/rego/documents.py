@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 from custody.languages.rego.constants import NOTHING, constant
 from custody.languages.rego.resolve import type_error
-from custody.languages.rego.tree import Module, Rule, Term, Var
+from custody.languages.rego.tree import Module, Rule, Scalar, Term, Var
 from custody.languages.rego.values import Key, key, text, unkey
-from custody.languages.source import Faults, SourceError
+from custody.languages.source import Faults
 
 Path = tuple[Key, ...]
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -98,8 +98,12 @@ def ground(rule: Rule) -> tuple[Path, list[Term]]:
 
 
 def beneath(rule: Rule, path: Path) -> list[Term]:
-    """The parts of a rule's reference that come after `path`."""
-    return rule.path[len(path) - len(rule.module.package):]
+    """The parts of a rule's reference that come after `path`, which may be a part of its package's."""
+    package = rule.module.package
+    first, *rest = rule.path
+    assert isinstance(first, Var)
+    names = [*package, first.name]
+    return [*(Scalar(rule.at, rule.at, name) for name in names[len(path):]), *rest[max(len(path) - len(names), 0):]]
 
 
 def shown(path: Iterable[Key], rest: Iterable[Term] = ()) -> str:
@@ -220,5 +224,3 @@ def _check_packages(root: Place, modules: Iterable[Module]) -> None:
                 raise type_error(f"package {'.'.join(other.package)} conflicts with rule {shown(path)} defined at "
                                  f"{_where(rule)}", module.source, module.package_at)
 
-
-__all__ = ["Document", "Path", "Place", "SourceError", "beneath", "gather", "ground", "plant", "shown"]

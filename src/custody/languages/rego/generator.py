@@ -111,6 +111,8 @@ class Generator(Program):
             body, _ = order(body, set(), self.arity)
         except Unsafe as unsafe:
             raise unsafe_error(unsafe, source) from None
+        if self.documents.types is not None:
+            self.documents.types.check_query(body, source)
         bodies = Bodies(self.code, ["s", "out"], "s", self, source)
         bodies.in_order = True
         with bodies.closed():

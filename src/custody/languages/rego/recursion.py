@@ -92,10 +92,10 @@ def _asked(clause: Rule, root: Place) -> dict[Rule, None]:
 def _references(parts: Iterable[Term | Expr], root: Place, known: _Known, asked: dict[Rule, None]) -> None:
     for part in parts:
         if isinstance(part, Call) and part.operator[0] == "data":
-            _rules(root, [key(name) for name in part.operator[1:]], asked)
+            rules_at(root, [key(name) for name in part.operator[1:]], asked)
         elif isinstance(part, Ref) and isinstance(part.head, Var) and part.head.name == "data":
             for path in _paths(part, known):
-                _rules(root, path, asked)
+                rules_at(root, path, asked)
 
 
 def _paths(ref: Ref, known: _Known) -> Iterator[list[object]]:
@@ -114,7 +114,7 @@ def _paths(ref: Ref, known: _Known) -> Iterator[list[object]]:
         yield list(path)
 
 
-def _rules(root: Place, path: list[object], asked: dict[Rule, None]) -> None:
+def rules_at(root: Place, path: list[object], asked: dict[Rule, None]) -> None:
     """The rules that a reference may come to: those above it whose own references agree, and all beneath it."""
     stack = [(root, 0)]
     while stack:
