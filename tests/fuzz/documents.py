@@ -270,7 +270,7 @@ class Peer:
         self._process.stdin.write(json.dumps(line) + "\n")
         self._process.stdin.flush()
         found = json.loads(self._process.stdout.readline())["answers"]
-        return [("error", each["code"], each["message"]) if each.get("code") else ("rows", _rows(each["rows"]))
+        return [("error", each["code"], each["message"], each.get("codes", [])) if each.get("code") else ("rows", _rows(each["rows"]))
                 for each in found]
 
     def close(self) -> None:
@@ -306,7 +306,7 @@ def our_answers(program: Program) -> list[Any]:
 
 
 def same(ours: Any, theirs: Any) -> bool:
-    return bool(ours[:2] == theirs[:2])
+    return bool(ours[:2] == theirs[:2]) or (ours[0] == theirs[0] == "error" and ours[1] in theirs[3])
 
 
 @contextmanager

@@ -36,6 +36,7 @@ type answer struct {
 	Rows    [][2]any `json:"rows"`
 	Code    string   `json:"code,omitempty"`
 	Message string   `json:"message,omitempty"`
+	Codes   []string `json:"codes,omitempty"` // of all errors
 }
 
 func refused(err error) answer {
@@ -44,7 +45,11 @@ func refused(err error) answer {
 	var rows rego.Errors
 	switch {
 	case errors.As(err, &many) && len(many) > 0:
-		return answer{Code: many[0].Code, Message: many[0].Message}
+		codes := []string{}
+		for _, each := range many {
+			codes = append(codes, each.Code)
+		}
+		return answer{Code: many[0].Code, Message: many[0].Message, Codes: codes}
 	case errors.As(err, &one):
 		return answer{Code: one.Code, Message: one.Message}
 	case errors.As(err, &rows) && len(rows) > 0:

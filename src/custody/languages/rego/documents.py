@@ -167,6 +167,8 @@ def _document(place: Place, slot: int) -> Document:
             else:
                 document.rules.append(rule)
         return document
+    if all(rule.default for inner in place.walk() for rule in inner.rules):
+        return Document(place.path, "value", slot, default=place.rules[-1])
     document = Document(place.path, "object", slot)
     for inner in place.walk():
         for rule in inner.rules:
@@ -199,6 +201,10 @@ def _check(place: Place) -> None:
     grounds = {not rest for rest in rests}
     if len(single) > 1 or len(grounds) > 1 or len({len(rule.args) for rule in rules}) > 1:
         raise type_error(f"conflicting rules {name} found", first.module.source, first.at)
+    for rule, rest in zip(rules, rests, strict=True):
+        if rule.args and rest:
+            raise type_error(f"function {shown(place.path, rest)} has a variable in its name, and nothing could call it",
+                             rule.module.source, rule.at)
     defaults = [rule for rule in rules if rule.default]
     if len(defaults) > 1:
         raise type_error(f"multiple default rules {name} found at {', '.join(map(_where, defaults))}",

@@ -19,7 +19,7 @@ from custody.languages.rego.declare import Builtin, BuiltinError
 from custody.languages.rego.documents import Document, Path, Place, beneath
 from custody.languages.rego.resolve import compile_error
 from custody.languages.rego.rules import generate, generate_part
-from custody.languages.rego.safety import Unsafe, order
+from custody.languages.rego.safety import Unsafe, inside, order, own_terms
 from custody.languages.rego.tree import (
     Body,
     Call,
@@ -120,7 +120,7 @@ class Generator(Program):
             for expr in body:
                 if capture and isinstance(expr.what, Term) and not expr.negated:
                     values.append(self._captured(bodies, expr))
-                    if len(body) > 1:
+                    if len(body) > 1 or _iterates(body):
                         bodies.fail_if(bodies.is_false(values[-1]))
                 else:
                     bodies.expr(expr)
@@ -260,6 +260,23 @@ class Generator(Program):
         """Base data: no rule has this path."""
         return V(ast.Attribute(load(bodies.state), "data", ast.Load()), "base"), 0
 
+    def is_made(self, part: Term | Expr) -> bool:
+        if isinstance(part, Call):
+            return part.operator[0] == "data"
+        if not (isinstance(part, Ref) and isinstance(part.head, Var) and part.head.name == "data"):
+            return False
+        place = self.documents.root
+        for name in map(constant, part.path):
+            if name is NOTHING:
+                return bool(place.children)
+            child = place.children.get(key(name))
+            if child is None:
+                return False
+            if child.document is not None:
+                return True
+            place = child
+        return True
+
     def function(self, operator: list[str]) -> Builtin | str | None:
         if operator[0] == "data":
             document = self._function(operator)
@@ -383,6 +400,12 @@ def _builtin_mock(function: Builtin, where: str) -> Callable[..., Value]:
 
 def _value_mock(value: Value) -> Callable[..., Value]:
     return lambda _, *__: value
+
+
+def _iterates(body: Body) -> bool:
+    """Whether a reference in a query, outside its comprehensions, goes on with a variable: false is no answer then."""
+    return any(isinstance(part, Ref) and any(isinstance(name, Var) for name in part.path)
+               for expr in body for term in own_terms(expr) for part in inside(term))
 
 
 def _undefined(_: runtime.State) -> Value:

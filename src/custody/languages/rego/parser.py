@@ -223,6 +223,9 @@ class _Parser(Lines):
             path = [term]
         elif isinstance(term, Ref) and isinstance(term.head, Var):
             path = [term.head, *term.path]
+            if self.sign("(") and self.adjacent():
+                self.at += 1
+                kind, args = "function", self.list_until(")")
         else:
             raise error("rule head must be a name or a reference", self.source, start)
         if any(isinstance(part, Scalar) and not isinstance(part.value, str) and at == 0
@@ -253,7 +256,7 @@ class _Parser(Lines):
             self.at += 1
             args = self.list_until(")")
             return Call(found.start, self.last_end, [found.text], args)
-        return self._path(name, found.start)
+        return self._path(name, found.start, rule=True)
 
     def _check_default(self, rule: Rule) -> None:
         if rule.generated_value:

@@ -199,7 +199,7 @@ class Resolver:
             body = _Scope(inner)
             what.body = self._body(what.body, body)
             self._check_unused(body)
-            self._check_unused(inner)
+            self._check_unused(inner, what.body[0].at if what.body else expr.at)
         elif isinstance(what, Logic):
             what.bodies = [self._closure(each, scope) for each in what.bodies]
         elif isinstance(what, Unify):
@@ -218,8 +218,9 @@ class Resolver:
         self._check_unused(inner)
         return found
 
-    def _check_unused(self, scope: _Scope) -> None:
+    def _check_unused(self, scope: _Scope, place: int | None = None) -> None:
         for name, (how, at) in scope.unused.items():
+            at = at if place is None else place
             if how == "declared" or (self.strict and how == "assigned"):
                 self.unused.append(compile_error(f"{how} var {name} unused", self.source, at))
 

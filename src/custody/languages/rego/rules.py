@@ -13,7 +13,8 @@ from custody.languages.rego.calls import Program
 from custody.languages.rego.constants import NOTHING, constant
 from custody.languages.rego.index import first_tests, only
 from custody.languages.rego.documents import Document, beneath
-from custody.languages.rego.tree import Array, Object, Rule, Scalar, Term, Var
+from custody.languages.rego.safety import asked_wholly
+from custody.languages.rego.tree import Array, Object, Rule, Scalar, Term, Var, walk
 from custody.languages.rego.values import Set, equal
 
 _STATE = "s"
@@ -60,7 +61,21 @@ def _enter(bodies: Bodies, rule: Rule) -> None:
     bodies.source = rule.module.source
     for at, argument in enumerate(rule.args):
         bodies.unify(argument, V(load(f"a{at}")))
+    _ask(bodies, rule)
     bodies.exprs(rule.body if bodies.program.traced else first_tests(rule.body))
+
+
+def _ask(bodies: Bodies, rule: Rule) -> None:
+    """Ask for what a body needs of input and base data before its rules and functions, which may raise: OPA's index
+    passes by a clause for which it is not there.
+    """
+    program = bodies.program
+    if program.told or not any(program.is_made(part) for expr in rule.body for part in walk(expr)):
+        return
+    for expr in rule.body:
+        for ref in asked_wholly(expr):
+            if not program.is_made(ref):
+                bodies.ref(ref)
 
 
 # --- complete rules and functions

@@ -187,8 +187,10 @@ class Terms(ABC):
                 raise self.unexpected()
         return self._path(term, start)
 
-    def _path(self, head: Term, start: int) -> Term:
-        """What follows a term without a space: `.name`, `[term]`, `(arguments)`."""
+    def _path(self, head: Term, start: int, *, rule: bool = False) -> Term:
+        """What follows a term without a space: `.name`, `[term]`, `(arguments)`. `rule`: it is a rule's reference, whose
+        arguments may come after a variable.
+        """
         path: list[Term] = []
         while self.adjacent() and self.token.kind == "sign":
             if self.sign("."):
@@ -203,6 +205,8 @@ class Terms(ABC):
                 self.expect("]")
             elif self.sign("("):
                 name = _name_of(head, path)
+                if name is None and rule:
+                    break
                 if name is None:
                     raise self.unexpected("expected a function's name before it")
                 self.at += 1

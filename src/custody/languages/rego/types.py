@@ -51,6 +51,7 @@ from custody.languages.rego.tree import (
     Var,
     children,
 )
+from custody.languages.rego.safety import inside, own_terms
 from custody.languages.rego.typetree import TypeNode
 from custody.languages.rego.values import key
 from custody.languages.source import Faults, Source, SourceError
@@ -69,7 +70,7 @@ class Types:
                  graph: Edges) -> None:
         self.documents, self.root, self.builtins, self.graph = documents, root, builtins, graph
         self.tree = TypeNode()
-        self._functions: dict[Path, tuple[list[Type], Type]] = {}
+        self.functions: dict[Path, tuple[list[Type], Type]] = {}
         self._replaced: dict[Path, TypeNode | None] = {}
 
     def check(self, faults: Faults) -> None:
@@ -117,11 +118,11 @@ class Types:
         if rule.args:
             arguments = [checker.type(argument, env) or ANY for argument in rule.args]
             value = checker.type(rule.value, env) or ANY
-            known = self._functions.get(path)
+            known = self.functions.get(path)
             if known is not None:
                 arguments = [either(pair) for pair in zip(known[0], arguments, strict=True)]
                 value = either((known[1], value))
-            self._functions[path] = arguments, value
+            self.functions[path] = arguments, value
             return
         found = checker.type(rule.value, env)
         if found is not None and rule.kind == "set":
@@ -137,12 +138,11 @@ class Types:
     def function(self, operator: list[str]) -> tuple[list[Type], Type] | None:
         """The types of a function's arguments, and of its result."""
         if operator[0] == "data":
-            return self._functions.get(tuple(operator[1:]))
+            return self.functions.get(tuple(operator[1:]))
         found = self.builtins.get(".".join(operator))
         if found is None:
             return None
-        result = declared(found.result)
-        return [declared(each) for each in found.parameters], (members(result) or ANY) if found.relation else result
+        return [declared(each) for each in found.parameters], declared(found.result)
 
     def replaced(self, path: Path) -> TypeNode | None:
         """What is known of the rules at `path`, and of all that ask for them, where `with` replaces them: nothing."""
@@ -188,7 +188,8 @@ class _Checker:
 
     def _expr(self, expr: Expr, env: Env) -> None:
         for _, value in expr.withs:
-            self.term(value, env)
+            if not self._is_function(value):
+                self.term(value, env)
         if expr.withs:
             trees, self._trees = self._trees, self._under(expr.withs, env)
             self._expr(Expr(expr.at, expr.end, expr.what, expr.negated), env)
@@ -205,16 +206,27 @@ class _Checker:
             self._some(what, expr.at, env)
         elif isinstance(what, Every):
             self.term(what.domain, env)
-            # OPA does not check the types in the body of an every.
+            self._references(what.body, env)
         elif isinstance(what, Logic):
             for body in what.bodies:
-                self.body(body, ChainMap({}, env))
+                self._references(body, env)
         elif isinstance(what, Call):
             for argument in what.args:
                 self.term(argument, env)
             self._call(what, env)
         elif isinstance(what, Term):
             self.term(what, env)
+
+    def _references(self, body: Body, env: Env) -> None:
+        """Of bodies inside an expression OPA checks the references alone."""
+        for expr in body:
+            what = expr.what
+            if isinstance(what, (Every, Logic)):
+                self._expr(Expr(expr.at, expr.end, what), env)
+            for term in own_terms(expr):
+                for part in inside(term):
+                    if isinstance(part, Ref) and not self._is_function(part):
+                        self._ref(part, env, check=True)
 
     def _under(self, withs: list[tuple[Term, Term]], env: Env) -> list[TypeNode]:
         trees = self._trees
@@ -234,7 +246,12 @@ class _Checker:
 
     def _some(self, what: SomeIn, at: int, env: Env) -> None:
         self.term(what.domain, env)
+        if isinstance(what.domain, Ref):  # it goes on with the key
+            key_ = what.key or Var(at, at, f"some {at}")
+            self._ref(Ref(what.domain.at, what.domain.end, what.domain.head, [*what.domain.path, key_]), env, check=True)
         domain = self.type(what.domain, env) or ANY
+        if keys(domain) is None and not _is_empty(domain) and not isinstance(what.domain, (Scalar, Ref)):
+            raise self._undefined(what.domain, domain)
         for pattern, found in ((what.key, keys(domain)), (what.value, members(domain))):
             if pattern is not None and found is not None and not self._fit(pattern, found, env):
                 raise type_error(f"match error\n\tleft  : {shown(self.type(pattern, env))}\n\tright : {shown(found)}",
@@ -247,9 +264,9 @@ class _Checker:
         if one is None and other is None:
             matched = self._both(left, right, env)
         elif one is None:
-            matched = self._fit(left, other or ANY, env)
+            matched = not isinstance(left, Ref) and self._fit(left, other or ANY, env)
         elif other is None:
-            matched = self._fit(right, one, env)
+            matched = not isinstance(right, Ref) and self._fit(right, one, env)
         else:
             matched = meet(one, other)
         if not matched:
@@ -406,7 +423,7 @@ class _Checker:
         elif head.name == "data":
             if check:
                 self._check_place(term, env)
-            found, path = self._document(path)
+            found, path = self._document(path, whole=not check)
         else:
             found = ANY if head.name == "input" else env.get(head.name)
         for part in path:
@@ -426,22 +443,31 @@ class _Checker:
             if below is None:
                 if check:
                     raise self._undefined(term, found)
-                return ANY
+                return None if isinstance(head, Var) and head.name == "data" else ANY
             found = below
         return found
 
-    def _document(self, path: list[Term]) -> tuple[Type, list[Term]]:
+    def _document(self, path: list[Term], *, whole: bool) -> tuple[Type, list[Term]]:
         """The type that is known at the start of a reference under `data`, and the parts that are left from there."""
         for tree in self._trees:
             if tree.children or tree.value is not None:
-                node, at = tree.walk(path)
+                node, at = tree.walk(path, whole=whole)
                 if node.value is not None or at == len(path) or constant(path[at]) is NOTHING:
                     return node.extent(), path[at:]
         return ANY, []
 
+    def _is_function(self, term: Term) -> bool:
+        if not (isinstance(term, Ref) and isinstance(term.head, Var) and term.head.name == "data"):
+            return False
+        path = [constant(part) for part in term.path]
+        return NOTHING not in path and tuple(map(key, path)) in self.types.functions
+
     def _check_place(self, term: Ref, env: Env) -> None:
         """Packages and rules have names; a variable there is one of those that are known, or of base data."""
         path = term.path
+        if self._is_function(term):
+            raise type_error(f"function {self.source.text[term.at:term.end]} used as reference, not called", self.source,
+                             term.at)
         for tree in self._trees:
             if not tree.children:
                 continue
@@ -454,7 +480,7 @@ class _Checker:
             if isinstance(path[at], Var) and not self._fit(path[at], keys(node.extent()) or ANY, env):
                 raise self._undefined(term, node.extent())
 
-    def _undefined(self, term: Ref, found: Type) -> SourceError:
+    def _undefined(self, term: Term, found: Type) -> SourceError:
         return type_error(f"undefined ref: {self.source.text[term.at:term.end]}\n\thave: {shown(found)}", self.source,
                           term.at)
 
