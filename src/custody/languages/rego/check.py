@@ -28,6 +28,7 @@ class Documents(dict[Path, Document]):
         super().__init__(documents)
         self.root = root
         self.types: Types | None = None
+        self.changes: tuple[frozenset[str], tuple[Path, ...], bool] | None = None  # what `with` replaces; `print` called
 
     def arity(self, builtins: Mapping[str, Builtin]) -> Arity:
         def arity(term: Call) -> int | None:

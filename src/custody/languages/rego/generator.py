@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -70,10 +71,14 @@ class Generator(Program):
         self.replaced: list[Path] = []
         self._parts: dict[tuple[int, int], Callable[..., Value]] = {}  # of objects, by slot and keys
         self._arity = documents.arity(builtins)
-        for document in documents.values():
-            for clause in document.rules:
-                for rule in clause.chain():
-                    self._find_withs(walk_rule(rule))
+        if documents.changes is None:
+            for document in documents.values():
+                for clause in document.rules:
+                    for rule in clause.chain():
+                        self._find_withs(walk_rule(rule))
+            documents.changes = frozenset(self.mocks), tuple(self.replaced), self.told and not traced
+        mocks, replaced, told = documents.changes
+        self.mocks, self.replaced, self.told = set(mocks), list(replaced), told or traced
 
     # --- what is asked for
 
@@ -82,7 +87,7 @@ class Generator(Program):
         node = self._node(path)
         self._generate()
         self._build()
-        return lambda state: runtime.whole(runtime.document(state, node))
+        return partial(_evaluated, node=node)
 
     def entry(self, document: Document, keys: tuple[Value, ...] = ()) -> Callable[[runtime.State], Value]:
         """The rules of a document, alone; of an object, what is under some keys."""
@@ -95,6 +100,13 @@ class Generator(Program):
         self._generate()
         found: Callable[[runtime.State], Value] = self._build()[document.name]
         return found
+
+    def entries(self, paths: Iterable[Path]) -> dict[Path, Callable[[runtime.State], Value]]:
+        """Functions for what is at some paths, whose code is made together."""
+        nodes = {path: self._node(path) for path in paths}
+        self._generate()
+        self._build()
+        return {path: partial(_evaluated, node=node) for path, node in nodes.items()}
 
     def part(self, document: Document, count: int) -> Callable[..., Value]:
         """A function of the state and `count` keys: what only the rules give that agree with them."""
@@ -406,6 +418,10 @@ def _iterates(body: Body) -> bool:
     """Whether a reference in a query, outside its comprehensions, goes on with a variable: false is no answer then."""
     return any(isinstance(part, Ref) and any(isinstance(name, Var) for name in part.path)
                for expr in body for term in own_terms(expr) for part in inside(term))
+
+
+def _evaluated(state: runtime.State, node: runtime.Node) -> Value:
+    return runtime.whole(runtime.document(state, node))
 
 
 def _undefined(_: runtime.State) -> Value:

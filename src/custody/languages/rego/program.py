@@ -14,7 +14,8 @@ from custody.languages.rego.declare import Builtin, Context, Halt, World
 from custody.languages.rego.generator import Generator, Result, Spot
 from custody.languages.rego.parser import parse_module, parse_query
 from custody.languages.rego.resolve import Resolver
-from custody.languages.rego.tree import Module, Var
+from custody.languages.rego.documents import Path, ground, shown
+from custody.languages.rego.tree import Module, Rule, Scalar, Var
 from custody.languages.rego.values import UNDEFINED, Value, running
 from custody.languages.source import Faults, Source
 
@@ -90,15 +91,16 @@ class Policy:
 
     `version`: 0 or 1. `strict`: unused variables, arguments and imports are errors. `types`: what can never succeed is
     an error. `capabilities`: the only builtins that may be called. `functions`: more builtins, such as Gatekeeper's
-    external_data; to pickle, they must be importable.
+    external_data; to pickle, they must be importable. `tests`: rules of one name that begins with `test_` are tests of
+    their own, the second of them `test_x#01`, as `opa test` has it.
     """
 
     def __init__(self, modules: Mapping[str, str], *, version: int = 1, strict: bool = False,
                  types: bool = True, capabilities: Iterable[str] | None = None,
-                 functions: Mapping[str, Builtin] | None = None) -> None:
+                 functions: Mapping[str, Builtin] | None = None, tests: bool = False) -> None:
         self._texts = dict(modules)
         self._options: dict[str, Any] = {"version": version, "strict": strict, "types": types, "functions": functions,
-                                         "capabilities": capabilities}
+                                         "capabilities": capabilities, "tests": tests}
         self.version = version
         self.builtins: Mapping[str, Builtin] = BUILTINS if capabilities is None else {
             name: BUILTINS[name] for name in capabilities if name in BUILTINS}
@@ -110,6 +112,8 @@ class Policy:
             with faults:
                 parsed.append(parse_module(Source(text, name), version))
         faults.stop()
+        if tests:
+            name_tests(parsed)
         self.modules = parsed
         self.documents = check(parsed, self.builtins, strict=strict, types=types)
 
@@ -141,6 +145,12 @@ class Policy:
                  if isinstance(rule.path[0], Var)}
         return {name: ["data", *path, name] for name in sorted(names)}
 
+    def entries(self, paths: Iterable[Path]) -> dict[Path, Entry]:
+        """Rules and documents at paths, compiled together: what several of them ask for is compiled once."""
+        generator = self._generator(False)
+        return {path: Entry(run, len(self.documents), self, shown(path))
+                for path, run in generator.entries(dict.fromkeys(paths)).items()}
+
     def entry(self, path: str) -> Entry:
         """The rule or document at `data.a.b.c`, as a function of input and data. KeyError where no rule has that path,
         nor one that goes on from it.
@@ -158,6 +168,33 @@ class Policy:
                     raise KeyError(path)
                 return Entry(self._generator(False).entry(document, keys), len(self.documents), self, path)
         return Entry(self._generator(False).document(place.path), len(self.documents), self, path)
+
+
+def name_tests(modules: Iterable[Module]) -> None:
+    """Number the tests of one name, from the second one on."""
+    times: dict[Path, int] = {}
+    for module in modules:
+        for rule in module.rules:
+            path = test_path(rule)
+            if path is None or not str(path[-1]).startswith("test_"):
+                continue
+            count = times[path] = times.get(path, -1) + 1
+            if count:
+                at = len(path) - len(module.package) - 1
+                part = rule.path[at]
+                name = f"{path[-1]}#{count:02}"
+                renamed = Var(part.at, part.end, name) if at == 0 else Scalar(part.at, part.end, name)
+                for clause in rule.chain():
+                    clause.path = [*clause.path[:at], renamed, *clause.path[at + 1:]]
+
+
+def test_path(rule: Rule) -> Path | None:
+    """The path of the test that a rule is, up to the name that begins with `test_` or `todo_test_`."""
+    path, _ = ground(rule)
+    for at in range(len(rule.module.package), len(path)):
+        if isinstance(path[at], str) and path[at].startswith(("test_", "todo_test_")):
+            return path[:at + 1]
+    return None
 
 
 def _again(texts: dict[str, str], options: dict[str, Any]) -> Policy:
