@@ -264,14 +264,23 @@ class Peer:
         self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def answers(self, program: Program) -> list[Any]:
-        assert self._process.stdin and self._process.stdout
         asked = [{"query": query, "input": given} for query, given in program.asked]
-        line = {"modules": program.modules, "data": program.data, "asked": asked, "version": 1}
-        self._process.stdin.write(json.dumps(line) + "\n")
-        self._process.stdin.flush()
-        found = json.loads(self._process.stdout.readline())["answers"]
+        found = self._ask({"modules": program.modules, "data": program.data, "asked": asked, "version": 1})["answers"]
         return [("error", each["code"], each["message"], each.get("codes", [])) if each.get("code") else ("rows", _rows(each["rows"]))
                 for each in found]
+
+    def formatted(self, text: str, version: int) -> str | None:
+        """A module as `opa fmt` prints it; None where it is refused."""
+        found = self._ask({"format": text, "version": version})
+        return None if "error" in found else str(found["text"])
+
+    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
 
     def close(self) -> None:
         assert self._process.stdin

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/format"
 	"github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/topdown"
@@ -30,6 +31,7 @@ type program struct {
 	Asked   []question     `json:"asked"`
 	Version int            `json:"version"`
 	Strict  bool           `json:"strict"`
+	Format  string         `json:"format"` // a module to be formatted instead
 }
 
 type answer struct {
@@ -116,6 +118,19 @@ func (p program) answers() (answers []answer) {
 	return answers
 }
 
+func (p program) formatted() map[string]any {
+	version := ast.RegoV1
+	if p.Version == 0 {
+		version = ast.RegoV0
+	}
+	text, err := format.SourceWithOpts("m.rego", []byte(p.Format), format.Opts{RegoVersion: version,
+		ParserOptions: &ast.ParserOptions{RegoVersion: version}})
+	if err != nil {
+		return map[string]any{"error": err.Error()}
+	}
+	return map[string]any{"text": string(text)}
+}
+
 func main() {
 	in := bufio.NewReaderSize(os.Stdin, 1<<20)
 	out := json.NewEncoder(os.Stdout)
@@ -128,7 +143,13 @@ func main() {
 		if err := json.Unmarshal(line, &p); err != nil {
 			panic(err)
 		}
-		if err := out.Encode(map[string]any{"answers": p.answers()}); err != nil {
+		answers := map[string]any{}
+		if p.Format != "" {
+			answers = p.formatted()
+		} else {
+			answers["answers"] = p.answers()
+		}
+		if err := out.Encode(answers); err != nil {
 			panic(err)
 		}
 	}
