@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz.documents COUNT [SEED]`: programs of several packages, evaluated by custody and by the real OPA.
+"""`python -m tests.fuzz.documents COUNT [SEED]`: programs of several packages, evaluated by custody and the real OPA.
 
 What they are about: rules whose heads are references that overlap, base data where rules are, `data` named with
 variables, `with` in all places, functions, defaults and else-branches among them, and the errors of all these. The real
@@ -60,7 +60,8 @@ class Generator:
         return Program(modules, data, asked)
 
     def input(self) -> Any:
-        return {"k": self.pick("p", "q", 1), "xs": [self.pick("p", "q", "r", 1) for _ in range(self.random.randint(0, 3))],
+        return {"k": self.pick("p", "q", 1),
+                "xs": [self.pick("p", "q", "r", 1) for _ in range(self.random.randint(0, 3))],
                 "o": {"p": self.pick(1, {"q": 2}), "q": "r"}}
 
     def base(self, depth: int) -> dict[str, Any]:
@@ -74,7 +75,8 @@ class Generator:
         found = self.pick(f"data.t.{self.pick(*_NAMES)}", "x = data.t[y]", f"data.t.{self.pick(*_NAMES)}[x]",
                           f"data.t.p.{self.pick(*_NAMES)}", "data.t[x][y]", "data[x]", f"data.v[{self.pick(*_KEYS)}]",
                           f"data.t.u.{self.pick(*_NAMES)}[{self.pick(*_KEYS)}]", "data.s[x]",
-                          f"data.t with data.t.{self.pick(*_NAMES)} as 7", f"data.s.x0 with input.k as {self.pick(*_KEYS)}",
+                          f"data.t with data.t.{self.pick(*_NAMES)} as 7",
+                          f"data.s.x0 with input.k as {self.pick(*_KEYS)}",
                           "[x | x = data.t.p[_]]", "not data.t.p.q")
         assert isinstance(found, str)
         return found
@@ -96,10 +98,8 @@ class Generator:
         return "\n".join(lines)
 
     def rule(self, package: str, name: str, upper: bool, varied: bool = False, kind: str = "") -> str:
-        body: list[str] = []
         bound: list[str] = []
-        for _ in range(self.random.randint(0, 3)):
-            body.append(self.line(bound, upper))
+        body = [self.line(bound, upper) for _ in range(self.random.randint(0, 3))]
         head = name
         if varied:
             body.append(self.binding(bound))
@@ -119,7 +119,9 @@ class Generator:
         if not upper:
             self.heads.append(f"data.{package}.{head}")
         varied = "[v" in head or "[input" in head
-        kind = kind or self.pick("value", "value", "value", "set", "default", "else", "function") if self.chance(0.3) else "value"
+        if not kind or not self.chance(0.3):
+            kind = self.pick("value", "value", "value", "set", "default", "else", "function") if self.chance(0.3) \
+                else "value"
         if kind == "set" and varied and self.chance(0.3):
             kind = "value"
         if (kind == "else" and varied and self.chance(0.95)) or (kind == "function" and (varied or self.chance(0.6))):
@@ -200,7 +202,8 @@ class Generator:
         if not upper or self.chance(0.3):
             if self.chance(0.6):
                 return self.binding(bound)
-            return str(self.pick("input.k", 'input.k == "p"', "not input.z", "true", "input.o.p == 1", "count(input.xs) > 1"))
+            return str(self.pick("input.k", 'input.k == "p"', "not input.z", "true", "input.o.p == 1",
+                                 "count(input.xs) > 1"))
         ref = self.ref(bound, upper)
         shape = self.pick("assign", "test", "not", "with", "with", "every", "some", "unify", "compare", "walk", "in")
         match shape:
@@ -217,7 +220,8 @@ class Generator:
                 return self.under(bound, upper)
             case "every":
                 name = self.fresh()
-                return f"every {name} in {ref} {{ {self.pick('true', name, f'not {name} == 1', self.ref([*bound, name], upper))} }}"
+                inner = self.pick("true", name, f"not {name} == 1", self.ref([*bound, name], upper))
+                return f"every {name} in {ref} {{ {inner} }}"
             case "some":
                 key, name = self.fresh(), self.fresh()
                 text = f"some {name} in {ref}" if self.chance(0.5) else f"some {key}, {name} in {ref}"
@@ -247,8 +251,9 @@ class Generator:
         elif shape == "count":
             expression = f"count({expression}) > 0"
         for _ in range(self.pick(1, 1, 1, 2)):
-            target = self.pick("input", "input.k", "input.o.p", "input.o", "data.t", "data.t.p", "data.t.q", "data.v", "data.w",
-                               "data.t.p.q", f"data.{self.pick(*_PACKAGES)}.{self.pick(*_NAMES)}", "count", "data", "data.w.x")
+            target = self.pick("input", "input.k", "input.o.p", "input.o", "data.t", "data.t.p", "data.t.q", "data.v",
+                               "data.w", "data.t.p.q", f"data.{self.pick(*_PACKAGES)}.{self.pick(*_NAMES)}", "count",
+                               "data", "data.w.x")
             value = self.pick(self.constant(), self.constant(), '{"p": {"q": 3}}', *bound) if target != "count" else \
                 self.pick("7", "data.t.p", "sum", '"x"')
             expression += f" with {target} as {value}"
@@ -261,13 +266,18 @@ class Peer:
     """OPA's library, a process that answers programs."""
 
     def __init__(self, program: str) -> None:
-        self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._program = program
+        self._start()
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen([self._program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         stderr=subprocess.DEVNULL, text=True)
 
     def answers(self, program: Program) -> list[Any]:
         asked = [{"query": query, "input": given} for query, given in program.asked]
         found = self._ask({"modules": program.modules, "data": program.data, "asked": asked, "version": 1})["answers"]
-        return [("error", each["code"], each["message"], each.get("codes", [])) if each.get("code") else ("rows", _rows(each["rows"]))
-                for each in found]
+        return [("error", each["code"], each["message"], each.get("codes", [])) if each.get("code")
+                else ("rows", _rows(each["rows"])) for each in found]
 
     def formatted(self, text: str, version: int) -> str | None:
         """A module as `opa fmt` prints it; None where it is refused."""
@@ -279,7 +289,12 @@ class Peer:
         assert self._process.stdout
         self._process.stdin.write(json.dumps(question) + "\n")
         self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        line = self._process.stdout.readline()
+        if not line:  # OPA overflows its stack at some programs
+            self._process.wait()
+            self._start()
+            return {"answers": [{"code": "panic", "message": "panic"}] * len(question["asked"])}
+        answer: dict[str, Any] = json.loads(line)
         return answer
 
     def close(self) -> None:

@@ -66,8 +66,8 @@ def main() -> int:
             wrong += 1
             what = "grows" if ours != again else "differs from opa fmt"
             print(f"=== {name}: {what}")
-            print("".join(difflib.unified_diff(ours.splitlines(True), (again if ours != again else theirs or "").splitlines(True),
-                                               "custody", "again" if ours != again else "opa")))
+            other = again if ours != again else theirs or ""
+            print("".join(difflib.unified_diff(ours.splitlines(True), other.splitlines(True), "custody", "other")))
     print(f"{same} are the same, {refused} refused, {wrong} differ")
     return 1 if wrong else 0
 

@@ -47,6 +47,7 @@ def command(paths: tuple[str, ...], verbose: bool, wanted: str | None, output: s
     loaded = load(paths)
     try:
         policy = Policy(loaded.modules, version=0 if v0_compatible else 1, tests=True)
+        policy.check_data(loaded.data)
     except SourceError as wrong:
         return refused(wrong, output)
     lines = Coverage(policy) if coverage or threshold else None
@@ -126,7 +127,8 @@ def _pretty(results: list[tuple[Test, Outcome | None]], verbose: bool) -> None:
                 click.echo(f"  {outcome.error}")
             if outcome is not None and outcome.printed and (verbose or not outcome.passed):
                 click.echo("".join(f"\n  {line}" for line in outcome.printed) + "\n")
-    failures = [outcome for _, outcome in results if outcome is not None and not outcome.passed and outcome.error is None]
+    failures = [outcome for _, outcome in results
+                if outcome is not None and not outcome.passed and outcome.error is None]
     if verbose and failures:
         click.echo(f"{_RULE}\nFAILURES\n{_RULE}")
         for outcome in failures:

@@ -118,7 +118,8 @@ class Faults:
     def finish(self) -> None:
         """`stop`, where minor faults are enough."""
         if self.found or self.minor:
-            first, *first.others = sorted([*self.found, *self.minor], key=lambda fault: (fault.source.name, fault.offset))
+            faults = sorted([*self.found, *self.minor], key=lambda fault: (fault.source.name, fault.offset))
+            first, *first.others = faults
             raise first
 
 

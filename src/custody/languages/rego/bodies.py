@@ -407,10 +407,10 @@ class Bodies(Calls):
     def _fixed_step(self, node: ast.expr, kind: str, fixed: Any) -> ast.expr:
         name = self.code.fresh("t")
         if isinstance(fixed, str) and (kind == "json" or (kind == "base" and not fixed.isdigit())):
-            get = call(ast.Attribute(node, "get", ast.Load()), ast.Constant(fixed), self.undefined())
+            member = call(ast.Attribute(node, "get", ast.Load()), ast.Constant(fixed), self.undefined())
             self.add(when(ast.BoolOp(ast.Or(), [
                 compare(self.call(type, node), ast.IsNot(), self.code.hoist(dict)),
-                self.is_undefined(ast.NamedExpr(store(name), get))]), [self.fail()]))
+                self.is_undefined(ast.NamedExpr(store(name), member))]), [self.fail()]))
             return load(name)
         get = runtime.base_ref if kind == "base" else runtime.ref
         return self.defined(self.call(get, node, self.code.constant(fixed)))

@@ -28,7 +28,7 @@ class Documents(dict[Path, Document]):
         super().__init__(documents)
         self.root = root
         self.types: Types | None = None
-        self.changes: tuple[frozenset[str], tuple[Path, ...], bool] | None = None  # what `with` replaces; `print` called
+        self.changes: tuple[frozenset[str], tuple[Path, ...], bool] | None = None  # by `with`; is `print` called
 
     def arity(self, builtins: Mapping[str, Builtin]) -> Arity:
         def arity(term: Call) -> int | None:
@@ -183,7 +183,8 @@ def unsafe_error(unsafe: Unsafe, source: Source) -> SourceError:
     return SourceError(f"rego_unsafe_var_error: var {shown} is unsafe", source, at, kind="rego_unsafe_var_error")
 
 
-def check_calls(source: Source, parts: Sequence[Term | Expr], documents: Documents, builtins: Mapping[str, Builtin]) -> None:
+def check_calls(source: Source, parts: Sequence[Term | Expr], documents: Documents,
+                builtins: Mapping[str, Builtin]) -> None:
     """Every function that is called is there, and gets as many arguments as it takes."""
     found = list(walk(*parts))
     statements = {id(each.what) for each in found if isinstance(each, Expr) and isinstance(each.what, Call)}

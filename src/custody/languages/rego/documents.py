@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from custody.languages.rego.constants import NOTHING, constant
-from custody.languages.rego.resolve import type_error
+from custody.languages.rego.resolve import compile_error, type_error
 from custody.languages.rego.tree import Module, Rule, Scalar, Term, Var
 from custody.languages.rego.values import Key, key, text, unkey
 from custody.languages.source import Faults
@@ -144,7 +144,7 @@ def gather(root: Place, modules: Iterable[Module], faults: Faults) -> dict[Path,
             with faults:
                 _check(place)
     with faults:
-        _check_packages(root, modules)
+        _check_packages(modules)
     faults.stop()
     documents: dict[Path, Document] = {}
     waiting = [root]
@@ -203,7 +203,7 @@ def _check(place: Place) -> None:
         raise type_error(f"conflicting rules {name} found", first.module.source, first.at)
     for rule, rest in zip(rules, rests, strict=True):
         if rule.args and rest:
-            raise type_error(f"function {shown(place.path, rest)} has a variable in its name, and nothing could call it",
+            raise type_error(f"function {shown(place.path, rest)} has a variable in its name: nothing could call it",
                              rule.module.source, rule.at)
     defaults = [rule for rule in rules if rule.default]
     if len(defaults) > 1:
@@ -219,7 +219,7 @@ def _conflicting(rule: Rule) -> str:
     return f"  rule {shown(*ground(rule))} at {_where(rule)}"
 
 
-def _check_packages(root: Place, modules: Iterable[Module]) -> None:
+def _check_packages(modules: Iterable[Module]) -> None:
     """No package may have the path of a rule."""
     packages = {tuple(module.package): module for module in modules}
     for module in modules:
@@ -230,3 +230,17 @@ def _check_packages(root: Place, modules: Iterable[Module]) -> None:
                 raise type_error(f"package {'.'.join(other.package)} conflicts with rule {shown(path)} defined at "
                                  f"{_where(rule)}", module.source, module.package_at)
 
+
+
+def check_data(root: Place, data: object) -> None:
+    """SourceError where base data stands at a rule's place: OPA refuses to load the two together."""
+    stack: list[tuple[Place, object]] = [(root, data)]
+    while stack:
+        place, value = stack.pop()
+        if place.rules:
+            rule = place.rules[0]
+            raise compile_error(f"conflicting rule for data path {'/'.join(map(str, place.path))} found",
+                                rule.module.source, rule.at)
+        if isinstance(value, dict):
+            stack += [(child, value[name]) for name, child in place.children.items()
+                      if isinstance(name, str) and name in value]

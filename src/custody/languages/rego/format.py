@@ -6,7 +6,7 @@ What is printed is read again; a module that would lose a comment or change its 
 from __future__ import annotations
 
 from custody.languages.rego.parser import parse_module
-from custody.languages.rego.printer import RESERVED, Printer
+from custody.languages.rego.printer import Printer
 from custody.languages.rego.tree import Body, Import, Module, Rule, Scalar, Term, Var
 from custody.languages.rego.treejson import module_json
 from custody.languages.source import Source, SourceError

@@ -28,7 +28,6 @@ from custody.languages.rego.tree import (
     FunctionName,
     Module,
     Ref,
-    Scalar,
     Term,
     Unify,
     Var,
@@ -209,7 +208,8 @@ class Generator(Program):
 
     def _partly(self, document: Document) -> Callable[[runtime.State, tuple[Value, ...]], Value]:
         """A function that evaluates part of an object alone; the code for it is made when it is first asked for."""
-        longest = max(len(beneath(rule, document.path)) + (rule.kind == "set") for rule in document.rules + document.spare)
+        longest = max(len(beneath(rule, document.path)) + (rule.kind == "set")
+                      for rule in document.rules + document.spare)
 
         def partly(state: runtime.State, keys: tuple[Value, ...]) -> Value:
             keys = keys[:longest]
@@ -242,7 +242,7 @@ class Generator(Program):
             if child is None:
                 if place.children and name is NOTHING:
                     return self._doc(bodies, place), at
-                return self._base(bodies, path)
+                return self._base(bodies), 0
             place = child
             if place.document is not None:
                 return self._rules(bodies, place, place.document), at + 1
@@ -268,9 +268,9 @@ class Generator(Program):
         node = bodies.code.hoist(self._node(place.path))
         return V(bodies.defined(bodies.call(runtime.document, load(bodies.state), node), "d"), "doc")
 
-    def _base(self, bodies: Bodies, path: list[Term]) -> tuple[V, int]:
-        """Base data: no rule has this path."""
-        return V(ast.Attribute(load(bodies.state), "data", ast.Load()), "base"), 0
+    def _base(self, bodies: Bodies) -> V:
+        """Base data, where no rule has the path that is asked for."""
+        return V(ast.Attribute(load(bodies.state), "data", ast.Load()), "base")
 
     def is_made(self, part: Term | Expr) -> bool:
         if isinstance(part, Call):

@@ -11,10 +11,10 @@ from custody.languages.rego import runtime
 from custody.languages.rego.builtins import BUILTINS
 from custody.languages.rego.check import check
 from custody.languages.rego.declare import Builtin, Context, Halt, World
+from custody.languages.rego.documents import Path, check_data, ground, shown
 from custody.languages.rego.generator import Generator, Result, Spot
 from custody.languages.rego.parser import parse_module, parse_query
 from custody.languages.rego.resolve import Resolver
-from custody.languages.rego.documents import Path, ground, shown
 from custody.languages.rego.tree import Module, Rule, Scalar, Var
 from custody.languages.rego.values import UNDEFINED, Value, running
 from custody.languages.source import Faults, Source
@@ -119,6 +119,10 @@ class Policy:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self._texts, self._options)
+
+    def check_data(self, data: Value) -> None:
+        """SourceError where base data stands at a rule's place, as `opa eval` and `opa test` refuse it."""
+        check_data(self.documents.root, data)
 
     def query(self, text: str, *, name: str = "query", package: str | None = None, capture: bool = True,
               traced: bool = False) -> Query:

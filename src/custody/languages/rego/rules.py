@@ -11,8 +11,8 @@ from custody.languages.rego.blocks import V
 from custody.languages.rego.bodies import Bodies
 from custody.languages.rego.calls import Program
 from custody.languages.rego.constants import NOTHING, constant
-from custody.languages.rego.index import first_tests, only
 from custody.languages.rego.documents import Document, beneath
+from custody.languages.rego.index import first_tests, only
 from custody.languages.rego.safety import asked_wholly
 from custody.languages.rego.tree import Array, Object, Rule, Scalar, Term, Var, walk
 from custody.languages.rego.values import Set, equal

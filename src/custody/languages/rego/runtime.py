@@ -355,9 +355,8 @@ def put(state: State, into: dict[Key, Value], ended: dict[Path, bool], path: lis
     `ended`: the paths that have values, beneath which no rule may put another one, and whether a set was made there.
     """
     names = tuple(map(key, path))
-    if len(names) > 1:
-        if any(names[:length] in ended for length in range(1, len(names))):
-            raise state.conflict(where, "object keys must be unique")
+    if len(names) > 1 and any(names[:length] in ended for length in range(1, len(names))):
+        raise state.conflict(where, "object keys must be unique")
     made = ended.setdefault(names, False)
     *above, last = names
     for name in above:

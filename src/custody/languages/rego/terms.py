@@ -26,7 +26,7 @@ from custody.languages.source import Nesting, Source, SourceError
 _RELATIONS = {"==": "equal", "!=": "neq", "<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
 _LEVELS: tuple[dict[str, str], ...] = (
     _RELATIONS, {"|": "or"}, {"&": "and"}, {"+": "plus", "-": "minus"}, {"*": "mul", "/": "div", "%": "rem"})
-_OPERATORS = {sign: (level, operator) for level, operators in enumerate(_LEVELS) for sign, operator in operators.items()}
+_OPERATORS = {sign: (level, name) for level, operators in enumerate(_LEVELS) for sign, name in operators.items()}
 _NONE = (-1, "")
 _CONSTANTS = {"null": None, "true": True, "false": False}
 
@@ -39,7 +39,7 @@ class Terms(ABC):
         self.tokens = lexed.tokens
         self.keywords = keywords
         self.at = 0
-        self._terms: dict[int, tuple[Term | SourceError, int]] = {}  # the token a term begins with → it, the token after
+        self._terms: dict[int, tuple[Term | SourceError, int]] = {}  # a term's first token → it, the token after it
         self.nesting = Nesting(source, DEEPEST, "rego_parse_error: expression nested too deeply")
 
     # --- tokens
@@ -145,7 +145,8 @@ class Terms(ABC):
             left = Call(start, self.last_end, [operator], [left, right], token.text)
 
     def term(self) -> Term:
-        """A term, which is read once: where a brace or bracket turns out to open something else, it is taken as it is."""
+        """A term, which is read once: where a bracket before it turns out to open something else, it is taken as it is.
+        """
         at = self.at
         known = self._terms.get(at)
         if known is None:
@@ -204,8 +205,8 @@ class Terms(ABC):
         return self._path(term, start)
 
     def _path(self, head: Term, start: int, *, rule: bool = False) -> Term:
-        """What follows a term without a space: `.name`, `[term]`, `(arguments)`. `rule`: it is a rule's reference, whose
-        arguments may come after a variable.
+        """What follows a term without a space: `.name`, `[term]`, `(arguments)`. `rule`: it is a rule's reference,
+        whose arguments may come after a variable.
         """
         path: list[Term] = []
         while self.adjacent() and self.token.kind == "sign":

@@ -31,6 +31,7 @@ from custody.languages.rego.kinds import (
 )
 from custody.languages.rego.recursion import Edges, rules_at
 from custody.languages.rego.resolve import type_error
+from custody.languages.rego.safety import inside, own_terms
 from custody.languages.rego.tree import (
     Array,
     Body,
@@ -51,7 +52,6 @@ from custody.languages.rego.tree import (
     Var,
     children,
 )
-from custody.languages.rego.safety import inside, own_terms
 from custody.languages.rego.typetree import TypeNode
 from custody.languages.rego.values import key
 from custody.languages.source import Faults, Source, SourceError
@@ -241,14 +241,16 @@ class _Checker:
                 trees = [replaced, *trees]
             if path not in self.types.documents or self.types.documents[path].kind != "function":
                 made = self.type(value, env)
-                targets.put(path, ANY if made is None else either((self._ref(target, env, check=False) or ANY, made)))
+                before = self._ref(target, env, check=False) or ANY
+                targets.put(path, ANY if made is None else either((before, made)))
         return [targets, *trees] if targets.children or targets.value is not None else trees
 
     def _some(self, what: SomeIn, at: int, env: Env) -> None:
         self.term(what.domain, env)
         if isinstance(what.domain, Ref):  # it goes on with the key
             key_ = what.key or Var(at, at, f"some {at}")
-            self._ref(Ref(what.domain.at, what.domain.end, what.domain.head, [*what.domain.path, key_]), env, check=True)
+            ref = what.domain
+            self._ref(Ref(ref.at, ref.end, ref.head, [*ref.path, key_]), env, check=True)
         domain = self.type(what.domain, env) or ANY
         if keys(domain) is None and not _is_empty(domain) and not isinstance(what.domain, (Scalar, Ref)):
             raise self._undefined(what.domain, domain)
@@ -466,14 +468,14 @@ class _Checker:
         """Packages and rules have names; a variable there is one of those that are known, or of base data."""
         path = term.path
         if self._is_function(term):
-            raise type_error(f"function {self.source.text[term.at:term.end]} used as reference, not called", self.source,
-                             term.at)
+            raise type_error(f"function {self.source.text[term.at:term.end]} used as reference, not called",
+                             self.source, term.at)
         for tree in self._trees:
             if not tree.children:
                 continue
             node, at = tree.walk(path, whole=False)
             for part in path[:min(at + 1, 2)]:
-                if not isinstance(part, (Var, Ref, Call)) and not (isinstance(part, Scalar) and isinstance(part.value, str)):
+                if not isinstance(part, (Var, Ref, Call)) and not isinstance(constant(part), str):
                     raise self._undefined(term, node.extent())
             if node.value is not None or at == len(path):
                 return

@@ -79,7 +79,9 @@ def _within(above: Type, path: Path, found: Type) -> Type:
     name = of_key(path[0])
     below = found if len(path) == 1 else _within(object_(), path[1:], found)
     dynamic = above[2]
-    return object_(above[1], (name, below) if dynamic is None else (either((dynamic[0], name)), either((dynamic[1], below))))
+    if dynamic is not None:
+        name, below = either((dynamic[0], name)), either((dynamic[1], below))
+    return object_(above[1], (name, below))
 
 
 def of_key(name: Key) -> Type:
