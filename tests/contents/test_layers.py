@@ -16,7 +16,7 @@ from custody.kit.digest import sha256
 from custody.registry.image import open_layout
 from custody.sbom.catalog import catalog
 from custody.sbom.layers import read_layer
-from custody.sbom.tarwalk import Limits
+from custody.sbom.limits import Limits
 from tests.contents.images import GZIP, METADATA, OS_RELEASE, PLAIN, STATUS, ZSTD, image, layout, tar
 
 _SITE = "app/site/flask_login-0.6.2.dist-info/METADATA"

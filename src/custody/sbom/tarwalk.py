@@ -1,38 +1,28 @@
-"""Walks a tar stream once, forward only: ustar, GNU and PAX (POSIX.1-2024, utility pax; tar(5)).
+"""Walks a tar stream once, forward only, and names and sizes its entries as Go's archive/tar does.
 
-Names that climb out of the tree are refused, naming the entry. What an entry holds is read only if the caller asks.
+That is what containerd, Docker, Podman, syft and crane read layers with; where readers differ (tar(5); POSIX.1-2024,
+utility pax; GNU tar manual, "Basic Tar Format" and "Storing Sparse Files"), what it reads is what will be run. What it
+reads and is refused here is beyond the limits, of a type that no runtime unpacks, or named twice: see `walk`.
 """
 
 from __future__ import annotations
 
-import zlib
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from custody.errors import MalformedError
+from custody.sbom import pax, sparse, tarheader
+from custody.sbom.limits import Limits
 
-_BLOCK = 512
-_KINDS = {b"0": "file", b"\0": "file", b"7": "file", b"1": "link", b"2": "symlink", b"3": "device", b"4": "device",
-          b"5": "directory", b"6": "device", b"S": "sparse"}
-_ZEROS = bytes(_BLOCK)
+BLOCK = 512
+_KINDS = dict(zip(b"0S123456g", ("file", "file", "link", "symlink", "device", "device", "directory", "device", "global"),
+                  strict=True))
+_FILE, _HARD_LINK, _SYMLINK, _FOLDER, _SPARSE, _GLOBAL, _LONG_NAME, _LONG_LINK = b"0125SgLK"
+_EXTENDING = frozenset(b"xgLK")
+_WITHOUT_DATA = frozenset(b"123456")
+_ZEROS = bytes(BLOCK)
 _MAX_EXTENSION = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one layer may ask of this machine."""
-
-    entries: int = 5_000_000
-    path: int = 4096
-    size: int = 32 << 30
-    """Uncompressed bytes."""
-    ratio: int = 150
-    """Uncompressed over compressed bytes, from `ratio_from` bytes on: gzip reaches 1,030, software 2 to 10."""
-    ratio_from: int = 1 << 30
-    facts: int = 500_000
-    """Packages and other facts."""
-    file: int = 64 << 20
-    """A file that is kept in memory."""
+_ESCAPED = re.compile(r"\\(?=x(?:[89a-f][0-9a-f]|5c))")
 
 
 class Source:
@@ -71,11 +61,23 @@ class Source:
             count -= left
             self._next()
 
+    def pad(self, count: int) -> None:
+        """Skip the padding behind an entry, of which the end of the stream may cut any part off."""
+        while count > len(self._chunk) - self._at:
+            count -= len(self._chunk) - self._at
+            self._at = len(self._chunk)
+            if self.ended():
+                return
+        self._at += count
+
     def ended(self) -> bool:
         """Whether nothing more comes."""
-        if self._at == len(self._chunk):
-            self._chunk, self._at = next(self._chunks, b""), 0
-        return not self._chunk
+        while self._at == len(self._chunk):
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return True
+            self._chunk, self._at = chunk, 0
+        return False
 
     def drain(self) -> None:
         """Let the rest pass, for whoever hashes it on its way."""
@@ -91,144 +93,168 @@ class Source:
 class Entry:
     """One member. `pieces()` may be called once, before the walk goes on."""
 
-    __slots__ = ("_left", "_source", "kind", "link", "path", "size")
+    __slots__ = ("_left", "_regions", "_source", "kind", "link", "name", "path", "size", "stored", "target",
+                 "type")
 
-    def __init__(self, source: Source, path: str, kind: str, size: int, link: str) -> None:
-        self.path = path
-        """Relative, without `./` and double slashes; empty for the root."""
-        self.kind = kind
+    def __init__(self, source: Source, name: bytes, kind: int, size: int, link: bytes = b"", stored: int = 0,
+                 regions: list[tuple[int, int]] | None = None) -> None:
+        self.name = name
+        """As the archive has it."""
+        self.path = text(clean(name, source.where))
+        """Below the root, without `.`, `..` and double slashes; empty for the root. Bytes that are no UTF-8 are
+        written `\\xff`, so that two names never become one."""
+        self.type = kind
+        """The header's type flag; a file's is "0" in archives that have none."""
+        self.kind = _KINDS[kind]
         self.size = size
+        """Of the file; of a sparse one with its holes."""
+        self.stored = stored
+        """Bytes in the archive."""
         self.link = link
-        """Of a hard link, the path that it shares its content with."""
+        """As the archive has it, of links."""
+        self.target = text(clean(link, source.where, rooted=False) if self.kind == "link" else link)
+        """The path of the file that a hard link shares its content with; what a symbolic link says."""
         self._source = source
-        self._left = size
+        self._left = stored
+        self._regions = regions
 
     def pieces(self) -> Iterator[bytes]:
-        for piece in self._source.pieces(self._left):
+        """Raises MalformedError for a sparse file whose regions are not what is stored."""
+        if self._regions is None:
+            return self._stored(self._left)
+        return sparse.fill(self._regions, self.size, self.stored, self._stored, self._source.where)
+
+    def _stored(self, count: int) -> Iterator[bytes]:
+        for piece in self._source.pieces(count):
             self._left -= len(piece)
             yield piece
 
-    def skip(self) -> None:
+    def skip(self, padding: int) -> None:
         if self._left:
             self._source.skip(self._left)
-        self._source.skip(-self.size % _BLOCK)
+        self._source.pad(padding)
+
+
+class _Extended:
+    """What the headers in front of an entry say of it: the last PAX header, the last GNU long name and link."""
+
+    __slots__ = ("link", "name", "pax")
+
+    def __init__(self) -> None:
+        self.pax: dict[bytes, bytes] = {}
+        self.name = self.link = b""
 
 
 def walk(source: Source, limits: Limits) -> Iterator[Entry]:
-    """The entries in order. Raises MalformedError for what is no tar, is hostile, or is beyond the limits."""
-    extended: dict[str, str] = {}
-    count = 0
-    while not source.ended():  # some tools leave out the blocks of zeros, and every runtime reads their layers
-        header = source.take(_BLOCK)
+    """The entries in order, global headers among them.
+
+    Raises MalformedError for what Go refuses and, of what it reads, for what is beyond the limits; for types that no
+    runtime unpacks; for names with NUL in them and names that climb out of the tree; and for global headers that name
+    or size entries, which other readers obey.
+    """
+    extended = _Extended()
+    count = records = 0
+    while not source.ended():
+        header = source.take(BLOCK)
         if header == _ZEROS:
-            if not source.ended() and source.take(_BLOCK) != _ZEROS:
+            if not source.ended() and source.take(BLOCK) != _ZEROS:
                 raise MalformedError(source.where, got="a header after a block of zeros", expected="a second one")
             return
         count += 1
         if count > limits.entries:
             raise MalformedError(source.where, got=f"more than {limits.entries} entries", expected="fewer")
-        _check(header, source.where)
-        kind = header[156:157]
-        size = _number(header[124:136], source.where)
-        if kind in (b"x", b"g", b"L", b"K"):
+        tarheader.check(header, source.where)
+        name, link, size = tarheader.fields(header, source.where)
+        kind = header[156]
+        if size < 0 and kind not in _WITHOUT_DATA:
+            raise MalformedError(f"{source.where}: size", got=size, expected="a size")
+        if kind in _EXTENDING:
             if size > _MAX_EXTENSION:
                 raise MalformedError(source.where, got=f"an extended header of {size} bytes", expected="at most 1 MiB")
             data = source.take(size)
-            source.skip(-size % _BLOCK)
-            _extend(kind, data, extended, source.where)
+            if kind == _LONG_NAME:
+                extended.name = data.partition(b"\0")[0]
+            elif kind == _LONG_LINK:
+                extended.link = data.partition(b"\0")[0]
+            else:
+                said, number = pax.parse(data, source.where)
+                records += number
+                if kind == _GLOBAL:
+                    pax.check_global(said, source.where)
+                    extended = _Extended()  # it ends what was said of the entry behind it
+                    yield Entry(source, name, header[156], 0)
+                else:
+                    extended.pax = said
+            if records > limits.records:
+                raise MalformedError(source.where, got=f"more than {limits.records} records in extended headers",
+                                     expected="fewer")
+            source.pad(-size % BLOCK)
             continue
-        path = extended["path"] if "path" in extended else _name(header)
-        link = extended["linkpath"] if "linkpath" in extended else _text(header[157:257])
-        if "size" in extended:
-            size = _decimal(extended["size"], source.where)
-        name = _KINDS.get(kind, "other")
-        if name == "sparse":
-            more = header[482]
-            while more:
-                more = source.take(_BLOCK)[504]
-        elif "GNU.sparse.major" in extended or "GNU.sparse.size" in extended:
-            name, path = "sparse", extended.get("GNU.sparse.name", path)
-        elif name in ("link", "symlink", "device", "directory"):
-            size = 0
-        if name == "file" and path.endswith("/"):
-            name = "directory"
-        if len(path) > limits.path:
-            raise MalformedError(f"{source.where}: {path[:60]}…", got=f"a name of {len(path)} characters",
+        said = extended.pax
+        if said:
+            name, link, size = pax.merge(said, name, link, size, source.where)
+        name, link = extended.name or name, extended.link or link
+        if not kind:
+            kind = _FOLDER if name.endswith(b"/") else _FILE
+        bare = kind in _WITHOUT_DATA
+        if size < 0 and not bare:
+            raise MalformedError(f"{source.where}: extended header size", got=size, expected="a size")
+        stored = 0 if bare else size
+        padding = -stored % BLOCK
+        regions = None
+        if kind == _SPARSE or sparse.MAJOR in said or sparse.MINOR in said or sparse.MAP in said:
+            name, size, stored, regions = sparse.read(source, header, kind == _SPARSE, said, name, size, stored)
+            records += len(regions or ())
+            if regions is not None and bare:
+                raise MalformedError(source.where, got="a sparse entry without data", expected="a file")
+        if kind not in _KINDS:
+            raise MalformedError(f"{source.where}: entry {text(name[:100])!r}", got=f"type {text(header[156:157])!r}",
+                                 expected="a type that runtimes unpack: a file, link, folder or device")
+        link = link if kind in (_HARD_LINK, _SYMLINK) else b""
+        if len(name) > limits.path or len(link) > limits.path:
+            long = name if len(name) > limits.path else link
+            raise MalformedError(f"{source.where}: {text(long[:60])}…", got=f"a name of {len(long)} bytes",
                                  expected=f"at most {limits.path}")
-        path = clean(path, source.where)
-        entry = Entry(source, path, name, size, clean(link, source.where) if name == "link" else "")
-        extended = {}
+        entry = Entry(source, name, kind, 0 if bare else size, link, stored, regions)
+        extended = _Extended()
         yield entry
-        entry.skip()
+        entry.skip(padding)
 
 
-def clean(path: str, where: str) -> str:
-    """The path without `.` and empty parts. Raises MalformedError for absolute ones and those with `..`."""
-    path = path.removeprefix("./")
-    if path.endswith("/"):
-        path = path.rstrip("/") or "/"
-    if not (path.startswith(("/", ".")) or "//" in path or "/." in path or "\0" in path):
-        return path
-    if path.startswith("/") or "\0" in path or ".." in path.split("/"):
-        raise MalformedError(f"{where}: entry {path!r}", got="a name that leaves the image's tree",
-                             expected="a relative name without '..'")
-    return "/".join(part for part in path.split("/") if part not in ("", "."))
+def clean(name: bytes, where: str, *, rooted: bool = True) -> bytes:
+    """The name below the root, as Go's path/filepath cleans it. `rooted`: an absolute one cannot climb out of the root.
+
+    Raises MalformedError where it does: Docker and Podman refuse it, containerd would put it somewhere else.
+    """
+    plain = name.removeprefix(b"./")
+    if plain.endswith(b"/"):
+        plain = plain.rstrip(b"/")
+    if b"\0" in plain:
+        raise MalformedError(f"{where}: entry {text(name[:100])!r}", got="NUL in a name", expected="a file's name")
+    if not (plain.startswith((b"/", b".")) or b"//" in plain or b"/." in plain):
+        return plain
+    parts: list[bytes] = []
+    for part in plain.split(b"/"):
+        if part == b"..":
+            if parts:
+                parts.pop()
+            elif not (rooted and name.startswith(b"/")):
+                raise MalformedError(f"{where}: entry {text(name[:100])!r}", got="a name that leaves the image's tree",
+                                     expected="one below its root")
+        elif part not in (b"", b"."):
+            parts.append(part)
+    return b"/".join(parts)
 
 
-def _check(header: bytes, where: str) -> None:
-    """The header's checksum. Adler-32's low half is one more than the sum of all bytes, modulo 65521."""
-    stated = _number(header[148:156], where)
-    low = ((zlib.adler32(header) & 0xFFFF) - (zlib.adler32(header[148:156]) & 0xFFFF) + 256) % 65521
-    if stated % 65521 != low:
-        raise MalformedError(where, got=f"a header whose checksum is {stated}", expected=f"{low} (is it a tar?)")
-
-
-def _number(field: bytes, where: str) -> int:
-    """Octal text, or base 256 where the first bit is set (tar(5), "Numeric extensions")."""
-    if field[0] & 0x80:
-        value = int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
-        if field[0] & 0x40 or value > 1 << 62:
-            raise MalformedError(where, got="a negative or huge number in a header", expected="a size")
-        return value
-    text = field.partition(b"\0")[0].strip()
+def text(name: bytes) -> str:
+    """A name's bytes as text: each gives another text, and UTF-8 itself where it is that."""
     try:
-        return int(text, 8) if text else 0
-    except ValueError:
-        raise MalformedError(where, got=field, expected="an octal number in the header (is it a tar?)") from None
+        plain = name.decode()
+    except UnicodeDecodeError:
+        return "".join(f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else char
+                       for char in _escaped(name.decode("utf-8", "surrogateescape")))
+    return _escaped(plain)
 
 
-def _decimal(text: str, where: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise MalformedError(f"{where}: extended header size", got=text, expected="a decimal number")
-    return int(text)
-
-
-def _text(field: bytes) -> str:
-    return field.partition(b"\0")[0].decode("utf-8", "backslashreplace")
-
-
-def _name(header: bytes) -> str:
-    name = _text(header[:100])
-    if header[257:263] == b"ustar\0" and header[345]:
-        return f"{_text(header[345:500])}/{name}"
-    return name
-
-
-def _extend(kind: bytes, data: bytes, extended: dict[str, str], where: str) -> None:
-    if kind in (b"L", b"K"):
-        extended["path" if kind == b"L" else "linkpath"] = _text(data)
-        return
-    place = 0
-    while place < len(data):
-        length, space, _ = data[place:place + 12].partition(b" ")
-        end = place + int(length) if space and length.isdigit() else 0
-        key, equals, value = data[place + len(length) + 1:end - 1].partition(b"=")
-        if not equals or end > len(data) or data[end - 1:end] != b"\n":
-            raise MalformedError(f"{where}: extended header", got=data[place:place + 40], expected="LENGTH KEY=VALUE")
-        place = end
-        name = key.decode("utf-8", "backslashreplace")
-        if kind == b"g":
-            if name in ("path", "linkpath", "size"):
-                raise MalformedError(f"{where}: global header", got=name, expected="no names or sizes for all entries")
-        elif name in ("path", "linkpath", "size") or name.startswith("GNU.sparse."):
-            extended[name] = value.decode("utf-8", "backslashreplace")
+def _escaped(plain: str) -> str:
+    return _ESCAPED.sub(r"\\x5c", plain) if "\\x" in plain else plain

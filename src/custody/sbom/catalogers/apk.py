@@ -6,23 +6,33 @@ import re
 
 from custody.sbom.catalogers.fact import OWNS, Fact
 from custody.sbom.catalogers.python import split_license
+from custody.sbom.catalogers.stanza import stanzas
 
 _DEPENDENCY = re.compile(r"(?:[a-z]+:)?[^<>=~ ]+")
+_SPELLED = 16 << 20
+"""Characters in the names of one package's files with their folders, which the database leaves out."""
+_FIELD = 256 << 10
 
 
 def read(_path: str, content: bytes) -> tuple[Fact, ...]:
     result = []
-    for block in content.decode("utf-8", "replace").split("\n\n"):
+    for block in stanzas(content):
         fields: dict[str, str] = {}
         files: list[str] = []
         folder = ""
+        spelled = 0
         for line in block.split("\n"):
             key, value = line[:1], line[2:]
             if key == "F":
                 folder = value
             elif key == "R":
+                spelled += len(folder) + len(value)
+                if spelled > _SPELLED:
+                    raise ValueError("names of files that are too long when they are spelled out")
                 files.append(f"{folder}/{value}" if folder else value)
             elif line[1:2] == ":":
+                if len(value) > _FIELD:
+                    raise ValueError(f"a field of {len(value)} characters, expected at most {_FIELD}")
                 fields.setdefault(key, value)
         name, version = fields.get("P"), fields.get("V")
         if not name or not version:

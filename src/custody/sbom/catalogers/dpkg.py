@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from custody.sbom.catalogers.fact import LICENSES, OWNS, Fact
+from custody.sbom.catalogers.stanza import stanzas
 
 _NAME = re.compile(r"\s*([a-z0-9][a-z0-9+.-]+)")
 _SOURCE = re.compile(r"(\S+)(?:\s+\(([^)]+)\))?\Z")
@@ -14,13 +16,15 @@ _LICENSE = re.compile(r"^License:[ \t]*(\S.*)$", re.MULTILINE)
 _TELLING = re.compile(r"/(?:METADATA|PKG-INFO|package\.json|[^/]+\.(?:egg-info|jar|war|ear|gemspec|so))\Z|"
                       r"/s?bin/[^/]+\Z|\.dist-info/sboms/|/specifications/|/library/[^/]+/DESCRIPTION\Z|/ebin/[^/]+\.app\Z|"
                       r"\.(?:dll|exe|deps\.json|reg|rockspec)\Z|/release\Z|/composer/installed\.json\Z")
+_STANZA = 1 << 20
+_OWNED = 100_000
 _MERGED = ("bin/", "sbin/", "lib/", "lib32/", "lib64/")
 
 
 def read(path: str, content: bytes) -> tuple[Fact, ...]:
     installed_by_place = "/status.d/" in f"/{path}"
     result = []
-    for stanza in _stanzas(content.decode("utf-8", "replace")):
+    for stanza in _stanzas(content):
         status = stanza.get("Status", "").split()
         name, version = stanza.get("Package"), stanza.get("Version")
         if not name or not version or not (installed_by_place if not status else status[-1] == "installed"):
@@ -37,20 +41,28 @@ def read(path: str, content: bytes) -> tuple[Fact, ...]:
 
 def read_list(path: str, content: bytes) -> tuple[Fact, ...]:
     """`info/NAME[:ARCH].list`: what the package installed."""
-    return _owned(path, ".list", content.decode("utf-8", "replace").splitlines())
+    return _owned(path, ".list", _lines(content))
 
 
 def read_sums(path: str, content: bytes) -> tuple[Fact, ...]:
     """`status.d/NAME.md5sums` of distroless images: a digest and a path in each line."""
-    lines = content.decode("utf-8", "replace").splitlines()
-    return _owned(path, ".md5sums", ["/" + line.partition(" ")[2].lstrip().removeprefix("./") for line in lines])
+    return _owned(path, ".md5sums", ("/" + line.partition(" ")[2].lstrip().removeprefix("./")
+                                     for line in _lines(content)))
 
 
-def _owned(path: str, ending: str, lines: list[str]) -> tuple[Fact, ...]:
+def _lines(content: bytes) -> Iterator[str]:
+    """One after the other: a list may have millions."""
+    for line in io.BytesIO(content):
+        yield line.decode("utf-8", "replace").rstrip("\r\n")
+
+
+def _owned(path: str, ending: str, lines: Iterable[str]) -> tuple[Fact, ...]:
     name = path.rpartition("/")[2].removesuffix(ending).partition(":")[0]
-    owned = []
+    owned: list[str] = []
     for line in lines:
         if _TELLING.search(line):
+            if len(owned) == _OWNED:
+                raise ValueError(f"more than {_OWNED} programs and files of packages in one package")
             file = line.lstrip("/")
             owned.append("usr/" + file if file.startswith(_MERGED) else file)
     return (Fact(type=OWNS, name=name, requires=tuple(owned)),) if owned else ()
@@ -65,8 +77,8 @@ def read_copyright(path: str, content: bytes) -> tuple[Fact, ...]:
     return (Fact(type=LICENSES, name=path.split("/")[-2], licenses=tuple(names)),) if names else ()
 
 
-def _stanzas(text: str) -> Iterator[dict[str, str]]:
-    for block in text.split("\n\n"):
+def _stanzas(content: bytes) -> Iterator[dict[str, str]]:
+    for block in stanzas(content, _STANZA):
         fields: dict[str, str] = {}
         for line in block.split("\n"):
             if line[:1] not in (" ", "\t"):
