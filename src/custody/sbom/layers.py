@@ -16,8 +16,9 @@ from isal import igzip_lib
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError, VerificationError
 from custody.formats.oci import Descriptor
+from custody.kit import strictjson
 from custody.registry.image import Image, VerifyingReader
-from custody.sbom.catalogers import HEADS, LARGEST, MOST, Fact, choose, read, store_path, unknown, weight
+from custody.sbom.catalogers import HEADS, JSON, LARGEST, MOST, Fact, choose, read, store_path, unknown, weight
 from custody.sbom.limits import Account, Limits
 from custody.sbom.tarwalk import Entry, Source, walk
 
@@ -149,7 +150,7 @@ class _Collected:
             self.found.pop(path, None)  # a later entry of one name counts
             return
         self.found[path] = facts
-        self.accounts.keep(path, facts, self.where)
+        self.accounts.kept.charge(len(path) + 100, self.where)
         self._facts += 1 + len(facts)
         if self._facts > self._limits.facts:
             raise MalformedError(self.where, got=f"more than {self._limits.facts} packages and the like",
@@ -185,12 +186,12 @@ class _Collected:
     def _link(self, path: str, target: str) -> tuple[Fact, ...] | None:
         """The facts of the file that a hard link shares, as far as its own name has a cataloger look for them."""
         name = choose(path)
-        if target in self.found and name in (None, choose(target)):
-            return self.found[target]
-        if name is None:
-            return None
-        if target in self._linked:
-            return self._linked[target]
+        shared = self.found.get(target) if name in (None, choose(target)) else None
+        if shared is None and name is not None:
+            shared = self._linked.get(target)
+        if shared is not None or name is None:
+            self.accounts.kept.charge(sum(map(weight, shared or ())), self.where)
+            return shared
         self.accounts.kept.charge(len(path) + len(target) + 150, self.where)
         self.missing.setdefault(target, path)
         return (unknown("hard link into another layer"),)
@@ -204,12 +205,13 @@ class _Collected:
             return (unknown(name[1:]),)
         most = LARGEST.get(name, MOST)
         if name in HEADS:
-            return read(name, path, _head(entry.pieces(), most))
+            return read(name, path, _head(entry.pieces(), most), self._charge)
         if entry.size > most:
             return (unknown(f"{name} file of more than {most >> 10} KiB"),)
-        self.accounts.parsed.charge(entry.size, self.where)
         with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():
-            return read(name, path, b"".join(entry.pieces()))
+            content = b"".join(entry.pieces())
+            self.accounts.parsed.charge(strictjson.weight(content) // 4 if name in JSON else entry.size, self.where)
+            return read(name, path, content, self._charge)
 
     def _program(self, entry: Entry) -> tuple[Fact, ...] | None:
         if entry.size < 64:
@@ -227,7 +229,10 @@ class _Collected:
             for piece in pieces:
                 file.write(piece)
             with self.accounts.large:
-                return read("elf", entry.path, cast(BinaryIO, file)) or None
+                return read("elf", entry.path, cast(BinaryIO, file), self._charge) or None
+
+    def _charge(self, fact: Fact) -> None:
+        self.accounts.kept.charge(weight(fact), self.where)
 
     def _whiteout(self, folder: str, base: str) -> None:
         self.accounts.kept.charge(len(folder) + len(base) + 80, self.where)

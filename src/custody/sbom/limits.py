@@ -15,8 +15,8 @@ class Limits:
     entries: int = 5_000_000
     path: int = 4096
     """Bytes in a name: PATH_MAX of Linux, beyond which no runtime makes a file."""
-    records: int = 10_000_000
-    """Records in extended headers and regions of sparse files."""
+    records: int = 1_000_000
+    """Records in extended headers and regions of sparse files, beyond twenty for each entry."""
     size: int = 32 << 30
     """Uncompressed bytes."""
     ratio: int = 150
@@ -26,8 +26,8 @@ class Limits:
     """Packages and other facts."""
     file: int = 2 << 30
     """A program that is looked into; metadata has limits of its own, by kind."""
-    parsed: int = 1 << 30
-    """Bytes of metadata in all layers of the image."""
+    parsed: int = 256 << 20
+    """Bytes of metadata in all layers of the image; JSON counts as a quarter of the memory that it would take."""
     layers: int = 1000
     """Of the image; runtimes stop at about 500."""
     names: int = 48 << 20

@@ -21,6 +21,8 @@ _FILE, _HARD_LINK, _SYMLINK, _FOLDER, _SPARSE, _GLOBAL, _LONG_NAME, _LONG_LINK =
 _EXTENDING = frozenset(b"xgLK")
 _WITHOUT_DATA = frozenset(b"123456")
 _ZEROS = bytes(BLOCK)
+_RECORDS = 20
+"""That an entry may have on average."""
 _MAX_EXTENSION = 1 << 20
 _ESCAPED = re.compile(r"\\(?=x(?:[89a-f][0-9a-f]|5c))")
 
@@ -185,8 +187,8 @@ def walk(source: Source, limits: Limits) -> Iterator[Entry]:
                     yield Entry(source, name, header[156], 0)
                 else:
                     extended.pax = said
-            if records > limits.records:
-                raise MalformedError(source.where, got=f"more than {limits.records} records in extended headers",
+            if records > limits.records + _RECORDS * count:
+                raise MalformedError(source.where, got=f"{records} records in the extended headers of {count} entries",
                                      expected="fewer")
             source.pad(-size % BLOCK)
             continue

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from custody.errors import CustodyError
 from custody.sbom.catalogers import apk, binaries, dotnet, dpkg, embedded, npm, osrelease, python
 from custody.sbom.catalogers.fact import Fact, unknown, weight
 
-__all__ = ["HEADS", "LARGEST", "MOST", "VERSION", "Fact", "choose", "read", "store_path", "unknown", "weight"]
+__all__ = ["HEADS", "JSON", "LARGEST", "MOST", "VERSION", "Fact", "choose", "read", "store_path", "unknown", "weight"]
 
 VERSION = 4
 """Raised with every change of what a cataloger finds or of `Fact`; layers that were cached before are read again."""
 
-_READERS: dict[str, Callable[[str, bytes], tuple[Fact, ...]]] = {
+_READERS: dict[str, Callable[[str, bytes], Iterable[Fact]]] = {
     "apk": apk.read, "dpkg": dpkg.read, "dpkg files": dpkg.read_list, "dpkg sums": dpkg.read_sums,
     "dpkg copyright": dpkg.read_copyright, "python": python.read, "npm": npm.read, "os-release": osrelease.read,
     "embedded SBOM": embedded.read, ".NET assembly": dotnet.read,
@@ -23,7 +23,8 @@ _READERS: dict[str, Callable[[str, bytes], tuple[Fact, ...]]] = {
 MOST = 4 << 20
 """Bytes that a file of metadata may have, for those that are not in `LARGEST`; larger ones are an `unknown`."""
 LARGEST = {"dpkg": 16 << 20, "apk": 32 << 20, "dpkg files": 16 << 20, "dpkg sums": 16 << 20, "embedded SBOM": 16 << 20,
-           "os-release": 64 << 10, ".NET assembly": 64 << 10}
+           "os-release": 16 << 10, ".NET assembly": 64 << 10}
+JSON = frozenset(("npm", "embedded SBOM"))
 HEADS = frozenset((".NET assembly",))
 """Only as many bytes as `LARGEST` says are read of these, however large they are."""
 _JAVA = ("?Java archive", re.compile(r"(?s).*"))
@@ -98,9 +99,25 @@ def store_path(path: str) -> str | None:
     return match[0] if match else None
 
 
-def read(cataloger: str, path: str, content: bytes | BinaryIO) -> tuple[Fact, ...]:
-    """The facts in one file. What cannot be read is a fact too: an `unknown` that says so."""
-    try:
-        return _READERS[cataloger](path, content) if isinstance(content, bytes) else binaries.read(content)
-    except (CustodyError, ValueError):
-        return (unknown(f"unreadable {cataloger} file"),)
+def read(cataloger: str, path: str, content: bytes | BinaryIO,
+         charge: Callable[[Fact], None] | None = None) -> tuple[Fact, ...]:
+    """The facts in one file. What cannot be read is a fact too: an `unknown` that says so.
+
+    `charge` is called with each as it comes, and raises where there are too many.
+    """
+    facts: list[Fact] = []
+    source = _facts(cataloger, path, content)
+    while True:
+        try:
+            fact = next(source, None)
+        except (CustodyError, ValueError):
+            return (unknown(f"unreadable {cataloger} file"),)
+        if fact is None:
+            return tuple(facts)
+        if charge is not None:
+            charge(fact)
+        facts.append(fact)
+
+
+def _facts(cataloger: str, path: str, content: bytes | BinaryIO) -> Iterator[Fact]:
+    yield from _READERS[cataloger](path, content) if isinstance(content, bytes) else binaries.read(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from custody.sbom.catalogers.fact import OWNS, Fact
 from custody.sbom.catalogers.python import split_license
@@ -10,17 +11,16 @@ from custody.sbom.catalogers.stanza import stanzas
 
 _DEPENDENCY = re.compile(r"(?:[a-z]+:)?[^<>=~ ]+")
 _SPELLED = 16 << 20
-"""Characters in the names of one package's files with their folders, which the database leaves out."""
+"""Characters in the names of all packages' files with their folders, which the database leaves out."""
 _FIELD = 256 << 10
 
 
-def read(_path: str, content: bytes) -> tuple[Fact, ...]:
-    result = []
+def read(_path: str, content: bytes) -> Iterator[Fact]:
+    spelled = 0
     for block in stanzas(content):
         fields: dict[str, str] = {}
         files: list[str] = []
         folder = ""
-        spelled = 0
         for line in block.split("\n"):
             key, value = line[:1], line[2:]
             if key == "F":
@@ -40,9 +40,8 @@ def read(_path: str, content: bytes) -> tuple[Fact, ...]:
         needs = [match[0] for word in fields.get("D", "").split()
                  if word[:1] != "!" and (match := _DEPENDENCY.match(word))]
         gives = [match[0] for word in fields.get("p", "").split() if (match := _DEPENDENCY.match(word))]
-        result.append(Fact(type="apk", name=name, version=version, arch=fields.get("A", ""),
-                           source=fields.get("o", name), source_version=version, supplier=fields.get("m", ""),
-                           licenses=split_license(fields.get("L", "")), requires=tuple(needs), provides=tuple(gives)))
+        yield Fact(type="apk", name=name, version=version, arch=fields.get("A", ""),
+                   source=fields.get("o", name), source_version=version, supplier=fields.get("m", ""),
+                   licenses=split_license(fields.get("L", "")), requires=tuple(needs), provides=tuple(gives))
         if files:
-            result.append(Fact(type=OWNS, name=name, requires=tuple(files)))
-    return tuple(result)
+            yield Fact(type=OWNS, name=name, requires=tuple(files))

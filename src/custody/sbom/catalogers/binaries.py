@@ -17,14 +17,14 @@ _MAX_SECTIONS = 65_535
 _GO_MAGIC = b"\xff Go buildinf:"
 
 
-def read(file: BinaryIO) -> tuple[Fact, ...]:
+def read(file: BinaryIO) -> Iterator[Fact]:
     """All facts of one ELF file; none for the many that say nothing."""
     try:
         for name, offset, size in _sections(file):
-            return tuple(_READERS[name](_at(file, offset, size)))
-    except (struct.error, zlib.error, IndexError, KeyError, TypeError, UnicodeDecodeError):
-        return (unknown("unreadable ELF file"),)
-    return ()
+            yield from _READERS[name](_at(file, offset, size))
+            return
+    except (struct.error, zlib.error, IndexError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise ValueError(f"an ELF file that cannot be read: {error}") from error
 
 
 def _at(file: BinaryIO, offset: int, size: int) -> bytes:

@@ -16,14 +16,15 @@ _LICENSE = re.compile(r"^License:[ \t]*(\S.*)$", re.MULTILINE)
 _TELLING = re.compile(r"/(?:METADATA|PKG-INFO|package\.json|[^/]+\.(?:egg-info|jar|war|ear|gemspec|so))\Z|"
                       r"/s?bin/[^/]+\Z|\.dist-info/sboms/|/specifications/|/library/[^/]+/DESCRIPTION\Z|/ebin/[^/]+\.app\Z|"
                       r"\.(?:dll|exe|deps\.json|reg|rockspec)\Z|/release\Z|/composer/installed\.json\Z")
+_TELLING_LINE = re.compile(_TELLING.pattern.replace(r"\Z", "$").replace("[^/]", r"[^/\n]").encode(), re.MULTILINE)
+"""The same for a whole list at once: it may have millions of lines."""
 _STANZA = 1 << 20
 _OWNED = 100_000
 _MERGED = ("bin/", "sbin/", "lib/", "lib32/", "lib64/")
 
 
-def read(path: str, content: bytes) -> tuple[Fact, ...]:
+def read(path: str, content: bytes) -> Iterator[Fact]:
     installed_by_place = "/status.d/" in f"/{path}"
-    result = []
     for stanza in _stanzas(content):
         status = stanza.get("Status", "").split()
         name, version = stanza.get("Package"), stanza.get("Version")
@@ -31,17 +32,16 @@ def read(path: str, content: bytes) -> tuple[Fact, ...]:
             continue
         source = _SOURCE.match(stanza.get("Source", "").strip())
         depends = [stanza.get(key, "") for key in ("Pre-Depends", "Depends")]
-        result.append(Fact(
+        yield Fact(
             type="deb", name=name, version=version, arch=stanza.get("Architecture", ""),
             source=source[1] if source else name, source_version=(source[2] if source else None) or version,
             supplier=stanza.get("Maintainer", ""), requires=tuple(_alternatives(", ".join(depends))),
-            provides=tuple(_alternatives(stanza.get("Provides", "")))))
-    return tuple(result)
+            provides=tuple(_alternatives(stanza.get("Provides", ""))))
 
 
 def read_list(path: str, content: bytes) -> tuple[Fact, ...]:
     """`info/NAME[:ARCH].list`: what the package installed."""
-    return _owned(path, ".list", _lines(content))
+    return _owned(path, ".list", _telling(content))
 
 
 def read_sums(path: str, content: bytes) -> tuple[Fact, ...]:
@@ -51,9 +51,18 @@ def read_sums(path: str, content: bytes) -> tuple[Fact, ...]:
 
 
 def _lines(content: bytes) -> Iterator[str]:
-    """One after the other: a list may have millions."""
     for line in io.BytesIO(content):
         yield line.decode("utf-8", "replace").rstrip("\r\n")
+
+
+def _telling(content: bytes) -> Iterator[str]:
+    """Its lines that tell something."""
+    end = -1
+    for match in _TELLING_LINE.finditer(content):
+        if match.start() > end:
+            end = content.find(b"\n", match.start())
+            end = len(content) if end < 0 else end
+            yield content[content.rfind(b"\n", 0, match.start()) + 1:end].decode("utf-8", "replace")
 
 
 def _owned(path: str, ending: str, lines: Iterable[str]) -> tuple[Fact, ...]:
