@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from custody.errors import CustodyError, MalformedError
+from custody.formats.tar.walk import Source, clean, text, walk
 from custody.sbom.limits import Limits
-from custody.sbom.tarwalk import Source, clean, text, walk
 from tests.contents.images import tar
 
 _NAMES = st.lists(

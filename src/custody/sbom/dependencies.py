@@ -18,7 +18,8 @@ _STEPS = 50_000_000
 def resolve(placed: Sequence[Placed], kept: Account | None = None) -> dict[str, set[str]]:
     """The package URLs that each package depends on; what is not in the image is left out.
 
-    Raises MalformedError where they take more than may be `kept`, and TypeError where an ecosystem's resolver gives anything but package URLs: a bare name would end up in SBOMs.
+    Raises MalformedError where they take more than may be `kept`, and
+    TypeError where an ecosystem's resolver gives anything but package URLs: a bare name would end up in SBOMs.
     """
     by_type: dict[str, list[Placed]] = {}
     for item in placed:

@@ -1,13 +1,13 @@
 """Lays an image's layers over each other: which facts are still there when all are applied (image-spec layer.md).
 
 Every entry goes where a runtime unpacks it: its folder is looked up in what is there already, symbolic links and all,
-below the image's root (containerd: fs.RootPath). Only what catalogers found and symbolic links are carried; of the rest,
-the names suffice to know what they replace.
+below the image's root (containerd: fs.RootPath). Only what catalogers found and symbolic links are carried; of the
+rest, the names suffice to know what they replace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from custody.errors import MalformedError

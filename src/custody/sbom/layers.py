@@ -16,11 +16,11 @@ from isal import igzip_lib
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError, VerificationError
 from custody.formats.oci import Descriptor
+from custody.formats.tar.walk import Entry, Source, walk
 from custody.kit import strictjson
 from custody.registry.image import Image, VerifyingReader
 from custody.sbom.catalogers import HEADS, JSON, LARGEST, MOST, Fact, choose, read, store_path, unknown, weight
 from custody.sbom.limits import Account, Limits
-from custody.sbom.tarwalk import Entry, Source, walk
 
 _IN, _OUT, _AHEAD = 256 * 1024, 1024 * 1024, 6
 _SPOOL = 8 << 20

@@ -87,9 +87,15 @@ async def push(image: Image, ref: reference.Reference, client: RegistryClient, t
 
 
 def split_layout(rest: str) -> tuple[Path, str | None]:
-    """`DIR`, `DIR:TAG` or `DIR@DIGEST`."""
-    path, at, digest = rest.partition("@")
-    if at:
+    """`DIR`, `DIR:TAG`, `FILE:NAME:TAG` or `DIR@DIGEST`: the path is what there is up to one of the colons."""
+    path, at, digest = rest.rpartition("@")
+    if at and not Path(rest).exists():
         return Path(path), digests.parse(digest, "target")
-    path, colon, tag = rest.rpartition(":")
-    return (Path(path), tag) if colon and "/" not in tag and not Path(rest).exists() else (Path(rest), None)
+    path, colon, tag = rest, "", ""
+    while not Path(path).exists():
+        path, colon, more = path.rpartition(":")
+        if not colon:  # there is none: the usual spelling, for what is said of it
+            path, colon, tag = rest.rpartition(":")
+            return (Path(path), tag) if colon and "/" not in tag else (Path(rest), None)
+        tag = f"{more}:{tag}" if tag else more
+    return Path(path), tag or None

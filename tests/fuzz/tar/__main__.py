@@ -19,13 +19,13 @@ from typing import IO
 
 from custody.errors import MalformedError
 from custody.sbom.limits import Limits
-from custody.sbom.tarwalk import Source, walk
+from custody.formats.tar.walk import Source, walk
 from tests.fuzz.tar.generate import Generator
 
 _READABLE = 1 << 20
 OURS = ("a name that leaves the image's tree", "NUL in a name", "a type that runtimes unpack", "no names or sizes for all",
         "a name of ")
-"""What is refused though Go reads it: `custody.sbom.tarwalk.walk` says why."""
+"""What is refused though Go reads it: `custody.formats.tar.walk.walk` says why."""
 
 
 def build(folder: Path) -> Path:

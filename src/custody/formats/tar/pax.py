@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from custody.errors import MalformedError
-from custody.sbom import sparse
-from custody.sbom.tarheader import integer
+from custody.formats.tar import sparse
+from custody.formats.tar.header import integer
 
 _DIGITS = b"0123456789"
 _NAMES = frozenset((b"path", b"linkpath", b"uname", b"gname"))

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from custody.errors import MalformedError
-from custody.sbom.tarheader import integer, number
+from custody.formats.tar.header import integer, number
 
 if TYPE_CHECKING:
-    from custody.sbom.tarwalk import Source
+    from custody.formats.tar.walk import Source
 
 MAJOR, MINOR, MAP = b"GNU.sparse.major", b"GNU.sparse.minor", b"GNU.sparse.map"
 PARTS = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
@@ -60,8 +60,9 @@ def read(source: Source, header: bytes, old: bool, pax: dict[bytes, bytes], name
 def fill(regions: list[Region], size: int, stored: int, take: Callable[[int], Iterator[bytes]],
          where: str) -> Iterator[bytes]:
     """The file's bytes, holes and all. Raises MalformedError where the regions are not what is stored."""
-    if sum(length for _, length in regions) != stored:
-        raise _wrong(f"{where}: sparse map", f"regions of {sum(length for _, length in regions)} bytes, stored {stored}")
+    total = sum(length for _, length in regions)
+    if total != stored:
+        raise _wrong(f"{where}: sparse map", f"regions of {total} bytes, stored {stored}")
     at = 0
     for offset, length in [*regions, (size, 0)]:
         while at < offset:
@@ -95,7 +96,7 @@ def _from_records(pax: dict[bytes, bytes], where: str) -> list[int]:
 
 
 def _from_data(source: Source, stored: int, where: str) -> tuple[list[int], int]:
-    """The numbers in front of the data, one a line, their count first; and the bytes that they fill, in whole blocks."""
+    """The numbers in front of the data, one a line, their count first; and the bytes that they fill."""
     blocks: list[bytes] = []
     lines = 0
 

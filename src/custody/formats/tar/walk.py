@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from custody.errors import MalformedError
-from custody.sbom import pax, sparse, tarheader
-from custody.sbom.limits import Limits
+from custody.formats.tar import header as headers
+from custody.formats.tar import pax, sparse
 
 BLOCK = 512
-_KINDS = dict(zip(b"0S123456g", ("file", "file", "link", "symlink", "device", "device", "directory", "device", "global"),
-                  strict=True))
+_KINDS = dict(zip(b"0S123456g", ("file", "file", "link", "symlink", "device", "device", "directory", "device",
+                                 "global"), strict=True))
 _FILE, _HARD_LINK, _SYMLINK, _FOLDER, _SPARSE, _GLOBAL, _LONG_NAME, _LONG_LINK = b"0125SgLK"
 _EXTENDING = frozenset(b"xgLK")
 _WITHOUT_DATA = frozenset(b"123456")
@@ -25,6 +26,21 @@ _RECORDS = 20
 """That an entry may have on average."""
 _MAX_EXTENSION = 1 << 20
 _ESCAPED = re.compile(r"\\(?=x(?:[89a-f][0-9a-f]|5c))")
+
+
+class Limits(Protocol):
+    """What an archive may ask of this machine."""
+
+    @property
+    def entries(self) -> int: ...
+
+    @property
+    def path(self) -> int:
+        """Bytes in a name."""
+
+    @property
+    def records(self) -> int:
+        """Records in extended headers and regions of sparse files, beyond twenty for each entry."""
 
 
 class Source:
@@ -165,8 +181,8 @@ def walk(source: Source, limits: Limits) -> Iterator[Entry]:
         count += 1
         if count > limits.entries:
             raise MalformedError(source.where, got=f"more than {limits.entries} entries", expected="fewer")
-        tarheader.check(header, source.where)
-        name, link, size = tarheader.fields(header, source.where)
+        headers.check(header, source.where)
+        name, link, size = headers.fields(header, source.where)
         kind = header[156]
         if size < 0 and kind not in _WITHOUT_DATA:
             raise MalformedError(f"{source.where}: size", got=size, expected="a size")
