@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -81,8 +83,12 @@ async def push(image: Image, ref: reference.Reference, client: RegistryClient, t
     """Copy a stored image, whose manifest's exact bytes are `data`, to a registry."""
     for blob in (image.manifest.config, *image.manifest.layers):
         if not await client.has_blob(ref, blob.digest):
-            with contextlib.closing(image.open_blob(blob)) as stream:
-                await client.push_blob(ref, Path(stream.name), blob)
+            with contextlib.closing(image.open_blob(blob)) as stream, tempfile.NamedTemporaryFile() as copied:
+                path = getattr(stream, "name", None)
+                if path is None:  # inside an archive
+                    await asyncio.to_thread(shutil.copyfileobj, stream, copied, 1 << 20)
+                    copied.flush()
+                await client.push_blob(ref, Path(path or copied.name), blob)
     return await client.push_manifest(ref, data, image.manifest.media_type, tag=tag)
 
 
