@@ -123,7 +123,10 @@ def _assemble(image: Image, layers: list[LayerFacts], tree: Filesystem, accounts
                 kind = f"{fact.type} package without a valid name"
                 unknowns.setdefault((kind, owned.get(path, "")), []).append(path)
                 continue
-            gathered = found.setdefault(str(purl), _Gathered(fact, purl))
+            gathered = found.get(str(purl))
+            if gathered is None:
+                accounts.packages.charge(1, image.name)
+                gathered = found[str(purl)] = _Gathered(fact, purl)
             gathered.places[path] = Location(path, image.manifest.layers[seen.layer].digest)
             gathered.owners.add("" if fact.type in ("deb", "apk") else owned.get(path, ""))
             placed.append((fact, path, str(purl)))

@@ -59,6 +59,7 @@ class Accounts:
 
     def __init__(self, limits: Limits) -> None:
         self.kept = Account(limits.kept, "bytes of facts in its layers")
+        self.packages = Account(limits.packages, "packages")
         self.names = Account(limits.names, "bytes of names, compressed")
         self.parsed = Account(limits.parsed, "bytes of metadata")
         self.large = threading.Lock()
@@ -82,6 +83,7 @@ def read_layer(image: Image, descriptor: Descriptor, diff_id: str, limits: Limit
     collected = _Collected(f"layer {descriptor.digest}", bounds, shared, wanted or {}, {})
     size = _pass(image, descriptor, diff_id, bounds, collected, progress)
     if missing := collected.missing:  # hard links to files without a telling name: once more, with their names known
+        collected.forget()
         collected = _Collected(collected.where, bounds, shared, wanted or {}, missing)
         size = _pass(image, descriptor, diff_id, bounds, collected, None)
     return LayerFacts(diff_id=diff_id, entries=collected.entries, size=size,
@@ -122,7 +124,7 @@ class _Collected:
         """The files whose content hard links need, by path, and the link."""
         self._limits, self._wanted, self._wanted_by_links = limits, wanted, linked
         self._linked: dict[str, tuple[Fact, ...]] = {}
-        self._facts = 0
+        self._facts = self._kept = self._named = 0
         self._stores: set[str] = set()
         self._lines: list[str] = []
         self._waiting = 0
@@ -150,7 +152,7 @@ class _Collected:
             self.found.pop(path, None)  # a later entry of one name counts
             return
         self.found[path] = facts
-        self.accounts.kept.charge(len(path) + 100, self.where)
+        self._keep(len(path) + 100)
         self._facts += 1 + len(facts)
         if self._facts > self._limits.facts:
             raise MalformedError(self.where, got=f"more than {self._limits.facts} packages and the like",
@@ -158,7 +160,13 @@ class _Collected:
 
     def names(self) -> bytes:
         self._pack()
-        return b"".join([*self._packed, self._packer.flush()])
+        self._charge_names(last := self._packer.flush())
+        return b"".join([*self._packed, last])
+
+    def forget(self) -> None:
+        """Give back what this pass was charged with."""
+        self.accounts.kept.charge(-self._kept, self.where)
+        self.accounts.names.charge(-self._named, self.where)
 
     def _name(self, entry: Entry) -> None:
         ending = "/" if entry.kind == "directory" else f"//{entry.target}" if entry.kind == "symlink" else ""
@@ -170,7 +178,7 @@ class _Collected:
     def _pack(self) -> None:
         self._lines.append("")
         packed = self._packer.compress("\0".join(self._lines).encode())
-        self.accounts.names.charge(len(packed), self.where)
+        self._charge_names(packed)
         self._packed.append(packed)
         self._lines.clear()
         self._waiting = 0
@@ -190,9 +198,9 @@ class _Collected:
         if shared is None and name is not None:
             shared = self._linked.get(target)
         if shared is not None or name is None:
-            self.accounts.kept.charge(sum(map(weight, shared or ())), self.where)
+            self._keep(sum(map(weight, shared or ())))
             return shared
-        self.accounts.kept.charge(len(path) + len(target) + 150, self.where)
+        self._keep(len(path) + len(target) + 150)
         self.missing.setdefault(target, path)
         return (unknown("hard link into another layer"),)
 
@@ -232,10 +240,18 @@ class _Collected:
                 return read("elf", entry.path, cast(BinaryIO, file), self._charge) or None
 
     def _charge(self, fact: Fact) -> None:
-        self.accounts.kept.charge(weight(fact), self.where)
+        self._keep(weight(fact))
+
+    def _keep(self, amount: int) -> None:
+        self._kept += amount
+        self.accounts.kept.charge(amount, self.where)
+
+    def _charge_names(self, packed: bytes) -> None:
+        self._named += len(packed)
+        self.accounts.names.charge(len(packed), self.where)
 
     def _whiteout(self, folder: str, base: str) -> None:
-        self.accounts.kept.charge(len(folder) + len(base) + 80, self.where)
+        self._keep(len(folder) + len(base) + 80)
         if base == ".wh..wh..opq":
             self.emptied.append(folder)
         elif not base.startswith(".wh..wh."):  # the others are bookkeeping of AUFS

@@ -32,9 +32,11 @@ class Limits:
     """Of the image; runtimes stop at about 500."""
     names: int = 48 << 20
     """Compressed bytes that the names of all layers of the image are kept in."""
-    kept: int = 64 << 20
+    kept: int = 96 << 20
     """About how many bytes the facts of all layers of the image take."""
-    tree: int = 128 << 20
+    packages: int = 50_000
+    """Different ones, of the image."""
+    tree: int = 64 << 20
     """About how many bytes the folders and symbolic links take that facts and their layers make necessary."""
     steps: int = 5_000_000
     """Parts of names that are looked at because a symbolic link was followed."""

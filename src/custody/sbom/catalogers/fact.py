@@ -32,7 +32,7 @@ def unknown(kind: str) -> Fact:
 
 
 def weight(fact: Fact) -> int:
-    """About how many bytes a fact takes, with what is made of it in an image's catalog."""
+    """About how many bytes a fact takes."""
     text = sum(map(len, (fact.name, fact.version, fact.source, fact.source_version, fact.supplier, fact.purl)))
     many = (*fact.licenses, *fact.requires, *fact.provides)
-    return (300 if fact.type == UNKNOWN else 1500) + 2 * text + 100 * len(many) + sum(map(len, many))
+    return 500 + 2 * text + 100 * len(many) + sum(map(len, many))
