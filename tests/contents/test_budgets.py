@@ -1,4 +1,4 @@
-"""Images that mean to take all memory: what they may take is bounded before it is taken, and what is left out is said."""
+"""Images that mean to take all memory: what they take is bounded before it is taken, and what is left out is said."""
 
 from __future__ import annotations
 
@@ -105,7 +105,8 @@ def test_json_bomb_file(tmp_path: Path) -> None:
 
 
 def test_metadata_regexp_hangs_scan() -> None:
-    content = b"Name: x\nVersion: 1\nRequires-Dist: a" + b"; extra " * 400_000 + b"\nRequires-Dist: b ; extra == 't'\n\n"
+    content = (b"Name: x\nVersion: 1\nRequires-Dist: a" + b"; extra " * 400_000
+               + b"\nRequires-Dist: b ; extra == 't'\n\n")
     [fact] = python.read("x-1.dist-info/METADATA", content)
     assert fact.requires == ("a",)
 
@@ -179,8 +180,9 @@ def test_stanzas_are_bounded() -> None:
 
 
 def test_lists_are_read_line_by_line_or_at_once_alike() -> None:
-    lines = ["/usr/bin/a", "/.", "/usr", "/usr/bin", "/opt/x.jar", "/opt/bin/y/z", "/usr/lib/a.dist-info/METADATA", "/b.so",
-             "/x/METADATA/y", "/x/specifications/y/specifications/z", "/lib/libc.so", ""]
+    lines = ["/usr/bin/a", "/.", "/usr", "/usr/bin", "/opt/x.jar", "/opt/bin/y/z", "/b.so",
+             "/usr/lib/a.dist-info/METADATA", "/x/METADATA/y", "/x/specifications/y/specifications/z",
+             "/lib/libc.so", ""]
     for ending in ("", "\n"):
         [fact] = dpkg.read_list("var/lib/dpkg/info/a.list", ("\n".join(lines) + ending).encode())
         telling = [line for line in lines if dpkg._TELLING.search(line)]
@@ -193,7 +195,7 @@ def test_an_account_says_what_of_and_where() -> None:
     account.charge(7, "w")
     account.charge(-7, "w")
     account.charge(10, "w")
-    with pytest.raises(MalformedError, match="^w: got 'an image with more than 10 apples'"):
+    with pytest.raises(MalformedError, match=r"^w: got 'an image with more than 10 apples'"):
         account.charge(1, "w")
 
 

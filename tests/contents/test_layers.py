@@ -143,7 +143,8 @@ def test_tar_absolute_names(tmp_path: Path) -> None:
     stored = image(tmp_path / "i", [("/usr", None), (f"/{_SITE}", METADATA), ("/etc/../etc/os-release", OS_RELEASE)],
                    [("/app/site/.wh.other", b"")])
     found = catalog(stored)
-    assert names(found) == {"Flask_Login"} and found.distribution
+    assert names(found) == {"Flask_Login"}
+    assert found.distribution
     assert found.packages[0].locations[0].path == _SITE
     assert names(catalog(image(tmp_path / "w", [(_SITE, METADATA)], [("/app/.wh.site", b"")]))) == set()
 
@@ -167,7 +168,8 @@ def test_symlinked_os_release(tmp_path: Path, links: list[Member]) -> None:
     whole = catalog(image(tmp_path / "1", links))
     apart = catalog(image(tmp_path / "2", *[[link] for link in links]), _Cache())
     assert whole.distribution == apart.distribution
-    assert whole.distribution and whole.distribution.id == "debian"
+    assert whole.distribution
+    assert whole.distribution.id == "debian"
 
 
 def test_databases_behind_links(tmp_path: Path) -> None:
@@ -209,8 +211,9 @@ def test_links_in_circles_end(tmp_path: Path) -> None:
 def test_names_that_differ_in_bytes_are_two_files(tmp_path: Path) -> None:
     latin, escaped = "a\udcff", "a\\xff"
     package = b'{"name":"n","version":"%d"}'
-    found = catalog(image(tmp_path / "i", [(f"{latin}/package.json", package % 1), (f"{escaped}/package.json", package % 2),
-                                           ("c\nd/x.dist-info/METADATA", METADATA)]))
+    found = catalog(image(tmp_path / "i", [
+        (f"{latin}/package.json", package % 1), (f"{escaped}/package.json", package % 2),
+        ("c\nd/x.dist-info/METADATA", METADATA)]))
     assert {package.version for package in found.packages} == {"1", "2", "0.6.2"}
     gone = catalog(image(tmp_path / "j", [(f"{latin}/package.json", package % 1)], [(f".wh.{escaped}", b"")]))
     assert names(gone) == {"n"}

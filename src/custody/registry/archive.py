@@ -10,6 +10,7 @@ import json
 import os
 import posixpath
 import tempfile
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,15 +74,15 @@ class _FileSource(Source):
 class _Part(io.RawIOBase):
     """A range of a file, read without moving the file's own place: other threads read other ranges."""
 
-    def __init__(self, file: BinaryIO, member: _Member) -> None:
-        self._file, self._at, self._end = file, member.offset, member.offset + member.size
+    def __init__(self, archive: TarFile, member: _Member) -> None:
+        self._archive, self._at, self._end = archive, member.offset, member.offset + member.size
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
         left = self._end - self._at
-        data = os.pread(self._file.fileno(), left if size < 0 else min(size, left), self._at)
+        data = os.pread(self._archive.descriptor, left if size < 0 else min(size, left), self._at)
         self._at += len(data)
         return data
 
@@ -96,12 +97,17 @@ class TarFile:
 
     def __init__(self, path: Path) -> None:
         self.where = str(path)
+        self._members: dict[str, _Member] = {}
         try:
-            self._file = _plain(path)
+            file = _plain(path)
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror or error}") from None
-        self._members: dict[str, _Member] = {}
-        source = _FileSource(self._file, self.where)
+        with file:
+            self._index(_FileSource(file, self.where))
+            self.descriptor = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self.descriptor)
+
+    def _index(self, source: _FileSource) -> None:
         for entry in walk(source, _Limits()):
             twice = entry.path in self._members
             if entry.kind == "file" and entry.stored == entry.size:
@@ -117,7 +123,7 @@ class TarFile:
 
     def open(self, path: str) -> BinaryIO:
         """Raises UsageError where it is not there, MalformedError where it is there twice: readers differ."""
-        return cast(BinaryIO, _Part(self._file, self._member(path)))
+        return cast(BinaryIO, _Part(self, self._member(path)))
 
     def size(self, path: str) -> int:
         return self._member(path).size

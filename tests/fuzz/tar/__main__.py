@@ -1,7 +1,7 @@
 """`python -m tests.fuzz.tar HEADERS [SEED]`: archives as custody reads them and as Go's archive/tar does.
 
-They agree where the same entries come, with the same bytes, or both refuse at the same entry; what custody alone refuses
-has one of the few reasons below. Prints each archive on which they differ, as base 64.
+They agree where the same entries come, with the same bytes, or both refuse at the same entry; what custody alone
+refuses has one of the few reasons below. Prints each archive on which they differ, as base 64.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import IO
 
 from custody.errors import MalformedError
-from custody.sbom.limits import Limits
 from custody.formats.tar.walk import Source, walk
+from custody.sbom.limits import Limits
 from tests.fuzz.tar.generate import Generator
 
 _READABLE = 1 << 20
-OURS = ("a name that leaves the image's tree", "NUL in a name", "a type that runtimes unpack", "no names or sizes for all",
-        "a name of ")
+OURS = ("a name that leaves the image's tree", "NUL in a name", "a type that runtimes unpack",
+        "no names or sizes for all", "a name of ")
 """What is refused though Go reads it: `custody.formats.tar.walk.walk` says why."""
 
 
@@ -74,7 +74,8 @@ def main() -> int:
     reasons: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen([build(Path(folder))], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         while generator.headers < count:
             data = generator.archive()
             ours, theirs = custody(data), go(data, process.stdin, process.stdout)

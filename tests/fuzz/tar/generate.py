@@ -9,12 +9,17 @@ _MAGICS = (b"\0" * 8, b"ustar\00000", b"ustar\00000", b"ustar\00000", b"ustar  \
            b"ustar 00", b"ustarXYZ")
 _GNU = b"ustar  \0"
 _TYPES = b"00000000000001122345566\0\0\0\0xxxxxxxxggLLLKKSA7"
-_PARTS = (b"a", b"b", b"c", b"d", b"e", b"usr", b"lib", b"bin", b"var", b"..", b".", b"", b".wh.x", b"\xff\xfe", "é".encode(), b"x" * 40, b"\\xff", b"n\nl",
-          b"METADATA", b" ", b"status")
-_KEYS = (b"path", b"path", b"path", b"path", b"comment", b"comment", b"mtime", b"linkpath", b"size", b"size", b"uid", b"gid", b"mtime", b"atime", b"ctime", b"uname", b"gname",
+_PARTS = (*(bytes([letter]) for letter in b"abcde"), b"usr", b"lib", b"bin", b"var", b"..", b".", b"", b".wh.x",
+          b"\xff\xfe", "é".encode(), b"x" * 40, b"\\xff", b"n\nl", b"METADATA", b" ", b"status")
+_FRONTS = (b"",) * 9 + (b"/", b"/", b"./", b"./", b"../")
+_ENDS = (b"", b"", b"", b"/", b"//", b"\0more")
+_USUAL = (b"path", b"path", b"path", b"path", b"comment", b"comment", b"mtime")
+_KEYS = (*_USUAL, b"linkpath", b"size", b"size", b"uid", b"gid", b"mtime", b"atime", b"ctime", b"uname", b"gname",
          b"comment", b"SCHILY.xattr.user.a", b"", b"k=", b"k\0", b"GNU.sparse.major", b"GNU.sparse.minor",
          b"GNU.sparse.map", b"GNU.sparse.numblocks", b"GNU.sparse.size", b"GNU.sparse.realsize", b"GNU.sparse.name",
          b"GNU.sparse.offset", b"GNU.sparse.numbytes")
+_VALUES = (b"0", b"1", b"5", b"512", b"", b"+3", b"-1", b"1.5", b"1.x", b"-1.25", b"0,1", b"0,1,2,3", b"9" * 19,
+           b"9223372036854775807", b"0" * 30 + b"1", b"1_0", b" 1")
 
 
 class Generator:
@@ -41,8 +46,7 @@ class Generator:
         if self.chance(0.03):
             return self.random.randbytes(self.random.randrange(20))
         parts = [self.random.choice(_PARTS) for _ in range(self.random.choice((1, 1, 1, 2, 2, 3, 9)))]
-        return self.random.choice((b"",) * 9 + (b"/", b"/", b"./", b"./", b"../")) + b"/".join(parts) + self.random.choice(
-            (b"", b"", b"", b"/", b"//", b"\0more"))
+        return self.random.choice(_FRONTS) + b"/".join(parts) + self.random.choice(_ENDS)
 
     def member(self) -> bytes:
         kind = self.random.choice(_TYPES)
@@ -144,15 +148,14 @@ class Generator:
     def pax(self) -> bytes:
         out = b""
         for _ in range(self.random.choice((0, 1, 1, 2, 2, 3, 5))):
-            key = self.random.choice(_KEYS if self.chance(0.3) else _KEYS[:7])
+            key = self.random.choice(_KEYS if self.chance(0.3) else _USUAL)
             if key in (b"path", b"linkpath", b"GNU.sparse.name", b"uname"):
                 value = self.name()
                 value = value.replace(b"\0", b"") if self.chance(0.8) else value
             elif key in (b"size", b"uid", b"gid", b"mtime", b"atime", b"ctime") and self.chance(0.9):
                 value = self.random.choice((b"0", b"0", b"1", b"5", b"512", b"+3"))
             else:
-                value = self.random.choice((b"0", b"1", b"5", b"512", b"", b"+3", b"-1", b"1.5", b"1.x", b"-1.25", b"0,1",
-                                            b"0,1,2,3", b"9" * 19, b"9223372036854775807", b"0" * 30 + b"1", b"1_0", b" 1"))
+                value = self.random.choice(_VALUES)
             out += self.record(key, b"" if self.chance(0.05) else value)
         return out
 
@@ -182,7 +185,8 @@ class Generator:
             return self.sealed(head) + b"".join(blocks) + stored + bytes(self.padding(len(stored)))
         records = b""
         if version == "0.0":
-            records = self.record(b"GNU.sparse.size", b"%d" % size) + self.record(b"GNU.sparse.numblocks", b"%d" % count)
+            records = self.record(b"GNU.sparse.size", b"%d" % size)
+            records += self.record(b"GNU.sparse.numblocks", b"%d" % count)
             for place, number in enumerate(numbers):
                 key = b"GNU.sparse.numbytes" if place % 2 else b"GNU.sparse.offset"
                 records += self.record(key, b"%d" % number)
