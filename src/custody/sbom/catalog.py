@@ -17,11 +17,12 @@ from custody.kit.digest import sha256
 from custody.ports.layers import LayerCache
 from custody.registry.image import Image
 from custody.sbom import databases, dependencies
-from custody.sbom.catalogers import VERSION, Fact
+from custody.sbom.catalogers import VERSION, Fact, counted
 from custody.sbom.catalogers.fact import LICENSES, OS_RELEASE, OWNS, UNKNOWN
 from custody.sbom.filesystem import Filesystem, Visible, squash
 from custody.sbom.layers import Accounts, LayerFacts, read_layer
 from custody.sbom.limits import Limits
+from custody.sbom.ownership import owners
 
 _WORKERS = min(4, os.cpu_count() or 1)
 _EXAMPLES = 3
@@ -110,10 +111,11 @@ def _assemble(image: Image, layers: list[LayerFacts], tree: Filesystem, accounts
     placed: list[dependencies.Placed] = []
     unknowns: dict[tuple[str, str], list[str]] = {}
     """By kind, and the distribution's package that installed them."""
-    owned = {path: fact.name for fact in _facts(files, OWNS) for path in fact.requires}
+    owned = owners(files, layers, distribution)
+    bare: set[tuple[str, str]] = set()
     for path, seen in sorted(files.items(), key=lambda item: (item[1].layer, item[0])):
         for fact in seen.facts:
-            if fact.type == UNKNOWN:
+            if fact.type == UNKNOWN and not _stands_for_nothing(fact.name, path, files, bare):
                 unknowns.setdefault((fact.name, owned.get(path, "")), []).append(path)
             if fact.type in (UNKNOWN, OS_RELEASE, OWNS, LICENSES):
                 continue
@@ -142,6 +144,18 @@ def _assemble(image: Image, layers: list[LayerFacts], tree: Filesystem, accounts
         unknowns=tuple(Unknown(kind=kind, count=len(paths), examples=tuple(paths[:_EXAMPLES]),
                                owner=system.get(owner, ""))
                        for (kind, owner), paths in sorted(unknowns.items())))
+
+
+def _stands_for_nothing(kind: str, path: str, files: dict[str, Visible], bare: set[tuple[str, str]]) -> bool:
+    """Whether another file says what this one would, or one of the same folder was counted already."""
+    if counted.explained(kind, path, files):
+        return True
+    if not counted.once(kind):
+        return False
+    key = (kind, path.rpartition("/")[0])
+    known = key in bare
+    bare.add(key)
+    return known
 
 
 def _facts(files: dict[str, Visible], kind: str) -> Iterator[Fact]:

@@ -28,8 +28,8 @@ class Limits:
     """A program that is looked into; metadata has limits of its own, by kind."""
     parsed: int = 256 << 20
     """Bytes of metadata in all layers of the image; JSON counts as a quarter of the memory that it would take."""
-    layers: int = 1000
-    """Of the image; runtimes stop at about 500."""
+    layers: int = 500
+    """Of the image; Docker stops at 127."""
     names: int = 48 << 20
     """Compressed bytes that the names of all layers of the image are kept in."""
     kept: int = 96 << 20

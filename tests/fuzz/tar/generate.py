@@ -132,8 +132,8 @@ class Generator:
         elif style == 1:
             total += self.random.choice((1, -1, 65521, 256))
         total = max(total, 0)
-        field[148:156] = self.random.choice((b"%06o\0 ", b"%06o\0 ", b"%06o \0", b"%07o\0", b" %o\0\0")) % total + b"" if (
-            total < 1 << 18) else b"%06o\0 " % total
+        form = self.random.choice((b"%06o\0 ", b"%06o\0 ", b"%06o \0", b"%07o\0", b" %o\0\0"))
+        field[148:156] = form % total if total < 1 << 18 else b"%06o\0 " % total
         return bytes(field[:_BLOCK])
 
     def record(self, key: bytes, value: bytes) -> bytes:

@@ -130,7 +130,7 @@ class Bodies(Calls):
 
     def _some_in(self, what: SomeIn) -> None:
         domain = self.value(what.domain)
-        kind = "json" if domain.kind == "json" else "any"
+        kind = _inside(domain)
         value = self.code.fresh("v")
         if what.key is None:
             self.loop(store(value), self.call(self.members(), load(self.state), domain.node))
@@ -143,9 +143,9 @@ class Bodies(Calls):
 
     def _every(self, what: Every) -> None:
         domain = self.value(what.domain)
-        kind = "json" if domain.kind == "json" else "any"
+        kind = _inside(domain)
         self.unless(compare(self.call(type, domain.node), ast.In(),
-                            self.code.hoist(frozenset({list, dict, Set, runtime.Doc}), "collections")))
+                            self.code.hoist(frozenset({list, dict, Set}), "collections")))
         failed = self.collect("failed", ast.Constant(False))
         with self.closed(failed):
             value, name = self.code.fresh("v"), self.code.fresh("n")
@@ -300,6 +300,8 @@ class Bodies(Calls):
         return [nodes[at] for at in range(len(terms))]
 
     def whole(self, found: V) -> V:
+        if found.kind == "base":
+            return V(found.node, "json")
         if found.kind != "doc":
             return found
         return V(self.defined(self.call(runtime.whole, found.node)))
@@ -384,7 +386,7 @@ class Bodies(Calls):
             else:
                 self.loop(ast.Tuple([store(name), store(found)], ast.Store()),
                           self.call(self.entries(), load(self.state), node))
-                self.env[part.name] = V(load(name), "json" if base.kind == "json" else "any")
+                self.env[part.name] = V(load(name), _inside(base))
             return V(load(found), below)
         if not self.bound(part):
             name, found = self.code.fresh("n"), self.code.fresh("v")
@@ -393,23 +395,30 @@ class Bodies(Calls):
             self.unify(part, V(load(name)))
             return V(load(found), below)
         at = self.value(part)
+        get = runtime.base_ref if base.kind == "base" else runtime.ref
         if isinstance(at.node, ast.Name):
             seen = (getattr(node, "id", ""), ast.Name, at.node.id)
             known = self.known.get(seen)
             if known is None:
-                known = self.known[seen] = V(self.defined(self.call(runtime.ref, node, at.node)), below)
+                known = self.known[seen] = V(self.defined(self.call(get, node, at.node)), below)
             return known
-        return V(self.defined(self.call(runtime.ref, node, at.node)), below)
+        return V(self.defined(self.call(get, node, at.node)), below)
 
     def _fixed_step(self, node: ast.expr, kind: str, fixed: Any) -> ast.expr:
         name = self.code.fresh("t")
-        if isinstance(fixed, str) and kind == "json":
-            get = call(ast.Attribute(node, "get", ast.Load()), ast.Constant(fixed), self.undefined())
+        if isinstance(fixed, str) and (kind == "json" or (kind == "base" and not fixed.isdigit())):
+            member = call(ast.Attribute(node, "get", ast.Load()), ast.Constant(fixed), self.undefined())
             self.add(when(ast.BoolOp(ast.Or(), [
                 compare(self.call(type, node), ast.IsNot(), self.code.hoist(dict)),
-                self.is_undefined(ast.NamedExpr(store(name), get))]), [self.fail()]))
+                self.is_undefined(ast.NamedExpr(store(name), member))]), [self.fail()]))
             return load(name)
-        return self.defined(self.call(runtime.ref, node, self.code.constant(fixed)))
+        get = runtime.base_ref if kind == "base" else runtime.ref
+        return self.defined(self.call(get, node, self.code.constant(fixed)))
+
+
+def _inside(collection: V) -> str:
+    """The kind of the keys and members of a collection."""
+    return "json" if collection.kind in ("json", "base") else "any"
 
 
 def runtime_template(state: runtime.State, found: Set, where: str) -> str:

@@ -7,9 +7,12 @@ what comes from `input` or base data may be anything.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from functools import cached_property
 
+from custody.languages.rego.constants import NOTHING, constant
 from custody.languages.rego.declare import Builtin
+from custody.languages.rego.documents import Document, Path, Place, ground
 from custody.languages.rego.kinds import (
     ANY,
     STRING,
@@ -26,8 +29,9 @@ from custody.languages.rego.kinds import (
     set_,
     shown,
 )
+from custody.languages.rego.recursion import Edges, rules_at
 from custody.languages.rego.resolve import type_error
-from custody.languages.rego.rules import Group
+from custody.languages.rego.safety import inside, own_terms
 from custody.languages.rego.tree import (
     Array,
     Body,
@@ -48,67 +52,126 @@ from custody.languages.rego.tree import (
     Var,
     children,
 )
-from custody.languages.source import Source, SourceError
+from custody.languages.rego.typetree import TypeNode
+from custody.languages.rego.values import key
+from custody.languages.source import Faults, Source, SourceError
 
 Env = MutableMapping[str, Type]
 _EQUAL = frozenset({"equal", "eq"})
 
 
 class Types:
-    """The types of a policy's rules, found as they are asked for."""
+    """The types of a policy's rules: of each clause, after those that it asks for.
 
-    def __init__(self, groups: Mapping[tuple[str, ...], Group], builtins: Mapping[str, Builtin]) -> None:
-        self.groups, self.builtins = groups, builtins
-        self._rules: dict[int, Type] = {}  # of rules' values and functions' results
-        self._arguments: dict[int, list[Type]] = {}
+    `graph`: each clause → the clauses that it may ask for.
+    """
 
-    def check(self, rule: Rule) -> None:
-        """Raise SourceError at the first thing in a clause that can never succeed."""
-        self._clause(rule)
+    def __init__(self, documents: Mapping[Path, Document], root: Place, builtins: Mapping[str, Builtin],
+                 graph: Edges) -> None:
+        self.documents, self.root, self.builtins, self.graph = documents, root, builtins, graph
+        self.tree = TypeNode()
+        self.functions: dict[Path, tuple[list[Type], Type]] = {}
+        self._replaced: dict[Path, TypeNode | None] = {}
 
-    # --- rules
+    def check(self, faults: Faults) -> None:
+        """Tell the first thing in each clause that can never succeed."""
+        for clause in self._ordered():
+            with faults:
+                try:
+                    self._clause(clause)
+                except SourceError:  # what asks for it is not to be blamed
+                    path, rest = ground(clause)
+                    if not rest:
+                        self.tree.put(path, ANY)
+                    raise
 
-    def _clause(self, rule: Rule) -> tuple[list[Type], Type]:
-        """The types of a clause's arguments and of its value."""
+    def check_query(self, body: Body, source: Source) -> None:
+        """SourceError at the first thing in a query that can never succeed."""
+        _Checker(self, source).body(body, {})
+
+    def _ordered(self) -> Iterator[Rule]:
+        """The clauses, each after those that it asks for."""
+        done: set[Rule] = set()
+        for start in sorted(self.graph, key=_place):
+            if start in done:
+                continue
+            done.add(start)
+            stack = [(start, iter(sorted(self.graph[start], key=_place)))]
+            while stack:
+                clause, left = stack[-1]
+                following = next((other for other in left if other not in done), None)
+                if following is None:
+                    stack.pop()
+                    yield clause
+                else:
+                    done.add(following)
+                    stack.append((following, iter(sorted(self.graph.get(following, ()), key=_place))))
+
+    def _clause(self, rule: Rule) -> None:
+        """Check a clause, and enter its type."""
         checker = _Checker(self, rule.module.source)
         env: Env = {}
         checker.body(rule.body, env)
         for term in (*rule.path[1:], rule.value):
             checker.term(term, env)
-        arguments = [checker.type(argument, env) or ANY for argument in rule.args]
-        return arguments, checker.type(rule.value, env) or ANY
+        path, rest = ground(rule)
+        if rule.args:
+            arguments = [checker.type(argument, env) or ANY for argument in rule.args]
+            value = checker.type(rule.value, env) or ANY
+            known = self.functions.get(path)
+            if known is not None:
+                arguments = [either(pair) for pair in zip(known[0], arguments, strict=True)]
+                value = either((known[1], value))
+            self.functions[path] = arguments, value
+            return
+        found = checker.type(rule.value, env)
+        if found is not None and rule.kind == "set":
+            found = set_(found)
+        for part in reversed(rest):
+            above = checker.type(part, env)
+            found = None if found is None or above is None else object_((), (above, found))
+        if found is not None:
+            self.tree.insert(path, found)
 
-    def _group(self, group: Group) -> tuple[list[Type], Type]:
-        if group.slot not in self._rules:
-            self._rules[group.slot], self._arguments[group.slot] = ANY, [ANY] * group.arity
-            found = []
-            for clause in group.all:
-                for rule in clause.chain():
-                    try:
-                        found.append(self._clause(rule))
-                    except SourceError:  # it is told where that clause is checked
-                        return [ANY] * group.arity, ANY
-            self._rules[group.slot] = either(value for _, value in found)
-            self._arguments[group.slot] = [either(column) for column in
-                                           zip(*(arguments for arguments, _ in found), strict=True)]
-        return self._arguments[group.slot], self._rules[group.slot]
-
-    def value(self, group: Group) -> Type:
-        if group.kind == "object":
-            return object_((), (ANY, ANY))
-        found = self._group(group)[1]
-        return set_(found) if group.kind == "set" else found
+    # --- what is asked
 
     def function(self, operator: list[str]) -> tuple[list[Type], Type] | None:
         """The types of a function's arguments, and of its result."""
         if operator[0] == "data":
-            group = self.groups.get(tuple(operator[1:]))
-            return None if group is None else self._group(group)
+            return self.functions.get(tuple(operator[1:]))
         found = self.builtins.get(".".join(operator))
         if found is None:
             return None
-        result = declared(found.result)
-        return [declared(each) for each in found.parameters], (members(result) or ANY) if found.relation else result
+        return [declared(each) for each in found.parameters], declared(found.result)
+
+    def replaced(self, path: Path) -> TypeNode | None:
+        """What is known of the rules at `path`, and of all that ask for them, where `with` replaces them: nothing."""
+        if path not in self._replaced:
+            affected: dict[Rule, None] = {}
+            rules_at(self.root, list(path), affected)
+            waiting = list(affected)
+            while waiting:
+                for asking in self._asking.get(waiting.pop(), ()):
+                    if asking not in affected:
+                        affected[asking] = None
+                        waiting.append(asking)
+            made = TypeNode()
+            for rule in affected:
+                made.put(ground(rule)[0], ANY)
+            self._replaced[path] = made if affected else None
+        return self._replaced[path]
+
+    @cached_property
+    def _asking(self) -> dict[Rule, list[Rule]]:
+        found: dict[Rule, list[Rule]] = {}
+        for rule, others in self.graph.items():
+            for other in others:
+                found.setdefault(other, []).append(rule)
+        return found
+
+
+def _place(rule: Rule) -> tuple[str, int]:
+    return rule.module.source.name, rule.at
 
 
 class _Checker:
@@ -117,6 +180,7 @@ class _Checker:
     def __init__(self, types: Types, source: Source) -> None:
         self.types, self.source = types, source
         self._comprehensions: dict[int, Type] = {}  # as they were checked
+        self._trees = [types.tree]  # under `with`, what is known of the documents that it replaces comes first
 
     def body(self, body: Body, env: Env) -> None:
         for expr in body:
@@ -124,7 +188,13 @@ class _Checker:
 
     def _expr(self, expr: Expr, env: Env) -> None:
         for _, value in expr.withs:
-            self.term(value, env)
+            if not self._is_function(value):
+                self.term(value, env)
+        if expr.withs:
+            trees, self._trees = self._trees, self._under(expr.withs, env)
+            self._expr(Expr(expr.at, expr.end, expr.what, expr.negated), env)
+            self._trees = trees
+            return
         if expr.negated:
             env = ChainMap({}, env)
         what = expr.what
@@ -136,10 +206,10 @@ class _Checker:
             self._some(what, expr.at, env)
         elif isinstance(what, Every):
             self.term(what.domain, env)
-            # OPA does not check the types in the body of an every.
+            self._references(what.body, env)
         elif isinstance(what, Logic):
             for body in what.bodies:
-                self.body(body, ChainMap({}, env))
+                self._references(body, env)
         elif isinstance(what, Call):
             for argument in what.args:
                 self.term(argument, env)
@@ -147,9 +217,43 @@ class _Checker:
         elif isinstance(what, Term):
             self.term(what, env)
 
+    def _references(self, body: Body, env: Env) -> None:
+        """Of bodies inside an expression OPA checks the references alone."""
+        for expr in body:
+            what = expr.what
+            if isinstance(what, (Every, Logic)):
+                self._expr(Expr(expr.at, expr.end, what), env)
+            for term in own_terms(expr):
+                for part in inside(term):
+                    if isinstance(part, Ref) and not self._is_function(part):
+                        self._ref(part, env, check=True)
+
+    def _under(self, withs: list[tuple[Term, Term]], env: Env) -> list[TypeNode]:
+        trees = self._trees
+        targets = TypeNode()
+        for target, value in withs:
+            assert isinstance(target, Ref)
+            path = tuple(key(constant(part)) for part in target.path)
+            if not (isinstance(target.head, Var) and target.head.name == "data"):
+                continue
+            replaced = self.types.replaced(path)
+            if replaced is not None:
+                trees = [replaced, *trees]
+            if path not in self.types.documents or self.types.documents[path].kind != "function":
+                made = self.type(value, env)
+                before = self._ref(target, env, check=False) or ANY
+                targets.put(path, ANY if made is None else either((before, made)))
+        return [targets, *trees] if targets.children or targets.value is not None else trees
+
     def _some(self, what: SomeIn, at: int, env: Env) -> None:
         self.term(what.domain, env)
+        if isinstance(what.domain, Ref):  # it goes on with the key
+            key_ = what.key or Var(at, at, f"some {at}")
+            ref = what.domain
+            self._ref(Ref(ref.at, ref.end, ref.head, [*ref.path, key_]), env, check=True)
         domain = self.type(what.domain, env) or ANY
+        if keys(domain) is None and not _is_empty(domain) and not isinstance(what.domain, (Scalar, Ref)):
+            raise self._undefined(what.domain, domain)
         for pattern, found in ((what.key, keys(domain)), (what.value, members(domain))):
             if pattern is not None and found is not None and not self._fit(pattern, found, env):
                 raise type_error(f"match error\n\tleft  : {shown(self.type(pattern, env))}\n\tright : {shown(found)}",
@@ -162,9 +266,9 @@ class _Checker:
         if one is None and other is None:
             matched = self._both(left, right, env)
         elif one is None:
-            matched = self._fit(left, other or ANY, env)
+            matched = not isinstance(left, Ref) and self._fit(left, other or ANY, env)
         elif other is None:
-            matched = self._fit(right, one, env)
+            matched = not isinstance(right, Ref) and self._fit(right, one, env)
         else:
             matched = meet(one, other)
         if not matched:
@@ -315,9 +419,21 @@ class _Checker:
 
     def _ref(self, term: Ref, env: Env, *, check: bool) -> Type | None:
         """A reference's type; with `check`, SourceError where nothing can be there, and its variables get types."""
-        found, path = self._head(term, env)
+        head, path = term.head, term.path
+        if not isinstance(head, Var):
+            found = self.type(head, env)
+        elif head.name == "data":
+            if check:
+                self._check_place(term, env)
+            found, path = self._document(path, whole=not check)
+        else:
+            found = ANY if head.name == "input" else env.get(head.name)
         for part in path:
             if found is None:
+                return ANY
+            if _is_empty(found):
+                if check and isinstance(part, Scalar):
+                    raise self._undefined(term, found)
                 return ANY
             if isinstance(part, Scalar):
                 below = member(found, part.value)
@@ -328,25 +444,49 @@ class _Checker:
                     below = None
             if below is None:
                 if check:
-                    raise type_error(f"undefined ref: {self.source.text[term.at:term.end]}\n\thave: {shown(found)}",
-                                     self.source, term.at)
-                return ANY
+                    raise self._undefined(term, found)
+                return None if isinstance(head, Var) and head.name == "data" else ANY
             found = below
         return found
 
-    def _head(self, term: Ref, env: Env) -> tuple[Type | None, list[Term]]:
-        """The type that is known at a reference's start, and the path from there on."""
-        head = term.head
-        if not isinstance(head, Var):
-            return self.type(head, env), term.path
-        if head.name != "data":
-            return (ANY if head.name == "input" else env.get(head.name)), term.path
-        names: list[str] = []
-        for at, part in enumerate(term.path):
-            if not (isinstance(part, Scalar) and isinstance(part.value, str)):
-                break
-            names.append(part.value)
-            group = self.types.groups.get(tuple(names))
-            if group is not None and group.kind != "function" and not group.beneath:
-                return self.types.value(group), term.path[at + 1:]
-        return ANY, term.path
+    def _document(self, path: list[Term], *, whole: bool) -> tuple[Type, list[Term]]:
+        """The type that is known at the start of a reference under `data`, and the parts that are left from there."""
+        for tree in self._trees:
+            if tree.children or tree.value is not None:
+                node, at = tree.walk(path, whole=whole)
+                if node.value is not None or at == len(path) or constant(path[at]) is NOTHING:
+                    return node.extent(), path[at:]
+        return ANY, []
+
+    def _is_function(self, term: Term) -> bool:
+        if not (isinstance(term, Ref) and isinstance(term.head, Var) and term.head.name == "data"):
+            return False
+        path = [constant(part) for part in term.path]
+        return NOTHING not in path and tuple(map(key, path)) in self.types.functions
+
+    def _check_place(self, term: Ref, env: Env) -> None:
+        """Packages and rules have names; a variable there is one of those that are known, or of base data."""
+        path = term.path
+        if self._is_function(term):
+            raise type_error(f"function {self.source.text[term.at:term.end]} used as reference, not called",
+                             self.source, term.at)
+        for tree in self._trees:
+            if not tree.children:
+                continue
+            node, at = tree.walk(path, whole=False)
+            for part in path[:min(at + 1, 2)]:
+                if not isinstance(part, (Var, Ref, Call)) and not isinstance(constant(part), str):
+                    raise self._undefined(term, node.extent())
+            if node.value is not None or at == len(path):
+                return
+            if isinstance(path[at], Var) and not self._fit(path[at], keys(node.extent()) or ANY, env):
+                raise self._undefined(term, node.extent())
+
+    def _undefined(self, term: Term, found: Type) -> SourceError:
+        return type_error(f"undefined ref: {self.source.text[term.at:term.end]}\n\thave: {shown(found)}", self.source,
+                          term.at)
+
+
+def _is_empty(found: Type) -> bool:
+    """Whether it is a collection's that holds nothing."""
+    return found[0] in ("array", "object") and not found[1] and found[2] is None

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from custody.errors import CustodyError
-from custody.sbom.catalogers import apk, binaries, dotnet, dpkg, embedded, npm, osrelease, python
+from custody.sbom.catalogers import apk, binaries, counted, dotnet, dpkg, embedded, npm, osrelease, python
 from custody.sbom.catalogers.fact import Fact, unknown, weight
 
 __all__ = ["HEADS", "JSON", "LARGEST", "MOST", "VERSION", "Fact", "choose", "read", "store_path", "unknown", "weight"]
 
-VERSION = 4
+VERSION = 6
 """Raised with every change of what a cataloger finds or of `Fact`; layers that were cached before are read again."""
 
 _READERS: dict[str, Callable[[str, bytes], Iterable[Fact]]] = {
@@ -90,7 +90,7 @@ def choose(path: str) -> str | None:
             return rule[0]
     if folder == "var/lib/dpkg/status.d":
         return "dpkg"
-    return "?.NET dependencies" if base.endswith(".deps.json") else None
+    return "?.NET dependencies" if base.endswith(".deps.json") else counted.choose(path)
 
 
 def store_path(path: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ _MAX_SECTION = 16 << 20
 _MAX_MODULES = 1 << 20
 _MAX_LIST = 64 << 20
 _MAX_SECTIONS = 65_535
+_LOCAL = re.compile(r"\.{1,2}(?:[/\\]|\Z)|[/\\]|[A-Za-z]:[/\\]")
+"""What is a path and no module in go.mod's `replace` (Go Modules Reference, "replace directive")."""
 _GO_MAGIC = b"\xff Go buildinf:"
 
 
@@ -89,8 +92,12 @@ def _go(section: bytes) -> Iterator[Fact]:
         words = line.split("\t")
         if words[0] in ("mod", "dep") and len(words) >= 3:
             found.append(words)
-        elif words[0] == "=>" and len(words) >= 3 and found:
-            found[-1] = [found[-1][0], *words[1:]]  # replaced by another module
+        elif words[0] == "=>" and len(words) >= 2 and found:
+            if _LOCAL.match(words[1]):  # a folder of whoever built it: the name stays, the version is unknown
+                found[-1] = [*found[-1][:2], "(devel)"]
+                yield unknown("Go module replaced by a local folder")
+            else:
+                found[-1] = [found[-1][0], *words[1:], ""]  # by another module
     main = next((words for words in found if words[0] == "mod"), None)  # the linker writes one
     others = tuple(words[1] for words in found if words[0] == "dep")
     for words in found:

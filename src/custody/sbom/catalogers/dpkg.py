@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 
-from custody.sbom.catalogers.fact import LICENSES, OWNS, Fact
+from custody.sbom.catalogers.fact import LICENSES, OWNS, Fact, unknown
 from custody.sbom.catalogers.stanza import stanzas
 
 _NAME = re.compile(r"\s*([a-z0-9][a-z0-9+.-]+)")
@@ -15,11 +15,13 @@ _LICENSE = re.compile(r"^License:[ \t]*(\S.*)$", re.MULTILINE)
 # What other catalogers would find: only those of a package's files are worth remembering.
 _TELLING = re.compile(r"/(?:METADATA|PKG-INFO|package\.json|[^/]+\.(?:egg-info|jar|war|ear|gemspec|so))\Z|"
                       r"/s?bin/[^/]+\Z|\.dist-info/sboms/|/specifications/|/library/[^/]+/DESCRIPTION\Z|/ebin/[^/]+\.app\Z|"
-                      r"\.(?:dll|exe|deps\.json|reg|rockspec)\Z|/release\Z|/composer/installed\.json\Z")
+                      r"\.(?:dll|exe|deps\.json|reg|rockspec|ko(?:\.[a-z]+)?)\Z|/release\Z|/composer/installed\.json\Z")
 _TELLING_LINE = re.compile(_TELLING.pattern.replace(r"\Z", "$").replace("[^/]", r"[^/\n]").encode(), re.MULTILINE)
 """The same for a whole list at once: it may have millions of lines."""
 _STANZA = 1 << 20
 _OWNED = 100_000
+_IN_PLACE = frozenset(("installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending"))
+"""The states in which a package's files are all there (dpkg(1), "Package states"); `config-files` keeps only those."""
 _MERGED = ("bin/", "sbin/", "lib/", "lib32/", "lib64/")
 
 
@@ -28,14 +30,18 @@ def read(path: str, content: bytes) -> Iterator[Fact]:
     for stanza in _stanzas(content):
         status = stanza.get("Status", "").split()
         name, version = stanza.get("Package"), stanza.get("Version")
-        if not name or not version or not (installed_by_place if not status else status[-1] == "installed"):
+        state = status[-1] if status else "installed" if installed_by_place else ""
+        if name and state == "half-installed":
+            yield unknown("half-installed Debian package")  # some of its files, or none
+        if not name or not version or state not in _IN_PLACE:
             continue
         source = _SOURCE.match(stanza.get("Source", "").strip())
         depends = [stanza.get(key, "") for key in ("Pre-Depends", "Depends")]
         yield Fact(
             type="deb", name=name, version=version, arch=stanza.get("Architecture", ""),
             source=source[1] if source else name, source_version=(source[2] if source else None) or version,
-            supplier=stanza.get("Maintainer", ""), requires=tuple(_alternatives(", ".join(depends))),
+            supplier=stanza.get("Maintainer", ""), vendor=stanza.get("Origin") or stanza.get("Vendor", ""),
+            requires=tuple(_alternatives(", ".join(depends))),
             provides=tuple(_alternatives(stanza.get("Provides", ""))))
 
 

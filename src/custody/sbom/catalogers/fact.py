@@ -22,6 +22,8 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defa
     hashes: tuple[tuple[str, str], ...] = ()
     purl: str = ""
     """Where the file itself states it."""
+    vendor: str = ""
+    """Who made a distribution's package, where it says so: `Origin` or `Vendor` of a deb."""
 
 
 OS_RELEASE, OWNS, LICENSES, UNKNOWN = "OS-RELEASE", "OWNS", "LICENSES", "UNKNOWN"
