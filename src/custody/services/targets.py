@@ -1,4 +1,4 @@
-"""What a person may name as an image: `registry/name:tag@digest`, `oci:DIR[:TAG]`, `archive:FILE.tar`.
+"""What a person may name as an image: `registry/name:tag@digest`, `oci:DIR[:TAG]`, `archive:FILE[:NAME]`.
 
 A registry's layers are fetched when they are first read, verified, and kept under the data directory, so that a scan
 whose layers are known fetches nothing but the manifest and the configuration.
@@ -55,8 +55,10 @@ async def open_target(text: str, client: RegistryClient, cache: Path, platform: 
         return await asyncio.to_thread(opener, path, identifier, platform)
     for prefix in _REFUSED:
         if text.startswith(prefix):
+            same = {"docker-archive:": "archive:", "oci-archive:": "archive:", "oci-dir:": "oci:"}.get(prefix)
             raise UnsupportedError(text, f"targets beginning with {prefix} are not read by custody yet",
-                                   hint="use oci:DIR, archive:FILE.tar or a registry reference")
+                                   hint=f"it is spelled {same}{rest} here" if same else
+                                   "use oci:DIR, archive:FILE.tar or a registry reference")
     if rest == "" and scheme in ("oci", "archive") and text != scheme:
         raise UsageError(f"target: got {text!r}, expected oci:DIR or archive:FILE.tar")
     if (path := Path(text)).exists():  # a folder `image` may be an image's name too, and is what was meant
