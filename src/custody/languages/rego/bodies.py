@@ -129,8 +129,8 @@ class Bodies(Calls):
             self.unless(load(flag))
 
     def _some_in(self, what: SomeIn) -> None:
-        domain = self.value(what.domain)
-        kind = _inside(domain)
+        domain = self.ref(what.domain) if isinstance(what.domain, Ref) else self.value(what.domain)
+        kind = "doc" if domain.kind == "doc" else _inside(domain)
         value = self.code.fresh("v")
         if what.key is None:
             self.loop(store(value), self.call(self.members(), load(self.state), domain.node))
@@ -138,8 +138,8 @@ class Bodies(Calls):
             name = self.code.fresh("n")
             self.loop(ast.Tuple([store(name), store(value)], ast.Store()),
                       self.call(self.entries(), load(self.state), domain.node))
-            self.unify(what.key, V(load(name), kind))
-        self.unify(what.value, V(load(value), kind))
+            self.unify(what.key, V(load(name), _inside(domain)))
+        self.unify(what.value, self.whole(V(load(value), kind)))
 
     def _every(self, what: Every) -> None:
         domain = self.value(what.domain)

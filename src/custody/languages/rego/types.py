@@ -53,7 +53,7 @@ from custody.languages.rego.tree import (
     children,
 )
 from custody.languages.rego.typetree import TypeNode
-from custody.languages.rego.values import key
+from custody.languages.rego.values import Key, key
 from custody.languages.source import Faults, Source, SourceError
 
 Env = MutableMapping[str, Type]
@@ -461,8 +461,14 @@ class _Checker:
     def _is_function(self, term: Term) -> bool:
         if not (isinstance(term, Ref) and isinstance(term.head, Var) and term.head.name == "data"):
             return False
-        path = [constant(part) for part in term.path]
-        return NOTHING not in path and tuple(map(key, path)) in self.types.functions
+        path: list[Key] = []
+        for name in map(constant, term.path):
+            if name is NOTHING:
+                return False
+            path.append(key(name))
+            if tuple(path) in self.types.functions:
+                return True
+        return False
 
     def _check_place(self, term: Ref, env: Env) -> None:
         """Packages and rules have names; a variable there is one of those that are known, or of base data."""
