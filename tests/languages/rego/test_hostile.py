@@ -74,7 +74,8 @@ def test_bytes_that_are_no_text() -> None:
         rego.Policy({"a.rego": 'package a\np := "\ud800"'})
 
 
-@pytest.mark.parametrize("opening", ["[", "{", '{"a":', "[[a | b, ", '{{"a": b | c, ', "{1 | {2 | ", "(a, ", "not {", "{x if {"])
+@pytest.mark.parametrize("opening", ["[", "{", '{"a":', "[[a | b, ", '{{"a": b | c, ', "{1 | {2 | ", "(a, ", "not {",
+                                     "{x if {"])
 def test_terms_are_read_once_however_they_are_nested(opening: str, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     term = Terms._term

@@ -160,7 +160,8 @@ SIGNS = {  # as written → as OPA prints it
     "(1 + 1) in [2]": "(1 + 1) in [2]", "f((1 + 2))": "f(1 + 2)", "x := (1, 2 in [3])": "x := (1, 2 in [3])",
     "1, (2 in [3]) in [true]": "1, (2 in [3]) in [true]", "x := [(1 - 1) - 1]": "x := [(1 - 1) - 1]",
     "x := a | b & c": "x := a | (b & c)", 'y := {"a": 1,\n"b": 2}': 'y := {\n\t\t"a": 1,\n\t\t"b": 2,\n\t}',
-    "y := [1,\n2, 3]": "y := [\n\t\t1,\n\t\t2, 3,\n\t]", "f([1,\n2], 3)": "f(\n\t\t[\n\t\t\t1,\n\t\t\t2,\n\t\t],\n\t\t3,\n\t)"}
+    "y := [1,\n2, 3]": "y := [\n\t\t1,\n\t\t2, 3,\n\t]",
+    "f([1,\n2], 3)": "f(\n\t\t[\n\t\t\t1,\n\t\t\t2,\n\t\t],\n\t\t3,\n\t)"}
 
 
 @pytest.mark.parametrize("written", SIGNS)

@@ -75,7 +75,8 @@ helper.test_named if false
 todo_test_later if false
 """
 STATES = {"test_called": "fail", "test_error": "error", "test_function": "error", "test_case": "fail",
-          "test_set": "fail", "test_three": "fail", "test_below": "fail", "helper.test_named": "fail", "todo_test_later": "skip"}
+          "test_set": "fail", "test_three": "fail", "test_below": "fail", "helper.test_named": "fail",
+          "todo_test_later": "skip"}
 
 
 def test_what_is_a_test_and_what_it_gave(tmp_path: Path) -> None:

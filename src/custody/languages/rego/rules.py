@@ -14,7 +14,7 @@ from custody.languages.rego.constants import NOTHING, constant
 from custody.languages.rego.documents import Document, beneath
 from custody.languages.rego.index import first_tests, is_test, only
 from custody.languages.rego.safety import asked_wholly, own_terms
-from custody.languages.rego.tree import Array, Object, Rule, Scalar, Term, Var, walk
+from custody.languages.rego.tree import Array, Object, Ref, Rule, Scalar, SomeIn, Term, Var, children, walk
 from custody.languages.rego.values import Set, equal
 
 _STATE = "s"
@@ -70,8 +70,12 @@ def _enter(bodies: Bodies, rule: Rule) -> None:
 def _ask(bodies: Bodies, rule: Rule) -> None:
     """Ask for what a body needs of input and base data: OPA's index passes by a clause for which it is not there."""
     program = bodies.program
-    terms = [term for expr in rule.body if not expr.negated and not expr.withs for term in own_terms(expr)]
-    for ref in asked_wholly([*terms, *rule.path[1:], rule.value]):
+    terms = [*rule.path[1:], rule.value]
+    for expr in rule.body:
+        if not expr.negated and not expr.withs:
+            domain = expr.what.domain if isinstance(expr.what, SomeIn) else None  # its members are asked for
+            terms += children(domain) if isinstance(domain, Ref) else own_terms(expr)
+    for ref in asked_wholly(terms):
         if not program.is_made(ref):
             bodies.ref(ref)
 

@@ -72,6 +72,9 @@ class Doc:
         self.state, self.node, self.base = state, node, base
 
 
+_NO_RULES = Node(("base data",))
+
+
 class Part:
     """What is under `keys` in the object of rules at a node, not evaluated yet."""
 
@@ -209,9 +212,10 @@ def document(state: State, node: Node) -> Value:
 
 def _step(doc: Doc, name: Value) -> Value:
     child = doc.node.children.get(key(name))
-    if child is None:
-        return base_ref(doc.base, name)
-    return document(doc.state, child)
+    if child is not None:
+        return document(doc.state, child)
+    base = base_ref(doc.base, name)
+    return Doc(doc.state, _NO_RULES, base) if type(base) is dict or type(base) is list else base
 
 
 def whole(value: Value) -> Value:
@@ -221,6 +225,8 @@ def whole(value: Value) -> Value:
         return _whole_part(value)
     if kind is not Doc:
         return value
+    if value.node is _NO_RULES:
+        return value.base
     base, rules = value.base, _leaves(value.state, value.node)
     if base is UNDEFINED:
         return rules
