@@ -14,6 +14,7 @@ from custody.languages.rego.constants import NOTHING, constant
 from custody.languages.rego.documents import Document, beneath
 from custody.languages.rego.index import first_tests, is_test, only
 from custody.languages.rego.safety import asked_wholly, own_terms
+from custody.languages.rego.state import UNSET
 from custody.languages.rego.tree import Array, Object, Ref, Rule, Scalar, SomeIn, Term, Var, children, walk
 from custody.languages.rego.values import Set, equal
 
@@ -30,12 +31,12 @@ def generate(document: Document, code: Code, program: Program, overridden: bool)
     else:
         memo = ast.Subscript(ast.Attribute(load(_STATE), "memo", ast.Load()), ast.Constant(document.slot), ast.Load())
         bodies.add(assign("v", memo),
-                   when(compare(load("v"), ast.IsNot(), code.hoist(runtime.UNSET)), [give(load("v"))]))
+                   when(compare(load("v"), ast.IsNot(), code.hoist(UNSET)), [give(load("v"))]))
     if overridden and document.kind != "function":
         override = call(code.hoist(runtime.replacement), load(_STATE), code.hoist(document.path, "path"))
         bodies.add(when(ast.Attribute(load(_STATE), "targets", ast.Load()),
                         [assign("v", override),
-                         when(compare(load("v"), ast.IsNot(), code.hoist(runtime.UNSET)), [give(load("v"))])]))
+                         when(compare(load("v"), ast.IsNot(), code.hoist(UNSET)), [give(load("v"))])]))
     {"value": _complete, "function": _complete, "set": _set, "object": _object}[document.kind](document, bodies)
     return define(document.name, parameters, bodies.body)
 
