@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from custody.languages.rego.values import Set, text
+from custody.languages.rego.values import Set, compact, text
 
 
 class _Unix(http.client.HTTPConnection):
@@ -58,7 +58,7 @@ class Opa:
             sent = [None if _has_set(each) else each for each in arguments]
             try:
                 found = self.request("POST", f"/v1/data/calls/c{number}?strict-builtin-errors=true",
-                                     json.dumps({"input": sent}))
+                                     compact({"input": sent}))
             except http.client.RemoteDisconnected:  # OPA panics at some operands
                 self._http.close()
                 results.append(("panic", None))

@@ -16,6 +16,7 @@ from custody.languages.rego.calls import Calls, Program
 from custody.languages.rego.check import Groups, check_calls, unsafe_error
 from custody.languages.rego.constants import constant
 from custody.languages.rego.declare import Builtin, BuiltinError
+from custody.languages.rego.numbers import KINDS, number_text
 from custody.languages.rego.resolve import compile_error
 from custody.languages.rego.rules import Group, generate
 from custody.languages.rego.safety import Unsafe, order
@@ -33,7 +34,7 @@ from custody.languages.rego.tree import (
     walk,
     walk_rule,
 )
-from custody.languages.rego.values import UNDEFINED, Value, number_text, text
+from custody.languages.rego.values import UNDEFINED, Value, text
 from custody.languages.source import Source
 
 
@@ -397,7 +398,7 @@ def _base_at(state: runtime.State, path: tuple[str, ...]) -> Value:
 
 def _base_ref(value: Value, name: Value) -> Value:
     """A reference into base data, where an object's names are texts."""
-    if type(value) is dict and type(name) in (int, float):
+    if type(value) is dict and type(name) in KINDS:
         return value.get(number_text(name), UNDEFINED)
     return runtime.ref(value, name)
 

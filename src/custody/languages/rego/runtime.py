@@ -9,6 +9,7 @@ from typing import Any
 from custody.errors import CustodyError
 from custody.languages.budget import Meter, too_long
 from custody.languages.rego.declare import BuiltinError, Context, World
+from custody.languages.rego.numbers import Numeral, plain_integer
 from custody.languages.rego.values import (
     UNDEFINED,
     Key,
@@ -145,8 +146,9 @@ def ref(value: Value, name: Value) -> Value:
     if kind is list:
         if type(name) is int:
             return value[name] if 0 <= name < len(value) else UNDEFINED
-        if type(name) is float and name == int(name):
-            return ref(value, int(name))
+        if type(name) is Numeral:
+            at = plain_integer(name)
+            return UNDEFINED if at is None else ref(value, at)
         return UNDEFINED
     if kind is Set:
         return value.items.get(key(name), UNDEFINED)

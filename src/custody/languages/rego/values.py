@@ -1,6 +1,7 @@
 """Rego's values as Python data: how they compare, order, print and become keys.
 
-null, boolean, number, string and array are None, bool, int or float, str and list, as JSON is decoded. An object is a
+null, boolean, string and array are None, bool, str and list, as JSON is decoded; a number is an int, a float or a
+`Numeral` (see `numbers`). An object is a
 dict and a set is a `Set`; what is a key in them is a value's `key`: the value itself for a string, a number and null,
 and a `Boxed` one for the rest, since Python has `True == 1` and unhashable lists. All values are never changed once
 they are made. Order and text are those of OPA (v1/ast: Compare, String).
@@ -14,9 +15,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from custody.languages.budget import GENEROUS, Meter, too_long
+from custody.languages.rego.numbers import Numeral, integral, number_text
 
-Value = Any  # None | bool | int | float | str | list[Value] | dict[Key, Value] | Set
-Key = Any  # None | int | float | str | Boxed
+Value = Any  # None | bool | int | float | Numeral | str | list[Value] | dict[Key, Value] | Set
+Key = Any  # None | int | float | Numeral | str | Boxed
 
 
 class _Running(threading.local):
@@ -78,6 +80,9 @@ class Boxed:
         return Boxed, (self.value,)
 
 
+_HASHED = frozenset({str, int, float, Numeral})
+
+
 def _hash(value: Value) -> int:
     """Equal values have equal hashes. Only the first level is looked at: comparing is exact, and pays for itself."""
     kind = type(value)
@@ -94,7 +99,7 @@ def _hash(value: Value) -> int:
     if kind is list:
         for each in value:
             made = made * 31 & 0xFFFFFFFFFFFFFFF
-            if type(each) is str or type(each) is int or type(each) is float:
+            if type(each) in _HASHED:
                 made ^= hash(each)
     else:
         for name in value.items:
@@ -105,7 +110,7 @@ def _hash(value: Value) -> int:
 def key(value: Value) -> Key:
     """`value` as a key of a dict or a Set."""
     kind = type(value)
-    if kind is str or kind is int or value is None or kind is float:
+    if kind is str or kind is int or value is None or kind is float or kind is Numeral:
         return value
     return Boxed(value)
 
@@ -125,7 +130,10 @@ class Set:
 
     @classmethod
     def of(cls, values: Iterable[Value]) -> Set:
-        return cls({key(value): value for value in values})
+        items: dict[Key, Value] = {}
+        for value in values:
+            items.setdefault(key(value), value)
+        return cls(items)
 
     def ordered(self) -> list[Value]:
         """The members in OPA's order; not to be changed."""
@@ -178,7 +186,7 @@ def order(value: Value) -> tuple[int, Any]:
     kind = type(value)
     if kind is str:
         return 3, value
-    if kind is int or kind is float:
+    if kind is int or kind is float or kind is Numeral:
         return 2, value
     if kind is bool:
         return 1, value
@@ -230,30 +238,8 @@ def type_name(value: Value) -> str:
     return _NAMES.get(kind) or ("null" if value is None else kind.__name__)
 
 
-_NAMES = {str: "string", int: "number", float: "number", bool: "boolean", list: "array", dict: "object", Set: "set"}
-
-
-def number_text(value: float) -> str:
-    """A number as OPA prints one: integral floats without a point, large and small ones with an exponent."""
-    if type(value) is int:
-        return str(value)
-    if value == int(value) and abs(value) < 1e21:
-        return str(int(value))
-    shown = repr(value)
-    if "e" not in shown:
-        return shown if abs(value) >= 1e-6 else _scientific(value)
-    mantissa, _, power = shown.partition("e")
-    return f"{mantissa.removesuffix('.0')}e{power[0] if power[0] in '+-' else '+'}{power.lstrip('+-').zfill(2)}"
-
-
-def _scientific(value: float) -> str:
-    mantissa, _, power = f"{value:.17e}".partition("e")
-    for digits in range(17):
-        shown = f"{value:.{digits}e}"
-        if float(shown) == value:
-            mantissa, _, power = shown.partition("e")
-            break
-    return f"{mantissa}e{power}"
+_NAMES = {str: "string", int: "number", float: "number", Numeral: "number",
+          bool: "boolean", list: "array", dict: "object", Set: "set"}
 
 
 _QUOTE: Callable[[str], str] = json.encoder.encode_basestring
@@ -276,7 +262,7 @@ def text(value: Value) -> str:
         return "true" if value else "false"
     if value is None:
         return "null"
-    if kind is int or kind is float:
+    if kind is int or kind is float or kind is Numeral:
         return number_text(value)
     pay(3 * len(value) + 4)
     if kind is list:
@@ -308,7 +294,10 @@ def _plain(value: Value) -> Any:
         return [_plain(each) for each in value]
     if kind is Set:
         return [_plain(each) for each in value.ordered()]
-    if kind is float and value == int(value) and abs(value) < 1e21:
+    if kind is Numeral:
+        whole = integral(value)
+        return float(value) if whole is None else whole
+    if kind is float and value == value // 1 and abs(value) < 1e21:
         return int(value)
     return value
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from decimal import Decimal
 from typing import Any
 
 import yaml
@@ -16,7 +14,8 @@ from custody.languages.go.numbers import quote
 from custody.languages.rego.builtins.encoding import lenient
 from custody.languages.rego.builtins.operands import OperandFault, mapping, readable, string
 from custody.languages.rego.declare import BuiltinError, Context, builtin
-from custody.languages.rego.values import Set, Value, compact, number_text, pay, running, to_json, type_name
+from custody.languages.rego.numbers import Number, number_text, read
+from custody.languages.rego.values import Set, Value, compact, pay, running, to_json, type_name
 
 _MARK = "'"
 
@@ -76,27 +75,11 @@ def _pretty(value: Value, margin: str, indent: str) -> list[str]:
     return [compact(value)]
 
 
-def _integer(written: str) -> int:
-    if len(written) > 4_000:
-        raise ValueError("number of too many digits")
-    return int(written)
-
-
-def _float(written: str) -> int | float:
-    value = float(written)
-    if math.isinf(value):
-        exact = Decimal(written)
-        if exact.adjusted() > 4_000:
-            raise ValueError("number of too many digits")
-        return int(exact)
-    return value
-
-
 def _constant(written: str) -> Any:
     raise ValueError(f"invalid character {written[0]!r} looking for beginning of value")
 
 
-_DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_float, parse_constant=_constant)
+_DECODER = json.JSONDecoder(parse_int=read, parse_float=read, parse_constant=_constant)
 
 
 def read_json(value: str) -> Value:
@@ -179,10 +162,10 @@ class _Loader(yaml.CSafeLoader):
             made[name if isinstance(name, str) else compact(name)] = self.construct_object(value_node, deep=True)
         return made
 
-    def number(self, node: yaml.ScalarNode) -> int | float:
+    def number(self, node: yaml.ScalarNode) -> Number:
         shown = node.value.replace("_", "")
         if re.fullmatch("[+-]?[0-9]+", shown) and len(shown.lstrip("+-0")) == len(shown.lstrip("+-")):
-            return _integer(shown)
+            return read(shown.lstrip("+"))
         if shown.lower().lstrip("+-") in (".inf", ".nan"):
             raise ValueError("a number that JSON does not have")
         try:
@@ -190,7 +173,7 @@ class _Loader(yaml.CSafeLoader):
                 return int(shown, 0) if not re.fullmatch("[+-]?0[0-7]+", shown) else int(shown, 8)
         except ValueError:
             pass
-        return _float(shown)
+        return read(number_text(float(shown)))
 
 
 _TAG = "tag:yaml.org,2002:"

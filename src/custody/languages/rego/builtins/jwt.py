@@ -18,6 +18,7 @@ from custody.languages.rego.builtins.documents import read_json
 from custody.languages.rego.builtins.encoding import decode64
 from custody.languages.rego.builtins.operands import OperandFault, mapping, string
 from custody.languages.rego.declare import BuiltinError, Context, builtin
+from custody.languages.rego.numbers import KINDS
 from custody.languages.rego.values import Value, compact, compare, to_json
 
 _HASHES: dict[str, type[hashes.HashAlgorithm]] = {"256": hashes.SHA256, "384": hashes.SHA384, "512": hashes.SHA512}
@@ -182,7 +183,7 @@ def _constraints(context: Context, given: dict[Any, Value]) -> dict[str, Any]:
         if name not in _KNOWN:
             raise BuiltinError(f"unknown constraint: {name}")
         if name == "time":
-            if type(value) not in (int, float):
+            if type(value) not in KINDS:
                 raise BuiltinError("time: must be a number")
         elif type(value) is not str:
             raise BuiltinError(f"{name}: must be a string")
@@ -223,10 +224,10 @@ def decode_verify(context: Context, token: Value, constraints: Value) -> list[Va
         return _REFUSED
     if not _audience(payload, want.get("aud")):
         return _REFUSED
-    now = want["time"] / 1_000_000_000
+    now = float(want["time"]) / 1_000_000_000
     for name in ("exp", "nbf"):
         if name in payload:
-            if type(payload[name]) not in (int, float):
+            if type(payload[name]) not in KINDS:
                 raise BuiltinError(f"{name} value must be a number")
             late = compare(now, payload[name]) >= 0
             if late is (name == "exp"):

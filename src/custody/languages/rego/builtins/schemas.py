@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from custody.languages.go import regex, times
 from custody.languages.rego.builtins.documents import read_json
 from custody.languages.rego.declare import BuiltinError, Context, builtin
-from custody.languages.rego.values import Value, compact, key, number_text, pairs, to_json
+from custody.languages.rego.numbers import number_text
+from custody.languages.rego.values import Value, compact, key, pairs, to_json
 
 _ROOT = "(Root)"
 _TYPES = ("array", "boolean", "integer", "number", "null", "object", "string")

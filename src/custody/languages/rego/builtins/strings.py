@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from math import isinf
 from typing import Any
 
 from custody.languages.go.numbers import format_float
 from custody.languages.go.verbs import sprintf as go_sprintf
 from custody.languages.rego.builtins.operands import OperandFault, array, integer, mapping, string, strings
 from custody.languages.rego.declare import BuiltinError, Context, OperandError, builtin
+from custody.languages.rego.numbers import KINDS, number_text
 from custody.languages.rego.values import Set, Value, text, type_name, unkey
 
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029" \
@@ -65,7 +67,7 @@ def sprintf(context: Context, form: Value, values: Value) -> str:
         made = template % tuple([each if type(each) is str else _shown(each) for each in values])
     else:
         context.meter.fit(_widths(form) + (_stars(values) if "*" in form else 0))
-        made = go_sprintf(form, [each if type(each) in (str, int, float) else text(each) for each in values])
+        made = go_sprintf(form, [_go_value(each) for each in values])
     if len(made) > context.meter.size:
         context.meter.fit(len(made))
     return made
@@ -82,8 +84,21 @@ def _plain(form: str) -> tuple[str | None, int, bool]:
 
 
 def _shown(value: Value) -> str:
-    kind = type(value)
-    return str(value) if kind is int else format_float(value) if kind is float else text(value)
+    value = _go_value(value)
+    return format_float(value) if type(value) is float else str(value)
+
+
+def _go_value(value: Value) -> int | float | str:
+    """What OPA hands to fmt.Sprintf: a number with a point or an exponent as a float64, where it is one."""
+    if type(value) is str or type(value) is int:
+        return value
+    if type(value) not in KINDS:
+        return text(value)
+    shown = number_text(value)
+    if set(shown).isdisjoint(".eE"):
+        return int(shown)
+    nearest = float(shown)
+    return shown if isinf(nearest) else nearest
 
 
 @lru_cache(1024)

@@ -9,7 +9,8 @@ from typing import Any
 from custody.languages.go.verbs import sprintf
 from custody.languages.rego.builtins.operands import mapping, string
 from custody.languages.rego.declare import BuiltinError, Context, builtin
-from custody.languages.rego.values import UNDEFINED, Set, Value, compare, number_text, pairs
+from custody.languages.rego.numbers import number_text
+from custody.languages.rego.values import UNDEFINED, Set, Value, compare, pairs
 
 _ACTION = re.compile(r"\{\{(-(?=\s))?(.*?)((?<=\s)-)?\}\}", re.DOTALL)
 _TOKEN = re.compile(
