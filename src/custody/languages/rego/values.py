@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from custody.languages.budget import GENEROUS, Meter, too_long
+from custody.languages.go.numbers import quote
 from custody.languages.rego.numbers import Numeral, integral, number_text
 
 Value = Any  # None | bool | int | float | Numeral | str | list[Value] | dict[Key, Value] | Set
@@ -254,10 +255,10 @@ def quoted(value: str) -> str:
 
 
 def text(value: Value) -> str:
-    """A value as `print` and `sprintf("%v")` show it inside a collection: strings in quotes, sets in braces."""
+    """A value as `print` and `sprintf("%v")` show it inside a collection: strings as Go quotes them, sets in braces."""
     kind = type(value)
     if kind is str:
-        return quoted(value)
+        return quote(value)
     if kind is bool:
         return "true" if value else "false"
     if value is None:

@@ -143,7 +143,10 @@ def _lower(sign: str) -> str:
 
 
 def _upper(sign: str) -> str:
+    """Go maps rune by rune: where Unicode's full mapping has more characters, its simple one is the title case."""
     made = sign.upper()
+    if len(made) > 1:
+        made = sign.title()
     return made if len(made) == 1 else sign
 
 
