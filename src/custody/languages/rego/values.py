@@ -10,6 +10,7 @@ they are made. Order and text are those of OPA (v1/ast: Compare, String).
 from __future__ import annotations
 
 import json.encoder
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -246,9 +247,17 @@ _NAMES = {str: "string", int: "number", float: "number", Numeral: "number",
 _QUOTE: Callable[[str], str] = json.encoder.encode_basestring
 
 
+_ODD_BYTES = re.compile("[\udc80-\udcff]")
+
+
+def printable(value: str) -> str:
+    """With U+FFFD for each byte that is no UTF-8, which strings hold as Python's surrogateescape does."""
+    return value if value.isascii() else _ODD_BYTES.sub("\ufffd", value)
+
+
 def quoted(value: str) -> str:
     """A string in JSON's quotes, as Go's encoding/json prints it."""
-    shown = _QUOTE(value)
+    shown = _QUOTE(printable(value))
     if "\x7f" in shown or "\u2028" in shown or "\u2029" in shown:
         shown = shown.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     return shown
@@ -289,8 +298,10 @@ def _plain(value: Value) -> Any:
     kind = type(value)
     if kind is dict or kind is list or kind is Set:
         pay(3 * len(value) + 4)
+    if kind is str:
+        return printable(value)
     if kind is dict:
-        return {each if type(each) is str else compact(unkey(each)): _plain(value[each]) for each in value}
+        return {printable(each) if type(each) is str else compact(unkey(each)): _plain(value[each]) for each in value}
     if kind is list:
         return [_plain(each) for each in value]
     if kind is Set:

@@ -151,7 +151,7 @@ def _shift(value: Value) -> int:
     found = big_integer(value, 2)
     if found < 0:
         raise OperandFault(2, "must be an unsigned integer number but got a negative integer")
-    return found
+    return found & 0xFFFFFFFFFFFFFFFF
 
 
 @builtin("bits.lsh", "number", "number", result="number")
@@ -164,7 +164,8 @@ def bits_lsh(value: Value, shift: Value) -> int:
 
 @builtin("bits.rsh", "number", "number", result="number")
 def bits_rsh(value: Value, shift: Value) -> int:
-    return big_integer(value, 1) >> _shift(shift)
+    found, by = big_integer(value, 1), _shift(shift)
+    return found >> min(by, found.bit_length() + 1)
 
 
 @builtin("numbers.range", "number", "number", result="array[number]", context=True)

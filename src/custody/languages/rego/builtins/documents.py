@@ -15,7 +15,7 @@ from custody.languages.rego.builtins.encoding import lenient
 from custody.languages.rego.builtins.operands import OperandFault, mapping, readable, string
 from custody.languages.rego.declare import BuiltinError, Context, builtin
 from custody.languages.rego.numbers import Number, number_text, read
-from custody.languages.rego.values import Set, Value, compact, pay, running, to_json, type_name
+from custody.languages.rego.values import Set, Value, compact, pay, printable, running, to_json, type_name
 
 _MARK = "'"
 
@@ -85,7 +85,7 @@ _DECODER = json.JSONDecoder(parse_int=read, parse_float=read, parse_constant=_co
 def read_json(value: str) -> Value:
     """A JSON text's value. BuiltinError in Go's words."""
     try:
-        found = _DECODER.decode(value)
+        found = _DECODER.decode(printable(value))
         return without_surrogates(found) if "\\u" in value else found
     except json.JSONDecodeError as wrong:
         raise BuiltinError(_in_go(value, wrong)) from None
@@ -258,7 +258,9 @@ def _resolve(dumper: Any, value: str) -> str:
 
 def _represent(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     style = None
-    if "\n" in value:
+    if not value.isascii() and any(sign > "\uffff" for sign in value):
+        style = '"'
+    elif "\n" in value:
         style = "|"
     elif _resolve(dumper, value) != _TAG + "str" or value in ("y", "Y", "n", "N"):
         style = '"'
@@ -266,7 +268,8 @@ def _represent(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 
 
 def _represent_number(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
-    return dumper.represent_scalar(_TAG + "float", number_text(value))
+    shown = number_text(value)
+    return dumper.represent_scalar(_resolve(dumper, shown), shown)
 
 
 _Dumper.add_representer(str, _represent)

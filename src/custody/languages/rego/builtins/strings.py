@@ -12,7 +12,7 @@ from custody.languages.go.verbs import sprintf as go_sprintf
 from custody.languages.rego.builtins.operands import OperandFault, array, integer, mapping, string, strings
 from custody.languages.rego.declare import BuiltinError, Context, OperandError, builtin
 from custody.languages.rego.numbers import KINDS, number_text
-from custody.languages.rego.values import Set, Value, text, type_name, unkey
+from custody.languages.rego.values import Set, Value, printable, text, type_name, unkey
 
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029" \
          "\u202f\u205f\u3000"
@@ -155,7 +155,17 @@ def replace(context: Context, value: Value, old: Value, new: Value) -> str:
     found, search, put = string(value, 1), string(old, 2), string(new, 3)
     if len(put) > len(search):
         context.meter.fit(len(found) + (found.count(search) if search else len(found) + 1) * (len(put) - len(search)))
-    return found.replace(search, put)
+    if search:
+        return found.replace(search, put)
+    return _by_bytes({b"": put}, found)
+
+
+def _by_bytes(patterns: dict[bytes, str], value: str) -> str:
+    """With an empty pattern Go goes from byte to byte, into characters too."""
+    made = re.sub(b"|".join(map(re.escape, sorted(patterns))),
+                  lambda match: patterns[match[0]].encode("utf-8", "surrogateescape"),
+                  value.encode("utf-8", "surrogateescape"))
+    return made.decode("utf-8", "surrogateescape")
 
 
 @builtin("strings.replace_n", "object[string: string]", "string", result="string", context=True)
@@ -171,7 +181,11 @@ def replace_n(context: Context, patterns: Value, value: Value) -> str:
     if not found:
         return shown
     context.meter.spend(len(found))
-    made = re.sub("|".join(map(re.escape, sorted(found))), lambda match: found[match[0]], shown)
+    if "" in found:
+        context.meter.fit((4 * len(shown) + 1) * max(1, *map(len, found.values())))
+        made = _by_bytes({name.encode("utf-8", "surrogateescape"): put for name, put in found.items()}, shown)
+    else:
+        made = re.sub("|".join(map(re.escape, sorted(found))), lambda match: found[match[0]], shown)
     context.meter.fit(len(made))
     return made
 
@@ -290,4 +304,4 @@ def any_suffix_match(context: Context, values: Value, suffixes: Value) -> bool:
 
 def plain(value: Value) -> str:
     """A value as `print` shows it: strings without quotes."""
-    return value if type(value) is str else text(unkey(value))
+    return printable(value) if type(value) is str else text(unkey(value))

@@ -8,7 +8,7 @@ from custody.languages.go import times
 from custody.languages.go.durations import DurationError, read
 from custody.languages.rego.builtins.operands import integer, string
 from custody.languages.rego.declare import BuiltinError, Context, OperandError, builtin
-from custody.languages.rego.numbers import KINDS, Number, integral
+from custody.languages.rego.numbers import KINDS, Number, binary, truncated
 from custody.languages.rego.values import Undefined, Value
 
 _TIME = "any<number, array<number, string>>"
@@ -78,8 +78,13 @@ def _moment(value: Value) -> tuple[int, times.Zone]:
 
 
 def _timestamp(value: Number) -> int:
-    found = integral(value)
-    if found is None or not -_RANGE <= found < _RANGE:
+    if type(value) is int and -_RANGE <= value < _RANGE:
+        return value
+    rounded = binary(value)
+    if rounded.mantissa and not 0 <= rounded.exponent < 64:
+        raise BuiltinError("timestamp too big")
+    found = truncated(rounded)
+    if not -_RANGE <= found < _RANGE:
         raise BuiltinError("timestamp too big")
     return found
 
@@ -98,7 +103,7 @@ def formatted(value: Value) -> str:
     if type(value) is list and len(value) == 3:
         if type(value[2]) is not str:
             raise OperandError(1, value[2], "string")
-        layout = _LAYOUTS.get(value[2], value[2])
+        layout = _LAYOUTS.get(value[2], value[2]) or layout
     return times.format_time(ns, layout, zone)
 
 

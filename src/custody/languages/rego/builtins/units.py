@@ -91,11 +91,13 @@ def _version(value: str) -> Rank | None:
     found = _VERSION.fullmatch(value)
     if found is None:
         return None
+    if any(len(part) > 19 for part in found.groups()[:3]):
+        return None
     numbers = [int(part) for part in found.groups()[:3]]
     if max(numbers) >= 1 << 63:
         return None
-    before = tuple((not part.isdigit(), int(part) if part.isdigit() else 0, part)
-                   for part in (found[4] or "").split(".") if part)
+    before = tuple((not part.isdigit(), min(int(part[:20]), (1 << 63) - 1) if part.isdigit() else 0,
+                    "" if part.isdigit() else part) for part in (found[4] or "").split(".") if part)
     return numbers[0], numbers[1], numbers[2], not before, before
 
 
@@ -114,7 +116,7 @@ def compare_versions(one: Value, other: Value) -> int:
 
 @builtin("semver.is_valid", "any", result="boolean")
 def is_version(value: Value) -> bool:
-    return type(value) is str and _version(value) is not None
+    return type(value) is str and _version(value.removeprefix("v")) is not None
 
 
 # --- UUIDs
@@ -140,10 +142,11 @@ _BEFORE_UNIX = 0x01B21DD213814000  # hundreds of nanoseconds from 1582-10-15 to 
 @builtin("uuid.parse", "string", result="object[string: any]")
 def parse_uuid(value: Value) -> dict[str, Value] | Undefined:
     """Version and variant; for versions 1 and 2 what is in them."""
-    shown = string(value, 1)
-    lower = shown.lower().removeprefix("urn:uuid:")
-    if lower[:1] == "{" and lower[-1:] == "}" and len(lower) == 38:
-        lower = lower[1:-1]
+    lower = string(value, 1).lower()
+    if len(lower) == 45:
+        lower = lower.removeprefix("urn:uuid:")
+    elif len(lower.encode("utf-8", "surrogateescape")) == 38:  # whatever is around it
+        lower = lower[1:37]
     if re.fullmatch("[0-9a-f]{32}", lower):
         lower = f"{lower[:8]}-{lower[8:12]}-{lower[12:16]}-{lower[16:20]}-{lower[20:]}"
     if not _UUID.fullmatch(lower):
