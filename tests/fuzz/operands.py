@@ -1,5 +1,7 @@
 """Operands at the edge of what builtins take: numbers, texts, and pools by builtin and position."""
 
+# ruff: noqa: E501, RUF001 - tables of odd texts
+
 from __future__ import annotations
 
 from typing import Any

@@ -18,7 +18,7 @@ _URL = re.compile(rb"[A-Za-z0-9_-]*", re.ASCII)
 
 
 def lenient(data: bytes) -> str:
-    """Bytes as a string: what is no UTF-8 is kept, a character of U+DC80 to U+DCFF a byte; `values.printable` shows it."""
+    """Bytes as a string: one that is no UTF-8 is a character of U+DC80 to U+DCFF, which `values.printable` shows."""
     return data.decode("utf-8", "surrogateescape")
 
 
@@ -143,7 +143,8 @@ def _unescaped(value: str) -> str:
     for found in re.finditer("%(.{0,2})", value, re.DOTALL):
         if not re.fullmatch("[0-9a-fA-F]{2}", found[1]):
             raise BuiltinError(f"invalid URL escape {quote(found[0])}")
-    data = re.sub(rb"%(..)", lambda match: bytes.fromhex(match[1].decode()), value.replace("+", " ").encode("utf-8", "surrogateescape"))
+    data = re.sub(rb"%(..)", lambda match: bytes.fromhex(match[1].decode()),
+                  value.replace("+", " ").encode("utf-8", "surrogateescape"))
     return lenient(data)
 
 

@@ -121,7 +121,7 @@ def _keys(shown: str) -> list[_Key]:
         given = read_json(shown)
         if type(given) is not dict:
             raise BuiltinError("it is no object")
-        sets = given["keys"] if "keys" in given else [given]
+        sets = given.get("keys", [given])
         keys = [_Key(_jwk(jwk, "d" in jwk and jwk.get("kty") != "oct"), str(jwk.get("alg", "")),
                      str(jwk.get("kid", ""))) for jwk in sets]
     except (BuiltinError, ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm) as wrong:

@@ -125,9 +125,17 @@ def _cidr(value: Value, position: int) -> str:
 @builtin("net.cidr_contains_matches", _CIDRS, _CIDRS, result="set[array<any, any>]", context=True)
 def cidr_contains_matches(context: Context, outer: Value, inner: Value) -> Set:
     """[key, key] of each network in `outer` with each network or address in `inner` that it contains."""
-    given = list(_listed(outer, 1))
-    narrow = [(name, _either(cidr)) for name, cidr in _listed(inner, 2)] if given else []
-    wide = [(name, _read(cidr)) for name, cidr in given] if narrow else []
+    wide: list[tuple[Value, Network]] = []
+    narrow: list[tuple[Value, Network]] | None = None
+    for name, cidr in _listed(outer, 1):
+        if narrow is None:
+            given = list(_listed(inner, 2))
+            network = [_read(cidr)] if given else []
+            narrow = [(other, _either(small)) for other, small in given]
+            wide += [(name, found) for found in network]
+        elif narrow:
+            wide.append((name, _read(cidr)))
+    narrow = narrow or []
     context.meter.spend(len(wide) * len(narrow))
     found = [[name, other] for name, network in wide for other, small in narrow if _within(network, small)]
     return Set({Boxed(each): each for each in found})
@@ -140,7 +148,7 @@ def cidr_merge(context: Context, value: Value) -> Set:
         raise BuiltinError("operand must be an array")
     four: list[ipaddress.IPv4Network] = []
     six: list[ipaddress.IPv6Network] = []
-    bare: list[tuple[ipaddress.IPv4Network, str]] = []
+    bare: list[tuple[Network, str]] = []
     context.meter.spend(len(value))
     for each in value:
         if type(each) is not str:
@@ -158,7 +166,10 @@ def cidr_merge(context: Context, value: Value) -> Set:
             four.append(found)
         else:
             six.append(found)
-    merged = [*map(str, ipaddress.collapse_addresses(four)), *map(str, ipaddress.collapse_addresses(six))]
+    wide = list(ipaddress.collapse_addresses(six))
+    narrow = [network for network in ipaddress.collapse_addresses(four) if not any(
+        ipaddress.IPv6Address(0xFFFF << 32 | int(network.network_address)) in other for other in wide)]
+    merged = [*map(str, narrow), *map(str, wide)]
     for network, shown in bare:  # one that was merged with no other stays as it was given
         if str(network) in merged and sum(network.overlaps(other) for other in four) == 1:
             merged[merged.index(str(network))] = shown

@@ -89,6 +89,8 @@ def _checked(schema: Any) -> Any:
                     raise BuiltinError(f"{name[0].upper()}{name[1:]} must be of type object")
                 below += found[name].values()
         items = found.get("items", True)
+        if not isinstance(items, (list, dict, bool)):
+            raise BuiltinError("Invalid type. Expected: Valid Schema/Array Of Schemas, given: items")
         below += items if isinstance(items, list) else [items]
         stack += [(each, depth + 1) for each in below]
     return schema
@@ -96,6 +98,13 @@ def _checked(schema: Any) -> Any:
 
 def _check_words(root: Any, found: dict[str, Any]) -> None:
     kinds = found.get("type", [])
+    if not isinstance(kinds, (str, list)) or not all(isinstance(kind, str) for kind in kinds):
+        raise BuiltinError("Invalid type. Expected: type, given: string/Array Of Strings")
+    for name in ("multipleOf", "minimum", "maximum"):
+        if name in found and type(found[name]) not in (int, float):
+            raise BuiltinError(f"Invalid type. Expected: number, given: {name}")
+    if found.get("multipleOf", 1) <= 0:
+        raise BuiltinError("multipleOf must be strictly greater than 0")
     for kind in kinds if isinstance(kinds, list) else [kinds]:
         if kind not in _TYPES:
             raise BuiltinError(f"has a primitive type that is NOT VALID -- given: /{kind}/ Expected valid values are:"
