@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz.builtins COUNT [SEED [NAME …]]`: generated calls, answered by custody's builtins and the real OPA.
+"""`python -m tests.fuzz.builtins COUNT [SEED [NAME …]]`: calls answered by custody's builtins and the real OPA.
 
 Operands are of the builtin's declared types, from pools of what is at an edge for it, mixed and mutated. Prints each
 call on which the two differ, in a value to the last digit or in the class of the error; those whose errors are only
