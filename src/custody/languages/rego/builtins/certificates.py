@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import re
 import warnings
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -18,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import NameOID
 
+from custody.languages.go import pem
 from custody.languages.rego.builtins.encoding import decode64
 from custody.languages.rego.builtins.operands import mapping, string
 from custody.languages.rego.declare import BuiltinError, Context, builtin
@@ -26,7 +25,6 @@ from custody.languages.rego.values import Set, Value, pairs
 
 _OBJECTS = "array[object[string: any]]"
 _VERIFIED = "array<boolean, array[object[string: any]]>"
-_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s*(.*?)-----END \1-----", re.DOTALL)
 _NAMES = {NameOID.COUNTRY_NAME: "Country", NameOID.ORGANIZATION_NAME: "Organization",
           NameOID.ORGANIZATIONAL_UNIT_NAME: "OrganizationalUnit", NameOID.LOCALITY_NAME: "Locality",
           NameOID.STATE_OR_PROVINCE_NAME: "Province", NameOID.STREET_ADDRESS: "StreetAddress",
@@ -68,22 +66,19 @@ def _data(value: str, what: str) -> bytes:
         raise BuiltinError(f"illegal base64 data in {what}") from None
 
 
-def _blocks(data: bytes, *kinds: bytes) -> list[bytes]:
-    """The DER of each PEM block of one of the kinds."""
-    found = []
-    for match in _PEM.finditer(data):
-        if match[1] not in kinds:
-            raise BuiltinError("PEM-encoded certificates: unexpected block type " + match[1].decode())
-        try:
-            found.append(base64.b64decode(b"".join(match[2].split()), validate=True))
-        except binascii.Error:
-            raise BuiltinError("failed to decode PEM block") from None
-    return found
+def _ders(data: bytes, *kinds: str) -> list[bytes]:
+    """The DER of each PEM block; BuiltinError where one is of another kind."""
+    ders = []
+    for block in pem.blocks(data):
+        if block.kind not in kinds:
+            raise BuiltinError(f"PEM block type is '{block.kind}', expected {kinds[0]}")
+        ders.append(block.data)
+    return ders
 
 
 def _certificates(value: str) -> list[x509.Certificate]:
     data = _data(value, "certificates")
-    ders = _blocks(data, b"CERTIFICATE") if b"-----BEGIN" in data else _split(data)
+    ders = _ders(data, "CERTIFICATE") if b"-----BEGIN" in data else _split(data)
     try:
         with warnings.catch_warnings():  # about serial numbers that are not positive: shown as they are
             warnings.simplefilter("ignore", CryptographyDeprecationWarning)
@@ -256,19 +251,19 @@ def _lists(points: Any) -> list[str] | None:
 
 @builtin("crypto.x509.parse_certificates", "string", result=_OBJECTS)
 def parse_certificates(value: Value) -> Value:
-    return [_shown(each) for each in _certificates(string(value, 1))]
+    return [_shown(each) for each in _certificates(string(value, 1, 3))]
 
 
 @builtin("crypto.x509.parse_and_verify_certificates", "string", result=_VERIFIED, context=True)
 def parse_and_verify_certificates(context: Context, value: Value) -> Value:
     """[true, the chain from the leaf], or [false, []]. The first is a root to trust, the last the leaf."""
-    return _verified(context, string(value, 1), {})
+    return _verified(context, string(value, 1, 3), {})
 
 
 @builtin("crypto.x509.parse_and_verify_certificates_with_options", "string", "object[string: any]", result=_VERIFIED,
          context=True)
 def parse_and_verify_certificates_with_options(context: Context, value: Value, options: Value) -> Value:
-    shown, given = string(value, 1), mapping(options, 2)
+    shown, given = string(value, 1, 3), mapping(options, 2)
     return _verified(context, shown, given, strings=False)
 
 
@@ -368,10 +363,10 @@ def _issued(issuer: x509.Certificate, child: x509.Certificate, below: int) -> bo
 
 @builtin("crypto.x509.parse_certificate_request", "string", result="object[string: any]")
 def parse_certificate_request(value: Value) -> Value:
-    shown = string(value, 1)
+    shown = string(value, 1, 3)
     data = _data(shown, "certificate request")
     if b"-----BEGIN" in data:
-        ders = _blocks(data, b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST")
+        ders = _ders(data, "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")
         if not ders:
             raise BuiltinError("invalid PEM-encoded certificate signing request")
         data = ders[0]
@@ -397,7 +392,7 @@ def parse_certificate_request(value: Value) -> Value:
     return made
 
 
-_PRIVATE = frozenset({b"RSA PRIVATE KEY", b"PRIVATE KEY", b"EC PRIVATE KEY"})
+_PRIVATE = frozenset({"RSA PRIVATE KEY", "PRIVATE KEY", "EC PRIVATE KEY"})
 
 
 def _loaded(data: bytes, *, der: bool = False) -> Any:
@@ -413,13 +408,13 @@ def _private_keys(shown: str) -> list[Any]:
         data = decode64(shown)
     except BuiltinError:
         data = shown.encode("utf-8", "surrogateescape")
-    return [_loaded(block[0]) for block in _PEM.finditer(data) if block[1] in _PRIVATE]
+    return [_loaded(data[block.start:block.end]) for block in pem.blocks(data) if block.kind in _PRIVATE]
 
 
 @builtin("crypto.x509.parse_rsa_private_key", "string", result="object[string: any]")
 def parse_rsa_private_key(value: Value) -> Value:
     """The first private key as a JSON Web Key; null of a text without one."""
-    shown = string(value, 1)
+    shown = string(value, 1, 3)
     if not shown:
         raise BuiltinError("input PEM data was empty")
     if not shown.startswith("-----BEGIN"):
@@ -453,7 +448,7 @@ def _b64url(data: bytes) -> str:
 @builtin("crypto.parse_private_keys", "string", result=_OBJECTS)
 def parse_private_keys(value: Value) -> Value:
     """Null of an empty text."""
-    shown = string(value, 1)
+    shown = string(value, 1, 3)
     return [_private_numbers(key) for key in _private_keys(shown)] if shown else None
 
 
@@ -474,7 +469,7 @@ def _private_numbers(key: Any) -> Value:
 
 @builtin("crypto.x509.parse_keypair", "string", "string", result="object[string: any]")
 def parse_keypair(certificate: Value, key: Value) -> Value:
-    shown, data = string(certificate, 1), _data(string(key, 1), "key")
+    shown, data = string(certificate, 1, 3), _data(string(key, 1, 3), "key")
     private = _loaded(data, der=b"-----BEGIN" not in data)
     certificates = _certificates(shown)
     if not certificates:

@@ -14,6 +14,7 @@ import yaml
 from custody.languages.budget import GENEROUS, Meter
 from custody.languages.go.jsontext import without_surrogates
 from custody.languages.go.numbers import format_float, quote
+from custody.languages.go.yamltext import weight
 from custody.languages.rego.builtins.encoding import lenient
 from custody.languages.rego.builtins.operands import OperandFault, mapping, readable, string
 from custody.languages.rego.declare import BuiltinError, Context, builtin
@@ -140,13 +141,13 @@ def _in_array(before: str) -> bool:
 
 @builtin("json.unmarshal", "string", result="any", context=True)
 def json_unmarshal(context: Context, value: Value) -> Value:
-    context.meter.spend(len(string(value, 1)) >> 8)
+    context.meter.spend(len(string(value, 1)) >> 6)
     return read_json(value)
 
 
 @builtin("json.is_valid", "string", result="boolean")
 def json_is_valid(value: Value) -> bool:
-    return readable(value, read_json)
+    return readable(value, lambda shown: read_json(string(shown, 1, 6)))
 
 
 # --- YAML
@@ -275,7 +276,7 @@ def _json_like(value: Any) -> Value:
 
 @builtin("yaml.unmarshal", "string", result="any", context=True)
 def yaml_unmarshal(context: Context, value: Value) -> Value:
-    context.meter.spend(len(string(value, 1)) >> 6)
+    context.meter.spend(weight(string(value, 1)))
     return read_yaml(value)
 
 

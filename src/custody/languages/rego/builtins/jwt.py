@@ -6,7 +6,6 @@ import base64
 import hashlib
 import hmac
 import json
-import re
 from typing import Any, NamedTuple
 
 from cryptography import x509
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
+from custody.languages.go import pem
 from custody.languages.rego.builtins.documents import read_json
 from custody.languages.rego.builtins.encoding import decode64, decode64_url, lenient
 from custody.languages.rego.builtins.hashes import utf8
@@ -108,15 +108,13 @@ def decode(token: Value) -> list[Value]:
 
 # --- keys
 
-_PEM = re.compile(r"(?:^|\n)-----BEGIN ([A-Z0-9 ]+)-----[ \t\r]*\n(.*?)-----END \1-----[ \t\r]*(?:\n|$)", re.DOTALL)
-
-
 def _keys(shown: str) -> list[_Key]:
     """Public keys: of one PEM certificate or public key, or of a JWK or a set of them."""
-    if (block := _PEM.search(shown)) is not None:
-        if block.end() < len(shown):
+    data = utf8(shown, 2)
+    if (block := next(pem.blocks(data), None)) is not None:
+        if block.end < len(data):
             raise BuiltinError("extra data after a PEM certificate block")
-        return [_Key(_pem(block[1], block[0].strip().encode()))]
+        return [_Key(_pem(block))]
     try:
         given = read_json(shown)
         if type(given) is not dict:
@@ -129,14 +127,14 @@ def _keys(shown: str) -> list[_Key]:
     return [key for key in keys if not key.algorithm or key.algorithm in _ALGORITHMS]
 
 
-def _pem(kind: str, data: bytes) -> Any:
+def _pem(block: pem.Block) -> Any:
     try:
-        if kind == "CERTIFICATE":
-            return x509.load_pem_x509_certificate(data).public_key()
-        if kind == "PUBLIC KEY":
-            return serialization.load_pem_public_key(data)
+        if block.kind == "CERTIFICATE":
+            return x509.load_der_x509_certificate(block.data).public_key()
+        if block.kind == "PUBLIC KEY":
+            return serialization.load_der_public_key(block.data)
     except (ValueError, UnsupportedAlgorithm) as wrong:
-        shown = "certificate" if kind == "CERTIFICATE" else "public key"
+        shown = "certificate" if block.kind == "CERTIFICATE" else "public key"
         raise BuiltinError(f"failed to parse a PEM {shown}: {wrong}") from None
     raise BuiltinError("failed to extract a Key from the PEM certificate")
 

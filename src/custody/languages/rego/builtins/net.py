@@ -128,11 +128,12 @@ def cidr_contains_matches(context: Context, outer: Value, inner: Value) -> Set:
     wide: list[tuple[Value, Network]] = []
     narrow: list[tuple[Value, Network]] | None = None
     for name, cidr in _listed(outer, 1):
-        if narrow is None:
-            given = list(_listed(inner, 2))
-            network = [_read(cidr)] if given else []
-            narrow = [(other, _either(small)) for other, small in given]
-            wide += [(name, found) for found in network]
+        if narrow is None:  # OPA goes through pairs: what is wrong with the first of them is said first
+            narrow = []
+            for other, small in _listed(inner, 2):
+                if not wide:
+                    wide.append((name, _read(cidr)))
+                narrow.append((other, _either(small)))
         elif narrow:
             wide.append((name, _read(cidr)))
     narrow = narrow or []

@@ -7,7 +7,7 @@ from typing import Any
 
 from custody.languages.rego.declare import BuiltinError, OperandError
 from custody.languages.rego.numbers import KINDS, Number, integral, plain_integer
-from custody.languages.rego.values import Set, Value, type_name
+from custody.languages.rego.values import Set, Value, pay, type_name
 
 
 class OperandFault(BuiltinError):  # noqa: N818 - beside OperandError, which says what was got
@@ -19,9 +19,12 @@ class OperandFault(BuiltinError):  # noqa: N818 - beside OperandError, which say
         super().__init__(f"operand {position} {message}")
 
 
-def string(value: Value, position: int) -> str:
+def string(value: Value, position: int, shift: int = 9) -> str:
+    """A string, which is paid for by its characters: one step for 2^shift of them."""
     if type(value) is not str:
         raise OperandError(position, value, "string")
+    if len(value) > 512:
+        pay(len(value) >> shift if shift >= 0 else len(value) << -shift)
     return value
 
 

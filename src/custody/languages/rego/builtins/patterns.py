@@ -13,10 +13,12 @@ from custody.languages.budget import too_large
 from custody.languages.go import regex
 from custody.languages.rego.builtins.operands import OperandFault, integer, string
 from custody.languages.rego.declare import BuiltinError, Context, OperandError, builtin
-from custody.languages.rego.values import Value, printable, type_name
+from custody.languages.rego.values import Value, pay, printable, type_name
 
 
 def _compiled(pattern: str) -> Any:
+    if len(pattern) > 64:
+        pay(len(pattern) >> 2)
     try:
         return regex.compiled(pattern)
     except regex.PatternError as wrong:
@@ -30,6 +32,8 @@ def _tester(pattern: str, whole: bool = False) -> Callable[[str], bool]:
     anchor = re2._re2.RE2.Anchor.ANCHOR_BOTH if whole else re2._re2.RE2.Anchor.UNANCHORED
 
     def test(text: str) -> bool:
+        if len(text) > 64:
+            pay(len(text) >> 5)
         data = text.encode("utf-8", "surrogateescape")
         return bool(look(anchor, data, 0, len(data))[0][0] >= 0)
     return test
@@ -52,6 +56,7 @@ def is_valid(pattern: Value) -> bool:
 def _matches(context: Context, pattern: Value, value: Value, most: Value) -> list[Any]:
     """The first `most` matches, all where it is negative; an empty one directly after another is no match in Go."""
     wanted, shown, count = string(pattern, 1), printable(string(value, 2)), integer(most, 3)
+    pay(len(shown) >> 5)
     found = _compiled(wanted)
     made: list[Any] = []
     last = -1
@@ -100,6 +105,7 @@ def split(context: Context, pattern: Value, value: Value) -> list[str]:
 def replace(context: Context, value: Value, pattern: Value, template: Value) -> str:
     shown, wanted, put = printable(string(value, 1)), string(pattern, 2), string(template, 3)
     _compiled(wanted)
+    pay(len(shown) >> 5)
     expand = regex.expander(wanted, put)
     size = 0
 

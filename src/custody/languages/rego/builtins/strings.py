@@ -12,7 +12,7 @@ from custody.languages.go.verbs import sprintf as go_sprintf
 from custody.languages.rego.builtins.operands import OperandFault, array, integer, mapping, string, strings
 from custody.languages.rego.declare import BuiltinError, Context, OperandError, builtin
 from custody.languages.rego.numbers import KINDS, number_text
-from custody.languages.rego.values import Set, Value, printable, text, type_name, unkey
+from custody.languages.rego.values import Set, Value, pay, printable, text, type_name, unkey
 
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029" \
          "\u202f\u205f\u3000"
@@ -36,6 +36,8 @@ def endswith(value: Value, suffix: Value) -> bool:
 @builtin("contains", "string", "string", result="boolean")
 def contains(value: Value, search: Value) -> bool:
     if type(value) is str and type(search) is str:
+        if len(value) > 512:
+            pay(len(value) >> 9)
         return search in value
     raise _misfit(value, search)
 

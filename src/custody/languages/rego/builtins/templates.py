@@ -26,7 +26,7 @@ Node = Callable[["_Run", Value, Scope], None]
 
 @builtin("strings.render_template", "string", "object[string: any]", result="string", context=True)
 def render(context: Context, template: Value, values: Value) -> str:
-    shown, given = string(template, 1), mapping(values, 2)
+    shown, given = string(template, 1, 3), mapping(values, 2)
     run, data = _Run(context), _data(given)
     scope: Scope = ChainMap({"$": data})
     for node in _Parser(shown).parse():
