@@ -35,7 +35,7 @@ def import_(paths: tuple[Path, ...]) -> None:
     for path in paths:
         with progress(f"Importing {path}") as advance:
             done = import_advisories(store, path, system_clock(), advance)
-        print(f"{path}: {done.read} records, {done.added} new or newer, {done.withdrawn} withdrawn, "
+        print(f"{visible(str(path))}: {done.read} records, {done.added} new or newer, {done.withdrawn} withdrawn, "
               f"{len(done.refused)} refused", file=sys.stderr)
         if done.errata:
             print(f"{path}: {done.errata} errata that name no vulnerability were not kept", file=sys.stderr)

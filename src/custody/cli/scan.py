@@ -37,6 +37,7 @@ def _severities(_context: click.Context, _parameter: click.Parameter, text: str 
 @click.command("scan")
 @click.argument("target")
 @click.option("-o", "--output", "chosen", multiple=True, metavar="FORMAT[=FILE]",
+              shell_complete=contents.complete(_FORMATS),
               help=f"One of {', '.join(_FORMATS)}; repeatable, one of them without a FILE. Default: table.")
 @click.option("--fail-on", "threshold", type=click.Choice(_LEVELS), default="never", show_default=True,
               help="Exit 3 where a finding is at least this bad; low counts those of unknown severity too.")

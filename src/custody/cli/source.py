@@ -73,7 +73,7 @@ def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], thr
     for line in coverage_lines(scanned.coverage) if scanned is not None else ():
         click.echo(line, err=True)
     for line in report.unpinned if allow_unpinned_actions else ():
-        click.echo(f"warning: {line}", err=True)
+        click.echo(f"warning: {visible(line)}", err=True)
     if problems:
         raise DeniedError(f"source: {len(problems)} problem{'s' * (len(problems) > 1)}, first: {visible(problems[0])}")
     unasked = threshold == "never" or allow_gaps

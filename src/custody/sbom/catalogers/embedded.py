@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from custody.formats import cyclonedx, purl, spdx
+from custody.kit import strictjson
 from custody.sbom.catalogers.fact import Fact, unknown
+
+_MAX_WEIGHT = 64 << 20
+"""Bytes that it takes once it is parsed."""
 
 
 def read(path: str, content: bytes) -> tuple[Fact, ...]:
+    if strictjson.weight(content) > _MAX_WEIGHT:
+        raise ValueError("an SBOM with too many values")
     form = cyclonedx if b'"CycloneDX"' in content else spdx if b'"spdxVersion"' in content else None
     if form is None:
         return (unknown("embedded SBOM that is neither CycloneDX nor SPDX"),)

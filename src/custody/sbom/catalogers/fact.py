@@ -31,3 +31,10 @@ OS_RELEASE, OWNS, LICENSES, UNKNOWN = "OS-RELEASE", "OWNS", "LICENSES", "UNKNOWN
 
 def unknown(kind: str) -> Fact:
     return Fact(type=UNKNOWN, name=kind)
+
+
+def weight(fact: Fact) -> int:
+    """About how many bytes a fact takes."""
+    text = sum(map(len, (fact.name, fact.version, fact.source, fact.source_version, fact.supplier, fact.purl)))
+    many = (*fact.licenses, *fact.requires, *fact.provides)
+    return 500 + 2 * text + 100 * len(many) + sum(map(len, many))
