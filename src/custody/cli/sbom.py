@@ -24,7 +24,7 @@ _FORMATS = ("table", "cyclonedx-json", "spdx-json", "purls")
               help=f"One of {', '.join(_FORMATS)}; repeatable, one of them without a FILE. Default: table.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index. Default: linux/amd64.")
 def command(target: str, chosen: tuple[str, ...], platform: str | None) -> None:
-    """List the packages in TARGET: REGISTRY/NAME[:TAG][@DIGEST], oci:DIR[:TAG] or archive:FILE.tar."""
+    """List the packages in TARGET: REGISTRY/NAME[:TAG][@DIGEST], oci:DIR[:TAG] or archive:FILE[:NAME]."""
     plan = contents.outputs(chosen, _FORMATS, "table")
     if target.startswith("sbom:"):
         raise UnsupportedError(target, "is an SBOM already, and is not written again in another format")
