@@ -38,7 +38,8 @@ def import_(paths: tuple[Path, ...]) -> None:
         print(f"{visible(str(path))}: {done.read} records, {done.added} new or newer, {done.withdrawn} withdrawn, "
               f"{len(done.refused)} refused", file=sys.stderr)
         if done.errata:
-            print(f"{visible(str(path))}: {done.errata} errata that name no vulnerability were not kept", file=sys.stderr)
+            print(f"{visible(str(path))}: {done.errata} errata that name no vulnerability were not kept",
+                  file=sys.stderr)
         for line in done.catalogues:
             print(visible(f"{path}: {line}"), file=sys.stderr)
         for reason in done.refused[:_SHOWN]:
