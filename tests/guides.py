@@ -255,7 +255,7 @@ def clone(target: Path) -> None:
 
 
 def main(names: list[str]) -> int:
-    chosen = names or list(ORDER)
+    chosen = [name for name in ORDER if not names or name in names]
     wrong, passed_over, typed = [], [], 0
     for group in ([name for name in chosen if name != "README"], ["README"] * ("README" in chosen)):
         with tempfile.TemporaryDirectory(prefix="guides-") as folder:
