@@ -15,6 +15,7 @@ from custody.adapters.git import GitRepository
 from custody.adapters.pip import PipFetch
 from custody.build.builder import Built, build
 from custody.build.sandbox import KINDS
+from custody.cli.pending import pending
 from custody.cli.run import settings
 from custody.cli.sign import make_signer
 from custody.cli.trust_options import IDENTITY_FLAGS, Command, sign_options
@@ -58,10 +59,10 @@ def command(folder: Path, commit: str, repository: str, output: str, isolation: 
     _check_repository(repository)
     source = GitRepository(folder)
     try:
-        built = build(source, source.resolve(commit), repository_uri=repository, layout=Path(output[4:]),
-                      cache=settings().state() / "cache" / "inputs", fetch=PipFetch(offline=settings().offline),
-                      clock=system_clock, isolation=isolation,
-                      progress=lambda text: print(visible(text, "\n\t"), file=sys.stderr))
+        with pending("Building") as say:
+            built = build(source, source.resolve(commit), repository_uri=repository, layout=Path(output[4:]),
+                          cache=settings().state() / "cache" / "inputs", fetch=PipFetch(offline=settings().offline),
+                          clock=system_clock, isolation=isolation, progress=say)
     except NotFoundError as error:  # of this machine's repository, not of a network's
         raise UsageError(error.message, hint=error.hint) from None
     finally:

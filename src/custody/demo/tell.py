@@ -44,14 +44,20 @@ class Stopped:
     milliseconds: int
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Ends as every command does that nobody reads on; rich would end with 1."""
+        raise
+
+
 class Teller:
     """Tells people on a console (standard output), or stays silent and keeps everything for JSON."""
 
     def __init__(self, *, quiet: bool) -> None:
         self.links: list[Link] = []
         self.stopped: list[Stopped] = []
-        self._console = Console(quiet=quiet, highlight=False, soft_wrap=True, file=terminal(sys.stdout),
-                                width=None if sys.stdout.isatty() else 120)
+        self._console = _Console(quiet=quiet, highlight=False, soft_wrap=True, file=terminal(sys.stdout),
+                                 width=None if sys.stdout.isatty() else 120)
         self._started = time.monotonic()
 
     def heading(self, text: str) -> None:

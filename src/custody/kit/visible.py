@@ -36,5 +36,5 @@ def terminal(stream: TextIO) -> TextIO:
 
 
 def rewritable(stream: TextIO) -> bool:
-    """Whether a line may be written over there: a terminal that knows how (terminfo's `dumb` does not)."""
-    return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+    """Whether lines may be written over there: a terminal that knows how (terminfo's `dumb` does not), without -q."""
+    return stream.isatty() and not getattr(stream, "quiet", False) and os.environ.get("TERM", "") not in ("", "dumb")

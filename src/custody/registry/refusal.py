@@ -56,7 +56,9 @@ async def refusal(answer: Answer, method: str, what: str, url: str, registry: Re
         place = url.partition("?")[0]
     text = f"{what}: {method} {place} answered {answer.status}{f': {words}' if words else ''}"
     if answer.status == 404:
-        return NotFoundError(text)
+        repository, manifests, name = place.removeprefix("/v2/").partition("/manifests/")
+        is_tag = is_home and manifests and ":" not in name
+        return NotFoundError(text, hint=f"`crane ls {registry.host}/{repository}` lists its tags" if is_tag else None)
     if answer.status == 401:
         return AuthenticationError(text, hint=f"docker login {registry.host}" if is_home else None)
     if answer.status == 403:
