@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
@@ -263,24 +264,21 @@ def test_cosign_2_verifies_legacy_keyless(site: Site, tmp_path: Path) -> None:
 
 @pytest.mark.peer
 def test_kyverno_takes_legacy_by_key_and_no_bundle(site: Site, tmp_path: Path) -> None:
+    """A policy of each type judges an image that was signed in each of the three ways."""
     kyverno = peer("kyverno")
     public = "\n".join(" " * 14 + line for line in (site.folder / "cosign.pub").read_text().splitlines())
-
-    def admits(image: str) -> bool:
-        (tmp_path / "pod.yaml").write_text(json.dumps({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
-            "spec": {"containers": [{"name": "c", "image": image}]}}))
-        answer = subprocess.run([kyverno, "apply", "policy.yaml", "--resource", "pod.yaml", "--registry"], cwd=tmp_path,
-                                capture_output=True, text=True, timeout=120, check=False)
-        assert "error: 0" in answer.stdout, answer.stdout + answer.stderr
-        return "fail: 0" in answer.stdout and "pass: 0" not in answer.stdout
-
-    cosign_type = POLICY % public
-    for form, admitted in (("legacy", True), ("both", True), ("bundle", False)):
+    pods = []
+    for form in ("legacy", "both", "bundle"):
         image = site.push(f"kyverno-{form}")
         assert site.custody("sign", "--format", form, "--key", str(site.folder / "cosign.key"), image) == 0
-        (tmp_path / "policy.yaml").write_text(cosign_type)
-        assert admits(image) is admitted, form
-        (tmp_path / "policy.yaml").write_text(cosign_type.replace("      mutateDigest",
-                                                                  "      type: SigstoreBundle\n      mutateDigest"))
-        assert not admits(image)
+        pods.append({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": form},
+                     "spec": {"containers": [{"name": "c", "image": image}]}})
+    (tmp_path / "pods.yaml").write_text("---\n".join(json.dumps(pod) + "\n" for pod in pods))
+    for kind, admitted in (("", ["both", "legacy"]), ("      type: SigstoreBundle\n", [])):
+        (tmp_path / "policy.yaml").write_text((POLICY % public).replace("      mutateDigest", f"{kind}      mutateDigest"))
+        answer = subprocess.run([kyverno, "apply", "policy.yaml", "--resource", "pods.yaml", "--registry",
+                                 "--policy-report"], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+                                check=False)
+        report = yaml.safe_load(answer.stdout[answer.stdout.index("apiVersion: "):])
+        outcomes = {result["resources"][0]["name"]: result["result"] for result in report["results"]}
+        assert outcomes == {form: "pass" if form in admitted else "fail" for form in ("legacy", "both", "bundle")}, kind

@@ -15,7 +15,7 @@ _ERASE = "\r\x1b[K"
 
 @contextlib.contextmanager
 def pending(title: str, after: float = 1) -> Iterator[Callable[[str], None]]:
-    """Gives what prints a line on standard error. After `after` seconds without one, `title` and how many stand there."""
+    """Gives what prints a line on standard error; `title` and the seconds stand there after `after` without one."""
     shown, lock, ended = rewritable(sys.stderr), threading.Lock(), threading.Event()
     since, drawn = time.monotonic(), False
 

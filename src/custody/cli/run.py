@@ -33,6 +33,10 @@ def loaded(name: str) -> click.Command:
     return command
 
 
+class _Unread(Exception):  # noqa: N818 - it is no fault
+    """Nobody reads on. click would end with 1 for an OSError that says so."""
+
+
 class _Commands(click.Group):
     """Imports a command's module when it is called, not before."""
 
@@ -50,6 +54,12 @@ class _Commands(click.Group):
         if name is not None:
             _refuse_empty(name, rest)
         return name, command, rest
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (_Unread, BrokenPipeError):
+            raise _Unread from None
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         formatter.write(help_text() + "\n")
@@ -162,7 +172,7 @@ def run(arguments: list[str], **extra: Any) -> int:
     except click.ClickException as error:
         _complain(error.format_message(), None)
         return error.exit_code
-    except BrokenPipeError:
+    except (_Unread, BrokenPipeError):
         sys.stderr.close()
         return 141
     except OSError as error:  # no permission, no space

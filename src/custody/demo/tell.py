@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -47,7 +49,7 @@ class Stopped:
 class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Ends as every command does that nobody reads on; rich would end with 1."""
-        raise
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 class Teller:
