@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -97,3 +100,18 @@ def test_a_repository_that_is_no_uri(capsys: pytest.CaptureFixture[str]) -> None
     for uri in ("shop", "git@github.com:myorg/shop.git", "://x"):
         assert main(["build", ".", "--repository", uri, "-o", "oci:image"]) == 2
         assert f"--repository: got {uri!r}, expected a URI" in capsys.readouterr().err
+
+
+def test_nobody_reads_on(tmp_path: Path) -> None:
+    """Written out inside of the command, where click would end with 1, and by rich, which would too."""
+    layout(tmp_path / "image", [tar([("a", b"")])])
+    told = "import sys; from custody.demo.tell import Teller; Teller(quiet=False).note('x' * 100_000)"
+    for program, expected in ((["-m", "custody.cli.main", "sbom", "oci:image", "-o", "cyclonedx-json"], (141, b"")),
+                              (["-c", f"try:\n  {told}\nexcept BrokenPipeError:\n  sys.stdout = None\n  sys.exit(141)"],
+                               (141, b""))):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run([sys.executable, *program], cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE,
+                              check=False)
+        os.close(writer)
+        assert (done.returncode, done.stderr) == expected

@@ -275,7 +275,8 @@ def test_kyverno_takes_legacy_by_key_and_no_bundle(site: Site, tmp_path: Path) -
                      "spec": {"containers": [{"name": "c", "image": image}]}})
     (tmp_path / "pods.yaml").write_text("---\n".join(json.dumps(pod) + "\n" for pod in pods))
     for kind, admitted in (("", ["both", "legacy"]), ("      type: SigstoreBundle\n", [])):
-        (tmp_path / "policy.yaml").write_text((POLICY % public).replace("      mutateDigest", f"{kind}      mutateDigest"))
+        policy = (POLICY % public).replace("      mutateDigest", f"{kind}      mutateDigest")
+        (tmp_path / "policy.yaml").write_text(policy)
         answer = subprocess.run([kyverno, "apply", "policy.yaml", "--resource", "pods.yaml", "--registry",
                                  "--policy-report"], cwd=tmp_path, capture_output=True, text=True, timeout=120,
                                 check=False)
