@@ -20,6 +20,7 @@ from custody.sbom.catalogers.fact import UNKNOWN, Fact
 from custody.sbom.catalogers.stanza import stanzas
 from custody.sbom.limits import Account, Limits
 from tests.contents.images import ZSTD, elf, go_program, image, layout, tar
+from tests.contents.test_tarwalk import extended, header, record
 
 _MIB = 300
 _LIMITED = """
@@ -137,6 +138,18 @@ def test_replacing_a_file_in_every_layer_costs_one(tmp_path: Path) -> None:
 def test_a_program_that_is_too_large_is_said(tmp_path: Path) -> None:
     found = catalog(image(tmp_path / "i", [("x", go_program("mod\ta\tv1\n"))]), limits=Limits(file=100))
     assert [unknown.kind for unknown in found.unknowns] == ["program of more than 0 MiB"]
+
+
+def test_holes_of_sparse_programs_are_counted(tmp_path: Path) -> None:
+    program = go_program("mod\ta\tv1\n")
+    records = (record("GNU.sparse.map", f"0,{len(program)}") + record("GNU.sparse.numblocks", "1")
+               + record("GNU.sparse.size", "9000000"))
+    data = (extended(b"x", records) + header(b"usr/bin/a", size=len(program)) + program
+            + bytes(-len(program) % 512) + bytes(1024))
+    stored = open_layout(layout(tmp_path / "i", [data]))
+    assert {package.name for package in catalog(stored).packages} == {"a", "stdlib"}
+    with pytest.raises(MalformedError, match="more than 8000000 bytes of holes"):
+        catalog(stored, limits=Limits(holes=8_000_000))
 
 
 def test_large_windows_are_read_one_at_a_time(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ class Accounts:
     def __init__(self, limits: Limits) -> None:
         self.kept = Account(limits.kept, "bytes of facts in its layers")
         self.packages = Account(limits.packages, "packages")
+        self.holes = Account(limits.holes, "bytes of holes in programs")
         self.names = Account(limits.names, "bytes of names, compressed")
         self.parsed = Account(limits.parsed, "bytes of metadata")
         self.large = threading.Lock()
@@ -232,6 +233,7 @@ class _Collected:
             return None
         if entry.size > self._limits.file:
             return (unknown(f"program of more than {self._limits.file >> 20} MiB"),)
+        self.accounts.holes.charge(entry.size - entry.stored, self.where)
         with tempfile.SpooledTemporaryFile(max_size=_SPOOL) as file:
             file.write(first)
             for piece in pieces:

@@ -26,6 +26,8 @@ class Limits:
     """Packages and other facts."""
     file: int = 2 << 30
     """A program that is looked into; metadata has limits of its own, by kind."""
+    holes: int = 1 << 30
+    """Bytes that sparse programs of the image have beyond what is stored of them."""
     parsed: int = 256 << 20
     """Bytes of metadata in all layers of the image; JSON counts as a quarter of the memory that it would take."""
     layers: int = 500
