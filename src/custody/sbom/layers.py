@@ -185,8 +185,9 @@ class _Collected:
         self._waiting = 0
 
     def _file(self, entry: Entry) -> tuple[Fact, ...] | None:
-        facts = self._read(entry, self._wanted.get(entry.path, entry.path))
-        store = store_path(entry.path)
+        path = entry.path
+        facts = self._read(entry, self._wanted.get(path, path) if self._wanted else path)
+        store = store_path(path) if path.startswith("nix/") else None
         if store is not None and store not in self._stores:
             self._stores.add(store)
             facts = (*(facts or ()), unknown("Nix store path"))
