@@ -213,6 +213,7 @@ ONE: list[Member] = [("a.dist-info/METADATA", b"Name: PyYAML\nVersion: 5.3.1\n")
     (["--fail-on", "low"], 3, "1 finding at or above low, such as CVE-2026-0001"),
     (["--fail-on-unknown"], 3, "1 finding of unknown severity, such as CVE-2026-0001 in PyYAML 5.3.1"),
     (["--fail-on-unknown", "--ignore-unfixed"], 0, "left out: 1 findings: no fixed version is known"),
+    (["--fail-on-unknown", "--only-fixed"], 0, "left out: 1 findings: no fixed version is known"),
     (["--fail-on-unknown", "--severity", "HIGH,critical"], 0, "severity unknown was not asked for"),
     (["--fail-on-exploited"], 4, "no catalogue of known exploited vulnerabilities was imported"),
     (["--severity", "awful"], 2, "--severity: got 'awful', expected none, unknown, low"),

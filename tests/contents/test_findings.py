@@ -74,6 +74,16 @@ def test_two_cves_of_one_bundle_stay_two_findings(tmp_path: Path) -> None:
         ("CVE-2026-0001", ("CVE-2026-0001", "DSA-1")), ("CVE-2026-0002", ("CVE-2026-0002", "DSA-1"))]
 
 
+def test_thousands_of_records_of_one_package(tmp_path: Path) -> None:
+    """In time that grows with their number: the kernel has that many. A chain of aliases is one vulnerability."""
+    many = 3000
+    apart = [record(f"X-{n}", FIX, aliases=[f"CVE-2026-{n:04}"]) for n in range(many)]
+    chain = [record(f"C-{n}", FIX, aliases=[f"A-{n}", f"A-{n + 1}"]) for n in range(many)]
+    found = report(tmp_path, [*apart, *chain, of_debian("DSA-1")], package("a", "1"))
+    assert len(found.findings) == many + 1
+    assert max(len(finding.aliases) for finding in found.findings) == 2 * many
+
+
 def test_errata_that_name_no_vulnerability_are_not_kept(tmp_path: Path) -> None:
     for name, more in (("ALBA-1", {}), ("ALEA-1", {}), ("ALBA-2", {"related": ["CVE-2026-0001"]}), ("ALSA-1", {})):
         (tmp_path / f"{name}.json").write_text(json.dumps(record(name, FIX, ecosystem="AlmaLinux:9", **more)))

@@ -13,7 +13,7 @@ from custody.adapters.git import GitRepository
 from custody.errors import CustodyError, MalformedError, NotFoundError, UnsupportedError, UsageError, VerificationError
 from custody.formats import sshsig
 from custody.formats.gitobject import parse_commit, parse_tree
-from custody.formats.lockfile import parse_requirements
+from custody.formats.lockfile import is_requirements, parse_requirements
 from custody.source.check import SourceReport, check_source, verify_commit
 from custody.source.signers import parse_allowed_signers, read_allowed_signers
 from tests.source.repositories import GitFolder
@@ -243,6 +243,14 @@ def test_a_line_ends_where_pip_ends_it(end: str) -> None:
     hidden = end == " # \\\n"  # the comment swallows the next line, as it does for pip
     assert [entry.name for entry in lock.entries] == (["six"] if hidden else ["six", "evil"])
     assert lock.problems == ()
+
+
+@pytest.mark.parametrize(("path", "read"), [
+    ("requirements.txt", True), ("a/Requirements.txt", True), ("dev-requirements.txt", True),
+    ("requirements/prod.txt", True), ("x/requirements_test.txt", True), ("requirements.in", False),
+    ("docs/notes.txt", False), ("requirements/README.md", False)])
+def test_which_files_are_locks_of_pip(path: str, read: bool) -> None:
+    assert is_requirements(path) is read
 
 
 def test_lock_with_continuations_and_comments() -> None:

@@ -45,7 +45,7 @@ def outputs(given: Sequence[str], accepted: Sequence[str], default: str) -> Outp
         if equals and not file:
             raise UsageError(f"-o {text}: no file after the '='")
         if equals:
-            destination.check(file, f"-o {name}")  # said before the work, not after it
+            destination.check(file, f"-o {text}:")  # said before the work, not after it
         result.append((name, Path(file) if equals else None))
     if sum(file is None for _, file in result) > 1:
         raise UsageError("-o: two formats for standard output", hint="give all but one a file: -o FORMAT=FILE")

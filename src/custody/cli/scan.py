@@ -46,7 +46,7 @@ def _severities(_context: click.Context, _parameter: click.Parameter, text: str 
 @click.option("--fail-on-exploited", is_flag=True,
               help="Exit 3 where a finding is in CISA's catalogue of known exploited vulnerabilities; exit 4 where "
                    "that was not imported.")
-@click.option("--ignore-unfixed", is_flag=True,
+@click.option("--ignore-unfixed", "--only-fixed", "ignore_unfixed", is_flag=True,
               help="Leave out what no fixed version is known for, unless it is known to be exploited.")
 @click.option("--severity", "severities", callback=_severities, metavar="LEVEL[,LEVEL…]",
               help="Leave out findings of other severities (unknown, none, low, medium, high, critical), unless they "

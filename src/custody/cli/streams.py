@@ -33,14 +33,19 @@ class Words(io.TextIOBase):
     draws itself goes to `own`.
     """
 
-    def __init__(self, own: TextIO) -> None:
+    def __init__(self, own: TextIO, after: TextIO | None = None) -> None:
         self.own = own
+        self._after = after
+        """What was printed there before comes before: both may be one log."""
         self.quiet = False
         """Only lines that are warnings and errors are said, with those that are indented below them."""
         self._begun = ""
         self._loud = False
 
     def write(self, text: str) -> int:
+        if self._after is not None:
+            with contextlib.suppress(OSError, ValueError):  # is told of where that stream is used
+                self._after.flush()
         shown = visible(text, "\n\t", starts_line=not self._begun.strip())
         for line in shown.splitlines(keepends=True):
             if not self.quiet:
@@ -90,7 +95,7 @@ def occupy() -> None:
     if sys.__stderr__ is not None and sys.stderr is sys.__stderr__:
         # Without a buffer: what could not be written is not tried once more at the end.
         sys.stderr = Words(_Forgiving(cast(BinaryIO, io.FileIO(2, "w", closefd=False)), encoding=sys.stderr.encoding,
-                                      errors="backslashreplace", write_through=True))
+                                      errors="backslashreplace", write_through=True), sys.stdout)
     if sys.__stdout__ is not None and sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that is no UTF-8 is no traceback
         if sys.stdout.isatty():

@@ -50,7 +50,7 @@ async def _run(images: tuple[str, ...], expected: Expected, wanted: dict[str, st
                 print(json.dumps([_simple(item, ref) for item in matching]))
             else:
                 for item in matching:
-                    print(f"{ref}\t{visible(str(item.signer))}\t{visible(_when(item))}")
+                    print(f"{ref}\t{visible(str(item.signer))}\t" + visible(_when(item), "\t"))
             print(f"{ref}: {len(matching)} verified signature{'s' if len(matching) > 1 else ''}, "
                   f"by {', '.join(sorted({visible(str(item.signer)) for item in matching}))}", file=sys.stderr)
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from custody.errors import MalformedError
 from custody.formats import purl
 
-SUPPORTED = ("requirements.txt",)
 NOT_CHECKED = ("package-lock.json", "yarn.lock", "pnpm-lock.yaml", "poetry.lock", "uv.lock", "pdm.lock", "Pipfile.lock",
-               "pylock.toml", "Cargo.lock", "go.sum", "Gemfile.lock", "composer.lock", "gradle.lockfile", "mix.lock")
+               "pylock.toml", "Cargo.lock", "go.sum", "Gemfile.lock", "composer.lock", "gradle.lockfile", "mix.lock",
+               "npm-shrinkwrap.json", "bun.lock", "bun.lockb", "deno.lock", "packages.lock.json", "pubspec.lock",
+               "Podfile.lock", "Package.resolved", "conan.lock", "stack.yaml.lock", "pixi.lock", "conda-lock.yml")
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _ENTRY = re.compile(rf"(?P<name>{_NAME})\s*(?:\[\s*(?:{_NAME}\s*(?:,\s*{_NAME}\s*)*)?\]\s*)?(?P<rest>.*)\Z")
 _PIN = re.compile(r"==\s*(?P<version>[^\s;,=][^\s;,]*)\s*(?P<marker>;.*)?\Z")
@@ -55,6 +56,12 @@ class Lock:
     path: str
     entries: tuple[LockEntry, ...]
     problems: tuple[LockProblem, ...]
+
+
+def is_requirements(path: str) -> bool:
+    """`requirements.txt`, `dev-requirements.txt`, `requirements/prod.txt`: what people call the files of `pip -r`."""
+    folder, _, name = path.lower().rpartition("/")
+    return name.endswith(".txt") and ("requirements" in name or folder.rpartition("/")[2] == "requirements")
 
 
 def parse_requirements(data: bytes, path: str = "requirements.txt") -> Lock:

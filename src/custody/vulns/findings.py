@@ -76,16 +76,14 @@ def findings(package: Package, ecosystem: str, hits: Sequence[Hit], silent: Iter
     make a finding of what they speak of.
     """
     spoken = {name for advisory in silent if not _bundle(advisory) for name in _names(advisory)}
-    vulnerabilities = _gather([hit for hit in hits if not _bundle(hit.advisory)])
+    by_name = _gather([hit for hit in hits if not _bundle(hit.advisory)])
     for hit in hits:
         for cve in _bundle(hit.advisory):
-            known = next((entry for entry in vulnerabilities if cve in entry.names), None)
-            if known is None and cve not in spoken:
-                known = _Vulnerability((cve,))
-                vulnerabilities.append(known)
-            if known is not None:
-                known.bundles.append(hit)
-    return [_finding(package, ecosystem, entry, store) for entry in vulnerabilities]
+            if cve not in by_name and cve not in spoken:
+                by_name[cve] = _Vulnerability((cve,))
+            if cve in by_name:
+                by_name[cve].bundles.append(hit)
+    return [_finding(package, ecosystem, entry, store) for entry in dict.fromkeys(by_name.values())]
 
 
 def _bundle(advisory: Advisory) -> tuple[str, ...]:
@@ -103,21 +101,21 @@ def _names(advisory: Advisory) -> set[str]:
     return {advisory.id, *advisory.aliases, *advisory.cves, *same, *(cves if same else ())}
 
 
-def _gather(hits: Sequence[Hit]) -> list[_Vulnerability]:
-    """Records whose names meet, however indirectly."""
-    groups: list[_Vulnerability] = []
+def _gather(hits: Sequence[Hit]) -> dict[str, _Vulnerability]:
+    """By each of its names: records whose names meet, however indirectly, are one. The smaller joins the larger."""
+    by_name: dict[str, _Vulnerability] = {}
     for hit in hits:
-        merged = _Vulnerability(_names(hit.advisory))
-        apart = []
-        for other in groups:
-            if merged.names.isdisjoint(other.names):
-                apart.append(other)
-            else:
-                merged.names |= other.names
-                merged.hits = other.hits + merged.hits
+        names = _names(hit.advisory)
+        known = list(dict.fromkeys(by_name[name] for name in sorted(names) if name in by_name))
+        merged = max(known, key=lambda entry: len(entry.names), default=_Vulnerability(()))
+        for other in known:
+            if other is not merged:
+                names |= other.names
+                merged.hits += other.hits
+        merged.names |= names
         merged.hits.append(hit)
-        groups = [*apart, merged]
-    return groups
+        by_name.update(dict.fromkeys(names, merged))
+    return by_name
 
 
 def _finding(package: Package, ecosystem: str, entry: _Vulnerability, store: AdvisoryStore) -> Finding:

@@ -22,9 +22,9 @@ VALUES: dict[str, tuple[str, str, Any, Any]] = {  # what it is about → modules
     "parts that ask for one another": (
         'package p\nq.a := q.b + 1\nq.b := 2\nq[x].y := 3 if x := "z"', "data.p.q", {},
         {"a": 3, "b": 2, "z": {"y": 3}}),
-    "no default and no else-branch of a part": (
-        'package p\nq[x] := 1 if some x in ["a"]\ndefault q.c := 7\nq.d := 3 if false\nelse := 4', "data.p.q", {},
-        {"a": 1}),
+    "no default of a part, and an else-branch where the index passes by what is before it": (
+        'package p\nq[x] := 1 if some x in ["a"]\ndefault q.c := 7\nq.d := 3 if false\nelse := 4'
+        '\nq.e := 3 if { input.k == "z" } else := 4', "data.p.q", {}, {"a": 1, "e": 4}),
     "a default alone": ("package p\ndefault q[input.k] := 3", "data.p.q", {}, 3),
     "a key that is a number": ("package p\nq[1].a := 2\nq[true] := 3", "data.p.q[1].a", {}, 2),
     "base data stays where no rule is": (
@@ -32,14 +32,16 @@ VALUES: dict[str, tuple[str, str, Any, Any]] = {  # what it is about → modules
     "base data wins in a whole document": ("package p\nq := 1", "data.p", {"p": {"q": 2}}, {"q": 2}),
     "a rule wins where it is asked for": ("package p\nq := 1", "data.p.q", {"p": {"q": 2}}, 1),
     "numbers are names of base data": ("package p\nq := data.b[1]", "data.p.q", {"b": {"1": "one"}}, "one"),
-    "system is no part of data": ("package p\nq := 1\n&&package system\nr := 1", "data", {"system": 1}, {"p": {"q": 1}}),
+    "system is no part of data": (
+        "package p\nq := 1\n&&package system\nr := 1", "data", {"system": 1}, {"p": {"q": 1}}),
     "a variable bound to a constant": ('package p\nq := data.p[x] if x := "r"\nr := 2', "data.p.q", {}, 2),
     "a variable that goes through constants": (
         'package p\nq contains data.p[x] if some x in ["r", "s"]\nr := 2\ns := 3', "data.p.q", {}, [2, 3]),
     "variables over packages": (
         'package t.a\np := 1\n&&package t.b\np := 2\n&&package s\nq := {x: y | y := data.t[x].p}', "data.s.q", {},
         {"a": 1, "b": 2}),
-    "negation over a package": ('package t\np := 1\n&&package s\nq if { x := "z"; not data.t[x] }', "data.s.q", {}, True),
+    "negation over a package": (
+        'package t\np := 1\n&&package s\nq if { x := "z"; not data.t[x] }', "data.s.q", {}, True),
     "with over a package": (
         "package t\np := 1\n&&package s\nq := x if x := data.t with data.t as {\"z\": 1}", "data.s.q", {}, {"z": 1}),
     "with below with": (
@@ -65,14 +67,17 @@ REFUSED: dict[str, tuple[str, str]] = {  # what is wrong → modules, the error
     "a value and a set": ("package p\nq := 1\nq contains 2", "rego_type_error: conflicting rules data.p.q found"),
     "a set and an object of sets": (
         "package p\nq contains 1\nq[x] contains 2 if x := 1", "rego_type_error: conflicting rules data.p.q[x] found"),
-    "a rule below a value": ("package p\nq := 1\nq[x].r := 2 if x := 1", "rego_type_error: conflicting rules data.p.q[x]"),
+    "a rule below a value": (
+        "package p\nq := 1\nq[x].r := 2 if x := 1", "rego_type_error: conflicting rules data.p.q[x]"),
     "a constant rule below a value": (
-        "package p\nq := 1\nq.r := 2", "rego_type_error: rule data.p.q conflicts with:\n  rule data.p.q.r at m0.rego:3"),
+        "package p\nq := 1\nq.r := 2",
+        "rego_type_error: rule data.p.q conflicts with:\n  rule data.p.q.r at m0.rego:3"),
     "a function below a variable": (
         "package p\nq[x] := 1 if x := 1\nq.f(y) := y", "rego_type_error: rule data.p.q[x] conflicts with:"),
     "a package and a rule": (
         "package p\nq := 1\n&&package p.q\nr := 1", "rego_type_error: package p.q conflicts with rule data.p.q"),
-    "a function with a variable in its name": ("package p\nq[x].f(y) := y if x := 1", "rego_type_error: function data.p.q"),
+    "a function with a variable in its name": (
+        "package p\nq[x].f(y) := y if x := 1", "rego_type_error: function data.p.q"),
     "else after a variable": (
         "package p\nq[x] := 1 if { x := 1 } else := 2",
         "rego_parse_error: else keyword cannot be used on rules with variables in head"),

@@ -11,6 +11,7 @@ from custody.languages.rego.blocks import V
 from custody.languages.rego.calls import Calls
 from custody.languages.rego.constants import NOTHING, constant, holds_set
 from custody.languages.rego.safety import asked_of_input, needed
+from custody.languages.rego.state import State
 from custody.languages.rego.tree import (
     Array,
     Body,
@@ -129,8 +130,8 @@ class Bodies(Calls):
             self.unless(load(flag))
 
     def _some_in(self, what: SomeIn) -> None:
-        domain = self.value(what.domain)
-        kind = _inside(domain)
+        domain = self.ref(what.domain) if isinstance(what.domain, Ref) else self.value(what.domain)
+        kind = "doc" if domain.kind == "doc" else _inside(domain)
         value = self.code.fresh("v")
         if what.key is None:
             self.loop(store(value), self.call(self.members(), load(self.state), domain.node))
@@ -138,8 +139,8 @@ class Bodies(Calls):
             name = self.code.fresh("n")
             self.loop(ast.Tuple([store(name), store(value)], ast.Store()),
                       self.call(self.entries(), load(self.state), domain.node))
-            self.unify(what.key, V(load(name), kind))
-        self.unify(what.value, V(load(value), kind))
+            self.unify(what.key, V(load(name), _inside(domain)))
+        self.unify(what.value, self.whole(V(load(value), kind)))
 
     def _every(self, what: Every) -> None:
         domain = self.value(what.domain)
@@ -421,7 +422,7 @@ def _inside(collection: V) -> str:
     return "json" if collection.kind in ("json", "base") else "any"
 
 
-def runtime_template(state: runtime.State, found: Set, where: str) -> str:
+def runtime_template(state: State, found: Set, where: str) -> str:
     """The text of a template's expression: `<undefined>` where it has no value."""
     if not found.items:
         return "<undefined>"
@@ -431,6 +432,6 @@ def runtime_template(state: runtime.State, found: Set, where: str) -> str:
     return value if type(value) is str else text(value)
 
 
-def runtime_join(state: runtime.State, parts: list[str]) -> str:
+def runtime_join(state: State, parts: list[str]) -> str:
     state.meter.fit(sum(map(len, parts)))
     return "".join(parts)

@@ -53,7 +53,7 @@ class Document:
     """The rules that are evaluated together. `kind`: `value`, `set`, `function`, or `object`: the references of some
     rules go on with variables, and all that stand beneath are parts of it.
 
-    `spare`: clauses that are checked and never evaluated: OPA asks for no default and no else-branch of a part.
+    `spare`: clauses that are checked and never evaluated: OPA asks for no default of a part.
     """
 
     path: Path
@@ -176,9 +176,6 @@ def _document(place: Place, slot: int) -> Document:
                 document.spare.append(rule)
                 continue
             document.rules.append(rule)
-            if rule.otherwise is not None:
-                document.spare.append(rule.otherwise)
-                rule.otherwise = None
     return document
 
 

@@ -21,6 +21,7 @@ from custody.languages.rego.documents import Document, Path, Place, beneath
 from custody.languages.rego.resolve import compile_error
 from custody.languages.rego.rules import generate, generate_part
 from custody.languages.rego.safety import Unsafe, inside, order, own_terms
+from custody.languages.rego.state import UNSET, State
 from custody.languages.rego.tree import (
     Body,
     Call,
@@ -81,14 +82,14 @@ class Generator(Program):
 
     # --- what is asked for
 
-    def document(self, path: Path) -> Callable[[runtime.State], Value]:
+    def document(self, path: Path) -> Callable[[State], Value]:
         """All that is at a path, base data too."""
         node = self._node(path)
         self._generate()
         self._build()
         return partial(_evaluated, node=node)
 
-    def entry(self, document: Document, keys: tuple[Value, ...] = ()) -> Callable[[runtime.State], Value]:
+    def entry(self, document: Document, keys: tuple[Value, ...] = ()) -> Callable[[State], Value]:
         """The rules of a document, alone; of an object, what is under some keys."""
         self._reach(document)
         if keys:
@@ -97,10 +98,10 @@ class Generator(Program):
             self._build()
             return lambda state: runtime.whole(runtime.Part(state, node, keys))
         self._generate()
-        found: Callable[[runtime.State], Value] = self._build()[document.name]
+        found: Callable[[State], Value] = self._build()[document.name]
         return found
 
-    def entries(self, paths: Iterable[Path]) -> dict[Path, Callable[[runtime.State], Value]]:
+    def entries(self, paths: Iterable[Path]) -> dict[Path, Callable[[State], Value]]:
         """Functions for what is at some paths, whose code is made together."""
         nodes = {path: self._node(path) for path in paths}
         self._generate()
@@ -206,16 +207,16 @@ class Generator(Program):
                 node.part, node.circular = self._partly(document), document.circular
         return node
 
-    def _partly(self, document: Document) -> Callable[[runtime.State, tuple[Value, ...]], Value]:
+    def _partly(self, document: Document) -> Callable[[State, tuple[Value, ...]], Value]:
         """A function that evaluates part of an object alone; the code for it is made when it is first asked for."""
         longest = max(len(beneath(rule, document.path)) + (rule.kind == "set")
                       for rule in document.rules + document.spare)
 
-        def partly(state: runtime.State, keys: tuple[Value, ...]) -> Value:
+        def partly(state: State, keys: tuple[Value, ...]) -> Value:
             keys = keys[:longest]
             asked = (document.slot, *map(key, keys))
-            found = state.parts.get(asked, runtime.UNSET)
-            if found is runtime.UNSET:
+            found = state.parts.get(asked, UNSET)
+            if found is UNSET:
                 function = self._parts.get((document.slot, len(keys)))
                 if function is None:
                     function = self._again().part(document, len(keys))
@@ -401,7 +402,7 @@ class Generator(Program):
 
 
 def _builtin_mock(function: Builtin, where: str) -> Callable[..., Value]:
-    def mock(state: runtime.State, *args: Value) -> Value:
+    def mock(state: State, *args: Value) -> Value:
         try:
             return function.call(state.context, *args) if function.context else function.call(*args)
         except BuiltinError as error:
@@ -420,15 +421,15 @@ def _iterates(body: Body) -> bool:
                for expr in body for term in own_terms(expr) for part in inside(term))
 
 
-def _evaluated(state: runtime.State, node: runtime.Node) -> Value:
+def _evaluated(state: State, node: runtime.Node) -> Value:
     return runtime.whole(runtime.document(state, node))
 
 
-def _undefined(_: runtime.State) -> Value:
+def _undefined(_: State) -> Value:
     return UNDEFINED
 
 
-def _printed(state: runtime.State, parts: list[list[Value]]) -> None:
+def _printed(state: State, parts: list[list[Value]]) -> None:
     rows = product(*(part or [UNDEFINED] for part in parts))
     for row in rows:
         state.meter.spend(1)

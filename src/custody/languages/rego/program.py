@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from custody.languages.budget import DEFAULT, BudgetExceeded, Limits, Meter
-from custody.languages.rego import runtime
 from custody.languages.rego.builtins import BUILTINS
 from custody.languages.rego.check import check
 from custody.languages.rego.declare import Builtin, Context, Halt, World
@@ -15,6 +14,7 @@ from custody.languages.rego.documents import Path, check_data, ground, shown
 from custody.languages.rego.generator import Generator, Result, Spot
 from custody.languages.rego.parser import parse_module, parse_query
 from custody.languages.rego.resolve import Resolver
+from custody.languages.rego.state import EvaluationError, State
 from custody.languages.rego.tree import Module, Rule, Scalar, Var
 from custody.languages.rego.values import UNDEFINED, Value, running
 from custody.languages.source import Faults, Source
@@ -34,7 +34,7 @@ class Query:
         Raises EvaluationError (conflicts; builtin errors where `strict`) and BudgetExceeded.
         """
         context = context or Context(Meter(limits), world)
-        state = runtime.State(context.meter, {} if data is None else data, given, self._slots, strict, context.world)
+        state = State(context.meter, {} if data is None else data, given, self._slots, strict, context.world)
         state.context = context
         results: list[Result] = []
         evaluate(self._run, state, results)
@@ -48,17 +48,17 @@ def _requery(policy: Policy, text: str, options: dict[str, Any]) -> Query:
     return policy.query(text, **options)
 
 
-def evaluate(run: Callable[..., Any], state: runtime.State, *more: Any) -> Any:
+def evaluate(run: Callable[..., Any], state: State, *more: Any) -> Any:
     """Run generated code under the state's budget; what is nested too deeply for Python is a matter of it too."""
     before, running.meter = running.meter, state.meter
     try:
         return run(state, *more)
     except Halt as halt:
-        raise runtime.EvaluationError(halt.error.code, str(halt.error)) from None
+        raise EvaluationError(halt.error.code, str(halt.error)) from None
     except RecursionError:
         raise BudgetExceeded("evaluation would nest more deeply than its budget allows") from None
     except (ValueError, OverflowError) as wrong:  # NaN and infinities, which JSON does not have
-        raise runtime.EvaluationError("eval_internal_error", f"a number that is none: {wrong}") from None
+        raise EvaluationError("eval_internal_error", f"a number that is none: {wrong}") from None
     finally:
         running.meter = before
 
@@ -66,13 +66,13 @@ def evaluate(run: Callable[..., Any], state: runtime.State, *more: Any) -> Any:
 class Entry:
     """One rule of a policy as a function of input and data."""
 
-    def __init__(self, run: Callable[[runtime.State], Value], slots: int, policy: Policy, path: str) -> None:
+    def __init__(self, run: Callable[[State], Value], slots: int, policy: Policy, path: str) -> None:
         self._run, self._slots, self.policy, self.path = run, slots, policy, path
 
     def __call__(self, given: Value = UNDEFINED, data: Value = None, *, limits: Limits = DEFAULT,
                  world: World | None = None, strict: bool = False, context: Context | None = None) -> Value:
         """The rule's value, or UNDEFINED. Raises as a Query does."""
-        state = runtime.State(Meter(limits) if context is None else context.meter, {} if data is None else data, given,
+        state = State(Meter(limits) if context is None else context.meter, {} if data is None else data, given,
                               self._slots, strict, world)
         if context is not None:
             state.context = context

@@ -12,9 +12,10 @@ from custody.languages.rego.bodies import Bodies
 from custody.languages.rego.calls import Program
 from custody.languages.rego.constants import NOTHING, constant
 from custody.languages.rego.documents import Document, beneath
-from custody.languages.rego.index import first_tests, only
-from custody.languages.rego.safety import asked_wholly
-from custody.languages.rego.tree import Array, Object, Rule, Scalar, Term, Var, walk
+from custody.languages.rego.index import first_tests, is_test, only
+from custody.languages.rego.safety import asked_wholly, own_terms
+from custody.languages.rego.state import UNSET
+from custody.languages.rego.tree import Array, Object, Ref, Rule, Scalar, SomeIn, Term, Var, children, walk
 from custody.languages.rego.values import Set, equal
 
 _STATE = "s"
@@ -30,12 +31,12 @@ def generate(document: Document, code: Code, program: Program, overridden: bool)
     else:
         memo = ast.Subscript(ast.Attribute(load(_STATE), "memo", ast.Load()), ast.Constant(document.slot), ast.Load())
         bodies.add(assign("v", memo),
-                   when(compare(load("v"), ast.IsNot(), code.hoist(runtime.UNSET)), [give(load("v"))]))
+                   when(compare(load("v"), ast.IsNot(), code.hoist(UNSET)), [give(load("v"))]))
     if overridden and document.kind != "function":
         override = call(code.hoist(runtime.replacement), load(_STATE), code.hoist(document.path, "path"))
         bodies.add(when(ast.Attribute(load(_STATE), "targets", ast.Load()),
                         [assign("v", override),
-                         when(compare(load("v"), ast.IsNot(), code.hoist(runtime.UNSET)), [give(load("v"))])]))
+                         when(compare(load("v"), ast.IsNot(), code.hoist(UNSET)), [give(load("v"))])]))
     {"value": _complete, "function": _complete, "set": _set, "object": _object}[document.kind](document, bodies)
     return define(document.name, parameters, bodies.body)
 
@@ -61,21 +62,23 @@ def _enter(bodies: Bodies, rule: Rule) -> None:
     bodies.source = rule.module.source
     for at, argument in enumerate(rule.args):
         bodies.unify(argument, V(load(f"a{at}")))
-    _ask(bodies, rule)
+    program = bodies.program  # rules and functions may raise
+    if not program.told and any(program.is_made(part) for expr in rule.body for part in walk(expr)):
+        _ask(bodies, rule)
     bodies.exprs(rule.body if bodies.program.traced else first_tests(rule.body))
 
 
 def _ask(bodies: Bodies, rule: Rule) -> None:
-    """Ask for what a body needs of input and base data before its rules and functions, which may raise: OPA's index
-    passes by a clause for which it is not there.
-    """
+    """Ask for what a body needs of input and base data: OPA's index passes by a clause for which it is not there."""
     program = bodies.program
-    if program.told or not any(program.is_made(part) for expr in rule.body for part in walk(expr)):
-        return
+    terms = [*rule.path[1:], rule.value]
     for expr in rule.body:
-        for ref in asked_wholly(expr):
-            if not program.is_made(ref):
-                bodies.ref(ref)
+        if not expr.negated and not expr.withs:
+            domain = expr.what.domain if isinstance(expr.what, SomeIn) else None  # its members are asked for
+            terms += children(domain) if isinstance(domain, Ref) else own_terms(expr)
+    for ref in asked_wholly(terms):
+        if not program.is_made(ref):
+            bodies.ref(ref)
 
 
 # --- complete rules and functions
@@ -172,16 +175,43 @@ def _object(document: Document, bodies: Bodies) -> None:
     out = bodies.collect("out", ast.Dict([], []))
     ended = bodies.collect("ended", ast.Dict([], []))
     for rule in document.rules:
-        with bodies.closed():
-            _enter(bodies, rule)
-            _put(document, rule, out, ended, bodies)
+        _clause(document, rule, out, ended, bodies, 0)
     bodies.add(*_finish(document, load(out)))
 
 
-def _put(document: Document, rule: Rule, out: str, ended: str, bodies: Bodies) -> None:
-    *names, value = bodies.values([*beneath(rule, document.path), rule.value])
-    bodies.add(ast.Expr(bodies.call(runtime.put, load(_STATE), load(out), load(ended), ast.List(names, ast.Load()),
-                                    value, ast.Constant(rule.kind == "set"), ast.Constant(bodies.where(rule.at)))))
+def _clause(document: Document, rule: Rule, out: str, ended: str, bodies: Bodies, count: int) -> None:
+    """Enter what a clause of an object gives, under the keys `k0`… of which there are `count`.
+
+    OPA asks for an else-branch of a part only where its index passes by the clauses before it.
+    """
+    names = beneath(rule, document.path)
+    patterns = [*names, rule.value] if rule.kind == "set" else names
+    with bodies.closed():
+        bodies.source = rule.module.source
+        for at, pattern in enumerate(patterns[:count]):
+            if _is_pattern(pattern):
+                bodies.unify(pattern, V(load(f"k{at}")))
+        if count:
+            bodies.exprs(rule.body)
+        else:
+            _enter(bodies, rule)
+        *keys, value = bodies.values([*names, rule.value])
+        bodies.add(ast.Expr(bodies.call(
+            runtime.put, load(_STATE), load(out), load(ended), ast.List(keys, ast.Load()), value,
+            ast.Constant(rule.kind == "set"), ast.Constant(bodies.where(rule.at)))))
+    if rule.otherwise is None:
+        return
+    passed = bodies.collect("passed", ast.Constant(False))
+    with bodies.closed(passed):
+        bodies.exprs([expr for expr in rule.body if is_test(expr)])
+        _ask(bodies, rule)
+        bodies.decide(passed)
+    test = when(ast.UnaryOp(ast.Not(), load(passed)), [])
+    assert isinstance(test, ast.If)
+    bodies.add(test)
+    outer, bodies.block = bodies.block, test.body
+    _clause(document, rule.otherwise, out, ended, bodies, count)
+    bodies.block = outer
 
 
 def generate_part(document: Document, count: int, code: Code, program: Program) -> ast.FunctionDef:
@@ -195,15 +225,7 @@ def generate_part(document: Document, count: int, code: Code, program: Program) 
     out = bodies.collect("out", ast.Dict([], []))
     ended = bodies.collect("ended", ast.Dict([], []))
     for rule in document.rules:
-        names = beneath(rule, document.path)
-        patterns = [*names, rule.value] if rule.kind == "set" else names
-        with bodies.closed():
-            bodies.source = rule.module.source
-            for at, pattern in enumerate(patterns[:count]):
-                if _is_pattern(pattern):
-                    bodies.unify(pattern, V(load(f"k{at}")))
-            bodies.exprs(rule.body)
-            _put(document, rule, out, ended, bodies)
+        _clause(document, rule, out, ended, bodies, count)
     bodies.add(give(load(out)))
     return define("part", parameters, bodies.body)
 

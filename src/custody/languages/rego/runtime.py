@@ -1,14 +1,12 @@
-"""What generated functions call: references, iteration, documents under `data`, conflicts, and the state."""
+"""What generated functions call: references, iteration, documents under `data`, and what rules collect."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Iterable
 
-from custody.errors import CustodyError
-from custody.languages.budget import Meter, too_long
-from custody.languages.rego.declare import BuiltinError, Context, World
+from custody.languages.budget import too_long
+from custody.languages.rego.numbers import KINDS, Numeral, number_text, plain_integer
+from custody.languages.rego.state import UNSET, EvaluationError, State
 from custody.languages.rego.values import (
     UNDEFINED,
     Key,
@@ -16,34 +14,11 @@ from custody.languages.rego.values import (
     Value,
     equal,
     key,
-    number_text,
     order,
     ordered,
     pairs,
     unkey,
 )
-
-
-class EvaluationError(CustodyError):
-    """An evaluation that has no result. `kind` is OPA's code, such as `eval_conflict_error`."""
-
-    code = "evaluation"
-
-    def __init__(self, kind: str, message: str, where: str = "") -> None:
-        super().__init__(f"{where + ': ' if where else ''}{kind}: {message}")
-        self.kind = kind
-        self.reason = message
-
-
-Path = tuple[Key, ...]
-
-
-class _Unset:
-    __slots__ = ()
-
-
-UNSET = _Unset()
-ONCE = (None,)
 
 
 class Node:
@@ -55,7 +30,7 @@ class Node:
 
     __slots__ = ("children", "circular", "part", "path", "rule")
 
-    def __init__(self, path: Path = ()) -> None:
+    def __init__(self, path: tuple[Key, ...] = ()) -> None:
         self.path = path
         self.children: dict[Key, Node] = {}
         self.rule: Callable[[State], Value] | None = None
@@ -72,6 +47,9 @@ class Doc:
         self.state, self.node, self.base = state, node, base
 
 
+_NO_RULES = Node(("base data",))
+
+
 class Part:
     """What is under `keys` in the object of rules at a node, not evaluated yet."""
 
@@ -81,78 +59,9 @@ class Part:
         self.state, self.node, self.keys = state, node, keys
 
 
-class State:
-    """One evaluation under one input, one data and one set of replacements; `with` makes another."""
-
-    targets: frozenset[Path] = frozenset()  # what `with` replaced under `data`: no rules are at these paths and beneath
-    mocks: Mapping[str, Any] = {}
-
-    def __init__(self, meter: Meter, data: Value, given: Value, rules: int, strict: bool,
-                 world: World | None = None) -> None:
-        self.meter = meter
-        self.data = data
-        self.input = given
-        self.memo: list[Value] = [UNSET] * rules
-        self.strict = strict
-        self.world = world
-
-    @cached_property
-    def parts(self) -> dict[Any, Value]:
-        """Parts of objects that were evaluated alone."""
-        return {}
-
-    @cached_property
-    def context(self) -> Context:
-        """Made when a builtin asks for it: most evaluations are shorter than that takes."""
-        return Context(self.meter, self.world)
-
-    def replaced(self, changes: Iterable[tuple[str, Any, Value]]) -> State:
-        """The state under `with`. Changes: (`input`, path, value), (`data`, path, value), (`mock`, name, function)."""
-        self.meter.spend(1)
-        other = State(self.meter, self.data, self.input, len(self.memo), self.strict, self.world)
-        other.context = self.context
-        other.targets, other.mocks = self.targets, self.mocks
-        for what, path, value in changes:
-            if what == "input":
-                other.input = _put(other.input, path, value)
-            elif what == "mock":
-                other.mocks = {**other.mocks, path: value}
-            else:
-                other.targets |= {tuple(map(key, path))}
-                other.data = _put(other.data, path, value)
-        return other
-
-    def unmocked(self) -> State:
-        """The state in which a replacing function runs: nothing that it calls is replaced."""
-        other = self.replaced(())
-        other.mocks = {}
-        return other
-
-    def failed(self, error: BuiltinError, name: str, where: str) -> None:
-        """A builtin raised: go on, or end the evaluation where that is asked for."""
-        if self.strict:
-            raise EvaluationError(error.code, f"{name}: {error}", where) from None
-
-    def conflict(self, where: str, message: str) -> EvaluationError:
-        return EvaluationError("eval_conflict_error", message, where)
-
-    def replaces(self, path: Path) -> bool:
-        """Whether `with` replaced what is at `path`, or what it is part of."""
-        return any(path[:length] in self.targets for length in range(len(path) + 1))
-
-
-def replacement(state: State, path: Path) -> Value:
+def replacement(state: State, path: tuple[Key, ...]) -> Value:
     """What `with` put in the place of the rule at `path`; UNSET where nothing was."""
     return base_at(state, path) if state.replaces(path) else UNSET
-
-
-def _put(value: Value, path: list[Value], new: Value) -> Value:
-    """`value` with `new` at `path`; what is in the way and no object is replaced by one."""
-    if not path:
-        return new
-    old = value if type(value) is dict else {}
-    name = key(path[0])
-    return {**old, name: _put(old.get(name, UNDEFINED), path[1:], new)}
 
 
 # --- references
@@ -165,8 +74,9 @@ def ref(value: Value, name: Value) -> Value:
     if kind is list:
         if type(name) is int:
             return value[name] if 0 <= name < len(value) else UNDEFINED
-        if type(name) is float and name == int(name):
-            return ref(value, int(name))
+        if type(name) is Numeral:
+            at = plain_integer(name)
+            return UNDEFINED if at is None else ref(value, at)
         return UNDEFINED
     if kind is Set:
         return value.items.get(key(name), UNDEFINED)
@@ -181,7 +91,7 @@ def base_ref(value: Value, name: Value) -> Value:
     """A reference into base data, which is asked for by path: numbers are names there, and texts places in arrays."""
     kind = type(name)
     if type(value) is dict:
-        if kind is int or kind is float:
+        if kind in KINDS:
             return value.get(number_text(name), UNDEFINED)
         return value.get(name, UNDEFINED) if kind is str else UNDEFINED
     if type(value) is list and kind is str and name.isascii() and name.isdigit() and (name == "0" or name[0] != "0"):
@@ -189,7 +99,7 @@ def base_ref(value: Value, name: Value) -> Value:
     return ref(value, name) if kind is not bool else UNDEFINED
 
 
-def base_at(state: State, path: Path) -> Value:
+def base_at(state: State, path: tuple[Key, ...]) -> Value:
     value = state.data
     for name in path:
         value = base_ref(value, unkey(name))
@@ -209,9 +119,10 @@ def document(state: State, node: Node) -> Value:
 
 def _step(doc: Doc, name: Value) -> Value:
     child = doc.node.children.get(key(name))
-    if child is None:
-        return base_ref(doc.base, name)
-    return document(doc.state, child)
+    if child is not None:
+        return document(doc.state, child)
+    base = base_ref(doc.base, name)
+    return Doc(doc.state, _NO_RULES, base) if type(base) is dict or type(base) is list else base
 
 
 def whole(value: Value) -> Value:
@@ -221,6 +132,8 @@ def whole(value: Value) -> Value:
         return _whole_part(value)
     if kind is not Doc:
         return value
+    if value.node is _NO_RULES:
+        return value.base
     base, rules = value.base, _leaves(value.state, value.node)
     if base is UNDEFINED:
         return rules
@@ -348,8 +261,8 @@ def _children(doc: Doc) -> Iterable[tuple[Value, Value]]:
 
 # --- what rules collect
 
-def put(state: State, into: dict[Key, Value], ended: dict[Path, bool], path: list[Value], value: Value, member: bool,
-        where: str) -> None:
+def put(state: State, into: dict[Key, Value], ended: dict[tuple[Key, ...], bool], path: list[Value], value: Value,
+        member: bool, where: str) -> None:
     """Enter a partial object's value at `path`; as a member of the set there where `member`.
 
     `ended`: the paths that have values, beneath which no rule may put another one, and whether a set was made there.

@@ -7,7 +7,7 @@ unifies, a builtin binds the variable in the place after its last argument, nega
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from custody.languages.rego.tree import (
     Array,
@@ -96,11 +96,9 @@ def asked_of_input(expr: Expr) -> list[Ref]:
     return found
 
 
-def asked_wholly(expr: Expr) -> list[Ref]:
-    """The references of a positive expression without any variable, into input and `data`."""
-    if expr.negated or expr.withs:
-        return []
-    return [part for term in own_terms(expr) for part in inside(term)
+def asked_wholly(terms: Iterable[Term]) -> list[Ref]:
+    """The references without any variable, into input and `data`."""
+    return [part for term in terms for part in inside(term)
             if isinstance(part, Ref) and isinstance(part.head, Var) and part.head.name in ROOTS
             and all(isinstance(name, Scalar) for name in part.path)]
 
