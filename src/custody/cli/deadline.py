@@ -47,7 +47,7 @@ class Duration(click.ParamType[float]):
 
 def option() -> click.Option:
     """Added to each command that asks others over a network."""
-    return click.Option(["--timeout"], type=Duration(), metavar="DURATION", expose_value=False, is_eager=True,
+    return click.Option(["-t", "--timeout"], type=Duration(), metavar="DURATION", expose_value=False, is_eager=True,
                         callback=lambda _ctx, _param, value: start(value),
                         help="End with exit code 6 when it is not done by then: 30s, 3m0s. Default: no limit.")
 

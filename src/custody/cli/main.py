@@ -11,7 +11,7 @@ from custody.cli.table import COMMANDS, SECTIONS
 
 _EPILOGUE = """\
 Exit codes: 0 ok · 1 tool error · 2 usage · 3 denied or threshold met · 4 evidence missing or unverifiable
-            5 authentication needed · 6 network · 130 interrupted
+            5 authentication needed · 6 network or --timeout · 130 interrupted
 `custody COMMAND --help` says more. stdout is data, stderr is for people."""
 
 

@@ -60,7 +60,7 @@ class _Commands(click.Group):
 @click.option("--offline", is_flag=True, default=None, help="Open no socket.")
 @click.option("--config", "config", type=click.Path(path_type=Path, dir_okay=False), help="Settings (custody.toml).")
 @click.option("-q", "--quiet", is_flag=True, help="Of what standard error gets, only warnings and errors.")
-@click.option("--timeout", type=deadline.Duration(), metavar="DURATION", help="End when it is not done by then.")
+@click.option("-t", "--timeout", type=deadline.Duration(), metavar="DURATION", help="End when it is not done by then.")
 @click.pass_context
 def _custody(ctx: click.Context, offline: bool | None, config: Path | None, quiet: bool, timeout: float | None) -> None:
     if timeout is not None:
