@@ -221,7 +221,7 @@ class Generator(Program):
                 if function is None:
                     function = self._again().part(document, len(keys))
                     self._parts[document.slot, len(keys)] = function
-                state.meter.spend(1)
+                state.meter.spend(len(document.rules))
                 found = state.parts[asked] = function(state, *keys)
             return found
         return partly
