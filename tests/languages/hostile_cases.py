@@ -14,6 +14,8 @@ _TEN = "[1,2,3,4,5,6,7,8,9,10]"
 _ALIASES = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join(['*' + before] * 9)}]\n" for before, name in zip("abcdefg", "bcdefgh", strict=True))
 
+_SCALARS = "a: [" + "x," * 128_000 + "]"  # 256 KB, as much as annotations may have
+
 
 def _nested(outer: str, times: int, innermost: str) -> str:
     for _ in range(times):
@@ -78,6 +80,20 @@ _REGO: list[tuple[str, str, str, str, Any]] = [
     ("long sums", "x := 1" + "+1" * 10_000, "refused", "nested too deeply", None),
     ("addresses", 'x := net.cidr_expand("::/0")', "stopped", _SIZE, None),
     ("deep JSON", "x := json.unmarshal(input)", "harmless", "undefined", "[" * 100_000),
+    ("YAML of many scalars", "x := yaml.unmarshal(input)", "stopped", _STEPS, _SCALARS),
+    ("a long text looked through", "x := [1 | some n in numbers.range(1, 100000); contains(input, sprintf(\"%d\", [n]))]",
+     "stopped", _STEPS, "a" * 1_000_000),
+    ("a long text matched", 'x := [1 | some n in numbers.range(1, 1000); regex.match("b", input)]', "stopped", _STEPS,
+     "a" * 1_000_000),
+    ("long certificates", "x := [1 | some n in numbers.range(1, 1000); crypto.x509.parse_certificates(input)]", "stopped",
+     _STEPS, "-----BEGIN CERTIFICATE-----\n" * 20_000),
+    ("modules parsed", 'x := [1 | some n in numbers.range(1, 1000); rego.parse_module("a", input)]', "stopped", _STEPS,
+     "package a\n" + "p := 1\n" * 1_000),
+    ("queries parsed", "x := [1 | some n in numbers.range(1, 1000); graphql.parse_query(input)]", "stopped", _STEPS,
+     "{ a(b: [" + "1 " * 5_000 + "]) }"),
+    ("a number of many digits", "x := 1e30000 * 1e30000", "stopped", _SIZE, None),
+    ("a quotient of many digits", "x := 1e20000 / 3", "stopped", _SIZE, None),
+    ("a product of a list", "x := product(input)", "stopped", _SIZE, [10**300] * 100),
     ("paths of a graph", 'x := graph.reachable_paths(input, ["0"])', "stopped", _STEPS,
      {str(at): [str(to) for to in range(at + 1, min(at + 12, 40))] for at in range(40)}),
 ]
@@ -102,6 +118,8 @@ _JMESPATH: list[tuple[str, str, str, str, Any]] = [
     ("a time beyond range", "time_add('0001-01-01T00:00:00Z', '999999999999h')", "failed", "invalid duration", {}),
     ("a long slice", "@[0:1000000000:1]", "harmless", "[0, 1, 2]", [0, 1, 2]),
     ("YAML of exponential size", "parse_yaml(@)", "failed", "excessive aliasing", _ALIASES),
+    ("YAML of many scalars", "parse_yaml(@)", "stopped", _STEPS, _SCALARS),
+    ("YAML of many lines", "parse_yaml(@)", "stopped", _STEPS, "- a\n" * 64_000),
     ("deep JSON", "parse_json(@)", "failed", "max depth", "[" * 100_000),
 ]
 _PATTERN: list[tuple[str, Any, str, str, Any]] = [

@@ -36,15 +36,25 @@ ROOT = WORLD.trusted_root()
 text = st.text(st.characters(codec="utf-8"), max_size=20)
 blob = st.binary(max_size=40)
 natural = st.integers(0, 2**62)
-moments = st.none() | st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
-validity = st.builds(roots.Validity, moments, moments)
+times = st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+moments = st.none() | times
+
+
+def ordered(start: datetime | None, end: datetime | None) -> roots.Validity:
+    return roots.Validity(*sorted((start, end))) if start and end else roots.Validity(start, end)
+
+
+validity = st.builds(ordered, moments, moments)
+since = st.builds(ordered, times, moments)
 envelopes = st.builds(dsse.Envelope, text, blob, st.tuples(st.tuples(text, blob)))
 proofs = st.builds(InclusionProof, natural, blob, natural, st.lists(blob, max_size=4).map(tuple), text)
 entries = st.builds(LogEntry, natural, blob, text, text, natural, st.none() | blob, st.none() | proofs, blob)
-logs = st.builds(roots.TransparencyLog, text, blob, text, st.binary(min_size=1, max_size=32),
-                 validity)
-authorities = st.builds(roots.CertificateAuthority, text, text, text,
-                        st.lists(blob, min_size=1, max_size=3).map(tuple), validity)
+logs = st.builds(roots.TransparencyLog, text, st.sampled_from([log.key_der for log in ROOT.tlogs[:1]]),
+                 st.sampled_from([log.key_details for log in ROOT.tlogs[:1]]),
+                 st.binary(min_size=1, max_size=32), since)
+authorities = st.builds(
+    roots.CertificateAuthority, text, text, text,
+    st.lists(st.sampled_from(ROOT.certificate_authorities[0].chain), min_size=1, max_size=3).map(tuple), since)
 services = st.builds(roots.Service, text.map("https://".__add__), st.integers(1, 9), validity, text)
 plain = st.recursive(st.none() | st.booleans() | st.integers(-10**9, 10**9) | text,
                      lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3), max_leaves=8)

@@ -75,11 +75,12 @@ def read_source(data: bytes, name: str = "<input>", *, limit: int = LONGEST) -> 
     return checked(Source(text, name), limit=limit)
 
 
-def checked(source: Source, *, limit: int = LONGEST) -> Source:
-    """`source`, unless it is longer than `limit` characters or holds what no program may: NUL, lone surrogates."""
+def checked(source: Source, *, limit: int = LONGEST, nul: bool = False) -> Source:
+    """`source`, unless it is longer than `limit` characters or holds what no program may: NUL (but with `nul`, where
+    the language has it in texts), lone surrogates."""
     if len(source.text) > limit:
         raise SourceError(f"program of {len(source.text)} characters, expected at most {limit}", source, 0)
-    if (at := source.text.find("\0")) >= 0:
+    if not nul and (at := source.text.find("\0")) >= 0:
         raise SourceError("illegal character NUL", source, at)
     if not source.text.isascii():
         try:

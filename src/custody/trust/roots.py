@@ -12,11 +12,16 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.x509 import load_der_x509_certificate
 
 from custody.errors import MalformedError, UnsupportedError
 from custody.formats.protojson import Message, encode_base64
 from custody.kit import strictjson
 from custody.kit.clock import format_rfc3339, parse_rfc3339
+from custody.trust.keys import describe_key
 
 TRUSTED_ROOT = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
 SIGNING_CONFIG = "application/vnd.dev.sigstore.signingconfig.v0.2+json"
@@ -158,17 +163,64 @@ def _validity(entry: Message | None) -> Validity:
         return Validity()
     start, end = (parse_rfc3339(entry.raw(name), f"{entry.where}.{name}") if entry.has(name) else None
                   for name in ("start", "end"))
+    if start is not None and end is not None and end < start:
+        raise MalformedError(f"{entry.where}.end", got=format_rfc3339(end),
+                             expected=f"a time that is not before the start, {format_rfc3339(start)}")
     entry.done()
     return Validity(start, end)
 
 
+def _since(owner: Message) -> Validity:
+    """What is trusted is so from a time on; without one a key that was stolen would count for ever."""
+    valid = _validity(owner.optional("validFor"))
+    if valid.start is None:
+        raise owner.missing("validFor.start", "the time from which it is trusted")
+    return valid
+
+
+_KINDS: dict[str, type] = {
+    "PKIX_ECDSA": ec.EllipticCurvePublicKey, "PKIX_RSA": rsa.RSAPublicKey, "PKIX_ED25519": ed25519.Ed25519PublicKey,
+    "PKCS1_RSA": rsa.RSAPublicKey}
+_KEY_DETAILS = frozenset({
+    "PKIX_ECDSA_P256_SHA_256", "PKIX_ECDSA_P384_SHA_384", "PKIX_ECDSA_P521_SHA_512", "PKIX_ED25519",
+    "PKIX_RSA_PKCS1V15_2048_SHA256", "PKIX_RSA_PKCS1V15_3072_SHA256", "PKIX_RSA_PKCS1V15_4096_SHA256",
+    "PKCS1_RSA_PKCS1V5"})
+
+
+def _key(entry: Message) -> tuple[bytes, str]:
+    """The DER of a log's key, and what the root says that it is; those two are of one kind."""
+    der, details = entry.data("rawBytes"), entry.text("keyDetails", "PUBLIC_KEY_DETAILS_UNSPECIFIED")
+    if details not in _KEY_DETAILS:
+        raise UnsupportedError(f"{entry.where}.keyDetails",
+                               f"{details}; custody knows {', '.join(sorted(_KEY_DETAILS))}")
+    try:
+        key = load_der_public_key(der)
+    except (ValueError, UnsupportedAlgorithm):
+        raise MalformedError(f"{entry.where}.rawBytes", got=f"{len(der)} bytes that are no key",
+                             expected="a public key in DER") from None
+    if not isinstance(key, next(kind for prefix, kind in _KINDS.items() if details.startswith(prefix))):
+        raise MalformedError(f"{entry.where}.rawBytes", got=describe_key(key), expected=details)
+    return der, details
+
+
+def _certificate(entry: Message) -> bytes:
+    der = entry.data("rawBytes")
+    try:
+        load_der_x509_certificate(der)
+    except ValueError:
+        raise MalformedError(f"{entry.where}.rawBytes", got=f"{len(der)} bytes that are no certificate",
+                             expected="an X.509 certificate in DER") from None
+    entry.done()
+    return der
+
+
 def _log(entry: Message) -> TransparencyLog:
-    algorithm = entry.text("hashAlgorithm", "SHA2_256")
+    algorithm = entry.text("hashAlgorithm", "HASH_ALGORITHM_UNSPECIFIED")
     if algorithm != "SHA2_256":
         raise UnsupportedError(f"{entry.where}.hashAlgorithm", f"{algorithm}; Merkle trees are over SHA2_256")
     key, log_id = entry.message("publicKey"), entry.optional("logId")
-    result = TransparencyLog(entry.text("baseUrl", ""), key.data("rawBytes"), key.text("keyDetails", ""),
-                             log_id.data("keyId", b"") if log_id else b"", _validity(key.optional("validFor")))
+    result = TransparencyLog(entry.text("baseUrl", ""), *_key(key), log_id.data("keyId", b"") if log_id else b"",
+                             _since(key))
     checkpoint_id = entry.optional("checkpointKeyId")
     if checkpoint_id is not None and checkpoint_id.data("keyId")[:4] != result.log_id[:4]:
         raise UnsupportedError(f"{checkpoint_id.where}", "differs from logId.keyId")
@@ -182,12 +234,12 @@ def _log(entry: Message) -> TransparencyLog:
 
 def _authority(entry: Message) -> CertificateAuthority:
     subject = entry.optional("subject")
-    chain = tuple(cert.data("rawBytes") for cert in entry.message("certChain").messages("certificates", 16))
+    chain = tuple(map(_certificate, entry.message("certChain").messages("certificates", 16)))
     if not chain:
         raise entry.missing("certChain.certificates", "at least the root certificate")
     result = CertificateAuthority(subject.text("organization", "") if subject else "",
                                   subject.text("commonName", "") if subject else "", entry.text("uri", ""), chain,
-                                  _validity(entry.optional("validFor")))
+                                  _since(entry))
     entry.raw("operator")
     entry.done()
     return result

@@ -392,3 +392,30 @@ def test_bytes_that_are_no_rules(text: bytes | str) -> None:
 def test_hostile_files(text: str) -> None:
     with suppress(CustodyError):
         falco.load(text)
+
+
+_AUDIT = "- rule: r\n  desc: d\n  condition: ka.verb=get\n  output: o\n  priority: INFO\n  source: k8s_audit\n"
+_CHANGES = {
+    "redefined": "- rule: r\n  desc: d\n  condition: evt.num>1\n  output: o\n  priority: INFO\n",
+    "appended": "- rule: r\n  condition: and evt.num>1\n  append: true\n",
+    "condition appended": "- rule: r\n  condition: and evt.num>1\n  override: {condition: append}\n",
+    "condition replaced": "- rule: r\n  condition: evt.num>1\n  override: {condition: replace}\n",
+    "output replaced": "- rule: r\n  output: p\n  override: {output: replace}\n",
+    "exceptions appended": "- rule: r\n  exceptions: [{name: e, fields: [evt.num], values: [[1]]}]\n"
+                           "  override: {exceptions: append}\n",
+    "enabled": "- rule: r\n  enabled: false\n",
+}
+
+
+@pytest.mark.parametrize("change", _CHANGES)
+def test_falco_append_other_source(change: str) -> None:
+    """A rule keeps its source: whatever changes it under another is refused."""
+    with pytest.raises(SourceError, match="Rule has been re-defined with a different source") as caught:
+        falco.load({"rules.yaml": f"{_AUDIT}{_CHANGES[change]}  source: syscall\n"})
+    assert caught.value.kind == "LOAD_ERR_VALIDATE"
+
+
+@pytest.mark.parametrize("source", ["source: k8s_audit", "source:", 'source: ""'])
+def test_a_change_of_the_same_source(source: str) -> None:
+    rules = falco.load({"rules.yaml": f"{_AUDIT}- rule: r\n  output: p\n  {source}\n  override: {{output: replace}}\n"})
+    assert [(rule.name, rule.source) for rule in rules.rules] == [("r", "k8s_audit")]

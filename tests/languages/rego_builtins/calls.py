@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from custody.languages.rego.numbers import read
 from custody.languages.rego.values import Set
 
 S = Set.of
@@ -201,7 +202,7 @@ CALLS: dict[str, list[tuple[Any, ...]]] = {
     ],
     "sprintf": [
         ("%v %v %v %v", [None, True, S([1, "a"]), {"a": ["b", 1.5]}]),
-        ("%d", [2.0]),
+        ("%d", [read("2.0")]),
         ("%s", [1]),
         ("%v", []),
         ("%s", ["a", "b"]),

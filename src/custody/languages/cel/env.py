@@ -171,7 +171,7 @@ class Env:
 
     def parse(self, text: str, name: str = "<input>") -> Ast:
         """CompileError where the text is no CEL expression."""
-        source = checked(Source(text, name))
+        source = checked(Source(text, name), nul=True)
         return Ast(source, parse(source, self.macros, optionals=self.optionals))
 
     def check(self, ast: Ast | str, name: str = "<input>") -> Ast:

@@ -153,6 +153,8 @@ class Collector:
                 "replace": "An 'override.<key>: replace' to a rule was requested but no rule by that name already "
                            "exists",
                 "enable": "Rule has 'enabled' key but no rule by that name already exists"}[item.how])
+        if item.source is not None and item.source != before.source:
+            raise _invalid(item.node, "Rule has been re-defined with a different source")
         if item.how == "append":
             self._append(item, before)
         else:

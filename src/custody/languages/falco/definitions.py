@@ -75,7 +75,7 @@ class MacroItem:
 
 @dataclass
 class RuleItem:
-    """`values` by key, decoded. `how`: define, append, replace or enable."""
+    """`values` by key, decoded. `how`: define, append, replace or enable. `source`: that a change names, if it does."""
 
     name: str
     node: Node
@@ -83,6 +83,7 @@ class RuleItem:
     values: dict[str, Any]
     condition: Node | None = None
     output: Node | None = None
+    source: str | None = None
 
 
 @dataclass
@@ -214,7 +215,7 @@ class Reader:
                     raise node.error(f"An {how} override for '{key}' was specified but '{key}' is not defined")
             if keys:
                 found.append(self._rule_item(name, node, how, keys))
-        for key in (*_REPLACEABLE, "source"):
+        for key in _REPLACEABLE:
             if key in node.value and key not in changes:
                 raise node.value[key].error(f"Unexpected key '{key}': no corresponding entry under 'override' is "
                                             "defined.")
@@ -222,6 +223,9 @@ class Reader:
 
     def _rule_item(self, name: str, node: Node, how: str, keys: list[str]) -> RuleItem:
         item = RuleItem(name, node, how, {})
+        written = node.value.get("source")
+        if how != "define" and written is not None and written.scalar and written.value:
+            item.source = written.value
         for key in keys:
             if key == "exceptions":
                 item.values[key] = self._exceptions(node, how != "define")

@@ -47,6 +47,9 @@ _WORDS = (
 )
 
 
+_ESCAPE = re.compile(r"\\(?:Q(?:(?!\\E).)*|.)", re.DOTALL)  # RE2 has \C, a byte; Go does not
+
+
 @lru_cache(4096)
 def compiled(pattern: str, longest: bool = False) -> Any:
     """A pattern of the `re2` package: search, match, fullmatch, finditer, groups, groupindex as `re` has them.
@@ -55,6 +58,8 @@ def compiled(pattern: str, longest: bool = False) -> Any:
     """
     if len(pattern) > LONGEST:
         raise PatternError(f"error parsing regexp: expression too large: {len(pattern)} characters, at most {LONGEST}")
+    if "\\C" in pattern and any(escape[0] == "\\C" for escape in _ESCAPE.finditer(pattern)):
+        raise PatternError("error parsing regexp: invalid escape sequence: `\\C`")
     try:
         return re2.compile(pattern, _LONGEST if longest else _OPTIONS)
     except re2.error as wrong:

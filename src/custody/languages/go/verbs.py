@@ -6,6 +6,7 @@ is filled in at the speed of Python's own `%`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 from custody.languages.go.numbers import format_float, quote
 
 Show = Callable[[Any], str]
+_BACKQUOTABLE = re.compile("[^\0-\x08\n-\x1f`\x7f\ufeff\udc80-\udcff]*")  # strconv.CanBackquote
 _MOST = 1_000_000  # what Go accepts as a width or precision
 STAR = -1
 _GO = "V"  # the flag of %#v, which writes Go
@@ -253,7 +255,7 @@ class _Printer:
             return self.pad(self.cut(value))
         if verb == "q":
             shown = self.cut(value)
-            if "#" in self.flags and "`" not in shown and all(each.isprintable() or each == "\t" for each in shown):
+            if "#" in self.flags and "`" not in shown and _BACKQUOTABLE.fullmatch(shown):
                 return self.pad(f"`{shown}`")
             return self.pad(quote(shown, "+" in self.flags))
         if verb in "xX":

@@ -31,8 +31,14 @@ class PlainLoader(yaml.CSafeLoader):
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
 
 
+def weight(text: str) -> int:
+    """Steps that reading costs, known before it begins: a scalar takes as long as eight, and none stands without a
+    sign beside it."""
+    return 8 * sum(map(text.count, "\n,:[{&*")) + (len(text) >> 6)
+
+
 def decode_yaml(text: str) -> Any:
-    """The first document as plain data; None for an empty text. Raises YAMLError."""
+    """The first document as plain data; None for an empty text. Raises YAMLError. Whoever calls it pays `weight`."""
     try:
         depth = 0
         for event in yaml.parse(text, PlainLoader):

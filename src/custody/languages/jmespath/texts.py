@@ -63,7 +63,8 @@ def _replace_all(env: Env, value: str, old: str, new: str) -> str:
     return _replace(env, value, old, new, -1)
 
 
-def _split(value: str, separator: str) -> list[str]:
+def _split(env: Env, value: str, separator: str) -> list[str]:
+    env.spend(len(value) >> 4)
     return value.split(separator) if separator else list(value)
 
 
@@ -189,15 +190,17 @@ def _canonical_path(value: str) -> str:
     return cleaned[1:] if cleaned.startswith("//") else cleaned
 
 
-def _parse_json(value: str) -> Any:
+def _parse_json(env: Env, value: str) -> Any:
+    env.spend(len(value) >> 6)
     try:
         return decode(value)
     except JSONError as wrong:
         raise QueryError(str(wrong)) from None
 
 
-def _parse_yaml(value: str) -> Any:
-    from custody.languages.go.yamltext import YAMLError, decode_yaml
+def _parse_yaml(env: Env, value: str) -> Any:
+    from custody.languages.go.yamltext import YAMLError, decode_yaml, weight
+    env.spend(weight(value))
     try:
         return decode_yaml(value)
     except YAMLError as wrong:
@@ -221,7 +224,8 @@ FUNCTIONS: tuple[Function, ...] = (
     declare("trim", "string, string", "string", lambda value, cut: value.strip(cut) if cut else value,
             "without the characters of the second text at both ends"),
     declare("trim_prefix", "string, string", "string", str.removeprefix, "without the second text in front"),
-    declare("split", "string, string", "array[string]", _split, "the parts between the places of the second text"),
+    declare("split", "string, string", "array[string]", _split, "the parts between the places of the second text",
+            env=True),
     declare("regex_replace_all", "string, string|number, string|number", "string", _regex_replace,
             "replaces what a regular expression matches; $1 and ${name} are its groups", env=True),
     declare("regex_replace_all_literal", "string, string|number, string|number", "string", _regex_replace_literal,
@@ -237,8 +241,8 @@ FUNCTIONS: tuple[Function, ...] = (
     declare("truncate", "string, number", "string", _truncate, "the first n characters"),
     declare("semver_compare", "string, string", "bool", _semver_compare, "whether a version is in a range")._replace(
         fixed=1, prepare=_prepared_range),
-    declare("parse_json", "string", "any", _parse_json, "decodes JSON"),
-    declare("parse_yaml", "string", "any", _parse_yaml, "decodes YAML that could be JSON"),
+    declare("parse_json", "string", "any", _parse_json, "decodes JSON", env=True),
+    declare("parse_yaml", "string", "any", _parse_yaml, "decodes YAML that could be JSON", env=True),
     declare("sha256", "string", "string", _digest("sha256"), "the SHA-256 digest in hexadecimal"),
     declare("sha1", "string", "string", _digest("sha1"), "the SHA-1 digest in hexadecimal"),
     declare("md5", "string", "string", _digest("md5"), "the MD5 digest in hexadecimal"),

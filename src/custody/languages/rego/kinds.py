@@ -165,8 +165,6 @@ def member(found: Type, name: Any) -> Type | None:
         below = [each for each in (member(each, name) for each in found[1]) if each is not None]
         return either(below) if below else None
     if kind == "array":
-        if type(name) is float and name == int(name):
-            name = int(name)
         if type(name) is not int or name < 0:
             return None
         at: Type | None = found[1][name] if name < len(found[1]) else found[2]

@@ -6,6 +6,7 @@ import json
 import re
 from typing import NamedTuple
 
+from custody.languages.rego.numbers import Number, TooBig, read
 from custody.languages.rego.tree import Comment
 from custody.languages.scanner import END, Token
 from custody.languages.source import Source, SourceError
@@ -25,7 +26,6 @@ _MASTER = re.compile(r"""
 KEYWORDS = frozenset({"package", "import", "as", "default", "else", "not", "null", "true", "false", "some", "with"})
 FUTURE = frozenset({"contains", "every", "if", "in"})  # of v1, and of `import future.keywords`
 LATER = frozenset({"and", "or", "not"})  # by `import future.keywords.and` … or `import rego.v2`: and, or, `not {…}`
-_LONGEST_NUMBER = 4_000  # digits
 _DEEPEST_TEMPLATE = 10
 DEEPEST = 120  # brackets within brackets
 _OPENING = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
@@ -120,20 +120,11 @@ def _closing_brace(source: Source, opening: int, stop: int, outer: int) -> int:
     raise error("non-terminated template expression", source, opening)
 
 
-def number(token: Token, source: Source, negative: bool = False) -> int | float:
-    """An int where there is no point or exponent, and where a float would be infinite or not exact; a float else."""
-    shown = ("-" if negative else "") + token.text
-    mantissa, _, power = shown.lower().partition("e")
-    if len(power) > 6 or abs(int(power or 0)) > _LONGEST_NUMBER or len(mantissa) > _LONGEST_NUMBER:
-        raise error("number too big", source, token.start)
-    if "." not in mantissa and not power:
-        return int(mantissa)
-    value = float(shown)
-    if abs(value) > 2**53 and int(power or 0) >= len(mantissa.partition(".")[2]):
-        before, _, digits = mantissa.partition(".")
-        exact: int = int(before + digits) * 10 ** (int(power) - len(digits))
-        return exact
-    return value
+def number(token: Token, source: Source, negative: bool = False) -> Number:
+    try:
+        return read(("-" if negative else "") + token.text)
+    except TooBig:
+        raise error("number too big", source, token.start) from None
 
 
 def string(token_text: str, source: Source, at: int) -> str:

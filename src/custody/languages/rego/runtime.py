@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from custody.languages.budget import too_long
+from custody.languages.rego.numbers import KINDS, Numeral, number_text, plain_integer
 from custody.languages.rego.state import UNSET, EvaluationError, State
 from custody.languages.rego.values import (
     UNDEFINED,
@@ -13,7 +14,6 @@ from custody.languages.rego.values import (
     Value,
     equal,
     key,
-    number_text,
     order,
     ordered,
     pairs,
@@ -74,8 +74,9 @@ def ref(value: Value, name: Value) -> Value:
     if kind is list:
         if type(name) is int:
             return value[name] if 0 <= name < len(value) else UNDEFINED
-        if type(name) is float and name == int(name):
-            return ref(value, int(name))
+        if type(name) is Numeral:
+            at = plain_integer(name)
+            return UNDEFINED if at is None else ref(value, at)
         return UNDEFINED
     if kind is Set:
         return value.items.get(key(name), UNDEFINED)
@@ -90,7 +91,7 @@ def base_ref(value: Value, name: Value) -> Value:
     """A reference into base data, which is asked for by path: numbers are names there, and texts places in arrays."""
     kind = type(name)
     if type(value) is dict:
-        if kind is int or kind is float:
+        if kind in KINDS:
             return value.get(number_text(name), UNDEFINED)
         return value.get(name, UNDEFINED) if kind is str else UNDEFINED
     if type(value) is list and kind is str and name.isascii() and name.isdigit() and (name == "0" or name[0] != "0"):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from custody.languages.rego.numbers import Number
 from custody.languages.source import Source
 
 
@@ -21,7 +22,7 @@ class Term:
 
 @dataclass(slots=True, eq=False)
 class Scalar(Term):
-    value: bool | int | float | str | None
+    value: bool | Number | str | None
 
 
 @dataclass(slots=True, eq=False)

@@ -1,6 +1,7 @@
 """Rego's values as Python data: how they compare, order, print and become keys.
 
-null, boolean, number, string and array are None, bool, int or float, str and list, as JSON is decoded. An object is a
+null, boolean, string and array are None, bool, str and list, as JSON is decoded; a number is an int, a float or a
+`Numeral` (see `numbers`). An object is a
 dict and a set is a `Set`; what is a key in them is a value's `key`: the value itself for a string, a number and null,
 and a `Boxed` one for the rest, since Python has `True == 1` and unhashable lists. All values are never changed once
 they are made. Order and text are those of OPA (v1/ast: Compare, String).
@@ -9,14 +10,17 @@ they are made. Order and text are those of OPA (v1/ast: Compare, String).
 from __future__ import annotations
 
 import json.encoder
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from custody.languages.budget import GENEROUS, Meter, too_long
+from custody.languages.go.numbers import quote
+from custody.languages.rego.numbers import Numeral, integral, number_text
 
-Value = Any  # None | bool | int | float | str | list[Value] | dict[Key, Value] | Set
-Key = Any  # None | int | float | str | Boxed
+Value = Any  # None | bool | int | float | Numeral | str | list[Value] | dict[Key, Value] | Set
+Key = Any  # None | int | float | Numeral | str | Boxed
 
 
 class _Running(threading.local):
@@ -78,6 +82,9 @@ class Boxed:
         return Boxed, (self.value,)
 
 
+_HASHED = frozenset({str, int, float, Numeral})
+
+
 def _hash(value: Value) -> int:
     """Equal values have equal hashes. Only the first level is looked at: comparing is exact, and pays for itself."""
     kind = type(value)
@@ -94,7 +101,7 @@ def _hash(value: Value) -> int:
     if kind is list:
         for each in value:
             made = made * 31 & 0xFFFFFFFFFFFFFFF
-            if type(each) is str or type(each) is int or type(each) is float:
+            if type(each) in _HASHED:
                 made ^= hash(each)
     else:
         for name in value.items:
@@ -105,7 +112,7 @@ def _hash(value: Value) -> int:
 def key(value: Value) -> Key:
     """`value` as a key of a dict or a Set."""
     kind = type(value)
-    if kind is str or kind is int or value is None or kind is float:
+    if kind is str or kind is int or value is None or kind is float or kind is Numeral:
         return value
     return Boxed(value)
 
@@ -125,7 +132,10 @@ class Set:
 
     @classmethod
     def of(cls, values: Iterable[Value]) -> Set:
-        return cls({key(value): value for value in values})
+        items: dict[Key, Value] = {}
+        for value in values:
+            items.setdefault(key(value), value)
+        return cls(items)
 
     def ordered(self) -> list[Value]:
         """The members in OPA's order; not to be changed."""
@@ -178,7 +188,7 @@ def order(value: Value) -> tuple[int, Any]:
     kind = type(value)
     if kind is str:
         return 3, value
-    if kind is int or kind is float:
+    if kind is int or kind is float or kind is Numeral:
         return 2, value
     if kind is bool:
         return 1, value
@@ -230,53 +240,39 @@ def type_name(value: Value) -> str:
     return _NAMES.get(kind) or ("null" if value is None else kind.__name__)
 
 
-_NAMES = {str: "string", int: "number", float: "number", bool: "boolean", list: "array", dict: "object", Set: "set"}
-
-
-def number_text(value: float) -> str:
-    """A number as OPA prints one: integral floats without a point, large and small ones with an exponent."""
-    if type(value) is int:
-        return str(value)
-    if value == int(value) and abs(value) < 1e21:
-        return str(int(value))
-    shown = repr(value)
-    if "e" not in shown:
-        return shown if abs(value) >= 1e-6 else _scientific(value)
-    mantissa, _, power = shown.partition("e")
-    return f"{mantissa.removesuffix('.0')}e{power[0] if power[0] in '+-' else '+'}{power.lstrip('+-').zfill(2)}"
-
-
-def _scientific(value: float) -> str:
-    mantissa, _, power = f"{value:.17e}".partition("e")
-    for digits in range(17):
-        shown = f"{value:.{digits}e}"
-        if float(shown) == value:
-            mantissa, _, power = shown.partition("e")
-            break
-    return f"{mantissa}e{power}"
+_NAMES = {str: "string", int: "number", float: "number", Numeral: "number",
+          bool: "boolean", list: "array", dict: "object", Set: "set"}
 
 
 _QUOTE: Callable[[str], str] = json.encoder.encode_basestring
 
 
+_ODD_BYTES = re.compile("[\udc80-\udcff]")
+
+
+def printable(value: str) -> str:
+    """With U+FFFD for each byte that is no UTF-8, which strings hold as Python's surrogateescape does."""
+    return value if value.isascii() else _ODD_BYTES.sub("\ufffd", value)
+
+
 def quoted(value: str) -> str:
     """A string in JSON's quotes, as Go's encoding/json prints it."""
-    shown = _QUOTE(value)
+    shown = _QUOTE(printable(value))
     if "\x7f" in shown or "\u2028" in shown or "\u2029" in shown:
         shown = shown.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     return shown
 
 
 def text(value: Value) -> str:
-    """A value as `print` and `sprintf("%v")` show it inside a collection: strings in quotes, sets in braces."""
+    """A value as `print` and `sprintf("%v")` show it inside a collection: strings as Go quotes them, sets in braces."""
     kind = type(value)
     if kind is str:
-        return quoted(value)
+        return quote(value)
     if kind is bool:
         return "true" if value else "false"
     if value is None:
         return "null"
-    if kind is int or kind is float:
+    if kind is int or kind is float or kind is Numeral:
         return number_text(value)
     pay(3 * len(value) + 4)
     if kind is list:
@@ -302,13 +298,18 @@ def _plain(value: Value) -> Any:
     kind = type(value)
     if kind is dict or kind is list or kind is Set:
         pay(3 * len(value) + 4)
+    if kind is str:
+        return printable(value)
     if kind is dict:
-        return {each if type(each) is str else compact(unkey(each)): _plain(value[each]) for each in value}
+        return {printable(each) if type(each) is str else compact(unkey(each)): _plain(value[each]) for each in value}
     if kind is list:
         return [_plain(each) for each in value]
     if kind is Set:
         return [_plain(each) for each in value.ordered()]
-    if kind is float and value == int(value) and abs(value) < 1e21:
+    if kind is Numeral:
+        whole = integral(value)
+        return float(value) if whole is None else whole
+    if kind is float and value == value // 1 and abs(value) < 1e21:
         return int(value)
     return value
 

@@ -6,12 +6,13 @@ import base64
 import zlib
 from typing import Any, ClassVar
 
+from custody.languages.budget import Meter
 from custody.languages.cel.declare import Constant, Library, Overload, function
 from custody.languages.cel.types import BYTES, DYN, STRING, Type, list_of, map_of, opaque
 from custody.languages.cel.values import CelError, Duration, Optional, Timestamp
 from custody.languages.go.jsontext import JSONError, decode
 from custody.languages.go.printing import marshal
-from custody.languages.go.yamltext import YAMLError, decode_yaml
+from custody.languages.go.yamltext import YAMLError, decode_yaml, weight
 
 JSON = opaque("json.Json")
 YAML = opaque("yaml.Yaml")
@@ -69,7 +70,8 @@ def _plain(value: Any, depth: int) -> Any:
     raise CelError("no such overload")
 
 
-def _parse_yaml(_: YamlRoot, text: str) -> Any:
+def _parse_yaml(_: YamlRoot, text: str, meter: Meter) -> Any:
+    meter.spend(weight(text))
     try:
         return _doubles(decode_yaml(text))
     except YAMLError as wrong:
@@ -119,7 +121,8 @@ LIBRARIES = (
         function("marshal", Overload("marshal_dyn_string", (JSON, DYN), STRING, _encode, member=True)),
     )),
     Library("kyverno.yaml", constants=(Constant("yaml", YAML, YamlRoot()),), functions=(
-        function("parse", Overload("parse_string_dyn", (YAML, STRING), DYN, _parse_yaml, member=True)),
+        function("parse", Overload("parse_string_dyn", (YAML, STRING), DYN, _parse_yaml, member=True,
+                                    metered=True)),
     )),
     Library("kyverno.gzip", functions=(
         function("gzip.compress", Overload("compress_any_bytes", (DYN,), BYTES, _compress, metered=True)),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
-from decimal import Decimal
-from fractions import Fraction
 
-from custody.languages.rego.builtins.arithmetic import Number, mul, plus, whole
+from custody.languages.rego import numbers
 from custody.languages.rego.builtins.operands import OperandFault
 from custody.languages.rego.declare import Context, OperandError, builtin
+from custody.languages.rego.numbers import Number, binary, bounded, integral
 from custody.languages.rego.values import UNDEFINED, Set, Undefined, Value, order, ordered, type_name
 
 _LIST_OR_SET = "any<array[any], set[any]>"
@@ -35,34 +35,39 @@ def _numbers(value: Value) -> list[Number]:
     found = _members(value, "set", "array")
     kind = type_name(value)
     for each in found:
-        if type(each) is not int and type(each) is not float:
+        if type(each) not in numbers.KINDS:
             raise OperandFault(1, f"must be {kind} of numbers but got {kind} containing {type_name(each)}")
     return found
 
 
-@builtin("sum", _NUMBERS, result="number")
-def total(value: Value) -> Number:
-    return _fold(_numbers(value), 0, plus, lambda one, other: one + other)
+@builtin("sum", _NUMBERS, result="number", context=True)
+def total(context: Context, value: Value) -> Number:
+    return _folded(context, value, operator.add, numbers.add, numbers.Binary(False, 0, 0))
 
 
-@builtin("product", _NUMBERS, result="number")
-def product(value: Value) -> Number:
-    return _fold(_numbers(value), 1, mul, lambda one, other: one * other)
+@builtin("product", _NUMBERS, result="number", context=True)
+def product(context: Context, value: Value) -> Number:
+    """Of what is not whole in 53 bits, each operand read with 64."""
+    return _folded(context, value, operator.mul, _multiplied, numbers.Binary(False, 1, 0, 53))
 
 
-def _fold(found: list[Number], start: Number, whole_numbers: Callable[[Value, Value], Number],
-          exact: Callable[[Fraction, Fraction], Fraction]) -> Number:
-    """OPA folds floats in 53 bits, each operand read with 64."""
-    if all(type(each) is int for each in found):
-        for each in found:
-            start = whole_numbers(start, each)
-        return start
-    for each in found:
-        try:
-            start = float(exact(Fraction(start), Fraction(Decimal(repr(each)))))
-        except OverflowError:
-            start = whole_numbers(start, each)
-    return whole(start) if type(start) is float else start
+def _multiplied(one: numbers.Binary, other: numbers.Binary) -> numbers.Binary:
+    return numbers.multiply(one, other, 53)
+
+
+def _folded(context: Context, value: Value, whole: Callable[[int, int], int],
+            rounded: Callable[[numbers.Binary, numbers.Binary], numbers.Binary], start: numbers.Binary) -> Number:
+    operands = _numbers(value)
+    context.meter.spend(len(operands))
+    integers = [integral(each) for each in operands]
+    if None not in integers:
+        made = start.mantissa
+        for integer in integers:
+            made = bounded(whole(made, integer or 0))
+        return made
+    for operand in operands:
+        start = rounded(start, binary(operand))
+    return numbers.result(start)
 
 
 @builtin("max", _LIST_OR_SET, result="any")

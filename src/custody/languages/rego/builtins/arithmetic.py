@@ -1,98 +1,79 @@
-"""Numbers. OPA computes with a mantissa of 64 bits, and prints the fewest digits that read back.
-
-Here a number is an int where it is whole and a float elsewhere: sums and products of floats that were written with few
-digits are exact decimals first and floats after, so that `0.1 + 0.2` is 0.3 as it is in OPA.
-"""
+"""Arithmetic: exact on whole numbers, else with 64 binary digits as OPA has it (see `numbers`)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from decimal import Context as Digits
-from decimal import Decimal
 from typing import Any
 
 from custody.languages.budget import too_large
+from custody.languages.rego import numbers
 from custody.languages.rego.builtins.comparison import difference
 from custody.languages.rego.builtins.operands import OperandFault, big_integer, integer, number
 from custody.languages.rego.declare import BuiltinError, Context, OperandError, builtin
+from custody.languages.rego.numbers import MOST_BITS, Binary, Number, binary, bounded, exact, integral, of_integer
 from custody.languages.rego.values import Set, Value
 
-Number = int | float
-_DIGITS = Digits(prec=20)
 _SMALL = 1 << 63
-_MOST_BITS = 13_000  # of a whole number: Python prints no longer ones
+_INT32 = 1 << 31
+_HALF = Binary(False, 1, -1, 53)
+_ONE = Binary(False, 1, 0, 53)
 
 
-def whole(value: float) -> Number:
-    """The int that a float is, if it is one: of a large one the digits that are shown, and zeros."""
-    if value != value // 1:
-        return value
-    return int(value) if abs(value) < 1e16 else int(Decimal(repr(value)))
-
-
-def _bounded(value: int) -> int:
-    if value.bit_length() > _MOST_BITS:
-        raise too_large(value.bit_length(), _MOST_BITS)
-    return value
-
-
-def _inexact(one: Number, other: Number, exact: Callable[[Decimal, Decimal], Decimal],
-             binary: Callable[[float, float], float]) -> Number:
-    first, second = repr(one), repr(other)
-    if (len(first) < 18 and len(second) < 18) or abs(one) > 1e150 or abs(other) > 1e150:
-        value = exact(Decimal(first), Decimal(second))
-        made = float(value)
-        return _bounded(int(value)) if math.isinf(made) else whole(made)
-    return whole(binary(float(one), float(other)))
+def _computed(one: Number, other: Number, whole: Callable[[int, int], int],
+              rounded: Callable[[Binary, Binary], Binary]) -> Number:
+    first, second = integral(one), integral(other)
+    if first is not None and second is not None:
+        return bounded(whole(first, second))
+    return numbers.result(rounded(binary(one), binary(other)))
 
 
 @builtin("plus", "number", "number", result="number")
 def plus(one: Value, other: Value) -> Number:
     if type(one) is int and type(other) is int:
         value = one + other
-        return value if -_SMALL <= value < _SMALL else _bounded(value)
-    return _inexact(number(one, 1), number(other, 2), _DIGITS.add, lambda x, y: x + y)
+        return value if -_SMALL <= value < _SMALL else bounded(value)
+    return _computed(number(one, 1), number(other, 2), lambda x, y: x + y, numbers.add)
 
 
 @builtin("minus", "any<number, set[any]>", "any<number, set[any]>", result="any<number, set[any]>")
 def minus(one: Value, other: Value) -> Any:
     if type(one) is int and type(other) is int:
         value = one - other
-        return value if -_SMALL <= value < _SMALL else _bounded(value)
+        return value if -_SMALL <= value < _SMALL else bounded(value)
     if type(one) is Set:
         if type(other) is not Set:
             raise OperandError(2, other, "set")
         return difference(one, other)
-    if type(one) not in (int, float):
+    if type(one) not in numbers.KINDS:
         raise OperandError(1, one, "number", "set")
-    return _inexact(one, number(other, 2), _DIGITS.subtract, lambda x, y: x - y)
+    return _computed(one, number(other, 2), lambda x, y: x - y, numbers.subtract)
 
 
 @builtin("mul", "number", "number", result="number")
 def mul(one: Value, other: Value) -> Number:
     if type(one) is int and type(other) is int:
         value = one * other
-        return value if -_SMALL <= value < _SMALL else _bounded(value)
-    return _inexact(number(one, 1), number(other, 2), _DIGITS.multiply, lambda x, y: x * y)
+        return value if -_SMALL <= value < _SMALL else bounded(value)
+    return _computed(number(one, 1), number(other, 2), lambda x, y: x * y, numbers.multiply)
 
 
 @builtin("div", "number", "number", result="number")
 def div(one: Value, other: Value) -> Number:
-    if number(other, 2) == 0:
+    """Exact only of numbers of 32 bits; a quotient of 0 has a sign."""
+    if not exact(number(other, 2)):
         number(one, 1)
         raise BuiltinError("divide by zero")
-    if type(one) is int and type(other) is int:
+    if type(one) is int and type(other) is int and one and -_INT32 <= one < _INT32 and -_INT32 <= other < _INT32:
         value, rest = divmod(one, other)
         if rest == 0:
             return value
-    return _inexact(number(one, 1), other, _DIGITS.divide, lambda x, y: x / y)
+    return numbers.result(numbers.divide(binary(number(one, 1)), binary(other)))
 
 
 @builtin("rem", "number", "number", result="number")
 def rem(one: Value, other: Value) -> Number:
-    first, second = whole(number(one, 1)), whole(number(other, 2))
-    if type(first) is not int or type(second) is not int:
+    first, second = integral(number(one, 1)), integral(number(other, 2))
+    if first is None or second is None:
         raise BuiltinError("modulo on floating-point number")
     if second == 0:
         raise BuiltinError("modulo by zero")
@@ -100,28 +81,50 @@ def rem(one: Value, other: Value) -> Number:
     return -value if first < 0 else value
 
 
+def _small(value: Value) -> int | None:
+    """Of 32 bits: what OPA leaves as it is."""
+    found = numbers.plain_integer(number(value, 1))
+    return found if found is not None and -_INT32 <= found < _INT32 else None
+
+
 @builtin("abs", "number", result="number")
 def absolute(value: Value) -> Number:
-    return abs(number(value, 1))
+    small = _small(value)
+    return abs(small) if small is not None else numbers.result(binary(value)._replace(negative=False))
 
 
 @builtin("ceil", "number", result="number")
-def ceil(value: Value) -> int:
-    return value if type(value) is int else math.ceil(number(value, 1))
+def ceil(value: Value) -> Number:
+    """As OPA: -0.5 becomes 1."""
+    return _stepped(value, True)
 
 
 @builtin("floor", "number", result="number")
-def floor(value: Value) -> int:
-    return value if type(value) is int else math.floor(number(value, 1))
+def floor(value: Value) -> Number:
+    """As OPA: -0.5 becomes 0."""
+    return _stepped(value, False)
+
+
+def _stepped(value: Value, up: bool) -> Number:
+    small = _small(value)
+    if small is not None:
+        return small
+    wide = binary(value)
+    whole = numbers.truncated(wide)
+    if (whole < 0) == up or (wide.exponent >= 0 or not wide.mantissa):
+        return numbers.result(of_integer(whole))
+    return numbers.result((numbers.add if up else numbers.subtract)(of_integer(whole), _ONE))
 
 
 @builtin("round", "number", result="number")
-def nearest(value: Value) -> int:
+def nearest(value: Value) -> Number:
     """Halves away from zero."""
-    if type(value) is int:
-        return value
-    up = math.floor(abs(number(value, 1)) + 0.5)
-    return up if value > 0 else -up
+    small = _small(value)
+    if small is not None:
+        return small
+    wide = binary(value)
+    moved = (numbers.subtract if wide.negative else numbers.add)(wide, _HALF)
+    return numbers.result(of_integer(numbers.truncated(moved)))
 
 
 @builtin("bits.and", "number", "number", result="number")
@@ -148,20 +151,21 @@ def _shift(value: Value) -> int:
     found = big_integer(value, 2)
     if found < 0:
         raise OperandFault(2, "must be an unsigned integer number but got a negative integer")
-    return found
+    return found & 0xFFFFFFFFFFFFFFFF
 
 
 @builtin("bits.lsh", "number", "number", result="number")
 def bits_lsh(value: Value, shift: Value) -> int:
     found, by = big_integer(value, 1), _shift(shift)
-    if by + found.bit_length() > _MOST_BITS:
-        raise too_large(by, _MOST_BITS)
+    if by + found.bit_length() > MOST_BITS:
+        raise too_large(by, MOST_BITS)
     return found << by
 
 
 @builtin("bits.rsh", "number", "number", result="number")
 def bits_rsh(value: Value, shift: Value) -> int:
-    return big_integer(value, 1) >> _shift(shift)
+    found, by = big_integer(value, 1), _shift(shift)
+    return found >> min(by, found.bit_length() + 1)
 
 
 @builtin("numbers.range", "number", "number", result="array[number]", context=True)
@@ -188,11 +192,11 @@ def _range(context: Context, first: int, last: int, step: int) -> list[int]:
 
 @builtin("format_int", "number", "number", result="string")
 def format_int(value: Value, base: Value) -> str:
-    shown = number(value, 1)
-    letter = {2: "b", 8: "o", 10: "d", 16: "x"}.get(number(base, 2))  # type: ignore[arg-type]
+    given = number(value, 1)
+    letter = {"2": "b", "8": "o", "10": "d", "16": "x"}.get(numbers.number_text(number(base, 2)))
     if letter is None:
         raise OperandFault(2, "must be one of {2, 8, 10, 16}")
-    return format(int(shown), letter)
+    return format(given if type(given) is int else numbers.truncated(binary(given)), letter)
 
 
 @builtin("rand.intn", "string", "number", result="number", context=True, nondeterministic=True)

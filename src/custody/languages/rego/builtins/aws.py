@@ -7,8 +7,9 @@ import hmac
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from custody.languages.go.times import civil
-from custody.languages.rego.builtins.operands import OperandFault, integer, mapping
+from custody.languages.rego.builtins.operands import OperandFault, mapping, number
 from custody.languages.rego.declare import OperandError, builtin
+from custody.languages.rego.numbers import plain_integer
 from custody.languages.rego.values import Set, Value, compact, text
 
 _CONFIG = ("aws_access_key", "aws_region", "aws_secret_access_key", "aws_service")
@@ -24,9 +25,10 @@ def sign_request(request: Value, config: Value, when: Value) -> Value:
     signed_payload = keys.get("disable_payload_signing", False)
     if type(signed_payload) is not bool:
         raise OperandFault(2, "invalid value for 'disable_payload_signing' in AWS config")
-    if type(when) is float or (type(when) is int and not -(1 << 63) <= when < 1 << 63):
+    moment = plain_integer(number(when, 3))
+    if moment is None:
         raise OperandFault(3, "could not convert time_ns value into a unix timestamp")
-    at = civil(integer(when, 3))
+    at = civil(moment)
     day = f"{at.year:04d}{at.month:02d}{at.day:02d}"
     stamp = f"{day}T{at.hour:02d}{at.minute:02d}{at.second:02d}Z"
     payload = "UNSIGNED-PAYLOAD" if signed_payload else hashlib.sha256(_body(asked)).hexdigest()

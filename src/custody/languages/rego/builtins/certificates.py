@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import re
 import warnings
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -16,27 +14,31 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
 
+from custody.languages.go import pem
 from custody.languages.rego.builtins.encoding import decode64
-from custody.languages.rego.builtins.operands import OperandFault, mapping, string
+from custody.languages.rego.builtins.operands import mapping, string
 from custody.languages.rego.declare import BuiltinError, Context, builtin
-from custody.languages.rego.values import Value
+from custody.languages.rego.numbers import KINDS, plain_integer
+from custody.languages.rego.values import Set, Value, pairs
 
 _OBJECTS = "array[object[string: any]]"
 _VERIFIED = "array<boolean, array[object[string: any]]>"
-_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s*(.*?)-----END \1-----", re.DOTALL)
 _NAMES = {NameOID.COUNTRY_NAME: "Country", NameOID.ORGANIZATION_NAME: "Organization",
           NameOID.ORGANIZATIONAL_UNIT_NAME: "OrganizationalUnit", NameOID.LOCALITY_NAME: "Locality",
           NameOID.STATE_OR_PROVINCE_NAME: "Province", NameOID.STREET_ADDRESS: "StreetAddress",
           NameOID.POSTAL_CODE: "PostalCode"}
 _USAGES = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
            "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
-_PURPOSES = [ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE, ExtendedKeyUsageOID.SERVER_AUTH,
-             ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.EMAIL_PROTECTION,
-             None, None, None, ExtendedKeyUsageOID.TIME_STAMPING, ExtendedKeyUsageOID.OCSP_SIGNING]
-_PURPOSE_NAMES = {"KeyUsageAny": 0, "KeyUsageServerAuth": 1, "KeyUsageClientAuth": 2, "KeyUsageCodeSigning": 3,
-                  "KeyUsageEmailProtection": 4, "KeyUsageTimeStamping": 8, "KeyUsageOCSPSigning": 9}
+_PURPOSES = [x509.ObjectIdentifier(oid) for oid in (  # at Go's x509.ExtKeyUsage
+    "2.5.29.37.0", "1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2", "1.3.6.1.5.5.7.3.3", "1.3.6.1.5.5.7.3.4",
+    "1.3.6.1.5.5.7.3.5", "1.3.6.1.5.5.7.3.6", "1.3.6.1.5.5.7.3.7", "1.3.6.1.5.5.7.3.8", "1.3.6.1.5.5.7.3.9",
+    "1.3.6.1.4.1.311.10.3.3", "2.16.840.1.113730.4.1", "1.3.6.1.4.1.311.2.1.22", "1.3.6.1.4.1.311.61.1.1")]
+_PURPOSE_NAMES = {f"KeyUsage{name}": at for at, name in enumerate(
+    ("Any", "ServerAuth", "ClientAuth", "CodeSigning", "EmailProtection", "IPSECEndSystem", "IPSECTunnel", "IPSECUser",
+     "TimeStamping", "OCSPSigning", "MicrosoftServerGatedCrypto", "NetscapeServerGatedCrypto",
+     "MicrosoftCommercialCodeSigning", "MicrosoftKernelCodeSigning"))}
 _ALGORITHMS = {  # Go's x509.SignatureAlgorithm
     "1.2.840.113549.1.1.4": 2, "1.2.840.113549.1.1.5": 3, "1.2.840.113549.1.1.11": 4, "1.2.840.113549.1.1.12": 5,
     "1.2.840.113549.1.1.13": 6, "1.2.840.10040.4.3": 7, "2.16.840.1.101.3.4.3.2": 8, "1.2.840.10045.4.1": 9,
@@ -64,22 +66,19 @@ def _data(value: str, what: str) -> bytes:
         raise BuiltinError(f"illegal base64 data in {what}") from None
 
 
-def _blocks(data: bytes, *kinds: bytes) -> list[bytes]:
-    """The DER of each PEM block of one of the kinds."""
-    found = []
-    for match in _PEM.finditer(data):
-        if match[1] not in kinds:
-            raise BuiltinError("PEM-encoded certificates: unexpected block type " + match[1].decode())
-        try:
-            found.append(base64.b64decode(b"".join(match[2].split()), validate=True))
-        except binascii.Error:
-            raise BuiltinError("failed to decode PEM block") from None
-    return found
+def _ders(data: bytes, *kinds: str) -> list[bytes]:
+    """The DER of each PEM block; BuiltinError where one is of another kind."""
+    ders = []
+    for block in pem.blocks(data):
+        if block.kind not in kinds:
+            raise BuiltinError(f"PEM block type is '{block.kind}', expected {kinds[0]}")
+        ders.append(block.data)
+    return ders
 
 
 def _certificates(value: str) -> list[x509.Certificate]:
     data = _data(value, "certificates")
-    ders = _blocks(data, b"CERTIFICATE") if b"-----BEGIN" in data else _split(data)
+    ders = _ders(data, "CERTIFICATE") if b"-----BEGIN" in data else _split(data)
     try:
         with warnings.catch_warnings():  # about serial numbers that are not positive: shown as they are
             warnings.simplefilter("ignore", CryptographyDeprecationWarning)
@@ -252,56 +251,76 @@ def _lists(points: Any) -> list[str] | None:
 
 @builtin("crypto.x509.parse_certificates", "string", result=_OBJECTS)
 def parse_certificates(value: Value) -> Value:
-    return [_shown(each) for each in _certificates(string(value, 1))]
+    return [_shown(each) for each in _certificates(string(value, 1, 3))]
 
 
 @builtin("crypto.x509.parse_and_verify_certificates", "string", result=_VERIFIED, context=True)
 def parse_and_verify_certificates(context: Context, value: Value) -> Value:
     """[true, the chain from the leaf], or [false, []]. The first is a root to trust, the last the leaf."""
-    return _verified(context, string(value, 1), {})
+    return _verified(context, string(value, 1, 3), {})
 
 
 @builtin("crypto.x509.parse_and_verify_certificates_with_options", "string", "object[string: any]", result=_VERIFIED,
          context=True)
 def parse_and_verify_certificates_with_options(context: Context, value: Value, options: Value) -> Value:
-    found = mapping(options, 2)
-    for name in found:
-        if name not in ("CurrentTime", "DNSName", "KeyUsages", "MaxConstraintComparisons"):
-            raise OperandFault(2, f"invalid key option: {name}")
-    return _verified(context, string(value, 1), found)
+    shown, given = string(value, 1, 3), mapping(options, 2)
+    return _verified(context, shown, given, strings=False)
 
 
-def _verified(context: Context, value: str, options: dict[Any, Value]) -> Value:
+def _verified(context: Context, value: str, options: dict[Any, Value], *, strings: bool = True) -> Value:
     try:
         certificates = _certificates(value)
     except BuiltinError:
         return [False, []]
+    _check_options(options)
     if len(certificates) < 2:
         return [False, []]
     if "CurrentTime" in options:
-        if type(options["CurrentTime"]) is not int:
-            raise OperandFault(2, "'CurrentTime' should be a number")
-        now = datetime.fromtimestamp(options["CurrentTime"] / 1e9, UTC)
+        moment = plain_integer(options["CurrentTime"])
+        if moment is None:
+            raise BuiltinError("'CurrentTime' should be a valid int64 number")
     else:
         from custody.languages.rego.builtins.times import now_ns
-        now = datetime.fromtimestamp(now_ns(context) / 1e9, UTC)
+        moment = now_ns(context)
     *above, leaf = certificates
-    chain = _chain(leaf, above[0], above[1:], now)
+    chain = _chain(leaf, above[0], above[1:], datetime.fromtimestamp(moment / 1e9, UTC))
     if chain is None or not _suits(leaf, options):
         return [False, []]
-    return [True, [_shown(each) for each in chain]]
+    return [True, [_shown(certificate, strings=strings) for certificate in chain]]
+
+
+def _check_options(options: dict[Any, Value]) -> None:
+    for name, value in pairs(options):
+        if type(name) is not str:
+            continue
+        if name == "DNSName":
+            if type(value) is not str:
+                raise BuiltinError("'DNSName' should be a string")
+        elif name in ("CurrentTime", "MaxConstraintComparisons"):
+            if type(value) not in KINDS:
+                raise BuiltinError(f"'{name}' should be a number")
+        elif name == "KeyUsages":
+            if type(value) not in (list, Set):
+                raise BuiltinError("'KeyUsages' should be an Array or Set")
+            unknown = [usage for usage in _usages(value) if usage not in _PURPOSE_NAMES]
+            if unknown:
+                raise BuiltinError(f"invalid entries for 'KeyUsages' found: [{' '.join(unknown)}]")
+        else:
+            raise BuiltinError("invalid key option")
+
+
+def _usages(value: Value) -> list[str]:
+    return [usage.strip('"') for usage in (value.ordered() if type(value) is Set else value) if type(usage) is str]
 
 
 def _suits(leaf: x509.Certificate, options: dict[Any, Value]) -> bool:
+    """Of no usages, the server's is meant, as Go has it."""
     purposes = _get(leaf.extensions, x509.ExtendedKeyUsage)
-    wanted = options.get("KeyUsages", ["KeyUsageServerAuth"])
-    for each in wanted:
-        if each not in _PURPOSE_NAMES:
-            raise OperandFault(2, f"invalid entries for 'KeyUsages' found: {each}")
-    good = purposes is None or "KeyUsageAny" in wanted or _PURPOSES[0] in purposes or any(
-        _PURPOSES[_PURPOSE_NAMES[each]] in purposes for each in wanted)
-    name = options.get("DNSName", "")
-    return good and (not name or _covers(leaf, str(name)))
+    wanted = _usages(options.get("KeyUsages", [])) or ["KeyUsageServerAuth"]
+    suits = purposes is None or "KeyUsageAny" in wanted or _PURPOSES[0] in purposes or any(
+        _PURPOSES[_PURPOSE_NAMES[usage]] in purposes for usage in wanted)
+    name = str(options.get("DNSName", "")).strip('"')
+    return suits and (not name or _covers(leaf, name))
 
 
 def _covers(leaf: x509.Certificate, name: str) -> bool:
@@ -344,10 +363,10 @@ def _issued(issuer: x509.Certificate, child: x509.Certificate, below: int) -> bo
 
 @builtin("crypto.x509.parse_certificate_request", "string", result="object[string: any]")
 def parse_certificate_request(value: Value) -> Value:
-    shown = string(value, 1)
+    shown = string(value, 1, 3)
     data = _data(shown, "certificate request")
     if b"-----BEGIN" in data:
-        ders = _blocks(data, b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST")
+        ders = _ders(data, "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")
         if not ders:
             raise BuiltinError("invalid PEM-encoded certificate signing request")
         data = ders[0]
@@ -373,40 +392,64 @@ def parse_certificate_request(value: Value) -> Value:
     return made
 
 
-def _private(data: bytes) -> Any:
-    load = serialization.load_pem_private_key if b"-----BEGIN" in data else serialization.load_der_private_key
+_PRIVATE = frozenset({"RSA PRIVATE KEY", "PRIVATE KEY", "EC PRIVATE KEY"})
+
+
+def _loaded(data: bytes, *, der: bool = False) -> Any:
     try:
-        return load(data, None)
+        return (serialization.load_der_private_key if der else serialization.load_pem_private_key)(data, None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as wrong:
         raise BuiltinError(f"failed to parse private key: {wrong}") from None
 
 
+def _private_keys(shown: str) -> list[Any]:
+    """Of the PEM blocks in a text, which may be base64, those that are private keys; others are passed over."""
+    try:
+        data = decode64(shown)
+    except BuiltinError:
+        data = shown.encode("utf-8", "surrogateescape")
+    return [_loaded(data[block.start:block.end]) for block in pem.blocks(data) if block.kind in _PRIVATE]
+
+
 @builtin("crypto.x509.parse_rsa_private_key", "string", result="object[string: any]")
 def parse_rsa_private_key(value: Value) -> Value:
-    """As a JSON Web Key."""
-    shown = string(value, 1)
-    key = _private(shown.encode() if "-----BEGIN" in shown else decode64(shown))
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise BuiltinError("no RSA private key")
-    numbers = key.private_numbers()
-    parts = {"n": numbers.public_numbers.n, "e": numbers.public_numbers.e, "d": numbers.d, "p": numbers.p,
-             "q": numbers.q, "dp": numbers.dmp1, "dq": numbers.dmq1, "qi": numbers.iqmp}
-    return {"kty": "RSA"} | {name: base64.urlsafe_b64encode(
-        part.to_bytes((part.bit_length() + 7) // 8, "big")).decode().rstrip("=") for name, part in parts.items()}
+    """The first private key as a JSON Web Key; null of a text without one."""
+    shown = string(value, 1, 3)
+    if not shown:
+        raise BuiltinError("input PEM data was empty")
+    if not shown.startswith("-----BEGIN"):
+        decode64(shown)
+    keys = _private_keys(shown)
+    return _web_key(keys[0]) if keys else None
+
+
+def _web_key(key: Any) -> Value:
+    if isinstance(key, rsa.RSAPrivateKey):
+        numbers = key.private_numbers()
+        parts = {"n": numbers.public_numbers.n, "e": numbers.public_numbers.e, "d": numbers.d, "p": numbers.p,
+                 "q": numbers.q, "dp": numbers.dmp1, "dq": numbers.dmq1, "qi": numbers.iqmp}
+        return {"kty": "RSA"} | {name: _b64url(part.to_bytes((part.bit_length() + 7) // 8, "big"))
+                                 for name, part in parts.items()}
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        point, size = key.private_numbers(), (key.curve.key_size + 7) // 8
+        curve = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}.get(key.curve.name, key.curve.name)
+        parts = {"x": point.public_numbers.x, "y": point.public_numbers.y, "d": point.private_value}
+        return {"kty": "EC", "crv": curve} | {name: _b64url(part.to_bytes(size, "big")) for name, part in parts.items()}
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        return {"kty": "OKP", "crv": "Ed25519", "x": _b64url(public), "d": _b64url(key.private_bytes_raw())}
+    raise BuiltinError("unsupported kind of private key")
+
+
+def _b64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 @builtin("crypto.parse_private_keys", "string", result=_OBJECTS)
 def parse_private_keys(value: Value) -> Value:
-    shown = string(value, 1)
-    if not shown:
-        return []
-    data = _data(shown, "private keys")
-    if b"-----BEGIN" not in data:
-        return [_private_numbers(_private(data))]
-    found = [_private_numbers(_private(match[0])) for match in _PEM.finditer(data) if match[1].endswith(b"PRIVATE KEY")]
-    if not found:
-        raise BuiltinError("no private keys found")
-    return found
+    """Null of an empty text."""
+    shown = string(value, 1, 3)
+    return [_private_numbers(key) for key in _private_keys(shown)] if shown else None
 
 
 def _private_numbers(key: Any) -> Value:
@@ -426,7 +469,8 @@ def _private_numbers(key: Any) -> Value:
 
 @builtin("crypto.x509.parse_keypair", "string", "string", result="object[string: any]")
 def parse_keypair(certificate: Value, key: Value) -> Value:
-    shown, private = string(certificate, 1), _private(_data(string(key, 2), "key"))
+    shown, data = string(certificate, 1, 3), _data(string(key, 1, 3), "key")
+    private = _loaded(data, der=b"-----BEGIN" not in data)
     certificates = _certificates(shown)
     if not certificates:
         raise BuiltinError("tls: failed to find any PEM data in certificate input")

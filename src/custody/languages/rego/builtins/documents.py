@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import math
 import re
-from decimal import Decimal
+from datetime import datetime
+from functools import cmp_to_key
 from typing import Any
 
 import yaml
 
 from custody.languages.budget import GENEROUS, Meter
 from custody.languages.go.jsontext import without_surrogates
-from custody.languages.go.numbers import quote
+from custody.languages.go.numbers import format_float, quote
+from custody.languages.go.yamltext import weight
 from custody.languages.rego.builtins.encoding import lenient
 from custody.languages.rego.builtins.operands import OperandFault, mapping, readable, string
 from custody.languages.rego.declare import BuiltinError, Context, builtin
-from custody.languages.rego.values import Set, Value, compact, number_text, pay, running, to_json, type_name
+from custody.languages.rego.numbers import Number, number_text, read
+from custody.languages.rego.values import Set, Value, compact, pay, printable, running, to_json, type_name
 
 _MARK = "'"
 
@@ -76,33 +79,17 @@ def _pretty(value: Value, margin: str, indent: str) -> list[str]:
     return [compact(value)]
 
 
-def _integer(written: str) -> int:
-    if len(written) > 4_000:
-        raise ValueError("number of too many digits")
-    return int(written)
-
-
-def _float(written: str) -> int | float:
-    value = float(written)
-    if math.isinf(value):
-        exact = Decimal(written)
-        if exact.adjusted() > 4_000:
-            raise ValueError("number of too many digits")
-        return int(exact)
-    return value
-
-
 def _constant(written: str) -> Any:
     raise ValueError(f"invalid character {written[0]!r} looking for beginning of value")
 
 
-_DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_float, parse_constant=_constant)
+_DECODER = json.JSONDecoder(parse_int=read, parse_float=read, parse_constant=_constant)
 
 
 def read_json(value: str) -> Value:
     """A JSON text's value. BuiltinError in Go's words."""
     try:
-        found = _DECODER.decode(value)
+        found = _DECODER.decode(printable(value))
         return without_surrogates(found) if "\\u" in value else found
     except json.JSONDecodeError as wrong:
         raise BuiltinError(_in_go(value, wrong)) from None
@@ -154,13 +141,13 @@ def _in_array(before: str) -> bool:
 
 @builtin("json.unmarshal", "string", result="any", context=True)
 def json_unmarshal(context: Context, value: Value) -> Value:
-    context.meter.spend(len(string(value, 1)) >> 8)
+    context.meter.spend(len(string(value, 1)) >> 6)
     return read_json(value)
 
 
 @builtin("json.is_valid", "string", result="boolean")
 def json_is_valid(value: Value) -> bool:
-    return readable(value, read_json)
+    return readable(value, lambda shown: read_json(string(shown, 1, 6)))
 
 
 # --- YAML
@@ -174,23 +161,55 @@ class _Loader(yaml.CSafeLoader):
         made: dict[str, Any] = {}
         for name_node, value_node in node.value:
             name = self.construct_object(name_node, deep=True)
-            if isinstance(name, (dict, list)):
+            if isinstance(name, (dict, list)) or name is None:
                 raise yaml.constructor.ConstructorError(None, None, "unsupported map key", name_node.start_mark)
             made[name if isinstance(name, str) else compact(name)] = self.construct_object(value_node, deep=True)
         return made
 
-    def number(self, node: yaml.ScalarNode) -> int | float:
+    def number(self, node: yaml.ScalarNode) -> Number | str:
+        """A float64, or an integer of 64 bits; what is too large for both is a text."""
         shown = node.value.replace("_", "")
-        if re.fullmatch("[+-]?[0-9]+", shown) and len(shown.lstrip("+-0")) == len(shown.lstrip("+-")):
-            return _integer(shown)
         if shown.lower().lstrip("+-") in (".inf", ".nan"):
             raise ValueError("a number that JSON does not have")
         try:
             if len(shown) < 100:
-                return int(shown, 0) if not re.fullmatch("[+-]?0[0-7]+", shown) else int(shown, 8)
+                octal = re.fullmatch("[+-]?0[0-7]+", shown)
+                value = int(shown, 8) if octal else int(shown, 0 if not re.fullmatch("[+-]?0[0-9]+", shown) else 10)
+                if -1 << 63 <= value < 1 << 64:
+                    return value
+                shown = str(value)
         except ValueError:
             pass
-        return _float(shown)
+        nearest = float(shown)
+        return node.value if math.isinf(nearest) else read(number_text(nearest))
+
+    def any_tag(self, node: yaml.Node) -> Any:
+        """What go-yaml makes of tags that it does not know: texts, lists, mappings."""
+        if isinstance(node, yaml.ScalarNode):
+            return node.value
+        if isinstance(node, yaml.SequenceNode):
+            return [self.construct_object(item, deep=True) for item in node.value]
+        return self.construct_mapping(node) if isinstance(node, yaml.MappingNode) else None
+
+    def null(self, node: yaml.ScalarNode) -> None:
+        if node.value not in ("", "~", "null", "Null", "NULL"):
+            raise yaml.constructor.ConstructorError(None, None, f"cannot decode !!str `{node.value}` as a !!null",
+                                                    node.start_mark)
+
+    def boolean(self, node: yaml.ScalarNode) -> bool:
+        if node.value.lower() not in ("true", "false"):
+            raise yaml.constructor.ConstructorError(None, None, f"cannot decode !!str `{node.value}` as a !!bool",
+                                                    node.start_mark)
+        return bool(node.value.lower() == "true")
+
+    def timestamp(self, node: yaml.ScalarNode) -> str:
+        try:
+            moment = self.construct_yaml_timestamp(node)
+        except (ValueError, AttributeError):
+            raise yaml.constructor.ConstructorError(None, None, f"cannot decode !!str `{node.value}` as a !!timestamp",
+                                                    node.start_mark) from None
+        shown = moment.isoformat() if isinstance(moment, datetime) else f"{moment.isoformat()}T00:00:00"
+        return shown.replace("+00:00", "Z") if "+" in shown[10:] or "-" in shown[10:] else f"{shown}Z"
 
 
 _TAG = "tag:yaml.org,2002:"
@@ -205,6 +224,13 @@ _Loader.add_implicit_resolver(
 for _kind in ("int", "float"):
     _Loader.add_constructor(_TAG + _kind, _Loader.number)
 _Loader.add_constructor(_TAG + "map", _Loader.construct_mapping)
+_Loader.add_constructor(_TAG + "null", _Loader.null)
+_Loader.add_constructor(_TAG + "bool", _Loader.boolean)
+_Loader.add_constructor(_TAG + "timestamp", _Loader.timestamp)
+for _kind in ("set", "omap", "pairs"):
+    _Loader.add_constructor(_TAG + _kind, _Loader.any_tag)
+_Loader.add_constructor(None, _Loader.any_tag)
+_DIRECTIVE = re.compile(r"\A(?:[ \t]*(?:#[^\n]*)?\n)*%YAML[ \t]+(?!1\.1\b)")
 _MOST_ALIASES = 1_000
 
 
@@ -212,6 +238,8 @@ def read_yaml(value: str) -> Value:
     """The first document; the others must be YAML too."""
     if sum(1 for _ in re.finditer(r"(?:^|[\s\[{,:-])\*\w", value)) > _MOST_ALIASES:
         raise BuiltinError("yaml: document contains excessive aliasing")
+    if value[:200].lstrip().startswith(("%", "#")) and _DIRECTIVE.match(value):
+        raise BuiltinError("yaml: found incompatible YAML document")
     before, running.meter = running.meter, running.meter or Meter(GENEROUS)
     try:
         documents = list(yaml.load_all(value, _Loader))
@@ -248,7 +276,7 @@ def _json_like(value: Any) -> Value:
 
 @builtin("yaml.unmarshal", "string", result="any", context=True)
 def yaml_unmarshal(context: Context, value: Value) -> Value:
-    context.meter.spend(len(string(value, 1)) >> 6)
+    context.meter.spend(weight(string(value, 1)))
     return read_yaml(value)
 
 
@@ -275,7 +303,9 @@ def _resolve(dumper: Any, value: str) -> str:
 
 def _represent(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     style = None
-    if "\n" in value:
+    if not value.isascii() and any(sign > "\uffff" for sign in value):
+        style = '"'
+    elif "\n" in value:
         style = "|"
     elif _resolve(dumper, value) != _TAG + "str" or value in ("y", "Y", "n", "N"):
         style = '"'
@@ -283,15 +313,77 @@ def _represent(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 
 
 def _represent_number(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
-    return dumper.represent_scalar(_TAG + "float", number_text(value))
+    if type(value) is int:
+        whole = -1 << 63 <= value < 1 << 64 or abs(value) >= _LARGEST
+        shown = str(value) if whole else format_float(float(value))
+    else:
+        shown = format_float(value)
+    return dumper.represent_scalar(_resolve(dumper, shown), shown)
 
 
 _Dumper.add_representer(str, _represent)
+_Dumper.add_representer(int, _represent_number)
 _Dumper.add_representer(float, _represent_number)
+
+
+_LARGEST = 1 << 1024  # no float64
+
+
+def _in_order(value: Any) -> Any:
+    """Mappings in go-yaml's order: signs before letters, and digits as the numbers that they are."""
+    if isinstance(value, dict):
+        return {name: _in_order(value[name]) for name in sorted(value, key=cmp_to_key(_natural))}
+    return list(map(_in_order, value)) if isinstance(value, list) else value
+
+
+def _natural(one: str, other: str) -> int:
+    after_digit = False
+    for at, (left, right) in enumerate(zip(one, other, strict=False)):
+        if left == right:
+            after_digit = left.isdecimal()
+            continue
+        if left.isalpha() and right.isalpha():
+            return -1 if left < right else 1
+        if left.isalpha() or right.isalpha():
+            return -1 if left.isalpha() == after_digit else 1
+        lead = ""
+        if "0" in (left, right):
+            before = re.search("[0-9]*$", one[:at])
+            lead = "1" if before and before[0].strip("0") else ""
+        digits = [re.match("[0-9]*", text[at:at + 19]) for text in (one, other)]
+        runs = [match[0] if match else "" for match in digits]
+        ranks = [(int(lead + run or "0"), len(run)) for run in runs]
+        if ranks[0] != ranks[1]:
+            return -1 if ranks[0] < ranks[1] else 1
+        return -1 if left < right else 1
+    return len(one) - len(other)
+
+
+_CONTROL = re.compile("[\x7f-\x84\x86-\x9f\ufffe\uffff]")
+
+
+def _folded(value: Value) -> Value:
+    """OPA reads the value's JSON as YAML, where a text's next-line characters are line ends that are folded."""
+    kind = type(value)
+    if kind is str:
+        return re.sub("[ \t]*(?:\x85[ \t]*)+", lambda ends: "\n" * (ends[0].count("\x85") - 1) or " ", value)
+    if kind is list or kind is Set:
+        return [_folded(member) for member in (value if kind is list else value.ordered())]
+    if kind is dict:
+        return {_folded(name) if type(name) is str else name: _folded(member) for name, member in value.items()}
+    return value
 
 
 @builtin("yaml.marshal", "any", result="string", context=True)
 def yaml_marshal(context: Context, value: Value) -> str:
-    made: str = yaml.dump(to_json(value), Dumper=_Dumper, default_flow_style=False, allow_unicode=True, width=1 << 20)
+    given = compact(value)
+    context.meter.spend(len(given) >> 6)
+    if not given.isascii() or "\x7f" in given:
+        if _CONTROL.search(given):
+            raise BuiltinError("yaml: control characters are not allowed")
+        value = _folded(value) if "\x85" in given else value
+    value = _in_order(to_json(value))
+    made: str = yaml.dump(value, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, width=1 << 20,
+                          sort_keys=False)
     context.meter.fit(len(made))
     return made.removesuffix("...\n")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
-from urllib.parse import SplitResult, quote_plus, urlsplit
-from urllib.parse import quote as quote_url
+from urllib.parse import quote_plus
 
 from custody.languages.go.numbers import quote
+from custody.languages.go.urls import Url, UrlError, parse
 from custody.languages.rego.builtins.hashes import utf8
 from custody.languages.rego.builtins.operands import OperandFault, mapping, readable, string
 from custody.languages.rego.declare import BuiltinError, OperandError, builtin
@@ -18,8 +18,8 @@ _URL = re.compile(rb"[A-Za-z0-9_-]*", re.ASCII)
 
 
 def lenient(data: bytes) -> str:
-    """Bytes as OPA's strings hold them and JSON prints them: what is no UTF-8 becomes U+FFFD."""
-    return data.decode("utf-8", "replace")
+    """Bytes as a string: one that is no UTF-8 is a character of U+DC80 to U+DCFF, which `values.printable` shows."""
+    return data.decode("utf-8", "surrogateescape")
 
 
 # --- base64
@@ -143,7 +143,8 @@ def _unescaped(value: str) -> str:
     for found in re.finditer("%(.{0,2})", value, re.DOTALL):
         if not re.fullmatch("[0-9a-fA-F]{2}", found[1]):
             raise BuiltinError(f"invalid URL escape {quote(found[0])}")
-    data = re.sub(rb"%(..)", lambda match: bytes.fromhex(match[1].decode()), value.replace("+", " ").encode())
+    data = re.sub(rb"%(..)", lambda match: bytes.fromhex(match[1].decode()),
+                  value.replace("+", " ").encode("utf-8", "surrogateescape"))
     return lenient(data)
 
 
@@ -180,29 +181,11 @@ def urlquery_decode_object(value: Value) -> dict[str, list[str]]:
     return made
 
 
-def _url(value: str) -> SplitResult:
-    for sign in value:
-        if sign < " " or sign == "\x7f":
-            raise BuiltinError(f"parse {quote(value)}: net/url: invalid control character in URL")
-    scheme, colon, _ = value.partition(":")
-    if colon and not scheme:
-        raise BuiltinError(f"parse {quote(value)}: missing protocol scheme")
-    if colon and not re.fullmatch("[a-zA-Z][a-zA-Z0-9+.-]*", scheme) and "/" not in scheme:
-        raise BuiltinError(f"parse {quote(value)}: first path segment in URL cannot contain colon")
-    for found in re.finditer("%(.{0,2})", value.partition("?")[0], re.DOTALL):
-        if not re.fullmatch("[0-9a-fA-F]{2}", found[1]):
-            raise BuiltinError(f"parse {quote(value)}: invalid URL escape {quote(found[0])}")
+def _url(value: str) -> Url:
     try:
-        split = urlsplit(value)
-    except ValueError:
-        raise BuiltinError(f"parse {quote(value)}: missing ']' in host") from None
-    host = split.netloc.rpartition("@")[2]
-    port = host.rpartition("]")[2].partition(":")[2]
-    if port and not (port.isascii() and port.isdigit()):
-        raise BuiltinError(f"parse {quote(value)}: invalid port {quote(':' + port)} after host")
-    if " " in host:
-        raise BuiltinError(f"parse {quote(value)}: invalid character {quote(' ')} in host name")
-    return split
+        return parse(value)
+    except UrlError as wrong:
+        raise BuiltinError(wrong.message) from None
 
 
 @builtin("uri.is_valid", "string", result="boolean")
@@ -213,20 +196,7 @@ def uri_is_valid(value: Value) -> bool:
 @builtin("uri.parse", "string", result="object[string: string]")
 def uri_parse(value: Value) -> dict[str, str]:
     """The parts that are there."""
-    shown = string(value, 1)
-    split = _url(shown)
-    host = split.netloc.rpartition("@")[2]
-    head, bracket, tail = host.rpartition("]")
-    name, _, port = (tail if bracket else host).partition(":")
-    name = head.removeprefix("[") if bracket else name
-    opaque = bool(split.scheme) and not split.netloc and not split.path.startswith("/") and bool(split.path)
-    decoded = lenient(_percent(split.path))
-    raw = decoded if quote_url(decoded, safe="/$&+,:;=@-_.~") == split.path else split.path
-    parts = {"scheme": split.scheme, "hostname": name, "port": port,
-             "path": "" if opaque else decoded, "raw_path": "" if opaque else raw,
-             "raw_query": split.query, "fragment": lenient(_percent(split.fragment))}
-    return {each: part for each, part in parts.items() if part}
-
-
-def _percent(value: str) -> bytes:
-    return re.sub(rb"%(..)", lambda match: bytes.fromhex(match[1].decode()), value.encode())
+    url = _url(string(value, 1))
+    parts = {"scheme": url.scheme, "hostname": url.hostname, "port": url.port, "path": url.path,
+             "raw_path": url.raw_path or url.path, "raw_query": url.query, "fragment": url.fragment}
+    return {name: part for name, part in parts.items() if part}

@@ -77,7 +77,7 @@ def _unescaped(shown: str) -> str:
 def _block(shown: str) -> str:
     """A block string's text: without common indentation and empty lines around it."""
     lines = re.split(r"\r\n|\r|\n", shown.replace('\\"""', '"""'))
-    margins = [len(each) - len(each.lstrip(" \t")) for each in lines[1:] if each.strip(" \t")]
+    margins = [len(each) - len(each.lstrip(" \t")) for each in lines if each.strip(" \t")]  # gqlparser's first counts
     margin = min(margins, default=0)
     lines = [lines[0], *(each[margin:] for each in lines[1:])]
     while lines and not lines[0].strip(" \t"):

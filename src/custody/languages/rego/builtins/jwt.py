@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -14,26 +14,30 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
+from custody.languages.go import pem
 from custody.languages.rego.builtins.documents import read_json
-from custody.languages.rego.builtins.encoding import decode64
-from custody.languages.rego.builtins.operands import OperandFault, mapping, string
+from custody.languages.rego.builtins.encoding import decode64, decode64_url, lenient
+from custody.languages.rego.builtins.hashes import utf8
+from custody.languages.rego.builtins.operands import OperandFault, mapping, readable, string
 from custody.languages.rego.declare import BuiltinError, Context, builtin
-from custody.languages.rego.values import Value, compact, compare, to_json
+from custody.languages.rego.numbers import KINDS
+from custody.languages.rego.values import Value, compact, compare, pairs, to_json
 
 _HASHES: dict[str, type[hashes.HashAlgorithm]] = {"256": hashes.SHA256, "384": hashes.SHA384, "512": hashes.SHA512}
 _CURVES: dict[str, type[ec.EllipticCurve]] = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1, "P-521": ec.SECP521R1}
 _ALGORITHMS = frozenset({*(kind + size for kind in ("HS", "RS", "PS", "ES") for size in _HASHES), "EdDSA"})
-Key = Any  # bytes for HMAC, else one of cryptography's keys
+_PARAMETERS = frozenset({"alg", "kid", "typ", "cty", "crit"})
+
+
+class _Key(NamedTuple):
+    """`key`: bytes for HMAC, else one of cryptography's keys. A JWK may name the algorithm and an id."""
+
+    key: Any
+    algorithm: str = ""
+    id: str = ""
 
 
 # --- tokens
-
-def _bytes(part: str, what: str) -> bytes:
-    try:
-        return decode64(part.rstrip("="), url=True, padded=False)
-    except BuiltinError as wrong:
-        raise BuiltinError(f"JWT {what} had invalid encoding: {wrong}") from None
-
 
 def _sections(token: str) -> tuple[str, str, str]:
     if "." not in token:
@@ -44,11 +48,45 @@ def _sections(token: str) -> tuple[str, str, str]:
     return parts[0], parts[1], parts[2]
 
 
+def _decoded(part: str, section: str) -> bytes:
+    try:
+        return decode64_url(part)
+    except BuiltinError as wrong:
+        raise BuiltinError(f"JWT {section} had invalid encoding: {wrong}") from None
+
+
 def _object(data: bytes) -> dict[str, Any]:
-    found = read_json(data.decode("utf-8", "replace"))
-    if type(found) is not dict:
-        raise BuiltinError("JWT part is no JSON object")
-    return found
+    try:
+        claims = read_json(lenient(data))
+    except BuiltinError as wrong:
+        raise BuiltinError(f"invalid JSON: {wrong}") from None
+    if type(claims) is not dict:
+        raise BuiltinError("decoded JSON type was not an Object")
+    return claims
+
+
+def _read_header(part: str) -> dict[str, Any]:
+    data = _decoded(part, "header")
+    try:
+        header = _object(data)
+    except BuiltinError as wrong:
+        raise BuiltinError(f"bad JWT header: {wrong}") from None
+    if "enc" in header:
+        raise BuiltinError("JWT is a JWE object, which is not supported")
+    return header
+
+
+def _parameters(header: dict[str, Any]) -> dict[str, Any]:
+    """The header's known parameters, each of its kind."""
+    for name in ("alg", "kid", "typ", "cty"):
+        if name in header and type(header[name]) is not str:
+            raise BuiltinError(f"{name}: must be a string")
+    if "crit" in header:
+        if type(header["crit"]) is not list:
+            raise BuiltinError("crit: must be a list")
+        if not header["crit"] or type(header["crit"][0]) is not str:
+            raise BuiltinError("crit: must be a nonempty list")
+    return header
 
 
 @builtin("io.jwt.decode", "string", result="array<object[any: any], object[any: any], string>")
@@ -57,52 +95,55 @@ def decode(token: Value) -> list[Value]:
     shown = string(token, 1)
     while True:
         head, body, signature = _sections(shown)
-        header = _object(_bytes(head, "header"))
-        data = _bytes(body, "payload")
-        if header.get("cty") not in ("JWT", "jwt"):
+        header = _read_header(head)
+        data = _decoded(body, "payload")
+        kind = header.get("cty", "")
+        if type(kind) is not str:
+            raise BuiltinError("cty: must be a string")
+        if kind != "JWT":
             break
-        shown = data.decode("utf-8", "replace").strip('"')
-    return [header, _object(data), _bytes(signature, "signature").hex()]
+        shown = lenient(data).strip("\"'")
+    return [header, _object(data), _decoded(signature, "signature").hex()]
 
 
 # --- keys
 
-def _keys(shown: str) -> list[Key]:
+def _keys(shown: str) -> list[_Key]:
     """Public keys: of one PEM certificate or public key, or of a JWK or a set of them."""
-    if "-----BEGIN" in shown:
-        return [_pem(shown)]
+    data = utf8(shown, 2)
+    if (block := next(pem.blocks(data), None)) is not None:
+        if block.end < len(data):
+            raise BuiltinError("extra data after a PEM certificate block")
+        return [_Key(_pem(block))]
     try:
-        found = read_json(shown)
-        keys = [_jwk(each) for each in found.get("keys", [found])]
-    except (BuiltinError, ValueError, TypeError, KeyError, UnsupportedAlgorithm) as wrong:
+        given = read_json(shown)
+        if type(given) is not dict:
+            raise BuiltinError("it is no object")
+        sets = given.get("keys", [given])
+        keys = [_Key(_jwk(jwk, "d" in jwk and jwk.get("kty") != "oct"), str(jwk.get("alg", "")),
+                     str(jwk.get("kid", ""))) for jwk in sets]
+    except (BuiltinError, ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm) as wrong:
         raise BuiltinError(f"failed to parse a JWK key (set): {wrong}") from None
-    return keys
+    return [key for key in keys if not key.algorithm or key.algorithm in _ALGORITHMS]
 
 
-def _pem(shown: str) -> Key:
-    data = shown.strip().encode()
-    end = data.find(b"-----END")
-    if end < 0:
-        raise BuiltinError("failed to find a PEM certificate or key")
-    rest = data[data.find(b"-----", end + 8) + 5:]
-    if rest.strip():
-        raise BuiltinError("extra data after a PEM certificate block")
+def _pem(block: pem.Block) -> Any:
     try:
-        if b"BEGIN CERTIFICATE" in data:
-            return x509.load_pem_x509_certificate(data).public_key()
-    except ValueError as wrong:
-        raise BuiltinError(f"failed to parse a PEM certificate: {wrong}") from None
-    try:
-        return serialization.load_pem_public_key(data)
-    except (ValueError, UnsupportedAlgorithm):
-        raise BuiltinError("failed to extract a Key from the PEM certificate") from None
+        if block.kind == "CERTIFICATE":
+            return x509.load_der_x509_certificate(block.data).public_key()
+        if block.kind == "PUBLIC KEY":
+            return serialization.load_der_public_key(block.data)
+    except (ValueError, UnsupportedAlgorithm) as wrong:
+        shown = "certificate" if block.kind == "CERTIFICATE" else "public key"
+        raise BuiltinError(f"failed to parse a PEM {shown}: {wrong}") from None
+    raise BuiltinError("failed to extract a Key from the PEM certificate")
 
 
 def _integer(text: str) -> int:
     return int.from_bytes(decode64(text, url=True, padded=False), "big")
 
 
-def _jwk(found: dict[str, Any], private: bool = False) -> Key:
+def _jwk(found: dict[str, Any], private: bool = False) -> Any:
     kind = found.get("kty")
     if kind == "oct":
         return decode64(found["k"], url=True, padded=False)
@@ -127,7 +168,7 @@ def _jwk(found: dict[str, Any], private: bool = False) -> Key:
 
 # --- signatures
 
-def _right(algorithm: str, key: Key, data: bytes, signature: bytes) -> bool:
+def _holds(algorithm: str, key: Any, data: bytes, signature: bytes) -> bool:
     kind, digest = algorithm[:2], _HASHES.get(algorithm[2:], hashes.SHA256)()
     try:
         if kind == "HS" and isinstance(key, bytes):
@@ -137,10 +178,8 @@ def _right(algorithm: str, key: Key, data: bytes, signature: bytes) -> bool:
         elif kind == "PS" and isinstance(key, rsa.RSAPublicKey):
             key.verify(signature, data, padding.PSS(padding.MGF1(digest), padding.PSS.AUTO), digest)
         elif kind == "ES" and isinstance(key, ec.EllipticCurvePublicKey):
-            size = (key.curve.key_size + 7) // 8
-            if len(signature) != 2 * size:
-                return False
-            r, s = (int.from_bytes(part, "big") for part in (signature[:size], signature[size:]))
+            half = len(signature) // 2
+            r, s = int.from_bytes(signature[:half], "big"), int.from_bytes(signature[half:], "big")
             key.verify(encode_dss_signature(r, s), data, ec.ECDSA(digest))
         elif algorithm == "EdDSA" and isinstance(key, ed25519.Ed25519PublicKey):
             key.verify(signature, data)
@@ -151,19 +190,26 @@ def _right(algorithm: str, key: Key, data: bytes, signature: bytes) -> bool:
     return True
 
 
-def _verifies(token: str, keys: list[Key], algorithm: str) -> bool:
-    head, body, signature = _sections(token)
-    _object(_bytes(head, "header"))
-    data, signed = f"{head}.{body}".encode(), _bytes(signature, "signature")
-    return any(_right(algorithm, key, data, signed) for key in keys)
+def _of_any(keys: list[_Key], algorithm: str, header: dict[str, Any], data: bytes, signature: bytes) -> bool:
+    """By the key that the header names, or any of a suiting algorithm."""
+    named = next((key for key in keys if header.get("kid") and key.id == header["kid"]), None)
+    if named is not None:
+        return _holds(algorithm, named.key, data, signature)
+    return any(_holds(algorithm, key.key, data, signature) for key in keys
+               if not key.algorithm or key.algorithm == header.get("alg", ""))
 
 
 def _verifier(name: str, algorithm: str) -> None:
     @builtin(f"io.jwt.verify_{name}", "string", "string", result="boolean")
     def verify(token: Value, key: Value) -> bool:
-        shown, given = string(token, 1), string(key, 2)
-        keys = [given.encode()] if algorithm.startswith("HS") else _keys(given)
-        return _verifies(shown, keys, algorithm)
+        if algorithm.startswith("HS"):
+            shown, secret = string(token, 1), string(key, 2)
+            head, body, signature = _sections(shown)
+            return _holds(algorithm, utf8(secret, 2), utf8(f"{head}.{body}", 1), decode64_url(signature))
+        head, body, signature = _sections(string(token, 1))
+        keys, signed = _keys(string(key, 2)), decode64_url(signature)
+        header = _parameters(_read_header(head))
+        return _of_any(keys, algorithm, header, utf8(f"{head}.{body}", 1), signed)
 
 
 for _algorithm in sorted(_ALGORITHMS):
@@ -177,56 +223,65 @@ _REFUSED: list[Value] = [False, {}, {}]
 
 
 def _constraints(context: Context, given: dict[Any, Value]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in given.items():
+    want: dict[str, Any] = {}
+    for name, value in pairs(given):
         if name not in _KNOWN:
-            raise BuiltinError(f"unknown constraint: {name}")
+            raise BuiltinError(f"unknown token validation constraint: {name}")
         if name == "time":
-            if type(value) not in (int, float):
-                raise BuiltinError("time: must be a number")
+            if type(value) not in KINDS:
+                raise BuiltinError("token time constraint: must be a number")
+            if value < 0:
+                raise BuiltinError("token time constraint: must not be negative")
         elif type(value) is not str:
-            raise BuiltinError(f"{name}: must be a string")
-        found[name] = value
-    if "cert" in found and "secret" in found:
+            raise BuiltinError(f"{name} constraint: must be a string")
+        want[name] = _keys(value) if name == "cert" else value
+    if "cert" in want and want.get("secret"):
         raise BuiltinError("duplicate key constraints")
-    if "cert" not in found and "secret" not in found:
+    if "cert" not in want and not want.get("secret"):
         raise BuiltinError("no key constraint")
-    if "alg" in found and found["alg"] not in _ALGORITHMS:
-        raise BuiltinError(f"unknown JWS algorithm: {found['alg']}")
-    found["keys"] = _keys(found["cert"]) if "cert" in found else [found["secret"].encode()]
-    if "time" not in found:
+    if "cert" not in want:
+        want["cert"] = [_Key(utf8(want["secret"], 2))]
+    if "time" not in want:
         from custody.languages.rego.builtins.times import now_ns
-        found["time"] = now_ns(context)
-    return found
+        want["time"] = now_ns(context)
+    return want
 
 
 @builtin("io.jwt.decode_verify", "string", "object[string: any]",
          result="array<boolean, object[any: any], object[any: any]>", context=True, nondeterministic=True)
 def decode_verify(context: Context, token: Value, constraints: Value) -> list[Value]:
     """[true, header, payload], or [false, {}, {}] where signature or claims do not hold."""
-    shown = string(token, 1)
     want = _constraints(context, mapping(constraints, 2))
+    shown = string(token, 1)
     while True:
         head, body, signature = _sections(shown)
-        header = _object(_bytes(head, "header"))
-        algorithm = header.get("alg")
-        if (algorithm not in _ALGORITHMS or "crit" in header or ("alg" in want and want["alg"] != algorithm)
-                or not any(_right(algorithm, key, f"{head}.{body}".encode(), _bytes(signature, "signature"))
-                           for key in want["keys"])):
+        header = _parameters(_read_header(head))
+        algorithm = header.get("alg", "")
+        critical = [name for name in header.get("crit", []) if type(name) is str]
+        if not algorithm or any(name in header and name not in _PARAMETERS for name in critical):
             return _REFUSED
-        data = _bytes(body, "payload")
-        if str(header.get("cty", "")).upper() != "JWT":
+        if want.get("alg") and want["alg"] != algorithm:
+            return _REFUSED
+        signed = decode64_url(signature)
+        if algorithm not in _ALGORITHMS or not _of_any(want["cert"], algorithm, header, utf8(f"{head}.{body}", 1),
+                                                       signed):
+            return _REFUSED
+        data = _decoded(body, "payload")
+        if header.get("cty", "").upper() != "JWT":
             break
-        shown = data.decode("utf-8", "replace").strip('"')
+        shown = lenient(data)
     payload = _object(data)
-    if "iss" in want and payload.get("iss") != want["iss"]:
+    if want.get("iss"):
+        if type(payload.get("iss", "")) is not str:
+            raise BuiltinError("iss: must be a string")
+        if payload.get("iss") != want["iss"]:
+            return _REFUSED
+    if not _audience(payload, want.get("aud", "")):
         return _REFUSED
-    if not _audience(payload, want.get("aud")):
-        return _REFUSED
-    now = want["time"] / 1_000_000_000
+    now = float(want["time"]) / 1_000_000_000
     for name in ("exp", "nbf"):
         if name in payload:
-            if type(payload[name]) not in (int, float):
+            if type(payload[name]) not in KINDS:
                 raise BuiltinError(f"{name} value must be a number")
             late = compare(now, payload[name]) >= 0
             if late is (name == "exp"):
@@ -234,11 +289,11 @@ def decode_verify(context: Context, token: Value, constraints: Value) -> list[Va
     return [True, header, payload]
 
 
-def _audience(payload: dict[str, Any], wanted: str | None) -> bool:
+def _audience(payload: dict[str, Any], wanted: str) -> bool:
     if "aud" not in payload:
-        return wanted is None
-    found = payload["aud"]
-    return wanted is not None and wanted in (found if isinstance(found, list) else [found])
+        return not wanted
+    audience = payload["aud"]
+    return wanted in audience if type(audience) is list else type(audience) is str and audience == wanted
 
 
 # --- signing
@@ -260,39 +315,42 @@ def encode_sign_raw(header: Value, payload: Value, key: Value) -> str:
 
 
 def _signed(header: str, payload: str, key: Any) -> str:
-    algorithm, kind = _header(header)
-    if kind == "JWT":
-        try:
-            json.loads(payload)
-        except ValueError:
-            raise BuiltinError("type is JWT but payload is not JSON") from None
-    if algorithm not in _ALGORITHMS:
-        raise BuiltinError(f"unknown signature algorithm {algorithm}")
     try:
+        if isinstance(key, dict) and "keys" in key:
+            if not key["keys"]:
+                raise BuiltinError("no keys found in JWK set")
+            key = key["keys"][0]
         secret = _jwk(key, private=True)
-    except (BuiltinError, ValueError, TypeError, KeyError, AttributeError) as wrong:
+    except (BuiltinError, ValueError, TypeError, KeyError, AttributeError, IndexError) as wrong:
         raise BuiltinError(f"failed to parse a JWK: {wrong}") from None
-    data = f"{_encoded(header.encode())}.{_encoded(payload.encode())}"
+    algorithm, kind = _header(header)
+    if algorithm not in _ALGORITHMS:
+        raise BuiltinError(f"unknown JWS algorithm: {algorithm}")
+    if kind in ("JWT", None) and not readable(payload, read_json):
+        raise BuiltinError("type is JWT but payload is not JSON")
+    data = f"{_encoded(utf8(header, 1))}.{_encoded(utf8(payload, 2))}"
     return f"{data}.{_encoded(_signature(algorithm, secret, data.encode()))}"
 
 
-def _header(header: str) -> tuple[str, Any]:
+def _header(header: str) -> tuple[str, str | None]:
+    """The algorithm and the type, where that is a text."""
     if not header:
         raise BuiltinError("missing or invalid 'alg' header: cannot parse JSON: cannot parse empty string")
     try:
-        found = json.loads(header)
+        claims = json.loads(header)
     except ValueError:
-        found = None
-    if not isinstance(found, dict) or "alg" not in found:
+        claims = None
+    if not isinstance(claims, dict) or not isinstance(claims.get("alg"), str):
         raise BuiltinError("missing or invalid 'alg' header: jwsbb: header \"alg\" not found")
-    return str(found["alg"]), found.get("typ")
+    kind = claims.get("typ")
+    return claims["alg"], kind if isinstance(kind, str) else None
 
 
 def _encoded(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def _signature(algorithm: str, key: Key, data: bytes) -> bytes:
+def _signature(algorithm: str, key: Any, data: bytes) -> bytes:
     kind, digest = algorithm[:2], _HASHES.get(algorithm[2:], hashes.SHA256)()
     if kind == "HS" and isinstance(key, bytes):
         return hmac.new(key, data, getattr(hashlib, f"sha{algorithm[2:]}")).digest()

@@ -13,6 +13,6 @@ from custody.languages.source import Source, SourceError
 @builtin("rego.parse_module", "string", "string", result="object[string: any]")
 def rego_parse_module(name: Value, text: Value) -> Value:
     try:
-        return module_json(parse_module(Source(string(text, 2), string(name, 1))))
+        return module_json(parse_module(Source(string(text, 2, -3), string(name, 1))))
     except SourceError as error:
         raise BuiltinError(f"1 error occurred: {error}") from None

@@ -125,10 +125,18 @@ def _cidr(value: Value, position: int) -> str:
 @builtin("net.cidr_contains_matches", _CIDRS, _CIDRS, result="set[array<any, any>]", context=True)
 def cidr_contains_matches(context: Context, outer: Value, inner: Value) -> Set:
     """[key, key] of each network in `outer` with each network or address in `inner` that it contains."""
-    wide = [(name, _read(cidr)) for name, cidr in _listed(outer, 1)]
-    if not wide:
-        return Set()
-    narrow = [(name, _either(cidr)) for name, cidr in _listed(inner, 2)]
+    wide: list[tuple[Value, Network]] = []
+    narrow: list[tuple[Value, Network]] | None = None
+    for name, cidr in _listed(outer, 1):
+        if narrow is None:  # OPA goes through pairs: what is wrong with the first of them is said first
+            narrow = []
+            for other, small in _listed(inner, 2):
+                if not wide:
+                    wide.append((name, _read(cidr)))
+                narrow.append((other, _either(small)))
+        elif narrow:
+            wide.append((name, _read(cidr)))
+    narrow = narrow or []
     context.meter.spend(len(wide) * len(narrow))
     found = [[name, other] for name, network in wide for other, small in narrow if _within(network, small)]
     return Set({Boxed(each): each for each in found})
@@ -141,6 +149,7 @@ def cidr_merge(context: Context, value: Value) -> Set:
         raise BuiltinError("operand must be an array")
     four: list[ipaddress.IPv4Network] = []
     six: list[ipaddress.IPv6Network] = []
+    bare: list[tuple[Network, str]] = []
     context.meter.spend(len(value))
     for each in value:
         if type(each) is not str:
@@ -152,15 +161,19 @@ def cidr_merge(context: Context, value: Value) -> Set:
                 raise BuiltinError(f"invalid CIDR address: {each}")
             if address.version == 6:
                 raise BuiltinError("IPv6 invalid: needs prefix length")
-            if len(value) == 1:
-                shown = f"{address}/{_class(address)}"
-                return Set({shown: shown})
             found = ipaddress.ip_network((address, _class(address)), strict=False)
+            bare.append((found, f"{address}/{_class(address)}"))
         if isinstance(found, ipaddress.IPv4Network):
             four.append(found)
         else:
             six.append(found)
-    merged = [*map(str, ipaddress.collapse_addresses(four)), *map(str, ipaddress.collapse_addresses(six))]
+    wide = list(ipaddress.collapse_addresses(six))
+    narrow = [network for network in ipaddress.collapse_addresses(four) if not any(
+        ipaddress.IPv6Address(0xFFFF << 32 | int(network.network_address)) in other for other in wide)]
+    merged = [*map(str, narrow), *map(str, wide)]
+    for network, shown in bare:  # one that was merged with no other stays as it was given
+        if str(network) in merged and sum(network.overlaps(other) for other in four) == 1:
+            merged[merged.index(str(network))] = shown
     return Set({each: each for each in merged})
 
 

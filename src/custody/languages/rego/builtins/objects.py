@@ -7,7 +7,7 @@ from typing import Any
 
 from custody.languages.rego.builtins.operands import OperandFault, array, mapping
 from custody.languages.rego.declare import BuiltinError, Context, OperandError, builtin
-from custody.languages.rego.values import UNDEFINED, Key, Set, Value, equal, key, text, type_name, unkey
+from custody.languages.rego.values import UNDEFINED, Key, Set, Value, equal, key, pay, text, type_name, unkey
 
 _ANY_OBJECT = "object[any: any]"
 _KEYS = "any<array[any], object[any: any], set[any]>"
@@ -135,7 +135,10 @@ def _within(whole: dict[Key, Value], part: dict[Key, Value]) -> bool:
 
 
 def _run(whole: list[Value], part: list[Value]) -> bool:
-    """Whether the members of `part` follow each other somewhere in `whole`."""
+    """Whether the members of `part` follow each other somewhere in `whole`; nothing is in an empty one."""
+    if not whole:
+        return False
+    pay(len(whole) * len(part) >> 4)
     return any(all(equal(whole[at + n], value) for n, value in enumerate(part))
                for at in range(len(whole) - len(part) + 1))
 

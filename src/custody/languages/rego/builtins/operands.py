@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from custody.languages.rego.declare import BuiltinError, OperandError
-from custody.languages.rego.values import Set, Value, type_name
+from custody.languages.rego.numbers import KINDS, Number, integral, plain_integer
+from custody.languages.rego.values import Set, Value, pay, type_name
 
 
 class OperandFault(BuiltinError):  # noqa: N818 - beside OperandError, which says what was got
@@ -18,9 +19,12 @@ class OperandFault(BuiltinError):  # noqa: N818 - beside OperandError, which say
         super().__init__(f"operand {position} {message}")
 
 
-def string(value: Value, position: int) -> str:
+def string(value: Value, position: int, shift: int = 9) -> str:
+    """A string, which is paid for by its characters: one step for 2^shift of them."""
     if type(value) is not str:
         raise OperandError(position, value, "string")
+    if len(value) > 512:
+        pay(len(value) >> shift if shift >= 0 else len(value) << -shift)
     return value
 
 
@@ -35,24 +39,30 @@ def readable(value: Value, read: Callable[[str], object]) -> bool:
     return True
 
 
-def number(value: Value, position: int) -> int | float:
-    if type(value) is not int and type(value) is not float:
+def number(value: Value, position: int) -> Number:
+    if type(value) not in KINDS:
         raise OperandError(position, value, "number")
-    return value
+    return value  # type: ignore[no-any-return]
 
 
 def integer(value: Value, position: int) -> int:
-    if type(value) is not int:
-        if type(value) is float:
-            raise OperandFault(position, "must be integer number but got floating-point number")
-        raise OperandError(position, value, "number")
-    return value
+    """An int64, written as digits; a point and zeros may follow."""
+    if type(value) is int and -1 << 63 <= value < 1 << 63:
+        return value
+    found = plain_integer(number(value, position))
+    if found is None:
+        raise OperandFault(position, "must be integer number but got floating-point number")
+    return found
 
 
 def big_integer(value: Value, position: int) -> int:
-    if type(value) is not int and type(value) is not float:
+    """A whole number of any size and spelling."""
+    if type(value) not in KINDS:
         raise OperandError(position, value, "integer")
-    return integer(value, position)
+    found = integral(value)
+    if found is None:
+        raise OperandFault(position, "must be integer number but got floating-point number")
+    return found
 
 
 def array(value: Value, position: int) -> list[Any]:

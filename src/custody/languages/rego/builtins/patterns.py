@@ -9,13 +9,16 @@ from typing import Any
 
 import re2
 
+from custody.languages.budget import too_large
 from custody.languages.go import regex
 from custody.languages.rego.builtins.operands import OperandFault, integer, string
 from custody.languages.rego.declare import BuiltinError, Context, OperandError, builtin
-from custody.languages.rego.values import Value, type_name
+from custody.languages.rego.values import Value, pay, printable, type_name
 
 
 def _compiled(pattern: str) -> Any:
+    if len(pattern) > 64:
+        pay(len(pattern) >> 2)
     try:
         return regex.compiled(pattern)
     except regex.PatternError as wrong:
@@ -29,6 +32,8 @@ def _tester(pattern: str, whole: bool = False) -> Callable[[str], bool]:
     anchor = re2._re2.RE2.Anchor.ANCHOR_BOTH if whole else re2._re2.RE2.Anchor.UNANCHORED
 
     def test(text: str) -> bool:
+        if len(text) > 64:
+            pay(len(text) >> 5)
         data = text.encode("utf-8", "surrogateescape")
         return bool(look(anchor, data, 0, len(data))[0][0] >= 0)
     return test
@@ -50,7 +55,9 @@ def is_valid(pattern: Value) -> bool:
 
 def _matches(context: Context, pattern: Value, value: Value, most: Value) -> list[Any]:
     """The first `most` matches, all where it is negative; an empty one directly after another is no match in Go."""
-    found, shown, count = _compiled(string(pattern, 1)), string(value, 2), integer(most, 3)
+    wanted, shown, count = string(pattern, 1), printable(string(value, 2)), integer(most, 3)
+    pay(len(shown) >> 5)
+    found = _compiled(wanted)
     made: list[Any] = []
     last = -1
     for each in found.finditer(shown):
@@ -89,15 +96,16 @@ def split(context: Context, pattern: Value, value: Value) -> list[str]:
         if stop:
             parts.append(shown[begin:end])
         begin = stop
-    if end != len(shown) or not parts:
+    if end != len(shown):
         parts.append(shown[begin:])
     return parts
 
 
 @builtin("regex.replace", "string", "string", "string", result="string", context=True)
 def replace(context: Context, value: Value, pattern: Value, template: Value) -> str:
-    shown, wanted, put = string(value, 1), string(pattern, 2), string(template, 3)
+    shown, wanted, put = printable(string(value, 1)), string(pattern, 2), string(template, 3)
     _compiled(wanted)
+    pay(len(shown) >> 5)
     expand = regex.expander(wanted, put)
     size = 0
 
@@ -117,7 +125,7 @@ def template_match(template: Value, value: Value, left: Value, right: Value) -> 
     """A template whose parts between the delimiters are patterns, and whose rest is text."""
     shown, given, opening, closing = string(template, 1), string(value, 2), string(left, 3), string(right, 4)
     for each, position in ((opening, 3), (closing, 4)):
-        if len(each) != 1:
+        if len(each.encode()) != 1:
             raise BuiltinError(f"{'start' if position == 3 else 'end'} delimiter has to be exactly one character "
                                f"long but is {len(opening.encode())} long")
     return _tester(_template(shown, opening, closing))(given)
@@ -195,9 +203,10 @@ class _Glob:
                 return "".join(out)
             self.at += 1
             if sign == "\\":
-                if self.at < len(pattern):
-                    out.append(regex.quote_meta(pattern[self.at]))
-                    self.at += 1
+                if self.at >= len(pattern):
+                    raise self.wrong("trailing backslash")
+                out.append(regex.quote_meta(pattern[self.at]))
+                self.at += 1
             elif sign == "*":
                 if pattern[self.at:self.at + 1] == "*":
                     self.at += 1
@@ -234,28 +243,35 @@ class _Glob:
         return "(?:" + "|".join(found) + ")"
 
     def range(self) -> str:
-        pattern = self.pattern
+        pattern, stop = self.pattern, len(self.pattern)
         negated = pattern[self.at:self.at + 1] == "!"
         self.at += negated
         mark = "^" if negated else ""
-        low, dash, high, end = (pattern[self.at + n:self.at + n + 1] for n in range(4))
-        if dash == "-" and end == "]" and low and high and low not in "]\\":
+        if pattern[self.at + 1:self.at + 2] == "-":
+            low, high = pattern[self.at], pattern[self.at + 2:self.at + 3]
+            self.at += 3
+            if not high or self.at >= stop:
+                raise self.wrong("unexpected end of input")
+            if pattern[self.at] != "]":
+                self.at += 1
+                raise self.wrong("expected close range character")
+            self.at += 1
             if high < low:
-                self.at += 4
                 raise self.wrong("range hi character is less than lo")
-            self.at += 4
             return f"[{mark}\\x{{{ord(low):x}}}-\\x{{{ord(high):x}}}]"
         signs: list[str] = []
-        while self.at < len(pattern) and pattern[self.at] != "]":
-            if pattern[self.at] == "\\" and self.at + 1 < len(pattern):
+        while self.at < stop and pattern[self.at] != "]":
+            if pattern[self.at] == "\\":
                 self.at += 1
+                if self.at >= stop:
+                    raise self.wrong("trailing backslash")
             signs.append(pattern[self.at])
             self.at += 1
-        if self.at >= len(pattern):
+        if self.at >= stop:
             raise self.wrong("unexpected end of input")
-        if not signs:
-            raise self.wrong("empty range")
         self.at += 1
+        if not signs:
+            raise self.wrong("could not parse range")
         return f"[{mark}{_hexed(signs)}]"
 
 
@@ -266,9 +282,7 @@ def _glob(pattern: str, separators: str) -> Callable[[str], bool]:
 
 # --- the intersection of two patterns
 
-_Piece = tuple[frozenset[str], str]  # the signs it matches, and how often: "" or "*"; x+ is read as xx*
-_CLASSES = {"w": "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", "d": "0123456789", "s": " \t\n\f\r"}
-_ALL = frozenset(map(chr, range(0x20, 0x7F))) | frozenset("\t\n\r")
+_Piece = tuple[frozenset[str] | None, str]  # the signs it matches, None for any; "" or "*": x+ is read as xx*
 
 
 @builtin("regex.globs_match", "string", "string", result="boolean", context=True)
@@ -289,7 +303,7 @@ def globs_match(context: Context, one: Value, other: Value) -> bool:
             return True
         for here, left in _steps(first, at):
             for there, right in _steps(second, to):
-                if here[0] & there[0]:
+                if here[0] is None or there[0] is None or here[0] & there[0]:
                     todo += [(a, b, True) for a in left for b in right]
     return False
 
@@ -330,8 +344,10 @@ def _pieces(pattern: str) -> list[_Piece]:
             raise BuiltinError(f"input:{pattern}, pos:{at}, set-close ']' with no preceding '[': "
                                "the input provided is invalid")
         elif sign == ".":
-            made.append((_ALL, ""))
-        elif sign == "\\" and at < len(pattern):
+            made.append((None, ""))
+        elif sign == "\\":
+            if at >= len(pattern):
+                raise _unreadable(pattern, at - 1, "input ends with a \\ (escape) character")
             made.append((frozenset(pattern[at]), ""))
             at += 1
         else:
@@ -341,22 +357,43 @@ def _pieces(pattern: str) -> list[_Piece]:
 
 def _class(pattern: str, at: int) -> tuple[frozenset[str], int]:
     signs = set[str]()
-    while at < len(pattern) and pattern[at] != "]":
-        if pattern[at] == "\\" and at + 1 < len(pattern):
+    before: str | None = None  # what a range may begin with
+    while at < len(pattern):
+        sign = pattern[at]
+        at += 1
+        if sign == "]":
+            return frozenset(signs), at
+        if sign == "-":
+            if before is None:
+                raise _unreadable(pattern, at, "range character '-' must be preceded by a Unicode character")
+            if at >= len(pattern) - 1:
+                raise _unreadable(pattern, at, "range character '-' must be followed by a Unicode character")
+            high = pattern[at]
             at += 1
-            signs |= set(_CLASSES.get(pattern[at], pattern[at]))
+            if high == "\\":
+                high = pattern[at]
+                at += 1
+            elif high in "]-":
+                raise _unreadable(pattern, at, "range character '-' cannot be followed by a special symbol")
+            if high < before:
+                raise _unreadable(pattern, at, f"range is out of order: '{high}' comes before '{before}' in Unicode")
+            if ord(high) - ord(before) > _WIDEST:
+                raise too_large(ord(high) - ord(before), _WIDEST)
+            signs |= set(map(chr, range(ord(before), ord(high) + 1)))
+            before = None
+            continue
+        if sign == "\\":
+            if at >= len(pattern):
+                raise _unreadable(pattern, at - 1, "input ends with a \\ (escape) character")
+            sign = pattern[at]
             at += 1
-        elif pattern[at + 1:at + 2] == "-" and pattern[at + 2:at + 3] not in ("", "]"):
-            low, high = pattern[at], pattern[at + 2]
-            if high < low:
-                raise BuiltinError(f"input:{pattern}, pos:{at + 3}, range is out of order: "
-                                   f"'{high}' comes before '{low}' in Unicode: the input provided is invalid")
-            signs |= set(map(chr, range(ord(low), ord(high) + 1)))
-            at += 3
-        else:
-            signs.add(pattern[at])
-            at += 1
-    if at >= len(pattern):
-        raise BuiltinError(f"input:{pattern}, pos:{len(pattern)}, "
-                           "found [ without matching ]: the input provided is invalid")
-    return frozenset(signs), at + 1
+        signs.add(sign)
+        before = sign
+    raise _unreadable(pattern, len(pattern), "found [ without matching ]")
+
+
+_WIDEST = 70_000  # signs of one range
+
+
+def _unreadable(pattern: str, at: int, reason: str) -> BuiltinError:
+    return BuiltinError(f"input:{pattern}, pos:{at}, {reason}: the input provided is invalid")

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from custody.languages.go import regex, times
 from custody.languages.rego.builtins.documents import read_json
 from custody.languages.rego.declare import BuiltinError, Context, builtin
-from custody.languages.rego.values import Value, compact, key, number_text, pairs, to_json
+from custody.languages.rego.numbers import number_text
+from custody.languages.rego.values import Value, compact, key, pairs, to_json
 
 _ROOT = "(Root)"
 _TYPES = ("array", "boolean", "integer", "number", "null", "object", "string")
@@ -88,6 +89,8 @@ def _checked(schema: Any) -> Any:
                     raise BuiltinError(f"{name[0].upper()}{name[1:]} must be of type object")
                 below += found[name].values()
         items = found.get("items", True)
+        if not isinstance(items, (list, dict, bool)):
+            raise BuiltinError("Invalid type. Expected: Valid Schema/Array Of Schemas, given: items")
         below += items if isinstance(items, list) else [items]
         stack += [(each, depth + 1) for each in below]
     return schema
@@ -95,6 +98,13 @@ def _checked(schema: Any) -> Any:
 
 def _check_words(root: Any, found: dict[str, Any]) -> None:
     kinds = found.get("type", [])
+    if not isinstance(kinds, (str, list)) or not all(isinstance(kind, str) for kind in kinds):
+        raise BuiltinError("Invalid type. Expected: type, given: string/Array Of Strings")
+    for name in ("multipleOf", "minimum", "maximum"):
+        if name in found and type(found[name]) not in (int, float):
+            raise BuiltinError(f"Invalid type. Expected: number, given: {name}")
+    if found.get("multipleOf", 1) <= 0:
+        raise BuiltinError("multipleOf must be strictly greater than 0")
     for kind in kinds if isinstance(kinds, list) else [kinds]:
         if kind not in _TYPES:
             raise BuiltinError(f"has a primitive type that is NOT VALID -- given: /{kind}/ Expected valid values are:"

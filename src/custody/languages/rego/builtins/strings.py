@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from math import isinf
 from typing import Any
 
 from custody.languages.go.numbers import format_float
 from custody.languages.go.verbs import sprintf as go_sprintf
 from custody.languages.rego.builtins.operands import OperandFault, array, integer, mapping, string, strings
 from custody.languages.rego.declare import BuiltinError, Context, OperandError, builtin
-from custody.languages.rego.values import Set, Value, text, type_name, unkey
+from custody.languages.rego.numbers import KINDS, number_text
+from custody.languages.rego.values import Set, Value, pay, printable, text, type_name, unkey
 
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029" \
          "\u202f\u205f\u3000"
@@ -34,6 +36,8 @@ def endswith(value: Value, suffix: Value) -> bool:
 @builtin("contains", "string", "string", result="boolean")
 def contains(value: Value, search: Value) -> bool:
     if type(value) is str and type(search) is str:
+        if len(value) > 512:
+            pay(len(value) >> 9)
         return search in value
     raise _misfit(value, search)
 
@@ -65,7 +69,7 @@ def sprintf(context: Context, form: Value, values: Value) -> str:
         made = template % tuple([each if type(each) is str else _shown(each) for each in values])
     else:
         context.meter.fit(_widths(form) + (_stars(values) if "*" in form else 0))
-        made = go_sprintf(form, [each if type(each) in (str, int, float) else text(each) for each in values])
+        made = go_sprintf(form, [_go_value(each) for each in values])
     if len(made) > context.meter.size:
         context.meter.fit(len(made))
     return made
@@ -82,8 +86,21 @@ def _plain(form: str) -> tuple[str | None, int, bool]:
 
 
 def _shown(value: Value) -> str:
-    kind = type(value)
-    return str(value) if kind is int else format_float(value) if kind is float else text(value)
+    value = _go_value(value)
+    return format_float(value) if type(value) is float else str(value)
+
+
+def _go_value(value: Value) -> int | float | str:
+    """What OPA hands to fmt.Sprintf: a number with a point or an exponent as a float64, where it is one."""
+    if type(value) is str or type(value) is int:
+        return value
+    if type(value) not in KINDS:
+        return text(value)
+    shown = number_text(value)
+    if set(shown).isdisjoint(".eE"):
+        return int(shown)
+    nearest = float(shown)
+    return shown if isinf(nearest) else nearest
 
 
 @lru_cache(1024)
@@ -128,7 +145,10 @@ def _lower(sign: str) -> str:
 
 
 def _upper(sign: str) -> str:
+    """Go maps rune by rune: where Unicode's full mapping has more characters, its simple one is the title case."""
     made = sign.upper()
+    if len(made) > 1:
+        made = sign.title()
     return made if len(made) == 1 else sign
 
 
@@ -137,7 +157,17 @@ def replace(context: Context, value: Value, old: Value, new: Value) -> str:
     found, search, put = string(value, 1), string(old, 2), string(new, 3)
     if len(put) > len(search):
         context.meter.fit(len(found) + (found.count(search) if search else len(found) + 1) * (len(put) - len(search)))
-    return found.replace(search, put)
+    if search:
+        return found.replace(search, put)
+    return _by_bytes({b"": put}, found)
+
+
+def _by_bytes(patterns: dict[bytes, str], value: str) -> str:
+    """With an empty pattern Go goes from byte to byte, into characters too."""
+    made = re.sub(b"|".join(map(re.escape, sorted(patterns))),
+                  lambda match: patterns[match[0]].encode("utf-8", "surrogateescape"),
+                  value.encode("utf-8", "surrogateescape"))
+    return made.decode("utf-8", "surrogateescape")
 
 
 @builtin("strings.replace_n", "object[string: string]", "string", result="string", context=True)
@@ -153,7 +183,11 @@ def replace_n(context: Context, patterns: Value, value: Value) -> str:
     if not found:
         return shown
     context.meter.spend(len(found))
-    made = re.sub("|".join(map(re.escape, sorted(found))), lambda match: found[match[0]], shown)
+    if "" in found:
+        context.meter.fit((4 * len(shown) + 1) * max(1, *map(len, found.values())))
+        made = _by_bytes({name.encode("utf-8", "surrogateescape"): put for name, put in found.items()}, shown)
+    else:
+        made = re.sub("|".join(map(re.escape, sorted(found))), lambda match: found[match[0]], shown)
     context.meter.fit(len(made))
     return made
 
@@ -272,4 +306,4 @@ def any_suffix_match(context: Context, values: Value, suffixes: Value) -> bool:
 
 def plain(value: Value) -> str:
     """A value as `print` shows it: strings without quotes."""
-    return value if type(value) is str else text(unkey(value))
+    return printable(value) if type(value) is str else text(unkey(value))

@@ -3,30 +3,53 @@
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote_plus
 
 from custody.languages.go.verbs import sprintf
+from custody.languages.rego.builtins.encoding import lenient
 from custody.languages.rego.builtins.operands import mapping, string
 from custody.languages.rego.declare import BuiltinError, Context, builtin
-from custody.languages.rego.values import UNDEFINED, Set, Value, compare, number_text, pairs
+from custody.languages.rego.numbers import KINDS, number_text
+from custody.languages.rego.values import UNDEFINED, Set, Value, compact, compare, pairs, pay, printable, unkey
 
 _ACTION = re.compile(r"\{\{(-(?=\s))?(.*?)((?<=\s)-)?\}\}", re.DOTALL)
 _TOKEN = re.compile(
     r"""\s+|(?P<comment>/\*.*?\*/)|(?P<string>"(?:[^"\\]|\\.)*"|`[^`]*`)|(?P<number>[+-]?[0-9]+(?:\.[0-9]+)?)"""
     r"""|(?P<field>\$\w*(?:\.\w+)*|\.\w+(?:\.\w+)*|\.)|(?P<sign>:=|=|\||,|\(|\))|(?P<word>\w+)""", re.DOTALL | re.ASCII)
 _DEEPEST = 50
-Scope = dict[str, Any]
+Scope = ChainMap[str, Any]
 Node = Callable[["_Run", Value, Scope], None]
 
 
 @builtin("strings.render_template", "string", "object[string: any]", result="string", context=True)
 def render(context: Context, template: Value, values: Value) -> str:
-    shown, given = string(template, 1), mapping(values, 2)
-    run = _Run(context)
+    shown, given = string(template, 1, 3), mapping(values, 2)
+    run, data = _Run(context), _data(given)
+    scope: Scope = ChainMap({"$": data})
     for node in _Parser(shown).parse():
-        node(run, given, {"$": given})
-    return "".join(run.out)
+        node(run, data, scope)
+    return "".join(run.out).replace("<no value>", "<undefined>")
+
+
+class _Number(str):
+    """A number among the values: Go has its text (json.Number), so that it compares and is true as a text."""
+
+
+def _data(value: Value) -> Value:
+    """Values as Go has them, each paid for."""
+    kind = type(value)
+    if kind in KINDS:
+        return _Number(number_text(value))
+    if kind is list or kind is Set:
+        pay(len(value) + 1)
+        return [_data(member) for member in (value if kind is list else value.ordered())]
+    if kind is dict:
+        pay(len(value) + 1)
+        return {name if type(name) is str else compact(unkey(name)): _data(member) for name, member in value.items()}
+    return printable(value) if kind is str else value
 
 
 class _Run:
@@ -125,10 +148,15 @@ def _literal(text: str) -> Node:
 def _shown(pipeline: _Pipeline) -> Node:
     def node(run: _Run, dot: Value, scope: Scope) -> None:
         value = pipeline.value(dot, scope)
-        if pipeline.names:
+        if not pipeline.names:
+            run.write("<no value>" if value is None else _text(value))
+        elif pipeline.declares:
             scope[pipeline.names[0]] = value
         else:
-            run.write(_text(value))
+            holder = next((names for names in scope.maps if pipeline.names[0] in names), None)
+            if holder is None:
+                raise _wrong(f'undefined variable "{pipeline.names[0]}"')
+            holder[pipeline.names[0]] = value
     return node
 
 
@@ -138,9 +166,9 @@ def _control(word: str, pipeline: _Pipeline, body: list[Node], other: list[Node]
         if word == "range":
             found = list(_entries(value))
             for name, member in found:
-                inner = dict(scope)
+                inner = scope.new_child()
                 if pipeline.names:
-                    inner |= dict(zip(pipeline.names[-1:], [member], strict=False))
+                    inner[pipeline.names[-1]] = member
                     if len(pipeline.names) == 2:
                         inner[pipeline.names[0]] = name
                 for each in body:
@@ -148,12 +176,12 @@ def _control(word: str, pipeline: _Pipeline, body: list[Node], other: list[Node]
             if found:
                 return
         elif _truth(value):
-            inner = scope | dict.fromkeys(pipeline.names, value)
+            inner = scope.new_child(dict.fromkeys(pipeline.names, value))
             for each in body:
                 each(run, value if word == "with" else dot, inner)
             return
         for each in other:
-            each(run, dot, dict(scope))
+            each(run, dot, scope.new_child())
     return node
 
 
@@ -162,8 +190,6 @@ def _entries(value: Value) -> Iterator[tuple[Value, Value]]:
         yield from enumerate(value)
     elif type(value) is dict:
         yield from pairs(value)
-    elif type(value) is Set:
-        yield from enumerate(value.ordered())
     elif type(value) is int:
         yield from ((at, at) for at in range(min(value, 100_000)))
     elif value is not UNDEFINED and value is not None:
@@ -171,20 +197,20 @@ def _entries(value: Value) -> Iterator[tuple[Value, Value]]:
 
 
 def _truth(value: Value) -> bool:
-    return value is not UNDEFINED and bool(len(value.items) if type(value) is Set else value)
+    return value is not UNDEFINED and bool(value)
 
 
 def _text(value: Value) -> str:
     """As fmt.Print shows Go's data."""
     kind = type(value)
     if value is UNDEFINED or value is None:
-        return "<undefined>" if value is UNDEFINED else "<nil>"
-    if kind is str:
+        return "<no value>" if value is UNDEFINED else "<nil>"
+    if isinstance(value, str):
         return str(value)
     if kind is bool:
         return "true" if value else "false"
-    if kind is list or kind is Set:
-        return "[" + " ".join(map(_text, value if kind is list else value.ordered())) + "]"
+    if kind is list:
+        return "[" + " ".join(map(_text, value)) + "]"
     if kind is dict:
         return "map[" + " ".join(f"{_text(name)}:{_text(member)}" for name, member in pairs(value)) + "]"
     return number_text(value)
@@ -196,6 +222,7 @@ class _Pipeline:
     def __init__(self, text: str) -> None:
         tokens = self._tokens(text)
         self.names: list[str] = []
+        self.declares = (("sign", ":=") in tokens)
         signs = [shown for kind, shown in tokens]
         for mark in (":=", "="):
             if mark in signs:
@@ -206,6 +233,8 @@ class _Pipeline:
         self.tokens = tokens
         if not tokens:
             raise _wrong("missing value for command")
+        if [shown for _, shown in tokens] == ["nil"]:
+            raise _wrong("nil is not a command")
 
     @staticmethod
     def _tokens(text: str) -> list[tuple[str, str]]:
@@ -294,28 +323,119 @@ def _field(shown: str, dot: Value, scope: Scope) -> Value:
 
 def _function(name: str, arguments: list[Value]) -> Value:
     match name, arguments:
-        case "len", [list() | dict() | str() | Set() as value]:
-            return len(value.encode() if isinstance(value, str) else value)
+        case "len", [list() | dict() | str() as value]:
+            return len(value.encode("utf-8", "replace") if isinstance(value, str) else value)
         case "index", [value, *names]:
-            for each in names:
-                value = (value.get(each, UNDEFINED) if type(value) is dict else
-                         value[each] if type(value) is list and type(each) is int and 0 <= each < len(value)
-                         else UNDEFINED)
+            for index in names:
+                value = _member(value, index)
             return value
+        case "slice", [list() | str() as value, *bounds] if len(bounds) < 3:
+            return _part(value, bounds)
         case "not", [value]:
             return not _truth(value)
         case "and", [*values] if values:
-            return next((each for each in values if not _truth(each)), values[-1])
+            return next((value for value in values if not _truth(value)), values[-1])
         case "or", [*values] if values:
-            return next((each for each in values if _truth(each)), values[-1])
+            return next((value for value in values if _truth(value)), values[-1])
         case "eq", [one, *others] if others:
-            return any(compare(one, other) == 0 for other in others)
-        case ("ne" | "lt" | "le" | "gt" | "ge"), [one, other]:
-            order = compare(one, other)
-            return {"ne": order != 0, "lt": order < 0, "le": order <= 0, "gt": order > 0, "ge": order >= 0}[name]
+            return any(_equal(one, other) for other in others)
+        case "ne", [one, other]:
+            return not _equal(one, other)
+        case ("lt" | "le" | "gt" | "ge"), [one, other]:
+            order = _ordered(one, other)
+            return {"lt": order < 0, "le": order <= 0, "gt": order > 0, "ge": order >= 0}[name]
         case "printf", [str() as form, *values]:
-            return sprintf(form, [each if isinstance(each, (str, int, float, bool)) or each is None else _text(each)
-                                  for each in values])
-        case ("print" | "println"), values:
-            return " ".join(map(_text, values)) + ("\n" if name == "println" else "")
+            return sprintf(str(form), [_plain(value) for value in values])
+        case "print", values:
+            return _printed(values)
+        case "println", values:
+            return " ".join(_text(_plain(value)) for value in values) + "\n"
+        case "html", values:
+            return _printed(values, missing="<no value>").translate(_HTML)
+        case "js", values:
+            return "".join(map(_script, _printed(values, missing="<no value>")))
+        case "urlquery", values:
+            return quote_plus(_printed(values, missing="<no value>"), safe="-_.~", errors="replace")
     raise _wrong(f'function "{name}" not defined for {len(arguments)} arguments')
+
+
+_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;", "\0": "\ufffd"})
+
+
+def _script(sign: str) -> str:
+    if sign in "\\'\"":
+        return "\\" + sign
+    if sign in "<>&=" or sign < " ":
+        return f"\\u{ord(sign):04X}"
+    return sign if sign.isascii() or sign.isprintable() else f"\\u{ord(sign):04X}"
+
+
+def _plain(value: Value) -> Value:
+    if value is UNDEFINED:
+        return None
+    return value if isinstance(value, (int, float, bool)) or value is None else str(value) if isinstance(value, str) \
+        else _text(value)
+
+
+def _printed(values: list[Value], missing: str = "<nil>") -> str:
+    """fmt.Sprint: a space between two of which neither is a text."""
+    out: list[str] = []
+    for at, value in enumerate(values):
+        if at and not isinstance(value, str) and not isinstance(values[at - 1], str):
+            out.append(" ")
+        out.append(missing if value is UNDEFINED or value is None else _text(value))
+    return "".join(out)
+
+
+def _member(value: Value, index: Value) -> Value:
+    if value is UNDEFINED or value is None:
+        raise _wrong("error calling index: index of untyped nil")
+    if type(value) is dict:
+        if not isinstance(index, str):
+            raise _wrong(f"error calling index: value has type {_kind(index)}; should be string")
+        return value.get(str(index), UNDEFINED)
+    if type(index) is not int:
+        raise _wrong(f"error calling index: cannot index slice/array with type {_kind(index)}")
+    held = value.encode("utf-8", "replace") if isinstance(value, str) else value
+    if type(held) not in (list, bytes):
+        raise _wrong(f"error calling index: can't index item of type {_kind(value)}")
+    if not 0 <= index < len(held):
+        raise _wrong(f"error calling index: index out of range: {index}")
+    return held[index]
+
+
+def _part(value: Value, bounds: list[Value]) -> Value:
+    held = value.encode("utf-8", "replace") if isinstance(value, str) else value
+    start, stop = bounds[0] if bounds else 0, bounds[1] if len(bounds) > 1 else len(held)
+    if type(start) is not int or type(stop) is not int or not 0 <= start <= stop <= len(held):
+        raise _wrong("error calling slice: index out of range")
+    return lenient(held[start:stop]) if isinstance(held, bytes) else held[start:stop]
+
+
+def _kind(value: Value) -> str:
+    if isinstance(value, _Number):
+        return "json.Number"
+    return {str: "string", bool: "bool", int: "int", float: "float64", list: "[]interface {}",
+            dict: "map[string]interface {}"}.get(type(value), "nil")
+
+
+def _comparable(one: Value, other: Value) -> bool:
+    return (isinstance(one, str) and isinstance(other, str)) or type(one) is type(other)
+
+
+def _equal(one: Value, other: Value) -> bool:
+    if any(isinstance(value, (list, dict)) for value in (one, other)):
+        raise _wrong("error calling eq: non-comparable type")
+    if one in (None, UNDEFINED) or other in (None, UNDEFINED):
+        return one in (None, UNDEFINED) and other in (None, UNDEFINED)
+    if not _comparable(one, other):
+        raise _wrong(f"error calling eq: incompatible types for comparison: {_kind(one)} and {_kind(other)}")
+    return bool(one == other)
+
+
+def _ordered(one: Value, other: Value) -> int:
+    if not _comparable(one, other):
+        raise _wrong(f"error calling lt: incompatible types for comparison: {_kind(one)} and {_kind(other)}")
+    if not isinstance(one, (str, int, float)) or isinstance(one, bool):
+        raise _wrong("error calling lt: invalid type for comparison")
+    return compare(one, other) if not isinstance(one, str) else (one > other) - (one < other)

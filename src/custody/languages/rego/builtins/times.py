@@ -8,6 +8,7 @@ from custody.languages.go import times
 from custody.languages.go.durations import DurationError, read
 from custody.languages.rego.builtins.operands import integer, string
 from custody.languages.rego.declare import BuiltinError, Context, OperandError, builtin
+from custody.languages.rego.numbers import KINDS, Number, binary, truncated
 from custody.languages.rego.values import Undefined, Value
 
 _TIME = "any<number, array<number, string>>"
@@ -63,10 +64,10 @@ def parse_duration_ns(value: Value) -> int:
 def _moment(value: Value) -> tuple[int, times.Zone]:
     """Its errors speak of operand 1 wherever it is, as OPA's do."""
     if type(value) is not list or not value:
-        if type(value) is not int and type(value) is not float:
+        if type(value) not in KINDS:
             raise OperandError(1, value, "either number (ns) or [number (ns), string (tz)]")
         return _timestamp(value), times.UTC
-    if type(value[0]) is not int and type(value[0]) is not float:
+    if type(value[0]) not in KINDS:
         raise OperandError(1, value[0], "number")
     zone: times.Zone = times.UTC
     if len(value) > 1:
@@ -76,10 +77,16 @@ def _moment(value: Value) -> tuple[int, times.Zone]:
     return _timestamp(value[0]), zone
 
 
-def _timestamp(value: int | float) -> int:
-    if type(value) is float or not -_RANGE <= value < _RANGE:
+def _timestamp(value: Number) -> int:
+    if type(value) is int and -_RANGE <= value < _RANGE:
+        return value
+    rounded = binary(value)
+    if rounded.mantissa and not 0 <= rounded.exponent < 64:
         raise BuiltinError("timestamp too big")
-    return int(value)
+    found = truncated(rounded)
+    if not -_RANGE <= found < _RANGE:
+        raise BuiltinError("timestamp too big")
+    return found
 
 
 def _zone(name: str) -> times.Zone:
@@ -96,7 +103,7 @@ def formatted(value: Value) -> str:
     if type(value) is list and len(value) == 3:
         if type(value[2]) is not str:
             raise OperandError(1, value[2], "string")
-        layout = _LAYOUTS.get(value[2], value[2])
+        layout = _LAYOUTS.get(value[2], value[2]) or layout
     return times.format_time(ns, layout, zone)
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from custody.languages.budget import too_large
 from custody.languages.rego.builtins.operands import string
 from custody.languages.rego.declare import BuiltinError, Context, builtin
+from custody.languages.rego.numbers import MOST_DIGITS, Number, Numeral, binary, multiply, of_integer, read, truncated
 from custody.languages.rego.values import UNDEFINED, Undefined, Value
 
 _DECIMAL = {"": 0, "k": 3, "m": 6, "g": 9, "t": 12, "p": 15, "e": 18}
 _BINARY = {"ki": 10, "mi": 20, "gi": 30, "ti": 40, "pi": 50, "ei": 60}
-_AMOUNT = re.compile(r"[0-9.]*(?:[eE][+-]?[0-9]+)?", re.ASCII)
-_NUMBER = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]+))?", re.ASCII)
+_MILLI = Fraction(0.001)  # as a float64
+_AMOUNT = re.compile(r"(?:[0-9.+-]|[eE](?=[0-9+-])[+-]?)*", re.ASCII)
+_LONG_POWER = re.compile(r"[eE][+-]?[0-9]{7}", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]+))?", re.ASCII)
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}", re.ASCII)
 _VERSION = re.compile(
     r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)"
@@ -20,59 +24,62 @@ _VERSION = re.compile(
     r"(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?", re.ASCII)
 
 
-def _parts(value: str, name: str, what: str) -> tuple[str, str]:
+def _parts(value: str, name: str, subject: str) -> tuple[str, str]:
     """(number, unit); quotes are dropped as OPA does."""
     shown = value.replace('"', "")
     if " " in shown:
         raise BuiltinError(f"{name}: spaces not allowed in resource strings")
-    sign = shown[:1] if shown[:1] in ("-", "+") else ""
-    found = _AMOUNT.match(shown, len(sign))
-    amount = found[0] if found else ""
-    if not amount:
-        raise BuiltinError(f"{name}: no {what} provided")
-    unit = shown[len(sign) + len(amount):]
-    return sign + amount, unit[:1] + unit[1:].lower()
-
-
-def _amount(shown: str, name: str, what: str) -> Fraction:
-    found = _NUMBER.fullmatch(shown.lstrip("+-"))
-    if not found:
-        raise BuiltinError(f"{name}: could not parse {what} to a number")
-    if len(shown) > 400 or abs(int((found[1] or "0")[:7])) > 10_000:
+    match = _AMOUNT.match(shown)
+    amount = match[0] if match else ""
+    if _LONG_POWER.search(amount):
         raise BuiltinError(f"{name}: exponent too large")
+    if not amount:
+        raise BuiltinError(f"{name}: no {subject} provided")
+    return amount, shown[len(amount):]
+
+
+def _amount(shown: str, name: str, subject: str) -> Fraction:
+    match = _NUMBER.fullmatch(shown)
+    if match is None:
+        raise BuiltinError(f"{name}: could not parse {subject} to a number")
+    if len(shown) > MOST_DIGITS or abs(int(match[1] or "0")) > MOST_DIGITS:
+        raise too_large(max(len(shown), abs(int(match[1] or "0"))), MOST_DIGITS)
     return Fraction(shown)
 
 
-def _number(value: Fraction) -> int | float:
-    return int(value) if value.denominator == 1 else float(value)
-
-
 @builtin("units.parse", "string", result="number")
-def parse(value: Value) -> int | float:
-    """`10K`, `5Mi`, `200m`: `m` is milli, `M` mega."""
+def parse(value: Value) -> Number:
+    """`10K`, `5Mi`, `200m`: `m` is milli, `M` mega. What is not whole has ten digits after the point."""
     number, unit = _parts(string(value, 1), "units.parse", "amount")
-    amount = _amount(number, "units.parse", "amount")
+    unit = unit[:1] + unit[1:].lower()
+    lower = "m" if unit == "M" else unit[:1].lower() + unit[1:]
     if unit == "m":
-        return _number(amount / 1000)
-    lower = unit.lower() if unit != "M" else "m"
-    if lower in _BINARY:
-        return _number(amount * (1 << _BINARY[lower]))
-    if lower in _DECIMAL:
-        return _number(amount * 10 ** _DECIMAL[lower])
-    raise BuiltinError(f"units.parse: unit {unit} not recognized")
+        factor = _MILLI
+    elif lower in _BINARY:
+        factor = Fraction(1 << _BINARY[lower])
+    elif lower in _DECIMAL:
+        factor = Fraction(10 ** _DECIMAL[lower])
+    else:
+        raise BuiltinError(f"units.parse: unit {unit} not recognized")
+    amount = _amount(number, "units.parse", "amount") * factor
+    if amount.denominator == 1:
+        return int(amount)
+    digits = f"{int(abs(amount) * 10**10 + Fraction(1, 2)):011d}"
+    return read(f"{'-' if amount < 0 else ''}{digits[:-10]}.{digits[-10:]}")
 
 
 @builtin("units.parse_bytes", "string", result="number")
 def parse_bytes(value: Value) -> int:
-    number, unit = _parts(string(value, 1), "units.parse_bytes", "byte amount")
-    amount = _amount(number, "units.parse_bytes", "byte amount")
-    lower = unit.lower()
-    short = lower.removesuffix("b")
+    number, unit = _parts(string(value, 1).lower(), "units.parse_bytes", "byte amount")
+    short = unit.removesuffix("b") if len(unit) > 1 else unit
     if short in _BINARY:
-        return int(amount * (1 << _BINARY[short]))
-    if short in _DECIMAL:
-        return int(amount * 10 ** _DECIMAL[short])
-    raise BuiltinError(f"units.parse_bytes: byte unit {unit.lower()} not recognized")
+        factor = 1 << _BINARY[short]
+    elif short in _DECIMAL:
+        factor = 10 ** _DECIMAL[short]
+    else:
+        raise BuiltinError(f"units.parse_bytes: byte unit {unit} not recognized")
+    _amount(number, "units.parse_bytes", "byte amount")
+    return truncated(multiply(binary(Numeral(number)), of_integer(factor), 64))
 
 
 # --- semantic versions
@@ -84,11 +91,13 @@ def _version(value: str) -> Rank | None:
     found = _VERSION.fullmatch(value)
     if found is None:
         return None
+    if any(len(part) > 19 for part in found.groups()[:3]):
+        return None
     numbers = [int(part) for part in found.groups()[:3]]
     if max(numbers) >= 1 << 63:
         return None
-    before = tuple((not part.isdigit(), int(part) if part.isdigit() else 0, part)
-                   for part in (found[4] or "").split(".") if part)
+    before = tuple((not part.isdigit(), min(int(part[:20]), (1 << 63) - 1) if part.isdigit() else 0,
+                    "" if part.isdigit() else part) for part in (found[4] or "").split(".") if part)
     return numbers[0], numbers[1], numbers[2], not before, before
 
 
@@ -107,7 +116,7 @@ def compare_versions(one: Value, other: Value) -> int:
 
 @builtin("semver.is_valid", "any", result="boolean")
 def is_version(value: Value) -> bool:
-    return type(value) is str and _version(value) is not None
+    return type(value) is str and _version(value.removeprefix("v")) is not None
 
 
 # --- UUIDs
@@ -133,10 +142,11 @@ _BEFORE_UNIX = 0x01B21DD213814000  # hundreds of nanoseconds from 1582-10-15 to 
 @builtin("uuid.parse", "string", result="object[string: any]")
 def parse_uuid(value: Value) -> dict[str, Value] | Undefined:
     """Version and variant; for versions 1 and 2 what is in them."""
-    shown = string(value, 1)
-    lower = shown.lower().removeprefix("urn:uuid:")
-    if lower[:1] == "{" and lower[-1:] == "}" and len(lower) == 38:
-        lower = lower[1:-1]
+    lower = string(value, 1).lower()
+    if len(lower) == 45:
+        lower = lower.removeprefix("urn:uuid:")
+    elif len(lower.encode("utf-8", "surrogateescape")) == 38:  # whatever is around it
+        lower = lower[1:37]
     if re.fullmatch("[0-9a-f]{32}", lower):
         lower = f"{lower[:8]}-{lower[8:12]}-{lower[12:16]}-{lower[16:20]}-{lower[20:]}"
     if not _UUID.fullmatch(lower):
