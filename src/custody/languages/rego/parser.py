@@ -6,9 +6,9 @@ Source: the grammar of the OPA documentation's policy reference, and what OPA 1.
 from __future__ import annotations
 
 from custody.languages.rego.annotations import attach
-from custody.languages.rego.constants import NOTHING, constant
 from custody.languages.rego.lexer import FUTURE, LATER, error, string
 from custody.languages.rego.lines import Lines
+from custody.languages.rego.terms import LONGEST_NAME
 from custody.languages.rego.tree import (
     Array,
     Body,
@@ -82,7 +82,11 @@ class _Parser(Lines):
         if found.kind != "name":
             self.at -= 1
             raise self.unexpected("expected the package's name")
-        return [found.text, *self._dotted()]
+        names = [found.text, *self._dotted()]
+        if len(names) > LONGEST_NAME:
+            raise error(f"package's name of {len(names)} parts, expected at most {LONGEST_NAME}", self.source,
+                        found.start)
+        return names
 
     def _dotted(self) -> list[str]:
         """`.name["text"].name` as texts."""
@@ -289,7 +293,7 @@ class _Parser(Lines):
             start = self.next().start
             if rule.kind == "set":
                 raise error("else keyword cannot be used on multi-value rules", self.source, start)
-            if any(constant(part) is NOTHING for part in rule.path[1:]):
+            if any(isinstance(part, Var) for part in rule.path[1:]):
                 raise error("else keyword cannot be used on rules with variables in head", self.source, start)
             other = Rule(start, 0, rule.path, rule.kind, rule.args, Scalar(start, start, True), [])
             if self.sign("=") or self.sign(":="):

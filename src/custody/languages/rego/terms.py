@@ -28,6 +28,7 @@ _LEVELS: tuple[dict[str, str], ...] = (
     _RELATIONS, {"|": "or"}, {"&": "and"}, {"+": "plus", "-": "minus"}, {"*": "mul", "/": "div", "%": "rem"})
 _OPERATORS = {sign: (level, name) for level, operators in enumerate(_LEVELS) for sign, name in operators.items()}
 _NONE = (-1, "")
+LONGEST_NAME = 200  # parts of a package's name, of a rule's or of a reference
 _CONSTANTS = {"null": None, "true": True, "false": False}
 
 
@@ -233,6 +234,8 @@ class Terms(ABC):
                     head = SetOf(start, self.last_end, [])
             else:
                 break
+        if len(path) > LONGEST_NAME:
+            raise error(f"reference of {len(path)} parts, expected at most {LONGEST_NAME}", self.source, start)
         if path and isinstance(head, Scalar):
             raise error("illegal ref (head cannot be a scalar)", self.source, start)
         if path and isinstance(head, Ref) and head.end == path[0].at - 1:

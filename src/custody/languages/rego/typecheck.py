@@ -364,7 +364,7 @@ class Checker:
             if not tree.children:
                 continue
             node, at = tree.walk(path, whole=False)
-            for part in path[:min(at + 1, 2)]:
+            for part in path[:min(at + (node.value is None), 2)]:
                 if not isinstance(part, (Var, Ref, Call)) and not isinstance(constant(part), str):
                     raise self._undefined(term, node.extent())
             if node.value is not None or at == len(path):
