@@ -16,7 +16,7 @@ demo:
 
 test:
 	@scripts/venv dev
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint:
 	@scripts/venv dev

@@ -21,16 +21,21 @@ def program(name: str) -> str | None:
     return str(built) if built.is_file() else shutil.which(name)
 
 
+class RefusedError(Exception):
+    """A program that does not read the image, and its last words."""
+
+
 def measure(command: list[str], environ: dict[str, str]) -> tuple[float, float]:
     """Seconds and MiB of one process."""
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        command, env={**os.environ, **environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)}: exit {process.returncode}")
+    with tempfile.TemporaryFile("w+", errors="replace") as errors:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, env={**os.environ, **environ}, stdout=subprocess.DEVNULL, stderr=errors)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            errors.seek(0)
+            words = [line.strip() for line in errors if line.strip()]
+            raise RefusedError(f"exit {process.returncode}: {(words or ['no words'])[-1][-200:]}")
     return time.perf_counter() - start, usage.ru_maxrss / 1024
 
 
@@ -39,6 +44,7 @@ def main() -> None:
         raise SystemExit(__doc__)
     layout, runs = str(Path(sys.argv[1]).resolve()), int(sys.argv[2]) if len(sys.argv) > 2 else 3
     rows: list[tuple[str, float, float]] = []
+    refused: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
 
@@ -47,7 +53,11 @@ def main() -> None:
             for _ in range(runs):
                 if forget is not None:
                     shutil.rmtree(forget, ignore_errors=True)
-                results.append(measure(command, environ))
+                try:
+                    results.append(measure(command, environ))
+                except RefusedError as reason:
+                    refused.append(f"{name} refuses the image: {reason}")
+                    return
             rows.append((name, min(result[0] for result in results), max(result[1] for result in results)))
 
         custody = [str(Path(sys.executable).with_name("custody")), "sbom", f"oci:{layout}", "-o",
@@ -63,10 +73,11 @@ def main() -> None:
                        "cyclonedx", "--cache-dir", str(data / "trivy"), "-o", str(data / "trivy.json")]
             best("trivy, cold", command, {}, data / "trivy")
             best("trivy, layers known", command, {})
-    base = rows[0][1]
+    base = next((seconds for name, seconds, _ in rows if name == "custody, cold"), None)
     print(f"{'':<24}{'seconds':>9}{'MiB':>7}{'x custody cold':>16}")
     for name, seconds, memory in rows:
-        print(f"{name:<24}{seconds:>9.2f}{memory:>7.0f}{seconds / base:>16.2f}")
+        print(f"{name:<24}{seconds:>9.2f}{memory:>7.0f}{f'{seconds / base:.2f}' if base else '-':>16}")
+    print(*refused, sep="\n", end="\n" if refused else "")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@
     ├── AuthenticationError            exit 5   HTTP 401
     ├── NetworkError                   exit 6   HTTP 502   the other side did not answer, or answered nonsense
     │   ├── ConnectionBrokenError      exit 6   HTTP 502   refused, reset or cut off: the same request may be sent again
+    │   ├── TimeoutExceededError       exit 6   HTTP 504   --timeout is over
     │   ├── OfflineError               exit 6   HTTP 503   --offline, and the answer is not on this machine
     │   └── NotFoundError              exit 6   HTTP 404   the other side says that there is no such thing
     ├── ConflictError                  exit 1   HTTP 409
@@ -117,6 +118,13 @@ class NetworkError(CustodyError):
 
 class ConnectionBrokenError(NetworkError):
     """Nobody listened, or the connection ended before the answer did: the same request may be sent again."""
+
+
+class TimeoutExceededError(NetworkError):
+    """--timeout is over, and the command is not done."""
+
+    code = "timeout"
+    http_status = 504
 
 
 class OfflineError(NetworkError):

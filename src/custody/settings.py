@@ -10,7 +10,7 @@ import math
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -19,15 +19,17 @@ import msgspec
 
 from custody.errors import MalformedError, UsageError
 from custody.kit.folder import state_folder
+from custody.kit.near import near
 
 _PREFIX = "CUSTODY_"
+_SETTINGS = "the settings are in docs/reference/settings.md"
 _SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ",", "hosts": ","}
 """How a variable lists several values; hosts have colons in them."""
 _PATHS = ("data_dir", "trusted_root", "signing_config", "tls_certificate", "tls_key", "tls_client_ca",
           "webhook_certificate", "webhook_key", "webhook_client_ca")
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _OTHERS = {"CUSTODY_CONFIG", "CUSTODY_ORACLES", "CUSTODY_PEERS", "CUSTODY_PEERS_TOOLS", "CUSTODY_IMAGES",
-           "CUSTODY_INPUTS", "CUSTODY_OUTPUT", "CUSTODY_SOURCE", "CUSTODY_ROOT"}
+           "CUSTODY_TRACEBACK", "CUSTODY_INPUTS", "CUSTODY_OUTPUT", "CUSTODY_SOURCE", "CUSTODY_ROOT"}
 """No settings: where the file is, what custody's own tests use, and what a build step is told."""
 _KUBERNETES = re.compile(r"CUSTODY_(?:[A-Z0-9_]+_)?(?:SERVICE_(?:HOST|PORT)(?:_[A-Z0-9_]+)?|"
                          r"PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)\Z")
@@ -219,14 +221,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
 def _refuse_unknown(values: Mapping[str, Any], where: str) -> None:
     for key in values:
         if key not in Settings.__struct_fields__:
-            raise UsageError(f"{where}: {key}: is no setting", hint=_near(key, Settings.__struct_fields__))
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    import difflib  # not for every start
-
-    near = difflib.get_close_matches(name, list(known), 1)
-    return f"did you mean {near[0]}?" if near else "the settings are in docs/reference/settings.md"
+            raise UsageError(f"{where}: {key}: is no setting", hint=near(key, Settings.__struct_fields__, _SETTINGS))
 
 
 def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
@@ -237,7 +232,8 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
             continue
         key = name.removeprefix(_PREFIX).lower()
         if key not in kinds or name != _PREFIX + key.upper():
-            raise UsageError(f"{name}: is no setting", hint=_near(name, [_PREFIX + known.upper() for known in kinds]))
+            raise UsageError(f"{name}: is no setting",
+                             hint=near(name, [_PREFIX + known.upper() for known in kinds], _SETTINGS))
         if text:
             values[key] = _value(name, key, kinds[key], text)
     return values

@@ -45,9 +45,9 @@ TRUST_ROLES = {"oidc": ((), "oidc"), "ca": (("certificate_authorities", "ctlogs"
 """The roles that trust files speak of: their parts of the trusted root, and of the signing configuration."""
 
 
-def command_http(settings: Settings) -> Http:
+def command_http(settings: Settings, *, proxies: bool = True) -> Http:
     """HTTP for one command: starts fast, no event-loop client library."""
-    return StdlibHttp(offline=settings.offline)
+    return StdlibHttp(offline=settings.offline, proxies=proxies)
 
 
 def service_http(settings: Settings) -> Http:

@@ -412,7 +412,7 @@ def test_a_full_disk_is_named_and_the_older_backup_is_kept(data: Path, tmp_path:
         os.close(handle)
         return Path("/dev/full").open(mode)
 
-    monkeypatch.setattr("custody.cli.backup.os.fdopen", full)
+    monkeypatch.setattr("custody.kit.destination.os.fdopen", full)
     assert run(["backup", str(target)]) == 1
     assert f"{target}: No space left on device; there is no backup, and an older file is as it was" in \
         capsys.readouterr().err

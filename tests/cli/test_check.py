@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from custody.cli.run import run
+from custody.policy.kinds import builtin
 
 PRIVILEGED: dict[str, Any] = {"spec": {"containers": [{"=(securityContext)": {"=(privileged)": "false"}}]}}
 
@@ -163,6 +164,31 @@ def test_check_list_allowed(cli: Cli, document: dict[str, Any]) -> None:
     assert cli(cli.write("list.yaml", document)) == 3
     assert "Pod/shop/web: denied" in cli.out
     assert "no. rule r failed at path /spec/containers/0/securityContext/privileged/" in cli.out
+
+
+@pytest.mark.parametrize("shape", ["documents", "List", "List in List", "standard input", "folder"])
+def test_check_says_allowed_unjudged(cli: Cli, shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every kind that Kubernetes serves: no rule speaks of it, so nobody says that it is allowed, however it is
+    given; and the pod among them is denied."""
+    every = [{"apiVersion": f"{kind.group}/{kind.version}".lstrip("/"), "kind": kind.kind,
+              "metadata": {"name": f"n{at}"}} for at, kind in enumerate(builtin().resources)
+             if kind.kind not in ("Pod", "List")]
+    assert len(every) > 40
+    inner = {"apiVersion": "v1", "kind": "List", "items": every[::2]}
+    given = {"documents": every, "standard input": every, "folder": every,
+             "List": [{"apiVersion": "v1", "kind": "List", "items": every}],
+             "List in List": [{"apiVersion": "v1", "kind": "List", "items": [inner, *every[1::2]]}]}[shape]
+    bad = [*given, {"apiVersion": "v1", "kind": "List", "items": [pod("bad", privileged=True)]}]
+    for documents, code in ((given, 4), (bad, 3)):
+        name = cli.write("all/r.yaml", *documents)
+        if shape == "standard input":
+            text = (cli.folder / name).read_bytes()
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+        assert cli({"standard input": "-", "folder": "all"}.get(shape, name), "-o", "json") == code
+        verdicts = {entry["resource"]: (entry["verdict"], entry["allowed"]) for entry in json.loads(cli.out)}
+        assert verdicts.pop("Pod/shop/bad", None) == (("denied", False) if code == 3 else None)
+        assert len(verdicts) == len(every)
+        assert set(verdicts.values()) == {("not judged", False)}
 
 
 def test_lists_within_lists_end(cli: Cli) -> None:

@@ -305,3 +305,27 @@ def test_names_of_others_write_no_lines_and_move_no_cursor(capsys: pytest.Captur
     assert run(["check", "pod.yaml", "--policy", "no\x1b[2Jthing.yaml"]) == 2
     assert capsys.readouterr().err == "error: no\\x1b[2Jthing.yaml: No such file or directory\n"
     assert columns([("a\x1b", "b"), ("c", HOSTILE)]) == f"a\\x1b  b\nc      {SHOWN}\n"
+
+
+def test_import_key_pair(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    for form, stem in ((PrivateFormat.PKCS8, "PKCS8"), (PrivateFormat.TraditionalOpenSSL, "SEC1")):
+        name = f"{stem}.pem"
+        Path(name).write_bytes(key.private_bytes(Encoding.PEM, form, NoEncryption()))
+        done = typed(b"pw", "import-key-pair", "--key", name, "--output-key-prefix", stem)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert Path(f"{stem}.pub").read_bytes() == public
+        assert Path(f"{stem}.key").stat().st_mode & 0o777 == 0o600
+        assert typed(b"pw", "sign", "--key", f"{stem}.key", IMAGE).returncode == 6  # opens; no registry is there
+    monkeypatch.setenv("COSIGN_PASSWORD", "x")
+    for arguments, reason in ((("--key", "PKCS8.key"), "is encrypted, expected a private key without a password"),
+                              (("--key", "PKCS8.pub"), "expected a PEM private key"),
+                              (("--key", "nowhere"), "No such file or directory"),
+                              (("--key", "PKCS8.pem", "--output-key-prefix", "PKCS8"), "PKCS8.key: exists"),
+                              (("--key", "PKCS8.pem", "--output-key-prefix", "no/x"), "no/x.key: No such file")):
+        assert run(["import-key-pair", *arguments]) == 2
+        assert reason in capsys.readouterr().err

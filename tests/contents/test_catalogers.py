@@ -118,6 +118,48 @@ def test_go_and_rust_programs(tmp_path: Path) -> None:
     assert "pkg:golang/stdlib@1.21.3" in found["pkg:golang/example.org/main"].requires
 
 
+@pytest.mark.parametrize(("state", "there"), [
+    ("install ok installed", True), ("hold ok installed", True), ("deinstall ok installed", True),
+    ("install ok triggers-pending", True), ("install ok triggers-awaited", True), ("install ok half-configured", True),
+    ("install ok unpacked", True), ("install reinstreq half-installed", False), ("deinstall ok config-files", False),
+    ("purge ok not-installed", False), ("install ok nonsense", False)])
+def test_dpkg_states(tmp_path: Path, state: str, there: bool) -> None:
+    status = f"Package: ccc\nStatus: {state}\nArchitecture: amd64\nVersion: 1.0-1\n".encode()
+    found = catalog(image(tmp_path, [("var/lib/dpkg/status", status)]))
+    assert [package.name for package in found.packages] == (["ccc"] if there else [])
+    assert [unknown.kind for unknown in found.unknowns] == (
+        ["half-installed Debian package"] if "half-installed" in state else [])
+
+
+@pytest.mark.parametrize("folder", ["../lib", "./lib", "..", ".", "/src/lib", "C:\\src\\lib", "..\\lib"])
+def test_go_local_replace(tmp_path: Path, folder: str) -> None:
+    modules = f"path\tx\nmod\texample.org/main\t(devel)\t\ndep\texample.com/lib\tv0.0.0\n=>\t{folder}\t(devel)\t\n"
+    found = catalog(image(tmp_path, [("bin/app", go_program(modules))]))
+    assert [package.purl for package in found.packages] == [
+        "pkg:golang/example.com/lib", "pkg:golang/example.org/main", "pkg:golang/stdlib@1.21.3"]
+    assert [(unknown.kind, unknown.count) for unknown in found.unknowns] == [
+        ("Go module replaced by a local folder", 1)]
+
+
+def test_rust_duplicates(tmp_path: Path) -> None:
+    def crate(name: str, purl: str, **more: object) -> dict[str, object]:
+        return {"bom-ref": name, "type": "library", "name": name.partition("#")[0], "version": "1.0.0", "purl": purl,
+                **more}
+
+    inner = {"bomFormat": "CycloneDX", "specVersion": "1.5", "components": [
+        crate("uv-client", "pkg:cargo/uv-client@1.0.0?download_url=file://.", components=[
+            crate("uv-client#lib", "pkg:cargo/uv-client@1.0.0?download_url=file:%2F%2F..%2Fx#src/lib.rs")]),
+        crate("uv-client#again", "pkg:cargo/uv-client@1.0.0"),
+        crate("git", "pkg:cargo/git@1.0.0?download_url=https://x.example/a"),
+        crate("cc", "pkg:cargo/cc@1.0.0", scope="excluded", components=[crate("in", "pkg:cargo/in-cc@1.0.0")]),
+        crate("serde", "pkg:cargo/serde@1.0.0", scope="required")],
+        "dependencies": [{"ref": "serde", "dependsOn": ["uv-client", "cc"]}]}
+    found = packages(tmp_path / "i", ("s/uv-1.dist-info/sboms/uv.cyclonedx.json", json.dumps(inner).encode()))
+    assert set(found) == {"pkg:cargo/uv-client@1.0.0", "pkg:cargo/serde@1.0.0",
+                          "pkg:cargo/git@1.0.0?download_url=https:%2F%2Fx.example%2Fa"}
+    assert found["pkg:cargo/serde@1.0.0"].requires == ("pkg:cargo/uv-client@1.0.0",)
+
+
 def test_sboms_inside_wheels(tmp_path: Path) -> None:
     inner = {"bomFormat": "CycloneDX", "specVersion": "1.5", "components": [
         {"bom-ref": "1", "type": "library", "name": "ryu", "version": "1.0.15", "purl": "pkg:cargo/ryu@1.0.15",

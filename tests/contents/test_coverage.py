@@ -117,14 +117,18 @@ def test_an_sbom_does_not_hide_what_it_does_not_list(capsys: pytest.CaptureFixtu
 
 
 SILENT = {
-    "Java archive": ["app/a.jar", "b.war", "c.ear", "d.par", "e.hpi", "e.jpi", "f.nar"],
+    "Java archive": ["app/a.jar", "APP/LOG4J.JAR", "b.war", "c.ear", "d.par", "e.hpi", "e.jpi", "f.nar"],
     "Java runtime": ["usr/lib/jvm/release", "opt/java/openjdk/release"],
     "Ruby gem": ["usr/lib/ruby/gems/3.0/specifications/rake.gemspec", "g/specifications/default/json.gemspec"],
-    "Composer packages": ["app/vendor/composer/installed.json", "app/composer.lock"],
-    ".NET dependencies": ["app/App.deps.json"], ".NET assembly": ["app/Newtonsoft.Json.dll", "app/web.exe"],
-    "rpm database": ["var/lib/rpm/rpmdb.sqlite", "usr/lib/sysimage/rpm/Packages.db", "var/lib/rpm/Packages"],
+    "Composer packages": ["app/vendor/composer/installed.json", "app/lib/composer/installed.json",
+                          "app/composer.lock"],
+    ".NET dependencies": ["app/App.deps.json"],
+    ".NET assembly": ["app/Newtonsoft.Json.dll", "app/web.exe", "app/OLD.DLL"],
+    "rpm database": ["var/lib/rpm/rpmdb.sqlite", "usr/lib/sysimage/rpm/Packages.db", "var/lib/rpm/Packages",
+                     "rootfs/usr/share/rpm/rpmdb.sqlite", "mnt/rpm/Packages", "opt/x/container-manifest-2"],
     "pacman package": ["var/lib/pacman/local/x-1/desc"], "Portage package": ["var/db/pkg/a/b-1/CONTENTS"],
-    "R package": ["usr/lib/R/library/x/DESCRIPTION", "usr/local/lib/R/site-library/y/DESCRIPTION"],
+    "R package": ["usr/lib/R/library/x/DESCRIPTION", "usr/local/lib/R/site-library/y/DESCRIPTION",
+                  "root/R/x86_64-pc-linux-gnu-library/4.1/z/DESCRIPTION", "app/renv/library/R-4/x/y/DESCRIPTION"],
     "Nix store path": ["nix/store/0a1b-openssl-3.0.8/bin/openssl", "nix/store/9z-glibc/lib/libc.so"],
     "conda package": ["opt/conda/conda-meta/x-1-0.json"],
     "Erlang application": ["usr/lib/erlang/lib/ssl-10.0/ebin/ssl.app"],
@@ -133,8 +137,14 @@ SILENT = {
     "WordPress plugin": ["app/wp-content/plugins/akismet/akismet.php"], "WordPress": ["app/wp-includes/version.php"],
     "PEAR package": ["usr/share/php/.registry/x.reg"], "snap": ["snap/core/meta/snap.yaml"],
     "Bitnami component": ["opt/bitnami/redis/.spdx-redis.spdx"], "Conan package": ["x/conaninfo.txt"],
+    "Chisel manifest": ["var/lib/chisel/manifest.wall"], "opkg package": ["usr/lib/opkg/info/curl.control"],
+    "Python egg": ["opt/a-1.egg"], "Python package in development": ["s/a.egg-link"],
+    "Python package without metadata": ["s/a-1.dist-info/RECORD", "s/b-1.dist-info/WHEEL"],
+    "npm package without package.json": ["app/node_modules/left-pad/index.js", "app/node_modules/@s/x/index.mjs"],
+    "apk packages without a database": ["etc/apk/world"],
+    "Linux kernel module": ["lib/modules/6/x.ko", "m/y.ko.xz"],
     "machine learning model": ["models/x.gguf"], "Homebrew formula": ["home/Cellar/jq/1.7/.brew/jq.rb"],
-    "program without a package": ["usr/local/bin/node", "usr/local/bin/python3.12", "usr/sbin/nginx"],
+    "program without a package": ["usr/local/bin/node", "usr/local/bin/python3.12", "usr/sbin/nginx", "bin/busybox"],
 }
 
 
@@ -149,6 +159,16 @@ def test_files_that_only_look_alike_are_not_counted(tmp_path: Path) -> None:
         "etc/release", "app/manifest", "app/status", "opt/conda/conda-meta/history", "wp-content/plugins/a/b.php",
         "app/my.app", "nix/var/log", "usr/bin/python3-config", "x/DESCRIPTION", "app/lib.rb", "usr/share/node")]))
     assert found.unknowns == ()
+
+
+def test_what_another_file_says_is_not_counted(tmp_path: Path) -> None:
+    found = catalog(image(tmp_path / "i", [
+        ("s/a-1.dist-info/METADATA", METADATA), ("s/a-1.dist-info/RECORD", b""), ("s/a-1.dist-info/WHEEL", b""),
+        ("m/node_modules/b/package.json", b'{"name": "b", "version": "1.0.0"}'), ("m/node_modules/b/index.js", b""),
+        ("lib/apk/db/installed", b"P:c\nV:1-r0\n\n"), ("etc/apk/world", b"c\n")]))
+    assert (len(found.packages), found.unknowns) == (3, ())
+    found = catalog(image(tmp_path / "j", [("s/a-1.dist-info/RECORD", b""), ("s/a-1.dist-info/WHEEL", b"")]))
+    assert [(unknown.kind, unknown.count) for unknown in found.unknowns] == [("Python package without metadata", 1)]
 
 
 def test_a_nix_store_path_is_counted_once(tmp_path: Path) -> None:
@@ -178,3 +198,45 @@ def pe(address: int, magic: int = 0x20B, count: int = 16) -> bytes:
     (b"MZ" + bytes(100), True), (b"", True)])
 def test_assemblies_are_told_from_other_programs_for_windows(content: bytes, counted: bool) -> None:
     assert bool(dotnet.read("a.exe", content)) == counted
+
+
+UNRATED = record("PYSEC-1", [{"introduced": "0"}], package="pyyaml", aliases=["CVE-2026-0001"])
+KNOWN = {"title": "t", "catalogVersion": "2026.01.01", "dateReleased": "2026-01-01T00:00:00Z", "count": 1,
+         "vulnerabilities": [{"cveID": "CVE-2026-0001", "dateAdded": "2026-01-01", "dueDate": "2026-02-01",
+                              "knownRansomwareCampaignUse": "Known"}]}
+ONE: list[Member] = [("a.dist-info/METADATA", b"Name: PyYAML\nVersion: 5.3.1\n")]
+
+
+@pytest.mark.parametrize(("options", "code", "words"), [
+    ([], 0, "pyyaml"),
+    (["--fail-on", "medium"], 0, "unknown"),
+    (["--fail-on", "low"], 3, "1 finding at or above low, such as CVE-2026-0001"),
+    (["--fail-on-unknown"], 3, "1 finding of unknown severity, such as CVE-2026-0001 in PyYAML 5.3.1"),
+    (["--fail-on-unknown", "--ignore-unfixed"], 0, "left out: 1 findings: no fixed version is known"),
+    (["--fail-on-unknown", "--only-fixed"], 0, "left out: 1 findings: no fixed version is known"),
+    (["--fail-on-unknown", "--severity", "HIGH,critical"], 0, "severity unknown was not asked for"),
+    (["--fail-on-exploited"], 4, "no catalogue of known exploited vulnerabilities was imported"),
+    (["--severity", "awful"], 2, "--severity: got 'awful', expected none, unknown, low"),
+])
+def test_gates_on_unrated_findings(
+        options: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    target = made(ONE, UNRATED)
+    assert run(["scan", target, *options]) == code
+    out, err = capsys.readouterr()
+    assert words.lower() in (out + err).lower()
+
+
+def test_gate_on_known_exploited(capsys: pytest.CaptureFixture[str]) -> None:
+    target = made(ONE, UNRATED)
+    Path("kev.json").write_text(json.dumps(KNOWN))
+    assert run(["db", "import", "kev.json"]) == 0
+    assert run(["db", "status"]) == 0
+    assert "exploited   1 known, version 2026.01.01" in capsys.readouterr().out
+    # What is known to be exploited is never left out.
+    assert run(["scan", target, "--fail-on-exploited", "--ignore-unfixed", "--severity", "critical"]) == 3
+    out, err = capsys.readouterr()
+    assert "unknown exploited  CVE-2026-0001  PyYAML" in out
+    assert "known exploited vulnerabilities: 1, version 2026.01.01; 1 findings are among them" in err
+    Path("kev.json").write_text(json.dumps({**KNOWN, "count": 2}))
+    assert run(["db", "import", "kev.json"]) == 2
+    assert "count: got 2, expected 1, as many as are listed" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.formats import cyclonedx, spdx
-from custody.formats.bom import Catalog
+from custody.formats.bom import Catalog, from_purl
 from custody.formats.licenses import is_expression
 from custody.sbom.catalog import catalog
 from tests.contents.images import METADATA, OS_RELEASE, STATUS, go_program, image
@@ -120,6 +120,20 @@ def test_what_syft_and_trivy_call_the_source_package() -> None:
         "Debian:12",
     )
     assert found.unknowns[0].count == 1
+
+
+@pytest.mark.parametrize(("purl", "ecosystem", "source"), [
+    ("pkg:deb/debian/curl@7.50.3-1?arch=i386&distro=jessie", "Debian:8", "curl"),
+    ("pkg:deb/debian/curl@7.88?distro=debian-bookworm", "Debian:12", "curl"),
+    ("pkg:deb/ubuntu/curl@7.88?distro=jammy", "Ubuntu:22.04:LTS", "curl"),
+    ("pkg:deb/debian/curl@7.88?distro=sid", None, "curl"),
+    ("pkg:apk/minimos/curl@8-r0", "MinimOS", "curl"),
+    ("pkg:npm/@Angular/Core@1.0.0", "npm", "@angular/core"),
+    ("pkg:swift/github.com/Alamofire/Alamofire@5.4.3", "SwiftURL", "github.com/Alamofire/Alamofire"),
+])
+def test_which_advisories_speak_of_a_package_url(purl: str, ecosystem: str | None, source: str) -> None:
+    package = from_purl(purl, None)
+    assert (package.ecosystem, package.source) == (ecosystem, source)
 
 
 def test_other_documents_are_refused() -> None:

@@ -16,8 +16,8 @@ from custody.kit.digest import sha256
 from custody.registry.image import open_layout
 from custody.sbom.catalog import catalog
 from custody.sbom.layers import read_layer
-from custody.sbom.tarwalk import Limits
-from tests.contents.images import GZIP, METADATA, OS_RELEASE, PLAIN, STATUS, ZSTD, image, layout, tar
+from custody.sbom.limits import Limits
+from tests.contents.images import GZIP, METADATA, OS_RELEASE, PLAIN, STATUS, ZSTD, Member, image, layout, tar
 
 _SITE = "app/site/flask_login-0.6.2.dist-info/METADATA"
 
@@ -137,6 +137,95 @@ def test_more_facts_than_a_layer_may_have(tmp_path: Path) -> None:
     members = [(f"{number}/package.json", b"{}") for number in range(50)]
     with pytest.raises(MalformedError, match="more than 40 packages"):
         catalog(image(tmp_path / "i", members), limits=Limits(facts=40))
+
+
+def test_tar_absolute_names(tmp_path: Path) -> None:
+    stored = image(tmp_path / "i", [("/usr", None), (f"/{_SITE}", METADATA), ("/etc/../etc/os-release", OS_RELEASE)],
+                   [("/app/site/.wh.other", b"")])
+    found = catalog(stored)
+    assert names(found) == {"Flask_Login"}
+    assert found.distribution
+    assert found.packages[0].locations[0].path == _SITE
+    assert names(catalog(image(tmp_path / "w", [(_SITE, METADATA)], [("/app/.wh.site", b"")]))) == set()
+
+
+def test_tar_root_entry(tmp_path: Path) -> None:
+    for number, root in enumerate(("/", "./", ".", "", "a/..", "//")):
+        assert names(catalog(image(tmp_path / f"{number}", [(root, None), (_SITE, METADATA)], [(root, None)]))) == {
+            "Flask_Login"}
+
+
+@pytest.mark.parametrize("links", [
+    [("etc/os-release", ("symlink", "../usr/lib/os-release")), ("usr/lib/os-release", OS_RELEASE)],
+    [("etc/os-release", ("symlink", "/opt/release")), ("opt/release", OS_RELEASE)],
+    [("etc/os-release", ("symlink", "../../../opt/a")), ("opt/a", ("symlink", "b")), ("opt/b", OS_RELEASE)],
+    [("etc", ("symlink", "data/etc")), ("data/etc/os-release", OS_RELEASE)],
+    [("etc", ("symlink", "data/etc")), ("etc/os-release", OS_RELEASE)],
+    [("usr", ("symlink", "data")), ("data/lib/os-release", OS_RELEASE)],
+    [("etc/os-release", ("symlink", "os-release")), ("usr/lib/os-release", OS_RELEASE)],
+    [("etc/os-release", ("symlink", "nowhere")), ("usr/lib/os-release", OS_RELEASE)]])
+def test_symlinked_os_release(tmp_path: Path, links: list[Member]) -> None:
+    whole = catalog(image(tmp_path / "1", links))
+    apart = catalog(image(tmp_path / "2", *[[link] for link in links]), _Cache())
+    assert whole.distribution == apart.distribution
+    assert whole.distribution
+    assert whole.distribution.id == "debian"
+
+
+def test_databases_behind_links(tmp_path: Path) -> None:
+    debs = {"libssl3", "libc6", "cdebconf"}
+    for number, layers in enumerate((
+            [[("var/lib/dpkg/status", ("symlink", "../../../data/status")), ("data/status", STATUS)]],
+            [[("var/lib/dpkg", ("symlink", "/data")), ("data/status", STATUS)]],
+            [[("var/lib/dpkg", ("symlink", "/data"))], [("var/lib/dpkg/status", STATUS)]],
+            [[("data/status", STATUS)], [("var", ("symlink", "v")), ("v/lib/dpkg", ("symlink", "../../data"))]],
+            [[("data/debs/a", STATUS)], [("var/lib/dpkg/status.d", ("symlink", "../../../data/debs"))]])):
+        cache = _Cache()
+        stored = image(tmp_path / f"{number}", *layers)  # type: ignore[arg-type]
+        assert names(catalog(stored, cache)) == names(catalog(stored, cache)) == debs, layers
+
+
+def test_a_layer_above_goes_where_the_links_below_lead(tmp_path: Path) -> None:
+    old, new = b"P:a\nV:1\n", b"P:a\nV:2\n"
+    base: list[Member] = [("lib", ("symlink", "usr/lib")), ("usr/lib/apk/db/installed", old)]
+    found = catalog(image(tmp_path / "1", base, [("lib/apk/db/installed", new)]))
+    assert [(package.version, package.locations[0].path) for package in found.packages] == [
+        ("2", "usr/lib/apk/db/installed")]
+    assert names(catalog(image(tmp_path / "2", base, [("lib/apk/db/.wh.installed", b"")]))) == set()
+    assert names(catalog(image(tmp_path / "3", base, [("lib/apk/.wh..wh..opq", b"")]))) == set()
+    # a folder in the link's place ends what it led to
+    found = catalog(image(tmp_path / "4", base, [("lib", None), ("lib/apk/db/installed", new)]))
+    assert {package.version for package in found.packages} == {"1", "2"}
+
+
+def test_links_in_circles_end(tmp_path: Path) -> None:
+    circle: list[Member] = [("a", ("symlink", "b")), ("b", ("symlink", "a"))]
+    assert names(catalog(image(tmp_path / "1", [*circle, (_SITE, METADATA)]))) == {"Flask_Login"}
+    with pytest.raises(MalformedError, match="more than 255 symbolic links"):
+        catalog(image(tmp_path / "2", [*circle, ("a/package.json", b'{"name":"n","version":"1"}')]))
+    with pytest.raises(MalformedError, match="more than 100 parts of names"):
+        catalog(image(tmp_path / "3", [("a", ("symlink", "x/../" * 60)), *[(f"a/{n}/b", b"") for n in range(9)]]),
+                limits=Limits(steps=100))
+
+
+def test_names_that_differ_in_bytes_are_two_files(tmp_path: Path) -> None:
+    latin, escaped = "a\udcff", "a\\xff"
+    package = b'{"name":"n","version":"%d"}'
+    found = catalog(image(tmp_path / "i", [
+        (f"{latin}/package.json", package % 1), (f"{escaped}/package.json", package % 2),
+        ("c\nd/x.dist-info/METADATA", METADATA)]))
+    assert {package.version for package in found.packages} == {"1", "2", "0.6.2"}
+    gone = catalog(image(tmp_path / "j", [(f"{latin}/package.json", package % 1)], [(f".wh.{escaped}", b"")]))
+    assert names(gone) == {"n"}
+
+
+def test_a_later_entry_of_a_name_counts_whatever_was_linked(tmp_path: Path) -> None:
+    one, two = b'{"name":"one","version":"1"}', b'{"name":"two","version":"1"}'
+    path = "app/package.json"
+    assert names(catalog(image(tmp_path / "1", [("store/package.json", one), (path, ("link", "store/package.json")),
+                                                (path, two)]))) == {"one", "two"}
+    assert names(catalog(image(tmp_path / "2", [("store/00", one), (path, ("link", "store/00")),
+                                                ("store/00", two)]))) == {"one"}
 
 
 class _Cache(dict[str, bytes]):

@@ -262,7 +262,8 @@ def test_the_predicate_says_what_was_covered(tmp_path: Path) -> None:
         "packages": 2, "ecosystems": [{"ecosystem": "PyPI", "packages": 1, "advisories": 1}], "distribution": 0,
         "adopted": 0, "notCatalogued": [], "database": {
             "advisories": 1, "digest": found.database.digest, "newest": "2026-01-01T00:00:00Z",
-            "importedAt": "2026-01-02T00:00:00Z", "ageDays": 1},
+            "importedAt": "2026-01-02T00:00:00Z", "ageDays": 1, "exploited": None, "exploitedVersion": ""},
+            "ignored": [],
         "gaps": [{"kind": "no-advisories", "what": "npm", "count": 1,
                   "reason": "1 package, for which the database has no advisories"}]}
 

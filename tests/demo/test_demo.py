@@ -16,6 +16,7 @@ import pytest
 from custody.demo import attacks
 from custody.errors import CustodyError
 from tests.conftest import peer
+from tests.contents.images import layout, tar
 from tests.demo.worlds import small_image, small_world
 
 REASONS = {
@@ -45,6 +46,18 @@ def test_every_attack_is_stopped_for_its_own_reason(tmp_path: Path) -> None:
     for attack, words in REASONS.items():
         assert words in reasons[attack], reasons[attack]
     assert not (tmp_path / "demo").exists()
+
+
+def test_demo_stopiteration(tmp_path: Path) -> None:
+    """An image in which no package is found: there is nothing that a new advisory could name."""
+    async def main() -> set[str]:
+        async with small_world(tmp_path, layout(tmp_path / "bare", [tar([("usr/bin/x", b"a script")])])) as (
+                world, chain, teller):
+            await attacks.run_all(world, teller, chain)
+            return {one.attack for one in teller.stopped}
+
+    assert set(REASONS) - asyncio.run(main()) == {
+        "a scan that covered nothing", "a critical vulnerability, published after the build"}
 
 
 def test_an_attack_that_gets_through_fails_the_demonstration(tmp_path: Path) -> None:

@@ -31,14 +31,14 @@ def small_image(folder: Path) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def small_world(folder: Path) -> AsyncIterator[tuple[World, Chain, Teller]]:
+async def small_world(folder: Path, layout: Path | None = None) -> AsyncIterator[tuple[World, Chain, Teller]]:
     """The good image, with all its evidence, admitted."""
 
     def policies(place: Path) -> list[Path]:
         shop = [path for path in sorted((place / "shop").glob("*.yaml")) if path.name != "built.yaml"]
         return [place / "require-signed-images.yaml", place / "restrict-registries.yaml", *shop]
 
-    layout = small_image(folder / "image")
+    layout = layout or small_image(folder / "image")
     teller = Teller(quiet=True)
     async with opened(folder, policies=policies) as world:
         yield world, await tell_from_image(world, teller, f"oci:{layout}", folder / "cache"), teller

@@ -36,6 +36,8 @@ def test_a_whole_scan_is_enough(policies: PolicySet) -> None:
 
 @pytest.mark.parametrize(("result", "words"), [
     (coverage([GAP]), "the scan must have no gaps"),
+    ({"Results": [], "coverage": {**coverage([])["coverage"], "ignored": [{"id": "CVE-2026-0001"}]}},
+     "the scan must leave no finding out"),
     (coverage([], days=8), "the scan's advisories must have been imported within a week"),
     ({"Results": []}, "scanner.result.coverage.gaps"),  # another scanner's, which says nothing of the kind
     (coverage(None), "scanner.result.coverage.gaps"),

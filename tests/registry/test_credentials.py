@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from custody.errors import AuthenticationError, CustodyError, MalformedError
-from custody.registry import helper
+from custody.kit import program as programs
 from custody.registry.credentials import Credential, find_credential
 
 ANN = {"auth": base64.b64encode(b"ann:se:cret").decode()}
@@ -188,7 +188,7 @@ def test_a_helper_that_is_not_there(environ: dict[str, str]) -> None:
 
 def test_a_helper_that_hangs_ends_with_its_children(environ: dict[str, str], program: Path, tmp_path: Path,
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(helper, "DEADLINE", 0.5)
+    monkeypatch.setattr(programs, "DEADLINE", 0.5)
     script(program, f"sleep 300 & echo $! > {tmp_path}/child\nsleep 300")
     config(environ, {"credsStore": "mine"})
     with pytest.raises(AuthenticationError, match=r"docker-credential-mine: not answered within 0\.5 s"):

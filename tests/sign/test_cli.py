@@ -4,83 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from custody.adapters.http.stdlib import StdlibHttp
 from custody.cli.run import run
-from custody.formats import intoto, oci
+from custody.formats import intoto
 from custody.formats import reference as references
 from custody.kit.clock import system_clock
 from custody.registry.client import RegistryClient
 from custody.sign.referrers import push_bundle
-from tests.conftest import peer
-from tests.serving import registry_on
-from tests.trust.stack import Stack, serving
-
-PERSON = "dev@example.com"
-
-
-@dataclass
-class Site:
-    folder: Path
-    registry: str
-    stack: Stack
-
-    def custody(self, *arguments: str) -> int:
-        return run(["--config", str(self.folder / "custody.toml"), *arguments])
-
-    def token(self, email: str = PERSON) -> str:
-        return self.stack.people.mint_email(email)
-
-    def who(self, email: str = PERSON) -> tuple[str, ...]:
-        return ("--certificate-identity", email, "--certificate-oidc-issuer", self.stack.people.url)
-
-    def push(self, name: str, content: bytes = b"layer") -> str:
-        """A small image; returns its reference by digest."""
-
-        async def store() -> str:
-            ref = references.parse(f"{self.registry}/{name}:1")
-            async with RegistryClient(StdlibHttp()) as client:
-                config_data = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
-                config, layer = await client.push_blob(ref, config_data), await client.push_blob(ref, content)
-                manifest = oci.Manifest(oci.MANIFEST, oci.Descriptor(oci.CONFIG, config.digest, config.size),
-                                        (oci.Descriptor(oci.LAYER_GZIP, layer.digest, layer.size),))
-                pushed = await client.push_manifest(ref, json.dumps(manifest.to_json()).encode(), oci.MANIFEST, tag="1")
-                return f"{ref.name}@{pushed.digest}"
-
-        return asyncio.run(store())
-
-    def cosign(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        env = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "COSIGN_PASSWORD": "hello",
-               "SIGSTORE_NO_CACHE": "1"}
-        return subprocess.run([peer(program), *arguments], capture_output=True, text=True, env=env, cwd=self.folder,
-                              timeout=60)
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("site")
-    with registry_on(folder / "registry") as (host, _), serving(folder) as stack:
-        (folder / "root.json").write_bytes(stack.material.trusted_root(stack.endpoints).to_json())
-        (folder / "config.json").write_bytes(stack.material.signing_config(stack.endpoints).to_json())
-        (folder / "empty.json").write_text(
-            '{"mediaType":"application/vnd.dev.sigstore.signingconfig.v0.2+json"}')
-        (folder / "custody.toml").write_text('trusted_root = "root.json"\nsigning_config = "config.json"\n')
-        (folder / "keys.toml").write_text('signing_config = "empty.json"\n')
-        made = Site(folder, host, stack)
-        previous = os.environ.get("COSIGN_PASSWORD")
-        os.environ["COSIGN_PASSWORD"] = "hello"
-        assert made.custody("generate-key-pair", "--output-key-prefix", str(folder / "cosign")) == 0
-        yield made
-        if previous is None:
-            del os.environ["COSIGN_PASSWORD"]
+from tests.sign.site import PERSON, Site
 
 
 def test_keyless(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

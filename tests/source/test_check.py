@@ -13,7 +13,7 @@ from custody.adapters.git import GitRepository
 from custody.errors import CustodyError, MalformedError, NotFoundError, UnsupportedError, UsageError, VerificationError
 from custody.formats import sshsig
 from custody.formats.gitobject import parse_commit, parse_tree
-from custody.formats.lockfile import parse_requirements
+from custody.formats.lockfile import is_requirements, parse_requirements
 from custody.source.check import SourceReport, check_source, verify_commit
 from custody.source.signers import parse_allowed_signers, read_allowed_signers
 from tests.source.repositories import GitFolder
@@ -193,11 +193,64 @@ HASH = " --hash=sha256:" + "a" * 64
     ("x @ https://example.com/x.whl" + HASH, "expected a pin"),
     ("requests==1 ; python_version > '3'" + HASH, "marker"),
     ("a==1" + HASH + "\nA==2" + HASH, "locked twice"),
+    ("a==1.0.zip" + HASH, "expected a pin"),  # a file of that name, to pip
+    ("a===1" + HASH, "expected a pin"),
+    ("a[./b]==1" + HASH, "expected a pin"),
+    ("a==1" + HASH + " evil==1.0", "option 'evil==1.0'"),
+    ("a==1 --has=sha256:" + "a" * 64, "option '--has'"),
+    ("a==1 --hash", "option '--hash'"),
+    ("a==1" + HASH + " 'x", "No closing quotation"),
+    ("a==${VERSION}" + HASH, "${VERSION}: pip puts the environment's value in its place"),
+    ("a==1" + HASH + " -r x.txt", "option '-r'"),
+    ("a==1" + HASH + "a", "expected sha256"),
+    ("-c constraints.txt", "option '-c'"),
+    ("a=\\\n=1", "no hash"),  # joined without a space
+    ("# \N{LATIN SMALL LETTER A WITH RING ABOVE}\N{HORIZONTAL ELLIPSIS}\N{LATIN CAPITAL LETTER A WITH RING ABOVE}evil",
+     "locale of the machine"),
 ])
 def test_lock_lines_that_do_not_lock(line: str, words: str) -> None:
     lock = parse_requirements(line.encode())
     assert len(lock.problems) == 1
     assert words in lock.problems[0].reason
+
+
+@pytest.mark.parametrize(("data", "words"), [
+    (b"# -*- coding: utf-7 -*-\n# +AAo-evil==1.0", "declares the encoding utf-7"),
+    (b"six==1\n# vim: set fileencoding=latin-1 :", "declares the encoding latin-1"),
+    (b"# coding=nonsense", "declares the encoding nonsense"),
+    (b"# coding: ascii\n# \xc3\xa9", "declares the encoding ascii"),
+    (b"\xff\xfes\0i\0x\0", "byte order mark of UTF-16"),
+    (b"\xfe\xff\0s\0i\0x", "byte order mark of UTF-16"),
+    (b"\xff\xfe\0\0s\0\0\0", "byte order mark of UTF-32"),
+])
+def test_lock_coding_line_hides_lines(data: bytes, words: str) -> None:
+    lock = parse_requirements(data)
+    assert lock.entries == ()
+    assert words in lock.problems[0].reason
+    assert lock.problems[0].line == 1 + data.partition(b"# vim")[0].count(b"\n") * (b"vim" in data)
+
+
+@pytest.mark.parametrize("top", [b"# coding: utf-8\n", b"# coding=UTF8\n", b"\xef\xbb\xbf# coding: utf-7\n",
+                                 b"#\n#\n# coding: x\n", b" # coding: utf-7\n", b"# coding: ascii\n"])
+def test_what_pip_reads_as_utf_8(top: bytes) -> None:
+    lock = parse_requirements(top + b"six==1.16.0" + HASH.encode())
+    assert (lock.problems, [entry.name for entry in lock.entries]) == ((), ["six"])
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\f", "\v", "\x1c", "\u2028", " # \\\n", "\\\n#\n"])
+def test_a_line_ends_where_pip_ends_it(end: str) -> None:
+    lock = parse_requirements(f"\ufeffsix==1{HASH}{end}evil==2{HASH}".encode())
+    hidden = end == " # \\\n"  # the comment swallows the next line, as it does for pip
+    assert [entry.name for entry in lock.entries] == (["six"] if hidden else ["six", "evil"])
+    assert lock.problems == ()
+
+
+@pytest.mark.parametrize(("path", "read"), [
+    ("requirements.txt", True), ("a/Requirements.txt", True), ("dev-requirements.txt", True),
+    ("requirements/prod.txt", True), ("x/requirements_test.txt", True), ("requirements.in", False),
+    ("docs/notes.txt", False), ("requirements/README.md", False)])
+def test_which_files_are_locks_of_pip(path: str, read: bool) -> None:
+    assert is_requirements(path) is read
 
 
 def test_lock_with_continuations_and_comments() -> None:

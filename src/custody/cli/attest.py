@@ -16,6 +16,7 @@ from custody.errors import UsageError
 from custody.formats import intoto
 from custody.kit import strictjson
 from custody.kit.clock import system_clock
+from custody.kit.visible import visible
 from custody.sign.referrers import push_bundle, replace_bundles
 from custody.wiring import command_http, registry_client
 
@@ -43,7 +44,7 @@ def command(images: tuple[str, ...], predicate: str, kind: str, replace: bool, *
 async def _run(images: tuple[str, ...], predicate_type: str, predicate: Any, replace: bool,
                options: dict[str, Any]) -> None:
     http = command_http(settings())
-    signer = make_signer(http, options)
+    signer = await make_signer(http, options)
     async with registry_client(settings(), http) as client:
         for image in images:
             ref, descriptor = await resolve(client, image)
@@ -55,5 +56,5 @@ async def _run(images: tuple[str, ...], predicate_type: str, predicate: Any, rep
                 trust = signer.trust(require_log=verified.log is not None)
                 gone = await replace_bundles(client, ref, verified, pushed, trust, system_clock())
                 print(f"{ref}: removed {gone} older attestation{'' if gone == 1 else 's'}", file=sys.stderr)
-            print(f"{ref}: {predicate_type} attested by {verified.signer}"
+            print(f"{ref}: {visible(predicate_type)} attested by {visible(str(verified.signer))}"
                   + (f", log index {verified.log.index}" if verified.log else ", in no log"), file=sys.stderr)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -18,10 +15,10 @@ from custody.adapters.backup.archive import Manifest, Progress, write
 from custody.adapters.backup.parts import PARTS, files
 from custody.adapters.backup.place import misnamed
 from custody.cli.run import settings
-from custody.errors import CustodyError, MissingEvidenceError, UsageError, VerificationError
+from custody.errors import MissingEvidenceError, StorageFullError, UsageError, VerificationError
+from custody.kit import destination
 from custody.kit.clock import system_clock
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from custody.kit.visible import terminal
 
 
 @click.command("backup")
@@ -35,6 +32,8 @@ def command(target: str, without_keys: bool) -> None:
     The file is readable by its owner only, and not encrypted: `custody backup - | age -r … > FILE`.
     """
     data = settings().data
+    if target != "-":
+        destination.check(target, "backup")
     if not any((data / part).exists() for part in PARTS):
         raise MissingEvidenceError(f"{data}: nothing to save is here", hint="data_dir in custody.toml says where it is")
     missing: list[str] = []
@@ -63,11 +62,11 @@ def counted(word: str) -> Iterator[Progress]:
 
     def progress(count: int, size: int) -> None:
         if shown and count % 50 == 0:
-            print(f"\r{count} files, {size >> 20} MiB {word} ", end="", file=sys.stderr, flush=True)
+            print(f"\r{count} files, {size >> 20} MiB {word} ", end="", file=terminal(sys.stderr), flush=True)
 
     yield progress
     if shown:
-        print("\r\x1b[K", end="", file=sys.stderr)
+        print("\r\x1b[K", end="", file=terminal(sys.stderr))
 
 
 @contextlib.contextmanager
@@ -78,19 +77,8 @@ def _output(target: str) -> Iterator[IO[bytes]]:
             raise UsageError("backup -: standard output is a terminal", hint="a pipe, or the name of a file")
         yield sys.stdout.buffer
         return
-    path = Path(target)
-    if path.is_dir():
-        raise UsageError(f"{path}: is a directory, expected the name of a file")
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as out:
+        with destination.opened(Path(target), "backup", private=True) as out:
             yield out
-            out.flush()
-            os.fsync(out.fileno())
-        Path(draft).replace(path)
-    except OSError as error:  # of a write: it names no file, and those of reading do
-        if error.errno not in _NO_ROOM or error.filename is not None:
-            raise
-        raise CustodyError(f"{path}: {error.strerror}; there is no backup, and an older file is as it was") from None
-    finally:
-        Path(draft).unlink(missing_ok=True)
+    except StorageFullError as error:
+        raise StorageFullError(f"{error.message}; there is no backup, and an older file is as it was") from None

@@ -16,12 +16,14 @@ from custody.build.builder import Built, build
 from custody.build.sandbox import KINDS
 from custody.cli.run import settings
 from custody.cli.sign import make_signer
-from custody.cli.trust_options import Command, sign_options
+from custody.cli.trust_options import IDENTITY_FLAGS, Command, sign_options
 from custody.errors import DeniedError, NotFoundError, UsageError
 from custody.evidence.model import KeylessSigner
 from custody.formats import intoto, reference
 from custody.formats.slsa import PROVENANCE_V1
+from custody.kit import destination
 from custody.kit.clock import system_clock
+from custody.kit.visible import visible
 from custody.registry.image import open_layout
 from custody.services.targets import push
 from custody.sign.referrers import push_bundle
@@ -35,7 +37,7 @@ from custody.wiring import WORKLOADS, command_http, registry_client
 @click.option("--output", "-o", required=True, metavar="oci:DIR", help="A new OCI image layout.")
 @click.option("--isolation", type=click.Choice(KINDS), help="Default: the strongest that works here, but never none.")
 @click.option("--push", "target", metavar="IMAGE", help="Push the image there and attest its provenance.")
-@click.option("--provenance", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+@click.option("--provenance", type=click.Path(path_type=Path), metavar="FILE",
               help="Also write the in-toto statement, unsigned.")
 @sign_options
 def command(folder: Path, commit: str, repository: str, output: str, isolation: str | None, target: str | None,
@@ -43,16 +45,19 @@ def command(folder: Path, commit: str, repository: str, output: str, isolation: 
     """Build a commit in a sandbox without network or secrets, as its custody-build.toml says."""
     if not output.startswith("oci:"):
         raise UsageError(f"--output: got {output!r}, expected oci:DIR")
-    unused = [f"--{name.replace('_', '-')}" for name in ("key", "identity_token", "signing_config", "trusted_root",
+    unused = [f"--{name.replace('_', '-')}" for name in (*IDENTITY_FLAGS, "key", "signing_config", "trusted_root",
                                                          "tlog_upload") if options[name] is not None]
     if target is None and unused:
         raise UsageError(f"{unused[0]}: is about signing the provenance, which goes where --push says")
+    if provenance is not None:
+        destination.check(provenance, "--provenance")
     _check_repository(repository)
     source = GitRepository(folder)
     try:
         built = build(source, source.resolve(commit), repository_uri=repository, layout=Path(output[4:]),
                       cache=settings().state() / "cache" / "inputs", fetch=PipFetch(offline=settings().offline),
-                      clock=system_clock, isolation=isolation, progress=lambda text: print(text, file=sys.stderr))
+                      clock=system_clock, isolation=isolation,
+                      progress=lambda text: print(visible(text, "\n\t"), file=sys.stderr))
     except NotFoundError as error:  # of this machine's repository, not of a network's
         raise UsageError(error.message, hint=error.hint) from None
     finally:
@@ -60,7 +65,8 @@ def command(folder: Path, commit: str, repository: str, output: str, isolation: 
     click.echo(built.descriptor.digest)
     if provenance is not None:
         statement = intoto.statement(built.descriptor.digest, PROVENANCE_V1, built.provenance.to_json())
-        provenance.write_text(json.dumps(json.loads(statement.to_bytes()), indent=2) + "\n")
+        destination.write(provenance, (json.dumps(json.loads(statement.to_bytes()), indent=2) + "\n").encode(),
+                          "--provenance")
     if target is not None:
         asyncio.run(_publish(built, target, options))
     print(f"built by {built.provenance.builder_id}", file=sys.stderr)
@@ -79,7 +85,7 @@ def _check_repository(uri: str) -> None:
 
 async def _publish(built: Built, target: str, options: dict[str, Any]) -> None:
     http = command_http(settings())
-    signer = make_signer(http, options)
+    signer = await make_signer(http, options)
     async with registry_client(settings(), http) as client:
         ref = reference.parse(target, "--push")
         if ref.digest is not None:
@@ -93,4 +99,4 @@ async def _publish(built: Built, target: str, options: dict[str, Any]) -> None:
             raise DeniedError(f"provenance: signed by {who.subject}, built by {built.provenance.builder_id}",
                               hint="trust token --workload builder --subject with the isolation that was used")
         await push_bundle(client, ref.at(pushed.digest), pushed, data, PROVENANCE_V1, system_clock())
-        print(f"{ref.at(pushed.digest)}: provenance attested by {verified.signer}", file=sys.stderr)
+        print(f"{ref.at(pushed.digest)}: provenance attested by {visible(str(verified.signer))}", file=sys.stderr)

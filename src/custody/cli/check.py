@@ -18,6 +18,7 @@ from custody.cli.run import settings
 from custody.errors import DeniedError, MalformedError, NotJudgedError, UnsupportedError, UsageError
 from custody.evidence.model import facts
 from custody.formats import reference
+from custody.kit import destination
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.policy.load import PolicySet
@@ -41,7 +42,7 @@ Asked = str | Manifest
 @click.option("--allow-unjudged", is_flag=True, help="Exit 0 also for what no rule speaks of, instead of 4.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
               help="What stdout gets.")
-@click.option("--record", "folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+@click.option("--record", "folder", type=click.Path(path_type=Path), metavar="DIR",
               help="Keep each decision with its inputs, for `custody replay`.")
 @kinds.options
 def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str, allow_unjudged: bool, output: str,
@@ -59,12 +60,14 @@ def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str,
     chosen = kinds.load(settings(), policies, crds, kubeconfig)
     if not chosen.policies:
         raise UsageError("check: no policies", hint="--policy FILE, or `policies` in custody.toml")
+    if folder is not None:
+        destination.make_folder(folder, "--record")  # said before the work, not after it
     asked = [entry for target in targets for entry in _targets(target)]
     checked = asyncio.run(_check(asked, chosen, namespace))
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
         for entry in checked:
-            (folder / f"{entry.decision.inputs_digest.replace(':', '-')}.json").write_bytes(entry.record)
+            destination.write(folder / f"{entry.decision.inputs_digest.replace(':', '-')}.json", entry.record,
+                              "--record")
     if output == "json":
         click.echo(json.dumps([to_json(entry) for entry in checked], indent=2))
     else:
@@ -99,7 +102,7 @@ def _targets(target: str) -> Sequence[Asked]:
     if target.endswith((".yaml", ".yml", ".json")) or path.exists():
         manifests = from_path(path)
         for where in manifests.passed_over:
-            print(f"warning: {where}: passed over, it has no kind", file=sys.stderr)
+            print(f"warning: {visible(where)}: passed over, it has no kind", file=sys.stderr)
         return manifests.resources
     for prefix in ("oci:", "archive:", "dir:", "sbom:"):
         if target.startswith(prefix):
@@ -115,7 +118,7 @@ def _targets(target: str) -> Sequence[Asked]:
     except MalformedError as error:
         raise UsageError(f"{error.message}; and there is no such file") from None
     if not any(mark in target for mark in "/:@"):  # perhaps a folder's name, misspelt
-        print(f"warning: {target}: no such file or folder; judged as the image {image}", file=sys.stderr)
+        print(f"warning: {visible(target)}: no such file or folder; judged as the image {image}", file=sys.stderr)
     return [target]
 
 
@@ -141,19 +144,19 @@ def lines(decision: Decision, name: str) -> list[str]:
     result = [f"{visible(name)}: {decision.verdict}  (inputs {decision.inputs_digest})"]
     for rule in decision.results:
         audit = "" if rule.enforce else " (audit)"
-        result.append(f"  {_MARKS[rule.outcome]} {rule.policy}/{rule.rule}{audit}"
+        result.append(f"  {_MARKS[rule.outcome]} {visible(f'{rule.policy}/{rule.rule}')}{audit}"
                       + (f"  {visible(rule.image)}" if rule.image else ""))
         if rule.outcome is not Outcome.PASS:
             result += [f"      {visible(part)}" for part in rule.message.split("\n")]
             if rule.remedy and rule.outcome is not Outcome.SKIP:
                 result.append(f"      try: {visible(rule.remedy)}")
     if decision.verdict is Verdict.NOT_JUDGED and not decision.results:
-        result += [f"  - {rule.policy}/{rule.rule}  {rule.reason}" for rule in decision.silent[:20]]
+        result += [visible(f"  - {rule.policy}/{rule.rule}  {rule.reason}") for rule in decision.silent[:20]]
         if len(decision.silent) > 20:
             result.append(f"  - and {len(decision.silent) - 20} rules more")
     result += [f"  ? {visible(pointer)}  not judged: no rule looked into this pod template; its pods are judged when "
                "they are created" for pointer in decision.unjudged]
-    return result + [f"  → {change['path']} = {visible(str(change['value']))}" for change in decision.patch]
+    return result + [visible(f"  → {change['path']} = {change['value']}") for change in decision.patch]
 
 
 def summary(decisions: Sequence[Decision]) -> str:

@@ -13,16 +13,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from custody.adapters.sqlite.layercache import SqliteLayerCache
 from custody.errors import MalformedError, UnsupportedError, UsageError
 from custody.formats import cyclonedx, spdx
 from custody.formats.bom import Catalog
+from custody.kit import destination
 from custody.kit.clock import system_clock
-from custody.kit.visible import visible
+from custody.kit.near import near
+from custody.kit.visible import terminal, visible
 from custody.settings import Settings
 from custody.vulns.coverage import Coverage
+
+if TYPE_CHECKING:
+    import click
+    from click.shell_completion import CompletionItem
 
 _PLATFORM = re.compile(r"[a-z0-9]+(/[a-z0-9_]+(/[a-z0-9.]+)?)?")
 Outputs = list[tuple[str, Path | None]]
@@ -34,15 +40,29 @@ def outputs(given: Sequence[str], accepted: Sequence[str], default: str) -> Outp
     for text in given or (default,):
         name, equals, file = text.partition("=")
         if name not in accepted:
-            raise UnsupportedError(f"-o {name}", "this format is not written", hint=f"formats: {', '.join(accepted)}")
+            raise UnsupportedError(f"-o {name}", "this format is not written", hint=near(
+                name, accepted, f"formats: {', '.join(accepted)}"))
         if equals and not file:
             raise UsageError(f"-o {text}: no file after the '='")
-        if file and (file.endswith("/") or Path(file).is_dir()):  # said before the work, not after it
-            raise UsageError(f"-o {text}: {file}: Is a directory")
+        if equals:
+            destination.check(file, f"-o {text}:")  # said before the work, not after it
         result.append((name, Path(file) if equals else None))
     if sum(file is None for _, file in result) > 1:
         raise UsageError("-o: two formats for standard output", hint="give all but one a file: -o FORMAT=FILE")
+    files = [os.path.realpath(file) for _, file in result if file is not None]
+    if twice := next((file for file in files if files.count(file) > 1 and not file.startswith("/dev/")), None):
+        raise UsageError(f"-o: two formats for {twice}", hint="one file a format")
     return result
+
+
+def complete(accepted: Sequence[str]) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]:
+    """What completes `-o`: the formats, then a file behind `=`."""
+    def items(_context: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem("", "file")] if "=" in incomplete else [CompletionItem(name) for name in accepted]
+
+    return items
 
 
 def deliver(chosen: Outputs, render: Callable[[str], str | dict[str, Any]]) -> None:
@@ -54,13 +74,7 @@ def deliver(chosen: Outputs, render: Callable[[str], str | dict[str, Any]]) -> N
             sys.stdout.write(text)
             sys.stdout.flush()  # before what standard error says of it, where both are one log
             continue
-        draft = file.with_name(f".{file.name}.{os.getpid()}")
-        try:
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(file)
-        except OSError as error:
-            draft.unlink(missing_ok=True)
-            raise UsageError(f"{file}: {error.strerror}") from None
+        destination.write(file, text.encode(), f"-o {name}")
 
 
 def moment() -> datetime:
@@ -121,7 +135,8 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], N
 
     count_column = MofNCompleteColumn() if total is None else DownloadColumn()
     bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), count_column, console=Console(stderr=True), transient=True
+        TextColumn("{task.description}"), BarColumn(), count_column, console=Console(file=terminal(sys.stderr)),
+        transient=True
     )
     task = bar.add_task(title, total=total)
     started, lock = time.monotonic(), threading.Lock()

@@ -13,6 +13,7 @@ from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.cli.contents import progress
 from custody.cli.run import settings
 from custody.kit.clock import format_rfc3339, system_clock
+from custody.kit.visible import visible
 from custody.vulns.store import import_advisories
 
 _SHOWN = 5
@@ -26,15 +27,23 @@ def command() -> None:
 @command.command("import")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 def import_(paths: tuple[Path, ...]) -> None:
-    """Add OSV records: JSON files, folders of them, or osv.dev's all.zip. Newer records replace older ones."""
+    """Add OSV records: JSON files, folders of them, or osv.dev's all.zip. Newer records replace older ones.
+
+    CISA's known_exploited_vulnerabilities.json marks what is known to be exploited; a later one replaces it.
+    """
     store = _store()
     for path in paths:
         with progress(f"Importing {path}") as advance:
             done = import_advisories(store, path, system_clock(), advance)
-        print(f"{path}: {done.read} records, {done.added} new or newer, {done.withdrawn} withdrawn, "
+        print(f"{visible(str(path))}: {done.read} records, {done.added} new or newer, {done.withdrawn} withdrawn, "
               f"{len(done.refused)} refused", file=sys.stderr)
+        if done.errata:
+            print(f"{visible(str(path))}: {done.errata} errata that name no vulnerability were not kept",
+                  file=sys.stderr)
+        for line in done.catalogues:
+            print(visible(f"{path}: {line}"), file=sys.stderr)
         for reason in done.refused[:_SHOWN]:
-            print(f"warning: {reason}", file=sys.stderr)
+            print(f"warning: {visible(reason)}", file=sys.stderr)
 
 
 @command.command("status")
@@ -49,8 +58,10 @@ def status(chosen: str) -> None:
     print(f"advisories  {found.advisories}")
     print(f"newest      {format_rfc3339(found.newest) if found.newest else 'none: the database is empty'}")
     print(f"imported    {format_rfc3339(found.imported_at) if found.imported_at else 'never'}")
+    print("exploited   " + ("none: no catalogue was imported" if found.exploited is None else
+                            f"{found.exploited} known, version {visible(found.exploited_version)}"))
     for name, count in found.ecosystems.items():
-        print(f"  {name:<20} {count}")
+        print(f"  {visible(name):<20} {count}")
 
 
 def _store() -> SqliteAdvisories:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import sys
-from typing import BinaryIO, cast
 
 from custody import __version__
+from custody.cli.streams import occupy
 from custody.cli.table import COMMANDS, SECTIONS
 
 _EPILOGUE = """\
 Exit codes: 0 ok · 1 tool error · 2 usage · 3 denied or threshold met · 4 evidence missing or unverifiable
-            5 authentication needed · 6 network · 130 interrupted
+            5 authentication needed · 6 network or --timeout · 130 interrupted
 `custody COMMAND --help` says more. stdout is data, stderr is for people."""
 
 
@@ -28,8 +26,12 @@ def help_text() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    _occupy_standard_streams()
+    occupy()
     arguments = sys.argv[1:] if argv is None else argv
+    if shell := os.environ.get("_CUSTODY_COMPLETE"):
+        from custody.cli.candidates import answer
+
+        return _say(answer(shell, arguments), end="")
     if not arguments or arguments in (["--help"], ["-h"], ["help"]):
         return _say(help_text())
     if arguments == ["--version"] or arguments == ["version"]:
@@ -39,37 +41,9 @@ def main(argv: list[str] | None = None) -> int:
     return run(arguments)
 
 
-class _Words(io.TextIOWrapper):
-    """Standard error: that nobody can be told (a full disk, a reader who went away) stops no build and no service."""
-
-    def write(self, text: str) -> int:
-        with contextlib.suppress(OSError):
-            super().write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError):
-            super().flush()
-
-
-def _occupy_standard_streams() -> None:
-    """What a caller has closed (`custody … >&-`) leads nowhere: else the next file or pipe has its number, and what is
-    printed is written there."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
-            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115 - for good
-    if sys.__stderr__ is not None and sys.stderr is sys.__stderr__:
-        # Without a buffer: what could not be written is not tried once more at the end.
-        sys.stderr = _Words(cast(BinaryIO, io.FileIO(2, "w", closefd=False)), encoding=sys.stderr.encoding,
-                            errors="backslashreplace", write_through=True)
-
-
-def _say(text: str) -> int:
+def _say(text: str, end: str = "\n") -> int:
     try:
-        print(text, flush=True)
+        print(text, end=end, flush=True)
     except BrokenPipeError:  # `custody --help | head -1`
         sys.stderr.close()  # Python would complain once more when it ends
         return 141

@@ -22,8 +22,8 @@ def ask(what: str, *, confirm: bool = False) -> bytes:
     if stated is not None:
         return os.fsencode(stated)
     if sys.stdin is not None and sys.stdin.isatty():
-        return str(click.prompt(what, hide_input=True, confirmation_prompt=confirm, default="", show_default=False,
-                                err=True)).encode()
+        return os.fsencode(str(click.prompt(what, hide_input=True, confirmation_prompt=confirm, default="",
+                                            show_default=False, err=True)))
     piped = sys.stdin.buffer.read(_LONGEST + 1) if sys.stdin is not None else b""
     if not piped:
         raise UsageError(f"{what}: standard input is no terminal and has nothing more to read", hint=_HINT)

@@ -63,7 +63,7 @@ def _lint(files: tuple[Path, ...], output: str, coverage: bool, crds: tuple[str,
         place = finding.policy if finding.level == "error" else f"{finding.policy}: {finding.path}"
         click.echo(visible(f"{finding.level}: {place}: {finding.message} [{finding.code}]"))
         if finding.excerpt:
-            click.echo("".join(f"    {line}\n" for line in finding.excerpt.splitlines()), nl=False)
+            click.echo("".join(f"    {visible(line)}\n" for line in finding.excerpt.splitlines()), nl=False)
     warnings = sum(finding.level == "warning" for finding in findings)
     click.echo(f"{loaded} {'policy loads' if loaded == 1 else 'policies load'}, "
                f"{warnings} warning{'s' * (warnings != 1)}", err=True)
@@ -91,7 +91,7 @@ def _print_coverage(rows: list[Coverage], output: str) -> None:
         return
     for row in rows:
         by = ", ".join(row.rules) or "no rule"
-        click.echo(f"{'✓' if row.rules else '✗'} {row.kind:24} {row.field:60} {by}")
+        click.echo(f"{'✓' if row.rules else '✗'} {visible(f'{row.kind:24} {row.field:60} {by}')}")
 
 
 @command.command("podsecurity")

@@ -13,7 +13,7 @@ from custody.cli.run import settings
 from custody.errors import MissingEvidenceError, VerificationError
 from custody.formats import reference
 from custody.kit.clock import format_rfc3339
-from custody.kit.visible import visible
+from custody.kit.visible import terminal, visible
 from custody.registry.scrub import Report, scrub
 from custody.wiring import Platform
 
@@ -59,7 +59,7 @@ def _scrub(remove_orphans: bool, output: str) -> None:
 
 def _progress(blobs: int, size: int) -> None:
     if blobs % 100 == 0:
-        print(f"\r{blobs} blobs, {size / 1e6:,.0f} MB read ", end="", file=sys.stderr, flush=True)
+        print(f"\r{blobs} blobs, {size / 1e6:,.0f} MB read ", end="", file=terminal(sys.stderr), flush=True)
 
 
 def _troubles(report: Report) -> Iterator[str]:

@@ -60,6 +60,7 @@ def command(query: str | None, paths: tuple[str, ...], given: Path | None, stdin
     document = read(given) if given or stdin_input else UNDEFINED
     try:
         policy = Policy(loaded.modules, version=0 if v0_compatible else 1, strict=strict)
+        policy.check_data(loaded.data)
         text = query if query is not None else sys.stdin.read()
         asked = policy.query(text, name="query", package=package.removeprefix("data.") if package else None,
                              traced=explain in ("fails", "full") or coverage)

@@ -11,6 +11,7 @@ import click
 
 from custody.cli.rego_files import V0
 from custody.errors import UsageError
+from custody.kit import destination
 
 if TYPE_CHECKING:
     from custody.languages.rego import SourceError
@@ -51,7 +52,7 @@ def command(paths: tuple[str, ...], names_only: bool, diff: bool, write: bool, f
             click.echo("".join(difflib.unified_diff(source.text.splitlines(True), text.splitlines(True), name,
                                                     f"{name} (formatted)")), nl=False)
         if write and different and path is not None:
-            path.write_bytes(text.encode())
+            destination.write(path, text.encode(), "--write")
         if not (names_only or diff or write):
             click.echo(text, nl=False)
     return _refused(refused) if refused else 3 if fail and changed else 0

@@ -8,17 +8,29 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
+from custody.cli import deadline
 from custody.cli.main import help_text
-from custody.cli.table import COMMANDS
+from custody.cli.streams import Words
+from custody.cli.table import COMMANDS, NETWORK, SERVICES
 from custody.errors import CustodyError, UsageError
 from custody.kit.visible import visible
 from custody.settings import Settings, load_settings
+
+
+def loaded(name: str) -> click.Command:
+    """A command of the table, with the options that all have."""
+    command = importlib.import_module(COMMANDS[name][0]).command
+    if not isinstance(command, click.Command):
+        raise TypeError(f"{COMMANDS[name][0]}.command is not a click command")
+    _share(command, network=name in NETWORK)
+    return command
 
 
 class _Commands(click.Group):
@@ -27,13 +39,10 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
-        command = importlib.import_module(COMMANDS[cmd_name][0]).command
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{COMMANDS[cmd_name][0]}.command is not a click command")
-        return command
+            raise click.exceptions.NoSuchCommand(cmd_name, possibilities=COMMANDS, ctx=ctx)
+        return loaded(cmd_name)
 
     def resolve_command(self, ctx: click.Context,
                         args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
@@ -50,10 +59,38 @@ class _Commands(click.Group):
              context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--offline", is_flag=True, default=None, help="Open no socket.")
 @click.option("--config", "config", type=click.Path(path_type=Path, dir_okay=False), help="Settings (custody.toml).")
+@click.option("-q", "--quiet", is_flag=True, help="Of what standard error gets, only warnings and errors.")
+@click.option("-t", "--timeout", type=deadline.Duration(), metavar="DURATION", help="End when it is not done by then.")
 @click.pass_context
-def _custody(ctx: click.Context, offline: bool | None, config: Path | None) -> None:
+def _custody(ctx: click.Context, offline: bool | None, config: Path | None, quiet: bool, timeout: float | None) -> None:
+    if timeout is not None:
+        if ctx.invoked_subcommand in SERVICES:
+            raise UsageError(f"--timeout: {ctx.invoked_subcommand} runs until it is stopped")
+        deadline.start(timeout)
+    _hush(quiet)
     settings = load_settings(config)
     ctx.obj = settings if offline is None else settings.replace(offline=offline)
+
+
+def _share(command: click.Command, *, network: bool) -> None:
+    """Give a command, and those below it, the options that all have; -q only where that means nothing else."""
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            _share(below, network=network)
+        return
+    taken = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
+    if "--quiet" not in taken:
+        names = [name for name in ("-q", "--quiet") if name not in taken]
+        command.params.append(click.Option(names, is_flag=True, expose_value=False, is_eager=True,
+                                           callback=lambda _ctx, _param, value: _hush(value),
+                                           help="Of what standard error gets, only warnings and errors."))
+    if network and "--timeout" not in taken:
+        command.params.append(deadline.option())
+
+
+def _hush(quiet: bool) -> None:
+    if quiet and isinstance(sys.stderr, Words):
+        sys.stderr.quiet = True
 
 
 def _refuse_empty(name: str, arguments: list[str]) -> None:
@@ -102,6 +139,9 @@ def run(arguments: list[str], **extra: Any) -> int:
         with _ended_by_signals():
             result = _custody.main(arguments, prog_name="custody", standalone_mode=False, **extra)
         sys.stdout.flush()
+    except deadline.Late as late:
+        _complain(late.error.message, late.error.hint)
+        return late.error.exit_code
     except CustodyError as error:
         _complain(error.message, error.hint)
         return error.exit_code
@@ -129,6 +169,16 @@ def run(arguments: list[str], **extra: Any) -> int:
         _complain(": ".join(filter(None, (str(error.filename or ""), error.strerror or str(error)))), None)
         _give_up_output()
         return 1
+    except Exception as error:  # the last net: what is nobody's word for it
+        if os.environ.get("CUSTODY_TRACEBACK"):
+            raise
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        _complain(f"internal error: {type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})",
+                  "this is a fault of custody: CUSTODY_TRACEBACK=1 shows where; please report it (SECURITY.md, "
+                  "CONTRIBUTING.md)")
+        return 1
+    finally:
+        deadline.stop()
     return result if isinstance(result, int) else 0
 
 
@@ -141,7 +191,12 @@ def _give_up_output() -> None:
 
 
 def _complain(message: str, hint: str | None) -> None:
-    keep = "\n\t"  # some list several reasons
-    print(f"error: {visible(message, keep)}", file=sys.stderr)
+    print(f"error: {_indented(message)}", file=sys.stderr)
     if hint:
-        print(f"\nhint: {visible(hint, keep)}", file=sys.stderr)
+        print(f"\nhint: {_indented(hint)}", file=sys.stderr)
+
+
+def _indented(text: str) -> str:
+    """Some list several reasons, a line each; none of them begins as another error or hint would."""
+    first, *rest = visible(text, "\n\t", starts_line=False).split("\n")
+    return "\n".join([first, *(line if not line or line[0] in " \t" else f"  {line}" for line in rest)])

@@ -12,6 +12,7 @@ from custody.cli import contents
 from custody.cli.run import settings
 from custody.errors import UnsupportedError
 from custody.formats import cyclonedx, spdx
+from custody.kit.visible import visible
 
 _FORMATS = ("table", "cyclonedx-json", "spdx-json", "purls")
 
@@ -19,10 +20,11 @@ _FORMATS = ("table", "cyclonedx-json", "spdx-json", "purls")
 @click.command("sbom")
 @click.argument("target")
 @click.option("-o", "--output", "chosen", multiple=True, metavar="FORMAT[=FILE]",
+              shell_complete=contents.complete(_FORMATS),
               help=f"One of {', '.join(_FORMATS)}; repeatable, one of them without a FILE. Default: table.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index. Default: linux/amd64.")
 def command(target: str, chosen: tuple[str, ...], platform: str | None) -> None:
-    """List the packages in TARGET: REGISTRY/NAME[:TAG][@DIGEST], oci:DIR[:TAG] or archive:FILE.tar."""
+    """List the packages in TARGET: REGISTRY/NAME[:TAG][@DIGEST], oci:DIR[:TAG] or archive:FILE[:NAME]."""
     plan = contents.outputs(chosen, _FORMATS, "table")
     if target.startswith("sbom:"):
         raise UnsupportedError(target, "is an SBOM already, and is not written again in another format")
@@ -40,8 +42,8 @@ def command(target: str, chosen: tuple[str, ...], platform: str | None) -> None:
         return contents.columns([("NAME", "VERSION", "TYPE"), *rows])
 
     contents.deliver(plan, render)
-    print(f"{contents.title(found)}: {len(found.packages)} packages", file=sys.stderr)
+    print(f"{visible(contents.title(found))}: {len(found.packages)} packages", file=sys.stderr)
     if not found.packages:
         print("warning: no package was found in it", file=sys.stderr)
     for unknown in found.unknowns:
-        print(f"not catalogued: {unknown}, such as {unknown.examples[0]}", file=sys.stderr)
+        print(visible(f"not catalogued: {unknown}, such as {unknown.examples[0]}"), file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -11,8 +12,10 @@ import click
 from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.cli import contents
 from custody.cli.run import settings
-from custody.errors import DeniedError
+from custody.errors import DeniedError, UsageError
 from custody.kit.clock import system_clock
+from custody.kit.visible import visible
+from custody.vulns.findings import Finding
 from custody.vulns.report import ScanReport, scan, usable
 from custody.vulns.severity import Severity
 
@@ -21,24 +24,46 @@ _LEVELS = ("never", "low", "medium", "high", "critical")
 _STALE = timedelta(days=7)
 
 
+def _severities(_context: click.Context, _parameter: click.Parameter, text: str | None) -> frozenset[Severity] | None:
+    """`HIGH,critical`, as Trivy takes it."""
+    if text is None:
+        return None
+    names = [name.strip().upper() for name in text.split(",")]
+    if wrong := [name for name in names if name not in Severity.__members__]:
+        raise UsageError(f"--severity: got {wrong[0].lower()!r}, expected {', '.join(map(str, Severity))}")
+    return frozenset(Severity[name] for name in names)
+
+
 @click.command("scan")
 @click.argument("target")
 @click.option("-o", "--output", "chosen", multiple=True, metavar="FORMAT[=FILE]",
+              shell_complete=contents.complete(_FORMATS),
               help=f"One of {', '.join(_FORMATS)}; repeatable, one of them without a FILE. Default: table.")
 @click.option("--fail-on", "threshold", type=click.Choice(_LEVELS), default="never", show_default=True,
               help="Exit 3 where a finding is at least this bad; low counts those of unknown severity too.")
+@click.option("--fail-on-unknown", is_flag=True,
+              help="Exit 3 where nobody says how bad a finding is, too.")
+@click.option("--fail-on-exploited", is_flag=True,
+              help="Exit 3 where a finding is in CISA's catalogue of known exploited vulnerabilities; exit 4 where "
+                   "that was not imported.")
+@click.option("--ignore-unfixed", "--only-fixed", "ignore_unfixed", is_flag=True,
+              help="Leave out what no fixed version is known for, unless it is known to be exploited.")
+@click.option("--severity", "severities", callback=_severities, metavar="LEVEL[,LEVEL…]",
+              help="Leave out findings of other severities (unknown, none, low, medium, high, critical), unless they "
+                   "are known to be exploited.")
 @click.option("--allow-gaps", is_flag=True,
-              help="With --fail-on, exit 0 where something was not scanned too, instead of exit 4.")
+              help="With --fail-on…, exit 0 where something was not scanned too, instead of exit 4.")
 @click.option("--max-age", type=click.IntRange(1, 3650), metavar="DAYS",
               help="Advisories of which the newest is older are a gap. Default: only a warning, after 7.")
 @click.option("--allow-empty-db", is_flag=True,
               help="Report on an empty advisory database too, instead of exit 4; --fail-on asks for --allow-gaps too.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index. Default: linux/amd64.")
-def command(target: str, chosen: tuple[str, ...], threshold: str, allow_gaps: bool, max_age: int | None,
+def command(target: str, chosen: tuple[str, ...], threshold: str, fail_on_unknown: bool, fail_on_exploited: bool,
+            ignore_unfixed: bool, severities: frozenset[Severity] | None, allow_gaps: bool, max_age: int | None,
             allow_empty_db: bool, platform: str | None) -> None:
     """Match TARGET with the advisories of `custody db import`. TARGET is as for `custody sbom`, or sbom:FILE.
 
-    Exit 4 where --fail-on is given and not everything was scanned: packages that were not catalogued or that no
+    Exit 4 where one of --fail-on… is given and not everything was scanned: packages that were not catalogued or that no
     advisory in the database could speak of.
     """
     plan = contents.outputs(chosen, _FORMATS, "table")
@@ -47,7 +72,8 @@ def command(target: str, chosen: tuple[str, ...], threshold: str, allow_gaps: bo
     usable(store, allow_empty=allow_empty_db)  # before minutes are spent on the image
     found = contents.open_catalog(settings(), target, platform)
     report = scan(found, store, started, finished=system_clock(), allow_empty=allow_empty_db,
-                  max_age=timedelta(days=max_age) if max_age else None)
+                  max_age=timedelta(days=max_age) if max_age else None, ignore_unfixed=ignore_unfixed,
+                  severities=severities)
 
     def render(name: str) -> str | dict[str, Any]:
         if name == "json":
@@ -56,22 +82,31 @@ def command(target: str, chosen: tuple[str, ...], threshold: str, allow_gaps: bo
 
     contents.deliver(plan, render)
     _explain(report)
-    if threshold == "never":
-        return
-    if met := report.meets(Severity[threshold.upper()]):
-        worst, findings = met[0], f"{len(met)} finding{'s' * (len(met) > 1)}"
-        raise DeniedError(f"{findings} at or above {threshold}, such as {worst.cve} in {worst.package} {worst.version}",
-                          hint=f"fixed in {', '.join(worst.fixed)}" if worst.fixed else None)
-    if not allow_gaps:
+    if threshold != "never":
+        _deny(report.meets(Severity[threshold.upper()]), f"at or above {threshold}")
+    if fail_on_unknown:
+        _deny(report.unrated(), "of unknown severity")
+    if fail_on_exploited:
+        _deny(report.exploited(), "known to be exploited")
+    if (threshold != "never" or fail_on_unknown or fail_on_exploited) and not allow_gaps:
         report.require_coverage()
+
+
+def _deny(met: list[Finding], kind: str) -> None:
+    if met:
+        worst, findings = met[0], f"{len(met)} finding{'s' * (len(met) > 1)}"
+        raise DeniedError(visible(f"{findings} {kind}, such as {worst.cve} in {worst.package} {worst.version}"),
+                          hint=visible(f"fixed in {', '.join(worst.fixed)}") if worst.fixed else None)
 
 
 def _table(report: ScanReport) -> str:
     rows = [("SEVERITY", "ID", "PACKAGE", "VERSION", "FIXED IN", "WHERE")]
-    rows += [(f.severity, f.cve, f.package, f.version, ", ".join(f.fixed),
+    rows += [(f.severity + " exploited" * (f.exploited is not None), f.cve, f.package, f.version, ", ".join(f.fixed),
               f.locations[0].path if f.locations else "") for f in report.findings]
     if report.findings:
         return contents.columns(rows)
+    if report.ignored:
+        return "no findings but those left out\n"
     if not report.coverage.gaps:
         return "no findings\n"
     return "no findings in what was scanned\n" if report.coverage.ecosystems else "nothing was scanned\n"
@@ -88,4 +123,9 @@ def _explain(report: ScanReport) -> None:
         age = (report.finished - database.newest).days
         note = "warning: " if report.finished - database.newest > _STALE else ""
         said.append(f"{note}advisories: {database.advisories}, the newest is {age} days old")
+    if database.exploited is not None:
+        said.append(f"known exploited vulnerabilities: {database.exploited}, version {database.exploited_version}; "
+                    f"{sum(f.exploited is not None for f in report.findings)} findings are among them")
+    for reason, count in Counter(entry.reason for entry in report.ignored).items():
+        said.append(f"left out: {count} findings: {reason}")
     print("\n".join([*said, *contents.coverage_lines(report.coverage)]), file=sys.stderr)

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from custody.cli.run import settings
 from custody.cli.trust_files import load_config, load_root
-from custody.cli.trust_options import Command, identity_token, load_signing_key, named, resolve, sign_options, warn
+from custody.cli.trust_options import (
+    IDENTITY_FLAGS,
+    Command,
+    identity_token,
+    load_signing_key,
+    named,
+    resolve,
+    sign_options,
+    warn,
+)
 from custody.errors import UsageError
-from custody.formats import intoto
+from custody.evidence.model import Verified
+from custody.formats import cosign, intoto, oci
+from custody.formats.reference import Reference
+from custody.kit import destination
 from custody.kit.clock import system_clock
+from custody.kit.visible import visible
 from custody.ports.http import Http
-from custody.sign.referrers import push_bundle
+from custody.registry.client import RegistryClient
+from custody.sign.referrers import image_manifests, push_bundle, push_signature
 from custody.sign.signer import Signer
 from custody.wiring import command_http, registry_client
 
@@ -25,61 +40,111 @@ from custody.wiring import command_http, registry_client
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE…")
 @sign_options
 @click.option("-a", "--annotations", multiple=True, metavar="KEY=VALUE", help="Sign this annotation with the digest.")
+@click.option("-r", "--recursive", is_flag=True,
+              help="Of an index sign every manifest below it too, each by itself, those below first.")
+@click.option("--format", "form", type=click.Choice(["bundle", "legacy", "both"]), default="bundle", show_default=True,
+              help="A Sigstore bundle (cosign 3), a layer of the tag sha256-<hex>.sig (cosign 2, Kyverno by key), or "
+              "both.")
 @click.option("--upload", type=bool, default=True, metavar="BOOL", help="=false stores nothing in the registry.")
-@click.option("--bundle", "bundle_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+@click.option("--bundle", "bundle_file", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the bundle to a file too.")
-def command(images: tuple[str, ...], annotations: tuple[str, ...], upload: bool, bundle_file: Path | None,
-            **options: Any) -> None:
+def command(images: tuple[str, ...], annotations: tuple[str, ...], recursive: bool, form: str, upload: bool,
+            bundle_file: Path | None, **options: Any) -> None:
     """Sign images and store the signature beside them, as `cosign sign` 3 does.
 
     Name the image by digest: a tag may move between your look and this signature.
     """
+    if form == "legacy" and bundle_file:
+        raise UsageError("--bundle: --format legacy makes none", hint="--format both")
+    if form == "legacy" and not upload:
+        raise UsageError("--upload=false: a signature of --format legacy is kept nowhere else")
     if not upload and not bundle_file:
         raise UsageError("--upload=false: the signature would be kept nowhere", hint="--bundle FILE")
     if bundle_file and len(images) > 1:
         raise UsageError("--bundle: is one file, and there are several images")
-    asyncio.run(_run(images, intoto.parse_annotations(annotations), upload, bundle_file, options))
+    if bundle_file:
+        destination.check(bundle_file, "--bundle")
+    given = intoto.parse_annotations(annotations)
+    asyncio.run(_run(images, given, Kept(form != "legacy", form != "bundle", upload, bundle_file), recursive, options))
 
 
-async def _run(images: tuple[str, ...], annotations: dict[str, str], upload: bool, bundle_file: Path | None,
+class Kept(NamedTuple):
+    """In which forms, and where."""
+
+    bundle: bool
+    legacy: bool
+    upload: bool
+    file: Path | None
+
+
+async def _run(images: tuple[str, ...], annotations: dict[str, str], kept: Kept, recursive: bool,
                options: dict[str, Any]) -> None:
     http = command_http(settings())
-    signer = make_signer(http, options)
+    signer = await make_signer(http, options)
+    if kept.legacy:
+        _check_logs(signer, options["tlog_upload"])
     async with registry_client(settings(), http) as client:
         for image in images:
             if named(image).digest is None:
                 warn(f"{image}: is a tag, which may move; its digest of this moment is signed")
             ref, descriptor = await resolve(client, image)
-            statement = intoto.statement(descriptor.digest, intoto.COSIGN_SIGN, {}, annotations=annotations)
-            data, verified = await signer.sign(statement, descriptor.digest)
-            if bundle_file:
-                _write(bundle_file, data)
-            if upload:
-                pushed = await push_bundle(client, ref, descriptor, data, intoto.COSIGN_SIGN, system_clock())
-                print(f"{ref.name}@{pushed.digest}")
-            print(f"{ref}: signed by {verified.signer}"
-                  + (f", log index {verified.log.index}" if verified.log else ", in no log"), file=sys.stderr)
+            manifests = await image_manifests(client, ref, descriptor) if recursive else [descriptor]
+            if kept.file and len(manifests) > 1:
+                raise UsageError(f"--bundle: is one file, and -r signs {len(manifests)} manifests of {image}")
+            for manifest in manifests:
+                await _sign(client, signer, ref.at(manifest.digest), manifest, annotations, kept)
 
 
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise UsageError(f"--bundle {path}: {error.strerror}") from None
+def _check_logs(signer: Signer, wanted: bool | None) -> None:
+    """A layer holds a log's signed entry timestamp, which only logs of API version 1 give."""
+    if signer.config.rekor and not any(log.major_api_version == 1 for log in signer.config.rekor):
+        if wanted:
+            raise UsageError("--tlog-upload=true: a signature of --format legacy cannot hold an entry of a log of API "
+                             "version 2, and the signing config names no other", hint="--format bundle")
+        warn("--format legacy: is in no log: the log is of API version 2, whose entries it cannot hold; verifying "
+             "it needs --insecure-ignore-tlog, or for Kyverno `rekor: {ignoreTlog: true}`")
 
 
-def make_signer(http: Http, options: dict[str, Any]) -> Signer:
+async def _sign(client: RegistryClient, signer: Signer, ref: Reference, manifest: oci.Descriptor,
+                annotations: dict[str, str], kept: Kept) -> None:
+    digest = manifest.digest
+    if kept.bundle:
+        statement = intoto.statement(digest, intoto.COSIGN_SIGN, {}, annotations=annotations)
+        data, verified = await signer.sign(statement, digest)
+        if kept.file:
+            destination.write(kept.file, data, "--bundle")
+        if kept.upload:
+            pushed = await push_bundle(client, ref, manifest, data, intoto.COSIGN_SIGN, system_clock())
+            print(f"{ref.name}@{pushed.digest}")
+        _tell(ref, verified, "")
+    if kept.legacy:
+        payload = json.dumps(cosign.simple_signing(cosign.SimpleSigning(digest, ref.name, annotations)),
+                             separators=(",", ":")).encode()
+        layer, verified = await signer.sign_payload(payload, digest)
+        if kept.upload:
+            pushed = await push_signature(client, ref, payload, layer)
+            print(f"{ref.name}@{pushed.digest}")
+        _tell(ref, verified, f" in {cosign.tag(digest, '.sig')}")
+
+
+def _tell(ref: Reference, verified: Verified, place: str) -> None:
+    print(f"{ref}: signed{place} by {visible(str(verified.signer))}"
+          + (f", log index {verified.log.index}" if verified.log else ", in no log"), file=sys.stderr)
+
+
+async def make_signer(http: Http, options: dict[str, Any]) -> Signer:
     """The signer that the shared options describe."""
-    if options["key"] and options["identity_token"]:
-        raise UsageError("--key and --identity-token: give one; a key signs without an identity")
+    if options["key"] and (given := next((flag for flag in IDENTITY_FLAGS if options[flag]), None)):
+        raise UsageError(f"--key and --{given.replace('_', '-')}: give one; a key signs without an identity")
     config = load_config(settings(), options["signing_config"], log=options["tlog_upload"] is not False)
     if options["tlog_upload"] and not config.rekor:
         raise UsageError("--tlog-upload=true: no signing config names a log", hint="--signing-config FILE, or `custody "
                          "up`, which writes one; without the flag a signature is in a log where there is one")
+    root = load_root(settings(), options["trusted_root"])
     key = load_signing_key(options["key"])
-    token = None if key else identity_token(options["identity_token"])
+    token = None if key else await identity_token(http, settings(), options)
     if (key is None and token and config.rekor and not options["yes"] and sys.stdin.isatty()
             and not click.confirm(f"Your identity will be written into the log {config.rekor[0].url} for good. Go on?",
                                   err=True)):
         raise UsageError("nothing was signed: the answer was no")
-    return Signer(http=http, config=config, root=load_root(settings(), options["trusted_root"]), key=key, token=token)
+    return Signer(http=http, config=config, root=root, key=key, token=token)

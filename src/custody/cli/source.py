@@ -17,7 +17,8 @@ from custody.kit.visible import visible
 from custody.services.source import scan_locks
 from custody.source.check import SourceReport, check_source
 from custody.source.signers import read_allowed_signers
-from custody.vulns.report import Finding, ScanReport
+from custody.vulns.findings import Finding
+from custody.vulns.report import ScanReport
 from custody.vulns.severity import Severity
 
 
@@ -63,7 +64,7 @@ def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], thr
         store = SqliteAdvisories(settings().state() / "advisories.db")
         scanned = scan_locks(report, store, system_clock(),
                              allow_empty=allow_empty_db or not any(lock.entries for lock in report.locks))
-        findings = [found for found in scanned.findings if found.id.startswith("MAL-")] if threshold == "never" else (
+        findings = [found for found in scanned.findings if found.malicious] if threshold == "never" else (
             scanned.meets(Severity[threshold.upper()]))
     bad = [f"{found.package} {found.version}: {found.severity} {found.cve}: {found.summary}" for found in findings]
     problems = [*report.failures, *([] if allow_unpinned_actions else report.unpinned), *bad]
@@ -72,9 +73,9 @@ def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], thr
     for line in coverage_lines(scanned.coverage) if scanned is not None else ():
         click.echo(line, err=True)
     for line in report.unpinned if allow_unpinned_actions else ():
-        click.echo(f"warning: {line}", err=True)
+        click.echo(f"warning: {visible(line)}", err=True)
     if problems:
-        raise DeniedError(f"source: {len(problems)} problem{'s' * (len(problems) > 1)}, first: {problems[0]}")
+        raise DeniedError(f"source: {len(problems)} problem{'s' * (len(problems) > 1)}, first: {visible(problems[0])}")
     unasked = threshold == "never" or allow_gaps
     if scanned is not None and not unasked and not (allow_empty_db and not scanned.database.advisories):
         scanned.require_coverage()

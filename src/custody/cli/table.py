@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "verify-attestation": ("custody.cli.verify_attestation", "Sign and verify", "check and print signed statements"),
     "attach": ("custody.cli.attach", "Sign and verify", "put an SBOM beside an image, unsigned"),
     "generate-key-pair": ("custody.cli.generate_key_pair", "Sign and verify", "make cosign.key and cosign.pub"),
+    "import-key-pair": ("custody.cli.import_key_pair", "Sign and verify", "make such a pair of a key that is there"),
     "tree": ("custody.cli.tree", "Sign and verify", "show an image's evidence, and what of it counts"),
     "sbom": ("custody.cli.sbom", "Contents", "list the packages in an image: CycloneDX, SPDX, table"),
     "scan": ("custody.cli.scan", "Contents", "known vulnerabilities of what is in an image"),
@@ -28,7 +29,14 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "policy": ("custody.cli.policy", "Policy", "lint policies; a pod's Pod Security level; jp: try JMESPath"),
     "cel": ("custody.cli.cel", "Policy", "evaluate and check CEL expressions: eval, check"),
     "rego": ("custody.cli.rego", "Policy", "evaluate, check, test and format Rego: eval, check, test, fmt"),
+    "completion": ("custody.cli.completion", "Services", "a script that completes commands for bash, zsh or fish"),
     "admission": ("custody.cli.admission", "Policy", "print the webhook configurations for an API server"),
 }
+
+NETWORK = frozenset({"demo", "check", "build", "sign", "verify", "attest", "verify-attestation", "attach", "tree",
+                     "sbom", "scan", "log"})
+"""Those that ask others, and take --timeout."""
+SERVICES = frozenset({"up", "serve"})
+"""Those that run until they are stopped."""
 
 SECTIONS = ("The chain", "Source and build", "Contents", "Sign and verify", "Registry", "Policy", "Services")

@@ -11,6 +11,7 @@ import click
 
 from custody.cli.run import settings
 from custody.errors import UsageError
+from custody.kit import destination
 from custody.trust.oidc import AUDIENCE
 from custody.trust.roots import parse_signing_config
 from custody.wiring import WORKLOADS, Platform
@@ -25,7 +26,7 @@ def command() -> None:
 
 
 @command.command("export")
-@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option("--url", help="Copies for services that are reached at this URL instead; needs a FOLDER.")
 def _export(folder: Path | None, url: str | None) -> None:
     """Copy trusted_root.json and signing_config.json, which cosign and sigstore-python read too, to FOLDER.
@@ -33,6 +34,10 @@ def _export(folder: Path | None, url: str | None) -> None:
     They are those that the services wrote when they started, and stay as they are; without FOLDER they are only named.
     Where no services ever ran, keys and files are made for http://127.0.0.1:5080.
     """
+    if folder is not None:
+        destination.make_folder(folder, "trust export")
+        for path in Platform(settings(), _DEFAULT).trust_files:
+            destination.check(folder / path.name, "trust export")
     platform = Platform(settings(), url or _DEFAULT)
     files = platform.trust_files
     written = all(path.is_file() for path in files)
@@ -44,9 +49,8 @@ def _export(folder: Path | None, url: str | None) -> None:
                  else [path.read_bytes() for path in files])
     for path, document in zip(files, documents, strict=True):
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / path.name).write_bytes(document)
             path = folder / path.name
+            destination.write(path, document, "trust export")
         click.echo(path)
 
 

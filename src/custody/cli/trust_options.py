@@ -19,13 +19,16 @@ from custody.evidence.model import KeySigner, Rejected, State, Verified
 from custody.formats import reference
 from custody.formats.reference import Reference
 from custody.kit.visible import visible
+from custody.ports.http import Http
 from custody.registry.client import RegistryClient
 from custody.settings import Settings
+from custody.sign.ambient import PROVIDERS, Place, ambient_token
 from custody.sign.identity import CLAIM_FLAGS, Identity
 from custody.sign.keys import PrivateKey, load_private_key, load_public_key, read_key_file
 from custody.sign.listing import PREDICATE_TYPE
 from custody.sign.referrers import Gathered, fetch_evidence
 from custody.sign.verify import Trust, verify_evidence
+from custody.wiring import command_http
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -79,13 +82,23 @@ verify_options = _apply(
 
 sign_options = _apply(
     click.option("--key", metavar="FILE", help="Private key (cosign.key), or env://NAME; else keyless."),
-    click.option("--identity-token", metavar="TOKEN|FILE", help="OIDC token for keyless; default $SIGSTORE_ID_TOKEN."),
+    click.option("--identity-token", metavar="TOKEN|FILE",
+                 help="OIDC token for keyless; default $SIGSTORE_ID_TOKEN, else that of the place where this runs."),
+    click.option("--oidc-provider", type=click.Choice(list(PROVIDERS)),
+                 help="Take the identity of this place only. Default: of whichever promises one."),
+    click.option("--oidc-disable-ambient-providers", is_flag=True, help="Look for no identity of the place."),
+    click.option("--oidc-client-id", default="sigstore", show_default=True, metavar="AUDIENCE",
+                 help="Whom such a token is for."),
+    click.option("-v", "-d", "--verbose", is_flag=True, help="Say where an identity was looked for."),
     click.option("--signing-config", metavar="FILE", help="Where to sign; default: this data directory's services."),
     trusted_root_option,
     click.option("--tlog-upload", type=bool, metavar="BOOL",
                  help="=true insists on a log, =false leaves it out. Default: the log of the signing config, if any."),
     click.option("--yes", "-y", is_flag=True, help="Do not ask before an identity becomes public in a log."),
 )
+
+
+IDENTITY_FLAGS = ("identity_token", "oidc_provider")
 
 
 class Expected:
@@ -188,16 +201,44 @@ def load_signing_key(path: str | None) -> PrivateKey | None:
     return load_private_key(pem, ask(f"Password of {path}") if encrypted else b"", path)
 
 
-def identity_token(given: str | None) -> str | None:
+async def identity_token(http: Http, settings: Settings, options: dict[str, Any]) -> str | None:
+    """The token of --identity-token, else of $SIGSTORE_ID_TOKEN, else of the place where custody runs; else None.
+
+    Raises UsageError, and what `ambient_token` does.
+    """
+    for given, name in ((options["identity_token"], "--identity-token"),
+                        (None if options["oidc_provider"] else os.environ.get("SIGSTORE_ID_TOKEN"),
+                         "SIGSTORE_ID_TOKEN")):
+        if given and given.strip():
+            return _stated_token(given.strip(), name)
+    if options["oidc_disable_ambient_providers"]:
+        return None
+    direct = command_http(settings, proxies=False)
+    try:
+        found = await ambient_token(Place(http=http, direct=direct), options["oidc_client_id"],
+                                    options["oidc_provider"], _said if options["verbose"] else lambda _: None)
+    finally:
+        await direct.close()
+    if found is None:
+        return None
+    _said(f"identity: {found[0]}")
+    return found[1]
+
+
+def _said(text: str) -> None:
+    print(visible(text), file=sys.stderr)
+
+
+def _stated_token(text: str, name: str) -> str:
     """A token, or what the file of that name holds."""
-    text = given or os.environ.get("SIGSTORE_ID_TOKEN")
-    if text and (text.count(".") != 2 or os.path.exists(text)):
-        try:
-            return Path(text).read_text().strip()
-        except (OSError, UnicodeDecodeError):
-            raise UsageError("--identity-token: neither a JWT nor a readable file") from None
-    return text.strip() if text else None
+    if text.count(".") == 2 and not os.path.exists(text):
+        return text
+    try:
+        return Path(text).read_text().strip()
+    except (OSError, UnicodeDecodeError, ValueError):  # the text may be a secret that was cut off: it is not shown
+        raise UsageError(f"{name}: got {len(text)} characters, expected a JWT or the name of a readable file"
+                         ) from None
 
 
 def warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)
+    print(f"warning: {visible(text)}", file=sys.stderr)

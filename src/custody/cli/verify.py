@@ -15,6 +15,7 @@ from custody.evidence.model import KeylessSigner, Verified
 from custody.formats import cosign, intoto
 from custody.formats.reference import Reference
 from custody.kit.clock import format_rfc3339, system_clock
+from custody.kit.visible import visible
 from custody.wiring import registry_client
 
 
@@ -49,9 +50,9 @@ async def _run(images: tuple[str, ...], expected: Expected, wanted: dict[str, st
                 print(json.dumps([_simple(item, ref) for item in matching]))
             else:
                 for item in matching:
-                    print(f"{ref}\t{item.signer}\t{_when(item)}")
+                    print(f"{ref}\t{visible(str(item.signer))}\t" + visible(_when(item), "\t"))
             print(f"{ref}: {len(matching)} verified signature{'s' if len(matching) > 1 else ''}, "
-                  f"by {', '.join(sorted({str(item.signer) for item in matching}))}", file=sys.stderr)
+                  f"by {', '.join(sorted({visible(str(item.signer)) for item in matching}))}", file=sys.stderr)
 
 
 def _simple(item: Verified, ref: Reference) -> dict[str, Any]:

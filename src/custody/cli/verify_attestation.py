@@ -41,14 +41,14 @@ async def _run(images: tuple[str, ...], expected: Expected, predicate_type: str,
             if not matching:
                 other = sorted({item.predicate_type for item in good})
                 raise nothing(ref, f"attestation of type {predicate_type}"
-                              + (f" (there are {', '.join(other)})" if other else ""), bad)
+                              + (f" (there are {', '.join(map(visible, other))})" if other else ""), bad)
             by_digest = {item.digest: item for item in found.evidence}
             for item in matching:
                 envelope = _envelope(by_digest[item.evidence])
                 print(json.dumps(envelope) if output == "json" else
-                      f"{ref}\t{visible(str(item.predicate_type))}\t{item.signer}")
+                      f"{ref}\t{visible(str(item.predicate_type))}\t{visible(str(item.signer))}")
             print(f"{ref}: {len(matching)} verified of type {predicate_type}, by "
-                  f"{', '.join(sorted({str(item.signer) for item in matching}))}", file=sys.stderr)
+                  f"{', '.join(sorted({visible(str(item.signer)) for item in matching}))}", file=sys.stderr)
 
 
 def _envelope(evidence: Evidence) -> dict[str, Any]:

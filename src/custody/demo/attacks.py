@@ -56,6 +56,7 @@ class Attack:
     does_not_stop: str
     needs_build: bool = False
     needs_coverage: bool = False
+    needs_package: bool = False
 
 
 async def run_all(world: World, teller: Teller, chain: Chain) -> None:
@@ -66,6 +67,9 @@ async def run_all(world: World, teller: Teller, chain: Chain) -> None:
             continue
         if attack.needs_coverage and chain.scan.coverage.gaps:
             teller.note(f"- {attack.title}: needs an image that the demo's advisories cover")
+            continue
+        if attack.needs_package and not any(package.ecosystem for package in chain.contents.packages):
+            teller.note(f"- {attack.title}: needs an image with a package that advisories can name; custody found none")
             continue
         began = time.monotonic()
         rule, reason = await attack.work(world, chain)
@@ -380,7 +384,7 @@ ATTACKS = (
     Attack("a scan that covered nothing", "contents", _uncovered_scan,
            "code that left no trace a package manager writes", needs_coverage=True),
     Attack("a critical vulnerability, published after the build", "contents", _new_vulnerability,
-           "pods that run already: they are judged when they are created"),
+           "pods that run already: they are judged when they are created", needs_package=True),
     Attack("a blob changed at rest", "registry", _changed_at_rest, "an image that was bad when it was pushed"),
     Attack("a tag moved to another image", "registry", _moved_tag,
            "a moved tag whose new image has all the evidence too: that is a release"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,6 +75,8 @@ async def tell_from_image(world: World, teller: Teller, target: str, cache: Path
 
 
 async def _manifest_bytes(world: World, source: Image, target: str) -> bytes:
+    if source.descriptor.media_type in oci.CONFIG_TYPES:  # of a docker archive, which has no manifest
+        return json.dumps(source.manifest.to_json()).encode()
     if target.startswith(("oci:", "archive:")):
         with source.open_blob(source.descriptor) as stream:
             return stream.read(oci.MAX_MANIFEST)

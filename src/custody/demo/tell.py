@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from custody.kit.clock import format_rfc3339, system_clock
+from custody.kit.visible import terminal
 
 
 @dataclass(slots=True)
@@ -49,7 +50,7 @@ class Teller:
     def __init__(self, *, quiet: bool) -> None:
         self.links: list[Link] = []
         self.stopped: list[Stopped] = []
-        self._console = Console(quiet=quiet, highlight=False, soft_wrap=True, file=sys.stdout,
+        self._console = Console(quiet=quiet, highlight=False, soft_wrap=True, file=terminal(sys.stdout),
                                 width=None if sys.stdout.isatty() else 120)
         self._started = time.monotonic()
 

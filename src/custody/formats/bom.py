@@ -112,7 +112,9 @@ def identify(purl: PackageUrl, distribution: Distribution | None = None) -> tupl
         return "Maven", f"{purl.namespace}:{purl.name}"
     if purl.type not in ("deb", "apk", "rpm"):
         return None, full
-    stated, _, release = purl.qualifiers.get("distro", "").partition("-")
+    distro = purl.qualifiers.get("distro", "")
+    stated, _, release = distro.partition("-")
+    release = _CODENAMES.get(release or distro, release)
     who = purl.namespace or stated
     if distribution and distribution.id == who:
         release = distribution.version
@@ -143,14 +145,18 @@ GROUPED = ("npm", "golang", "maven", "composer")
 _UNKNOWN = re.compile(r"([^\n]{1,200}): ([0-9]{1,9})(?:, installed by (pkg:[^\s,;]+))?\Z")
 _LANGUAGES = {"pypi": "PyPI", "npm": "npm", "cargo": "crates.io", "golang": "Go", "gem": "RubyGems", "nuget": "NuGet",
               "composer": "Packagist", "hex": "Hex", "pub": "Pub", "cran": "CRAN", "hackage": "Hackage",
-              "bitnami": "Bitnami", "julia": "Julia"}
+              "bitnami": "Bitnami", "julia": "Julia", "swift": "SwiftURL"}
+_CODENAMES = {"jessie": "8", "stretch": "9", "buster": "10", "bullseye": "11", "bookworm": "12", "trixie": "13",
+              "forky": "14", "xenial": "16.04", "bionic": "18.04", "focal": "20.04", "jammy": "22.04", "noble": "24.04"}
+"""What a package URL may say instead of a number, as purl-spec's own examples do."""
+_ROLLING = {"wolfi": "Wolfi", "chainguard": "Chainguard", "minimos": "MinimOS", "echo": "Echo"}
 _MAJOR = {"debian": "Debian", "almalinux": "AlmaLinux", "alma": "AlmaLinux", "rocky": "Rocky Linux"}
 
 
 def _release(who: str, version: str) -> str | None:
     parts = version.split(".")
-    if who in ("wolfi", "chainguard"):
-        return who.capitalize()
+    if who in _ROLLING:
+        return _ROLLING[who]
     if not version:
         return None
     if who in _MAJOR:

@@ -7,6 +7,7 @@ tagged `sha256-<hex>.sig` is one signature, each of `sha256-<hex>.att` one DSSE 
 
 from __future__ import annotations
 
+import base64
 import binascii
 import hashlib
 import json
@@ -14,10 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from custody.errors import MalformedError
+from custody.errors import MalformedError, UnsupportedError
 from custody.formats.bundle import Bundle, LogEntry, MessageSignature
 from custody.formats.dsse import parse_envelope
-from custody.formats.protojson import Message, decode_base64
+from custody.formats.protojson import Message, decode_base64, encode_base64
 from custody.kit import digest as digests
 from custody.kit import strictjson
 
@@ -129,6 +130,35 @@ def _log_entry(text: str) -> LogEntry:
         raise MalformedError(payload.where, got=payload.raw("integratedTime"), expected="an index and a time")
     root.done()
     payload.done()
+    return result
+
+
+def certificate_pem(der: bytes) -> bytes:
+    """One certificate in PEM (RFC 7468)."""
+    text = base64.b64encode(der).decode()
+    lines = "\n".join(text[at:at + 64] for at in range(0, len(text), 64))
+    return f"-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n".encode()
+
+
+def layer_annotations(bundle: Bundle) -> dict[str, str]:
+    """What a layer says of its signature: `layer_bundle` the other way round.
+
+    Raises UnsupportedError for a log entry without a signed entry timestamp (Rekor v2), which a layer cannot hold.
+    """
+    result = {_SIGNATURE: encode_base64(bundle.signature)}
+    if bundle.certificates:
+        leaf, *chain = bundle.certificates
+        result[_CERTIFICATE] = certificate_pem(leaf).decode()
+        result[_CHAIN] = b"".join(map(certificate_pem, chain)).decode()
+    for entry in bundle.entries:
+        if entry.promise is None:
+            raise UnsupportedError("log entry", "has no signed entry timestamp, and a .sig layer holds no other proof")
+        # Written as Go does it, in the order of the names.
+        result[_BUNDLE] = json.dumps({"SignedEntryTimestamp": encode_base64(entry.promise), "Payload": {
+            "body": encode_base64(entry.body), "integratedTime": entry.integrated_time, "logIndex": entry.log_index,
+            "logID": entry.log_id.hex()}}, separators=(",", ":"))
+    for stamp in bundle.timestamps:
+        result[_TIMESTAMP] = json.dumps({"SignedRFC3161Timestamp": encode_base64(stamp)}, separators=(",", ":"))
     return result
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
+from custody.formats import purl
 from custody.formats.bom import GROUPED, Catalog, Distribution, Location, Package, Unknown, from_purl, parse_unknown
 from custody.formats.licenses import is_expression, is_identifier
 from custody.kit import strictjson
@@ -89,9 +90,10 @@ def _component(package: Package) -> dict[str, Any]:
     return result
 
 
-def read(data: bytes, where: str = "SBOM") -> Catalog:
+def read(data: bytes, where: str = "SBOM", *, excluded: bool = True) -> Catalog:
     """The packages that have a package URL; components without one, and what the SBOM itself says that it does not
-    list, are counted. Raises MalformedError, UnsupportedError.
+    list, are counted. Without `excluded`, components of that scope and those in them are left out: they were there for
+    the build or for tests. Raises MalformedError, UnsupportedError.
     """
     document = strictjson.loads(data, where)
     if not isinstance(document, dict) or document.get("bomFormat") != "CycloneDX":
@@ -99,7 +101,7 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
     if document.get("specVersion") not in _READABLE:
         raise UnsupportedError(f"{where}: specVersion", f"{document.get('specVersion')!r} is not one of {_READABLE}")
     subject = _object(_object(document, "metadata"), "component")
-    components = list(_flat(document.get("components"), f"{where}: components"))
+    components = list(_flat(document.get("components"), f"{where}: components", excluded))
     system = next((c for c in components if c.get("type") == "operating-system"), None)
     distribution = None
     if system is not None:
@@ -108,7 +110,7 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
     edges = {entry["ref"]: entry["dependsOn"] for entry in _list(document, "dependencies")
              if isinstance(entry, dict) and isinstance(entry.get("ref"), str)
              and isinstance(entry.get("dependsOn"), list)}
-    spelled = {c["bom-ref"]: c["purl"] for c in components
+    spelled = {c["bom-ref"]: _canonical(c["purl"]) for c in components
                if isinstance(c.get("bom-ref"), str) and isinstance(c.get("purl"), str)}
     packages: dict[str, Package] = {}
     without = []
@@ -134,7 +136,14 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
                    packages=tuple(packages.values()), unknowns=tuple(unknowns))
 
 
-def _flat(value: Any, where: str, depth: int = 0) -> Iterator[dict[str, Any]]:
+def _canonical(text: str) -> str:
+    try:
+        return str(purl.parse(text))
+    except CustodyError:
+        return text
+
+
+def _flat(value: Any, where: str, excluded: bool, depth: int = 0) -> Iterator[dict[str, Any]]:
     if value is None:
         return
     if not isinstance(value, list) or len(value) > _MAX_COMPONENTS or depth > 32:
@@ -142,8 +151,9 @@ def _flat(value: Any, where: str, depth: int = 0) -> Iterator[dict[str, Any]]:
     for entry in value:
         if not isinstance(entry, dict):
             raise MalformedError(where, got=entry, expected="a component")
-        yield entry
-        yield from _flat(entry.get("components"), where, depth + 1)
+        if excluded or entry.get("scope") != "excluded":
+            yield entry
+            yield from _flat(entry.get("components"), where, excluded, depth + 1)
 
 
 def _package(component: dict[str, Any], distribution: Distribution | None, edges: dict[str, list[Any]],

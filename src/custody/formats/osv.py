@@ -15,6 +15,20 @@ MAX_SIZE = 16 * 1024 * 1024
 _MAX_LIST = 100_000
 _EVENTS = ("introduced", "fixed", "last_affected", "limit")
 _RANGES = ("SEMVER", "ECOSYSTEM", "GIT")
+_CVE = re.compile(r"(?:[A-Z]+-)?(CVE-[0-9]{4}-[0-9]{1,19})\Z")
+_ERRATA = re.compile(r"(?:AL|RH|RL|EL|OE|CE)[BE]A-")
+_FOLDED = frozenset(("Go", "npm", "NuGet", "Packagist", "RubyGems", "Hex", "Pub", "Hackage", "CRAN",
+                     "GitHub Actions", "Bitnami", "VSCode", "Debian", "Ubuntu", "Echo", "Alpine", "Wolfi",
+                     "Chainguard", "MinimOS"))
+"""Where no two packages differ in capitals only: the registry says so, or package URLs have no capitals there."""
+_DISTRIBUTIONS = frozenset(("AlmaLinux", "Alpaquita", "Alpine", "Azure Linux", "BellSoft Hardened Containers",
+                            "Chainguard", "Debian", "Echo", "Mageia", "MinimOS", "Photon OS", "Red Hat", "Rocky Linux",
+                            "SUSE", "Ubuntu", "Wolfi", "openEuler", "openSUSE"))
+_TITLE = re.compile(r"(Critical|Important|Moderate|Low): ")
+_TELLING = re.compile(r"(?:severity|urgency|priority|threat|cvss)|(?:nvd|metrics?|ratings?|impact|level|text|value|"
+                      r"vector|base_?score|score)\Z", re.IGNORECASE)
+_SCORED = re.compile(r"(?:base_?)?score\Z|cvss", re.IGNORECASE)
+_MAX_RATINGS = 32
 
 
 class Range(msgspec.Struct, frozen=True, array_like=True):
@@ -27,10 +41,11 @@ class Range(msgspec.Struct, frozen=True, array_like=True):
 class Affected(msgspec.Struct, frozen=True, array_like=True):
     ecosystem: str
     name: str
+    """As `normalise` spells it."""
     ranges: tuple[Range, ...] = ()
     versions: tuple[str, ...] = ()
     severity: tuple[tuple[str, str], ...] = ()
-    rating: str = ""
+    ratings: tuple[str, ...] = ()
 
 
 class Advisory(msgspec.Struct, frozen=True, array_like=True):
@@ -43,9 +58,21 @@ class Advisory(msgspec.Struct, frozen=True, array_like=True):
     summary: str
     severity: tuple[tuple[str, str], ...]
     """(`CVSS_V2` | `CVSS_V3` | `CVSS_V4` | `Ubuntu`, vector or word)."""
-    rating: str
-    """`database_specific.severity`, in the database's own words; empty where there is none."""
+    ratings: tuple[str, ...]
+    """What the publisher says elsewhere of how bad it is: words, CVSS vectors, scores, in its own spelling."""
     affected: tuple[Affected, ...]
+    upstream: tuple[str, ...] = ()
+    """The vulnerabilities that this record is of: one is the same vulnerability, several are what a bundle mends."""
+
+    @property
+    def cves(self) -> frozenset[str]:
+        """The CVEs that this record is, by its own name (`DEBIAN-CVE-2026-0001`) and its aliases."""
+        return frozenset(cve for name in (self.id, *self.aliases) if (cve := cve_of(name)))
+
+    @property
+    def vulnerability(self) -> bool:
+        """False for errata that mend a bug or bring something new, and name no vulnerability."""
+        return not (_ERRATA.match(self.id) and not self.cves and not any(map(cve_of, self.upstream)))
 
 
 def read(data: bytes, where: str = "advisory") -> Advisory:
@@ -58,15 +85,35 @@ def read(data: bytes, where: str = "advisory") -> Advisory:
     parse_rfc3339(document.get("modified"), f"{where}: modified")
     affected = [_affected(entry, f"{where}: affected[{place}]")
                 for place, entry in enumerate(_list(document, "affected", where))]
+    known = tuple(entry for entry in affected if entry is not None)
     return Advisory(
         name, _text(document, "modified", where), bool(document.get("withdrawn")),
         tuple(_texts(document, "aliases", where)), str(document.get("summary") or _first_line(document))[:500],
-        _severity(document, where), _rating(document), tuple(entry for entry in affected if entry is not None))
+        _severity(document, where), (*_ratings(document), *_title(document)), known,
+        _upstream(document, known, where))
+
+
+def cve_of(name: str) -> str | None:
+    """The CVE that an identifier names: itself, or behind a distribution's prefix, as in `UBUNTU-CVE-2026-0001`."""
+    match = _CVE.match(name)
+    return match[1] if match else None
 
 
 def normalise(ecosystem: str, name: str) -> str:
-    """The name as it is compared: by PyPI's rule for PyPI, as it stands elsewhere (OSV schema, "package")."""
-    return re.sub(r"[-_.]+", "-", name).lower() if ecosystem == "PyPI" else name
+    """The name as it is compared, by its registry's rule for which names are one (OSV schema, "package").
+
+    PyPI: PEP 503. crates.io: capitals and '-' or '_' make no other crate. Go: paths with capitals are others to Go, but
+    package URLs and some records spell them without; no two modules are told apart by them. npm: only packages of
+    before 2014 have capitals. Maven, Julia and RPMs: as it stands.
+    """
+    base = ecosystem.partition(":")[0]
+    if base == "PyPI":
+        return re.sub(r"[-_.]+", "-", name).lower()
+    if base == "crates.io":
+        return name.lower().replace("_", "-")
+    if base == "SwiftURL":  # a repository's address, of which package URLs have host and path
+        return name.lower().removeprefix("https://").removesuffix(".git")
+    return name.lower() if base in _FOLDED else name
 
 
 def _affected(value: Any, where: str) -> Affected | None:
@@ -88,7 +135,20 @@ def _affected(value: Any, where: str) -> Affected | None:
         if kind != "GIT":
             ranges.append(Range(kind, events))
     return Affected(ecosystem, name, tuple(ranges), tuple(_texts(entry, "versions", where)), _severity(entry, where),
-                    _rating(entry))
+                    _ratings(entry))
+
+
+def _upstream(document: dict[str, Any], affected: tuple[Affected, ...], where: str) -> tuple[str, ...]:
+    """`upstream`; of a distribution's record without one, the CVEs among `related`.
+
+    Distributions wrote there what a bundle mends, before OSV 1.7 had `upstream`; in all others `related` is what it
+    says: another vulnerability.
+    """
+    stated = tuple(dict.fromkeys(_texts(document, "upstream", where)))
+    related = _texts(document, "related", where)
+    if stated or not affected or not all(entry.ecosystem.partition(":")[0] in _DISTRIBUTIONS for entry in affected):
+        return stated
+    return tuple(dict.fromkeys(name for name in related if cve_of(name)))
 
 
 def _event(value: Any, where: str) -> tuple[str, str]:
@@ -107,13 +167,41 @@ def _severity(entry: dict[str, Any], where: str) -> tuple[tuple[str, str], ...]:
     return tuple(result)
 
 
-def _rating(entry: dict[str, Any]) -> str:
-    for key, field in (("database_specific", "severity"), ("ecosystem_specific", "severity"),
-                       ("ecosystem_specific", "urgency")):
-        place = entry.get(key)
-        if isinstance(place, dict) and isinstance(place.get(field), str):
-            return str(place[field])
-    return ""
+def _ratings(entry: dict[str, Any]) -> tuple[str, ...]:
+    """What `database_specific` and `ecosystem_specific` say below a key that speaks of severity, whatever its name."""
+    ratings: list[str] = []
+
+    def take(value: Any, depth: int, scored: bool) -> None:
+        if len(ratings) >= _MAX_RATINGS:
+            return
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            value = str(value)
+        if isinstance(value, str) and len(value) <= 256 and (scored or not value[:1].isdigit()):
+            ratings.append(value)
+        elif isinstance(value, list) and depth:
+            for item in value[:_MAX_RATINGS]:
+                take(item, depth - 1, scored)
+        elif isinstance(value, dict) and depth:
+            for key, item in value.items():
+                if _telling(key):
+                    take(item, depth - 1, bool(_SCORED.search(key)))
+
+    for name in ("database_specific", "ecosystem_specific"):
+        if isinstance(place := entry.get(name), dict):
+            take(place, 4, False)
+    return tuple(dict.fromkeys(ratings))
+
+
+def _telling(key: str) -> bool:
+    """`severity`, `cvss_v3`, `baseSeverity`, `vectorString`; no metric of a vector, such as `availabilityImpact`."""
+    return bool(_TELLING.match(key) or key.lower().endswith(("severity", "urgency", "priority", "vectorstring")))
+
+
+def _title(document: dict[str, Any]) -> tuple[str, ...]:
+    """`Important: kernel security update`, as Red Hat's errata and those after them are called."""
+    summary = document.get("summary")
+    match = _TITLE.match(summary) if isinstance(summary, str) else None
+    return (match[1],) if match else ()
 
 
 def _first_line(document: dict[str, Any]) -> str:

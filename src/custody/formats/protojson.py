@@ -64,6 +64,10 @@ class Message:
         self._asked.add(name)
         return self._value.get(name)
 
+    @property
+    def names(self) -> list[str]:
+        return list(self._value)
+
     def has(self, name: str) -> bool:
         return self.raw(name) is not None
 

@@ -34,6 +34,9 @@ _NAME_SHAPES = {
 }
 
 
+_CHROME_VERSION = re.compile(r"[0-9]+(?:\.[0-9]+){0,3}\Z")
+
+
 @dataclass(frozen=True, slots=True)
 class PackageUrl:
     """A normalised package URL; `str()` is its canonical spelling. Make one with `parse` or `build`."""
@@ -58,8 +61,12 @@ class PackageUrl:
         return text
 
 
-def parse(text: object, where: str = "purl") -> PackageUrl:
-    """Read a package URL of any spelling (purl-spec, "How to parse a purl string"). Raises MalformedError."""
+def parse(text: object, where: str = "purl", *, strict: bool = False) -> PackageUrl:
+    """Read a package URL of any spelling (purl-spec, "How to parse a purl string"). Raises MalformedError.
+
+    `strict` refuses what the standard says that a package URL shall not have and the instructions for parsing mend:
+    capitals in the keys of qualifiers.
+    """
     if not isinstance(text, str) or len(text) > _LONGEST:
         raise MalformedError(where, got=text, expected=f"text of at most {_LONGEST} characters")
     # 1. From the right: the subpath, then the qualifiers, then the scheme from the left.
@@ -73,6 +80,8 @@ def parse(text: object, where: str = "purl") -> PackageUrl:
         key, equals, value = pair.partition("=")
         if not equals:
             raise MalformedError(where, got=pair, expected="key=value after the '?'")
+        if strict and key != key.lower():
+            raise MalformedError(f"{where}: qualifier", got=key, expected="a key in lower case")
         if key.lower() in qualifiers:
             raise MalformedError(where, got=f"qualifier {key!r} twice", expected="each qualifier once")
         qualifiers[key.lower()] = _decode(value, where)
@@ -80,17 +89,14 @@ def parse(text: object, where: str = "purl") -> PackageUrl:
     kind, slash, rest = rest.strip("/").partition("/")
     if not slash:
         raise MalformedError(where, got=text, expected="a type and a name: pkg:type/name")
-    # 3. The version, after the last '@' of the last segment (of a brew formula `node@20@20.1`, the last one too).
-    head, _, tail = rest.rpartition("/")
-    at = tail.rfind("@")
+    # 3. The version, after the last '@' that has a name before it: of a brew formula `node@20@20.1` the last one, of an
+    #    npm scope `@angular/core` none. It may have bare slashes in it, as in pkg:opam/git@3/16.1.
     version = None
-    if at > 0 or (at == 0 and head):
-        tail, version = tail[:at], _decode(tail[at + 1:], where)
-    elif at < 0 and "@" in head:  # a version with a bare slash in it, as in pkg:opam/git@3/16.1
-        head, _, late = head.rpartition("@")
-        version = _decode(f"{late}/{tail}", where)
-        head, _, tail = head.rpartition("/")
-    elif at == 0:
+    ats = [place for place, char in enumerate(rest) if char == "@" and place and rest[place - 1] != "/"]
+    if ats:
+        rest, version = rest[:ats[-1]], _decode(rest[ats[-1] + 1:], where)
+    head, _, tail = rest.rstrip("/").rpartition("/")
+    if tail.startswith("@"):
         raise MalformedError(where, got=text, expected="a name before the '@'")
     # 4. The name and, before it, the namespace.
     namespace = [_decode(part, where) for part in head.split("/") if part]
@@ -99,8 +105,11 @@ def parse(text: object, where: str = "purl") -> PackageUrl:
         namespace, name = namespace[:1], "/".join([*namespace[1:], name])
     if any("/" in part for part in namespace):
         raise MalformedError(where, got=text, expected="no encoded slash in the namespace")
+    subpath = [_decode(part, where) for part in fragment.split("/")]
+    if any("/" in part for part in subpath):
+        raise MalformedError(where, got=text, expected="no encoded slash in the subpath")
     return build(kind, name, namespace="/".join(namespace), version=version, qualifiers=qualifiers,
-                 subpath="/".join(_decode(part, where) for part in fragment.split("/")), where=where)
+                 subpath="/".join(subpath), where=where)
 
 
 def build(kind: object, name: object, *, namespace: str | None = None, version: str | None = None,
@@ -141,6 +150,8 @@ def build(kind: object, name: object, *, namespace: str | None = None, version: 
         raise MalformedError(f"{where}: qualifiers", got=sorted(kept), expected=f"{needed}, which {kind} requires")
     if kind in _NAME_SHAPES and not _NAME_SHAPES[kind][0].match(name):
         raise MalformedError(f"{where}: name", got=name, expected=_NAME_SHAPES[kind][1])
+    if kind == "chrome-extension" and version and not _CHROME_VERSION.match(version):
+        raise MalformedError(f"{where}: version", got=version, expected="one to four numbers with '.' between them")
     return PackageUrl(kind, space or None, name, version or None, kept, path or None)
 
 

@@ -16,11 +16,13 @@ from custody.kit import strictjson
 from custody.kit.canonical import canonical
 from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
+from custody.kit.visible import visible
 
 _MAX_PACKAGES = 500_000
-_SOURCE = re.compile(r"built package from: (\S+)(?: ([^\s;]+))?")
-_OWNER = re.compile(r"installed by (pkg:[^\s;]+)")
-_BUNDLED = re.compile(r"bundled in (pkg:[^\s;]+)")
+_PLAIN = re.compile(r"[^\s;]+\Z")
+_SOURCE = re.compile(r"(?:\A|; )built package from: (\S+)(?: ([^\s;]+))?")
+_OWNER = re.compile(r"(?:\A|; )installed by (pkg:[^\s;]+)")
+_BUNDLED = re.compile(r"(?:\A|; )bundled in (pkg:[^\s;]+)")
 _NOTHING = "NOASSERTION"
 _NOT_CATALOGUED = "not catalogued: "
 
@@ -81,13 +83,16 @@ def _package(package: Package, texts: dict[str, str]) -> dict[str, Any]:
         else:
             stated.append(f"({text})" if len(package.licenses) > 1 and " " in text else text)
     info = []
-    if package.source and (package.source, package.source_version) != (package.name, package.version):
+    if _PLAIN.match(package.source) and _PLAIN.match(package.source_version or "-") and (
+            package.source, package.source_version) != (package.name, package.version):
         info.append(f"built package from: {package.source} {package.source_version}".strip())
     if package.owner:
         info.append(f"installed by {package.owner}")
     if package.bundled_in:
         info.append(f"bundled in {package.bundled_in}")
-    info += [f"found in {place.path}" + (f" of layer {place.layer}" if place.layer else "")
+    # A path that says "; installed by …" must not be read as if custody had said so.
+    info += [f"found in {visible(place.path).replace(';', chr(92) + 'x3b')}"
+             + (f" of layer {place.layer}" if place.layer else "")
              for place in package.locations[:10]]
     result: dict[str, Any] = {
         "SPDXID": _ref(package.purl), "name": package.name, "downloadLocation": _NOTHING, "filesAnalyzed": False,

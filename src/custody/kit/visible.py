@@ -1,13 +1,35 @@
-"""Text of others for a terminal: names, messages and titles that must not move its cursor or write own lines."""
+"""Text of others for people: names, messages and titles that must not move a cursor, write own lines, or act in a log.
+
+CI services read commands out of what a step prints: GitHub `::name::` where a line begins with it, spaces aside, and
+`##[name]` anywhere in a line (actions/runner, ActionCommand.cs); Azure `##vso[…]`, TeamCity `##teamcity[…]`.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+from typing import TextIO
 
-def visible(text: str, keep: str = "") -> str:
+_SERVICES = ("CI", "GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION")
+_AT_START = re.compile(r"^([ \t]*):(?=:)", re.MULTILINE)
+_ANYWHERE = re.compile(r"#(?=#[A-Za-z]*\[)")
+
+
+def visible(text: str, keep: str = "", *, starts_line: bool = True) -> str:
     """`text` with every character that is not printable, but for those in `keep`, as Python escapes it.
 
-    Those are control characters, ends of lines, and what turns the direction of writing.
+    Those are control characters, ends of lines, and what turns the direction of writing. Where a CI service reads, a
+    backslash stands in what it would take for a command. `starts_line`: only spaces stand before it in its line.
     """
-    if text.isprintable():
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() or char in keep else ascii(char)[1:-1] for char in text)
+    if not any(os.environ.get(name) for name in _SERVICES):
         return text
-    return "".join(char if char.isprintable() or char in keep else ascii(char)[1:-1] for char in text)
+    first, end, rest = ("", "", text) if starts_line else text.partition("\n")
+    return _ANYWHERE.sub(r"#\\", first + end + _AT_START.sub(r"\1\\:", rest))
+
+
+def terminal(stream: TextIO) -> TextIO:
+    """The stream itself, for what custody draws on a terminal: bars, and lines that are written over."""
+    own: TextIO = getattr(stream, "own", stream)
+    return own

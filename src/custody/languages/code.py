@@ -12,6 +12,7 @@ from typing import Any
 
 _PLAIN = (str, bytes, int, float, bool, type(None))
 _PLACELESS = (ast.Load, ast.Store)
+_LEAVES = frozenset({ast.Name, ast.Constant, ast.Break, ast.Continue, ast.Pass})  # nothing in them needs a place
 _LOAD, _STORE = ast.Load(), ast.Store()
 
 
@@ -63,12 +64,14 @@ def _place(root: ast.AST) -> None:
     """Line 1 for every node that has no place: Python's compiler wants one."""
     stack: list[ast.AST] = [root]
     while stack:
-        fields = stack.pop().__dict__
-        for value in fields.values():
-            if type(value) is list:
-                stack.extend(each for each in value if isinstance(each, ast.AST))
-            elif isinstance(value, ast.AST) and type(value) not in _PLACELESS:
-                stack.append(value)
+        node = stack.pop()
+        fields = node.__dict__
+        if type(node) not in _LEAVES:
+            for value in fields.values():
+                if type(value) is list:
+                    stack += [each for each in value if isinstance(each, ast.AST)]
+                elif isinstance(value, ast.AST) and type(value) not in _PLACELESS:
+                    stack.append(value)
         if "lineno" not in fields:
             fields["lineno"], fields["col_offset"] = 1, 0
 

@@ -91,11 +91,14 @@ def checked(source: Source, *, limit: int = LONGEST, nul: bool = False) -> Sourc
 
 
 class Faults:
-    """Collects faults, so that one reading of a program tells them all."""
+    """Collects faults, so that one reading of a program tells them all. `minor`: those that keep no later check from
+    being made, and are told with what it finds.
+    """
 
     def __init__(self, most: int = 10) -> None:
         self.most = most
         self.found: list[SourceError] = []
+        self.minor: list[SourceError] = []
 
     def __enter__(self) -> None:
         pass
@@ -109,9 +112,15 @@ class Faults:
         return True
 
     def stop(self) -> None:
-        """Raise the first fault, with the others, if there was one."""
+        """Raise the first fault in the text, with the others, if there was one."""
         if self.found:
-            first, *first.others = self.found
+            self.finish()
+
+    def finish(self) -> None:
+        """`stop`, where minor faults are enough."""
+        if self.found or self.minor:
+            faults = sorted([*self.found, *self.minor], key=lambda fault: (fault.source.name, fault.offset))
+            first, *first.others = faults
             raise first
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from custody.formats.kev import Exploited, ExploitedCatalogue
 from custody.formats.osv import Advisory
 
 
@@ -22,7 +23,10 @@ class AdvisoryStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The latest `modified` of all records."""
     imported_at: datetime | None
     digest: str
-    """Over the identifiers and times of all records: the database's version."""
+    """Over the identifiers and times of all records, and the exploited catalogue's version: the database's version."""
+    exploited: int | None = None
+    """CVEs of the Known Exploited Vulnerabilities catalogue; None where none was imported."""
+    exploited_version: str = ""
 
 
 class AdvisoryStore(Protocol):
@@ -34,6 +38,18 @@ class AdvisoryStore(Protocol):
 
     def find(self, ecosystem: str, name: str) -> Sequence[Advisory]:
         """Those with an `affected` entry of exactly this ecosystem, release included, and normalised name."""
+        ...
+
+    def named(self, names: Iterable[str]) -> Sequence[Advisory]:
+        """Those with one of these identifiers, or with one of them as an alias."""
+        ...
+
+    def add_exploited(self, catalogue: ExploitedCatalogue, now: datetime) -> bool:
+        """Take it in place of the one that is there; False where that one was released later."""
+        ...
+
+    def exploited(self, cves: Iterable[str]) -> Mapping[str, Exploited]:
+        """What the catalogue says of those of these CVEs that it has."""
         ...
 
     def count(self, ecosystem: str) -> int:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import abc
 import io
-import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol
 
 from custody.errors import MalformedError, UsageError, VerificationError
 from custody.formats import oci
 from custody.kit import digest as digests
+from custody.registry.archive import DockerImage, TarFile, configs, same_name
 
 DEFAULT_PLATFORM = "linux/amd64"
 """Which image of an index is taken where nobody says."""
+_NAMES = ("org.opencontainers.image.ref.name", "io.containerd.image.name")
+_MAX_DEPTH, _MAX_LEAVES = 3, 1000
 
 
 class Image(Protocol):
@@ -116,23 +120,14 @@ class _Folder(_Files):
 
 
 class _Archive(_Files):
-    """A tar file of an OCI layout, read through an index of its members; compressed archives are refused."""
+    """A tar file of an OCI layout."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
-        try:
-            self._tar = tarfile.open(path, mode="r:")  # noqa: SIM115 - read as long as the image is
-            self._members = {member.name.removeprefix("./"): member for member in self._tar if member.isreg()}
-        except OSError as error:
-            raise UsageError(f"{path}: {error.strerror or error}") from None
-        except tarfile.TarError as error:
-            raise MalformedError(str(path), got=str(error), expected="an uncompressed tar of an OCI layout") from None
+    def __init__(self, tar: TarFile) -> None:
+        super().__init__(tar.where)
+        self._tar = tar
 
     def open(self, path: str) -> BinaryIO:
-        member = self._members.get(path)
-        if member is None:
-            raise UsageError(f"{self.where}: no {path} inside", hint="`docker save` archives need --format oci")
-        return cast(BinaryIO, self._tar.extractfile(member))
+        return self._tar.open(path)
 
 
 class StoredImage:
@@ -163,40 +158,125 @@ def open_layout(path: Path, identifier: str | None = None, platform: str | None 
     return StoredImage(_Folder(path), identifier, platform)
 
 
-def open_archive(path: Path, identifier: str | None = None, platform: str | None = None) -> StoredImage:
-    """`archive:FILE.tar`."""
-    return StoredImage(_Archive(path), identifier, platform)
+def open_archive(path: Path, identifier: str | None = None, platform: str | None = None) -> Image:
+    """`archive:FILE.tar[:NAME|@DIGEST]`: of an OCI layout or of `docker save`, compressed or not. As `open_layout`."""
+    tar = TarFile(path)
+    if "oci-layout" in tar:
+        image = StoredImage(_Archive(tar), identifier, platform)
+        # Docker writes both; an older one loads what manifest.json says.
+        name = image.manifest.config.digest.partition(":")[2]
+        named = configs(tar) if "manifest.json" in tar else []
+        if named and not any(name in config for config in named):
+            raise VerificationError(f"{path}: the layout's image has the configuration {name}, manifest.json names "
+                                    f"{', '.join(named)[:200]}", hint="tools would read one or the other")
+        return image
+    if "manifest.json" not in tar:
+        raise UsageError(f"{path}: neither oci-layout nor manifest.json inside",
+                         hint="write it with `docker save`, or `skopeo copy … oci-archive:FILE.tar`")
+    saved = DockerImage(tar, identifier)
+    if platform is not None:
+        check_platform(saved.config, platform, str(path))
+    return saved
 
 
 def _select(files: _Files, index: oci.Index, identifier: str | None,
             platform: str | None) -> tuple[oci.Descriptor, oci.Manifest, str | None]:
     """The image that is named, or the layout's only one, and the platform that it must be of, if any.
 
-    Of several that an index lists, it is the one of the platform (linux/amd64 where none is named).
+    Of several that are listed, in index.json itself or in the indexes that it lists, it is the one of the platform
+    (linux/amd64 where none is named).
     """
-    wanted = platform
-    entries = [entry for entry in index.manifests if identifier is None or entry.digest == identifier
-               or entry.annotations.get("org.opencontainers.image.ref.name") == identifier]
+    leaves = _leaves(files, index)
+    entries = _named(leaves, identifier)
+    names = ", ".join(dict.fromkeys(leaf.name for leaf in leaves)) or "no images"
     if not entries:
-        raise UsageError(f"{files.where}: no image {identifier!r}", hint="the tags are in its index.json")
-    chosen = entries[0]
-    if len({entry.digest for entry in entries}) > 1:
+        raise UsageError(f"{files.where}: no image {identifier!r}; it has {names}")
+    wanted = platform if all(not entry.nested for entry in entries) else platform or DEFAULT_PLATFORM
+    if len({entry.descriptor.digest for entry in entries}) > 1:
         # ko, apko and others list the platforms in index.json itself; attestations beside them have none.
-        listed = [entry for entry in entries if entry.platform is not None]
+        listed = [entry.descriptor for entry in entries if entry.descriptor.platform is not None]
         if not listed:
-            raise UsageError(f"{files.where}: holds {len(entries)} images", hint="name one: oci:DIR:TAG")
+            raise UsageError(f"{files.where}: holds {len(entries)} images: {names}", hint="name one: oci:DIR:TAG")
         wanted = platform or DEFAULT_PLATFORM
         chosen = choose_platform(oci.Index(oci.INDEX, tuple(listed)), wanted, files.where)
-    body = oci.parse_manifest(files.blob(chosen, oci.MAX_MANIFEST), f"{files.where}: {chosen.digest}",
-                              chosen.media_type)
-    if isinstance(body, oci.Index):
-        wanted = platform or DEFAULT_PLATFORM
-        chosen = choose_platform(body, wanted, files.where)
-        body = oci.parse_manifest(files.blob(chosen, oci.MAX_MANIFEST), f"{files.where}: {chosen.digest}",
-                                  chosen.media_type)
+        alike = {entry.name for entry in entries if entry.descriptor.platform == chosen.platform
+                 and entry.descriptor.digest != chosen.digest and entry.top}
+        if alike and identifier is None:
+            raise UsageError(f"{files.where}: holds more than one image of {wanted}: {names}",
+                             hint="name one: oci:DIR:TAG")
+    else:
+        chosen = entries[0].descriptor
+        if platform is not None and chosen.platform is not None:
+            choose_platform(oci.Index(oci.INDEX, (chosen,)), platform, files.where)
+    body = _manifest(files, chosen)
     if not isinstance(body, oci.Manifest):
-        raise MalformedError(files.where, got="an index inside an index", expected="an image manifest")
+        raise MalformedError(files.where, got=f"an index of media type {chosen.media_type}",
+                             expected="an image manifest")
     return chosen, body, wanted
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    """An image manifest of a layout, below the index that names it."""
+
+    descriptor: oci.Descriptor
+    names: tuple[str, ...]
+    """By which index.json lists it, or the index that it is in."""
+    digests: tuple[str, ...]
+    """Its own and those of the indexes that it is in."""
+
+    @property
+    def nested(self) -> bool:
+        return len(self.digests) > 1
+
+    @property
+    def top(self) -> str:
+        return self.digests[0]
+
+    @property
+    def name(self) -> str:
+        platform = _platform_name(self.descriptor.platform or {})
+        return " ".join(filter(None, (self.names[0] if self.names else self.descriptor.digest,
+                                      f"({platform})" if platform else "")))
+
+
+def _leaves(files: _Files, index: oci.Index, above: tuple[str, ...] = (), names: tuple[str, ...] = ()) -> list[_Leaf]:
+    """All image manifests, in order. Raises MalformedError for indexes in indexes in indexes, and for too many."""
+    leaves: list[_Leaf] = []
+    for entry in index.manifests:
+        platform = _platform_name(entry.platform or {})
+        if platform == "unknown/unknown" or "vnd.docker.reference.type" in entry.annotations:
+            continue  # BuildKit's attestations
+        called = names or tuple(entry.annotations[key] for key in _NAMES if key in entry.annotations)
+        if entry.media_type not in oci.INDEX_TYPES:
+            leaves.append(_Leaf(entry, called, (*above, entry.digest)))
+        elif len(above) >= _MAX_DEPTH:
+            raise MalformedError(f"{files.where}: {entry.digest}", got=f"more than {_MAX_DEPTH} indexes in each other",
+                                 expected="an image manifest")
+        else:
+            body = _manifest(files, entry)
+            if not isinstance(body, oci.Index):
+                raise MalformedError(f"{files.where}: {entry.digest}", got="an image manifest", expected="an index")
+            leaves += _leaves(files, body, (*above, entry.digest), called)
+        if len(leaves) > _MAX_LEAVES:
+            raise MalformedError(files.where, got=f"more than {_MAX_LEAVES} images", expected="fewer")
+    return leaves
+
+
+def _named(leaves: list[_Leaf], identifier: str | None) -> list[_Leaf]:
+    if identifier is None:
+        return leaves
+    return [leaf for leaf in leaves if identifier in leaf.digests or identifier in leaf.names
+            or any(same_name(name, identifier) for name in leaf.names if "/" in name)]
+
+
+def _manifest(files: _Files, descriptor: oci.Descriptor) -> oci.Manifest | oci.Index:
+    return oci.parse_manifest(files.blob(descriptor, oci.MAX_MANIFEST), f"{files.where}: {descriptor.digest}",
+                              descriptor.media_type)
+
+
+def _platform_name(platform: Mapping[str, Any]) -> str:
+    return "/".join(filter(None, (str(platform.get(key) or "") for key in ("os", "architecture", "variant"))))
 
 
 def choose_platform(index: oci.Index, platform: str, where: str) -> oci.Descriptor:
@@ -206,7 +286,7 @@ def choose_platform(index: oci.Index, platform: str, where: str) -> oci.Descript
     for entry in index.manifests:
         if entry.platform is None:
             continue
-        name = "/".join(filter(None, (str(entry.platform.get(key, "")) for key in ("os", "architecture", "variant"))))
+        name = _platform_name(entry.platform)
         if _parts(name)[:len(wanted)] == wanted:
             return entry
         seen.append(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -13,14 +13,16 @@ from custody.errors import CustodyError, MalformedError
 from custody.formats import purl as purls
 from custody.formats.bom import Catalog, Distribution, Layer, Location, Package, Unknown, identify
 from custody.formats.oci import Descriptor
+from custody.kit.digest import sha256
 from custody.ports.layers import LayerCache
 from custody.registry.image import Image
-from custody.sbom import dependencies
-from custody.sbom.catalogers import VERSION, Fact
+from custody.sbom import databases, dependencies
+from custody.sbom.catalogers import VERSION, Fact, counted
 from custody.sbom.catalogers.fact import LICENSES, OS_RELEASE, OWNS, UNKNOWN
-from custody.sbom.filesystem import Visible, squash
-from custody.sbom.layers import LayerFacts, read_layer
-from custody.sbom.tarwalk import Limits
+from custody.sbom.filesystem import Filesystem, Visible, squash
+from custody.sbom.layers import Accounts, LayerFacts, read_layer
+from custody.sbom.limits import Limits
+from custody.sbom.ownership import owners
 
 _WORKERS = min(4, os.cpu_count() or 1)
 _EXAMPLES = 3
@@ -39,29 +41,48 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
         raise MalformedError(f"{image.name}: layers", got=f"{len(descriptors)} layers and {len(diff_ids)} diff_ids",
                              expected="one diff_id for each layer", hint="is it an image, or another artifact?")
 
-    def one(pair: tuple[Descriptor, str]) -> LayerFacts:
-        descriptor, diff_id = pair
+    bounds = limits or Limits()
+    accounts = Accounts(bounds)
+    if len(descriptors) > bounds.layers:
+        raise MalformedError(f"{image.name}: layers", got=len(descriptors), expected=f"at most {bounds.layers}")
+
+    def facts_of(descriptor: Descriptor, diff_id: str, wanted: dict[str, str]) -> LayerFacts:
         # The blob's digest too: what was read of one blob says nothing of another that claims the same diffID.
         key = f"{VERSION}:{diff_id}:{descriptor.digest}"
+        if wanted:
+            key += ":" + sha256(_ENCODER.encode(sorted(wanted.items())))
         if cache is not None and (known := _decode(cache.get(key))) is not None:
             if progress:
                 progress(descriptor.size)
+            accounts.names.charge(len(known.names), descriptor.digest)
+            for path, told in known.found.items():
+                accounts.keep(path, told, descriptor.digest)
             return known
-        facts = read_layer(image, descriptor, diff_id, limits, progress)
+        facts = read_layer(image, descriptor, diff_id, bounds, progress, accounts=accounts, wanted=wanted)
         if cache is not None:
             cache.put(key, _ENCODER.encode(facts))
         return facts
 
-    with ThreadPoolExecutor(_WORKERS, "layer") as pool:
-        # The largest first, so that it does not run alone at the end.
-        order = sorted(range(len(descriptors)), key=lambda place: -descriptors[place].size)
-        futures = {place: pool.submit(one, (descriptors[place], diff_ids[place])) for place in order}
-        try:
-            layers = [futures[place].result() for place in range(len(descriptors))]
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    return _assemble(image, layers)
+    def read_all(wanted: list[dict[str, str]], places: Sequence[int]) -> list[LayerFacts]:
+        with ThreadPoolExecutor(_WORKERS, "layer") as pool:
+            # The largest first, so that it does not run alone at the end.
+            order = sorted(places, key=lambda place: -descriptors[place].size)
+            futures = {place: pool.submit(facts_of, descriptors[place], diff_ids[place], wanted[place])
+                       for place in order}
+            try:
+                return [futures[place].result() for place in places]
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+    layers = read_all([{}] * len(descriptors), range(len(descriptors)))
+    tree = squash(layers, bounds)
+    wanted = databases.behind_links(tree, layers)
+    if again := [place for place, names in enumerate(wanted) if names]:
+        for place, facts in zip(again, read_all(wanted, again), strict=True):
+            layers[place] = facts
+        tree = squash(layers, bounds)
+    return _assemble(image, layers, tree, accounts)
 
 
 def _decode(kept: bytes | None) -> LayerFacts | None:
@@ -83,17 +104,18 @@ class _Gathered:
     bundled_in: str = ""
 
 
-def _assemble(image: Image, layers: list[LayerFacts]) -> Catalog:
-    files = squash(layers)
-    distribution = _distribution(files)
+def _assemble(image: Image, layers: list[LayerFacts], tree: Filesystem, accounts: Accounts) -> Catalog:
+    files = tree.files()
+    distribution = _distribution(files, tree)
     found: dict[str, _Gathered] = {}
     placed: list[dependencies.Placed] = []
     unknowns: dict[tuple[str, str], list[str]] = {}
     """By kind, and the distribution's package that installed them."""
-    owned = {path: fact.name for fact in _facts(files, OWNS) for path in fact.requires}
+    owned = owners(files, layers, distribution)
+    bare: set[tuple[str, str]] = set()
     for path, seen in sorted(files.items(), key=lambda item: (item[1].layer, item[0])):
         for fact in seen.facts:
-            if fact.type == UNKNOWN:
+            if fact.type == UNKNOWN and not _stands_for_nothing(fact.name, path, files, bare):
                 unknowns.setdefault((fact.name, owned.get(path, "")), []).append(path)
             if fact.type in (UNKNOWN, OS_RELEASE, OWNS, LICENSES):
                 continue
@@ -103,11 +125,14 @@ def _assemble(image: Image, layers: list[LayerFacts]) -> Catalog:
                 kind = f"{fact.type} package without a valid name"
                 unknowns.setdefault((kind, owned.get(path, "")), []).append(path)
                 continue
-            gathered = found.setdefault(str(purl), _Gathered(fact, purl))
+            gathered = found.get(str(purl))
+            if gathered is None:
+                accounts.packages.charge(1, image.name)
+                gathered = found[str(purl)] = _Gathered(fact, purl)
             gathered.places[path] = Location(path, image.manifest.layers[seen.layer].digest)
             gathered.owners.add("" if fact.type in ("deb", "apk") else owned.get(path, ""))
             placed.append((fact, path, str(purl)))
-    edges = dependencies.resolve(placed)
+    edges = dependencies.resolve(placed, accounts.kept)
     _bundle(placed, found, edges)
     licenses = {fact.name: fact.licenses for fact in _facts(files, LICENSES)}
     system = {fact.name: purl for fact, _, purl in placed if fact.type in ("deb", "apk")}
@@ -119,6 +144,18 @@ def _assemble(image: Image, layers: list[LayerFacts]) -> Catalog:
         unknowns=tuple(Unknown(kind=kind, count=len(paths), examples=tuple(paths[:_EXAMPLES]),
                                owner=system.get(owner, ""))
                        for (kind, owner), paths in sorted(unknowns.items())))
+
+
+def _stands_for_nothing(kind: str, path: str, files: dict[str, Visible], bare: set[tuple[str, str]]) -> bool:
+    """Whether another file says what this one would, or one of the same folder was counted already."""
+    if counted.explained(kind, path, files):
+        return True
+    if not counted.once(kind):
+        return False
+    key = (kind, path.rpartition("/")[0])
+    known = key in bare
+    bare.add(key)
+    return known
 
 
 def _facts(files: dict[str, Visible], kind: str) -> Iterator[Fact]:
@@ -152,8 +189,9 @@ def _package(text: str, gathered: _Gathered, distribution: Distribution | None, 
         bundled_in=gathered.bundled_in, owner=system.get(owner, ""))
 
 
-def _distribution(files: dict[str, Visible]) -> Distribution | None:
-    for path in ("etc/os-release", "usr/lib/os-release"):
+def _distribution(files: dict[str, Visible], tree: Filesystem) -> Distribution | None:
+    for name in databases.OS_RELEASE:
+        path = tree.find(name)
         for fact in files[path].facts if path in files else ():
             if fact.type == OS_RELEASE:
                 return Distribution(id=fact.name, version=fact.version, name=fact.supplier)

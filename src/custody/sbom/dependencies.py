@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from custody.sbom.catalogers import Fact
+from custody.sbom.limits import Account
 
 Placed = tuple[Fact, str, str]
 """A fact, the file that it is from, its package URL."""
 
+_EDGE = 100
+"""Bytes that a dependency takes in memory and in documents, but for its package URL."""
+_STEPS = 50_000_000
 
-def resolve(placed: Sequence[Placed]) -> dict[str, set[str]]:
+
+def resolve(placed: Sequence[Placed], kept: Account | None = None) -> dict[str, set[str]]:
     """The package URLs that each package depends on; what is not in the image is left out.
 
-    Raises TypeError where an ecosystem's resolver gives anything but package URLs: a bare name would end up in SBOMs.
+    Raises MalformedError where they take more than may be `kept`, and
+    TypeError where an ecosystem's resolver gives anything but package URLs: a bare name would end up in SBOMs.
     """
     by_type: dict[str, list[Placed]] = {}
     for item in placed:
@@ -24,7 +30,11 @@ def resolve(placed: Sequence[Placed]) -> dict[str, set[str]]:
             if not other.startswith("pkg:"):
                 raise TypeError(f"dependencies of {kind}: got {other!r} for {purl}, expected a package URL")
             if purl != other:
-                edges.setdefault(purl, set()).add(other)
+                known = edges.setdefault(purl, set())
+                if other not in known:
+                    known.add(other)
+                    if kept is not None:
+                        kept.charge(len(other) + _EDGE, "image: dependencies")
     return edges
 
 
@@ -62,16 +72,25 @@ def _site(path: str) -> str:
 
 def _npm(items: Sequence[Placed]) -> Iterator[tuple[str, str]]:
     """node_modules of the package's own folder, then of every folder above (Node.js, "Loading from node_modules")."""
-    places = {path.rpartition("/")[0]: purl for _, path, purl in items}
+    modules: dict[str, dict[str, str]] = {}
+    """By the folder of a node_modules, what is in it by name."""
+    for _, path, purl in items:
+        folder, inside, name = f"/{path.rpartition('/')[0]}".rpartition("/node_modules/")
+        if inside:
+            modules.setdefault(folder, {})[name] = purl
+    steps = Account(_STEPS, "folders that a name is looked up in")
     for fact, path, purl in items:
+        folder = f"/{path.rpartition('/')[0]}" if fact.requires else ""
+        above = []
+        while folder:
+            if folder in modules:
+                above.append(modules[folder])
+            folder = folder.rpartition("/")[0]
+        if "" in modules and fact.requires:
+            above.append(modules[""])
+        steps.charge(len(above) * len(fact.requires), "image: npm packages")
         for wanted in fact.requires:
-            folder = path.rpartition("/")[0]
-            while True:
-                chosen = places.get(f"{folder}/node_modules/{wanted}".lstrip("/"))
-                if chosen or not folder:
-                    break
-                folder = folder.rpartition("/")[0]
-            if chosen:
+            if chosen := next((names[wanted] for names in above if wanted in names), None):
                 yield purl, chosen
 
 

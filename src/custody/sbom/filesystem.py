@@ -1,15 +1,24 @@
 """Lays an image's layers over each other: which facts are still there when all are applied (image-spec layer.md).
 
-Only what catalogers found is carried; of the layers above, the names suffice to know what they replace.
+Every entry goes where a runtime unpacks it: its folder is looked up in what is there already, symbolic links and all,
+below the image's root (containerd: fs.RootPath). Only what catalogers found and symbolic links are carried; of the
+rest, the names suffice to know what they replace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from custody.errors import MalformedError
 from custody.sbom.catalogers import Fact
 from custody.sbom.layers import LayerFacts
+from custody.sbom.limits import Account, Limits
+
+_MAX_LINKS = 255
+"""Followed for one name, as containerd does."""
+_NODE = 300
+"""Bytes that a folder takes at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,40 +29,160 @@ class Visible:
     layer: int
 
 
-def squash(layers: Sequence[LayerFacts]) -> dict[str, Visible]:
-    """The files of the whole image that say something, by path."""
-    result: dict[str, Visible] = {}
+class _Node:
+    """A name in the tree: a folder, a symbolic link, or a file that says something."""
+
+    __slots__ = ("children", "link", "seen")
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Node] | None = None
+        self.link: str | None = None
+        self.seen: Visible | None = None
+
+
+class Filesystem:
+    """The tree of what is known of an image when some of its layers are applied."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        bounds = limits or Limits()
+        self._root = _Node()
+        self._memory = Account(bounds.tree, "bytes of folders and symbolic links")
+        self._steps = Account(bounds.steps, "parts of names behind symbolic links")
+
+    def apply(self, layer: LayerFacts, place: int) -> None:
+        """Raises MalformedError for links in circles on the way to an entry, and beyond the limits."""
+        for path in layer.removed:
+            folder, _, base = path.rpartition("/")
+            self._remove(self.resolve(folder), base)
+        for path in layer.emptied:
+            node = self._node(self.resolve(path))
+            for name, child in (node.children or {}).items() if node is not None else ():
+                self._forget(child, name)
+            if node is not None:
+                node.children = None
+        last: str | None = None
+        real, parent = "", self._node("")
+        for line in layer.lines():
+            path, mark, target = line.partition("//")
+            is_folder = not mark and path.endswith("/")
+            folder, _, base = (path[:-1] if is_folder else path).rpartition("/")
+            if folder != last:
+                last, real = folder, self.resolve(folder)
+                parent = self._node(real)
+            node = parent.children.get(base) if parent is not None and parent.children else None
+            facts = () if mark or is_folder else layer.found.get(path, ())
+            if node is not None and not (is_folder and node.link is None and node.seen is None):
+                self._remove(real, base)  # all but a folder where one was
+                last = None  # it may have been on the way to what was looked up
+            if facts or mark:
+                self._make(f"{real}/{base}" if real else base, Visible(facts, place) if facts else None,
+                           target if mark else None)
+                last = None
+
+    def files(self) -> dict[str, Visible]:
+        """All files that say something, by path."""
+        result: dict[str, Visible] = {}
+        waiting = [("", self._root)]
+        while waiting:
+            path, node = waiting.pop()
+            if node.seen is not None:
+                result[path] = node.seen
+            for name, child in (node.children or {}).items():
+                waiting.append((f"{path}/{name}" if path else name, child))
+        return result
+
+    def resolve(self, path: str, *, last: bool = True) -> str:
+        """The path below the root without symbolic links in it; `last`: its last part is followed too.
+
+        Raises MalformedError where more than 255 links are followed.
+        """
+        nodes: list[_Node | None] = [self._root]
+        parts = path.split("/") if path else []
+        for place, part in enumerate(parts):
+            node = nodes[-1].children.get(part) if nodes[-1] is not None and nodes[-1].children else None
+            if node is None:
+                return path  # there are no links where nothing is known
+            if node.link is not None and (last or place + 1 < len(parts)):
+                return self._follow(parts[:place], nodes, parts[place:], last)
+            nodes.append(node)
+        return path
+
+    def _follow(self, real: list[str], nodes: list[_Node | None], rest: list[str], last: bool) -> str:
+        """`nodes` are those of the root and of each part of `real`."""
+        waiting = rest[::-1]
+        links = 0
+        self._steps.charge(len(waiting), "image")
+        while waiting:
+            part = waiting.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                if real:
+                    real.pop()
+                    nodes.pop()
+                continue
+            above = nodes[-1]
+            node = above.children.get(part) if above is not None and above.children else None
+            if node is None or node.link is None or (not waiting and not last):
+                real.append(part)
+                nodes.append(node)
+                continue
+            links += 1
+            if links > _MAX_LINKS:
+                raise MalformedError(f"image: {'/'.join([*real, part])}", got=f"more than {_MAX_LINKS} symbolic links",
+                                     expected="a way that ends")
+            target = node.link.split("/")
+            self._steps.charge(len(target), "image")
+            waiting.extend(reversed(target))
+            if node.link.startswith("/"):
+                real, nodes = [], nodes[:1]
+        return "/".join(real)
+
+    def find(self, path: str) -> str | None:
+        """As `resolve`, and None where the links end nowhere: for a file that may as well not be there."""
+        try:
+            return self.resolve(path)
+        except MalformedError:
+            return None
+
+    def _node(self, path: str) -> _Node | None:
+        node: _Node | None = self._root
+        for part in path.split("/") if path else ():
+            node = node.children.get(part) if node is not None and node.children else None
+            if node is None:
+                return None
+        return node
+
+    def _make(self, path: str, seen: Visible | None, link: str | None) -> None:
+        node = self._root
+        for part in path.split("/"):
+            if node.children is None:
+                node.children = {}
+            child = node.children.get(part)
+            if child is None:
+                self._memory.charge(_NODE + len(part), "image")
+                child = node.children[part] = _Node()
+            node = child
+        node.seen, node.link = seen, link
+        self._memory.charge(len(link or ""), "image")
+
+    def _remove(self, folder: str, base: str) -> None:
+        parent = self._node(folder)
+        if parent is not None and parent.children is not None:
+            self._forget(parent.children.pop(base, None), base)
+
+    def _forget(self, node: _Node | None, name: str) -> None:
+        """Credit what a tree took that is gone."""
+        waiting = [] if node is None else [(name, node)]
+        while waiting:
+            part, node = waiting.pop()
+            self._memory.charge(-(_NODE + len(part) + len(node.link or "")), "image")
+            waiting.extend((node.children or {}).items())
+
+
+def squash(layers: Sequence[LayerFacts], limits: Limits | None = None) -> Filesystem:
+    """The whole image."""
+    tree = Filesystem(limits)
     for place, layer in enumerate(layers):
-        if result:
-            for path in list(_hidden(result, layer)):
-                del result[path]
-        for path, facts in layer.found.items():
-            if facts:
-                result[path] = Visible(facts, place)
-    return result
-
-
-def _hidden(below: dict[str, Visible], layer: LayerFacts) -> Iterator[str]:
-    folders = {folder for path in below for folder in _ancestors(path)}
-    files: set[str] = set()
-    trees = set(layer.removed)
-    files.update(layer.removed)
-    for name in layer.lines():
-        if name.endswith("/"):
-            if name[:-1] in below:
-                files.add(name[:-1])  # a folder where a file was
-        elif name in below:
-            files.add(name)
-        elif name in folders:
-            trees.add(name)  # a file where a folder was
-    trees.update(layer.emptied)
-    for path in below:
-        if path in files or not trees.isdisjoint(_ancestors(path)):
-            yield path
-
-
-def _ancestors(path: str) -> Iterator[str]:
-    """Every folder above a path, and the root, "", last."""
-    while path:
-        path = path.rpartition("/")[0]
-        yield path
+        tree.apply(layer, place)
+    return tree

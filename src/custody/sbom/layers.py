@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import io
 import queue
 import tempfile
 import threading
@@ -16,14 +16,18 @@ from isal import igzip_lib
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError, VerificationError
 from custody.formats.oci import Descriptor
+from custody.formats.tar.walk import Entry, Source, walk
+from custody.kit import strictjson
 from custody.registry.image import Image, VerifyingReader
-from custody.sbom.catalogers import Fact, choose, read, store_path, unknown
-from custody.sbom.tarwalk import Entry, Limits, Source, walk
+from custody.sbom.catalogers import HEADS, JSON, LARGEST, MOST, Fact, choose, read, store_path, unknown, weight
+from custody.sbom.limits import Account, Limits
 
 _IN, _OUT, _AHEAD = 256 * 1024, 1024 * 1024, 6
 _SPOOL = 8 << 20
 _BROKEN = (OSError, EOFError, zstandard.ZstdError, cast("type[Exception]", igzip_lib.error))
 _ELF = b"\x7fELF"
+_LARGE = 1 << 20
+_WINDOW, _LARGE_WINDOW = 8 << 20, 128 << 20
 
 
 class LayerFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -33,38 +37,64 @@ class LayerFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     entries: int
     size: int
     found: dict[str, tuple[Fact, ...]]
-    """By path; a file that a cataloger looked at and found nothing in is there with no facts."""
+    """By path; only files that say something."""
     removed: tuple[str, ...]
     """Paths that the layer takes away from those below (image-spec layer.md, "Whiteouts")."""
     emptied: tuple[str, ...]
     """Folders that hide all that layers below have in them ("Opaque Whiteout")."""
     names: bytes
-    """All names in the tar, one a line, folders with a slash behind, compressed with zstandard."""
+    """All names in the tar in its order, each with NUL behind, compressed with zstandard: `path`, `folder/`, and
+    `link//target` of symbolic links."""
 
     def lines(self) -> Iterator[str]:
+        rest = b""
         with zstandard.ZstdDecompressor().stream_reader(self.names) as reader:
-            for line in io.TextIOWrapper(cast(IO[bytes], reader), "utf-8", newline="\n"):
-                yield line[:-1]
+            while chunk := reader.read(_IN):
+                *whole, rest = (rest + chunk).split(b"\0")
+                yield from map(bytes.decode, whole)
+
+
+class Accounts:
+    """What all layers of one image may take together."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.kept = Account(limits.kept, "bytes of facts in its layers")
+        self.packages = Account(limits.packages, "packages")
+        self.names = Account(limits.names, "bytes of names, compressed")
+        self.parsed = Account(limits.parsed, "bytes of metadata")
+        self.large = threading.Lock()
+        """Held by the one thread that has a large file of metadata in memory."""
+        self.window = threading.Lock()
+        """Held while a layer with a large window is decompressed."""
+
+    def keep(self, path: str, facts: tuple[Fact, ...], where: str) -> None:
+        self.kept.charge(len(path) + 100 + sum(map(weight, facts)), where)
 
 
 def read_layer(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits | None = None,
-               progress: Callable[[int], None] | None = None) -> LayerFacts:
-    """Raises VerificationError where a digest lies, MalformedError for hostile layers, UnsupportedError."""
+               progress: Callable[[int], None] | None = None, *, accounts: Accounts | None = None,
+               wanted: Mapping[str, str] | None = None) -> LayerFacts:
+    """Raises VerificationError where a digest lies, MalformedError for hostile layers, UnsupportedError.
+
+    `wanted`: files by paths that tell nothing, and the telling ones that symbolic links of the image give them.
+    """
     bounds = limits or Limits()
-    collected = _Collected(f"layer {descriptor.digest}", bounds, {})
+    shared = accounts or Accounts(bounds)
+    collected = _Collected(f"layer {descriptor.digest}", bounds, shared, wanted or {}, {})
     size = _pass(image, descriptor, diff_id, bounds, collected, progress)
-    if missing := collected.link():  # hard links to files without a telling name: once more, with their names known
-        collected = _Collected(collected.where, bounds, missing)
+    if missing := collected.missing:  # hard links to files without a telling name: once more, with their names known
+        collected.forget()
+        collected = _Collected(collected.where, bounds, shared, wanted or {}, missing)
         size = _pass(image, descriptor, diff_id, bounds, collected, None)
-        collected.link()
-    return LayerFacts(diff_id=diff_id, entries=collected.entries, size=size, found=collected.found,
+    return LayerFacts(diff_id=diff_id, entries=collected.entries, size=size,
+                      found={path: facts for path, facts in collected.found.items() if facts},
                       removed=tuple(collected.removed), emptied=tuple(collected.emptied), names=collected.names())
 
 
 def _pass(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits, collected: _Collected,
           progress: Callable[[int], None] | None) -> int:
     """The size of the tar, when all of it is read and is what the image says."""
-    with _Decompressed(image.open_blob(descriptor), descriptor, limits, progress) as chunks:
+    with _Decompressed(image.open_blob(descriptor), descriptor, limits, collected.accounts.window, progress) as chunks:
         source = Source(chunks, collected.where)
         for entry in walk(source, limits):
             collected.take(entry)
@@ -77,81 +107,151 @@ def _pass(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits, co
 
 
 class _Collected:
-    """What one pass over a layer found; `wanted` says which files hard links give a telling name."""
+    """What one pass over a layer found.
 
-    def __init__(self, where: str, limits: Limits, wanted: Mapping[str, str]) -> None:
+    `linked` says which files the layer's hard links give telling names, `wanted` which ones symbolic links do.
+    """
+
+    def __init__(self, where: str, limits: Limits, accounts: Accounts, wanted: Mapping[str, str],
+                 linked: Mapping[str, str]) -> None:
         self.where = where
+        self.accounts = accounts
         self.entries = 0
         self.found: dict[str, tuple[Fact, ...]] = {}
         self.removed: list[str] = []
         self.emptied: list[str] = []
-        self._limits, self._wanted = limits, wanted
+        self.missing: dict[str, str] = {}
+        """The files whose content hard links need, by path, and the link."""
+        self._limits, self._wanted, self._wanted_by_links = limits, wanted, linked
         self._linked: dict[str, tuple[Fact, ...]] = {}
-        self._links: list[tuple[str, str]] = []
-        self._facts = 0
+        self._facts = self._kept = self._named = 0
         self._stores: set[str] = set()
         self._lines: list[str] = []
+        self._waiting = 0
         self._packed: list[bytes] = []
         self._packer = zstandard.ZstdCompressor(level=1).compressobj()
 
     def take(self, entry: Entry) -> None:
         self.entries += 1
         path = entry.path
-        if not path:
+        if not path or entry.kind == "global":
             return
-        self._lines.append(path + "/" if entry.kind == "directory" else path)
-        if len(self._lines) == 4096:
-            self._pack()
+        self._name(entry)
         folder, _, base = path.rpartition("/")
         facts = None
         if base.startswith(".wh."):
             self._whiteout(folder, base)
-        elif entry.kind == "file" and path in self._wanted and entry.size <= self._limits.file:
-            name = choose(self._wanted[path]) or ""
-            self._linked[path] = read(name, self._wanted[path], b"".join(entry.pieces()))
         elif entry.kind == "file":
-            facts = _file(entry, self._limits)
-            store = store_path(path)
-            if store is not None and store not in self._stores:
-                self._stores.add(store)
-                facts = (*(facts or ()), unknown("Nix store path"))
+            facts = self._file(entry)
         elif entry.kind == "link":
-            self._links.append((path, entry.link))
-        elif entry.kind == "sparse" and choose(path):
-            facts = (unknown("sparse file"),)
+            facts = self._link(path, entry.target)
+        self._linked.pop(path, None)
+        if entry.kind == "file" and path in self._wanted_by_links and facts is None:
+            self._linked[path] = self._read(entry, self._wanted_by_links[path]) or ()
         if facts is None:
             self.found.pop(path, None)  # a later entry of one name counts
             return
         self.found[path] = facts
+        self._keep(len(path) + 100)
         self._facts += 1 + len(facts)
         if self._facts > self._limits.facts:
             raise MalformedError(self.where, got=f"more than {self._limits.facts} packages and the like",
                                  expected="fewer")
 
-    def link(self) -> dict[str, str]:
-        """Give hard links the facts of their targets; target → link for those whose content is not known yet."""
-        missing: dict[str, str] = {}
-        for path, target in self._links:
-            name = choose(path)
-            if target in self.found and name in (None, choose(target)):
-                self.found[path] = self.found[target]
-            elif name and target in self._linked:
-                self.found[path] = self._linked[target]
-            elif name:
-                missing.setdefault(target, path)
-                self.found[path] = (unknown("hard link into another layer"),)
-        return missing
-
     def names(self) -> bytes:
         self._pack()
-        return b"".join([*self._packed, self._packer.flush()])
+        self._charge_names(last := self._packer.flush())
+        return b"".join([*self._packed, last])
+
+    def forget(self) -> None:
+        """Give back what this pass was charged with."""
+        self.accounts.kept.charge(-self._kept, self.where)
+        self.accounts.names.charge(-self._named, self.where)
+
+    def _name(self, entry: Entry) -> None:
+        ending = "/" if entry.kind == "directory" else f"//{entry.target}" if entry.kind == "symlink" else ""
+        self._lines.append(entry.path + ending)
+        self._waiting += len(entry.path) + len(ending)
+        if len(self._lines) == 4096 or self._waiting > _IN:
+            self._pack()
 
     def _pack(self) -> None:
-        text = "".join(line.replace("\n", "\\n") + "\n" for line in self._lines)
-        self._packed.append(self._packer.compress(text.encode()))
+        self._lines.append("")
+        packed = self._packer.compress("\0".join(self._lines).encode())
+        self._charge_names(packed)
+        self._packed.append(packed)
         self._lines.clear()
+        self._waiting = 0
+
+    def _file(self, entry: Entry) -> tuple[Fact, ...] | None:
+        facts = self._read(entry, self._wanted.get(entry.path, entry.path))
+        store = store_path(entry.path)
+        if store is not None and store not in self._stores:
+            self._stores.add(store)
+            facts = (*(facts or ()), unknown("Nix store path"))
+        return facts
+
+    def _link(self, path: str, target: str) -> tuple[Fact, ...] | None:
+        """The facts of the file that a hard link shares, as far as its own name has a cataloger look for them."""
+        name = choose(path)
+        shared = self.found.get(target) if name in (None, choose(target)) else None
+        if shared is None and name is not None:
+            shared = self._linked.get(target)
+        if shared is not None or name is None:
+            self._keep(sum(map(weight, shared or ())))
+            return shared
+        self._keep(len(path) + len(target) + 150)
+        self.missing.setdefault(target, path)
+        return (unknown("hard link into another layer"),)
+
+    def _read(self, entry: Entry, path: str) -> tuple[Fact, ...] | None:
+        """The facts in a file, read as if its name were `path`; None where no cataloger cares for it."""
+        name = choose(path)
+        if name is None:
+            return self._program(entry)
+        if name.startswith("?"):
+            return (unknown(name[1:]),)
+        most = LARGEST.get(name, MOST)
+        if name in HEADS:
+            return read(name, path, _head(entry.pieces(), most), self._charge)
+        if entry.size > most:
+            return (unknown(f"{name} file of more than {most >> 10} KiB"),)
+        with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():
+            content = b"".join(entry.pieces())
+            self.accounts.parsed.charge(strictjson.weight(content) // 4 if name in JSON else entry.size, self.where)
+            return read(name, path, content, self._charge)
+
+    def _program(self, entry: Entry) -> tuple[Fact, ...] | None:
+        if entry.size < 64:
+            return None
+        pieces = entry.pieces()
+        first = next(pieces)
+        while len(first) < 4:
+            first += next(pieces)
+        if first[:4] != _ELF:
+            return None
+        if entry.size > self._limits.file:
+            return (unknown(f"program of more than {self._limits.file >> 20} MiB"),)
+        with tempfile.SpooledTemporaryFile(max_size=_SPOOL) as file:
+            file.write(first)
+            for piece in pieces:
+                file.write(piece)
+            with self.accounts.large:
+                return read("elf", entry.path, cast(BinaryIO, file), self._charge) or None
+
+    def _charge(self, fact: Fact) -> None:
+        self._keep(weight(fact))
+
+    def _keep(self, amount: int) -> None:
+        self._kept += amount
+        self.accounts.kept.charge(amount, self.where)
+
+    def _charge_names(self, packed: bytes) -> None:
+        self._named += len(packed)
+        self.accounts.names.charge(len(packed), self.where)
 
     def _whiteout(self, folder: str, base: str) -> None:
+        self._keep(len(folder) + len(base) + 80)
         if base == ".wh..wh..opq":
             self.emptied.append(folder)
         elif not base.startswith(".wh..wh."):  # the others are bookkeeping of AUFS
@@ -162,44 +262,32 @@ class _Collected:
             self.removed.append(f"{folder}/{name}" if folder else name)
 
 
-def _file(entry: Entry, limits: Limits) -> tuple[Fact, ...] | None:
-    """The facts in a file; None where no cataloger cares for it."""
-    name = choose(entry.path)
-    if name is not None:
-        if name.startswith("?"):
-            return (unknown(name[1:]),)
-        if entry.size > limits.file:
-            return (unknown(f"{name} file of more than {limits.file >> 20} MiB"),)
-        return read(name, entry.path, b"".join(entry.pieces()))
-    if entry.size < 64:
-        return None
-    pieces = entry.pieces()
-    first = next(pieces)
-    if len(first) < 4:
-        first += next(pieces, b"")
-    if first[:4] != _ELF:
-        return None
-    with tempfile.SpooledTemporaryFile(max_size=_SPOOL) as file:
-        file.write(first)
-        for piece in pieces:
-            file.write(piece)
-        return read("elf", entry.path, cast(BinaryIO, file)) or None
+def _head(pieces: Iterator[bytes], size: int) -> bytes:
+    head = b""
+    for piece in pieces:
+        head += piece[:size - len(head)]
+        if len(head) == size:
+            break
+    return head
 
 
 class _Decompressed:
     """The layer's tar in chunks. Another thread reads, hashes and inflates ahead; this one hashes what comes out."""
 
-    def __init__(self, raw: BinaryIO, descriptor: Descriptor, limits: Limits,
+    def __init__(self, raw: BinaryIO, descriptor: Descriptor, limits: Limits, window: threading.Lock,
                  progress: Callable[[int], None] | None) -> None:
         kind = descriptor.media_type
-        inflate = (_gunzip if kind.endswith(("+gzip", ".tar.gzip")) else _unzstd if kind.endswith("+zstd")
-                   else _plain if kind.endswith((".tar", "v1.tar")) else None)
+        inflate: Callable[[Iterator[bytes], str], Iterator[bytes]] | None = (
+            _gunzip if kind.endswith(("+gzip", ".tar.gzip")) else _unzstd if kind.endswith("+zstd")
+            else _plain if kind.endswith((".tar", "v1.tar")) else None)
         if inflate is None or "nondistributable" in kind or "foreign" in kind:
             raw.close()
             raise UnsupportedError(f"layer {descriptor.digest}: mediaType", f"{kind!r} is not read",
                                    hint="tar, tar+gzip and tar+zstd layers are")
         self._reader = VerifyingReader(raw, descriptor)
         self._inflate = inflate
+        self._window = window if inflate is _unzstd else None
+        self._first = b""
         self._limits, self._descriptor, self._progress = limits, descriptor, progress
         self._queue: queue.Queue[bytes | BaseException] = queue.Queue(_AHEAD)
         self._stopped = threading.Event()
@@ -208,6 +296,13 @@ class _Decompressed:
         self.size = 0
 
     def __enter__(self) -> _Decompressed:
+        if self._window is not None:
+            self._first = self._reader.read(_IN)
+            if _window(self._first) <= _WINDOW:
+                self._window = None
+            else:
+                self._window.acquire()
+                self._inflate = _unzstd_large
         self._thread.start()
         return self
 
@@ -219,6 +314,8 @@ class _Decompressed:
             except queue.Empty:
                 continue
         self._reader.close()
+        if self._window is not None:
+            self._window.release()
 
     def __iter__(self) -> Iterator[bytes]:
         while True:
@@ -254,6 +351,8 @@ class _Decompressed:
             self._queue.put(error)
 
     def _compressed(self) -> Iterator[bytes]:
+        if self._first:
+            yield self._first
         while chunk := self._reader.read(_IN):
             if self._progress:
                 self._progress(len(chunk))
@@ -280,9 +379,23 @@ def _gunzip(compressed: Iterator[bytes], where: str) -> Iterator[bytes]:
         raise MalformedError(where, got="the end of the blob in the middle of a gzip stream", expected="all of it")
 
 
-def _unzstd(compressed: Iterator[bytes], _where: str) -> Iterator[bytes]:
-    """Zstandard frames one after the other (RFC 8878), with windows of at most 128 MiB."""
-    with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
+def _window(head: bytes) -> int:
+    """The window that a Zstandard stream's first frame asks for; 0 where it does not say."""
+    try:
+        return zstandard.get_frame_parameters(head).window_size
+    except zstandard.ZstdError:
+        return 0
+
+
+def _unzstd_large(compressed: Iterator[bytes], where: str) -> Iterator[bytes]:
+    return _unzstd(compressed, where, _LARGE_WINDOW)
+
+
+def _unzstd(compressed: Iterator[bytes], _where: str, window: int = _WINDOW) -> Iterator[bytes]:
+    """Zstandard frames one after the other (RFC 8878), with windows of at most 8 MiB, as its section 3.1.1.1.2
+    recommends; where the first frame says more, 128 MiB, which is what the command `zstd --ultra -22` writes.
+    """
+    with zstandard.ZstdDecompressor(max_window_size=window).stream_reader(
             cast(IO[bytes], _Chunks(compressed)), read_across_frames=True) as reader:
         while chunk := reader.read(_OUT):
             yield chunk

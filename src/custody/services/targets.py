@@ -1,4 +1,4 @@
-"""What a person may name as an image: `registry/name:tag@digest`, `oci:DIR[:TAG]`, `archive:FILE.tar`.
+"""What a person may name as an image: `registry/name:tag@digest`, `oci:DIR[:TAG]`, `archive:FILE[:NAME]`.
 
 A registry's layers are fetched when they are first read, verified, and kept under the data directory, so that a scan
 whose layers are known fetches nothing but the manifest and the configuration.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -53,8 +55,10 @@ async def open_target(text: str, client: RegistryClient, cache: Path, platform: 
         return await asyncio.to_thread(opener, path, identifier, platform)
     for prefix in _REFUSED:
         if text.startswith(prefix):
+            same = {"docker-archive:": "archive:", "oci-archive:": "archive:", "oci-dir:": "oci:"}.get(prefix)
             raise UnsupportedError(text, f"targets beginning with {prefix} are not read by custody yet",
-                                   hint="use oci:DIR, archive:FILE.tar or a registry reference")
+                                   hint=f"it is spelled {same}{rest} here" if same else
+                                   "use oci:DIR, archive:FILE.tar or a registry reference")
     if rest == "" and scheme in ("oci", "archive") and text != scheme:
         raise UsageError(f"target: got {text!r}, expected oci:DIR or archive:FILE.tar")
     if (path := Path(text)).exists():  # a folder `image` may be an image's name too, and is what was meant
@@ -81,15 +85,25 @@ async def push(image: Image, ref: reference.Reference, client: RegistryClient, t
     """Copy a stored image, whose manifest's exact bytes are `data`, to a registry."""
     for blob in (image.manifest.config, *image.manifest.layers):
         if not await client.has_blob(ref, blob.digest):
-            with contextlib.closing(image.open_blob(blob)) as stream:
-                await client.push_blob(ref, Path(stream.name), blob)
+            with contextlib.closing(image.open_blob(blob)) as stream, tempfile.NamedTemporaryFile() as copied:
+                path = getattr(stream, "name", None)
+                if path is None:  # inside an archive
+                    await asyncio.to_thread(shutil.copyfileobj, stream, copied, 1 << 20)
+                    copied.flush()
+                await client.push_blob(ref, Path(path or copied.name), blob)
     return await client.push_manifest(ref, data, image.manifest.media_type, tag=tag)
 
 
 def split_layout(rest: str) -> tuple[Path, str | None]:
-    """`DIR`, `DIR:TAG` or `DIR@DIGEST`."""
-    path, at, digest = rest.partition("@")
-    if at:
+    """`DIR`, `DIR:TAG`, `FILE:NAME:TAG` or `DIR@DIGEST`: the path is what there is up to one of the colons."""
+    path, at, digest = rest.rpartition("@")
+    if at and not Path(rest).exists():
         return Path(path), digests.parse(digest, "target")
-    path, colon, tag = rest.rpartition(":")
-    return (Path(path), tag) if colon and "/" not in tag and not Path(rest).exists() else (Path(rest), None)
+    path, colon, tag = rest, "", ""
+    while not Path(path).exists():
+        path, colon, more = path.rpartition(":")
+        if not colon:  # there is none: the usual spelling, for what is said of it
+            path, colon, tag = rest.rpartition(":")
+            return (Path(path), tag) if colon and "/" not in tag else (Path(rest), None)
+        tag = f"{more}:{tag}" if tag else more
+    return Path(path), tag or None

@@ -5,31 +5,26 @@ None of their answers is believed here: the signer verifies the finished bundle 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, overload
 
 from custody.errors import (
     AuthenticationError,
     ConflictError,
     MalformedError,
     NetworkError,
-    UnsupportedError,
     UsageError,
 )
 from custody.formats import cosign
-from custody.formats.bundle import LogEntry, read_log_entry
 from custody.formats.protojson import Message, decode_any_base64, encode_base64
 from custody.kit import strictjson
 from custody.ports.http import Http
-from custody.sign.keys import PrivateKey, PublicKey
-from custody.trust.hashedrekord import HashedRekord
-from custody.trust.keys import hash_of, key_details
+from custody.sign.keys import PrivateKey
 from custody.trust.roots import Service
 
-_MAX_ANSWER = 4 * 1024 * 1024
+MAX_ANSWER = 4 * 1024 * 1024
 _MAX_TOKEN = 64 * 1024
 
 
@@ -60,7 +55,7 @@ async def request_certificate(http: Http, url: str, token: str, key: PrivateKey)
     body = {"publicKeyRequest": {
         "publicKey": {"algorithm": "ECDSA", "content": key.public.pem.decode()},
         "proofOfPossession": encode_base64(key.sign(token_principal(token).encode()))}}
-    root = await _post_json(http, url.rstrip("/") + "/api/v2/signingCert", body, "certificate authority",
+    root = await post_json(http, url.rstrip("/") + "/api/v2/signingCert", body, "certificate authority",
                             {"Authorization": f"Bearer {token}"})
     pems = root.message("signedCertificateEmbeddedSct").message("chain").raw("certificates")
     if not isinstance(pems, list) or not pems or not all(isinstance(pem, str) for pem in pems):
@@ -75,6 +70,7 @@ async def request_timestamp(http: Http, url: str, signature: bytes) -> bytes:
     request = TimestampRequestBuilder().data(signature).nonce(nonce=True).cert_request(cert_request=True).build()
     answer = await _post(http, url, request.as_bytes(), "timestamp authority",
                          {"Content-Type": "application/timestamp-query"})
+    assert isinstance(answer, bytes)  # no refusal is accepted
     try:
         nonce = decode_timestamp_response(answer).tst_info.nonce
     except ValueError:
@@ -84,34 +80,45 @@ async def request_timestamp(http: Http, url: str, signature: bytes) -> bytes:
     return answer
 
 
-async def request_log_entry(http: Http, url: str, message: bytes, signature: bytes, key: PublicKey,
-                            certificate: bytes | None) -> LogEntry:
-    """Record a signature (Rekor API v2, hashedrekord 0.0.2); returns when the log has a checkpoint over it."""
-    details = key_details(key.key)
-    if details is None:
-        raise UnsupportedError("key", "logs take RSA keys of 2048, 3072 and 4096 bits only")
-    digest = hashlib.new(hash_of(key.key).name, message).digest()
-    entry = HashedRekord(digest, signature, details, certificate, None if certificate else key.der)
-    return read_log_entry(await _post_json(http, url.rstrip("/") + "/api/v2/log/entries", entry.to_request(),
-                                           "transparency log", {}))
+class Refusal(NamedTuple):
+    """An answer that its asker knows what to do with."""
+
+    status: int
+    headers: Mapping[str, str]
+    words: str
+    """What an error would say."""
 
 
-async def _post_json(http: Http, url: str, body: Mapping[str, Any], what: str, headers: Mapping[str, str]) -> Message:
-    answer = await _post(http, url, json.dumps(body).encode(), what, {"Content-Type": "application/json", **headers})
-    return Message(strictjson.loads(answer, what, max_size=_MAX_ANSWER, max_depth=32), what)
+@overload
+async def post_json(http: Http, url: str, body: Mapping[str, Any], what: str,
+                    headers: Mapping[str, str] | None = None) -> Message: ...
+@overload
+async def post_json(http: Http, url: str, body: Mapping[str, Any], what: str,
+                    headers: Mapping[str, str] | None = None, *, accept: tuple[int, ...]) -> Message | Refusal: ...
+async def post_json(http: Http, url: str, body: Mapping[str, Any], what: str, headers: Mapping[str, str] | None = None,
+                    *, accept: tuple[int, ...] = ()) -> Message | Refusal:
+    """The answer's JSON object, or the refusal where its status is one of `accept`. Raises NetworkError and others."""
+    answer = await _post(http, url, json.dumps(body).encode(), what,
+                         {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})}, accept)
+    if isinstance(answer, Refusal):
+        return answer
+    return Message(strictjson.loads(answer, what, max_size=MAX_ANSWER, max_depth=32), what)
 
 
-async def _post(http: Http, url: str, body: bytes, what: str, headers: Mapping[str, str]) -> bytes:
+async def _post(http: Http, url: str, body: bytes, what: str, headers: Mapping[str, str],
+                accept: tuple[int, ...] = ()) -> bytes | Refusal:
     async with await http.request("POST", url, headers=headers, body=body) as answer:
-        data = await answer.read(_MAX_ANSWER)
-        status = answer.status
+        data = await answer.read(MAX_ANSWER)
+        status, answered = answer.status, answer.headers
     if status in (200, 201):
         return data
     try:
         words = str(json.loads(data)["message"])[:500]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         words = data[:200].decode("utf-8", "replace")
     text = f"{what} {url}: answered {status}: {words}"
+    if status in accept:
+        return Refusal(status, answered, text)
     if status == 409:
         raise ConflictError(text)
     if status in (400, 401, 403) and "Authorization" in headers:

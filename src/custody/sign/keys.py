@@ -140,10 +140,14 @@ class PrivateKey:
         key = self.key.public_key()
         return PublicKey(key, spki(key))
 
-    def sign(self, message: bytes, *, prehash: bool = False) -> bytes:
-        """`prehash` makes Ed25519 keys sign as Ed25519ph, which logs that see only a digest require."""
+    def sign(self, message: bytes, *, prehash: bool = False, hash_name: str | None = None) -> bytes:
+        """`prehash` makes Ed25519 keys sign as Ed25519ph, which logs that see only a digest require.
+
+        `hash_name` is for ECDSA, whose signatures are over the curve's own hash otherwise.
+        """
         if isinstance(self.key, ec.EllipticCurvePrivateKey):
-            return self.key.sign(message, ec.ECDSA(hash_of(self.key.public_key())))
+            own = hash_of(self.key.public_key())
+            return self.key.sign(message, ec.ECDSA(hashes.SHA256() if hash_name == "sha256" else own))
         if isinstance(self.key, rsa.RSAPrivateKey):
             return self.key.sign(message, padding.PKCS1v15(), hashes.SHA256())
         if not prehash:

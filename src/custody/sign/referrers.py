@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from custody.errors import CustodyError, VerificationError
+from custody.errors import ConflictError, CustodyError, MalformedError, NotFoundError, VerificationError
 from custody.evidence.model import Evidence, KeylessSigner, Rejected, Verified
 from custody.formats import bundle as bundles
 from custody.formats import cosign, oci
@@ -18,6 +18,13 @@ from custody.kit.concurrency import together
 from custody.registry.client import RegistryClient
 from custody.sign.listing import PREDICATE_TYPE, Document, Limits, broken, fetch_document, list_documents
 from custody.sign.verify import Trust, verify_evidence
+
+_TRIES = 5
+_MAX_LAYERS = 1000
+_MAX_MANIFESTS = 1000
+_MAX_DEPTH = 8
+_NEVER = "0001-01-01T00:00:00Z"
+"""Go's zero time, which cosign writes."""
 
 
 class Gathered(NamedTuple):
@@ -63,6 +70,69 @@ async def push_bundle(client: RegistryClient, ref: Reference, subject: oci.Descr
                      "dev.sigstore.bundle.content": "dsse-envelope",
                      PREDICATE_TYPE: predicate_type})
     return await client.push_manifest(ref, _dump(manifest.to_json()), oci.MANIFEST)
+
+
+async def push_signature(client: RegistryClient, ref: Reference, payload: bytes, annotations: Mapping[str, str]
+                         ) -> oci.Descriptor:
+    """Add a layer to the image tagged `sha256-<hex>.sig`, as cosign 2 does (cosign specs/SIGNATURE_SPEC.md).
+
+    A tag is read, changed and written, and another signer may write it in between: it is read again, and the layer
+    added again where it is not there. Raises ConflictError where that happens every time, VerificationError for a tag
+    that holds something else.
+    """
+    layer = await client.push_blob(ref, payload)
+    mine = oci.Descriptor(cosign.SIMPLE_SIGNING, layer.digest, layer.size, annotations)
+    place = ref.tagged(cosign.tag(ref.digest or "", ".sig"))
+    for _ in range(_TRIES):
+        layers = (*await _signature_layers(client, place), mine)
+        if len(layers) > _MAX_LAYERS:
+            raise VerificationError(f"{place}: has {_MAX_LAYERS} signatures, which is all that cosign reads")
+        data = _dump({"architecture": "", "created": _NEVER, "history": [{"created": _NEVER} for _ in layers], "os": "",
+                      "rootfs": {"type": "layers", "diff_ids": [item.digest for item in layers]}, "config": {}})
+        config = await client.push_blob(ref, data)
+        manifest = oci.Manifest(oci.MANIFEST, oci.Descriptor(oci.CONFIG, config.digest, config.size), layers)
+        pushed = await client.push_manifest(ref, _dump(manifest.to_json()), oci.MANIFEST, tag=place.tag)
+        if mine in await _signature_layers(client, place):
+            return pushed
+    raise ConflictError(f"{place}: others wrote it {_TRIES} times in between", hint="sign again")
+
+
+async def _signature_layers(client: RegistryClient, place: Reference) -> tuple[oci.Descriptor, ...]:
+    try:
+        descriptor, data = await client.manifest(place)
+    except NotFoundError:
+        return ()
+    manifest = oci.parse_manifest(data, str(place), descriptor.media_type)
+    if not isinstance(manifest, oci.Manifest) or any(item.media_type != cosign.SIMPLE_SIGNING
+                                                     for item in manifest.layers):
+        raise VerificationError(f"{place}: holds something else than signatures, and is not replaced")
+    return manifest.layers
+
+
+async def image_manifests(client: RegistryClient, ref: Reference, descriptor: oci.Descriptor) -> list[oci.Descriptor]:
+    """`descriptor` and every manifest below it where it is an index, each once, children before their parents.
+
+    Raises NotFoundError for one that is not there, MalformedError above 1,000 manifests or eight indexes in another.
+    """
+    order: dict[str, oci.Descriptor] = {}
+    seen: set[str] = set()
+
+    async def visit(item: oci.Descriptor, depth: int) -> None:
+        if item.digest in seen:
+            return
+        seen.add(item.digest)
+        if len(seen) > _MAX_MANIFESTS or depth > _MAX_DEPTH:
+            raise MalformedError(str(ref), got=f"more than {_MAX_MANIFESTS} manifests, or {_MAX_DEPTH} indexes in one "
+                                 "another", expected="an image that can be signed whole")
+        place = ref.at(item.digest)
+        held, data = await client.manifest(place)
+        body = oci.parse_manifest(data, str(place), held.media_type)
+        for child in body.manifests if isinstance(body, oci.Index) else ():
+            await visit(child, depth + 1)
+        order[item.digest] = held
+
+    await visit(descriptor, 0)
+    return list(order.values())
 
 
 async def replace_bundles(client: RegistryClient, ref: Reference, mine: Verified, keep: oci.Descriptor, trust: Trust,

@@ -1,4 +1,5 @@
-"""Signing in-toto statements: with a key pair, or keyless, with an identity token and a key for one signature only.
+"""Signing in-toto statements and simple-signing payloads: with a key pair, or keyless, with an identity token and a key
+for one signature only.
 
 The finished bundle is verified against what it will be verified with before anybody else sees it.
 """
@@ -6,22 +7,30 @@ The finished bundle is verified against what it will be verified with before any
 from __future__ import annotations
 
 import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from custody.errors import UsageError
 from custody.evidence.model import Evidence, Verified
 from custody.formats import bundle as bundles
-from custody.formats import intoto
-from custody.formats.bundle import Bundle
+from custody.formats import cosign, intoto
+from custody.formats.bundle import Bundle, MessageSignature
 from custody.formats.dsse import Envelope
 from custody.formats.intoto import Statement
 from custody.kit.clock import Clock, system_clock
 from custody.kit.pae import pae
 from custody.ports.http import Http
-from custody.sign.authorities import choose, request_certificate, request_log_entry, request_timestamp
+from custody.sign.authorities import choose, request_certificate, request_timestamp
 from custody.sign.keys import PrivateKey, generate_key
+from custody.sign.rekor import Record, request_log_entry
 from custody.sign.verify import Trust, verify_evidence
-from custody.trust.roots import SigningConfig, TrustedRoot
+from custody.trust.keys import hash_of
+from custody.trust.roots import Service, SigningConfig, TrustedRoot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,36 +50,70 @@ class Signer:
 
         `subject` is the image's digest, which the statement must name.
         """
+        payload = statement.to_bytes()
+        message = pae(intoto.PAYLOAD_TYPE, payload)
+
+        def envelope(signature: bytes) -> Envelope:
+            return Envelope(intoto.PAYLOAD_TYPE, payload, (("", signature),))
+
+        signed = await self._sign(message, lambda key: hash_of(key.public.key).name, self.config.rekor, envelope)
+        leaf = signed.certificates[:1]
+        bundle = Bundle("0.3", leaf, None if leaf else signed.key.public.hint, signed.entries, signed.stamps,
+                        envelope(signed.signature), None)
+        data = bundle.to_bytes()
+        evidence = Evidence(subject=subject, media_type=bundles.MEDIA_TYPE, data=data, source="this signature")
+        return data, self._verified(evidence, signed)
+
+    async def sign_payload(self, payload: bytes, subject: str) -> tuple[dict[str, str], Verified]:
+        """The annotations of cosign 2's layer for a simple-signing payload, and what a verifier concludes from both.
+
+        Only logs of API version 1 are asked: what a layer holds of an entry is their signed entry timestamp.
+        """
+        logs = tuple(log for log in self.config.rekor if log.major_api_version == 1)
+        # cosign 2 and Kyverno verify with SHA-256, whatever the curve.
+        signed = await self._sign(payload, lambda key: "sha512" if _is_ed25519(key) else "sha256", logs, None)
+        bundle = Bundle("0.1", signed.certificates, None if signed.certificates else "", signed.entries, signed.stamps,
+                        None, MessageSignature(hashlib.sha256(payload).digest(), signed.signature))
+        annotations = cosign.layer_annotations(bundle)
+        evidence = Evidence(subject=subject, media_type=cosign.SIMPLE_SIGNING, data=payload, source="this signature",
+                            annotations=annotations)
+        return annotations, self._verified(evidence, signed)
+
+    async def _sign(self, message: bytes, hash_name: Callable[[PrivateKey], str], logs: Sequence[Service],
+                    envelope: Callable[[bytes], Envelope] | None) -> _Signed:
         now = self.clock()
         # 1. A key: the given one, or a new one with a certificate for the token's subject.
         certificates: tuple[bytes, ...] = ()
         if self.key is not None:
             key = self.key
         elif self.token is None:
-            raise UsageError("signing: no key and no identity token", hint="--key FILE or --identity-token TOKEN")
+            raise UsageError("signing: no key and no identity token", hint="--key FILE or --identity-token TOKEN; no "
+                             "place promised an identity here (-v says which were looked for)")
         else:
             key = generate_key()
             authority = choose(self.config.ca, "certificate authority", (1,), now)
             certificates = await request_certificate(self.http, authority.url, self.token, key)
-        if (certificates or self.config.rekor or self.config.tsa) and self.root is None:
+        if (certificates or logs or self.config.tsa) and self.root is None:
             raise UsageError("signing: no trusted root, so what the services answer could not be checked",
                              hint="--trusted-root FILE, or custody up, which makes one")
-        # 2. The signature, over the payload's exact bytes.
-        payload = statement.to_bytes()
-        message = pae(intoto.PAYLOAD_TYPE, payload)
-        signature = key.sign(message, prehash=bool(self.config.rekor))
+        # 2. The signature, over the exact bytes.
+        name = hash_name(key)
+        log = choose(logs, "transparency log", (1, 2), now) if logs else None
+        signature = key.sign(message, prehash=log is not None and (log.major_api_version == 2 or envelope is None),
+                             hash_name=None if _is_ed25519(key) else name)
         # 3. A timestamp and a log entry, both over the signature.
-        stamps, entries = await asyncio.gather(
-            self._timestamps(signature), self._entries(message, signature, key, certificates))
-        bundle = Bundle("0.3", certificates, None if certificates else key.public.hint, entries, stamps,
-                        Envelope(intoto.PAYLOAD_TYPE, payload, (("", signature),)), None)
+        record = Record(message=message, hash_name=name, signature=signature, key=key.public,
+                        certificate=certificates[0] if certificates else None,
+                        envelope=envelope(signature) if envelope else None)
+        stamps, entries = await asyncio.gather(self._timestamps(signature, now), self._entries(log, record))
+        return _Signed(key, certificates, signature, stamps, entries)
+
+    def _verified(self, evidence: Evidence, signed: _Signed) -> Verified:
         # 4. Verify the result as anybody else will.
-        data = bundle.to_bytes()
-        trust = self.trust(key, require_log=bool(entries))
-        if not (certificates or stamps or entries):
+        trust = self.trust(signed.key, require_log=bool(signed.entries))
+        if not (signed.certificates or signed.stamps or signed.entries):
             trust = replace(trust, root=None)
-        evidence = Evidence(subject=subject, media_type=bundles.MEDIA_TYPE, data=data, source="this signature")
-        return data, verify_evidence(evidence, trust, self.clock())
+        return verify_evidence(evidence, trust, self.clock())
 
     def trust(self, key: PrivateKey | None = None, *, require_log: bool) -> Trust:
         """What this signer's own bundles verify against."""
@@ -78,16 +121,23 @@ class Signer:
         return Trust(self.root, (key.public,) if key else (), require_log=require_log,
                      require_sct=bool(self.root and self.root.ctlogs))
 
-    async def _timestamps(self, signature: bytes) -> tuple[bytes, ...]:
+    async def _timestamps(self, signature: bytes, now: datetime) -> tuple[bytes, ...]:
         if not self.config.tsa:
             return ()
-        authority = choose(self.config.tsa, "timestamp authority", (1,), self.clock())
+        authority = choose(self.config.tsa, "timestamp authority", (1,), now)
         return (await request_timestamp(self.http, authority.url, signature),)
 
-    async def _entries(self, message: bytes, signature: bytes, key: PrivateKey,
-                       certificates: tuple[bytes, ...]) -> tuple[bundles.LogEntry, ...]:
-        if not self.config.rekor:
-            return ()
-        log = choose(self.config.rekor, "transparency log", (2,), self.clock())
-        return (await request_log_entry(self.http, log.url, message, signature, key.public,
-                                        certificates[0] if certificates else None),)
+    async def _entries(self, log: Service | None, record: Record) -> tuple[bundles.LogEntry, ...]:
+        return () if log is None else (await request_log_entry(self.http, log, record, self.root),)
+
+
+class _Signed(NamedTuple):
+    key: PrivateKey
+    certificates: tuple[bytes, ...]
+    signature: bytes
+    stamps: tuple[bytes, ...]
+    entries: tuple[bundles.LogEntry, ...]
+
+
+def _is_ed25519(key: PrivateKey) -> bool:
+    return isinstance(key.key, ed25519.Ed25519PrivateKey)

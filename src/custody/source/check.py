@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from custody.errors import CustodyError, VerificationError
 from custody.formats import sshsig
 from custody.formats.gitobject import Commit
-from custody.formats.lockfile import NOT_CHECKED, SUPPORTED, Lock, parse_requirements
+from custody.formats.lockfile import NOT_CHECKED, Lock, is_requirements, parse_requirements
 from custody.formats.workflow import Workflow, is_workflow, parse_workflow
 from custody.ports.repository import Repository
 from custody.source.signers import AllowedSigner
@@ -61,7 +61,7 @@ def check_source(repository: Repository, branch: str, signers: tuple[AllowedSign
     locks, not_checked, workflows = [], [], []
     for file in repository.files(repository.commit(head)):
         name = file.path.rpartition("/")[2]
-        if name in SUPPORTED:
+        if is_requirements(file.path):
             locks.append(parse_requirements(repository.blob(file.id), file.path))
         elif name in NOT_CHECKED:
             not_checked.append(file.path)

@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 _PART = re.compile(r"[0-9]+|[^0-9.]+")
-_WORDS = {"dev": 0, "alpha": 1, "a": 1, "beta": 2, "b": 2, "rc": 3, "c": 3, "pl": 6, "p": 6, "patch": 6}
+_WORDS = (("dev", 0), ("alpha", 1), ("a", 1), ("beta", 2), ("b", 2), ("rc", 3), ("c", 3), ("pl", 6), ("p", 6))
+"""By what a word begins with: PHP compares no more of it, and takes `post1` for `p`."""
 _END = (4,)
 
 
@@ -21,5 +22,6 @@ def key(version: str) -> Any:
         if part.isdigit():
             parts.append((5, int(part)))
         else:
-            parts.append((_WORDS.get(part, -1), part if part not in _WORDS else ""))
+            rank = next((rank for word, rank in _WORDS if part.startswith(word)), -1)
+            parts.append((rank, part if rank < 0 else ""))
     return (*parts, _END)

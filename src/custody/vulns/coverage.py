@@ -23,6 +23,7 @@ from typing import Any, Literal
 import msgspec
 
 from custody.formats.bom import Catalog, Unknown
+from custody.formats.osv import normalise
 from custody.kit.clock import format_rfc3339
 from custody.ports.advisories import AdvisoryStatus, AdvisoryStore
 
@@ -86,7 +87,8 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
             "database": {"advisories": database.advisories, "digest": database.digest,
                          "newest": database.newest and format_rfc3339(database.newest),
                          "importedAt": database.imported_at and format_rfc3339(database.imported_at),
-                         "ageDays": (now - database.newest).days if database.newest else None},
+                         "ageDays": (now - database.newest).days if database.newest else None,
+                         "exploited": database.exploited, "exploitedVersion": database.exploited_version},
             "gaps": [msgspec.to_builtins(gap) for gap in self.gaps]}
 
 
@@ -115,8 +117,9 @@ class Spokesmen:
         """Whether the distribution's advisories name the package with this package URL."""
         if owner not in self._named:
             package = self._system.get(owner)
-            self._named[owner] = bool(package and self.advisories(package.ecosystem) and self._store.find(
-                package.ecosystem or "", package.source))
+            ecosystem = package.ecosystem if package else None
+            self._named[owner] = bool(package and ecosystem and self.advisories(ecosystem) and self._store.find(
+                ecosystem, normalise(ecosystem, package.source)))
         return self._named[owner]
 
 

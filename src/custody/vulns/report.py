@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,12 +13,14 @@ from custody import __version__
 from custody.errors import CustodyError, MissingEvidenceError
 from custody.formats import vulnattestation
 from custody.formats.bom import Catalog, Location, Package
-from custody.formats.osv import Advisory
+from custody.formats.osv import Advisory, normalise
 from custody.kit.clock import format_rfc3339
+from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryStatus, AdvisoryStore
 from custody.vulns.coverage import Coverage, Spokesmen, Undecided, measure
-from custody.vulns.match import Match, affected_by
-from custody.vulns.severity import Rating, Severity, rate
+from custody.vulns.findings import Finding, Hit, findings
+from custody.vulns.match import affected_by
+from custody.vulns.severity import Severity, rate
 
 _CLASSES = {"deb": ("os-pkgs", "{os}"), "apk": ("os-pkgs", "{os}"), "rpm": ("os-pkgs", "{os}"),
             "pypi": ("lang-pkgs", "python-pkg"), "npm": ("lang-pkgs", "node-pkg"), "cargo": ("lang-pkgs", "rustbinary"),
@@ -26,29 +28,11 @@ _CLASSES = {"deb": ("os-pkgs", "{os}"), "apk": ("os-pkgs", "{os}"), "rpm": ("os-
 _SHOWN = 5
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One vulnerability of one package; records that are aliases of each other are one finding."""
+class Ignored(msgspec.Struct, frozen=True, kw_only=True):
+    """A finding that was asked not to count."""
 
-    id: str
-    aliases: tuple[str, ...]
-    package: str
-    version: str
-    purl: str
-    locations: tuple[Location, ...]
-    """Files, each with the digest of its layer."""
-    severity: str
-    score: float | None
-    vector: str
-    fixed: tuple[str, ...]
-    matched: str
-    """The event of the record that holds for this version."""
-    ecosystem: str
-    summary: str
-
-    @property
-    def cve(self) -> str:
-        """The CVE's identifier where there is one, else the record's own."""
-        return next((name for name in (self.id, *self.aliases) if name.startswith("CVE-")), self.id)
+    finding: Finding
+    reason: str
 
 
 class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +48,9 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
     undecided: tuple[Undecided, ...]
     coverage: Coverage
     """What the findings speak of. Where it has gaps, no findings means little."""
+    ignored: tuple[Ignored, ...] = ()
+    parameters: tuple[str, ...] = ()
+    """What was asked of the scan that left findings out, as it was typed."""
 
     def counts(self) -> dict[str, int]:
         found = Counter(finding.severity for finding in self.findings)
@@ -74,12 +61,25 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
         floor = Severity.UNKNOWN if threshold is Severity.LOW else threshold
         return [finding for finding in self.findings if Severity[finding.severity.upper()] >= floor]
 
+    def unrated(self) -> list[Finding]:
+        """Those of which nobody says how bad they are."""
+        return [finding for finding in self.findings if finding.severity == str(Severity.UNKNOWN)]
+
+    def exploited(self) -> list[Finding]:
+        """Those that CISA's catalogue knows to be exploited. Raises MissingEvidenceError where it was not imported."""
+        if self.database.exploited is None:
+            raise MissingEvidenceError("no catalogue of known exploited vulnerabilities was imported: nobody can say "
+                                       "which findings are exploited",
+                                       hint="custody db import known_exploited_vulnerabilities.json (of CISA)")
+        return [finding for finding in self.findings if finding.exploited is not None]
+
     def to_json(self) -> dict[str, Any]:
         """The report without the catalog, as plain data."""
         return {"target": self.target, "digest": self.digest, "startedOn": format_rfc3339(self.started),
                 "finishedOn": format_rfc3339(self.finished), "scanner": {"name": "custody", "version": __version__},
                 "database": msgspec.to_builtins(self.database), "packages": len(self.catalog.packages),
                 "counts": self.counts(), "findings": msgspec.to_builtins(self.findings),
+                "ignored": msgspec.to_builtins(self.ignored),
                 "undecided": msgspec.to_builtins(self.undecided), "coverage": self.coverage.to_json(self.finished)}
 
     def require_coverage(self) -> None:
@@ -90,14 +90,15 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
         more = f"; and {len(gaps) - _SHOWN} more" if len(gaps) > _SHOWN else ""
         missing = any(gap.kind in ("no-advisories", "old-advisories") for gap in gaps)
         raise MissingEvidenceError(
-            "not everything was scanned: " + "; ".join(map(str, gaps[:_SHOWN])) + more,
+            "not everything was scanned: " + "; ".join(visible(str(gap)) for gap in gaps[:_SHOWN]) + more,
             hint=("custody db import PATH, or " if missing else "") + "--allow-gaps, if that may pass unscanned")
 
     def to_cosign_vuln(self) -> dict[str, Any]:
         """The predicate of a vulnerability attestation; its subject must be `digest`."""
         return vulnattestation.predicate(
             scanner_uri=f"pkg:pypi/custody-chain@{__version__}", scanner_version=__version__, db_uri="",
-            db_version=self.database.digest, result=self._trivy(), started=self.started, finished=self.finished)
+            db_version=self.database.digest, result=self._trivy(), started=self.started, finished=self.finished,
+            parameters=list(self.parameters) or None)
 
     def _trivy(self) -> dict[str, Any]:
         system = self.catalog.distribution
@@ -118,7 +119,11 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
                      "PkgName": finding.package, "PkgPath": place.path, "PkgIdentifier": {"PURL": finding.purl},
                      "InstalledVersion": finding.version, "FixedVersion": ", ".join(finding.fixed),
                      "Layer": {"Digest": place.layer, "DiffID": diff_ids.get(place.layer, "")},
-                     "Title": finding.summary, "Severity": finding.severity.upper()}
+                     "Status": "fixed" if finding.fixed else "affected", "Title": finding.summary,
+                     "Severity": finding.severity.upper()}
+            if finding.exploited is not None:  # Trivy's place for what others add
+                entry["Custom"] = {"exploited": {"dateAdded": finding.exploited.added, "dueDate": finding.exploited.due,
+                                                 "ransomware": finding.exploited.ransomware}}
             if finding.score is not None:
                 version = 4 if finding.vector.startswith("CVSS:4") else 3 if finding.vector.startswith("CVSS:3") else 2
                 entry["CVSS"] = {"osv": {f"V{version}Vector": finding.vector,
@@ -130,18 +135,22 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
                              "DiffIDs": [layer.diff_id for layer in self.catalog.layers],
                              "RepoDigests": [f"{self.target.partition('@')[0]}@{self.digest}"]},
                 "Results": [results[kind] for kind in sorted(results)],
-                "coverage": self.coverage.to_json(self.finished)}
+                "coverage": {**self.coverage.to_json(self.finished), "ignored": [
+                    {"id": entry.finding.cve, "purl": entry.finding.purl, "severity": entry.finding.severity,
+                     "reason": entry.reason} for entry in self.ignored]}}
 
 
 def scan(catalog: Catalog, store: AdvisoryStore, now: datetime, *, finished: datetime | None = None,
-         allow_empty: bool = False, max_age: timedelta | None = None) -> ScanReport:
+         allow_empty: bool = False, max_age: timedelta | None = None, ignore_unfixed: bool = False,
+         severities: Collection[Severity] | None = None) -> ScanReport:
     """Match every package. Raises MissingEvidenceError where the store is empty, unless that is allowed.
 
     Packages that a distribution's package installed are left to that package's advisories where there are any; else
-    they are matched in their own ecosystem.
+    they are matched in their own ecosystem. `ignore_unfixed` leaves out what no fixed version is known for,
+    `severities` what has another; never what is known to be exploited.
     """
     status = usable(store, allow_empty=allow_empty)
-    findings: list[Finding] = []
+    found: list[Finding] = []
     undecided: list[Undecided] = []
     spokesmen = Spokesmen(catalog, store)
     for package in catalog.packages:
@@ -149,25 +158,60 @@ def scan(catalog: Catalog, store: AdvisoryStore, now: datetime, *, finished: dat
         if ecosystem is None or not spokesmen.advisories(ecosystem) or (
                 package.owner and spokesmen.owner_speaks(package.owner)):
             continue
-        hits: list[tuple[Advisory, Match, Rating]] = []
-        for advisory in store.find(ecosystem, package.source):
-            for entry in advisory.affected:
-                if entry.ecosystem != ecosystem or entry.name != package.source:
-                    continue
-                try:
-                    match = affected_by(entry, _version(package))
-                except CustodyError as error:
-                    undecided.append(Undecided(purl=package.purl, id=advisory.id, reason=error.message))
-                    continue
-                if match is not None:
-                    hits.append((advisory, match, rate(advisory, entry)))
-                    break
-        findings += [_finding(package, ecosystem, group) for group in _groups(hits)]
-    findings.sort(key=lambda f: (-Severity[f.severity.upper()], f.package, f.version, f.id))
+        hits, silent, unsure = _match(package, ecosystem, store)
+        undecided += unsure
+        found += findings(package, ecosystem, hits, silent, store)
+    found.sort(key=lambda f: (-Severity[f.severity.upper()], f.exploited is None, f.package, f.version, f.cve))
+    ignored = [Ignored(finding=finding, reason=reason) for finding in found
+               if (reason := _reason(finding, ignore_unfixed, severities))]
+    left_out = {id(entry.finding) for entry in ignored}
     ended = finished or now
+    parameters = ["--ignore-unfixed"] if ignore_unfixed else []
+    if severities is not None:
+        parameters += ["--severity", ",".join(str(level) for level in sorted(severities, reverse=True))]
     return ScanReport(target=catalog.name, digest=catalog.digest, started=now, finished=ended, database=status,
-                      catalog=catalog, findings=tuple(findings), undecided=tuple(undecided),
+                      catalog=catalog, findings=tuple(finding for finding in found if id(finding) not in left_out),
+                      undecided=tuple(undecided), ignored=tuple(ignored), parameters=tuple(parameters),
                       coverage=measure(catalog, spokesmen, undecided, status, ended, max_age))
+
+
+def _match(package: Package, ecosystem: str,
+           store: AdvisoryStore) -> tuple[list[Hit], list[Advisory], list[Undecided]]:
+    """The records that affect a package, those that do not, and those of which that cannot be said."""
+    hits: list[Hit] = []
+    silent: list[Advisory] = []
+    undecided: list[Undecided] = []
+    name = normalise(ecosystem, package.source)
+    for advisory in store.find(ecosystem, name):
+        unsure = False
+        for entry in advisory.affected:
+            if entry.ecosystem != ecosystem or entry.name != name:
+                continue
+            try:
+                match = affected_by(entry, _version(package))
+            except CustodyError as error:
+                reason = error.message if _version(package) else "nobody knows the package's version"
+                undecided.append(Undecided(purl=package.purl, id=advisory.id, reason=reason))
+                unsure = True
+                continue
+            if match is not None:
+                hits.append(Hit(advisory, match, rate(advisory, entry)))
+                break
+        else:
+            if not unsure:
+                silent.append(advisory)
+    return hits, silent, undecided
+
+
+def _reason(finding: Finding, ignore_unfixed: bool, severities: Collection[Severity] | None) -> str:
+    """Why a finding does not count; empty where it does."""
+    if finding.exploited is not None:
+        return ""
+    if ignore_unfixed and not finding.fixed:
+        return "no fixed version is known"
+    if severities is not None and Severity[finding.severity.upper()] not in severities:
+        return f"severity {finding.severity} was not asked for"
+    return ""
 
 
 def usable(store: AdvisoryStore, *, allow_empty: bool = False) -> AdvisoryStatus:
@@ -181,30 +225,3 @@ def usable(store: AdvisoryStore, *, allow_empty: bool = False) -> AdvisoryStatus
 
 def _version(package: Package) -> str:
     return package.source_version or package.version
-
-
-def _groups(hits: list[tuple[Advisory, Match, Rating]]) -> list[list[tuple[Advisory, Match, Rating]]]:
-    """Records whose identifiers and aliases meet, however indirectly."""
-    groups: list[tuple[set[str], list[tuple[Advisory, Match, Rating]]]] = []
-    for hit in hits:
-        names, members = {hit[0].id, *hit[0].aliases}, [hit]
-        apart = []
-        for other, theirs in groups:
-            if names.isdisjoint(other):
-                apart.append((other, theirs))
-            else:
-                names |= other
-                members = theirs + members
-        groups = [*apart, (names, members)]
-    return [members for _, members in groups]
-
-
-def _finding(package: Package, ecosystem: str, group: Sequence[tuple[Advisory, Match, Rating]]) -> Finding:
-    """The record with the worst rating speaks; the names and fixed versions of all are kept."""
-    advisory, match, rating = max(group, key=lambda hit: (hit[2].severity, hit[2].score or 0, hit[0].id))
-    names = {name for hit in group for name in (hit[0].id, *hit[0].aliases)} - {advisory.id}
-    return Finding(
-        id=advisory.id, aliases=tuple(sorted(names)), package=package.name, version=package.version, purl=package.purl,
-        locations=package.locations, severity=str(rating.severity), score=rating.score, vector=rating.vector,
-        fixed=tuple(dict.fromkeys(hit[1].fixed for hit in group if hit[1].fixed)), matched=match.event,
-        ecosystem=ecosystem, summary=advisory.summary)

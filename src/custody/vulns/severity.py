@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from typing import NamedTuple
 
 import cvss
@@ -11,7 +12,7 @@ from custody.formats.osv import Advisory, Affected
 
 
 class Severity(enum.IntEnum):
-    """Ordered; `UNKNOWN` is an advisory that states none, and meets only the threshold `low`."""
+    """Ordered; `UNKNOWN` is an advisory that states none."""
 
     NONE = 0
     UNKNOWN = 1
@@ -31,28 +32,39 @@ class Rating(NamedTuple):
     """The CVSS vector that gave the score, or the word that was read; empty for unknown."""
 
 
+_SCORE = re.compile(r"(?:10(?:\.0)?|[0-9](?:\.[0-9])?)\Z")
 _WORDS = {"critical": Severity.CRITICAL, "high": Severity.HIGH, "important": Severity.HIGH, "medium": Severity.MEDIUM,
-          "moderate": Severity.MEDIUM, "low": Severity.LOW, "negligible": Severity.LOW, "unimportant": Severity.LOW,
-          "none": Severity.NONE}
+          "moderate": Severity.MEDIUM, "low": Severity.LOW, "minor": Severity.LOW, "negligible": Severity.LOW,
+          "unimportant": Severity.LOW, "none": Severity.NONE}
 _MALICIOUS = Rating(Severity.CRITICAL, None, "malicious")
+_UNKNOWN = Rating(Severity.UNKNOWN, None, "")
+_KINDS = ("CVSS_V4", "CVSS_V3", "CVSS_V2")
 
 
-def rate(advisory: Advisory, affected: Affected) -> Rating:
-    """CVSS 4 before 3 before 2 (OSV schema, "severity"), the package's own before the record's, then words."""
+def rate(advisory: Advisory, affected: Affected | None = None) -> Rating:
+    """CVSS 4 before 3 before 2 (OSV schema, "severity"), the package's own before the record's, then other words.
+
+    Of several words the worst; a number is a CVSS base score only where nothing else is said.
+    """
     if advisory.id.startswith("MAL-"):
         return _MALICIOUS
-    for stated in (affected.severity, advisory.severity):
-        for kind in ("CVSS_V4", "CVSS_V3", "CVSS_V2"):
+    for stated in (affected.severity if affected else (), advisory.severity):
+        for kind in _KINDS:
             for name, vector in stated:
-                if name == kind and (score := _score(kind, vector)) is not None:
-                    return Rating(bucket(score), score, vector)
-        for name, word in stated:
-            if name == "Ubuntu" and word.lower() in _WORDS:
-                return Rating(_WORDS[word.lower()], None, word)
-    for word in (affected.rating, advisory.rating):
-        if word.lower() in _WORDS:
-            return Rating(_WORDS[word.lower()], None, word)
-    return Rating(Severity.UNKNOWN, None, "")
+                if name == kind and (rating := _vector(vector)) is not None:
+                    return rating
+        for _, word in stated:
+            if (rating := _word(word)) is not None:
+                return rating
+    for ratings in (affected.ratings if affected else (), advisory.ratings):
+        vectors = [rating for text in ratings if (rating := _vector(text)) is not None]
+        words = [rating for text in ratings if (rating := _word(text)) is not None]
+        scores = [rating for text in ratings if (rating := _number(text)) is not None]
+        for choice in (vectors, words, scores):
+            if choice:
+                return max(choice, key=lambda rating: (rating.severity, rating.score or 0))
+    scores = [rating for _, text in advisory.severity if (rating := _number(text)) is not None]
+    return max(scores, key=lambda rating: rating.severity) if scores else _UNKNOWN
 
 
 def bucket(score: float) -> Severity:
@@ -61,10 +73,25 @@ def bucket(score: float) -> Severity:
             else Severity.HIGH if score < 9 else Severity.CRITICAL)
 
 
-def _score(kind: str, vector: str) -> float | None:
-    reader = {"CVSS_V4": cvss.CVSS4, "CVSS_V3": cvss.CVSS3, "CVSS_V2": cvss.CVSS2}[kind]
+def _word(text: str) -> Rating | None:
+    """Debian marks urgencies that are not its own with stars: `low**`."""
+    severity = _WORDS.get(text.strip().rstrip("*").lower())
+    return None if severity is None else Rating(severity, None, text)
+
+
+def _vector(text: str) -> Rating | None:
+    reader = (cvss.CVSS4 if text.startswith("CVSS:4") else cvss.CVSS3 if text.startswith("CVSS:3") else
+              cvss.CVSS2 if text.lstrip("(").startswith("AV:") else None)
+    if reader is None:
+        return None
     try:
-        found = reader(vector)
-        return float(found.base_score)
+        score = float(reader(text.strip("()")).base_score)
     except (cvss.exceptions.CVSSError, AttributeError, KeyError, ValueError):
         return None
+    return Rating(bucket(score), score, text)
+
+
+def _number(text: str) -> Rating | None:
+    if not _SCORE.match(text):
+        return None
+    return Rating(bucket(float(text)), float(text), text)

@@ -1,4 +1,4 @@
-"""Reads advisories from what people have: a JSON file, a folder of them, or osv.dev's `all.zip`."""
+"""Reads what people have: advisories as a JSON file, a folder of them or osv.dev's `all.zip`; CISA's catalogue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from custody.errors import CustodyError, MalformedError, UsageError
-from custody.formats import osv
+from custody.formats import kev, osv
 from custody.ports.advisories import AdvisoryStore
 
 _MAX_FILES = 2_000_000
@@ -26,6 +26,10 @@ class Imported:
     read: int = 0
     added: int = 0
     withdrawn: int = 0
+    errata: int = 0
+    """Errata that mend bugs and name no vulnerability: they are not kept."""
+    catalogues: list[str] = field(default_factory=list)
+    """What became of each catalogue of exploited vulnerabilities."""
     refused: list[str] = field(default_factory=list)
     """Why each record that is not OSV was left out."""
 
@@ -34,31 +38,44 @@ def import_advisories(store: AdvisoryStore, path: Path, now: datetime,
                       progress: Callable[[int], None] | None = None) -> Imported:
     """Add all records under `path` in one transaction. Single records that are malformed are left out and counted.
 
-    Raises UsageError where there is nothing, MalformedError for hostile archives and where no record is OSV.
+    Raises UsageError where there is nothing, MalformedError for hostile archives, for a catalogue of exploited
+    vulnerabilities that is broken, and where no record is OSV.
     """
     result = Imported()
+    catalogues: list[kev.ExploitedCatalogue] = []
 
     def records() -> Iterator[osv.Advisory]:
         for name, data in _documents(path):
             result.read += 1
             if progress:
                 progress(1)
+            if kev.is_catalogue(data):
+                catalogues.append(kev.read(data, name))
+                continue
             try:
                 record = osv.read(data, name)
             except CustodyError as error:
                 result.refused.append(error.message)
                 continue
             result.withdrawn += record.withdrawn
-            yield record
+            if record.vulnerability:
+                yield record
+            else:
+                result.errata += 1
 
     def checked() -> Iterator[osv.Advisory]:
         yield from records()
-        if len(result.refused) == result.read:
+        if len(result.refused) == result.read - len(catalogues) and not catalogues:
             if not result.read:
                 raise MalformedError(str(path), got="no JSON files", expected="OSV records (*.json)")
             raise UsageError(f"{path}: none of {result.read} documents is an OSV record: {result.refused[0]}")
 
     result.added = store.add(checked(), now)
+    for catalogue in catalogues:
+        taken = store.add_exploited(catalogue, now)
+        fate = "" if taken else ": older than the one that is there, and not taken"
+        result.catalogues.append(f"{len(catalogue.entries)} known exploited vulnerabilities, "
+                                 f"version {catalogue.version}{fate}")
     return result
 
 
@@ -71,13 +88,14 @@ def _documents(path: Path) -> Iterator[tuple[str, bytes]]:
     elif path.is_file():
         yield str(path), _bytes(path)
     else:
-        raise UsageError(f"{path}: no such file or folder", hint="a folder of OSV records, or osv.dev's all.zip")
+        raise UsageError(f"{path}: no such file or folder", hint="a folder of OSV records, osv.dev's all.zip, or "
+                                                                 "CISA's known_exploited_vulnerabilities.json")
 
 
 def _bytes(file: Path) -> bytes:
     try:
         with file.open("rb") as stream:
-            return stream.read(osv.MAX_SIZE + 1)  # one more than the reader accepts
+            return stream.read(max(osv.MAX_SIZE, kev.MAX_SIZE) + 1)  # one more than the reader accepts
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None
 

@@ -31,7 +31,7 @@ def test_query(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(("query", "message", "code"), [
-    ("a ==", "failed to compile JMESPath: a ==, error: SyntaxError: Incomplete expression\na ==\n    ^", 2),
+    ("a ==", "failed to compile JMESPath: a ==, error: SyntaxError: Incomplete expression\n  a ==\n    ^", 2),
     ("nope", 'error evaluating JMESPath expression: Unknown key "nope" in path', 1),
     ("avg(`[]`)", "error marshalling result to JSON: json: unsupported value: NaN", 1),
 ])

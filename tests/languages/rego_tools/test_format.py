@@ -143,3 +143,29 @@ def test_modules_come_out_as_from_opa(tmp_path: Path) -> None:
         assert formatted(Source(mine)) == mine, module
         same += mine.encode() == (tmp_path / f"{at}.rego").read_bytes()
     assert same / len(modules) > 0.95
+
+
+def test_rego_fmt_parens_grow() -> None:
+    """What is printed is printed the same again; parentheses stand where OPA sets them, whatever the author did."""
+    messy = ('package play\n\nimport rego.v1\n\nfirst := {"one"}\nsecond := {"two"}\n\n'
+             "example contains msg if { msg := (first | second)[_] }\n\nc := [x | x := ((first & second))[_]]\n")
+    text = formatted(Source(messy))
+    assert "example contains msg if msg := (first | second)[_]\n" in text
+    assert "c := [x | x := (first & second)[_]]\n" in text
+    assert formatted(Source(text)) == text
+
+
+SIGNS = {  # as written → as OPA prints it
+    "x := 1 + 2 + 3": "x := (1 + 2) + 3", "x := 1 + (2 * 3)": "x := 1 + (2 * 3)", "x == ((1 + 2))": "x == 1 + 2",
+    "(1 + 1) in [2]": "(1 + 1) in [2]", "f((1 + 2))": "f(1 + 2)", "x := (1, 2 in [3])": "x := (1, 2 in [3])",
+    "1, (2 in [3]) in [true]": "1, (2 in [3]) in [true]", "x := [(1 - 1) - 1]": "x := [(1 - 1) - 1]",
+    "x := a | b & c": "x := a | (b & c)", 'y := {"a": 1,\n"b": 2}': 'y := {\n\t\t"a": 1,\n\t\t"b": 2,\n\t}',
+    "y := [1,\n2, 3]": "y := [\n\t\t1,\n\t\t2, 3,\n\t]",
+    "f([1,\n2], 3)": "f(\n\t\t[\n\t\t\t1,\n\t\t\t2,\n\t\t],\n\t\t3,\n\t)"}
+
+
+@pytest.mark.parametrize("written", SIGNS)
+def test_signs_and_lists(written: str) -> None:
+    text = formatted(Source(f"package a\n\np if {{\n\t{written}\n\ttrue\n}}\n"))
+    assert text == f"package a\n\np if {{\n\t{SIGNS[written]}\n\ttrue\n}}\n"
+    assert formatted(Source(text)) == text

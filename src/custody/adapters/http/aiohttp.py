@@ -17,6 +17,7 @@ from custody.adapters.http.proxy import Proxy, proxy_for
 from custody.adapters.http.resolver import Lookups, Resolver
 from custody.errors import ConnectionBrokenError, NetworkError, OfflineError
 from custody.kit.address import Network, Reach, network_of, out_of_reach
+from custody.kit.waiting import waiting
 from custody.ports.http import CONNECT_TIMEOUT, IDLE_TIMEOUT, collect, place_of
 
 _BUFFER = 64 * 1024
@@ -61,8 +62,9 @@ class AiohttpHttp:
             target = URL(url, encoded=True)
             _judge(method, url, target.host or "", reach)
             # The proxy's address is the operator's choice: only the target is judged then, as far as its name tells.
-            response = await self._session(None if proxy else reach).request(
-                method, target, headers=sent, data=stream or body, allow_redirects=False, **through)
+            with waiting(f"{method} {place_of(url)}"):
+                response = await self._session(None if proxy else reach).request(
+                    method, target, headers=sent, data=stream or body, allow_redirects=False, **through)
         except _FAILURES as error:
             raise _failure(f"{method} {place_of(url)}", error, proxy) from None
         finally:

@@ -23,6 +23,7 @@ from custody import __version__
 from custody.adapters.http.proxy import Proxy, proxy_for
 from custody.errors import ConnectionBrokenError, NetworkError, OfflineError
 from custody.kit.address import Network, Reach, network_of, out_of_reach
+from custody.kit.waiting import waiting
 from custody.ports.http import CONNECT_TIMEOUT, IDLE_TIMEOUT, collect, place_of
 
 _CHUNK = 1 << 20
@@ -73,12 +74,13 @@ class StdlibHttp:
     judges_reach = True
 
     def __init__(self, *, offline: bool = False, timeout: float = IDLE_TIMEOUT, ca_file: Path | None = None,
-                 tls: ssl.SSLContext | None = None) -> None:
+                 tls: ssl.SSLContext | None = None, proxies: bool = True) -> None:
         self._offline = offline
         self._timeout = timeout
         self._ca_file = ca_file
         self._idle: dict[_Place, list[_Wire]] = {}
         self._tls = tls
+        self._proxies = proxies
         self._threads: ThreadPoolExecutor | None = None
 
     async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
@@ -86,7 +88,7 @@ class StdlibHttp:
         if self._offline:
             raise OfflineError(f"{method} {place_of(url)}: no sockets with --offline")
         what = f"{method} {place_of(url)}"
-        proxy = proxy_for(url)
+        proxy = proxy_for(url) if self._proxies else None
         parts = _split(what, url)
         place = (parts.scheme, parts.netloc, proxy.url if proxy else "", reach)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -100,7 +102,8 @@ class StdlibHttp:
             reused = bool(idle)
             try:
                 wire = idle.pop() if idle else self._connect(parts, proxy, reach)
-                response = await self.run(wire, _exchange, wire, method, target, sent, body)
+                with waiting(what):
+                    response = await self.run(wire, _exchange, wire, method, target, sent, body)
             except _FAILURES as error:
                 # A kept connection may have been closed by the other side in the meantime: once more on a new one.
                 if reused and isinstance(error, (http.client.RemoteDisconnected, ConnectionError)):
@@ -186,7 +189,8 @@ class _Answer:
         if self._response.isclosed():
             return b""
         try:
-            return await self._owner.run(self._wire, self._response.read, _CHUNK)
+            with waiting(f"the rest of {place_of(self._url)}"):
+                return await self._owner.run(self._wire, self._response.read, _CHUNK)
         except _FAILURES as error:
             raise _failure(place_of(self._url), error, self._proxy) from None
 

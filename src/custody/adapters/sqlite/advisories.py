@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import cast
@@ -11,6 +12,7 @@ from typing import cast
 import msgspec
 
 from custody.adapters.sqlite.database import Database
+from custody.formats.kev import Exploited, ExploitedCatalogue
 from custody.formats.osv import Advisory
 from custody.kit.clock import format_rfc3339, parse_rfc3339
 from custody.ports.advisories import AdvisoryStatus
@@ -20,7 +22,14 @@ _MIGRATIONS = (
     "record BLOB NOT NULL) WITHOUT ROWID; "
     "CREATE TABLE affected (ecosystem TEXT, name TEXT, id TEXT REFERENCES advisory, PRIMARY KEY (ecosystem, name, id)) "
     "WITHOUT ROWID; CREATE INDEX affected_id ON affected (id); "
-    "CREATE TABLE import (at TEXT NOT NULL, digest TEXT NOT NULL)",)
+    "CREATE TABLE import (at TEXT NOT NULL, digest TEXT NOT NULL)",
+    # Records kept before had neither upstream nor all ratings, and names that are compared otherwise now: import again.
+    "DELETE FROM affected; DELETE FROM advisory; DELETE FROM import; "
+    "CREATE TABLE alias (name TEXT, id TEXT REFERENCES advisory, PRIMARY KEY (name, id)) WITHOUT ROWID; "
+    "CREATE INDEX alias_id ON alias (id); "
+    "CREATE TABLE exploited (cve TEXT PRIMARY KEY, added TEXT NOT NULL, due TEXT NOT NULL, "
+    "ransomware INTEGER NOT NULL) WITHOUT ROWID; "
+    "CREATE TABLE exploited_catalogue (version TEXT NOT NULL, released TEXT NOT NULL)")
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Advisory)
 
 
@@ -39,17 +48,46 @@ class SqliteAdvisories:
                 if row is not None and parse_rfc3339(row[0]) >= parse_rfc3339(modified):
                     continue
                 db.execute("DELETE FROM affected WHERE id = ?", (entry.id,))
+                db.execute("DELETE FROM alias WHERE id = ?", (entry.id,))
                 db.execute("INSERT OR REPLACE INTO advisory VALUES (?, ?, ?, ?)",
                            (entry.id, modified, entry.withdrawn, _ENCODER.encode(entry)))
                 if not entry.withdrawn:
                     db.executemany("INSERT OR IGNORE INTO affected VALUES (?, ?, ?)",
                                    [(package.ecosystem, package.name, entry.id) for package in entry.affected])
+                    db.executemany("INSERT OR IGNORE INTO alias VALUES (?, ?)",
+                                   [(name, entry.id) for name in (*entry.aliases, *entry.cves)])
                 count += 1
-            digest = hashlib.sha256()
-            for row in db.execute("SELECT id, modified FROM advisory ORDER BY id"):
-                digest.update(f"{row[0]} {row[1]}\n".encode())
-            db.execute("INSERT INTO import VALUES (?, ?)", (format_rfc3339(now), "sha256:" + digest.hexdigest()))
+            _imported(db, now)
         return count
+
+    def add_exploited(self, catalogue: ExploitedCatalogue, now: datetime) -> bool:
+        with self._database.write() as db:
+            row = db.execute("SELECT released FROM exploited_catalogue").fetchone()
+            if row is not None and parse_rfc3339(row[0]) > parse_rfc3339(catalogue.released):
+                return False
+            db.execute("DELETE FROM exploited")
+            db.execute("DELETE FROM exploited_catalogue")
+            db.execute("INSERT INTO exploited_catalogue VALUES (?, ?)", (catalogue.version, catalogue.released))
+            db.executemany("INSERT OR REPLACE INTO exploited VALUES (?, ?, ?, ?)",
+                           [(entry.cve, entry.added, entry.due, entry.ransomware) for entry in catalogue.entries])
+            _imported(db, now)
+        return True
+
+    def exploited(self, cves: Iterable[str]) -> Mapping[str, Exploited]:
+        entries: dict[str, Exploited] = {}
+        for cve in cves:
+            for _, added, due, ransomware in self._database.rows("SELECT * FROM exploited WHERE cve = ?", cve):
+                entries[cve] = Exploited(cve=cve, added=str(added), due=str(due), ransomware=bool(ransomware))
+        return entries
+
+    def named(self, names: Iterable[str]) -> Sequence[Advisory]:
+        records: dict[str, bytes] = {}
+        for name in names:
+            for id_, record in self._database.rows(
+                    "SELECT id, record FROM advisory WHERE NOT withdrawn AND (id = ? OR id IN "
+                    "(SELECT id FROM alias WHERE name = ?))", name, name):
+                records[str(id_)] = cast(bytes, record)
+        return [_DECODER.decode(records[id_]) for id_ in sorted(records)]
 
     def find(self, ecosystem: str, name: str) -> Sequence[Advisory]:
         rows = self._database.rows("SELECT record FROM affected JOIN advisory USING (id) "
@@ -67,7 +105,19 @@ class SqliteAdvisories:
                                                "count(DISTINCT id) FROM affected GROUP BY base ORDER BY base"):
             ecosystems[str(name)] = cast(int, count)
         ((total, newest),) = self._database.rows("SELECT count(*), max(modified) FROM advisory WHERE NOT withdrawn")
+        catalogue = self._database.rows("SELECT version, (SELECT count(*) FROM exploited) FROM exploited_catalogue")
         last = self._database.rows("SELECT at, digest FROM import ORDER BY rowid DESC LIMIT 1")
         return AdvisoryStatus(
             advisories=cast(int, total), ecosystems=ecosystems, newest=parse_rfc3339(newest) if newest else None,
-            imported_at=parse_rfc3339(last[0][0]) if last else None, digest=str(last[0][1]) if last else "")
+            imported_at=parse_rfc3339(last[0][0]) if last else None, digest=str(last[0][1]) if last else "",
+            exploited=cast(int, catalogue[0][1]) if catalogue else None,
+            exploited_version=str(catalogue[0][0]) if catalogue else "")
+
+
+def _imported(db: sqlite3.Connection, now: datetime) -> None:
+    digest = hashlib.sha256()
+    for row in db.execute("SELECT id, modified FROM advisory ORDER BY id"):
+        digest.update(f"{row[0]} {row[1]}\n".encode())
+    for row in db.execute("SELECT version, released FROM exploited_catalogue"):
+        digest.update(f"exploited {row[0]} {row[1]}\n".encode())
+    db.execute("INSERT INTO import VALUES (?, ?)", (format_rfc3339(now), "sha256:" + digest.hexdigest()))

@@ -13,7 +13,7 @@ from custody.languages.rego.declare import World
 from custody.languages.rego.generator import Result
 from custody.languages.rego.parser import parse_module, parse_query
 from custody.languages.rego.program import Entry, Policy, Query
-from custody.languages.rego.runtime import EvaluationError
+from custody.languages.rego.state import EvaluationError
 from custody.languages.rego.tree import Term
 from custody.languages.rego.values import UNDEFINED, Set, Value, equal, key, text, to_json
 from custody.languages.source import Source, SourceError

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from custody.languages.code import Code, assign, call, define, do, load, store, when
 from custody.languages.rego import runtime
-from custody.languages.rego.runtime import ONCE
 from custody.languages.rego.values import UNDEFINED
 
+_ONCE = (None,)
 _DEEPEST = 12  # loops in one Python function, which allows 20 nested blocks
 
 
@@ -141,7 +141,7 @@ class Blocks:
             self.depth = 0
         self.env, self.known = dict(self.env), dict(self.known)
         self.flag = None
-        self._open(store(self.code.fresh("once")), self.code.hoist(ONCE, "ONCE"))
+        self._open(store(self.code.fresh("once")), self.code.hoist(_ONCE, "ONCE"))
         self.flag = flag
         try:
             yield

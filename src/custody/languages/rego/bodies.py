@@ -11,6 +11,7 @@ from custody.languages.rego.blocks import V
 from custody.languages.rego.calls import Calls
 from custody.languages.rego.constants import NOTHING, constant, holds_set
 from custody.languages.rego.safety import asked_of_input, needed
+from custody.languages.rego.state import State
 from custody.languages.rego.tree import (
     Array,
     Body,
@@ -129,8 +130,8 @@ class Bodies(Calls):
             self.unless(load(flag))
 
     def _some_in(self, what: SomeIn) -> None:
-        domain = self.value(what.domain)
-        kind = "json" if domain.kind == "json" else "any"
+        domain = self.ref(what.domain) if isinstance(what.domain, Ref) else self.value(what.domain)
+        kind = "doc" if domain.kind == "doc" else _inside(domain)
         value = self.code.fresh("v")
         if what.key is None:
             self.loop(store(value), self.call(self.members(), load(self.state), domain.node))
@@ -138,14 +139,14 @@ class Bodies(Calls):
             name = self.code.fresh("n")
             self.loop(ast.Tuple([store(name), store(value)], ast.Store()),
                       self.call(self.entries(), load(self.state), domain.node))
-            self.unify(what.key, V(load(name), kind))
-        self.unify(what.value, V(load(value), kind))
+            self.unify(what.key, V(load(name), _inside(domain)))
+        self.unify(what.value, self.whole(V(load(value), kind)))
 
     def _every(self, what: Every) -> None:
         domain = self.value(what.domain)
-        kind = "json" if domain.kind == "json" else "any"
+        kind = _inside(domain)
         self.unless(compare(self.call(type, domain.node), ast.In(),
-                            self.code.hoist(frozenset({list, dict, Set, runtime.Doc}), "collections")))
+                            self.code.hoist(frozenset({list, dict, Set}), "collections")))
         failed = self.collect("failed", ast.Constant(False))
         with self.closed(failed):
             value, name = self.code.fresh("v"), self.code.fresh("n")
@@ -300,6 +301,8 @@ class Bodies(Calls):
         return [nodes[at] for at in range(len(terms))]
 
     def whole(self, found: V) -> V:
+        if found.kind == "base":
+            return V(found.node, "json")
         if found.kind != "doc":
             return found
         return V(self.defined(self.call(runtime.whole, found.node)))
@@ -384,7 +387,7 @@ class Bodies(Calls):
             else:
                 self.loop(ast.Tuple([store(name), store(found)], ast.Store()),
                           self.call(self.entries(), load(self.state), node))
-                self.env[part.name] = V(load(name), "json" if base.kind == "json" else "any")
+                self.env[part.name] = V(load(name), _inside(base))
             return V(load(found), below)
         if not self.bound(part):
             name, found = self.code.fresh("n"), self.code.fresh("v")
@@ -393,26 +396,33 @@ class Bodies(Calls):
             self.unify(part, V(load(name)))
             return V(load(found), below)
         at = self.value(part)
+        get = runtime.base_ref if base.kind == "base" else runtime.ref
         if isinstance(at.node, ast.Name):
             seen = (getattr(node, "id", ""), ast.Name, at.node.id)
             known = self.known.get(seen)
             if known is None:
-                known = self.known[seen] = V(self.defined(self.call(runtime.ref, node, at.node)), below)
+                known = self.known[seen] = V(self.defined(self.call(get, node, at.node)), below)
             return known
-        return V(self.defined(self.call(runtime.ref, node, at.node)), below)
+        return V(self.defined(self.call(get, node, at.node)), below)
 
     def _fixed_step(self, node: ast.expr, kind: str, fixed: Any) -> ast.expr:
         name = self.code.fresh("t")
-        if isinstance(fixed, str) and kind == "json":
-            get = call(ast.Attribute(node, "get", ast.Load()), ast.Constant(fixed), self.undefined())
+        if isinstance(fixed, str) and (kind == "json" or (kind == "base" and not fixed.isdigit())):
+            member = call(ast.Attribute(node, "get", ast.Load()), ast.Constant(fixed), self.undefined())
             self.add(when(ast.BoolOp(ast.Or(), [
                 compare(self.call(type, node), ast.IsNot(), self.code.hoist(dict)),
-                self.is_undefined(ast.NamedExpr(store(name), get))]), [self.fail()]))
+                self.is_undefined(ast.NamedExpr(store(name), member))]), [self.fail()]))
             return load(name)
-        return self.defined(self.call(runtime.ref, node, self.code.constant(fixed)))
+        get = runtime.base_ref if kind == "base" else runtime.ref
+        return self.defined(self.call(get, node, self.code.constant(fixed)))
 
 
-def runtime_template(state: runtime.State, found: Set, where: str) -> str:
+def _inside(collection: V) -> str:
+    """The kind of the keys and members of a collection."""
+    return "json" if collection.kind in ("json", "base") else "any"
+
+
+def runtime_template(state: State, found: Set, where: str) -> str:
     """The text of a template's expression: `<undefined>` where it has no value."""
     if not found.items:
         return "<undefined>"
@@ -422,6 +432,6 @@ def runtime_template(state: runtime.State, found: Set, where: str) -> str:
     return value if type(value) is str else text(value)
 
 
-def runtime_join(state: runtime.State, parts: list[str]) -> str:
+def runtime_join(state: State, parts: list[str]) -> str:
     state.meter.fit(sum(map(len, parts)))
     return "".join(parts)

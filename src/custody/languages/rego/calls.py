@@ -42,6 +42,9 @@ class Program(Protocol):
     def data_ref(self, bodies: Bodies, path: list[Term]) -> tuple[V, int]:
         """The value at the longest prefix of `data.path` that is known now, and how many parts it has."""
 
+    def is_made(self, part: Term | Expr) -> bool:
+        """Whether rules make what it refers to or calls, or a part of it."""
+
     def function(self, operator: list[str]) -> Builtin | str | None:
         """A builtin, or the name of a generated function; None where there is none."""
 

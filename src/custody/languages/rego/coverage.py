@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from custody.languages.rego.declare import Step
-from custody.languages.rego.generator import Place
+from custody.languages.rego.generator import Spot
 from custody.languages.rego.program import Policy
 from custody.languages.rego.tree import Rule
 
@@ -38,7 +38,7 @@ class Coverage:
         lines.update(place(expr.at)[0] for expr in written)
         self._heads.setdefault((name, max(expr.at for expr in written)), []).append(head)
 
-    def add(self, places: list[Place], steps: Iterable[Step]) -> None:
+    def add(self, places: list[Spot], steps: Iterable[Step]) -> None:
         for number, done in {(step.place, step.done) for step in steps}:
             source, at, _ = places[number]
             passed = self._passed.get(source.name)

@@ -6,7 +6,7 @@ What is printed is read again; a module that would lose a comment or change its 
 from __future__ import annotations
 
 from custody.languages.rego.parser import parse_module
-from custody.languages.rego.printer import RESERVED, Printer
+from custody.languages.rego.printer import Printer
 from custody.languages.rego.tree import Body, Import, Module, Rule, Scalar, Term, Var
 from custody.languages.rego.treejson import module_json
 from custody.languages.source import Source, SourceError
@@ -133,8 +133,9 @@ class _Printer(Printer):
         """A part of a rule's name. A name of two parts has the second in brackets, unless longer ones are about."""
         if not self.dotted and isinstance(part, Scalar) and isinstance(part.value, str):
             first = rule.path[0]
-            readable = isinstance(first, Var) and first.name not in RESERVED | {"import", "package", "null"}
-            return f'["{part.value}"]' if rule.kind == "value" and readable else self.step(part)
+            assert isinstance(first, Var)
+            readable = first.name not in ("import", "else")  # which begin something else with a bracket after them
+            return f'["{part.value}"]' if rule.kind in ("value", "function") and readable else self.step(part)
         return self.step(part)
 
     def _value(self, rule: Rule) -> str:
@@ -142,10 +143,15 @@ class _Printer(Printer):
         body = _written(rule)
         if is_true and body and not rule.default:
             return ""
+        if rule.module.source.text.startswith("else", rule.at) and not body:
+            return f" {':=' if rule.assigned or self.tree.version else '='} {self._known(rule)}"
         if rule.generated_value and (body or rule.kind == "function" or rule.body[0].at == rule.body[0].end):
             return ""
         sign = ":=" if rule.assigned or self.tree.version else "="
         return f" {sign} {self.term(rule.value)}"
+
+    def _known(self, rule: Rule) -> str:
+        return "true" if rule.generated_value else self.term(rule.value)
 
     def _body_of(self, rule: Rule) -> None:
         """What follows the head that was just written: `if`, the body, `else`."""
@@ -205,8 +211,7 @@ def _written(rule: Rule) -> Body:
     """The body that the author wrote; one that is only `true` says nothing."""
     if len(rule.body) == 1 and not rule.body[0].negated and not rule.body[0].withs:
         what = rule.body[0].what
-        alone = rule.otherwise is None and not rule.module.source.text.startswith("else", rule.at)
-        if isinstance(what, Scalar) and what.value is True and (alone or what.at == what.end):
+        if isinstance(what, Scalar) and what.value is True and (rule.otherwise is None or what.at == what.end):
             return []
     return rule.body
 

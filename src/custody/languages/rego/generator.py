@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -13,13 +14,14 @@ from custody.languages.rego.annotations import chain
 from custody.languages.rego.blocks import V
 from custody.languages.rego.bodies import Bodies
 from custody.languages.rego.calls import Calls, Program
-from custody.languages.rego.check import Groups, check_calls, unsafe_error
-from custody.languages.rego.constants import constant
+from custody.languages.rego.check import Documents, check_calls, check_withs, unsafe_error
+from custody.languages.rego.constants import NOTHING, constant
 from custody.languages.rego.declare import Builtin, BuiltinError
-from custody.languages.rego.numbers import KINDS, number_text
+from custody.languages.rego.documents import Document, Path, Place, beneath
 from custody.languages.rego.resolve import compile_error
-from custody.languages.rego.rules import Group, generate
-from custody.languages.rego.safety import Unsafe, order
+from custody.languages.rego.rules import generate, generate_part
+from custody.languages.rego.safety import Unsafe, inside, order, own_terms
+from custody.languages.rego.state import UNSET, State
 from custody.languages.rego.tree import (
     Body,
     Call,
@@ -27,18 +29,17 @@ from custody.languages.rego.tree import (
     FunctionName,
     Module,
     Ref,
-    Scalar,
     Term,
     Unify,
     Var,
     walk,
     walk_rule,
 )
-from custody.languages.rego.values import UNDEFINED, Value, text
+from custody.languages.rego.values import UNDEFINED, Value, key, text
 from custody.languages.source import Source
 
 
-class Place(NamedTuple):
+class Spot(NamedTuple):
     """Where an expression stands; a trace's steps name it by index."""
 
     source: Source
@@ -53,81 +54,77 @@ class Result(NamedTuple):
     expressions: list[Value]
 
 
-class Rules:
-    """A node of the tree of rules, at compile time."""
-
-    def __init__(self) -> None:
-        self.children: dict[str, Rules] = {}
-        self.group: Group | None = None
-
-
-def rule_tree(groups: Iterable[Group], packages: Iterable[list[str]]) -> Rules:
-    root = Rules()
-    for package in packages:
-        place = root
-        for name in package:
-            place = place.children.setdefault(name, Rules())
-    for group in groups:
-        place = root
-        for name in group.path:
-            if place.group is not None:
-                place.group.beneath = True
-            place = place.children.setdefault(name, Rules())
-        place.group = group
-        if place.children:
-            group.beneath = True
-    return root
-
-
 class Generator(Program):
     """Writes the functions that a query or an entry reaches."""
 
-    def __init__(self, modules: list[Module], groups: Groups, tree: Rules, builtins: Mapping[str, Builtin], *,
+    def __init__(self, modules: list[Module], documents: Documents, builtins: Mapping[str, Builtin], *,
                  traced: bool = False) -> None:
-        self.modules, self.groups, self.tree, self.builtins = modules, groups, tree, builtins
+        self.modules, self.documents, self.builtins = modules, documents, builtins
         self.traced = self.told = traced
         self._places: dict[tuple[Source, int, int], int] = {}
         self.code = Code("rego")
-        self.waiting: list[Group] = []
+        self.waiting: list[Document] = []
         self.reached: set[int] = set()
-        self.nodes: dict[tuple[str, ...], runtime.Node] = {}
-        self.linked: list[tuple[runtime.Node, Group]] = []
+        self.nodes: dict[Path, runtime.Node] = {}
+        self.linked: list[tuple[runtime.Node, Document]] = []
         self.mocks: set[str] = set()
-        self.replaced: list[tuple[str, ...]] = []
-        self._arity = groups.arity(builtins)
-        for group in groups.values():
-            for clause in group.rules:
-                for rule in clause.chain():
-                    self._find_withs(walk_rule(rule))
+        self.replaced: list[Path] = []
+        self._parts: dict[tuple[int, int], Callable[..., Value]] = {}  # of objects, by slot and keys
+        self._arity = documents.arity(builtins)
+        if documents.changes is None:
+            for document in documents.values():
+                for clause in document.rules:
+                    for rule in clause.chain():
+                        self._find_withs(walk_rule(rule))
+            documents.changes = frozenset(self.mocks), tuple(self.replaced), self.told and not traced
+        mocks, replaced, told = documents.changes
+        self.mocks, self.replaced, self.told = set(mocks), list(replaced), told or traced
 
     # --- what is asked for
 
-    def document(self, path: tuple[str, ...]) -> Callable[[runtime.State], Value]:
+    def document(self, path: Path) -> Callable[[State], Value]:
         """All that is at a path, base data too."""
         node = self._node(path)
         self._generate()
         self._build()
-        return lambda state: runtime.whole(runtime.document(state, node, _base_at(state, path)))
+        return partial(_evaluated, node=node)
 
-    def entry(self, group: Group) -> Callable[[runtime.State], Value]:
-        """The rules at a path, alone."""
-        self._reach(group)
+    def entry(self, document: Document, keys: tuple[Value, ...] = ()) -> Callable[[State], Value]:
+        """The rules of a document, alone; of an object, what is under some keys."""
+        self._reach(document)
+        if keys:
+            node = self._node(document.path)
+            self._generate()
+            self._build()
+            return lambda state: runtime.whole(runtime.Part(state, node, keys))
         self._generate()
-        built = self._build()
-        found: Callable[[runtime.State], Value] = built[group.name]
-        if group.beneath:
-            node = self._node(group.path)
-            self._link(built)
-            return lambda state: runtime.whole(runtime.Doc(state, node, UNDEFINED))
+        found: Callable[[State], Value] = self._build()[document.name]
+        return found
+
+    def entries(self, paths: Iterable[Path]) -> dict[Path, Callable[[State], Value]]:
+        """Functions for what is at some paths, whose code is made together."""
+        nodes = {path: self._node(path) for path in paths}
+        self._generate()
+        self._build()
+        return {path: partial(_evaluated, node=node) for path, node in nodes.items()}
+
+    def part(self, document: Document, count: int) -> Callable[..., Value]:
+        """A function of the state and `count` keys: what only the rules give that agree with them."""
+        self.code._functions.append(generate_part(document, count, self.code, self))
+        self._generate()
+        found: Callable[..., Value] = self._build()["part"]
         return found
 
     def query(self, source: Source, body: Body, names: dict[str, str], capture: bool) -> Callable[..., None]:
         self._find_withs(walk(*body))
-        check_calls(source, body, self.groups, self.builtins)
+        check_withs(source, walk(*body), self.documents.root, self.builtins)
+        check_calls(source, body, self.documents, self.builtins)
         try:
             body, _ = order(body, set(), self.arity)
         except Unsafe as unsafe:
             raise unsafe_error(unsafe, source) from None
+        if self.documents.types is not None:
+            self.documents.types.check_query(body, source)
         bodies = Bodies(self.code, ["s", "out"], "s", self, source)
         bodies.in_order = True
         with bodies.closed():
@@ -135,7 +132,7 @@ class Generator(Program):
             for expr in body:
                 if capture and isinstance(expr.what, Term) and not expr.negated:
                     values.append(self._captured(bodies, expr))
-                    if len(body) > 1:
+                    if len(body) > 1 or _iterates(body):
                         bodies.fail_if(bodies.is_false(values[-1]))
                 else:
                     bodies.expr(expr)
@@ -164,18 +161,16 @@ class Generator(Program):
 
     # --- generation
 
-    def _reach(self, group: Group) -> None:
-        if group.slot not in self.reached:
-            self.reached.add(group.slot)
-            self.waiting.append(group)
+    def _reach(self, document: Document) -> None:
+        if document.slot not in self.reached:
+            self.reached.add(document.slot)
+            self.waiting.append(document)
 
     def _generate(self) -> None:
         while self.waiting:
-            group = self.waiting.pop()
-            overridden = any(path[:len(group.path)] == group.path or group.path[:len(path)] == path
-                             for path in self.replaced)
-            function = generate(group, self.code, self, overridden)
-            self.code._functions.append(function)
+            document = self.waiting.pop()
+            overridden = any(document.path[:len(path)] == path for path in self.replaced)
+            self.code._functions.append(generate(document, self.code, self, overridden))
 
     def _build(self) -> dict[str, Any]:
         try:
@@ -183,100 +178,130 @@ class Generator(Program):
         except (RecursionError, SyntaxError, MemoryError):
             source = self.modules[0].source if self.modules else Source("", "query")
             raise compile_error("rules are nested too deeply", source, 0) from None
-        self._link(built)
+        for node, document in self.linked:
+            node.rule = built[document.name]
         return built
 
-    def _link(self, built: dict[str, Any]) -> None:
-        for node, group in self.linked:
-            node.rule = built[group.name]
-
-    def _node(self, path: tuple[str, ...]) -> runtime.Node:
+    def _node(self, path: Path) -> runtime.Node:
         """The run-time node at a path, with all below it, whose rules are thereby reached."""
         node = self.nodes.get(path)
         if node is not None:
             return node
-        place = self.tree
+        place = self.documents.root
         for name in path:
             place = place.children[name]
-        return self._copy(place, path)
+        return self._copy(place)
 
-    def _copy(self, place: Rules, path: tuple[str, ...]) -> runtime.Node:
-        node = self.nodes[path] = runtime.Node(path)
-        group = place.group
-        if group is not None and group.kind != "function":
-            self._reach(group)
-            self.linked.append((node, group))
-            node.overlay = group.beneath or group.kind == "object"
-        for name, child in place.children.items():
-            if child.group is None or child.group.kind != "function" or child.children:
-                node.children[name] = self._copy(child, (*path, name))
+    def _copy(self, place: Place) -> runtime.Node:
+        node = self.nodes[place.path] = runtime.Node(place.path)
+        document = place.document
+        if document is None:
+            for name, child in place.children.items():
+                node.children[name] = self._copy(child)
+        elif document.kind == "function":
+            node.rule = _undefined
+        else:
+            self._reach(document)
+            self.linked.append((node, document))
+            if document.kind == "object":
+                node.part, node.circular = self._partly(document), document.circular
         return node
+
+    def _partly(self, document: Document) -> Callable[[State, tuple[Value, ...]], Value]:
+        """A function that evaluates part of an object alone; the code for it is made when it is first asked for."""
+        longest = max(len(beneath(rule, document.path)) + (rule.kind == "set")
+                      for rule in document.rules + document.spare)
+
+        def partly(state: State, keys: tuple[Value, ...]) -> Value:
+            keys = keys[:longest]
+            asked = (document.slot, *map(key, keys))
+            found = state.parts.get(asked, UNSET)
+            if found is UNSET:
+                function = self._parts.get((document.slot, len(keys)))
+                if function is None:
+                    function = self._again().part(document, len(keys))
+                    self._parts[document.slot, len(keys)] = function
+                state.meter.spend(1)
+                found = state.parts[asked] = function(state, *keys)
+            return found
+        return partly
+
+    def _again(self) -> Generator:
+        """Another generator, whose code fits into the evaluations of this one's."""
+        other = Generator(self.modules, self.documents, self.builtins, traced=self.traced)
+        other._parts, other._places = self._parts, self._places
+        other.mocks, other.replaced, other.told = self.mocks, self.replaced, self.told
+        return other
 
     # --- Program
 
     def data_ref(self, bodies: Bodies, path: list[Term]) -> tuple[V, int]:
-        place = self.tree
-        names: list[str] = []
-        state = load(bodies.state)
+        place = self.documents.root
         for at, part in enumerate(path):
             name = constant(part)
-            child = place.children.get(name) if isinstance(name, str) else None
+            child = None if name is NOTHING else place.children.get(key(name))
             if child is None:
-                if place.children and (not isinstance(part, Scalar)):
-                    return self._doc(bodies, names), at
-                return self._base(bodies, path)
-            names.append(str(name))
+                if place.children and name is NOTHING:
+                    return self._doc(bodies, place), at
+                return self._base(bodies), 0
             place = child
-            group = place.group
-            if group is not None and group.kind != "function" and not group.beneath:
-                if group.kind == "object":
-                    return self._doc(bodies, names), at + 1
-                self._reach(group)
-                seen = (bodies.state, "rule", group.slot)
-                known = bodies.known.get(seen)
-                if known is None:
-                    node = bodies.defined(call(load(group.name), state), "r")
-                    known = bodies.known[seen] = V(node)
-                return known, at + 1
-            if group is not None and group.beneath:
-                return self._doc(bodies, names), at + 1
-        return self._doc(bodies, names), len(path)
+            if place.document is not None:
+                return self._rules(bodies, place, place.document), at + 1
+        return self._doc(bodies, place), len(path)
 
-    def _doc(self, bodies: Bodies, names: list[str]) -> V:
-        node = self._node(tuple(names))
-        base = bodies.call(_base_at, load(bodies.state), bodies.code.constant(tuple(names)))
-        return V(bodies.temp(bodies.call(runtime.Doc, load(bodies.state), bodies.code.hoist(node), base)), "doc")
-
-    def _base(self, bodies: Bodies, path: list[Term]) -> tuple[V, int]:
-        """Base data: no rule has this path. Numbers in the path are names there."""
-        found = V(ast.Attribute(load(bodies.state), "data", ast.Load()), "json")
-        for used, part in enumerate(path):
-            name = constant(part)
-            if isinstance(name, (str, int, float)) and not isinstance(name, bool):
-                if isinstance(name, str):
-                    found = bodies.step(found, part)
-                else:
-                    found = V(bodies.defined(bodies.call(_base_ref, found.node, ast.Constant(name))), "json")
-            elif isinstance(part, Var) and part.name in bodies.env:
-                found = V(bodies.defined(bodies.call(_base_ref, found.node, bodies.env[part.name].node)), "json")
+    def _rules(self, bodies: Bodies, place: Place, document: Document) -> V:
+        """The value of the rules at a place; an object of which perhaps only a part is needed."""
+        if document.kind == "function":
+            bodies.add(bodies.fail())
+            return V(bodies.undefined())
+        seen = (bodies.state, "rule", document.slot)
+        known = bodies.known.get(seen)
+        if known is None:
+            if document.kind == "object":
+                known = self._doc(bodies, place)
             else:
-                return found, used
-        return found, len(path)
+                self._reach(document)
+                known = V(bodies.defined(call(load(document.name), load(bodies.state)), "r"))
+            bodies.known[seen] = known
+        return known
+
+    def _doc(self, bodies: Bodies, place: Place) -> V:
+        node = bodies.code.hoist(self._node(place.path))
+        return V(bodies.defined(bodies.call(runtime.document, load(bodies.state), node), "d"), "doc")
+
+    def _base(self, bodies: Bodies) -> V:
+        """Base data, where no rule has the path that is asked for."""
+        return V(ast.Attribute(load(bodies.state), "data", ast.Load()), "base")
+
+    def is_made(self, part: Term | Expr) -> bool:
+        if isinstance(part, Call):
+            return part.operator[0] == "data"
+        if not (isinstance(part, Ref) and isinstance(part.head, Var) and part.head.name == "data"):
+            return False
+        place = self.documents.root
+        for name in map(constant, part.path):
+            if name is NOTHING:
+                return bool(place.children)
+            child = place.children.get(key(name))
+            if child is None:
+                return False
+            if child.document is not None:
+                return True
+            place = child
+        return True
 
     def function(self, operator: list[str]) -> Builtin | str | None:
         if operator[0] == "data":
-            group = self._function_group(operator)
-            if group is None:
+            document = self._function(operator)
+            if document is None:
                 return None
-            self._reach(group)
-            return group.name
+            self._reach(document)
+            return document.name
         return self.builtins.get(".".join(operator))
 
-    def _function_group(self, operator: list[str]) -> Group | None:
-        place: Rules | None = self.tree
-        for name in operator[1:]:
-            place = place.children.get(name) if place is not None else None
-        return place.group if place is not None and place.group and place.group.kind == "function" else None
+    def _function(self, operator: list[str]) -> Document | None:
+        document = self.documents.get(tuple(operator[1:]))
+        return document if document is not None and document.kind == "function" else None
 
     def arity(self, term: Call) -> int | None:
         return self._arity(term)
@@ -290,7 +315,8 @@ class Generator(Program):
             self._print(bodies, term)
             return V(ast.Constant(True), "json")
         if name in ("rego.metadata.chain", "rego.metadata.rule") and not term.args:
-            rule = next((rule for group in self.groups.values() for clause in group.rules for rule in clause.chain()
+            rule = next((rule for document in self.documents.values() for clause in document.rules
+                         for rule in clause.chain()
                          if rule.module.source is bodies.source and rule.at <= term.at < rule.end), None)
             found = [] if rule is None else chain(rule, self.modules)
             if name.endswith("rule"):
@@ -328,7 +354,7 @@ class Generator(Program):
             return None
         operator = [root, *map(str, names)]
         if root == "data":
-            return ".".join(operator) if self._function_group(operator) is not None else None
+            return ".".join(operator) if self._function(operator) is not None else None
         return ".".join(operator)
 
     def _replacing(self, bodies: Bodies, value: Term) -> ast.expr:
@@ -357,8 +383,8 @@ class Generator(Program):
                                  ast.Constant(done), bindings)))
 
     @property
-    def places(self) -> list[Place]:
-        return [Place(*key) for key in self._places]
+    def places(self) -> list[Spot]:
+        return [Spot(*spot) for spot in self._places]
 
     def _find_withs(self, parts: Iterable[Term | Expr]) -> None:
         for expr in parts:
@@ -372,11 +398,11 @@ class Generator(Program):
                 if function is not None:
                     self.mocks.add(function)
                 elif target.head.name == "data":
-                    self.replaced.append(tuple(map(str, names)))
+                    self.replaced.append(tuple(map(key, names)))
 
 
 def _builtin_mock(function: Builtin, where: str) -> Callable[..., Value]:
-    def mock(state: runtime.State, *args: Value) -> Value:
+    def mock(state: State, *args: Value) -> Value:
         try:
             return function.call(state.context, *args) if function.context else function.call(*args)
         except BuiltinError as error:
@@ -389,21 +415,21 @@ def _value_mock(value: Value) -> Callable[..., Value]:
     return lambda _, *__: value
 
 
-def _base_at(state: runtime.State, path: tuple[str, ...]) -> Value:
-    found = state.data
-    for name in path:
-        found = _base_ref(found, name)
-    return found
+def _iterates(body: Body) -> bool:
+    """Whether a reference in a query, outside its comprehensions, goes on with a variable: false is no answer then."""
+    return any(isinstance(part, Ref) and any(isinstance(name, Var) for name in part.path)
+               for expr in body for term in own_terms(expr) for part in inside(term))
 
 
-def _base_ref(value: Value, name: Value) -> Value:
-    """A reference into base data, where an object's names are texts."""
-    if type(value) is dict and type(name) in KINDS:
-        return value.get(number_text(name), UNDEFINED)
-    return runtime.ref(value, name)
+def _evaluated(state: State, node: runtime.Node) -> Value:
+    return runtime.whole(runtime.document(state, node))
 
 
-def _printed(state: runtime.State, parts: list[list[Value]]) -> None:
+def _undefined(_: State) -> Value:
+    return UNDEFINED
+
+
+def _printed(state: State, parts: list[list[Value]]) -> None:
     rows = product(*(part or [UNDEFINED] for part in parts))
     for row in rows:
         state.meter.spend(1)

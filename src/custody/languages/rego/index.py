@@ -50,11 +50,11 @@ def only(rules: list[Rule], bodies: Bodies) -> Callable[[int], _Only]:
 
 def first_tests(body: Body) -> Body:
     """The body with its tests of single input values first: they cost least, and OPA's index makes them first too."""
-    tests = [expr for expr in body if _is_test(expr)]
-    return tests + [expr for expr in body if not _is_test(expr)] if tests else body
+    tests = [expr for expr in body if is_test(expr)]
+    return tests + [expr for expr in body if not is_test(expr)] if tests else body
 
 
-def _is_test(expr: Expr) -> bool:
+def is_test(expr: Expr) -> bool:
     if expr.negated or expr.withs:
         return False
     sides = _sides(expr)

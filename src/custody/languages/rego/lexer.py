@@ -129,6 +129,8 @@ def number(token: Token, source: Source, negative: bool = False) -> Number:
 
 def string(token_text: str, source: Source, at: int) -> str:
     """The value of a quoted string with JSON's escapes."""
+    if "\\" not in token_text and token_text.isascii():
+        return token_text[1:-1]
     try:
         value: str = json.loads(token_text, strict=False)
     except ValueError:

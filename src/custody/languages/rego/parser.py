@@ -6,6 +6,7 @@ Source: the grammar of the OPA documentation's policy reference, and what OPA 1.
 from __future__ import annotations
 
 from custody.languages.rego.annotations import attach
+from custody.languages.rego.constants import NOTHING, constant
 from custody.languages.rego.lexer import FUTURE, LATER, error, string
 from custody.languages.rego.lines import Lines
 from custody.languages.rego.tree import (
@@ -222,6 +223,9 @@ class _Parser(Lines):
             path = [term]
         elif isinstance(term, Ref) and isinstance(term.head, Var):
             path = [term.head, *term.path]
+            if self.sign("(") and self.adjacent():
+                self.at += 1
+                kind, args = "function", self.list_until(")")
         else:
             raise error("rule head must be a name or a reference", self.source, start)
         if any(isinstance(part, Scalar) and not isinstance(part.value, str) and at == 0
@@ -252,7 +256,7 @@ class _Parser(Lines):
             self.at += 1
             args = self.list_until(")")
             return Call(found.start, self.last_end, [found.text], args)
-        return self._path(name, found.start)
+        return self._path(name, found.start, rule=True)
 
     def _check_default(self, rule: Rule) -> None:
         if rule.generated_value:
@@ -285,6 +289,8 @@ class _Parser(Lines):
             start = self.next().start
             if rule.kind == "set":
                 raise error("else keyword cannot be used on multi-value rules", self.source, start)
+            if any(constant(part) is NOTHING for part in rule.path[1:]):
+                raise error("else keyword cannot be used on rules with variables in head", self.source, start)
             other = Rule(start, 0, rule.path, rule.kind, rule.args, Scalar(start, start, True), [])
             if self.sign("=") or self.sign(":="):
                 other.assigned = self.next().text == ":="

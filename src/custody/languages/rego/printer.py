@@ -117,7 +117,7 @@ class Printer:
         what = expr.what
         text = "not " if expr.negated else ""
         if isinstance(what, Unify):
-            text += f"{self.term(what.left, True)} {':=' if what.assign else '='} {self.term(what.right, True)}"
+            text += f"{self.term(what.left)} {':=' if what.assign else '='} {self.term(what.right)}"
         elif isinstance(what, Some):
             text += "some " + ", ".join(each.name for each in what.names)
         elif isinstance(what, SomeIn):
@@ -168,7 +168,7 @@ class Printer:
     # --- terms
 
     def term(self, term: Term, bare: bool = False) -> str:
-        """`bare`: where parentheses around an operation say nothing."""
+        """`bare`: it is a whole expression."""
         if isinstance(term, Scalar):
             return self.source.text[term.at:term.end] or "true"
         if isinstance(term, Template):
@@ -189,7 +189,7 @@ class Printer:
         return self._comprehension(term)
 
     def _ref(self, term: Ref) -> str:
-        head = self.term(term.head)
+        head = self.term(term.head, bare=True)
         if isinstance(term.head, Call) and term.head.infix:
             head = f"({head})"
         return head + "".join(map(self.step, term.path))
@@ -211,17 +211,22 @@ class Printer:
             return f"{name}({self.sequence(term.args, opening, closing)})"
         if term.infix == "in":
             *left, right = term.args
-            text = f"{', '.join(map(self.term, left))} in {self.term(right)}"
-        else:
-            one, other = term.args
-            inner = term.infix in _RELATIONS
-            text = f"{self.term(one, inner)} {term.infix} {self.term(other, inner)}"
-        return f"({text})" if not bare and self._parenthesised(term) else text
+            first = self.operand(left[0]) if len(left) == 1 else ", ".join(map(self._member, left))
+            text = f"{first} in {self._member(right)}"
+            return f"({text})" if len(left) > 1 and not bare else text
+        one, other = term.args
+        write = self.term if bare and term.infix in _RELATIONS else self.operand
+        return f"{write(one)} {term.infix} {write(other)}"
 
-    def _parenthesised(self, term: Call) -> bool:
-        """Whether the author put parentheses around it, which are not those of a call."""
-        before, after = self.source.text[:term.at].rstrip(), self.source.text[term.end:].lstrip()
-        return before[-1:] == "(" and after[:1] == ")" and not (before[-2:-1].isalnum() or before[-2:-1] in ("_", "]"))
+    def operand(self, term: Term) -> str:
+        """A term beside a sign: an operation among them stands in parentheses, whatever binds more."""
+        text = self.term(term)
+        return f"({text})" if isinstance(term, Call) and term.infix not in ("", "in") else text
+
+    def _member(self, term: Term) -> str:
+        """An operand of `in` that would be read otherwise without its parentheses, as OPA prints it."""
+        text = self.operand(term)
+        return f"({text})" if isinstance(term, Call) and term.infix == "in" and len(term.args) == 2 else text
 
     def _template(self, term: Template) -> str:
         """The texts as they are, the expressions in the one style."""
@@ -245,31 +250,31 @@ class Printer:
         before = text[:body[0].at].rstrip()
         if braced:
             around = Expr(len(before) - 1, text.find("}", body[-1].end) + 1, body[0].what)
+            if all(self.row(expr.end) == self.row(around.at) for expr in body):
+                return f"{{ {'; '.join(map(self.expr, body))} }}"
             return self.braces(body, around)
         found = self.expr(body[0])
         return f"({found})" if before[-1:] == "(" and isinstance(body[0].what, Logic) else found
 
     def sequence(self, items: Sequence[Term | tuple[Term, Term]], opening: int, closing: int) -> str:
-        """What is in a list: items stay on the lines on which they are."""
+        """What is in a list: items that begin on one line stay together, and each other line is one of its own."""
         if not items:
             return ""
-        multiline = any(self.row(_at(each)) > self.row(opening if n == 0 else _end(items[n - 1]))
-                        for n, each in enumerate(items))
-        if not multiline:
+        lines: list[list[Term | tuple[Term, Term]]] = [[]]
+        row = self.row(opening)
+        apart = self.row(_at(items[0])) > row
+        for each in items:
+            if self.row(_at(each)) > row and lines[-1]:
+                lines.append([])
+            lines[-1].append(each)
+            row = self.row(_at(each))
+        if len(lines) == 1 and not apart:
             return ", ".join(self._item(each) for each in items)
         self.depth += 1
-        out: list[str] = []
-        line: list[str] = []
-        last = opening
-        for each in items:
-            if self.row(_at(each)) > self.row(last):
-                if line or last is opening:
-                    out.append((", ".join(line) + "," if line else "") + self.trailing(last))
-                out += self.before(_at(each))
-                line = []
-            line.append(self._item(each))
-            last = _end(each)
-        out.append(", ".join(line) + "," + self.trailing(last))
+        out = [self.trailing(opening) if apart else ""]
+        for line in lines:
+            out += self.before(_at(line[0]))
+            out.append(", ".join(map(self._item, line)) + "," + self.trailing(_end(line[-1])))
         out += self.before(closing)
         head, *rest = out
         text = head + "".join(self.newline() + each if each else "\n" for each in rest)
@@ -279,7 +284,7 @@ class Printer:
     def _item(self, each: Term | tuple[Term, Term]) -> str:
         if isinstance(each, tuple):
             return f"{self.term(each[0])}: {self.term(each[1])}"
-        return self.term(each, isinstance(each, Call) and each.infix in ("in", *_RELATIONS))
+        return self.term(each)
 
     def _comprehension(self, term: Comprehension) -> str:
         opening, closing = ("[", "]") if term.kind == "array" else ("{", "}")

@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from custody.languages.budget import DEFAULT, BudgetExceeded, Limits, Meter
-from custody.languages.rego import runtime
 from custody.languages.rego.builtins import BUILTINS
 from custody.languages.rego.check import check
 from custody.languages.rego.declare import Builtin, Context, Halt, World
-from custody.languages.rego.generator import Generator, Place, Result, rule_tree
+from custody.languages.rego.documents import Path, check_data, ground, shown
+from custody.languages.rego.generator import Generator, Result, Spot
 from custody.languages.rego.parser import parse_module, parse_query
 from custody.languages.rego.resolve import Resolver
-from custody.languages.rego.tree import Module
+from custody.languages.rego.state import EvaluationError, State
+from custody.languages.rego.tree import Module, Rule, Scalar, Var
 from custody.languages.rego.values import UNDEFINED, Value, running
 from custody.languages.source import Faults, Source
 
@@ -23,7 +24,7 @@ class Query:
     """A compiled query. `places`: of the expressions in a trace."""
 
     def __init__(self, run: Callable[..., None], slots: int, policy: Policy, asked: tuple[str, dict[str, Any]],
-                 places: list[Place]) -> None:
+                 places: list[Spot]) -> None:
         self._run, self._slots, self.policy, self._asked, self.places = run, slots, policy, asked, places
 
     def __call__(self, data: Value = None, given: Value = UNDEFINED, *, limits: Limits = DEFAULT,
@@ -33,7 +34,7 @@ class Query:
         Raises EvaluationError (conflicts; builtin errors where `strict`) and BudgetExceeded.
         """
         context = context or Context(Meter(limits), world)
-        state = runtime.State(context.meter, {} if data is None else data, given, self._slots, strict, context.world)
+        state = State(context.meter, {} if data is None else data, given, self._slots, strict, context.world)
         state.context = context
         results: list[Result] = []
         evaluate(self._run, state, results)
@@ -47,17 +48,17 @@ def _requery(policy: Policy, text: str, options: dict[str, Any]) -> Query:
     return policy.query(text, **options)
 
 
-def evaluate(run: Callable[..., Any], state: runtime.State, *more: Any) -> Any:
+def evaluate(run: Callable[..., Any], state: State, *more: Any) -> Any:
     """Run generated code under the state's budget; what is nested too deeply for Python is a matter of it too."""
     before, running.meter = running.meter, state.meter
     try:
         return run(state, *more)
     except Halt as halt:
-        raise runtime.EvaluationError(halt.error.code, str(halt.error)) from None
+        raise EvaluationError(halt.error.code, str(halt.error)) from None
     except RecursionError:
         raise BudgetExceeded("evaluation would nest more deeply than its budget allows") from None
     except (ValueError, OverflowError) as wrong:  # NaN and infinities, which JSON does not have
-        raise runtime.EvaluationError("eval_internal_error", f"a number that is none: {wrong}") from None
+        raise EvaluationError("eval_internal_error", f"a number that is none: {wrong}") from None
     finally:
         running.meter = before
 
@@ -65,13 +66,13 @@ def evaluate(run: Callable[..., Any], state: runtime.State, *more: Any) -> Any:
 class Entry:
     """One rule of a policy as a function of input and data."""
 
-    def __init__(self, run: Callable[[runtime.State], Value], slots: int, policy: Policy, path: str) -> None:
+    def __init__(self, run: Callable[[State], Value], slots: int, policy: Policy, path: str) -> None:
         self._run, self._slots, self.policy, self.path = run, slots, policy, path
 
     def __call__(self, given: Value = UNDEFINED, data: Value = None, *, limits: Limits = DEFAULT,
                  world: World | None = None, strict: bool = False, context: Context | None = None) -> Value:
         """The rule's value, or UNDEFINED. Raises as a Query does."""
-        state = runtime.State(Meter(limits) if context is None else context.meter, {} if data is None else data, given,
+        state = State(Meter(limits) if context is None else context.meter, {} if data is None else data, given,
                               self._slots, strict, world)
         if context is not None:
             state.context = context
@@ -90,15 +91,16 @@ class Policy:
 
     `version`: 0 or 1. `strict`: unused variables, arguments and imports are errors. `types`: what can never succeed is
     an error. `capabilities`: the only builtins that may be called. `functions`: more builtins, such as Gatekeeper's
-    external_data; to pickle, they must be importable.
+    external_data; to pickle, they must be importable. `tests`: rules of one name that begins with `test_` are tests of
+    their own, the second of them `test_x#01`, as `opa test` has it.
     """
 
     def __init__(self, modules: Mapping[str, str], *, version: int = 1, strict: bool = False,
                  types: bool = True, capabilities: Iterable[str] | None = None,
-                 functions: Mapping[str, Builtin] | None = None) -> None:
+                 functions: Mapping[str, Builtin] | None = None, tests: bool = False) -> None:
         self._texts = dict(modules)
         self._options: dict[str, Any] = {"version": version, "strict": strict, "types": types, "functions": functions,
-                                         "capabilities": capabilities}
+                                         "capabilities": capabilities, "tests": tests}
         self.version = version
         self.builtins: Mapping[str, Builtin] = BUILTINS if capabilities is None else {
             name: BUILTINS[name] for name in capabilities if name in BUILTINS}
@@ -110,12 +112,17 @@ class Policy:
             with faults:
                 parsed.append(parse_module(Source(text, name), version))
         faults.stop()
+        if tests:
+            name_tests(parsed)
         self.modules = parsed
-        self.groups = check(parsed, self.builtins, strict=strict, types=types)
-        self._tree = rule_tree(self.groups.values(), [module.package for module in parsed])
+        self.documents = check(parsed, self.builtins, strict=strict, types=types)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self._texts, self._options)
+
+    def check_data(self, data: Value) -> None:
+        """SourceError where base data stands at a rule's place, as `opa eval` and `opa test` refuse it."""
+        check_data(self.documents.root, data)
 
     def query(self, text: str, *, name: str = "query", package: str | None = None, capture: bool = True,
               traced: bool = False) -> Query:
@@ -129,32 +136,69 @@ class Policy:
         generator = self._generator(traced)
         run = generator.query(source, body, names, capture)
         options = {"name": name, "package": package, "capture": capture, "traced": traced}
-        return Query(run, len(self.groups), self, (text, options), generator.places)
-
-    def _has(self, path: tuple[str, ...]) -> bool:
-        return any(each[:len(path)] == path for each in self.groups)
+        return Query(run, len(self.documents), self, (text, options), generator.places)
 
     def _generator(self, traced: bool) -> Generator:
-        return Generator(self.modules, self.groups, self._tree, self.builtins, traced=traced)
+        return Generator(self.modules, self.documents, self.builtins, traced=traced)
 
     def _names(self, package: str | None) -> dict[str, list[str]]:
         if package is None:
             return {}
         path = package.split(".")
-        return {group.path[len(path)]: ["data", *group.path[:len(path) + 1]] for group in self.groups.values()
-                if list(group.path[:len(path)]) == path and len(group.path) > len(path)}
+        names = {rule.path[0].name for module in self.modules if module.package == path for rule in module.rules
+                 if isinstance(rule.path[0], Var)}
+        return {name: ["data", *path, name] for name in sorted(names)}
+
+    def entries(self, paths: Iterable[Path]) -> dict[Path, Entry]:
+        """Rules and documents at paths, compiled together: what several of them ask for is compiled once."""
+        generator = self._generator(False)
+        return {path: Entry(run, len(self.documents), self, shown(path))
+                for path, run in generator.entries(dict.fromkeys(paths)).items()}
 
     def entry(self, path: str) -> Entry:
         """The rule or document at `data.a.b.c`, as a function of input and data. KeyError where no rule has that path,
         nor one that goes on from it.
         """
-        names = tuple(path.split("."))[1:]
-        group = self.groups.get(names)
-        if group is None and self._has(names):
-            return Entry(self._generator(False).document(names), len(self.groups), self, path)
-        if group is None or group.kind == "function":
-            raise KeyError(path)
-        return Entry(self._generator(False).entry(group), len(self.groups), self, path)
+        place = self.documents.root
+        names = path.split(".")[1:]
+        for at, name in enumerate(names):
+            if name not in place.children:
+                raise KeyError(path)
+            place = place.children[name]
+            document = place.document
+            if document is not None:
+                keys = tuple(names[at + 1:])
+                if document.kind == "function" or (keys and document.kind != "object"):
+                    raise KeyError(path)
+                return Entry(self._generator(False).entry(document, keys), len(self.documents), self, path)
+        return Entry(self._generator(False).document(place.path), len(self.documents), self, path)
+
+
+def name_tests(modules: Iterable[Module]) -> None:
+    """Number the tests of one name, from the second one on."""
+    times: dict[Path, int] = {}
+    for module in modules:
+        for rule in module.rules:
+            path = test_path(rule)
+            if path is None or not str(path[-1]).startswith("test_"):
+                continue
+            count = times[path] = times.get(path, -1) + 1
+            if count:
+                at = len(path) - len(module.package) - 1
+                part = rule.path[at]
+                name = f"{path[-1]}#{count:02}"
+                renamed = Var(part.at, part.end, name) if at == 0 else Scalar(part.at, part.end, name)
+                for clause in rule.chain():
+                    clause.path = [*clause.path[:at], renamed, *clause.path[at + 1:]]
+
+
+def test_path(rule: Rule) -> Path | None:
+    """The path of the test that a rule is, up to the name that begins with `test_` or `todo_test_`."""
+    path, _ = ground(rule)
+    for at in range(len(rule.module.package), len(path)):
+        if isinstance(path[at], str) and path[at].startswith(("test_", "todo_test_")):
+            return path[:at + 1]
+    return None
 
 
 def _again(texts: dict[str, str], options: dict[str, Any]) -> Policy:

@@ -76,6 +76,7 @@ class Resolver:
         self.strict = strict
         self.reserved = bool(strict or version)  # input and data may not be shadowed
         self.used: set[str] = set()  # globals that were named
+        self.unused: list[SourceError] = []  # variables that are declared for nothing
         self._made = 0
         self._prefix = prefix
 
@@ -127,6 +128,8 @@ class Resolver:
         """A query's body, and its variables: unique name → name as written."""
         scope = _Scope(None)
         found = self._body(body, scope)
+        if self.unused:
+            raise self.unused[0]
         names = {unique: name for name, unique in scope.declared.items()}
         names |= {name: name for name in _body_names(found) if "#" not in name and name not in ROOTS}
         return found, names
@@ -196,7 +199,7 @@ class Resolver:
             body = _Scope(inner)
             what.body = self._body(what.body, body)
             self._check_unused(body)
-            self._check_unused(inner)
+            self._check_unused(inner, what.body[0].at if what.body else expr.at)
         elif isinstance(what, Logic):
             what.bodies = [self._closure(each, scope) for each in what.bodies]
         elif isinstance(what, Unify):
@@ -215,13 +218,14 @@ class Resolver:
         self._check_unused(inner)
         return found
 
-    def _check_unused(self, scope: _Scope) -> None:
+    def _check_unused(self, scope: _Scope, place: int | None = None) -> None:
         for name, (how, at) in scope.unused.items():
+            at = at if place is None else place
             if how == "declared" or (self.strict and how == "assigned"):
-                raise compile_error(f"{how} var {name} unused", self.source, at)
+                self.unused.append(compile_error(f"{how} var {name} unused", self.source, at))
 
     def _pattern_var(self, var: Var, scope: _Scope) -> Var:
-        found = self._term(var, scope)
+        found = self._term(var, scope, used=False)
         assert isinstance(found, Var)
         return found
 

@@ -1,15 +1,12 @@
-"""What generated functions call: references, iteration, documents under `data`, conflicts, and the state."""
+"""What generated functions call: references, iteration, documents under `data`, and what rules collect."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Iterable
 
-from custody.errors import CustodyError
-from custody.languages.budget import Meter, too_long
-from custody.languages.rego.declare import BuiltinError, Context, World
-from custody.languages.rego.numbers import Numeral, plain_integer
+from custody.languages.budget import too_long
+from custody.languages.rego.numbers import KINDS, Numeral, number_text, plain_integer
+from custody.languages.rego.state import UNSET, EvaluationError, State
 from custody.languages.rego.values import (
     UNDEFINED,
     Key,
@@ -18,43 +15,27 @@ from custody.languages.rego.values import (
     equal,
     key,
     order,
+    ordered,
     pairs,
     unkey,
 )
 
 
-class EvaluationError(CustodyError):
-    """An evaluation that has no result. `kind` is OPA's code, such as `eval_conflict_error`."""
-
-    code = "evaluation"
-
-    def __init__(self, kind: str, message: str, where: str = "") -> None:
-        super().__init__(f"{where + ': ' if where else ''}{kind}: {message}")
-        self.kind = kind
-        self.reason = message
-
-
-class _Unset:
-    __slots__ = ()
-
-
-UNSET = _Unset()
-ONCE = (None,)
-
-
 class Node:
     """A place under `data` where rules are: `children` by name, `rule` gives the value there, if there is a rule.
 
-    `overlay`: the rule's object has parts of `children` and of base data merged into it.
+    `part`: of an object's rules, what only those give whose references agree with some keys. `circular`: they ask for
+    one another, so that the whole object is never needed to find a part.
     """
 
-    __slots__ = ("children", "overlay", "path", "rule")
+    __slots__ = ("children", "circular", "part", "path", "rule")
 
-    def __init__(self, path: tuple[str, ...] = ()) -> None:
+    def __init__(self, path: tuple[Key, ...] = ()) -> None:
         self.path = path
-        self.children: dict[str, Node] = {}
+        self.children: dict[Key, Node] = {}
         self.rule: Callable[[State], Value] | None = None
-        self.overlay = False
+        self.part: Callable[[State, tuple[Value, ...]], Value] | None = None
+        self.circular = False
 
 
 class Doc:
@@ -66,74 +47,21 @@ class Doc:
         self.state, self.node, self.base = state, node, base
 
 
-class State:
-    """One evaluation under one input, one data and one set of replacements; `with` makes another."""
-
-    overrides: Mapping[tuple[str, ...], Value] = {}
-    mocks: Mapping[str, Any] = {}
-
-    def __init__(self, meter: Meter, data: Value, given: Value, rules: int, strict: bool,
-                 world: World | None = None) -> None:
-        self.meter = meter
-        self.data = data
-        self.input = given
-        self.memo: list[Value] = [UNSET] * rules
-        self.strict = strict
-        self.world = world
-
-    @cached_property
-    def context(self) -> Context:
-        """Made when a builtin asks for it: most evaluations are shorter than that takes."""
-        return Context(self.meter, self.world)
-
-    def replaced(self, changes: Iterable[tuple[str, Any, Value]]) -> State:
-        """The state under `with`. Changes: (`input`, path, value), (`data`, path, value), (`mock`, name, function)."""
-        self.meter.spend(1)
-        other = State(self.meter, self.data, self.input, len(self.memo), self.strict, self.world)
-        other.context = self.context
-        other.overrides, other.mocks = self.overrides, self.mocks
-        for what, path, value in changes:
-            if what == "input":
-                other.input = _put(other.input, path, value)
-            elif what == "mock":
-                other.mocks = {**other.mocks, path: value}
-            else:
-                other.overrides = {**other.overrides, tuple(path): value}
-                other.data = _put(other.data, path, value)
-        return other
-
-    def unmocked(self) -> State:
-        """The state in which a replacing function runs: nothing that it calls is replaced."""
-        other = self.replaced(())
-        other.mocks = {}
-        return other
-
-    def failed(self, error: BuiltinError, name: str, where: str) -> None:
-        """A builtin raised: go on, or end the evaluation where that is asked for."""
-        if self.strict:
-            raise EvaluationError(error.code, f"{name}: {error}", where) from None
-
-    def conflict(self, where: str, message: str) -> EvaluationError:
-        return EvaluationError("eval_conflict_error", message, where)
-
-    def override(self, path: tuple[str, ...]) -> Value:
-        """What `with` put in the place of the rule at `path`; UNSET where nothing was."""
-        for length in range(1, len(path) + 1):
-            found = self.overrides.get(path[:length], UNSET)
-            if found is not UNSET:
-                for name in path[length:]:
-                    found = ref(found, name)
-                return found
-        return UNSET
+_NO_RULES = Node(("base data",))
 
 
-def _put(value: Value, path: list[Value], new: Value) -> Value:
-    """`value` with `new` at `path`; what is in the way and no object is replaced by one."""
-    if not path:
-        return new
-    old = value if type(value) is dict else {}
-    name = key(path[0])
-    return {**old, name: _put(old.get(name, UNDEFINED), path[1:], new)}
+class Part:
+    """What is under `keys` in the object of rules at a node, not evaluated yet."""
+
+    __slots__ = ("keys", "node", "state")
+
+    def __init__(self, state: State, node: Node, keys: tuple[Value, ...] = ()) -> None:
+        self.state, self.node, self.keys = state, node, keys
+
+
+def replacement(state: State, path: tuple[Key, ...]) -> Value:
+    """What `with` put in the place of the rule at `path`; UNSET where nothing was."""
+    return base_at(state, path) if state.replaces(path) else UNSET
 
 
 # --- references
@@ -154,54 +82,105 @@ def ref(value: Value, name: Value) -> Value:
         return value.items.get(key(name), UNDEFINED)
     if kind is Doc:
         return _step(value, name)
+    if kind is Part:
+        return Part(value.state, value.node, (*value.keys, name))
     return UNDEFINED
 
 
-def document(state: State, node: Node, base: Value) -> Value:
-    """What is at a node: a rule's value, or a Doc."""
-    if node.rule is not None and not node.overlay:
+def base_ref(value: Value, name: Value) -> Value:
+    """A reference into base data, which is asked for by path: numbers are names there, and texts places in arrays."""
+    kind = type(name)
+    if type(value) is dict:
+        if kind in KINDS:
+            return value.get(number_text(name), UNDEFINED)
+        return value.get(name, UNDEFINED) if kind is str else UNDEFINED
+    if type(value) is list and kind is str and name.isascii() and name.isdigit() and (name == "0" or name[0] != "0"):
+        return value[int(name)] if len(name) < 10 and int(name) < len(value) else UNDEFINED
+    return ref(value, name) if kind is not bool else UNDEFINED
+
+
+def base_at(state: State, path: tuple[Key, ...]) -> Value:
+    value = state.data
+    for name in path:
+        value = base_ref(value, unkey(name))
+    return value
+
+
+def document(state: State, node: Node) -> Value:
+    """What is at a node: a rule's value, or what is not evaluated yet."""
+    if state.targets and state.replaces(node.path):
+        return base_at(state, node.path)
+    if node.part is not None:
+        return Part(state, node)
+    if node.rule is not None:
         return node.rule(state)
-    return Doc(state, node, base)
+    return Doc(state, node, base_at(state, node.path))
 
 
 def _step(doc: Doc, name: Value) -> Value:
-    base = ref(doc.base, name) if doc.base is not UNDEFINED else UNDEFINED
-    child = doc.node.children.get(name) if type(name) is str else None
+    child = doc.node.children.get(key(name))
     if child is not None:
-        return document(doc.state, child, base)
-    if doc.node.rule is not None:
-        found = ref(doc.node.rule(doc.state), name)
-        if found is not UNDEFINED:
-            return found
-    return base
+        return document(doc.state, child)
+    base = base_ref(doc.base, name)
+    return Doc(doc.state, _NO_RULES, base) if type(base) is dict or type(base) is list else base
 
 
 def whole(value: Value) -> Value:
-    """A value that is no Doc: all rules below are evaluated and merged over base data."""
-    if type(value) is not Doc:
+    """A value that is neither Doc nor Part: all rules below are evaluated, and base data is merged over them."""
+    kind = type(value)
+    if kind is Part:
+        return _whole_part(value)
+    if kind is not Doc:
         return value
-    state, node = value.state, value.node
-    if state.overrides and (found := state.override(node.path)) is not UNSET:
-        return found
-    base = value.base
-    merged: dict[Key, Value] = {}
-    if node.rule is not None:
-        made = node.rule(state)
-        if made is not UNDEFINED:
-            merged.update(made)
+    if value.node is _NO_RULES:
+        return value.base
+    base, rules = value.base, _leaves(value.state, value.node)
+    if base is UNDEFINED:
+        return rules
+    return _merge(_without_system(base) if not value.node.path else base, rules)
+
+
+def _whole_part(part: Part) -> Value:
+    state, node, keys = part.state, part.node, part.keys
+    assert node.rule is not None
+    assert node.part is not None
+    if keys and node.circular:
+        found = node.part(state, keys)
+    else:
+        try:
+            found = node.rule(state)
+        except EvaluationError:  # perhaps under another key than those asked for
+            if not keys:
+                raise
+            found = node.part(state, keys)
+    for name in keys:
+        found = ref(found, name)
+    return found
+
+
+def _leaves(state: State, node: Node) -> dict[Key, Value]:
+    """The values of all rules beneath a node."""
+    made: dict[Key, Value] = {}
     for name, child in node.children.items():
-        below = whole(document(state, child, ref(base, name) if base is not UNDEFINED else UNDEFINED))
+        if name == "system" and not node.path:
+            continue  # OPA keeps it to itself
+        below = _leaves(state, child) if child.rule is None else whole(document(state, child))
         if below is not UNDEFINED:
-            merged[name] = _merge(merged[name], below) if name in merged else below
-    return _merge(base, merged) if type(base) is dict else merged
+            made[name] = below
+    return made
 
 
-def _merge(under: Value, over: Value) -> Value:
-    if type(under) is not dict or type(over) is not dict:
-        return over
-    merged = dict(under)
-    for name, value in over.items():
-        merged[name] = _merge(merged[name], value) if name in merged else value
+def _without_system(base: Value) -> Value:
+    return {name: value for name, value in base.items() if name != "system"} if type(base) is dict else base
+
+
+def _merge(base: Value, rules: Value) -> Value:
+    """Objects are merged; of anything else base data's is taken."""
+    if type(base) is not dict or type(rules) is not dict:
+        return base
+    merged = dict(rules)
+    for name, value in base.items():
+        merged[name] = _merge(value, merged[name]) if name in merged else value
     return merged
 
 
@@ -217,7 +196,8 @@ def members(state: State, value: Value) -> Iterable[Value]:
     elif kind is Set:
         found = value.items.values()
     else:
-        return members(state, whole(value)) if kind is Doc else ()
+        return [member for _, member in _children(value)] if kind is Doc else \
+            members(state, whole(value)) if kind is Part else ()
     meter = state.meter
     meter.left -= len(value)
     if meter.left < 0:
@@ -235,7 +215,9 @@ def entries(state: State, value: Value) -> Iterable[tuple[Value, Value]]:
     elif kind is Set:
         found = [(member, member) for member in value.items.values()]
     elif kind is Doc:
-        return entries(state, whole(value)) if value.node.rule is not None else _children(value)
+        return _children(value)
+    elif kind is Part:
+        return entries(state, whole(value))
     else:
         return ()
     meter = state.meter
@@ -251,7 +233,7 @@ def ordered_members(state: State, value: Value) -> Iterable[Value]:
     if kind is dict or kind is Set:
         state.meter.spend(len(value))
         return [member for _, member in pairs(value)] if kind is dict else value.ordered()
-    return ordered_members(state, whole(value)) if kind is Doc else members(state, value)
+    return ordered_members(state, whole(value)) if kind is Part else members(state, value)
 
 
 def ordered_entries(state: State, value: Value) -> Iterable[tuple[Value, Value]]:
@@ -260,27 +242,36 @@ def ordered_entries(state: State, value: Value) -> Iterable[tuple[Value, Value]]
     if kind is dict or kind is Set:
         state.meter.spend(len(value))
         return pairs(value) if kind is dict else [(member, member) for member in value.ordered()]
-    if kind is Doc and value.node.rule is not None:
-        return ordered_entries(state, whole(value))
-    return entries(state, value)
+    return ordered_entries(state, whole(value)) if kind is Part else entries(state, value)
 
 
 def _children(doc: Doc) -> Iterable[tuple[Value, Value]]:
-    names: dict[Key, None] = dict.fromkeys(doc.node.children)
-    if type(doc.base) is dict:
-        names.update(dict.fromkeys(doc.base))
+    """What is in base data first, then the other rules."""
+    base = doc.base if doc.node.path else _without_system(doc.base)
+    listed: list[Value] = [unkey(name) for name in base] if type(base) is dict else \
+        list(range(len(base))) if type(base) is list else []
+    had = set(map(key, listed))
+    names = [*ordered(listed), *ordered(unkey(name) for name in doc.node.children if name not in had)]
     doc.state.meter.spend(len(names))
-    for name in sorted(names, key=lambda each: order(unkey(each))):
-        found = _step(doc, unkey(name))
+    for name in names:
+        found = _step(doc, name)
         if found is not UNDEFINED:
-            yield unkey(name), found
+            yield name, found
 
 
 # --- what rules collect
 
-def put(state: State, into: dict[Key, Value], path: list[Value], value: Value, member: bool, where: str) -> None:
-    """Enter a partial object's value at `path`; as a member of the set there where `member`."""
-    *above, last = map(key, path)
+def put(state: State, into: dict[Key, Value], ended: dict[tuple[Key, ...], bool], path: list[Value], value: Value,
+        member: bool, where: str) -> None:
+    """Enter a partial object's value at `path`; as a member of the set there where `member`.
+
+    `ended`: the paths that have values, beneath which no rule may put another one, and whether a set was made there.
+    """
+    names = tuple(map(key, path))
+    if len(names) > 1 and any(names[:length] in ended for length in range(1, len(names))):
+        raise state.conflict(where, "object keys must be unique")
+    made = ended.setdefault(names, False)
+    *above, last = names
     for name in above:
         below = into.get(name)
         if below is None:
@@ -294,21 +285,14 @@ def put(state: State, into: dict[Key, Value], path: list[Value], value: Value, m
             old = into[last] = Set()
         elif type(old) is not Set:
             raise state.conflict(where, "object keys must be unique")
+        elif not made:  # it is another rule's value
+            old = into[last] = Set(dict(old.items))
+        ended[names] = True
         old.items[key(value)] = value
     elif old is UNSET:
         into[last] = value
     elif not equal(old, value):
         raise state.conflict(where, "object keys must be unique")
-
-
-def put_default(state: State, into: dict[Key, Value], path: list[Value], value: Value, member: bool,
-                where: str) -> None:
-    """`put`, where nothing is yet."""
-    found: Value = into
-    for name in path:
-        found = ref(found, name)
-    if found is UNDEFINED:
-        put(state, into, path, value, member, where)
 
 
 def enter(state: State, into: dict[Key, Value], name: Value, value: Value, where: str) -> None:

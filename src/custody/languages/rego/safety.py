@@ -7,7 +7,7 @@ unifies, a builtin binds the variable in the place after its last argument, nega
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from custody.languages.rego.tree import (
     Array,
@@ -41,7 +41,7 @@ class Unsafe(Exception):  # noqa: N818 - caught by the checker, which knows the 
         self.names = names
 
 
-def _terms(term: Term) -> Iterator[Term]:
+def inside(term: Term) -> Iterator[Term]:
     """A term and all in it, outside closures."""
     stack = [term]
     while stack:
@@ -51,7 +51,7 @@ def _terms(term: Term) -> Iterator[Term]:
 
 
 def _closures(term: Term) -> Iterator[Comprehension]:
-    for part in _terms(term):
+    for part in inside(term):
         if isinstance(part, Comprehension):
             yield part
         elif isinstance(part, Template):
@@ -60,10 +60,10 @@ def _closures(term: Term) -> Iterator[Comprehension]:
 
 def vars_in(term: Term) -> Iterator[Var]:
     """Variables outside closures, the roots not counted."""
-    return (part for part in _terms(term) if isinstance(part, Var) and part.name not in ROOTS)
+    return (part for part in inside(term) if isinstance(part, Var) and part.name not in ROOTS)
 
 
-def _own_terms(expr: Expr) -> list[Term]:
+def own_terms(expr: Expr) -> list[Term]:
     """The terms of an expression, without those inside the bodies that it holds."""
     what = expr.what
     found = [value for _, value in expr.withs]
@@ -83,8 +83,8 @@ def asked_of_input(expr: Expr) -> list[Ref]:
     if expr.negated or expr.withs:
         return []
     found: list[Ref] = []
-    for term in _own_terms(expr):
-        for part in _terms(term):
+    for term in own_terms(expr):
+        for part in inside(term):
             if isinstance(part, Ref) and isinstance(part.head, Var) and part.head.name == "input":
                 names: list[Term] = []
                 for name in part.path:
@@ -96,9 +96,16 @@ def asked_of_input(expr: Expr) -> list[Ref]:
     return found
 
 
+def asked_wholly(terms: Iterable[Term]) -> list[Ref]:
+    """The references without any variable, into input and `data`."""
+    return [part for term in terms for part in inside(term)
+            if isinstance(part, Ref) and isinstance(part.head, Var) and part.head.name in ROOTS
+            and all(isinstance(name, Scalar) for name in part.path)]
+
+
 def outer_names(expr: Expr) -> set[str]:
     """Names of the variables that stand in an expression outside closures."""
-    names = {var.name for term in _own_terms(expr) for var in vars_in(term)}
+    names = {var.name for term in own_terms(expr) for var in vars_in(term)}
     if isinstance(expr.what, Call) and len(expr.what.operator) == 1 and "#" in expr.what.operator[0]:
         names.add(expr.what.operator[0])
     return names
@@ -114,7 +121,7 @@ def all_names(body: Body) -> set[str]:
 
 def _closed_names(expr: Expr) -> set[str]:
     names: set[str] = set()
-    for term in _own_terms(expr):
+    for term in own_terms(expr):
         for closure in _closures(term):
             names |= _comprehension_names(closure)
     what = expr.what
@@ -307,7 +314,7 @@ def _missing(body: Body, have: set[str], everything: set[str], arity: Arity) -> 
     for expr in body:
         needs, gives = needs_and_gives(expr, have, arity)
         names = (needs - have - gives) | ((_closed_names(expr) & everything) - have) | (_replacing(expr) - have)
-        for term in _own_terms(expr):
+        for term in own_terms(expr):
             for var in vars_in(term):
                 if var.name in names:
                     found.setdefault(var.name, var.at)
@@ -317,7 +324,7 @@ def _missing(body: Body, have: set[str], everything: set[str], arity: Arity) -> 
 
 
 def _order_closures(expr: Expr, have: set[str], arity: Arity) -> None:
-    for term in _own_terms(expr):
+    for term in own_terms(expr):
         order_in(term, have, arity)
     what = expr.what
     if isinstance(what, Every):

@@ -26,6 +26,8 @@ from custody.languages.source import Nesting, Source, SourceError
 _RELATIONS = {"==": "equal", "!=": "neq", "<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
 _LEVELS: tuple[dict[str, str], ...] = (
     _RELATIONS, {"|": "or"}, {"&": "and"}, {"+": "plus", "-": "minus"}, {"*": "mul", "/": "div", "%": "rem"})
+_OPERATORS = {sign: (level, name) for level, operators in enumerate(_LEVELS) for sign, name in operators.items()}
+_NONE = (-1, "")
 _CONSTANTS = {"null": None, "true": True, "false": False}
 
 
@@ -37,6 +39,7 @@ class Terms(ABC):
         self.tokens = lexed.tokens
         self.keywords = keywords
         self.at = 0
+        self._terms: dict[int, tuple[Term | SourceError, int]] = {}  # a term's first token → it, the token after it
         self.nesting = Nesting(source, DEEPEST, "rego_parse_error: expression nested too deeply")
 
     # --- tokens
@@ -124,26 +127,40 @@ class Terms(ABC):
         self.nesting.depth -= 1
         return left
 
-    def _level(self, level: int) -> Term:
-        if level == len(_LEVELS):
-            return self.term()
-        operators = _LEVELS[level]
+    def _level(self, lowest: int) -> Term:
+        """Terms with the operators between them that bind at least as strongly as those of the level `lowest`."""
         start = self.token.start
-        left = self._level(level + 1)
+        left = self.term()
         height = 0
-        while self.token.kind == "sign" and self.token.text in operators:
+        while True:
+            token = self.tokens[self.at]
+            level, operator = _OPERATORS.get(token.text, _NONE) if token.kind == "sign" else _NONE
+            if level < lowest:
+                return left
             if height == 2 * DEEPEST:
-                raise error("expression nested too deeply", self.source, self.token.start)
+                raise error("expression nested too deeply", self.source, token.start)
             height += 1
-            sign = self.next().text
+            self.at += 1
             right = self._level(level + 1)
-            left = Call(start, self.last_end, [operators[sign]], [left, right], sign)
-        return left
+            left = Call(start, self.last_end, [operator], [left, right], token.text)
 
     def term(self) -> Term:
-        self.nesting.enter(self.token.start)
-        term = self._term()
-        self.nesting.depth -= 1
+        """A term, which is read once: where a bracket before it turns out to open something else, it is taken as it is.
+        """
+        at = self.at
+        known = self._terms.get(at)
+        if known is None:
+            self.nesting.enter(self.tokens[at].start)
+            try:
+                known = self._term(), self.at
+            except SourceError as wrong:
+                self._terms[at] = wrong, at
+                raise
+            self.nesting.depth -= 1
+            self._terms[at] = known
+        term, self.at = known
+        if isinstance(term, SourceError):
+            raise term
         return term
 
     def _term(self) -> Term:
@@ -187,8 +204,10 @@ class Terms(ABC):
                 raise self.unexpected()
         return self._path(term, start)
 
-    def _path(self, head: Term, start: int) -> Term:
-        """What follows a term without a space: `.name`, `[term]`, `(arguments)`."""
+    def _path(self, head: Term, start: int, *, rule: bool = False) -> Term:
+        """What follows a term without a space: `.name`, `[term]`, `(arguments)`. `rule`: it is a rule's reference,
+        whose arguments may come after a variable.
+        """
         path: list[Term] = []
         while self.adjacent() and self.token.kind == "sign":
             if self.sign("."):
@@ -203,6 +222,8 @@ class Terms(ABC):
                 self.expect("]")
             elif self.sign("("):
                 name = _name_of(head, path)
+                if name is None and rule:
+                    break
                 if name is None:
                     raise self.unexpected("expected a function's name before it")
                 self.at += 1
@@ -319,13 +340,14 @@ class Terms(ABC):
         return Template(token.start, token.end, parts, quote == "`")
 
     def _template_expression(self, start: int, end: int) -> Comprehension:
-        outer, self.tokens, self.at = (self.tokens, self.at), lex(self.source, start, end).tokens, 0
+        outer, self.tokens, self.at = (self.tokens, self.at, self._terms), lex(self.source, start, end).tokens, 0
+        self._terms = {}
         if self.token.kind is END:
             raise error("invalid template string expression: expected an expression", self.source, start)
         expr = self.expression()
         if self.token.kind is not END:
             raise self.unexpected("in template string expression")
-        self.tokens, self.at = outer
+        self.tokens, self.at, self._terms = outer
         if not isinstance(expr.what, Term) or expr.negated:
             raise error("unexpected expression in template string: only terms and calls are allowed",
                         self.source, start)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from custody.errors import CustodyError
 from custody.languages.budget import GENEROUS, Limits, Meter
 from custody.languages.rego.coverage import Coverage
 from custody.languages.rego.declare import Context, World
-from custody.languages.rego.program import Policy
+from custody.languages.rego.documents import Path, shown
+from custody.languages.rego.failures import trace
+from custody.languages.rego.program import Entry, Policy, test_path
+from custody.languages.rego.resolve import type_error
 from custody.languages.rego.tree import Rule, Var
 from custody.languages.rego.values import UNDEFINED, Value, compact
 
@@ -18,23 +22,27 @@ from custody.languages.rego.values import UNDEFINED, Value, compact
 class Test(NamedTuple):
     """A rule that is a test. `case`: the variable that names its cases, in `test_x[case] if …`."""
 
+    path: Path
     package: tuple[str, ...]
     name: str
     file: str
     row: int
     case: str | None
+    rule: Rule
 
     @property
-    def path(self) -> str:
+    def shown(self) -> str:
         return ".".join(("data", *self.package, self.name))
 
     @property
     def skipped(self) -> bool:
-        return self.name.startswith("todo_test_")
+        return str(self.path[-1]).startswith("todo_test_")
 
 
 class Outcome(NamedTuple):
-    """What a test gave. `error`: of an evaluation that ended in one. `cases`: by name, whether each passed."""
+    """What a test gave. `error`: of an evaluation that ended in one. `cases`: by name, whether each passed.
+    `trace`: lines about what failed, where they were asked for.
+    """
 
     test: Test
     passed: bool
@@ -42,19 +50,20 @@ class Outcome(NamedTuple):
     error: str | None
     cases: dict[str, bool]
     printed: list[str]
+    trace: list[str]
 
 
 def tests(policy: Policy) -> list[Test]:
-    """In the order in which they are written; several clauses of one name are one test."""
-    found: dict[tuple[tuple[str, ...], str], Test] = {}
+    """In the order in which they are written. The policy was made with `tests`."""
+    found: dict[Path, Test] = {}
     for module in policy.modules:
         for rule in module.rules:
-            head = rule.path[0]
-            if not isinstance(head, Var) or not head.name.startswith(("test_", "todo_test_")) or rule.args:
+            path = test_path(rule)
+            if path is None:
                 continue
-            test = Test(tuple(module.package), head.name, module.source.name, module.source.place(rule.at)[0],
-                        _case(rule))
-            found.setdefault((test.package, test.name), test)
+            test = Test(path, tuple(module.package), ".".join(map(str, path[len(module.package):])), module.source.name,
+                        module.source.place(rule.at)[0], _case(rule), rule)
+            found.setdefault(path, test)
     return list(found.values())
 
 
@@ -63,33 +72,71 @@ def _case(rule: Rule) -> str | None:
     return last.name.partition("#")[0] if len(rule.path) > 1 and isinstance(last, Var) else None
 
 
-def run(policy: Policy, test: Test, data: Value = None, *, limits: Limits = GENEROUS, world: World | None = None,
-        coverage: Coverage | None = None) -> Outcome:
-    """Evaluate one test; its lines are added to `coverage`."""
-    query = policy.query("data" + "".join(f"[{json.dumps(name)}]" for name in (*test.package, test.name)),
-                         traced=coverage is not None or test.case is not None)
-    context = Context(Meter(limits), world)
-    begun = time.perf_counter()
-    value: Value = UNDEFINED
-    error = None
-    try:
-        for result in query(data, UNDEFINED, context=context):
-            value = result.expressions[0]
-    except CustodyError as wrong:
-        error = wrong.message
-    seconds = time.perf_counter() - begun
-    if coverage is not None:
-        coverage.add(query.places, context.steps)
-    cases: dict[str, bool] = {}
-    if test.case is not None and error is None:
-        for step in context.steps:
-            if test.case in step.bindings:
-                cases.setdefault(_name(step.bindings[test.case]), False)
-        for name, passed in (value.items() if isinstance(value, dict) else ()):
-            cases[_name(name)] = passed is True
-        return Outcome(test, bool(cases) and all(cases.values()), seconds, None, dict(sorted(cases.items())),
-                       context.printed)
-    return Outcome(test, value is True, seconds, error, {}, context.printed)
+class Runner:
+    """Evaluates tests of a policy, whose rules are compiled together. `coverage`: their lines are added to it;
+    `explained`: the outcomes of tests that fail tell why.
+    """
+
+    def __init__(self, policy: Policy, chosen: Iterable[Test], data: Value = None, *, limits: Limits = GENEROUS,
+                 world: World | None = None, coverage: Coverage | None = None, explained: bool = False) -> None:
+        self.policy, self.data, self.limits, self.world = policy, data, limits, world
+        self.coverage, self.explained = coverage, explained
+        plain = [test.path for test in chosen if not test.skipped and not self._traced(test) and not test.rule.args]
+        self._entries: dict[Path, Entry] = policy.entries(plain)
+
+    def _traced(self, test: Test) -> bool:
+        return self.coverage is not None or test.case is not None
+
+    def run(self, test: Test) -> Outcome:
+        if test.rule.args:
+            error = type_error(f"function {test.shown} used as reference, not called", test.rule.module.source,
+                               test.rule.at)
+            return Outcome(test, False, 0, error.message, {}, [], [])
+        context = Context(Meter(self.limits), self.world)
+        begun = time.perf_counter()
+        value: Value = UNDEFINED
+        error_: str | None = None
+        query = None
+        if self._traced(test):
+            query = self.policy.query(_query(test), traced=True)
+            begun = time.perf_counter()
+        try:
+            if query is None:
+                value = self._entries[test.path](UNDEFINED, self.data, context=context)
+            else:
+                for result in query(self.data, UNDEFINED, context=context):
+                    value = result.expressions[0]
+        except CustodyError as wrong:
+            error_ = wrong.message
+        seconds = time.perf_counter() - begun
+        if self.coverage is not None and query is not None:
+            self.coverage.add(query.places, context.steps)
+        cases: dict[str, bool] = {}
+        passed = value is True
+        if test.case is not None and error_ is None:
+            for step in context.steps:
+                if test.case in step.bindings:
+                    cases.setdefault(_name(step.bindings[test.case]), False)
+            for name, held in (value.items() if isinstance(value, dict) else ()):
+                cases[_name(name)] = held is True
+            cases = dict(sorted(cases.items()))
+            passed = bool(cases) and all(cases.values())
+        lines = self._explain(test) if self.explained and not passed and error_ is None else []
+        return Outcome(test, passed, seconds, error_, cases, context.printed, lines)
+
+    def _explain(self, test: Test) -> list[str]:
+        query = self.policy.query(_query(test), traced=True)
+        context = Context(Meter(self.limits), self.world)
+        try:
+            if query(self.data, UNDEFINED, context=context) and test.case is None:
+                return []  # it has a value, though not true
+        except CustodyError as wrong:
+            return [wrong.message]
+        return trace(self.policy.modules, shown(test.path), query.places, context.steps)
+
+
+def _query(test: Test) -> str:
+    return "data" + "".join(f"[{json.dumps(name)}]" for name in test.path)
 
 
 def _name(value: Value) -> str:

@@ -238,9 +238,12 @@ def walk(*roots: Term | Expr) -> Iterator[Term | Expr]:
     while stack:
         found = stack.pop()
         yield found
+        kind = type(found)
+        if kind is Scalar or kind is Var:
+            continue
         if isinstance(found, Expr):
-            for target, value in found.withs:
-                stack += (target, value)
+            for pair in found.withs:
+                stack += pair
             what = found.what
             if isinstance(what, Unify):
                 stack += (what.left, what.right)
@@ -254,13 +257,21 @@ def walk(*roots: Term | Expr) -> Iterator[Term | Expr]:
                     stack += body
             elif isinstance(what, Term):
                 stack.append(what)
+        elif isinstance(found, Ref):
+            stack.append(found.head)
+            stack += found.path
+        elif isinstance(found, Call):
+            stack += found.args
+        elif isinstance(found, (Array, SetOf)):
+            stack += found.items
+        elif isinstance(found, Object):
+            for member in found.pairs:
+                stack += member
         elif isinstance(found, Comprehension):
             stack += [part for part in (found.key, found.value) if part is not None]
             stack += found.body
         elif isinstance(found, Template):
             stack += [part for part in found.parts if isinstance(part, Comprehension)]
-        else:
-            stack.extend(children(found))
 
 
 def walk_rule(rule: Rule) -> Iterator[Term | Expr]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from custody.sbom.catalogers.fact import OWNS, Fact
 from custody.sbom.catalogers.python import split_license
+from custody.sbom.catalogers.stanza import stanzas
 
 _DEPENDENCY = re.compile(r"(?:[a-z]+:)?[^<>=~ ]+")
+_SPELLED = 16 << 20
+"""Characters in the names of all packages' files with their folders, which the database leaves out."""
+_FIELD = 256 << 10
 
 
-def read(_path: str, content: bytes) -> tuple[Fact, ...]:
-    result = []
-    for block in content.decode("utf-8", "replace").split("\n\n"):
+def read(_path: str, content: bytes) -> Iterator[Fact]:
+    spelled = 0
+    for block in stanzas(content):
         fields: dict[str, str] = {}
         files: list[str] = []
         folder = ""
@@ -21,8 +26,13 @@ def read(_path: str, content: bytes) -> tuple[Fact, ...]:
             if key == "F":
                 folder = value
             elif key == "R":
+                spelled += len(folder) + len(value)
+                if spelled > _SPELLED:
+                    raise ValueError("names of files that are too long when they are spelled out")
                 files.append(f"{folder}/{value}" if folder else value)
             elif line[1:2] == ":":
+                if len(value) > _FIELD:
+                    raise ValueError(f"a field of {len(value)} characters, expected at most {_FIELD}")
                 fields.setdefault(key, value)
         name, version = fields.get("P"), fields.get("V")
         if not name or not version:
@@ -30,9 +40,8 @@ def read(_path: str, content: bytes) -> tuple[Fact, ...]:
         needs = [match[0] for word in fields.get("D", "").split()
                  if word[:1] != "!" and (match := _DEPENDENCY.match(word))]
         gives = [match[0] for word in fields.get("p", "").split() if (match := _DEPENDENCY.match(word))]
-        result.append(Fact(type="apk", name=name, version=version, arch=fields.get("A", ""),
-                           source=fields.get("o", name), source_version=version, supplier=fields.get("m", ""),
-                           licenses=split_license(fields.get("L", "")), requires=tuple(needs), provides=tuple(gives)))
+        yield Fact(type="apk", name=name, version=version, arch=fields.get("A", ""),
+                   source=fields.get("o", name), source_version=version, supplier=fields.get("m", ""),
+                   licenses=split_license(fields.get("L", "")), requires=tuple(needs), provides=tuple(gives))
         if files:
-            result.append(Fact(type=OWNS, name=name, requires=tuple(files)))
-    return tuple(result)
+            yield Fact(type=OWNS, name=name, requires=tuple(files))

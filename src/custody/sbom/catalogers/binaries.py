@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from custody.kit import strictjson
 from custody.sbom.catalogers.fact import Fact, unknown
 
 _MAX_SECTION = 16 << 20
+_MAX_MODULES = 1 << 20
+_MAX_LIST = 64 << 20
 _MAX_SECTIONS = 65_535
+_LOCAL = re.compile(r"\.{1,2}(?:[/\\]|\Z)|[/\\]|[A-Za-z]:[/\\]")
+"""What is a path and no module in go.mod's `replace` (Go Modules Reference, "replace directive")."""
 _GO_MAGIC = b"\xff Go buildinf:"
 
 
-def read(file: BinaryIO) -> tuple[Fact, ...]:
+def read(file: BinaryIO) -> Iterator[Fact]:
     """All facts of one ELF file; none for the many that say nothing."""
     try:
         for name, offset, size in _sections(file):
-            if name == b".go.buildinfo":
-                return tuple(_go(_at(file, offset, size)))
-            if name == b".dep-v0":
-                return tuple(_rust(_at(file, offset, size)))
-    except (struct.error, zlib.error, IndexError, KeyError, TypeError, UnicodeDecodeError):
-        return (unknown("unreadable ELF file"),)
-    return ()
+            yield from _READERS[name](_at(file, offset, size))
+            return
+    except (struct.error, zlib.error, IndexError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise ValueError(f"an ELF file that cannot be read: {error}") from error
 
 
 def _at(file: BinaryIO, offset: int, size: int) -> bytes:
@@ -36,7 +38,7 @@ def _at(file: BinaryIO, offset: int, size: int) -> bytes:
 
 
 def _sections(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Name, file offset and size of each section (System V ABI, "Sections")."""
+    """Name, file offset and size of each section that has a reader (System V ABI, "Sections")."""
     head = _at(file, 0, 64)
     wide, order = head[4] == 2, "<" if head[5] == 1 else ">"
     start, = struct.unpack_from(order + ("Q" if wide else "I"), head, 40 if wide else 32)
@@ -45,13 +47,16 @@ def _sections(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     if not start or size < struct.calcsize(shape) or count > _MAX_SECTIONS:
         return
     table = _at(file, start, size * count)
-    rows = [struct.unpack_from(shape, table, place * size) for place in range(count)]
-    if strings >= len(rows):
+    if strings >= count:
         return
-    names = _at(file, rows[strings][2], rows[strings][3])
-    for name, kind, offset, length in rows:
+    _, _, place, length = struct.unpack_from(shape, table, strings * size)
+    names = _at(file, place, length)
+    for start in range(0, size * count, size):
+        place, kind, offset, length = struct.unpack_from(shape, table, start)
         if kind == 1:
-            yield names[name:names.find(b"\0", name)], offset, length
+            for name in _READERS:
+                if names.startswith(name + b"\0", place):
+                    yield name, offset, length
 
 
 def _rust(section: bytes) -> Iterator[Fact]:
@@ -59,6 +64,8 @@ def _rust(section: bytes) -> Iterator[Fact]:
     inflater = zlib.decompressobj()
     data = inflater.decompress(section, _MAX_SECTION)
     if inflater.unconsumed_tail:
+        raise ValueError("dependency list too large")
+    if strictjson.weight(data) > _MAX_LIST:
         raise ValueError("dependency list too large")
     packages = strictjson.loads(data, ".dep-v0")["packages"]
     spelled = [f"{package['name']}@{package['version']}" for package in packages]
@@ -77,19 +84,28 @@ def _go(section: bytes) -> Iterator[Fact]:
     modules, _ = _go_string(section, place)
     spoken = version.decode().partition(" ")[0].partition("-X:")[0].removeprefix("go")
     yield Fact(type="golang", name="stdlib", version=spoken)
+    if len(modules) > _MAX_MODULES:
+        raise ValueError("module list too large")
     lines = modules[16:-16].decode("utf-8", "replace").splitlines() if len(modules) >= 33 else []
     found: list[list[str]] = []
     for line in lines:
         words = line.split("\t")
         if words[0] in ("mod", "dep") and len(words) >= 3:
             found.append(words)
-        elif words[0] == "=>" and len(words) >= 3 and found:
-            found[-1] = [found[-1][0], *words[1:]]  # replaced by another module
-    main = [words for words in found if words[0] == "mod"]
+        elif words[0] == "=>" and len(words) >= 2 and found:
+            if _LOCAL.match(words[1]):  # a folder of whoever built it: the name stays, the version is unknown
+                found[-1] = [*found[-1][:2], "(devel)"]
+                yield unknown("Go module replaced by a local folder")
+            else:
+                found[-1] = [found[-1][0], *words[1:], ""]  # by another module
+    main = next((words for words in found if words[0] == "mod"), None)  # the linker writes one
     others = tuple(words[1] for words in found if words[0] == "dep")
     for words in found:
         stated = "" if words[2] == "(devel)" else words[2]
-        yield Fact(type="golang", name=words[1], version=stated, requires=(*others, "stdlib") if words in main else ())
+        yield Fact(type="golang", name=words[1], version=stated, requires=(*others, "stdlib") if words is main else ())
+
+
+_READERS: dict[bytes, Callable[[bytes], Iterator[Fact]]] = {b".go.buildinfo": _go, b".dep-v0": _rust}
 
 
 def _go_string(section: bytes, place: int) -> tuple[bytes, int]:

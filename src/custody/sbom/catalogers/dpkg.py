@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from custody.sbom.catalogers.fact import LICENSES, OWNS, Fact
+from custody.sbom.catalogers.fact import LICENSES, OWNS, Fact, unknown
+from custody.sbom.catalogers.stanza import stanzas
 
 _NAME = re.compile(r"\s*([a-z0-9][a-z0-9+.-]+)")
 _SOURCE = re.compile(r"(\S+)(?:\s+\(([^)]+)\))?\Z")
@@ -13,44 +15,69 @@ _LICENSE = re.compile(r"^License:[ \t]*(\S.*)$", re.MULTILINE)
 # What other catalogers would find: only those of a package's files are worth remembering.
 _TELLING = re.compile(r"/(?:METADATA|PKG-INFO|package\.json|[^/]+\.(?:egg-info|jar|war|ear|gemspec|so))\Z|"
                       r"/s?bin/[^/]+\Z|\.dist-info/sboms/|/specifications/|/library/[^/]+/DESCRIPTION\Z|/ebin/[^/]+\.app\Z|"
-                      r"\.(?:dll|exe|deps\.json|reg|rockspec)\Z|/release\Z|/composer/installed\.json\Z")
+                      r"\.(?:dll|exe|deps\.json|reg|rockspec|ko(?:\.[a-z]+)?)\Z|/release\Z|/composer/installed\.json\Z")
+_TELLING_LINE = re.compile(_TELLING.pattern.replace(r"\Z", "$").replace("[^/]", r"[^/\n]").encode(), re.MULTILINE)
+"""The same for a whole list at once: it may have millions of lines."""
+_STANZA = 1 << 20
+_OWNED = 100_000
+_IN_PLACE = frozenset(("installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending"))
+"""The states in which a package's files are all there (dpkg(1), "Package states"); `config-files` keeps only those."""
 _MERGED = ("bin/", "sbin/", "lib/", "lib32/", "lib64/")
 
 
-def read(path: str, content: bytes) -> tuple[Fact, ...]:
+def read(path: str, content: bytes) -> Iterator[Fact]:
     installed_by_place = "/status.d/" in f"/{path}"
-    result = []
-    for stanza in _stanzas(content.decode("utf-8", "replace")):
+    for stanza in _stanzas(content):
         status = stanza.get("Status", "").split()
         name, version = stanza.get("Package"), stanza.get("Version")
-        if not name or not version or not (installed_by_place if not status else status[-1] == "installed"):
+        state = status[-1] if status else "installed" if installed_by_place else ""
+        if name and state == "half-installed":
+            yield unknown("half-installed Debian package")  # some of its files, or none
+        if not name or not version or state not in _IN_PLACE:
             continue
         source = _SOURCE.match(stanza.get("Source", "").strip())
         depends = [stanza.get(key, "") for key in ("Pre-Depends", "Depends")]
-        result.append(Fact(
+        yield Fact(
             type="deb", name=name, version=version, arch=stanza.get("Architecture", ""),
             source=source[1] if source else name, source_version=(source[2] if source else None) or version,
-            supplier=stanza.get("Maintainer", ""), requires=tuple(_alternatives(", ".join(depends))),
-            provides=tuple(_alternatives(stanza.get("Provides", "")))))
-    return tuple(result)
+            supplier=stanza.get("Maintainer", ""), vendor=stanza.get("Origin") or stanza.get("Vendor", ""),
+            requires=tuple(_alternatives(", ".join(depends))),
+            provides=tuple(_alternatives(stanza.get("Provides", ""))))
 
 
 def read_list(path: str, content: bytes) -> tuple[Fact, ...]:
     """`info/NAME[:ARCH].list`: what the package installed."""
-    return _owned(path, ".list", content.decode("utf-8", "replace").splitlines())
+    return _owned(path, ".list", _telling(content))
 
 
 def read_sums(path: str, content: bytes) -> tuple[Fact, ...]:
     """`status.d/NAME.md5sums` of distroless images: a digest and a path in each line."""
-    lines = content.decode("utf-8", "replace").splitlines()
-    return _owned(path, ".md5sums", ["/" + line.partition(" ")[2].lstrip().removeprefix("./") for line in lines])
+    return _owned(path, ".md5sums", ("/" + line.partition(" ")[2].lstrip().removeprefix("./")
+                                     for line in _lines(content)))
 
 
-def _owned(path: str, ending: str, lines: list[str]) -> tuple[Fact, ...]:
+def _lines(content: bytes) -> Iterator[str]:
+    for line in io.BytesIO(content):
+        yield line.decode("utf-8", "replace").rstrip("\r\n")
+
+
+def _telling(content: bytes) -> Iterator[str]:
+    """Its lines that tell something."""
+    end = -1
+    for match in _TELLING_LINE.finditer(content):
+        if match.start() > end:
+            end = content.find(b"\n", match.start())
+            end = len(content) if end < 0 else end
+            yield content[content.rfind(b"\n", 0, match.start()) + 1:end].decode("utf-8", "replace")
+
+
+def _owned(path: str, ending: str, lines: Iterable[str]) -> tuple[Fact, ...]:
     name = path.rpartition("/")[2].removesuffix(ending).partition(":")[0]
-    owned = []
+    owned: list[str] = []
     for line in lines:
         if _TELLING.search(line):
+            if len(owned) == _OWNED:
+                raise ValueError(f"more than {_OWNED} programs and files of packages in one package")
             file = line.lstrip("/")
             owned.append("usr/" + file if file.startswith(_MERGED) else file)
     return (Fact(type=OWNS, name=name, requires=tuple(owned)),) if owned else ()
@@ -65,8 +92,8 @@ def read_copyright(path: str, content: bytes) -> tuple[Fact, ...]:
     return (Fact(type=LICENSES, name=path.split("/")[-2], licenses=tuple(names)),) if names else ()
 
 
-def _stanzas(text: str) -> Iterator[dict[str, str]]:
-    for block in text.split("\n\n"):
+def _stanzas(content: bytes) -> Iterator[dict[str, str]]:
+    for block in stanzas(content, _STANZA):
         fields: dict[str, str] = {}
         for line in block.split("\n"):
             if line[:1] not in (" ", "\t"):

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from custody.formats import cyclonedx, spdx
+from custody.formats import cyclonedx, purl, spdx
+from custody.kit import strictjson
 from custody.sbom.catalogers.fact import Fact, unknown
+
+_MAX_WEIGHT = 64 << 20
+"""Bytes that it takes once it is parsed."""
 
 
 def read(path: str, content: bytes) -> tuple[Fact, ...]:
+    if strictjson.weight(content) > _MAX_WEIGHT:
+        raise ValueError("an SBOM with too many values")
     form = cyclonedx if b'"CycloneDX"' in content else spdx if b'"spdxVersion"' in content else None
     if form is None:
         return (unknown("embedded SBOM that is neither CycloneDX nor SPDX"),)
-    return tuple(
-        Fact(type=package.type, name=package.name, version=package.version, source=package.source,
-             source_version=package.source_version, licenses=package.licenses,
-             supplier=package.supplier, hashes=package.hashes, purl=package.purl, requires=package.requires)
-        for package in form.read(content, path).packages
-        if package.type != "pypi")  # the wheel itself, which has metadata of its own
+    packages = cyclonedx.read(content, path, excluded=False).packages if form is cyclonedx else spdx.read(
+        content, path).packages
+    spelled = {package.purl: _published(package.purl) for package in packages}
+    facts = {
+        spelled[package.purl]: Fact(
+            type=package.type, name=package.name, version=package.version, source=package.source,
+            source_version=package.source_version, licenses=package.licenses, supplier=package.supplier,
+            hashes=package.hashes, purl=spelled[package.purl],
+            requires=tuple(dict.fromkeys(spelled.get(other, other) for other in package.requires)))
+        for package in packages
+        if package.type != "pypi"}  # the wheel itself, which has metadata of its own
+    return tuple(facts.values())
+
+
+def _published(text: str) -> str:
+    """Without the folder and the target of the machine that built it: the crate is the same one."""
+    parts = purl.parse(text)
+    if not parts.qualifiers.get("download_url", "").startswith("file:"):
+        return text
+    qualifiers = {key: value for key, value in parts.qualifiers.items() if key != "download_url"}
+    return str(purl.build(parts.type, parts.name, namespace=parts.namespace, version=parts.version,
+                          qualifiers=qualifiers))

@@ -22,6 +22,8 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defa
     hashes: tuple[tuple[str, str], ...] = ()
     purl: str = ""
     """Where the file itself states it."""
+    vendor: str = ""
+    """Who made a distribution's package, where it says so: `Origin` or `Vendor` of a deb."""
 
 
 OS_RELEASE, OWNS, LICENSES, UNKNOWN = "OS-RELEASE", "OWNS", "LICENSES", "UNKNOWN"
@@ -29,3 +31,10 @@ OS_RELEASE, OWNS, LICENSES, UNKNOWN = "OS-RELEASE", "OWNS", "LICENSES", "UNKNOWN
 
 def unknown(kind: str) -> Fact:
     return Fact(type=UNKNOWN, name=kind)
+
+
+def weight(fact: Fact) -> int:
+    """About how many bytes a fact takes."""
+    text = sum(map(len, (fact.name, fact.version, fact.source, fact.source_version, fact.supplier, fact.purl)))
+    many = (*fact.licenses, *fact.requires, *fact.provides)
+    return 500 + 2 * text + 100 * len(many) + sum(map(len, many))

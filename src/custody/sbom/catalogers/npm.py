@@ -7,8 +7,13 @@ from typing import Any
 from custody.kit import strictjson
 from custody.sbom.catalogers.fact import Fact
 
+_MAX_WEIGHT = 32 << 20
+"""Bytes that it takes once it is parsed."""
+
 
 def read(path: str, content: bytes) -> tuple[Fact, ...]:
+    if strictjson.weight(content) > _MAX_WEIGHT:
+        raise ValueError("package.json with too many values")
     document = strictjson.loads(content.removeprefix(b"\xef\xbb\xbf"), path)
     if not isinstance(document, dict):
         raise ValueError("package.json is not an object")

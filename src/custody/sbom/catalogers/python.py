@@ -7,7 +7,7 @@ import re
 from custody.sbom.catalogers.fact import Fact
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
-_EXTRA = re.compile(r";.*\bextra\s*==")
+_EXTRA = re.compile(r"\bextra\s*==")
 
 
 def normalise(name: str) -> str:
@@ -38,6 +38,6 @@ def read(_path: str, content: bytes) -> tuple[Fact, ...]:
     people = [fields.get(key, [""])[0] for key in ("author", "maintainer", "author-email", "maintainer-email")]
     supplier = next((person for person in people if person not in ("", "UNKNOWN")), "")
     requires = dict.fromkeys(normalise(match[1]) for line in fields.get("requires-dist", ())
-                             if not _EXTRA.search(line) and (match := _REQUIREMENT.match(line)))
+                             if not _EXTRA.search(line.partition(";")[2]) and (match := _REQUIREMENT.match(line)))
     return (Fact(type="pypi", name=name, version=version, source=normalise(name), licenses=licenses, supplier=supplier,
                  requires=tuple(requires)),)

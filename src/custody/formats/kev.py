@@ -1,0 +1,91 @@
+"""CISA's Known Exploited Vulnerabilities catalogue, `known_exploited_vulnerabilities.json`.
+
+https://www.cisa.gov/known-exploited-vulnerabilities-catalog, known_exploited_vulnerabilities_schema.json.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from custody.errors import MalformedError
+from custody.kit import strictjson
+from custody.kit.clock import parse_rfc3339
+
+MAX_SIZE = 64 * 1024 * 1024
+_MAX_ENTRIES = 200_000
+_CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,19}\Z")
+_RANSOMWARE = {"Known": True, "Unknown": False, "": False}
+
+
+class Exploited(msgspec.Struct, frozen=True, kw_only=True):
+    """What the catalogue says of one CVE: dates as `YYYY-MM-DD`."""
+
+    cve: str
+    added: str
+    due: str
+    """By when agencies must have acted."""
+    ransomware: bool
+    """Whether ransomware is known to use it."""
+
+
+class ExploitedCatalogue(msgspec.Struct, frozen=True, kw_only=True):
+    version: str
+    released: str
+    """RFC 3339, as it was written."""
+    entries: tuple[Exploited, ...]
+
+
+def is_catalogue(data: bytes) -> bool:
+    """Whether it wants to be one, and no OSV record: by the names of its fields, wherever they are."""
+    return b'"catalogVersion"' in data or (b'"vulnerabilities"' in data and b'"cveID"' in data)
+
+
+def read(data: bytes, where: str = "KEV catalogue") -> ExploitedCatalogue:
+    """Raises MalformedError, naming the field: a catalogue is taken whole or not at all."""
+    document = strictjson.loads(data, where, max_size=MAX_SIZE, max_depth=16)
+    if not isinstance(document, dict):
+        raise MalformedError(where, got=document, expected="a JSON object, CISA's known_exploited_vulnerabilities.json")
+    version, released = _text(document, "catalogVersion", where), _text(document, "dateReleased", where)
+    parse_rfc3339(released, f"{where}: dateReleased")
+    entries = document.get("vulnerabilities")
+    if not isinstance(entries, list) or not entries or len(entries) > _MAX_ENTRIES:
+        raise MalformedError(f"{where}: vulnerabilities", got=entries,
+                             expected=f"a list of 1 to {_MAX_ENTRIES} vulnerabilities")
+    count = document.get("count")
+    if isinstance(count, bool) or not isinstance(count, int) or count != len(entries):
+        raise MalformedError(f"{where}: count", got=count, expected=f"{len(entries)}, as many as are listed",
+                             hint="was the file cut off or edited? fetch it again")
+    return ExploitedCatalogue(version=version, released=released, entries=tuple(
+        _entry(entry, f"{where}: vulnerabilities[{place}]") for place, entry in enumerate(entries)))
+
+
+def _entry(value: Any, where: str) -> Exploited:
+    if not isinstance(value, dict):
+        raise MalformedError(where, got=value, expected="a JSON object")
+    cve = _text(value, "cveID", where)
+    if not _CVE.match(cve):
+        raise MalformedError(f"{where}.cveID", got=cve, expected="CVE-YYYY-NNNN")
+    use = value.get("knownRansomwareCampaignUse", "")
+    if not isinstance(use, str) or use not in _RANSOMWARE:
+        raise MalformedError(f"{where}.knownRansomwareCampaignUse", got=use, expected="Known or Unknown")
+    return Exploited(cve=cve, added=_date(value, "dateAdded", where), due=_date(value, "dueDate", where),
+                     ransomware=_RANSOMWARE[use])
+
+
+def _date(entry: dict[str, Any], key: str, where: str) -> str:
+    text = _text(entry, key, where)
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise MalformedError(f"{where}.{key}", got=text, expected="a date, YYYY-MM-DD") from None
+
+
+def _text(entry: dict[str, Any], key: str, where: str) -> str:
+    value = entry.get(key)
+    if not isinstance(value, str) or not value or len(value) > 256:
+        raise MalformedError(f"{where}.{key}", got=value, expected="text of 1 to 256 characters")
+    return value

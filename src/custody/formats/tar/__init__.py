@@ -1,0 +1,1 @@
+"""Tar archives, read as Go's archive/tar reads them."""

@@ -1,0 +1,106 @@
+"""The types of what rules make, as a tree under `data`.
+
+Source: OPA v1/ast/env.go (TypeEnv, typeTreeNode), by behaviour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from custody.languages.rego.constants import NOTHING, constant
+from custody.languages.rego.documents import Path
+from custody.languages.rego.kinds import ANY, STRING, Type, either, object_, of_scalar, set_
+from custody.languages.rego.tree import Term
+from custody.languages.rego.values import Key, key, unkey
+
+
+class TypeNode:
+    """A place; `value` is the type of the rules there, None where there are none."""
+
+    __slots__ = ("children", "value")
+
+    def __init__(self) -> None:
+        self.children: dict[Key, TypeNode] = {}
+        self.value: Type | None = None
+
+    def walk(self, path: list[Term], *, whole: bool = True) -> tuple[TypeNode, int]:
+        """The last place on a reference's constant way, and how many parts lead there; without `whole`, the first one
+        with rules of its own ends the way.
+        """
+        node = self
+        for at, part in enumerate(path):
+            name = constant(part)
+            child = None if name is NOTHING else node.children.get(key(name))
+            if child is None or (node.value is not None and not whole):
+                return node, at
+            node = child
+        return node, len(path)
+
+    def put(self, path: Path, found: Type) -> None:
+        self._below(path).value = found
+
+    def _below(self, path: Path) -> TypeNode:
+        node = self
+        for name in path:
+            node = node.children.setdefault(name, TypeNode())
+        return node
+
+    def insert(self, path: Path, found: Type) -> None:
+        """Another rule's type at `path`: it becomes part of the objects above it and beneath it too."""
+        node = self
+        for at, name in enumerate(path):
+            child = node.children.setdefault(name, TypeNode())
+            if child.value is not None and child.value[0] == "object" and at + 1 < len(path):
+                child.value = _within(child.value, path[at + 1:], found)
+            node = child
+        node.value = found if node.value is None else _merged(node.value, found)
+        if found[0] == "object" and node.value[0] == "object":
+            for beneath, value in node._leaves(()):
+                node.value = _within(node.value, beneath, value)
+
+    def _leaves(self, path: Path) -> Iterator[tuple[Path, Type]]:
+        for name, child in self.children.items():
+            if child.value is not None:
+                yield (*path, name), child.value
+            else:
+                yield from child._leaves((*path, name))
+
+    def extent(self) -> Type:
+        """The type of all at this place, with base data that may be there too."""
+        if self.value is not None:
+            return self.value
+        known = [(unkey(name), child.extent()) for name, child in self.children.items()
+                 if type(unkey(name)) in (str, int, float, bool)]
+        return object_(known, (STRING, ANY))
+
+
+def _within(above: Type, path: Path, found: Type) -> Type:
+    """An object's type, where something under a constant key is now one of its dynamic members."""
+    name = of_key(path[0])
+    below = found if len(path) == 1 else _within(object_(), path[1:], found)
+    dynamic = above[2]
+    if dynamic is not None:
+        name, below = either((dynamic[0], name)), either((dynamic[1], below))
+    return object_(above[1], (name, below))
+
+
+def of_key(name: Key) -> Type:
+    value = unkey(name)
+    return ANY if isinstance(value, (list, dict)) or type(value).__name__ == "Set" else of_scalar(value)
+
+
+def _merged(one: Type, other: Type) -> Type:
+    """The type of what rules at one place make together: of partial objects and sets, one object or set."""
+    if one[0] == other[0] == "object" and not one[1] and not other[1]:
+        if one[2] is None or other[2] is None:
+            return other if one[2] is None else one
+        return object_((), (either((one[2][0], other[2][0])), _merged(one[2][1], other[2][1])))
+    if one[0] == other[0] == "set":
+        return set_(either((one[1], other[1])))
+    for part, union in ((one, other), (other, one)):
+        if part[0] == "object" and not part[1] and part[2] is not None and union[0] == "any":
+            for each in union[1]:
+                if each[0] == "object" and not each[1] and each[2] is not None:
+                    merged = object_((), (either((each[2][0], part[2][0])), either((each[2][1], part[2][1]))))
+                    return either(merged if kind is each else kind for kind in union[1])
+    return either((one, other))

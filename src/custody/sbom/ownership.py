@@ -1,0 +1,67 @@
+"""Which of the distribution's packages installed a file, as the lists of dpkg(1), apk and distroless images say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from custody.formats.bom import Distribution
+from custody.sbom.catalogers import Fact
+from custody.sbom.catalogers.fact import OWNS
+from custody.sbom.filesystem import Visible
+from custody.sbom.layers import LayerFacts
+
+_NOT_A_DISTRIBUTIONS = re.compile(r"(?:opt|usr/local|srv|home|root)/")
+"""Where no package of a distribution installs anything (FHS 3.0, "/opt" and "/usr/local"; Debian Policy 9.1)."""
+_OTHERS = re.compile(r"nodesource|pgdg|sury|bitnami|ppa[0-9]", re.IGNORECASE)
+"""What well-known repositories of others write into the versions of packages that the distribution has too."""
+_UBUNTU = re.compile(r"[@.](?:ubuntu|canonical)\.com>?\s*\Z")
+
+
+def owners(files: Mapping[str, Visible], layers: Sequence[LayerFacts],
+           distribution: Distribution | None) -> dict[str, str]:
+    """The name of the package that installed each file, by path; of packages that are the distribution's, only.
+
+    Not where a layer put another file in its place without that package: it was there below, and the layer that has it
+    now says nothing of the package that had it. Package managers write their lists in the layer of the files.
+    """
+    facts = {path: seen.facts for path, seen in files.items()}
+    foreign = {fact.name for told in facts.values() for fact in told
+               if fact.type in ("deb", "apk") and _foreign(fact, distribution)}
+    foreign |= {name for path, name in _listed(facts) if _NOT_A_DISTRIBUTIONS.match(path)}
+    owned = {path: name for path, name in _listed(facts) if name not in foreign}
+    by_layer: dict[int, set[tuple[str, str]]] = {}
+    for path in [path for path in owned if path in files]:
+        top = files[path].layer
+        if not any(path in layer.found for layer in layers[:top]):
+            continue
+        if top not in by_layer:
+            by_layer[top] = set(_listed(layers[top].found))
+        if (path, owned[path]) not in by_layer[top]:
+            del owned[path]
+    return owned
+
+
+def _listed(facts: Mapping[str, Sequence[Fact]]) -> Iterator[tuple[str, str]]:
+    """Files, and the package in whose list each is; in distroless images `status.d/base.md5sums` is the list of the
+    package that `status.d/base` describes, whatever its name.
+    """
+    for place, told in facts.items():
+        for fact in told:
+            if fact.type == OWNS:
+                beside = facts.get(place.removesuffix(".md5sums"), ()) if place.endswith(".md5sums") else ()
+                name = next((other.name for other in beside if other.type == "deb"), fact.name)
+                yield from ((path, name) for path in fact.requires)
+
+
+def _foreign(fact: Fact, distribution: Distribution | None) -> bool:
+    """Whether a package says of itself that it is not the distribution's.
+
+    Ubuntu's archive puts its own address into every package. Debian's does not: a maintainer there says nothing.
+    """
+    system = distribution.id if distribution else {"deb": "debian", "apk": "alpine"}[fact.type]
+    if fact.vendor and system not in fact.vendor.lower():
+        return True
+    if fact.type == "deb" and system == "ubuntu" and not _UBUNTU.search(fact.supplier[-320:]):
+        return True
+    return bool(_OTHERS.search(fact.version)) or (system == "debian" and "ubuntu" in fact.version)

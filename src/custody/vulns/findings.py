@@ -1,0 +1,150 @@
+"""From records that match a package to findings: one a vulnerability, named by its CVE where there is one.
+
+Records whose identifiers and aliases meet are one vulnerability. So are a distribution's record and the one
+vulnerability that is its `upstream`. A bundle (DSA, USN, ALSA, …) mends several: it stands beside the finding of each
+of them, and is the finding of those that no record of the package speaks of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from custody.formats.bom import Location, Package
+from custody.formats.kev import Exploited
+from custody.formats.osv import Advisory, cve_of
+from custody.ports.advisories import AdvisoryStore
+from custody.vulns.match import Match
+from custody.vulns.severity import Rating, Severity, rate
+
+
+class Hit(NamedTuple):
+    """A record that affects a package, why, and how bad it says that it is."""
+
+    advisory: Advisory
+    match: Match
+    rating: Rating
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One vulnerability of one package."""
+
+    id: str
+    """The record that speaks: of those that matched, the one with the worst rating."""
+    aliases: tuple[str, ...]
+    """All other names of it, and the bundles that mend it."""
+    cve: str
+    """The CVE's identifier where there is one, else the record's own."""
+    package: str
+    version: str
+    purl: str
+    locations: tuple[Location, ...]
+    """Files, each with the digest of its layer."""
+    severity: str
+    score: float | None
+    vector: str
+    rated_by: str
+    """The record that the severity is from; empty for unknown."""
+    fixed: tuple[str, ...]
+    matched: str
+    """The event of the record that holds for this version."""
+    ecosystem: str
+    summary: str
+    exploited: Exploited | None = None
+    """What CISA's catalogue says of it; None where it does not, or was not imported."""
+
+    @property
+    def malicious(self) -> bool:
+        """Whether the package itself is the attack (OSV's `MAL-` records)."""
+        return any(name.startswith("MAL-") for name in (self.id, *self.aliases))
+
+
+class _Vulnerability:
+    """The names of one vulnerability, the records of it, and the bundles that mend it among others."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = set(names)
+        self.hits: list[Hit] = []
+        self.bundles: list[Hit] = []
+
+
+def findings(package: Package, ecosystem: str, hits: Sequence[Hit], silent: Iterable[Advisory],
+             store: AdvisoryStore) -> list[Finding]:
+    """The findings of one package. `silent` are the records of it that do not affect its version: a bundle does not
+    make a finding of what they speak of.
+    """
+    spoken = {name for advisory in silent if not _bundle(advisory) for name in _names(advisory)}
+    by_name = _gather([hit for hit in hits if not _bundle(hit.advisory)])
+    for hit in hits:
+        for cve in _bundle(hit.advisory):
+            if cve not in by_name and cve not in spoken:
+                by_name[cve] = _Vulnerability((cve,))
+            if cve in by_name:
+                by_name[cve].bundles.append(hit)
+    return [_finding(package, ecosystem, entry, store) for entry in dict.fromkeys(by_name.values())]
+
+
+def _bundle(advisory: Advisory) -> tuple[str, ...]:
+    """The CVEs that a record mends together; empty where it is of one vulnerability."""
+    if advisory.cves or any(cve_of(name) for name in advisory.aliases):
+        return ()
+    cves = tuple(dict.fromkeys(cve for name in advisory.upstream if (cve := cve_of(name))))
+    return cves if len(cves) > 1 else advisory.upstream if not cves and len(advisory.upstream) > 1 else ()
+
+
+def _names(advisory: Advisory) -> set[str]:
+    """Everything that the one vulnerability of a record is called."""
+    cves = {cve for name in advisory.upstream if (cve := cve_of(name))}
+    same = advisory.upstream if not advisory.cves or cves <= advisory.cves else ()
+    return {advisory.id, *advisory.aliases, *advisory.cves, *same, *(cves if same else ())}
+
+
+def _gather(hits: Sequence[Hit]) -> dict[str, _Vulnerability]:
+    """By each of its names: records whose names meet, however indirectly, are one. The smaller joins the larger."""
+    by_name: dict[str, _Vulnerability] = {}
+    for hit in hits:
+        names = _names(hit.advisory)
+        known = list(dict.fromkeys(by_name[name] for name in sorted(names) if name in by_name))
+        merged = max(known, key=lambda entry: len(entry.names), default=_Vulnerability(()))
+        for other in known:
+            if other is not merged:
+                names |= other.names
+                merged.hits += other.hits
+        merged.names |= names
+        merged.hits.append(hit)
+        by_name.update(dict.fromkeys(names, merged))
+    return by_name
+
+
+def _finding(package: Package, ecosystem: str, entry: _Vulnerability, store: AdvisoryStore) -> Finding:
+    """The record with the worst rating speaks; a bundle only where no record is of this vulnerability alone.
+
+    Where it has no rating, other records of the vulnerability in the store may: of another ecosystem, or a CVE's own.
+    """
+    advisory, match, rating = max(entry.hits or entry.bundles, key=_weight)
+    rated_by = advisory.id
+    if rating.severity is Severity.UNKNOWN:
+        others = [Hit(record, match, rate(record)) for record in store.named(sorted(entry.names))
+                  if not _bundle(record)]
+        best = max([*entry.bundles, *others], key=_weight, default=None)
+        if best is not None:
+            rating, rated_by = best.rating, best.advisory.id
+    bundles = {hit.advisory.id for hit in entry.bundles} | {a for hit in entry.bundles for a in hit.advisory.aliases}
+    names = (entry.names | bundles) - {advisory.id}
+    cves = sorted(cve for name in entry.names if (cve := cve_of(name)))
+    cve = next((cve for name in (advisory.id, *advisory.aliases, *advisory.upstream)
+                if (cve := cve_of(name)) and cve in cves), cves[0] if cves else advisory.id)
+    known = store.exploited(dict.fromkeys(cves))
+    return Finding(
+        id=advisory.id, aliases=tuple(sorted(names)), cve=cve, package=package.name, version=package.version,
+        purl=package.purl, locations=package.locations, severity=str(rating.severity), score=rating.score,
+        vector=rating.vector, rated_by="" if rating.severity is Severity.UNKNOWN else rated_by,
+        fixed=tuple(dict.fromkeys(hit.match.fixed for hit in (*entry.hits, *entry.bundles) if hit.match.fixed)),
+        matched=match.event, ecosystem=ecosystem, summary=advisory.summary,
+        exploited=known.get(cve) or next(iter(known.values()), None))
+
+
+def _weight(hit: Hit) -> tuple[int, float, str]:
+    return hit.rating.severity, hit.rating.score or 0, hit.advisory.id

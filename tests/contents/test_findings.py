@@ -1,0 +1,250 @@
+"""One finding a vulnerability: whose names meet, who rates it, who knows it to be exploited, and what is left out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from custody.adapters.sqlite.advisories import SqliteAdvisories
+from custody.errors import CustodyError, MalformedError, MissingEvidenceError
+from custody.formats import kev, osv
+from custody.formats.bom import Catalog, Package
+from custody.formats.purl import build
+from custody.vulns.report import ScanReport, scan
+from custody.vulns.severity import Severity, rate
+from custody.vulns.store import import_advisories
+from tests.contents.test_scan import CRITICAL, NOW, package, record, report
+
+FIX = [{"introduced": "0"}, {"fixed": "9"}]
+
+
+def debian(name: str = "a", version: str = "1") -> Package:
+    return package(name, version, "Debian:12", type="deb", source=name, purl=f"pkg:deb/debian/{name}@{version}")
+
+
+def of_debian(name: str, events: list[dict[str, str]] = FIX, **more: Any) -> dict[str, Any]:
+    return record(name, events, ecosystem="Debian:12", **more)
+
+
+def names(found: ScanReport) -> list[tuple[str, str, tuple[str, ...], str]]:
+    return [(f.cve, f.id, f.aliases, f.severity) for f in found.findings]
+
+
+def test_upstream_grouping(tmp_path: Path) -> None:
+    found = report(tmp_path, [of_debian("DEBIAN-CVE-2026-0001", upstream=["CVE-2026-0001"], severity=[CRITICAL]),
+                              of_debian("DEBIAN-CVE-2026-0003", [{"introduced": "0"}, {"fixed": "1"}],
+                                        upstream=["CVE-2026-0003"]),
+                              of_debian("DSA-9001-1", upstream=["CVE-2026-0001", "CVE-2026-0002", "CVE-2026-0003"])],
+                   debian())
+    assert names(found) == [
+        ("CVE-2026-0001", "DEBIAN-CVE-2026-0001", ("CVE-2026-0001", "DSA-9001-1"), "critical"),
+        # The bundle is all that speaks of 0002; of 0003 its own record says that this version is not affected.
+        ("CVE-2026-0002", "DSA-9001-1", ("CVE-2026-0002",), "unknown")]
+
+
+@pytest.mark.parametrize(("more", "cve", "aliases"), [
+    ({"upstream": ["CVE-2026-0001"]}, "CVE-2026-0001", ("CVE-2026-0001",)),
+    ({"upstream": ["CVE-2026-0001", "GHSA-x"]}, "CVE-2026-0001", ("CVE-2026-0001", "GHSA-x")),
+    ({"upstream": ["UBUNTU-CVE-2026-0001", "CVE-2026-0001"]}, "CVE-2026-0001",
+     ("CVE-2026-0001", "UBUNTU-CVE-2026-0001")),
+    ({"related": ["CVE-2026-0001", "ALSA-2026:7"]}, "CVE-2026-0001", ("CVE-2026-0001",)),
+    ({"aliases": ["CVE-2026-0001"], "related": ["CVE-2026-0007"]}, "CVE-2026-0001", ("CVE-2026-0001",)),
+    ({"upstream": ["GHSA-x"]}, "X-1", ("GHSA-x",)),
+])
+def test_a_distributions_record_of_one_vulnerability(
+        tmp_path: Path, more: dict[str, Any], cve: str, aliases: tuple[str, ...]) -> None:
+    assert names(report(tmp_path, [of_debian("X-1", **more)], debian())) == [(cve, "X-1", aliases, "unknown")]
+
+
+def test_related_is_no_alias_outside_of_distributions(tmp_path: Path) -> None:
+    found = report(tmp_path, [record("PYSEC-1", FIX, related=["CVE-2026-0001"])], package("a", "1"))
+    assert names(found) == [("PYSEC-1", "PYSEC-1", (), "unknown")]
+
+
+def test_two_cves_of_one_bundle_stay_two_findings(tmp_path: Path) -> None:
+    both = ["CVE-2026-0001", "CVE-2026-0002"]
+    found = report(tmp_path, [of_debian("DEBIAN-CVE-2026-0001"), of_debian("DEBIAN-CVE-2026-0002"),
+                              of_debian("DSA-1", upstream=both)], debian())
+    assert [(f.cve, f.aliases) for f in found.findings] == [
+        ("CVE-2026-0001", ("CVE-2026-0001", "DSA-1")), ("CVE-2026-0002", ("CVE-2026-0002", "DSA-1"))]
+
+
+def test_thousands_of_records_of_one_package(tmp_path: Path) -> None:
+    """In time that grows with their number: the kernel has that many. A chain of aliases is one vulnerability."""
+    many = 3000
+    apart = [record(f"X-{n}", FIX, aliases=[f"CVE-2026-{n:04}"]) for n in range(many)]
+    chain = [record(f"C-{n}", FIX, aliases=[f"A-{n}", f"A-{n + 1}"]) for n in range(many)]
+    found = report(tmp_path, [*apart, *chain, of_debian("DSA-1")], package("a", "1"))
+    assert len(found.findings) == many + 1
+    assert max(len(finding.aliases) for finding in found.findings) == 2 * many
+
+
+def test_errata_that_name_no_vulnerability_are_not_kept(tmp_path: Path) -> None:
+    for name, more in (("ALBA-1", {}), ("ALEA-1", {}), ("ALBA-2", {"related": ["CVE-2026-0001"]}), ("ALSA-1", {})):
+        (tmp_path / f"{name}.json").write_text(json.dumps(record(name, FIX, ecosystem="AlmaLinux:9", **more)))
+    done = import_advisories(SqliteAdvisories(tmp_path / "a.db"), tmp_path, NOW)
+    assert (done.read, done.errata, done.added) == (4, 2, 2)
+
+
+@pytest.mark.parametrize(("ecosystem", "kind", "installed", "stated", "same"), [
+    ("Go", "golang", "github.com/Masterminds/goutils", "github.com/Masterminds/goutils", True),
+    ("Go", "golang", "github.com/masterminds/goutils", "github.com/Masterminds/goutils", True),
+    ("Go", "golang", "github.com/Sirupsen/logrus", "github.com/sirupsen/logrus", True),
+    ("NuGet", "nuget", "newtonsoft.json", "Newtonsoft.Json", True),
+    ("npm", "npm", "JSONStream", "jsonstream", True),
+    ("Packagist", "composer", "Symfony/HTTP-Kernel", "symfony/http-kernel", True),
+    ("crates.io", "cargo", "Some_Crate", "some-crate", True),
+    ("RubyGems", "gem", "RedCloth", "redcloth", True),
+    ("SwiftURL", "swift", "github.com/Vapor/Vapor", "https://github.com/vapor/vapor.git", True),
+    ("RubyGems", "gem", "a_b", "a-b", False),
+    ("PyPI", "pypi", "Flask_Login", "flask.login", True),
+    ("Maven", "maven", "org.A:b", "org.a:b", False),
+    ("AlmaLinux:9", "rpm", "NetworkManager", "networkmanager", False),
+])
+def test_names_are_compared_by_their_registrys_rule(
+        tmp_path: Path, ecosystem: str, kind: str, installed: str, stated: str, same: bool) -> None:
+    found = report(tmp_path, [record("A", FIX, ecosystem=ecosystem, package=stated)],
+                   package(installed, "1", ecosystem, type=kind, purl=f"pkg:{kind}/x@1"))
+    assert bool(found.findings) is same
+
+
+def test_go_module_with_capitals(tmp_path: Path) -> None:
+    purl = build("golang", "goutils", namespace="github.com/Masterminds", version="v1.1.0")
+    assert purl.namespace == "github.com/masterminds"  # the standard folds it, the record does not
+    sbom = {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [
+        {"type": "library", "name": "goutils", "purl": str(purl)}]}
+    from custody.formats import cyclonedx
+
+    store = SqliteAdvisories(tmp_path / "a.db")
+    store.add([osv.read(json.dumps(record(
+        "GO-2022-0411", [{"introduced": "0"}, {"fixed": "1.1.1"}], ecosystem="Go", kind="SEMVER",
+        package="github.com/Masterminds/goutils")).encode())], NOW)
+    assert [f.id for f in scan(cyclonedx.read(json.dumps(sbom).encode()), store, NOW).findings] == ["GO-2022-0411"]
+
+
+@pytest.mark.parametrize(("more", "expected"), [
+    ({"affected_severity": [CRITICAL]}, "critical"),
+    ({"database_specific": {"severity": "MODERATE"}}, "medium"),
+    ({"database_specific": {"cvss": {"vectorString": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}}}, "critical"),
+    ({"database_specific": {"cvss": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}}, "critical"),
+    ({"database_specific": {"cvss": {"score": 7.5}}}, "high"),
+    ({"database_specific": {"cvss_v3": [{"baseScore": 5.0, "baseSeverity": "CRITICAL"}]}}, "critical"),
+    ({"database_specific": {"nvd": {"severity": "LOW"}}}, "low"),
+    ({"ecosystem_specific": {"urgency": "not yet assigned"}}, "unknown"),
+    ({"ecosystem_specific": {"urgency": "low**"}}, "low"),
+    ({"ecosystem_specific": {"urgency": "unimportant"}}, "low"),
+    ({"ecosystem_specific": {"ubuntu_priority": "high"}}, "high"),
+    ({"severity": [{"type": "Ubuntu", "score": "medium"}]}, "medium"),
+    ({"severity": [{"type": "CVSS_V3", "score": "9.8"}]}, "critical"),
+    ({"summary": "Important: kernel security update"}, "high"),
+    ({"summary": "Moderate: curl"}, "medium"),
+    ({"summary": "An Important: thing"}, "unknown"),
+    ({"database_specific": {"availabilityImpact": "HIGH", "exploitabilityScore": 3.9, "priority": 5}}, "unknown"),
+    ({"database_specific": {"severity": {"severity": {"severity": {"severity": {"severity": "HIGH"}}}}}}, "unknown"),
+])
+def test_severity_from_wherever_it_is_stated(more: dict[str, Any], expected: str) -> None:
+    entry = record("A", FIX, **{key: value for key, value in more.items() if not key.startswith(("aff", "eco"))})
+    entry["affected"][0].update({key.removeprefix("affected_"): value for key, value in more.items()
+                                 if key.startswith(("aff", "eco"))})
+    advisory = osv.read(json.dumps(entry).encode())
+    assert str(rate(advisory, advisory.affected[0]).severity) == expected
+
+
+def test_another_record_of_the_vulnerability_may_rate_it(tmp_path: Path) -> None:
+    found = report(tmp_path, [record("PYSEC-1", FIX, aliases=["CVE-2026-0001"]),
+                              record("BIT-a", FIX, ecosystem="Bitnami", package="other", aliases=["CVE-2026-0001"],
+                                     severity=[CRITICAL])], package("a", "1"))
+    assert [(f.id, f.severity, f.rated_by) for f in found.findings] == [("PYSEC-1", "critical", "BIT-a")]
+    # A bundle's rating is of the worst that it mends, and rates nothing in another ecosystem.
+    found = report(tmp_path / "2", [record("PYSEC-1", FIX, aliases=["CVE-2026-0001"]),
+                                    of_debian("DSA-1", upstream=["CVE-2026-0001", "CVE-2026-0002"],
+                                              severity=[CRITICAL])],
+                   package("a", "1"))
+    assert [(f.severity, f.rated_by) for f in found.findings] == [("unknown", "")]
+
+
+def catalogue(**changes: Any) -> bytes:
+    entry = {"cveID": "CVE-2026-0001", "vendorProject": "v", "product": "p", "vulnerabilityName": "n",
+             "dateAdded": "2026-01-01", "shortDescription": "s", "requiredAction": "r", "dueDate": "2026-02-01",
+             "knownRansomwareCampaignUse": "Known", "notes": "", "cwes": []}
+    whole = {"title": "t", "catalogVersion": "2026.01.01", "dateReleased": "2026-01-01T10:00:00.1234Z", "count": 1,
+             "vulnerabilities": [{**entry, **{key: value for key, value in changes.items() if key in entry}}]}
+    return json.dumps({**whole, **{key: value for key, value in changes.items() if key in whole}}).encode()
+
+
+def test_known_exploited(tmp_path: Path) -> None:
+    store = SqliteAdvisories(tmp_path / "a.db")
+    (tmp_path / "kev.json").write_bytes(catalogue())
+    store.add([osv.read(json.dumps(entry).encode()) for entry in (
+        record("PYSEC-1", [{"introduced": "0"}], aliases=["CVE-2026-0001"]), record("PYSEC-2", [{"introduced": "0"}]))],
+        NOW)
+    contents = Catalog(name="x", digest="sha256:0", packages=(package("a", "1"),))
+    with pytest.raises(MissingEvidenceError, match="no catalogue of known exploited vulnerabilities was imported"):
+        scan(contents, store, NOW).exploited()
+    assert import_advisories(store, tmp_path / "kev.json", NOW).catalogues == [
+        "1 known exploited vulnerabilities, version 2026.01.01"]
+    found = scan(contents, store, NOW, ignore_unfixed=True, severities=[Severity.CRITICAL])
+    assert [(f.id, f.exploited and f.exploited.ransomware) for f in found.exploited()] == [("PYSEC-1", True)]
+    assert [(entry.finding.id, entry.reason) for entry in found.ignored] == [("PYSEC-2", "no fixed version is known")]
+    result = found.to_cosign_vuln()
+    assert result["invocation"]["parameters"] == ["--ignore-unfixed", "--severity", "critical"]
+    scanned = result["scanner"]["result"]
+    assert scanned["Results"][0]["Vulnerabilities"][0]["Custom"] == {
+        "exploited": {"dateAdded": "2026-01-01", "dueDate": "2026-02-01", "ransomware": True}}
+    assert scanned["coverage"]["ignored"] == [{"id": "PYSEC-2", "purl": "pkg:pypi/a@1", "severity": "unknown",
+                                               "reason": "no fixed version is known"}]
+    assert scanned["coverage"]["database"]["exploitedVersion"] == "2026.01.01"
+    (tmp_path / "kev.json").write_bytes(catalogue(dateReleased="2025-01-01T00:00:00Z", cveID="CVE-2025-0009"))
+    assert "older" in import_advisories(store, tmp_path / "kev.json", NOW).catalogues[0]
+    assert list(store.exploited(["CVE-2026-0001", "CVE-2025-0009"])) == ["CVE-2026-0001"]
+
+
+@pytest.mark.parametrize(("changes", "reason"), [
+    ({"count": 2}, "count: got 2, expected 1, as many as are listed"),
+    ({"count": True}, "count"),
+    ({"vulnerabilities": []}, "a list of 1 to"),
+    ({"vulnerabilities": [1]}, r"vulnerabilities\[0\]: got 1, expected a JSON object"),
+    ({"cveID": "GHSA-1"}, r"vulnerabilities\[0\].cveID: got 'GHSA-1', expected CVE-YYYY-NNNN"),
+    ({"dateAdded": "yesterday"}, "dateAdded: got 'yesterday', expected a date"),
+    ({"dueDate": None}, "dueDate"),
+    ({"knownRansomwareCampaignUse": ["Known"]}, "expected Known or Unknown"),
+    ({"catalogVersion": ""}, "catalogVersion"),
+    ({"dateReleased": "1.1.2026"}, "dateReleased"),
+])
+def test_a_catalogue_that_is_none_is_refused(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
+    (tmp_path / "kev.json").write_bytes(catalogue(**changes))
+    store = SqliteAdvisories(tmp_path / "a.db")
+    with pytest.raises(MalformedError, match=reason):
+        import_advisories(store, tmp_path / "kev.json", NOW)
+    assert store.status().exploited is None
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(
+    inner, max_size=3) | st.dictionaries(
+        st.sampled_from(["catalogVersion", "vulnerabilities", "cveID", "count"]), inner, max_size=4), max_leaves=8))
+def test_hostile_catalogues_raise_only_our_errors(value: Any) -> None:
+    with pytest.raises(CustodyError):
+        kev.read(json.dumps(value).encode())
+
+
+def test_unknown_severity_has_a_gate_of_its_own(tmp_path: Path) -> None:
+    found = report(tmp_path, [record("A", FIX, severity=[CRITICAL]), record("B", FIX)], package("a", "1"))
+    assert [f.id for f in found.unrated()] == ["B"]
+
+
+def test_databases_of_before_ask_for_a_new_import(tmp_path: Path) -> None:
+    import sqlite3
+
+    from custody.adapters.sqlite import advisories
+
+    with sqlite3.connect(tmp_path / "a.db") as old:
+        old.executescript(advisories._MIGRATIONS[0] + "; PRAGMA user_version=1; INSERT INTO advisory VALUES "
+                          "('A', '2026-01-01T00:00:00Z', 0, x'00')")
+    assert SqliteAdvisories(tmp_path / "a.db").status().advisories == 0
+    with pytest.raises(MissingEvidenceError, match="the advisory database is empty"):
+        scan(Catalog(name="x", digest="sha256:0"), SqliteAdvisories(tmp_path / "a.db"), NOW)

@@ -1,0 +1,1 @@
+"""Tar archives that are generated and changed, read by custody and by Go's archive/tar (`list.go`)."""
