@@ -31,7 +31,7 @@ IMPURE = frozenset({
     "http.send", "net.lookup_ip_addr", "opa.runtime", "trace", "print", "internal.print", "internal.test_case",
     "rego.metadata.chain", "rego.metadata.rule", "rand.intn", "uuid.rfc4122", "time.now_ns", "io.jwt.encode_sign",
     "io.jwt.encode_sign_raw", "assign", "eq", "walk", "internal.template_string"})
-KNOWN = {  # differences that remain, a few in 10,000 calls; they are printed and counted, and fail nothing
+KNOWN = {  # what remains, a few in 10,000 calls: printed and counted, and fails nothing
     "yaml.marshal": "quoting of rare characters, numbers beyond a float64", "yaml.unmarshal": "broken !!binary",
     "json.verify_schema": "words for schemas of the wrong kind", "json.match_schema": "integers written with an exponent",
     "strings.render_template": "words that Go's parser refuses", "graphql.parse_schema": "comments are left out",
