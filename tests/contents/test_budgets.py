@@ -23,7 +23,7 @@ from tests.contents.images import ZSTD, elf, go_program, image, layout, tar
 from tests.contents.test_tarwalk import extended, header, record
 
 _MIB = 300
-_LIMITED = """
+_LIMITED = r"""
 import re, sys
 from pathlib import Path
 from custody.errors import CustodyError
