@@ -34,7 +34,7 @@ def command() -> None:
               type=click.Path(path_type=Path), help="Who may sign: ssh-keygen's ALLOWED SIGNERS format.")
 @click.option("--since", multiple=True, metavar="COMMIT", help="Checked before: leave it and what is behind it out.")
 @click.option("--fail-on", "threshold", default="critical", show_default=True,
-              type=click.Choice(["never", "low", "medium", "high", "critical"]),
+              type=click.Choice(["never", "low", "medium", "high", "critical"], case_sensitive=False),
               help="Exit 3 where a locked version has a known vulnerability this bad; malicious packages count always.")
 @click.option("--allow-unpinned-actions", is_flag=True,
               help="Only warn of actions that workflows name by a tag or branch, not by a commit, instead of exit 3.")
