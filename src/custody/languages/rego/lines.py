@@ -157,18 +157,19 @@ class Lines(Terms):
                     return self._with(Expr(start, self.last_end, Logic("not", [[inner]], [False])))
         if self.word("some"):
             if negated:
-                raise self.unexpected("some cannot be negated")
+                raise self.unexpected("illegal negation of 'some'")
             return self._with(Expr(start, self.last_end, self._some()))
         if self.word("every"):
             if negated:
-                raise self.unexpected("every cannot be negated")
+                raise self.unexpected("illegal negation of 'every'")
             return self._with(Expr(start, self.last_end, self._every()))
         left = self.infix()
         what: Term | Unify = left
         if self.sign("=") or self.sign(":="):
             assign = self.next().text == ":="
             if assign and negated:
-                raise error("cannot assign vars inside negated expression", self.source, start)
+                raise SourceError("rego_compile_error: cannot assign vars inside negated expression", self.source, start,
+                                  kind="rego_compile_error")
             what = Unify(left, self.infix(), assign)
         if negated and "not" in self.features:
             inner = self._with(Expr(left.at, self.last_end, what))
