@@ -163,6 +163,8 @@ class _Parser(Lines):
         if default:
             self.at += 1
         mark = self.at
+        if self.word("and") or self.word("or"):
+            raise error(f"{self.token.text} keyword cannot be used for rule name", self.source, start)
         if self.token.kind != "name" or (self.token.text in self.keywords | _CONSTANTS and not self._names_a_ref(".[(")):
             raise self.unexpected("expected a rule's name") if default else self._no_rule(mark)
         if self.token.text == "set" and self._follows("(", ")"):
@@ -208,11 +210,6 @@ class _Parser(Lines):
         names = [part.name if isinstance(part, Var) else part.value for part in rule.path if isinstance(part, (Var, Scalar))]
         return ".".join(map(str, names)) in BUILTINS
 
-    def _follows(self, *signs: str) -> bool:
-        """Whether signs come after this token."""
-        following = self.tokens[self.at + 1:self.at + 1 + len(signs)]
-        return [token.text for token in following] == list(signs)
-
     def _no_rule(self, mark: int) -> SourceError:
         """Why the expression that begins at a token is no rule."""
         self.at = mark
@@ -239,6 +236,8 @@ class _Parser(Lines):
             depth = self.nesting.depth
             try:
                 body = self._braced()
+                if self._connects():
+                    raise self.unexpected()
                 what = body[0].what
                 if len(body) == 1 and isinstance(what, Call) and what.infix == "|" and not body[0].withs:
                     raise error("a comprehension is meant", self.source, what.at)

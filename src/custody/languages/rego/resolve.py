@@ -202,9 +202,15 @@ class Resolver:
             self._check_unused(body)
             self._check_unused(inner, what.body[0].at if what.body else expr.at)
         elif isinstance(what, Logic):
+            for body, braced in zip(what.bodies, what.braced, strict=True):
+                if not braced:
+                    self._check_no_assignment(body, f"implicit {what.operator} operand" if what.operator != "not"
+                                              else "negated expression")
             what.bodies = [self._closure(each, scope) for each in what.bodies]
         elif isinstance(what, Unify):
             if what.assign:
+                if expr.negated:
+                    self._check_no_assignment([expr], "negated expression")
                 self._assign(what, scope)
             else:
                 what.left = self._term(what.left, scope)
@@ -212,6 +218,11 @@ class Resolver:
         else:
             expr.what = self._term(what, scope)
         return expr
+
+    def _check_no_assignment(self, body: Body, where: str) -> None:
+        for expr in body:
+            if isinstance(expr.what, Unify) and expr.what.assign:
+                raise compile_error(f"cannot assign vars inside {where}", self.source, expr.at)
 
     def _closure(self, body: Body, scope: _Scope) -> Body:
         inner = _Scope(scope)

@@ -203,7 +203,8 @@ class Terms(ABC):
             case "sign", "(":
                 self.at += 1
                 term = self.infix()
-                self.expect(")")
+                if not self.take(")"):
+                    raise error("non-terminated expression", self.source, self.token.start)
             case _:
                 raise self.unexpected()
         return self._path(term, start)
