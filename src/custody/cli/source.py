@@ -64,9 +64,10 @@ def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], thr
         store = SqliteAdvisories(settings().state() / "advisories.db")
         scanned = scan_locks(report, store, system_clock(),
                              allow_empty=allow_empty_db or not any(lock.entries for lock in report.locks))
-        findings = [found for found in scanned.findings if found.malicious] if threshold == "never" else (
+        findings = [finding for finding in scanned.findings if finding.malicious] if threshold == "never" else (
             scanned.meets(Severity[threshold.upper()]))
-    bad = [f"{found.package} {found.version}: {found.severity} {found.cve}: {found.summary}" for found in findings]
+    bad = [f"{finding.package} {finding.version}: {finding.severity} {finding.cve}: {finding.summary}"
+           for finding in findings]
     problems = [*report.failures, *([] if allow_unpinned_actions else report.unpinned), *bad]
     click.echo(json.dumps(_json(report, problems, scanned), indent=2) if output == "json"
                else "\n".join(_lines(report, bad)))

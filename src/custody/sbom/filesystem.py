@@ -63,12 +63,11 @@ class Filesystem:
         last: str | None = None
         real, parent = "", self._node("")
         for line in layer.lines():
-            path, mark, target = line.partition("//")
-            is_folder = not mark and path.endswith("/")
-            folder, _, base = (path[:-1] if is_folder else path).rpartition("/")
+            is_folder = line.endswith("/") and "//" not in line
+            path, mark, target = (line[:-1], "", "") if is_folder else line.partition("//")
+            folder, _, base = path.rpartition("/")
             if folder != last:
-                last, real = folder, self.resolve(folder)
-                parent = self._node(real)
+                last, (real, parent) = folder, self._locate(folder)
             node = parent.children.get(base) if parent is not None and parent.children else None
             facts = () if mark or is_folder else layer.found.get(path, ())
             if node is not None and not (is_folder and node.link is None and node.seen is None):
@@ -96,20 +95,26 @@ class Filesystem:
 
         Raises MalformedError where more than 255 links are followed.
         """
-        nodes: list[_Node | None] = [self._root]
+        return self._locate(path, last=last)[0]
+
+    def _locate(self, path: str, *, last: bool = True) -> tuple[str, _Node | None]:
+        """As `resolve`, and what is known there."""
+        node = self._root
         parts = path.split("/") if path else []
         for place, part in enumerate(parts):
-            node = nodes[-1].children.get(part) if nodes[-1] is not None and nodes[-1].children else None
-            if node is None:
-                return path  # there are no links where nothing is known
-            if node.link is not None and (last or place + 1 < len(parts)):
-                return self._follow(parts[:place], nodes, parts[place:], last)
-            nodes.append(node)
-        return path
+            below = node.children.get(part) if node.children else None
+            if below is None:
+                return path, None  # there are no links where nothing is known
+            if below.link is not None and (last or place + 1 < len(parts)):
+                real = self._follow(parts, last)
+                return real, self._node(real)
+            node = below
+        return path, node
 
-    def _follow(self, real: list[str], nodes: list[_Node | None], rest: list[str], last: bool) -> str:
-        """`nodes` are those of the root and of each part of `real`."""
-        waiting = rest[::-1]
+    def _follow(self, parts: list[str], last: bool) -> str:
+        real: list[str] = []
+        nodes: list[_Node | None] = [self._root]  # of the root and of each part of `real`
+        waiting = parts[::-1]
         links = 0
         self._steps.charge(len(waiting), "image")
         while waiting:
