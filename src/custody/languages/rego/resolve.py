@@ -202,9 +202,9 @@ class Resolver:
             self._check_unused(body)
             self._check_unused(inner, what.body[0].at if what.body else expr.at)
         elif isinstance(what, Logic):
-            for body, braced in zip(what.bodies, what.braced, strict=True):
+            for side, braced in zip(what.bodies, what.braced, strict=True):
                 if not braced:
-                    self._check_no_assignment(body, f"implicit {what.operator} operand" if what.operator != "not"
+                    self._check_no_assignment(side, f"implicit {what.operator} operand" if what.operator != "not"
                                               else "negated expression")
             what.bodies = [self._closure(each, scope) for each in what.bodies]
         elif isinstance(what, Unify):
