@@ -267,11 +267,15 @@ def needs_and_gives(expr: Expr, bound: set[str], arity: Arity) -> tuple[set[str]
         if len(what.operator) == 1 and "#" in what.operator[0]:
             needs.add(what.operator[0])
         count = arity(what)
-        for at, argument in enumerate(what.args):
-            if at == count:
-                _pattern(argument, gives, needs, gives)
+        for argument in what.args[:count]:
+            _needs(argument, needs, gives)
+        for result in what.args[count:] if count is not None else ():
+            given: set[str] = set()
+            _pattern(result, given, needs, gives)
+            if needs <= bound | gives:
+                gives |= given
             else:
-                _needs(argument, needs, gives)
+                needs |= given
     elif isinstance(what, Term):
         _needs(what, needs, gives)
     if expr.negated:
