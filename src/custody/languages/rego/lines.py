@@ -165,7 +165,7 @@ class Lines(Terms):
             return None
         if not (self.token.kind is END or self.newline_before() or self._ends()):
             return None
-        if isinstance(inner.what, Logic) and not inner.negated:
+        if isinstance(inner.what, Logic) and not inner.negated and not inner.withs:
             return inner
         return Expr(start, self.last_end, Logic("and", [[inner]], [False]))
 

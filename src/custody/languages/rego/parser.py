@@ -166,7 +166,7 @@ class _Parser(Lines):
         if self.word("and") or self.word("or") or (self.token.text in self.keywords and self._follows("(")
                                                    and self.token.text not in ("default", "not", "some", "import")):
             raise error(f"{self.token.text} keyword cannot be used for rule name", self.source, start)
-        if self.token.kind != "name" or (self.token.text in self.keywords | _CONSTANTS and not self._names_a_ref()):
+        if self.token.kind != "name" or (self.token.text in self.keywords | _CONSTANTS and not self._names_a_ref(".[")):
             raise self.unexpected("expected a rule's name") if default else self._no_rule(mark)
         if self.token.text == "set" and self._follows("(", ")"):
             raise error("set cannot be used for rule name", self.source, start)
