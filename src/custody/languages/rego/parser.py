@@ -198,6 +198,8 @@ class _Parser(Lines):
                     raise error("rule must have value assignment and/or body declaration", self.source, start)
             elif rule.kind == "value" or self._is_builtin(rule):
                 raise self._no_rule(mark)
+        elif not has_if and self.word("with"):
+            raise error("expressions using with keyword cannot be used for rule head", self.source, start)
         while rule.body and self.sign("{"):
             again = Rule(self.token.start, 0, rule.path, rule.kind, rule.args, rule.value, self._braced(),
                          generated_value=rule.generated_value, assigned=rule.assigned)
@@ -211,7 +213,8 @@ class _Parser(Lines):
         return rules
 
     def _is_builtin(self, rule: Rule) -> bool:
-        names = [part.name if isinstance(part, Var) else part.value for part in rule.path if isinstance(part, (Var, Scalar))]
+        names = [part.name if isinstance(part, Var) else part.value for part in rule.path
+                 if isinstance(part, (Var, Scalar))]
         return ".".join(map(str, names)) in BUILTINS
 
     def _no_rule(self, mark: int) -> SourceError:

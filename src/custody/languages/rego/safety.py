@@ -270,12 +270,12 @@ def needs_and_gives(expr: Expr, bound: set[str], arity: Arity) -> tuple[set[str]
         for argument in what.args[:count]:
             _needs(argument, needs, gives)
         for result in what.args[count:] if count is not None else ():
-            given: set[str] = set()
-            _pattern(result, given, needs, gives)
+            names: set[str] = set()
+            _pattern(result, names, needs, gives)
             if needs <= bound | gives:
-                gives |= given
+                gives |= names
             else:
-                needs |= given
+                needs |= names
     elif isinstance(what, Term):
         _needs(what, needs, gives)
     if expr.negated:
@@ -306,8 +306,8 @@ def order(body: Body, bound: set[str], arity: Arity) -> tuple[Body, set[str]]:
         if at not in done:
             expr = body[at]
             needs, gives = needs_and_gives(expr, have, arity)
-            missing = (needs - have - gives) | ((closed[at] & (everything | have)) - have) | (_replacing(expr) - have) | (
-                heads[at] - have)
+            closures = closed[at] & (everything | have)
+            missing = (needs - have - gives) | ((closures | _replacing(expr) | heads[at]) - have)
             if missing:
                 for name in missing:
                     waiting.setdefault(name, []).append(at)

@@ -230,9 +230,8 @@ class Terms(ABC):
                 if name is None and rule:
                     break
                 if name is None:
-                    name = self.source.text[start:self.last_end]
-                    raise SourceError(f"rego_type_error: undefined function {name}", self.source, start,
-                                      kind="rego_type_error")
+                    raise SourceError(f"rego_type_error: undefined function {self.source.text[start:self.last_end]}",
+                                      self.source, start, kind="rego_type_error")
                 self.at += 1
                 args = self.list_until(")")
                 head, path = Call(start, self.last_end, name, args), []

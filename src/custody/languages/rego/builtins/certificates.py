@@ -57,13 +57,10 @@ def _oid(oid: x509.ObjectIdentifier) -> list[int]:
 
 # --- what was given: PEM, or base64 of PEM or of DER
 
-def _data(value: str, what: str) -> bytes:
+def _data(value: str) -> bytes:
     if "-----BEGIN" in value:
         return value.encode()
-    try:
-        return decode64(value)
-    except BuiltinError:
-        raise BuiltinError(f"illegal base64 data in {what}") from None
+    return decode64(value)
 
 
 def _ders(data: bytes, *kinds: str) -> list[bytes]:
@@ -77,7 +74,7 @@ def _ders(data: bytes, *kinds: str) -> list[bytes]:
 
 
 def _certificates(value: str) -> list[x509.Certificate]:
-    data = _data(value, "certificates")
+    data = _data(value)
     ders = _ders(data, "CERTIFICATE") if b"-----BEGIN" in data else _split(data)
     try:
         with warnings.catch_warnings():  # about serial numbers that are not positive: shown as they are
@@ -364,7 +361,7 @@ def _issued(issuer: x509.Certificate, child: x509.Certificate, below: int) -> bo
 @builtin("crypto.x509.parse_certificate_request", "string", result="object[string: any]")
 def parse_certificate_request(value: Value) -> Value:
     shown = string(value, 1, 3)
-    data = _data(shown, "certificate request")
+    data = _data(shown)
     if b"-----BEGIN" in data:
         ders = _ders(data, "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")
         if not ders:
@@ -469,7 +466,7 @@ def _private_numbers(key: Any) -> Value:
 
 @builtin("crypto.x509.parse_keypair", "string", "string", result="object[string: any]")
 def parse_keypair(certificate: Value, key: Value) -> Value:
-    shown, data = string(certificate, 1, 3), _data(string(key, 1, 3), "key")
+    shown, data = string(certificate, 1, 3), _data(string(key, 1, 3))
     private = _loaded(data, der=b"-----BEGIN" not in data)
     certificates = _certificates(shown)
     if not certificates:
