@@ -12,6 +12,7 @@ AND_OR = "import future.keywords.and\nimport future.keywords.or\n"
 REFUSED: dict[str, tuple[int, str, str, str]] = {  # what is wrong → version, module, code, words
     "a builtin's call as a rule": (0, "count(1)", PARSE, "rule name conflicts with built-in function"),
     "a comparison as a rule": (1, "p == 1", PARSE, "rule name conflicts with built-in function"),
+    "a template in v0": (0, 'p = $"{input.x}"', PARSE, "template strings are not supported by current capabilities"),
     "a negated rule": (1, "not p", PARSE, "negated expressions cannot be used for rule head"),
     "a rule under with": (1, "p := 1 with input as 2", PARSE, "expressions using with keyword cannot be used for"),
     "a number as a rule": (1, "1 = 1", PARSE, "number cannot be used for rule name"),
