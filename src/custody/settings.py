@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
@@ -179,6 +178,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
     chosen = path or (Path(env["CUSTODY_CONFIG"]) if env.get("CUSTODY_CONFIG") else None)
     values: dict[str, Any] = {}
     if chosen is not None or Path("custody.toml").is_file():
+        import tomllib  # only where there is a file
         file = chosen or Path("custody.toml")
         try:
             values = tomllib.loads(file.read_text())

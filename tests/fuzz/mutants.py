@@ -1,8 +1,8 @@
-"""`python -m tests.fuzz.mutants FOLDER COUNT [SEED [MOST]]`: mutants of conformance cases, evaluated by custody and OPA.
+"""`python -m tests.fuzz.mutants FOLDER COUNT [SEED [MOST]]`: mutants of conformance cases, by custody and OPA.
 
-FOLDER holds cases as YAML (modules, query, data, input). A mutant has some literals, builtins, operators or names changed, a
-line dropped, doubled or taken from a neighbour, or the other version of the language. Values, codes and words of
-errors are compared. More than MOST differences are a failure.
+FOLDER holds cases as YAML (modules, query, data, input). A mutant has some literals, builtins, operators or names
+changed, a line dropped, doubled or taken from a neighbour, or the other version of the language. Values, codes and
+words of errors are compared. More than MOST differences are a failure.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from custody.adapters.world import SystemWorld
 from custody.errors import CustodyError
 from custody.languages import rego
 from custody.languages.rego.builtins import BUILTINS
-from tests.fuzz.documents import Peer, rows_of, peer
+from tests.fuzz.documents import Peer, peer, rows_of
 
-_TOKEN = re.compile(r'`[^`]*`|"(?:[^"\\\n]|\\.)*"|#[^\n]*|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|'
-                    r':=|==|!=|<=|>=|\s+|.', re.DOTALL)
-_LITERALS = ('""', '"a"', '"é"', '"a/b"', "0", "1", "-1", "2", "3", "1.5", "1e3", "100000000000000000000", "true", "false",
-             "null", "[]", "{}", "set()", "[1, 2]", '{"a": 1}', "{1, 2}", '["a", "b"]', '{"a": {"b": [1]}}', "input",
-             "input.x", "data", "[[1]]", "{[1]: 2}", '"*"', '"0x1f"', '"10Ki"', '"."')
+_TOKEN = re.compile(r'`[^`]*`|"(?:[^"\\\n]|\\.)*"|#[^\n]*|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|'
+                    r'[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|:=|==|!=|<=|>=|\s+|.', re.DOTALL)
+_LITERALS = ('""', '"a"', '"é"', '"a/b"', "0", "1", "-1", "2", "3", "1.5", "1e3", "100000000000000000000", "true",
+             "false", "null", "[]", "{}", "set()", "[1, 2]", '{"a": 1}', "{1, 2}", '["a", "b"]', '{"a": {"b": [1]}}',
+             "input", "input.x", "data", "[[1]]", "{[1]: 2}", '"*"', '"0x1f"', '"10Ki"', '"."')
 _OPERATORS = ("==", "!=", "<", "<=", ">", ">=", "=", ":=", "+", "-", "*", "/", "%", "&", "|")
-_IMPURE = re.compile(r"time\.now_ns|rand\.|uuid\.rfc4122|opa\.runtime|http\.send|net\.lookup|test\.sleep|rego\.(metadata|"
-                     r"parse_module)|trace\(|print\(|jwt\.encode_sign|numbers\.range")
+_IMPURE = re.compile(r"time\.now_ns|rand\.|uuid\.rfc4122|opa\.runtime|http\.send|net\.lookup|test\.sleep|trace\(|"
+                     r"rego\.(metadata|parse_module)|print\(|jwt\.encode_sign|numbers\.range")
 _FAMILIES: dict[str, list[str]] = {}
 for _name, _builtin in BUILTINS.items():
     _FAMILIES.setdefault(_name.partition(".")[0] if "." in _name else str(len(_builtin.parameters)), []).append(_name)
@@ -59,7 +59,9 @@ def cases(folder: Path) -> Iterator[Case]:
                 continue
             # a name such as OPA's compiler makes is not checked as others are
             modules = [text.replace("__local", "local") for text in case.get("modules") or []]
-            yield Case(f"{path.parent.name} {case['note']}", modules, data, given, "input" in case, case["query"], 0 if "/v0/" in str(path) else 1, bool(case.get("strict_error")))
+            version = 0 if "/v0/" in str(path) else 1
+            yield Case(f"{path.parent.name} {case['note']}", modules, data, given, "input" in case, case["query"],
+                       version, bool(case.get("strict_error")))
 
 
 class Mutator:
@@ -112,12 +114,14 @@ class Mutator:
         at = pick(places)
         token = tokens[at]
         if (token[0] in '"`' and len(token) > 1) or token[0].isdigit():
-            others = [each for each in _TOKEN.findall("\n".join(neighbour.modules)) if each[0] in '"`' or each[0].isdigit()]
+            others = [each for each in _TOKEN.findall("\n".join(neighbour.modules))
+                      if each[0] in '"`' or each[0].isdigit()]
             tokens[at] = pick(others) if others and self._random.random() < 0.4 else pick(_LITERALS)
             if token[0] in '"`' and self._random.random() < 0.3:
                 tokens[at] = self._string(token)
         elif token in BUILTINS:
-            tokens[at] = pick(_FAMILIES[token.partition(".")[0] if "." in token else str(len(BUILTINS[token].parameters))])
+            family = token.partition(".")[0] if "." in token else str(len(BUILTINS[token].parameters))
+            tokens[at] = pick(_FAMILIES[family])
         elif token in _OPERATORS:
             tokens[at] = pick(_OPERATORS)
         elif token[0].isalpha() or token == "_":
@@ -148,7 +152,8 @@ def ours(case: Case) -> tuple[str, ...]:
     modules = {f"m{at}.rego": text for at, text in enumerate(case.modules)}
     try:
         query = rego.Policy(modules, version=case.version).query(case.query)
-        rows = query(case.data, case.given if case.has_input else rego.UNDEFINED, strict=case.strict, world=SystemWorld())
+        given = case.given if case.has_input else rego.UNDEFINED
+        rows = query(case.data, given, strict=case.strict, world=SystemWorld())
     except rego.EvaluationError as wrong:
         return ("error", wrong.kind, wrong.reason)
     except rego.SourceError as wrong:
@@ -212,10 +217,10 @@ def main() -> int:
             kind = compared(mine, other)
             kinds[kind or ("agree: value" if mine[0] == "rows" else f"agree: {mine[1]}")] += 1
             if kind:
-                print(f"=== {kind} seed {number} of {case.name} v{case.version} strict {case.strict}\n"
-                      + "\n&&\n".join(case.modules)
-                      + f"\n  query {case.query} input {json.dumps(case.given)[:300]} data {json.dumps(case.data)[:300]}"
-                      f"\n  custody {str(mine)[:600]}\n  opa     {str({k: v for k, v in other.items() if k != 'codes'})[:600]}\n")
+                print(f"=== {kind} seed {number} of {case.name} v{case.version} strict {case.strict}",
+                      "\n&&\n".join(case.modules),
+                      f"  query {case.query} input {json.dumps(case.given)[:300]} data {json.dumps(case.data)[:300]}",
+                      f"  custody {str(mine)[:600]}\n  opa     {str(other)[:600]}\n", sep="\n")
     print(", ".join(f"{name} {times}" for name, times in kinds.most_common()))
     return 1 if kinds["value"] + kinds["code"] > most else 0
 

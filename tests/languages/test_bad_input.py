@@ -30,7 +30,7 @@ _BAD: dict[str, list[tuple[str, tuple[int, int], str]]] = {
     ],
     "rego": [
         ('x := "abc', (2, 6), "non-terminated string"), ("x := `abc", (2, 6), "non-terminated string"),
-        ('x := "a\nb"', (2, 6), "non-terminated string"), ("x := (1", (2, 8), "unexpected eof: expected )"),
+        ('x := "a\nb"', (2, 6), "non-terminated string"), ("x := (1", (2, 8), "non-terminated expression"),
         ("x := [1", (2, 8), "unexpected eof"), ('x := {"a":', (2, 11), "unexpected eof"),
         ("x := 1 +", (2, 9), "unexpected eof"), ("y := 1\nx if {", (3, 7), "unexpected eof"),
         ("x := é", (2, 6), "illegal token 'é'"), ('x := "\\z"', (2, 6), "illegal string escape sequence"),

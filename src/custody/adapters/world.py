@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 
 from custody.languages.rego.declare import BuiltinError, Halt
@@ -32,6 +31,7 @@ class SystemWorld:
     def lookup_ip_addr(self, host: str) -> list[str]:
         if not self._resolve:
             raise BuiltinError("name resolution is not enabled")
+        import socket
         try:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except OSError as error:

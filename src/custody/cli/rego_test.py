@@ -34,15 +34,11 @@ def command(paths: tuple[str, ...], verbose: bool, wanted: str | None, output: s
             exit_zero_on_skipped: bool, fail_on_empty: bool, v0_compatible: bool) -> int:
     """Run the rules that begin with `test_` in files and folders. Exit code 2 where one is not true, as `opa test`."""
     from custody.adapters.world import SystemWorld
-    from custody.languages.go.regex import PatternError, compiled
     from custody.languages.rego import Policy, SourceError
     from custody.languages.rego.coverage import Coverage
     from custody.languages.rego.testing import Runner, tests
 
-    try:
-        chosen = compiled(wanted) if wanted else None
-    except PatternError as wrong:
-        raise UsageError(f"--run: {wrong.message}") from None
+    chosen = _pattern(wanted) if wanted else None
     gc.disable()  # the trees of modules and code hold no circles, and looking for some takes a third of the time
     loaded = load(paths)
     try:
@@ -75,6 +71,14 @@ def command(paths: tuple[str, ...], verbose: bool, wanted: str | None, output: s
         click.echo("no tests were run", err=True)
     skipped = any(outcome is None for _, outcome in results) and not exit_zero_on_skipped
     return 2 if failed or skipped or (fail_on_empty and not results) else 0
+
+
+def _pattern(wanted: str) -> Any:
+    from custody.languages.go.regex import PatternError, compiled
+    try:
+        return compiled(wanted)
+    except PatternError as wrong:
+        raise UsageError(f"--run: {wrong.message}") from None
 
 
 def _json(test: Test, outcome: Outcome | None) -> dict[str, Any]:

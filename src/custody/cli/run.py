@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -182,6 +181,7 @@ def run(arguments: list[str], **extra: Any) -> int:
     except Exception as error:  # the last net: what is nobody's word for it
         if os.environ.get("CUSTODY_TRACEBACK"):
             raise
+        import traceback
         frame = traceback.extract_tb(error.__traceback__)[-1]
         _complain(f"internal error: {type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})",
                   "this is a fault of custody: CUSTODY_TRACEBACK=1 shows where; please report it (SECURITY.md, "

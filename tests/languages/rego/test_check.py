@@ -30,7 +30,7 @@ REFUSED = {
     "argument declared again": ("f(a) := 1 if { a := 2 }", "rego_compile_error: arg a redeclared", 2, 16),
     "variable named input": ("p if { input := 1 }", "rego_compile_error: variables must not shadow input", 2, 8),
     "rule named data": ("data := 1", "rego_compile_error: rules must not shadow data", 2, 1),
-    "assignment to a value": ("p if { 1 := input.x }", "rego_compile_error: cannot assign to value", 2, 8),
+    "assignment to a value": ("p if { 1 := input.x }", "rego_compile_error: cannot assign to number", 2, 8),
     "unsafe": ("p if { x > 1 }", "rego_unsafe_var_error: var x is unsafe", 2, 8),
     "unsafe in the head": ("p := x", "rego_unsafe_var_error: var x is unsafe", 2, 6),
     "unsafe under not": ("p if { not input.a[x] }", "rego_unsafe_var_error: var x is unsafe", 2, 20),

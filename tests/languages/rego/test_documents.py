@@ -98,7 +98,8 @@ REFUSED: dict[str, tuple[str, str]] = {  # what is wrong → modules, the error
         "package p\nf(x) := x\nq := data.p.f", "rego_type_error: function data.p.f used as reference, not called"),
     "a variable of every that is not used": (
         "package p\nq if every v in [1] { true }", "rego_compile_error: declared var v unused"),
-    "members of a number": ("package p\nq := 1\nr if { some x in q; x }", "rego_type_error: undefined ref: q"),
+    "members of a number": (
+        "package p\nq := 1\nr if { some x in q; x }", "rego_type_error: undefined ref: data.p.q[_]"),
 }
 
 

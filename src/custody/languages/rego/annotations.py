@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from custody.languages.rego.lexer import error
 from custody.languages.rego.tree import Comment, Module, Rule, Scalar, Var
 
@@ -54,6 +52,7 @@ def _blocks(comments: list[Comment], text: str) -> list[list[Comment]]:
 
 
 def _read(module: Module, block: list[Comment]) -> dict[str, Any]:
+    import yaml  # few modules have annotations
     lines = [comment.text for comment in block[1:]]
     try:
         found = yaml.load("\n".join(lines), Loader=yaml.SafeLoader)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from custody.languages.rego.constants import NOTHING, constant
+from custody.languages.rego.lexer import FUTURE, KEYWORDS
 from custody.languages.rego.resolve import compile_error, type_error
 from custody.languages.rego.tree import Module, Rule, Scalar, Term, Var
 from custody.languages.rego.values import Key, key, text, unkey
@@ -106,16 +107,20 @@ def beneath(rule: Rule, path: Path) -> list[Term]:
     return [*(Scalar(rule.at, rule.at, name) for name in names[len(path):]), *rest[max(len(path) - len(names), 0):]]
 
 
+def _plain(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and name not in KEYWORDS and name not in FUTURE
+
+
 def shown(path: Iterable[Key], rest: Iterable[Term] = ()) -> str:
     """A path as OPA prints it."""
     found = "data"
     for name in path:
-        found += f".{name}" if isinstance(name, str) and _NAME.fullmatch(name) else f"[{text(unkey(name))}]"
+        found += f".{name}" if isinstance(name, str) and _plain(name) else f"[{text(unkey(name))}]"
     for part in rest:
         value = constant(part)
         if isinstance(part, Var):
             found += f"[{part.name.partition('#')[0]}]"
-        elif isinstance(value, str) and _NAME.fullmatch(value):
+        elif isinstance(value, str) and _plain(value):
             found += f".{value}"
         else:
             found += "[_]" if value is NOTHING else f"[{text(value)}]"

@@ -171,7 +171,7 @@ def member(found: Type, name: Any) -> Type | None:
         return at
     if kind == "object":
         for key, each in found[1]:
-            if key == name and type(key) is type(name):
+            if key == name and (type(key) is type(name) or of_scalar(key) == of_scalar(name)):
                 value: Type = each
                 return value
         return found[2][1] if found[2] is not None and meet(found[2][0], of_scalar(name)) else None

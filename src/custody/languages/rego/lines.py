@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from custody.languages.rego.lexer import FUTURE, KEYWORDS, LATER, error, lex
+from custody.languages.rego.lexer import FUTURE, KEYWORDS, error, lex
 from custody.languages.rego.terms import Terms
 from custody.languages.rego.tree import Body, Call, Every, Expr, Logic, Ref, Some, SomeIn, Term, Unify, Var, value_name
 from custody.languages.scanner import END
@@ -86,9 +86,9 @@ class Lines(Terms):
         if isinstance(side.what, (Some, SomeIn, Every)):
             raise self.unexpected("expected \\n or ; or }")
         if side.withs:
-            raise error(f"`with` modifier is not allowed on operand of `{operator}` (hint: Wrap the operand in `(...)` or "
-                        f"`{{...}}` to scope, or move `with` after the `{operator}` expression to apply it to the whole "
-                        "expression)", self.source, side.at)
+            raise error(f"`with` modifier is not allowed on operand of `{operator}` (hint: Wrap the operand in `(...)` "
+                        f"or `{{...}}` to scope, or move `with` after the `{operator}` expression to apply it to the "
+                        "whole expression)", self.source, side.at)
         if isinstance(side.what, (Term, Unify)) and not side.negated and self.source.text[side.at] == "{":
             raise self._brace_led(side.at, operator)
 
@@ -96,8 +96,8 @@ class Lines(Terms):
         operand = self.source.text[start:self.last_end]
         if operand == "{}":
             return error("found empty body", self.source, start)
-        return error(f"operand of `{operator}` cannot begin with `{{` unless the braces hold a body (hint: wrap the operand "
-                     f"to keep the value: `({operand}) {operator} ...`)", self.source, start)
+        return error(f"operand of `{operator}` cannot begin with `{{` unless the braces hold a body (hint: wrap the "
+                     f"operand to keep the value: `({operand}) {operator} ...`)", self.source, start)
 
     @staticmethod
     def _side(expr: Expr) -> tuple[Body, bool]:
@@ -139,8 +139,8 @@ class Lines(Terms):
             union = self.source.text[body[0].at:body[0].end]
             braces = f"{{{union}}}"
             raise error("ambiguous `{ ... | ... }` operand: read as a body holding a set-union expression, not as a "
-                        f"comprehension (hint: write `({braces})` for the comprehension, or `{{({union})}}` for the set union)",
-                        self.source, body[0].at)
+                        f"comprehension (hint: write `({braces})` for the comprehension, or `{{({union})}}` for the "
+                        "set union)", self.source, body[0].at)
 
     def _follows(self, *signs: str) -> bool:
         """Whether signs come after this token."""
@@ -165,7 +165,7 @@ class Lines(Terms):
             return None
         if not (self.token.kind is END or self.newline_before() or self._ends()):
             return None
-        if isinstance(inner.what, Logic) and not inner.negated:
+        if isinstance(inner.what, Logic) and not inner.negated and not inner.withs:
             return inner
         return Expr(start, self.last_end, Logic("and", [[inner]], [False]))
 
@@ -229,9 +229,9 @@ class Lines(Terms):
             if value is None:
                 raise wrong from None
             text = self.source.text[value.at:value.end]
-            raise error(f"`{{...}}` in an operand position must contain expression(s), got: {value_name(value)} (hint: write "
-                        f"`not ({text})` to negate the value, or `not {{{text}}}` for a body holding it)", self.source,
-                        value.at) from None
+            raise error(f"`{{...}}` in an operand position must contain expression(s), got: {value_name(value)} "
+                        f"(hint: write `not ({text})` to negate the value, or `not {{{text}}}` for a body holding it)",
+                        self.source, value.at) from None
 
     def _with(self, expr: Expr) -> Expr:
         expr.end = self.last_end

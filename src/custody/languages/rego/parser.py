@@ -72,7 +72,7 @@ class _Parser(Lines):
             elif self.word("import"):
                 late = bool(rules) and self.version == 0
                 imports.append(self._import())
-                if late and imports[-1].path[0] in ("future", "rego"):
+                if late and imports[-1].path[0] == "rego":
                     raise error("an import that changes the language comes before rules", self.source, imports[-1].at)
             else:
                 rules += self._rules()
@@ -163,9 +163,10 @@ class _Parser(Lines):
         if default:
             self.at += 1
         mark = self.at
-        if self.word("and") or self.word("or"):
+        if self.word("and") or self.word("or") or (self.token.text in self.keywords and self._follows("(")
+                                                   and self.token.text not in ("default", "not", "some", "import")):
             raise error(f"{self.token.text} keyword cannot be used for rule name", self.source, start)
-        if self.token.kind != "name" or (self.token.text in self.keywords | _CONSTANTS and not self._names_a_ref(".[(")):
+        if self.token.kind != "name" or (self.token.text in self.keywords | _CONSTANTS and not self._names_a_ref(".[")):
             raise self.unexpected("expected a rule's name") if default else self._no_rule(mark)
         if self.token.text == "set" and self._follows("(", ")"):
             raise error("set cannot be used for rule name", self.source, start)
@@ -192,8 +193,13 @@ class _Parser(Lines):
                 raise error("`if` keyword is required before rule body", self.source, start)
             rule.body = self._braced()
         elif not has_if and rule.generated_value and rule.kind in ("value", "function"):
-            if rule.kind == "value" or self._is_builtin(rule):
+            if len(rule.path) > 2 and rule.kind == "value":
+                if self.version:
+                    raise error("rule must have value assignment and/or body declaration", self.source, start)
+            elif rule.kind == "value" or self._is_builtin(rule):
                 raise self._no_rule(mark)
+        elif not has_if and self.word("with"):
+            raise error("expressions using with keyword cannot be used for rule head", self.source, start)
         while rule.body and self.sign("{"):
             again = Rule(self.token.start, 0, rule.path, rule.kind, rule.args, rule.value, self._braced(),
                          generated_value=rule.generated_value, assigned=rule.assigned)
@@ -207,7 +213,8 @@ class _Parser(Lines):
         return rules
 
     def _is_builtin(self, rule: Rule) -> bool:
-        names = [part.name if isinstance(part, Var) else part.value for part in rule.path if isinstance(part, (Var, Scalar))]
+        names = [part.name if isinstance(part, Var) else part.value for part in rule.path
+                 if isinstance(part, (Var, Scalar))]
         return ".".join(map(str, names)) in BUILTINS
 
     def _no_rule(self, mark: int) -> SourceError:
@@ -239,7 +246,8 @@ class _Parser(Lines):
                 if self._connects():
                     raise self.unexpected()
                 what = body[0].what
-                if len(body) == 1 and isinstance(what, Call) and what.infix == "|" and not body[0].withs:
+                if len(body) == 1 and isinstance(what, Call) and what.infix == "|" and not body[0].withs and (
+                        not body[0].negated):
                     raise error("a comprehension is meant", self.source, what.at)
                 return body
             except SourceError as wrong:
@@ -336,6 +344,8 @@ class _Parser(Lines):
                 other.generated_value = True
             if self.word("if"):
                 self.at += 1
+                if self.sign("{") and self._follows("}"):
+                    raise error("found empty body", self.source, self.token.start)
                 other.body = self._if_body()
             elif self.sign("{"):
                 if self.version:

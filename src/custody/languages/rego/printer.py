@@ -242,10 +242,12 @@ class Printer:
         return "".join(out) + self.source.text[at:term.end]
 
     def _logic(self, what: Logic) -> str:
-        sides = [self._side(body, braced) for body, braced in zip(what.bodies, what.braced, strict=True)]
+        sides = [self._side(body, braced, what.operator if at == 0 else "")
+                 for at, (body, braced) in enumerate(zip(what.bodies, what.braced, strict=True))]
         return "not " + sides[0] if what.operator == "not" else f" {what.operator} ".join(sides)
 
-    def _side(self, body: Body, braced: bool) -> str:
+    def _side(self, body: Body, braced: bool, chained: str) -> str:
+        """`chained`: the operator whose chain the first side goes on with, in parentheses or not."""
         text = self.source.text
         before = text[:body[0].at].rstrip()
         if braced:
@@ -254,7 +256,11 @@ class Printer:
                 return f"{{ {'; '.join(map(self.expr, body))} }}"
             return self.braces(body, around)
         found = self.expr(body[0])
-        return f"({found})" if before[-1:] == "(" and isinstance(body[0].what, Logic) else found
+        if body[0].withs:
+            return f"({found})"
+        if before[-1:] == "(" and isinstance(body[0].what, Logic) and body[0].what.operator != chained:
+            return f"({found})"
+        return found
 
     def sequence(self, items: Sequence[Term | tuple[Term, Term]], opening: int, closing: int) -> str:
         """What is in a list: items that begin on one line stay together, and each other line is one of its own."""

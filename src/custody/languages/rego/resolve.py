@@ -29,6 +29,7 @@ from custody.languages.rego.tree import (
     Term,
     Unify,
     Var,
+    children,
     value_name,
 )
 from custody.languages.source import Source, SourceError
@@ -91,6 +92,7 @@ class Resolver:
         written = rule.args
         for each in rule.chain():
             each.args = [_copy(argument) for argument in written]
+            self._check_written(each.args)
             arguments = _Scope(None)
             for argument in each.args:
                 self._declare_pattern(argument, arguments, "arg")
@@ -107,6 +109,17 @@ class Resolver:
             self._check_unused(scope)
             if self.strict and each.args and not each.default:
                 self._check_arguments(arguments)
+
+    def _check_written(self, args: list[Term]) -> None:
+        stack = [*args]
+        while stack:
+            part = stack.pop()
+            if isinstance(part, Call):
+                raise compile_error("rule arguments cannot contain calls", self.source, part.at)
+            if isinstance(part, Ref) and isinstance(part.head, Var):
+                raise SourceError(f"rego_unsafe_var_error: var {part.head.name} is unsafe", self.source, part.at,
+                                  kind="rego_unsafe_var_error")
+            stack += children(part)
 
     def _plain(self, argument: Term, body: Body) -> Term:
         """An argument that is no pattern is a variable, which the body compares with what was written."""
@@ -183,8 +196,10 @@ class Resolver:
                 self._declare(var.name, scope, "declared", var.at)
             return None
         if isinstance(what, SomeIn):
-            what.domain = self._term(what.domain, scope)
             both = Array(expr.at, expr.end, [part for part in (what.key, what.value) if part is not None])
+            for name in _pattern_names(both) & _pattern_names(what.domain) - {"_"}:
+                raise compile_error(f"var {name} assigned before", self.source, expr.at)
+            what.domain = self._term(what.domain, scope)
             self._declare_pattern(both, scope, "declared")
             what.key = None if what.key is None else self._term(what.key, scope)
             what.value = self._term(what.value, scope)
@@ -202,9 +217,9 @@ class Resolver:
             self._check_unused(body)
             self._check_unused(inner, what.body[0].at if what.body else expr.at)
         elif isinstance(what, Logic):
-            for body, braced in zip(what.bodies, what.braced, strict=True):
+            for side, braced in zip(what.bodies, what.braced, strict=True):
                 if not braced:
-                    self._check_no_assignment(body, f"implicit {what.operator} operand" if what.operator != "not"
+                    self._check_no_assignment(side, f"implicit {what.operator} operand" if what.operator != "not"
                                               else "negated expression")
             what.bodies = [self._closure(each, scope) for each in what.bodies]
         elif isinstance(what, Unify):
@@ -388,6 +403,11 @@ def _copy(term: Term) -> Term:
     if isinstance(term, Object):
         return Object(term.at, term.end, [(_copy(key), _copy(value)) for key, value in term.pairs])
     return term
+
+
+def _pattern_names(term: Term) -> set[str]:
+    from custody.languages.rego.safety import vars_in
+    return {var.name for var in vars_in(term)}
 
 
 def _body_names(body: Body) -> set[str]:

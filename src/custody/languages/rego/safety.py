@@ -105,10 +105,24 @@ def asked_wholly(terms: Iterable[Term]) -> list[Ref]:
 
 def outer_names(expr: Expr) -> set[str]:
     """Names of the variables that stand in an expression outside closures."""
-    names = {var.name for term in own_terms(expr) for var in vars_in(term)}
+    return _names(expr)[0]
+
+
+def _names(expr: Expr) -> tuple[set[str], set[str]]:
+    """Names of the variables outside closures, and of those that references begin with: nothing in the same expression
+    binds these.
+    """
+    names: set[str] = set()
+    heads: set[str] = set()
+    for term in own_terms(expr):
+        for part in inside(term):
+            if isinstance(part, Var):
+                names.add(part.name)
+            elif isinstance(part, Ref) and isinstance(part.head, Var):
+                heads.add(part.head.name)
     if isinstance(expr.what, Call) and len(expr.what.operator) == 1 and "#" in expr.what.operator[0]:
         names.add(expr.what.operator[0])
-    return names
+    return names - ROOTS, heads - ROOTS
 
 
 def all_names(body: Body) -> set[str]:
@@ -253,11 +267,15 @@ def needs_and_gives(expr: Expr, bound: set[str], arity: Arity) -> tuple[set[str]
         if len(what.operator) == 1 and "#" in what.operator[0]:
             needs.add(what.operator[0])
         count = arity(what)
-        for at, argument in enumerate(what.args):
-            if at == count:
-                _pattern(argument, gives, needs, gives)
+        for argument in what.args[:count]:
+            _needs(argument, needs, gives)
+        for result in what.args[count:] if count is not None else ():
+            names: set[str] = set()
+            _pattern(result, names, needs, gives)
+            if needs <= bound | gives:
+                gives |= names
             else:
-                _needs(argument, needs, gives)
+                needs |= names
     elif isinstance(what, Term):
         _needs(what, needs, gives)
     if expr.negated:
@@ -271,9 +289,13 @@ def order(body: Body, bound: set[str], arity: Arity) -> tuple[Body, set[str]]:
     Expressions keep their places as far as they can: they are taken in turn, in as many rounds as it takes, once what
     they need is bound. Raises Unsafe.
     """
-    everything = {name for expr in body for name in outer_names(expr)}
+    everything: set[str] = set()
+    heads = []
+    for expr in body:
+        names, begun = _names(expr)
+        everything |= names
+        heads.append(begun)
     closed = [_closed_names(expr) for expr in body]
-    heads = [_heads(expr) for expr in body]
     have = set(bound)
     ordered: Body = []
     done: set[int] = set()
@@ -284,8 +306,8 @@ def order(body: Body, bound: set[str], arity: Arity) -> tuple[Body, set[str]]:
         if at not in done:
             expr = body[at]
             needs, gives = needs_and_gives(expr, have, arity)
-            missing = (needs - have - gives) | ((closed[at] & (everything | have)) - have) | (_replacing(expr) - have) | (
-                heads[at] - have)
+            closures = closed[at] & (everything | have)
+            missing = (needs - have - gives) | ((closures | _replacing(expr) | heads[at]) - have)
             if missing:
                 for name in missing:
                     waiting.setdefault(name, []).append(at)
@@ -304,12 +326,6 @@ def order(body: Body, bound: set[str], arity: Arity) -> tuple[Body, set[str]]:
     return ordered, have
 
 
-def _heads(expr: Expr) -> set[str]:
-    """What references begin with: nothing in the same expression binds it."""
-    return {part.head.name for term in own_terms(expr) for part in inside(term)
-            if isinstance(part, Ref) and isinstance(part.head, Var) and part.head.name not in ROOTS}
-
-
 def _replacing(expr: Expr) -> set[str]:
     """What the values of a `with` need: they are found before the expression is evaluated."""
     needs: set[str] = set()
@@ -324,7 +340,7 @@ def _missing(body: Body, have: set[str], everything: set[str], arity: Arity) -> 
     for expr in body:
         needs, gives = needs_and_gives(expr, have, arity)
         names = (needs - have - gives) | ((_closed_names(expr) & everything) - have) | (_replacing(expr) - have) | (
-            _heads(expr) - have)
+            _names(expr)[1] - have)
         for term in own_terms(expr):
             for var in vars_in(term):
                 if var.name in names:

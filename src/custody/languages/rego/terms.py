@@ -38,6 +38,8 @@ _CONSTANTS = {"null": None, "true": True, "false": False}
 class Terms(ABC):
     """A recursive descent over a list of tokens. Binding, from loose to tight: in, relations, |, &, + -, * / %."""
 
+    version: int  # of the language, 0 or 1
+
     def __init__(self, source: Source, lexed: Lexed, keywords: frozenset[str]) -> None:
         self.source = source
         self.tokens = lexed.tokens
@@ -188,6 +190,8 @@ class Terms(ABC):
                 self.at += 1
                 term = Scalar(start, token.end, token.text[1:-1])
             case "template", _:
+                if not self.version:
+                    raise error("template strings are not supported by current capabilities", self.source, start)
                 self.at += 1
                 term = self._template(token)
             case "name", text if text in _CONSTANTS and not self._names_a_ref():
@@ -230,7 +234,8 @@ class Terms(ABC):
                 if name is None and rule:
                     break
                 if name is None:
-                    raise self.unexpected("expected a function's name before it")
+                    raise SourceError(f"rego_type_error: undefined function {self.source.text[start:self.last_end]}",
+                                      self.source, start, kind="rego_type_error")
                 self.at += 1
                 args = self.list_until(")")
                 head, path = Call(start, self.last_end, name, args), []

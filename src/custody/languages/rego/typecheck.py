@@ -133,7 +133,7 @@ class Checker:
     def _some(self, what: SomeIn, at: int, env: Env) -> None:
         self.term(what.domain, env)
         if isinstance(what.domain, Ref):  # it goes on with the key
-            key_ = what.key or Var(at, at, f"some {at}")
+            key_ = what.key or Var(at, at, f"_#some {at}")
             ref = what.domain
             self._ref(Ref(ref.at, ref.end, ref.head, [*ref.path, key_]), env, check=True)
         domain = self.type(what.domain, env) or ANY
@@ -362,7 +362,7 @@ class Checker:
         """Packages and rules have names; a variable there is one of those that are known, or of base data."""
         path = term.path
         if self._is_function(term):
-            raise type_error(f"function {shown_path(key(constant(part)) for part in path)} used as reference, not called",
+            raise type_error(f"function {shown_path((), term.path)} used as reference, not called",
                              self.source, term.at)
         for tree in self._trees:
             if not tree.children:
@@ -377,8 +377,11 @@ class Checker:
                 raise self._undefined(term, node.extent())
 
     def _undefined(self, term: Term, found: Type) -> SourceError:
-        return type_error(f"undefined ref: {self.source.text[term.at:term.end]}\n\thave: {shown(found)}", self.source,
-                          term.at)
+        written = self.source.text[term.at:term.end]
+        if isinstance(term, Ref) and isinstance(term.head, Var) and not any(isinstance(part, (Ref, Call))
+                                                                            for part in term.path):
+            written = term.head.name.partition("#")[0] + shown_path((), term.path).removeprefix("data")
+        return type_error(f"undefined ref: {written}\n\thave: {shown(found)}", self.source, term.at)
 
 
 def _is_empty(found: Type) -> bool:

@@ -89,14 +89,12 @@ class Types:
                 value = either((known[1], value))
             self.functions[path] = arguments, value
             return
-        found = checker.type(rule.value, env)
-        if found is not None and rule.kind == "set":
+        found = checker.type(rule.value, env) or ANY
+        if rule.kind == "set":
             found = set_(found)
         for part in reversed(rest):
-            above = checker.type(part, env)
-            found = None if found is None or above is None else object_((), (above, found))
-        if found is not None:
-            self.tree.insert(path, found)
+            found = object_((), (checker.type(part, env) or ANY, found))
+        self.tree.insert(path, found)
 
     # --- what is asked
 

@@ -301,7 +301,7 @@ def _plain(value: Value) -> Any:
     if kind is str:
         return printable(value)
     if kind is dict:
-        return {printable(each) if type(each) is str else compact(unkey(each)): _plain(value[each]) for each in value}
+        return {printable(name): _plain(member) for name, member in named(value)}
     if kind is list:
         return [_plain(each) for each in value]
     if kind is Set:
@@ -312,6 +312,17 @@ def _plain(value: Value) -> Any:
     if kind is float and value == value // 1 and abs(value) < 1e21:
         return int(value)
     return value
+
+
+def named(value: dict[Key, Value]) -> Iterable[tuple[str, Value]]:
+    """An object's members by the texts of their keys; of keys with one text the last in order counts, as in OPA."""
+    if all(type(each) is str for each in value):
+        return value.items()
+    return {each if type(each) is str else compact(each): member for each, member in pairs(value)}.items()
+
+
+def sorted_names(value: dict[Key, Value]) -> list[tuple[str, Value]]:
+    return sorted(named(value), key=lambda pair: pair[0].encode("utf-8", "surrogatepass"))
 
 
 def compact(value: Value) -> str:
@@ -326,6 +337,5 @@ def compact(value: Value) -> str:
     if kind is Set:
         return "[" + ",".join(map(compact, value.ordered())) + "]"
     if kind is dict:
-        return "{" + ",".join(f"{compact(each if type(each) is str else compact(each))}:{compact(member)}"
-                              for each, member in pairs(value)) + "}"
+        return "{" + ",".join(f"{compact(name)}:{compact(member)}" for name, member in sorted_names(value)) + "}"
     return text(value)

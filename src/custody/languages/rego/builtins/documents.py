@@ -19,7 +19,7 @@ from custody.languages.rego.builtins.encoding import lenient
 from custody.languages.rego.builtins.operands import OperandFault, mapping, readable, string
 from custody.languages.rego.declare import BuiltinError, Context, builtin
 from custody.languages.rego.numbers import Number, number_text, read
-from custody.languages.rego.values import Set, Value, compact, pay, printable, running, to_json, type_name
+from custody.languages.rego.values import Set, Value, compact, pay, printable, running, sorted_names, to_json, type_name
 
 _MARK = "'"
 
@@ -70,8 +70,8 @@ def _pretty(value: Value, margin: str, indent: str) -> list[str]:
         return [*lines, margin + "]"]
     if type(value) is dict and value:
         lines = ["{"]
-        members = [(name if type(name) is str else compact(name), each) for name, each in value.items()]
-        for at, (name, each) in enumerate(sorted(members)):
+        members = sorted_names(value)
+        for at, (name, each) in enumerate(members):
             below = _pretty(each, margin + indent, indent)
             lines += [f"{margin}{indent}{compact(name)}: {below[0]}", *below[1:]]
             lines[-1] += "," if at < len(value) - 1 else ""

@@ -166,7 +166,7 @@ def parse_uuid(value: Value) -> dict[str, Value] | Undefined:
         ticks = low | int.from_bytes(data[4:6], "big") << 32 | high << 48
         made |= {"nodeid": "-".join(f"{byte:02x}" for byte in node),
                  "macvariables": f"{'local' if node[0] & 2 else 'global'}:{'multicast' if node[0] & 1 else 'unicast'}",
-                 "time": (ticks - _BEFORE_UNIX) * 100,
+                 "time": ((ticks - _BEFORE_UNIX) * 100 + (1 << 63)) % (1 << 64) - (1 << 63),  # an int64
                  "clocksequence": int.from_bytes(data[8:10], "big") & 0x3FFF}
         if version == 2:
             made |= {"id": low, "domain": {0: "Person", 1: "Group", 2: "Org"}.get(data[9], f"Domain{data[9]}")}
