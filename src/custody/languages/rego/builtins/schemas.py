@@ -112,8 +112,8 @@ def _check_words(root: Any, found: dict[str, Any]) -> None:
     if "$ref" in found:
         _resolve(root, found["$ref"])
     for name in _COUNTS:
-        if name in found and (type(found[name]) is not int or found[name] < 0):
-            raise BuiltinError(f"{name} must be of an integer" if type(found[name]) is not int
+        if name in found and (type(found[name]) is not int or not 0 <= found[name] < 1 << 63):
+            raise BuiltinError(f"{name} must be of an integer" if type(found[name]) is not int or found[name] > 0
                                else f"{name} must be greater than or equal to 0")
     for name in ("Items", "Length", "Properties"):
         if found.get(f"min{name}", 0) > found.get(f"max{name}", 1 << 62):
@@ -128,11 +128,19 @@ def _check_words(root: Any, found: dict[str, Any]) -> None:
         raise BuiltinError("enum must be of an array")
 
 
+_SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*:")
+
+
 def _resolve(root: Any, reference: Any) -> Any:
     """What a `$ref` inside the schema points at; none leads out of it."""
     if not isinstance(reference, str):
         raise BuiltinError("$ref must be a string")
+    if not reference:
+        return root
     if not reference.startswith("#"):
+        if not _SCHEME.match(reference):
+            shown = reference if reference.startswith("/") else f"/{reference}"
+            raise BuiltinError(f"Reference {shown} must be canonical")
         raise BuiltinError(f"remote reference loading disabled: {reference}")
     found = root
     for part in filter(None, reference[1:].split("/")):
