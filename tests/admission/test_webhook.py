@@ -337,7 +337,7 @@ _PARSED = {
 
 
 def test_parse_yaml_holds_webhook() -> None:
-    """Annotations of 256 KB spend the budget of a review before they are read, and a small one beside them is judged."""
+    """Annotations of 256 KB spend the budget before they are read, and small ones beside them are judged."""
     judging = admission(_PARSED)
 
     def annotated(text: str) -> bytes:

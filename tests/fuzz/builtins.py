@@ -217,8 +217,9 @@ def main() -> int:
             try:
                 for difference in differences(opa, made, min(PART, count - begin), words):
                     wrong += 1
-                    print(f"{difference.call[:600]}\n    custody {difference.custody[0]} {difference.custody[1][:300]}\n"
-                          f"    opa     {difference.opa[0]} {difference.opa[1][:300]}")
+                    call, mine, theirs = difference
+                    print(f"{call[:600]}\n    custody {mine[0]} {mine[1][:300]}\n    opa     {theirs[0]} "
+                          f"{theirs[1][:300]}")
             except OSError:
                 words["excused: OPA died of one, and did not answer the rest of its part"] += 1
     excuses = {why: times for why, times in words.items() if why.startswith("excused")}

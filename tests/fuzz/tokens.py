@@ -6,7 +6,6 @@ The keys are new in each run.
 from __future__ import annotations
 
 # ruff: noqa: E501 - tables
-
 import base64
 import datetime
 import hashlib

@@ -172,8 +172,8 @@ def _jwk(found: dict[str, Any], private: bool = False) -> Any:
             return public.public_key()
         p, q, d = (_integer(found[name]) for name in "pqd")
         more = (("dp", rsa.rsa_crt_dmp1, (d, p)), ("dq", rsa.rsa_crt_dmq1, (d, q)), ("qi", rsa.rsa_crt_iqmp, (p, q)))
-        made = (_integer(found[name]) if name in found else compute(*given) for name, compute, given in more)
-        return rsa.RSAPrivateNumbers(p, q, d, *made, public).private_key()
+        dp, dq, qi = (_integer(found[name]) if name in found else compute(*given) for name, compute, given in more)
+        return rsa.RSAPrivateNumbers(p, q, d, dp, dq, qi, public).private_key()
     if kind == "EC":
         curve = _CURVES[found["crv"]]()
         for name in ("x", "y", "d"):
