@@ -421,7 +421,7 @@ def _looked_through(env: Env, value: Any) -> None:
     kind = type(value)
     if kind is str:
         if len(value) > _LONG:
-            env.spend(len(value) >> 8)
+            env.spend(len(value) >> (8 if value.isascii() else 2))
     elif kind is list and len(value) > _LONG:
         env.spend(len(value) >> 3)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from custody.languages.rego.builtins.operands import members
 from custody.languages.rego.declare import OperandError, builtin
-from custody.languages.rego.values import Set, Value, compare, equal, key
+from custody.languages.rego.values import Key, Set, Value, compare, equal, key
 
 
 @builtin("equal", "any", "any", result="boolean")
@@ -98,4 +98,8 @@ def intersection(value: Value) -> Set:
 
 @builtin("union", "set[set[any]]", result="set[any]")
 def union(value: Value) -> Set:
-    return Set({name: each for one in _sets(value) for name, each in one.items.items()})
+    members_of: dict[Key, Value] = {}
+    for one in _sets(value):
+        for name, each in one.items.items():
+            members_of.setdefault(name, each)  # of 1 and 1.0 the first stays
+    return Set(members_of)

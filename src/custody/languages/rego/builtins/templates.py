@@ -316,6 +316,8 @@ def _field(shown: str, dot: Value, scope: Scope) -> Value:
     else:
         value = dot
     for name in names:
+        if value is UNDEFINED:
+            return value
         if type(value) is not dict:
             raise _wrong(f"can't evaluate field {name} in type interface {{}}")
         value = value.get(name, UNDEFINED)
