@@ -14,11 +14,10 @@ import zstandard
 from custody.errors import MalformedError, VerificationError
 from custody.formats.oci import Descriptor
 from custody.formats.tar.walk import Entry, Source, walk
-from custody.kit import strictjson
 from custody.registry.image import Image
-from custody.sbom.catalogers import HEADS, JSON, LARGEST, MOST, Fact, choose, read, store_path, unknown, weight
+from custody.sbom.catalogers import HEADS, LARGEST, MOST, Fact, choose, read, store_path, unknown, weight, work
 from custody.sbom.decompression import Decompressed
-from custody.sbom.limits import Account, Limits
+from custody.sbom.limits import Account, FullError, Limits
 
 _IN = 256 * 1024
 _SPOOL = 8 << 20
@@ -54,18 +53,25 @@ class Accounts:
     """What all layers of one image may take together."""
 
     def __init__(self, limits: Limits) -> None:
-        self.kept = Account(limits.kept, "bytes of facts in its layers")
+        self.kept = Account(limits.kept, "bytes of facts", limits.kept // 3)
         self.packages = Account(limits.packages, "packages")
         self.holes = Account(limits.holes, "bytes of holes in programs")
         self.names = Account(limits.names, "bytes of names, compressed")
         self.parsed = Account(limits.parsed, "bytes of metadata")
+        self.full = False
+        """Whether a file was not read because of those before it: what was said of it is true of this image only."""
         self.large = threading.Lock()
         """Held by the one thread that has a large file of metadata in memory."""
         self.window = threading.Lock()
         """Held while a layer with a large window is decompressed."""
 
-    def keep(self, path: str, facts: tuple[Fact, ...], where: str) -> None:
-        self.kept.charge(len(path) + 100 + sum(map(weight, facts)), where)
+    def fits(self, facts: Mapping[str, tuple[Fact, ...]]) -> bool:
+        """Whether facts that were kept before may be among this image's; they are charged."""
+        try:
+            self.kept.take(sum(len(path) + 100 + sum(map(weight, told)) for path, told in facts.items()))
+        except FullError:
+            return False
+        return True
 
 
 def read_layer(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits | None = None,
@@ -210,14 +216,24 @@ class _Collected:
         if name.startswith("?"):
             return (unknown(name[1:]),)
         most = LARGEST.get(name, MOST)
-        if name in HEADS:
-            return read(name, path, _head(entry.pieces(), most), self._charge)
-        if entry.size > most:
+        if entry.size > most and name not in HEADS:
             return (unknown(f"{name} file of more than {most >> 10} KiB"),)
-        with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():
-            content = b"".join(entry.pieces())
-            self.accounts.parsed.charge(strictjson.weight(content) // 4 if name in JSON else entry.size, self.where)
-            return read(name, path, content, self._charge)
+        kept = self._kept
+        try:
+            if name in HEADS:
+                return read(name, path, _head(entry.pieces(), most), self._charge)
+            with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():
+                content = b"".join(entry.pieces())
+                self.accounts.parsed.take(work(name, content))
+                return read(name, path, content, self._charge)
+        except FullError as limit:
+            return self._unread(name, limit, kept)
+
+    def _unread(self, name: str, limit: FullError, kept: int) -> tuple[Fact, ...]:
+        """Counted in place of the facts that were charged since `kept`."""
+        self.accounts.full = True
+        self._keep(kept - self._kept)
+        return (unknown(f"{name} file {limit}"),)
 
     def _program(self, entry: Entry) -> tuple[Fact, ...] | None:
         if entry.size < 64:
@@ -230,16 +246,24 @@ class _Collected:
             return None
         if entry.size > self._limits.file:
             return (unknown(f"program of more than {self._limits.file >> 20} MiB"),)
-        self.accounts.holes.charge(entry.size - entry.stored, self.where)
+        kept = self._kept
+        try:
+            self.accounts.holes.take(entry.size - entry.stored)
+        except FullError as limit:
+            return self._unread("ELF", limit, kept)
         with tempfile.SpooledTemporaryFile(max_size=_SPOOL) as file:
             file.write(first)
             for piece in pieces:
                 file.write(piece)
             with self.accounts.large:
-                return read("elf", entry.path, cast(BinaryIO, file), self._charge) or None
+                try:
+                    return read("elf", entry.path, cast(BinaryIO, file), self._charge) or None
+                except FullError as limit:
+                    return self._unread("ELF", limit, kept)
 
     def _charge(self, fact: Fact) -> None:
-        self._keep(weight(fact))
+        self.accounts.kept.take(amount := weight(fact))
+        self._kept += amount
 
     def _keep(self, amount: int) -> None:
         self._kept += amount
