@@ -48,8 +48,8 @@ _CEL: list[tuple[str, str, str, str, Any]] = [
     ("deep macros", "[1].all(a," * 200 + "true" + ")" * 200, "refused", "too complex", None),
     ("a long text looked through", _nested(f"{_TEN}.all(a, @)", 4, "x.matches('b$') || true"), "stopped", _STEPS,
      "a" * 1_000_000),
-    ("a long text that is no duration", _nested(f"{_TEN}.all(a, @)", 4, "duration(x) == duration(x) || true"), "stopped",
-     _STEPS, "a" * 1_000_000),
+    ("a long text that is no duration", _nested(f"{_TEN}.all(a, @)", 4, "duration(x) == duration(x) || true"),
+     "stopped", _STEPS, "a" * 1_000_000),
     ("a duration beyond range", "duration(x)", "failed", "uration", "9" * 20 + "h"),
 ]
 _REGO: list[tuple[str, str, str, str, Any]] = [
