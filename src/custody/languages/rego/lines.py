@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from custody.languages.rego.lexer import FUTURE, KEYWORDS, LATER, error, lex
+from custody.languages.rego.lexer import FUTURE, KEYWORDS, error, lex
 from custody.languages.rego.terms import Terms
 from custody.languages.rego.tree import Body, Call, Every, Expr, Logic, Ref, Some, SomeIn, Term, Unify, Var, value_name
 from custody.languages.scanner import END

@@ -272,8 +272,10 @@ class _Validator:
         for name, member in pairs(value):
             below = name if where == _ROOT else f"{where}.{name}"
             known = False
-            if "propertyNames" in schema and not self.good(schema["propertyNames"], name, where, depth + 1):
+            wrong = list(self.check(schema.get("propertyNames", True), name, where, depth + 1))
+            if wrong:
                 yield _Fault(where, "invalid_property_name", f'Property name of "{name}" does not match')
+                yield from wrong
             if name in properties:
                 known = True
                 below_here += self.check(properties[name], member, below, depth + 1)
@@ -313,8 +315,15 @@ class _Validator:
                 first = seen.setdefault(key(member), at)
                 if first != at:
                     yield _Fault(where, "unique", f"array items[{first},{at}] must be unique")
-        if "contains" in schema and not any(self.good(schema["contains"], each, where, depth + 1) for each in value):
+        if "contains" in schema:
+            first_faults: list[_Fault] = []
+            for at, member in enumerate(value):
+                faults = list(self.check(schema["contains"], member, below(at), depth + 1))
+                if not faults:
+                    return
+                first_faults = first_faults or faults
             yield _Fault(where, "contains", "At least one of the items must match")
+            yield from first_faults
 
 
 def _string(schema: Any, value: str, where: str) -> Iterator[_Fault]:
