@@ -22,7 +22,7 @@ from custody.adapters.world import SystemWorld
 from custody.errors import CustodyError
 from custody.languages import rego
 from custody.languages.rego.builtins import BUILTINS
-from tests.fuzz.documents import Peer, rows_of, peer
+from tests.fuzz.documents import Peer, peer, rows_of
 
 _TOKEN = re.compile(r'`[^`]*`|"(?:[^"\\\n]|\\.)*"|#[^\n]*|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|'
                     r':=|==|!=|<=|>=|\s+|.', re.DOTALL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 from custody.languages.rego.builtins.operands import members
 from custody.languages.rego.declare import OperandError, builtin
 from custody.languages.rego.values import Key, Set, Value, compare, equal, key
@@ -92,8 +94,7 @@ def _sets(value: Value) -> list[Set]:
 
 @builtin("intersection", "set[set[any]]", result="set[any]")
 def intersection(value: Value) -> Set:
-    first, *rest = _sets(value) or [Set()]
-    return Set({name: each for name, each in first.items.items() if all(name in other.items for other in rest)})
+    return reduce(both, _sets(value) or [Set()])
 
 
 @builtin("union", "set[set[any]]", result="set[any]")
