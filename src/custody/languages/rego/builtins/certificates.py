@@ -309,6 +309,8 @@ def _check_options(options: dict[Any, Value]) -> None:
         elif name in ("CurrentTime", "MaxConstraintComparisons"):
             if type(value) not in KINDS:
                 raise BuiltinError(f"'{name}' should be a number")
+            if name == "MaxConstraintComparisons" and plain_integer(value) is None:
+                raise BuiltinError("'MaxConstraintComparisons' should be a valid number")
         elif name == "KeyUsages":
             if type(value) not in (list, Set):
                 raise BuiltinError("'KeyUsages' should be an Array or Set")
