@@ -323,3 +323,38 @@ def test_every_mutated_object_is_answered_with_a_reason() -> None:
                 assert "internal error" not in json.dumps(said)
 
     asyncio.run(main())
+
+
+# attack/parse-yaml-holds-webhook
+
+_PARSED = {
+    "apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "parsed"}, "spec": {
+        "background": False, "rules": [{
+            "name": "r", "match": {"any": [{"resources": {"kinds": ["Pod"]}}]}, "validate": {
+                "failureAction": "Enforce", "message": "no", "deny": {"conditions": {"all": [{
+                    "key": "{{ parse_yaml(request.object.metadata.annotations.conf).x || '' }}",
+                    "operator": "Equals", "value": "bad"}]}}}}]}}
+
+
+def test_parse_yaml_holds_webhook() -> None:
+    """Annotations of 256 KB spend the budget before they are read, and small ones beside them are judged."""
+    judging = admission(_PARSED)
+
+    def annotated(text: str) -> bytes:
+        asked = review()
+        asked["request"]["object"]["metadata"]["annotations"] = {"conf": text}
+        return json.dumps(asked).encode()
+
+    texts = ["a: [" + "x," * 128_000 + "]"] * 4 + ["x: good", "x: bad"]
+
+    async def together() -> list[dict[str, Any]]:
+        answers = await asyncio.gather(*(judging.review(annotated(text), mutate=False, seconds=10) for text in texts))
+        return [json.loads(answer)["response"] for answer in answers]
+
+    *large, good, bad = asyncio.run(together())
+    for answer in large:
+        assert not answer["allowed"]
+        assert "more steps than its budget" in answer["status"]["message"]
+    assert good["allowed"]
+    assert not bad["allowed"]
+    assert "no" in bad["status"]["message"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -31,16 +32,10 @@ from tests.languages.rego_builtins.opa import Opa, serving
 
 IMPURE = frozenset({
     "http.send", "net.lookup_ip_addr", "opa.runtime", "trace", "print", "internal.print", "internal.test_case",
-    "rego.metadata.chain", "rego.metadata.rule", "rand.intn", "uuid.rfc4122", "time.now_ns", "assign", "eq", "walk", "internal.template_string"})
-KNOWN = {  # what remains, a few in 10,000 calls: printed and counted, and fails nothing
-    "yaml.marshal": "quoting of rare characters, numbers beyond a float64", "yaml.unmarshal": "broken !!binary",
-    "json.verify_schema": "words for schemas of the wrong kind",
-    "json.match_schema": "integers written with an exponent",
-    "strings.render_template": "words that Go's parser refuses", "graphql.parse_schema": "comments are left out",
-    "graphql.parse_query": "comments are left out", "object.get": "an array's index written 1.0",
-    "object.subset": "arrays of sets", "net.cidr_merge": "IPv4 in IPv6's notation beside IPv4"}
+    "rego.metadata.chain", "rego.metadata.rule", "rand.intn", "uuid.rfc4122", "time.now_ns", "assign", "eq", "walk",
+    "internal.template_string"})
 BATCH = 400
-WORDS: list = []
+PART = 2_000  # of them a server answers
 _POOLS = {**POOLS, **pools()}
 
 
@@ -156,28 +151,48 @@ def ours(name: str, operands: list[Any]) -> tuple[str, str]:
         return "unprintable", ""
 
 
+def excused(name: str, operands: list[Any], mine: tuple[str, str], theirs: tuple[str, str]) -> str:
+    """Why this one call may be answered otherwise; nothing where it may not."""
+    shown = compact(operands)
+    if name == "json.match_schema" and mine[0] == theirs[0] == "value" and _errors(mine[1]) == _errors(theirs[1]):
+        return "the order of a Go map"
+    if name == "json.verify_schema" and "http" in shown:
+        return "OPA asks the network for a schema"
+    if name == "time.add_date" and any(abs(each) > 1 << 40 for each in operands[1:]):
+        return "Go's calendar overflows"
+    if name == "yaml.marshal" and re.search(r"\\u2028|\\u2029|\ufeff|\\ufeff|[\x85\u2028\u2029]", shown):
+        return "where go-yaml breaks lines, and how it escapes after a byte order mark"
+    if name == "yaml.marshal" and re.search(r"[\[{:, (]-?[0-9.]+e-?[0-9]{3,}", f"[{shown}"):
+        return "numbers beyond a float64"
+    if name == "yaml.marshal" and re.search(r'[\t ][^"]*\\n', shown):
+        return "texts of several lines that begin with blanks"
+    if name.startswith("io.jwt.encode_sign") and mine[0] == theirs[0] == "value" and re.match(
+            r'"[\w-]*\.[\w-]*\.', mine[1]) and mine[1].rpartition(".")[0] == theirs[1].rpartition(".")[0] and any(
+            algorithm in shown for algorithm in ("ES", "PS")):
+        return "signatures that are random"
+    return ""
+
+
 def _errors(answer: str) -> list[str]:
     return sorted(map(compact, read_json(answer)[1]))
 
 
-def differences(opa: Opa, count: int, seed: int, names: list[str], words: Counter[str]) -> Iterator[Difference]:
-    made = Generator(seed, names)
+def differences(opa: Opa, made: Generator, count: int, words: Counter[str]) -> Iterator[Difference]:
     for begin in range(0, count, BATCH):
         answers = [(call, ours(*call)) for call in (made.call() for _ in range(min(BATCH, count - begin)))]
         answers = [each for each in answers if each[1][0] != "budget"]  # what OPA would not survive
         theirs_of = opa.calls([call for call, _ in answers])
         for ((name, operands), mine), (kind, answer) in zip(answers, theirs_of, strict=True):
             theirs = kind, compact(answer) if kind == "value" else answer or ""
-            if name == "json.match_schema" and kind == mine[0] == "value" and _errors(mine[1]) == _errors(theirs[1]):
-                continue  # in the order of a Go map
-            if name == "json.verify_schema" and "http" in str(operands):
-                continue  # OPA asks the network
             if "unprintable" in (kind, mine[0]) or kind == "panic" or mine == theirs:
                 continue
             if mine[0] == theirs[0] == "undefined":
                 continue
             if mine[0] == theirs[0] != "value":
-                words[name] += 1; WORDS.append((name, operands, mine, theirs))
+                words[name] += 1
+                continue
+            if why := excused(name, operands, mine, theirs):
+                words[f"excused: {why}"] += 1
                 continue
             yield Difference(f"{name}({', '.join(map(compact, operands))})", mine, (theirs[0], str(theirs[1])))
 
@@ -195,15 +210,23 @@ def main() -> int:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     names = [name for name in sys.argv[3:] or BUILTINS if name not in IMPURE]
-    wrong, known, words = 0, 0, Counter[str]()
-    with tempfile.TemporaryDirectory() as folder, serving(path, Path(folder), decode=read_json) as opa:
-        for difference in differences(opa, count, seed, names, words):
-            wrong += difference.call.partition("(")[0] not in KNOWN
-            known += difference.call.partition("(")[0] in KNOWN
-            print(f"{difference.call[:600]}\n    custody {difference.custody[0]} {difference.custody[1][:300]}\n"
-                  f"    opa     {difference.opa[0]} {difference.opa[1][:300]}")
-    print(f"{count} calls of {len(names)} builtins from seed {seed}: {wrong} differences, {known} of known kinds; "
-          f"{sum(words.values())} errors in other words")
+    wrong, words = 0, Counter[str]()
+    made = Generator(seed, names)
+    for begin in range(0, count, PART):
+        with tempfile.TemporaryDirectory() as folder, serving(path, Path(folder), decode=read_json) as opa:
+            try:
+                for difference in differences(opa, made, min(PART, count - begin), words):
+                    wrong += 1
+                    call, mine, theirs = difference
+                    print(f"{call[:600]}\n    custody {mine[0]} {mine[1][:300]}\n    opa     {theirs[0]} "
+                          f"{theirs[1][:300]}")
+            except OSError:
+                words["excused: OPA died of one, and did not answer the rest of its part"] += 1
+    excuses = {why: times for why, times in words.items() if why.startswith("excused")}
+    for why, times in sorted(excuses.items()):
+        print(f"{times} {why}")
+    print(f"{count} calls of {len(names)} builtins from seed {seed}: {wrong} differences, {sum(excuses.values())} "
+          f"excused; {sum(words.values()) - sum(excuses.values())} errors in other words")
     return 1 if wrong else 0
 
 

@@ -5,6 +5,7 @@ The keys are new in each run.
 
 from __future__ import annotations
 
+# ruff: noqa: E501 - tables
 import base64
 import datetime
 import hashlib

@@ -46,9 +46,14 @@ _CEL: list[tuple[str, str, str, str, Any]] = [
     ("deep fields", "x" + ".a" * 40_000, "refused", "recursion limit exceeded", {}),
     ("deep calls", "size(" * 5000 + "x" + ")" * 5000, "refused", "recursion limit exceeded", "a"),
     ("deep macros", "[1].all(a," * 200 + "true" + ")" * 200, "refused", "too complex", None),
+    ("a long text looked through", _nested(f"{_TEN}.all(a, @)", 4, "x.matches('b$') || true"), "stopped", _STEPS,
+     "a" * 1_000_000),
+    ("a long text that is no duration", _nested(f"{_TEN}.all(a, @)", 4, "duration(x) == duration(x) || true"),
+     "stopped", _STEPS, "a" * 1_000_000),
     ("a duration beyond range", "duration(x)", "failed", "uration", "9" * 20 + "h"),
 ]
 _REGO: list[tuple[str, str, str, str, Any]] = [
+    ("a long layout of times", "x := time.parse_ns(input, input)", "harmless", "undefined", "1" * 500_000),
     ("attribute of Python", "x := input.__class__", "harmless", "undefined", {}),
     ("import", "import os\nx := 1", "refused", "unexpected import path", None),
     ("file", 'x := open("/etc/passwd")', "refused", "undefined function open", None),
@@ -121,6 +126,11 @@ _JMESPATH: list[tuple[str, str, str, str, Any]] = [
     ("YAML of many scalars", "parse_yaml(@)", "stopped", _STEPS, _SCALARS),
     ("YAML of many lines", "parse_yaml(@)", "stopped", _STEPS, "- a\n" * 64_000),
     ("deep JSON", "parse_json(@)", "failed", "max depth", "[" * 100_000),
+    ("a long text looked through", "[*].[contains(@, 'b')]", "stopped", _STEPS, ["a" * 1_000_000] * 1_000),
+    ("a long text hashed", "[*].[sha256(@)]", "stopped", _STEPS, ["a" * 1_000_000] * 1_000),
+    ("a long text encoded", "[*].[base64_encode(@)]", "stopped", _STEPS, ["a" * 700_000] * 1_000),
+    ("a long text folded", "[*].[equal_fold(@, @)]", "stopped", _STEPS, ["É" * 100_000] * 1_000),
+    ("a long layout of times", "time_parse(@, @)", "failed", "at most 4096 are read", "1" * 500_000),
 ]
 _PATTERN: list[tuple[str, Any, str, str, Any]] = [
     ("attribute of Python", {"__class__": "x"}, "harmless", "resource value '<nil>'", {"a": 1}),

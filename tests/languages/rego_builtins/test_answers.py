@@ -12,7 +12,7 @@ from custody.languages.budget import Meter
 from custody.languages.rego.builtins import BUILTINS
 from custody.languages.rego.declare import BuiltinError, Context
 from custody.languages.rego.numbers import read
-from custody.languages.rego.values import UNDEFINED, compact
+from custody.languages.rego.values import UNDEFINED, Set, compact
 
 ERROR = "error"
 
@@ -40,7 +40,13 @@ ERROR = "error"
     ("net.cidr_merge", [["::/0", "10.0.0.0/08"]], '["::/0"]'), ("net.cidr_contains_matches", ["x", []], "[]"),
     ("io.jwt.decode", ["eyJhbGciOiJIUzI1NiIsImVuYyI6ImEifQ.e30.e30"], ERROR), ("io.jwt.verify_hs256", ["a.b.", ""], "false"),
     ("io.jwt.verify_rs256", ["ΐ", "null"], ERROR), ("crypto.parse_private_keys", ["aaaa"], "[]"),
-    ("crypto.x509.parse_rsa_private_key", ["aaaa"], "null"), ("object.subset", [[], []], "true"),
+    ("crypto.x509.parse_rsa_private_key", ["aaaa"], "null"), ("object.subset", [[], []], "true"), ("object.subset", [[1], Set.of([])], "true"), ("object.subset", [[], Set.of([])], "false"),
+    ("object.subset", [[1, 1], Set.of([1, 2])], "true"), ("object.get", [{"l": [10, 20]}, ["l", read("1.0")], 0], "20"),
+    ("or", [Set.of([1]), Set.of([read("1.0")])], "[1]"), ("union", [Set.of([Set.of([read("1.0")]), Set.of([1, 2])])], "[1.0,2]"),
+    ("net.cidr_merge", [["10.0.0.0/8", "::ffff:10.0.0.1/128"]], '["10.0.0.0/8","10.0.0.1/32"]'), ("net.cidr_is_valid", ["10.0.0.0/008"], "true"),
+    ("yaml.marshal", [{"": 1, "*": 2}], '"\\"\\": 1\\n\'*\': 2\\n"'), ("yaml.unmarshal", ["184467440713709551615"], "184467440713709550000"),
+    ("json.verify_schema", [{"$ref": ""}], "[true,null]"), ("strings.render_template", ["\u3000{{- .a -}} x", {"a": 2}], '"\u30002x"'),
+    ("base64.is_valid", ["aGk"], "false"),
     ("crypto.x509.parse_and_verify_certificates_with_options", ["x", {"no": 1}], "[false,[]]"),
     ("json.verify_schema", [{"multipleOf": 0}], '[false,"jsonschema: multipleOf must be strictly greater than 0"]'),
     ("strings.render_template", ["{{$x := .a}}{{$x}}", {"a": {"b": [1]}}], '"map[b:[1]]"'),

@@ -12,6 +12,10 @@ from custody.languages.cel.tree import Call, Literal, qualified
 from custody.languages.cel.types import Type
 from custody.languages.code import call, load
 
+_LONG = frozenset({"string", "bytes", "list", "dyn"})  # kinds whose values a function may walk through for long
+_AT_ONCE = frozenset({"_[_]", "_[?_]", "_?._", "_==_", "_!=_", "size", "optional.of", "hasValue", "value", "type",
+                      "dyn"})
+
 
 class Calls(Logic):
     """The part of the emitter that knows functions."""
@@ -35,6 +39,10 @@ class Calls(Logic):
                     and (made := inlined(self, node)) is not None:
                 return made
         arguments = self.emit_all(node.operands)
+        if self.looping and function not in _AT_ONCE:
+            arguments = [argument if isinstance(argument, ast.Constant) or self.type_of(operand).kind not in _LONG
+                         else call(self.function(operators.looked_through), self.meter(), argument)
+                         for argument, operand in zip(arguments, node.operands, strict=True)]
         member = node.target is not None
         self.failing = True
         if function == "_?._" and function in self.env.functions:

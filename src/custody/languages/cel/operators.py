@@ -129,6 +129,17 @@ def paid(meter: Meter, value: Any) -> Any:
     return value
 
 
+def looked_through(meter: Meter, value: Any) -> Any:
+    """Pay in a loop for a long text or list that a function is called with."""
+    kind = type(value)
+    if kind is str or kind is bytes:
+        if len(value) > 256:
+            meter.spend(len(value) >> 8)
+    elif kind is list and len(value) > 8:
+        meter.spend(len(value) >> 3)
+    return value
+
+
 def scanned(meter: Meter, text: str) -> str:
     """Pay for looking through a long text."""
     meter.spend(len(text) >> 8)

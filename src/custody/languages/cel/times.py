@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ from custody.languages.go.numbers import format_float
 _SECOND = 10**9
 _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:Z|([+-])(\d\d):(\d\d))\Z",
                       re.ASCII)
-_OFFSET = re.compile(r"([+-]?)(\d{1,4}):(\d{1,4})\Z", re.ASCII)
+_OFFSET = re.compile("([+-]?)([0-9]{1,4}):([0-9]{1,4})")
 _CYCLE = timedelta(days=146_097)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -71,15 +71,20 @@ def show_duration(value: Duration) -> str:
     return f"{'-' if value.ns < 0 else ''}{format_float(seconds + nanoseconds / 1e9, 'f')}s"
 
 
+def _offset(name: str) -> timedelta | None:
+    """Of `±h:mm`, whose hours are any, as to cel-go; None of what is no offset."""
+    found = _OFFSET.fullmatch(name)
+    if found is None:
+        return None
+    if int(found[3]) > 59:
+        raise CelError(f"timezone offset minutes out of range [0, 59]: {name}")
+    offset = timedelta(hours=int(found[2]), minutes=int(found[3]))
+    return -offset if found[1] == "-" else offset
+
+
 @lru_cache(256)
 def zone(name: str) -> tzinfo:
-    """An IANA name or an offset `±hh:mm`."""
-    found = _OFFSET.match(name)
-    if found is not None:
-        offset = timedelta(hours=int(found[2]), minutes=int(found[3]))
-        if offset >= timedelta(days=1):
-            raise CelError(f"unknown time zone {name}")
-        return timezone(-offset if found[1] == "-" else offset)
+    """Of an IANA name."""
     if name in ("UTC", "Z", ""):
         return UTC
     try:
@@ -94,10 +99,12 @@ def _moment(value: Timestamp, name: str) -> datetime:
     at = _EPOCH + timedelta(seconds=seconds)
     if name == "UTC":
         return at
+    offset = _offset(name)
     try:
-        return at.astimezone(zone(name))
+        return at.astimezone(zone(name)) if offset is None else at + offset
     except OverflowError:
-        return (at + (_CYCLE if seconds < 0 else -_CYCLE)).astimezone(zone(name))
+        at += _CYCLE if seconds < 0 else -_CYCLE
+        return at.astimezone(zone(name)) if offset is None else at + offset
 
 
 def full_year(value: Timestamp, name: str = "UTC") -> int:

@@ -60,6 +60,8 @@ def read(text: str) -> int:
 
 
 def _quoted(text: str) -> str:
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
     return '"' + "".join(char if char.isprintable() and char not in '"\\' else
                          f"\\{char}" if char in '"\\' else _escaped(char) for char in text) + '"'
 

@@ -48,6 +48,9 @@ _CHUNK = re.compile(
     r"|-07:00:00|-070000|-07:00|-0700|-07|Z07:00:00|Z070000|Z07:00|Z0700|Z07|[.,](?:0+|9+)(?![0-9])")
 
 
+_LONGEST = 4_096  # characters of a layout: each of its parts may copy the rest of the text
+
+
 @lru_cache(512)
 def _chunks(layout: str) -> tuple[tuple[str, str], ...]:
     """(text before, chunk) …, the last with an empty chunk."""
@@ -62,7 +65,7 @@ def format_time(ns: int, layout: str = RFC3339_NANO, where: Zone = UTC) -> str:
     """Time.Format."""
     at = civil(ns, where)
     out: list[str] = []
-    for text, chunk in _chunks(layout):
+    for text, chunk in (_chunks if len(layout) <= _LONGEST else _chunks.__wrapped__)(layout):
         out.append(text)
         if chunk[:1] in (".", ",") and chunk:
             digits = f"{at.nanosecond:09d}".ljust(len(chunk) - 1, "0")[:len(chunk) - 1]
@@ -148,6 +151,8 @@ def parse_time(layout: str, text: str) -> Parsed:
             ns = int((found[7] or "0")[:9].ljust(9, "0"))
             where = Fixed(offset, "") if offset else UTC
             return Parsed(moment(year, month, day, hour, minute, second, ns) - offset * SECOND, where)
+    if len(layout) > _LONGEST:
+        raise TimeError(f"parsing time: a layout of {len(layout)} characters, at most {_LONGEST} are read")
     return _Parser(layout, text).parse()
 
 
@@ -201,9 +206,13 @@ class _Parser:
                     raise self._error(self.rest, prefix)
                 left, self.rest = left.lstrip(" "), self.rest.lstrip(" ")
                 continue
-            if not self.rest or self.rest[0] != left[0]:
+            run = left.partition(" ")[0]
+            if not self.rest.startswith(run):
+                same = next((at for at, (one, other) in enumerate(zip(run, self.rest, strict=False)) if one != other),
+                            len(self.rest))
+                self.rest = self.rest[same:]
                 raise self._error(self.rest, prefix)
-            left, self.rest = left[1:], self.rest[1:]
+            left, self.rest = left[len(run):], self.rest[len(run):]
 
     def _digits(self, fixed: int, least: int = 0) -> int:
         """Two digits, or one or two where `fixed` is 0; `least` for three."""

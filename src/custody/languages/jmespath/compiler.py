@@ -40,6 +40,7 @@ from custody.languages.jmespath.emitter import Emitter
 from custody.languages.jmespath.tree import Node
 from custody.languages.jmespath.values import (
     MISSING,
+    Env,
     Expression,
     PanicError,
     QueryError,
@@ -51,6 +52,7 @@ from custody.languages.jmespath.values import (
 Holes = Callable[[str], "ast.expr | None"]
 """For a text of the expression that depends on the data: an expression of `data`, the root, and `env`."""
 _BLOCKS = 12  # loops in loops before a function of its own is begun; Python has room for 20
+_LONG = 256  # characters or elements
 _NONE = ast.Constant(None)
 _SIGNS: dict[str, ast.cmpop] = {"<": ast.Lt(), "<=": ast.LtE(), ">": ast.Gt(), ">=": ast.GtE()}
 
@@ -374,6 +376,9 @@ class Compiler(Emitter):
         else:
             for value, kinds in zip(arguments, function.arguments, strict=True):
                 self._check(value, kinds)
+        for value in arguments:
+            if not isinstance(value, ast.Constant):
+                self.emit(do(call(self.hoist(_looked_through, "looked"), load("env"), value)))
         self.needs |= {function.asks} if function.asks else set()
         known = arguments[function.fixed] if function.prepare is not None else None
         if function.prepare is not None and isinstance(known, ast.Constant) and isinstance(known.value, str):
@@ -409,6 +414,16 @@ class Compiler(Emitter):
                 tests.append(both(self.is_type(value, list), call(self.hoist(_ALL_OF[kind], "all_of"), value)))
         wrong = call(self.hoist(invalid, "invalid"), value, self.hoist(kinds, "kinds"))
         self.emit(when(negate(either(*tests)), [throw(wrong)]))
+
+
+def _looked_through(env: Env, value: Any) -> None:
+    """Pay for what a function will walk through: a projection may call it for each of many elements."""
+    kind = type(value)
+    if kind is str:
+        if len(value) > _LONG:
+            env.spend(len(value) >> (8 if value.isascii() else 2))
+    elif kind is list and len(value) > _LONG:
+        env.spend(len(value) >> 3)
 
 
 def _fits(value: Any, kinds: tuple[str, ...]) -> bool:

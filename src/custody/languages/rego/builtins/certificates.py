@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import warnings
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -175,6 +176,7 @@ def _shown(certificate: x509.Certificate, *, strings: bool = True) -> dict[str, 
     access = _get(found, x509.AuthorityInformationAccess) or []
     policies = _get(found, x509.CertificatePolicies) or []
     depth = constraints.path_length if constraints is not None else None
+    limit = _get(found, x509.PolicyConstraints)
     made: dict[str, Value] = {
         "Raw": _b64(certificate.public_bytes(serialization.Encoding.DER)),
         "RawTBSCertificate": _b64(certificate.tbs_certificate_bytes),
@@ -194,7 +196,7 @@ def _shown(certificate: x509.Certificate, *, strings: bool = True) -> dict[str, 
         "BasicConstraintsValid": constraints is not None, "IsCA": constraints is not None and constraints.ca,
         "MaxPathLen": 0 if constraints is None else -1 if depth is None else depth, "MaxPathLenZero": depth == 0,
         "SubjectKeyId": _b64(own.digest) if own is not None else None,
-        "AuthorityKeyId": _b64(authority.key_identifier) if authority is not None and authority.key_identifier else None,
+        "AuthorityKeyId": _b64(authority.key_identifier) if authority and authority.key_identifier else None,
         "OCSPServer": _access(access, "1.3.6.1.5.5.7.48.1"),
         "IssuingCertificateURL": _access(access, "1.3.6.1.5.5.7.48.2"),
         "CRLDistributionPoints": _lists(_get(found, x509.CRLDistributionPoints)),
@@ -202,8 +204,8 @@ def _shown(certificate: x509.Certificate, *, strings: bool = True) -> dict[str, 
         "Policies": [each.policy_identifier.dotted_string for each in policies] or None,
         "PolicyMappings": None,
         **_skips("InhibitAnyPolicy", getattr(_get(found, x509.InhibitAnyPolicy), "skip_certs", None)),
-        **_skips("InhibitPolicyMapping", getattr(_get(found, x509.PolicyConstraints), "inhibit_policy_mapping", None)),
-        **_skips("RequireExplicitPolicy", getattr(_get(found, x509.PolicyConstraints), "require_explicit_policy", None)),
+        **_skips("InhibitPolicyMapping", getattr(limit, "inhibit_policy_mapping", None)),
+        **_skips("RequireExplicitPolicy", getattr(limit, "require_explicit_policy", None)),
         "PermittedDNSDomainsCritical": limits is not None and any(
             each.critical for each in found if each.oid.dotted_string == "2.5.29.30")}
     for side in ("permitted", "excluded"):
@@ -279,15 +281,14 @@ def _verified(context: Context, value: str, options: dict[Any, Value], *, string
     except BuiltinError:
         return [False, []]
     _check_options(options)
-    if "CurrentTime" in options:
-        moment = plain_integer(options["CurrentTime"])
-        if moment is None:
-            raise BuiltinError("'CurrentTime' should be a valid int64 number")
-    elif len(certificates) > 1:
-        from custody.languages.rego.builtins.times import now_ns
-        moment = now_ns(context)
+    moment = plain_integer(options["CurrentTime"]) if "CurrentTime" in options else None
+    if moment is None and "CurrentTime" in options:
+        raise BuiltinError("'CurrentTime' should be a valid int64 number")
     if len(certificates) < 2:
         return [False, []]
+    if moment is None:
+        from custody.languages.rego.builtins.times import now_ns
+        moment = now_ns(context)
     *above, leaf = certificates
     usages = _usages(options.get("KeyUsages", [])) or ["KeyUsageServerAuth"]  # of none Go means the server's
     chain = chains.build(leaf, above[0], above[1:], datetime.fromtimestamp(moment / 1e9, UTC),
@@ -308,6 +309,8 @@ def _check_options(options: dict[Any, Value]) -> None:
         elif name in ("CurrentTime", "MaxConstraintComparisons"):
             if type(value) not in KINDS:
                 raise BuiltinError(f"'{name}' should be a number")
+            if name == "MaxConstraintComparisons" and plain_integer(value) is None:
+                raise BuiltinError("'MaxConstraintComparisons' should be a valid number")
         elif name == "KeyUsages":
             if type(value) not in (list, Set):
                 raise BuiltinError("'KeyUsages' should be an Array or Set")
@@ -322,8 +325,18 @@ def _usages(value: Value) -> list[str]:
     return [usage.strip('"') for usage in (value.ordered() if type(value) is Set else value) if type(usage) is str]
 
 
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
 def _covers(leaf: x509.Certificate, name: str) -> bool:
-    for each in _alternatives(leaf.extensions)["DNSNames"] or []:
+    named = _alternatives(leaf.extensions)
+    if (address := _address(name.removeprefix("[").removesuffix("]") if name.startswith("[") else name)) is not None:
+        return str(address) in (named["IPAddresses"] or [])
+    for each in named["DNSNames"] or []:
         pattern, wanted = each.lower().rstrip("."), name.lower().rstrip(".")
         if pattern == wanted or (pattern.startswith("*.") and wanted.partition(".")[2] == pattern[2:]
                                  and wanted.partition(".")[0]):
@@ -347,6 +360,7 @@ def parse_certificate_request(value: Value) -> Value:
     key, algorithm = _public(request.public_key())
     found = request.extensions
     extensions = _extensions(found)
+    attributes = [[{"Type": each["Id"], "Value": each["Critical"] or each["Value"]} for each in extensions or []]]
     made = {
         "Raw": _b64(request.public_bytes(serialization.Encoding.DER)),
         "RawTBSCertificateRequest": _b64(request.tbs_certrequest_bytes),
@@ -355,8 +369,7 @@ def parse_certificate_request(value: Value) -> Value:
         "Signature": _b64(request.signature),
         "SignatureAlgorithm": _ALGORITHMS.get(request.signature_algorithm_oid.dotted_string, 0),
         "PublicKeyAlgorithm": algorithm, "PublicKey": key, "Subject": _name(request.subject),
-        "Attributes": [{"Type": [1, 2, 840, 113549, 1, 9, 14], "Value": [
-            [{"Type": each["Id"], "Value": True if each["Critical"] else each["Value"]} for each in extensions]]}] if extensions else None,
+        "Attributes": [{"Type": [1, 2, 840, 113549, 1, 9, 14], "Value": attributes}] if extensions else None,
         "Extensions": extensions, "ExtraExtensions": None} | _alternatives(found)
     del made["URIStrings"]
     return made

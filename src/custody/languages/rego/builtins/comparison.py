@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 from custody.languages.rego.builtins.operands import members
 from custody.languages.rego.declare import OperandError, builtin
-from custody.languages.rego.values import Set, Value, compare, equal, key
+from custody.languages.rego.values import Key, Set, Value, compare, equal, key
 
 
 @builtin("equal", "any", "any", result="boolean")
@@ -92,10 +94,13 @@ def _sets(value: Value) -> list[Set]:
 
 @builtin("intersection", "set[set[any]]", result="set[any]")
 def intersection(value: Value) -> Set:
-    first, *rest = _sets(value) or [Set()]
-    return Set({name: each for name, each in first.items.items() if all(name in other.items for other in rest)})
+    return reduce(both, _sets(value) or [Set()])
 
 
 @builtin("union", "set[set[any]]", result="set[any]")
 def union(value: Value) -> Set:
-    return Set({name: each for one in _sets(value) for name, each in one.items.items()})
+    members_of: dict[Key, Value] = {}
+    for one in _sets(value):
+        for name, each in one.items.items():
+            members_of.setdefault(name, each)  # of 1 and 1.0 the first stays
+    return Set(members_of)

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from datetime import datetime
+from decimal import Decimal
 from functools import cmp_to_key
 from typing import Any
 
@@ -152,6 +153,12 @@ def json_is_valid(value: Value) -> bool:
 
 # --- YAML
 
+def _float64(value: float) -> str:
+    """As Go's encoding/json writes one: the fewest digits, and zeros after them."""
+    shown = number_text(value)
+    return format(Decimal(repr(value)), "f") if abs(value) >= 1 << 63 and "e" not in shown else shown
+
+
 class _Loader(yaml.CSafeLoader):
     """YAML as go-yaml v3 reads it into JSON: the scalars of YAML 1.2, and the numbers of 1.1; keys are texts."""
 
@@ -181,7 +188,7 @@ class _Loader(yaml.CSafeLoader):
         except ValueError:
             pass
         nearest = float(shown)
-        return node.value if math.isinf(nearest) else read(number_text(nearest))
+        return node.value if math.isinf(nearest) else read(_float64(nearest))
 
     def any_tag(self, node: yaml.Node) -> Any:
         """What go-yaml makes of tags that it does not know: texts, lists, mappings."""
@@ -292,6 +299,11 @@ class _Dumper(yaml.SafeDumper):
         del indentless
         super().increase_indent(flow, indentless=False)
 
+    def check_simple_key(self) -> bool:
+        if isinstance(self.event, yaml.ScalarEvent) and not self.event.value:
+            return True  # to PyYAML an empty key is none
+        return bool(super().check_simple_key())
+
     def ignore_aliases(self, data: Any) -> bool:
         del data
         return True
@@ -301,13 +313,16 @@ def _resolve(dumper: Any, value: str) -> str:
     return str(dumper.resolve(yaml.ScalarNode, value, (True, False)))
 
 
+_TEXTS = frozenset({_TAG + "str", _TAG + "yaml", _TAG + "value"})  # the latter two are `*` and `=`
+
+
 def _represent(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     style = None
     if not value.isascii() and any(sign > "\uffff" for sign in value):
         style = '"'
     elif "\n" in value:
         style = "|"
-    elif _resolve(dumper, value) != _TAG + "str" or value in ("y", "Y", "n", "N"):
+    elif _resolve(dumper, value) not in _TEXTS or value in ("y", "Y", "n", "N"):
         style = '"'
     return dumper.represent_scalar(_TAG + "str", value, style=style)
 

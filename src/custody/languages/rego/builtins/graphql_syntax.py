@@ -19,6 +19,7 @@ _TOKEN = re.compile(
     r"""|(?P<float>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+))|(?P<int>-?(?:0|[1-9][0-9]*))"""
     r'''|(?P<block>"""(?:[^"\\]|\\"""|\\|"(?!""))*""")|(?P<string>"(?!"")(?:[^"\\\r\n]|\\.)*"|""(?!"))'''
     r"""|(?P<sign>\.\.\.|[!$&():=@\[\]{|}])""")
+_BAD_ESCAPE = re.compile(r'"(?:[^"\\]|\\(?:u[0-9a-fA-F]{4}|[ntrbf"\\/]))*+\\(?!u[0-9a-fA-F]{4}|[ntrbf"\\/])')
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", '"': '"', "\\": "\\", "/": "/"}
 _KINDS = {"int": 1, "float": 2, "string": 3, "block": 4}
 VARIABLE, BOOLEAN, NULL, ENUM, LIST, OBJECT = 0, 5, 6, 7, 8, 9
@@ -57,6 +58,9 @@ def _tokens(text: str) -> list[Token]:
             found.append(Token("<Invalid>", "", line, broken - start + 1))
             return found
         kind, shown = match.lastgroup or "", match[0]
+        if kind == "string" and (strange := _BAD_ESCAPE.match(shown)) is not None:
+            found.append(Token("<Invalid>", "", line, at - start + strange.end() + 1))
+            return found
         if kind != "skip":
             value = (_unescaped(shown[1:-1]) if kind == "string" else _block(shown[3:-3]) if kind == "block" else shown)
             # gqlparser counts a string from behind its quote

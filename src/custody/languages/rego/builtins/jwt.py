@@ -36,11 +36,13 @@ _PARAMETERS = frozenset({"alg", "kid", "typ", "cty", "crit"})
 
 
 class _Key(NamedTuple):
-    """`key`: bytes for HMAC, else one of cryptography's keys. A JWK may name the algorithm and an id."""
+    """`key`: bytes for HMAC, else one of cryptography's public keys. A JWK may name the algorithm and an id, and be
+    `private`: such a one serves io.jwt.decode_verify, but not io.jwt.verify_*."""
 
     key: Any
     algorithm: str = ""
     id: str = ""
+    private: bool = False
 
 
 # --- tokens
@@ -131,10 +133,11 @@ def _keys(shown: str) -> list[_Key]:
         if type(given) is not dict:
             raise BuiltinError("it is no object")
         sets = given.get("keys", [given])
-        if (strange := next((jwk["alg"] for jwk in sets if jwk.get("alg", "none") not in _REGISTERED), None)) is not None:
-            raise BuiltinError(f"jwk.ParseKey: invalid algorithm: {strange}")
-        keys = [_Key(_jwk(jwk, "d" in jwk and jwk.get("kty") != "oct"), str(jwk.get("alg", "")),
-                     str(jwk.get("kid", ""))) for jwk in sets]
+        strange = [jwk["alg"] for jwk in sets if jwk.get("alg", "none") not in _REGISTERED]
+        if strange:
+            raise BuiltinError(f"jwk.ParseKey: invalid algorithm: {strange[0]}")
+        keys = [_Key(_jwk(jwk), str(jwk.get("alg", "")), str(jwk.get("kid", "")),
+                     "d" in jwk and jwk.get("kty") != "oct") for jwk in sets]
     except (BuiltinError, ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm) as wrong:
         raise BuiltinError(f"failed to parse a JWK key (set): {wrong}") from None
     return [key for key in keys if not key.algorithm or key.algorithm in _ALGORITHMS]
@@ -162,27 +165,32 @@ def _jwk(found: dict[str, Any], private: bool = False) -> Any:
         return decode64(found["k"], url=True, padded=False)
     if kind == "RSA":
         public = rsa.RSAPublicNumbers(_integer(found["e"]), _integer(found["n"]))
+        for name in ("d", "p", "q", "dp", "dq", "qi"):
+            if name in found:
+                _integer(found[name])
         if not private:
             return public.public_key()
         p, q, d = (_integer(found[name]) for name in "pqd")
-        return rsa.RSAPrivateNumbers(p, q, d, rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q),
-                                     public).private_key()
+        more = (("dp", rsa.rsa_crt_dmp1, (d, p)), ("dq", rsa.rsa_crt_dmq1, (d, q)), ("qi", rsa.rsa_crt_iqmp, (p, q)))
+        dp, dq, qi = (_integer(found[name]) if name in found else compute(*given) for name, compute, given in more)
+        return rsa.RSAPrivateNumbers(p, q, d, dp, dq, qi, public).private_key()
     if kind == "EC":
-        numbers = ec.EllipticCurvePublicNumbers(_integer(found["x"]), _integer(found["y"]), _CURVES[found["crv"]]())
+        curve = _CURVES[found["crv"]]()
+        for name in ("x", "y", "d"):
+            size = len(decode64(found[name], url=True, padded=False)) if name in found else 0
+            if name in found and size != (curve.key_size + 7) // 8:
+                raise ValueError(f"key validation failed: {name} has {size} bytes")
+        numbers = ec.EllipticCurvePublicNumbers(_integer(found["x"]), _integer(found["y"]), curve)
         if not private:
             return numbers.public_key()
         return ec.EllipticCurvePrivateNumbers(_integer(found["d"]), numbers).private_key()
     if kind == "OKP" and found.get("crv") == "Ed25519":
         public_key = ed25519.Ed25519PublicKey.from_public_bytes(decode64(found["x"], url=True, padded=False))
-        if private:
-            return ed25519.Ed25519PrivateKey.from_private_bytes(decode64(found["d"], url=True, padded=False))
-        return public_key
+        if "d" not in found:
+            return public_key
+        key = ed25519.Ed25519PrivateKey.from_private_bytes(decode64(found["d"], url=True, padded=False))
+        return key if private else public_key
     raise ValueError(f"unknown kty {kind}")
-
-
-def _public(found: _Key) -> _Key:
-    """A private key verifies too, by the public one in it."""
-    return found._replace(key=found.key.public_key()) if hasattr(found.key, "public_key") else found
 
 
 # --- signatures
@@ -218,9 +226,9 @@ def _of_any(keys: list[_Key], algorithm: str, header: dict[str, Any], data: byte
     """By the key that the header names, or any of a suiting algorithm."""
     named = next((key for key in keys if header.get("kid") and key.id == header["kid"]), None)
     if named is not None:
-        return _holds(algorithm, named.key, data, signature, exact=exact)
+        return (exact or not named.private) and _holds(algorithm, named.key, data, signature, exact=exact)
     return any(_holds(algorithm, key.key, data, signature, exact=exact) for key in keys
-               if not key.algorithm or key.algorithm == header.get("alg", ""))
+               if (exact or not key.private) and (not key.algorithm or key.algorithm == header.get("alg", "")))
 
 
 def _verifier(name: str, algorithm: str) -> None:
@@ -258,7 +266,7 @@ def _constraints(context: Context, given: dict[Any, Value]) -> dict[str, Any]:
                 raise BuiltinError("token time constraint: must not be negative")
         elif type(value) is not str:
             raise BuiltinError(f"{name} constraint: must be a string")
-        want[name] = list(map(_public, _keys(value))) if name == "cert" else value
+        want[name] = _keys(value) if name == "cert" else value
     if "cert" in want and want.get("secret"):
         raise BuiltinError("duplicate key constraints")
     if "cert" not in want and not want.get("secret"):
@@ -343,6 +351,8 @@ def _signed(header: str, payload: str, key: Any) -> str:
             if key["keys"] == []:
                 raise BuiltinError("no keys found in JWK set")
             key = key["keys"][0]
+        if key.get("alg", "none") not in _REGISTERED:
+            raise ValueError(f"invalid algorithm: {key['alg']}")
         secret = _jwk(key, key.get("kty") != "oct" and "d" in key)
     except BuiltinError:
         raise

@@ -156,6 +156,9 @@ def cidr_merge(context: Context, value: Value) -> Set:
     for block in reversed(ranges):
         while merged and _before(merged[-1].first) <= block.last:
             above = merged.pop()
+            if len(block.last) + len(above.last) > 2 * _SIZE and not (
+                    above.first <= block.first and len(above.last) == _SIZE):
+                raise BuiltinError("networks of IPv4 in the notation of IPv6 cannot be merged")  # here OPA panics
             block = _Range(min(block.first, above.first), above.last, None)
         merged.append(block)
     shown = [name for block in merged for name in ([block.shown] if block.shown else _cover(block))]
@@ -171,6 +174,7 @@ class _Range(NamedTuple):
     shown: str | None
 
 
+_SIZE = 16
 _MAPPED = b"\0" * 10 + b"\xff\xff"
 
 
@@ -188,7 +192,7 @@ def _range(value: Value) -> _Range:
     first, last = found.network_address.packed, found.broadcast_address.packed
     if found.version == 4:
         first, last = _MAPPED + first, _MAPPED + last
-        if ":" in value:
+        if ":" in value and shown is None:
             host = bytes(below ^ above for below, above in zip(first, last, strict=True))
             first, last = _MAPPED + first, bytes(
                 byte | mask for byte, mask in zip(_MAPPED + first, host + b"\0" * 12, strict=True))

@@ -112,8 +112,8 @@ def _check_words(root: Any, found: dict[str, Any]) -> None:
     if "$ref" in found:
         _resolve(root, found["$ref"])
     for name in _COUNTS:
-        if name in found and (type(found[name]) is not int or found[name] < 0):
-            raise BuiltinError(f"{name} must be of an integer" if type(found[name]) is not int
+        if name in found and (type(found[name]) is not int or not 0 <= found[name] < 1 << 63):
+            raise BuiltinError(f"{name} must be of an integer" if type(found[name]) is not int or found[name] > 0
                                else f"{name} must be greater than or equal to 0")
     for name in ("Items", "Length", "Properties"):
         if found.get(f"min{name}", 0) > found.get(f"max{name}", 1 << 62):
@@ -128,11 +128,19 @@ def _check_words(root: Any, found: dict[str, Any]) -> None:
         raise BuiltinError("enum must be of an array")
 
 
+_SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*:")
+
+
 def _resolve(root: Any, reference: Any) -> Any:
     """What a `$ref` inside the schema points at; none leads out of it."""
     if not isinstance(reference, str):
         raise BuiltinError("$ref must be a string")
+    if not reference:
+        return root
     if not reference.startswith("#"):
+        if not _SCHEME.match(reference):
+            shown = reference if reference.startswith("/") else f"/{reference}"
+            raise BuiltinError(f"Reference {shown} must be canonical")
         raise BuiltinError(f"remote reference loading disabled: {reference}")
     found = root
     for part in filter(None, reference[1:].split("/")):
@@ -264,8 +272,10 @@ class _Validator:
         for name, member in pairs(value):
             below = name if where == _ROOT else f"{where}.{name}"
             known = False
-            if "propertyNames" in schema and not self.good(schema["propertyNames"], name, where, depth + 1):
+            wrong = list(self.check(schema.get("propertyNames", True), name, where, depth + 1))
+            if wrong:
                 yield _Fault(where, "invalid_property_name", f'Property name of "{name}" does not match')
+                yield from wrong
             if name in properties:
                 known = True
                 below_here += self.check(properties[name], member, below, depth + 1)
@@ -305,8 +315,15 @@ class _Validator:
                 first = seen.setdefault(key(member), at)
                 if first != at:
                     yield _Fault(where, "unique", f"array items[{first},{at}] must be unique")
-        if "contains" in schema and not any(self.good(schema["contains"], each, where, depth + 1) for each in value):
+        if "contains" in schema:
+            first_faults: list[_Fault] = []
+            for at, member in enumerate(value):
+                faults = list(self.check(schema["contains"], member, below(at), depth + 1))
+                if not faults:
+                    return
+                first_faults = first_faults or faults
             yield _Fault(where, "contains", "At least one of the items must match")
+            yield from first_faults
 
 
 def _string(schema: Any, value: str, where: str) -> Iterator[_Fault]:

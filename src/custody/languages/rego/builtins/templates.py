@@ -316,6 +316,8 @@ def _field(shown: str, dot: Value, scope: Scope) -> Value:
     else:
         value = dot
     for name in names:
+        if value is UNDEFINED:
+            return value
         if type(value) is not dict:
             raise _wrong(f"can't evaluate field {name} in type interface {{}}")
         value = value.get(name, UNDEFINED)
@@ -327,6 +329,8 @@ def _function(name: str, arguments: list[Value]) -> Value:
         case "len", [list() | dict() | str() as value]:
             return len(value.encode("utf-8", "replace") if isinstance(value, str) else value)
         case "index", [value, *names]:
+            if value is UNDEFINED or value is None:
+                raise _wrong("error calling index: index of untyped nil")
             for index in names:
                 value = _member(value, index)
             return value
