@@ -463,7 +463,7 @@ def measure(command: list[str], seconds: float, data: str, memory: int | None = 
 
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, preexec_fn=limit,  # noqa: PLW1509
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, preexec_fn=limit,
                                    env={**os.environ, "SYFT_CHECK_FOR_APP_UPDATE": "false", "CUSTODY_DATA_DIR": data})
         stop = start + seconds
         while True:

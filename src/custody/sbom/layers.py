@@ -127,7 +127,7 @@ class _Collected:
         """The files whose content hard links need, by path, and the link."""
         self._limits, self._wanted, self._wanted_by_links = limits, wanted, linked
         self._linked: dict[str, tuple[Fact, ...]] = {}
-        self._facts = self._kept = self._named = 0
+        self._facts = self._kept = self._named = self._unread_files = 0
         self._stores: set[str] = set()
         self._lines: list[str] = []
         self._waiting = 0
@@ -229,11 +229,12 @@ class _Collected:
         except FullError as limit:
             return self._unread(name, limit, kept)
 
-    def _unread(self, name: str, limit: FullError, kept: int) -> tuple[Fact, ...]:
+    def _unread(self, name: str, limit: FullError, kept: int) -> tuple[Fact, ...] | None:
         """Counted in place of the facts that were charged since `kept`."""
         self.accounts.full = True
         self._keep(kept - self._kept)
-        return (unknown(f"{name} file {limit}"),)
+        self._unread_files += 1
+        return (unknown(f"{name} file {limit}"),) if self._unread_files <= self._limits.unread else None
 
     def _program(self, entry: Entry) -> tuple[Fact, ...] | None:
         if entry.size < 64:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import msgspec
 
 
@@ -29,6 +31,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defa
 OS_RELEASE, OWNS, LICENSES, UNKNOWN = "OS-RELEASE", "OWNS", "LICENSES", "UNKNOWN"
 
 
+@functools.cache
 def unknown(kind: str) -> Fact:
     return Fact(type=UNKNOWN, name=kind)
 
