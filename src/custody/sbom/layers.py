@@ -239,6 +239,8 @@ class _Collected:
     def _program(self, entry: Entry) -> tuple[Fact, ...] | None:
         if entry.size < 64:
             return None
+        if len(head := entry.peek(4)) == 4 and head != _ELF:
+            return None
         pieces = entry.pieces()
         first = next(pieces)
         while len(first) < 4:
