@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from custody.errors import MalformedError
-from custody.sbom.catalogers import Fact
+from custody.sbom.catalogers import Fact, choose
+from custody.sbom.catalogers.fact import UNKNOWN
 from custody.sbom.layers import LayerFacts
 from custody.sbom.limits import Account, FullError, Limits
 
@@ -74,6 +75,8 @@ class Filesystem:
                 last, (real, parent) = folder, self._locate(folder)
             node = parent.children.get(base) if parent is not None and parent.children else None
             facts = () if mark or is_folder else layer.found.get(path, ())
+            if facts and facts[0].type == UNKNOWN and facts[0].source:
+                facts = self._linked(facts[0].source, path) or facts
             if node is not None and not (is_folder and node.link is None and node.seen is None):
                 self._remove(real, base)  # all but a folder where one was
                 last = None  # it may have been on the way to what was looked up
@@ -81,6 +84,13 @@ class Filesystem:
                 self._add(f"{real}/{base}" if real else base, Visible(facts, place) if facts else None,
                           target if mark else None)
                 last = None
+
+    def _linked(self, target: str, path: str) -> tuple[Fact, ...]:
+        """What a file of a layer below says, where it has a name that the same cataloger read it by."""
+        folder, _, base = target.rpartition("/")
+        _, parent = self._locate(folder)
+        node = parent.children.get(base) if parent is not None and parent.children else None
+        return node.seen.facts if node is not None and node.seen is not None and choose(target) == choose(path) else ()
 
     def files(self) -> dict[str, Visible]:
         """All files that say something, by path."""

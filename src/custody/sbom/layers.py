@@ -15,7 +15,7 @@ from custody.errors import MalformedError, VerificationError
 from custody.formats.oci import Descriptor
 from custody.formats.tar.walk import Entry, Source, walk
 from custody.registry.image import Image
-from custody.sbom.catalogers import HEADS, LARGEST, MOST, Fact, choose, read, store_path, unknown, weight, work
+from custody.sbom.catalogers import HEADS, LARGEST, MOST, Fact, choose, linked, read, store_path, unknown, weight, work
 from custody.sbom.decompression import Decompressed
 from custody.sbom.limits import Account, FullError, Limits
 
@@ -206,7 +206,7 @@ class _Collected:
             return shared
         self._keep(len(path) + len(target) + 150)
         self.missing.setdefault(target, path)
-        return (unknown("hard link into another layer"),)
+        return (linked(target),)
 
     def _read(self, entry: Entry, path: str) -> tuple[Fact, ...] | None:
         """The facts in a file, read as if its name were `path`; None where no cataloger cares for it."""
@@ -260,7 +260,8 @@ class _Collected:
                 file.write(piece)
             with self.accounts.large:
                 try:
-                    return read("elf", entry.path, cast(BinaryIO, file), self._charge) or None
+                    return read("elf", entry.path, cast(BinaryIO, file), self._charge,
+                                self.accounts.parsed.take) or None
                 except FullError as limit:
                     return self._unread("ELF", limit, kept)
 

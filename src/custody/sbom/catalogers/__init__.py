@@ -9,11 +9,12 @@ from typing import BinaryIO
 from custody.errors import CustodyError
 from custody.kit import strictjson
 from custody.sbom.catalogers import apk, binaries, counted, dotnet, dpkg, embedded, npm, osrelease, python
-from custody.sbom.catalogers.fact import Fact, unknown, weight
+from custody.sbom.catalogers.fact import Fact, linked, unknown, weight
 
-__all__ = ["HEADS", "LARGEST", "MOST", "VERSION", "Fact", "choose", "read", "store_path", "unknown", "weight", "work"]
+__all__ = ["HEADS", "LARGEST", "MOST", "VERSION", "Fact", "choose", "linked", "read", "store_path", "unknown", "weight",
+           "work"]
 
-VERSION = 6
+VERSION = 7
 """Raised with every change of what a cataloger finds or of `Fact`; layers that were cached before are read again."""
 
 _READERS: dict[str, Callable[[str, bytes], Iterable[Fact]]] = {
@@ -114,13 +115,14 @@ def store_path(path: str) -> str | None:
 
 
 def read(cataloger: str, path: str, content: bytes | BinaryIO,
-         charge: Callable[[Fact], None] | None = None) -> tuple[Fact, ...]:
+         charge: Callable[[Fact], None] | None = None,
+         spend: Callable[[int], None] = lambda _: None) -> tuple[Fact, ...]:
     """The facts in one file. What cannot be read is a fact too: an `unknown` that says so.
 
-    `charge` is called with each as it comes, and raises where there are too many.
+    `charge` is called with each as it comes, and raises where there are too many; `spend` with the `work` on a program.
     """
     facts: list[Fact] = []
-    source = _facts(cataloger, path, content)
+    source = _facts(cataloger, path, content, spend)
     while True:
         try:
             fact = next(source, None)
@@ -133,5 +135,5 @@ def read(cataloger: str, path: str, content: bytes | BinaryIO,
         facts.append(fact)
 
 
-def _facts(cataloger: str, path: str, content: bytes | BinaryIO) -> Iterator[Fact]:
-    yield from _READERS[cataloger](path, content) if isinstance(content, bytes) else binaries.read(content)
+def _facts(cataloger: str, path: str, content: bytes | BinaryIO, spend: Callable[[int], None]) -> Iterator[Fact]:
+    yield from _READERS[cataloger](path, content) if isinstance(content, bytes) else binaries.read(content, spend)

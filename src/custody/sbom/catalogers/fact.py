@@ -36,6 +36,11 @@ def unknown(kind: str) -> Fact:
     return Fact(type=UNKNOWN, name=kind)
 
 
+def linked(target: str) -> Fact:
+    """A hard link to a file that is not in the layer; its `source` says which."""
+    return Fact(type=UNKNOWN, name="hard link into another layer", source=target)
+
+
 def weight(fact: Fact) -> int:
     """About how many bytes a fact takes."""
     text = sum(map(len, (fact.name, fact.version, fact.source, fact.source_version, fact.supplier, fact.purl)))
