@@ -36,7 +36,7 @@ class Limits:
     """Compressed bytes that the names of all layers of the image are kept in."""
     kept: int = 96 << 20
     """About how many bytes the facts of all layers of the image take."""
-    packages: int = 50_000
+    packages: int = 25_000
     """Different ones, of the image."""
     tree: int = 64 << 20
     """About how many bytes the folders take that facts make necessary; symbolic links may take a quarter more."""
