@@ -277,16 +277,16 @@ class Peer:
 
     def answers(self, program: Program) -> list[Any]:
         asked = [{"query": query, "input": given} for query, given in program.asked]
-        found = self._ask({"modules": program.modules, "data": program.data, "asked": asked, "version": 1})["answers"]
+        found = self.ask({"modules": program.modules, "data": program.data, "asked": asked, "version": 1})["answers"]
         return [("error", each["code"], each["message"], each.get("codes", [])) if each.get("code")
-                else ("rows", _rows(each["rows"])) for each in found]
+                else ("rows", rows_of(each["rows"])) for each in found]
 
     def formatted(self, text: str, version: int) -> str | None:
         """A module as `opa fmt` prints it; None where it is refused."""
-        found = self._ask({"format": text, "version": version})
+        found = self.ask({"format": text, "version": version})
         return None if "error" in found else str(found["text"])
 
-    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(question) + "\n")
@@ -305,7 +305,7 @@ class Peer:
         self._process.wait()
 
 
-def _rows(rows: list[Any]) -> list[str]:
+def rows_of(rows: list[Any]) -> list[str]:
     return sorted(json.dumps([{name: value for name, value in bindings.items() if name[0] != "$"}, values],
                              sort_keys=True) for bindings, values in rows)
 
@@ -326,7 +326,7 @@ def our_answers(program: Program) -> list[Any]:
         except (CustodyError, AssertionError) as wrong:
             answers.append(("error", type(wrong).__name__, str(wrong)))
         else:
-            answers.append(("rows", _rows([[{name: rego.to_json(value) for name, value in row.bindings.items()},
+            answers.append(("rows", rows_of([[{name: rego.to_json(value) for name, value in row.bindings.items()},
                                             [rego.to_json(value) for value in row.expressions]] for row in results])))
     return answers
 

@@ -36,6 +36,8 @@ def main(argv: list[str] | None = None) -> int:
         return _say(help_text())
     if arguments == ["--version"] or arguments == ["version"]:
         return _say(f"custody {__version__}")
+    if arguments[0] == "help":  # `custody help sign`, as others have it
+        arguments = [*arguments[1:], "--help"]
     from custody.cli.run import run
 
     return run(arguments)
