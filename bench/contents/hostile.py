@@ -274,7 +274,8 @@ def text(data: bytes) -> bytes:
 def elf(name: str, data: bytes) -> bytes:
     strings = b"\0" + name.encode() + b"\0"
     start = 64 + len(data) + len(strings)
-    head = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 0, 0, start, 0, 64, 0, 0, 64, 3, 2)
+    head = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 0, 0, start, 0, 64, 0, 0, 64,
+                                                            3, 2)
     rows = [bytes(64), struct.pack("<IIQQQQIIQQ", 1, 1, 0, 0, 64, len(data), 0, 0, 1, 0),
             struct.pack("<IIQQQQIIQQ", 0, 3, 0, 0, 64 + len(data), len(strings), 0, 0, 1, 0)]
     return head + data + strings + b"".join(rows)
@@ -463,7 +464,7 @@ def measure(command: list[str], seconds: float, data: str, memory: int | None = 
 
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, preexec_fn=limit,  # noqa: PLW1509
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, preexec_fn=limit,
                                    env={**os.environ, "SYFT_CHECK_FOR_APP_UPDATE": "false", "CUSTODY_DATA_DIR": data})
         stop = start + seconds
         while True:
@@ -493,7 +494,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
             build(name, folder / "i")
-            custody = [str(Path(sys.executable).with_name("custody")), "sbom", f"oci:{folder / 'i'}", "-o", f"cyclonedx-json={folder / 'custody.json'}"]
+            custody = [str(Path(sys.executable).with_name("custody")), "sbom", f"oci:{folder / 'i'}",
+                       "-o", f"cyclonedx-json={folder / 'custody.json'}"]
             own, memory, end = measure(custody, 180, str(folder / "d"))
             theirs, much = 0.0, 0
             if syft:

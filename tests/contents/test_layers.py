@@ -126,6 +126,14 @@ def test_hard_links_have_their_targets_content(tmp_path: Path) -> None:
     assert names(catalog(image(tmp_path / "1", [store, link]))) == {"linked"}
     found = catalog(image(tmp_path / "2", [link]))
     assert [unknown.kind for unknown in found.unknowns] == ["hard link into another layer"]
+    # What is below under a name that tells nothing was not read; what was read there is known.
+    found = catalog(image(tmp_path / "3", [store], [link]))
+    assert [unknown.kind for unknown in found.unknowns] == ["hard link into another layer"]
+    below = ("old/package.json", store[1])
+    found = catalog(image(tmp_path / "4", [below], [(link[0], ("link", below[0]))]))
+    assert (names(found), found.unknowns) == ({"linked"}, ())
+    found = catalog(image(tmp_path / "5", [below], [("os/PKG-INFO", b""), ("a.egg-info", ("link", below[0]))]))
+    assert "hard link into another layer" in [unknown.kind for unknown in found.unknowns]
 
 
 def test_a_package_belongs_to_the_layer_that_brought_it_last(tmp_path: Path) -> None:

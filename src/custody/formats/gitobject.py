@@ -12,6 +12,8 @@ _PERSON = re.compile(rb"(?P<name>[^<>\n]*) ?<(?P<email>[^<>\n]*)> (?P<time>-?\d{
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799
 """Seconds from 1970 to the beginning of year 1 and to the end of year 9999."""
 _MAX_COMMIT = 4 * 1024 * 1024
+_MAX_SUMMARY = 1000
+"""Bytes of a commit's first line that are kept: there may be a million commits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def parse_commit(commit_id: str, data: bytes) -> Commit:
         raise MalformedError(where, got=values[b"committer"], expected="a time in the years 1 to 9999")
     return Commit(commit_id, values[b"tree"].decode(), tuple(parent.decode() for parent in parents),
                   author["email"].decode("utf-8", "replace"), committer["email"].decode("utf-8", "replace"),
-                  int(committer["time"]), message.partition(b"\n")[0].decode("utf-8", "replace"),
+                  int(committer["time"]), message.partition(b"\n")[0][:_MAX_SUMMARY].decode("utf-8", "replace"),
                   signature.decode("ascii", "replace") if signature is not None else None,
                   b"\n".join(kept) + blank + message)
 

@@ -14,7 +14,7 @@ from custody.errors import MalformedError
 
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 """One that is not closed goes to the end, so that no character is looked at twice."""
-_BRACKETS = re.compile(r"[\[\]{}]+")
+_NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
 MAX_SIZE = 64 * 1024 * 1024
 MAX_DEPTH = 128
 _VALUE = 72  # bytes that a value takes in CPython at least: an object of some 60, and its place in a list or dict
@@ -64,14 +64,14 @@ def weight(data: bytes) -> int:
 def _check_depth(text: str, what: str, limit: int) -> None:
     if text.count("[") + text.count("{") <= limit:
         return
-    brackets = "".join(_BRACKETS.findall(_STRING.sub("", text)))
+    brackets = _STRING.sub("", text).encode("utf-8", "surrogatepass").translate(None, _NOT_BRACKETS)
     for _ in range(limit):  # the innermost level goes each time; what is left is deep, or no JSON
-        left = brackets.replace("[]", "").replace("{}", "")
+        left = brackets.replace(b"[]", b"").replace(b"{}", b"")
         if len(left) == len(brackets):
             break
         brackets = left
     depth = 0
     for char in brackets:
-        depth += 1 if char in "[{" else -1
+        depth += 1 if char in b"[{" else -1
         if depth > limit:
             raise MalformedError(what, got=f"nesting deeper than {limit}", expected=f"at most {limit} levels")

@@ -14,13 +14,13 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import zstandard
 from isal import igzip
 
 from custody.errors import MalformedError, UsageError, VerificationError
-from custody.formats import oci
+from custody.formats import oci, zstd
 from custody.formats.tar.walk import Source, walk
 from custody.kit import digest as digests
 from custody.kit import strictjson
@@ -159,7 +159,7 @@ def _plain(path: Path) -> BinaryIO:
     packed, size = os.fstat(file.fileno()).st_size, 0
     try:
         with file:
-            for chunk in _unpacked(file, head):
+            for chunk in _unpacked(file, head, str(path)):
                 size += len(chunk)
                 if size > _LARGEST or (size > _RATIO_FROM and size > _RATIO * packed):
                     raise MalformedError(str(path), got=f"more than {size >> 20} MiB out of {packed} bytes",
@@ -177,11 +177,11 @@ def _plain(path: Path) -> BinaryIO:
     return cast(BinaryIO, plain)
 
 
-def _unpacked(file: BinaryIO, head: bytes) -> Iterator[bytes]:
-    stream = cast(BinaryIO, zstandard.ZstdDecompressor(max_window_size=128 << 20).stream_reader(
-        cast(IO[bytes], file), read_across_frames=True) if head == _ZSTD else
-                  igzip.open(file, "rb"))  # type: ignore[no-untyped-call]
-    with stream:
+def _unpacked(file: BinaryIO, head: bytes, where: str) -> Iterator[bytes]:
+    if head == _ZSTD:
+        yield from zstd.decompress(iter(lambda: file.read(_CHUNK), b""), where, 128 << 20)
+        return
+    with cast(BinaryIO, igzip.open(file, "rb")) as stream:  # type: ignore[no-untyped-call]
         while chunk := stream.read(_CHUNK):
             yield chunk
 

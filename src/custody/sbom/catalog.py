@@ -109,6 +109,7 @@ def _assemble(image: Image, layers: list[LayerFacts], tree: Filesystem, accounts
     placed: list[dependencies.Placed] = []
     unknowns: dict[tuple[str, str], list[str]] = {}
     """By kind, and the distribution's package that installed them."""
+    unknowns.update({(kind, ""): paths for kind, paths in tree.beyond.items()})
     owned = owners(files, layers, distribution)
     bare: set[tuple[str, str]] = set()
     for path, seen in sorted(files.items(), key=lambda item: (item[1].layer, item[0])):

@@ -6,12 +6,13 @@ import hashlib
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from typing import IO, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import zstandard
 from isal import igzip_lib
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
+from custody.formats import zstd
 from custody.formats.oci import Descriptor
 from custody.registry.image import VerifyingReader
 from custody.sbom.limits import Limits
@@ -141,29 +142,12 @@ def _unzstd_large(compressed: Iterator[bytes], where: str) -> Iterator[bytes]:
     return _unzstd(compressed, where, _LARGE_WINDOW)
 
 
-def _unzstd(compressed: Iterator[bytes], _where: str, window: int = _WINDOW) -> Iterator[bytes]:
+def _unzstd(compressed: Iterator[bytes], where: str, window: int = _WINDOW) -> Iterator[bytes]:
     """Zstandard frames one after the other (RFC 8878), with windows of at most 8 MiB, as its section 3.1.1.1.2
     recommends; where the first frame says more, 128 MiB, which is what the command `zstd --ultra -22` writes.
     """
-    with zstandard.ZstdDecompressor(max_window_size=window).stream_reader(
-            cast(IO[bytes], _Chunks(compressed)), read_across_frames=True) as reader:
-        while chunk := reader.read(_OUT):
-            yield chunk
+    return zstd.decompress(compressed, where, window)
 
 
 def _plain(compressed: Iterator[bytes], _where: str) -> Iterator[bytes]:
     return compressed
-
-
-class _Chunks:
-    """A read() over chunks, as big as they come."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._left = b""
-
-    def read(self, size: int) -> bytes:
-        if not self._left:
-            self._left = next(self._chunks, b"")
-        piece, self._left = self._left[:size], self._left[size:]
-        return piece

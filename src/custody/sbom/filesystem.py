@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from custody.errors import MalformedError
-from custody.sbom.catalogers import Fact
+from custody.sbom.catalogers import Fact, choose
+from custody.sbom.catalogers.fact import UNKNOWN
 from custody.sbom.layers import LayerFacts
-from custody.sbom.limits import Account, Limits
+from custody.sbom.limits import Account, FullError, Limits
 
 _MAX_LINKS = 255
 """Followed for one name, as containerd does."""
-_NODE = 300
-"""Bytes that a folder takes at least."""
+_NODE, _FOLDER = 180, 240
+"""Bytes that a name takes at least, and a folder more than a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,10 @@ class Filesystem:
     def __init__(self, limits: Limits | None = None) -> None:
         bounds = limits or Limits()
         self._root = _Node()
-        self._memory = Account(bounds.tree, "bytes of folders and symbolic links")
+        self._memory = Account(bounds.tree, "bytes of folders and symbolic links", bounds.tree // 4)
+        self._unread = bounds.unread
+        self.beyond: dict[str, list[str]] = {}
+        """Files whose facts the tree has no room for, by what is said of them."""
         self._steps = Account(bounds.steps, "parts of names behind symbolic links")
 
     def apply(self, layer: LayerFacts, place: int) -> None:
@@ -59,6 +63,7 @@ class Filesystem:
             for name, child in (node.children or {}).items() if node is not None else ():
                 self._forget(child, name)
             if node is not None:
+                self._memory.charge(-_FOLDER if node.children is not None else 0, "image")
                 node.children = None
         last: str | None = None
         real, parent = "", self._node("")
@@ -70,13 +75,22 @@ class Filesystem:
                 last, (real, parent) = folder, self._locate(folder)
             node = parent.children.get(base) if parent is not None and parent.children else None
             facts = () if mark or is_folder else layer.found.get(path, ())
+            if facts and facts[0].type == UNKNOWN and facts[0].source:
+                facts = self._linked(facts[0].source, path) or facts
             if node is not None and not (is_folder and node.link is None and node.seen is None):
                 self._remove(real, base)  # all but a folder where one was
                 last = None  # it may have been on the way to what was looked up
             if facts or mark:
-                self._make(f"{real}/{base}" if real else base, Visible(facts, place) if facts else None,
-                           target if mark else None)
+                self._add(f"{real}/{base}" if real else base, Visible(facts, place) if facts else None,
+                          target if mark else None)
                 last = None
+
+    def _linked(self, target: str, path: str) -> tuple[Fact, ...]:
+        """What a file of a layer below says, where it has a name that the same cataloger read it by."""
+        folder, _, base = target.rpartition("/")
+        _, parent = self._locate(folder)
+        node = parent.children.get(base) if parent is not None and parent.children else None
+        return node.seen.facts if node is not None and node.seen is not None and choose(target) == choose(path) else ()
 
     def files(self) -> dict[str, Visible]:
         """All files that say something, by path."""
@@ -158,18 +172,33 @@ class Filesystem:
                 return None
         return node
 
+    def _add(self, path: str, seen: Visible | None, link: str | None) -> None:
+        """Raises MalformedError for a link that there is no room for: nobody knows then where other names lead."""
+        try:
+            self._make(path, seen, link)
+        except FullError as limit:
+            paths = self.beyond.setdefault(f"file {limit}", [])
+            if len(paths) < self._unread:
+                paths.append(path)
+
     def _make(self, path: str, seen: Visible | None, link: str | None) -> None:
         node = self._root
         for part in path.split("/"):
             if node.children is None:
+                self._charge(_FOLDER, link)
                 node.children = {}
             child = node.children.get(part)
             if child is None:
-                self._memory.charge(_NODE + len(part), "image")
+                self._charge(_NODE + len(part) + len(link or ""), link)
                 child = node.children[part] = _Node()
             node = child
         node.seen, node.link = seen, link
-        self._memory.charge(len(link or ""), "image")
+
+    def _charge(self, amount: int, link: str | None) -> None:
+        if link is None:
+            self._memory.take(amount)
+        else:
+            self._memory.charge(amount, "image")
 
     def _remove(self, folder: str, base: str) -> None:
         parent = self._node(folder)
@@ -181,7 +210,8 @@ class Filesystem:
         waiting = [] if node is None else [(name, node)]
         while waiting:
             part, node = waiting.pop()
-            self._memory.charge(-(_NODE + len(part) + len(node.link or "")), "image")
+            took = _NODE + len(part) + len(node.link or "") + (_FOLDER if node.children is not None else 0)
+            self._memory.charge(-took, "image")
             waiting.extend((node.children or {}).items())
 
 

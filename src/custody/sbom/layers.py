@@ -15,7 +15,7 @@ from custody.errors import MalformedError, VerificationError
 from custody.formats.oci import Descriptor
 from custody.formats.tar.walk import Entry, Source, walk
 from custody.registry.image import Image
-from custody.sbom.catalogers import HEADS, LARGEST, MOST, Fact, choose, read, store_path, unknown, weight, work
+from custody.sbom.catalogers import HEADS, LARGEST, MOST, Fact, choose, linked, read, store_path, unknown, weight, work
 from custody.sbom.decompression import Decompressed
 from custody.sbom.limits import Account, FullError, Limits
 
@@ -127,7 +127,7 @@ class _Collected:
         """The files whose content hard links need, by path, and the link."""
         self._limits, self._wanted, self._wanted_by_links = limits, wanted, linked
         self._linked: dict[str, tuple[Fact, ...]] = {}
-        self._facts = self._kept = self._named = 0
+        self._facts = self._kept = self._named = self._unread_files = 0
         self._stores: set[str] = set()
         self._lines: list[str] = []
         self._waiting = 0
@@ -206,7 +206,7 @@ class _Collected:
             return shared
         self._keep(len(path) + len(target) + 150)
         self.missing.setdefault(target, path)
-        return (unknown("hard link into another layer"),)
+        return (linked(target),)
 
     def _read(self, entry: Entry, path: str) -> tuple[Fact, ...] | None:
         """The facts in a file, read as if its name were `path`; None where no cataloger cares for it."""
@@ -229,14 +229,17 @@ class _Collected:
         except FullError as limit:
             return self._unread(name, limit, kept)
 
-    def _unread(self, name: str, limit: FullError, kept: int) -> tuple[Fact, ...]:
+    def _unread(self, name: str, limit: FullError, kept: int) -> tuple[Fact, ...] | None:
         """Counted in place of the facts that were charged since `kept`."""
         self.accounts.full = True
         self._keep(kept - self._kept)
-        return (unknown(f"{name} file {limit}"),)
+        self._unread_files += 1
+        return (unknown(f"{name} file {limit}"),) if self._unread_files <= self._limits.unread else None
 
     def _program(self, entry: Entry) -> tuple[Fact, ...] | None:
         if entry.size < 64:
+            return None
+        if len(head := entry.peek(4)) == 4 and head != _ELF:
             return None
         pieces = entry.pieces()
         first = next(pieces)
@@ -257,7 +260,8 @@ class _Collected:
                 file.write(piece)
             with self.accounts.large:
                 try:
-                    return read("elf", entry.path, cast(BinaryIO, file), self._charge) or None
+                    return read("elf", entry.path, cast(BinaryIO, file), self._charge,
+                                self.accounts.parsed.take) or None
                 except FullError as limit:
                     return self._unread("ELF", limit, kept)
 

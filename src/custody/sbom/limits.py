@@ -22,7 +22,7 @@ class Limits:
     ratio: int = 150
     """Uncompressed over compressed bytes, from `ratio_from` bytes on: gzip reaches 1,030, software 2 to 10."""
     ratio_from: int = 1 << 30
-    facts: int = 500_000
+    facts: int = 2_000_000
     """Packages and other facts."""
     file: int = 2 << 30
     """A program that is looked into; metadata has limits of its own, by kind."""
@@ -36,10 +36,12 @@ class Limits:
     """Compressed bytes that the names of all layers of the image are kept in."""
     kept: int = 96 << 20
     """About how many bytes the facts of all layers of the image take."""
-    packages: int = 50_000
+    packages: int = 25_000
     """Different ones, of the image."""
     tree: int = 64 << 20
-    """About how many bytes the folders and symbolic links take that facts and their layers make necessary."""
+    """About how many bytes the folders take that facts make necessary; symbolic links may take a quarter more."""
+    unread: int = 10_000
+    """Files of a layer that are counted because they, or their facts, are beyond the other limits."""
     steps: int = 5_000_000
     """Parts of names that are looked at because a symbolic link was followed."""
 

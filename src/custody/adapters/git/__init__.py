@@ -6,23 +6,46 @@ Nothing is read from the working tree, the index or the reflog; what counts is w
 from __future__ import annotations
 
 import hashlib
-import itertools
 import re
+import struct
+import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from dulwich.errors import NotGitRepository
+from dulwich.errors import ApplyDeltaError, FileFormatException, NotGitRepository
+from dulwich.pack import UnresolvedDeltas
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
+from custody.adapters.git.packs import PackSizes
 from custody.errors import MalformedError, NotFoundError, UsageError, VerificationError
 from custody.formats.gitobject import Commit, File, parse_commit, parse_tree
 from custody.kit.visible import visible
 
 _ID = re.compile(rb"[0-9a-f]{40}\Z")
 _TYPES = {1: b"commit", 2: b"tree", 3: b"blob", 4: b"tag"}
+_FOLDER, _FILES = 0o40000, (0o100644, 0o100755, 0o120000)
 _MAX_ENTRIES = 1_000_000
 _MAX_DEPTH = 64
+_MAX_PATHS = 256 << 20
+"""Bytes of all paths of a commit together."""
+_MAX_COMMIT, _MAX_TREE, _MAX_BLOB = 4 << 20, 64 << 20, 512 << 20
+_MAX_HISTORY = 4 << 30
+"""Bytes of all commits of a branch together."""
+_BROKEN = (zlib.error, struct.error, FileFormatException, ApplyDeltaError, UnresolvedDeltas, AssertionError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """What a tree comes to, with all that is below."""
+
+    rows: list[tuple[int, str, str]]
+    count: int
+    """Files and folders."""
+    paths: int
+    """Bytes of their paths."""
+    depth: int
 
 
 class GitRepository:
@@ -31,11 +54,14 @@ class GitRepository:
     def __init__(self, path: Path) -> None:
         try:
             self._repo = Repo(str(path))
+            self._repo.object_store.loose_object_size_limit = _MAX_BLOB
         except NotGitRepository:
             raise UsageError(f"{path}: not a git repository", hint="name the folder that holds .git") from None
         self.path = path
+        self._sizes = PackSizes(self._repo.object_store)
 
     def close(self) -> None:
+        self._sizes.close()
         self._repo.close()
 
     def resolve(self, name: str) -> str:
@@ -49,18 +75,18 @@ class GitRepository:
             else:
                 raise NotFoundError(f"{self.path}: no branch, tag or commit {name!r}",
                                     hint="HEAD~1, short ids and the like are not read; `git rev-parse` says the id")
-        kind, data = self._read(found)
+        kind, data = self._read(found, _MAX_COMMIT)
         for _ in range(8):
             if kind == b"commit":
                 return found.decode()
             if kind != b"tag" or not data.startswith(b"object "):
                 break
             found = data[7:47]
-            kind, data = self._read(found)
+            kind, data = self._read(found, _MAX_COMMIT)
         raise MalformedError(f"{self.path}: {name}", got=kind.decode(), expected="a commit")
 
     def commit(self, commit_id: str) -> Commit:
-        kind, data = self._read(commit_id.encode())
+        kind, data = self._read(commit_id.encode(), _MAX_COMMIT)
         if kind != b"commit":
             raise MalformedError(f"object {commit_id}", got=kind.decode(), expected="a commit")
         return parse_commit(commit_id, data)
@@ -68,53 +94,95 @@ class GitRepository:
     def history(self, start: str, stop: frozenset[str] = frozenset()) -> Iterator[Commit]:
         """Every commit reachable from `start`, all parents included, without `stop` and what is behind it."""
         seen = {commit.id for old in stop for commit in self.history(old)}
-        waiting = [start]
+        waiting = dict.fromkeys([start])
+        size = 0
         while waiting:
-            current = waiting.pop()
+            current, _ = waiting.popitem()
             if current in seen:
                 continue
             seen.add(current)
             commit = self.commit(current)
+            size += len(commit.payload) + len(commit.signature or "")
+            if size > _MAX_HISTORY:
+                raise MalformedError(f"commit {current}", got=f"a history of more than {_MAX_HISTORY} bytes",
+                                     expected="fewer", hint="--since COMMIT leaves out what was checked before")
             yield commit
-            waiting += reversed(commit.parents)
+            for parent in reversed(commit.parents):
+                waiting.pop(parent, None)  # the last that was named comes first, and each waits once
+                if parent not in seen:
+                    waiting[parent] = None
 
     def files(self, commit: Commit) -> list[File]:
         """All files of the commit's tree, sorted by path. Submodules are refused, names that climb out as well."""
+        trees: dict[str, _Tree] = {}
+        self._measure(commit.tree, 0, trees)
         result: list[File] = []
-        self._walk(commit.tree, "", 0, result, itertools.count(1))
+        _walk(commit.tree, "", trees, result)
         return sorted(result, key=lambda file: file.path)
 
     def blob(self, blob_id: str) -> bytes:
-        kind, data = self._read(blob_id.encode())
+        kind, data = self._read(blob_id.encode(), _MAX_BLOB)
         if kind != b"blob":
             raise MalformedError(f"object {blob_id}", got=kind.decode(), expected="a blob")
         return data
 
-    def _walk(self, tree_id: str, folder: str, depth: int, result: list[File], entries: Iterator[int]) -> None:
-        if depth > _MAX_DEPTH:
+    def _measure(self, tree_id: str, level: int, trees: dict[str, _Tree]) -> _Tree:
+        """Read each tree once, however often it is in others, and what it comes to before any path of it is made.
+
+        Ten folders with the same ten folders in them, ten levels deep, are ten objects and ten thousand million paths.
+        """
+        if tree_id in trees:
+            return trees[tree_id]
+        if level > _MAX_DEPTH:
             raise MalformedError(f"tree {tree_id}", got=f"folders deeper than {_MAX_DEPTH}", expected="fewer")
-        kind, data = self._read(tree_id.encode())
+        kind, data = self._read(tree_id.encode(), _MAX_TREE)
         if kind != b"tree":
             raise MalformedError(f"object {tree_id}", got=kind.decode(), expected="a tree")
-        for mode, name, entry in parse_tree(tree_id, data):
-            path = folder + name
-            if next(entries) > _MAX_ENTRIES:  # folders count: ten empty ones in ten, in ten, … are few objects
-                raise MalformedError(f"tree {tree_id}", got=f"over {_MAX_ENTRIES} files and folders", expected="fewer")
-            if mode == 0o40000:
-                self._walk(entry, path + "/", depth + 1, result, entries)
-            elif mode in (0o100644, 0o100755, 0o120000):
-                result.append(File(path, mode, entry))
-            else:
-                raise MalformedError(f"tree {tree_id}: {visible(path)}", got=f"mode {mode:o}",
+        rows = parse_tree(tree_id, data)
+        count = paths = depth = 0
+        for mode, name, entry in rows:
+            count += 1
+            paths += len(name)
+            if mode == _FOLDER:
+                below = self._measure(entry, level + 1, trees)
+                count += below.count
+                paths += below.paths + below.count * (len(name) + 1)
+                depth = max(depth, below.depth + 1)
+            elif mode not in _FILES:
+                raise MalformedError(f"tree {tree_id}: {visible(name)}", got=f"mode {mode:o}",
                                      expected="files and folders; submodules are not built by custody yet")
+            if count > _MAX_ENTRIES:  # folders count: ten empty ones in ten, in ten, … are few objects
+                raise MalformedError(f"tree {tree_id}", got=f"over {_MAX_ENTRIES} files and folders", expected="fewer")
+            if paths > _MAX_PATHS:
+                raise MalformedError(f"tree {tree_id}", got=f"paths of over {_MAX_PATHS} bytes", expected="fewer")
+        if level + depth > _MAX_DEPTH:
+            raise MalformedError(f"tree {tree_id}", got=f"folders deeper than {_MAX_DEPTH}", expected="fewer")
+        trees[tree_id] = tree = _Tree(rows, count, paths, depth)
+        return tree
 
-    def _read(self, object_id: bytes) -> tuple[bytes, bytes]:
+    def _read(self, object_id: bytes, most: int) -> tuple[bytes, bytes]:
+        """Raises MalformedError for more than `most` bytes, before they are there; a loose object may have 512 MiB."""
+        self._sizes.check(object_id, most)
         try:
             number, raw = self._repo.object_store.get_raw(object_id)  # type: ignore[arg-type]
         except (KeyError, ValueError):
             raise NotFoundError(f"{self.path}: no object {object_id.decode('ascii', 'replace')}",
                                 hint="a shallow clone lacks history: git fetch --unshallow") from None
+        except _BROKEN as error:
+            raise MalformedError(f"{self.path}: object {object_id.decode('ascii', 'replace')}",
+                                 got=visible(str(error) or type(error).__name__), expected="an object that git wrote",
+                                 hint="git fsck") from None
+        if len(raw) > most:
+            raise MalformedError(f"object {object_id.decode()}", got=f"{len(raw)} bytes", expected=f"at most {most}")
         kind = _TYPES.get(number, b"?")
         if hashlib.sha1(b"%b %d\0" % (kind, len(raw)) + raw, usedforsecurity=False).hexdigest().encode() != object_id:
             raise VerificationError(f"{self.path}: the bytes of {object_id.decode()} do not hash to its id")
         return kind, raw
+
+
+def _walk(tree_id: str, folder: str, trees: dict[str, _Tree], result: list[File]) -> None:
+    for mode, name, entry in trees[tree_id].rows:
+        if mode == _FOLDER:
+            _walk(entry, f"{folder}{name}/", trees, result)
+        else:
+            result.append(File(folder + name, mode, entry))

@@ -15,6 +15,24 @@ _NUMBERS = ((100, 108), (108, 116), (116, 124), (124, 136), (136, 148))
 _OCTAL, _DIGITS = b"01234567", b"0123456789"
 
 
+# All of a POSIX header behind its name, without a prefix, as nearly every writer writes it: numbers and checksum in
+# octal digits, version 00, no device numbers or plain ones.
+_POSIX = re.compile(rb"[0-7]{7}\0[0-7]{7}\0[0-7]{7}\0[0-7]{11}\0[0-7]{11}\0[0-7]{6}\0 .{101}"
+                    rb"ustar\x0000.{64}(?:\0{16}|[0-7]{7}\0[0-7]{7}\0)\0", re.DOTALL)
+
+
+def read(header: bytes, where: str) -> tuple[bytes, bytes, int]:
+    """`check` and `fields`."""
+    if header.isascii() and _POSIX.match(header, 100) and header[508:] != b"tar\0":
+        # As in `check`; ASCII bytes add up to less than Adler-32's modulus.
+        total = (zlib.adler32(header) & 0xFFFF) - (zlib.adler32(header[148:156]) & 0xFFFF) + 8 * 32
+        if total == int(header[148:154], 8):
+            link = b"" if not header[157] else header[157:257].partition(b"\0")[0]
+            return header[:100].partition(b"\0")[0], link, int(header[124:135], 8)
+    check(header, where)
+    return fields(header, where)
+
+
 def check(header: bytes, where: str) -> None:
     """The header's checksum: the sum of its bytes with its own as spaces; old writers' bytes have signs."""
     # Adler-32's low half is one more than the sum of the bytes, as long as that is below its modulus.

@@ -88,6 +88,10 @@ class Source:
                 return
         self._at += count
 
+    def peek(self, count: int) -> bytes:
+        """The next bytes without taking them: `count`, or fewer where no more are there yet."""
+        return self._chunk[self._at:self._at + count]
+
     def ended(self) -> bool:
         """Whether nothing more comes."""
         while self._at == len(self._chunk):
@@ -136,6 +140,10 @@ class Entry:
         self._left = stored
         self._regions = regions
 
+    def peek(self, count: int) -> bytes:
+        """What the file begins with: `count` bytes, or fewer where no more are at hand or in it."""
+        return self._source.peek(min(count, self._left)) if self._regions is None else b""
+
     def pieces(self) -> Iterator[bytes]:
         """Raises MalformedError for a sparse file whose regions are not what is stored."""
         if self._regions is None:
@@ -181,8 +189,7 @@ def walk(source: Source, limits: Limits) -> Iterator[Entry]:
         count += 1
         if count > limits.entries:
             raise MalformedError(source.where, got=f"more than {limits.entries} entries", expected="fewer")
-        headers.check(header, source.where)
-        name, link, size = headers.fields(header, source.where)
+        name, link, size = headers.read(header, source.where)
         kind = header[156]
         if size < 0 and kind not in _WITHOUT_DATA:
             raise MalformedError(f"{source.where}: size", got=size, expected="a size")
@@ -211,7 +218,8 @@ def walk(source: Source, limits: Limits) -> Iterator[Entry]:
         said = extended.pax
         if said:
             name, link, size = pax.merge(said, name, link, size, source.where)
-        name, link = extended.name or name, extended.link or link
+        if extended.name or extended.link:
+            name, link = extended.name or name, extended.link or link
         if not kind:
             kind = _FOLDER if name.endswith(b"/") else _FILE
         bare = kind in _WITHOUT_DATA
@@ -220,7 +228,7 @@ def walk(source: Source, limits: Limits) -> Iterator[Entry]:
         stored = 0 if bare else size
         padding = -stored % BLOCK
         regions = None
-        if kind == _SPARSE or sparse.MAJOR in said or sparse.MINOR in said or sparse.MAP in said:
+        if kind == _SPARSE or (said and (sparse.MAJOR in said or sparse.MINOR in said or sparse.MAP in said)):
             name, size, stored, regions = sparse.read(source, header, kind == _SPARSE, said, name, size, stored)
             records += len(regions or ())
             if regions is not None and bare:
@@ -234,7 +242,7 @@ def walk(source: Source, limits: Limits) -> Iterator[Entry]:
             raise MalformedError(f"{source.where}: {text(long[:60])}…", got=f"a name of {len(long)} bytes",
                                  expected=f"at most {limits.path}")
         entry = Entry(source, name, kind, 0 if bare else size, link, stored, regions)
-        extended = _Extended()
+        extended.pax, extended.name, extended.link = {}, b"", b""
         yield entry
         entry.skip(padding)
 

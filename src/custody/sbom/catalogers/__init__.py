@@ -9,11 +9,12 @@ from typing import BinaryIO
 from custody.errors import CustodyError
 from custody.kit import strictjson
 from custody.sbom.catalogers import apk, binaries, counted, dotnet, dpkg, embedded, npm, osrelease, python
-from custody.sbom.catalogers.fact import Fact, unknown, weight
+from custody.sbom.catalogers.fact import Fact, linked, unknown, weight
 
-__all__ = ["HEADS", "LARGEST", "MOST", "VERSION", "Fact", "choose", "read", "store_path", "unknown", "weight", "work"]
+__all__ = ["HEADS", "LARGEST", "MOST", "VERSION", "Fact", "choose", "linked", "read", "store_path", "unknown", "weight",
+           "work"]
 
-VERSION = 6
+VERSION = 7
 """Raised with every change of what a cataloger finds or of `Fact`; layers that were cached before are read again."""
 
 _READERS: dict[str, Callable[[str, bytes], Iterable[Fact]]] = {
@@ -23,9 +24,10 @@ _READERS: dict[str, Callable[[str, bytes], Iterable[Fact]]] = {
 }
 MOST = 4 << 20
 """Bytes that a file of metadata may have, for those that are not in `LARGEST`; larger ones are an `unknown`."""
-LARGEST = {"dpkg": 16 << 20, "apk": 32 << 20, "dpkg files": 16 << 20, "dpkg sums": 16 << 20, "embedded SBOM": 16 << 20,
+LARGEST = {"dpkg": 16 << 20, "apk": 32 << 20, "dpkg files": 16 << 20, "dpkg sums": 16 << 20,
            "os-release": 16 << 10, ".NET assembly": 64 << 10}
-_JSON = frozenset(("npm", "embedded SBOM"))
+_JSON = {"npm": 0.25, "embedded SBOM": 4.0}
+"""What of the memory that it takes is charged: a component of an SBOM is read, and its package URL, in some 50 µs."""
 _LINE, _FILE = 48, {"os-release": 256 << 10}
 HEADS = frozenset((".NET assembly",))
 """Only as many bytes as `LARGEST` says are read of these, however large they are."""
@@ -98,11 +100,11 @@ def choose(path: str) -> str | None:
 def work(cataloger: str, content: bytes) -> int:
     """What it takes to read a file, in bytes, before it is read: some ten nanoseconds each at most.
 
-    A line counts for 48 bytes more, a file for 512 and an os-release for 256 KiB; JSON as a quarter of the memory that
-    it takes.
+    A line counts for 48 bytes more, a file for 512 and an os-release for 256 KiB; JSON as a part of the memory that it
+    takes, or more.
     """
     if cataloger in _JSON:
-        return _FILE.get(cataloger, 512) + strictjson.weight(content) // 4
+        return _FILE.get(cataloger, 512) + int(strictjson.weight(content) * _JSON[cataloger])
     return _FILE.get(cataloger, 512) + len(content) + _LINE * content.count(b"\n")
 
 
@@ -113,13 +115,14 @@ def store_path(path: str) -> str | None:
 
 
 def read(cataloger: str, path: str, content: bytes | BinaryIO,
-         charge: Callable[[Fact], None] | None = None) -> tuple[Fact, ...]:
+         charge: Callable[[Fact], None] | None = None,
+         spend: Callable[[int], None] = lambda _: None) -> tuple[Fact, ...]:
     """The facts in one file. What cannot be read is a fact too: an `unknown` that says so.
 
-    `charge` is called with each as it comes, and raises where there are too many.
+    `charge` is called with each as it comes, and raises where there are too many; `spend` with the `work` on a program.
     """
     facts: list[Fact] = []
-    source = _facts(cataloger, path, content)
+    source = _facts(cataloger, path, content, spend)
     while True:
         try:
             fact = next(source, None)
@@ -132,5 +135,5 @@ def read(cataloger: str, path: str, content: bytes | BinaryIO,
         facts.append(fact)
 
 
-def _facts(cataloger: str, path: str, content: bytes | BinaryIO) -> Iterator[Fact]:
-    yield from _READERS[cataloger](path, content) if isinstance(content, bytes) else binaries.read(content)
+def _facts(cataloger: str, path: str, content: bytes | BinaryIO, spend: Callable[[int], None]) -> Iterator[Fact]:
+    yield from _READERS[cataloger](path, content) if isinstance(content, bytes) else binaries.read(content, spend)

@@ -13,18 +13,23 @@ from custody.sbom.catalogers.fact import Fact, unknown
 
 _MAX_SECTION = 16 << 20
 _MAX_MODULES = 1 << 20
-_MAX_LIST = 64 << 20
+_MAX_LIST = 16 << 20
+_WORK, _LINE = 4, 48
+"""What a byte of a list counts for, and a line more: each module or crate is a fact."""
 _MAX_SECTIONS = 65_535
 _LOCAL = re.compile(r"\.{1,2}(?:[/\\]|\Z)|[/\\]|[A-Za-z]:[/\\]")
 """What is a path and no module in go.mod's `replace` (Go Modules Reference, "replace directive")."""
 _GO_MAGIC = b"\xff Go buildinf:"
 
 
-def read(file: BinaryIO) -> Iterator[Fact]:
-    """All facts of one ELF file; none for the many that say nothing."""
+def read(file: BinaryIO, spend: Callable[[int], None] = lambda _: None) -> Iterator[Fact]:
+    """All facts of one ELF file; none for the many that say nothing.
+
+    `spend` is told of work (`catalogers.work`) before it is done, and raises where it is too much.
+    """
     try:
-        for name, offset, size in _sections(file):
-            yield from _READERS[name](_at(file, offset, size))
+        for name, offset, size in _sections(file, spend):
+            yield from _READERS[name](_at(file, offset, size), spend)
             return
     except (struct.error, zlib.error, IndexError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise ValueError(f"an ELF file that cannot be read: {error}") from error
@@ -37,7 +42,7 @@ def _at(file: BinaryIO, offset: int, size: int) -> bytes:
     return file.read(size)
 
 
-def _sections(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+def _sections(file: BinaryIO, spend: Callable[[int], None]) -> Iterator[tuple[bytes, int, int]]:
     """Name, file offset and size of each section that has a reader (System V ABI, "Sections")."""
     head = _at(file, 0, 64)
     wide, order = head[4] == 2, "<" if head[5] == 1 else ">"
@@ -46,6 +51,7 @@ def _sections(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     shape = order + ("II8x8xQQ" if wide else "II4x4xII")
     if not start or size < struct.calcsize(shape) or count > _MAX_SECTIONS:
         return
+    spend(_WORK * size * count)
     table = _at(file, start, size * count)
     if strings >= count:
         return
@@ -59,14 +65,15 @@ def _sections(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
                     yield name, offset, length
 
 
-def _rust(section: bytes) -> Iterator[Fact]:
+def _rust(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:
     """cargo-auditable's `.dep-v0`: zlib over JSON; build-time packages are not in the program."""
     inflater = zlib.decompressobj()
     data = inflater.decompress(section, _MAX_SECTION)
     if inflater.unconsumed_tail:
         raise ValueError("dependency list too large")
-    if strictjson.weight(data) > _MAX_LIST:
+    if (weight := strictjson.weight(data)) > _MAX_LIST:
         raise ValueError("dependency list too large")
+    spend(_WORK * weight)
     packages = strictjson.loads(data, ".dep-v0")["packages"]
     spelled = [f"{package['name']}@{package['version']}" for package in packages]
     for package in packages:
@@ -75,7 +82,7 @@ def _rust(section: bytes) -> Iterator[Fact]:
                        requires=tuple(spelled[place] for place in package.get("dependencies", ())))
 
 
-def _go(section: bytes) -> Iterator[Fact]:
+def _go(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:
     """debug/buildinfo: since Go 1.18 two strings with their lengths in front, the Go version and the module list."""
     if section[:14] != _GO_MAGIC or not section[15] & 2:
         yield unknown("Go program from before Go 1.18")
@@ -86,6 +93,7 @@ def _go(section: bytes) -> Iterator[Fact]:
     yield Fact(type="golang", name="stdlib", version=spoken)
     if len(modules) > _MAX_MODULES:
         raise ValueError("module list too large")
+    spend(_WORK * (len(modules) + _LINE * modules.count(b"\n")))
     lines = modules[16:-16].decode("utf-8", "replace").splitlines() if len(modules) >= 33 else []
     found: list[list[str]] = []
     for line in lines:
@@ -105,7 +113,8 @@ def _go(section: bytes) -> Iterator[Fact]:
         yield Fact(type="golang", name=words[1], version=stated, requires=(*others, "stdlib") if words is main else ())
 
 
-_READERS: dict[bytes, Callable[[bytes], Iterator[Fact]]] = {b".go.buildinfo": _go, b".dep-v0": _rust}
+_READERS: dict[bytes, Callable[[bytes, Callable[[int], None]], Iterator[Fact]]] = {
+    b".go.buildinfo": _go, b".dep-v0": _rust}
 
 
 def _go_string(section: bytes, place: int) -> tuple[bytes, int]:

@@ -6,7 +6,7 @@ from custody.formats import cyclonedx, purl, spdx
 from custody.kit import strictjson
 from custody.sbom.catalogers.fact import Fact, unknown
 
-_MAX_WEIGHT = 64 << 20
+_MAX_WEIGHT = 16 << 20
 """Bytes that it takes once it is parsed."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import msgspec
 
 
@@ -29,8 +31,14 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defa
 OS_RELEASE, OWNS, LICENSES, UNKNOWN = "OS-RELEASE", "OWNS", "LICENSES", "UNKNOWN"
 
 
+@functools.cache
 def unknown(kind: str) -> Fact:
     return Fact(type=UNKNOWN, name=kind)
+
+
+def linked(target: str) -> Fact:
+    """A hard link to a file that is not in the layer; its `source` says which."""
+    return Fact(type=UNKNOWN, name="hard link into another layer", source=target)
 
 
 def weight(fact: Fact) -> int:
