@@ -230,4 +230,4 @@ def test_hostile_binaries_never_raise(data: st.DataObject) -> None:
     )
     for _ in range(data.draw(st.integers(1, 8))):
         program[data.draw(st.integers(4, len(program) - 1))] = data.draw(st.integers(0, 255))
-    read("elf", "a", io.BytesIO(program))
+    read("program", "a", io.BytesIO(program))

@@ -20,12 +20,12 @@ from custody.formats.tar.walk import Entry, Source, walk
 from custody.kit import strictjson
 from custody.registry.image import Image, VerifyingReader
 from custody.sbom.catalogers import HEADS, JSON, LARGEST, MOST, Fact, choose, read, store_path, unknown, weight
+from custody.sbom.catalogers.binaries import is_program
 from custody.sbom.limits import Account, Limits
 
 _IN, _OUT, _AHEAD = 256 * 1024, 1024 * 1024, 6
 _SPOOL = 8 << 20
 _BROKEN = (OSError, EOFError, zstandard.ZstdError, cast("type[Exception]", igzip_lib.error))
-_ELF = b"\x7fELF"
 _LARGE = 1 << 20
 _LARGEST = max(LARGEST.values())
 _WINDOW, _LARGE_WINDOW = 8 << 20, 128 << 20
@@ -249,7 +249,9 @@ class _Collected:
             return (unknown(name[1:]),)
         most = LARGEST.get(name, MOST)
         if name in HEADS:
-            return read(name, path, _head(entry.pieces(), most), self._charge)
+            pieces = entry.pieces()
+            head = _head(pieces, most)
+            return read(name, path, head[:most], self._charge) or self._program(entry, head, pieces)
         if entry.size > most:
             return (unknown(f"{name} file of more than {most >> 10} KiB"),)
         with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():
@@ -257,14 +259,15 @@ class _Collected:
             self.accounts.parsed.charge(strictjson.weight(content) // 4 if name in JSON else entry.size, self.where)
             return read(name, path, content, self._charge)
 
-    def _program(self, entry: Entry | _Whole) -> tuple[Fact, ...] | None:
+    def _program(self, entry: Entry | _Whole, first: bytes = b"",
+                 pieces: Iterator[bytes] | None = None) -> tuple[Fact, ...] | None:
+        """`first`: its bytes in front of `pieces`."""
         if entry.size < 64:
             return None
-        pieces = entry.pieces()
-        first = next(pieces)
+        pieces = entry.pieces() if pieces is None else pieces
         while len(first) < 4:
             first += next(pieces)
-        if first[:4] != _ELF:
+        if not is_program(first):
             return None
         if entry.size > self._limits.file:
             return (unknown(f"program of more than {self._limits.file >> 20} MiB"),)
@@ -273,7 +276,7 @@ class _Collected:
             for piece in pieces:
                 file.write(piece)
             with self.accounts.large:
-                return read("elf", entry.path, cast(BinaryIO, file), self._charge) or None
+                return read("program", entry.path, cast(BinaryIO, file), self._charge) or None
 
     def _charge(self, fact: Fact) -> None:
         self._keep(weight(fact))
@@ -300,10 +303,11 @@ class _Whole:
 
 
 def _head(pieces: Iterator[bytes], size: int) -> bytes:
+    """At least `size` bytes, if there are."""
     head = b""
     for piece in pieces:
-        head += piece[:size - len(head)]
-        if len(head) == size:
+        head += piece
+        if len(head) >= size:
             break
     return head
 

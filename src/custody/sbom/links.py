@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -17,13 +17,11 @@ _FOLDERS = ("var/lib/dpkg", "var/lib/dpkg/info", "var/lib/dpkg/status.d", "lib/a
             "usr/lib/sysimage/rpm", "usr/share/rpm")
 """Databases that a link anywhere on their way may lead to."""
 _FILES = (*OS_RELEASE, "var/lib/dpkg/status", "lib/apk/db/installed", "usr/lib/apk/db/installed")
-_FOLDER = re.compile(r"(?is)(?:.*/)?(?:[^/]*(?:dist|egg)-info|s?bin|specifications|conda-meta|dpkg|status\.d|info|db|rpm|"
-                     r"rpmmanifest|composer|ebin|library|rocks[^/]*|sboms|opkg)\Z")
+_FOLDER = re.compile(r"(?is)(?:.*/)?(?:[^/]*(?:dist|egg)-info|s?bin|specifications|conda-meta|dpkg|status\.d|info|db|"
+                     r"rpm|rpmmanifest|composer|ebin|library|rocks[^/]*|sboms|opkg)\Z")
 """Names of folders for which a cataloger cares about the names in them."""
-_BASES = ("status", "a.list", "a", "installed", "Packages", "Packages.db", "rpmdb.sqlite", "METADATA", "PKG-INFO", "node",
-          "a.gemspec", "a.json", "a.app", "manifest", "container-manifest-2", "installed.json", "DESCRIPTION")
-_MOST_NAMES = 8
-"""For one file; more would have it read again for each."""
+_BASES = ("status", "a.list", "a", "installed", "Packages", "Packages.db", "rpmdb.sqlite", "METADATA", "PKG-INFO",
+          "node", "a.gemspec", "a.json", "a.app", "manifest", "container-manifest-2", "installed.json", "DESCRIPTION")
 
 
 Names = dict[str, list[str]]
@@ -34,8 +32,8 @@ Kinds = dict[str, str]
 
 def telling(tree: Filesystem, layers: Sequence[LayerFacts]) -> tuple[list[Names], list[Kinds]]:
     """For each layer what links give a telling name; mostly nothing."""
-    files: dict[str, list[str]] = {}
-    folders: dict[str, list[str]] = {}
+    files: dict[str, dict[object, str]] = {}
+    folders: dict[str, dict[object, str]] = {}
     for name in _FILES:
         _add(files, tree.find(name), name, choose)
     for name in _FOLDERS:
@@ -52,7 +50,7 @@ def telling(tree: Filesystem, layers: Sequence[LayerFacts]) -> tuple[list[Names]
             _in_layer(tree, layer, folders, files, names)
         result.append(names)
     kinds = [_counted(names) for names in result]
-    return [{path: ways[:_MOST_NAMES] for path, ways in names.items() if ways} for names in result], kinds
+    return [{path: ways for path, ways in names.items() if ways} for names in result], kinds
 
 
 def count(layer: LayerFacts, kinds: Mapping[str, str]) -> LayerFacts:
@@ -67,14 +65,14 @@ def _probe(folder: str) -> tuple[str | None, ...]:
     return tuple(choose(f"{folder}/{base}") for base in _BASES)
 
 
-def _add(names: dict[str, list[str]], real: str | None, name: str, kind: object) -> None:
-    assert callable(kind)
-    if real is not None and real != name and kind(real) != kind(name):
-        names.setdefault(real, []).append(name)
+def _add(names: dict[str, dict[object, str]], real: str | None, name: str, kind_of: Callable[[str], object]) -> None:
+    """The first name of each kind: any number of links may lead to one file, and the others say nothing more."""
+    if real is not None and real != name and (kind := kind_of(name)) != kind_of(real):
+        names.setdefault(real, {}).setdefault(kind, name)
 
 
-def _in_layer(tree: Filesystem, layer: LayerFacts, folders: Mapping[str, Sequence[str]],
-              files: Mapping[str, Sequence[str]], names: Names) -> None:
+def _in_layer(tree: Filesystem, layer: LayerFacts, folders: Mapping[str, Mapping[object, str]],
+              files: Mapping[str, Mapping[object, str]], names: Names) -> None:
     last, real = "", tree.find("")
     for line in layer.lines():
         path, kind, _ = member(line)
@@ -85,11 +83,11 @@ def _in_layer(tree: Filesystem, layer: LayerFacts, folders: Mapping[str, Sequenc
             last, real = folder, tree.find(folder)
         if real is None:
             continue
-        ways = [*files.get(f"{real}/{base}" if real else base, ()),
-                *(f"{way}/{base}" for way in folders.get(real, ()))]
+        ways = [*files.get(f"{real}/{base}" if real else base, {}).values(),
+                *(f"{way}/{base}" for way in folders.get(real, {}).values())]
         known = names.get(path, [])
         for way in ways:
-            if choose(way) not in (None, choose(path)) and way not in known and len(known) <= _MOST_NAMES:
+            if choose(way) not in (None, choose(path)) and way not in known:
                 known.append(way)
         if known:
             names[path] = known
