@@ -198,8 +198,8 @@ def test_what_a_layer_has_behind_a_link_of_a_layer_below_hides_nothing(tmp_path:
             ([("usr/lib/apk/.wh.db", b"")], set()))):
         found = catalog(image(tmp_path / f"{number}", base, top))  # type: ignore[arg-type]
         assert {package.version for package in found.packages} == versions, top
-    moved = catalog(image(tmp_path / "moved", [("var/lib/dpkg", ("symlink", "/a/b"))], [("var/lib/dpkg/status", STATUS)],
-                          [("a/.wh.b", b"")]))
+    moved = catalog(image(tmp_path / "moved", [("var/lib/dpkg", ("symlink", "/a/b"))],
+                          [("var/lib/dpkg/status", STATUS)], [("a/.wh.b", b"")]))
     assert "libc6" in names(moved)
 
 

@@ -1,9 +1,9 @@
-"""Files that symbolic links put where a cataloger looks: databases, os-release, metadata and programs of other names."""
+"""Files that symbolic links put where a cataloger looks: databases, os-release, metadata, programs of other names."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -17,11 +17,13 @@ _FOLDERS = ("var/lib/dpkg", "var/lib/dpkg/info", "var/lib/dpkg/status.d", "lib/a
             "usr/lib/sysimage/rpm", "usr/share/rpm")
 """Databases that a link anywhere on their way may lead to."""
 _FILES = (*OS_RELEASE, "var/lib/dpkg/status", "lib/apk/db/installed", "usr/lib/apk/db/installed")
-_FOLDER = re.compile(r"(?is)(?:.*/)?(?:[^/]*(?:dist|egg)-info|s?bin|specifications|conda-meta|dpkg|status\.d|info|db|"
-                     r"rpm|rpmmanifest|composer|ebin|library|rocks[^/]*|sboms|opkg)\Z")
-"""Names of folders for which a cataloger cares about the names in them."""
-_BASES = ("status", "a.list", "a", "installed", "Packages", "Packages.db", "rpmdb.sqlite", "METADATA", "PKG-INFO",
-          "node", "a.gemspec", "a.json", "a.app", "manifest", "container-manifest-2", "installed.json", "DESCRIPTION")
+_INSIDE = {
+    "dist-info": ("METADATA", "PKG-INFO"), "egg-info": ("PKG-INFO",), "bin": ("node",), "sbin": ("node",),
+    "specifications": ("a.gemspec",), "conda-meta": ("a.json",), "dpkg": ("status",), "status.d": ("a",),
+    "info": ("a.list", "a.control"), "db": ("installed",), "rpm": ("Packages", "Packages.db", "rpmdb.sqlite"),
+    "rpmmanifest": ("container-manifest-2",), "composer": ("installed.json",), "ebin": ("a.app",), "rocks": ("manifest",),
+    "sboms": ("a.json",), "opkg": ("status",)}
+"""By a folder's name, or its end, names in it for which a cataloger cares because of the folder."""
 
 
 Names = dict[str, list[str]]
@@ -37,12 +39,12 @@ def telling(tree: Filesystem, layers: Sequence[LayerFacts]) -> tuple[list[Names]
     for name in _FILES:
         _add(files, tree.find(name), name, choose)
     for name in _FOLDERS:
-        _add(folders, tree.find(name), name, _probe)
+        _add(folders, tree.find(name), name, partial(_probe, bases=_inside(name)))
     for name in tree.links():
         if choose(name) is not None:
             _add(files, tree.find(name), name, choose)
-        if _FOLDER.match(name):
-            _add(folders, tree.find(name), name, _probe)
+        if _inside(name):
+            _add(folders, tree.find(name), name, partial(_probe, bases=_inside(name)))
     result = []
     for unpacked, layer in zip(tree.unpacked, layers, strict=True):
         names: Names = {path: list(ways) for path, ways in unpacked.items()}
@@ -61,8 +63,13 @@ def count(layer: LayerFacts, kinds: Mapping[str, str]) -> LayerFacts:
         **layer.found, **{path: (*layer.found.get(path, ()), unknown(kind)) for path, kind in kinds.items()}})
 
 
-def _probe(folder: str) -> tuple[str | None, ...]:
-    return tuple(choose(f"{folder}/{base}") for base in _BASES)
+def _inside(folder: str) -> tuple[str, ...]:
+    base = folder.rpartition("/")[2].lower()
+    return _INSIDE.get(base) or _INSIDE.get(base[-9:]) or _INSIDE.get(base[-8:]) or ()
+
+
+def _probe(folder: str, bases: Sequence[str]) -> tuple[str | None, ...]:
+    return tuple(choose(f"{folder}/{base}") for base in bases)
 
 
 def _add(names: dict[str, dict[object, str]], real: str | None, name: str, kind_of: Callable[[str], object]) -> None:

@@ -85,7 +85,8 @@ _STORE = re.compile(r"(?s)nix/store/[0-9a-z]+-[^/]+")
 def choose(path: str) -> str | None:
     """Which cataloger reads a file of this name; `?` and a kind for what is only counted; None for all the rest."""
     folder, _, base = path.rpartition("/")
-    for rule in (_PATHS.get(base), _ENDINGS.get(base.rpartition(".")[2].lower()), _FOLDERS.get(folder.rpartition("/")[2])):
+    ending, holder = base.rpartition(".")[2].lower(), folder.rpartition("/")[2]
+    for rule in (_PATHS.get(base), _ENDINGS.get(ending), _FOLDERS.get(holder)):
         if rule is not None and rule[1].match(path):
             return rule[0]
     if folder.endswith("lib/dpkg/status.d") and f"/{folder}".endswith("/lib/dpkg/status.d"):
