@@ -120,7 +120,7 @@ def _read_sbom(path: Path) -> Catalog:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     if len(data) > _LARGEST_SBOM or strictjson.weight(data) > _HEAVIEST_SBOM:
-        raise MalformedError(str(path), got=f"{len(data)} bytes, of about {strictjson.weight(data) >> 20} MiB in memory",
+        raise MalformedError(str(path), got=f"{len(data)} bytes, about {strictjson.weight(data) >> 20} MiB in memory",
                              expected=f"at most {_LARGEST_SBOM >> 20} MiB, and {_HEAVIEST_SBOM >> 20} MiB in memory")
     if b'"CycloneDX"' in data:
         return cyclonedx.read(data, str(path))

@@ -21,8 +21,8 @@ _INSIDE = {
     "dist-info": ("METADATA", "PKG-INFO"), "egg-info": ("PKG-INFO",), "bin": ("node",), "sbin": ("node",),
     "specifications": ("a.gemspec",), "conda-meta": ("a.json",), "dpkg": ("status",), "status.d": ("a",),
     "info": ("a.list", "a.control"), "db": ("installed",), "rpm": ("Packages", "Packages.db", "rpmdb.sqlite"),
-    "rpmmanifest": ("container-manifest-2",), "composer": ("installed.json",), "ebin": ("a.app",), "rocks": ("manifest",),
-    "sboms": ("a.json",), "opkg": ("status",)}
+    "rpmmanifest": ("container-manifest-2",), "composer": ("installed.json",), "ebin": ("a.app",),
+    "rocks": ("manifest",), "sboms": ("a.json",), "opkg": ("status",)}
 """By a folder's name, or its end, names in it for which a cataloger cares because of the folder."""
 
 
