@@ -9,7 +9,7 @@ patterns, and what stood in the place of a digest is put into later commands tha
 In the documents, before a block:
     <!-- typed: no: WHY -->             it is passed over, and that is said
     <!-- typed first: COMMANDS -->      what the reader has that we do not: typed, and must succeed
-A command whose program is not installed is passed over by name, and so is the rest of its block.
+A command whose program is not installed is passed over by name, and so is the rest of its document.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PATTERNS = (
     (r"sha256:[0-9a-f]{6,64}…?", "digest"), (r"sha256-[0-9a-f]{6,64}…?|\b[0-9a-f]{8}…", r"[0-9a-z-]{8,71}"),
     (r"\b[0-9a-f]{40}\b|\b[0-9a-f]{12}\b", r"[0-9a-f]{12,40}"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"),
-    (r"\d[\d,]* (?:bytes|files|blobs read|days old|entries|new or newer|hashes)|(?:log )?index \d+|first \d+|of \d+ in\b",
+    (r"\d[\d,]* (?:bytes|files|blobs read|days old|entries|new or newer|hashes)|(?:log )?index \d+|first \d+|of \d+ in",
      r"[\w ,]*\d[\w ,]*"),
     ("…", r".*?"), (r"\s+", r"\s+"))
 """What is in a document → what may stand there: a digest, parts of names, times, numbers."""
@@ -116,7 +116,7 @@ class Shell:
 
     def close(self) -> None:
         os.killpg(self.process.pid, signal.SIGTERM)
-        self.process.wait(30)
+        self.process.communicate(timeout=30)
 
 
 class Reader:
@@ -141,7 +141,9 @@ class Reader:
         clone(folder / "custody")
         shutil.copytree(folder / "custody" / "examples", folder / "work" / "examples")
         environment = {"PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8",
-                       "HOME": str(folder / "home"), "PYTHONPATH": str(folder / "custody" / "src"), "TERM": "dumb",
+                       "HOME": str(folder / "home"), "TERM": "dumb",
+                       "PYTHONPATH": os.pathsep.join(filter(None, [str(folder / "custody" / "src"),
+                                                                   os.environ.get("PYTHONPATH")])),
                        "GIT_CONFIG_NOSYSTEM": "1",
                        **{name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_"))}}
         self.path = environment["PATH"]
@@ -153,6 +155,9 @@ class Reader:
             if block.passed_over:
                 self.passed_over.append(f"{where}: {block.passed_over}")
                 continue
+            if missing := self._missing(block.first):
+                self.passed_over.append(f"{where}: {missing} is not installed, from here on")
+                return
             if block.first:
                 code, said = self.shell.type(block.first)
                 if code:
@@ -161,7 +166,7 @@ class Reader:
             for step in block.steps:
                 if missing := self._missing(step.command):
                     self.passed_over.append(f"{where}: {missing} is not installed, from `{step.command[:60]}` on")
-                    break
+                    return  # what comes later rests on it
                 self._type(step, where)
 
     def _missing(self, command: str) -> str:
@@ -250,7 +255,7 @@ def clone(target: Path) -> None:
 
 
 def main(names: list[str]) -> int:
-    chosen = names or list(ORDER)
+    chosen = [name for name in ORDER if not names or name in names]
     wrong, passed_over, typed = [], [], 0
     for group in ([name for name in chosen if name != "README"], ["README"] * ("README" in chosen)):
         with tempfile.TemporaryDirectory(prefix="guides-") as folder:

@@ -46,9 +46,9 @@ def test_tlog_upload_true_ignored(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(("arguments", "reason"), [
     (["sign", "--key", "cosign.key", "--identity-token", "a.b.c", IMAGE], "--key and --identity-token: give one"),
     (["sign", "--key", "cosign.key", "--upload=false", IMAGE], "--upload=false: the signature would be kept nowhere"),
-    (["build", ".", "--repository", "x", "-o", "oci:x", "--tlog-upload=false"], "--tlog-upload: is about signing"),
-    (["build", ".", "--repository", "x", "-o", "oci:x", "--signing-config", "c"], "--signing-config: is about signing"),
-    (["build", ".", "--repository", "x", "-o", "oci:x", "--trusted-root", "c"], "--trusted-root: is about signing"),
+    (["build", ".", "--repository", "x:", "-o", "oci:x", "--tlog-upload=false"], "--tlog-upload: is about signing"),
+    (["build", ".", "--repository", "x:", "-o", "oci:x", "--signing-config", "c"], "--signing-config: is about signing"),
+    (["build", ".", "--repository", "x:", "-o", "oci:x", "--trusted-root", "c"], "--trusted-root: is about signing"),
     (["trust", "token", "--email", "a@b.example", "--subject", "https://x"], "--subject: is a workload's"),
     (["serve", "--roles", "log", "--policy", "p.yaml"], "--policy: is for the admission role, and --roles names log"),
     (["serve", "--roles", "log", "--webhook-name", "a"], "--webhook-name: is for the admission role"),

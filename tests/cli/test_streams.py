@@ -246,3 +246,35 @@ def test_no_color_and_a_terminal(tmp_path: Path) -> None:
     os.close(screen)
     assert b"packages" in seen
     assert b"\x1b" not in seen
+
+
+@pytest.mark.parametrize(("arguments", "reason"), [
+    (("sbom", "oci:image", "-o", "purls=."), "-o purls=.: .: Is a directory"),
+    (("sbom", "oci:image", "-o", "purls=.."), "-o purls=..: ..: Is a directory"),
+    (("sbom", "oci:image", "-o", "purls=no/x"), "-o purls=no/x: no/x: No such file or directory"),
+    (("sbom", "oci:image", "-o", "purls=file/x"), "-o purls=file/x: file/x: Not a directory"),
+    (("sbom", "oci:image", "-o", "purls=x", "-o", "table=./x"), "-o: two formats for "),
+    (("scan", "oci:image", "--allow-empty-db", "-o", "json=image"), "-o json=image: image: Is a directory"),
+    (("sign", "--key", "k", "--bundle", ".", "x:1"), "--bundle .: Is a directory"),
+    (("trust", "export", "file"), "trust export file: Not a directory"),
+    (("check", "pod.yaml", "--policy", "policy.yaml", "--record", "file"), "--record file: Not a directory"),
+    (("backup", "image"), "backup image: Is a directory"),
+    (("backup", "no/x"), "backup no/x: No such file or directory"),
+    (("generate-key-pair", "--output-key-prefix", "no/x"), "--output-key-prefix no/x.key: No such file or directory"),
+    (("build", ".", "--repository", "https://x", "-o", "oci:new", "--provenance", ".."),
+     "--provenance ..: Is a directory"),
+])
+def test_files_that_cannot_be_written_are_said_before_the_work(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...],
+        reason: str) -> None:
+    """Also the case output-dot-traceback. Images and policies would be errors too, if it came to them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COSIGN_PASSWORD", "x")
+    Path("image").mkdir()
+    Path("file").write_text("as it was")
+    Path("policy.yaml").write_text('{"apiVersion":"kyverno.io/v1","kind":"ClusterPolicy","metadata":{"name":"p"},"spec":'
+                                   '{"rules":[{"name":"r","match":{"any":[{"resources":{"kinds":["Pod"]}}]},"validate":'
+                                   '{"message":"m","pattern":{"spec":{"x":"y"}}}}]}}')
+    assert run.run(list(arguments)) == 2
+    assert f"error: {reason}" in capsys.readouterr().err
+    assert Path("file").read_text() == "as it was"

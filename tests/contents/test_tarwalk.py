@@ -13,6 +13,8 @@ from custody.errors import CustodyError, MalformedError
 from custody.formats.tar.walk import Source, clean, text, walk
 from custody.sbom.limits import Limits
 from tests.contents.images import tar
+from tests.fuzz.tar.__main__ import custody
+from tests.fuzz.tar.generate import Generator
 
 _NAMES = st.lists(
     st.text("abcäöß .-_x", min_size=1, max_size=60).filter(lambda part: part.strip(".") and part[0] != "."),
@@ -226,3 +228,13 @@ def test_mutated_archives_raise_only_our_errors(files: list[tuple[str, bytes | N
         entries(bytes(archive[:data.draw(st.integers(0, len(archive)))]))
     except CustodyError:
         pass
+
+
+def test_generated_archives_end_in_entries_or_in_our_errors() -> None:
+    """Beside Go, where it is installed: `python -m tests.fuzz.tar`."""
+    generator = Generator(1)
+    ends = set()
+    for _ in range(400):
+        _, error = custody(generator.archive())
+        ends.add(bool(error))
+    assert ends == {True, False}

@@ -1,8 +1,10 @@
-"""`python -m tests.fuzz.documents COUNT [SEED]`: programs of several packages, evaluated by custody and the real OPA.
+"""`python -m tests.fuzz.documents COUNT [SEED [MOST]]`: programs of several packages, evaluated by custody and by OPA.
 
 What they are about: rules whose heads are references that overlap, base data where rules are, `data` named with
 variables, `with` in all places, functions, defaults and else-branches among them, and the errors of all these. The real
-OPA is a small Go program around its library, which is built where Go and OPA's module are (`opa/main.go`).
+OPA is a small Go program around its library, which is built where Go and OPA's module are (`opa/main.go`). More than
+MOST differences are a failure. About one in 1,000 differs: types that OPA knows more or less of, the order of errors,
+and conflicts that its index passes by.
 """
 
 from __future__ import annotations
@@ -275,16 +277,16 @@ class Peer:
 
     def answers(self, program: Program) -> list[Any]:
         asked = [{"query": query, "input": given} for query, given in program.asked]
-        found = self._ask({"modules": program.modules, "data": program.data, "asked": asked, "version": 1})["answers"]
+        found = self.ask({"modules": program.modules, "data": program.data, "asked": asked, "version": 1})["answers"]
         return [("error", each["code"], each["message"], each.get("codes", [])) if each.get("code")
-                else ("rows", _rows(each["rows"])) for each in found]
+                else ("rows", rows_of(each["rows"])) for each in found]
 
     def formatted(self, text: str, version: int) -> str | None:
         """A module as `opa fmt` prints it; None where it is refused."""
-        found = self._ask({"format": text, "version": version})
+        found = self.ask({"format": text, "version": version})
         return None if "error" in found else str(found["text"])
 
-    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(question) + "\n")
@@ -303,7 +305,7 @@ class Peer:
         self._process.wait()
 
 
-def _rows(rows: list[Any]) -> list[str]:
+def rows_of(rows: list[Any]) -> list[str]:
     return sorted(json.dumps([{name: value for name, value in bindings.items() if name[0] != "$"}, values],
                              sort_keys=True) for bindings, values in rows)
 
@@ -324,7 +326,7 @@ def our_answers(program: Program) -> list[Any]:
         except (CustodyError, AssertionError) as wrong:
             answers.append(("error", type(wrong).__name__, str(wrong)))
         else:
-            answers.append(("rows", _rows([[{name: rego.to_json(value) for name, value in row.bindings.items()},
+            answers.append(("rows", rows_of([[{name: rego.to_json(value) for name, value in row.bindings.items()},
                                             [rego.to_json(value) for value in row.expressions]] for row in results])))
     return answers
 
@@ -359,6 +361,7 @@ def peer() -> Iterator[Peer | None]:
 def main() -> int:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    most = int(sys.argv[3]) if len(sys.argv) > 3 else 0
     wrong = agreed = 0
     kinds: Counter[str] = Counter()
     with peer() as opa:
@@ -382,8 +385,8 @@ def main() -> int:
             for asked, one, other in different[:2]:
                 print(f"  asked   {asked[0]} input {json.dumps(asked[1])}\n  custody {one}\n  opa     {other}")
     print(", ".join(f"{name} {times}" for name, times in kinds.most_common()))
-    print(f"{count} programs from seed {seed}: {agreed} agree, {wrong} differ")
-    return 1 if wrong else 0
+    print(f"{count} programs from seed {seed}: {agreed} agree, {wrong} differ, {count - agreed - wrong} OPA panics at")
+    return 1 if wrong > most else 0
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from custody.cli.run import settings
 from custody.errors import MissingEvidenceError, StorageFullError, UsageError, VerificationError
 from custody.kit import destination
 from custody.kit.clock import system_clock
-from custody.kit.visible import terminal
+from custody.kit.visible import rewritable, terminal
 
 
 @click.command("backup")
@@ -58,7 +58,7 @@ def summary(manifest: Manifest) -> str:
 @contextlib.contextmanager
 def counted(word: str) -> Iterator[Progress]:
     """Files and bytes so far on a terminal's last line; silent in a pipe."""
-    shown = sys.stderr.isatty()
+    shown = rewritable(sys.stderr)
 
     def progress(count: int, size: int) -> None:
         if shown and count % 50 == 0:

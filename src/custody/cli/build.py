@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ from custody.registry.image import open_layout
 from custody.services.targets import push
 from custody.sign.referrers import push_bundle
 from custody.wiring import WORKLOADS, command_http, registry_client
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+"""RFC 3986, 3.1. `git@host:path` is no URI."""
 
 
 @click.command("build", cls=Command)
@@ -79,7 +83,7 @@ def _check_repository(uri: str) -> None:
     if at and (":" in user or scheme.lower().removeprefix("git+") in ("http", "https")):
         raise UsageError("--repository: got a URI with a user name or password, expected the public one",
                          hint="the provenance is published")
-    if not uri.isprintable() or not uri or " " in uri:
+    if not uri.isprintable() or " " in uri or not _SCHEME.match(uri):
         raise UsageError(f"--repository: got {uri!r}, expected a URI such as https://github.com/myorg/shop")
 
 

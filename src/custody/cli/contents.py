@@ -22,7 +22,7 @@ from custody.formats.bom import Catalog
 from custody.kit import destination, strictjson
 from custody.kit.clock import system_clock
 from custody.kit.near import near
-from custody.kit.visible import terminal, visible
+from custody.kit.visible import rewritable, terminal, visible
 from custody.settings import Settings
 from custody.vulns.coverage import Coverage
 
@@ -75,7 +75,7 @@ def deliver(chosen: Outputs, render: Callable[[str], str | dict[str, Any]]) -> N
             sys.stdout.write(text)
             sys.stdout.flush()  # before what standard error says of it, where both are one log
             continue
-        destination.write(file, text.encode(), f"-o {name}")
+        destination.write(file, text.encode(errors="backslashreplace"), f"-o {name}")
 
 
 def moment() -> datetime:
@@ -135,6 +135,17 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], N
     if not sys.stderr.isatty():
         yield None
         return
+    started, lock = time.monotonic(), threading.Lock()
+    if not rewritable(sys.stderr):  # it is said once
+        lines = iter([f"{visible(title)} …"])
+
+        def announce(_count: int) -> None:
+            with lock:
+                if time.monotonic() - started > 1 and (line := next(lines, None)):
+                    print(line, file=sys.stderr)
+
+        yield announce
+        return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -144,7 +155,6 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], N
         transient=True
     )
     task = bar.add_task(title, total=total)
-    started, lock = time.monotonic(), threading.Lock()
 
     def advance(count: int) -> None:
         with lock:

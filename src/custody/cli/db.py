@@ -38,9 +38,10 @@ def import_(paths: tuple[Path, ...]) -> None:
         print(f"{visible(str(path))}: {done.read} records, {done.added} new or newer, {done.withdrawn} withdrawn, "
               f"{len(done.refused)} refused", file=sys.stderr)
         if done.errata:
-            print(f"{path}: {done.errata} errata that name no vulnerability were not kept", file=sys.stderr)
+            print(f"{visible(str(path))}: {done.errata} errata that name no vulnerability were not kept",
+                  file=sys.stderr)
         for line in done.catalogues:
-            print(f"{path}: {line}", file=sys.stderr)
+            print(visible(f"{path}: {line}"), file=sys.stderr)
         for reason in done.refused[:_SHOWN]:
             print(f"warning: {visible(reason)}", file=sys.stderr)
 

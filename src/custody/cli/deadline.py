@@ -47,7 +47,7 @@ class Duration(click.ParamType[float]):
 
 def option() -> click.Option:
     """Added to each command that asks others over a network."""
-    return click.Option(["--timeout"], type=Duration(), metavar="DURATION", expose_value=False, is_eager=True,
+    return click.Option(["-t", "--timeout"], type=Duration(), metavar="DURATION", expose_value=False, is_eager=True,
                         callback=lambda _ctx, _param, value: start(value),
                         help="End with exit code 6 when it is not done by then: 30s, 3m0s. Default: no limit.")
 
@@ -66,9 +66,9 @@ def start(seconds: float | None) -> None:
             print(f"error: {visible(late[0].message)}", file=sys.stderr, flush=True)
             os._exit(late[0].exit_code)
         places = awaited()
-        what = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+        pending = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
         late.append(TimeoutExceededError(f"--timeout: not done within {seconds:g} s"
-                                         + (f", waiting for {what}" if what else "")))
+                                         + (f", waiting for {pending}" if pending else "")))
         signal.setitimer(signal.ITIMER_REAL, GRACE)
         raise Late(late[0])
 

@@ -11,7 +11,7 @@ from custody.cli.table import COMMANDS, SECTIONS
 
 _EPILOGUE = """\
 Exit codes: 0 ok · 1 tool error · 2 usage · 3 denied or threshold met · 4 evidence missing or unverifiable
-            5 authentication needed · 6 network · 130 interrupted
+            5 authentication needed · 6 network or --timeout · 130 interrupted
 `custody COMMAND --help` says more. stdout is data, stderr is for people."""
 
 
@@ -36,6 +36,8 @@ def main(argv: list[str] | None = None) -> int:
         return _say(help_text())
     if arguments == ["--version"] or arguments == ["version"]:
         return _say(f"custody {__version__}")
+    if arguments[0] == "help":  # `custody help sign`, as others have it
+        arguments = [*arguments[1:], "--help"]
     from custody.cli.run import run
 
     return run(arguments)

@@ -13,7 +13,7 @@ from custody.cli.run import settings
 from custody.errors import MissingEvidenceError, VerificationError
 from custody.formats import reference
 from custody.kit.clock import format_rfc3339
-from custody.kit.visible import terminal, visible
+from custody.kit.visible import rewritable, terminal, visible
 from custody.registry.scrub import Report, scrub
 from custody.wiring import Platform
 
@@ -45,7 +45,7 @@ def _scrub(remove_orphans: bool, output: str) -> None:
     platform = _opened()
     try:
         report = scrub(platform.archive(exclusive=remove_orphans), remove_orphans=remove_orphans,
-                       progress=_progress if sys.stderr.isatty() else None)
+                       progress=_progress if rewritable(sys.stderr) else None)
     finally:
         platform.close()
     if output == "json":

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from custody.cli import deadline
+from custody.cli import deadline, peers
 from custody.cli.main import help_text
 from custody.cli.streams import Words
 from custody.cli.table import COMMANDS, NETWORK, SERVICES
@@ -60,7 +60,7 @@ class _Commands(click.Group):
 @click.option("--offline", is_flag=True, default=None, help="Open no socket.")
 @click.option("--config", "config", type=click.Path(path_type=Path, dir_okay=False), help="Settings (custody.toml).")
 @click.option("-q", "--quiet", is_flag=True, help="Of what standard error gets, only warnings and errors.")
-@click.option("--timeout", type=deadline.Duration(), metavar="DURATION", help="End when it is not done by then.")
+@click.option("-t", "--timeout", type=deadline.Duration(), metavar="DURATION", help="End when it is not done by then.")
 @click.pass_context
 def _custody(ctx: click.Context, offline: bool | None, config: Path | None, quiet: bool, timeout: float | None) -> None:
     if timeout is not None:
@@ -157,7 +157,7 @@ def run(arguments: list[str], **extra: Any) -> int:
         print(error.format_message(), file=sys.stderr)
         return 2
     except click.UsageError as error:
-        _complain(error.format_message(), f"{error.ctx.command_path if error.ctx else 'custody'} --help")
+        _complain(*_refusal(error, arguments))
         return 2
     except click.ClickException as error:
         _complain(error.format_message(), None)
@@ -180,6 +180,17 @@ def run(arguments: list[str], **extra: Any) -> int:
     finally:
         deadline.stop()
     return result if isinstance(result, int) else 0
+
+
+def _refusal(error: click.UsageError, arguments: list[str]) -> tuple[str, str]:
+    """Message and hint: what does the same here, where another program has what was typed."""
+    path = error.ctx.command_path if error.ctx else "custody"
+    elsewhere: str | None = None
+    if isinstance(error, click.NoSuchOption):
+        elsewhere = peers.flag(path.removeprefix("custody").strip(), error.option_name)
+    elif isinstance(error, click.exceptions.NoSuchCommand) or "extra argument" in error.message:
+        elsewhere = peers.command([word for word in arguments if not word.startswith("-")])
+    return (error.message, elsewhere) if elsewhere else (error.format_message(), f"{path} --help")
 
 
 def _give_up_output() -> None:

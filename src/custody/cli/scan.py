@@ -24,11 +24,12 @@ _LEVELS = ("never", "low", "medium", "high", "critical")
 _STALE = timedelta(days=7)
 
 
-def _severities(_context: click.Context, _parameter: click.Parameter, text: str | None) -> frozenset[Severity] | None:
-    """`HIGH,critical`, as Trivy takes it."""
-    if text is None:
+def _severities(_context: click.Context, _parameter: click.Parameter,
+                given: tuple[str, ...]) -> frozenset[Severity] | None:
+    """`HIGH,critical`, as Trivy takes it; all of them where it is given several times."""
+    if not given:
         return None
-    names = [name.strip().upper() for name in text.split(",")]
+    names = [name.strip().upper() for text in given for name in text.split(",")]
     if wrong := [name for name in names if name not in Severity.__members__]:
         raise UsageError(f"--severity: got {wrong[0].lower()!r}, expected {', '.join(map(str, Severity))}")
     return frozenset(Severity[name] for name in names)
@@ -39,7 +40,8 @@ def _severities(_context: click.Context, _parameter: click.Parameter, text: str 
 @click.option("-o", "--output", "chosen", multiple=True, metavar="FORMAT[=FILE]",
               shell_complete=contents.complete(_FORMATS),
               help=f"One of {', '.join(_FORMATS)}; repeatable, one of them without a FILE. Default: table.")
-@click.option("--fail-on", "threshold", type=click.Choice(_LEVELS), default="never", show_default=True,
+@click.option("--fail-on", "threshold", type=click.Choice(_LEVELS, case_sensitive=False), default="never",
+              show_default=True,
               help="Exit 3 where a finding is at least this bad; low counts those of unknown severity too.")
 @click.option("--fail-on-unknown", is_flag=True,
               help="Exit 3 where nobody says how bad a finding is, too.")
@@ -48,7 +50,7 @@ def _severities(_context: click.Context, _parameter: click.Parameter, text: str 
                    "that was not imported.")
 @click.option("--ignore-unfixed", "--only-fixed", "ignore_unfixed", is_flag=True,
               help="Leave out what no fixed version is known for, unless it is known to be exploited.")
-@click.option("--severity", "severities", callback=_severities, metavar="LEVEL[,LEVEL…]",
+@click.option("--severity", "severities", multiple=True, callback=_severities, metavar="LEVEL[,LEVEL…]",
               help="Leave out findings of other severities (unknown, none, low, medium, high, critical), unless they "
                    "are known to be exploited.")
 @click.option("--allow-gaps", is_flag=True,

@@ -34,7 +34,7 @@ def command() -> None:
               type=click.Path(path_type=Path), help="Who may sign: ssh-keygen's ALLOWED SIGNERS format.")
 @click.option("--since", multiple=True, metavar="COMMIT", help="Checked before: leave it and what is behind it out.")
 @click.option("--fail-on", "threshold", default="critical", show_default=True,
-              type=click.Choice(["never", "low", "medium", "high", "critical"]),
+              type=click.Choice(["never", "low", "medium", "high", "critical"], case_sensitive=False),
               help="Exit 3 where a locked version has a known vulnerability this bad; malicious packages count always.")
 @click.option("--allow-unpinned-actions", is_flag=True,
               help="Only warn of actions that workflows name by a tag or branch, not by a commit, instead of exit 3.")
@@ -64,9 +64,10 @@ def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], thr
         store = SqliteAdvisories(settings().state() / "advisories.db")
         scanned = scan_locks(report, store, system_clock(),
                              allow_empty=allow_empty_db or not any(lock.entries for lock in report.locks))
-        findings = [found for found in scanned.findings if found.malicious] if threshold == "never" else (
+        findings = [finding for finding in scanned.findings if finding.malicious] if threshold == "never" else (
             scanned.meets(Severity[threshold.upper()]))
-    bad = [f"{found.package} {found.version}: {found.severity} {found.cve}: {found.summary}" for found in findings]
+    bad = [f"{finding.package} {finding.version}: {finding.severity} {finding.cve}: {finding.summary}"
+           for finding in findings]
     problems = [*report.failures, *([] if allow_unpinned_actions else report.unpinned), *bad]
     click.echo(json.dumps(_json(report, problems, scanned), indent=2) if output == "json"
                else "\n".join(_lines(report, bad)))

@@ -76,7 +76,7 @@ def _token(url: str | None, email: str | None, workload: str | None, subject: st
         raise UsageError("trust token: give one of --email and --workload")
     if subject is not None and workload is None:
         raise UsageError("--subject: is a workload's, and --email names a person", hint="--workload NAME")
-    if email is not None and not _EMAIL.fullmatch(email):
+    if email is not None and not (_EMAIL.fullmatch(email) and email.isascii() and email.isprintable()):
         raise UsageError(f"--email: got {email!r}, expected an address such as ann@myorg.example")
     if not (folder := settings().data / "trust").is_dir():
         print(f"warning: {folder}: no services have run in this data directory; the token is signed with a new key",

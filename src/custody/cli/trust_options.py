@@ -215,14 +215,14 @@ async def identity_token(http: Http, settings: Settings, options: dict[str, Any]
         return None
     direct = command_http(settings, proxies=False)
     try:
-        found = await ambient_token(Place(http=http, direct=direct), options["oidc_client_id"],
+        identity = await ambient_token(Place(http=http, direct=direct), options["oidc_client_id"],
                                     options["oidc_provider"], _said if options["verbose"] else lambda _: None)
     finally:
         await direct.close()
-    if found is None:
+    if identity is None:
         return None
-    _said(f"identity: {found[0]}")
-    return found[1]
+    _said(f"identity: {identity[0]}")
+    return identity[1]
 
 
 def _said(text: str) -> None:

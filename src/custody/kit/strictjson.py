@@ -64,8 +64,14 @@ def weight(data: bytes) -> int:
 def _check_depth(text: str, what: str, limit: int) -> None:
     if text.count("[") + text.count("{") <= limit:
         return
+    brackets = "".join(_BRACKETS.findall(_STRING.sub("", text)))
+    for _ in range(limit):  # the innermost level goes each time; what is left is deep, or no JSON
+        left = brackets.replace("[]", "").replace("{}", "")
+        if len(left) == len(brackets):
+            break
+        brackets = left
     depth = 0
-    for char in "".join(_BRACKETS.findall(_STRING.sub("", text))):
+    for char in brackets:
         depth += 1 if char in "[{" else -1
         if depth > limit:
             raise MalformedError(what, got=f"nesting deeper than {limit}", expected=f"at most {limit} levels")

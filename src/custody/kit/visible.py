@@ -33,3 +33,8 @@ def terminal(stream: TextIO) -> TextIO:
     """The stream itself, for what custody draws on a terminal: bars, and lines that are written over."""
     own: TextIO = getattr(stream, "own", stream)
     return own
+
+
+def rewritable(stream: TextIO) -> bool:
+    """Whether a line may be written over there: a terminal that knows how (terminfo's `dumb` does not)."""
+    return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")

@@ -9,10 +9,10 @@ _waits: dict[int, str] = {}
 
 
 @contextlib.contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """`what` is for people: a method and a URL without what is secret in it."""
+def waiting(request: str) -> Iterator[None]:
+    """`request` is for people: a method and a URL without what is secret in it."""
     token = object()
-    _waits[id(token)] = what
+    _waits[id(token)] = request
     try:
         yield
     finally:

@@ -21,7 +21,7 @@ from custody.sbom.catalogers import VERSION, Fact, counted
 from custody.sbom.catalogers.fact import LICENSES, OS_RELEASE, OWNS, UNKNOWN
 from custody.sbom.filesystem import Filesystem, Visible, squash
 from custody.sbom.layers import Accounts, LayerFacts, read_layer
-from custody.sbom.limits import Limits
+from custody.sbom.limits import FullError, Limits
 from custody.sbom.ownership import owners
 
 _WORKERS = min(4, os.cpu_count() or 1)
@@ -51,15 +51,13 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
         key = f"{VERSION}:{diff_id}:{descriptor.digest}"
         if wanted:
             key += ":" + sha256(_ENCODER.encode(sorted(wanted.items())))
-        if cache is not None and (known := _decode(cache.get(key))) is not None:
+        if cache is not None and (known := _decode(cache.get(key))) is not None and accounts.fits(known.found):
             if progress:
                 progress(descriptor.size)
             accounts.names.charge(len(known.names), descriptor.digest)
-            for path, told in known.found.items():
-                accounts.keep(path, told, descriptor.digest)
             return known
         facts = read_layer(image, descriptor, diff_id, bounds, progress, accounts=accounts, wanted=wanted)
-        if cache is not None:
+        if cache is not None and not accounts.full:
             cache.put(key, _ENCODER.encode(facts))
         return facts
 
@@ -129,12 +127,20 @@ def _assemble(image: Image, layers: list[LayerFacts], tree: Filesystem, accounts
                 continue
             gathered = found.get(str(purl))
             if gathered is None:
-                accounts.packages.charge(1, image.name)
+                try:
+                    accounts.packages.take(1)
+                except FullError as limit:
+                    unknowns.setdefault((f"package {limit}", owned.get(path, "")), []).append(path)
+                    continue
                 gathered = found[str(purl)] = _Gathered(fact, purl)
             gathered.places[path] = Location(path, image.manifest.layers[seen.layer].digest)
             gathered.owners.add("" if fact.type in ("deb", "apk") else owned.get(path, ""))
             placed.append((fact, path, str(purl)))
-    edges = dependencies.resolve(placed, accounts.kept)
+    try:
+        edges = dependencies.resolve(placed, accounts.kept)
+    except FullError as limit:
+        edges = {}
+        unknowns[f"dependencies {limit}", ""] = [path for fact, path, _ in placed if fact.requires]
     _bundle(placed, found, edges)
     licenses = {fact.name: fact.licenses for fact in _facts(files, LICENSES)}
     system = {fact.name: purl for fact, _, purl in placed if fact.type in ("deb", "apk")}

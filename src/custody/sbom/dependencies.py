@@ -18,7 +18,7 @@ _STEPS = 50_000_000
 def resolve(placed: Sequence[Placed], kept: Account | None = None) -> dict[str, set[str]]:
     """The package URLs that each package depends on; what is not in the image is left out.
 
-    Raises MalformedError where they take more than may be `kept`, and
+    Raises FullError where they take more than may be `kept`, and
     TypeError where an ecosystem's resolver gives anything but package URLs: a bare name would end up in SBOMs.
     """
     by_type: dict[str, list[Placed]] = {}
@@ -34,7 +34,7 @@ def resolve(placed: Sequence[Placed], kept: Account | None = None) -> dict[str, 
                 if other not in known:
                     known.add(other)
                     if kept is not None:
-                        kept.charge(len(other) + _EDGE, "image: dependencies")
+                        kept.take(len(other) + _EDGE)
     return edges
 
 
@@ -88,7 +88,7 @@ def _npm(items: Sequence[Placed]) -> Iterator[tuple[str, str]]:
             folder = folder.rpartition("/")[0]
         if "" in modules and fact.requires:
             above.append(modules[""])
-        steps.charge(len(above) * len(fact.requires), "image: npm packages")
+        steps.take(len(above) * len(fact.requires))
         for wanted in fact.requires:
             if chosen := next((names[wanted] for names in above if wanted in names), None):
                 yield purl, chosen

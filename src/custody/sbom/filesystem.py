@@ -135,23 +135,29 @@ class Filesystem:
 
         Raises MalformedError where more than 255 links are followed.
         """
-        nodes: list[_Node | None] = [self._root]
+        return self._locate(path, last=last, own=own)[0]
+
+    def _locate(self, path: str, *, last: bool = True, own: bool = False) -> tuple[str, _Node | None]:
+        """As `resolve`, and what is known there."""
+        node = self._root
         parts = path.split("/") if path else []
         for place, part in enumerate(parts):
-            node = nodes[-1].children.get(part) if nodes[-1] is not None and nodes[-1].children else None
-            if node is None:
-                return path  # there are no links where nothing is known
-            if self._leads(node, own) and (last or place + 1 < len(parts)):
-                return self._follow(parts[:place], nodes, parts[place:], last, own)
-            nodes.append(node)
-        return path
+            below = node.children.get(part) if node.children else None
+            if below is None:
+                return path, None  # there are no links where nothing is known
+            if self._leads(below, own) and (last or place + 1 < len(parts)):
+                real = self._follow(parts, last, own)
+                return real, self._node(real)
+            node = below
+        return path, node
 
     def _leads(self, node: _Node, own: bool) -> bool:
         return node.link is not None and not (own and node.place != self._place)
 
-    def _follow(self, real: list[str], nodes: list[_Node | None], rest: list[str], last: bool, own: bool) -> str:
-        """`nodes` are those of the root and of each part of `real`."""
-        waiting = rest[::-1]
+    def _follow(self, parts: list[str], last: bool, own: bool) -> str:
+        real: list[str] = []
+        nodes: list[_Node | None] = [self._root]  # of the root and of each part of `real`
+        waiting = parts[::-1]
         links = 0
         self._steps.charge(len(waiting), "image")
         while waiting:

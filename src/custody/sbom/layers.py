@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import queue
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import IO, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import msgspec
 import zstandard
-from isal import igzip_lib
 
-from custody.errors import CustodyError, MalformedError, UnsupportedError, VerificationError
+from custody.errors import MalformedError, VerificationError
 from custody.formats.oci import Descriptor
 from custody.formats.tar.walk import Entry, Source, walk
-from custody.kit import strictjson
-from custody.registry.image import Image, VerifyingReader
-from custody.sbom.catalogers import HEADS, JSON, LARGEST, MOST, Fact, choose, read, store_path, unknown, weight
+from custody.registry.image import Image
+from custody.sbom.catalogers import HEADS, LARGEST, MOST, Fact, choose, read, store_path, unknown, weight, work
 from custody.sbom.catalogers.binaries import is_program
-from custody.sbom.limits import Account, Limits
+from custody.sbom.decompression import Decompressed
+from custody.sbom.limits import Account, FullError, Limits
 
-_IN, _OUT, _AHEAD = 256 * 1024, 1024 * 1024, 6
+_IN = 256 * 1024
 _SPOOL = 8 << 20
-_BROKEN = (OSError, EOFError, zstandard.ZstdError, cast("type[Exception]", igzip_lib.error))
 _LARGE = 1 << 20
 _LARGEST = max(LARGEST.values())
-_WINDOW, _LARGE_WINDOW = 8 << 20, 128 << 20
 
 
 class LayerFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -66,17 +61,25 @@ class Accounts:
     """What all layers of one image may take together."""
 
     def __init__(self, limits: Limits) -> None:
-        self.kept = Account(limits.kept, "bytes of facts in its layers")
+        self.kept = Account(limits.kept, "bytes of facts", limits.kept // 3)
         self.packages = Account(limits.packages, "packages")
+        self.holes = Account(limits.holes, "bytes of holes in programs")
         self.names = Account(limits.names, "bytes of names, compressed")
         self.parsed = Account(limits.parsed, "bytes of metadata")
+        self.full = False
+        """Whether a file was not read because of those before it: what was said of it is true of this image only."""
         self.large = threading.RLock()
         """Held by the one thread that has a large file of metadata in memory."""
         self.window = threading.Lock()
         """Held while a layer with a large window is decompressed."""
 
-    def keep(self, path: str, facts: tuple[Fact, ...], where: str) -> None:
-        self.kept.charge(len(path) + 100 + sum(map(weight, facts)), where)
+    def fits(self, facts: Mapping[str, tuple[Fact, ...]]) -> bool:
+        """Whether facts that were kept before may be among this image's; they are charged."""
+        try:
+            self.kept.take(sum(len(path) + 100 + sum(map(weight, told)) for path, told in facts.items()))
+        except FullError:
+            return False
+        return True
 
 
 def read_layer(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits | None = None,
@@ -102,7 +105,7 @@ def read_layer(image: Image, descriptor: Descriptor, diff_id: str, limits: Limit
 def _pass(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits, collected: _Collected,
           progress: Callable[[int], None] | None) -> int:
     """The size of the tar, when all of it is read and is what the image says."""
-    with _Decompressed(image.open_blob(descriptor), descriptor, limits, collected.accounts.window, progress) as chunks:
+    with Decompressed(image.open_blob(descriptor), descriptor, limits, collected.accounts.window, progress) as chunks:
         source = Source(chunks, collected.where)
         for entry in walk(source, limits):
             collected.take(entry)
@@ -201,8 +204,9 @@ class _Collected:
         self._waiting = 0
 
     def _file(self, entry: Entry | _Whole) -> tuple[Fact, ...] | None:
-        facts = self._read_as(entry, self._names_of(entry.path))
-        store = store_path(entry.path)
+        path = entry.path
+        facts = self._read_as(entry, self._names_of(path)) if self._wanted else self._read(entry, path)
+        store = store_path(path) if path.startswith("nix/") else None
         if store is not None and store not in self._stores:
             self._stores.add(store)
             facts = (*(facts or ()), unknown("Nix store path"))
@@ -248,16 +252,26 @@ class _Collected:
         if name.startswith("?"):
             return (unknown(name[1:]),)
         most = LARGEST.get(name, MOST)
-        if name in HEADS:
-            pieces = entry.pieces()
-            head = _head(pieces, most)
-            return read(name, path, head[:most], self._charge) or self._program(entry, head, pieces)
-        if entry.size > most:
+        if entry.size > most and name not in HEADS:
             return (unknown(f"{name} file of more than {most >> 10} KiB"),)
-        with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():
-            content = b"".join(entry.pieces())
-            self.accounts.parsed.charge(strictjson.weight(content) // 4 if name in JSON else entry.size, self.where)
-            return read(name, path, content, self._charge)
+        kept = self._kept
+        try:
+            if name in HEADS:
+                pieces = entry.pieces()
+                head = _head(pieces, most)
+                return read(name, path, head[:most], self._charge) or self._program(entry, head, pieces)
+            with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():
+                content = b"".join(entry.pieces())
+                self.accounts.parsed.take(work(name, content))
+                return read(name, path, content, self._charge)
+        except FullError as limit:
+            return self._unread(name, limit, kept)
+
+    def _unread(self, name: str, limit: FullError, kept: int) -> tuple[Fact, ...]:
+        """Counted in place of the facts that were charged since `kept`."""
+        self.accounts.full = True
+        self._keep(kept - self._kept)
+        return (unknown(f"{name} file {limit}"),)
 
     def _program(self, entry: Entry | _Whole, first: bytes = b"",
                  pieces: Iterator[bytes] | None = None) -> tuple[Fact, ...] | None:
@@ -271,15 +285,24 @@ class _Collected:
             return None
         if entry.size > self._limits.file:
             return (unknown(f"program of more than {self._limits.file >> 20} MiB"),)
+        kept = self._kept
+        try:
+            self.accounts.holes.take(entry.size - entry.stored)
+        except FullError as limit:
+            return self._unread("program", limit, kept)
         with tempfile.SpooledTemporaryFile(max_size=_SPOOL) as file:
             file.write(first)
             for piece in pieces:
                 file.write(piece)
             with self.accounts.large:
-                return read("program", entry.path, cast(BinaryIO, file), self._charge) or None
+                try:
+                    return read("program", entry.path, cast(BinaryIO, file), self._charge) or None
+                except FullError as limit:
+                    return self._unread("program", limit, kept)
 
     def _charge(self, fact: Fact) -> None:
-        self._keep(weight(fact))
+        self.accounts.kept.take(amount := weight(fact))
+        self._kept += amount
 
     def _keep(self, amount: int) -> None:
         self._kept += amount
@@ -296,6 +319,7 @@ class _Whole:
     def __init__(self, entry: Entry | _Whole) -> None:
         self.path: str = entry.path
         self.size: int = entry.size
+        self.stored: int = entry.stored
         self._content = b"".join(entry.pieces())
 
     def pieces(self) -> Iterator[bytes]:
@@ -310,151 +334,3 @@ def _head(pieces: Iterator[bytes], size: int) -> bytes:
         if len(head) >= size:
             break
     return head
-
-
-class _Decompressed:
-    """The layer's tar in chunks. Another thread reads, hashes and inflates ahead; this one hashes what comes out."""
-
-    def __init__(self, raw: BinaryIO, descriptor: Descriptor, limits: Limits, window: threading.Lock,
-                 progress: Callable[[int], None] | None) -> None:
-        kind = descriptor.media_type
-        inflate: Callable[[Iterator[bytes], str], Iterator[bytes]] | None = (
-            _gunzip if kind.endswith(("+gzip", ".tar.gzip")) else _unzstd if kind.endswith("+zstd")
-            else _plain if kind.endswith((".tar", "v1.tar")) else None)
-        if inflate is None or "nondistributable" in kind or "foreign" in kind:
-            raw.close()
-            raise UnsupportedError(f"layer {descriptor.digest}: mediaType", f"{kind!r} is not read",
-                                   hint="tar, tar+gzip and tar+zstd layers are")
-        self._reader = VerifyingReader(raw, descriptor)
-        self._inflate = inflate
-        self._window = window if inflate is _unzstd else None
-        self._first = b""
-        self._limits, self._descriptor, self._progress = limits, descriptor, progress
-        self._queue: queue.Queue[bytes | BaseException] = queue.Queue(_AHEAD)
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self.state = hashlib.sha256()
-        self.size = 0
-
-    def __enter__(self) -> _Decompressed:
-        if self._window is not None:
-            self._first = self._reader.read(_IN)
-            if _window(self._first) <= _WINDOW:
-                self._window = None
-            else:
-                self._window.acquire()
-                self._inflate = _unzstd_large
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        while self._thread.is_alive():
-            try:
-                self._queue.get(timeout=0.05)
-            except queue.Empty:
-                continue
-        self._reader.close()
-        if self._window is not None:
-            self._window.release()
-
-    def __iter__(self) -> Iterator[bytes]:
-        while True:
-            chunk = self._queue.get()
-            if isinstance(chunk, BaseException):
-                raise chunk
-            if not chunk:
-                return
-            self.state.update(chunk)
-            self.size += len(chunk)
-            yield chunk
-
-    def _work(self) -> None:
-        where = f"layer {self._descriptor.digest}"
-        done = 0
-        try:
-            for chunk in self._inflate(self._compressed(), where):
-                done += len(chunk)
-                if done > self._limits.size or (done > self._limits.ratio_from
-                                                and done > self._limits.ratio * self._descriptor.size):
-                    raise MalformedError(where, got=f"more than {done >> 20} MiB out of {self._descriptor.size} bytes",
-                                         expected="a layer, not a decompression bomb")
-                self._queue.put(chunk)
-                if self._stopped.is_set():
-                    return
-            self._reader.drain()
-            self._queue.put(b"")
-        except CustodyError as error:
-            self._queue.put(error)
-        except _BROKEN as error:
-            self._queue.put(MalformedError(where, got=str(error), expected=f"bytes of {self._descriptor.media_type}"))
-        except Exception as error:  # raised again by whoever reads the queue
-            self._queue.put(error)
-
-    def _compressed(self) -> Iterator[bytes]:
-        if self._first:
-            yield self._first
-        while chunk := self._reader.read(_IN):
-            if self._progress:
-                self._progress(len(chunk))
-            yield chunk
-
-
-def _gunzip(compressed: Iterator[bytes], where: str) -> Iterator[bytes]:
-    """Gzip members one after the other (RFC 1952 section 2.2)."""
-    member = None
-    for data in compressed:
-        while data:
-            member = member or igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
-            chunk = member.decompress(data, _OUT)
-            while True:
-                if chunk:
-                    yield chunk
-                if member.eof or member.needs_input:
-                    break
-                chunk = member.decompress(b"", _OUT)
-            data = member.unused_data if member.eof else b""
-            if member.eof:
-                member = None
-    if member is not None:
-        raise MalformedError(where, got="the end of the blob in the middle of a gzip stream", expected="all of it")
-
-
-def _window(head: bytes) -> int:
-    """The window that a Zstandard stream's first frame asks for; 0 where it does not say."""
-    try:
-        return zstandard.get_frame_parameters(head).window_size
-    except zstandard.ZstdError:
-        return 0
-
-
-def _unzstd_large(compressed: Iterator[bytes], where: str) -> Iterator[bytes]:
-    return _unzstd(compressed, where, _LARGE_WINDOW)
-
-
-def _unzstd(compressed: Iterator[bytes], _where: str, window: int = _WINDOW) -> Iterator[bytes]:
-    """Zstandard frames one after the other (RFC 8878), with windows of at most 8 MiB, as its section 3.1.1.1.2
-    recommends; where the first frame says more, 128 MiB, which is what the command `zstd --ultra -22` writes.
-    """
-    with zstandard.ZstdDecompressor(max_window_size=window).stream_reader(
-            cast(IO[bytes], _Chunks(compressed)), read_across_frames=True) as reader:
-        while chunk := reader.read(_OUT):
-            yield chunk
-
-
-def _plain(compressed: Iterator[bytes], _where: str) -> Iterator[bytes]:
-    return compressed
-
-
-class _Chunks:
-    """A read() over chunks, as big as they come."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._left = b""
-
-    def read(self, size: int) -> bytes:
-        if not self._left:
-            self._left = next(self._chunks, b"")
-        piece, self._left = self._left[:size], self._left[size:]
-        return piece

@@ -26,8 +26,10 @@ class Limits:
     """Packages and other facts."""
     file: int = 2 << 30
     """A program that is looked into; metadata has limits of its own, by kind."""
+    holes: int = 1 << 30
+    """Bytes that sparse programs of the image have beyond what is stored of them."""
     parsed: int = 256 << 20
-    """Bytes of metadata in all layers of the image; JSON counts as a quarter of the memory that it would take."""
+    """Work on metadata in all layers of the image, in bytes: see `catalogers.work`."""
     layers: int = 500
     """Of the image; Docker stops at 127."""
     names: int = 48 << 20
@@ -42,18 +44,30 @@ class Limits:
     """Parts of names that are looked at because a symbolic link was followed."""
 
 
+class FullError(Exception):
+    """What is not read of an image, because the rest has taken all that it may; the message says which limit."""
+
+
 class Account:
     """Counts what all layers of one image take together of one limit; several threads may charge it."""
 
-    def __init__(self, limit: int, of: str) -> None:
-        self._left = self._limit = limit
-        self._of = of
+    def __init__(self, limit: int, of: str, reserve: int = 0) -> None:
+        """`reserve`: beyond the limit, for what says that something was left out."""
+        self._limit, self._reserve, self._of = limit, reserve, of
+        self._left = limit + reserve
         self._lock = threading.Lock()
 
     def charge(self, amount: int, where: str) -> None:
-        """Raises MalformedError where the limit is passed."""
+        """Raises MalformedError where the limit is passed, reserve and all."""
         with self._lock:
             self._left -= amount
             left = self._left
         if left < 0:
             raise MalformedError(where, got=f"an image with more than {self._limit} {self._of}", expected="fewer")
+
+    def take(self, amount: int) -> None:
+        """As `charge`, but where the limit would be passed nothing is charged, and FullError raised."""
+        with self._lock:
+            if self._left - amount < self._reserve:
+                raise FullError(f"beyond the image's {self._limit} {self._of}")
+            self._left -= amount

@@ -22,6 +22,7 @@ from custody.registry.image import DEFAULT_PLATFORM, Image, open_archive, open_l
 
 _REFUSED = ("docker:", "docker-archive:", "podman:", "containerd:", "dir:", "file:", "registry:", "oci-dir:",
             "oci-archive:", "singularity:")
+_ALIKE = {"docker-archive:": "archive:", "oci-archive:": "archive:", "oci-dir:": "oci:", "registry:": ""}
 
 
 class PulledImage:
@@ -55,9 +56,9 @@ async def open_target(text: str, client: RegistryClient, cache: Path, platform: 
         return await asyncio.to_thread(opener, path, identifier, platform)
     for prefix in _REFUSED:
         if text.startswith(prefix):
-            same = {"docker-archive:": "archive:", "oci-archive:": "archive:", "oci-dir:": "oci:"}.get(prefix)
+            same = _ALIKE.get(prefix)
             raise UnsupportedError(text, f"targets beginning with {prefix} are not read by custody yet",
-                                   hint=f"it is spelled {same}{rest} here" if same else
+                                   hint=f"it is spelled {same}{rest} here" if same is not None else
                                    "use oci:DIR, archive:FILE.tar or a registry reference")
     if rest == "" and scheme in ("oci", "archive") and text != scheme:
         raise UsageError(f"target: got {text!r}, expected oci:DIR or archive:FILE.tar")

@@ -239,9 +239,9 @@ async def _google(place: Place, audience: str) -> str:
                             {"audience": audience, "includeEmail": True}), "token")
 
 
-async def _metadata(place: Place, what: str, query: Mapping[str, str]) -> bytes:
+async def _metadata(place: Place, resource: str, query: Mapping[str, str]) -> bytes:
     host = place.get("GCE_METADATA_HOST") or "metadata.google.internal"
-    url = f"http://{host}/computeMetadata/v1/instance/service-accounts/default/{what}?{urlencode(query)}"
+    url = f"http://{host}/computeMetadata/v1/instance/service-accounts/default/{resource}?{urlencode(query)}"
     # Plain HTTP, as Google has it: nothing secret is sent, and the answer does not leave the machine.
     async with await place.direct.request("GET", url, headers={"Metadata-Flavor": "Google"}) as answer:
         data = await answer.read(_MAX_ANSWER)

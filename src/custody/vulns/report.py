@@ -150,7 +150,7 @@ def scan(catalog: Catalog, store: AdvisoryStore, now: datetime, *, finished: dat
     `severities` what has another; never what is known to be exploited.
     """
     status = usable(store, allow_empty=allow_empty)
-    found: list[Finding] = []
+    matched: list[Finding] = []
     undecided: list[Undecided] = []
     spokesmen = Spokesmen(catalog, store)
     for package in catalog.packages:
@@ -160,9 +160,9 @@ def scan(catalog: Catalog, store: AdvisoryStore, now: datetime, *, finished: dat
             continue
         hits, silent, unsure = _match(package, ecosystem, store)
         undecided += unsure
-        found += findings(package, ecosystem, hits, silent, store)
-    found.sort(key=lambda f: (-Severity[f.severity.upper()], f.exploited is None, f.package, f.version, f.cve))
-    ignored = [Ignored(finding=finding, reason=reason) for finding in found
+        matched += findings(package, ecosystem, hits, silent, store)
+    matched.sort(key=lambda f: (-Severity[f.severity.upper()], f.exploited is None, f.package, f.version, f.cve))
+    ignored = [Ignored(finding=finding, reason=reason) for finding in matched
                if (reason := _reason(finding, ignore_unfixed, severities))]
     left_out = {id(entry.finding) for entry in ignored}
     ended = finished or now
@@ -170,7 +170,7 @@ def scan(catalog: Catalog, store: AdvisoryStore, now: datetime, *, finished: dat
     if severities is not None:
         parameters += ["--severity", ",".join(str(level) for level in sorted(severities, reverse=True))]
     return ScanReport(target=catalog.name, digest=catalog.digest, started=now, finished=ended, database=status,
-                      catalog=catalog, findings=tuple(finding for finding in found if id(finding) not in left_out),
+                      catalog=catalog, findings=tuple(finding for finding in matched if id(finding) not in left_out),
                       undecided=tuple(undecided), ignored=tuple(ignored), parameters=tuple(parameters),
                       coverage=measure(catalog, spokesmen, undecided, status, ended, max_age))
 

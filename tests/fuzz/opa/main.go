@@ -39,6 +39,7 @@ type answer struct {
 	Code    string   `json:"code,omitempty"`
 	Message string   `json:"message,omitempty"`
 	Codes   []string `json:"codes,omitempty"` // of all errors
+	Reasons []string `json:"reasons,omitempty"`
 }
 
 func refused(err error) answer {
@@ -47,11 +48,11 @@ func refused(err error) answer {
 	var rows rego.Errors
 	switch {
 	case errors.As(err, &many) && len(many) > 0:
-		codes := []string{}
+		codes, reasons := []string{}, []string{}
 		for _, each := range many {
-			codes = append(codes, each.Code)
+			codes, reasons = append(codes, each.Code), append(reasons, each.Message)
 		}
-		return answer{Code: many[0].Code, Message: many[0].Message, Codes: codes}
+		return answer{Code: many[0].Code, Message: many[0].Message, Codes: codes, Reasons: reasons}
 	case errors.As(err, &one):
 		return answer{Code: one.Code, Message: one.Message}
 	case errors.As(err, &rows) && len(rows) > 0:

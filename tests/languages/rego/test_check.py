@@ -22,7 +22,7 @@ REFUSED = {
                                2, 14),
     "not a module": ("}", "rego_parse_error: unexpected } token", 2, 1),
     "negated assignment": ("p if { not x := 1 }",
-        "rego_parse_error: cannot assign vars inside negated expression", 2, 8),
+        "rego_compile_error: cannot assign vars inside negated expression", 2, 8),
     "assigned twice": ("p if { a := 1; a := 2 }", "rego_compile_error: var a assigned above", 2, 16),
     "declared twice": ("p if { some a; a := 2 }", "rego_compile_error: var a declared above", 2, 16),
     "used before it is assigned": ("p if { a == 1; a := 1 }", "rego_compile_error: var a referenced above", 2, 16),

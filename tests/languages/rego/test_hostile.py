@@ -83,3 +83,11 @@ def test_terms_are_read_once_however_they_are_nested(opening: str, monkeypatch: 
     with pytest.raises(SourceError):
         rego.parse_module(Source("package a\nx if " + opening * 50 + "\n"))
     assert len(read) < 2000  # each was read twice for every bracket around it
+
+
+@pytest.mark.parametrize("text", ["package a" + ".a" * 3000, "package a\np" + ".a" * 3000 + " := 1",
+                                  "package a\np" + "[x]" * 3000 + " := 1 if x := 1",
+                                  "package a\np if data" + ".a" * 3000])
+def test_names_of_thousands_of_parts_are_refused(text: str) -> None:
+    with pytest.raises(SourceError, match="parts, expected at most 200"):
+        rego.Policy({"m.rego": text})

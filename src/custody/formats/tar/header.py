@@ -17,9 +17,12 @@ _OCTAL, _DIGITS = b"01234567", b"0123456789"
 
 def check(header: bytes, where: str) -> None:
     """The header's checksum: the sum of its bytes with its own as spaces; old writers' bytes have signs."""
-    # Adler-32's low half is one more than the sum of the bytes, which of 256 is below its modulus.
-    total = ((zlib.adler32(header[:256]) & 0xFFFF) + (zlib.adler32(header[256:]) & 0xFFFF) - 2
-             - (zlib.adler32(header[148:156]) & 0xFFFF) + 1 + 8 * 32)
+    # Adler-32's low half is one more than the sum of the bytes, as long as that is below its modulus.
+    if header.count(b"\0") > 256:
+        total = zlib.adler32(header) & 0xFFFF
+    else:
+        total = (zlib.adler32(header[:256]) & 0xFFFF) + (zlib.adler32(header[256:]) & 0xFFFF) - 1
+    total += 8 * 32 - (zlib.adler32(header[148:156]) & 0xFFFF)
     digits = header[148:156].strip(b" \0").partition(b"\0")[0]
     stated = -1 if digits.strip(_OCTAL) else int(digits or b"0", 8)
     if stated != total:

@@ -8,7 +8,8 @@ from custody.formats.tar.header import integer
 
 _DIGITS = b"0123456789"
 _NAMES = frozenset((b"path", b"linkpath", b"uname", b"gname"))
-_TIMES = (b"atime", b"mtime", b"ctime")
+_TIMES = frozenset((b"atime", b"mtime", b"ctime"))
+_NUMBERS = frozenset((b"uid", b"gid", b"size"))
 
 
 def parse(data: bytes, where: str) -> tuple[dict[bytes, bytes], int]:
@@ -21,7 +22,8 @@ def parse(data: bytes, where: str) -> tuple[dict[bytes, bytes], int]:
         space = data.find(b" ", place, place + 24)
         if space < 0:  # a longer number has zeros in front
             space = data.find(b" ", place)
-        length = integer(data[place:space]) if space > 0 else None
+        digits = data[place:space] if space > 0 else b""
+        length = int(digits) if digits.isdigit() and len(digits) < 8 else integer(digits)
         end = place + (length or 0)
         key, equals, value = data[space + 1:end - 1].partition(b"=")
         if (length is None or length < 5 or space + 1 >= end or end > len(data) or data[end - 1] != 10 or not equals
@@ -41,14 +43,15 @@ def parse(data: bytes, where: str) -> tuple[dict[bytes, bytes], int]:
 
 def merge(pax: dict[bytes, bytes], name: bytes, link: bytes, size: int, where: str) -> tuple[bytes, bytes, int]:
     """What the records say in place of the header. An empty value says nothing."""
-    for key in (b"uid", b"gid", b"size"):
-        if (value := pax.get(key)) and integer(value) is None:
-            raise MalformedError(f"{where}: extended header {key.decode()}", got=value[:40], expected="a number")
-    for key in _TIMES:
-        if value := pax.get(key):
+    for key, value in pax.items():
+        if not value:
+            continue
+        if key in _TIMES:
             seconds, _, fraction = value.partition(b".")
-            if integer(seconds) is None or fraction.strip(_DIGITS):
+            if ((not seconds.isdigit() or len(seconds) > 18) and integer(seconds) is None) or fraction.strip(_DIGITS):
                 raise MalformedError(f"{where}: extended header {key.decode()}", got=value[:40], expected="a time")
+        elif key in _NUMBERS and integer(value) is None:
+            raise MalformedError(f"{where}: extended header {key.decode()}", got=value[:40], expected="a number")
     if stated := pax.get(b"size"):
         size = integer(stated) or 0
     return pax.get(b"path") or name, pax.get(b"linkpath") or link, size

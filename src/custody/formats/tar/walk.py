@@ -130,7 +130,7 @@ class Entry:
         """Bytes in the archive."""
         self.link = link
         """As the archive has it, of links."""
-        self.target = text(clean(link, source.where, rooted=False) if self.kind == "link" else link)
+        self.target = text(clean(link, source.where, rooted=False) if kind == _HARD_LINK else link) if link else ""
         """The path of the file that a hard link shares its content with; what a symbolic link says."""
         self._source = source
         self._left = stored

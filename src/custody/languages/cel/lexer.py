@@ -59,6 +59,8 @@ def text_value(token: Token, source: Source) -> str | bytes:
     at += raw
     quote = 3 if text.startswith(('"""', "'''"), at) and len(text) - at >= 6 else 1
     body = text[at + quote:len(text) - quote]
+    if "\r" in body:  # line ends, of which a text has one kind
+        body = body.replace("\r\n", "\n").replace("\r", "\n")
     if raw or "\\" not in body:
         return body.encode() if is_bytes else body
     where = token.start + at + quote

@@ -14,7 +14,7 @@ from custody.languages.go import durations
 from custody.languages.go.numbers import format_float
 
 _SECOND = 10**9
-_RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d\d):(\d\d))\Z",
+_RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:Z|([+-])(\d\d):(\d\d))\Z",
                       re.ASCII)
 _OFFSET = re.compile(r"([+-]?)(\d{1,4}):(\d{1,4})\Z", re.ASCII)
 _CYCLE = timedelta(days=146_097)

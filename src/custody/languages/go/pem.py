@@ -55,7 +55,10 @@ def _body(text: bytes) -> bytes | None:
         if b":" not in line and line.strip():
             lines = lines[number:]
             break
+    encoded = b"".join(b"".join(lines).split())
+    if len(encoded) % 4:
+        return None
     try:
-        return binascii.a2b_base64(b"".join(b"".join(lines).split()), strict_mode=True)
+        return binascii.a2b_base64(encoded, strict_mode=True)
     except binascii.Error:
         return None

@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import binascii
-import re
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from custody.errors import UsageError
+from custody.languages.go.pem import blocks
 
-_PEM = re.compile(r"^-----BEGIN ([^\n-]*)-----[ \t\r]*\n(.*?)^-----END \1-----[ \t\r]*$", re.DOTALL | re.MULTILINE)
 _NAMES = {"2.5.4.6": "Country", "2.5.4.10": "Organization", "2.5.4.11": "OrganizationalUnit", "2.5.4.7": "Locality",
           "2.5.4.8": "Province", "2.5.4.9": "StreetAddress", "2.5.4.17": "PostalCode"}
 _SIGNATURES = {"1.2.840.113549.1.1.4": 2, "1.2.840.113549.1.1.5": 3, "1.2.840.113549.1.1.11": 4,
@@ -65,17 +63,13 @@ def read(data: bytes, at: int = 0) -> tuple[Element, int]:
 
 def decode_pem(text: str) -> dict[str, Any]:
     """The first certificate or request in PEM, with an RSA key, as the map that its Go struct is in JSON."""
-    found = _PEM.search(text.replace("\r\n", "\n"))
-    if found is None:
+    block = next(blocks(text.encode("utf-8", "surrogateescape")), None)
+    if block is None:
         raise CertificateError("failed to decode PEM block")
-    try:
-        data = b64decode("".join(found[2].split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise CertificateError("failed to decode PEM block") from None
-    if found[1] not in ("CERTIFICATE", "CERTIFICATE REQUEST"):
+    if block.kind not in ("CERTIFICATE", "CERTIFICATE REQUEST"):
         raise CertificateError("PEM block neither contains a CERTIFICATE or CERTIFICATE REQUEST")
     try:
-        return certificate(data) if found[1] == "CERTIFICATE" else request(data)
+        return certificate(block.data) if block.kind == "CERTIFICATE" else request(block.data)
     except (IndexError, ValueError, UnicodeError, OverflowError):
         raise CertificateError("x509: malformed certificate") from None
 

@@ -13,7 +13,7 @@ from custody.languages.rego.declare import Builtin
 from custody.languages.rego.documents import Document, Path, Place, gather, plant
 from custody.languages.rego.resolve import ROOTS, Resolver, compile_error, module_names, type_error
 from custody.languages.rego.safety import Arity, Unsafe, check_head, order, vars_in
-from custody.languages.rego.tree import Call, Expr, Module, Ref, Rule, Term, Var, walk, walk_rule
+from custody.languages.rego.tree import Call, Expr, Module, Ref, Rule, Term, Var, walk_rule
 from custody.languages.rego.types import Types
 from custody.languages.source import Faults, Source, SourceError
 
@@ -22,11 +22,12 @@ _DEPRECATED = frozenset({"all", "any", "cast_array", "cast_boolean", "cast_null"
 
 
 class Documents(dict[Path, Document]):
-    """The documents and functions of a policy by path, and the tree that they stand in."""
+    """The documents and functions of a policy by path, the tree that they stand in, and all that is in each clause."""
 
-    def __init__(self, root: Place, documents: Mapping[Path, Document]) -> None:
+    def __init__(self, root: Place, documents: Mapping[Path, Document],
+                 parts: Mapping[Rule, Sequence[Term | Expr]]) -> None:
         super().__init__(documents)
-        self.root = root
+        self.root, self.parts = root, parts
         self.types: Types | None = None
         self.changes: tuple[frozenset[str], tuple[Path, ...], bool] | None = None  # by `with`; is `print` called
 
@@ -67,13 +68,12 @@ def check(modules: list[Module], builtins: Mapping[str, Builtin], *, strict: boo
                 _check_used(module, resolver)
     faults.stop()
     root = plant(modules)
-    for module in modules:
-        for rule in module.rules:
-            for each in rule.chain():
-                with faults:
-                    check_withs(module.source, walk_rule(each), root, builtins)
+    parts = {clause: list(walk_rule(clause)) for module in modules for rule in module.rules for clause in rule.chain()}
+    for clause, found in parts.items():
+        with faults:
+            check_withs(clause.module.source, found, root, builtins)
     faults.stop()
-    documents = Documents(root, gather(root, modules, faults))
+    documents = Documents(root, gather(root, modules, faults), parts)
     arity = documents.arity(builtins)
     graph = recursion.edges((rule for document in documents.values() for rule in document.all), root)
     recursion.find_circles(documents, graph)
@@ -163,9 +163,10 @@ def _check_rule(rule: Rule, documents: Documents, builtins: Mapping[str, Builtin
                 strict: bool) -> None:
     source = rule.module.source
     bound = {var.name for argument in rule.args for var in vars_in(argument)}
-    check_calls(source, [*rule.body, *rule.path[1:], rule.value], documents, builtins)
+    parts = documents.parts[rule]
+    check_calls(source, parts, documents, builtins)
     if rule.module.version or strict:
-        for term in walk_rule(rule):
+        for term in parts:
             if isinstance(term, Call) and ".".join(term.operator) in _DEPRECATED:
                 raise type_error(f"deprecated built-in function calls in expression: {'.'.join(term.operator)}",
                                  source, term.at)
@@ -185,11 +186,10 @@ def unsafe_error(unsafe: Unsafe, source: Source) -> SourceError:
 
 def check_calls(source: Source, parts: Sequence[Term | Expr], documents: Documents,
                 builtins: Mapping[str, Builtin]) -> None:
-    """Every function that is called is there, and gets as many arguments as it takes."""
-    found = list(walk(*parts))
-    statements = {id(each.what) for each in found if isinstance(each, Expr) and isinstance(each.what, Call)}
+    """Every function that is called is there, and gets as many arguments as it takes. `parts`: those inside, too."""
+    statements = {id(each.what) for each in parts if isinstance(each, Expr) and isinstance(each.what, Call)}
     arity = documents.arity(builtins)
-    for term in found:
+    for term in parts:
         if not isinstance(term, Call) or term.operator == ["print"]:
             continue
         count = arity(term)

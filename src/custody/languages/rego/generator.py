@@ -33,7 +33,6 @@ from custody.languages.rego.tree import (
     Unify,
     Var,
     walk,
-    walk_rule,
 )
 from custody.languages.rego.values import UNDEFINED, Value, key, text
 from custody.languages.source import Source
@@ -75,7 +74,7 @@ class Generator(Program):
             for document in documents.values():
                 for clause in document.rules:
                     for rule in clause.chain():
-                        self._find_withs(walk_rule(rule))
+                        self._find_withs(documents.parts[rule])
             documents.changes = frozenset(self.mocks), tuple(self.replaced), self.told and not traced
         mocks, replaced, told = documents.changes
         self.mocks, self.replaced, self.told = set(mocks), list(replaced), told or traced
@@ -116,9 +115,10 @@ class Generator(Program):
         return found
 
     def query(self, source: Source, body: Body, names: dict[str, str], capture: bool) -> Callable[..., None]:
-        self._find_withs(walk(*body))
-        check_withs(source, walk(*body), self.documents.root, self.builtins)
-        check_calls(source, body, self.documents, self.builtins)
+        parts = list(walk(*body))
+        self._find_withs(parts)
+        check_withs(source, parts, self.documents.root, self.builtins)
+        check_calls(source, parts, self.documents, self.builtins)
         try:
             body, _ = order(body, set(), self.arity)
         except Unsafe as unsafe:
@@ -221,7 +221,7 @@ class Generator(Program):
                 if function is None:
                     function = self._again().part(document, len(keys))
                     self._parts[document.slot, len(keys)] = function
-                state.meter.spend(1)
+                state.meter.spend(len(document.rules))
                 found = state.parts[asked] = function(state, *keys)
             return found
         return partly

@@ -135,9 +135,20 @@ def meet(one: Type | None, other: Type | None) -> bool:
         return (_static_arrays(one, other) and _static_arrays(other, one)
                 and (one[2] is None or other[2] is None or meet(one[2], other[2])))
     if one[0] == "object":
-        return (all(meet(each, member(other, name)) for name, each in one[1])
-                and all(meet(each, member(one, name)) for name, each in other[1])
+        return (_static_objects(one, other) and _static_objects(other, one)
                 and (one[2] is None or other[2] is None or meet(one[2][1], other[2][1])))
+    return True
+
+
+def _static_objects(one: Type, other: Type) -> bool:
+    """What only one of two objects names may be missing, where either may have other members."""
+    for name, each in one[1]:
+        there = member(other, name)
+        if there is None:
+            if one[2] is None and other[2] is None:
+                return False
+        elif not meet(each, there):
+            return False
     return True
 
 

@@ -7,11 +7,12 @@ from typing import TypeVar
 
 from custody.languages.rego.lexer import FUTURE, KEYWORDS, LATER, error, lex
 from custody.languages.rego.terms import Terms
-from custody.languages.rego.tree import Body, Every, Expr, Logic, Ref, Some, SomeIn, Term, Unify, Var
+from custody.languages.rego.tree import Body, Call, Every, Expr, Logic, Ref, Some, SomeIn, Term, Unify, Var, value_name
 from custody.languages.scanner import END
 from custody.languages.source import Source, SourceError
 
 _T = TypeVar("_T")
+_CONNECTING = frozenset({"and", "or"})
 
 
 class Lines(Terms):
@@ -58,24 +59,45 @@ class Lines(Terms):
 
     def expression(self) -> Expr:
         self.nesting.enter(self.token.start)
-        expr = self._logic(("or", "and"))
+        expr = self._logic(("or", "and"), first=True)
+        if isinstance(expr.what, Logic) and expr.what.operator in ("or", "and"):
+            expr = self._with(expr)  # what comes last is for the whole of it
         self.nesting.depth -= 1
         return expr
 
-    def _logic(self, operators: tuple[str, ...]) -> Expr:
+    def _logic(self, operators: tuple[str, ...], first: bool) -> Expr:
         """`a or b`, of which each side may be `a and b`; a side may be a body in braces."""
         if not operators:
-            return self._operand()
+            return self._operand(first)
         operator = operators[0]
         start = self.token.start
-        first = self._logic(operators[1:])
+        side = self._logic(operators[1:], first)
         if operator not in self.features or not self.word(operator):
-            return first
-        sides = [self._side(first)]
+            return side
+        self._check_first(side, operator)
+        sides = [self._side(side)]
         while self.word(operator):
             self.at += 1
-            sides.append(self._side(self._logic(operators[1:])))
+            sides.append(self._side(self._logic(operators[1:], first=False)))
         return Expr(start, self.last_end, Logic(operator, [body for body, _ in sides], [braced for _, braced in sides]))
+
+    def _check_first(self, side: Expr, operator: str) -> None:
+        """What may not come before `and` and `or`."""
+        if isinstance(side.what, (Some, SomeIn, Every)):
+            raise self.unexpected("expected \\n or ; or }")
+        if side.withs:
+            raise error(f"`with` modifier is not allowed on operand of `{operator}` (hint: Wrap the operand in `(...)` or "
+                        f"`{{...}}` to scope, or move `with` after the `{operator}` expression to apply it to the whole "
+                        "expression)", self.source, side.at)
+        if isinstance(side.what, (Term, Unify)) and not side.negated and self.source.text[side.at] == "{":
+            raise self._brace_led(side.at, operator)
+
+    def _brace_led(self, start: int, operator: str) -> SourceError:
+        operand = self.source.text[start:self.last_end]
+        if operand == "{}":
+            return error("found empty body", self.source, start)
+        return error(f"operand of `{operator}` cannot begin with `{{` unless the braces hold a body (hint: wrap the operand "
+                     f"to keep the value: `({operand}) {operator} ...`)", self.source, start)
 
     @staticmethod
     def _side(expr: Expr) -> tuple[Body, bool]:
@@ -86,13 +108,44 @@ class Lines(Terms):
             return expr.what.bodies[0], False  # what was in parentheses
         return [expr], False
 
-    def _operand(self) -> Expr:
-        if self.features & LATER:
+    def _operand(self, first: bool) -> Expr:
+        """`first`: a line begins with it, which may be something else than a side of `and` and `or`."""
+        if self.features & _CONNECTING:
             if self.sign("(") and (found := self._attempt(self._grouped)) is not None:
                 return found
-            if self.sign("{") and (found := self._attempt(self._block)) is not None:
-                return found
-        return self._literal()
+            if self.sign("{"):
+                block = self._attempt(self._block) if first else self._side_in_braces()
+                if block is not None:
+                    assert isinstance(block.what, Logic)
+                    self._check_union(block.what.bodies[0])
+                    return block
+        return self._literal(first)
+
+    def _side_in_braces(self) -> Expr:
+        start, mark, depth = self.token.start, self.at, self.nesting.depth
+        operator = self.tokens[self.at - 1].text
+        try:
+            body = self._braced()
+        except SourceError as wrong:
+            self.at, self.nesting.depth = mark, depth
+            if self._follows("}") or self._attempt(self.infix) is None:
+                raise wrong from None
+            raise self._brace_led(start, operator) from None
+        return Expr(start, self.last_end, Logic("{}", [body], [True]))
+
+    def _check_union(self, body: Body) -> None:
+        what = body[0].what
+        if isinstance(what, Call) and what.infix == "|" and self.source.text[body[0].at] != "(":
+            union = self.source.text[body[0].at:body[0].end]
+            braces = f"{{{union}}}"
+            raise error("ambiguous `{ ... | ... }` operand: read as a body holding a set-union expression, not as a "
+                        f"comprehension (hint: write `({braces})` for the comprehension, or `{{({union})}}` for the set union)",
+                        self.source, body[0].at)
+
+    def _follows(self, *signs: str) -> bool:
+        """Whether signs come after this token."""
+        following = self.tokens[self.at + 1:self.at + 1 + len(signs)]
+        return [token.text for token in following] == list(signs)
 
     def _attempt(self, way: Callable[[], _T | None]) -> _T | None:
         mark, depth = self.at, self.nesting.depth
@@ -117,70 +170,68 @@ class Lines(Terms):
         return Expr(start, self.last_end, Logic("and", [[inner]], [False]))
 
     def _block(self) -> Expr | None:
-        """`{ body }` as a side of `and` or `or`."""
+        """`{ body }` before `and` or `or`."""
         start = self.token.start
         body = self._braced()
-        if not (self.word("and") or self.word("or") or self._side_follows()):
+        if not (self.word("and") or self.word("or")):
             return None
         return Expr(start, self.last_end, Logic("{}", [body], [True]))
-
-    def _side_follows(self) -> bool:
-        before = self.at - 1
-        depth = 0
-        while before >= 0:  # back to the opening brace: what stands before it?
-            token = self.tokens[before]
-            if token.kind == "sign":
-                depth += {"}": 1, "{": -1}.get(token.text, 0)
-                if depth == 0:
-                    break
-            before -= 1
-        word = self.tokens[before - 1].text if before else ""
-        return word in ("and", "or") and (self.token.kind is END or self.newline_before() or self._ends())
 
     def _ends(self) -> bool:
         return self.sign("}") or self.sign(")") or self.sign("]") or self.sign(";") or any(
             map(self.word, ("and", "or", "with")))
 
-    def _literal(self) -> Expr:
+    def _literal(self, first: bool) -> Expr:
+        """A line, or where not `first` a side of `and` and `or`, whose `with` is that of the whole."""
         start = self.token.start
         negated = False
         if self.word("not"):
             self.at += 1
             negated = True
-            if "not" in self.features and self.sign("{"):
-                found = self._attempt(self._not_block)
-                if found is not None:
-                    return self._with(Expr(start, self.last_end, found))
-            if self.features & LATER and self.sign("("):
-                inner = self._attempt(self._grouped)
+            if "not" in self.features:
+                inner = self._negated()
                 if inner is not None:
-                    return self._with(Expr(start, self.last_end, Logic("not", [[inner]], [False])))
-        if self.word("some"):
-            if negated:
-                raise self.unexpected("some cannot be negated")
-            return self._with(Expr(start, self.last_end, self._some()))
-        if self.word("every"):
-            if negated:
-                raise self.unexpected("every cannot be negated")
-            return self._with(Expr(start, self.last_end, self._every()))
+                    found = Expr(start, self.last_end, inner)
+                    return self._with(found) if first and not self._connects() else found
+        for word in ("some", "every"):
+            if self.word(word):
+                if negated or not first:
+                    raise self.unexpected(f"illegal negation of '{word}'" if negated else "")
+                return self._with(Expr(start, self.last_end, self._some() if word == "some" else self._every()))
         left = self.infix()
         what: Term | Unify = left
         if self.sign("=") or self.sign(":="):
             assign = self.next().text == ":="
-            if assign and negated:
-                raise error("cannot assign vars inside negated expression", self.source, start)
             what = Unify(left, self.infix(), assign)
         if negated and "not" in self.features:
-            inner = self._with(Expr(left.at, self.last_end, what))
-            withs, inner.withs = inner.withs, []
-            return Expr(start, self.last_end, Logic("not", [[inner]], [False]), withs=withs)
-        return self._with(Expr(start, self.last_end, what, negated))
+            inner_expr = Expr(left.at, self.last_end, what)
+            expr = Expr(start, self.last_end, Logic("not", [[inner_expr]], [False]))
+        else:
+            expr = Expr(start, self.last_end, what, negated)
+        return self._with(expr) if first else expr
 
-    def _not_block(self) -> Logic | None:
-        body = self._braced()
-        if not (self.token.kind is END or self.newline_before() or self._ends()):
+    def _connects(self) -> bool:
+        return self.word("and") or self.word("or")
+
+    def _negated(self) -> Logic | None:
+        """What `not` stands before, where it is a body in braces or logic in parentheses."""
+        if self.sign("("):
+            inner = self._attempt(self._grouped)
+            return None if inner is None else Logic("not", [[inner]], [False])
+        if not self.sign("{"):
             return None
-        return Logic("not", [body], [True])
+        mark, depth = self.at, self.nesting.depth
+        try:
+            return Logic("not", [self._braced()], [True])
+        except SourceError as wrong:
+            self.at, self.nesting.depth = mark, depth
+            value = None if self._follows("}") else self._attempt(self.infix)
+            if value is None:
+                raise wrong from None
+            text = self.source.text[value.at:value.end]
+            raise error(f"`{{...}}` in an operand position must contain expression(s), got: {value_name(value)} (hint: write "
+                        f"`not ({text})` to negate the value, or `not {{{text}}}` for a body holding it)", self.source,
+                        value.at) from None
 
     def _with(self, expr: Expr) -> Expr:
         expr.end = self.last_end

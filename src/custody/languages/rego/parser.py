@@ -6,9 +6,10 @@ Source: the grammar of the OPA documentation's policy reference, and what OPA 1.
 from __future__ import annotations
 
 from custody.languages.rego.annotations import attach
-from custody.languages.rego.constants import NOTHING, constant
+from custody.languages.rego.builtins import BUILTINS
 from custody.languages.rego.lexer import FUTURE, LATER, error, string
 from custody.languages.rego.lines import Lines
+from custody.languages.rego.terms import LONGEST_NAME
 from custody.languages.rego.tree import (
     Array,
     Body,
@@ -21,12 +22,17 @@ from custody.languages.rego.tree import (
     Rule,
     Scalar,
     SetOf,
+    Some,
+    SomeIn,
     Term,
+    Unify,
     Var,
+    value_name,
 )
 from custody.languages.scanner import END
 from custody.languages.source import Source, SourceError, checked
 
+_CONSTANTS = frozenset({"null", "true", "false"})
 LONGEST = 8 << 20  # characters of a module
 
 
@@ -82,7 +88,11 @@ class _Parser(Lines):
         if found.kind != "name":
             self.at -= 1
             raise self.unexpected("expected the package's name")
-        return [found.text, *self._dotted()]
+        names = [found.text, *self._dotted()]
+        if len(names) > LONGEST_NAME:
+            raise error(f"package's name of {len(names)} parts, expected at most {LONGEST_NAME}", self.source,
+                        found.start)
+        return names
 
     def _dotted(self) -> list[str]:
         """`.name["text"].name` as texts."""
@@ -109,7 +119,7 @@ class _Parser(Lines):
         path = [head.text, *self._dotted()]
         if path[0] not in ("data", "input", "future", "rego"):
             raise error("unexpected import path, must begin with one of: {data, future, input, rego}, "
-                        f"got: {path[0]}", self.source, head.start)
+                        f"got: {path[0]} (hint: if this is unexpected, try updating OPA)", self.source, head.start)
         alias = None
         if self.word("as"):
             self.at += 1
@@ -152,10 +162,13 @@ class _Parser(Lines):
         default = self.word("default")
         if default:
             self.at += 1
-        if self.token.kind != "name":
-            raise self.unexpected("expected a rule")
-        if self.token.text in self.keywords and not self._names_a_ref(".[("):
-            raise self.unexpected("expected a rule's name")
+        mark = self.at
+        if self.word("and") or self.word("or"):
+            raise error(f"{self.token.text} keyword cannot be used for rule name", self.source, start)
+        if self.token.kind != "name" or (self.token.text in self.keywords | _CONSTANTS and not self._names_a_ref(".[(")):
+            raise self.unexpected("expected a rule's name") if default else self._no_rule(mark)
+        if self.token.text == "set" and self._follows("(", ")"):
+            raise error("set cannot be used for rule name", self.source, start)
         rule = self._head(start)
         rule.default = default
         if default:
@@ -178,19 +191,43 @@ class _Parser(Lines):
             if self.version:
                 raise error("`if` keyword is required before rule body", self.source, start)
             rule.body = self._braced()
-            while (self.sign("{") and not self.newline_before()) or (self.sign("{") and not rule.otherwise):
-                again = Rule(self.token.start, 0, rule.path, rule.kind, rule.args, rule.value, self._braced(),
-                             generated_value=rule.generated_value, assigned=rule.assigned)
-                again.end = self.last_end
-                rules.append(again)
-        elif not has_if and rule.generated_value and rule.kind == "value":
-            raise error("var cannot be used for rule name", self.source, start)
+        elif not has_if and rule.generated_value and rule.kind in ("value", "function"):
+            if rule.kind == "value" or self._is_builtin(rule):
+                raise self._no_rule(mark)
+        while rule.body and self.sign("{"):
+            again = Rule(self.token.start, 0, rule.path, rule.kind, rule.args, rule.value, self._braced(),
+                         generated_value=rule.generated_value, assigned=rule.assigned)
+            again.end = self.last_end
+            rules.append(again)
         rule.end = self.last_end
         if len(rules) == 1:
             self._else(rule)
         if not rule.body:
             rule.body = [Expr(rule.at, rule.at, Scalar(rule.at, rule.at, True))]
         return rules
+
+    def _is_builtin(self, rule: Rule) -> bool:
+        names = [part.name if isinstance(part, Var) else part.value for part in rule.path if isinstance(part, (Var, Scalar))]
+        return ".".join(map(str, names)) in BUILTINS
+
+    def _no_rule(self, mark: int) -> SourceError:
+        """Why the expression that begins at a token is no rule."""
+        self.at = mark
+        expr = self.expression()
+        what = expr.what
+        if expr.withs:
+            problem = "expressions using with keyword cannot be used for rule head"
+        elif expr.negated:
+            problem = "negated expressions cannot be used for rule head"
+        elif isinstance(what, (Some, SomeIn)):
+            problem = "'some' declarations cannot be used for rule head"
+        elif isinstance(what, Call) and ".".join(what.operator) in BUILTINS:
+            problem = "rule name conflicts with built-in function"
+        elif isinstance(what, (Term, Unify)):
+            problem = f"{value_name(what.left if isinstance(what, Unify) else what)} cannot be used for rule name"
+        else:
+            problem = "expression cannot be used for rule head"
+        return error(problem, self.source, expr.at)
 
     def _if_body(self) -> Body:
         """`{ body }`, or one expression without braces; an object or comprehension may start with a brace too."""
@@ -199,6 +236,8 @@ class _Parser(Lines):
             depth = self.nesting.depth
             try:
                 body = self._braced()
+                if self._connects():
+                    raise self.unexpected()
                 what = body[0].what
                 if len(body) == 1 and isinstance(what, Call) and what.infix == "|" and not body[0].withs:
                     raise error("a comprehension is meant", self.source, what.at)
@@ -234,8 +273,8 @@ class _Parser(Lines):
         rule = Rule(start, 0, path, kind, args, Scalar(start, start, True), [])
         if self.word("contains"):
             if kind == "function":
-                raise error("the contains keyword can only be used with multi-value rule definitions",
-                            self.source, start)
+                raise self.unexpected("the contains keyword can only be used with multi-value rule definitions "
+                                      "(e.g., p contains <VALUE> { ... })")
             self.at += 1
             rule.kind, rule.value = "set", self.infix()
             rule.path = [*path]
@@ -259,10 +298,8 @@ class _Parser(Lines):
         return self._path(name, found.start, rule=True)
 
     def _check_default(self, rule: Rule) -> None:
-        if rule.generated_value:
-            raise error("default rules must have a value", self.source, rule.at)
-        if rule.kind == "set":
-            raise error("default rules cannot be multi-value", self.source, rule.at)
+        if rule.kind in ("set", "member"):
+            raise error("illegal default rule (must have a value)", self.source, rule.at)
         if self.sign("{") or self.word("if"):
             raise error("default rules cannot have a body", self.source, self.token.start)
         for argument in rule.args:
@@ -289,7 +326,7 @@ class _Parser(Lines):
             start = self.next().start
             if rule.kind == "set":
                 raise error("else keyword cannot be used on multi-value rules", self.source, start)
-            if any(constant(part) is NOTHING for part in rule.path[1:]):
+            if any(isinstance(part, Var) for part in rule.path[1:]):
                 raise error("else keyword cannot be used on rules with variables in head", self.source, start)
             other = Rule(start, 0, rule.path, rule.kind, rule.args, Scalar(start, start, True), [])
             if self.sign("=") or self.sign(":="):

@@ -19,12 +19,14 @@ from custody.languages.source import Faults, SourceError
 
 _WIDEST = 64  # constants that one reference is followed with; more are as good as any
 _Known = dict[str, list[Value]]
+_Meant = dict[tuple[object, ...], dict[Rule, None]]  # a reference's parts → the rules that it may come to
 Edges = dict[Rule, list[Rule]]
 
 
 def edges(rules: Iterable[Rule], root: Place) -> Edges:
     """Each clause of the rules, else-branches too → the clauses that it may ask for. Bodies are in written order."""
-    return {clause: list(_asked(clause, root)) for rule in rules for clause in rule.chain()}
+    meant: _Meant = {}
+    return {clause: list(_asked(clause, root, meant)) for rule in rules for clause in rule.chain()}
 
 
 def check(graph: Edges, faults: Faults) -> None:
@@ -79,23 +81,28 @@ def find_circles(documents: Mapping[Path, Document], graph: Edges) -> None:
 
 # --- what a clause asks for
 
-def _asked(clause: Rule, root: Place) -> dict[Rule, None]:
+def _asked(clause: Rule, root: Place, meant: _Meant) -> dict[Rule, None]:
     asked: dict[Rule, None] = {}
     known: _Known = {}
     for expr in clause.body:
-        _references(walk(expr), root, known, asked)
+        _references(walk(expr), root, known, meant, asked)
         _learn(expr, known)
-    _references(walk(*clause.path[1:], *clause.args, clause.value), root, known, asked)
+    _references(walk(*clause.path[1:], *clause.args, clause.value), root, known, meant, asked)
     return asked
 
 
-def _references(parts: Iterable[Term | Expr], root: Place, known: _Known, asked: dict[Rule, None]) -> None:
+def _references(parts: Iterable[Term | Expr], root: Place, known: _Known, meant: _Meant,
+                asked: dict[Rule, None]) -> None:
     for part in parts:
         if isinstance(part, Call) and part.operator[0] == "data":
             rules_at(root, [key(name) for name in part.operator[1:]], asked)
         elif isinstance(part, Ref) and isinstance(part.head, Var) and part.head.name == "data":
             for path in _paths(part, known):
-                rules_at(root, path, asked)
+                rules = meant.get(tuple(path))
+                if rules is None:
+                    rules = meant[tuple(path)] = {}
+                    rules_at(root, path, rules)
+                asked.update(rules)
 
 
 def _paths(ref: Ref, known: _Known) -> Iterator[list[object]]:

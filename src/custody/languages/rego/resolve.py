@@ -29,6 +29,7 @@ from custody.languages.rego.tree import (
     Term,
     Unify,
     Var,
+    value_name,
 )
 from custody.languages.source import Source, SourceError
 
@@ -201,9 +202,15 @@ class Resolver:
             self._check_unused(body)
             self._check_unused(inner, what.body[0].at if what.body else expr.at)
         elif isinstance(what, Logic):
+            for body, braced in zip(what.bodies, what.braced, strict=True):
+                if not braced:
+                    self._check_no_assignment(body, f"implicit {what.operator} operand" if what.operator != "not"
+                                              else "negated expression")
             what.bodies = [self._closure(each, scope) for each in what.bodies]
         elif isinstance(what, Unify):
             if what.assign:
+                if expr.negated:
+                    self._check_no_assignment([expr], "negated expression")
                 self._assign(what, scope)
             else:
                 what.left = self._term(what.left, scope)
@@ -211,6 +218,11 @@ class Resolver:
         else:
             expr.what = self._term(what, scope)
         return expr
+
+    def _check_no_assignment(self, body: Body, where: str) -> None:
+        for expr in body:
+            if isinstance(expr.what, Unify) and expr.what.assign:
+                raise compile_error(f"cannot assign vars inside {where}", self.source, expr.at)
 
     def _closure(self, body: Body, scope: _Scope) -> Body:
         inner = _Scope(scope)
@@ -232,9 +244,7 @@ class Resolver:
     def _assign(self, what: Unify, scope: _Scope) -> None:
         """`left := right`: what is on the right was there before, what is on the left is new."""
         if not isinstance(what.left, (Var, Array, Object)):
-            name = {Ref: "ref", Scalar: "value", Call: "call", Comprehension: "comprehension"}.get(type(what.left),
-                                                                                                   "set")
-            raise compile_error(f"cannot assign to {name}", self.source, what.left.at)
+            raise compile_error(f"cannot assign to {value_name(what.left)}", self.source, what.left.at)
         what.right = self._term(what.right, scope)
         self._declare_pattern(what.left, scope, "assigned")
         what.left = self._term(what.left, scope, used=False)
@@ -273,6 +283,8 @@ class Resolver:
                 stack += reversed(part.items)
             elif isinstance(part, Object):
                 stack += reversed([value for _, value in part.pairs])
+            elif how == "assigned":
+                raise compile_error(f"cannot assign to {value_name(part)}", self.source, part.at)
         for name, at in names.items():
             self._declare(name, scope, how, at)
 
@@ -282,12 +294,10 @@ class Resolver:
         assert isinstance(target, Ref)
         assert isinstance(target.head, Var)
         name = target.head.name
-        if name in ROOTS:
-            return target
         if name in self.globals:
             self.used.add(name)
             return self._global(self.globals[name], target.at, target.path, target.end)
-        return target  # a builtin's name, checked where it is compiled
+        return target  # input, data, or a builtin's name, checked where it is compiled
 
     def _replacing(self, value: Term, scope: _Scope) -> Term:
         """What `with` puts in: a value, or a function's name."""
@@ -353,16 +363,14 @@ class Resolver:
         found = scope.declared.get(name) if not used else scope.find(name)
         if found is not None:
             return Var(var.at, var.end, found)
-        if name in ROOTS:
-            return Ref(var.at, var.end, var, [])
-        if name in self.globals:
+        if name in self.globals:  # in v0 a rule may be called input or data
             self.used.add(name)
             return self._global(self.globals[name], var.at, [], var.end)
-        return var
+        return Ref(var.at, var.end, var, []) if name in ROOTS else var
 
     def _operator(self, call: Call, scope: _Scope) -> list[str]:
         first, *rest = call.operator
-        if call.infix or first == "data":
+        if call.infix or (first == "data" and first not in self.globals):
             return call.operator
         found = scope.find(first)
         if found is not None:

@@ -194,8 +194,10 @@ def _unify(left: Term, right: Term, bound: set[str]) -> tuple[set[str], set[str]
     known = bound | given
     if never(left, right):
         return needed | (names | names2) - known, given
-    if names2 <= known or names <= known:
+    if (names2 <= known and needs2 <= known) or (names <= known and needs <= known):
         return needed, given | names | names2
+    if not (needs | needs2) <= known:  # `x = y[x]`: what a side needs does not come from matching it
+        return needed | (names | names2) - known, given
     if isinstance(left, Array) and isinstance(right, Array) and len(left.items) == len(right.items):
         members = list(zip(left.items, right.items, strict=True))
     elif isinstance(left, Object) and isinstance(right, Object):
@@ -271,6 +273,7 @@ def order(body: Body, bound: set[str], arity: Arity) -> tuple[Body, set[str]]:
     """
     everything = {name for expr in body for name in outer_names(expr)}
     closed = [_closed_names(expr) for expr in body]
+    heads = [_heads(expr) for expr in body]
     have = set(bound)
     ordered: Body = []
     done: set[int] = set()
@@ -281,7 +284,8 @@ def order(body: Body, bound: set[str], arity: Arity) -> tuple[Body, set[str]]:
         if at not in done:
             expr = body[at]
             needs, gives = needs_and_gives(expr, have, arity)
-            missing = (needs - have - gives) | ((closed[at] & (everything | have)) - have) | (_replacing(expr) - have)
+            missing = (needs - have - gives) | ((closed[at] & (everything | have)) - have) | (_replacing(expr) - have) | (
+                heads[at] - have)
             if missing:
                 for name in missing:
                     waiting.setdefault(name, []).append(at)
@@ -300,6 +304,12 @@ def order(body: Body, bound: set[str], arity: Arity) -> tuple[Body, set[str]]:
     return ordered, have
 
 
+def _heads(expr: Expr) -> set[str]:
+    """What references begin with: nothing in the same expression binds it."""
+    return {part.head.name for term in own_terms(expr) for part in inside(term)
+            if isinstance(part, Ref) and isinstance(part.head, Var) and part.head.name not in ROOTS}
+
+
 def _replacing(expr: Expr) -> set[str]:
     """What the values of a `with` need: they are found before the expression is evaluated."""
     needs: set[str] = set()
@@ -313,7 +323,8 @@ def _missing(body: Body, have: set[str], everything: set[str], arity: Arity) -> 
     found: dict[str, int] = {}
     for expr in body:
         needs, gives = needs_and_gives(expr, have, arity)
-        names = (needs - have - gives) | ((_closed_names(expr) & everything) - have) | (_replacing(expr) - have)
+        names = (needs - have - gives) | ((_closed_names(expr) & everything) - have) | (_replacing(expr) - have) | (
+            _heads(expr) - have)
         for term in own_terms(expr):
             for var in vars_in(term):
                 if var.name in names:

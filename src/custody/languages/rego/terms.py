@@ -19,6 +19,7 @@ from custody.languages.rego.tree import (
     Term,
     Unify,
     Var,
+    value_name,
 )
 from custody.languages.scanner import END, Token
 from custody.languages.source import Nesting, Source, SourceError
@@ -28,6 +29,9 @@ _LEVELS: tuple[dict[str, str], ...] = (
     _RELATIONS, {"|": "or"}, {"&": "and"}, {"+": "plus", "-": "minus"}, {"*": "mul", "/": "div", "%": "rem"})
 _OPERATORS = {sign: (level, name) for level, operators in enumerate(_LEVELS) for sign, name in operators.items()}
 _NONE = (-1, "")
+_SIGNS = _RELATIONS | {sign: name for level in _LEVELS[1:] for sign, name in level.items()} | {
+    "=": "eq", ":=": "assign", "|": "or", "&": "and"}  # as errors call them
+LONGEST_NAME = 200  # parts of a package's name, of a rule's or of a reference
 _CONSTANTS = {"null": None, "true": True, "false": False}
 
 
@@ -77,15 +81,15 @@ class Terms(ABC):
 
     def expect(self, text: str) -> Token:
         if not self.sign(text):
-            raise self.unexpected(f"expected {text}")
+            raise self.unexpected(f'expected "{text}"')
         return self.next()
 
     def unexpected(self, wanted: str = "") -> SourceError:
         token = self.token
-        name = {"": "eof"}.get(token.text, token.text if token.kind == "sign" else token.kind)
+        name = {"": "eof", **_SIGNS}.get(token.text, token.text if token.kind == "sign" else token.kind)
         if token.kind == "name":
-            name = f"{token.text} keyword" if token.text in self.keywords else "identifier"
-        elif token.kind is not END:
+            name = f"{token.text} keyword" if token.text in self.keywords else "identifier token"
+        else:
             name += " token"
         return error(f"unexpected {name}" + (f": {wanted}" if wanted else ""), self.source, token.start)
 
@@ -199,7 +203,8 @@ class Terms(ABC):
             case "sign", "(":
                 self.at += 1
                 term = self.infix()
-                self.expect(")")
+                if not self.take(")"):
+                    raise error("non-terminated expression", self.source, self.token.start)
             case _:
                 raise self.unexpected()
         return self._path(term, start)
@@ -233,8 +238,10 @@ class Terms(ABC):
                     head = SetOf(start, self.last_end, [])
             else:
                 break
+        if len(path) > LONGEST_NAME:
+            raise error(f"reference of {len(path)} parts, expected at most {LONGEST_NAME}", self.source, start)
         if path and isinstance(head, Scalar):
-            raise error("illegal ref (head cannot be a scalar)", self.source, start)
+            raise error(f"illegal ref (head cannot be {value_name(head)})", self.source, start)
         if path and isinstance(head, Ref) and head.end == path[0].at - 1:
             return Ref(start, self.last_end, head.head, head.path + path)
         return Ref(start, self.last_end, head, path) if path else head
@@ -245,7 +252,7 @@ class Terms(ABC):
         while not self.take(closing):
             items.append(self.infix(pairs=False))
             if not self.take(",") and not self.sign(closing):
-                raise self.unexpected(f"expected \",\" or {closing}")
+                raise self.unexpected(f'expected "," or "{closing}"')
         return items
 
     def _array(self) -> Term:
@@ -299,7 +306,7 @@ class Terms(ABC):
         pairs = [(key, self.infix(pairs=False))]
         while not self.take("}"):
             if not self.take(","):
-                raise self.unexpected('expected "," or }')
+                raise self.unexpected('expected "," or "}"')
             if self.take("}"):
                 break
             key = self.infix(pairs=False)

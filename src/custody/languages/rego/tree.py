@@ -89,6 +89,16 @@ class FunctionName(Term):
     operator: list[str]
 
 
+def value_name(term: Term) -> str:
+    """What OPA's errors call a term."""
+    if isinstance(term, Scalar):
+        kinds = {bool: "boolean", str: "string", type(None): "null"}
+        return kinds.get(type(term.value), "number")
+    if isinstance(term, Comprehension):
+        return f"{term.kind}comprehension"
+    return {SetOf: "set", Template: "templatestring"}.get(type(term), type(term).__name__.lower())
+
+
 @dataclass(slots=True, eq=False)
 class Expr:
     """A line of a body: `what`, perhaps negated, under `withs` (target, value)."""

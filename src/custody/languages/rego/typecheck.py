@@ -11,6 +11,7 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING
 
 from custody.languages.rego.constants import NOTHING, constant
+from custody.languages.rego.documents import shown as shown_path
 from custody.languages.rego.kinds import (
     ANY,
     STRING,
@@ -204,7 +205,10 @@ class Checker:
             return False
         fits = []
         for name, value in term.pairs:
-            below = member(wanted, name.value) if isinstance(name, Scalar) else members(wanted)
+            if isinstance(name, Scalar):
+                below = member(wanted, name.value)
+            else:
+                below = members(wanted) if meet(self.type(name, env) or ANY, keys(wanted)) else None
             fits.append(below is not None and self._fit(value, below, env))
         return all(fits)
 
@@ -358,13 +362,13 @@ class Checker:
         """Packages and rules have names; a variable there is one of those that are known, or of base data."""
         path = term.path
         if self._is_function(term):
-            raise type_error(f"function {self.source.text[term.at:term.end]} used as reference, not called",
+            raise type_error(f"function {shown_path(key(constant(part)) for part in path)} used as reference, not called",
                              self.source, term.at)
         for tree in self._trees:
             if not tree.children:
                 continue
             node, at = tree.walk(path, whole=False)
-            for part in path[:min(at + 1, 2)]:
+            for part in path[:min(at + (node.value is None), 2)]:
                 if not isinstance(part, (Var, Ref, Call)) and not isinstance(constant(part), str):
                     raise self._undefined(term, node.extent())
             if node.value is not None or at == len(path):

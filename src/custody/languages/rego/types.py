@@ -61,7 +61,7 @@ class Types:
             if start in done:
                 continue
             done.add(start)
-            stack = [(start, iter(sorted(self.graph[start], key=_place)))]
+            stack = [(start, iter(_sorted(self.graph[start])))]
             while stack:
                 clause, left = stack[-1]
                 following = next((other for other in left if other not in done), None)
@@ -70,7 +70,7 @@ class Types:
                     yield clause
                 else:
                     done.add(following)
-                    stack.append((following, iter(sorted(self.graph.get(following, ()), key=_place))))
+                    stack.append((following, iter(_sorted(self.graph.get(following, [])))))
 
     def _clause(self, rule: Rule) -> None:
         """Check a clause, and enter its type."""
@@ -133,6 +133,10 @@ class Types:
             for other in others:
                 found.setdefault(other, []).append(rule)
         return found
+
+
+def _sorted(rules: list[Rule]) -> list[Rule]:
+    return sorted(rules, key=_place) if len(rules) < 100 else rules
 
 
 def _place(rule: Rule) -> tuple[str, int]:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from custody.errors import CustodyError
+from custody.kit import strictjson
 from custody.sbom.catalogers import apk, binaries, counted, dotnet, dpkg, embedded, npm, osrelease, python
 from custody.sbom.catalogers.fact import Fact, unknown, weight
 
-__all__ = ["HEADS", "JSON", "LARGEST", "MOST", "VERSION", "Fact", "choose", "read", "store_path", "unknown", "weight"]
+__all__ = ["HEADS", "LARGEST", "MOST", "VERSION", "Fact", "choose", "read", "store_path", "unknown", "weight", "work"]
 
-VERSION = 7
+VERSION = 9
 """Raised with every change of what a cataloger finds or of `Fact`; layers that were cached before are read again."""
 
 _READERS: dict[str, Callable[[str, bytes], Iterable[Fact]]] = {
@@ -24,7 +25,8 @@ MOST = 4 << 20
 """Bytes that a file of metadata may have, for those that are not in `LARGEST`; larger ones are an `unknown`."""
 LARGEST = {"dpkg": 16 << 20, "apk": 32 << 20, "dpkg files": 16 << 20, "dpkg sums": 16 << 20, "embedded SBOM": 16 << 20,
            "os-release": 16 << 10, ".NET assembly": 64 << 10}
-JSON = frozenset(("npm", "embedded SBOM"))
+_JSON = frozenset(("npm", "embedded SBOM"))
+_LINE, _FILE = 48, {"os-release": 256 << 10}
 HEADS = frozenset((".NET assembly",))
 """Only as many bytes as `LARGEST` says are read of these, however large they are."""
 _JAVA = ("?Java archive", re.compile(r"(?s).*"))
@@ -92,6 +94,17 @@ def choose(path: str) -> str | None:
     if folder.endswith("lib/dpkg/status.d") and f"/{folder}".endswith("/lib/dpkg/status.d"):
         return None if base.endswith(".md5sums") else "dpkg"
     return "?.NET dependencies" if base.endswith(".deps.json") else counted.choose(path)
+
+
+def work(cataloger: str, content: bytes) -> int:
+    """What it takes to read a file, in bytes, before it is read: some ten nanoseconds each at most.
+
+    A line counts for 48 bytes more, a file for 512 and an os-release for 256 KiB; JSON as a quarter of the memory that
+    it takes.
+    """
+    if cataloger in _JSON:
+        return _FILE.get(cataloger, 512) + strictjson.weight(content) // 4
+    return _FILE.get(cataloger, 512) + len(content) + _LINE * content.count(b"\n")
 
 
 def store_path(path: str) -> str | None:

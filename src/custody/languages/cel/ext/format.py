@@ -7,9 +7,9 @@ from math import isfinite, isnan
 from typing import Any
 
 from custody.languages.budget import Meter
-from custody.languages.cel.convert import string_from_double
 from custody.languages.cel.times import show_duration, show_timestamp
 from custody.languages.cel.values import CelError, Duration, Timestamp, TypeValue, Uint, type_name
+from custody.languages.go.numbers import format_float
 
 _CLAUSE = re.compile(r"%(?:\.(\d*))?(.)", re.DOTALL)
 _MOST = 1000  # digits after the point
@@ -67,7 +67,9 @@ def _special(value: float) -> str:
 def _decimal(value: Any) -> str:
     if type(value) is int or type(value) is Uint:
         return int.__repr__(value)
-    if type(value) is float and not isfinite(value):
+    if type(value) is float and isfinite(value):
+        return format_float(value, "f")
+    if type(value) is float:
         return _special(value)
     raise _unfit("decimal", "integers", value)
 
@@ -108,7 +110,7 @@ def show(value: Any, meter: Meter) -> str:
     if kind is int or kind is Uint:
         return int.__repr__(value)
     if kind is float:
-        return string_from_double(value) if isfinite(value) else _special(value)
+        return format_float(value, "f") if isfinite(value) else _special(value)
     if kind is bytes:
         return bytes(value).decode("utf-8", "replace")
     if kind is Timestamp:

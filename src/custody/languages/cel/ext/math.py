@@ -101,7 +101,7 @@ def _absolute(value: Any) -> Any:
 
 def _sign(value: Any) -> Any:
     if type(value) is float:
-        return math.copysign(1.0, value) if value else value
+        return math.copysign(1.0, value) if value and not math.isnan(value) else value
     return type(value)((value > 0) - (value < 0))
 
 

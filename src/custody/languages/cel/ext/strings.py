@@ -9,13 +9,21 @@ from custody.languages.cel.declare import Function, Library, Overload
 from custody.languages.cel.ext.format import fill
 from custody.languages.cel.types import DYN, INT, STRING, Type, list_of
 from custody.languages.cel.values import CelError
-from custody.languages.go.numbers import quote
 
 _SPACE = ("\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029"
           "\u202f\u205f\u3000")
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 _UPPER = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _TEXTS = list_of(STRING)
+
+
+_QUOTED = str.maketrans({"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v",
+                         "\\": "\\\\", '"': '\\"'})
+
+
+def _quote(value: str) -> str:
+    """In quotes; what is not printable stays as it is."""
+    return f'"{value.translate(_QUOTED)}"'
 
 
 def _char_at(text: str, at: int) -> str:
@@ -113,7 +121,7 @@ LIBRARY = Library("cel.lib.ext.strings", functions=(
             ("string_substring_int_int", (STRING, INT, INT), STRING, _substring)),
     _member("trim", ("string_trim", (STRING,), STRING, lambda text: text.strip(_SPACE))),
     _member("format", ("string_format", (STRING, list_of(DYN)), STRING, _format), metered=True),
-    Function("strings.quote", (Overload("strings_quote", (STRING,), STRING, quote),)),
+    Function("strings.quote", (Overload("strings_quote", (STRING,), STRING, _quote),)),
     _member("join", ("list_join", (_TEXTS,), STRING, lambda texts, meter: _join(texts, meter=meter)),
             ("list_join_string", (_TEXTS, STRING), STRING,
              lambda texts, separator, meter: _join(texts, separator, meter=meter)), metered=True),

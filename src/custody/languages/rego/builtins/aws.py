@@ -20,14 +20,14 @@ _UNSIGNED = frozenset({"authorization", "user-agent", "x-amzn-trace-id"})
 def sign_request(request: Value, config: Value, when: Value) -> Value:
     """The request of `http.send` with the headers that AWS asks for."""
     asked, keys = mapping(request, 1), mapping(config, 2)
-    _check(asked, ("method", "url"), 1, "required request parameters(s)")
     _check(keys, _CONFIG, 2, "required AWS config parameters(s)")
-    signed_payload = keys.get("disable_payload_signing", False)
-    if type(signed_payload) is not bool:
-        raise OperandFault(2, "invalid value for 'disable_payload_signing' in AWS config")
     moment = plain_integer(number(when, 3))
     if moment is None:
         raise OperandFault(3, "could not convert time_ns value into a unix timestamp")
+    _check(asked, ("method", "url"), 1, "required request parameters(s)")
+    signed_payload = keys.get("disable_payload_signing", False)
+    if type(signed_payload) is not bool:
+        raise OperandFault(2, "invalid value for 'disable_payload_signing' in AWS config")
     at = civil(moment)
     day = f"{at.year:04d}{at.month:02d}{at.day:02d}"
     stamp = f"{day}T{at.hour:02d}{at.minute:02d}{at.second:02d}Z"

@@ -7,16 +7,19 @@ import warnings
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import NameOID
 
 from custody.languages.go import pem
+from custody.languages.go.numbers import quote
+from custody.languages.go.urls import UrlError, parse
+from custody.languages.rego.builtins import chains
+from custody.languages.rego.builtins.chains import HANDLED
 from custody.languages.rego.builtins.encoding import decode64
 from custody.languages.rego.builtins.operands import mapping, string
 from custody.languages.rego.declare import BuiltinError, Context, builtin
@@ -43,9 +46,6 @@ _ALGORITHMS = {  # Go's x509.SignatureAlgorithm
     "1.2.840.113549.1.1.4": 2, "1.2.840.113549.1.1.5": 3, "1.2.840.113549.1.1.11": 4, "1.2.840.113549.1.1.12": 5,
     "1.2.840.113549.1.1.13": 6, "1.2.840.10040.4.3": 7, "2.16.840.1.101.3.4.3.2": 8, "1.2.840.10045.4.1": 9,
     "1.2.840.10045.4.3.2": 10, "1.2.840.10045.4.3.3": 11, "1.2.840.10045.4.3.4": 12, "1.3.101.112": 16}
-_HANDLED = frozenset({"2.5.29.14", "2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.32",
-                      "2.5.29.35", "2.5.29.37", "1.3.6.1.5.5.7.1.1"})
-
 
 def _b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
@@ -57,13 +57,10 @@ def _oid(oid: x509.ObjectIdentifier) -> list[int]:
 
 # --- what was given: PEM, or base64 of PEM or of DER
 
-def _data(value: str, what: str) -> bytes:
-    if "-----BEGIN" in value:
-        return value.encode()
-    try:
-        return decode64(value)
-    except BuiltinError:
-        raise BuiltinError(f"illegal base64 data in {what}") from None
+def _data(value: str) -> bytes:
+    if value.startswith("-----BEGIN"):
+        return value.encode("utf-8", "surrogateescape")
+    return decode64(value)
 
 
 def _ders(data: bytes, *kinds: str) -> list[bytes]:
@@ -77,8 +74,8 @@ def _ders(data: bytes, *kinds: str) -> list[bytes]:
 
 
 def _certificates(value: str) -> list[x509.Certificate]:
-    data = _data(value, "certificates")
-    ders = _ders(data, "CERTIFICATE") if b"-----BEGIN" in data else _split(data)
+    data = _data(value)
+    ders = _ders(data, "CERTIFICATE") if data.startswith(b"-----BEGIN") else _split(data)
     try:
         with warnings.catch_warnings():  # about serial numbers that are not positive: shown as they are
             warnings.simplefilter("ignore", CryptographyDeprecationWarning)
@@ -136,10 +133,13 @@ def _spki(key: Any) -> bytes:
 
 
 def _url(text: str) -> dict[str, Value]:
-    parts = urlsplit(text)
-    return {"ForceQuery": False, "Fragment": parts.fragment, "Host": parts.netloc.rpartition("@")[2], "OmitHost": False,
-            "Opaque": "", "Path": parts.path, "RawFragment": "", "RawPath": "", "RawQuery": parts.query,
-            "Scheme": parts.scheme, "User": None}
+    try:
+        url = parse(text)
+    except UrlError:
+        raise BuiltinError(f"x509: cannot parse URI {quote(text)}: invalid URI") from None
+    return {"ForceQuery": url.force_query, "Fragment": url.fragment, "Host": url.host, "OmitHost": url.omit_host,
+            "Opaque": url.opaque, "Path": url.path, "RawFragment": "", "RawPath": url.raw_path, "RawQuery": url.query,
+            "Scheme": url.scheme, "User": None if url.user is None else {}}
 
 
 def _extensions(found: x509.Extensions) -> list[Value] | None:
@@ -188,20 +188,22 @@ def _shown(certificate: x509.Certificate, *, strings: bool = True) -> dict[str, 
         "NotAfter": _time(certificate.not_valid_after_utc), "KeyUsage": _usage(usage),
         "Extensions": _extensions(found), "ExtraExtensions": None,
         "UnhandledCriticalExtensions": [_oid(each.oid) for each in found
-                                        if each.critical and each.oid.dotted_string not in _HANDLED] or None,
+                                        if each.critical and each.oid.dotted_string not in HANDLED] or None,
         "ExtKeyUsage": [_PURPOSES.index(each) for each in purposes if each in _PURPOSES] or None,
         "UnknownExtKeyUsage": [_oid(each) for each in purposes if each not in _PURPOSES] or None,
         "BasicConstraintsValid": constraints is not None, "IsCA": constraints is not None and constraints.ca,
         "MaxPathLen": 0 if constraints is None else -1 if depth is None else depth, "MaxPathLenZero": depth == 0,
-        "SubjectKeyId": _b64(own.digest) if own is not None else "",
-        "AuthorityKeyId": _b64(authority.key_identifier or b"") if authority is not None else "",
+        "SubjectKeyId": _b64(own.digest) if own is not None else None,
+        "AuthorityKeyId": _b64(authority.key_identifier) if authority is not None and authority.key_identifier else None,
         "OCSPServer": _access(access, "1.3.6.1.5.5.7.48.1"),
         "IssuingCertificateURL": _access(access, "1.3.6.1.5.5.7.48.2"),
         "CRLDistributionPoints": _lists(_get(found, x509.CRLDistributionPoints)),
         "PolicyIdentifiers": [_oid(each.policy_identifier) for each in policies] or None,
         "Policies": [each.policy_identifier.dotted_string for each in policies] or None,
-        "PolicyMappings": None, "InhibitAnyPolicy": 0, "InhibitAnyPolicyZero": False, "InhibitPolicyMapping": 0,
-        "InhibitPolicyMappingZero": False, "RequireExplicitPolicy": 0, "RequireExplicitPolicyZero": False,
+        "PolicyMappings": None,
+        **_skips("InhibitAnyPolicy", getattr(_get(found, x509.InhibitAnyPolicy), "skip_certs", None)),
+        **_skips("InhibitPolicyMapping", getattr(_get(found, x509.PolicyConstraints), "inhibit_policy_mapping", None)),
+        **_skips("RequireExplicitPolicy", getattr(_get(found, x509.PolicyConstraints), "require_explicit_policy", None)),
         "PermittedDNSDomainsCritical": limits is not None and any(
             each.critical for each in found if each.oid.dotted_string == "2.5.29.30")}
     for side in ("permitted", "excluded"):
@@ -213,6 +215,10 @@ def _shown(certificate: x509.Certificate, *, strings: bool = True) -> dict[str, 
     if not strings:
         del made["URIStrings"]
     return made
+
+
+def _skips(name: str, count: int | None) -> dict[str, Value]:
+    return {name: count or 0, f"{name}Zero": count == 0}
 
 
 def _serial(certificate: x509.Certificate) -> int:
@@ -273,18 +279,21 @@ def _verified(context: Context, value: str, options: dict[Any, Value], *, string
     except BuiltinError:
         return [False, []]
     _check_options(options)
-    if len(certificates) < 2:
-        return [False, []]
     if "CurrentTime" in options:
         moment = plain_integer(options["CurrentTime"])
         if moment is None:
             raise BuiltinError("'CurrentTime' should be a valid int64 number")
-    else:
+    elif len(certificates) > 1:
         from custody.languages.rego.builtins.times import now_ns
         moment = now_ns(context)
+    if len(certificates) < 2:
+        return [False, []]
     *above, leaf = certificates
-    chain = _chain(leaf, above[0], above[1:], datetime.fromtimestamp(moment / 1e9, UTC))
-    if chain is None or not _suits(leaf, options):
+    usages = _usages(options.get("KeyUsages", [])) or ["KeyUsageServerAuth"]  # of none Go means the server's
+    chain = chains.build(leaf, above[0], above[1:], datetime.fromtimestamp(moment / 1e9, UTC),
+                         [_PURPOSES[_PURPOSE_NAMES[usage]] for usage in usages])
+    name = str(options.get("DNSName", "")).strip('"')
+    if chain is None or (name and not _covers(leaf, name)):
         return [False, []]
     return [True, [_shown(certificate, strings=strings) for certificate in chain]]
 
@@ -313,16 +322,6 @@ def _usages(value: Value) -> list[str]:
     return [usage.strip('"') for usage in (value.ordered() if type(value) is Set else value) if type(usage) is str]
 
 
-def _suits(leaf: x509.Certificate, options: dict[Any, Value]) -> bool:
-    """Of no usages, the server's is meant, as Go has it."""
-    purposes = _get(leaf.extensions, x509.ExtendedKeyUsage)
-    wanted = _usages(options.get("KeyUsages", [])) or ["KeyUsageServerAuth"]
-    suits = purposes is None or "KeyUsageAny" in wanted or _PURPOSES[0] in purposes or any(
-        _PURPOSES[_PURPOSE_NAMES[usage]] in purposes for usage in wanted)
-    name = str(options.get("DNSName", "")).strip('"')
-    return suits and (not name or _covers(leaf, name))
-
-
 def _covers(leaf: x509.Certificate, name: str) -> bool:
     for each in _alternatives(leaf.extensions)["DNSNames"] or []:
         pattern, wanted = each.lower().rstrip("."), name.lower().rstrip(".")
@@ -332,44 +331,15 @@ def _covers(leaf: x509.Certificate, name: str) -> bool:
     return False
 
 
-def _chain(leaf: x509.Certificate, root: x509.Certificate, between: list[x509.Certificate],
-           now: datetime) -> list[x509.Certificate] | None:
-    """From the leaf to the root, through intermediates."""
-    stack = [[leaf]]
-    while stack:
-        chain = stack.pop()
-        last = chain[-1]
-        if not last.not_valid_before_utc <= now <= last.not_valid_after_utc:
-            continue
-        if last == root:
-            return chain
-        stack += [[*chain, issuer] for issuer in (root, *between)
-                  if issuer not in chain and len(chain) < 10 and _issued(issuer, last, len(chain) - 1)]
-    return None
-
-
-def _issued(issuer: x509.Certificate, child: x509.Certificate, below: int) -> bool:
-    constraints, usage = (_get(issuer.extensions, kind) for kind in (x509.BasicConstraints, x509.KeyUsage))
-    if constraints is None or not constraints.ca or (usage is not None and not usage.key_cert_sign):
-        return False
-    if constraints.path_length is not None and below > constraints.path_length:
-        return False
-    try:
-        child.verify_directly_issued_by(issuer)
-    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
-        return False
-    return True
-
-
 @builtin("crypto.x509.parse_certificate_request", "string", result="object[string: any]")
 def parse_certificate_request(value: Value) -> Value:
     shown = string(value, 1, 3)
-    data = _data(shown, "certificate request")
-    if b"-----BEGIN" in data:
-        ders = _ders(data, "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")
-        if not ders:
+    label = "-----BEGIN CERTIFICATE REQUEST-----"
+    data = shown.encode("utf-8", "surrogateescape") if shown.startswith(label) else decode64(shown)
+    if (block := next(pem.blocks(data), None)) is not None:
+        if block.kind != "CERTIFICATE REQUEST":
             raise BuiltinError("invalid PEM-encoded certificate signing request")
-        data = ders[0]
+        data = block.data
     try:
         request = x509.load_der_x509_csr(data)
     except ValueError as wrong:
@@ -386,7 +356,7 @@ def parse_certificate_request(value: Value) -> Value:
         "SignatureAlgorithm": _ALGORITHMS.get(request.signature_algorithm_oid.dotted_string, 0),
         "PublicKeyAlgorithm": algorithm, "PublicKey": key, "Subject": _name(request.subject),
         "Attributes": [{"Type": [1, 2, 840, 113549, 1, 9, 14], "Value": [
-            [{"Type": each["Id"], "Value": each["Value"]} for each in extensions]]}] if extensions else None,
+            [{"Type": each["Id"], "Value": True if each["Critical"] else each["Value"]} for each in extensions]]}] if extensions else None,
         "Extensions": extensions, "ExtraExtensions": None} | _alternatives(found)
     del made["URIStrings"]
     return made
@@ -408,7 +378,7 @@ def _private_keys(shown: str) -> list[Any]:
         data = decode64(shown)
     except BuiltinError:
         data = shown.encode("utf-8", "surrogateescape")
-    return [_loaded(data[block.start:block.end]) for block in pem.blocks(data) if block.kind in _PRIVATE]
+    return [_loaded(block.data, der=True) for block in pem.blocks(data) if block.kind in _PRIVATE]
 
 
 @builtin("crypto.x509.parse_rsa_private_key", "string", result="object[string: any]")
@@ -469,13 +439,50 @@ def _private_numbers(key: Any) -> Value:
 
 @builtin("crypto.x509.parse_keypair", "string", "string", result="object[string: any]")
 def parse_keypair(certificate: Value, key: Value) -> Value:
-    shown, data = string(certificate, 1, 3), _data(string(key, 1, 3), "key")
-    private = _loaded(data, der=b"-----BEGIN" not in data)
-    certificates = _certificates(shown)
-    if not certificates:
-        raise BuiltinError("tls: failed to find any PEM data in certificate input")
-    if _spki(private.public_key()) != _spki(certificates[0].public_key()):
+    shown, data = _pair(string(certificate, 1, 3), "CERTIFICATE"), _pair(string(key, 1, 3), "PRIVATE KEY")
+    chain = _chosen(shown, "certificate", "CERTIFICATE", "\"CERTIFICATE\" PEM block")
+    keys = _chosen(data, "key", "PRIVATE KEY", "PEM block with type ending in \"PRIVATE KEY\"")
+    try:
+        leaf = x509.load_der_x509_certificate(chain[0])
+    except ValueError:
+        raise BuiltinError("x509: malformed certificate") from None
+    try:
+        private = _loaded(keys[0], der=True)
+    except BuiltinError:
+        raise BuiltinError("tls: failed to parse private key") from None
+    public, other = leaf.public_key(), private.public_key()
+    if type(public) is not type(other):
+        raise BuiltinError("tls: private key type does not match public key type")
+    if _spki(public) != _spki(other):
         raise BuiltinError("tls: private key does not match public key")
-    return {"Certificate": [_b64(each.public_bytes(serialization.Encoding.DER)) for each in certificates],
-            "PrivateKey": _private_numbers(private), "Leaf": _shown(certificates[0], strings=False),
-            "OCSPStaple": None, "SignedCertificateTimestamps": None, "SupportedSignatureAlgorithms": None}
+    return {"Certificate": list(map(_b64, chain)), "PrivateKey": _private_numbers(private),
+            "Leaf": _shown(leaf, strings=False), "OCSPStaple": None, "SignedCertificateTimestamps": None,
+            "SupportedSignatureAlgorithms": None}
+
+
+def _pair(shown: str, kind: str) -> bytes:
+    """PEM, of what is PEM or base64 of PEM or of DER."""
+    label = "-----BEGIN "
+    data = shown.encode("utf-8", "surrogateescape") if shown.startswith(label) else decode64(shown)
+    if data.startswith(label.encode()):
+        return data
+    return f"{label}{kind}-----\n".encode() + base64.encodebytes(data) + f"-----END {kind}-----\n".encode()
+
+
+def _chosen(data: bytes, which: str, kind: str, wanted: str) -> list[bytes]:
+    """The PEM blocks of a kind; where there is none, in the words of Go's crypto/tls."""
+    kinds = list(pem.blocks(data))
+    chosen = [block.data for block in kinds if block.kind == kind or (which == "key" and
+                                                                      block.kind.endswith(" " + kind))]
+    if chosen:
+        return chosen
+    names = [block.kind for block in kinds]
+    if not names:
+        raise BuiltinError(f"tls: failed to find any PEM data in {which} input")
+    if which == "key" and names == ["CERTIFICATE"]:
+        raise BuiltinError("tls: found a certificate rather than a key in the PEM for the private key")
+    if which == "certificate" and len(names) == 1 and names[0].endswith("PRIVATE KEY"):
+        raise BuiltinError("tls: failed to find certificate PEM data in certificate input, but did find a private "
+                           "key; PEM inputs may have been switched")
+    raise BuiltinError(f"tls: failed to find {wanted} in {which} input after skipping PEM blocks of the following "
+                       f"types: [{' '.join(names)}]")

@@ -71,7 +71,8 @@ def both(one: Value, other: Value) -> Set:
 
 @builtin("or", "set[any]", "set[any]", result="set[any]")
 def either(one: Value, other: Value) -> Set:
-    return Set({**members(one, 1).items, **members(other, 2).items})
+    first, second = members(one, 1).items, members(other, 2).items
+    return Set({**second, **first})  # of 1 and 1.0 the first stays
 
 
 @builtin("set_diff", "set[any]", "set[any]", result="set[any]")

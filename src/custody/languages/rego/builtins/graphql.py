@@ -40,12 +40,12 @@ def _verified(query: Value, schema: Value) -> tuple[Document, Document]:
 
 @builtin("graphql.parse_query", "string", result=_OBJECT)
 def parse_query(value: Value) -> Value:
-    return Parser(string(value, 1, -2)).query().node
+    return Parser(string(value, 1, -4)).query().node
 
 
 @builtin("graphql.parse_schema", "string", result=_OBJECT)
 def parse_schema(value: Value) -> Value:
-    return Parser(string(value, 1, -2)).schema().node
+    return Parser(string(value, 1, -4)).schema().node
 
 
 @builtin("graphql.parse", _EITHER, _EITHER, result=f"array<{_OBJECT}, {_OBJECT}>")

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from cryptography import x509
@@ -18,14 +19,19 @@ from custody.languages.go import pem
 from custody.languages.rego.builtins.documents import read_json
 from custody.languages.rego.builtins.encoding import decode64, decode64_url, lenient
 from custody.languages.rego.builtins.hashes import utf8
-from custody.languages.rego.builtins.operands import OperandFault, mapping, readable, string
+from custody.languages.rego.builtins.operands import mapping, readable, string
 from custody.languages.rego.declare import BuiltinError, Context, builtin
 from custody.languages.rego.numbers import KINDS
-from custody.languages.rego.values import Value, compact, compare, pairs, to_json
+from custody.languages.rego.values import Value, compact, compare, order, pairs, to_json
 
 _HASHES: dict[str, type[hashes.HashAlgorithm]] = {"256": hashes.SHA256, "384": hashes.SHA384, "512": hashes.SHA512}
 _CURVES: dict[str, type[ec.EllipticCurve]] = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1, "P-521": ec.SECP521R1}
 _ALGORITHMS = frozenset({*(kind + size for kind in ("HS", "RS", "PS", "ES") for size in _HASHES), "EdDSA"})
+_REGISTERED = _ALGORITHMS | {  # those that a JWK may name; keys for others than OPA's are passed over
+    "none", "ES256K", "Ed25519", "RSA1_5", "RSA-OAEP", "RSA-OAEP-256", "RSA-OAEP-384", "RSA-OAEP-512", "dir",
+    *(f"A{size}{mode}" for size in (128, 192, 256) for mode in ("KW", "GCMKW")),
+    "ECDH-ES", *(f"ECDH-ES+A{size}KW" for size in (128, 192, 256)),
+    *(f"PBES2-HS{2 * size}+A{size}KW" for size in (128, 192, 256))}
 _PARAMETERS = frozenset({"alg", "kid", "typ", "cty", "crit"})
 
 
@@ -78,15 +84,20 @@ def _read_header(part: str) -> dict[str, Any]:
 
 def _parameters(header: dict[str, Any]) -> dict[str, Any]:
     """The header's known parameters, each of its kind."""
-    for name in ("alg", "kid", "typ", "cty"):
-        if name in header and type(header[name]) is not str:
-            raise BuiltinError(f"{name}: must be a string")
-    if "crit" in header:
-        if type(header["crit"]) is not list:
+    for name in sorted(_PARAMETERS & header.keys()):
+        if name != "crit":
+            if type(header[name]) is not str:
+                raise BuiltinError(f"{name}: must be a string")
+        elif type(header[name]) is not list:
             raise BuiltinError("crit: must be a list")
-        if not header["crit"] or type(header["crit"][0]) is not str:
+        elif not _critical(header):
             raise BuiltinError("crit: must be a nonempty list")
     return header
+
+
+def _critical(header: dict[str, Any]) -> list[str]:
+    """The names before what is no name."""
+    return list(takewhile(lambda name: type(name) is str, header.get("crit", [])))
 
 
 @builtin("io.jwt.decode", "string", result="array<object[any: any], object[any: any], string>")
@@ -120,6 +131,8 @@ def _keys(shown: str) -> list[_Key]:
         if type(given) is not dict:
             raise BuiltinError("it is no object")
         sets = given.get("keys", [given])
+        if (strange := next((jwk["alg"] for jwk in sets if jwk.get("alg", "none") not in _REGISTERED), None)) is not None:
+            raise BuiltinError(f"jwk.ParseKey: invalid algorithm: {strange}")
         keys = [_Key(_jwk(jwk, "d" in jwk and jwk.get("kty") != "oct"), str(jwk.get("alg", "")),
                      str(jwk.get("kid", ""))) for jwk in sets]
     except (BuiltinError, ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm) as wrong:
@@ -160,15 +173,22 @@ def _jwk(found: dict[str, Any], private: bool = False) -> Any:
             return numbers.public_key()
         return ec.EllipticCurvePrivateNumbers(_integer(found["d"]), numbers).private_key()
     if kind == "OKP" and found.get("crv") == "Ed25519":
+        public_key = ed25519.Ed25519PublicKey.from_public_bytes(decode64(found["x"], url=True, padded=False))
         if private:
             return ed25519.Ed25519PrivateKey.from_private_bytes(decode64(found["d"], url=True, padded=False))
-        return ed25519.Ed25519PublicKey.from_public_bytes(decode64(found["x"], url=True, padded=False))
+        return public_key
     raise ValueError(f"unknown kty {kind}")
+
+
+def _public(found: _Key) -> _Key:
+    """A private key verifies too, by the public one in it."""
+    return found._replace(key=found.key.public_key()) if hasattr(found.key, "public_key") else found
 
 
 # --- signatures
 
-def _holds(algorithm: str, key: Any, data: bytes, signature: bytes) -> bool:
+def _holds(algorithm: str, key: Any, data: bytes, signature: bytes, *, exact: bool = False) -> bool:
+    """`exact`: signatures have the sizes of RFC 7518, as io.jwt.decode_verify wants; verify_* are lenient."""
     kind, digest = algorithm[:2], _HASHES.get(algorithm[2:], hashes.SHA256)()
     try:
         if kind == "HS" and isinstance(key, bytes):
@@ -176,9 +196,12 @@ def _holds(algorithm: str, key: Any, data: bytes, signature: bytes) -> bool:
         if kind == "RS" and isinstance(key, rsa.RSAPublicKey):
             key.verify(signature, data, padding.PKCS1v15(), digest)
         elif kind == "PS" and isinstance(key, rsa.RSAPublicKey):
-            key.verify(signature, data, padding.PSS(padding.MGF1(digest), padding.PSS.AUTO), digest)
+            salt = padding.PSS.DIGEST_LENGTH if exact else padding.PSS.AUTO
+            key.verify(signature, data, padding.PSS(padding.MGF1(digest), salt), digest)
         elif kind == "ES" and isinstance(key, ec.EllipticCurvePublicKey):
             half = len(signature) // 2
+            if exact and len(signature) != 2 * ((key.curve.key_size + 7) // 8):
+                return False
             r, s = int.from_bytes(signature[:half], "big"), int.from_bytes(signature[half:], "big")
             key.verify(encode_dss_signature(r, s), data, ec.ECDSA(digest))
         elif algorithm == "EdDSA" and isinstance(key, ed25519.Ed25519PublicKey):
@@ -190,12 +213,13 @@ def _holds(algorithm: str, key: Any, data: bytes, signature: bytes) -> bool:
     return True
 
 
-def _of_any(keys: list[_Key], algorithm: str, header: dict[str, Any], data: bytes, signature: bytes) -> bool:
+def _of_any(keys: list[_Key], algorithm: str, header: dict[str, Any], data: bytes, signature: bytes, *,
+            exact: bool = False) -> bool:
     """By the key that the header names, or any of a suiting algorithm."""
     named = next((key for key in keys if header.get("kid") and key.id == header["kid"]), None)
     if named is not None:
-        return _holds(algorithm, named.key, data, signature)
-    return any(_holds(algorithm, key.key, data, signature) for key in keys
+        return _holds(algorithm, named.key, data, signature, exact=exact)
+    return any(_holds(algorithm, key.key, data, signature, exact=exact) for key in keys
                if not key.algorithm or key.algorithm == header.get("alg", ""))
 
 
@@ -224,7 +248,7 @@ _REFUSED: list[Value] = [False, {}, {}]
 
 def _constraints(context: Context, given: dict[Any, Value]) -> dict[str, Any]:
     want: dict[str, Any] = {}
-    for name, value in pairs(given):
+    for name, value in sorted(pairs(given), key=lambda pair: order(pair[0])):
         if name not in _KNOWN:
             raise BuiltinError(f"unknown token validation constraint: {name}")
         if name == "time":
@@ -234,7 +258,7 @@ def _constraints(context: Context, given: dict[Any, Value]) -> dict[str, Any]:
                 raise BuiltinError("token time constraint: must not be negative")
         elif type(value) is not str:
             raise BuiltinError(f"{name} constraint: must be a string")
-        want[name] = _keys(value) if name == "cert" else value
+        want[name] = list(map(_public, _keys(value))) if name == "cert" else value
     if "cert" in want and want.get("secret"):
         raise BuiltinError("duplicate key constraints")
     if "cert" not in want and not want.get("secret"):
@@ -257,14 +281,13 @@ def decode_verify(context: Context, token: Value, constraints: Value) -> list[Va
         head, body, signature = _sections(shown)
         header = _parameters(_read_header(head))
         algorithm = header.get("alg", "")
-        critical = [name for name in header.get("crit", []) if type(name) is str]
-        if not algorithm or any(name in header and name not in _PARAMETERS for name in critical):
+        if not algorithm or any(name in header and name not in _PARAMETERS for name in _critical(header)):
             return _REFUSED
         if want.get("alg") and want["alg"] != algorithm:
             return _REFUSED
         signed = decode64_url(signature)
         if algorithm not in _ALGORITHMS or not _of_any(want["cert"], algorithm, header, utf8(f"{head}.{body}", 1),
-                                                       signed):
+                                                       signed, exact=True):
             return _REFUSED
         data = _decoded(body, "payload")
         if header.get("cty", "").upper() != "JWT":
@@ -301,7 +324,7 @@ def _audience(payload: dict[str, Any], wanted: str) -> bool:
 @builtin("io.jwt.encode_sign", "object[string: any]", "object[string: any]", "object[string: any]", result="string",
          nondeterministic=True)
 def encode_sign(header: Value, payload: Value, key: Value) -> str:
-    return _signed(compact(mapping(header, 1)), compact(mapping(payload, 2)), to_json(mapping(key, 3)))
+    return _signed(compact(header), compact(payload), to_json(key))
 
 
 @builtin("io.jwt.encode_sign_raw", "string", "string", "string", result="string", nondeterministic=True)
@@ -317,12 +340,14 @@ def encode_sign_raw(header: Value, payload: Value, key: Value) -> str:
 def _signed(header: str, payload: str, key: Any) -> str:
     try:
         if isinstance(key, dict) and "keys" in key:
-            if not key["keys"]:
+            if key["keys"] == []:
                 raise BuiltinError("no keys found in JWK set")
             key = key["keys"][0]
-        secret = _jwk(key, private=True)
-    except (BuiltinError, ValueError, TypeError, KeyError, AttributeError, IndexError) as wrong:
-        raise BuiltinError(f"failed to parse a JWK: {wrong}") from None
+        secret = _jwk(key, key.get("kty") != "oct" and "d" in key)
+    except BuiltinError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, UnsupportedAlgorithm) as wrong:
+        raise BuiltinError(f"jwk.Parse: failed to parse sole key: {wrong}") from None
     algorithm, kind = _header(header)
     if algorithm not in _ALGORITHMS:
         raise BuiltinError(f"unknown JWS algorithm: {algorithm}")
@@ -352,6 +377,8 @@ def _encoded(data: bytes) -> str:
 
 def _signature(algorithm: str, key: Any, data: bytes) -> bytes:
     kind, digest = algorithm[:2], _HASHES.get(algorithm[2:], hashes.SHA256)()
+    if kind == "HS" and isinstance(key, (ed25519.Ed25519PrivateKey, ed25519.Ed25519PublicKey)):
+        key = _raw(key)  # to Go these keys are bytes
     if kind == "HS" and isinstance(key, bytes):
         return hmac.new(key, data, getattr(hashlib, f"sha{algorithm[2:]}")).digest()
     if kind == "RS" and isinstance(key, rsa.RSAPrivateKey):
@@ -364,4 +391,11 @@ def _signature(algorithm: str, key: Any, data: bytes) -> bytes:
         return r.to_bytes(size, "big") + s.to_bytes(size, "big")
     if algorithm == "EdDSA" and isinstance(key, ed25519.Ed25519PrivateKey):
         return key.sign(data)
-    raise OperandFault(3, f"must be a key for {algorithm}")
+    raise BuiltinError(f"jwsbb.Sign: invalid key type for {algorithm}")
+
+
+def _raw(key: ed25519.Ed25519PrivateKey | ed25519.Ed25519PublicKey) -> bytes:
+    """Go's ed25519.PrivateKey, the seed and the public key, or ed25519.PublicKey."""
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return key.public_bytes_raw()
+    return key.private_bytes_raw() + key.public_key().public_bytes_raw()

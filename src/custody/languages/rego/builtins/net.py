@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from custody.languages.rego.builtins.operands import string
 from custody.languages.rego.declare import BuiltinError, Context, builtin
@@ -32,7 +33,8 @@ def _network(value: str) -> Network | None:
     """Go's net.ParseCIDR: the network; host bits are dropped."""
     host, slash, length = value.partition("/")
     address = _address(host)
-    if not slash or address is None or not (length.isascii() and length.isdigit()) or len(length) > 3:
+    if not slash or address is None or not (length.isascii() and length.isdigit()) or \
+            len(length := length.lstrip("0") or "0") > 3:
         return None
     bits = int(length)
     if ":" in host and address.version == 4:
@@ -147,34 +149,65 @@ def cidr_merge(context: Context, value: Value) -> Set:
     """The fewest networks that cover the same addresses."""
     if type(value) not in (list, Set):
         raise BuiltinError("operand must be an array")
-    four: list[ipaddress.IPv4Network] = []
-    six: list[ipaddress.IPv6Network] = []
-    bare: list[tuple[Network, str]] = []
     context.meter.spend(len(value))
-    for each in value:
-        if type(each) is not str:
-            raise BuiltinError("element must be string")
-        found = _network(each)
-        if found is None:
-            address = _address(each)
-            if address is None:
-                raise BuiltinError(f"invalid CIDR address: {each}")
-            if address.version == 6:
-                raise BuiltinError("IPv6 invalid: needs prefix length")
-            found = ipaddress.ip_network((address, _class(address)), strict=False)
-            bare.append((found, f"{address}/{_class(address)}"))
-        if isinstance(found, ipaddress.IPv4Network):
-            four.append(found)
-        else:
-            six.append(found)
-    wide = list(ipaddress.collapse_addresses(six))
-    narrow = [network for network in ipaddress.collapse_addresses(four) if not any(
-        ipaddress.IPv6Address(0xFFFF << 32 | int(network.network_address)) in other for other in wide)]
-    merged = [*map(str, narrow), *map(str, wide)]
-    for network, shown in bare:  # one that was merged with no other stays as it was given
-        if str(network) in merged and sum(network.overlaps(other) for other in four) == 1:
-            merged[merged.index(str(network))] = shown
-    return Set({each: each for each in merged})
+    ranges = sorted((_range(cidr) for cidr in (value.ordered() if type(value) is Set else value)),
+                    key=lambda block: (block.last, block.first))
+    merged: list[_Range] = []
+    for block in reversed(ranges):
+        while merged and _before(merged[-1].first) <= block.last:
+            above = merged.pop()
+            block = _Range(min(block.first, above.first), above.last, None)
+        merged.append(block)
+    shown = [name for block in merged for name in ([block.shown] if block.shown else _cover(block))]
+    return Set({name: name for name in shown})
+
+
+class _Range(NamedTuple):
+    """Addresses as OPA orders them: of 16 bytes, those of IPv4 after ::ffff:; in the notation of IPv6 these are one
+    prefix longer, so that they touch no others. `shown`: the network, where it was not merged."""
+
+    first: bytes
+    last: bytes
+    shown: str | None
+
+
+_MAPPED = b"\0" * 10 + b"\xff\xff"
+
+
+def _range(value: Value) -> _Range:
+    if type(value) is not str:
+        raise BuiltinError("element must be string")
+    found, shown = _network(value), None
+    if found is None:
+        address = _address(value)
+        if address is None:
+            raise BuiltinError(f"invalid CIDR address: {value}")
+        if address.version == 6:
+            raise BuiltinError("IPv6 invalid: needs prefix length")
+        found, shown = ipaddress.ip_network((address, _class(address)), strict=False), f"{address}/{_class(address)}"
+    first, last = found.network_address.packed, found.broadcast_address.packed
+    if found.version == 4:
+        first, last = _MAPPED + first, _MAPPED + last
+        if ":" in value:
+            host = bytes(below ^ above for below, above in zip(first, last, strict=True))
+            first, last = _MAPPED + first, bytes(
+                byte | mask for byte, mask in zip(_MAPPED + first, host + b"\0" * 12, strict=True))
+    return _Range(first, last, shown or str(found))
+
+
+def _before(first: bytes) -> bytes:
+    """The address before it; 0.0.0.0 and :: have none, and are their own."""
+    if first in (_MAPPED + b"\0" * 4, b"\0" * 16):
+        return first
+    return (int.from_bytes(first, "big") - 1).to_bytes(len(first), "big")
+
+
+def _cover(block: _Range) -> list[str]:
+    first, last = (ipaddress.IPv6Address(address[-16:]) for address in (block.first, block.last))
+    four = first.ipv4_mapped, last.ipv4_mapped
+    if four[0] is not None and four[1] is not None:
+        return list(map(str, ipaddress.summarize_address_range(four[0], four[1])))
+    return list(map(str, ipaddress.summarize_address_range(first, max(first, last))))
 
 
 def _class(address: Address) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from custody.languages.rego.builtins.operands import OperandFault, array, mapping
 from custody.languages.rego.declare import BuiltinError, Context, OperandError, builtin
+from custody.languages.rego.numbers import KINDS, plain_integer
 from custody.languages.rego.values import UNDEFINED, Key, Set, Value, equal, key, pay, text, type_name, unkey
 
 _ANY_OBJECT = "object[any: any]"
@@ -38,8 +39,9 @@ def _below(value: Value, step: Value) -> Value:
     kind = type(value)
     if kind is dict:
         return value.get(key(step), UNDEFINED)
-    if kind is list and type(step) is int:
-        return value[step] if 0 <= step < len(value) else UNDEFINED
+    if kind is list:
+        at = plain_integer(step) if type(step) in KINDS else None
+        return UNDEFINED if at is None or not 0 <= at < len(value) else value[at]
     return value.items.get(key(step), UNDEFINED) if kind is Set else UNDEFINED
 
 
@@ -109,7 +111,7 @@ def subset(whole: Value, part: Value) -> bool:
     if kinds == (list, list):
         return _run(whole, part)
     if kinds == (list, Set):
-        return bool(part.items.keys() <= set(map(key, whole)))
+        return _among(whole, part)
     raise _Misfit("both arguments object.subset must be of the same type or array and set")
 
 
@@ -125,8 +127,6 @@ def _within(whole: dict[Key, Value], part: dict[Key, Value]) -> bool:
             good = value.items.keys() <= old.items.keys()
         elif kinds == (list, list):
             good = _run(old, value)
-        elif kinds == (list, Set):
-            good = value.items.keys() <= set(map(key, old))
         else:
             good = equal(old, value)
         if not good:
@@ -135,12 +135,15 @@ def _within(whole: dict[Key, Value], part: dict[Key, Value]) -> bool:
 
 
 def _run(whole: list[Value], part: list[Value]) -> bool:
-    """Whether the members of `part` follow each other somewhere in `whole`; nothing is in an empty one."""
-    if not whole:
-        return False
+    """Whether the members of `part` follow each other somewhere in `whole`."""
     pay(len(whole) * len(part) >> 4)
     return any(all(equal(whole[at + n], value) for n, value in enumerate(part))
                for at in range(len(whole) - len(part) + 1))
+
+
+def _among(whole: list[Value], part: Set) -> bool:
+    """OPA counts the members of `whole` that are in `part`, also those that it has twice; an empty one has none."""
+    return bool(whole) and sum(key(member) in part.items for member in whole) >= len(part.items)
 
 
 # --- paths

@@ -19,6 +19,7 @@ _ACTION = re.compile(r"\{\{(-(?=\s))?(.*?)((?<=\s)-)?\}\}", re.DOTALL)
 _TOKEN = re.compile(
     r"""\s+|(?P<comment>/\*.*?\*/)|(?P<string>"(?:[^"\\]|\\.)*"|`[^`]*`)|(?P<number>[+-]?[0-9]+(?:\.[0-9]+)?)"""
     r"""|(?P<field>\$\w*(?:\.\w+)*|\.\w+(?:\.\w+)*|\.)|(?P<sign>:=|=|\||,|\(|\))|(?P<word>\w+)""", re.DOTALL | re.ASCII)
+_SPACE = " \t\r\n"
 _DEEPEST = 50
 Scope = ChainMap[str, Any]
 Node = Callable[["_Run", Value, Scope], None]
@@ -81,14 +82,14 @@ class _Parser:
         at, trim = 0, False
         for found in _ACTION.finditer(template):
             text = template[at:found.start()]
-            text = text.lstrip() if trim else text
-            yield False, text.rstrip() if found[1] else text
-            yield True, found[2].strip()
+            text = text.lstrip(_SPACE) if trim else text
+            yield False, text.rstrip(_SPACE) if found[1] else text
+            yield True, found[2].strip(_SPACE)
             trim, at = bool(found[3]), found.end()
         rest = template[at:]
         if "{{" in rest:
             raise _wrong("unclosed action")
-        yield False, rest.lstrip() if trim else rest
+        yield False, rest.lstrip(_SPACE) if trim else rest
 
     def parse(self) -> list[Node]:
         nodes, end = self.block()

@@ -142,10 +142,12 @@ _BEFORE_UNIX = 0x01B21DD213814000  # hundreds of nanoseconds from 1582-10-15 to 
 @builtin("uuid.parse", "string", result="object[string: any]")
 def parse_uuid(value: Value) -> dict[str, Value] | Undefined:
     """Version and variant; for versions 1 and 2 what is in them."""
-    lower = string(value, 1).lower()
-    if len(lower) == 45:
+    shown = string(value, 1)
+    size = len(shown.encode("utf-8", "surrogateescape"))
+    lower = shown.lower()
+    if size == 45:
         lower = lower.removeprefix("urn:uuid:")
-    elif len(lower.encode("utf-8", "surrogateescape")) == 38:  # whatever is around it
+    elif size == 38:  # whatever is around it
         lower = lower[1:37]
     if re.fullmatch("[0-9a-f]{32}", lower):
         lower = f"{lower[:8]}-{lower[8:12]}-{lower[12:16]}-{lower[16:20]}-{lower[20:]}"

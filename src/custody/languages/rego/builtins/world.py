@@ -82,14 +82,3 @@ def metadata_chain() -> Value:
 @builtin("rego.metadata.rule", result="any")
 def metadata_rule() -> Value:
     raise BuiltinError("the compiler did not resolve the rule's metadata")
-
-
-@builtin("rego.parse_module", "string", "string", result="object[string: any]")
-def parse_module(name: Value, module: Value) -> Value:
-    from custody.languages.rego.parser import parse_module as parse
-    from custody.languages.rego.treejson import module_json
-    from custody.languages.source import Source, SourceError
-    try:
-        return module_json(parse(Source(string(module, 2), string(name, 1))))
-    except SourceError as wrong:
-        raise BuiltinError(wrong.message) from None

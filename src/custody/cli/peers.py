@@ -1,0 +1,137 @@
+"""What people type who come from cosign, syft, Trivy, Kyverno, OPA or crane, and what does the same here.
+
+Only read where a flag or a command is refused: the hint then says what to type instead, or that there is nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_PLAIN = "127.0.0.0/8 and localhost are asked without TLS; others where custody.toml has plain_http = [\"HOST\"]"
+_AUTHORITIES = "a certificate is always checked; SSL_CERT_FILE=FILE adds authorities"
+_LOGIN = "`docker login`, `podman login` and DOCKER_AUTH_CONFIG are read; a command line is seen by others"
+_WHERE = "--signing-config FILE says where certificates, log entries and timestamps come from"
+_ROOT = "--trusted-root FILE has the certificates and keys of authorities and logs"
+_KEY = "--key FILE or env://NAME; keys in hardware are not used"
+_PUSH = "crane, oras or skopeo do it, with any registry"
+_BLOBS = "no files are signed yet; cosign signs them with `custody trust export`'s two files"
+
+
+def _all(hint: str, *names: str) -> dict[str, str]:
+    return dict.fromkeys(names, hint)
+
+
+_REGISTRY = {
+    **_all(_PLAIN, "--allow-http-registry"), **_all(_AUTHORITIES, "--allow-insecure-registry", "--registry-cacert"),
+    **_all(_LOGIN, "--registry-username", "--registry-password", "--registry-token", "--k8s-keychain"),
+}
+_SIGNING = {
+    **_REGISTRY,
+    **_all(_WHERE, "--rekor-url", "--fulcio-url", "--oidc-issuer", "--timestamp-server-url", "--use-signing-config"),
+    **_all(_KEY, "--sk", "--slot"),
+    "--fulcio-auth-flow": "--identity-token TOKEN|FILE; there is no sign-in through a browser",
+    "--issue-certificate": "--key signs with the key, --identity-token with a certificate",
+}
+_VERIFYING = {
+    **_REGISTRY, **_all(_KEY, "--sk", "--slot"),
+    **_all("no log and no CA is asked, all proofs are in the evidence; " + _ROOT,
+           "--rekor-url", "--timestamp-server-url", "--use-signed-timestamps"),
+    **_all(_ROOT, "--ca-roots", "--ca-intermediates", "--certificate-chain", "--timestamp-certificate-chain",
+           "--certificate", "--cert", "--cert-chain", "--sct"),
+    **_all("evidence is read from registries; there is no verifying from files yet", "--bundle", "--payload",
+           "--signature"),
+    "--new-bundle-format": "both formats are looked for", "--check-claims": "they are always checked",
+    "--local-image": "evidence is kept in registries: push the image with its referrers (oras copy -r)",
+    "--policy": "`custody check IMAGE --policy FILE` judges what statements say",
+    "--max-workers": "images are verified one after another",
+}
+_NAMED = _all("--insecure-ignore-tlog; or your own log's key: " + _ROOT,
+                 "--private-infrastructure", "--insecure-skip-tlog-verify") | _all(
+    "--certificate-identity ID", "--cert-identity", "--cert-email", "--certificate-email")
+_CONTENTS = {
+    **_all("-o FORMAT or -o FORMAT=FILE, several times", "--format", "-f", "--file", "--json"),
+    **_all("every cataloger reads every layer; what was not read is counted and named", "--scope", "--catalogers",
+           "--select-catalogers", "--exclude", "--skip-dirs", "--skip-files", "--scanners", "--security-checks",
+           "--pkg-types", "--vuln-type", "--list-all-pkgs"),
+    **_all(_LOGIN, "--username", "--password"), **_all(_AUTHORITIES, "--insecure"),
+    **_all("the advisories are those of `custody db import`; nothing is downloaded", "--skip-db-update",
+           "--skip-java-db-update", "--offline-scan", "--db-repository", "--download-db-only"),
+    "--input": "a layout is the target oci:DIR, an archive archive:FILE",
+    "--cache-dir": "data_dir in custody.toml, or CUSTODY_DATA_DIR",
+    "--no-progress": "-q; in a pipe there is none",
+    "--exit-code": "custody scan --fail-on LEVEL ends with exit code 3 where a finding is that bad",
+    "--by-cve": "the CVE is `cve` in -o json", "--ignorefile": "findings are not set aside one by one yet",
+    "--vex": "VEX is not read yet", "--add-cpes-if-none": "packages are matched by name and version, not by CPE",
+}
+_REGO = {
+    **_all("name the folder; bundles are not read", "-b", "--bundle"),
+    **_all("schemas are not read", "-s", "--schema"), **_all("there is one target, Python", "-t", "--target"),
+    **_all("nothing is evaluated in part", "-p", "--partial"),
+    **_all("nothing is timed", "--metrics", "--instrument", "--bench"),
+    "--watch": "run it again", "--ignore": "name the files",
+    "--timeout": "it stands before the command: custody --timeout 3m0s rego …",
+}
+_CHECKING = {
+    **_all("resources are arguments: custody check FILE --policy FILE", "--resource", "-r", "-f"),
+    **_all("values are not set from outside", "--set", "--values-file", "--userinfo"),
+    **_all("-o json", "--policy-report", "--detailed-results"), "-p": "--policy FILE", "--table": "-o table",
+    "--cluster": "a cluster is judged by the webhook: custody serve --roles admission",
+    "--audit-warn": "failures under Audit are always warnings",
+    "--registry": "images are always looked up; --offline before the command opens no socket",
+}
+_GLOBAL = {
+    **_all("it stands behind the command: custody sign -v, attest -v, rego test -v", "-v", "--verbose"),
+    "-V": "--version", "-o": "it stands behind the command",
+    "--no-color": "nothing is coloured in a pipe; NO_COLOR=1 for a terminal",
+    "--debug": "CUSTODY_TRACEBACK=1 shows where a fault of custody is",
+}
+_FLAGS: dict[str, dict[str, str]] = {
+    "": _GLOBAL, "sign": {
+        **_SIGNING, "--new-bundle-format": "--format bundle is the default, --format legacy what =false was",
+        **_all("--bundle FILE keeps all of it", "--output-signature", "--output-certificate", "--output-payload")},
+    "attest": _SIGNING, "attach sbom": _REGISTRY, "tree": _VERIFYING, "verify": {**_VERIFYING, **_NAMED},
+    "verify-attestation": {**_VERIFYING, **_NAMED}, "sbom": _CONTENTS, "scan": _CONTENTS, "check": _CHECKING,
+    "rego eval": {
+        **_REGO, "--import": "--package PATH",
+        "--profile": "--explain full says what was evaluated, --coverage which lines"},
+    "rego check": _REGO, "rego test": _REGO, "rego fmt": _REGO,
+    "up": {"--host": "up is for one machine; custody serve --roles ROLE,… --host ADDRESS"},
+}
+_COMMANDS = {
+    **_all(_BLOBS, "sign-blob", "attest-blob", "verify-blob", "verify-blob-attestation"),
+    **_all("oras copy -r takes an image with its referrers", "copy", "cp", "save", "load"),
+    **_all("custody trust export", "trusted-root", "signing-config"), **_all(_KEY, "piv-tool", "pkcs11-tool"),
+    **_all(_PUSH, "push", "pull", "catalog", "digest", "tag", "manifest", "delete", "discover", "upload",
+           "registry push", "registry pull", "registry ls", "registry tags", "registry catalog", "registry delete"),
+    "triangulate": "`custody tree IMAGE` names all evidence; the tag of --format legacy is sha256-<hex>.sig",
+    "download": "`custody verify-attestation` prints statements; oras discover and oras pull fetch what is stored",
+    "clean": "nothing in a registry is deleted from here: crane delete IMAGE@DIGEST",
+    "initialize": "--trusted-root FILE; there is no TUF client yet", "login": _LOGIN,
+    "public-key": "`custody generate-key-pair` writes cosign.pub", "env": "docs/reference/settings.md",
+    "attach signature": "custody sign", "attach attestation": "custody attest",
+    **_all("custody scan TARGET", "image", "scan image", "scan i"),
+    **_all("folders are not scanned yet; a target is an image, oci:DIR, archive:FILE or sbom:FILE",
+           "fs", "filesystem", "rootfs", "repo", "repository", "scan fs", "scan repo", "scan dir"),
+    "scan sbom": "custody scan sbom:FILE", "packages": "custody sbom TARGET", "config": "custody check FILE",
+    "convert": "custody sbom -o FORMAT=FILE, several times",
+    **_all("custody db import PATH; nothing is downloaded", "db update", "db download"),
+    **_all("custody db status", "db list", "db check"),
+    **_all("custody check FILE --policy FILE", "apply", "policy apply"),
+    **_all("custody check FILE --policy FILE; Kyverno's test files are not read yet", "test", "policy test"),
+    "jp": "custody policy jp", "lint": "custody policy lint", "podsecurity": "custody policy podsecurity",
+    "eval": "custody rego eval, or custody cel eval", "fmt": "custody rego fmt",
+    **_all("custody rego eval", "run", "rego run"), **_all("bundles are not read", "rego build", "rego inspect"),
+    **_all("custody rego check says whether it parses", "parse", "rego parse"), "rego bench": "nothing is timed",
+    "trust init": "the services make keys and certificates when they first start", "start": "custody up",
+    "history": "custody registry history", "scrub": "custody registry scrub", "token": "custody trust token",
+}
+
+
+def flag(command: str, name: str) -> str | None:
+    """What to type instead of a flag that `command` (`sign`, `rego eval`, or nothing) does not have."""
+    return _FLAGS.get(command, {}).get(name)
+
+
+def command(words: Sequence[str]) -> str | None:
+    """What to type instead of a command that is not there: the first words of the line that are no flags."""
+    return next((_COMMANDS[line] for line in (" ".join(words[:count]) for count in (2, 1)) if line in _COMMANDS), None)
