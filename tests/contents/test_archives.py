@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import shutil
 import subprocess
 import tarfile
@@ -239,3 +240,13 @@ def test_members_are_named_as_go_names_them(tmp_path: Path) -> None:
             archive.addfile(info, io.BytesIO(content))
     (tmp_path / "a").write_bytes(data.getvalue())
     assert packages(open_archive(tmp_path / "a")) == {"c"}
+
+
+def test_a_pipe_is_no_archive_and_no_blob(tmp_path: Path) -> None:
+    """Opening one would wait for ever for whoever writes into it."""
+    os.mkfifo(tmp_path / "a.tar")
+    with pytest.raises(UsageError, match="no regular file"):
+        open_archive(tmp_path / "a.tar")
+    os.mkfifo(tmp_path / "oci-layout")
+    with pytest.raises(UsageError, match="no regular file"):
+        open_layout(tmp_path)

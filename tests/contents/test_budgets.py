@@ -88,7 +88,7 @@ def _depends() -> list[bytes]:
 @pytest.mark.parametrize(("layers", "answer"), [
     (_apk, "0; unreadable apk file"), (_apk_stanzas, "0; unreadable apk file"),
     (_deep, "1; file beyond the image's 67108864 bytes of folders and symbolic links"),
-    (_rust, "0; ELF file beyond the image's 100663296 bytes of facts"),
+    (_rust, "0; program file beyond the image's 100663296 bytes of facts"),
     (_list, "0; unreadable dpkg files file"), (_modules, "20001"), (_sections, "0"),
     (_depends, "0; dpkg file beyond the image's 100663296 bytes of facts")])
 def test_facts_multiply_memory(tmp_path: Path, layers: Callable[[], list[bytes]], answer: str) -> None:
@@ -169,7 +169,7 @@ def test_holes_of_sparse_programs_are_counted(tmp_path: Path) -> None:
     assert {package.name for package in catalog(stored).packages} == {"a", "stdlib"}
     cut = catalog(stored, limits=Limits(holes=8_000_000))
     [beyond] = cut.unknowns
-    assert beyond.kind == "ELF file beyond the image's 8000000 bytes of holes in programs"
+    assert beyond.kind == "program file beyond the image's 8000000 bytes of holes in programs"
 
 
 def test_large_windows_are_read_one_at_a_time(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from custody.adapters.sqlite.layercache import SqliteLayerCache
 from custody.errors import MalformedError, UnsupportedError, UsageError
 from custody.formats import cyclonedx, spdx
 from custody.formats.bom import Catalog
-from custody.kit import destination
+from custody.kit import destination, strictjson
 from custody.kit.clock import system_clock
 from custody.kit.near import near
 from custody.kit.visible import rewritable, terminal, visible
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _PLATFORM = re.compile(r"[a-z0-9]+(/[a-z0-9_]+(/[a-z0-9.]+)?)?")
+_LARGEST_SBOM, _HEAVIEST_SBOM = 64 << 20, 192 << 20
 Outputs = list[tuple[str, Path | None]]
 
 
@@ -114,9 +115,13 @@ async def _image_catalog(settings: Settings, target: str, platform: str | None) 
 
 def _read_sbom(path: Path) -> Catalog:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as stream:
+            data = stream.read(_LARGEST_SBOM + 1)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
+    if len(data) > _LARGEST_SBOM or strictjson.weight(data) > _HEAVIEST_SBOM:
+        raise MalformedError(str(path), got=f"{len(data)} bytes, about {strictjson.weight(data) >> 20} MiB in memory",
+                             expected=f"at most {_LARGEST_SBOM >> 20} MiB, and {_HEAVIEST_SBOM >> 20} MiB in memory")
     if b'"CycloneDX"' in data:
         return cyclonedx.read(data, str(path))
     if b'"spdxVersion"' in data:

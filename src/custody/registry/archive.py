@@ -150,6 +150,8 @@ class TarFile:
 
 def _plain(path: Path) -> BinaryIO:
     """The file, or a temporary one with what is compressed in it. Raises OSError, MalformedError."""
+    if path.exists() and not path.is_file():  # opening a pipe waits for whoever writes into it; members need places
+        raise UsageError(f"{path}: is no regular file", hint="write the archive to a file first")
     file = path.open("rb")
     head = file.read(4)
     file.seek(0)

@@ -112,8 +112,11 @@ class _Folder(_Files):
         self._root = root
 
     def open(self, path: str) -> BinaryIO:
+        file = self._root / path
+        if file.exists() and not file.is_file():  # opening a pipe would wait for whoever writes into it
+            raise UsageError(f"{file}: is no regular file", hint="a layout's files are")
         try:
-            return (self._root / path).open("rb")
+            return file.open("rb")
         except OSError as error:
             raise UsageError(f"{self._root / path}: {error.strerror}",
                              hint="is it the folder of an OCI layout, and whole?") from None

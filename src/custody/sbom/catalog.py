@@ -16,7 +16,7 @@ from custody.formats.oci import Descriptor
 from custody.kit.digest import sha256
 from custody.ports.layers import LayerCache
 from custody.registry.image import Image
-from custody.sbom import databases, dependencies
+from custody.sbom import dependencies, links
 from custody.sbom.catalogers import VERSION, Fact, counted
 from custody.sbom.catalogers.fact import LICENSES, OS_RELEASE, OWNS, UNKNOWN
 from custody.sbom.filesystem import Filesystem, Visible, squash
@@ -46,7 +46,7 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
     if len(descriptors) > bounds.layers:
         raise MalformedError(f"{image.name}: layers", got=len(descriptors), expected=f"at most {bounds.layers}")
 
-    def facts_of(descriptor: Descriptor, diff_id: str, wanted: dict[str, str]) -> LayerFacts:
+    def facts_of(descriptor: Descriptor, diff_id: str, wanted: dict[str, list[str]]) -> LayerFacts:
         # The blob's digest too: what was read of one blob says nothing of another that claims the same diffID.
         key = f"{VERSION}:{diff_id}:{descriptor.digest}"
         if wanted:
@@ -61,7 +61,7 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
             cache.put(key, _ENCODER.encode(facts))
         return facts
 
-    def read_all(wanted: list[dict[str, str]], places: Sequence[int]) -> list[LayerFacts]:
+    def read_all(wanted: list[dict[str, list[str]]], places: Sequence[int]) -> list[LayerFacts]:
         with ThreadPoolExecutor(_WORKERS, "layer") as pool:
             # The largest first, so that it does not run alone at the end.
             order = sorted(places, key=lambda place: -descriptors[place].size)
@@ -75,10 +75,12 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
 
     layers = read_all([{}] * len(descriptors), range(len(descriptors)))
     tree = squash(layers, bounds)
-    wanted = databases.behind_links(tree, layers)
+    wanted, counted_only = links.telling(tree, layers)
+    layers = [links.count(facts, kinds) for facts, kinds in zip(layers, counted_only, strict=True)]
     if again := [place for place, names in enumerate(wanted) if names]:
         for place, facts in zip(again, read_all(wanted, again), strict=True):
-            layers[place] = facts
+            layers[place] = links.count(facts, counted_only[place])
+    if again or any(counted_only):
         tree = squash(layers, bounds)
     return _assemble(image, layers, tree, accounts)
 
@@ -197,7 +199,7 @@ def _package(text: str, gathered: _Gathered, distribution: Distribution | None, 
 
 
 def _distribution(files: dict[str, Visible], tree: Filesystem) -> Distribution | None:
-    for name in databases.OS_RELEASE:
+    for name in links.OS_RELEASE:
         path = tree.find(name)
         for fact in files[path].facts if path in files else ():
             if fact.type == OS_RELEASE:

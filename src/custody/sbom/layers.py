@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, cast
 
 import msgspec
@@ -16,13 +16,14 @@ from custody.formats.oci import Descriptor
 from custody.formats.tar.walk import Entry, Source, walk
 from custody.registry.image import Image
 from custody.sbom.catalogers import HEADS, LARGEST, MOST, Fact, choose, linked, read, store_path, unknown, weight, work
+from custody.sbom.catalogers.binaries import is_program
 from custody.sbom.decompression import Decompressed
 from custody.sbom.limits import Account, FullError, Limits
 
 _IN = 256 * 1024
 _SPOOL = 8 << 20
-_ELF = b"\x7fELF"
 _LARGE = 1 << 20
+_LARGEST = max(LARGEST.values())
 
 
 class LayerFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -33,13 +34,9 @@ class LayerFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     size: int
     found: dict[str, tuple[Fact, ...]]
     """By path; only files that say something."""
-    removed: tuple[str, ...]
-    """Paths that the layer takes away from those below (image-spec layer.md, "Whiteouts")."""
-    emptied: tuple[str, ...]
-    """Folders that hide all that layers below have in them ("Opaque Whiteout")."""
     names: bytes
-    """All names in the tar in its order, each with NUL behind, compressed with zstandard: `path`, `folder/`, and
-    `link//target` of symbolic links."""
+    """All names in the tar in its order, whiteouts too, each with NUL behind, compressed with zstandard: `path`,
+    `folder/`, `link//target` of symbolic links, `link/./target` of hard ones. `member` reads them."""
 
     def lines(self) -> Iterator[str]:
         rest = b""
@@ -47,6 +44,17 @@ class LayerFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
             while chunk := reader.read(_IN):
                 *whole, rest = (rest + chunk).split(b"\0")
                 yield from map(bytes.decode, whole)
+
+
+def member(line: str) -> tuple[str, str, str]:
+    """Path, kind (file, directory, symlink, link) and target of one of the `lines` of a layer."""
+    path, mark, target = line.partition("//")
+    if mark:
+        return path, "symlink", target
+    if line.endswith("/"):
+        return line[:-1], "directory", ""
+    path, mark, target = line.partition("/./")
+    return path, "link" if mark else "file", target
 
 
 class Accounts:
@@ -60,7 +68,7 @@ class Accounts:
         self.parsed = Account(limits.parsed, "bytes of metadata")
         self.full = False
         """Whether a file was not read because of those before it: what was said of it is true of this image only."""
-        self.large = threading.Lock()
+        self.large = threading.RLock()
         """Held by the one thread that has a large file of metadata in memory."""
         self.window = threading.Lock()
         """Held while a layer with a large window is decompressed."""
@@ -76,10 +84,10 @@ class Accounts:
 
 def read_layer(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits | None = None,
                progress: Callable[[int], None] | None = None, *, accounts: Accounts | None = None,
-               wanted: Mapping[str, str] | None = None) -> LayerFacts:
+               wanted: Mapping[str, Sequence[str]] | None = None) -> LayerFacts:
     """Raises VerificationError where a digest lies, MalformedError for hostile layers, UnsupportedError.
 
-    `wanted`: files by paths that tell nothing, and the telling ones that symbolic links of the image give them.
+    `wanted`: files by path, and the telling names that symbolic links of the image give them.
     """
     bounds = limits or Limits()
     shared = accounts or Accounts(bounds)
@@ -91,7 +99,7 @@ def read_layer(image: Image, descriptor: Descriptor, diff_id: str, limits: Limit
         size = _pass(image, descriptor, diff_id, bounds, collected, None)
     return LayerFacts(diff_id=diff_id, entries=collected.entries, size=size,
                       found={path: facts for path, facts in collected.found.items() if facts},
-                      removed=tuple(collected.removed), emptied=tuple(collected.emptied), names=collected.names())
+                      names=collected.names())
 
 
 def _pass(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits, collected: _Collected,
@@ -115,16 +123,14 @@ class _Collected:
     `linked` says which files the layer's hard links give telling names, `wanted` which ones symbolic links do.
     """
 
-    def __init__(self, where: str, limits: Limits, accounts: Accounts, wanted: Mapping[str, str],
-                 linked: Mapping[str, str]) -> None:
+    def __init__(self, where: str, limits: Limits, accounts: Accounts, wanted: Mapping[str, Sequence[str]],
+                 linked: Mapping[str, Sequence[str]]) -> None:
         self.where = where
         self.accounts = accounts
         self.entries = 0
         self.found: dict[str, tuple[Fact, ...]] = {}
-        self.removed: list[str] = []
-        self.emptied: list[str] = []
-        self.missing: dict[str, str] = {}
-        """The files whose content hard links need, by path, and the link."""
+        self.missing: dict[str, Sequence[str]] = {}
+        """The files whose content hard links need, by path, and the link's names."""
         self._limits, self._wanted, self._wanted_by_links = limits, wanted, linked
         self._linked: dict[str, tuple[Fact, ...]] = {}
         self._facts = self._kept = self._named = self._unread_files = 0
@@ -140,17 +146,27 @@ class _Collected:
         if not path or entry.kind == "global":
             return
         self._name(entry)
-        folder, _, base = path.rpartition("/")
-        facts = None
+        base = path.rpartition("/")[2]
+        facts: tuple[Fact, ...] | None = None
+        shared: tuple[Fact, ...] | None = None
         if base.startswith(".wh."):
-            self._whiteout(folder, base)
+            if base in (".wh.", ".wh..", ".wh..."):
+                raise MalformedError(f"{self.where}: {path}", got="a whiteout of nothing",
+                                     expected=".wh. and a name")
+        elif entry.kind == "file" and path in self._wanted_by_links and entry.size <= _LARGEST:
+            with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():
+                whole = _Whole(entry)
+                facts = self._file(whole)
+                shared = self._read_as(whole, self._wanted_by_links[path]) or ()
         elif entry.kind == "file":
             facts = self._file(entry)
+            if path in self._wanted_by_links:
+                shared = (unknown(f"file of several names of more than {_LARGEST >> 20} MiB"),)
         elif entry.kind == "link":
             facts = self._link(path, entry.target)
         self._linked.pop(path, None)
-        if entry.kind == "file" and path in self._wanted_by_links and facts is None:
-            self._linked[path] = self._read(entry, self._wanted_by_links[path]) or ()
+        if shared is not None:
+            self._linked[path] = shared
         if facts is None:
             self.found.pop(path, None)  # a later entry of one name counts
             return
@@ -172,7 +188,8 @@ class _Collected:
         self.accounts.names.charge(-self._named, self.where)
 
     def _name(self, entry: Entry) -> None:
-        ending = "/" if entry.kind == "directory" else f"//{entry.target}" if entry.kind == "symlink" else ""
+        ending = ("/" if entry.kind == "directory" else f"//{entry.target}" if entry.kind == "symlink" else
+                  f"/./{entry.target}" if entry.kind == "link" else "")
         self._lines.append(entry.path + ending)
         self._waiting += len(entry.path) + len(ending)
         if len(self._lines) == 4096 or self._waiting > _IN:
@@ -186,9 +203,9 @@ class _Collected:
         self._lines.clear()
         self._waiting = 0
 
-    def _file(self, entry: Entry) -> tuple[Fact, ...] | None:
+    def _file(self, entry: Entry | _Whole) -> tuple[Fact, ...] | None:
         path = entry.path
-        facts = self._read(entry, self._wanted.get(path, path) if self._wanted else path)
+        facts = self._read_as(entry, self._names_of(path)) if self._wanted else self._read(entry, path)
         store = store_path(path) if path.startswith("nix/") else None
         if store is not None and store not in self._stores:
             self._stores.add(store)
@@ -197,18 +214,37 @@ class _Collected:
 
     def _link(self, path: str, target: str) -> tuple[Fact, ...] | None:
         """The facts of the file that a hard link shares, as far as its own name has a cataloger look for them."""
-        name = choose(path)
-        shared = self.found.get(target) if name in (None, choose(target)) else None
-        if shared is None and name is not None:
+        names = self._names_of(path)
+        kinds = [kind for kind in map(choose, names) if kind is not None]
+        shared = self.found.get(target) if not kinds or kinds == [choose(target)] else None
+        if shared is None and kinds:
             shared = self._linked.get(target)
-        if shared is not None or name is None:
+        if shared is not None or not kinds:
             self._keep(sum(map(weight, shared or ())))
             return shared
         self._keep(len(path) + len(target) + 150)
-        self.missing.setdefault(target, path)
+        if all(kind.startswith("?") for kind in kinds):
+            return tuple(unknown(kind[1:]) for kind in kinds)
+        self.missing.setdefault(target, names)
         return (linked(target),)
 
-    def _read(self, entry: Entry, path: str) -> tuple[Fact, ...] | None:
+    def _names_of(self, path: str) -> Sequence[str]:
+        names = self._wanted.get(path)
+        return [path] if names is None else names if choose(path) is None else [path, *names]
+
+    def _read_as(self, entry: Entry | _Whole, names: Sequence[str]) -> tuple[Fact, ...] | None:
+        """The facts in a file that has all these names: what is written in several ways at once says all of it."""
+        if len(names) == 1:
+            return self._read(entry, names[0])
+        if entry.size > _LARGEST:
+            return (unknown(f"file of several names of more than {_LARGEST >> 20} MiB"),)
+        with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():
+            whole = _Whole(entry)
+            facts = [self._read(whole, name) for name in dict.fromkeys(names)]
+        told = [told for told in facts if told is not None]
+        return tuple(dict.fromkeys(fact for facts in told for fact in facts)) if told else None
+
+    def _read(self, entry: Entry | _Whole, path: str) -> tuple[Fact, ...] | None:
         """The facts in a file, read as if its name were `path`; None where no cataloger cares for it."""
         name = choose(path)
         if name is None:
@@ -221,7 +257,9 @@ class _Collected:
         kept = self._kept
         try:
             if name in HEADS:
-                return read(name, path, _head(entry.pieces(), most), self._charge)
+                pieces = entry.pieces()
+                head = _head(pieces, most)
+                return read(name, path, head[:most], self._charge) or self._program(entry, head, pieces)
             with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():
                 content = b"".join(entry.pieces())
                 self.accounts.parsed.take(work(name, content))
@@ -236,16 +274,18 @@ class _Collected:
         self._unread_files += 1
         return (unknown(f"{name} file {limit}"),) if self._unread_files <= self._limits.unread else None
 
-    def _program(self, entry: Entry) -> tuple[Fact, ...] | None:
+    def _program(self, entry: Entry | _Whole, first: bytes = b"",
+                 pieces: Iterator[bytes] | None = None) -> tuple[Fact, ...] | None:
+        """`first`: its bytes in front of `pieces`."""
         if entry.size < 64:
             return None
-        if len(head := entry.peek(4)) == 4 and head != _ELF:
-            return None
-        pieces = entry.pieces()
-        first = next(pieces)
+        if pieces is None:
+            if len(head := entry.peek(4)) == 4 and not is_program(head):
+                return None
+            pieces = entry.pieces()
         while len(first) < 4:
             first += next(pieces)
-        if first[:4] != _ELF:
+        if not is_program(first):
             return None
         if entry.size > self._limits.file:
             return (unknown(f"program of more than {self._limits.file >> 20} MiB"),)
@@ -253,17 +293,17 @@ class _Collected:
         try:
             self.accounts.holes.take(entry.size - entry.stored)
         except FullError as limit:
-            return self._unread("ELF", limit, kept)
+            return self._unread("program", limit, kept)
         with tempfile.SpooledTemporaryFile(max_size=_SPOOL) as file:
             file.write(first)
             for piece in pieces:
                 file.write(piece)
             with self.accounts.large:
                 try:
-                    return read("elf", entry.path, cast(BinaryIO, file), self._charge,
+                    return read("program", entry.path, cast(BinaryIO, file), self._charge,
                                 self.accounts.parsed.take) or None
                 except FullError as limit:
-                    return self._unread("ELF", limit, kept)
+                    return self._unread("program", limit, kept)
 
     def _charge(self, fact: Fact) -> None:
         self.accounts.kept.take(amount := weight(fact))
@@ -277,22 +317,28 @@ class _Collected:
         self._named += len(packed)
         self.accounts.names.charge(len(packed), self.where)
 
-    def _whiteout(self, folder: str, base: str) -> None:
-        self._keep(len(folder) + len(base) + 80)
-        if base == ".wh..wh..opq":
-            self.emptied.append(folder)
-        elif not base.startswith(".wh..wh."):  # the others are bookkeeping of AUFS
-            name = base[4:]
-            if name in ("", ".", ".."):
-                raise MalformedError(f"{self.where}: {folder}/{base}", got="a whiteout of nothing",
-                                     expected=".wh. and a name")
-            self.removed.append(f"{folder}/{name}" if folder else name)
+
+class _Whole:
+    """A file in memory, to be read more than once."""
+
+    def __init__(self, entry: Entry | _Whole) -> None:
+        self.path: str = entry.path
+        self.size: int = entry.size
+        self.stored: int = entry.stored
+        self._content = b"".join(entry.pieces())
+
+    def peek(self, count: int) -> bytes:
+        return self._content[:count]
+
+    def pieces(self) -> Iterator[bytes]:
+        return iter((self._content,))
 
 
 def _head(pieces: Iterator[bytes], size: int) -> bytes:
+    """At least `size` bytes, if there are."""
     head = b""
     for piece in pieces:
-        head += piece[:size - len(head)]
-        if len(head) == size:
+        head += piece
+        if len(head) >= size:
             break
     return head

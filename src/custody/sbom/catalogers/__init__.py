@@ -14,7 +14,7 @@ from custody.sbom.catalogers.fact import Fact, linked, unknown, weight
 __all__ = ["HEADS", "LARGEST", "MOST", "VERSION", "Fact", "choose", "linked", "read", "store_path", "unknown", "weight",
            "work"]
 
-VERSION = 7
+VERSION = 10
 """Raised with every change of what a cataloger finds or of `Fact`; layers that were cached before are read again."""
 
 _READERS: dict[str, Callable[[str, bytes], Iterable[Fact]]] = {
@@ -34,10 +34,10 @@ HEADS = frozenset((".NET assembly",))
 _JAVA = ("?Java archive", re.compile(r"(?s).*"))
 _PROGRAM = ("?program without a package", re.compile(r"(?s)(?:.*/)?s?bin/[^/]+\Z"))
 _PATHS: dict[str, tuple[str, re.Pattern[str]]] = {
-    "status": ("dpkg", re.compile(r"(?s)(?:.*/)?var/lib/dpkg/status\Z")),
+    "status": ("dpkg", re.compile(r"(?s)(?:.*/)?lib/dpkg/status\Z")),
     "installed": ("apk", re.compile(r"(?s)(?:.*/)?lib/apk/db/installed\Z")),
-    "METADATA": ("python", re.compile(r"(?s).*\.dist-info/METADATA\Z")),
-    "PKG-INFO": ("python", re.compile(r"(?s).*\.egg-info/PKG-INFO\Z")),
+    "METADATA": ("python", re.compile(r"(?is).*dist-info/metadata\Z")),
+    "PKG-INFO": ("python", re.compile(r"(?is).*(?:egg|dist)-info/pkg-info\Z")),
     "copyright": ("dpkg copyright", re.compile(r"(?s)usr/share/doc/[^/]+/copyright\Z")),
     "package.json": ("npm", re.compile(r"(?s).*")),
     "os-release": ("os-release", re.compile(r"(?s)(?:etc|usr/lib)/os-release\Z")),
@@ -89,11 +89,12 @@ _STORE = re.compile(r"(?s)nix/store/[0-9a-z]+-[^/]+")
 def choose(path: str) -> str | None:
     """Which cataloger reads a file of this name; `?` and a kind for what is only counted; None for all the rest."""
     folder, _, base = path.rpartition("/")
-    for rule in (_PATHS.get(base), _ENDINGS.get(base.rpartition(".")[2]), _FOLDERS.get(folder.rpartition("/")[2])):
+    ending, holder = base.rpartition(".")[2].lower(), folder.rpartition("/")[2]
+    for rule in (_PATHS.get(base), _ENDINGS.get(ending), _FOLDERS.get(holder)):
         if rule is not None and rule[1].match(path):
             return rule[0]
-    if folder == "var/lib/dpkg/status.d":
-        return "dpkg"
+    if folder.endswith("lib/dpkg/status.d") and f"/{folder}".endswith("/lib/dpkg/status.d"):
+        return None if base.endswith(".md5sums") else "dpkg"
     return "?.NET dependencies" if base.endswith(".deps.json") else counted.choose(path)
 
 

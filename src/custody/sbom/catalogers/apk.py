@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from custody.sbom.catalogers.fact import OWNS, Fact
+from custody.sbom.catalogers.fact import OWNS, Fact, unknown
 from custody.sbom.catalogers.python import split_license
 from custody.sbom.catalogers.stanza import stanzas
 
@@ -21,7 +21,11 @@ def read(_path: str, content: bytes) -> Iterator[Fact]:
         fields: dict[str, str] = {}
         files: list[str] = []
         folder = ""
+        twice = False
         for line in block.split("\n"):
+            if line == "\r":
+                raise ValueError("an empty line with a carriage return, which ends a package for some readers only")
+            line = line.removesuffix("\r")
             key, value = line[:1], line[2:]
             if key == "F":
                 folder = value
@@ -33,8 +37,11 @@ def read(_path: str, content: bytes) -> Iterator[Fact]:
             elif line[1:2] == ":":
                 if len(value) > _FIELD:
                     raise ValueError(f"a field of {len(value)} characters, expected at most {_FIELD}")
+                twice = twice or (key in fields and key in "PV")
                 fields.setdefault(key, value)
         name, version = fields.get("P"), fields.get("V")
+        if not name or not version or twice:
+            yield unknown("apk package without one name and one version")
         if not name or not version:
             continue
         needs = [match[0] for word in fields.get("D", "").split()

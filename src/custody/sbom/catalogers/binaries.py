@@ -1,4 +1,8 @@
-"""Packages that a linker wrote into ELF programs and libraries: Go's build information and cargo-auditable's list."""
+"""Packages that a linker wrote into programs and libraries: Go's build information and cargo-auditable's list.
+
+They are in sections of ELF files. Go's own reader goes by no section's name where there is none, and reads other
+formats too: what it writes is looked for in the whole file then.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +23,53 @@ _WORK, _LINE = 4, 48
 _MAX_SECTIONS = 65_535
 _LOCAL = re.compile(r"\.{1,2}(?:[/\\]|\Z)|[/\\]|[A-Za-z]:[/\\]")
 """What is a path and no module in go.mod's `replace` (Go Modules Reference, "replace directive")."""
+ELF = b"\x7fELF"
+_FORMATS = frozenset((ELF, b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe",
+                      b"\xca\xfe\xba\xbe"))
+_NO_BITS = 8
+_HEAD = 64 << 10
+_PIECE = 1 << 20
 _GO_MAGIC = b"\xff Go buildinf:"
 
 
+def is_program(head: bytes) -> bool:
+    """Whether a file that begins with these four bytes may be one: ELF, PE or Mach-O."""
+    return head[:4] in _FORMATS or head[:2] == b"MZ"
+
+
 def read(file: BinaryIO, spend: Callable[[int], None] = lambda _: None) -> Iterator[Fact]:
-    """All facts of one ELF file; none for the many that say nothing.
+    """All facts of one program; none for the many that say nothing.
 
     `spend` is told of work (`catalogers.work`) before it is done, and raises where it is too much.
     """
     try:
-        for name, offset, size in _sections(file, spend):
+        head = _at(file, 0, _HEAD)
+        sections = _sections(file, spend) if head[:4] == ELF else []
+        for name, offset, size in sections:
             yield from _READERS[name](_at(file, offset, size), spend)
-            return
+        if head[:4] != ELF and b".dep-v0" in head:
+            yield unknown("Rust program of another format than ELF")
+        if not any(name == b".go.buildinfo" for name, _, _ in sections) and (place := _search(file)) is not None:
+            yield from _go(_at(file, place, _MAX_MODULES + 1024), spend)
     except (struct.error, zlib.error, IndexError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise ValueError(f"an ELF file that cannot be read: {error}") from error
+
+
+def _search(file: BinaryIO) -> int | None:
+    """Where Go's build information is: at a multiple of 16, with strings in it (debug/buildinfo, `searchMagic`)."""
+    file.seek(0)
+    start, rest = 0, b""
+    while piece := file.read(_PIECE):
+        block = rest + piece
+        place = block.find(_GO_MAGIC)
+        while place >= 0:
+            at = start + place
+            if at % 16 == 0 and block[place + 14:place + 15] in (b"\4", b"\x08", b"\0"):
+                return at
+            place = block.find(_GO_MAGIC, place + 1)
+        rest = block[-16:]
+        start += len(block) - len(rest)
+    return None
 
 
 def _at(file: BinaryIO, offset: int, size: int) -> bytes:
@@ -42,7 +79,7 @@ def _at(file: BinaryIO, offset: int, size: int) -> bytes:
     return file.read(size)
 
 
-def _sections(file: BinaryIO, spend: Callable[[int], None]) -> Iterator[tuple[bytes, int, int]]:
+def _sections(file: BinaryIO, spend: Callable[[int], None]) -> list[tuple[bytes, int, int]]:
     """Name, file offset and size of each section that has a reader (System V ABI, "Sections")."""
     head = _at(file, 0, 64)
     wide, order = head[4] == 2, "<" if head[5] == 1 else ">"
@@ -50,19 +87,21 @@ def _sections(file: BinaryIO, spend: Callable[[int], None]) -> Iterator[tuple[by
     size, count, strings = struct.unpack_from(order + "HHH", head, 58 if wide else 46)
     shape = order + ("II8x8xQQ" if wide else "II4x4xII")
     if not start or size < struct.calcsize(shape) or count > _MAX_SECTIONS:
-        return
+        return []
     spend(_WORK * size * count)
     table = _at(file, start, size * count)
     if strings >= count:
-        return
+        return []
     _, _, place, length = struct.unpack_from(shape, table, strings * size)
     names = _at(file, place, length)
+    sections: list[tuple[bytes, int, int]] = []
     for start in range(0, size * count, size):
         place, kind, offset, length = struct.unpack_from(shape, table, start)
-        if kind == 1:
-            for name in _READERS:
-                if names.startswith(name + b"\0", place):
-                    yield name, offset, length
+        if kind != _NO_BITS:
+            sections += [(name, offset, length) for name in _READERS if names.startswith(name + b"\0", place)]
+    if len(sections) > len(_READERS):
+        raise ValueError(f"{len(sections)} sections with lists of packages")
+    return sections
 
 
 def _rust(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:

@@ -66,3 +66,8 @@ def explained(kind: str, path: str, files: Container[str]) -> bool:
 def once(kind: str) -> bool:
     """Whether the files of one folder stand for one package."""
     return kind in (_WHEEL[1:], _MODULE[1:])
+
+
+def beside(kind: str) -> bool:
+    """Whether it is unknown only where another file is not beside it."""
+    return kind in _UNLESS

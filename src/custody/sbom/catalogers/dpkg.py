@@ -20,6 +20,7 @@ _TELLING = re.compile(r"/(?:METADATA|PKG-INFO|package\.json|[^/]+\.(?:egg-info|j
                       r"\.(?:dll|exe|deps\.json|reg|rockspec|ko(?:\.[a-z]+)?)\Z|/release\Z|/composer/installed\.json\Z")
 _STANZA = 1 << 20
 _OWNED = 100_000
+_GONE = ("not-installed", "config-files")
 _IN_PLACE = frozenset(("installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending"))
 """The states in which a package's files are all there (dpkg(1), "Package states"); `config-files` keeps only those."""
 _MERGED = ("bin/", "sbin/", "lib/", "lib32/", "lib64/")
@@ -27,22 +28,28 @@ _MERGED = ("bin/", "sbin/", "lib/", "lib32/", "lib64/")
 
 def read(path: str, content: bytes) -> Iterator[Fact]:
     installed_by_place = "/status.d/" in f"/{path}"
-    for stanza in _stanzas(content):
-        status = stanza.get("Status", "").split()
-        name, version = stanza.get("Package"), stanza.get("Version")
+    for stanza, whole in _stanzas(content):
+        status = stanza.get("status", "").lower().split()
+        name, version = stanza.get("package"), stanza.get("version")
         state = status[-1] if status else "installed" if installed_by_place else ""
+        if not whole:
+            yield unknown("Debian package with a field twice")  # dpkg refuses the database
         if name and state == "half-installed":
             yield unknown("half-installed Debian package")  # some of its files, or none
-        if not name or not version or state not in _IN_PLACE:
             continue
-        source = _SOURCE.match(stanza.get("Source", "").strip())
-        depends = [stanza.get(key, "") for key in ("Pre-Depends", "Depends")]
+        if state in _GONE:
+            continue
+        if not name or not version or state not in _IN_PLACE:
+            yield unknown("Debian package without a name, a version or a known state")
+            continue
+        source = _SOURCE.match(stanza.get("source", "").strip())
+        depends = [stanza.get(key, "") for key in ("pre-depends", "depends")]
         yield Fact(
-            type="deb", name=name, version=version, arch=stanza.get("Architecture", ""),
+            type="deb", name=name, version=version, arch=stanza.get("architecture", ""),
             source=source[1] if source else name, source_version=(source[2] if source else None) or version,
-            supplier=stanza.get("Maintainer", ""), vendor=stanza.get("Origin") or stanza.get("Vendor", ""),
+            supplier=stanza.get("maintainer", ""), vendor=stanza.get("origin") or stanza.get("vendor", ""),
             requires=tuple(_alternatives(", ".join(depends))),
-            provides=tuple(_alternatives(stanza.get("Provides", ""))))
+            provides=tuple(_alternatives(stanza.get("provides", ""))))
 
 
 def read_list(path: str, content: bytes) -> tuple[Fact, ...]:
@@ -103,16 +110,22 @@ def read_copyright(path: str, content: bytes) -> tuple[Fact, ...]:
     return (Fact(type=LICENSES, name=path.split("/")[-2], licenses=tuple(names)),) if names else ()
 
 
-def _stanzas(content: bytes) -> Iterator[dict[str, str]]:
+def _stanzas(content: bytes) -> Iterator[tuple[dict[str, str], bool]]:
+    """Fields by their names in small letters, as dpkg compares them, and whether each was there once."""
     for block in stanzas(content, _STANZA):
         fields: dict[str, str] = {}
-        for line in block.split("\n"):
-            if line[:1] not in (" ", "\t"):
+        whole = True
+        for line in (*block.split("\n"), ""):
+            if not line.strip():  # spaces alone end a stanza for apt, and dpkg refuses them
+                if fields:
+                    yield fields, whole
+                fields, whole = {}, True
+            elif line[:1] not in (" ", "\t"):
                 key, colon, value = line.partition(":")
+                key = key.rstrip().lower()
                 if colon:
-                    fields[key] = value.strip()
-        if fields:
-            yield fields
+                    whole = whole and key not in fields
+                    fields.setdefault(key, value.strip())
 
 
 def _alternatives(text: str) -> Iterator[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from custody.kit import strictjson
-from custody.sbom.catalogers.fact import Fact
+from custody.sbom.catalogers.fact import Fact, unknown
 
+_INSTALLED = re.compile(r"(?:.*/)?node_modules/(?:@[^/]+/)?[^/.@][^/]*/package\.json\Z", re.DOTALL)
 _MAX_WEIGHT = 32 << 20
 """Bytes that it takes once it is parsed."""
 
@@ -19,7 +21,8 @@ def read(path: str, content: bytes) -> tuple[Fact, ...]:
         raise ValueError("package.json is not an object")
     name, version = document.get("name"), document.get("version")
     if not isinstance(name, str) or not isinstance(version, str) or not name or not version:
-        return ()  # a marker such as {"type": "module"}
+        # Elsewhere it is a marker such as {"type": "module"}, or an application that is not published.
+        return (unknown("npm package without a name and a version"),) if _INSTALLED.match(path) else ()
     requires: dict[str, None] = {}
     for key in ("dependencies", "optionalDependencies"):
         if isinstance(entry := document.get(key), dict):
