@@ -6,11 +6,14 @@ import asyncio
 import errno
 import logging
 import random
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from custody.adapters.filesystem import tiles
 from custody.adapters.filesystem.tiles import DirectoryReader, DirectoryTiles
 from custody.adapters.sqlite.leaves import SqliteLeaves
 from custody.errors import ConflictError
@@ -190,3 +193,25 @@ def test_it_goes_on_without_being_asked(tmp_path: Path, monkeypatch: pytest.Monk
     messages = [record.getMessage() for record in caplog.records]
     assert messages == [f"the log {SIGNER.name} has stopped: No space left on device",
                         f"the log {SIGNER.name} goes on at 0 entries"]
+
+
+def test_nothing_is_at_work_any_more_when_a_write_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is written late, after another one failed, would take the place of what the next try wrote."""
+    store, failed, replace = DirectoryTiles(tmp_path), threading.Event(), tiles._replace
+
+    def slow(target: Path, data: bytes) -> None:
+        if target.name == "000":
+            failed.set()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        failed.wait(30)
+        time.sleep(0.2)  # long enough for a caller that does not wait
+        replace(target, data)
+
+    monkeypatch.setattr(tiles, "_replace", slow)
+    with pytest.raises(OSError, match="No space"):
+        store.write({"tile/entries/000": b"x", "tile/entries/001": b"old"})
+    monkeypatch.undo()
+    store.write({"tile/entries/001": b"new"})
+    time.sleep(0.4)
+    assert store.read("tile/entries/001") == b"new"
+    store.close()

@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 
 from custody.errors import ConflictError, UsageError
@@ -64,10 +65,18 @@ class DirectoryTiles(DirectoryReader):
         targets = {self._public(path): data for path, data in files.items()}
         for folder in {target.parent for target in targets}:
             self._make(folder)
-        list(self._syncers.map(lambda item: _replace(*item), targets.items()))
+        self._all([partial(_replace, target, data) for target, data in targets.items()])
         parents = {made.parent for made in self._unsynced if made.is_dir()}
-        list(self._syncers.map(_sync_folder, {target.parent for target in targets} | parents))
+        self._all([partial(_sync_folder, folder) for folder in {target.parent for target in targets} | parents])
         self._unsynced.clear()
+
+    def _all(self, tasks: list[Callable[[], None]]) -> None:
+        """Run side by side. None is at work any more when the first error is raised: one that ends later would put its
+        bytes over those of the writer that tries again."""
+        running = [self._syncers.submit(task) for task in tasks]
+        wait(running)
+        for task in running:
+            task.result()
 
     def checkpoint(self) -> bytes | None:
         try:

@@ -37,6 +37,7 @@ from custody.languages.code import (
 from custody.languages.jmespath.analysis import may_fail, may_miss, strict
 from custody.languages.jmespath.declare import FUNCTIONS, invalid
 from custody.languages.jmespath.emitter import Emitter
+from custody.languages.jmespath.kinds import ALL_OF, fits, is_number_constant
 from custody.languages.jmespath.tree import Node
 from custody.languages.jmespath.values import (
     MISSING,
@@ -178,8 +179,8 @@ class Compiler(Emitter):
             return _NONE
         at = node.value
         size = call(self.hoist(len, "len"), data)
-        fits = compare(size, ast.Gt() if at >= 0 else ast.GtE(), ast.Constant(abs(at)))
-        return self.name(choose(both(self.is_list(data), fits), item(data, ast.Constant(at)), _NONE))
+        inside = compare(size, ast.Gt() if at >= 0 else ast.GtE(), ast.Constant(abs(at)))
+        return self.name(choose(both(self.is_list(data), inside), item(data, ast.Constant(at)), _NONE))
 
     def _Slice(self, node: Node, data: ast.expr, mode: Mode) -> ast.expr:
         start, stop, step = node.value
@@ -226,7 +227,7 @@ class Compiler(Emitter):
         if sign in ("==", "!="):
             equal = self._equal(left, right)
             return self.name(equal if sign == "==" else negate(equal))
-        numbers = [self.is_number(side) for side in (left, right) if not _number(side)]
+        numbers = [self.is_number(side) for side in (left, right) if not is_number_constant(side)]
         test = compare(left, _SIGNS[sign], right)
         return self.name(choose(both(*numbers), test, _NONE) if numbers else test)
 
@@ -396,7 +397,7 @@ class Compiler(Emitter):
 
     def _check(self, value: ast.expr, kinds: tuple[str, ...]) -> None:
         """Raises where the value is of none of these types."""
-        if "any" in kinds or (isinstance(value, ast.Constant) and _fits(value.value, kinds)):
+        if "any" in kinds or (isinstance(value, ast.Constant) and fits(value.value, kinds)):
             return
         tests: list[ast.expr] = []
         for kind in kinds:
@@ -411,7 +412,7 @@ class Compiler(Emitter):
             elif kind == "expref":
                 tests.append(self.is_type(value, Expression))
             else:
-                tests.append(both(self.is_type(value, list), call(self.hoist(_ALL_OF[kind], "all_of"), value)))
+                tests.append(both(self.is_type(value, list), call(self.hoist(ALL_OF[kind], "all_of"), value)))
         wrong = call(self.hoist(invalid, "invalid"), value, self.hoist(kinds, "kinds"))
         self.emit(when(negate(either(*tests)), [throw(wrong)]))
 
@@ -424,30 +425,6 @@ def _looked_through(env: Env, value: Any) -> None:
             env.spend(len(value) >> (8 if value.isascii() else 2))
     elif kind is list and len(value) > _LONG:
         env.spend(len(value) >> 3)
-
-
-def _fits(value: Any, kinds: tuple[str, ...]) -> bool:
-    kind = "string" if isinstance(value, str) else "number" if _is_number(value) else ""
-    return kind in kinds
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) is int or type(value) is float
-
-
-def _number(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and _is_number(node.value)
-
-
-def _all_strings(values: list[Any]) -> bool:
-    return all(type(value) is str for value in values)
-
-
-def _all_numbers(values: list[Any]) -> bool:
-    return all(map(_is_number, values))
-
-
-_ALL_OF: dict[str, Callable[[list[Any]], bool]] = {"array[string]": _all_strings, "array[number]": _all_numbers}
 
 
 def _values(value: dict[str, Any]) -> list[Any]:

@@ -45,9 +45,10 @@ _MODULES = {
            "io.jwt.verify_rs384 io.jwt.verify_rs512",
     "hashes": "crypto.hmac.equal crypto.hmac.md5 crypto.hmac.sha1 crypto.hmac.sha256 crypto.hmac.sha512 crypto.md5 "
               "crypto.sha1 crypto.sha256",
-    "certificates": "crypto.parse_private_keys crypto.x509.parse_and_verify_certificates "
+    "certificates": "crypto.x509.parse_and_verify_certificates "
                     "crypto.x509.parse_and_verify_certificates_with_options crypto.x509.parse_certificate_request "
-                    "crypto.x509.parse_certificates crypto.x509.parse_keypair crypto.x509.parse_rsa_private_key",
+                    "crypto.x509.parse_certificates",
+    "privatekeys": "crypto.parse_private_keys crypto.x509.parse_keypair crypto.x509.parse_rsa_private_key",
     "aws": "providers.aws.sign_req",
     "world": "http.send net.lookup_ip_addr opa.runtime trace print internal.print internal.test_case "
              "rego.metadata.chain rego.metadata.rule",

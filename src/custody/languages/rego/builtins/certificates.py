@@ -1,4 +1,4 @@
-"""X.509 certificates, requests and private keys, with the members that Go's structures have in JSON."""
+"""X.509 certificates and requests, with the members that Go's structures have in JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
@@ -48,7 +47,7 @@ _ALGORITHMS = {  # Go's x509.SignatureAlgorithm
     "1.2.840.113549.1.1.13": 6, "1.2.840.10040.4.3": 7, "2.16.840.1.101.3.4.3.2": 8, "1.2.840.10045.4.1": 9,
     "1.2.840.10045.4.3.2": 10, "1.2.840.10045.4.3.3": 11, "1.2.840.10045.4.3.4": 12, "1.3.101.112": 16}
 
-def _b64(data: bytes) -> str:
+def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
@@ -125,11 +124,11 @@ def _public(key: Any) -> tuple[Value, int]:
         point = key.public_numbers()
         return {"Curve": {}, "X": point.x, "Y": point.y}, 3
     if isinstance(key, ed25519.Ed25519PublicKey):
-        return _b64(key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)), 4
+        return b64(key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)), 4
     return None, 0
 
 
-def _spki(key: Any) -> bytes:
+def spki(key: Any) -> bytes:
     return bytes(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo))
 
 
@@ -144,7 +143,7 @@ def _url(text: str) -> dict[str, Value]:
 
 
 def _extensions(found: x509.Extensions) -> list[Value] | None:
-    return [{"Id": _oid(each.oid), "Critical": each.critical, "Value": _b64(each.value.public_bytes())}
+    return [{"Id": _oid(each.oid), "Critical": each.critical, "Value": b64(each.value.public_bytes())}
             for each in found] or None
 
 
@@ -167,7 +166,7 @@ def _get(found: x509.Extensions, kind: Any) -> Any:
         return None
 
 
-def _shown(certificate: x509.Certificate, *, strings: bool = True) -> dict[str, Value]:
+def members(certificate: x509.Certificate, *, strings: bool = True) -> dict[str, Value]:
     found = certificate.extensions
     key, algorithm = _public(certificate.public_key())
     constraints, usage = _get(found, x509.BasicConstraints), _get(found, x509.KeyUsage)
@@ -178,11 +177,11 @@ def _shown(certificate: x509.Certificate, *, strings: bool = True) -> dict[str, 
     depth = constraints.path_length if constraints is not None else None
     limit = _get(found, x509.PolicyConstraints)
     made: dict[str, Value] = {
-        "Raw": _b64(certificate.public_bytes(serialization.Encoding.DER)),
-        "RawTBSCertificate": _b64(certificate.tbs_certificate_bytes),
-        "RawSubjectPublicKeyInfo": _b64(_spki(certificate.public_key())),
-        "RawSubject": _b64(certificate.subject.public_bytes()), "RawIssuer": _b64(certificate.issuer.public_bytes()),
-        "Signature": _b64(certificate.signature), "SignatureAlgorithm": _ALGORITHMS.get(
+        "Raw": b64(certificate.public_bytes(serialization.Encoding.DER)),
+        "RawTBSCertificate": b64(certificate.tbs_certificate_bytes),
+        "RawSubjectPublicKeyInfo": b64(spki(certificate.public_key())),
+        "RawSubject": b64(certificate.subject.public_bytes()), "RawIssuer": b64(certificate.issuer.public_bytes()),
+        "Signature": b64(certificate.signature), "SignatureAlgorithm": _ALGORITHMS.get(
             certificate.signature_algorithm_oid.dotted_string, 0),
         "PublicKeyAlgorithm": algorithm, "PublicKey": key, "Version": certificate.version.value + 1,
         "SerialNumber": _serial(certificate), "Issuer": _name(certificate.issuer),
@@ -195,8 +194,8 @@ def _shown(certificate: x509.Certificate, *, strings: bool = True) -> dict[str, 
         "UnknownExtKeyUsage": [_oid(each) for each in purposes if each not in _PURPOSES] or None,
         "BasicConstraintsValid": constraints is not None, "IsCA": constraints is not None and constraints.ca,
         "MaxPathLen": 0 if constraints is None else -1 if depth is None else depth, "MaxPathLenZero": depth == 0,
-        "SubjectKeyId": _b64(own.digest) if own is not None else None,
-        "AuthorityKeyId": _b64(authority.key_identifier) if authority and authority.key_identifier else None,
+        "SubjectKeyId": b64(own.digest) if own is not None else None,
+        "AuthorityKeyId": b64(authority.key_identifier) if authority and authority.key_identifier else None,
         "OCSPServer": _access(access, "1.3.6.1.5.5.7.48.1"),
         "IssuingCertificateURL": _access(access, "1.3.6.1.5.5.7.48.2"),
         "CRLDistributionPoints": _lists(_get(found, x509.CRLDistributionPoints)),
@@ -232,7 +231,7 @@ def _serial(certificate: x509.Certificate) -> int:
 def _limit(value: Any) -> Value:
     if isinstance(value, str):
         return value
-    return {"IP": str(value.network_address), "Mask": _b64(value.netmask.packed)}
+    return {"IP": str(value.network_address), "Mask": b64(value.netmask.packed)}
 
 
 def _time(value: datetime) -> str:
@@ -259,7 +258,7 @@ def _lists(points: Any) -> list[str] | None:
 
 @builtin("crypto.x509.parse_certificates", "string", result=_OBJECTS)
 def parse_certificates(value: Value) -> Value:
-    return [_shown(each) for each in _certificates(string(value, 1, 3))]
+    return [members(each) for each in _certificates(string(value, 1, 3))]
 
 
 @builtin("crypto.x509.parse_and_verify_certificates", "string", result=_VERIFIED, context=True)
@@ -296,7 +295,7 @@ def _verified(context: Context, value: str, options: dict[Any, Value], *, string
     name = str(options.get("DNSName", "")).strip('"')
     if chain is None or (name and not _covers(leaf, name)):
         return [False, []]
-    return [True, [_shown(certificate, strings=strings) for certificate in chain]]
+    return [True, [members(certificate, strings=strings) for certificate in chain]]
 
 
 def _check_options(options: dict[Any, Value]) -> None:
@@ -362,140 +361,14 @@ def parse_certificate_request(value: Value) -> Value:
     extensions = _extensions(found)
     attributes = [[{"Type": each["Id"], "Value": each["Critical"] or each["Value"]} for each in extensions or []]]
     made = {
-        "Raw": _b64(request.public_bytes(serialization.Encoding.DER)),
-        "RawTBSCertificateRequest": _b64(request.tbs_certrequest_bytes),
-        "RawSubject": _b64(request.subject.public_bytes()),
-        "RawSubjectPublicKeyInfo": _b64(_spki(request.public_key())), "Version": 0,
-        "Signature": _b64(request.signature),
+        "Raw": b64(request.public_bytes(serialization.Encoding.DER)),
+        "RawTBSCertificateRequest": b64(request.tbs_certrequest_bytes),
+        "RawSubject": b64(request.subject.public_bytes()),
+        "RawSubjectPublicKeyInfo": b64(spki(request.public_key())), "Version": 0,
+        "Signature": b64(request.signature),
         "SignatureAlgorithm": _ALGORITHMS.get(request.signature_algorithm_oid.dotted_string, 0),
         "PublicKeyAlgorithm": algorithm, "PublicKey": key, "Subject": _name(request.subject),
         "Attributes": [{"Type": [1, 2, 840, 113549, 1, 9, 14], "Value": attributes}] if extensions else None,
         "Extensions": extensions, "ExtraExtensions": None} | _alternatives(found)
     del made["URIStrings"]
     return made
-
-
-_PRIVATE = frozenset({"RSA PRIVATE KEY", "PRIVATE KEY", "EC PRIVATE KEY"})
-
-
-def _loaded(data: bytes, *, der: bool = False) -> Any:
-    try:
-        return (serialization.load_der_private_key if der else serialization.load_pem_private_key)(data, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as wrong:
-        raise BuiltinError(f"failed to parse private key: {wrong}") from None
-
-
-def _private_keys(shown: str) -> list[Any]:
-    """Of the PEM blocks in a text, which may be base64, those that are private keys; others are passed over."""
-    try:
-        data = decode64(shown)
-    except BuiltinError:
-        data = shown.encode("utf-8", "surrogateescape")
-    return [_loaded(block.data, der=True) for block in pem.blocks(data) if block.kind in _PRIVATE]
-
-
-@builtin("crypto.x509.parse_rsa_private_key", "string", result="object[string: any]")
-def parse_rsa_private_key(value: Value) -> Value:
-    """The first private key as a JSON Web Key; null of a text without one."""
-    shown = string(value, 1, 3)
-    if not shown:
-        raise BuiltinError("input PEM data was empty")
-    if not shown.startswith("-----BEGIN"):
-        decode64(shown)
-    keys = _private_keys(shown)
-    return _web_key(keys[0]) if keys else None
-
-
-def _web_key(key: Any) -> Value:
-    if isinstance(key, rsa.RSAPrivateKey):
-        numbers = key.private_numbers()
-        parts = {"n": numbers.public_numbers.n, "e": numbers.public_numbers.e, "d": numbers.d, "p": numbers.p,
-                 "q": numbers.q, "dp": numbers.dmp1, "dq": numbers.dmq1, "qi": numbers.iqmp}
-        return {"kty": "RSA"} | {name: _b64url(part.to_bytes((part.bit_length() + 7) // 8, "big"))
-                                 for name, part in parts.items()}
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        point, size = key.private_numbers(), (key.curve.key_size + 7) // 8
-        curve = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}.get(key.curve.name, key.curve.name)
-        parts = {"x": point.public_numbers.x, "y": point.public_numbers.y, "d": point.private_value}
-        return {"kty": "EC", "crv": curve} | {name: _b64url(part.to_bytes(size, "big")) for name, part in parts.items()}
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-        return {"kty": "OKP", "crv": "Ed25519", "x": _b64url(public), "d": _b64url(key.private_bytes_raw())}
-    raise BuiltinError("unsupported kind of private key")
-
-
-def _b64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-
-@builtin("crypto.parse_private_keys", "string", result=_OBJECTS)
-def parse_private_keys(value: Value) -> Value:
-    """Null of an empty text."""
-    shown = string(value, 1, 3)
-    return [_private_numbers(key) for key in _private_keys(shown)] if shown else None
-
-
-def _private_numbers(key: Any) -> Value:
-    if isinstance(key, rsa.RSAPrivateKey):
-        numbers = key.private_numbers()
-        return {"N": numbers.public_numbers.n, "E": numbers.public_numbers.e, "D": numbers.d,
-                "Primes": [numbers.p, numbers.q], "Precomputed": {
-                    "Dp": numbers.dmp1, "Dq": numbers.dmq1, "Qinv": numbers.iqmp, "CRTValues": []}}
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        point = key.private_numbers()
-        return {"Curve": {}, "X": point.public_numbers.x, "Y": point.public_numbers.y, "D": point.private_value}
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-        return _b64(key.private_bytes_raw() + public)
-    raise BuiltinError("unsupported kind of private key")
-
-
-@builtin("crypto.x509.parse_keypair", "string", "string", result="object[string: any]")
-def parse_keypair(certificate: Value, key: Value) -> Value:
-    shown, data = _pair(string(certificate, 1, 3), "CERTIFICATE"), _pair(string(key, 1, 3), "PRIVATE KEY")
-    chain = _chosen(shown, "certificate", "CERTIFICATE", "\"CERTIFICATE\" PEM block")
-    keys = _chosen(data, "key", "PRIVATE KEY", "PEM block with type ending in \"PRIVATE KEY\"")
-    try:
-        leaf = x509.load_der_x509_certificate(chain[0])
-    except ValueError:
-        raise BuiltinError("x509: malformed certificate") from None
-    try:
-        private = _loaded(keys[0], der=True)
-    except BuiltinError:
-        raise BuiltinError("tls: failed to parse private key") from None
-    public, other = leaf.public_key(), private.public_key()
-    if type(public) is not type(other):
-        raise BuiltinError("tls: private key type does not match public key type")
-    if _spki(public) != _spki(other):
-        raise BuiltinError("tls: private key does not match public key")
-    return {"Certificate": list(map(_b64, chain)), "PrivateKey": _private_numbers(private),
-            "Leaf": _shown(leaf, strings=False), "OCSPStaple": None, "SignedCertificateTimestamps": None,
-            "SupportedSignatureAlgorithms": None}
-
-
-def _pair(shown: str, kind: str) -> bytes:
-    """PEM, of what is PEM or base64 of PEM or of DER."""
-    label = "-----BEGIN "
-    data = shown.encode("utf-8", "surrogateescape") if shown.startswith(label) else decode64(shown)
-    if data.startswith(label.encode()):
-        return data
-    return f"{label}{kind}-----\n".encode() + base64.encodebytes(data) + f"-----END {kind}-----\n".encode()
-
-
-def _chosen(data: bytes, which: str, kind: str, wanted: str) -> list[bytes]:
-    """The PEM blocks of a kind; where there is none, in the words of Go's crypto/tls."""
-    kinds = list(pem.blocks(data))
-    chosen = [block.data for block in kinds if block.kind == kind or (which == "key" and
-                                                                      block.kind.endswith(" " + kind))]
-    if chosen:
-        return chosen
-    names = [block.kind for block in kinds]
-    if not names:
-        raise BuiltinError(f"tls: failed to find any PEM data in {which} input")
-    if which == "key" and names == ["CERTIFICATE"]:
-        raise BuiltinError("tls: found a certificate rather than a key in the PEM for the private key")
-    if which == "certificate" and len(names) == 1 and names[0].endswith("PRIVATE KEY"):
-        raise BuiltinError("tls: failed to find certificate PEM data in certificate input, but did find a private "
-                           "key; PEM inputs may have been switched")
-    raise BuiltinError(f"tls: failed to find {wanted} in {which} input after skipping PEM blocks of the following "
-                       f"types: [{' '.join(names)}]")
