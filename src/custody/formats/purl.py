@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 from custody.errors import MalformedError
 
 _LONGEST = 8192
+_UNENCODED = re.compile(r"[A-Za-z0-9._~:-]*\Z")
 _TYPE = re.compile(r"[a-z][a-z0-9.-]*\Z")
 _KEY = re.compile(r"[a-z_][a-z0-9._-]*\Z")
 
@@ -120,7 +121,7 @@ def build(kind: object, name: object, *, namespace: str | None = None, version: 
     if not isinstance(name, str) or not name.strip("/"):
         raise MalformedError(f"{where}: name", got=name, expected="a name")
     if any("\ud800" <= char <= "\udfff" for part in (name, namespace, version, subpath, *(qualifiers or {}).values())
-           for char in part or ""):
+           if part and not part.isascii() for char in part):
         raise MalformedError(where, got=repr(name), expected="Unicode text without lone surrogates")
     kind, name, space = kind.lower(), name.strip("/"), (namespace or "").strip("/")
     kept: dict[str, str] = {}
@@ -156,7 +157,7 @@ def build(kind: object, name: object, *, namespace: str | None = None, version: 
 
 
 def _encode(text: str) -> str:
-    return quote(text, safe=":")
+    return text if _UNENCODED.match(text) else quote(text, safe=":")
 
 
 def _decode(text: str, where: str) -> str:

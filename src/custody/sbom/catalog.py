@@ -126,17 +126,18 @@ def _assemble(image: Image, layers: list[LayerFacts], tree: Filesystem, accounts
                 kind = f"{fact.type} package without a valid name"
                 unknowns.setdefault((kind, owned.get(path, "")), []).append(path)
                 continue
-            gathered = found.get(str(purl))
+            spelled = str(purl)
+            gathered = found.get(spelled)
             if gathered is None:
                 try:
                     accounts.packages.take(1)
                 except FullError as limit:
                     unknowns.setdefault((f"package {limit}", owned.get(path, "")), []).append(path)
                     continue
-                gathered = found[str(purl)] = _Gathered(fact, purl)
+                gathered = found[spelled] = _Gathered(fact, purl)
             gathered.places[path] = Location(path, image.manifest.layers[seen.layer].digest)
             gathered.owners.add("" if fact.type in ("deb", "apk") else owned.get(path, ""))
-            placed.append((fact, path, str(purl)))
+            placed.append((fact, path, spelled))
     try:
         edges = dependencies.resolve(placed, accounts.kept)
     except FullError as limit:
