@@ -328,6 +328,7 @@ def test_hostile_imports_leave_nothing_behind(tmp_path: Path) -> None:
     [
         ({"id": ""}, MalformedError, "id"),
         ({"modified": "yesterday"}, MalformedError, "modified"),
+        ({"withdrawn": True}, MalformedError, "withdrawn"),
         ({"schema_version": "2.0.0"}, UnsupportedError, "schema_version"),
         ({"aliases": "A"}, MalformedError, "aliases"),
         ({"affected": [{"package": {"ecosystem": "PyPI"}}]}, MalformedError, "name"),

@@ -83,11 +83,14 @@ def read(data: bytes, where: str = "advisory") -> Advisory:
         raise UnsupportedError(f"{where}: schema_version", f"{schema!r} is not version 1 of the OSV schema")
     name = _text(document, "id", where)
     parse_rfc3339(document.get("modified"), f"{where}: modified")
+    withdrawn = document.get("withdrawn") is not None
+    if withdrawn:  # what is no time must not silence a record
+        parse_rfc3339(document["withdrawn"], f"{where}: withdrawn")
     affected = [_affected(entry, f"{where}: affected[{place}]")
                 for place, entry in enumerate(_list(document, "affected", where))]
     known = tuple(entry for entry in affected if entry is not None)
     return Advisory(
-        name, _text(document, "modified", where), bool(document.get("withdrawn")),
+        name, _text(document, "modified", where), withdrawn,
         tuple(_texts(document, "aliases", where)), str(document.get("summary") or _first_line(document))[:500],
         _severity(document, where), (*_ratings(document), *_title(document)), known,
         _upstream(document, known, where))
