@@ -113,18 +113,18 @@ def _plain(name: str) -> bool:
 
 def shown(path: Iterable[Key], rest: Iterable[Term] = ()) -> str:
     """A path as OPA prints it."""
-    found = "data"
+    spelled = "data"
     for name in path:
-        found += f".{name}" if isinstance(name, str) and _plain(name) else f"[{text(unkey(name))}]"
+        spelled += f".{name}" if isinstance(name, str) and _plain(name) else f"[{text(unkey(name))}]"
     for part in rest:
         value = constant(part)
         if isinstance(part, Var):
-            found += f"[{part.name.partition('#')[0]}]"
+            spelled += f"[{part.name.partition('#')[0]}]"
         elif isinstance(value, str) and _plain(value):
-            found += f".{value}"
+            spelled += f".{value}"
         else:
-            found += "[_]" if value is NOTHING else f"[{text(value)}]"
-    return found
+            spelled += "[_]" if value is NOTHING else f"[{text(value)}]"
+    return spelled
 
 
 def plant(modules: Iterable[Module]) -> Place:

@@ -127,27 +127,27 @@ def integral(value: Number) -> int | None:
     """The int that a number of any spelling is (big.Rat.IsInt); None of others. BudgetExceeded of very large ones."""
     if type(value) is int:
         return value
-    found = exact(value)
-    if found.adjusted() > MOST_DIGITS:
-        raise too_large(found.adjusted(), MOST_DIGITS)
-    if found.adjusted() < 0 and found:
+    decimal = exact(value)
+    if decimal.adjusted() > MOST_DIGITS:
+        raise too_large(decimal.adjusted(), MOST_DIGITS)
+    if decimal.adjusted() < 0 and decimal:
         return None
-    whole = int(found)
-    return whole if found == whole else None
+    whole = int(decimal)
+    return whole if decimal == whole else None
 
 
 def plain_integer(value: Number) -> int | None:
     """The int64 that a number's text is, where that is digits and perhaps a point and zeros (util.Atoi64)."""
     if type(value) is int:
-        found = value
+        number = value
     else:
         shown = number_text(value)
         digits, _, rest = shown.partition(".")
         if not re.fullmatch("[+-]?[0-9]*", digits) or rest.strip("0") or len(shown.lstrip("+-")) > 19 or \
                 not (digits.strip("+-") or rest):
             return None
-        found = int(digits) if digits.strip("+-") else 0
-    return found if -1 << 63 <= found < 1 << 63 else None
+        number = int(digits) if digits.strip("+-") else 0
+    return number if -1 << 63 <= number < 1 << 63 else None
 
 
 # --- binary numbers of a bounded precision: math/big.Float
@@ -203,13 +203,13 @@ def _divided(negative: bool, top: int, bottom: int, exponent: int, precision: in
     return _rounded(negative, quotient, exponent - shift, precision, rest != 0)
 
 
-def add(one: Binary, other: Binary) -> Binary:
-    precision = max(one.precision, other.precision)
-    if not one.mantissa or not other.mantissa:
-        if not one.mantissa and not other.mantissa:
-            return Binary(one.negative and other.negative, 0, 0, precision)
-        return _rounded(*(one if one.mantissa else other)[:3], precision)
-    large, small = sorted((one, other), key=lambda each: each.exponent + each.mantissa.bit_length(), reverse=True)
+def add(left: Binary, right: Binary) -> Binary:
+    precision = max(left.precision, right.precision)
+    if not left.mantissa or not right.mantissa:
+        if not left.mantissa and not right.mantissa:
+            return Binary(left.negative and right.negative, 0, 0, precision)
+        return _rounded(*(left if left.mantissa else right)[:3], precision)
+    large, small = sorted((left, right), key=lambda term: term.exponent + term.mantissa.bit_length(), reverse=True)
     if large.exponent - small.exponent - small.mantissa.bit_length() > precision + 4:  # far below: only its sign counts
         shift = precision + 4
         small = Binary(small.negative, 1, large.exponent - shift)
@@ -218,19 +218,19 @@ def add(one: Binary, other: Binary) -> Binary:
     return _rounded(made < 0, abs(made), low, precision)
 
 
-def subtract(one: Binary, other: Binary) -> Binary:
-    return add(one, other._replace(negative=not other.negative))
+def subtract(left: Binary, right: Binary) -> Binary:
+    return add(left, right._replace(negative=not right.negative))
 
 
-def multiply(one: Binary, other: Binary, precision: int = 0) -> Binary:
-    return _rounded(one.negative != other.negative, one.mantissa * other.mantissa, one.exponent + other.exponent,
-                    precision or max(one.precision, other.precision))
+def multiply(left: Binary, right: Binary, precision: int = 0) -> Binary:
+    return _rounded(left.negative != right.negative, left.mantissa * right.mantissa, left.exponent + right.exponent,
+                    precision or max(left.precision, right.precision))
 
 
-def divide(one: Binary, other: Binary) -> Binary:
+def divide(left: Binary, right: Binary) -> Binary:
     """The caller has seen that `other` is not zero."""
-    return _divided(one.negative != other.negative, one.mantissa, other.mantissa, one.exponent - other.exponent,
-                    max(one.precision, other.precision))
+    return _divided(left.negative != right.negative, left.mantissa, right.mantissa, left.exponent - right.exponent,
+                    max(left.precision, right.precision))
 
 
 def truncated(value: Binary) -> int:

@@ -36,8 +36,8 @@ class TypeNode:
             node = child
         return node, len(path)
 
-    def put(self, path: Path, found: Type) -> None:
-        self._below(path).value = found
+    def put(self, path: Path, stated: Type) -> None:
+        self._below(path).value = stated
 
     def _below(self, path: Path) -> TypeNode:
         node = self
@@ -45,16 +45,16 @@ class TypeNode:
             node = node.children.setdefault(name, TypeNode())
         return node
 
-    def insert(self, path: Path, found: Type) -> None:
+    def insert(self, path: Path, stated: Type) -> None:
         """Another rule's type at `path`: it becomes part of the objects above it and beneath it too."""
         node = self
         for at, name in enumerate(path):
             child = node.children.setdefault(name, TypeNode())
             if child.value is not None and child.value[0] == "object" and at + 1 < len(path):
-                child.value = _within(child.value, path[at + 1:], found)
+                child.value = _within(child.value, path[at + 1:], stated)
             node = child
-        node.value = found if node.value is None else _merged(node.value, found)
-        if found[0] == "object" and node.value[0] == "object":
+        node.value = stated if node.value is None else _merged(node.value, stated)
+        if stated[0] == "object" and node.value[0] == "object":
             for beneath, value in node._leaves(()):
                 node.value = _within(node.value, beneath, value)
 
@@ -74,10 +74,10 @@ class TypeNode:
         return object_(known, (STRING, ANY))
 
 
-def _within(above: Type, path: Path, found: Type) -> Type:
+def _within(above: Type, path: Path, stated: Type) -> Type:
     """An object's type, where something under a constant key is now one of its dynamic members."""
     name = of_key(path[0])
-    below = found if len(path) == 1 else _within(object_(), path[1:], found)
+    below = stated if len(path) == 1 else _within(object_(), path[1:], stated)
     dynamic = above[2]
     if dynamic is not None:
         name, below = either((dynamic[0], name)), either((dynamic[1], below))
@@ -89,18 +89,18 @@ def of_key(name: Key) -> Type:
     return ANY if isinstance(value, (list, dict)) or type(value).__name__ == "Set" else of_scalar(value)
 
 
-def _merged(one: Type, other: Type) -> Type:
+def _merged(left: Type, right: Type) -> Type:
     """The type of what rules at one place make together: of partial objects and sets, one object or set."""
-    if one[0] == other[0] == "object" and not one[1] and not other[1]:
-        if one[2] is None or other[2] is None:
-            return other if one[2] is None else one
-        return object_((), (either((one[2][0], other[2][0])), _merged(one[2][1], other[2][1])))
-    if one[0] == other[0] == "set":
-        return set_(either((one[1], other[1])))
-    for part, union in ((one, other), (other, one)):
+    if left[0] == right[0] == "object" and not left[1] and not right[1]:
+        if left[2] is None or right[2] is None:
+            return right if left[2] is None else left
+        return object_((), (either((left[2][0], right[2][0])), _merged(left[2][1], right[2][1])))
+    if left[0] == right[0] == "set":
+        return set_(either((left[1], right[1])))
+    for part, union in ((left, right), (right, left)):
         if part[0] == "object" and not part[1] and part[2] is not None and union[0] == "any":
-            for each in union[1]:
-                if each[0] == "object" and not each[1] and each[2] is not None:
-                    merged = object_((), (either((each[2][0], part[2][0])), either((each[2][1], part[2][1]))))
-                    return either(merged if kind is each else kind for kind in union[1])
-    return either((one, other))
+            for branch in union[1]:
+                if branch[0] == "object" and not branch[1] and branch[2] is not None:
+                    merged = object_((), (either((branch[2][0], part[2][0])), either((branch[2][1], part[2][1]))))
+                    return either(merged if kind is branch else kind for kind in union[1])
+    return either((left, right))

@@ -19,60 +19,60 @@ _HALF = Binary(False, 1, -1, 53)
 _ONE = Binary(False, 1, 0, 53)
 
 
-def _computed(one: Number, other: Number, whole: Callable[[int, int], int],
+def _computed(left: Number, right: Number, whole: Callable[[int, int], int],
               rounded: Callable[[Binary, Binary], Binary]) -> Number:
-    first, second = integral(one), integral(other)
+    first, second = integral(left), integral(right)
     if first is not None and second is not None:
         return bounded(whole(first, second))
-    return numbers.result(rounded(binary(one), binary(other)))
+    return numbers.result(rounded(binary(left), binary(right)))
 
 
 @builtin("plus", "number", "number", result="number")
-def plus(one: Value, other: Value) -> Number:
-    if type(one) is int and type(other) is int:
-        value = one + other
+def plus(left: Value, right: Value) -> Number:
+    if type(left) is int and type(right) is int:
+        value = left + right
         return value if -_SMALL <= value < _SMALL else bounded(value)
-    return _computed(number(one, 1), number(other, 2), lambda x, y: x + y, numbers.add)
+    return _computed(number(left, 1), number(right, 2), lambda x, y: x + y, numbers.add)
 
 
 @builtin("minus", "any<number, set[any]>", "any<number, set[any]>", result="any<number, set[any]>")
-def minus(one: Value, other: Value) -> Any:
-    if type(one) is int and type(other) is int:
-        value = one - other
+def minus(left: Value, right: Value) -> Any:
+    if type(left) is int and type(right) is int:
+        value = left - right
         return value if -_SMALL <= value < _SMALL else bounded(value)
-    if type(one) is Set:
-        if type(other) is not Set:
-            raise OperandError(2, other, "set")
-        return difference(one, other)
-    if type(one) not in numbers.KINDS:
-        raise OperandError(1, one, "number", "set")
-    return _computed(one, number(other, 2), lambda x, y: x - y, numbers.subtract)
+    if type(left) is Set:
+        if type(right) is not Set:
+            raise OperandError(2, right, "set")
+        return difference(left, right)
+    if type(left) not in numbers.KINDS:
+        raise OperandError(1, left, "number", "set")
+    return _computed(left, number(right, 2), lambda x, y: x - y, numbers.subtract)
 
 
 @builtin("mul", "number", "number", result="number")
-def mul(one: Value, other: Value) -> Number:
-    if type(one) is int and type(other) is int:
-        value = one * other
+def mul(left: Value, right: Value) -> Number:
+    if type(left) is int and type(right) is int:
+        value = left * right
         return value if -_SMALL <= value < _SMALL else bounded(value)
-    return _computed(number(one, 1), number(other, 2), lambda x, y: x * y, numbers.multiply)
+    return _computed(number(left, 1), number(right, 2), lambda x, y: x * y, numbers.multiply)
 
 
 @builtin("div", "number", "number", result="number")
-def div(one: Value, other: Value) -> Number:
+def div(left: Value, right: Value) -> Number:
     """Exact only of numbers of 32 bits; a quotient of 0 has a sign."""
-    if not exact(number(other, 2)):
-        number(one, 1)
+    if not exact(number(right, 2)):
+        number(left, 1)
         raise BuiltinError("divide by zero")
-    if type(one) is int and type(other) is int and one and -_INT32 <= one < _INT32 and -_INT32 <= other < _INT32:
-        value, rest = divmod(one, other)
+    if type(left) is int and type(right) is int and left and -_INT32 <= left < _INT32 and -_INT32 <= right < _INT32:
+        value, rest = divmod(left, right)
         if rest == 0:
             return value
-    return numbers.result(numbers.divide(binary(number(one, 1)), binary(other)))
+    return numbers.result(numbers.divide(binary(number(left, 1)), binary(right)))
 
 
 @builtin("rem", "number", "number", result="number")
-def rem(one: Value, other: Value) -> Number:
-    first, second = integral(number(one, 1)), integral(number(other, 2))
+def rem(left: Value, right: Value) -> Number:
+    first, second = integral(number(left, 1)), integral(number(right, 2))
     if first is None or second is None:
         raise BuiltinError("modulo on floating-point number")
     if second == 0:
@@ -83,8 +83,8 @@ def rem(one: Value, other: Value) -> Number:
 
 def _small(value: Value) -> int | None:
     """Of 32 bits: what OPA leaves as it is."""
-    found = numbers.plain_integer(number(value, 1))
-    return found if found is not None and -_INT32 <= found < _INT32 else None
+    result = numbers.plain_integer(number(value, 1))
+    return result if result is not None and -_INT32 <= result < _INT32 else None
 
 
 @builtin("abs", "number", result="number")
@@ -128,18 +128,18 @@ def nearest(value: Value) -> Number:
 
 
 @builtin("bits.and", "number", "number", result="number")
-def bits_and(one: Value, other: Value) -> int:
-    return big_integer(one, 1) & big_integer(other, 2)
+def bits_and(left: Value, right: Value) -> int:
+    return big_integer(left, 1) & big_integer(right, 2)
 
 
 @builtin("bits.or", "number", "number", result="number")
-def bits_or(one: Value, other: Value) -> int:
-    return big_integer(one, 1) | big_integer(other, 2)
+def bits_or(left: Value, right: Value) -> int:
+    return big_integer(left, 1) | big_integer(right, 2)
 
 
 @builtin("bits.xor", "number", "number", result="number")
-def bits_xor(one: Value, other: Value) -> int:
-    return big_integer(one, 1) ^ big_integer(other, 2)
+def bits_xor(left: Value, right: Value) -> int:
+    return big_integer(left, 1) ^ big_integer(right, 2)
 
 
 @builtin("bits.negate", "number", result="number")
@@ -148,24 +148,24 @@ def bits_negate(value: Value) -> int:
 
 
 def _shift(value: Value) -> int:
-    found = big_integer(value, 2)
-    if found < 0:
+    result = big_integer(value, 2)
+    if result < 0:
         raise OperandFault(2, "must be an unsigned integer number but got a negative integer")
-    return found & 0xFFFFFFFFFFFFFFFF
+    return result & 0xFFFFFFFFFFFFFFFF
 
 
 @builtin("bits.lsh", "number", "number", result="number")
 def bits_lsh(value: Value, shift: Value) -> int:
-    found, by = big_integer(value, 1), _shift(shift)
-    if by + found.bit_length() > MOST_BITS:
+    result, by = big_integer(value, 1), _shift(shift)
+    if by + result.bit_length() > MOST_BITS:
         raise too_large(by, MOST_BITS)
-    return found << by
+    return result << by
 
 
 @builtin("bits.rsh", "number", "number", result="number")
 def bits_rsh(value: Value, shift: Value) -> int:
-    found, by = big_integer(value, 1), _shift(shift)
-    return found >> min(by, found.bit_length() + 1)
+    result, by = big_integer(value, 1), _shift(shift)
+    return result >> min(by, result.bit_length() + 1)
 
 
 @builtin("numbers.range", "number", "number", result="array[number]", context=True)
@@ -182,12 +182,12 @@ def number_range_step(context: Context, first: Value, last: Value, step: Value) 
 
 
 def _range(context: Context, first: int, last: int, step: int) -> list[int]:
-    found = range(first, last + 1, step) if first <= last else range(first, last - 1, -step)
+    values = range(first, last + 1, step) if first <= last else range(first, last - 1, -step)
     if abs(last - first) // step >= 1 << 40:
         raise too_large(abs(last - first) // step, context.meter.size)
-    context.meter.fit(len(found))
-    context.meter.spend(len(found))
-    return list(found)
+    context.meter.fit(len(values))
+    context.meter.spend(len(values))
+    return list(values)
 
 
 @builtin("format_int", "number", "number", result="string")
@@ -207,11 +207,11 @@ def rand_intn(context: Context, seed: Value, most: Value) -> int:
         return 0
     bound = abs(bound)
     world = context.ask("rand.intn", "a source of randomness")
-    found = context.cache.get(("rand.intn", name, bound))
-    if found is None:
+    result = context.cache.get(("rand.intn", name, bound))
+    if result is None:
         drawn = int.from_bytes(world.random(bound.bit_length() // 8 + 9), "big")
-        found = context.cache["rand.intn", name, bound] = drawn % bound
-    return int(found)
+        result = context.cache["rand.intn", name, bound] = drawn % bound
+    return int(result)
 
 
 def string_of(seed: Value) -> str:

@@ -86,16 +86,16 @@ def _certificates(value: str) -> list[x509.Certificate]:
 
 def _split(data: bytes) -> list[bytes]:
     """DER certificates after each other."""
-    found = []
+    certificates = []
     while data:
         if data[:1] != b"\x30" or len(data) < 2:
             raise BuiltinError("x509: malformed certificate")
         extra = data[1] & 0x7F if data[1] & 0x80 else 0
         length = int.from_bytes(data[2:2 + extra], "big") if extra else data[1]
         size = 2 + extra + length
-        found.append(data[:size])
+        certificates.append(data[:size])
         data = data[size:]
-    return found
+    return certificates
 
 
 # --- as Go shows it
@@ -103,15 +103,15 @@ def _split(data: bytes) -> list[bytes]:
 def _name(name: x509.Name) -> dict[str, Value]:
     made: dict[str, Any] = dict.fromkeys(_NAMES.values())
     made |= {"CommonName": "", "SerialNumber": "", "ExtraNames": None, "Names": None}
-    for each in name:
-        shown = each.value if isinstance(each.value, str) else each.value.decode("utf-8", "replace")
-        made["Names"] = [*(made["Names"] or []), {"Type": _oid(each.oid), "Value": shown}]
-        if each.oid == NameOID.COMMON_NAME:
+    for attribute in name:
+        shown = attribute.value if isinstance(attribute.value, str) else attribute.value.decode("utf-8", "replace")
+        made["Names"] = [*(made["Names"] or []), {"Type": _oid(attribute.oid), "Value": shown}]
+        if attribute.oid == NameOID.COMMON_NAME:
             made["CommonName"] = shown
-        elif each.oid == NameOID.SERIAL_NUMBER:
+        elif attribute.oid == NameOID.SERIAL_NUMBER:
             made["SerialNumber"] = shown
-        elif each.oid in _NAMES:
-            made[_NAMES[each.oid]] = [*(made[_NAMES[each.oid]] or []), shown]
+        elif attribute.oid in _NAMES:
+            made[_NAMES[attribute.oid]] = [*(made[_NAMES[attribute.oid]] or []), shown]
     return made
 
 
@@ -142,14 +142,14 @@ def _url(text: str) -> dict[str, Value]:
             "Scheme": url.scheme, "User": None if url.user is None else {}}
 
 
-def _extensions(found: x509.Extensions) -> list[Value] | None:
+def _extensions(stated: x509.Extensions) -> list[Value] | None:
     return [{"Id": _oid(each.oid), "Critical": each.critical, "Value": b64(each.value.public_bytes())}
-            for each in found] or None
+            for each in stated] or None
 
 
-def _alternatives(found: x509.Extensions) -> dict[str, Value]:
+def _alternatives(stated: x509.Extensions) -> dict[str, Value]:
     try:
-        names = found.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = stated.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         names = x509.SubjectAlternativeName([])
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
@@ -159,23 +159,23 @@ def _alternatives(found: x509.Extensions) -> dict[str, Value]:
             "URIs": [_url(each) for each in uris] or None, "URIStrings": uris or None}
 
 
-def _get(found: x509.Extensions, kind: Any) -> Any:
+def _get(stated: x509.Extensions, kind: Any) -> Any:
     try:
-        return found.get_extension_for_class(kind).value
+        return stated.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
 
 
 def members(certificate: x509.Certificate, *, strings: bool = True) -> dict[str, Value]:
-    found = certificate.extensions
+    stated = certificate.extensions
     key, algorithm = _public(certificate.public_key())
-    constraints, usage = _get(found, x509.BasicConstraints), _get(found, x509.KeyUsage)
-    purposes, limits = _get(found, x509.ExtendedKeyUsage) or [], _get(found, x509.NameConstraints)
-    own, authority = _get(found, x509.SubjectKeyIdentifier), _get(found, x509.AuthorityKeyIdentifier)
-    access = _get(found, x509.AuthorityInformationAccess) or []
-    policies = _get(found, x509.CertificatePolicies) or []
+    constraints, usage = _get(stated, x509.BasicConstraints), _get(stated, x509.KeyUsage)
+    purposes, limits = _get(stated, x509.ExtendedKeyUsage) or [], _get(stated, x509.NameConstraints)
+    own, authority = _get(stated, x509.SubjectKeyIdentifier), _get(stated, x509.AuthorityKeyIdentifier)
+    access = _get(stated, x509.AuthorityInformationAccess) or []
+    policies = _get(stated, x509.CertificatePolicies) or []
     depth = constraints.path_length if constraints is not None else None
-    limit = _get(found, x509.PolicyConstraints)
+    limit = _get(stated, x509.PolicyConstraints)
     made: dict[str, Value] = {
         "Raw": b64(certificate.public_bytes(serialization.Encoding.DER)),
         "RawTBSCertificate": b64(certificate.tbs_certificate_bytes),
@@ -187,8 +187,8 @@ def members(certificate: x509.Certificate, *, strings: bool = True) -> dict[str,
         "SerialNumber": _serial(certificate), "Issuer": _name(certificate.issuer),
         "Subject": _name(certificate.subject), "NotBefore": _time(certificate.not_valid_before_utc),
         "NotAfter": _time(certificate.not_valid_after_utc), "KeyUsage": _usage(usage),
-        "Extensions": _extensions(found), "ExtraExtensions": None,
-        "UnhandledCriticalExtensions": [_oid(each.oid) for each in found
+        "Extensions": _extensions(stated), "ExtraExtensions": None,
+        "UnhandledCriticalExtensions": [_oid(each.oid) for each in stated
                                         if each.critical and each.oid.dotted_string not in HANDLED] or None,
         "ExtKeyUsage": [_PURPOSES.index(each) for each in purposes if each in _PURPOSES] or None,
         "UnknownExtKeyUsage": [_oid(each) for each in purposes if each not in _PURPOSES] or None,
@@ -198,21 +198,21 @@ def members(certificate: x509.Certificate, *, strings: bool = True) -> dict[str,
         "AuthorityKeyId": b64(authority.key_identifier) if authority and authority.key_identifier else None,
         "OCSPServer": _access(access, "1.3.6.1.5.5.7.48.1"),
         "IssuingCertificateURL": _access(access, "1.3.6.1.5.5.7.48.2"),
-        "CRLDistributionPoints": _lists(_get(found, x509.CRLDistributionPoints)),
+        "CRLDistributionPoints": _lists(_get(stated, x509.CRLDistributionPoints)),
         "PolicyIdentifiers": [_oid(each.policy_identifier) for each in policies] or None,
         "Policies": [each.policy_identifier.dotted_string for each in policies] or None,
         "PolicyMappings": None,
-        **_skips("InhibitAnyPolicy", getattr(_get(found, x509.InhibitAnyPolicy), "skip_certs", None)),
+        **_skips("InhibitAnyPolicy", getattr(_get(stated, x509.InhibitAnyPolicy), "skip_certs", None)),
         **_skips("InhibitPolicyMapping", getattr(limit, "inhibit_policy_mapping", None)),
         **_skips("RequireExplicitPolicy", getattr(limit, "require_explicit_policy", None)),
         "PermittedDNSDomainsCritical": limits is not None and any(
-            each.critical for each in found if each.oid.dotted_string == "2.5.29.30")}
+            each.critical for each in stated if each.oid.dotted_string == "2.5.29.30")}
     for side in ("permitted", "excluded"):
         trees = (getattr(limits, f"{side}_subtrees") if limits is not None else None) or []
         for kind, name in ((x509.DNSName, "DNSDomains"), (x509.RFC822Name, "EmailAddresses"),
                            (x509.UniformResourceIdentifier, "URIDomains"), (x509.IPAddress, "IPRanges")):
             made[side.capitalize() + name] = [_limit(each.value) for each in trees if isinstance(each, kind)] or None
-    made |= _alternatives(found)
+    made |= _alternatives(stated)
     if not strings:
         del made["URIStrings"]
     return made
@@ -245,8 +245,8 @@ def _usage(usage: x509.KeyUsage | None) -> int:
     return sum(1 << bit for bit, name in enumerate(names) if getattr(usage, name))
 
 
-def _access(found: Iterable[Any], method: str) -> list[str] | None:
-    return [each.access_location.value for each in found if each.access_method.dotted_string == method] or None
+def _access(stated: Iterable[Any], method: str) -> list[str] | None:
+    return [each.access_location.value for each in stated if each.access_method.dotted_string == method] or None
 
 
 def _lists(points: Any) -> list[str] | None:
@@ -357,8 +357,8 @@ def parse_certificate_request(value: Value) -> Value:
     except ValueError as wrong:
         raise BuiltinError(f"asn1: structure error: {wrong}") from None
     key, algorithm = _public(request.public_key())
-    found = request.extensions
-    extensions = _extensions(found)
+    stated = request.extensions
+    extensions = _extensions(stated)
     attributes = [[{"Type": each["Id"], "Value": each["Critical"] or each["Value"]} for each in extensions or []]]
     made = {
         "Raw": b64(request.public_bytes(serialization.Encoding.DER)),
@@ -369,6 +369,6 @@ def parse_certificate_request(value: Value) -> Value:
         "SignatureAlgorithm": _ALGORITHMS.get(request.signature_algorithm_oid.dotted_string, 0),
         "PublicKeyAlgorithm": algorithm, "PublicKey": key, "Subject": _name(request.subject),
         "Attributes": [{"Type": [1, 2, 840, 113549, 1, 9, 14], "Value": attributes}] if extensions else None,
-        "Extensions": extensions, "ExtraExtensions": None} | _alternatives(found)
+        "Extensions": extensions, "ExtraExtensions": None} | _alternatives(stated)
     del made["URIStrings"]
     return made

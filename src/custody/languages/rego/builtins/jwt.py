@@ -159,36 +159,36 @@ def _integer(text: str) -> int:
     return int.from_bytes(decode64(text, url=True, padded=False), "big")
 
 
-def _jwk(found: dict[str, Any], private: bool = False) -> Any:
-    kind = found.get("kty")
+def _jwk(jwk: dict[str, Any], private: bool = False) -> Any:
+    kind = jwk.get("kty")
     if kind == "oct":
-        return decode64(found["k"], url=True, padded=False)
+        return decode64(jwk["k"], url=True, padded=False)
     if kind == "RSA":
-        public = rsa.RSAPublicNumbers(_integer(found["e"]), _integer(found["n"]))
+        public = rsa.RSAPublicNumbers(_integer(jwk["e"]), _integer(jwk["n"]))
         for name in ("d", "p", "q", "dp", "dq", "qi"):
-            if name in found:
-                _integer(found[name])
+            if name in jwk:
+                _integer(jwk[name])
         if not private:
             return public.public_key()
-        p, q, d = (_integer(found[name]) for name in "pqd")
+        p, q, d = (_integer(jwk[name]) for name in "pqd")
         more = (("dp", rsa.rsa_crt_dmp1, (d, p)), ("dq", rsa.rsa_crt_dmq1, (d, q)), ("qi", rsa.rsa_crt_iqmp, (p, q)))
-        dp, dq, qi = (_integer(found[name]) if name in found else compute(*given) for name, compute, given in more)
+        dp, dq, qi = (_integer(jwk[name]) if name in jwk else compute(*given) for name, compute, given in more)
         return rsa.RSAPrivateNumbers(p, q, d, dp, dq, qi, public).private_key()
     if kind == "EC":
-        curve = _CURVES[found["crv"]]()
+        curve = _CURVES[jwk["crv"]]()
         for name in ("x", "y", "d"):
-            size = len(decode64(found[name], url=True, padded=False)) if name in found else 0
-            if name in found and size != (curve.key_size + 7) // 8:
+            size = len(decode64(jwk[name], url=True, padded=False)) if name in jwk else 0
+            if name in jwk and size != (curve.key_size + 7) // 8:
                 raise ValueError(f"key validation failed: {name} has {size} bytes")
-        numbers = ec.EllipticCurvePublicNumbers(_integer(found["x"]), _integer(found["y"]), curve)
+        numbers = ec.EllipticCurvePublicNumbers(_integer(jwk["x"]), _integer(jwk["y"]), curve)
         if not private:
             return numbers.public_key()
-        return ec.EllipticCurvePrivateNumbers(_integer(found["d"]), numbers).private_key()
-    if kind == "OKP" and found.get("crv") == "Ed25519":
-        public_key = ed25519.Ed25519PublicKey.from_public_bytes(decode64(found["x"], url=True, padded=False))
-        if "d" not in found:
+        return ec.EllipticCurvePrivateNumbers(_integer(jwk["d"]), numbers).private_key()
+    if kind == "OKP" and jwk.get("crv") == "Ed25519":
+        public_key = ed25519.Ed25519PublicKey.from_public_bytes(decode64(jwk["x"], url=True, padded=False))
+        if "d" not in jwk:
             return public_key
-        key = ed25519.Ed25519PrivateKey.from_private_bytes(decode64(found["d"], url=True, padded=False))
+        key = ed25519.Ed25519PrivateKey.from_private_bytes(decode64(jwk["d"], url=True, padded=False))
         return key if private else public_key
     raise ValueError(f"unknown kty {kind}")
 
@@ -339,10 +339,10 @@ def encode_sign(header: Value, payload: Value, key: Value) -> str:
 def encode_sign_raw(header: Value, payload: Value, key: Value) -> str:
     head, body, shown = string(header, 1), string(payload, 2), string(key, 3)
     try:
-        found = json.loads(shown)
+        jwk = json.loads(shown)
     except ValueError as wrong:
         raise BuiltinError(f"failed to parse JWK: {wrong}") from None
-    return _signed(head, body, found)
+    return _signed(head, body, jwk)
 
 
 def _signed(header: str, payload: str, key: Any) -> str:

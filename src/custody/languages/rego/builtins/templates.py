@@ -80,12 +80,12 @@ class _Parser:
     def _split(template: str) -> Iterator[tuple[bool, str]]:
         """(is an action, text) …; `{{-` and `-}}` take the space beside them."""
         at, trim = 0, False
-        for found in _ACTION.finditer(template):
-            text = template[at:found.start()]
+        for action in _ACTION.finditer(template):
+            text = template[at:action.start()]
             text = text.lstrip(_SPACE) if trim else text
-            yield False, text.rstrip(_SPACE) if found[1] else text
-            yield True, found[2].strip(_SPACE)
-            trim, at = bool(found[3]), found.end()
+            yield False, text.rstrip(_SPACE) if action[1] else text
+            yield True, action[2].strip(_SPACE)
+            trim, at = bool(action[3]), action.end()
         rest = template[at:]
         if "{{" in rest:
             raise _wrong("unclosed action")
@@ -122,21 +122,21 @@ class _Parser:
             raise _wrong("nested too deeply")
         pipeline = _Pipeline(text)
         body, end = self.block()
-        other: list[Node] = []
+        otherwise: list[Node] = []
         if end.startswith("else"):
             rest = end[4:].strip()
             if rest:
                 inner = rest.split(None, 1)[0]
                 if inner not in ("if", "with"):
                     raise _wrong(f"unexpected {rest} in else")
-                other = [self.control(inner, rest[len(inner):])]
+                otherwise = [self.control(inner, rest[len(inner):])]
                 self.depth -= 1
-                return _control(word, pipeline, body, other)
-            other, end = self.block()
+                return _control(word, pipeline, body, otherwise)
+            otherwise, end = self.block()
         if end != "end":
             raise _wrong("unexpected EOF")
         self.depth -= 1
-        return _control(word, pipeline, body, other)
+        return _control(word, pipeline, body, otherwise)
 
 
 def _literal(text: str) -> Node:
@@ -161,28 +161,28 @@ def _shown(pipeline: _Pipeline) -> Node:
     return node
 
 
-def _control(word: str, pipeline: _Pipeline, body: list[Node], other: list[Node]) -> Node:
+def _control(word: str, pipeline: _Pipeline, body: list[Node], otherwise: list[Node]) -> Node:
     def node(run: _Run, dot: Value, scope: Scope) -> None:
         value = pipeline.value(dot, scope)
         if word == "range":
-            found = list(_entries(value))
-            for name, member in found:
+            entries = list(_entries(value))
+            for name, member in entries:
                 inner = scope.new_child()
                 if pipeline.names:
                     inner[pipeline.names[-1]] = member
                     if len(pipeline.names) == 2:
                         inner[pipeline.names[0]] = name
-                for each in body:
-                    each(run, member, inner)
-            if found:
+                for statement in body:
+                    statement(run, member, inner)
+            if entries:
                 return
         elif _truth(value):
             inner = scope.new_child(dict.fromkeys(pipeline.names, value))
-            for each in body:
-                each(run, value if word == "with" else dot, inner)
+            for statement in body:
+                statement(run, value if word == "with" else dot, inner)
             return
-        for each in other:
-            each(run, dot, scope.new_child())
+        for statement in otherwise:
+            statement(run, dot, scope.new_child())
     return node
 
 
@@ -239,22 +239,22 @@ class _Pipeline:
 
     @staticmethod
     def _tokens(text: str) -> list[tuple[str, str]]:
-        found, at = [], 0
+        tokens, at = [], 0
         while at < len(text):
             match = _TOKEN.match(text, at)
             if match is None:
                 raise _wrong(f"unexpected {text[at]!r} in command")
             if match.lastgroup and match.lastgroup != "comment":
-                found.append((match.lastgroup, match[0]))
+                tokens.append((match.lastgroup, match[0]))
             at = match.end()
-        return found
+        return tokens
 
     def value(self, dot: Value, scope: Scope) -> Value:
         self.at = 0
-        found = self._pipe(dot, scope)
+        result = self._pipe(dot, scope)
         if self.at < len(self.tokens):
             raise _wrong(f"unexpected {self.tokens[self.at][1]!r} in operand")
-        return found
+        return result
 
     def _pipe(self, dot: Value, scope: Scope) -> Value:
         value: Value = UNDEFINED
@@ -285,7 +285,7 @@ class _Pipeline:
         kind, shown = self.tokens[self.at]
         self.at += 1
         if kind == "string":
-            return shown[1:-1] if shown[0] == "`" else re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[1]),
+            return shown[1:-1] if shown[0] == "`" else re.sub(r"\\(.)", lambda char: _ESCAPES.get(char[1], char[1]),
                                                               shown[1:-1])
         if kind == "number":
             return float(shown) if "." in shown else int(shown)
@@ -342,12 +342,12 @@ def _function(name: str, arguments: list[Value]) -> Value:
             return next((value for value in values if not _truth(value)), values[-1])
         case "or", [*values] if values:
             return next((value for value in values if _truth(value)), values[-1])
-        case "eq", [one, *others] if others:
-            return any(_equal(one, other) for other in others)
-        case "ne", [one, other]:
-            return not _equal(one, other)
-        case ("lt" | "le" | "gt" | "ge"), [one, other]:
-            order = _ordered(one, other)
+        case "eq", [left, *others] if others:
+            return any(_equal(left, right) for right in others)
+        case "ne", [left, right]:
+            return not _equal(left, right)
+        case ("lt" | "le" | "gt" | "ge"), [left, right]:
+            order = _ordered(left, right)
             return {"lt": order < 0, "le": order <= 0, "gt": order > 0, "ge": order >= 0}[name]
         case "printf", [str() as form, *values]:
             return sprintf(str(form), [_plain(value) for value in values])
@@ -424,23 +424,23 @@ def _kind(value: Value) -> str:
             dict: "map[string]interface {}"}.get(type(value), "nil")
 
 
-def _comparable(one: Value, other: Value) -> bool:
-    return (isinstance(one, str) and isinstance(other, str)) or type(one) is type(other)
+def _comparable(left: Value, right: Value) -> bool:
+    return (isinstance(left, str) and isinstance(right, str)) or type(left) is type(right)
 
 
-def _equal(one: Value, other: Value) -> bool:
-    if any(isinstance(value, (list, dict)) for value in (one, other)):
+def _equal(left: Value, right: Value) -> bool:
+    if any(isinstance(value, (list, dict)) for value in (left, right)):
         raise _wrong("error calling eq: non-comparable type")
-    if one in (None, UNDEFINED) or other in (None, UNDEFINED):
-        return one in (None, UNDEFINED) and other in (None, UNDEFINED)
-    if not _comparable(one, other):
-        raise _wrong(f"error calling eq: incompatible types for comparison: {_kind(one)} and {_kind(other)}")
-    return bool(one == other)
+    if left in (None, UNDEFINED) or right in (None, UNDEFINED):
+        return left in (None, UNDEFINED) and right in (None, UNDEFINED)
+    if not _comparable(left, right):
+        raise _wrong(f"error calling eq: incompatible types for comparison: {_kind(left)} and {_kind(right)}")
+    return bool(left == right)
 
 
-def _ordered(one: Value, other: Value) -> int:
-    if not _comparable(one, other):
-        raise _wrong(f"error calling lt: incompatible types for comparison: {_kind(one)} and {_kind(other)}")
-    if not isinstance(one, (str, int, float)) or isinstance(one, bool):
+def _ordered(left: Value, right: Value) -> int:
+    if not _comparable(left, right):
+        raise _wrong(f"error calling lt: incompatible types for comparison: {_kind(left)} and {_kind(right)}")
+    if not isinstance(left, (str, int, float)) or isinstance(left, bool):
         raise _wrong("error calling lt: invalid type for comparison")
-    return compare(one, other) if not isinstance(one, str) else (one > other) - (one < other)
+    return compare(left, right) if not isinstance(left, str) else (left > right) - (left < right)

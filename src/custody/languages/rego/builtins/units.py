@@ -88,29 +88,29 @@ Rank = tuple[int, int, int, bool, tuple[tuple[bool, int, str], ...]]
 
 
 def _version(value: str) -> Rank | None:
-    found = _VERSION.fullmatch(value)
-    if found is None:
+    match = _VERSION.fullmatch(value)
+    if match is None:
         return None
-    if any(len(part) > 19 for part in found.groups()[:3]):
+    if any(len(part) > 19 for part in match.groups()[:3]):
         return None
-    numbers = [int(part) for part in found.groups()[:3]]
+    numbers = [int(part) for part in match.groups()[:3]]
     if max(numbers) >= 1 << 63:
         return None
     before = tuple((not part.isdigit(), min(int(part[:20]), (1 << 63) - 1) if part.isdigit() else 0,
-                    "" if part.isdigit() else part) for part in (found[4] or "").split(".") if part)
+                    "" if part.isdigit() else part) for part in (match[4] or "").split(".") if part)
     return numbers[0], numbers[1], numbers[2], not before, before
 
 
 @builtin("semver.compare", "string", "string", result="number")
-def compare_versions(one: Value, other: Value) -> int:
+def compare_versions(left: Value, right: Value) -> int:
     """-1, 0 or 1."""
-    texts = string(one, 1), string(other, 2)
+    texts = string(left, 1), string(right, 2)
     ranks: list[Rank] = []
     for position, shown in enumerate(texts, 1):
-        found = _version(shown.removeprefix("v"))
-        if found is None:
+        version = _version(shown.removeprefix("v"))
+        if version is None:
             raise BuiltinError(f'operand {position}: string "{shown}" is not a valid SemVer')
-        ranks.append(found)
+        ranks.append(version)
     return (ranks[0] > ranks[1]) - (ranks[0] < ranks[1])
 
 
@@ -125,15 +125,15 @@ def is_version(value: Value) -> bool:
 def random_uuid(context: Context, name: Value) -> str:
     """A random UUID, version 4; the same for the same name throughout an evaluation."""
     shown = string(name, 1)
-    found = context.cache.get(("uuid", shown))
-    if found is None:
+    drawn = context.cache.get(("uuid", shown))
+    if drawn is None:
         data = bytearray(context.ask("uuid.rfc4122", "a source of randomness").random(16))
         data[6] = data[6] & 0x0F | 0x40
         data[8] = data[8] & 0x3F | 0x80
         digits = data.hex()
-        found = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-        context.cache["uuid", shown] = found
-    return str(found)
+        drawn = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        context.cache["uuid", shown] = drawn
+    return str(drawn)
 
 
 _BEFORE_UNIX = 0x01B21DD213814000  # hundreds of nanoseconds from 1582-10-15 to 1970-01-01
