@@ -2,8 +2,8 @@
 
 usage: python bench/contents/hostile.py [ROW…]      (syft from $CUSTODY_PEERS or PATH)
 
-Exit code 1 where custody takes more than 300 MiB, or more than three times syft's time and more than five seconds (two
-without syft's answer). syft is stopped after a minute, and above 4 GiB.
+Exit code 1 where custody breaks, takes more than 300 MiB, or more than three times syft's time and more than five
+seconds (two without syft's answer). syft is stopped after a minute, and above 4 GiB.
 """
 
 from __future__ import annotations
@@ -501,7 +501,7 @@ def main() -> int:
             if syft:
                 theirs, much, _ = measure([syft, "-q", f"oci-dir:{folder / 'i'}", "-o",
                                            f"cyclonedx-json={folder / 'syft.json'}"], ALONE, str(folder), 4 << 30)
-        if memory > MOST_MIB or (own > SECONDS and own > TIMES * theirs):
+        if end.startswith("exit 1:") or memory > MOST_MIB or (own > SECONDS and own > TIMES * theirs):
             broken.append(name)
         print(f"{name:<27}{own:>10.1f}{memory:>5}{theirs:>8.1f}{much:>6}  {end}", flush=True)
     print("beyond its limits: " + ", ".join(broken) if broken else "all within their limits")

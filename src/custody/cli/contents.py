@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from custody.adapters.sqlite.layercache import SqliteLayerCache
 from custody.errors import MalformedError, UnsupportedError, UsageError
 from custody.formats import cyclonedx, spdx
@@ -70,12 +72,19 @@ def deliver(chosen: Outputs, render: Callable[[str], str | dict[str, Any]]) -> N
     """Write each format whole to its file, or to standard output."""
     for name, file in chosen:
         body = render(name)
-        text = body if isinstance(body, str) else json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+        text = body if isinstance(body, str) else _indented(body) + "\n"
         if file is None:
             sys.stdout.write(text)
             sys.stdout.flush()  # before what standard error says of it, where both are one log
             continue
         destination.write(file, text.encode(errors="backslashreplace"), f"-o {name}")
+
+
+def _indented(document: dict[str, Any]) -> str:
+    try:
+        return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+    except UnicodeEncodeError:  # a name that is no text, which whoever writes it escapes
+        return json.dumps(document, indent=2, ensure_ascii=False)
 
 
 def moment() -> datetime:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+from json.encoder import encode_basestring
 from typing import Any
 
 from custody.errors import MalformedError
@@ -25,7 +25,7 @@ def _write(value: Any, parts: list[str]) -> None:
     if value is None or isinstance(value, bool):
         parts.append({None: "null", True: "true", False: "false"}[value])
     elif isinstance(value, str):
-        parts.append(json.dumps(value, ensure_ascii=False))
+        parts.append(encode_basestring(value))
     elif isinstance(value, int):
         if abs(value) > _MAX_INTEGER:
             raise MalformedError("canonical JSON", got=value, expected="an integer within ±(2^53 - 1)")
@@ -41,15 +41,21 @@ def _write(value: Any, parts: list[str]) -> None:
         parts.append("]")
     elif isinstance(value, dict):
         parts.append("{")
-        for position, key in enumerate(sorted(value, key=_utf16)):
+        for position, key in enumerate(_sorted(value)):
             if position:
                 parts.append(",")
-            parts.append(json.dumps(key, ensure_ascii=False))
+            parts.append(encode_basestring(key))
             parts.append(":")
             _write(value[key], parts)
         parts.append("}")
     else:
         raise MalformedError("canonical JSON", got=type(value).__name__, expected="plain JSON data")
+
+
+def _sorted(keys: dict[Any, Any]) -> list[str]:
+    """By their UTF-16 code units (RFC 8785 section 3.2.3), which in ASCII are the characters."""
+    plain = all(isinstance(key, str) and key.isascii() for key in keys)
+    return sorted(keys) if plain else sorted(keys, key=_utf16)
 
 
 def _utf16(key: Any) -> bytes:

@@ -114,11 +114,17 @@ def _assemble(image: Image, layers: list[LayerFacts], tree: Filesystem, accounts
     unknowns.update({(kind, ""): paths for kind, paths in tree.beyond.items()})
     owned = owners(files, layers, distribution)
     bare: set[tuple[str, str]] = set()
+    full: str | None = None
+    spelled_so: set[tuple[str, str, str, str]] = set()
+    """Once there is room for no further package, those that are there."""
     for path, seen in sorted(files.items(), key=lambda item: (item[1].layer, item[0])):
         for fact in seen.facts:
             if fact.type == UNKNOWN and not _stands_for_nothing(fact.name, path, files, bare):
                 unknowns.setdefault((fact.name, owned.get(path, "")), []).append(path)
             if fact.type in (UNKNOWN, OS_RELEASE, OWNS, LICENSES):
+                continue
+            if full is not None and (fact.type, fact.name, fact.version, fact.purl) not in spelled_so:
+                unknowns.setdefault((full, owned.get(path, "")), []).append(path)
                 continue
             try:
                 purl = _purl(fact, distribution)
@@ -132,7 +138,9 @@ def _assemble(image: Image, layers: list[LayerFacts], tree: Filesystem, accounts
                 try:
                     accounts.packages.take(1)
                 except FullError as limit:
-                    unknowns.setdefault((f"package {limit}", owned.get(path, "")), []).append(path)
+                    full = f"package {limit}"
+                    spelled_so = {(kept.type, kept.name, kept.version, kept.purl) for kept, _, _ in placed}
+                    unknowns.setdefault((full, owned.get(path, "")), []).append(path)
                     continue
                 gathered = found[spelled] = _Gathered(fact, purl)
             gathered.places[path] = Location(path, image.manifest.layers[seen.layer].digest)

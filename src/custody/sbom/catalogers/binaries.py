@@ -18,7 +18,7 @@ from custody.sbom.catalogers.fact import Fact, unknown
 _MAX_SECTION = 16 << 20
 _MAX_MODULES = 1 << 20
 _MAX_LIST = 16 << 20
-_WORK, _LINE = 4, 48
+_WORK, _LINE = 4, 128
 """What a byte of a list counts for, and a line more: each module or crate is a fact."""
 _MAX_SECTIONS = 65_535
 _LOCAL = re.compile(r"\.{1,2}(?:[/\\]|\Z)|[/\\]|[A-Za-z]:[/\\]")
