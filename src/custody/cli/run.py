@@ -172,6 +172,7 @@ def run(arguments: list[str], **extra: Any) -> int:
         _complain(error.format_message(), None)
         return error.exit_code
     except (_Unread, BrokenPipeError):
+        _give_up_output()
         sys.stderr.close()
         return 141
     except OSError as error:  # no permission, no space
