@@ -61,6 +61,11 @@ def test_docker_archive(tmp_path: Path) -> None:
         assert packages(open_archive(path, name)) == {"c", "d"}
     with pytest.raises(UsageError, match=r"no image 'x'; it has docker\.io/library/x:1"):
         open_archive(path, "x")
+    image_id = image.descriptor.digest[7:]
+    assert packages(open_archive(path, image_id[:12])) == {"c", "d"}
+    for name in (image_id[0], image_id[1:14], image_id[:11]):  # a name that is in an ID by chance names no image
+        with pytest.raises(UsageError, match=f"no image '{name}'"):
+            open_archive(path, name)
     with pytest.raises(VerificationError, match="asked for linux/arm64"):
         open_archive(path, None, "linux/arm64")
 

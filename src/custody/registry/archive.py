@@ -9,6 +9,7 @@ import io
 import json
 import os
 import posixpath
+import re
 import tempfile
 import weakref
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ _MAX_LINKS = 16
 _RATIO, _RATIO_FROM, _LARGEST = 150, 1 << 30, 64 << 30
 """Of compressed archives, as of layers (`custody.sbom.limits`)."""
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
+_IMAGE_ID = re.compile(r"(?:sha256:)?([0-9a-f]{12,64})")
+"""Whole or as short as Docker shows it."""
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
@@ -202,8 +205,7 @@ class DockerImage:
         entry = _choose(_entries(archive), identifier, archive.where)
         config = archive.read(entry.config, oci.MAX_CONFIG)
         digest = digests.sha256(config)
-        name = entry.config.rpartition("/")[2].removesuffix(".json").removeprefix("sha256:")
-        if len(name) == 64 and name != digest[7:]:
+        if len(entry.identity) == 64 and entry.identity != digest[7:]:
             raise VerificationError(f"{where}: Config {entry.config} has the digest {digest}")
         self.config = oci.parse_config(config, f"{archive.where}: {entry.config}")
         if len(self.config.diff_ids) != len(entry.layers):
@@ -243,6 +245,11 @@ class _Entry:
     tags: tuple[str, ...]
     layers: tuple[str, ...]
 
+    @property
+    def identity(self) -> str:
+        """What the configuration's name says that its digest is."""
+        return self.config.rpartition("/")[2].removesuffix(".json").removeprefix("sha256:")
+
 
 def configs(archive: TarFile) -> list[str]:
     """The members that manifest.json names as images' configurations."""
@@ -272,8 +279,9 @@ def _member(path: str) -> str:
 
 
 def _choose(entries: list[_Entry], identifier: str | None, where: str) -> _Entry:
-    chosen = [entry for entry in entries if identifier is None or any(same_name(tag, identifier) for tag in entry.tags)
-              or identifier.removeprefix("sha256:") in entry.config]
+    chosen = [entry for entry in entries if identifier is None or any(same_name(tag, identifier) for tag in entry.tags)]
+    if not chosen and identifier is not None and (image_id := _IMAGE_ID.fullmatch(identifier)):
+        chosen = [entry for entry in entries if entry.identity.startswith(image_id[1])]
     names = ", ".join(tag for entry in entries for tag in entry.tags or (entry.config,))
     if not chosen:
         raise UsageError(f"{where}: no image {identifier!r}; it has {names}")
