@@ -13,7 +13,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-from custody.languages import cel
+from policylang import cel
 
 try:
     from cel_expr_python import cel as peer

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from custody.languages import falco
+from policylang import falco
 
 _PROGRAMS = ("bash", "python3", "nginx", "node", "java", "postgres", "redis-server", "containerd-shim", "runc", "curl",
              "sh", "cron", "sshd", "kubelet", "grep")

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from custody.languages import jmespath
-from custody.languages.jmespath import Env
+from policylang import jmespath
+from policylang.jmespath import Env
 
 sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__file__).parent]  # this file's own name
 library = importlib.import_module("jmespath")

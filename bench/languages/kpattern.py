@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from custody.languages import kpattern
+from policylang import kpattern
 
 ROUNDS, TIMES, PODS = 15, 2_000, 400
 POD: dict[str, Any] = {

@@ -24,8 +24,8 @@ sys.path.insert(0, str(ROOT))
 
 from tests.oracles.gatekeeper_library import compiled, documents, evidence, sources  # noqa: E402
 
-from custody.errors import CustodyError  # noqa: E402
-from custody.languages import rego  # noqa: E402
+from policylang import rego  # noqa: E402
+from policylang.errors import LanguageError  # noqa: E402
 
 ORACLES = Path(os.environ.get("CUSTODY_ORACLES", ROOT.parent / "shared" / "oracles"))
 OPA = Path(os.environ.get("CUSTODY_PEERS", Path.home() / ".cache" / "custody" / "peers")) / "opa"
@@ -93,7 +93,7 @@ def templates() -> None:
             assert found is not None
             try:
                 entry = compiled(template).violation
-            except CustodyError as wrong:
+            except LanguageError as wrong:
                 print(f"{suite.parent.name}: {wrong.message}")
                 continue
             review, inventory = evidence(suite.parent, test["cases"][0])

@@ -15,6 +15,7 @@
     │   ├── OfflineError               exit 6   HTTP 503   --offline, and the answer is not on this machine
     │   └── NotFoundError              exit 6   HTTP 404   the other side says that there is no such thing
     ├── ConflictError                  exit 1   HTTP 409
+    ├── LanguageFailedError            exit 1   HTTP 500   a policy's program failed while it was evaluated
     └── StorageError                   exit 1   HTTP 500   this machine's disk failed
         └── StorageFullError           exit 1   HTTP 507   no room, quota or file size left on it
 
@@ -23,7 +24,11 @@ A message says what was got and what was expected; `hint` is the next thing to t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
+
+from policylang.errors import InputError, InvalidError, LanguageError, NotEvaluatedError
 
 
 class CustodyError(Exception):
@@ -159,3 +164,28 @@ class StorageFullError(StorageError):
 
     code = "storage_full"
     http_status = 507
+
+
+class LanguageFailedError(CustodyError):
+    """A program of a policy language failed while it was evaluated, or asked for more than it was given."""
+
+    code = "language"
+
+
+def of_language(error: LanguageError) -> CustodyError:
+    """What custody calls an error of one of the policy languages, whose package knows nothing of custody's."""
+    if isinstance(error, InvalidError):
+        return MalformedError(error.where, got=error.got, expected=error.expected, hint=error.hint)
+    if isinstance(error, NotEvaluatedError):
+        return UnsupportedError(error.where, error.reason, hint=error.hint)
+    kind = UsageError if isinstance(error, InputError) else LanguageFailedError
+    return kind(error.message, hint=error.hint)
+
+
+@contextmanager
+def language_errors() -> Iterator[None]:
+    """Errors of the policy languages leave this block as custody's."""
+    try:
+        yield
+    except LanguageError as error:
+        raise of_language(error) from error

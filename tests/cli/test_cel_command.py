@@ -10,6 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from custody.cli.cel import command
+from custody.errors import of_language
+from policylang.errors import LanguageError
 
 POD = """\
 apiVersion: v1
@@ -31,7 +33,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
         done = CliRunner().invoke(command, list(arguments), input=given, standalone_mode=False)
         if done.exception is not None:
-            return getattr(done.exception, "exit_code", run_command and -1), done.stdout, str(done.exception)
+            raised = of_language(done.exception) if isinstance(done.exception, LanguageError) else done.exception
+            return getattr(raised, "exit_code", run_command and -1), done.stdout, str(done.exception)
         return done.return_value or 0, done.stdout, done.stderr
 
     return cel

@@ -19,12 +19,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from custody.languages.budget import BudgetExceeded, Meter
-from custody.languages.rego.builtins import BUILTINS
-from custody.languages.rego.builtins.documents import read_json
-from custody.languages.rego.declare import BuiltinError, Context
-from custody.languages.rego.kinds import declared
-from custody.languages.rego.values import UNDEFINED, Set, compact, key
+from policylang.budget import BudgetExceeded, Meter
+from policylang.rego.builtins import BUILTINS
+from policylang.rego.builtins.documents import read_json
+from policylang.rego.declare import BuiltinError, Context
+from policylang.rego.kinds import declared
+from policylang.rego.values import UNDEFINED, Set, compact, key
 from tests.fuzz.operands import NUMBERS, POOLS, TEXTS
 from tests.fuzz.tokens import pools, suiting
 from tests.languages.rego_builtins.calls import CALLS

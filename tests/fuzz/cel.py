@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-from custody.languages import cel
-from custody.languages.cel import ext
+from policylang import cel
+from policylang.cel import ext
 
 _NOTHING: list[None] = []  # cel-cpp gives away references to None that it does not own; here are some to spare
 Difference = tuple[str, dict[str, Any], Any, Any]

@@ -22,8 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from custody.errors import CustodyError
-from custody.languages import rego
+from policylang import rego
+from policylang.errors import LanguageError
 
 _NAMES = ("p", "q", "r")
 _KEYS = ('"p"', '"q"', '"r"', "1", "true", '"a b"')
@@ -323,7 +323,7 @@ def our_answers(program: Program) -> list[Any]:
             answers.append(("error", wrong.kind, wrong.message))
         except rego.SourceError as wrong:
             answers.append(("error", wrong.kind, wrong.message))
-        except (CustodyError, AssertionError) as wrong:
+        except (LanguageError, AssertionError) as wrong:
             answers.append(("error", type(wrong).__name__, str(wrong)))
         else:
             answers.append(("rows", rows_of([[{name: rego.to_json(value) for name, value in row.bindings.items()},

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from custody.languages.rego.format import formatted
-from custody.languages.source import Source, SourceError
+from policylang.rego.format import formatted
+from policylang.source import Source, SourceError
 from tests.fuzz.documents import peer
 
 

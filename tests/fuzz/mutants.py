@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from custody.adapters.world import SystemWorld
-from custody.errors import CustodyError
-from custody.languages import rego
-from custody.languages.rego.builtins import BUILTINS
+from policylang import rego
+from policylang.errors import LanguageError
+from policylang.rego.builtins import BUILTINS
 from tests.fuzz.documents import Peer, peer, rows_of
 
 _TOKEN = re.compile(r'`[^`]*`|"(?:[^"\\\n]|\\.)*"|#[^\n]*|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|'
@@ -158,7 +158,7 @@ def ours(case: Case) -> tuple[str, ...]:
         return ("error", wrong.kind, wrong.reason)
     except rego.SourceError as wrong:
         return ("error", wrong.kind, wrong.message)
-    except CustodyError as wrong:
+    except LanguageError as wrong:
         return ("error", type(wrong).__name__, wrong.message)
     except Exception as wrong:
         return ("error", "crash", f"{type(wrong).__name__}: {wrong}")

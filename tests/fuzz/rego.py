@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from custody.errors import CustodyError
-from custody.languages import rego
+from policylang import rego
+from policylang.errors import LanguageError
 from tests.languages.rego_builtins.opa import Opa, serving
 
 DATA = {"limits": {"a": 3, "b": 5}, "roles": [{"name": "r1", "users": ["ann", "bob"]}, {"name": "r2", "users": []}],
@@ -275,7 +275,7 @@ def our_answers(module: str, given: list[Any]) -> list[Any]:
             results = query(DATA, each)
         except rego.EvaluationError as wrong:
             answers.append(("error", wrong.kind))
-        except CustodyError as wrong:
+        except LanguageError as wrong:
             answers.append((type(wrong).__name__, wrong.message))
         else:
             answers.append(("value", _normal(rego.to_json(results[0].expressions[0]) if results else None)))

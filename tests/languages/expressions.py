@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from custody.languages.cel import CompileError
-from custody.languages.cel.kubernetes import admission, matching
-from custody.languages.cel.kubernetes.environment import KubernetesEnv
-from custody.languages.cel.kubernetes.rules import rule_env
-from custody.languages.cel.kubernetes.schemas import declare
-from custody.languages.cel.kyverno import KINDS, env
-from custody.languages.cel.types import BOOL, DYN, NULL, STRING, Type, list_of, message
+from policylang.cel import CompileError
+from policylang.cel.kubernetes import admission, matching
+from policylang.cel.kubernetes.environment import KubernetesEnv
+from policylang.cel.kubernetes.rules import rule_env
+from policylang.cel.kubernetes.schemas import declare
+from policylang.cel.kyverno import KINDS, env
+from policylang.cel.types import BOOL, DYN, NULL, STRING, Type, list_of, message
 
 _BOOLS = ("matchConditions", "targetMatchConditions", "conditions", "validations", "celPreconditions", "generate")
 

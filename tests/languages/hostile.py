@@ -10,9 +10,9 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from custody.errors import CustodyError
-from custody.languages.budget import BudgetExceeded
-from custody.languages.source import SourceError
+from policylang.budget import BudgetExceeded
+from policylang.errors import LanguageError
+from policylang.source import SourceError
 
 
 class Case(NamedTuple):
@@ -32,10 +32,10 @@ class Outcome(NamedTuple):
 
 
 def run(case: Case) -> Outcome:
-    """Compile and evaluate with the default budget. What is no CustodyError gets through: it is a hole."""
+    """Compile and evaluate with the default budget. What is no LanguageError gets through: it is a hole."""
     try:
         program = compiled(case.language, case.program)
-    except CustodyError as wrong:
+    except LanguageError as wrong:
         return Outcome("refused", wrong.message)
     try:
         value = program(case.data)
@@ -43,7 +43,7 @@ def run(case: Case) -> Outcome:
         return Outcome("stopped", wrong.message)
     except SourceError as wrong:
         return Outcome("refused", wrong.message)
-    except CustodyError as wrong:
+    except LanguageError as wrong:
         return Outcome("failed", wrong.message)
     return Outcome("harmless", repr(value)[:200])
 
@@ -54,33 +54,33 @@ def compiled(language: str, program: Any) -> Callable[[Any], Any]:
 
 
 def _cel(program: str) -> Callable[[Any], Any]:
-    from custody.languages import cel
+    from policylang import cel
 
     compiled = cel.Env(variables={"x": cel.DYN}).compile(program)
     return lambda data: compiled({"x": data})
 
 
 def _rego(program: str) -> Callable[[Any], Any]:
-    from custody.languages import rego
+    from policylang import rego
 
     entry = rego.Policy({"p.rego": f"package p\n{program}"}).entry("data.p.x")
     return lambda data: entry(data, {})
 
 
 def _jmespath(program: str) -> Callable[[Any], Any]:
-    from custody.languages import jmespath
+    from policylang import jmespath
 
     return jmespath.compile(program)
 
 
 def _pattern(program: Any) -> Callable[[Any], Any]:
-    from custody.languages import kpattern
+    from policylang import kpattern
 
     return kpattern.matcher(program)
 
 
 def _falco(program: Any) -> Callable[[Any], Any]:
-    from custody.languages import falco
+    from policylang import falco
 
     if isinstance(program, bytes):
         return falco.load({"rules": program}).compile()

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from custody.errors import CustodyError
 from custody.policy.load import documents
+from policylang.errors import LanguageError
 
 _KINDS = ("ClusterPolicy", "Policy", "CleanupPolicy", "ClusterCleanupPolicy")
 _QUERIES = ("jmesPath", "jmespath", "list")
@@ -19,7 +19,7 @@ def policies(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for file in sorted(folder.rglob("*.y*ml")):
         try:
             found = documents(file.read_bytes(), file.name)
-        except CustodyError:
+        except LanguageError:
             continue
         for document in found:
             if isinstance(document, dict) and document.get("kind") in _KINDS:

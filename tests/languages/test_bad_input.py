@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from custody.errors import CustodyError
-from custody.languages.source import SourceError, read_source
+from policylang.errors import LanguageError
+from policylang.source import SourceError, read_source
 from tests.languages.hostile import Case, compiled, run
 
 _PLACE = re.compile(r"[^\s:]+:(\d+):(\d+): ")
@@ -97,7 +97,7 @@ def test_deep_patterns_are_refused_by_their_path() -> None:
     deep: Any = "x"
     for _ in range(900):
         deep = {"class": [deep]}
-    with pytest.raises(CustodyError, match=r"pattern\.class\[0\]\.class.*of more than 60 levels"):
+    with pytest.raises(LanguageError, match=r"pattern\.class\[0\]\.class.*of more than 60 levels"):
         compiled("pattern", deep)
 
 

@@ -12,12 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from custody.languages import cel
-from custody.languages.cel import ext, types
-from custody.languages.cel.macros import Expander
-from custody.languages.cel.messages import EnumValue, Message
-from custody.languages.cel.protobuf import Descriptors, single
-from custody.languages.cel.tree import Ident, ListNode, Literal, Node
+from policylang import cel
+from policylang.cel import ext, types
+from policylang.cel.macros import Expander
+from policylang.cel.messages import EnumValue, Message
+from policylang.cel.protobuf import Descriptors, single
+from policylang.cel.tree import Ident, ListNode, Literal, Node
 from tests.oracles.cel_types import descriptor_set
 from tests.oracles.textproto import Fields, Word, parse
 

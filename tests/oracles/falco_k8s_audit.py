@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from custody.errors import CustodyError
-from custody.languages import falco
+from policylang import falco
+from policylang.errors import LanguageError
 
 _LISTS = ("sensitive_mount_images", "privileged_images", "hostnetwork_images")
 # falco_rules.yaml of then defined these for the audit rules too.
@@ -80,7 +80,7 @@ def _reason(test: Path, case: dict[str, Any], recording: Path) -> str | None:
                     return str(error)
                 continue
             alerts += [alert for event in events for alert in matcher("pluginevent", event)]
-    except CustodyError as error:
+    except LanguageError as error:
         return str(error)
     counts = Counter(alert.rule for alert in alerts)
     if not case["detect"]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from custody.errors import CustodyError
-from custody.languages import falco
+from policylang import falco
+from policylang.errors import LanguageError
 
 
 def run(folder: Path) -> Iterator[tuple[str, str | None]]:
@@ -21,7 +21,7 @@ def rows(name: str, text: str, before: dict[str, str]) -> Iterator[tuple[str, st
     items = [item for item in yaml.load(text, yaml.CSafeLoader) or [] if isinstance(item, dict)]
     try:
         rules, failure = falco.load({**before, name: text}), None
-    except CustodyError as error:
+    except LanguageError as error:
         rules, failure = None, str(error)
     for item in items:
         for kind in ("rule", "macro", "list"):

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from custody.errors import CustodyError
-from custody.languages import rego
-from custody.languages.budget import GENEROUS
+from policylang import rego
+from policylang.budget import GENEROUS
+from policylang.errors import LanguageError
 
 Json = dict[str, Any]
 
@@ -65,7 +65,7 @@ def compiled(template: Json) -> Template:
 def _compiles(path: Path) -> str | None:
     try:
         compiled(documents(path)[0])
-    except (CustodyError, KeyError, ValueError) as error:
+    except (LanguageError, KeyError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
     return None
 
@@ -76,14 +76,14 @@ def _suite(path: Path) -> Iterator[tuple[str, str | None]]:
         try:
             template = compiled(documents(path.parent / test["template"])[0])
             constraint = documents(path.parent / test["constraint"])[0]
-        except (CustodyError, KeyError, ValueError, OSError) as error:
+        except (LanguageError, KeyError, ValueError, OSError) as error:
             for case in test.get("cases", []):
                 yield f"{test['name']}/{case['name']}", f"{type(error).__name__}: {error}"
             continue
         for case in test.get("cases", []):
             try:
                 reason = _case(path.parent, template, constraint, case)
-            except CustodyError as error:
+            except LanguageError as error:
                 reason = error.message
             yield f"{test['name']}/{case['name']}", reason
 

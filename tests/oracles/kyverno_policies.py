@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from custody.errors import CustodyError
-from custody.languages import jmespath, kpattern
-from custody.languages.variables import Roots, compile_value
+from policylang import jmespath, kpattern
+from policylang.variables import Roots, compile_value
 from tests.languages.kyverno_expressions import jmespath_expressions, patterns
 
 ANY = Roots(None, None, asks=("clock", "network", "random"), current="target")

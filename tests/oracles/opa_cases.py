@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from custody.adapters.world import SystemWorld
-from custody.errors import CustodyError
-from custody.languages import rego
-from custody.languages.rego.declare import Builtin
-from custody.languages.rego.values import UNDEFINED, ordered, text, to_json
+from policylang import rego
+from policylang.errors import LanguageError
+from policylang.rego.declare import Builtin
+from policylang.rego.values import UNDEFINED, ordered, text, to_json
 
 
 def _sleep(duration: str) -> None:
@@ -37,7 +37,7 @@ def _miss(case: dict[str, Any], version: int) -> str | None:
         return _miss_error(case, error.kind, str(error))
     except rego.SourceError as error:
         return _miss_error(case, error.kind, str(error))
-    except CustodyError as error:
+    except LanguageError as error:
         return f"{type(error).__name__}: {error}"
     except Exception as error:
         return f"crashed: {type(error).__name__}: {error}"

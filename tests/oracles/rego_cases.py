@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from custody.adapters.world import SystemWorld
-from custody.errors import CustodyError
-from custody.languages import rego
+from policylang import rego
+from policylang.errors import LanguageError
 
 
 def run(folder: Path) -> Iterator[tuple[str, str | None]]:
@@ -38,7 +38,7 @@ def _miss(case: dict[str, Any]) -> str | None:
             found = _evaluate(case, 0, strict=bool(wanted_error))
     except (rego.SourceError, rego.EvaluationError) as error:
         return None if wanted_error else str(error)
-    except CustodyError as error:
+    except LanguageError as error:
         return f"{type(error).__name__}: {error}"
     except Exception as error:
         return f"crashed: {type(error).__name__}: {error}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from custody.languages.rego.declare import BuiltinError, Halt
-from custody.languages.rego.values import Value
+from policylang.rego.declare import BuiltinError, Halt
+from policylang.rego.values import Value
 
 
 class SystemWorld:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from custody.errors import MalformedError, UsageError
-from custody.languages.source import read_source
+from custody.errors import MalformedError, UsageError, of_language
+from policylang.errors import InputError
+from policylang.source import read_source
 
 if TYPE_CHECKING:
-    from custody.languages.cel import CompileError, Env, Program
+    from policylang.cel import CompileError, Env, Program
 
 _ENVIRONMENTS = "standard, kubernetes[:1.34], kyverno[:ValidatingPolicy]"
 
@@ -63,9 +64,9 @@ def _eval(trace: bool, fail: bool, **options: Any) -> int:
 
     Exit codes: 0 a value, 1 the evaluation ended in an error, 2 the expression does not compile.
     """
-    from custody.languages.budget import GENEROUS
-    from custody.languages.cel import CelError, CompileError
-    from custody.languages.cel.kubernetes.costs import KubernetesCosts
+    from policylang.budget import GENEROUS
+    from policylang.cel import CelError, CompileError
+    from policylang.cel.kubernetes.costs import KubernetesCosts
 
     asked = _asked(**options)
     report: dict[str, Any] = {}
@@ -98,10 +99,10 @@ def _eval(trace: bool, fail: bool, **options: Any) -> int:
 @_options
 def _check(**options: Any) -> int:
     """Say what type EXPRESSION has, without evaluating it. Exit code 2 where it does not compile."""
-    from custody.languages.cel import CompileError
-    from custody.languages.cel.cost import ENDLESS
-    from custody.languages.cel.costestimate import estimate
-    from custody.languages.cel.kubernetes.costs import KubernetesEstimator
+    from policylang.cel import CompileError
+    from policylang.cel.cost import ENDLESS
+    from policylang.cel.costestimate import estimate
+    from policylang.cel.kubernetes.costs import KubernetesEstimator
 
     asked = _asked(**options)
     try:
@@ -126,7 +127,7 @@ def _check(**options: Any) -> int:
 def _refuse(wrong: CompileError) -> int:
     """The message as it is: it begins with ERROR and points at the place."""
     click.echo(wrong.message, err=True)
-    return wrong.exit_code
+    return of_language(wrong).exit_code
 
 
 # ── what was given ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -163,16 +164,16 @@ def _asked(expression: str | None, file: str | None, given: str | None, files: t
 
 
 def _environment(kind: str, version: str, variables: dict[str, Any]) -> Env:
-    from custody.languages import cel
+    from policylang import cel
 
     free = dict.fromkeys(variables, cel.DYN)
     if kind == "kubernetes":
-        from custody.languages.cel import kubernetes
+        from policylang.cel import kubernetes
 
         found = kubernetes.admission(version or kubernetes.MINORS[-1], params=True, authorized=True, patch=True)
         return found.extended({name: of for name, of in free.items() if name not in found.variables})
     if kind == "kyverno":
-        from custody.languages.cel import kyverno
+        from policylang.cel import kyverno
 
         found = kyverno.env(version or kyverno.KINDS[0])
         for name in variables.get("variables") or ():
@@ -180,7 +181,7 @@ def _environment(kind: str, version: str, variables: dict[str, Any]) -> Env:
         return found.extended({name: of for name, of in free.items() if name not in found.variables})
     if kind != "standard" or version:
         raise UsageError(f"got --env {kind}{version and ':'}{version}, expected one of {_ENVIRONMENTS}")
-    from custody.languages.cel import ext
+    from policylang.cel import ext
 
     return cel.Env(ext.everything(), free)
 
@@ -206,8 +207,8 @@ def _read(file: str) -> bytes:
 
 
 def _document(file: str) -> Any:
-    from custody.languages.go.jsontext import without_surrogates
-    from custody.languages.go.yamltext import YAMLError, decode_yaml
+    from policylang.go.jsontext import without_surrogates
+    from policylang.go.yamltext import YAMLError, decode_yaml
 
     data = _read(file)
     try:
@@ -217,7 +218,7 @@ def _document(file: str) -> Any:
     try:
         found = json.loads(text, parse_int=_integer, parse_float=_floating, parse_constant=_floating)
         return without_surrogates(found) if "\\u" in text else found
-    except UsageError as wrong:
+    except (UsageError, InputError) as wrong:
         raise MalformedError(_named(file), got=wrong.message, expected="numbers that a double holds") from None
     except (ValueError, RecursionError):  # YAML, or YAML's message says it
         pass
@@ -244,8 +245,8 @@ def _floating(text: str) -> float:
 def _plain(value: Any) -> Any:
     """A value as JSON data: bytes as base64; times, durations and what JSON has no number for as texts; an empty
     optional as null."""
-    from custody.languages.cel import Duration, Optional, Timestamp
-    from custody.languages.cel.times import show_duration, show_timestamp
+    from policylang.cel import Duration, Optional, Timestamp
+    from policylang.cel.times import show_duration, show_timestamp
 
     if isinstance(value, float) and not isfinite(value):
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
@@ -278,7 +279,7 @@ def _text(value: Any, *, quoted: bool = False) -> str:
 
 def _type(program: Program, value: Any) -> str:
     """The checked type, the value's own where that is not known."""
-    from custody.languages.cel.values import type_name
+    from policylang.cel.values import type_name
 
     known = program.result
     return type_name(value) if known is None or known.is_dyn else str(known)

@@ -37,7 +37,7 @@ class Duration(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ARG002
         if isinstance(value, float):
             return value
-        from custody.languages.go import durations
+        from policylang.go import durations
 
         nanoseconds = durations.parse(str(value))
         if nanoseconds is None or not 0 <= nanoseconds <= _LONGEST * 10**9:

@@ -52,10 +52,10 @@ class _World:
 def _query(expressions: tuple[str, ...], data: Path | None, files: tuple[Path, ...], compact: bool,
            unquoted: bool) -> None:
     """Evaluate expressions on a document. What is not given as argument or file is read from stdin."""
-    from custody.languages import jmespath
-    from custody.languages.budget import GENEROUS
-    from custody.languages.go.printing import indented, marshal
-    from custody.languages.source import SourceError
+    from policylang import jmespath
+    from policylang.budget import GENEROUS
+    from policylang.go.printing import indented, marshal
+    from policylang.source import SourceError
 
     unnamed = not expressions and not files
     if unnamed and data is None:
@@ -92,8 +92,8 @@ def _query(expressions: tuple[str, ...], data: Path | None, files: tuple[Path, .
               help="An expression in a file; repeatable.")
 def _parse(expressions: tuple[str, ...], files: tuple[Path, ...]) -> None:
     """Show the syntax tree of expressions. Without any, of the one on stdin."""
-    from custody.languages import jmespath
-    from custody.languages.source import SourceError
+    from policylang import jmespath
+    from policylang.source import SourceError
 
     for expression in [*expressions, *map(_read, files)] or [_stdin("a jmespath expression")]:
         try:
@@ -107,7 +107,7 @@ def _parse(expressions: tuple[str, ...], files: tuple[Path, ...]) -> None:
 @click.argument("names", nargs=-1)
 def _function(names: tuple[str, ...]) -> None:
     """List functions: those that are Kyverno's own, or those that are named."""
-    from custody.languages.jmespath import FUNCTIONS, KYVERNO
+    from policylang.jmespath import FUNCTIONS, KYVERNO
 
     unknown = [name for name in names if all(function.name != name for function in FUNCTIONS.values())]
     if unknown:
@@ -139,8 +139,8 @@ def _text(data: bytes, name: str) -> str:
 
 
 def _document(text: str) -> Any:
-    from custody.languages.go.jsontext import JSONError, decode
-    from custody.languages.go.yamltext import YAMLError, decode_yaml
+    from policylang.go.jsontext import JSONError, decode
+    from policylang.go.yamltext import YAMLError, decode_yaml
     try:
         return decode(text) if text.lstrip()[:1] in ("{", "[") else decode_yaml(text)
     except JSONError:

@@ -15,7 +15,7 @@ from custody.cli.rego_files import V0, load, refused
 @V0
 def command(paths: tuple[str, ...], strict: bool, output: str, v0_compatible: bool) -> int:
     """Check the modules in files and folders. Exit code 2 where they are not one policy."""
-    from custody.languages.rego import Policy, SourceError
+    from policylang.rego import Policy, SourceError
     try:
         Policy(load(paths, modules_only=True).modules, version=0 if v0_compatible else 1, strict=strict)
     except SourceError as wrong:

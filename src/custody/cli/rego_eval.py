@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from custody.cli.rego_files import V0, load, read, refused
-from custody.errors import UsageError
+from custody.errors import UsageError, of_language
 
 if TYPE_CHECKING:
-    from custody.languages.rego import Query, Result
-    from custody.languages.rego.declare import Context
+    from policylang.rego import Query, Result
+    from policylang.rego.declare import Context
 
 Place = tuple[str, int, int]  # the text of one of the query's expressions, its row and column
 _FORMATS = ["json", "values", "bindings", "raw", "pretty", "discard"]
@@ -45,10 +45,10 @@ def command(query: str | None, paths: tuple[str, ...], given: Path | None, stdin
             strict_builtin_errors: bool, explain: str, coverage: bool, v0_compatible: bool) -> int:
     """Print the solutions of QUERY, such as `data.main.deny[x]`."""
     from custody.adapters.world import SystemWorld
-    from custody.languages.budget import GENEROUS, Meter
-    from custody.languages.rego import UNDEFINED, EvaluationError, Policy, SourceError
-    from custody.languages.rego.coverage import Coverage
-    from custody.languages.rego.declare import Context
+    from policylang.budget import GENEROUS, Meter
+    from policylang.rego import UNDEFINED, EvaluationError, Policy, SourceError
+    from policylang.rego.coverage import Coverage
+    from policylang.rego.declare import Context
 
     if stdin_query == (query is not None):
         raise UsageError("expected a QUERY, or --stdin")
@@ -79,7 +79,7 @@ def command(query: str | None, paths: tuple[str, ...], given: Path | None, stdin
         where = {"location": {"file": found[1], "row": int(found[2])}} if found else {}
         click.echo(json.dumps({"errors": [{"message": wrong.reason, "code": wrong.kind} | where]}, indent=2,
                               ensure_ascii=False))
-        return wrong.exit_code
+        return of_language(wrong).exit_code
     finally:
         for line in context.printed:
             click.echo(line, err=True)
@@ -98,7 +98,7 @@ def _steps(query: Query, context: Context, explain: str) -> Iterator[str]:
     """An expression a line. `Fail`: it did not hold before it, or what is around it, was evaluated again."""
     if explain not in ("fails", "full"):
         return
-    from custody.languages.rego import text
+    from policylang.rego import text
     pending: dict[int, str] = {}
     for place, done, bindings in context.steps:
         source, at, end = query.places[place]
@@ -119,8 +119,8 @@ def _steps(query: Query, context: Context, explain: str) -> Iterator[str]:
 
 
 def _print(results: list[Result], places: list[Place], output: str, lines: dict[str, Any] | None) -> None:
-    from custody.languages.rego import to_json
-    from custody.languages.rego.values import compact
+    from policylang.rego import to_json
+    from policylang.rego.values import compact
     rows = [([to_json(value) for value in result.expressions],
              {name: to_json(value) for name, value in sorted(result.bindings.items())}) for result in results]
     match output:
@@ -147,8 +147,8 @@ def _print(results: list[Result], places: list[Place], output: str, lines: dict[
 
 
 def _expressions(query: str, version: int) -> list[Place]:
-    from custody.languages.rego import parse_query
-    from custody.languages.source import Source
+    from policylang.rego import parse_query
+    from policylang.source import Source
     source = Source(query)
     return [(query[expr.at:expr.end], *source.place(expr.at)) for expr in parse_query(source, version)]
 
@@ -162,7 +162,7 @@ def _row(values: list[Any], bindings: dict[str, Any], places: list[Place]) -> di
 
 def _pretty(rows: list[tuple[list[Any], dict[str, Any]]], texts: list[str]) -> None:
     """One value as it is, several as a table, as `opa eval -f pretty`."""
-    from custody.languages.rego.values import compact
+    from policylang.rego.values import compact
     if not rows:
         click.echo("undefined")
         return

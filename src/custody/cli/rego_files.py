@@ -12,7 +12,7 @@ import click
 from custody.errors import UsageError
 
 if TYPE_CHECKING:
-    from custody.languages.rego import SourceError
+    from policylang.rego import SourceError
 
 V0 = click.option("--v0-compatible", is_flag=True, help="Modules are of Rego v0, as before OPA 1.0.")
 _DATA = (".json", ".yaml", ".yml")
@@ -67,15 +67,15 @@ def _merge(into: dict[str, Any], more: dict[str, Any], path: str, at: list[str])
 
 
 def text_of(path: Path) -> str:
-    from custody.languages.rego.parser import LONGEST
-    from custody.languages.source import read_source
+    from policylang.rego.parser import LONGEST
+    from policylang.source import read_source
     return read_source(path.read_bytes(), str(path), limit=LONGEST).text
 
 
 def read(path: Path | None) -> Any:
     """A JSON or YAML document; of stdin where there is no path."""
-    from custody.languages.rego.builtins.documents import read_json, read_yaml
-    from custody.languages.rego.declare import BuiltinError
+    from policylang.rego.builtins.documents import read_json, read_yaml
+    from policylang.rego.declare import BuiltinError
     name = str(path) if path is not None else "stdin"
     try:
         text = (path.read_bytes() if path is not None else sys.stdin.buffer.read()).decode()
@@ -87,7 +87,7 @@ def read(path: Path | None) -> Any:
 
 
 def _either(text: str, read_json: Any, read_yaml: Any) -> Any:
-    from custody.languages.rego.declare import BuiltinError
+    from policylang.rego.declare import BuiltinError
     try:
         return read_json(text)
     except BuiltinError:

@@ -14,7 +14,7 @@ from custody.errors import UsageError
 from custody.kit import destination
 
 if TYPE_CHECKING:
-    from custody.languages.rego import SourceError
+    from policylang.rego import SourceError
 
 
 @click.command("fmt")
@@ -29,9 +29,9 @@ def command(paths: tuple[str, ...], names_only: bool, diff: bool, write: bool, f
 
     Exit code 2 where one is none.
     """
-    from custody.languages.rego import SourceError
-    from custody.languages.rego.format import formatted
-    from custody.languages.source import read_source
+    from policylang.rego import SourceError
+    from policylang.rego.format import formatted
+    from policylang.source import read_source
 
     version = 0 if v0_compatible else 1
     changed = False

@@ -13,7 +13,7 @@ from custody.cli.rego_files import V0, load, refused
 from custody.errors import UsageError
 
 if TYPE_CHECKING:
-    from custody.languages.rego.testing import Outcome, Test
+    from policylang.rego.testing import Outcome, Test
 
 _RULE = "-" * 80
 
@@ -34,9 +34,9 @@ def command(paths: tuple[str, ...], verbose: bool, wanted: str | None, output: s
             exit_zero_on_skipped: bool, fail_on_empty: bool, v0_compatible: bool) -> int:
     """Run the rules that begin with `test_` in files and folders. Exit code 2 where one is not true, as `opa test`."""
     from custody.adapters.world import SystemWorld
-    from custody.languages.rego import Policy, SourceError
-    from custody.languages.rego.coverage import Coverage
-    from custody.languages.rego.testing import Runner, tests
+    from policylang.rego import Policy, SourceError
+    from policylang.rego.coverage import Coverage
+    from policylang.rego.testing import Runner, tests
 
     chosen = _pattern(wanted) if wanted else None
     gc.disable()  # the trees of modules and code hold no circles, and looking for some takes a third of the time
@@ -74,7 +74,7 @@ def command(paths: tuple[str, ...], verbose: bool, wanted: str | None, output: s
 
 
 def _pattern(wanted: str) -> Any:
-    from custody.languages.go.regex import PatternError, compiled
+    from policylang.go.regex import PatternError, compiled
     try:
         return compiled(wanted)
     except PatternError as wrong:

@@ -18,9 +18,10 @@ from custody.cli import deadline, peers
 from custody.cli.main import help_text
 from custody.cli.streams import Words
 from custody.cli.table import COMMANDS, NETWORK, SERVICES
-from custody.errors import CustodyError, UsageError
+from custody.errors import CustodyError, UsageError, of_language
 from custody.kit.visible import visible
 from custody.settings import Settings, load_settings
+from policylang.errors import LanguageError
 
 
 def loaded(name: str) -> click.Command:
@@ -151,9 +152,10 @@ def run(arguments: list[str], **extra: Any) -> int:
     except deadline.Late as late:
         _complain(late.error.message, late.error.hint)
         return late.error.exit_code
-    except CustodyError as error:
-        _complain(error.message, error.hint)
-        return error.exit_code
+    except (CustodyError, LanguageError) as error:
+        raised = of_language(error) if isinstance(error, LanguageError) else error
+        _complain(raised.message, raised.hint)
+        return raised.exit_code
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.Abort:

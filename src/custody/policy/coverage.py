@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from custody.languages.go.wildcards import glob
-from custody.languages.kpattern import anchor
 from custody.policy.kinds import Selector, builtin
 from custody.policy.kyverno.policy import Rule
 from custody.policy.load import PolicySet
 from custody.policy.model import Kind
 from custody.policy.podfields import IMAGE_FIELDS, TEMPLATES
 from custody.policy.resources import ApiResource
+from policylang.go.wildcards import glob
+from policylang.kpattern import anchor
 
 ANYWHERE = "any pod template in it"
 

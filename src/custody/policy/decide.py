@@ -19,6 +19,7 @@ from custody.policy.kyverno.scope import Input, image
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision, Outcome, Request, RuleResult, Silent, Verdict
 from custody.policy.podfields import ABOUT_PODS, pod_templates
+from policylang.errors import LanguageError
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 _LOG = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ def _asked(rule: Rule, given: Input, *, pinning: bool) -> list[RuleResult] | str
             return reason
         return rule.results(given, pinning=pinning) or "it has nothing to judge in this request"
     except Exception as error:  # a fault of ours or of a hostile input denies with a reason, it never admits
-        if isinstance(error, CustodyError):
+        if isinstance(error, (CustodyError, LanguageError)):
             reason = error.message
         else:
             _LOG.exception("rule %s/%s", rule.policy.name, rule.name)

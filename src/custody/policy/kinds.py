@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from custody.errors import MalformedError, UnsupportedError
-from custody.languages.go.wildcards import glob
 from custody.policy.model import Kind, Request
 from custody.policy.resources import ApiResource, Subresource, of_crd
+from policylang.go.wildcards import glob
 
 KUBERNETES = "1.34"
 """Whose kinds are built in."""

@@ -15,15 +15,15 @@ from typing import Any
 
 import yaml
 
-from custody.errors import CustodyError, MalformedError, UsageError
+from custody.errors import CustodyError, MalformedError, UsageError, language_errors
 from custody.kit import strictjson
 from custody.kit.digest import sha256
-from custody.languages.go.yamltext import PlainLoader, plain_scalar
 from custody.policy.kinds import Kinds, builtin
 from custody.policy.kyverno.policy import Policy
 from custody.policy.kyverno.scope import Input
 from custody.policy.model import Context, Request
 from custody.policy.resources import is_crd
+from policylang.go.yamltext import PlainLoader, plain_scalar
 
 MAX_SIZE = 4 * 1024 * 1024
 MAX_DEPTH = 64
@@ -118,7 +118,8 @@ class PolicySet:
         for at, document in enumerate(raw):
             where = sources[at] if sources else f"policies[{at}]"
             try:
-                policy = Policy(document)
+                with language_errors():
+                    policy = Policy(document)
                 for block in (block for rule in policy.rules for block in (rule.match, rule.exclude) if block):
                     block.check(self.kinds)
                 self.policies.append(policy)

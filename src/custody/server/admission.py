@@ -9,10 +9,10 @@ from custody.admission.endpoint import Endpoint
 from custody.admission.review import MAX_SIZE, OversizedError, oversized
 from custody.admission.webhook import DEFAULT_TIMEOUT, Admission
 from custody.errors import MalformedError
-from custody.languages.go.durations import parse as duration
 from custody.server.asgi import DisconnectedError, Receive, Scope, Send, TooLargeError, chunks, respond, respond_json
 from custody.server.health import Health, State
 from custody.server.reload import Reloader
+from policylang.go.durations import parse as duration
 
 _LONGEST = 30.0
 _NEVER = 16 * MAX_SIZE

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from custody.errors import UsageError
 from custody.evidence.model import KeylessSigner, Signer
+from policylang.errors import InputError
 
 CLAIM_FLAGS: Mapping[str, str] = {"trigger": "githubWorkflowTrigger", "sha": "githubWorkflowSha",
                                   "name": "githubWorkflowName", "repository": "githubWorkflowRepository",
@@ -40,7 +41,7 @@ class Identity:
             if pattern:
                 try:
                     _found(pattern, "")
-                except UsageError as error:
+                except InputError as error:
                     raise UsageError(f"{flag}-regexp: {error.message}", hint="the syntax is Go's (RE2)") from None
 
     def mismatch(self, signer: Signer) -> str | None:
@@ -60,6 +61,6 @@ class Identity:
 
 
 def _found(pattern: str, text: str) -> bool:
-    from custody.languages.go.regex import compiled
+    from policylang.go.regex import compiled
 
     return compiled(pattern).search(text) is not None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from custody.languages import cel
+from policylang import cel
 from tests.fuzz import cel as fuzz
 
 peer = pytest.mark.skipif(importlib.util.find_spec("cel_expr_python") is None,

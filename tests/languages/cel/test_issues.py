@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from custody.languages import cel
-from custody.languages.cel import ext
-from custody.languages.source import SourceError
+from policylang import cel
+from policylang.cel import ext
+from policylang.source import SourceError
 
 ENV = cel.Env(ext.everything(), {"object": cel.DYN, "a": cel.INT, "names": cel.list_of(cel.STRING)})
 

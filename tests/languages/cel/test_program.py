@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from custody.errors import UnsupportedError
-from custody.languages import cel
-from custody.languages.cel import ext
-from custody.languages.cel.costtrack import CelCosts
+from policylang import cel
+from policylang.cel import ext
+from policylang.cel.costtrack import CelCosts
+from policylang.errors import NotEvaluatedError
 
 OBJECT = {"object": {"spec": {"replicas": 3, "names": ["a", "bb"]}}}
 ENV = cel.Env(ext.everything(), {"object": cel.DYN})
@@ -43,7 +43,7 @@ def test_trace() -> None:
     assert "1:54  n.size() == 1 = False" in shown
     error, trace = program.explain({"object": {}})
     assert isinstance(error, cel.CelError)
-    with pytest.raises(UnsupportedError):
+    with pytest.raises(NotEvaluatedError):
         ENV.compile("1").explain({})
 
 
@@ -129,7 +129,7 @@ def test_versions_of_libraries() -> None:
     with pytest.raises(cel.CompileError, match="undeclared reference to 'join'"):
         cel.Env([ext.strings(1)]).compile("['a'].join()")
     assert cel.Env([ext.strings(2)]).compile("['a'].join()")() == "a"
-    with pytest.raises(UnsupportedError):
+    with pytest.raises(NotEvaluatedError):
         ext.strings(99)
     with pytest.raises(cel.CompileError, match="unsupported syntax"):
         cel.Env(variables={"x": cel.DYN}).compile("x.?y")

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from custody.errors import MalformedError
-from custody.languages import cel
-from custody.languages.cel import ext
-from custody.languages.cel.protobuf import Descriptors
+from policylang import cel
+from policylang.cel import ext
+from policylang.cel.protobuf import Descriptors
+from policylang.errors import InvalidError
 from tests.oracles.cel_types import descriptor_set
 
 TYPES = Descriptors(descriptor_set())
@@ -74,9 +74,9 @@ def test_bytes_are_decoded() -> None:
     found = TYPES.decode(f"{PROTO3}.TestAllTypes", b"\x08\x96\x01\xfa\x01\x02\x01\x02\x72\x02hi")
     assert (found["single_int32"], found["repeated_int32"], found["single_string"]) == (150, [1, 2], "hi")
     for broken in (b"\x08", b"\x0a\xff", b"\x0f", b"\x00\x01", b"\xff" * 20):
-        with pytest.raises(MalformedError):
+        with pytest.raises(InvalidError):
             TYPES.decode(f"{PROTO3}.TestAllTypes", broken)
-    with pytest.raises(MalformedError):
+    with pytest.raises(InvalidError):
         Descriptors(b"\x0a\x05abc")
 
 

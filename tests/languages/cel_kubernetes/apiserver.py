@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from custody.languages.cel.kubernetes import admission, rules
-from custody.languages.cel.kubernetes.costs import CALL_LIMIT
-from custody.languages.cel.kubernetes.environment import COSTS
-from custody.languages.cel.types import STRING
+from policylang.cel.kubernetes import admission, rules
+from policylang.cel.kubernetes.costs import CALL_LIMIT
+from policylang.cel.kubernetes.environment import COSTS
+from policylang.cel.types import STRING
 
 TABLE = Path(__file__).parents[2] / "data" / "cel_apiserver.json"
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from custody.languages.cel import CelError, CompileError
-from custody.languages.cel.kyverno import env
+from policylang.cel import CelError, CompileError
+from policylang.cel.kyverno import env
 
 TABLE = Path(__file__).parents[2] / "data" / "cel_kyverno.json"
 POD: dict[str, Any] = {

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from custody.languages.cel import DYN, CelError, CompileError, Program
-from custody.languages.cel.kubernetes.environment import KubernetesEnv
-from custody.languages.cel.kyverno import env
+from policylang.cel import DYN, CelError, CompileError, Program
+from policylang.cel.kubernetes.environment import KubernetesEnv
+from policylang.cel.kyverno import env
 
 _WORLD = frozenset({"exceptions", "context", "variables", "values", "userinfo", "apiCallResponses", "httpPayloads",
                     "globalContextEntries", "paramResources", "clusterResources"})

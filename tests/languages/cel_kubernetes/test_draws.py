@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
-from custody.languages.cel import CelError, CompileError
-from custody.languages.cel.kyverno import env
+from policylang.cel import CelError, CompileError
+from policylang.cel.kyverno import env
 
 TEXTS = ("''", "'a'", "'1Gi'", "'-1e9999'", "'1.2.3'", "'>=1.0.0 <2'", "'::1%eth0'", "'10.0.0.0/33'", "'(a'",
          "'::ffff:1.2.3.4/96'", "'http://[::1'", "'https://u:p@h:99999/%zz?q=%'", "'\\u0000'", "'é\\U0001F600'",

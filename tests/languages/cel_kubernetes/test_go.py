@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from custody.errors import UsageError
-from custody.languages.go import netip, semver, urls
+from policylang.errors import InputError
+from policylang.go import netip, semver, urls
 
 
 @pytest.mark.parametrize(("text", "shown"), [
@@ -128,5 +128,5 @@ def test_a_url_or_why_not(text: str, shown: str) -> None:
 def _shown(read: object, text: str) -> str:
     try:
         return str(read(text))  # type: ignore[operator]
-    except UsageError as wrong:
+    except InputError as wrong:
         return wrong.message

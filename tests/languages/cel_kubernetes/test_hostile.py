@@ -6,12 +6,12 @@ import zlib
 
 import pytest
 
-from custody.languages.budget import BudgetExceeded, Limits
-from custody.languages.cel import DYN, CelError, CompileError
-from custody.languages.cel.kubernetes import admission, env
-from custody.languages.cel.kubernetes.environment import COSTS
-from custody.languages.cel.kyverno import env as kyverno
-from custody.languages.cel.program import CostExceeded
+from policylang.budget import BudgetExceeded, Limits
+from policylang.cel import DYN, CelError, CompileError
+from policylang.cel.kubernetes import admission, env
+from policylang.cel.kubernetes.environment import COSTS
+from policylang.cel.kyverno import env as kyverno
+from policylang.cel.program import CostExceeded
 
 ENV = env(variables={"x": DYN})
 LONG = "a" * 1_000_000

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from custody.errors import UsageError
-from custody.languages.cel import CelError, CompileError
-from custody.languages.cel.kyverno import KINDS, World, env
-from custody.languages.cel.kyverno.ports import AnswerError
+from policylang.cel import CelError, CompileError
+from policylang.cel.kyverno import KINDS, World, env
+from policylang.cel.kyverno.ports import AnswerError
+from policylang.errors import InputError
 from tests.conftest import oracle, peer
 from tests.languages.cel_kubernetes.expressions import VALUES
 from tests.languages.cel_kubernetes.kyverno_cli import ours, recorded, theirs
@@ -136,7 +136,7 @@ def test_each_kind_has_its_own_names() -> None:
                 with pytest.raises(CompileError):
                     env(kind).check(expression)
     assert env("image").compile("ref.startsWith('ghcr.io/')")({"ref": "ghcr.io/a"}) is True
-    with pytest.raises(UsageError, match="got policy kind Nope, expected one of"):
+    with pytest.raises(InputError, match="got policy kind Nope, expected one of"):
         env("Nope")
 
 

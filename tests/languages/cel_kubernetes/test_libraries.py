@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from custody.errors import UsageError
-from custody.languages.cel import DYN, CelError, CompileError
-from custody.languages.cel.kubernetes import MINORS, admission, env
-from custody.languages.cel.kubernetes.authorizer import Attributes, AuthorizerValue, Decision, User, resource_check
-from custody.languages.cel.kubernetes.budget import Budget
-from custody.languages.cel.kubernetes.environment import COSTS
-from custody.languages.cel.kubernetes.objects import misnamed
-from custody.languages.cel.kubernetes.schemas import escape
-from custody.languages.cel.program import CostExceeded
+from policylang.cel import DYN, CelError, CompileError
+from policylang.cel.kubernetes import MINORS, admission, env
+from policylang.cel.kubernetes.authorizer import Attributes, AuthorizerValue, Decision, User, resource_check
+from policylang.cel.kubernetes.budget import Budget
+from policylang.cel.kubernetes.environment import COSTS
+from policylang.cel.kubernetes.objects import misnamed
+from policylang.cel.kubernetes.schemas import escape
+from policylang.cel.program import CostExceeded
+from policylang.errors import InputError
 
 ENV = env()
 _SEEN = '"[1] [2]".findAll("[0-9]"'
@@ -92,7 +92,7 @@ def test_each_minor_version_has_its_libraries(expression: str, since: str) -> No
 
 
 def test_a_version_that_is_not_known_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"got an unknown version, expected one of 1\.30"):
+    with pytest.raises(InputError, match=r"got an unknown version, expected one of 1\.30"):
         env("1.99")
 
 

@@ -9,12 +9,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.languages import falco
-from custody.languages.falco import checker, fields, tree
-from custody.languages.falco.collector import Collector
-from custody.languages.falco.definitions import Reader
-from custody.languages.falco.document import documents
-from custody.languages.source import Source
+from policylang import falco
+from policylang.falco import checker, fields, tree
+from policylang.falco.collector import Collector
+from policylang.falco.definitions import Reader
+from policylang.falco.document import documents
+from policylang.source import Source
 from tests.conftest import oracle
 from tests.languages.falco.naive import holds
 

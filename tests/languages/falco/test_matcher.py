@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from custody.errors import CustodyError, UsageError
-from custody.languages import falco
-from custody.languages.falco import patterns
-from custody.languages.falco.audit import AuditEvent, events, nanoseconds
-from custody.languages.falco.output import moment
-from custody.languages.source import SourceError
+from policylang import falco
+from policylang.errors import InputError, LanguageError
+from policylang.falco import patterns
+from policylang.falco.audit import AuditEvent, events, nanoseconds
+from policylang.falco.output import moment
+from policylang.source import SourceError
 
 
 def _rule(name: str, condition: str, output: str = "o", source: str = "syscall", priority: str = "WARNING") -> str:
@@ -39,9 +39,9 @@ def test_first_and_all() -> None:
     again = pickle.loads(pickle.dumps(first))
     assert again("open", event) == first("open", event)
     assert pickle.loads(pickle.dumps(rules)).rules == rules.rules
-    with pytest.raises(UsageError, match="no event source x"):
+    with pytest.raises(InputError, match="no event source x"):
         rules.compile("x")
-    with pytest.raises(UsageError, match="expected first or all"):
+    with pytest.raises(InputError, match="expected first or all"):
         rules.compile(match="some")  # type: ignore[arg-type]
 
 
@@ -184,7 +184,7 @@ def test_audit_fields(name: str, value: object) -> None:
     "spec": {"containers": [1, None, {"image": 3, "ports": [4]}], "volumes": "x"}, "rules": [{"verbs": "get"}, 7]},
     "requestURI": "http://[", "stageTimestamp": "2018-99-99T00:00:00Z"}])
 def test_audit_events_of_another_form(event: dict[str, Any]) -> None:
-    from custody.languages.falco import audit
+    from policylang.falco import audit
 
     asked = AuditEvent(event)
     for name in audit._FIELDS:
@@ -268,5 +268,5 @@ def test_what_would_grow_is_refused() -> None:
         if len(inner) > 4000:
             break
     matcher = falco.load(_rule("r", f"len({inner}) > 0")).compile()
-    with pytest.raises(CustodyError, match="would make a value of size"):
+    with pytest.raises(LanguageError, match="would make a value of size"):
         matcher("open", {"proc.args": "x" * 60_000})

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from custody.errors import MalformedError
-from custody.languages import falco
-from custody.languages.source import SourceError
+from policylang import falco
+from policylang.errors import InvalidError
+from policylang.source import SourceError
 
 
 def _rule(condition: str, source: str = "syscall", **keys: str) -> str:
@@ -174,5 +174,5 @@ def test_refused(condition: str, reason: str) -> None:
 def test_events_with_wrong_types(field: str, value: object) -> None:
     matcher = falco.load(_rule("proc.name startswith a or proc.name in (a) or fd.num > 3 or fd.sip = 1.2.3.4 or "
                                "proc.aname startswith x")).compile()
-    with pytest.raises(MalformedError, match=field):
+    with pytest.raises(InvalidError, match=field):
         matcher("open", {field: value})

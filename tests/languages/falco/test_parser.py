@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from custody.languages.falco import tree
-from custody.languages.falco.parser import parse
-from custody.languages.source import Source, SourceError
+from policylang.falco import tree
+from policylang.falco.parser import parse
+from policylang.source import Source, SourceError
 
 
 def _parsed(text: str) -> tree.Condition:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.errors import CustodyError
-from custody.languages import falco
-from custody.languages.source import SourceError
+from policylang import falco
+from policylang.errors import LanguageError
+from policylang.source import SourceError
 
 _RULE = "- rule: r\n  desc: d\n  condition: evt.type=open\n  output: o\n  priority: INFO\n"
 _MACRO = "- macro: m\n  condition: evt.type=open\n"
@@ -381,7 +381,7 @@ def test_documents_and_empty_files() -> None:
 @pytest.mark.parametrize("text", [
     b"\xff", b"- rule: a\0", "- rule: \ud800", b"- list: a\n  items: [" + b"a, " * 1_500_000])
 def test_bytes_that_are_no_rules(text: bytes | str) -> None:
-    with pytest.raises(CustodyError):
+    with pytest.raises(LanguageError):
         falco.load(text)
 
 
@@ -390,7 +390,7 @@ def test_bytes_that_are_no_rules(text: bytes | str) -> None:
                                  "evt.type=open", "exceptions", "name", "fields", "values", "output", "%", "desc"]),
                 max_size=40).map("".join))
 def test_hostile_files(text: str) -> None:
-    with suppress(CustodyError):
+    with suppress(LanguageError):
         falco.load(text)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.languages.go.numbers import NumError, format_float, parse_float, parse_int, quote
+from policylang.go.numbers import NumError, format_float, parse_float, parse_int, quote
 
 
 @pytest.mark.parametrize(("value", "verb", "precision", "shown"), [

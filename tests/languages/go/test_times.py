@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import peer
 from tests.languages.rego_builtins.opa import serving
 
-from custody.languages.go.times import (
+from policylang.go.times import (
     LAYOUTS,
     RFC3339,
     WEEKDAYS,

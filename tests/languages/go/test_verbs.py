@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import peer
 from tests.languages.rego_builtins.opa import serving
 
-from custody.languages.go.verbs import sprintf
+from policylang.go.verbs import sprintf
 
 VALUES = (0, 1, -5, 65, 12345678901234567890123, 1.5, -2.25, 0.000001234, 1e100, 123456.789, "", "abc", 'hé\n"q`',
           "x`y")

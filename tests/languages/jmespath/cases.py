@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from custody.languages import jmespath
-from custody.languages.go.printing import marshal
-from custody.languages.jmespath import Env, QueryError
-from custody.languages.source import SourceError
+from policylang import jmespath
+from policylang.go.printing import marshal
+from policylang.jmespath import Env, QueryError
+from policylang.source import SourceError
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 EXPRESSIONS = Path(__file__).parents[2] / "data" / "jmespath.txt"

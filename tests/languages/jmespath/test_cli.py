@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from custody.cli.main import main
-from custody.languages import jmespath
-from custody.languages.source import SourceError
+from policylang import jmespath
+from policylang.source import SourceError
 from tests.conftest import peer
 from tests.languages.jmespath import cases
 

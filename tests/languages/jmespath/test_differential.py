@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from custody.languages import jmespath
-from custody.languages.jmespath import Env, QueryError
+from policylang import jmespath
+from policylang.jmespath import Env, QueryError
 from tests.conftest import peer
 from tests.fuzz.jmespath import against_kyverno, against_the_library
 from tests.languages.jmespath.cases import DATA, NOW

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.languages import jmespath
-from custody.languages.go import durations, quantities
-from custody.languages.go.jsontext import JSONError, decode
-from custody.languages.go.printing import indented, marshal
-from custody.languages.go.x509 import CertificateError, decode_pem
-from custody.languages.go.yamltext import YAMLError, decode_yaml
+from policylang import jmespath
+from policylang.go import durations, quantities
+from policylang.go.jsontext import JSONError, decode
+from policylang.go.printing import indented, marshal
+from policylang.go.x509 import CertificateError, decode_pem
+from policylang.go.yamltext import YAMLError, decode_yaml
 
 JSON = st.recursive(st.none() | st.booleans() | st.integers(-2**53, 2**53) | st.floats(allow_nan=False,
                     allow_infinity=False) | st.text(st.characters(exclude_categories=["Cs"]), max_size=5),

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.errors import CustodyError
-from custody.languages import jmespath
-from custody.languages.budget import BudgetExceeded
-from custody.languages.go.printing import indented, marshal, sprint
-from custody.languages.jmespath import Env, QueryError
-from custody.languages.source import SourceError
-from custody.languages.variables import Roots, compile_value
+from policylang import jmespath
+from policylang.budget import BudgetExceeded
+from policylang.errors import LanguageError
+from policylang.go.printing import indented, marshal, sprint
+from policylang.jmespath import Env, QueryError
+from policylang.source import SourceError
+from policylang.variables import Roots, compile_value
 from tests.languages.jmespath.cases import DATA, expressions
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -136,5 +136,5 @@ def test_keys_and_references() -> None:
 def test_any_text_is_refused_or_evaluated(text: str) -> None:
     try:
         jmespath.Program(text)({"a": [{"b": 1}, "a"], "b": {"a": None}}, Env(NOW))
-    except CustodyError:
+    except LanguageError:
         pass

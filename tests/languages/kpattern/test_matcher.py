@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from custody.errors import MalformedError
-from custody.languages import kpattern
-from custody.languages.conditions import OPERATORS
-from custody.languages.kpattern import matcher
-from custody.languages.kpattern.scalars import leaf
+from policylang import kpattern
+from policylang.conditions import OPERATORS
+from policylang.errors import InvalidError
+from policylang.kpattern import matcher
+from policylang.kpattern.scalars import leaf
 from tests.languages.kpattern.cases import POD
 
 KEYS = st.sampled_from(["a", "b", "(a)", "(b)", "=(a)", "=(b)", "X(b)", "^(a)", "<(a)", "<(b)", "metadata", "labels",
@@ -32,7 +32,7 @@ RESOURCES = st.recursive(st.sampled_from(["x", "y", "xy", "1", "", 1, 2, 1.0, Tr
 def test_what_matches_is_what_needs_no_reason(pattern: Any, resource: Any) -> None:
     try:
         match = matcher(pattern)
-    except MalformedError:
+    except InvalidError:
         return
     quick = match._check(resource)
     why = match._compiled(match.pattern, explain=True)(resource, "/", {})
@@ -52,11 +52,11 @@ def test_deep_and_empty_patterns_are_refused() -> None:
     deep: Any = "x"
     for _ in range(5_000):
         deep = {"a": deep}
-    with pytest.raises(MalformedError, match="levels"):
+    with pytest.raises(InvalidError, match="levels"):
         matcher(deep)
-    with pytest.raises(MalformedError, match="add anchor"):
+    with pytest.raises(InvalidError, match="add anchor"):
         matcher({"a": [{"+(b)": 1}]})
-    with pytest.raises(MalformedError, match="at least one element"):
+    with pytest.raises(InvalidError, match="at least one element"):
         matcher({"a": []})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from custody.languages import rego
+from policylang import rego
 
 REFUSED = {
     "unterminated string": ('p := "abc', "rego_parse_error: non-terminated string", 2, 6),

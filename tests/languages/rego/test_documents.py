@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from custody.languages import rego
+from policylang import rego
 
 VALUES: dict[str, tuple[str, str, Any, Any]] = {  # what it is about → modules, query, base data, value
     "a constant path and one with a variable": (

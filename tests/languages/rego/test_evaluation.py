@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from custody.languages import rego
-from custody.languages.budget import BudgetExceeded, Limits, Meter
-from custody.languages.rego.declare import Context
+from policylang import rego
+from policylang.budget import BudgetExceeded, Limits, Meter
+from policylang.rego.declare import Context
 
 
 def value(text: str, given: Any = rego.UNDEFINED, data: Any = None, *, path: str = "data.a.p", **options: Any) -> Any:

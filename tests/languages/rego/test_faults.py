@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from custody.languages import rego
+from policylang import rego
 
 
 @pytest.mark.parametrize(("modules", "words"), [

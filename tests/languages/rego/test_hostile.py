@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from custody.languages import rego
-from custody.languages.rego.terms import Terms
-from custody.languages.source import Source, SourceError, read_source
+from policylang import rego
+from policylang.rego.terms import Terms
+from policylang.source import Source, SourceError, read_source
 
 WORDS = ("package", "import", "p", "x", "if", "in", "some", "every", "not", "with", "as", "else", "default", "contains",
          "{", "}", "[", "]", "(", ")", ":=", "=", "==", "|", "&", "+", "-", ".", ",", ";", ":", "\n", '"a"', "`r`", "1",

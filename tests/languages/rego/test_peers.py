@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from custody.adapters.world import SystemWorld
-from custody.errors import CustodyError
-from custody.languages import rego
-from custody.languages.rego.treejson import module_json
+from policylang import rego
+from policylang.errors import LanguageError
+from policylang.rego.treejson import module_json
 from tests.conftest import oracle, peer
 from tests.oracles import rego_cases
 from tests.oracles.opa_cases import run as opa_cases
@@ -70,7 +70,7 @@ def _ours(case: dict[str, Any], version: int) -> Any:
     try:
         policy = rego.Policy({str(at): text for at, text in enumerate(case["modules"])}, version=version)
         results = policy.query(case["query"])(case.get("data") or {}, world=SystemWorld())
-    except CustodyError:
+    except LanguageError:
         return "refused"
     return json.loads(json.dumps(rego.to_json(results[0].expressions[0]))) if results else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from custody.languages import rego
+from policylang import rego
 
 PARSE, COMPILE, TYPE, UNSAFE = "rego_parse_error", "rego_compile_error", "rego_type_error", "rego_unsafe_var_error"
 AND_OR = "import future.keywords.and\nimport future.keywords.or\n"

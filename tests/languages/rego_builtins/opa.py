@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from custody.languages.rego.values import Set, compact, text, unkey
+from policylang.rego.values import Set, compact, text, unkey
 
 
 class _Unix(http.client.HTTPConnection):

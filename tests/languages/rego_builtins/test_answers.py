@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from custody.languages.budget import Meter
-from custody.languages.rego.builtins import BUILTINS
-from custody.languages.rego.declare import BuiltinError, Context
-from custody.languages.rego.numbers import read
-from custody.languages.rego.values import UNDEFINED, Set, compact
+from policylang.budget import Meter
+from policylang.rego.builtins import BUILTINS
+from policylang.rego.declare import BuiltinError, Context
+from policylang.rego.numbers import read
+from policylang.rego.values import UNDEFINED, Set, compact
 
 ERROR = "error"
 

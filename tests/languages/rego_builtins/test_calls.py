@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from custody.languages.budget import Meter
-from custody.languages.rego.builtins import BUILTINS
-from custody.languages.rego.declare import BuiltinError, Context, Halt
-from custody.languages.rego.values import UNDEFINED, to_json
+from policylang.budget import Meter
+from policylang.rego.builtins import BUILTINS
+from policylang.rego.declare import BuiltinError, Context, Halt
+from policylang.rego.values import UNDEFINED, to_json
 from tests.conftest import peer
 from tests.languages.rego_builtins.calls import CALLS, WRONG
 from tests.languages.rego_builtins.opa import serving

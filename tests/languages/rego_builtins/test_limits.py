@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from custody.languages.budget import BudgetExceeded, Limits, Meter
-from custody.languages.rego.builtins import BUILTINS
-from custody.languages.rego.declare import BuiltinError, Context
+from policylang.budget import BudgetExceeded, Limits, Meter
+from policylang.rego.builtins import BUILTINS
+from policylang.rego.declare import BuiltinError, Context
 
 LONG = "a" * 600_000
 BIG = 10**3_900

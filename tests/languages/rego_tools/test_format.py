@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from custody.languages.rego.format import formatted
-from custody.languages.source import Source, SourceError
+from policylang.rego.format import formatted
+from policylang.source import Source, SourceError
 from tests.conftest import oracle, peer
 from tests.languages.rego_tools.test_commands import custody
 

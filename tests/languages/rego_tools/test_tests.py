@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from custody.languages.rego import Policy, generator, testing
+from policylang.rego import Policy, generator, testing
 from tests.languages.rego_tools.test_commands import custody
 
 DUPLICATES = """package a

@@ -8,7 +8,7 @@ from typing import Any
 
 from custody.errors import MalformedError
 from custody.formats import reference
-from custody.languages.go.wildcards import glob
+from policylang.go.wildcards import glob
 
 Found = tuple[str, str, str, str, str]
 """Path, code, level, message, excerpt."""

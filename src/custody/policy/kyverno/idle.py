@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
 
-from custody.languages.kpattern import anchor
-from custody.languages.kpattern.anchors import NEGATION
 from custody.policy.kyverno.guarded import Found
 from custody.policy.resources import OPERATIONS
+from policylang.kpattern import anchor
+from policylang.kpattern.anchors import NEGATION
 
 
 def _words(text: str) -> frozenset[str]:

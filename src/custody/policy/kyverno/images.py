@@ -18,14 +18,15 @@ from custody.evidence.model import EvidenceSet, KeylessSigner, KeySigner, Reject
 from custody.evidence.newest import newest
 from custody.formats import intoto
 from custody.kit.digest import sha256
-from custody.languages.conditions import compile_conditions
-from custody.languages.go.regex import PatternError, compiled
-from custody.languages.go.wildcards import wildcard
-from custody.languages.variables import has_variables
 from custody.policy.kyverno.fields import Fields
 from custody.policy.kyverno.scope import PREDICATE_ROOTS, Image, Input
 from custody.policy.kyverno.validate import Judgement
 from custody.policy.model import Outcome
+from policylang.conditions import compile_conditions
+from policylang.errors import LanguageError
+from policylang.go.regex import PatternError, compiled
+from policylang.go.wildcards import wildcard
+from policylang.variables import has_variables
 
 _KNOWN = 4096  # images, of which it is remembered whether a rule is about them
 PUBLIC_REKOR = "https://rekor.sigstore.dev"
@@ -221,7 +222,7 @@ def _check(conditions: Any, statements: list[Verified], given: Input, image: Ima
             return f"failed to check attestations: the predicate of {statement.evidence} is no map"
         try:
             holds, message = conditions({**statement.predicate, **given.variables}, given.context.now)
-        except CustodyError as error:
+        except (CustodyError, LanguageError) as error:
             return f"failed to check attestations: {error.message}"
         if not holds:
             return f"attestation checks failed for {image.name} and predicate {kind}: {message}"

@@ -13,12 +13,12 @@ import yaml
 
 from custody.errors import CustodyError, MalformedError
 from custody.formats import reference
-from custody.languages.kpattern import anchor
 from custody.policy.kinds import Kinds, Selector, builtin
 from custody.policy.kyverno.guarded import Found, guarded, lookalike
 from custody.policy.kyverno.idle import idle
 from custody.policy.kyverno.policy import AUTOGEN
 from custody.policy.load import PolicySet
+from policylang.kpattern import anchor
 
 _OPTIONAL = {
     ("spec",): ("initContainers", "ephemeralContainers", "securityContext", "volumes", "imagePullSecrets", "affinity",

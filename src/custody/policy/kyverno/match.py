@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from custody.errors import MalformedError, UnsupportedError
-from custody.languages.go.wildcards import glob, wildcard
-from custody.languages.variables import has_variables
 from custody.policy.kinds import Kinds, Selector
 from custody.policy.kyverno.fields import Fields
 from custody.policy.model import Kind, Request
 from custody.policy.resources import OPERATIONS
+from policylang.go.wildcards import glob, wildcard
+from policylang.variables import has_variables
 
 Match = Callable[[Request], bool]
 _KNOWN = 1024  # kinds, of which it is remembered whether a filter selects them

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
-from custody.languages.conditions import Conditions, compile_conditions
 from custody.policy.kinds import Selector
 from custody.policy.kyverno.fields import Fields
 from custody.policy.kyverno.images import VerifyImages
@@ -17,6 +16,8 @@ from custody.policy.kyverno.match import Block
 from custody.policy.kyverno.scope import ROOTS, Image, Input
 from custody.policy.kyverno.validate import Judgement, Validate
 from custody.policy.model import Kind, Outcome, Request, RuleResult
+from policylang.conditions import Conditions, compile_conditions
+from policylang.errors import LanguageError
 
 AUTOGEN = "pod-policies.kyverno.io/autogen-controllers"
 _OWN = "policies.custody.internal/"
@@ -140,7 +141,7 @@ class Rule:
         if self.preconditions is not None:
             try:
                 holds, message = self.preconditions(given.variables, given.context.now)
-            except CustodyError as error:
+            except (CustodyError, LanguageError) as error:
                 judgement = Judgement(Outcome.ERROR, f"failed to evaluate preconditions: {error.message}")
                 return [self._result(given, judgement)]
             if not holds:
@@ -182,7 +183,7 @@ class Rule:
         """Whether the rule spoke of the old object. Where that cannot be said its violations are not excused."""
         try:
             return self.preconditions is None or self.preconditions(given.variables, given.context.now)[0]
-        except CustodyError:
+        except (CustodyError, LanguageError):
             return False
 
     def _verified(self, given: Input, pinning: bool) -> list[RuleResult]:
@@ -309,4 +310,3 @@ def _action(text: str | None, where: str) -> str | None:
     if text.lower() not in ("enforce", "audit"):
         raise MalformedError(where, got=text, expected="Enforce or Audit")
     return text.capitalize()
-

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, TypeVar
 from custody.errors import MalformedError
 from custody.evidence.model import EvidenceSet
 from custody.formats import reference
-from custody.languages.variables import Roots, Unavailable
 from custody.policy.model import Context, Request
 from custody.policy.podfields import IMAGE_FIELDS
+from policylang.variables import Roots, Unavailable
 
 _REQUEST = ("object", "oldObject", "operation", "userInfo", "namespace", "name", "kind", "dryRun", "subResource")
 ROOTS = Roots(("request", "serviceAccountName", "serviceAccountNamespace", "images"), _REQUEST)

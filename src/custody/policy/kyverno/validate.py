@@ -6,14 +6,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from custody.errors import CustodyError, MalformedError
-from custody.languages.conditions import compile_conditions
-from custody.languages.jmespath import QueryError
-from custody.languages.kpattern import Mismatch, matcher
-from custody.languages.variables import compile_value
 from custody.policy.kyverno.fields import Fields
 from custody.policy.kyverno.scope import ROOTS, Input
 from custody.policy.model import Outcome
 from custody.policy.podsecurity import standard
+from policylang.conditions import compile_conditions
+from policylang.errors import LanguageError
+from policylang.jmespath import QueryError
+from policylang.kpattern import Mismatch, matcher
+from policylang.variables import compile_value
 
 
 class Judgement(NamedTuple):
@@ -133,7 +134,7 @@ class Validate:
             variables, now = given.variables, given.context.now
             try:
                 denied, said = conditions(variables, now)
-            except CustodyError as error:
+            except (CustodyError, LanguageError) as error:
                 return Judgement(Outcome.ERROR, f"failed to check deny conditions: {error.message}")
             if not denied:
                 return Judgement(Outcome.PASS, f"validation rule '{self.rule}' passed.")

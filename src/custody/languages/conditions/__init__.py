@@ -1,8 +1,0 @@
-"""Kyverno's conditions, `{key, operator, value}` in `any` and `all` blocks, compiled."""
-
-from __future__ import annotations
-
-from custody.languages.conditions.compiler import Conditions, compile_conditions
-from custody.languages.conditions.operators import OPERATORS
-
-__all__ = ["OPERATORS", "Conditions", "compile_conditions"]

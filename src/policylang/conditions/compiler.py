@@ -1,0 +1,128 @@
+"""`{key, operator, value}` in `any` and `all` blocks becomes one Python function of the context."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from policylang.code import Code, assign, attribute, call, do, give, load, negate, when
+from policylang.conditions.operators import OPERATORS, UNLIKE
+from policylang.errors import InvalidError, NotEvaluatedError
+from policylang.go.printing import sprint
+from policylang.jmespath import Env
+from policylang.variables import Roots, Writer, changes
+
+Conditions = Callable[[Any, datetime], tuple[bool, str]]
+"""(context, now) → whether they hold, and the messages of the conditions that decided. Raises QueryError."""
+
+
+def compile_conditions(block: Any, where: str, roots: Roots, *, explain: bool = False) -> Conditions:
+    """Compile `{any: […], all: […]}`, a list of such blocks, or the old plain list of conditions (all of it).
+
+    With `explain`, a condition without a message says what it got and wanted where it does not hold.
+    """
+    code = Code("conditions")
+    writer = _Blocks(code, roots, explain)
+    if isinstance(block, list):
+        if block and all(isinstance(entry, dict) and "key" in entry for entry in block):
+            writer.block({"all": block}, where, "conditions", between=";")
+        else:
+            names = [writer.named(entry, f"{where}[{at}]") for at, entry in enumerate(block)]
+            code.add("conditions", ("data", "env"), _every(code, names))
+    else:
+        writer.block(block, where, "conditions")
+    run = code.build()["conditions"]
+    return lambda data, now: run(data, Env(now))
+
+
+def _every(code: Code, names: list[str]) -> list[ast.stmt]:
+    """All blocks hold, or the first that does not decides."""
+    body: list[ast.stmt] = [assign("said", ast.List([], ast.Load()))]
+    for name in names:
+        body += [assign("found", call(load(name), load("data"), load("env"))),
+                 when(negate(_part(load("found"), 0)), [give(load("found"))]),
+                 do(call(attribute(load("said"), "append"), _part(load("found"), 1)))]
+    return [*body, give(ast.Tuple([ast.Constant(True), call(code.hoist(_join, "join"), load("said"),
+                                                            ast.Constant(";"))], ast.Load()))]
+
+
+def _part(value: ast.expr, at: int) -> ast.expr:
+    return ast.Subscript(value, ast.Constant(at), ast.Load())
+
+
+class _Blocks:
+    def __init__(self, code: Code, roots: Roots, explain: bool) -> None:
+        self.code, self.roots, self.explain = code, roots, explain
+
+    def named(self, block: Any, where: str) -> str:
+        name = self.code.fresh("block")
+        self.block(block, where, name)
+        return name
+
+    def block(self, block: Any, where: str, name: str, between: str = "; ") -> None:
+        """Adds the function `name(data, env)` → (holds, message); `between` messages where it holds."""
+        if not isinstance(block, dict) or not block or set(block) - {"any", "all"}:
+            raise InvalidError(where, got=_shape(block), expected="`any` and `all`, lists of conditions")
+        if any(not isinstance(block[part], list) or not block[part] for part in block):
+            raise InvalidError(where, got="an empty list or none",
+                                 expected="at least one condition in `any` and `all`")
+        body: list[ast.stmt] = [assign("good", ast.List([], ast.Load())), assign("bad", ast.List([], ast.Load())),
+                                assign("one", ast.Constant("any" not in block)), assign("all", ast.Constant(True))]
+        for at, entry in enumerate(block.get("any", [])):
+            body.append(when(negate(load("one")), self.condition(entry, f"{where}.any[{at}]", "one")))
+        for at, entry in enumerate(block.get("all", [])):
+            body.append(when(load("all"), self.condition(entry, f"{where}.all[{at}]", "all")))
+        holds = ast.BoolOp(ast.And(), [load("one"), load("all")])
+        join = self.code.hoist(_join, "join")
+        said = ast.IfExp(holds, call(join, load("good"), ast.Constant(between)), call(join, load("bad")))
+        self.code.add(name, ("data", "env"), [*body, give(ast.Tuple([holds, said], ast.Load()))])
+
+    def condition(self, entry: Any, where: str, held: str) -> list[ast.stmt]:
+        """Statements that put whether it holds into `held`, and its message into `good` or `bad`."""
+        if not isinstance(entry, dict) or "key" not in entry or "operator" not in entry:
+            raise InvalidError(where, got=_shape(entry), expected="a condition of key, operator and value")
+        if unknown := set(entry) - {"key", "operator", "value", "message"}:
+            raise NotEvaluatedError(f"{where}.{min(unknown)}", "not evaluated here")
+        operator = entry["operator"]
+        if not isinstance(operator, str) or operator not in OPERATORS:
+            raise NotEvaluatedError(f"{where}.operator", f"operator {operator} is not evaluated here",
+                                   hint="these are: " + ", ".join(OPERATORS))
+        key, value = self.code.fresh("key"), self.code.fresh("value")
+        operate = OPERATORS[operator]
+        if changes(entry["key"]) != changes(entry.get("value")):
+            operate = UNLIKE.get(operator, operate)
+        body = [assign(key, self.filled(entry["key"], f"{where}.key", "key")),
+                assign(value, self.filled(entry.get("value"), f"{where}.value", "value")),
+                assign(held, call(self.code.hoist(operate, "operator"), load(key), load(value)))]
+        message = Writer(self.code, self.roots).whole(entry.get("message") or "", f"{where}.message")
+        written = call(self.code.hoist(sprint, "sprint"), message)
+        failed: ast.expr = written
+        if self.explain:
+            name = entry["key"]
+            stale = "stale: " if isinstance(name, str) and "time_since(" in name else ""
+            failed = call(self.code.hoist(_shown, "shown"), written, ast.Constant(stale + sprint(name)), load(key),
+                          ast.Constant(operator), load(value))
+        plain = isinstance(message, ast.Constant) and not message.value
+        good = [] if plain else [do(call(attribute(load("good"), "append"), written))]
+        bad = [] if plain and not self.explain else [do(call(attribute(load("bad"), "append"), failed))]
+        if good or bad:
+            body.append(when(load(held), good or [ast.Pass()], bad))
+        return body
+
+    def filled(self, document: Any, where: str, part: str) -> ast.expr:
+        context = f"failed to substitute variables in condition {part}: "
+        return Writer(self.code, self.roots, context).whole(document, where)
+
+
+def _shown(message: str, name: str, got: Any, operator: str, wanted: Any) -> str:
+    return _join([message, f"{name} is {sprint(got)[:200]}, expected {operator} {sprint(wanted)[:200]}"])
+
+
+def _join(messages: list[str], between: str = "; ") -> str:
+    return between.join(message for message in messages if message)
+
+
+def _shape(value: Any) -> str:
+    return f"keys {', '.join(map(str, value))}" if isinstance(value, dict) else type(value).__name__

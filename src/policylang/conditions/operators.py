@@ -1,0 +1,257 @@
+"""The operators of Kyverno's conditions: (key, value) → bool (pkg/engine/variables/operator of 1.17)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from policylang import kpattern
+from policylang.go import semver
+from policylang.go.durations import parse as duration
+from policylang.go.printing import read_number, sprint
+from policylang.go.quantities import number as quantity
+from policylang.go.wildcards import glob
+from policylang.jmespath import QueryError, same
+
+Operator = Callable[[Any, Any], bool]
+_SECOND = 10**9
+_FARTHEST = 2**62
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _durations(key: Any, value: Any) -> tuple[int, int] | None:
+    """Both as nanoseconds where one is a duration and the other a duration or a number of seconds."""
+    parsed = [duration(side) if isinstance(side, str) and side != "0" else None for side in (key, value)]
+    if parsed == [None, None]:
+        return None
+    for at, side in enumerate((key, value)):
+        if parsed[at] is None:
+            if not is_number(side) or not abs(side) < _FARTHEST:
+                return None
+            parsed[at] = int(side) * _SECOND
+    return parsed[0] or 0, parsed[1] or 0
+
+
+# ── equality ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+def _equal(key: Any, value: Any) -> bool | None:
+    """None where the two cannot be compared: neither Equals nor NotEquals holds for some, both for others."""
+    if isinstance(key, bool):
+        return key == value if isinstance(value, bool) else False
+    if is_number(key):
+        if isinstance(value, str):
+            return read_number(value) == float(key)
+        return float(value) == float(key) if is_number(value) else False
+    if isinstance(key, str):
+        if (both := _durations(key, value)) is not None:
+            return both[0] == both[1]
+        if isinstance(value, str):
+            if (size := quantity(key)) is not None:
+                other = quantity(value)
+                return size == other if other is not None else None if value else False
+            return glob(value, key)
+        return False
+    if isinstance(key, (dict, list)):
+        return type(key) is type(value) and same(key, value)
+    return None
+
+
+def equals(key: Any, value: Any) -> bool:
+    return _equal(key, value) is True
+
+
+def not_equals(key: Any, value: Any) -> bool:
+    return _equal(key, value) is False
+
+
+def _has_number(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_number, value.values()))
+    return any(map(_has_number, value)) if isinstance(value, list) else is_number(value)
+
+
+def _unlike(operate: Operator, otherwise: bool) -> Operator:
+    """A value from a variable beside one that is written in the policy: their numbers, float64 and int64, differ
+    inside of lists and maps."""
+    def compare(key: Any, value: Any) -> bool:
+        if isinstance(key, (dict, list)) and type(key) is type(value) and _has_number(key) and _has_number(value):
+            return otherwise
+        return operate(key, value)
+
+    return compare
+
+
+UNLIKE: dict[str, Operator] = {"Equals": _unlike(equals, False), "Equal": _unlike(equals, False),
+                               "NotEquals": _unlike(not_equals, True), "NotEqual": _unlike(not_equals, True)}
+
+
+# ── membership ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+def _either(one: str, other: str) -> bool:
+    return glob(one, other) or glob(other, one)
+
+
+def _array(value: str) -> list[str] | None:
+    """A text that is a JSON list of texts; null among them is an empty text."""
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    if found is None:
+        return []
+    if not isinstance(found, list) or not all(one is None or isinstance(one, str) for one in found):
+        return None
+    return [one or "" for one in found]
+
+
+def _texts(value: str) -> list[str] | None:
+    """A text that is JSON must be a list of texts; any other text is a list of itself."""
+    try:
+        json.loads(value)
+    except (ValueError, RecursionError):
+        return [value]
+    return _array(value)
+
+
+def _one_in(key: str, value: Any) -> bool | None:
+    if isinstance(value, list):
+        return any(_either(sprint(one), key) for one in value)
+    if not isinstance(value, str):
+        return None
+    if glob(value, key):
+        return True
+    if kpattern.operator(value) == "-":
+        return kpattern.scalar(value)(key)
+    texts = _texts(value)
+    return None if texts is None else key in texts
+
+
+def _many_in(keys: list[str], value: Any, quantifier: str) -> bool | None:
+    """quantifier: AnyIn, AllIn, AnyNotIn or AllNotIn."""
+    def judge(found: list[bool]) -> bool:
+        return {"AnyIn": any(found), "AllIn": all(found),
+                "AnyNotIn": not all(found), "AllNotIn": not any(found)}[quantifier]
+
+    if isinstance(value, list):
+        texts: list[str] | None = [sprint(one) for one in value]
+    elif isinstance(value, str):
+        if keys == [value]:
+            return judge([True])
+        if kpattern.operator(value) == "-":
+            if quantifier == "AnyNotIn":
+                return any(map(kpattern.scalar(value.replace("-", "!-", 1)), keys))
+            return judge([kpattern.scalar(value)(key) for key in keys])
+        texts = _texts(value)
+    elif quantifier.startswith("Any") and (is_number(value) or isinstance(value, bool)):
+        texts = [sprint(value)]
+    else:
+        texts = None
+    return None if texts is None else judge([any(_either(key, text) for text in texts) for key in keys])
+
+
+def _membership(quantifier: str) -> Operator:
+    negative = quantifier.endswith("NotIn")
+
+    def operate(key: Any, value: Any) -> bool:
+        if isinstance(key, list):
+            return _many_in([sprint(one) for one in key], value, quantifier) is True
+        if not isinstance(key, (str, int, float)):
+            return False
+        found = _one_in(sprint(key), value)
+        return found is not None and found != negative
+
+    return operate
+
+
+def _old_membership(negative: bool) -> Operator:
+    """In and NotIn, which are deprecated: wildcards for one key, plain equality for a list of keys."""
+    def operate(key: Any, value: Any) -> bool:
+        if isinstance(key, list):
+            if not all(isinstance(one, str) for one in key):
+                raise QueryError("interface conversion: a key of In or NotIn that is no text")
+            if isinstance(value, str):
+                if key == [value]:
+                    return True
+                value = _array(value)
+            if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+                return False
+            return (not set(key) <= set(value)) if negative else set(key) <= set(value)
+        if not isinstance(key, (str, int, float)):
+            return False
+        text = sprint(key)
+        if isinstance(value, list):
+            return any(_either(sprint(one), text) for one in value) != negative
+        if not isinstance(value, str):
+            return False
+        if glob(value, text):
+            return not negative
+        texts = _array(value)
+        return texts is not None and (text in texts) != negative
+
+    return operate
+
+
+# ── order ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+def _order(key: Any, value: Any) -> float | None:
+    """Below, at or above zero as key is below, at or above value; None where they cannot be compared."""
+    if isinstance(key, bool) or not isinstance(key, (str, int, float)):
+        return None
+    if (both := _durations(key, value)) is not None:
+        return both[0] - both[1]
+    if isinstance(key, str):
+        if isinstance(value, str) and (one := quantity(key)) is not None and (other := quantity(value)) is not None:
+            return float(one > other) - float(one < other)
+        read = read_number(key)
+        if read is None:
+            return _versions(key, value)
+        return _order(read, value)
+    if isinstance(value, str):
+        value = read_number(value)
+    return float(key) - float(value) if is_number(value) else None
+
+
+def _versions(key: str, value: Any) -> float | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        return semver.compare(semver.parse(key), semver.parse(value))
+    except semver.VersionError:
+        return None
+
+
+def _elapsed(value: Any) -> int | None:
+    """A duration, or a number of seconds without its fraction, as nanoseconds."""
+    if isinstance(value, str):
+        return duration(value)
+    return int(value) * _SECOND if is_number(value) and abs(value) < _FARTHEST else None
+
+
+def _duration_order(key: Any, value: Any) -> float | None:
+    one, other = _elapsed(key), _elapsed(value)
+    return None if one is None or other is None else one - other
+
+
+def _ordered(order: Callable[[Any, Any], float | None], test: Callable[[float], bool]) -> Operator:
+    def operate(key: Any, value: Any) -> bool:
+        found = order(key, value)
+        return found is not None and test(found)
+
+    return operate
+
+
+_TESTS: dict[str, Callable[[float], bool]] = {
+    "GreaterThan": lambda order: order > 0, "GreaterThanOrEquals": lambda order: order >= 0,
+    "LessThan": lambda order: order < 0, "LessThanOrEquals": lambda order: order <= 0}
+
+OPERATORS: dict[str, Operator] = {
+    "Equals": equals, "Equal": equals, "NotEquals": not_equals, "NotEqual": not_equals,
+    **{name: _membership(name) for name in ("AnyIn", "AllIn", "AnyNotIn", "AllNotIn")},
+    "In": _old_membership(False), "NotIn": _old_membership(True),
+    **{name: _ordered(_order, test) for name, test in _TESTS.items()},
+    **{f"Duration{name}": _ordered(_duration_order, test) for name, test in _TESTS.items()},
+}

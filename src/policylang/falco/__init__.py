@@ -1,0 +1,16 @@
+"""Falco rules as Python functions.
+
+    rules = falco.load({"falco_rules.yaml": text})
+    matcher = rules.compile("syscall")
+    alerts = matcher("openat", {"proc.name": "cat", "fd.name": "/etc/shadow", …})
+
+Events are mappings of Falco's field names, or objects with such a `get`; a field is read when a rule asks for it.
+"""
+
+from policylang.falco.audit import AuditEvent, events
+from policylang.falco.definitions import Warned
+from policylang.falco.matcher import Matcher, RuleSet, load
+from policylang.falco.output import Alert, Template
+from policylang.falco.rules import Rule
+
+__all__ = ["Alert", "AuditEvent", "Matcher", "Rule", "RuleSet", "Template", "Warned", "events", "load"]

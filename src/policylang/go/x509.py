@@ -1,0 +1,351 @@
+# ruff: noqa: ARG001 - readers of extensions have one signature
+"""Certificates and certificate requests as Go's crypto/x509 turns them into JSON."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from policylang.errors import InputError
+from policylang.go.pem import blocks
+
+_NAMES = {"2.5.4.6": "Country", "2.5.4.10": "Organization", "2.5.4.11": "OrganizationalUnit", "2.5.4.7": "Locality",
+          "2.5.4.8": "Province", "2.5.4.9": "StreetAddress", "2.5.4.17": "PostalCode"}
+_SIGNATURES = {"1.2.840.113549.1.1.4": 2, "1.2.840.113549.1.1.5": 3, "1.2.840.113549.1.1.11": 4,
+               "1.2.840.113549.1.1.12": 5, "1.2.840.113549.1.1.13": 6, "1.2.840.10045.4.1": 9,
+               "1.2.840.10045.4.3.2": 10, "1.2.840.10045.4.3.3": 11, "1.2.840.10045.4.3.4": 12, "1.3.101.112": 16}
+_PSS = {"2.16.840.1.101.3.4.2.1": 13, "2.16.840.1.101.3.4.2.2": 14, "2.16.840.1.101.3.4.2.3": 15}
+_RSA = "1.2.840.113549.1.1.1"
+_USAGES = {"2.5.29.37.0": 0, **{f"1.3.6.1.5.5.7.3.{one}": one for one in range(1, 10)},
+           "1.3.6.1.4.1.311.10.3.3": 10, "2.16.840.1.113730.4.1": 11,
+           "1.3.6.1.4.1.311.2.1.22": 12, "1.3.6.1.4.1.311.61.1.1": 13}
+_STRINGS = {12, 19, 20, 22, 30, 18}
+
+
+class CertificateError(InputError):
+    """What Go cannot decode; the message is Go's where it is short."""
+
+    code = "certificate"
+
+
+class Element(NamedTuple):
+    """One DER element: `tag` is its first byte, `raw` all of it, `body` what is inside."""
+
+    tag: int
+    raw: bytes
+    body: bytes
+
+    def children(self) -> list[Element]:
+        found, at = [], 0
+        while at < len(self.body):
+            child, at = read(self.body, at)
+            found.append(child)
+        return found
+
+
+def read(data: bytes, at: int = 0) -> tuple[Element, int]:
+    """The element at `at` and where it ends. Raises CertificateError for what is no DER."""
+    start = at
+    if len(data) < at + 2 or data[at] & 0x1F == 0x1F:
+        raise CertificateError("x509: malformed certificate")
+    tag, length, at = data[at], data[at + 1], at + 2
+    if length & 0x80:
+        count = length & 0x7F
+        if not 1 <= count <= 4 or len(data) < at + count:
+            raise CertificateError("x509: malformed certificate")
+        length, at = int.from_bytes(data[at:at + count], "big"), at + count
+    if len(data) < at + length:
+        raise CertificateError("x509: malformed certificate")
+    return Element(tag, data[start:at + length], data[at:at + length]), at + length
+
+
+def decode_pem(text: str) -> dict[str, Any]:
+    """The first certificate or request in PEM, with an RSA key, as the map that its Go struct is in JSON."""
+    block = next(blocks(text.encode("utf-8", "surrogateescape")), None)
+    if block is None:
+        raise CertificateError("failed to decode PEM block")
+    if block.kind not in ("CERTIFICATE", "CERTIFICATE REQUEST"):
+        raise CertificateError("PEM block neither contains a CERTIFICATE or CERTIFICATE REQUEST")
+    try:
+        return certificate(block.data) if block.kind == "CERTIFICATE" else request(block.data)
+    except (IndexError, ValueError, UnicodeError, OverflowError):
+        raise CertificateError("x509: malformed certificate") from None
+
+
+def certificate(data: bytes) -> dict[str, Any]:
+    """x509.Certificate; the public key is {N, E} as Kyverno has it."""
+    whole, end = read(data)
+    if end != len(data):
+        raise CertificateError("x509: trailing data")
+    body, algorithm, signature = whole.children()
+    fields = body.children()
+    version = 1
+    if fields[0].tag == 0xA0:
+        version = fields.pop(0).children()[0].body[-1] + 1
+    serial, _, issuer, validity, subject, key, *rest = fields
+    extensions = [one for part in rest if part.tag == 0xA3 for one in part.children()[0].children()]
+    starts, ends = map(_time, validity.children())
+    made = {
+        "Raw": _b64(whole.raw), "RawTBSCertificate": _b64(body.raw), "RawSubjectPublicKeyInfo": _b64(key.raw),
+        "RawSubject": _b64(subject.raw), "RawIssuer": _b64(issuer.raw), "Signature": _b64(signature.body[1:]),
+        "SignatureAlgorithm": _signature(algorithm), **_key(key), "Version": version,
+        "SerialNumber": int.from_bytes(serial.body, "big", signed=True), "Issuer": _name(issuer),
+        "Subject": _name(subject), "NotBefore": starts, "NotAfter": ends, "KeyUsage": 0, "ExtraExtensions": None,
+        **dict.fromkeys(("Extensions", "UnhandledCriticalExtensions", "ExtKeyUsage", "UnknownExtKeyUsage",
+                         "SubjectKeyId", "AuthorityKeyId", "OCSPServer", "IssuingCertificateURL", "DNSNames",
+                         "EmailAddresses", "IPAddresses", "URIs", "PermittedDNSDomains", "ExcludedDNSDomains",
+                         "PermittedIPRanges", "ExcludedIPRanges", "PermittedEmailAddresses", "ExcludedEmailAddresses",
+                         "PermittedURIDomains", "ExcludedURIDomains", "CRLDistributionPoints", "PolicyIdentifiers",
+                         "Policies", "PolicyMappings")),
+        **dict.fromkeys(("BasicConstraintsValid", "IsCA", "MaxPathLenZero", "PermittedDNSDomainsCritical",
+                         "InhibitAnyPolicyZero", "InhibitPolicyMappingZero", "RequireExplicitPolicyZero"), False),
+        **dict.fromkeys(("MaxPathLen", "InhibitAnyPolicy", "InhibitPolicyMapping", "RequireExplicitPolicy"), 0)}
+    for element in extensions:
+        shown, oid, critical, value = _extension(element)
+        made["Extensions"] = [*(made["Extensions"] or ()), shown]
+        reader = _EXTENSIONS.get(oid)
+        known = reader(value, made, critical) if reader is not None else False
+        if critical and not known:
+            made["UnhandledCriticalExtensions"] = [*(made["UnhandledCriticalExtensions"] or ()), shown["Id"]]
+    return made
+
+
+def request(data: bytes) -> dict[str, Any]:
+    """x509.CertificateRequest, likewise."""
+    whole, end = read(data)
+    if end != len(data):
+        raise CertificateError("asn1: syntax error: trailing data")
+    body, algorithm, signature = whole.children()
+    version, subject, key, *rest = body.children()
+    attributes: list[Any] = []
+    extensions: list[Element] = []
+    for attribute in (one for part in rest for one in part.children()):
+        oid, values = attribute.children()
+        if _oid(oid.body) == "1.2.840.113549.1.9.14":
+            extensions += values.children()[0].children()
+            sets = [[{"Type": _arcs(_oid(one.children()[0].body)), "Value": _any(one.children()[1])}
+                     for one in each.children()] for each in values.children()]
+            attributes.append({"Type": _arcs(_oid(oid.body)), "Value": sets})
+    made: dict[str, Any] = {
+        "Raw": _b64(whole.raw), "RawTBSCertificateRequest": _b64(body.raw), "RawSubjectPublicKeyInfo": _b64(key.raw),
+        "RawSubject": _b64(subject.raw), "Version": int.from_bytes(version.body, "big"),
+        "Signature": _b64(signature.body[1:]), "SignatureAlgorithm": _signature(algorithm), **_key(key),
+        "Subject": _name(subject), "Attributes": attributes or None, "Extensions": None, "ExtraExtensions": None,
+        "DNSNames": None, "EmailAddresses": None, "IPAddresses": None, "URIs": None}
+    for element in extensions:
+        shown, name, critical, value = _extension(element)
+        made["Extensions"] = [*(made["Extensions"] or ()), shown]
+        if name == "2.5.29.17":
+            _alternative_names(value, made, critical)
+    return made
+
+
+# ── parts ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+def _b64(data: bytes) -> str:
+    return b64encode(data).decode()
+
+
+def _oid(body: bytes) -> str:
+    arcs, value = [], 0
+    for byte in body:
+        value = value << 7 | byte & 0x7F
+        if not byte & 0x80:
+            arcs.append(value)
+            value = 0
+    first = min(arcs[0] // 40, 2)
+    return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
+
+
+def _arcs(oid: str) -> list[int]:
+    return list(map(int, oid.split(".")))
+
+
+def _time(element: Element) -> str:
+    text = element.body.decode("ascii")
+    if element.tag == 0x17:
+        year = int(text[:2])
+        text = f"{1900 + year if year >= 50 else 2000 + year}{text[2:]}"
+    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _text(element: Element) -> str:
+    kind = element.tag & 0x1F
+    return element.body.decode("utf-16-be" if kind == 30 else "utf-8" if kind == 12 else "latin-1")
+
+
+def _any(element: Element) -> Any:
+    kind = element.tag & 0x1F
+    if kind in _STRINGS:
+        return _text(element)
+    if kind == 1:
+        return element.body != b"\0"
+    if kind == 2:
+        return int.from_bytes(element.body, "big", signed=True)
+    return _b64(element.body) if kind == 4 else _arcs(_oid(element.body)) if kind == 6 else None
+
+
+def _name(element: Element) -> dict[str, Any]:
+    made: dict[str, Any] = {**dict.fromkeys(_NAMES.values()), "SerialNumber": "", "CommonName": "", "Names": None,
+                            "ExtraNames": None}
+    for pair in (pair for names in element.children() for pair in names.children()):
+        kind, value = pair.children()
+        oid, text = _oid(kind.body), _any(value)
+        made["Names"] = [*(made["Names"] or ()), {"Type": _arcs(oid), "Value": text}]
+        if not isinstance(text, str):
+            continue
+        if field := _NAMES.get(oid):
+            made[field] = [*(made[field] or ()), text]
+        elif oid in ("2.5.4.3", "2.5.4.5"):
+            made["CommonName" if oid == "2.5.4.3" else "SerialNumber"] = text
+    return made
+
+
+def _signature(element: Element) -> int:
+    kind, *parameters = element.children()
+    oid = _oid(kind.body)
+    if oid == "1.2.840.113549.1.1.10" and parameters:
+        hashes = [part for part in parameters[0].children() if part.tag == 0xA0]
+        return _PSS.get(_oid(hashes[0].children()[0].children()[0].body), 0) if hashes else 0
+    return _SIGNATURES.get(oid, 0)
+
+
+def _key(element: Element) -> dict[str, Any]:
+    algorithm, bits = element.children()
+    if _oid(algorithm.children()[0].body) != _RSA:
+        raise CertificateError("certificate should use rsa algorithm")
+    modulus, exponent = read(bits.body[1:])[0].children()
+    return {"PublicKeyAlgorithm": 1, "PublicKey": {"N": str(int.from_bytes(modulus.body, "big")),
+                                                   "E": int.from_bytes(exponent.body, "big")}}
+
+
+def _extension(element: Element) -> tuple[dict[str, Any], str, bool, Element]:
+    kind, *rest = element.children()
+    critical = len(rest) > 1 and rest[0].body != b"\0"
+    oid, value = _oid(kind.body), rest[-1].body
+    inner = read(value)[0] if value else Element(0, b"", b"")
+    return {"Id": _arcs(oid), "Critical": critical, "Value": _b64(value)}, oid, critical, inner
+
+
+Reader = Callable[[Element, dict[str, Any], bool], bool]
+
+
+def _key_usage(value: Element, made: dict[str, Any], critical: bool) -> bool:
+    bits = int.from_bytes(value.body[1:], "big")
+    width = 8 * (len(value.body) - 1)
+    made["KeyUsage"] = sum(1 << at for at in range(min(9, width)) if bits >> (width - 1 - at) & 1)
+    return True
+
+
+def _constraints(value: Element, made: dict[str, Any], critical: bool) -> bool:
+    parts = value.children()
+    made["BasicConstraintsValid"] = True
+    made["MaxPathLen"] = -1
+    for part in parts:
+        if part.tag == 1:
+            made["IsCA"] = part.body != b"\0"
+        elif part.tag == 2:
+            made["MaxPathLen"] = int.from_bytes(part.body, "big")
+    made["MaxPathLenZero"] = made["MaxPathLen"] == 0
+    return True
+
+
+def _alternative_names(value: Element, made: dict[str, Any], critical: bool) -> bool:
+    fields = {0x81: "EmailAddresses", 0x82: "DNSNames", 0x86: "URIs", 0x87: "IPAddresses"}
+    for part in value.children():
+        field = fields.get(part.tag)
+        if field is None:
+            continue
+        text: Any = _address(part.body) if part.tag == 0x87 else part.body.decode("ascii")
+        if part.tag == 0x86:
+            text = _url(text)
+        made[field] = [*(made[field] or ()), text]
+    return any(made[field] for field in fields.values())
+
+
+def _address(body: bytes) -> str:
+    from policylang.go.netip import Address
+    if len(body) not in (4, 16):
+        raise CertificateError(f"x509: cannot parse IP address of length {len(body)}")
+    return str(Address(4 if len(body) == 4 else 6, int.from_bytes(body, "big")))
+
+
+def _url(text: str) -> dict[str, Any]:
+    """A net/url.URL, field by field."""
+    from policylang.go.urls import parse
+    url = parse(text)
+    user: dict[str, Any] | None = None if url.user is None else {}
+    return {"Scheme": url.scheme, "Opaque": url.opaque, "User": user, "Host": url.host, "Path": url.path,
+            "RawPath": url.raw_path, "OmitHost": url.omit_host, "ForceQuery": url.force_query, "RawQuery": url.query,
+            "Fragment": url.fragment, "RawFragment": ""}
+
+
+def _extended_usage(value: Element, made: dict[str, Any], critical: bool) -> bool:
+    for part in value.children():
+        oid = _oid(part.body)
+        known = _USAGES.get(oid)
+        field = "UnknownExtKeyUsage" if known is None else "ExtKeyUsage"
+        made[field] = [*(made[field] or ()), _arcs(oid) if known is None else known]
+    return True
+
+
+def _subject_key(value: Element, made: dict[str, Any], critical: bool) -> bool:
+    made["SubjectKeyId"] = _b64(value.body)
+    return True
+
+
+def _authority_key(value: Element, made: dict[str, Any], critical: bool) -> bool:
+    for part in value.children():
+        if part.tag == 0x80:
+            made["AuthorityKeyId"] = _b64(part.body)
+    return True
+
+
+def _authority_access(value: Element, made: dict[str, Any], critical: bool) -> bool:
+    fields = {"1.3.6.1.5.5.7.48.1": "OCSPServer", "1.3.6.1.5.5.7.48.2": "IssuingCertificateURL"}
+    for part in value.children():
+        method, location = part.children()
+        if location.tag == 0x86 and (field := fields.get(_oid(method.body))):
+            made[field] = [*(made[field] or ()), location.body.decode("ascii")]
+    return True
+
+
+def _revocation_lists(value: Element, made: dict[str, Any], critical: bool) -> bool:
+    for point in value.children():
+        for name in (name for part in point.children() if part.tag == 0xA0 for full in part.children()
+                     if full.tag == 0xA0 for name in full.children() if name.tag == 0x86):
+            made["CRLDistributionPoints"] = [*(made["CRLDistributionPoints"] or ()), name.body.decode("ascii")]
+    return True
+
+
+def _policies(value: Element, made: dict[str, Any], critical: bool) -> bool:
+    oids = [_oid(part.children()[0].body) for part in value.children()]
+    made["PolicyIdentifiers"] = [_arcs(oid) for oid in oids] or None
+    made["Policies"] = oids or None
+    return True
+
+
+def _name_constraints(value: Element, made: dict[str, Any], critical: bool) -> bool:
+    fields = {0x82: "DNSDomains", 0x81: "EmailAddresses", 0x86: "URIDomains", 0x87: "IPRanges"}
+    known = True
+    for subtrees in value.children():
+        word = "Permitted" if subtrees.tag == 0xA0 else "Excluded"
+        for base in (tree.children()[0] for tree in subtrees.children()):
+            field = fields.get(base.tag)
+            if field is None:
+                known = False
+                continue
+            half = len(base.body) // 2
+            text: Any = ({"IP": _address(base.body[:half]), "Mask": _b64(base.body[half:])} if base.tag == 0x87
+                         else base.body.decode("ascii"))
+            made[word + field] = [*(made[word + field] or ()), text]
+    made["PermittedDNSDomainsCritical"] = critical
+    return known
+
+
+_EXTENSIONS: dict[str, Reader] = {
+    "2.5.29.15": _key_usage, "2.5.29.19": _constraints, "2.5.29.17": _alternative_names, "2.5.29.37": _extended_usage,
+    "2.5.29.14": _subject_key, "2.5.29.35": _authority_key, "1.3.6.1.5.5.7.1.1": _authority_access,
+    "2.5.29.31": _revocation_lists, "2.5.29.32": _policies, "2.5.29.30": _name_constraints}

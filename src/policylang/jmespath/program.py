@@ -1,0 +1,49 @@
+"""A compiled expression."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from policylang.code import Code
+from policylang.jmespath.compiler import Compiler
+from policylang.jmespath.parser import parse
+from policylang.jmespath.values import Env
+from policylang.source import Source
+from policylang.trace import Trace
+
+
+class Program:
+    """Call it with data, and an `Env` where the time, the budget or the world matter; it raises QueryError.
+
+    `problems` are calls that can only fail, (message, offset): unknown functions, wrong numbers of arguments.
+    `asks` names what of the world it may ask for: clock, network, random.
+    """
+
+    __slots__ = ("_run", "asks", "name", "problems", "text")
+
+    def __init__(self, text: str, name: str = "<jmespath>") -> None:
+        self.text, self.name = text, name
+        code = Code(name)
+        compiler = Compiler(code)
+        compiler.function("query", parse(text, name))
+        self._run = code.build()["query"]
+        self.problems = tuple(compiler.problems)
+        self.asks = frozenset(compiler.needs)
+
+    def __call__(self, data: Any, env: Env | None = None) -> Any:
+        return self._run(data, Env() if env is None else env)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Program, (self.text, self.name)
+
+    def __repr__(self) -> str:
+        return f"Program({self.text!r})"
+
+
+def traced(text: str, data: Any, env: Env | None = None, name: str = "<jmespath>") -> tuple[Any, Trace]:
+    """The value, and which part of the expression gave which value."""
+    trace = Trace(Source(text, name))
+    code = Code(name)
+    compiler = Compiler(code, note=trace.note)
+    compiler.function("query", parse(text, name))
+    return code.build()["query"](data, Env() if env is None else env), trace

@@ -1,0 +1,423 @@
+"""A pattern becomes a Python function of a resource: nothing but comparisons and loops over its lists.
+
+It is compiled twice. The first function only says whether the resource matches. The second, made when a resource first
+does not, says where and why: it records the path and the anchors' keys that it met. Both come from one walk over the
+pattern, which is that of Kyverno (pkg/engine/validate/validate.go): anchors before plain keys, both sorted.
+
+What a function returns: None where it matches, else a failure. `FAIL`, `WRAPPED` and `DIRECT` are the failures of the
+first function; a skip that comes directly from a sibling's anchor outweighs what fails after it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from policylang.code import (
+    Code,
+    assign,
+    attribute,
+    call,
+    compare,
+    do,
+    each,
+    either,
+    give,
+    item,
+    load,
+    negate,
+    store,
+    when,
+)
+from policylang.go.printing import sprint
+from policylang.go.wildcards import wildcard
+from policylang.kpattern.anchors import (
+    CONDITION,
+    EQUALITY,
+    EXISTENCE,
+    FIRST,
+    GLOBAL,
+    NEGATION,
+    anchor,
+    anchored,
+    skips,
+    wild_tags,
+)
+from policylang.kpattern.scalars import leaf, plain_text
+
+_NONE = ast.Constant(None)
+_BLOCKS = 12
+
+
+class Failure(NamedTuple):
+    """Why it does not match. `kind`: `direct` and `wrapped` skip the rule, `negation` and "" fail it."""
+
+    message: str
+    path: str
+    kind: str = ""
+
+
+FAIL, WRAPPED, DIRECT = Failure("", ""), Failure("", "", "wrapped"), Failure("", "", "direct")
+Parts = list[ast.expr]
+"""Of a path: constants, and names of what is known when it fails."""
+Write = Callable[[ast.expr, Parts], None]
+Expand = Callable[[dict[str, Any], Any], Callable[..., Any]]
+
+
+class Compiler:
+    """Writes functions into `code`; with `explain` those that know why. `expand` compiles maps of wildcard keys."""
+
+    def __init__(self, code: Code, expand: Expand, *, explain: bool) -> None:
+        self.code = code
+        self.expand = expand
+        self.explain = explain
+        self.body: list[ast.stmt] = []
+        self.blocks = 0
+
+    def function(self, name: str, pattern: Any, *, expanded: bool = False) -> None:
+        """`name(value, path, seen)`, `path` ending in a slash; the first kind takes the value alone.
+
+        `expanded`: the wildcards in its own keys have been dealt with.
+        """
+        self.define(name, lambda value, path: (self.plain_map if expanded else self.check)(pattern, value, path))
+
+    def define(self, name: str, write: Write) -> None:
+        parameters = ["value", "path", "seen"] if self.explain else ["value"]
+        outer, self.body = self.body, []
+        blocks, self.blocks = self.blocks, 0
+        write(load("value"), [load("path")])
+        self.code.add(name, parameters, [*self.body, give(_NONE)])
+        self.body, self.blocks = outer, blocks
+
+    # --- helpers ------------------------------------------------------------------------------------------------
+
+    def emit(self, *statements: ast.stmt) -> None:
+        self.body.extend(statements)
+
+    def inside(self, write: Callable[[], None]) -> list[ast.stmt]:
+        outer, self.body = self.body, []
+        write()
+        inner, self.body = self.body, outer
+        return inner or [ast.Pass()]
+
+    def hoist(self, value: Any, stem: str) -> ast.expr:
+        return self.code.hoist(value, stem)
+
+    def is_type(self, value: ast.expr, kind: type) -> ast.expr:
+        return compare(call(self.hoist(type, "type"), value), ast.Is(), self.hoist(kind, "T"))
+
+    def failure(self, kind: str, path: Parts, *message: str | ast.expr) -> ast.expr:
+        """What to return: with `explain` a Failure of the joined message, `path` in it by that name."""
+        if not self.explain:
+            return self.hoist({"": FAIL, "negation": FAIL, "wrapped": WRAPPED, "direct": DIRECT}[kind], "failure")
+        text = _joined([ast.Constant(part) if isinstance(part, str) else part for part in message])
+        return call(self.hoist(Failure, "Failure"), text, _joined(path), ast.Constant(kind))
+
+    def kind(self, failure: ast.expr) -> ast.expr:
+        return attribute(failure, "kind")
+
+    def sub(self, write: Write, value: ast.expr, path: Parts) -> ast.expr:
+        """A call of a function of its own, which gives None or a failure."""
+        name = self.code.fresh("check")
+        self.define(name, write)
+        return call(load(name), value, *([_joined(path), load("seen")] if self.explain else []))
+
+    def checking(self, pattern: Any) -> Write:
+        return lambda value, path: self.check(pattern, value, path)
+
+    def name(self, value: ast.expr) -> ast.Name:
+        made = self.code.fresh()
+        self.emit(assign(made, value))
+        return load(made)
+
+    # --- patterns -----------------------------------------------------------------------------------------------
+
+    def check(self, pattern: Any, value: ast.expr, path: Parts) -> None:
+        """Statements that return a failure of the surrounding function where `value` does not match."""
+        if isinstance(pattern, dict):
+            self.fields(pattern, value, path)
+        elif isinstance(pattern, list):
+            self.elements(pattern, value, path)
+        else:
+            wrong = self.failure("", path, "resource value '", call(self.hoist(shown, "shown"), value),
+                                 f"' does not match '{shown(pattern)}' at path ", *path)
+            self.emit(when(negate(self.leaf(pattern, value)), [give(wrong)]))
+
+    def leaf(self, pattern: Any, value: ast.expr) -> ast.expr:
+        """A test; what most values need is inlined, the rest is left to the closures of `scalars`."""
+        matches = call(self.hoist(leaf(pattern), "leaf"), value)
+        if self.explain:
+            return matches
+        quick = self.quick(pattern, value)
+        return matches if quick is None else either(quick, matches)
+
+    def quick(self, pattern: Any, value: ast.expr) -> ast.expr | None:
+        """A cheaper test that holds only for what matches."""
+        if isinstance(pattern, bool):
+            return compare(value, ast.Is(), ast.Constant(pattern))
+        is_text = self.is_type(value, str)
+        if not isinstance(pattern, str):
+            return None
+        if "|" in pattern:
+            tests = [self.quick(choice, value) for choice in pattern.split("|")]
+            return either(*(test for test in tests if test is not None)) if any(tests) else None
+        if (plain := plain_text(pattern)) is None:
+            return None
+        sign, operand = plain
+        equal = ast.NotEq() if sign else ast.Eq()
+        if "*" not in operand and "?" not in operand:
+            same = compare(value, equal, ast.Constant(operand))
+            return _both(is_text, same) if sign else same
+        if operand == "*":
+            return None if sign else is_text
+        if operand == "?*":
+            return None if sign else _both(is_text, value)
+        test: ast.expr = call(self.hoist(wildcard(operand), "wildcard"), value)
+        stem = operand.strip("*")
+        if "*" not in stem and "?" not in stem and operand.count("*") == 1:
+            word = "startswith" if operand.endswith("*") else "endswith"
+            test = call(attribute(value, word), ast.Constant(stem))
+        elif "*" not in stem and "?" not in stem and operand == f"*{stem}*":
+            test = compare(ast.Constant(stem), ast.In(), value)
+        return _both(is_text, negate(test) if sign else test)
+
+    # --- lists --------------------------------------------------------------------------------------------------
+
+    def elements(self, pattern: list[Any], value: ast.expr, path: Parts) -> None:
+        wrong = self.failure("", path, "validation rule failed at path ", *path,
+                             ", resource does not satisfy the expected overlay pattern")
+        self.emit(when(negate(self.is_type(value, list)), [give(wrong)]))
+        first = pattern[0]
+        if isinstance(first, dict):
+            self.all_of(first, value, path)
+        elif isinstance(first, list):
+            self.in_order(pattern, value, path)
+        else:
+            self.check(first, value, path)
+
+    def all_of(self, pattern: dict[str, Any], value: ast.expr, path: Parts) -> None:
+        """Every element matches; where all are skipped, so is the list."""
+        at, element = self.code.fresh("i"), self.code.fresh("e")
+        here = [*path, call(self.hoist(str, "str"), load(at)), ast.Constant("/")]
+        values = call(self.hoist(enumerate, "enumerate"), value) if self.explain else value
+        if not skips(pattern) and self.blocks < _BLOCKS:
+            self.blocks += 1
+            body = self.inside(lambda: self.check(pattern, load(element), here))
+            self.blocks -= 1
+            self.emit(self.loop(at, element, values, body))
+            return
+        skipped, good = self.code.fresh("skipped"), self.code.fresh("good")
+
+        def body_() -> None:
+            found = self.name(self.sub(self.checking(pattern), load(element), here))
+            self.collect(found, skipped, good)
+
+        self.emit(assign(skipped, ast.List([], ast.Load())), assign(good, ast.Constant(False)),
+                  self.loop(at, element, values, self.inside(body_)),
+                  when(_both(load(skipped), negate(load(good))), [give(self.wrapped(skipped, path))]))
+
+    def loop(self, at: str, element: str, values: ast.expr, body: list[ast.stmt]) -> ast.stmt:
+        if not self.explain:
+            return each(element, values, body)
+        return ast.For(ast.Tuple([store(at), store(element)], ast.Store()), values, body, [])
+
+    def in_order(self, pattern: list[Any], value: ast.expr, path: Parts) -> None:
+        """Element by element."""
+        size = call(self.hoist(len, "len"), value)
+        wrong = self.failure("", [], "validate Array failed, array length mismatch, resource Array len is ",
+                             call(self.hoist(str, "str"), size), f" and pattern Array len is {len(pattern)}")
+        self.emit(when(compare(size, ast.Lt(), ast.Constant(len(pattern))), [give(wrong)]))
+        skipped, good = self.code.fresh("skipped"), self.code.fresh("good")
+        self.emit(assign(skipped, ast.List([], ast.Load())), assign(good, ast.Constant(False)))
+        for at, one in enumerate(pattern):
+            found = self.name(self.sub(self.checking(one), item(value, ast.Constant(at)),
+                                       [*path, ast.Constant(f"{at}/")]))
+            self.collect(found, skipped, good)
+        self.emit(when(_both(load(skipped), negate(load(good))), [give(self.wrapped(skipped, path))]))
+
+    def collect(self, found: ast.expr, skipped: str, good: str) -> None:
+        """Takes note of a skip, returns another failure."""
+        add = do(call(attribute(load(skipped), "append"), found))
+        self.emit(when(compare(found, ast.Is(), _NONE), [assign(good, ast.Constant(True))],
+                       [when(call(self.hoist(_skips, "skips"), found), [add], [give(found)])]))
+
+    def wrapped(self, skipped: str, path: Parts) -> ast.expr:
+        if not self.explain:
+            return self.failure("wrapped", path)
+        return call(self.hoist(_combined, "combined"), load(skipped), _joined(path))
+
+    # --- maps ---------------------------------------------------------------------------------------------------
+
+    def fields(self, pattern: dict[str, Any], value: ast.expr, path: Parts) -> None:
+        wrong = self.failure("", path, "pattern and resource have different structures. Path: ", *path,
+                             ". Expected map[string]interface {}, found ", call(self.hoist(go_type, "go_type"), value))
+        self.emit(when(negate(self.is_type(value, dict)), [give(wrong)]))
+        if wild_tags(pattern) is not None:
+            check = call(self.hoist(self.expand, "expand"), self.hoist(pattern, "pattern"), value)
+            found = call(check, value, *([_joined(path), load("seen")] if self.explain else []))
+            self.emit(give(found))
+            return
+        self.plain_map(pattern, value, path)
+
+    def plain_map(self, pattern: dict[str, Any], value: ast.expr, path: Parts) -> None:
+        kinds = {key: anchor(key) for key in pattern}
+        if self.explain:
+            for key in pattern:
+                if kinds[key][0] in (CONDITION, EXISTENCE, NEGATION):
+                    self.emit(do(call(self.hoist(_note, "note"), load("seen"), ast.Constant(key),
+                                      compare(ast.Constant(kinds[key][1]), ast.In(), value))))
+        first = [key for key in sorted(pattern) if kinds[key][0] in FIRST]
+        rest: list[str] = []
+        for key in sorted(key for key in pattern if kinds[key][0] not in FIRST):
+            front = kinds[key][0] == GLOBAL or anchored(pattern[key])
+            rest.insert(0, key) if front else rest.append(key)
+        if any(kinds[key][0] == CONDITION or (kinds[key][0] == EQUALITY and skips(pattern[key])) for key in first):
+            self.anchors(pattern, first, value, path)
+        else:
+            for key in first:
+                self.certain(*kinds[key], pattern[key], value, path)
+        for key in rest:
+            if kinds[key][0] == GLOBAL:
+                self.emit(*self.returned(self.conditional(kinds[key][1], pattern[key], value, path, "global")))
+            else:
+                self.plain(key, pattern[key], value, path)
+
+    def returned(self, found: ast.expr) -> list[ast.stmt]:
+        return [when(compare(found, ast.IsNot(), _NONE), [give(found)])]
+
+    def anchors(self, pattern: dict[str, Any], keys: list[str], value: ast.expr, path: Parts) -> None:
+        """Anchors of which one may skip: all are evaluated, a skip is held against what else there is."""
+        skipped, good, direct = (self.code.fresh(stem) for stem in ("skipped", "good", "direct"))
+        self.emit(assign(skipped, ast.List([], ast.Load())), assign(good, ast.Constant(False)),
+                  assign(direct, ast.Constant(False)))
+        for key in keys:
+            kind, name = anchor(key)
+            if kind == CONDITION:
+                found: ast.expr = self.conditional(name, pattern[key], value, path, "conditional")
+            else:
+                found = self.name(self.sub(self.certainly(kind, name, pattern[key]), value, path))
+            skip = [do(call(attribute(load(skipped), "append"), found)),
+                    when(compare(self.kind(found), ast.Eq(), ast.Constant("direct")),
+                         [assign(direct, ast.Constant(True))])]
+            fail = [when(negate(load(direct)), [give(found)])]
+            self.emit(when(compare(found, ast.Is(), _NONE), [assign(good, ast.Constant(True))],
+                           [when(call(self.hoist(_skips, "skips"), found), skip, fail)]))
+        self.emit(when(_both(load(skipped), either(negate(load(good)), load(direct))),
+                       [give(self.wrapped(skipped, path))]))
+
+    def conditional(self, name: str, pattern: Any, value: ast.expr, path: Parts, word: str) -> ast.Name:
+        """A name that holds None, or the skip of a `(k)` or `<(k)` that does not match."""
+        made = self.code.fresh("c")
+        here = [*path, ast.Constant(f"{name}/")]
+        inner = item(value, ast.Constant(name))
+        if isinstance(pattern, (dict, list)) or self.explain:
+            def present() -> None:
+                found = self.name(self.sub(self.checking(pattern), inner, here))
+                skip: ast.expr = self.failure("direct", here)
+                if self.explain:
+                    skip = call(self.hoist(_mismatch, "mismatch"), ast.Constant(word), found)
+                self.emit(assign(made, ast.IfExp(compare(found, ast.Is(), _NONE), _NONE, skip)))
+        else:
+            def present() -> None:
+                test = self.leaf(pattern, self.name(inner))
+                self.emit(assign(made, ast.IfExp(test, _NONE, self.failure("direct", here))))
+        absent = _NONE if word == "global" else self.failure(
+            "direct", here, "conditional anchor mismatch: conditional anchor key doesn't exist in the resource")
+        self.emit(when(compare(ast.Constant(name), ast.In(), value), self.inside(present), [assign(made, absent)]))
+        return load(made)
+
+    def certainly(self, kind: str | None, name: str, pattern: Any) -> Write:
+        return lambda value, path: self.certain(kind, name, pattern, value, path)
+
+    def certain(self, kind: str | None, name: str, pattern: Any, value: ast.expr, path: Parts) -> None:
+        """An anchor that cannot skip."""
+        here = [*path, ast.Constant(f"{name}/")]
+        present = compare(ast.Constant(name), ast.In(), value)
+        if kind == NEGATION:
+            wrong = self.failure("negation", here, "negation anchor matched in resource: ", *here, " is not allowed")
+            self.emit(when(present, [give(wrong)]))
+        elif kind == EXISTENCE:
+            self.emit(when(present, self.inside(
+                lambda: self.existence(pattern, self.name(item(value, ast.Constant(name))), here))))
+        else:
+            self.emit(when(present, self.inside(
+                lambda: self.check(pattern, self.name(item(value, ast.Constant(name))), here))))
+
+    def existence(self, pattern: list[Any], value: ast.expr, here: Parts) -> None:
+        """Each map of the pattern matches at least one element."""
+        wrong = self.failure("", here, "invalid resource type ", call(self.hoist(go_type, "go_type"), value),
+                             ": Existence ^ () anchor can be used only on list/array type resource")
+        self.emit(when(negate(self.is_type(value, list)), [give(wrong)]))
+        none = self.failure("", here, "existence anchor validation failed at path ", *here)
+        for one in pattern:
+            at, element = self.code.fresh("i"), self.code.fresh("e")
+            values = call(self.hoist(enumerate, "enumerate"), value) if self.explain else value
+            path = [*here, call(self.hoist(str, "str"), load(at)), ast.Constant("/")]
+            found = self.sub(self.checking(one), load(element), path)
+            loop = self.loop(at, element, values, [when(compare(found, ast.Is(), _NONE), [ast.Break()])])
+            assert isinstance(loop, ast.For)
+            loop.orelse = [give(none)]
+            self.emit(loop)
+
+    def plain(self, key: str, pattern: Any, value: ast.expr, path: Parts) -> None:
+        found = self.name(call(attribute(value, "get"), ast.Constant(key)))
+        if pattern == "*":
+            wrong = self.failure("", path, *path, f"/{key} not found")
+            self.emit(when(compare(found, ast.Is(), _NONE), [give(wrong)]))
+        else:
+            self.check(pattern, found, [*path, ast.Constant(f"{key}/")])
+
+
+# --- at run time ----------------------------------------------------------------------------------------------------
+
+def _skips(found: Failure) -> bool:
+    return found.kind in ("direct", "wrapped")
+
+
+def _note(seen: dict[str, bool], key: str, here: bool) -> None:
+    if not seen.get(key):
+        seen[key] = here
+
+
+def _mismatch(word: str, found: Failure) -> Failure:
+    return Failure(f"{word} anchor mismatch: {found.message}", found.path, "direct")
+
+
+def _combined(skipped: list[Failure], path: str) -> Failure:
+    return Failure("; ".join(one.message for one in skipped), path, "wrapped")
+
+
+def shown(value: Any) -> str:
+    """`%v` of what Kubernetes decodes: whole numbers stay whole."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, list):
+        return "[" + " ".join(map(shown, value)) + "]"
+    if isinstance(value, dict):
+        return "map[" + " ".join(f"{key}:{shown(value[key])}" for key in sorted(value)) + "]"
+    return sprint(value)
+
+
+def go_type(value: Any) -> str:
+    return {type(None): "<nil>", str: "string", bool: "bool", int: "int64", float: "float64",
+            list: "[]interface {}"}.get(type(value), "map[string]interface {}")
+
+
+def _joined(parts: Parts) -> ast.expr:
+    """The parts as one text."""
+    merged: Parts = []
+    for part in parts:
+        if isinstance(part, ast.Constant) and merged and isinstance(last := merged[-1], ast.Constant):
+            merged[-1] = ast.Constant(str(last.value) + str(part.value))
+        else:
+            merged.append(part)
+    if not merged:
+        return ast.Constant("")
+    if len(merged) == 1:
+        return merged[0]
+    return call(attribute(ast.Constant(""), "join"), ast.Tuple(merged, ast.Load()))
+
+
+def _both(*values: ast.expr) -> ast.expr:
+    return ast.BoolOp(ast.And(), list(values))

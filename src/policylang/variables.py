@@ -1,0 +1,362 @@
+"""`{{ expressions }}` in a policy's texts, compiled when the policy is loaded (Kyverno's variables).
+
+A text that is one expression takes the expression's value and type; elsewhere values are written into the text. What an
+expression yields is never read as an expression again. An expression inside another one's quotes, as in
+`{{ time_since('', '{{ metadata.scanFinishedOn }}', '') }}`, is a value there and cannot end the quotes; outside quotes,
+as in `containers[{{ elementIndex }}]`, it may only become a name or a number. Kyverno substitutes text in all cases,
+which lets the data that is judged write into the policy.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Collection, Iterator
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from policylang.code import (
+    Code,
+    attempt,
+    attribute,
+    call,
+    give,
+    load,
+    throw,
+)
+from policylang.errors import InvalidError, NotEvaluatedError
+from policylang.go.jsontext import JSONError, decode
+from policylang.go.numbers import quote
+from policylang.go.printing import marshal
+from policylang.jmespath import Compiler, Env, Mode, Node, QueryError, parse
+from policylang.references import resolve
+from policylang.source import SourceError
+
+_VARIABLE = re.compile(r"(?<!\\)\{\{((?:\{[^{}]*\}|[^{}])*)\}\}")
+_HOLE = re.compile("\ue000(\\d+)\ue001")
+_JSON_HOLE = re.compile("`\\s*\ue000(\\d+)\ue001\\s*`")
+_QUOTED = re.compile(r"""'(?:[^'\\]|\\'|\\(?!'))*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`""", re.DOTALL)
+_TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|-?[0-9]+")
+_MOST = 64  # variables in a text
+
+Value = Callable[[Any, datetime], Any]
+FALLIBLE = ("images",)
+"""Names of the context whose value may be `Unavailable`."""
+
+
+class _UnresolvedError(QueryError):
+    """A variable without a value; one inside another is named, not both."""
+
+
+class Unavailable:
+    """Stands in the data for a value that could not be had: an expression that asks for it fails with `message`.
+
+    It is never read as absent, which a condition could take for "nothing against it".
+    """
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+
+
+class Roots:
+    """What expressions may begin with: names of the context, and below `request` the fields that are there.
+
+    `asks`: what of the world functions may ask for. `current`: what `{{@}}` stands for at the top of a document, as
+    `request.object`; deeper, it is followed by the path there. None where there is no such thing.
+    """
+
+    def __init__(self, names: Collection[str] | None, request: Collection[str] | None,
+                 asks: Collection[str] = ("clock",), current: str | None = None) -> None:
+        self.names = names
+        self.request = request
+        self.asks = frozenset(asks)
+        self.current = current
+
+    def check(self, tree: Node, where: str) -> None:
+        """Raises NotEvaluatedError for other names."""
+        for chain in _chains(tree):
+            if self.names is not None and chain[0] not in self.names:
+                raise NotEvaluatedError(where, f"variable {chain[0]!r} is not evaluated here",
+                                       hint="these are: " + ", ".join(sorted(self.names)))
+            if (self.request is not None and chain[0] == "request" and len(chain) > 1
+                    and chain[1] not in self.request):
+                raise NotEvaluatedError(where, f"variable request.{chain[1]} is not evaluated here",
+                                       hint="these are: " + ", ".join(f"request.{name}" for name in
+                                                                      sorted(self.request)))
+
+    def uncertain(self, tree: Node) -> tuple[str, ...]:
+        """The names in `FALLIBLE` that an expression may read: by name, or by reading the context whole."""
+        named = {node.value for node in _nodes(tree) if node.kind == "Field"}
+        whole = any(node.kind in ("CurrentNode", "Identity", "ValueProjection") for node in _nodes(tree))
+        return tuple(name for name in FALLIBLE if whole or name in named)
+
+
+def has_variables(document: Any) -> bool:
+    if isinstance(document, dict):
+        return any(has_variables(key) or has_variables(value) for key, value in document.items())
+    if isinstance(document, list):
+        return any(map(has_variables, document))
+    return isinstance(document, str) and _VARIABLE.search(document) is not None
+
+
+def compile_value(document: Any, where: str, roots: Roots) -> Value | None:
+    """A function that fills in a document's variables, or None where there are none and the document stands as it is.
+
+    Raises InvalidError, NotEvaluatedError with the path of the text. The function raises QueryError.
+    """
+    if not changes(document):
+        return None
+    code = Code("variables")
+    code.add("fill", ("data", "env"), [give(Writer(code, roots).whole(document, where))])
+    run = code.build()["fill"]
+    return lambda data, now: run(data, Env(now))
+
+
+def changes(document: Any) -> bool:
+    """Whether filling it in may give something else."""
+    if isinstance(document, dict):
+        return any(changes(key) or changes(value) for key, value in document.items())
+    if isinstance(document, list):
+        return any(map(changes, document))
+    return isinstance(document, str) and ("{{" in document or "$(" in document)
+
+
+class Writer:
+    """Writes the expressions that fill documents; each variable is a function of its own."""
+
+    def __init__(self, code: Code, roots: Roots, context: str = "") -> None:
+        """`context` goes before errors at run time."""
+        self.code = code
+        self.roots = roots
+        self.context = context
+
+    def whole(self, document: Any, where: str) -> ast.expr:
+        """An expression of `data` and `env` for a document, its references resolved."""
+        return self.document(resolve(document, where), where)
+
+    def document(self, value: Any, where: str, path: str = "") -> ast.expr:
+        """`path` is that of the value in its document, for errors at run time."""
+        if not changes(value):
+            return self.code.constant(value)
+        if isinstance(value, dict):
+            keys: list[ast.expr | None] = [self.key(key, f"{where}.{key}", path) for key in value]
+            return ast.Dict(keys, [self.document(one, f"{where}.{key}", f"{path}/{key}") for key, one in value.items()])
+        if isinstance(value, list):
+            return ast.List([self.document(one, f"{where}[{at}]", f"{path}/{at}") for at, one in enumerate(value)],
+                            ast.Load())
+        return self.text(value, where, path)
+
+    def key(self, key: str, where: str, path: str) -> ast.expr:
+        if not changes(key):
+            return ast.Constant(key)
+        return call(self.code.hoist(_checked_key, "key"), self.text(key, where, path))
+
+    def text(self, text: str, where: str, path: str) -> ast.expr:
+        if "\ue000" in text or "\ue001" in text:
+            raise NotEvaluatedError(where, "the private-use characters U+E000 and U+E001 are not accepted in policies")
+        functions: list[str] = []
+
+        def fill(pattern: str, data: ast.expr) -> ast.expr | None:
+            """The text around holes; None without holes."""
+            pieces = _HOLE.split(pattern)
+            if len(pieces) == 1:
+                return None
+            parts: list[ast.expr] = []
+            for at, piece in enumerate(pieces):
+                if at % 2:
+                    inner = call(load(functions[int(piece)]), data, load("env"))
+                    parts.append(call(self.code.hoist(_written, "written"), inner))
+                elif piece:
+                    parts.append(ast.Constant(piece.replace("\\{{", "{{")))
+            return call(attribute(ast.Constant(""), "join"), ast.List(parts, ast.Load()))
+
+        # Innermost first, as Kyverno does; each leaves a numbered hole behind.
+        while (found := _VARIABLE.search(text)) is not None:
+            if len(functions) >= _MOST:
+                raise InvalidError(where, got=f"more than {_MOST} variables in a text", expected="fewer")
+            functions.append(self.query(found[1], where, path, functions, fill))
+            text = f"{text[:found.start()]}\ue000{len(functions) - 1}\ue001{text[found.end():]}"
+        if whole := _HOLE.fullmatch(text):
+            return call(load(functions[int(whole[1])]), load("data"), load("env"))
+        made = fill(text, load("data"))
+        return made if made is not None else ast.Constant(text.replace("\\{{", "{{"))
+
+    def query(self, expression: str, where: str, path: str, functions: list[str],
+              fill: Callable[[str, ast.expr], ast.expr | None]) -> str:
+        """The name of a function (data, env) for an expression."""
+        expression = expression.strip().removeprefix("-").strip()
+        if expression == "@":
+            if self.roots.current is None:
+                raise NotEvaluatedError(where, "{{@}} is not evaluated here")
+            expression = self.roots.current + "".join(map(_step, path.split("/")[1:]))
+        shown = _HOLE.sub("{{…}}", expression)
+        name = self.code.fresh("query")
+        outside = _QUOTED.sub(lambda found: " " * len(found[0]), expression)
+        if holes := list(_HOLE.finditer(outside)):
+            pieces = _HOLE.split(expression)
+            if len(pieces) != 2 * len(holes) + 1:
+                raise NotEvaluatedError(where, "variables inside and outside the quotes of another one are not "
+                                              "evaluated here")
+            dynamic = _Dynamic(tuple(pieces[::2]), self.roots, where)
+            values: list[ast.expr] = [call(load(functions[int(hole)]), load("data"), load("env"))
+                                      for hole in pieces[1::2]]
+            body = [give(call(self.code.hoist(dynamic, "dynamic"), load("data"), load("env"),
+                              ast.List(values, ast.Load())))]
+        else:
+            expression = _JSON_HOLE.sub("'\ue002\ue000\\1\ue001'", expression)
+            compiler = Compiler(self.code, lambda text: self.hole(text, functions, fill))
+            tree = _parse(expression, where)
+            self.roots.check(tree, where)
+            value = compiler.value(tree, load("data"), Mode.RAISE)
+            _refuse(compiler, self.roots, where)
+            body = [*compiler.body, give(value)]
+            if names := self.roots.uncertain(tree):
+                guard = call(self.code.hoist(_require, "require"), load("data"), self.code.constant(list(names)))
+                body.insert(0, ast.Expr(guard))
+        made = self.code.fresh("e")
+        head = f"{self.context}failed to resolve {shown} at path {path}: JMESPath query failed: "
+        wrong = call(self.code.hoist(_unresolved, "unresolved"), ast.Constant(head), load(made))
+        self.code.add(name, ("data", "env"), [
+            attempt(body, self.code.hoist(QueryError, "QueryError"), [throw(wrong)], made)])
+        return name
+
+    def hole(self, text: str, functions: list[str],
+             fill: Callable[[str, ast.expr], ast.expr | None]) -> ast.expr | None:
+        """What stands for a text inside an expression's quotes."""
+        if text.startswith("\ue002"):
+            inner = call(load(functions[int(text[2:-1])]), load("data"), load("env"))
+            return call(self.code.hoist(_as_json, "json"), inner)
+        return fill(text, load("data"))
+
+
+class _Dynamic:
+    """An expression that is known only with the data: others have become names or numbers of it."""
+
+    def __init__(self, pieces: tuple[str, ...], roots: Roots, where: str) -> None:
+        self.pieces, self.roots, self.where = pieces, roots, where
+        error: SourceError | None = None
+        for sample in ("x", "0"):  # it must be an expression with a name or with a number
+            try:
+                tree = parse(sample.join(pieces), where)
+            except SourceError as wrong:
+                error = wrong
+            else:
+                if self.pieces[0]:
+                    roots.check(tree, where)
+                return
+        reason = error.reason if error else ""
+        raise InvalidError(where, got="{{…}}".join(pieces), expected=f"a JMESPath expression ({reason})")
+
+    def __call__(self, data: Any, env: Env, values: list[Any]) -> Any:
+        texts = list(map(_written, values))
+        for text in texts:
+            if not _TOKEN.fullmatch(text):
+                raise QueryError(f"a variable outside quotes became {text[:80]!r}, not a name or a whole number")
+        expression = self.pieces[0] + "".join(text + piece for text, piece in zip(texts, self.pieces[1:], strict=True))
+        return _dynamic(expression, self.roots, self.where)(data, env)
+
+
+@lru_cache(1024)
+def _dynamic(expression: str, roots: Roots, where: str) -> Callable[[Any, Env], Any]:
+    try:
+        tree = parse(expression, where)
+        roots.check(tree, where)
+        code = Code("variable")
+        compiler = Compiler(code)
+        compiler.function("query", tree)
+        _refuse(compiler, roots, where)
+    except (SourceError, NotEvaluatedError, InvalidError) as wrong:
+        raise QueryError(wrong.message) from None
+    run: Callable[[Any, Env], Any] = code.build()["query"]
+    if not (names := roots.uncertain(tree)):
+        return run
+
+    def guarded(data: Any, env: Env) -> Any:
+        _require(data, names)
+        return run(data, env)
+
+    return guarded
+
+
+def _require(data: Any, names: Collection[str]) -> None:
+    """Raises QueryError where one of these could not be had."""
+    for name in names:
+        if isinstance(data, dict) and isinstance(value := data.get(name), Unavailable):
+            raise QueryError(value.message)
+
+
+def _parse(expression: str, where: str) -> Node:
+    try:
+        return parse(expression, where)
+    except SourceError as wrong:
+        raise InvalidError(where, got=expression, expected=f"a JMESPath expression ({wrong.reason})") from None
+
+
+def _refuse(compiler: Compiler, roots: Roots, where: str) -> None:
+    """Calls that can only fail, and those that ask what policies are not given."""
+    for message, _ in compiler.problems:
+        kind, _, name = message.partition("unknown function: ")
+        if not kind and name:
+            raise NotEvaluatedError(where, f"function {name}() is not evaluated here")
+        raise InvalidError(where, got=message, expected="an expression that can be evaluated")
+    if asked := compiler.needs - roots.asks:
+        raise NotEvaluatedError(where, f"a function that asks for {min(asked)} is not evaluated here")
+
+
+def _unresolved(head: str, wrong: QueryError) -> QueryError:
+    return wrong if isinstance(wrong, _UnresolvedError) else _UnresolvedError(head + wrong.message)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return marshal(value)
+    except ValueError as wrong:
+        raise QueryError(str(wrong)) from None
+
+
+def _as_json(value: Any) -> Any:
+    """What a value becomes between backticks, where a text is read as JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return decode(value)
+    except JSONError as wrong:
+        raise QueryError(f"a variable between backticks: {wrong}") from None
+
+
+def _checked_key(key: Any) -> str:
+    if not isinstance(key, str):
+        raise QueryError(f"expected string after substituting variables in a key, got {marshal(key)[:80]}")
+    return key
+
+
+def _step(name: str) -> str:
+    """A name of a path as a part of an expression."""
+    return f"[{name}]" if name.isdigit() else f".{name}" if _TOKEN.fullmatch(name) else f".{quote(name)}"
+
+
+def _nodes(tree: Node) -> Iterator[Node]:
+    yield tree
+    for child in tree.children:
+        yield from _nodes(child)
+
+
+def _chains(tree: Node) -> list[list[str]]:
+    """The first one or two names of every path that starts at the context's root."""
+    kind, children = tree.kind, tree.children
+    if kind == "Field":
+        return [[tree.value]]
+    if kind in ("Subexpression", "IndexExpression"):
+        if children[0].kind != "Field":
+            return _chains(children[0])
+        second = children[1]
+        while second.kind in ("Subexpression", "IndexExpression"):
+            second = second.children[0]
+        return [[children[0].value, *([second.value] if second.kind == "Field" else [])]]
+    if kind in ("Projection", "ValueProjection", "FilterProjection", "Flatten", "Pipe"):
+        return _chains(children[0])
+    return [chain for child in children for chain in _chains(child)]
+
