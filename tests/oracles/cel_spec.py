@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from policylang import cel
-from policylang.cel import ext, types
-from policylang.cel.macros import Expander
-from policylang.cel.messages import EnumValue, Message
-from policylang.cel.protobuf import Descriptors, single
-from policylang.cel.tree import Ident, ListNode, Literal, Node
+from policylang.cel import types
+from policylang.cel.libraries import ext
+from policylang.cel.protobuf.descriptors import Descriptors, single
+from policylang.cel.protobuf.messages import EnumValue, Message
+from policylang.cel.syntax.expander import Expander
+from policylang.cel.syntax.tree import Ident, ListNode, Literal, Node
 from tests.oracles.cel_types import descriptor_set
 from tests.oracles.textproto import Fields, Word, parse
 

@@ -100,8 +100,8 @@ def _eval(trace: bool, fail: bool, **options: Any) -> int:
 def _check(**options: Any) -> int:
     """Say what type EXPRESSION has, without evaluating it. Exit code 2 where it does not compile."""
     from policylang.cel import CompileError
-    from policylang.cel.cost import ENDLESS
-    from policylang.cel.costestimate import estimate
+    from policylang.cel.cost.estimator import estimate
+    from policylang.cel.cost.units import ENDLESS
     from policylang.cel.kubernetes.costs import KubernetesEstimator
 
     asked = _asked(**options)
@@ -181,7 +181,7 @@ def _environment(kind: str, version: str, variables: dict[str, Any]) -> Env:
         return found.extended({name: of for name, of in free.items() if name not in found.variables})
     if kind != "standard" or version:
         raise UsageError(f"got --env {kind}{version and ':'}{version}, expected one of {_ENVIRONMENTS}")
-    from policylang.cel import ext
+    from policylang.cel.libraries import ext
 
     return cel.Env(ext.everything(), free)
 
@@ -246,7 +246,7 @@ def _plain(value: Any) -> Any:
     """A value as JSON data: bytes as base64; times, durations and what JSON has no number for as texts; an empty
     optional as null."""
     from policylang.cel import Duration, Optional, Timestamp
-    from policylang.cel.times import show_duration, show_timestamp
+    from policylang.cel.values.times import show_duration, show_timestamp
 
     if isinstance(value, float) and not isfinite(value):
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
@@ -279,7 +279,7 @@ def _text(value: Any, *, quoted: bool = False) -> str:
 
 def _type(program: Program, value: Any) -> str:
     """The checked type, the value's own where that is not known."""
-    from policylang.cel.values import type_name
+    from policylang.cel.values.values import type_name
 
     known = program.result
     return type_name(value) if known is None or known.is_dyn else str(known)

@@ -14,13 +14,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from policylang.cel.declare import Constant, Function, Library, Macro, Overload
+    from policylang.cel.compile.program import CostExceeded, Program
     from policylang.cel.env import Ast, Env
-    from policylang.cel.issues import CompileError
-    from policylang.cel.messages import Message
-    from policylang.cel.program import CostExceeded, Program
-    from policylang.cel.protobuf import Descriptors
-    from policylang.cel.standard import OPTIONAL, STANDARD
+    from policylang.cel.libraries.standard import OPTIONAL, STANDARD
+    from policylang.cel.library import Constant, Function, Library, Overload
+    from policylang.cel.protobuf.descriptors import Descriptors
+    from policylang.cel.protobuf.messages import Message
+    from policylang.cel.syntax.expander import Macro
+    from policylang.cel.syntax.issues import CompileError
     from policylang.cel.types import (
         ANY,
         BOOL,
@@ -42,19 +43,22 @@ if TYPE_CHECKING:
         optional_of,
         type_param,
     )
-    from policylang.cel.values import NONE, CelError, Duration, Optional, Timestamp, TypeValue, Uint
+    from policylang.cel.values.errors import CelError
+    from policylang.cel.values.values import NONE, Duration, Optional, Timestamp, TypeValue, Uint
 
 _WHERE = {
-    "declare": ("Constant", "Function", "Library", "Macro", "Overload"),
+    "compile.program": ("CostExceeded", "Program"),
     "env": ("Ast", "Env"),
-    "issues": ("CompileError",),
-    "program": ("CostExceeded", "Program"),
-    "messages": ("Message",),
-    "protobuf": ("Descriptors",),
-    "standard": ("OPTIONAL", "STANDARD"),
+    "library": ("Constant", "Function", "Library", "Overload"),
+    "libraries.standard": ("OPTIONAL", "STANDARD"),
+    "protobuf.descriptors": ("Descriptors",),
+    "protobuf.messages": ("Message",),
+    "syntax.expander": ("Macro",),
+    "syntax.issues": ("CompileError",),
     "types": ("ANY", "BOOL", "BYTES", "DOUBLE", "DURATION", "DYN", "INT", "NULL", "STRING", "TIMESTAMP", "TYPE", "UINT",
               "Type", "list_of", "map_of", "message", "opaque", "optional_of", "type_param"),
-    "values": ("NONE", "CelError", "Duration", "Optional", "Timestamp", "TypeValue", "Uint"),
+    "values.errors": ("CelError",),
+    "values.values": ("NONE", "Duration", "Optional", "Timestamp", "TypeValue", "Uint"),
 }
 _MODULES = {name: module for module, names in _WHERE.items() for name in names}
 

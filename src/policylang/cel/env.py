@@ -8,16 +8,17 @@ from typing import Any, Protocol
 
 from policylang.budget import DEFAULT, Limits
 from policylang.cel import types
-from policylang.cel.checker import Checker
-from policylang.cel.declare import Constant, Function, Library, Macro, Overload
+from policylang.cel.check.checker import Checker
+from policylang.cel.compile.program import CostModel, Program
 from policylang.cel.dispatch import Dispatcher
-from policylang.cel.parser import parse
-from policylang.cel.program import CostModel, Program
-from policylang.cel.protobuf import Descriptors
-from policylang.cel.standard import OPTIONAL, STANDARD
-from policylang.cel.tree import Node, Reference
+from policylang.cel.libraries.standard import OPTIONAL, STANDARD
+from policylang.cel.library import Constant, Function, Library, Overload
+from policylang.cel.protobuf.descriptors import Descriptors
+from policylang.cel.syntax.expander import Macro
+from policylang.cel.syntax.parser import parse
+from policylang.cel.syntax.tree import Node, Reference
 from policylang.cel.types import Type
-from policylang.cel.values import TypeValue
+from policylang.cel.values.values import TypeValue
 from policylang.source import Source, checked
 
 # Overloads that the compiler may write out; others are looked for and called.

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from policylang import cel
-from policylang.cel import ext
-from policylang.cel.costtrack import CelCosts
+from policylang.cel.cost.prices import CelCosts
+from policylang.cel.libraries import ext
 from policylang.errors import NotEvaluatedError
 
 OBJECT = {"object": {"spec": {"replicas": 3, "names": ["a", "bb"]}}}

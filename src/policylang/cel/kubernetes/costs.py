@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Any, Final
 
-from policylang.cel.cost import (
+from policylang.cel.cost.prices import CelCosts, size_of
+from policylang.cel.cost.units import (
     ENDLESS,
     LIST,
     ONE,
@@ -20,9 +21,8 @@ from policylang.cel.cost import (
     Sized,
     fixed,
 )
-from policylang.cel.costtrack import CelCosts, size_of
-from policylang.cel.kubernetes.addresses import CIDR, IP, Cidr, Ip
-from policylang.cel.kubernetes.authorizer import (
+from policylang.cel.libraries.kubernetes.addresses import CIDR, IP, Cidr, Ip
+from policylang.cel.libraries.kubernetes.authorizer import (
     AUTHORIZER,
     DECISION,
     GROUP_CHECK,
@@ -34,11 +34,11 @@ from policylang.cel.kubernetes.authorizer import (
     PathCheck,
     ResourceCheck,
 )
-from policylang.cel.kubernetes.formats import FORMAT, LONGEST_PATTERN, Format
-from policylang.cel.kubernetes.quantity import QUANTITY, Quantity
-from policylang.cel.kubernetes.semver import SEMVER, Semver
-from policylang.cel.kubernetes.urls import URL, UrlValue
-from policylang.cel.tree import Literal
+from policylang.cel.libraries.kubernetes.formats import FORMAT, LONGEST_PATTERN, Format
+from policylang.cel.libraries.kubernetes.quantity import QUANTITY, Quantity
+from policylang.cel.libraries.kubernetes.semver import SEMVER, Semver
+from policylang.cel.libraries.kubernetes.urls import URL, UrlValue
+from policylang.cel.syntax.tree import Literal
 
 CALL_LIMIT: Final = 1_000_000  # run time, one expression
 BUDGET: Final = 10_000_000  # run time, all expressions of a policy's binding or a custom resource

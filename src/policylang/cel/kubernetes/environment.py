@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from policylang.cel import ext
-from policylang.cel.cost import Estimate, Estimator
-from policylang.cel.costestimate import estimate
-from policylang.cel.declare import Library
+from policylang.cel.cost.estimator import estimate
+from policylang.cel.cost.units import Estimate, Estimator
 from policylang.cel.env import Ast, Env
-from policylang.cel.kubernetes import (
+from policylang.cel.kubernetes.costs import KubernetesCosts, KubernetesEstimator
+from policylang.cel.kubernetes.objects import ADMISSION, NAMESPACE, REQUEST, Declared, Fields
+from policylang.cel.kubernetes.validators import validate
+from policylang.cel.libraries import ext
+from policylang.cel.libraries.kubernetes import (
     addresses,
     authorizer,
     formats,
@@ -23,9 +25,7 @@ from policylang.cel.kubernetes import (
     strings,
     urls,
 )
-from policylang.cel.kubernetes.costs import KubernetesCosts, KubernetesEstimator
-from policylang.cel.kubernetes.objects import ADMISSION, NAMESPACE, REQUEST, Declared, Fields
-from policylang.cel.kubernetes.validators import validate
+from policylang.cel.library import Library
 from policylang.cel.types import DYN, Type, message
 from policylang.errors import InputError
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from policylang.cel.cost import ENDLESS, CallEstimate, Estimate, Sized
+from policylang.cel.cost.units import ENDLESS, CallEstimate, Estimate, Sized
 from policylang.cel.kubernetes.objects import Fields
 from policylang.cel.types import (
     BOOL,

@@ -1,0 +1,128 @@
+"""Compiled programs: called with their variables, they return a value or raise CelError."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+from policylang.budget import BudgetExceeded, Limits
+from policylang.cel.compile.compiler import compile_tree
+from policylang.cel.values.errors import FAULTS, MissingError, error_of
+from policylang.errors import NotEvaluatedError
+from policylang.trace import Trace
+
+if TYPE_CHECKING:
+    from policylang.cel.env import Ast, Env
+
+
+class CostExceeded(BudgetExceeded):
+    """The run-time cost went over the limit it was given."""
+
+    code = "cost"
+
+
+class CostModel(Protocol):
+    """Run-time costs of calls; what names, selections, literals and loops cost is cel-go's and fixed.
+
+    `optimized`: as with cel-go's optimizer, constant literals are free, and so is has(), as Kubernetes sets both.
+    """
+
+    optimized: bool
+
+    def call(self, function: str, overload: str, arguments: tuple[Any, ...], result: Any) -> int: ...
+
+
+class Tally:
+    """The cost of one evaluation so far."""
+
+    __slots__ = ("cost", "limit", "model")
+
+    def __init__(self, model: CostModel, limit: int | None) -> None:
+        self.model, self.limit, self.cost = model, limit, 0
+
+    def add(self, cost: int) -> None:
+        self.cost += cost
+        if self.limit is not None and self.cost > self.limit:
+            self.stop()
+
+    def stop(self) -> NoReturn:
+        raise CostExceeded("operation cancelled: actual cost limit exceeded")
+
+    def call(self, function: str, overload: str, result: Any, *arguments: Any) -> Any:
+        """Pay for a call whose result is known, and hand the result on."""
+        self.add(self.model.call(function, overload, arguments, result))
+        return result
+
+
+class Program:
+    """`program({"object": …})` or `program(object=…)`.
+
+    What is kept is the function, not the tree; `careful` is the same program for evaluations where variables are
+    missing or the mapping computes them on demand: it looks each up where it is used.
+    """
+
+    __slots__ = ("_careful", "_cost", "_run", "_trace", "_watched", "checked", "env", "limits", "result", "source")
+
+    def __init__(self, env: Env, ast: Ast, check: bool, limits: Limits, *, trace: bool, cost: CostModel | None) -> None:
+        self.env, self.source, self.limits, self.checked = env, ast.source, limits, check
+        self.result = ast.result
+        self._trace, self._cost = trace, cost
+        self._run = compile_tree(env, ast.source, ast.root, limits)
+        self._careful: Callable[..., Any] | None = None
+        self._watched: Callable[..., Any] | None = None
+
+    def _again(self, watch: str) -> Callable[..., Any]:
+        ast = self.env.parse(self.source.text, self.source.name)
+        root = self.env.check(ast).root if self.checked else ast.root
+        return compile_tree(self.env, self.source, root, self.limits, careful=True, watch=watch)
+
+    def __call__(self, variables: Mapping[str, Any] | None = None, /, **names: Any) -> Any:
+        """The value; CelError for an error value, BudgetExceeded where the limits are not enough."""
+        if variables is None or names:
+            variables = {**(variables or {}), **names}
+        if type(variables) is dict:
+            try:
+                return self._run(variables)
+            except MissingError:
+                pass
+            except FAULTS as fault:
+                raise error_of(fault, vars(self._run)["fields"]) from None
+        if self._careful is None:
+            self._careful = self._again("")
+        try:
+            return self._careful(variables)
+        except FAULTS as fault:
+            raise error_of(fault, vars(self._careful)["fields"]) from None
+
+    def _watch(self, variables: Mapping[str, Any], watcher: Any) -> Any:
+        if self._watched is None:
+            optimized = self._cost is not None and self._cost.optimized
+            self._watched = self._again("trace" if self._trace else "optimized cost" if optimized else "cost")
+        try:
+            return self._watched(variables, watcher)
+        except FAULTS as fault:
+            return error_of(fault, vars(self._watched)["fields"])
+
+    def explain(self, variables: Mapping[str, Any]) -> tuple[Any, Trace]:
+        """The value, or the CelError that it is, and what each part gave. For programs compiled with trace."""
+        if not self._trace:
+            raise NotEvaluatedError("explain", "the program was compiled without trace")
+        trace = Trace(self.source)
+        return self._watch(variables, trace.note), trace
+
+    def measure(self, variables: Mapping[str, Any], limit: int | None = None) -> tuple[Any, int]:
+        """The value, or the CelError that it is, and its run-time cost; CostExceeded above the limit."""
+        if self._cost is None or self._trace:
+            raise NotEvaluatedError("measure", "the program was compiled without cost, or with trace")
+        tally = Tally(self._cost, limit)
+        value = self._watch(variables, tally)
+        tally.add(0)
+        return value, tally.cost
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        text, name = self.source.text, self.source.name
+        return _restore, (self.env, text, name, self.checked, self.limits, self._trace, self._cost)
+
+
+def _restore(env: Env, text: str, name: str, check: bool, limits: Limits, trace: bool, cost: Any) -> Program:
+    return env.compile(text, check=check, limits=limits, trace=trace, cost=cost, name=name)
