@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from policylang.cel.compile.program import CostExceeded, Program
-    from policylang.cel.env import Ast, Env
+    from policylang.cel.env import Env
     from policylang.cel.libraries.standard import OPTIONAL, STANDARD
     from policylang.cel.library import Constant, Function, Library, Overload
     from policylang.cel.protobuf.descriptors import Descriptors
     from policylang.cel.protobuf.messages import Message
     from policylang.cel.syntax.expander import Macro
     from policylang.cel.syntax.issues import CompileError
+    from policylang.cel.syntax.tree import Ast
     from policylang.cel.types import (
         ANY,
         BOOL,
@@ -48,13 +49,14 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "compile.program": ("CostExceeded", "Program"),
-    "env": ("Ast", "Env"),
+    "env": ("Env",),
     "library": ("Constant", "Function", "Library", "Overload"),
     "libraries.standard": ("OPTIONAL", "STANDARD"),
     "protobuf.descriptors": ("Descriptors",),
     "protobuf.messages": ("Message",),
     "syntax.expander": ("Macro",),
     "syntax.issues": ("CompileError",),
+    "syntax.tree": ("Ast",),
     "types": ("ANY", "BOOL", "BYTES", "DOUBLE", "DURATION", "DYN", "INT", "NULL", "STRING", "TIMESTAMP", "TYPE", "UINT",
               "Type", "list_of", "map_of", "message", "opaque", "optional_of", "type_param"),
     "values.errors": ("CelError",),

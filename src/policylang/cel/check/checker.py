@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from policylang.cel import types
 from policylang.cel.check.substitution import Substitution
+from policylang.cel.declarations import Declarations
 from policylang.cel.syntax.issues import CompileError, Issue
 from policylang.cel.syntax.tree import (
+    Ast,
     Bind,
     Call,
     Comprehension,
@@ -27,9 +28,6 @@ from policylang.cel.types import BOOL, DYN, ERROR, INT, Type, is_optional, list_
 from policylang.cel.values.values import type_of
 from policylang.source import Source
 
-if TYPE_CHECKING:
-    from policylang.cel.env import Env
-
 _CROSS = frozenset(f"{word}_{one}_{other}" for word in ("less", "less_equals", "greater", "greater_equals")
                    for one in ("int64", "uint64", "double") for other in ("int64", "uint64", "double") if one != other)
 
@@ -37,8 +35,8 @@ _CROSS = frozenset(f"{word}_{one}_{other}" for word in ("less", "less_equals", "
 class Checker:
     """One pass over one tree; `issues` are all that was wrong."""
 
-    def __init__(self, env: Env, source: Source) -> None:
-        self.env, self.source = env, source
+    def __init__(self, declarations: Declarations, source: Source) -> None:
+        self.declarations, self.source = declarations, source
         self.issues: list[Issue] = []
         self.unify = Substitution()
         self.scope: dict[str, Type] = {}
@@ -79,16 +77,16 @@ class Checker:
         if (local := self.scope.get(node.name)) is not None:
             node.reference = Reference(node.name)
             return local
-        found = self.env.resolve(node.name)
+        found = self.declarations.resolve(node.name)
         if found is None:
             return self._issue(node, f"undeclared reference to '{node.name.removeprefix('.')}' "
-                                     f"(in container '{self.env.container}')")
+                                     f"(in container '{self.declarations.container}')")
         node.reference, of = found
         return of
 
     def _select(self, node: Select) -> Type:
         if not node.test and (name := qualified(node)) is not None and name.split(".", 1)[0] not in self.scope:
-            found = self.env.resolve(name)
+            found = self.declarations.resolve(name)
             if found is not None:
                 node.reference, of = found
                 return of
@@ -105,7 +103,7 @@ class Checker:
         if operand.kind == "map":
             return operand.params[1]
         if operand.kind == "message":
-            of = self.env.field_type(operand.name, field)
+            of = self.declarations.field_type(operand.name, field)
             return of if of is not None else self._issue(node, f"undefined field '{field}'")
         if is_optional(operand):
             of = self._field(node, operand.params[0], field)
@@ -125,16 +123,16 @@ class Checker:
             return ERROR if of == ERROR else optional_of(of)
         if node.target is not None and (name_of := qualified(node.target)) is not None \
                 and name_of.split(".", 1)[0] not in self.scope:
-            name_found = self.env.function_name(f"{name_of}.{node.function}")
+            name_found = self.declarations.function_name(f"{name_of}.{node.function}")
             if name_found is not None:
                 node.function, node.target = name_found, None
-        elif node.target is None and (own := self.env.function_name(node.function)) is not None:
+        elif node.target is None and (own := self.declarations.function_name(node.function)) is not None:
             node.function = own
         arguments = [self._visit(each) for each in node.operands]
-        overloads = self.env.functions.get(node.function)
+        overloads = self.declarations.functions.get(node.function)
         if overloads is None:
             return self._issue(node, f"undeclared reference to '{node.function.removeprefix('.')}' "
-                                     f"(in container '{self.env.container}')")
+                                     f"(in container '{self.declarations.container}')")
         if any(self.unify.apply(each) == ERROR for each in arguments):
             return ERROR if node.function not in ("_&&_", "_||_", "!_") else BOOL
         if node.function in ("_&&_", "_||_"):
@@ -149,9 +147,9 @@ class Checker:
         result: Type | None = None
         ids: list[str] = []
         member = node.target is not None
-        for overload in self.env.functions[node.function]:
+        for overload in self.declarations.functions[node.function]:
             if overload.member != member or len(overload.params) != len(arguments) \
-                    or (overload.id in _CROSS and not self.env.cross_type):
+                    or (overload.id in _CROSS and not self.declarations.cross_type):
                 continue
             params, of = self.unify.instance(overload.params, overload.result)
             if not self.unify.all_assignable(arguments, params):
@@ -182,7 +180,7 @@ class Checker:
             return now
         if self.unify.assignable(before, now):
             return self.unify.most_general(before, now)
-        if not self.env.homogeneous:
+        if not self.declarations.homogeneous:
             return DYN
         return self._issue(node, f"expected type '{self._shown(before)}' but found '{self._shown(now)}'")
 
@@ -218,17 +216,17 @@ class Checker:
         return map_of(key, value)
 
     def _struct(self, node: Struct) -> Type:
-        name = self.env.message_name(node.name)
+        name = self.declarations.message_name(node.name)
         if name is None:
             for entry in node.entries:
                 self._visit(entry.value)
             return self._issue(node, f"undeclared reference to '{node.name.removeprefix('.')}' "
-                                     f"(in container '{self.env.container}')")
+                                     f"(in container '{self.declarations.container}')")
         node.name = name
         for entry in node.entries:
             assert isinstance(entry.key, str)
             of = self._unwrapped(entry.value, self._visit(entry.value), entry.optional)
-            wanted = self.env.field_type(name, entry.key)
+            wanted = self.declarations.field_type(name, entry.key)
             if wanted is None:
                 self._issue(entry, f"undefined field '{entry.key}'")
             elif not self.unify.assignable(wanted, of):
@@ -303,3 +301,11 @@ _VISITS: dict[type[Node], Callable[..., Type]] = {
     ListNode: Checker._list, MapNode: Checker._map, Struct: Checker._struct, Comprehension: Checker._comprehension,
     Bind: Checker._bind,
 }
+
+
+def check(declarations: Declarations, ast: Ast) -> Ast:
+    """The same tree with types and references; CompileError with all issues."""
+    ast.result = Checker(declarations, ast.source).check(ast.root)
+    for validate in declarations.validators:
+        validate(ast.source, ast.root)
+    return ast

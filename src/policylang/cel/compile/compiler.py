@@ -37,7 +37,7 @@ from policylang.code import assign, call, choose, load, walrus
 from policylang.source import Source
 
 if TYPE_CHECKING:
-    from policylang.cel.env import Env
+    from policylang.cel.declarations import Declarations as Env
 
 _IS, _IS_NOT, _IN, _NONE = ast.Is(), ast.IsNot(), ast.In(), ast.Constant(None)
 # Classes that variables of declared types are looked at for, before anything is computed with them.

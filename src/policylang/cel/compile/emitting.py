@@ -15,7 +15,7 @@ from policylang.cel.values import containers, errors
 from policylang.code import Code, assign, call, choose, load, walrus
 
 if TYPE_CHECKING:
-    from policylang.cel.env import Env
+    from policylang.cel.declarations import Declarations as Env
 
 _IS, _IS_NOT = ast.Is(), ast.IsNot()
 _TRUE, _FALSE, _NONE = ast.Constant(True), ast.Constant(False), ast.Constant(None)

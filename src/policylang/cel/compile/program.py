@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from policylang.budget import BudgetExceeded, Limits
+from policylang.cel.check.checker import check
 from policylang.cel.compile.compiler import compile_tree
+from policylang.cel.declarations import Declarations
+from policylang.cel.syntax.parser import parse
+from policylang.cel.syntax.tree import Ast
 from policylang.cel.values.errors import FAULTS, MissingError, error_of
 from policylang.errors import NotEvaluatedError
 from policylang.trace import Trace
-
-if TYPE_CHECKING:
-    from policylang.cel.env import Ast, Env
 
 
 class CostExceeded(BudgetExceeded):
@@ -61,20 +62,21 @@ class Program:
     missing or the mapping computes them on demand: it looks each up where it is used.
     """
 
-    __slots__ = ("_careful", "_cost", "_run", "_trace", "_watched", "checked", "env", "limits", "result", "source")
+    __slots__ = ("_careful", "_cost", "_run", "_trace", "_watched", "checked", "declarations", "limits", "result",
+                 "source")
 
-    def __init__(self, env: Env, ast: Ast, check: bool, limits: Limits, *, trace: bool, cost: CostModel | None) -> None:
-        self.env, self.source, self.limits, self.checked = env, ast.source, limits, check
+    def __init__(self, declarations: Declarations, ast: Ast, checked: bool, limits: Limits, *, trace: bool,
+                 cost: CostModel | None) -> None:
+        self.declarations, self.source, self.limits, self.checked = declarations, ast.source, limits, checked
         self.result = ast.result
         self._trace, self._cost = trace, cost
-        self._run = compile_tree(env, ast.source, ast.root, limits)
+        self._run = compile_tree(declarations, ast.source, ast.root, limits)
         self._careful: Callable[..., Any] | None = None
         self._watched: Callable[..., Any] | None = None
 
     def _again(self, watch: str) -> Callable[..., Any]:
-        ast = self.env.parse(self.source.text, self.source.name)
-        root = self.env.check(ast).root if self.checked else ast.root
-        return compile_tree(self.env, self.source, root, self.limits, careful=True, watch=watch)
+        root = _read(self.declarations, self.source.text, self.source.name, self.checked).root
+        return compile_tree(self.declarations, self.source, root, self.limits, careful=True, watch=watch)
 
     def __call__(self, variables: Mapping[str, Any] | None = None, /, **names: Any) -> Any:
         """The value; CelError for an error value, BudgetExceeded where the limits are not enough."""
@@ -121,8 +123,15 @@ class Program:
 
     def __reduce__(self) -> tuple[Any, ...]:
         text, name = self.source.text, self.source.name
-        return _restore, (self.env, text, name, self.checked, self.limits, self._trace, self._cost)
+        return _restore, (self.declarations, text, name, self.checked, self.limits, self._trace, self._cost)
 
 
-def _restore(env: Env, text: str, name: str, check: bool, limits: Limits, trace: bool, cost: Any) -> Program:
-    return env.compile(text, check=check, limits=limits, trace=trace, cost=cost, name=name)
+def _read(declarations: Declarations, text: str, name: str, checked: bool) -> Ast:
+    ast = parse(text, declarations.macros, name, optionals=declarations.optionals)
+    return check(declarations, ast) if checked else ast
+
+
+def _restore(declarations: Declarations, text: str, name: str, checked: bool, limits: Limits, trace: bool,
+             cost: CostModel | None) -> Program:
+    ast = _read(declarations, text, name, checked)
+    return Program(declarations, ast, checked, limits, trace=trace, cost=cost)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from policylang.cel.cost.estimator import estimate
 from policylang.cel.cost.units import Estimate, Estimator
-from policylang.cel.env import Ast, Env
+from policylang.cel.env import Env
 from policylang.cel.kubernetes.costs import KubernetesCosts, KubernetesEstimator
 from policylang.cel.kubernetes.objects import ADMISSION, NAMESPACE, REQUEST, Declared, Fields
 from policylang.cel.kubernetes.validators import validate
@@ -26,6 +27,7 @@ from policylang.cel.libraries.kubernetes import (
     urls,
 )
 from policylang.cel.library import Library
+from policylang.cel.syntax.tree import Ast
 from policylang.cel.types import DYN, Type, message
 from policylang.errors import InputError
 
@@ -69,13 +71,9 @@ class KubernetesEnv(Env):
 
     def __init__(self, libraries: Sequence[Library], variables: Mapping[str, Type], types: Declared, *,
                  homogeneous: bool = True, validated: bool = True) -> None:
-        super().__init__(libraries, variables, "", types, cross_type=True)
+        super().__init__(libraries, variables, "", types, cross_type=True,
+                         validators=(partial(validate, literals=validated, homogeneous=homogeneous),))
         self.types, self.validated, self.same = types, validated, homogeneous
-
-    def check(self, ast: Ast | str, name: str = "<input>") -> Ast:
-        checked = super().check(ast, name)
-        validate(checked.source, checked.root, literals=self.validated, homogeneous=self.same)
-        return checked
 
     def extended(self, variables: Mapping[str, Type] | None = None, libraries: Sequence[Library] = ()) -> KubernetesEnv:
         found = KubernetesEnv((*self.libraries, *libraries), {**self.variables, **(variables or {})}, self.types,

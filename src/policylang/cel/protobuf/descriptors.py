@@ -87,6 +87,13 @@ class Descriptors:
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def unset(self, message: str, field: str) -> Any:
+        """The value of a message's field that is not set; CelError where there is no such field."""
+        known = self.pool.field(message, field)
+        if known is None:
+            raise CelError(f"no such field '{field}'")
+        return self.default(known)
+
     def default(self, field: Field) -> Any:
         """The value of a field that is not set."""
         if field.kind == "map":

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from policylang.cel import types
-from policylang.cel.protobuf.pool import Field
 from policylang.cel.types import Type
 from policylang.cel.values import equality
-from policylang.cel.values.errors import CelError
-
-if TYPE_CHECKING:
-    from policylang.cel.protobuf.descriptors import Descriptors
 
 
 class EnumValue(int):
@@ -38,12 +33,20 @@ class EnumValue(int):
         return EnumValue, (self.enum, int(self))
 
 
+class MessageTypes(Protocol):
+    """What a message asks of the types that it is one of."""
+
+    def unset(self, message: str, field: str) -> Any:
+        """The value of a field that is not set; CelError where there is no such field."""
+        ...
+
+
 class Message:
     """A message. `values` holds the fields that are set."""
 
     __slots__ = ("types", "name", "values")  # noqa: RUF023
 
-    def __init__(self, of: Descriptors, name: str, values: dict[str, Any]) -> None:
+    def __init__(self, of: MessageTypes, name: str, values: dict[str, Any]) -> None:
         self.types, self.name, self.values = of, name, values
 
     @property
@@ -53,16 +56,13 @@ class Message:
     def __getitem__(self, field: str) -> Any:
         if field in self.values:
             return self.values[field]
-        return self.types.default(self._field(field))
-
-    def _field(self, name: str) -> Field:
-        found = self.types.pool.field(self.name, name)
-        if found is None:
-            raise CelError(f"no such field '{name}'")
-        return found
+        return self.types.unset(self.name, field)
 
     def cel_has(self, field: str) -> bool:
-        return field in self.values or self._field(field) is None
+        if field in self.values:
+            return True
+        self.types.unset(self.name, field)
+        return False
 
     def cel_is_zero(self) -> bool:
         return not self.values

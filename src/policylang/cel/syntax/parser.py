@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from policylang.cel.syntax.expander import Expander, Macro
 from policylang.cel.syntax.issues import CompileError
 from policylang.cel.syntax.lexer import END, RESERVED, Token, number_value, text_value, tokens
-from policylang.cel.syntax.tree import Call, Entry, Ident, ListNode, Literal, MapNode, Node, Select, Struct
-from policylang.source import Source
+from policylang.cel.syntax.tree import Ast, Call, Entry, Ident, ListNode, Literal, MapNode, Node, Select, Struct
+from policylang.source import Source, checked
 
 DEEPEST = 250
 Macros = Mapping[tuple[str, int, bool], Macro]
@@ -341,13 +341,10 @@ class Parser:
         return self._built(Struct(name, entries, start, end, opening))
 
 
-def parse(source: Source, macros: Macros, *, optionals: bool = True) -> Node:
+def parse(text: str, macros: Macros, name: str = "<input>", *, optionals: bool = True) -> Ast:
     """The tree of a program; CompileError where it is none."""
+    source = checked(Source(text, name), nul=True)
     try:
-        return Parser(source, macros, optionals=optionals).parse()
+        return Ast(source, Parser(source, macros, optionals=optionals).parse())
     except RecursionError:
         raise CompileError.one(source, 0, f"expression recursion limit exceeded: {DEEPEST}") from None
-
-
-def table(*groups: tuple[Macro, ...]) -> dict[tuple[str, int, bool], Macro]:
-    return {(macro.name, macro.arity, macro.member): macro for group in groups for macro in group}

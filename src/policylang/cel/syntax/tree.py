@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from policylang.cel.types import Type
+from policylang.source import Source
 
 
 class Node:
@@ -145,6 +146,16 @@ class Bind(Node):
     def __init__(self, var: str, value: Node, body: Node, start: int, end: int, at: int) -> None:
         super().__init__(start, end, at, value, body)
         self.var, self.value, self.body = var, value, body
+
+
+class Ast:
+    """A parsed program; checked where `result` is its type."""
+
+    __slots__ = ("result", "root", "source")
+
+    def __init__(self, source: Source, root: Node) -> None:
+        self.source, self.root = source, root
+        self.result: Type | None = None
 
 
 def qualified(node: Node) -> str | None:
