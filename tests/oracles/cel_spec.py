@@ -131,7 +131,8 @@ def _declared(test: Fields) -> tuple[dict[str, cel.Type], list[cel.Function]]:
         elif (function := _one(entry, "function")) is not None:
             functions.append(cel.Function(name, tuple(
                 cel.Overload(_text(each, "overload_id"), tuple(map(_type, _all(each, "params"))),
-                             _type(_one(each, "result_type")), _unbound, _one(each, "is_instance_function") == "true")
+                             _type(_one(each, "result_type")), _unbound, cel.CONSTANT,
+                             _one(each, "is_instance_function") == "true")
                 for each in _all(function, "overloads"))))
     return variables, functions
 

@@ -14,9 +14,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from policylang.cel.compile.program import CostExceeded, Program
+    from policylang.cel.compile.program import Program
+    from policylang.cel.cost.tally import CEL_COSTS, CostExceeded, CostModel
+    from policylang.cel.cost.units import CONSTANT, Cost
     from policylang.cel.env import Env
-    from policylang.cel.libraries.standard import OPTIONAL, STANDARD
+    from policylang.cel.libraries.optional import OPTIONAL
+    from policylang.cel.libraries.standard import STANDARD
     from policylang.cel.library import Constant, Function, Library, Overload
     from policylang.cel.protobuf.descriptors import Descriptors
     from policylang.cel.protobuf.messages import Message
@@ -48,10 +51,13 @@ if TYPE_CHECKING:
     from policylang.cel.values.values import NONE, Duration, Optional, Timestamp, TypeValue, Uint
 
 _WHERE = {
-    "compile.program": ("CostExceeded", "Program"),
+    "compile.program": ("Program",),
+    "cost.tally": ("CEL_COSTS", "CostExceeded", "CostModel"),
+    "cost.units": ("CONSTANT", "Cost"),
     "env": ("Env",),
     "library": ("Constant", "Function", "Library", "Overload"),
-    "libraries.standard": ("OPTIONAL", "STANDARD"),
+    "libraries.optional": ("OPTIONAL",),
+    "libraries.standard": ("STANDARD",),
     "protobuf.descriptors": ("Descriptors",),
     "protobuf.messages": ("Message",),
     "syntax.expander": ("Macro",),
@@ -65,10 +71,11 @@ _WHERE = {
 _MODULES = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
-    "ANY", "BOOL", "BYTES", "DOUBLE", "DURATION", "DYN", "INT", "NONE", "NULL", "OPTIONAL", "STANDARD", "STRING",
-    "TIMESTAMP", "TYPE", "UINT", "Ast", "CelError", "CompileError", "Constant", "CostExceeded", "Descriptors",
-    "Duration", "Env", "Function", "Library", "Macro", "Message", "Optional", "Overload", "Program", "Timestamp",
-    "Type", "TypeValue", "Uint", "list_of", "map_of", "message", "opaque", "optional_of", "type_param",
+    "ANY", "BOOL", "BYTES", "CEL_COSTS", "CONSTANT", "DOUBLE", "DURATION", "DYN", "INT", "NONE", "NULL", "OPTIONAL",
+    "STANDARD", "STRING", "TIMESTAMP", "TYPE", "UINT", "Ast", "CelError", "CompileError", "Constant", "Cost",
+    "CostExceeded", "CostModel", "Descriptors", "Duration", "Env", "Function", "Library", "Macro", "Message",
+    "Optional", "Overload", "Program", "Timestamp", "Type", "TypeValue", "Uint", "list_of", "map_of", "message",
+    "opaque", "optional_of", "type_param",
 ]
 
 

@@ -7,8 +7,10 @@ from functools import cache
 from typing import Any, Protocol
 
 from policylang.cel import types
+from policylang.cel.cost.units import CONSTANT, Cost
 from policylang.cel.dispatch import Dispatcher
-from policylang.cel.libraries.standard import OPTIONAL, STANDARD
+from policylang.cel.libraries.optional import OPTIONAL
+from policylang.cel.libraries.standard import STANDARD
 from policylang.cel.library import Constant, Function, Library, Overload
 from policylang.cel.protobuf.descriptors import Descriptors
 from policylang.cel.syntax.expander import Macro
@@ -142,6 +144,10 @@ class Declarations:
         """Those that a call may mean; `ids` are those that the checker left over, None where it was not asked."""
         return [overload for overload in self.functions.get(function, ()) if overload.member == member
                 and len(overload.params) == count and (ids is None or overload.id in ids)]
+
+    def cost_of(self, function: str, overload: str) -> Cost:
+        """What an overload declares; 1 for what only the expansion of loops calls."""
+        return next((known.cost for known in self.functions.get(function, ()) if known.id == overload), CONSTANT)
 
     def dispatcher(self, function: str, member: bool, count: int, ids: tuple[str, ...] | None) -> Dispatcher:
         """What finds the overload at run time."""

@@ -7,7 +7,10 @@ from typing import Any
 
 from policylang.budget import DEFAULT, Limits
 from policylang.cel.check.checker import check
-from policylang.cel.compile.program import CostModel, Program
+from policylang.cel.compile.program import Program
+from policylang.cel.cost.estimator import estimate
+from policylang.cel.cost.tally import CEL_COSTS, CostModel
+from policylang.cel.cost.units import Estimate, Sizes
 from policylang.cel.declarations import Declarations
 from policylang.cel.library import Library
 from policylang.cel.syntax.parser import parse
@@ -38,6 +41,11 @@ class Env(Declarations):
         if check and ast.result is None:
             self.check(ast)
         return Program(self, ast, check, limits, trace=trace, cost=cost)
+
+    def cost(self, program: Ast | str, inputs: Sizes | None = None, model: CostModel = CEL_COSTS) -> Estimate:
+        """What evaluating may cost, at least and at most. `inputs`: sizes of the variables."""
+        ast = self.check(program) if isinstance(program, str) else program
+        return estimate(ast.root, self.cost_of, inputs, model)
 
     def _arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """What it was made of."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from policylang.cel.cost.units import Cost
 from policylang.cel.syntax.expander import Macro
 from policylang.cel.types import Type
 
@@ -15,16 +16,17 @@ class Overload(NamedTuple):
     """One signature of a function. With `member`, the first of `params` stands before the dot.
 
     `call` gets Python values and returns one; it raises CelError for an error value, whose text is shown as it is.
-    With `metered` it gets the evaluation's `budget.Meter` as its last argument: for what makes large values or loops.
-    `strict` is False where errors of arguments are values to the function; only the standard library has such.
-    `fold`: where all arguments are constants it may be called once, while compiling; never set it on what asks a clock
-    or the world.
+    `cost`: what calls cost; there is no default, so that CONSTANT is a statement. With `metered` it gets the
+    evaluation's `budget.Meter` as its last argument: for what makes large values or loops. `strict` is False where
+    errors of arguments are values to the function; only the standard library has such. `fold`: where all arguments are
+    constants it may be called once, while compiling; never set it on what asks a clock or the world.
     """
 
     id: str
     params: tuple[Type, ...]
     result: Type
     call: Callable[..., Any] | None
+    cost: Cost
     member: bool = False
     strict: bool = True
     metered: bool = False
@@ -67,20 +69,20 @@ class Library(NamedTuple):
                 for name, value in vars(holder).items():
                     if value is self:
                         return _named, (module, name, None)
-                    if isinstance(value, tuple) and type(value) is tuple and any(each is self for each in value):
-                        return _within, (module, name, next(at for at, each in enumerate(value) if each is self))
+                    if isinstance(value, tuple) and type(value) is tuple and any(library is self for library in value):
+                        return _within, (module, name, next(at for at, library in enumerate(value) if library is self))
         return Library, tuple(self)
 
 
 def _named(module: str, name: str, arguments: tuple[Any, ...] | None) -> Library:
-    found = getattr(importlib.import_module(module), name)
-    made: Library = found if arguments is None else found(*arguments)
-    return made
+    held = getattr(importlib.import_module(module), name)
+    library: Library = held if arguments is None else held(*arguments)
+    return library
 
 
 def _within(module: str, name: str, at: int) -> Library:
-    made: Library = getattr(importlib.import_module(module), name)[at]
-    return made
+    library: Library = getattr(importlib.import_module(module), name)[at]
+    return library
 
 
 def function(name: str, *overloads: Overload) -> Function:

@@ -3,56 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, Protocol
+from typing import Any
 
-from policylang.budget import BudgetExceeded, Limits
+from policylang.budget import Limits
 from policylang.cel.check.checker import check
-from policylang.cel.compile.compiler import compile_tree
+from policylang.cel.compile.costs import counted
+from policylang.cel.compile.emitter import Plan
+from policylang.cel.compile.function import PLAIN, compile_tree
+from policylang.cel.compile.trace import traced
+from policylang.cel.cost.tally import CostModel, Tally
 from policylang.cel.declarations import Declarations
 from policylang.cel.syntax.parser import parse
 from policylang.cel.syntax.tree import Ast
 from policylang.cel.values.errors import FAULTS, MissingError, error_of
 from policylang.errors import NotEvaluatedError
 from policylang.trace import Trace
-
-
-class CostExceeded(BudgetExceeded):
-    """The run-time cost went over the limit it was given."""
-
-    code = "cost"
-
-
-class CostModel(Protocol):
-    """Run-time costs of calls; what names, selections, literals and loops cost is cel-go's and fixed.
-
-    `optimized`: as with cel-go's optimizer, constant literals are free, and so is has(), as Kubernetes sets both.
-    """
-
-    optimized: bool
-
-    def call(self, function: str, overload: str, arguments: tuple[Any, ...], result: Any) -> int: ...
-
-
-class Tally:
-    """The cost of one evaluation so far."""
-
-    __slots__ = ("cost", "limit", "model")
-
-    def __init__(self, model: CostModel, limit: int | None) -> None:
-        self.model, self.limit, self.cost = model, limit, 0
-
-    def add(self, cost: int) -> None:
-        self.cost += cost
-        if self.limit is not None and self.cost > self.limit:
-            self.stop()
-
-    def stop(self) -> NoReturn:
-        raise CostExceeded("operation cancelled: actual cost limit exceeded")
-
-    def call(self, function: str, overload: str, result: Any, *arguments: Any) -> Any:
-        """Pay for a call whose result is known, and hand the result on."""
-        self.add(self.model.call(function, overload, arguments, result))
-        return result
 
 
 class Program:
@@ -74,9 +39,9 @@ class Program:
         self._careful: Callable[..., Any] | None = None
         self._watched: Callable[..., Any] | None = None
 
-    def _again(self, watch: str) -> Callable[..., Any]:
+    def _again(self, plan: Plan) -> Callable[..., Any]:
         root = _read(self.declarations, self.source.text, self.source.name, self.checked).root
-        return compile_tree(self.declarations, self.source, root, self.limits, careful=True, watch=watch)
+        return compile_tree(self.declarations, self.source, root, self.limits, plan, careful=True)
 
     def __call__(self, variables: Mapping[str, Any] | None = None, /, **names: Any) -> Any:
         """The value; CelError for an error value, BudgetExceeded where the limits are not enough."""
@@ -90,7 +55,7 @@ class Program:
             except FAULTS as fault:
                 raise error_of(fault, vars(self._run)["fields"]) from None
         if self._careful is None:
-            self._careful = self._again("")
+            self._careful = self._again(PLAIN)
         try:
             return self._careful(variables)
         except FAULTS as fault:
@@ -98,8 +63,7 @@ class Program:
 
     def _watch(self, variables: Mapping[str, Any], watcher: Any) -> Any:
         if self._watched is None:
-            optimized = self._cost is not None and self._cost.optimized
-            self._watched = self._again("trace" if self._trace else "optimized cost" if optimized else "cost")
+            self._watched = self._again(counted(PLAIN, optimized=self._cost.optimized) if self._cost else traced(PLAIN))
         try:
             return self._watched(variables, watcher)
         except FAULTS as fault:
@@ -116,7 +80,7 @@ class Program:
         """The value, or the CelError that it is, and its run-time cost; CostExceeded above the limit."""
         if self._cost is None or self._trace:
             raise NotEvaluatedError("measure", "the program was compiled without cost, or with trace")
-        tally = Tally(self._cost, limit)
+        tally = Tally(limit)
         value = self._watch(variables, tally)
         tally.add(0)
         return value, tally.cost

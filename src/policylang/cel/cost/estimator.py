@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from policylang.cel.cost.tally import CEL_COSTS, CostModel
 from policylang.cel.cost.units import (
     ENDLESS,
-    FUNCTIONS,
-    LIBRARIES,
     LIST,
     MAP,
     NOTHING,
@@ -18,10 +17,11 @@ from policylang.cel.cost.units import (
     STRUCT,
     UNKNOWN,
     CallEstimate,
+    Cost,
     Estimate,
-    Estimator,
     Path,
     Sized,
+    Sizes,
     fixed,
 )
 from policylang.cel.syntax.tree import (
@@ -54,16 +54,21 @@ class _Local(NamedTuple):
     entries: _Entries | None
 
 
-def estimate(root: Node, estimator: Estimator | None = None, *, presence_costs: bool = True) -> Estimate:
-    """The cost of a checked tree. `presence_costs`: whether has() costs 1, as cel-go has it and Kubernetes has not."""
-    return _Coster(estimator, ONE if presence_costs else NOTHING).cost(root)
+_Declared = Callable[[str, str], Cost]
+
+
+def estimate(root: Node, declared: _Declared, inputs: Sizes | None = None, model: CostModel = CEL_COSTS) -> Estimate:
+    """The cost of a checked tree. `declared`: of a function and the id of an overload; `inputs`: sizes of what it is
+    given.
+    """
+    return _Coster(declared, inputs, NOTHING if model.optimized else ONE).cost(root)
 
 
 class _Coster:
-    """Facts about nodes are kept by identity, so all made nodes are kept too."""
+    """Facts about nodes are kept by identity, so all made nodes are kept too. `presence`: what has() costs."""
 
-    def __init__(self, estimator: Estimator | None, presence: Estimate) -> None:
-        self.estimator, self.presence = estimator, presence
+    def __init__(self, declared: _Declared, inputs: Sizes | None, presence: Estimate) -> None:
+        self.declared, self.inputs, self.presence = declared, inputs, presence
         self.paths: dict[int, Path] = {}
         self.sizes: dict[int, Estimate] = {}
         self.entries: dict[int, _Entries] = {}
@@ -126,7 +131,7 @@ class _Coster:
             return self._size(self.aliases[node.name])
         if (written := _written(node)) is not None:
             return written
-        told = self.estimator.size(Sized(_type(node), self._path(node), node)) if self.estimator else None
+        told = self.inputs.size(Sized(_type(node), self._path(node), node)) if self.inputs else None
         if told is not None:
             self.sizes[id(node)] = told
             return told
@@ -140,7 +145,7 @@ class _Coster:
         return self._size(node) or UNKNOWN
 
     def _of(self, sized: Sized) -> Estimate:
-        return sized.size or (self.estimator.size(sized) if self.estimator else None) or UNKNOWN
+        return sized.size or (self.inputs.size(sized) if self.inputs else None) or UNKNOWN
 
     def _entries(self, node: Node) -> _Entries | None:
         if (known := self.entries.get(id(node))) is not None:
@@ -227,12 +232,6 @@ class _Coster:
         spent = NOTHING
         for each in costs:
             spent = spent.plus(each)
-        library = LIBRARIES.get(overload)
-        found = library(self._of, target, args) if library else None
-        if found is None and self.estimator:
-            found = self.estimator.call(node.function, overload, target, args)
-        if found is not None:
-            return CallEstimate(found.cost.plus(spent), found.size)
         if overload in ("logical_and", "logical_or"):
             return CallEstimate(Estimate(costs[0].least, spent.most))
         if overload == "conditional":
@@ -245,9 +244,7 @@ class _Coster:
             left, right = self._entries(node.args[0]), self._entries(node.args[1])
             if left and right:
                 self.entries[id(node)] = _Entries(left.kind, left.key.union(right.key), left.value.union(right.value))
-        known = FUNCTIONS.get(overload)
-        ruled = known(target, args) if known else None
-        cost, made = ruled or (ONE, None)
+        cost, made = self.declared(node.function, overload).estimate(self._of, target, args) or (ONE, None)
         return CallEstimate(cost.plus(spent), made)
 
     # ── loops ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from policylang.cel.compile.program import CostExceeded, Program
+from policylang.cel.compile.program import Program
+from policylang.cel.cost.tally import CostExceeded
 from policylang.cel.kubernetes.costs import BUDGET, CALL_LIMIT
 from policylang.cel.values.errors import CelError
 

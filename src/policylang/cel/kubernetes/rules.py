@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from policylang.cel.cost.units import ENDLESS
-from policylang.cel.kubernetes.costs import REQUEST_SIZE, STATIC_LIMIT, STATIC_TOTAL
+from policylang.cel.kubernetes.costs import STATIC_LIMIT, STATIC_TOTAL
 from policylang.cel.kubernetes.environment import LATEST, KubernetesEnv, env
-from policylang.cel.kubernetes.schemas import Declaration, Schema, SchemaSizes, declare
+from policylang.cel.kubernetes.schemas import REQUEST_SIZE, Declaration, Schema, SchemaSizes, declare
 from policylang.cel.syntax.issues import CompileError
 from policylang.cel.types import BOOL, STRING, Type, optional_of
 

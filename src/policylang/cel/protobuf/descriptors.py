@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from policylang.cel import types
+from policylang.cel.cost.units import CONSTANT
 from policylang.cel.library import Function, Overload
 from policylang.cel.protobuf import wire
 from policylang.cel.protobuf.messages import EnumValue, Message
@@ -77,9 +78,10 @@ class Descriptors:
             return
         for name, enum in self.pool.enums.items():
             of = types.enum(name)
-            yield Function(name, (Overload(f"int64_to_{name}", (INT,), of, partial(self._enum, name)),
-                                  Overload(f"string_to_{name}", (STRING,), of, partial(_named, name, enum.values))))
-            yield Function("int", (Overload(f"{name}_to_int64", (of,), INT, int),))
+            yield Function(name, (Overload(f"int64_to_{name}", (INT,), of, partial(self._enum, name), CONSTANT),
+                                  Overload(f"string_to_{name}", (STRING,), of, partial(_named, name, enum.values),
+                                           CONSTANT)))
+            yield Function("int", (Overload(f"{name}_to_int64", (of,), INT, int, CONSTANT),))
 
     @staticmethod
     def _enum(name: str, value: int) -> EnumValue:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from policylang.errors import LanguageError
@@ -24,7 +23,7 @@ FAULTS = (CelError, KeyError, TypeError, AttributeError, IndexError, ValueError,
 
 
 def error_of(fault: BaseException, fields: tuple[str, ...] = ()) -> CelError:
-    """The error value that one of FAULTS stands for. `fields` of the program: see Emitting.field."""
+    """The error value that one of FAULTS stands for. `fields` of the program: see compile.emitter.Emitter.field."""
     if isinstance(fault, CelError):
         return fault
     if isinstance(fault, KeyError):
@@ -56,28 +55,6 @@ def key_text(key: Any) -> str:
     if key is True or key is False:
         return str(key).lower()
     return str(key)
-
-
-def variable(variables: Mapping[str, Any], name: str, kind: type | None) -> Any:
-    """A variable where it is used, of the class that it was declared to be."""
-    try:
-        value = variables[name]
-    except KeyError:
-        raise CelError(f"no such attribute(s): {name}") from None
-    if kind is not None and type(value) is not kind and not (kind in (list, dict) and isinstance(value, kind)):
-        raise CelError("no such overload")
-    return value
-
-
-def free_name(variables: Mapping[str, Any], choices: tuple[tuple[str, tuple[str, ...]], ...]) -> Any:
-    """A name that was not declared: the longest prefix that is given, and the fields of the rest."""
-    for name, fields in choices:
-        if name in variables:
-            value = variables[name]
-            for field in fields:
-                value = value[field]
-            return value
-    raise CelError(f"no such attribute(s): {', '.join(name for name, _ in choices)}")
 
 
 def missing() -> NoReturn:

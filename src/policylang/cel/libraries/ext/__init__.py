@@ -9,7 +9,7 @@ from policylang.cel.libraries.ext import protos as _protos
 from policylang.cel.libraries.ext import regex as _regex
 from policylang.cel.libraries.ext import sets as _sets
 from policylang.cel.libraries.ext import strings as _strings
-from policylang.cel.libraries.standard import OPTIONAL
+from policylang.cel.libraries.optional import OPTIONAL
 from policylang.cel.library import Library
 from policylang.cel.syntax import macros
 from policylang.errors import NotEvaluatedError

@@ -7,6 +7,7 @@ import binascii
 import re
 
 from policylang.budget import Meter
+from policylang.cel.cost.units import CONSTANT
 from policylang.cel.library import Function, Library, Overload
 from policylang.cel.types import BYTES, STRING
 from policylang.cel.values.errors import CelError
@@ -31,6 +32,6 @@ def _encode(data: bytes, meter: Meter) -> str:
 
 
 LIBRARY = Library("cel.lib.ext.encoders", functions=(
-    Function("base64.decode", (Overload("base64_decode_string", (STRING,), BYTES, _decode),)),
-    Function("base64.encode", (Overload("base64_encode_bytes", (BYTES,), STRING, _encode, metered=True),)),
+    Function("base64.decode", (Overload("base64_decode_string", (STRING,), BYTES, _decode, CONSTANT),)),
+    Function("base64.encode", (Overload("base64_encode_bytes", (BYTES,), STRING, _encode, CONSTANT, metered=True),)),
 ))

@@ -7,6 +7,8 @@ from functools import cmp_to_key
 from typing import Any
 
 from policylang.budget import Meter
+from policylang.cel.cost.prices import DISTINCT, FLATTEN, RANGE, REVERSE, SLICE, SORT, SORT_BY_KEYS
+from policylang.cel.cost.units import Cost
 from policylang.cel.library import Function, Library, Overload
 from policylang.cel.syntax.expander import Expander, Macro
 from policylang.cel.syntax.tree import Node
@@ -31,7 +33,8 @@ from policylang.cel.values.values import Uint, type_name
 
 _T = type_param("T")
 _LIST = list_of(_T)
-_SORTABLE = (INT, UINT, DOUBLE, BOOL, DURATION, TIMESTAMP, STRING, BYTES)
+_TEXTS = (STRING, BYTES)
+_SORTABLE = (INT, UINT, DOUBLE, BOOL, DURATION, TIMESTAMP, *_TEXTS)
 
 
 def _slice(values: list[Any], start: int, end: int) -> list[Any]:
@@ -118,23 +121,24 @@ def _sort_by(build: Expander, target: Node | None, args: list[Node]) -> Node:
     return build.bind(held, target, build.call("@sortByAssociatedKeys", keys, target=build.ident(held)))
 
 
-def _member(name: str, *overloads: tuple[str, tuple[Type, ...], Type, Callable[..., Any]],
+def _member(name: str, *overloads: tuple[str, tuple[Type, ...], Type, Callable[..., Any], Cost],
             metered: bool = False) -> Function:
-    return Function(name, tuple(Overload(key, params, result, call, member=True, metered=metered)
-                                for key, params, result, call in overloads))
+    return Function(name, tuple(Overload(*overload, member=True, metered=metered) for overload in overloads))
 
 
 LIBRARY = Library("cel.lib.ext.lists", functions=(
-    _member("slice", ("list_slice", (_LIST, INT, INT), _LIST, _slice)),
+    _member("slice", ("list_slice", (_LIST, INT, INT), _LIST, _slice, SLICE)),
     _member("flatten",
-            ("list_flatten", (list_of(list_of(_T)),), _LIST, lambda values, meter: _flatten(values, 1, meter)),
-            ("list_flatten_int", (list_of(DYN), INT), list_of(DYN), _flatten), metered=True),
-    Function("lists.range", (Overload("lists_range", (INT,), list_of(INT), _range, metered=True),)),
-    _member("reverse", ("list_reverse", (_LIST,), _LIST, lambda values: values[::-1])),
-    _member("distinct", ("list_distinct", (_LIST,), _LIST, _distinct), metered=True),
-    _member("sort", *((f"list_{each.name}_sort", (list_of(each),), list_of(each), _sort) for each in _SORTABLE)),
-    _member("@sortByAssociatedKeys", *(
-        (f"list_{each.name}_sortByAssociatedKeys", (_LIST, list_of(each)), _LIST, _sorted_by) for each in _SORTABLE)),
+            ("list_flatten", (list_of(list_of(_T)),), _LIST, lambda values, meter: _flatten(values, 1, meter),
+             FLATTEN),
+            ("list_flatten_int", (list_of(DYN), INT), list_of(DYN), _flatten, FLATTEN), metered=True),
+    Function("lists.range", (Overload("lists_range", (INT,), list_of(INT), _range, RANGE, metered=True),)),
+    _member("reverse", ("list_reverse", (_LIST,), _LIST, lambda values: values[::-1], REVERSE)),
+    _member("distinct", ("list_distinct", (_LIST,), _LIST, _distinct, DISTINCT), metered=True),
+    _member("sort", *((f"list_{of.name}_sort", (list_of(of),), list_of(of), _sort, SORT[of in _TEXTS])
+                      for of in _SORTABLE)),
+    _member("@sortByAssociatedKeys", *((f"list_{of.name}_sortByAssociatedKeys", (_LIST, list_of(of)), _LIST, _sorted_by,
+                                        SORT_BY_KEYS[of in _TEXTS]) for of in _SORTABLE)),
 ), macros=(Macro("sortBy", 2, True, _sort_by),))
 SINCE = {"flatten": 1, "lists.range": 2, "reverse": 2, "distinct": 2, "sort": 2, "@sortByAssociatedKeys": 2,
          "sortBy": 2}

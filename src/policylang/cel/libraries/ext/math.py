@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from policylang.cel.cost.units import CONSTANT
 from policylang.cel.library import Function, Library, Overload
 from policylang.cel.protobuf.wire import signed
 from policylang.cel.syntax.expander import Expander, Macro
@@ -39,11 +40,11 @@ def _extreme(name: str, better: Callable[[Any, Any], bool]) -> tuple[Callable[..
 
 def _extremes(name: str, better: Callable[[Any, Any], bool]) -> Function:
     of, of_list = _extreme(name, better)
-    words = {INT: "int", UINT: "uint", DOUBLE: "double"}
-    overloads = [Overload(f"math_@{name}_{words[each]}", (each,), each, of) for each in _NUMBERS]
-    overloads += [Overload(f"math_@{name}_{words[one]}_{words[other]}", (one, other), one if one == other else DYN, of)
-                  for one in _NUMBERS for other in _NUMBERS]
-    overloads += [Overload(f"math_@{name}_list_{words[each]}", (list_of(each),), each, of_list) for each in _NUMBERS]
+    overloads = [Overload(f"math_@{name}_{number}", (number,), number, of, CONSTANT) for number in _NUMBERS]
+    overloads += [Overload(f"math_@{name}_{left}_{right}", (left, right), left if left == right else DYN, of, CONSTANT)
+                  for left in _NUMBERS for right in _NUMBERS]
+    overloads += [Overload(f"math_@{name}_list_{number}", (list_of(number),), number, of_list, CONSTANT)
+                  for number in _NUMBERS]
     return Function(f"math.@{name}", tuple(overloads))
 
 
@@ -134,7 +135,7 @@ def _shift(name: str, operate: Callable[[int, int], int]) -> Callable[[Any, int]
 
 
 def _function(name: str, *overloads: tuple[str, tuple[Type, ...], Type], call: Callable[..., Any]) -> Function:
-    return Function(f"math.{name}", tuple(Overload(f"math_{key}", params, result, call)
+    return Function(f"math.{name}", tuple(Overload(f"math_{key}", params, result, call, CONSTANT)
                                           for key, params, result in overloads))
 
 

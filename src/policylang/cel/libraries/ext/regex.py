@@ -6,45 +6,39 @@ import re
 from typing import Any
 
 from policylang.budget import Meter
+from policylang.cel.cost.units import CONSTANT
 from policylang.cel.library import Function, Library, Overload
 from policylang.cel.types import INT, STRING, list_of, optional_of
 from policylang.cel.values.errors import CelError
+from policylang.cel.values.patterns import compiled
 from policylang.cel.values.values import NONE, Optional
-from policylang.go import regex
 
 _ESCAPE = re.compile(r"\\(\d|\\|.|\Z)", re.DOTALL)
 
 
-def _compiled(pattern: str) -> Any:
-    try:
-        return regex.compiled(pattern)
-    except regex.PatternError as wrong:
-        raise CelError(wrong.message) from None
-
-
 def _one_group(pattern: str) -> Any:
-    found = _compiled(pattern)
-    if found.groups > 1:
+    program = compiled(pattern)
+    if program.groups > 1:
         raise CelError(f'regular expression has more than one capturing group: "{pattern[:200]}"')
-    return found
+    return program
 
 
 def _extract(text: str, pattern: str) -> Optional:
-    compiled = _one_group(pattern)
-    found = compiled.search(text)
+    program = _one_group(pattern)
+    found = program.search(text)
     if found is None:
         return NONE
-    value = found.group(compiled.groups)
+    value = found.group(program.groups)
     return NONE if value is None else Optional(value)
 
 
 def _extract_all(text: str, pattern: str, meter: Meter) -> list[str]:
-    compiled = _one_group(pattern)
+    program = _one_group(pattern)
     out: list[str] = []
-    for found in compiled.finditer(text):
+    for found in program.finditer(text):
         meter.spend(1)
-        value = found.group(compiled.groups)
-        if value is None or (compiled.groups and not value):
+        value = found.group(program.groups)
+        if value is None or (program.groups and not value):
             continue
         out.append(value)
     return out
@@ -69,14 +63,14 @@ def _template(template: str, groups: int) -> list[str | int]:
 
 
 def _replace(text: str, pattern: str, template: str, count: int, meter: Meter) -> str:
-    compiled = _compiled(pattern)
-    parts = _template(template, compiled.groups)
+    program = compiled(pattern)
+    parts = _template(template, program.groups)
     if count == 0:
         return text
     out: list[str] = []
     at = size = done = 0
     last = -1
-    for found in compiled.finditer(text):
+    for found in program.finditer(text):
         meter.spend(1)
         start, end = found.span()
         if start == end == last:
@@ -99,11 +93,12 @@ def _replace_all(text: str, pattern: str, template: str, meter: Meter) -> str:
 
 LIBRARY = Library("cel.lib.ext.regex", functions=(
     Function("regex.extract", (Overload("regex_extract_string_string", (STRING, STRING), optional_of(STRING),
-                                        _extract),)),
+                                        _extract, CONSTANT),)),
     Function("regex.extractAll", (Overload("regex_extractAll_string_string", (STRING, STRING), list_of(STRING),
-                                           _extract_all, metered=True),)),
+                                           _extract_all, CONSTANT, metered=True),)),
     Function("regex.replace", (
-        Overload("regex_replace_string_string_string", (STRING, STRING, STRING), STRING, _replace_all, metered=True),
-        Overload("regex_replace_string_string_string_int", (STRING, STRING, STRING, INT), STRING, _replace,
+        Overload("regex_replace_string_string_string", (STRING, STRING, STRING), STRING, _replace_all, CONSTANT,
+                 metered=True),
+        Overload("regex_replace_string_string_string_int", (STRING, STRING, STRING, INT), STRING, _replace, CONSTANT,
                  metered=True))),
 ))

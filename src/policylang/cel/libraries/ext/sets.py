@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from policylang.budget import Meter
+from policylang.cel.cost.prices import SETS, SETS_EQUIVALENT
+from policylang.cel.cost.units import Cost
 from policylang.cel.library import Function, Library, Overload
 from policylang.cel.types import BOOL, list_of, type_param
 from policylang.cel.values.equality import contains_within
@@ -37,9 +39,11 @@ def _equivalent(values: list[Any], wanted: list[Any], meter: Meter) -> bool:
     return _contains(values, wanted, meter) and _contains(wanted, values, meter)
 
 
-def _function(name: str, call: Callable[..., bool]) -> Function:
-    return Function(f"sets.{name}", (Overload(f"list_sets_{name}_list", (_LIST, _LIST), BOOL, call, metered=True),))
+def _function(name: str, call: Callable[..., bool], cost: Cost) -> Function:
+    return Function(f"sets.{name}", (
+        Overload(f"list_sets_{name}_list", (_LIST, _LIST), BOOL, call, cost, metered=True),))
 
 
 LIBRARY = Library("cel.lib.ext.sets", functions=(
-    _function("contains", _contains), _function("equivalent", _equivalent), _function("intersects", _intersects)))
+    _function("contains", _contains, SETS), _function("equivalent", _equivalent, SETS_EQUIVALENT),
+    _function("intersects", _intersects, SETS)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from policylang.budget import Meter
+from policylang.cel.cost.prices import FORMAT, QUOTE
+from policylang.cel.cost.units import CONSTANT, Cost
 from policylang.cel.libraries.ext.format import fill
 from policylang.cel.library import Function, Library, Overload
 from policylang.cel.types import DYN, INT, STRING, Type, list_of
@@ -94,37 +96,41 @@ def _format(text: str, arguments: list[Any], meter: Meter) -> str:
     return fill(text, arguments, meter)
 
 
-def _member(name: str, *overloads: tuple[str, tuple[Type, ...], Type, Any], metered: bool = False) -> Function:
-    return Function(name, tuple(Overload(key, params, result, call, member=True, metered=metered)
-                                for key, params, result, call in overloads))
+def _member(name: str, *overloads: tuple[str, tuple[Type, ...], Type, Any], cost: Cost,
+            metered: bool = False) -> Function:
+    return Function(name, tuple(Overload(*overload, cost, member=True, metered=metered) for overload in overloads))
 
 
 LIBRARY = Library("cel.lib.ext.strings", functions=(
-    _member("charAt", ("string_char_at_int", (STRING, INT), STRING, _char_at)),
+    _member("charAt", ("string_char_at_int", (STRING, INT), STRING, _char_at), cost=CONSTANT),
     _member("indexOf", ("string_index_of_string", (STRING, STRING), INT, _index_of),
-            ("string_index_of_string_int", (STRING, STRING, INT), INT, _index_of)),
+            ("string_index_of_string_int", (STRING, STRING, INT), INT, _index_of), cost=CONSTANT),
     _member("lastIndexOf", ("string_last_index_of_string", (STRING, STRING), INT, _last_index_of),
-            ("string_last_index_of_string_int", (STRING, STRING, INT), INT, _last_index_of)),
-    _member("lowerAscii", ("string_lower_ascii", (STRING,), STRING, lambda text: text.translate(_LOWER))),
-    _member("upperAscii", ("string_upper_ascii", (STRING,), STRING, lambda text: text.translate(_UPPER))),
+            ("string_last_index_of_string_int", (STRING, STRING, INT), INT, _last_index_of), cost=CONSTANT),
+    _member("lowerAscii", ("string_lower_ascii", (STRING,), STRING, lambda text: text.translate(_LOWER)),
+            cost=CONSTANT),
+    _member("upperAscii", ("string_upper_ascii", (STRING,), STRING, lambda text: text.translate(_UPPER)),
+            cost=CONSTANT),
     _member("replace",
             ("string_replace_string_string", (STRING, STRING, STRING), STRING,
              lambda text, old, new, meter: _replace(text, old, new, meter=meter)),
             ("string_replace_string_string_int", (STRING, STRING, STRING, INT), STRING,
-             lambda text, old, new, count, meter: _replace(text, old, new, count, meter=meter)), metered=True),
+             lambda text, old, new, count, meter: _replace(text, old, new, count,
+                                                           meter=meter)), cost=CONSTANT, metered=True),
     _member("split",
             ("string_split_string", (STRING, STRING), _TEXTS,
              lambda text, separator, meter: _split(text, separator, meter=meter)),
             ("string_split_string_int", (STRING, STRING, INT), _TEXTS,
-             lambda text, separator, count, meter: _split(text, separator, count, meter=meter)), metered=True),
+             lambda text, separator, count, meter: _split(text, separator, count,
+                                                          meter=meter)), cost=CONSTANT, metered=True),
     _member("substring", ("string_substring_int", (STRING, INT), STRING, _substring),
-            ("string_substring_int_int", (STRING, INT, INT), STRING, _substring)),
-    _member("trim", ("string_trim", (STRING,), STRING, lambda text: text.strip(_SPACE))),
-    _member("format", ("string_format", (STRING, list_of(DYN)), STRING, _format), metered=True),
-    Function("strings.quote", (Overload("strings_quote", (STRING,), STRING, _quote),)),
+            ("string_substring_int_int", (STRING, INT, INT), STRING, _substring), cost=CONSTANT),
+    _member("trim", ("string_trim", (STRING,), STRING, lambda text: text.strip(_SPACE)), cost=CONSTANT),
+    _member("format", ("string_format", (STRING, list_of(DYN)), STRING, _format), cost=FORMAT, metered=True),
+    Function("strings.quote", (Overload("strings_quote", (STRING,), STRING, _quote, QUOTE),)),
     _member("join", ("list_join", (_TEXTS,), STRING, lambda texts, meter: _join(texts, meter=meter)),
             ("list_join_string", (_TEXTS, STRING), STRING,
-             lambda texts, separator, meter: _join(texts, separator, meter=meter)), metered=True),
-    _member("reverse", ("string_reverse", (STRING,), STRING, lambda text: text[::-1])),
+             lambda texts, separator, meter: _join(texts, separator, meter=meter)), cost=CONSTANT, metered=True),
+    _member("reverse", ("string_reverse", (STRING,), STRING, lambda text: text[::-1]), cost=CONSTANT),
 ))
 SINCE = {"format": 1, "strings.quote": 1, "join": 2, "reverse": 3}

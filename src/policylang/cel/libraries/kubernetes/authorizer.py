@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
+from policylang.cel.cost.units import CONSTANT, Cost
 from policylang.cel.libraries.kubernetes.formats import label, subdomain
+from policylang.cel.libraries.kubernetes.prices import CHECK, SELECTOR
 from policylang.cel.library import Library, Overload, function
 from policylang.cel.types import BOOL, STRING, Type, message
 from policylang.cel.values.errors import CelError
@@ -123,32 +125,36 @@ def _service_account(of: AuthorizerValue, namespace: str, name: str) -> Authoriz
     return AuthorizerValue(of.port, User(f"system:serviceaccount:{namespace}:{name}", groups))
 
 
-def _on(key: str, field: str) -> Overload:
-    return Overload(key, (RESOURCE_CHECK, STRING), RESOURCE_CHECK, lambda of, value: of.on(field, value), member=True)
+def _on(key: str, field: str, cost: Cost) -> Overload:
+    return Overload(key, (RESOURCE_CHECK, STRING), RESOURCE_CHECK, lambda of, value: of.on(field, value), cost,
+                    member=True)
 
 
 LIBRARY = Library("kubernetes.authz", types=(AUTHORIZER, PATH_CHECK, GROUP_CHECK, RESOURCE_CHECK, DECISION), functions=(
-    function("path", Overload("authorizer_path", (AUTHORIZER, STRING), PATH_CHECK, _path, member=True)),
+    function("path", Overload("authorizer_path", (AUTHORIZER, STRING), PATH_CHECK, _path, CONSTANT, member=True)),
     function("group", Overload("authorizer_group", (AUTHORIZER, STRING), GROUP_CHECK,
-                               lambda of, group: GroupCheck(of.port, Attributes(of.user, "", group=group)),
+                               lambda of, group: GroupCheck(of.port, Attributes(of.user, "", group=group)), CONSTANT,
                                member=True)),
     function("serviceAccount", Overload("authorizer_serviceaccount", (AUTHORIZER, STRING, STRING), AUTHORIZER,
-                                        _service_account, member=True)),
-    function("resource", Overload("groupcheck_resource", (GROUP_CHECK, STRING), RESOURCE_CHECK, _resource,
+                                        _service_account, CONSTANT, member=True)),
+    function("resource", Overload("groupcheck_resource", (GROUP_CHECK, STRING), RESOURCE_CHECK, _resource, CONSTANT,
                                   member=True)),
-    function("subresource", _on("resourcecheck_subresource", "subresource")),
-    function("namespace", _on("resourcecheck_namespace", "namespace")),
-    function("name", _on("resourcecheck_name", "name")),
+    function("subresource", _on("resourcecheck_subresource", "subresource", CONSTANT)),
+    function("namespace", _on("resourcecheck_namespace", "namespace", CONSTANT)),
+    function("name", _on("resourcecheck_name", "name", CONSTANT)),
     function("check",
-             Overload("pathcheck_check", (PATH_CHECK, STRING), DECISION, lambda of, verb: of.check(verb), member=True),
-             Overload("resourcecheck_check", (RESOURCE_CHECK, STRING), DECISION, lambda of, verb: of.check(verb),
+             Overload("pathcheck_check", (PATH_CHECK, STRING), DECISION, lambda of, verb: of.check(verb), CHECK,
+                      member=True),
+             Overload("resourcecheck_check", (RESOURCE_CHECK, STRING), DECISION, lambda of, verb: of.check(verb), CHECK,
                       member=True)),
-    function("errored", Overload("decision_errored", (DECISION,), BOOL, lambda of: of.error is not None, member=True)),
-    function("error", Overload("decision_error", (DECISION,), STRING, lambda of: of.error or "", member=True)),
-    function("allowed", Overload("decision_allowed", (DECISION,), BOOL, lambda of: of.allowed, member=True)),
-    function("reason", Overload("decision_reason", (DECISION,), STRING, lambda of: of.reason, member=True)),
+    function("errored", Overload("decision_errored", (DECISION,), BOOL, lambda of: of.error is not None, CONSTANT,
+                                 member=True)),
+    function("error", Overload("decision_error", (DECISION,), STRING, lambda of: of.error or "", CONSTANT,
+                               member=True)),
+    function("allowed", Overload("decision_allowed", (DECISION,), BOOL, lambda of: of.allowed, CONSTANT, member=True)),
+    function("reason", Overload("decision_reason", (DECISION,), STRING, lambda of: of.reason, CONSTANT, member=True)),
 ))
 SELECTORS = Library("kubernetes.authzSelectors", types=(RESOURCE_CHECK,), functions=(
-    function("fieldSelector", _on("authorizer_fieldselector", "field_selector")),
-    function("labelSelector", _on("authorizer_labelselector", "label_selector")),
+    function("fieldSelector", _on("authorizer_fieldselector", "field_selector", SELECTOR)),
+    function("labelSelector", _on("authorizer_labelselector", "label_selector", SELECTOR)),
 ))

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any, ClassVar
 
+from policylang.cel.cost.units import CONSTANT
+from policylang.cel.libraries.kubernetes.prices import VALIDATE
 from policylang.cel.library import Function, Library, Overload, function
 from policylang.cel.types import STRING, Type, list_of, message, optional_of
 from policylang.cel.values.errors import CelError
@@ -17,7 +19,6 @@ from policylang.cel.values.values import NONE, Optional
 from policylang.go.urls import UrlError, parse_request
 
 FORMAT = message("kubernetes.NamedFormat")
-LONGEST_PATTERN = 128  # what Kubernetes' estimate takes for any format
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
@@ -177,13 +178,14 @@ def _validate(of: Format, text: str) -> Optional:
 
 
 def _constant(name: str, value: Format) -> Function:
-    return function(f"format.{name}", Overload(f"format.{name}", (), FORMAT, lambda: value))
+    return function(f"format.{name}", Overload(f"format.{name}", (), FORMAT, lambda: value, CONSTANT))
 
 
 LIBRARY = Library("kubernetes.format", types=(FORMAT,), functions=(
     function("validate", Overload("format-validate", (FORMAT, STRING), optional_of(list_of(STRING)), _validate,
+                                  VALIDATE,
                                   member=True)),
     function("format.named", Overload("format-named", (STRING,), optional_of(FORMAT),
-                                      lambda name: Optional(FORMATS[name]) if name in FORMATS else NONE)),
+                                      lambda name: Optional(FORMATS[name]) if name in FORMATS else NONE, CONSTANT)),
     *(_constant(name, value) for name, value in FORMATS.items()),
 ))

@@ -11,6 +11,7 @@ from math import isfinite, isnan
 from typing import Any
 
 from policylang.budget import Meter
+from policylang.cel.cost.prices import FORMAT
 from policylang.cel.library import Library, Overload, function
 from policylang.cel.types import DYN, STRING, list_of
 from policylang.cel.values.conversions import to_string
@@ -155,5 +156,6 @@ _VERBS = {"s": _string, "d": _decimal, "f": _double, "e": _double, **dict.fromke
 
 # Takes the place of the format() of the strings library that stands before it.
 LIBRARY = Library("kubernetes.formatting", functions=(
-    function("format", Overload("string_format", (STRING, list_of(DYN)), STRING, fill, member=True, metered=True)),
+    function("format", Overload("string_format", (STRING, list_of(DYN)), STRING, fill, FORMAT, member=True,
+                                metered=True)),
 ))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from policylang.cel.libraries.kubernetes.prices import KEEP_ARGUMENT
 from policylang.cel.library import Library, Overload, function
 from policylang.cel.types import DYN, STRING, Type
 
@@ -15,5 +16,6 @@ def _escape(key: str) -> str:
 
 
 LIBRARY = Library("kubernetes.jsonpatch", functions=(
-    function("jsonpatch.escapeKey", Overload("string_jsonpatch_escapeKey_string", (STRING,), STRING, _escape)),
+    function("jsonpatch.escapeKey", Overload("string_jsonpatch_escapeKey_string", (STRING,), STRING, _escape,
+                                             KEEP_ARGUMENT)),
 ))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+from policylang.cel.libraries.kubernetes.prices import WALK
 from policylang.cel.library import Library, Overload, function
 from policylang.cel.types import BOOL, BYTES, DOUBLE, DURATION, INT, STRING, TIMESTAMP, UINT, Type, list_of, type_param
 from policylang.cel.values.arithmetic import add, greater, less
@@ -59,13 +60,15 @@ def _last_index(values: list[Any], item: Any) -> int:
 
 
 LIBRARY = Library("kubernetes.lists", functions=(
-    function("isSorted", *(Overload(f"list_{name}_is_sorted_bool", (list_of(of),), BOOL, _is_sorted, member=True)
+    function("isSorted", *(Overload(f"list_{name}_is_sorted_bool", (list_of(of),), BOOL, _is_sorted, WALK, member=True)
                            for name, of in _COMPARABLE.items())),
-    function("sum", *(Overload(f"list_{name}_sum_{name}", (list_of(of),), of, _sum(zero), member=True)
+    function("sum", *(Overload(f"list_{name}_sum_{name}", (list_of(of),), of, _sum(zero), WALK, member=True)
                       for name, (of, zero) in _SUMMABLE.items())),
-    *(function(word, *(Overload(f"list_{name}_{word}_{name}", (list_of(of),), of, _extreme(word, better), member=True)
+    *(function(word, *(Overload(f"list_{name}_{word}_{name}", (list_of(of),), of, _extreme(word, better), WALK,
+                                member=True)
                        for name, of in _COMPARABLE.items()))
       for word, better in (("max", greater), ("min", less))),
-    function("indexOf", Overload("list_a_index_of_int", (list_of(_A), _A), INT, _index, member=True)),
-    function("lastIndexOf", Overload("list_a_last_index_of_int", (list_of(_A), _A), INT, _last_index, member=True)),
+    function("indexOf", Overload("list_a_index_of_int", (list_of(_A), _A), INT, _index, WALK, member=True)),
+    function("lastIndexOf", Overload("list_a_last_index_of_int", (list_of(_A), _A), INT, _last_index, WALK,
+                                     member=True)),
 ))

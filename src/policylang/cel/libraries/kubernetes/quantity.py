@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar
 
+from policylang.cel.cost.units import CONSTANT
+from policylang.cel.libraries.kubernetes.prices import READ
 from policylang.cel.library import Library, Overload, function
 from policylang.cel.types import BOOL, DOUBLE, INT, STRING, Type, message
 from policylang.cel.values.errors import CelError
@@ -151,27 +153,29 @@ def _as_integer(of: Quantity) -> int:
 
 
 def _member(name: str, key: str, params: tuple[Type, ...], result: Type, call: Any) -> Any:
-    return function(name, Overload(key, params, result, call, member=True))
+    return function(name, Overload(key, params, result, call, CONSTANT, member=True))
 
 
 _TWO = (QUANTITY, QUANTITY)
 
 LIBRARY = Library("kubernetes.quantity", types=(QUANTITY,), functions=(
-    function("quantity", Overload("string_to_quantity", (STRING,), QUANTITY, parse)),
-    function("isQuantity", Overload("is_quantity_string", (STRING,), BOOL, _is_quantity)),
+    function("quantity", Overload("string_to_quantity", (STRING,), QUANTITY, parse, READ)),
+    function("isQuantity", Overload("is_quantity_string", (STRING,), BOOL, _is_quantity, READ)),
     # Kubernetes declares sign as a plain function, so `q.sign()` does not compile there.
-    function("sign", Overload("quantity_sign", (QUANTITY,), INT, lambda of: (of.digits > 0) - (of.digits < 0))),
+    function("sign", Overload("quantity_sign", (QUANTITY,), INT, lambda of: (of.digits > 0) - (of.digits < 0),
+                              CONSTANT)),
     _member("isGreaterThan", "quantity_is_greater_than", _TWO, BOOL, lambda one, other: one.compared(other) > 0),
     _member("isLessThan", "quantity_is_less_than", _TWO, BOOL, lambda one, other: one.compared(other) < 0),
     _member("compareTo", "quantity_compare_to", _TWO, INT, lambda one, other: one.compared(other)),
     _member("asApproximateFloat", "quantity_get_float", (QUANTITY,), DOUBLE, _approximate),
     _member("asInteger", "quantity_get_int", (QUANTITY,), INT, _as_integer),
     _member("isInteger", "quantity_is_integer", (QUANTITY,), BOOL, lambda of: of.integer() is not None),
-    function("add", Overload("quantity_add", _TWO, QUANTITY, lambda one, other: one.plus(other), member=True),
+    function("add", Overload("quantity_add", _TWO, QUANTITY, lambda one, other: one.plus(other), CONSTANT, member=True),
              Overload("quantity_add_int", (QUANTITY, INT), QUANTITY,
-                      lambda one, other: one.plus(Quantity(other, 0, True)), member=True)),
+                      lambda one, other: one.plus(Quantity(other, 0, True)), CONSTANT, member=True)),
     function("sub",
-             Overload("quantity_sub", _TWO, QUANTITY, lambda one, other: one.plus(other.negative()), member=True),
+             Overload("quantity_sub", _TWO, QUANTITY, lambda one, other: one.plus(other.negative()), CONSTANT,
+                      member=True),
              Overload("quantity_sub_int", (QUANTITY, INT), QUANTITY,
-                      lambda one, other: one.plus(Quantity(-other, 0, True)), member=True)),
+                      lambda one, other: one.plus(Quantity(-other, 0, True)), CONSTANT, member=True)),
 ))

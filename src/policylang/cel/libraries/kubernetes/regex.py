@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from policylang.cel.libraries.kubernetes.prices import FIND
 from policylang.cel.library import Library, Overload, function
 from policylang.cel.types import INT, STRING, list_of
 from policylang.cel.values.errors import CelError
@@ -37,8 +38,9 @@ def _compiled(pattern: str) -> Any:
 
 
 LIBRARY = Library("kubernetes.regex", functions=(
-    function("find", Overload("string_find_string", (STRING, STRING), STRING, _find, member=True)),
+    function("find", Overload("string_find_string", (STRING, STRING), STRING, _find, FIND, member=True)),
     function("findAll",
-             Overload("string_find_all_string", (STRING, STRING), list_of(STRING), _find_all, member=True),
-             Overload("string_find_all_string_int", (STRING, STRING, INT), list_of(STRING), _find_all, member=True)),
+             Overload("string_find_all_string", (STRING, STRING), list_of(STRING), _find_all, FIND, member=True),
+             Overload("string_find_all_string_int", (STRING, STRING, INT), list_of(STRING), _find_all, FIND,
+                      member=True)),
 ))

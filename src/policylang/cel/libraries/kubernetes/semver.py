@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from policylang.cel.cost.units import CONSTANT
+from policylang.cel.libraries.kubernetes.prices import READ
 from policylang.cel.library import Library, Overload, function
 from policylang.cel.types import BOOL, INT, STRING, Type, message
 from policylang.cel.values.errors import CelError
@@ -57,20 +59,20 @@ def _order(one: Semver, other: Semver) -> int:
 def library(version: int) -> Library:
     """`version` 0 as Kubernetes had it in pre-releases, 1 since 1.33."""
     two = (SEMVER, SEMVER)
-    make = [Overload("string_to_semver", (STRING,), SEMVER, _semver)]
-    test = [Overload("is_semver_string", (STRING,), BOOL, _is_semver)]
+    make = [Overload("string_to_semver", (STRING,), SEMVER, _semver, READ)]
+    test = [Overload("is_semver_string", (STRING,), BOOL, _is_semver, READ)]
     if version:
-        make.append(Overload("string_bool_to_semver", (STRING, BOOL), SEMVER, _semver))
-        test.append(Overload("is_semver_string_bool", (STRING, BOOL), BOOL, _is_semver))
+        make.append(Overload("string_bool_to_semver", (STRING, BOOL), SEMVER, _semver, READ))
+        test.append(Overload("is_semver_string_bool", (STRING, BOOL), BOOL, _is_semver, READ))
     return Library("kubernetes.Semver", version, types=(SEMVER,), functions=(
         function("semver", *make),
         function("isSemver", *test),
         function("isGreaterThan", Overload("semver_is_greater_than", two, BOOL,
-                                           lambda one, other: _order(one, other) > 0, member=True)),
+                                           lambda one, other: _order(one, other) > 0, CONSTANT, member=True)),
         function("isLessThan", Overload("semver_is_less_than", two, BOOL,
-                                        lambda one, other: _order(one, other) < 0, member=True)),
-        function("compareTo", Overload("semver_compare_to", two, INT, _order, member=True)),
-        function("major", Overload("semver_major", (SEMVER,), INT, lambda of: of.version.major, member=True)),
-        function("minor", Overload("semver_minor", (SEMVER,), INT, lambda of: of.version.minor, member=True)),
-        function("patch", Overload("semver_patch", (SEMVER,), INT, lambda of: of.version.patch, member=True)),
+                                        lambda one, other: _order(one, other) < 0, CONSTANT, member=True)),
+        function("compareTo", Overload("semver_compare_to", two, INT, _order, CONSTANT, member=True)),
+        function("major", Overload("semver_major", (SEMVER,), INT, lambda of: of.version.major, CONSTANT, member=True)),
+        function("minor", Overload("semver_minor", (SEMVER,), INT, lambda of: of.version.minor, CONSTANT, member=True)),
+        function("patch", Overload("semver_patch", (SEMVER,), INT, lambda of: of.version.patch, CONSTANT, member=True)),
     ))

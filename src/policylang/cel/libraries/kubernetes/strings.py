@@ -5,6 +5,7 @@ The specification of the strings library wants an error there (string_ext/value_
 
 from __future__ import annotations
 
+from policylang.cel.libraries.kubernetes.prices import WALK
 from policylang.cel.library import Library, Overload, function
 from policylang.cel.types import INT, STRING
 from policylang.cel.values.errors import CelError
@@ -28,7 +29,9 @@ def _last_index_of(text: str, part: str, start: int) -> int:
 
 # Takes the place of what the strings library before it has.
 LIBRARY = Library("kubernetes.strings", functions=(
-    function("indexOf", Overload("string_index_of_string_int", (STRING, STRING, INT), INT, _index_of, member=True)),
+    function("indexOf", Overload("string_index_of_string_int", (STRING, STRING, INT), INT, _index_of, WALK,
+                                 member=True)),
     function("lastIndexOf",
-             Overload("string_last_index_of_string_int", (STRING, STRING, INT), INT, _last_index_of, member=True)),
+             Overload("string_last_index_of_string_int", (STRING, STRING, INT), INT, _last_index_of, WALK,
+                      member=True)),
 ))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from policylang.cel.cost.units import CONSTANT
+from policylang.cel.libraries.kubernetes.prices import KEEP_ARGUMENT
 from policylang.cel.library import Library, Overload, function
 from policylang.cel.types import BOOL, STRING, Type, list_of, map_of, message
 from policylang.cel.values.errors import CelError
@@ -50,17 +52,17 @@ def _is_url(text: str) -> bool:
 
 
 def _part(key: str, name: str) -> Overload:
-    return Overload(key, (URL,), STRING, lambda of: getattr(of.url, name), member=True)
+    return Overload(key, (URL,), STRING, lambda of: getattr(of.url, name), CONSTANT, member=True)
 
 
 LIBRARY = Library("kubernetes.urls", types=(URL,), functions=(
-    function("url", Overload("string_to_url", (STRING,), URL, _url)),
-    function("isURL", Overload("is_url_string", (STRING,), BOOL, _is_url)),
+    function("url", Overload("string_to_url", (STRING,), URL, _url, KEEP_ARGUMENT)),
+    function("isURL", Overload("is_url_string", (STRING,), BOOL, _is_url, CONSTANT)),
     function("getScheme", _part("url_get_scheme", "scheme")),
     function("getHost", _part("url_get_host", "host")),
     function("getHostname", _part("url_get_hostname", "hostname")),
     function("getPort", _part("url_get_port", "port")),
     function("getEscapedPath", _part("url_get_escaped_path", "escaped_path")),
     function("getQuery", Overload("url_get_query", (URL,), map_of(STRING, list_of(STRING)),
-                                  lambda of: of.url.parameters(), member=True)),
+                                  lambda of: of.url.parameters(), CONSTANT, member=True)),
 ))

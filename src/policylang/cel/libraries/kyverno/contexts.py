@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from policylang.cel.cost.units import CONSTANT
 from policylang.cel.libraries.kyverno.ports import AnswerError, World
 from policylang.cel.library import Constant, Function, Library, Overload
 from policylang.cel.types import ANY, BOOL, DYN, INT, STRING, Type, list_of, map_of, opaque
@@ -91,7 +92,7 @@ def _ask(port: Any, what: str, method: str, *arguments: Any) -> Any:
 def _both_ways(name: str, *overloads: tuple[str, tuple[Type, ...], Type, Callable[..., Any]]) -> tuple[Function, ...]:
     """`Name` and `name`; ids end in how they are written."""
     return tuple(
-        Function(written, tuple(Overload(f"{key}_{way}", params, result, call, member=True)
+        Function(written, tuple(Overload(f"{key}_{way}", params, result, call, CONSTANT, member=True)
                                 for key, params, result, call in overloads))
         for written, way in ((name, "pascal"), (name[0].lower() + name[1:], "camel")))
 
@@ -244,7 +245,8 @@ def image_verify(world: World) -> Library:
 
     attestors = list_of(DYN)
     return Library("kyverno.imageverify", functions=tuple(
-        Function(name, (Overload(key, params, result, asked(name, method)),)) for name, key, params, result, method in (
+        Function(name, (Overload(key, params, result, asked(name, method),
+                                 CONSTANT),)) for name, key, params, result, method in (
             ("verifyImageSignatures", "verify_image_signature_string_stringarray", (STRING, attestors), INT,
              "signatures"),
             ("verifyAttestationSignatures", "verify_image_attestations_string_string_stringarray",

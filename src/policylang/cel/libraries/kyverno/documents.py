@@ -7,6 +7,7 @@ import zlib
 from typing import Any, ClassVar
 
 from policylang.budget import Meter
+from policylang.cel.cost.units import CONSTANT
 from policylang.cel.library import Constant, Library, Overload, function
 from policylang.cel.types import BYTES, DYN, STRING, Type, list_of, map_of, opaque
 from policylang.cel.values.errors import CelError
@@ -118,19 +119,20 @@ _LIST = list_of(DYN)
 
 LIBRARIES = (
     Library("kyverno.json", constants=(Constant("json", JSON, JsonRoot()),), functions=(
-        function("unmarshal", Overload("unmarshal_string_dyn", (JSON, DYN), DYN, _decode, member=True)),
-        function("marshal", Overload("marshal_dyn_string", (JSON, DYN), STRING, _encode, member=True)),
+        function("unmarshal", Overload("unmarshal_string_dyn", (JSON, DYN), DYN, _decode, CONSTANT, member=True)),
+        function("marshal", Overload("marshal_dyn_string", (JSON, DYN), STRING, _encode, CONSTANT, member=True)),
     )),
     Library("kyverno.yaml", constants=(Constant("yaml", YAML, YamlRoot()),), functions=(
-        function("parse", Overload("parse_string_dyn", (YAML, STRING), DYN, _parse_yaml, member=True,
+        function("parse", Overload("parse_string_dyn", (YAML, STRING), DYN, _parse_yaml, CONSTANT, member=True,
                                     metered=True)),
     )),
     Library("kyverno.gzip", functions=(
-        function("gzip.compress", Overload("compress_any_bytes", (DYN,), BYTES, _compress, metered=True)),
-        function("gzip.decompress", Overload("decompress_bytes_string", (BYTES,), STRING, _decompress, metered=True)),
+        function("gzip.compress", Overload("compress_any_bytes", (DYN,), BYTES, _compress, CONSTANT, metered=True)),
+        function("gzip.decompress", Overload("decompress_bytes_string", (BYTES,), STRING, _decompress, CONSTANT,
+                                             metered=True)),
     )),
     Library("kyverno.transform", functions=(
         function("listObjToMap", Overload("list_of_object_to_map", (_LIST, _LIST, STRING, STRING), map_of(DYN, DYN),
-                                          _to_map)),
+                                          _to_map, CONSTANT)),
     )),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar, NamedTuple
 
+from policylang.cel.cost.units import CONSTANT
 from policylang.cel.library import Function, Library, Overload, function
 from policylang.cel.types import BOOL, STRING, Type, opaque
 from policylang.cel.values.errors import CelError
@@ -90,14 +91,15 @@ def _is_image(text: str) -> bool:
 
 
 def _part(name: str) -> Function:
-    return function(name, Overload(f"image_{name}", (IMAGE,), STRING, lambda of: getattr(of, name), member=True))
+    return function(name, Overload(f"image_{name}", (IMAGE,), STRING, lambda of: getattr(of, name), CONSTANT,
+                                   member=True))
 
 
 LIBRARY = Library("kyverno.image", types=(IMAGE,), functions=(
-    function("image", Overload("string_to_image_deprecated", (STRING,), IMAGE, parse_image)),
-    function("parseImageReference", Overload("string_to_image", (STRING,), IMAGE, parse_image)),
-    function("isImage", Overload("is_image_string", (STRING,), BOOL, _is_image)),
-    function("containsDigest", Overload("image_contains_digest", (IMAGE,), BOOL, lambda of: bool(of.digest),
+    function("image", Overload("string_to_image_deprecated", (STRING,), IMAGE, parse_image, CONSTANT)),
+    function("parseImageReference", Overload("string_to_image", (STRING,), IMAGE, parse_image, CONSTANT)),
+    function("isImage", Overload("is_image_string", (STRING,), BOOL, _is_image, CONSTANT)),
+    function("containsDigest", Overload("image_contains_digest", (IMAGE,), BOOL, lambda of: bool(of.digest), CONSTANT,
                                         member=True)),
     *map(_part, ("registry", "repository", "identifier", "tag", "digest")),
 ))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from math import copysign, floor
 from typing import Any, Final
 
+from policylang.cel.cost.units import CONSTANT
 from policylang.cel.libraries.kyverno.ports import AnswerError, World
 from policylang.cel.library import Function, Library, Overload, function
 from policylang.cel.syntax.expander import Expander, Macro
@@ -24,8 +25,8 @@ def _hashes(name: str) -> tuple[Function, Function]:
     def digest(text: str) -> str:
         return hashlib.new(name, text.encode(), usedforsecurity=False).hexdigest()
 
-    return (function(name, Overload(f"{name}_string_non_prefixed", (STRING,), STRING, digest)),
-            function(f"hash.{name}", Overload(f"{name}_string_prefixed", (STRING,), STRING, digest)))
+    return (function(name, Overload(f"{name}_string_non_prefixed", (STRING,), STRING, digest, CONSTANT)),
+            function(f"hash.{name}", Overload(f"{name}_string_prefixed", (STRING,), STRING, digest, CONSTANT)))
 
 
 HASH = Library("kyverno.hash", functions=tuple(each for name in ("sha1", "sha256", "md5") for each in _hashes(name)))
@@ -46,7 +47,7 @@ def _round(value: float, places: int) -> float:
 
 
 MATH = Library("kyverno.math", functions=(
-    function("math.round", Overload("math_round_float_int", (DOUBLE, INT), DOUBLE, _round)),
+    function("math.round", Overload("math_round_float_int", (DOUBLE, INT), DOUBLE, _round, CONSTANT)),
 ))
 
 
@@ -58,17 +59,17 @@ def random(world: World) -> Library:
             raise CelError(str(no)) from None
 
     return Library("kyverno.random", functions=(
-        function("random", Overload("random_string", (STRING,), STRING, text),
-                 Overload("random_string_default_expr", (), STRING, text)),
+        function("random", Overload("random_string", (STRING,), STRING, text, CONSTANT),
+                 Overload("random_string_default_expr", (), STRING, text, CONSTANT)),
     ))
 
 
 def time(world: World) -> Library:
     return Library("kyverno.time", functions=(
         function("time.now", Overload("time_now", (), TIMESTAMP,
-                                      lambda: Timestamp(world.need("clock", "time.now()").now()))),
-        function("time.toCron", Overload("time_to_cron", (TIMESTAMP,), STRING, _cron)),
-        function("time.truncate", Overload("time_truncate", (TIMESTAMP, DURATION), TIMESTAMP, _truncate)),
+                                      lambda: Timestamp(world.need("clock", "time.now()").now()), CONSTANT)),
+        function("time.toCron", Overload("time_to_cron", (TIMESTAMP,), STRING, _cron, CONSTANT)),
+        function("time.truncate", Overload("time_truncate", (TIMESTAMP, DURATION), TIMESTAMP, _truncate, CONSTANT)),
     ))
 
 
@@ -92,7 +93,7 @@ def _service_account(user: str) -> dict[str, Any]:
 
 USER = Library("kyverno.user", functions=(
     function("parseServiceAccount", Overload("parse_service_account_string", (STRING,), SERVICE_ACCOUNT,
-                                             _service_account)),
+                                             _service_account, CONSTANT)),
 ))
 
 
@@ -109,5 +110,5 @@ def _call_instead(build: Expander, target: Node | None, args: list[Node]) -> Nod
 
 
 OR_VALUE = Library("kyverno.orvalue", macros=(Macro("orValue", 1, True, _call_instead),), functions=(
-    function("__orValueCompat__", Overload("__orValueCompat___dyn_dyn", (DYN, DYN), DYN, _or_value)),
+    function("__orValueCompat__", Overload("__orValueCompat___dyn_dyn", (DYN, DYN), DYN, _or_value, CONSTANT)),
 ))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from policylang.cel.cost.units import CONSTANT
 from policylang.cel.library import Library, Overload, function
 from policylang.cel.types import DYN, STRING
 from policylang.cel.values.errors import CelError
@@ -19,5 +20,5 @@ def _decode(text: str) -> Any:
 
 
 LIBRARY = Library("kyverno.x509", functions=(
-    function("x509.decode", Overload("x509_decode_string", (STRING,), DYN, _decode)),
+    function("x509.decode", Overload("x509_decode_string", (STRING,), DYN, _decode, CONSTANT)),
 ))

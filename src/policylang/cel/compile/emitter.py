@@ -1,46 +1,90 @@
-"""What every part of the compiler builds on: the state of one program being emitted, and statements it writes often."""
+"""One program being emitted: its state, and the expressions and statements that every part of the compiler writes.
+
+Each node becomes an expression; what needs statements (loops, error absorption) puts them before it and hands on a
+name. Errors are Python exceptions: a missing key is KeyError, a wrong type TypeError, so that fields cost one
+subscript; values.errors.FAULTS says which exceptions are error values.
+"""
 
 from __future__ import annotations
 
 import ast
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from policylang import code as build
 from policylang.budget import Limits
-from policylang.cel.syntax.tree import Node
+from policylang.cel.declarations import Declarations
+from policylang.cel.syntax.tree import Call, Comprehension, Node
 from policylang.cel.types import DYN, Type
 from policylang.cel.values import containers, errors
 from policylang.code import Code, assign, call, choose, load, walrus
-
-if TYPE_CHECKING:
-    from policylang.cel.declarations import Declarations as Env
 
 _IS, _IS_NOT = ast.Is(), ast.IsNot()
 _TRUE, _FALSE, _NONE = ast.Constant(True), ast.Constant(False), ast.Constant(None)
 DEEPEST = 14  # blocks in one Python function, which allows 20
 
 
-class Local:
+class Local(NamedTuple):
     """A variable of a loop or a binding: its Python name, and the name of its error where it may have one."""
 
-    __slots__ = ("error", "name")
-
-    def __init__(self, name: str, error: str | None = None) -> None:
-        self.name, self.error = name, error
+    name: str
+    error: str | None = None
 
 
-class Emitting(ABC):
-    """`failing` says whether what was emitted since it was cleared can end in an error.
+class Branch(NamedTuple):
+    """What is evaluated only sometimes: statements, the value after them, and whether either can end in an error."""
 
-    `watch`: "" or what the program is compiled to show, see compiler.compile_tree. `sharing`: the program has loops or
-    bindings, so that one value may stand in many places. `looping`: loops around what is emitted. `blocks`: Python's
-    blocks around it.
+    statements: list[ast.stmt]
+    value: ast.expr
+    failing: bool
+
+
+class Loop(NamedTuple):
+    """A comprehension, and the Python names of what it runs over, of its accumulator and of the error it keeps."""
+
+    node: Comprehension
+    values: str
+    result: str
+    error: str
+
+
+class Fold(NamedTuple):
+    """What a kind of comprehension does. `turn` emits one turn, which calls `collect` for the statements that change
+    the accumulator, and returns the statements after the loop.
     """
 
-    def __init__(self, env: Env, limits: Limits, *, careful: bool, watch: str) -> None:
-        self.env, self.limits, self.careful, self.watch = env, limits, careful, watch
+    start: Callable[[Emitter, Loop], list[ast.stmt]]
+    turn: Callable[[Emitter, Loop, Collect], list[ast.stmt]]
+    collect: Collect
+    value: Callable[[Loop], ast.expr]
+
+
+class Plan(NamedTuple):
+    """Which function emits what: nodes by their class, comprehensions by their kind, operators and functions that may
+    be written out (None: not this call), and calls of all others. `watched`: what is emitted has a watcher, `w`.
+    """
+
+    nodes: Mapping[type[Node], Callable[[Emitter, Any], ast.expr]]
+    folds: Mapping[str, Fold]
+    operators: Mapping[str, Callable[[Emitter, Call], ast.expr | None]]
+    apply: Callable[[Emitter, Call, str, list[ast.expr]], ast.expr]
+    watched: bool = False
+
+
+Collect = Callable[["Emitter", Loop], "list[ast.stmt]"]
+
+
+class Emitter:
+    """`failing` says whether what was emitted since it was cleared can end in an error.
+
+    `careful`: variables are looked up where they are used. `sharing`: the program has loops or bindings, so that one
+    value may stand in many places. `looping`: loops around what is emitted. `blocks`: Python's blocks around it.
+    `used`: Python names of the variables that are loaded at the start. `fields`: see `field`.
+    """
+
+    def __init__(self, declarations: Declarations, limits: Limits, plan: Plan, *, careful: bool, sharing: bool) -> None:
+        self.declarations, self.limits, self.plan = declarations, limits, plan
+        self.careful, self.sharing = careful, sharing
         self.code = Code("cel")
         self.body: list[ast.stmt] = []
         self.scope: dict[str, Local] = {}
@@ -48,11 +92,15 @@ class Emitting(ABC):
         self.fields: list[str] = []
         self.failing = False
         self.blocks = self.looping = 0
-        self.loops = self.metered = self.sharing = False
+        self.loops = self.metered = False
 
-    @abstractmethod
     def emit(self, node: Node) -> ast.expr:
         """The expression for a node, after the statements that it needs."""
+        return self.plan.nodes[type(node)](self, node)
+
+    def changed(self, **state: Any) -> _Changed:
+        """For a `with`: the emitter with this state, after which it is as it was."""
+        return _Changed(self, state)
 
     def function(self, function: Any) -> ast.expr:
         return self.code.hoist(function, "f")
@@ -73,32 +121,30 @@ class Emitting(ABC):
             expression = self.emit(node)
             if len(self.body) > before:
                 spilled: list[ast.stmt] = []
-                for at, each in enumerate(made):
-                    if not isinstance(each, (ast.Name, ast.Constant)):
+                for at, earlier in enumerate(made):
+                    if not isinstance(earlier, (ast.Name, ast.Constant)):
                         name = self.code.fresh()
-                        spilled.append(assign(name, each))
+                        spilled.append(assign(name, earlier))
                         made[at] = load(name)
                 self.body[before:before] = spilled
             made.append(expression)
         return made
 
-    def apart(self, node: Node) -> tuple[list[ast.stmt], ast.expr, bool]:
-        """A node's statements, its expression, and whether they can fail."""
-        body, failing = self.body, self.failing
-        self.body, self.failing = [], False
-        expression = self.emit(node)
-        made = self.body, expression, self.failing
-        self.body, self.failing = body, failing
-        return made
+    def apart(self, node: Node, *, truth: bool = False) -> Branch:
+        """A node by itself; with `truth`, and a test that it is a bool where that is not known."""
+        with self.changed(body=[], failing=False):
+            value = self.emit(node)
+            if truth:
+                value = self.truth(node, value)
+            return Branch(self.body, value, self.failing)
 
-    def own_function(self, emit: Callable[[], ast.expr]) -> ast.expr:
+    def own_function(self, emit: Callable[[Emitter, Any], ast.expr], node: Node) -> ast.expr:
         """Emit into a function of its own: Python allows only so many blocks inside each other."""
-        body, blocks, loops = self.body, self.blocks, self.loops
-        self.body, self.blocks, self.loops = [], 0, False
-        value = emit()
-        inner, inner_loops = self.body, self.loops
-        self.body, self.blocks, self.loops = body, blocks, loops or inner_loops
-        if inner_loops:
+        with self.changed(body=[], blocks=0, loops=False):
+            value = emit(self, node)
+            inner, loops = self.body, self.loops
+        self.loops = self.loops or loops
+        if loops:
             inner.insert(0, ast.Nonlocal(["left"]))
         inner.append(build.give(value))
         name = self.code.fresh("inner")
@@ -123,6 +169,7 @@ class Emitting(ABC):
 
         Of a literal by a function, because Python warns of `1["a"]` while compiling.
         """
+        self.failing = True
         if isinstance(operand, (ast.Constant, ast.List)):
             return call(self.function(containers.select), operand, ast.Constant(name))
         made = build.item(operand, ast.Constant(name))
@@ -150,6 +197,22 @@ class Emitting(ABC):
     def meter(self) -> ast.expr:
         self.metered = True
         return load("meter")
+
+
+class _Changed:
+    __slots__ = ("before", "emitter", "state")
+
+    def __init__(self, emitter: Emitter, state: dict[str, Any]) -> None:
+        self.emitter, self.state = emitter, state
+        self.before: dict[str, Any] = {}
+
+    def __enter__(self) -> None:
+        attributes = vars(self.emitter)
+        self.before = {name: attributes[name] for name in self.state}
+        attributes.update(self.state)
+
+    def __exit__(self, *_: object) -> None:
+        vars(self.emitter).update(self.before)
 
 
 def mark_boolean(expression: ast.expr) -> ast.expr:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from policylang import code as build
-from policylang.cel.libraries import standard
+from policylang.cel.compile.emitter import Emitter, mark_boolean
 from policylang.cel.syntax.tree import Call, ListNode, Literal, Node
-from policylang.cel.values import arithmetic, containers, equality, errors, metering
+from policylang.cel.values import arithmetic, containers, equality, errors, metering, patterns
 from policylang.cel.values.values import INT_MAX, INT_MIN
 from policylang.code import call, choose, load, walrus
 from policylang.go import regex
-
-if TYPE_CHECKING:
-    from policylang.cel.compile.emitting import Emitting
 
 _IS, _IS_NOT, _IN, _EQ, _NE = ast.Is(), ast.IsNot(), ast.In(), ast.Eq(), ast.NotEq()
 _TRUE, _FALSE, _NONE = ast.Constant(True), ast.Constant(False), ast.Constant(None)
@@ -25,19 +22,19 @@ _SHORT = 64  # elements, and
 _LONG = 4096  # characters, that a loop looks through for nothing
 _MANY = 8  # elements from which on a set is quicker than a tuple
 
-Inline = Callable[["Emitting", Call], "ast.expr | None"]
+_Operator = Callable[[Emitter, Call], ast.expr | None]
 
 
-def _same_kind(emitter: Emitting, node: Call) -> str:
+def _same_kind(emitter: Emitter, node: Call) -> str:
     """The kind that both operands are known to be of, or nothing."""
     one, other = (emitter.type_of(each).kind for each in node.args)
     return one if one == other and one in _SAME else ""
 
 
-def _equality(same: bool) -> Inline:
+def _equality(same: bool) -> _Operator:
     operator = _EQ if same else _NE
 
-    def emit(emitter: Emitting, node: Call) -> ast.expr:
+    def emit(emitter: Emitter, node: Call) -> ast.expr:
         kind = _same_kind(emitter, node)
         if kind and not (emitter.sharing and kind in ("string", "bytes")):
             left, right = emitter.emit_all(node.args)
@@ -52,14 +49,14 @@ def _equality(same: bool) -> Inline:
         left, right = emitter.emit_all(node.args)
         if emitter.sharing:
             within = equality.equal_within if same else equality.unequal_within
-            return _boolean(call(emitter.function(within), left, right, emitter.meter()))
+            return mark_boolean(call(emitter.function(within), left, right, emitter.meter()))
         helper = equality.equal if same else equality.unequal
-        return _boolean(call(emitter.function(helper), left, right))
+        return mark_boolean(call(emitter.function(helper), left, right))
 
     return emit
 
 
-def _with_constant(emitter: Emitting, node: Node, value: Any, same: bool) -> ast.expr | None:
+def _with_constant(emitter: Emitter, node: Node, value: Any, same: bool) -> ast.expr | None:
     one = value is None or value is True or value is False
     if not one and type(value) not in (str, bytes) and not (
             type(value) is int and abs(value) < _EXACT and value not in (0, 1)):
@@ -72,25 +69,20 @@ def _with_constant(emitter: Emitting, node: Node, value: Any, same: bool) -> ast
     return build.compare(given, _EQ if same else _NE, ast.Constant(value))
 
 
-def _boolean(expression: ast.expr) -> ast.expr:
-    expression.boolean = True  # type: ignore[attr-defined]
-    return expression
-
-
-def _order(operator: ast.cmpop, helper: Callable[..., bool]) -> Inline:
-    def emit(emitter: Emitting, node: Call) -> ast.expr:
+def _order(operator: ast.cmpop, helper: Callable[..., bool]) -> _Operator:
+    def emit(emitter: Emitter, node: Call) -> ast.expr:
         same = _same_kind(emitter, node)
         left, right = emitter.emit_all(node.args)
         if same:
             return build.compare(left, operator, right)
         emitter.failing = True
-        return _boolean(call(emitter.function(helper), left, right))
+        return mark_boolean(call(emitter.function(helper), left, right))
 
     return emit
 
 
-def _arithmetic(operator: ast.operator, helper: Callable[..., object]) -> Inline:
-    def emit(emitter: Emitting, node: Call) -> ast.expr | None:
+def _arithmetic(operator: ast.operator, helper: Callable[..., object]) -> _Operator:
+    def emit(emitter: Emitter, node: Call) -> ast.expr | None:
         same = _same_kind(emitter, node)
         if same == "double" and emitter.type_of(node).kind == "double":
             left, right = emitter.emit_all(node.args)
@@ -113,9 +105,9 @@ def _arithmetic(operator: ast.operator, helper: Callable[..., object]) -> Inline
     return emit
 
 
-def _direct(helper: Callable[..., object]) -> Inline:
+def _direct(helper: Callable[..., object]) -> _Operator:
     """The helper does all types; there is no need to look for an overload."""
-    def emit(emitter: Emitting, node: Call) -> ast.expr:
+    def emit(emitter: Emitter, node: Call) -> ast.expr:
         arguments = emitter.emit_all(node.operands)
         emitter.failing = True
         return call(emitter.function(helper), *arguments)
@@ -123,12 +115,12 @@ def _direct(helper: Callable[..., object]) -> Inline:
     return emit
 
 
-def _not(emitter: Emitting, node: Call) -> ast.expr:
+def _not(emitter: Emitter, node: Call) -> ast.expr:
     operand = emitter.emit(node.args[0])
     return build.negate(emitter.truth(node.args[0], operand))
 
 
-def _minus(emitter: Emitting, node: Call) -> ast.expr:
+def _minus(emitter: Emitter, node: Call) -> ast.expr:
     operand = emitter.emit(node.args[0])
     if emitter.type_of(node.args[0]).kind == "double":
         return ast.UnaryOp(ast.USub(), operand)
@@ -136,7 +128,7 @@ def _minus(emitter: Emitting, node: Call) -> ast.expr:
     return call(emitter.function(arithmetic.negate), operand)
 
 
-def _index(emitter: Emitting, node: Call) -> ast.expr:
+def _index(emitter: Emitter, node: Call) -> ast.expr:
     container, key = node.args
     arguments = emitter.emit_all(node.args)
     emitter.failing = True
@@ -145,7 +137,7 @@ def _index(emitter: Emitting, node: Call) -> ast.expr:
     return call(emitter.function(containers.index), *arguments)
 
 
-def _member(emitter: Emitting, node: Call) -> ast.expr:
+def _member(emitter: Emitter, node: Call) -> ast.expr:
     value, container = node.args
     if isinstance(container, ListNode) and not container.optional and container.elements \
             and all(isinstance(each, Literal) and type(each.value) is str for each in container.elements):
@@ -167,11 +159,11 @@ def _member(emitter: Emitting, node: Call) -> ast.expr:
         quick: ast.expr = build.compare(call(emitter.function(type), held), _IS, emitter.function(expected))
         if emitter.sharing and expected is list:
             quick = build.both(quick, build.compare(call(emitter.function(len), held), ast.Lt(), ast.Constant(_SHORT)))
-        return choose(quick, build.compare(item, _IN, held), _boolean(call(helper, item, held, *rest)))
-    return _boolean(call(helper, first, second, *rest))
+        return choose(quick, build.compare(item, _IN, held), mark_boolean(call(helper, item, held, *rest)))
+    return mark_boolean(call(helper, first, second, *rest))
 
 
-def _size(emitter: Emitting, node: Call) -> ast.expr | None:
+def _size(emitter: Emitter, node: Call) -> ast.expr | None:
     if len(node.operands) != 1:
         return None
     kind = emitter.type_of(node.operands[0]).kind
@@ -181,7 +173,7 @@ def _size(emitter: Emitting, node: Call) -> ast.expr | None:
     return call(emitter.function(containers.size), emitter.emit(node.operands[0]))
 
 
-def _is_text(emitter: Emitting, nodes: list[Node], values: list[ast.expr]) -> tuple[ast.expr | None, list[ast.expr]]:
+def _is_text(emitter: Emitter, nodes: list[Node], values: list[ast.expr]) -> tuple[ast.expr | None, list[ast.expr]]:
     """A test that all values are strings, None where the checker knows it, and names for the values."""
     unknown = [at for at, node in enumerate(nodes) if emitter.type_of(node).kind != "string"]
     if not unknown:
@@ -191,8 +183,8 @@ def _is_text(emitter: Emitting, nodes: list[Node], values: list[ast.expr]) -> tu
     return build.both(*tests), values
 
 
-def _text_method(name: str) -> Inline:
-    def emit(emitter: Emitting, node: Call) -> ast.expr | None:
+def _text_method(name: str) -> _Operator:
+    def emit(emitter: Emitter, node: Call) -> ast.expr | None:
         kinds = {emitter.type_of(each).kind for each in node.operands}
         if node.target is None or len(node.args) != 1 or not kinds <= {"string", "dyn"} \
                 or isinstance(node.target, Literal):
@@ -201,18 +193,18 @@ def _text_method(name: str) -> Inline:
         if name == "contains":
             made: ast.expr = build.compare(part, _IN, _scanned(emitter, text))
         else:
-            made = _boolean(call(build.attribute(text, name), part))
+            made = mark_boolean(call(build.attribute(text, name), part))
         return made if test is None else _else_overload(emitter, test, made)
 
     return emit
 
 
-def _else_overload(emitter: Emitting, test: ast.expr, made: ast.expr) -> ast.expr:
+def _else_overload(emitter: Emitter, test: ast.expr, made: ast.expr) -> ast.expr:
     emitter.failing = True
-    return _boolean(choose(test, made, call(emitter.function(errors.overload))))
+    return mark_boolean(choose(test, made, call(emitter.function(errors.overload))))
 
 
-def _scanned(emitter: Emitting, text: ast.expr) -> ast.expr:
+def _scanned(emitter: Emitter, text: ast.expr) -> ast.expr:
     """In a loop, long texts are paid for."""
     if not emitter.looping or isinstance(text, ast.Constant):
         return text
@@ -221,7 +213,7 @@ def _scanned(emitter: Emitting, text: ast.expr) -> ast.expr:
     return choose(short, load(name), call(emitter.function(metering.scanned), emitter.meter(), load(name)))
 
 
-def _matches(emitter: Emitting, node: Call) -> ast.expr | None:
+def _matches(emitter: Emitter, node: Call) -> ast.expr | None:
     if len(node.operands) != 2:
         return None
     text, pattern = node.operands
@@ -234,17 +226,17 @@ def _matches(emitter: Emitting, node: Call) -> ast.expr | None:
     if search is None or emitter.type_of(text).kind not in ("string", "dyn"):
         values = emitter.emit_all(node.operands)
         emitter.failing = True
-        return _boolean(call(emitter.function(standard.matches), *values, emitter.meter()))
+        return mark_boolean(call(emitter.function(patterns.matches), *values, emitter.meter()))
     test, (value,) = _is_text(emitter, [text], [emitter.emit(text)])
     found = build.compare(call(emitter.code.hoist(search), _scanned(emitter, value)), _IS_NOT, _NONE)
     return found if test is None else _else_overload(emitter, test, found)
 
 
-def _dyn(emitter: Emitting, node: Call) -> ast.expr | None:
+def _dyn(emitter: Emitter, node: Call) -> ast.expr | None:
     return emitter.emit(node.args[0]) if node.target is None and len(node.args) == 1 else None
 
 
-TABLE: dict[str, Inline] = {
+TABLE: dict[str, _Operator] = {
     "_==_": _equality(True), "_!=_": _equality(False),
     "_<_": _order(ast.Lt(), arithmetic.less), "_<=_": _order(ast.LtE(), arithmetic.less_equal),
     "_>_": _order(ast.Gt(), arithmetic.greater), "_>=_": _order(ast.GtE(), arithmetic.greater_equal),
