@@ -20,13 +20,16 @@ def logic(emitter: Emitter, node: Call) -> ast.expr:
     if emitter.blocks >= DEEPEST:
         return emitter.own_function(logic, node)
     stop = node.function == "_||_"
-    with emitter.changed(blocks=emitter.blocks + 1):
-        operands = [emitter.apart(operand, truth=True) for operand in node.args]
+    operands: list[Branch] = []
+    for operand in node.args:  # not by Emitter.apart: each frame is one level that programs can be nested less
+        with emitter.changed(body=[], failing=False, blocks=emitter.blocks + 1):
+            value = emitter.truth(operand, emitter.emit(operand))
+            operands.append(Branch(emitter.body, value, emitter.failing))
     last = len(operands) - 1
-    keeps = any(operand.failing for operand in operands[:-1])
+    keeps = any(branch.failing for branch in operands[:-1])
     emitter.failing = emitter.failing or keeps or operands[last].failing
-    if not keeps and not any(operand.statements for operand in operands):
-        values = [operand.value for operand in operands]
+    if not keeps and not any(branch.statements for branch in operands):
+        values = [branch.value for branch in operands]
         return build.either(*values) if stop else build.both(*values)
     result, error = emitter.code.fresh("r"), emitter.code.fresh("e")
     tail: list[ast.stmt] = []
@@ -36,9 +39,9 @@ def logic(emitter: Emitter, node: Call) -> ast.expr:
     neutral: list[ast.stmt] = [assign(result, ast.Constant(not stop))]
 
     def step(at: int) -> list[ast.stmt]:
-        operand = operands[at]
-        body = [*operand.statements, assign(result, operand.value)]
-        if not operand.failing or (at == last and not keeps):
+        statements, value, failing = operands[at]
+        body = [*statements, assign(result, value)]
+        if not failing or (at == last and not keeps):
             return body
         return [emitter.caught(body, error, neutral, at == 0)]
 

@@ -130,12 +130,10 @@ class Emitter:
             made.append(expression)
         return made
 
-    def apart(self, node: Node, *, truth: bool = False) -> Branch:
-        """A node by itself; with `truth`, and a test that it is a bool where that is not known."""
+    def apart(self, node: Node) -> Branch:
+        """A node by itself."""
         with self.changed(body=[], failing=False):
             value = self.emit(node)
-            if truth:
-                value = self.truth(node, value)
             return Branch(self.body, value, self.failing)
 
     def own_function(self, emit: Callable[[Emitter, Any], ast.expr], node: Node) -> ast.expr:
