@@ -5,11 +5,10 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 
-from policylang.rego import numbers
 from policylang.rego.builtins.operands import OperandFault
 from policylang.rego.declare import Context, OperandError, builtin
-from policylang.rego.numbers import Number, binary, bounded, integral
-from policylang.rego.values import UNDEFINED, Set, Undefined, Value, order, ordered, type_name
+from policylang.rego.values import UNDEFINED, Set, Undefined, Value, numbers, order, ordered, type_name
+from policylang.rego.values.numbers import Number, binary, bounded, integral
 
 _LIST_OR_SET = "any<array[any], set[any]>"
 _NUMBERS = "any<array[number], set[number]>"

@@ -23,8 +23,8 @@ from policylang.rego.builtins.chains import HANDLED
 from policylang.rego.builtins.encoding import decode64
 from policylang.rego.builtins.operands import mapping, string
 from policylang.rego.declare import BuiltinError, Context, builtin
-from policylang.rego.numbers import KINDS, plain_integer
 from policylang.rego.values import Set, Value, pairs
+from policylang.rego.values.numbers import KINDS, plain_integer
 
 _OBJECTS = "array[object[string: any]]"
 _VERIFIED = "array<boolean, array[object[string: any]]>"

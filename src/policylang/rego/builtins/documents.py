@@ -19,8 +19,8 @@ from policylang.go.yamltext import weight
 from policylang.rego.builtins.encoding import lenient
 from policylang.rego.builtins.operands import OperandFault, mapping, readable, string
 from policylang.rego.declare import BuiltinError, Context, builtin
-from policylang.rego.numbers import Number, number_text, read
 from policylang.rego.values import Set, Value, compact, pay, printable, running, sorted_names, to_json, type_name
+from policylang.rego.values.numbers import Number, number_text, read
 
 _MARK = "'"
 

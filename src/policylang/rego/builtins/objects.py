@@ -7,8 +7,8 @@ from typing import Any
 
 from policylang.rego.builtins.operands import OperandFault, array, mapping
 from policylang.rego.declare import BuiltinError, Context, OperandError, builtin
-from policylang.rego.numbers import KINDS, plain_integer
 from policylang.rego.values import UNDEFINED, Key, Set, Value, equal, key, pay, text, type_name, unkey
+from policylang.rego.values.numbers import KINDS, plain_integer
 
 _ANY_OBJECT = "object[any: any]"
 _KEYS = "any<array[any], object[any: any], set[any]>"

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from policylang.rego.declare import BuiltinError, OperandError
-from policylang.rego.numbers import KINDS, Number, integral, plain_integer
 from policylang.rego.values import Set, Value, pay, type_name
+from policylang.rego.values.numbers import KINDS, Number, integral, plain_integer
 
 
 class OperandFault(BuiltinError):  # noqa: N818 - beside OperandError, which says what was got

@@ -11,8 +11,8 @@ from policylang.go.numbers import format_float
 from policylang.go.verbs import sprintf as go_sprintf
 from policylang.rego.builtins.operands import OperandFault, array, integer, mapping, string, strings
 from policylang.rego.declare import BuiltinError, Context, OperandError, builtin
-from policylang.rego.numbers import KINDS, number_text
 from policylang.rego.values import Set, Value, pay, printable, text, type_name, unkey
+from policylang.rego.values.numbers import KINDS, number_text
 
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029" \
          "\u202f\u205f\u3000"

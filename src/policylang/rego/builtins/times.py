@@ -8,8 +8,8 @@ from policylang.go import times
 from policylang.go.durations import DurationError, read
 from policylang.rego.builtins.operands import integer, string
 from policylang.rego.declare import BuiltinError, Context, OperandError, builtin
-from policylang.rego.numbers import KINDS, Number, binary, truncated
 from policylang.rego.values import Undefined, Value
+from policylang.rego.values.numbers import KINDS, Number, binary, truncated
 
 _TIME = "any<number, array<number, string>>"
 _LAYOUTS = {name: times.LAYOUTS[name] for name in (
