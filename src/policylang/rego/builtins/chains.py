@@ -11,8 +11,8 @@ from typing import Any
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
-HANDLED = frozenset({"2.5.29.14", "2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.32",
-                     "2.5.29.33", "2.5.29.35", "2.5.29.36", "2.5.29.37", "2.5.29.54", "1.3.6.1.5.5.7.1.1"})
+from policylang.go.x509 import HANDLED
+
 _ANY_PURPOSE = x509.ObjectIdentifier("2.5.29.37.0")
 _LONGEST = 10  # certificates
 _MOST_STEPS = 1_000  # chains looked at: issuers that sign each other make many

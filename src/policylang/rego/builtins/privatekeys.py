@@ -111,7 +111,7 @@ def parse_keypair(certificate: Value, key: Value) -> Value:
     if spki(public) != spki(other):
         raise BuiltinError("tls: private key does not match public key")
     return {"Certificate": list(map(b64, chain)), "PrivateKey": _private_numbers(private),
-            "Leaf": members(leaf, strings=False), "OCSPStaple": None, "SignedCertificateTimestamps": None,
+            "Leaf": members(chain[0]), "OCSPStaple": None, "SignedCertificateTimestamps": None,
             "SupportedSignatureAlgorithms": None}
 
 
