@@ -59,10 +59,10 @@ class _Scope:
     def find(self, name: str) -> str | None:
         scope: _Scope | None = self
         while scope is not None:
-            found = scope.declared.get(name)
-            if found is not None:
+            unique = scope.declared.get(name)
+            if unique is not None:
                 scope.unused.pop(name, None)
-                return found
+                return unique
             scope = scope.outer
         self.seen.add(name)
         return None
@@ -91,24 +91,24 @@ class Resolver:
 
     def rule(self, rule: Rule) -> None:
         written = rule.args
-        for each in rule.chain():
-            each.args = [_copy(argument) for argument in written]
-            self._check_written(each.args)
+        for clause in rule.chain():
+            clause.args = [_copy(argument) for argument in written]
+            self._check_written(clause.args)
             arguments = _Scope(None)
-            for argument in each.args:
+            for argument in clause.args:
                 self._declare_pattern(argument, arguments, "arg")
-            each.args = [self._term(argument, arguments, used=False) for argument in each.args]
+            clause.args = [self._term(argument, arguments, used=False) for argument in clause.args]
             scope = _Scope(arguments)
-            each.body = self._body(each.body, scope)
-            if each is rule:
-                path = [self._term(part, scope) for part in each.path[1:]]
-                each.path = [each.path[0], *path]
+            clause.body = self._body(clause.body, scope)
+            if clause is rule:
+                path = [self._term(part, scope) for part in clause.path[1:]]
+                clause.path = [clause.path[0], *path]
             else:
-                each.path = rule.path
-            each.value = self._term(each.value, scope)
-            each.args = [self._plain(argument, each.body) for argument in each.args]
+                clause.path = rule.path
+            clause.value = self._term(clause.value, scope)
+            clause.args = [self._plain(argument, clause.body) for argument in clause.args]
             self._check_unused(scope)
-            if self.strict and each.args and not each.default:
+            if self.strict and clause.args and not clause.default:
                 self._check_arguments(arguments)
 
     def _check_written(self, args: list[Term]) -> None:
@@ -142,12 +142,12 @@ class Resolver:
     def query(self, body: Body) -> tuple[Body, dict[str, str]]:
         """A query's body, and its variables: unique name → name as written."""
         scope = _Scope(None)
-        found = self._body(body, scope)
+        resolved = self._body(body, scope)
         if self.unused:
             raise self.unused[0]
         names = {unique: name for name, unique in scope.declared.items()}
-        names |= {name: name for name in _body_names(found) if "#" not in name and name not in ROOTS}
-        return found, names
+        names |= {name: name for name in _body_names(resolved) if "#" not in name and name not in ROOTS}
+        return resolved, names
 
     # --- bodies
 
@@ -253,9 +253,9 @@ class Resolver:
                 self.unused.append(compile_error(f"{how} var {name} unused", self.source, at))
 
     def _pattern_var(self, var: Var, scope: _Scope) -> Var:
-        found = self._term(var, scope, used=False)
-        assert isinstance(found, Var)
-        return found
+        resolved = self._term(var, scope, used=False)
+        assert isinstance(resolved, Var)
+        return resolved
 
     def _assign(self, what: Unify, scope: _Scope) -> None:
         """`left := right`: what is on the right was there before, what is on the left is new."""
@@ -317,13 +317,13 @@ class Resolver:
 
     def _replacing(self, value: Term, scope: _Scope) -> Term:
         """What `with` puts in: a value, or a function's name."""
-        found = self._term(value, scope)
-        head, path = (found.head, found.path) if isinstance(found, Ref) else (found, [])
+        resolved = self._term(value, scope)
+        head, path = (resolved.head, resolved.path) if isinstance(resolved, Ref) else (resolved, [])
         if isinstance(head, Var) and head.name not in ROOTS:
             operator = [head.name, *(str(part.value) for part in path if isinstance(part, Scalar))]
             if ".".join(operator) in self.builtins:
                 return FunctionName(value.at, value.end, operator)
-        return found
+        return resolved
 
     def _global(self, path: Iterable[str], at: int, rest: list[Term], end: int) -> Ref:
         root, *names = path
@@ -376,9 +376,9 @@ class Resolver:
             return Var(var.at, var.end, self._unique("_"))
         if name.startswith("$value"):
             return var
-        found = scope.declared.get(name) if not used else scope.find(name)
-        if found is not None:
-            return Var(var.at, var.end, found)
+        unique = scope.declared.get(name) if not used else scope.find(name)
+        if unique is not None:
+            return Var(var.at, var.end, unique)
         if name in self.globals:  # in v0 a rule may be called input or data
             self.used.add(name)
             return self._global(self.globals[name], var.at, [], var.end)
@@ -388,9 +388,9 @@ class Resolver:
         first, *rest = call.operator
         if call.infix or (first == "data" and first not in self.globals):
             return call.operator
-        found = scope.find(first)
-        if found is not None:
-            return [found, *rest]
+        unique = scope.find(first)
+        if unique is not None:
+            return [unique, *rest]
         if first in self.globals:
             self.used.add(first)
             return [*self.globals[first], *rest]
@@ -417,4 +417,5 @@ def _body_names(body: Body) -> set[str]:
 def module_names(module: Module, rules: Iterable[str]) -> dict[str, list[str]]:
     """What a module can name: its imports, which come first, and the rules of its package."""
     names = {rule: ["data", *module.package, rule] for rule in rules}
-    return names | {each.name: each.path for each in module.imports if each.path[0] not in ("future", "rego")}
+    return names | {imported.name: imported.path for imported in module.imports
+                    if imported.path[0] not in ("future", "rego")}

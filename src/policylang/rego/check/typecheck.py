@@ -151,76 +151,77 @@ class Checker:
         domain = self.type(what.domain, env) or ANY
         if keys(domain) is None and not _is_empty(domain) and not isinstance(what.domain, (Scalar, Ref)):
             raise self._undefined(what.domain, domain)
-        for pattern, found in ((what.key, keys(domain)), (what.value, members(domain))):
-            if pattern is not None and found is not None and not self._fit(pattern, found, env):
-                raise type_error(f"match error\n\tleft  : {shown(self.type(pattern, env))}\n\tright : {shown(found)}",
+        for pattern, type_ in ((what.key, keys(domain)), (what.value, members(domain))):
+            if pattern is not None and type_ is not None and not self._fit(pattern, type_, env):
+                raise type_error(f"match error\n\tleft  : {shown(self.type(pattern, env))}\n\tright : {shown(type_)}",
                                  self.source, at)
 
     # --- calls and matches
 
     def _match(self, left: Term, right: Term, at: int, env: Env) -> None:
-        one, other = self.type(left, env), self.type(right, env)
-        if one is None and other is None:
+        left_type, right_type = self.type(left, env), self.type(right, env)
+        if left_type is None and right_type is None:
             matched = self._both(left, right, env)
-        elif one is None:
-            matched = not isinstance(left, Ref) and self._fit(left, other or ANY, env)
-        elif other is None:
-            matched = not isinstance(right, Ref) and self._fit(right, one, env)
+        elif left_type is None:
+            matched = not isinstance(left, Ref) and self._fit(left, right_type or ANY, env)
+        elif right_type is None:
+            matched = not isinstance(right, Ref) and self._fit(right, left_type, env)
         else:
-            matched = meet(one, other)
+            matched = meet(left_type, right_type)
         if not matched:
-            raise type_error(f"match error\n\tleft  : {shown(one)}\n\tright : {shown(other)}", self.source, at)
+            raise type_error(f"match error\n\tleft  : {shown(left_type)}\n\tright : {shown(right_type)}",
+                             self.source, at)
 
     def _both(self, left: Term, right: Term, env: Env) -> bool:
         """Two patterns of which neither's type is known."""
         if isinstance(left, Array) and isinstance(right, Array):
             if len(left.items) != len(right.items):
                 return False
-            for one, other in zip(left.items, right.items, strict=True):
-                self._match(one, other, one.at, env)
+            for left_part, right_part in zip(left.items, right.items, strict=True):
+                self._match(left_part, right_part, left_part.at, env)
         return True
 
-    def _fit(self, term: Term, wanted: Type, env: Env) -> bool:
+    def _fit(self, term: Term, type_: Type, env: Env) -> bool:
         """Whether a term may be of a type; the variables in it that have none yet get theirs."""
         if isinstance(term, Var):
             known = env.get(term.name)
             if known is None:
-                env[term.name] = wanted
+                env[term.name] = type_
                 return True
-            return meet(known, wanted)
+            return meet(known, type_)
         if isinstance(term, Array) and term.items:
-            return self._fit_array(term, wanted, env)
+            return self._fit_array(term, type_, env)
         if isinstance(term, Object) and term.pairs:
-            return self._fit_object(term, wanted, env)
+            return self._fit_object(term, type_, env)
         if isinstance(term, SetOf) and term.items:
-            if wanted[0] == "any":
-                return not wanted[1] or any(self._fit(term, each, env) for each in wanted[1])
-            return wanted[0] == "set" and all(self._fit(item, wanted[1], env) for item in term.items)
-        return meet(self.type(term, env) or ANY, wanted)
+            if type_[0] == "any":
+                return not type_[1] or any(self._fit(term, choice, env) for choice in type_[1])
+            return type_[0] == "set" and all(self._fit(item, type_[1], env) for item in term.items)
+        return meet(self.type(term, env) or ANY, type_)
 
-    def _fit_array(self, term: Array, wanted: Type, env: Env) -> bool:
-        if wanted[0] == "any":
-            if not wanted[1]:
+    def _fit_array(self, term: Array, type_: Type, env: Env) -> bool:
+        if type_[0] == "any":
+            if not type_[1]:
                 return all(self._fit(item, ANY, env) for item in term.items)
-            return any(self._fit(term, each, env) for each in wanted[1])
-        if wanted[0] != "array" or (wanted[2] is None and len(wanted[1]) != len(term.items)):
+            return any(self._fit(term, choice, env) for choice in type_[1])
+        if type_[0] != "array" or (type_[2] is None and len(type_[1]) != len(term.items)):
             return False
-        found = [(item, member(wanted, at)) for at, item in enumerate(term.items)]
-        return all(each is not None and self._fit(item, each, env) for item, each in found)
+        items = [(item, member(type_, at)) for at, item in enumerate(term.items)]
+        return all(choice is not None and self._fit(item, choice, env) for item, choice in items)
 
-    def _fit_object(self, term: Object, wanted: Type, env: Env) -> bool:
-        if wanted[0] == "any":
-            if not wanted[1]:
+    def _fit_object(self, term: Object, type_: Type, env: Env) -> bool:
+        if type_[0] == "any":
+            if not type_[1]:
                 return all(self._fit(value, ANY, env) for _, value in term.pairs)
-            return any(self._fit(term, each, env) for each in wanted[1])
-        if wanted[0] != "object" or (wanted[2] is None and len(wanted[1]) != len(term.pairs)):
+            return any(self._fit(term, choice, env) for choice in type_[1])
+        if type_[0] != "object" or (type_[2] is None and len(type_[1]) != len(term.pairs)):
             return False
         fits = []
         for name, value in term.pairs:
             if isinstance(name, Scalar):
-                below = member(wanted, name.value)
+                below = member(type_, name.value)
             else:
-                below = members(wanted) if meet(self.type(name, env) or ANY, keys(wanted)) else None
+                below = members(type_) if meet(self.type(name, env) or ANY, keys(type_)) else None
             fits.append(below is not None and self._fit(value, below, env))
         return all(fits)
 
@@ -231,8 +232,8 @@ class Checker:
             return
         if name.startswith("internal.member_"):
             *of, domain = call.args
-            found = self.type(domain, env) or ANY
-            for part, inside in zip(reversed(of), (members(found), keys(found)), strict=False):
+            collection = self.type(domain, env) or ANY
+            for part, inside in zip(reversed(of), (members(collection), keys(collection)), strict=False):
                 if inside is not None and not self._fit(part, inside, env):
                     raise type_error(f"match error\n\tleft  : {shown(self.type(part, env))}\n\tright : {shown(inside)}",
                                      self.source, call.at)
@@ -241,13 +242,13 @@ class Checker:
         if signature is None or name == "print":
             return
         parameters, result = signature
-        wanted = [*parameters, result]
-        if all(self._fit(argument, each, env) for argument, each in zip(call.args, wanted, strict=False)):
+        expected = [*parameters, result]
+        if all(self._fit(argument, type_, env) for argument, type_ in zip(call.args, expected, strict=False)):
             return
         have = [shown(self.type(argument, env)) for argument in call.args]
-        have += ["???"] * (len(wanted) - len(have))
+        have += ["???"] * (len(expected) - len(have))
         raise type_error(f"{name}: invalid argument(s)\n\thave: ({', '.join(have)})\n\t"
-                         f"want: ({', '.join(map(shown, wanted))})", self.source, call.at)
+                         f"want: ({', '.join(map(shown, expected))})", self.source, call.at)
 
     # --- terms
 
@@ -257,9 +258,9 @@ class Checker:
             self._comprehensions[id(term)] = self._comprehension(term, env)
             return
         if isinstance(term, Template):
-            for each in term.parts:
-                if isinstance(each, Comprehension):
-                    self.term(each, env)
+            for inner in term.parts:
+                if isinstance(inner, Comprehension):
+                    self.term(inner, env)
             return
         for part in children(term):
             self.term(part, env)
@@ -302,8 +303,8 @@ class Checker:
                 static.append((name.value, below))
             else:
                 dynamic.append((above, below))
-        found = (either(one for one, _ in dynamic), either(other for _, other in dynamic)) if dynamic else None
-        return object_(static, found)
+        rest = (either(name for name, _ in dynamic), either(value for _, value in dynamic)) if dynamic else None
+        return object_(static, rest)
 
     def _comprehension(self, term: Comprehension, env: Env) -> Type:
         inner: Env = ChainMap({}, env)
@@ -321,33 +322,33 @@ class Checker:
         """A reference's type; with `check`, SourceError where nothing can be there, and its variables get types."""
         head, path = term.head, term.path
         if not isinstance(head, Var):
-            found = self.type(head, env)
+            type_ = self.type(head, env)
         elif head.name == "data":
             if check:
                 self._check_place(term, env)
-            found, path = self._document(path, whole=not check)
+            type_, path = self._document(path, whole=not check)
         else:
-            found = ANY if head.name == "input" else env.get(head.name)
+            type_ = ANY if head.name == "input" else env.get(head.name)
         for part in path:
-            if found is None:
+            if type_ is None:
                 return ANY
-            if _is_empty(found):
+            if _is_empty(type_):
                 if check and isinstance(part, Scalar):
-                    raise self._undefined(term, found)
+                    raise self._undefined(term, type_)
                 return ANY
             if isinstance(part, Scalar):
-                below = member(found, part.value)
+                below = member(type_, part.value)
             else:
-                below = members(found)
-                above = keys(found)
+                below = members(type_)
+                above = keys(type_)
                 if check and above is not None and not self._fit(part, above, env):
                     below = None
             if below is None:
                 if check:
-                    raise self._undefined(term, found)
+                    raise self._undefined(term, type_)
                 return None if isinstance(head, Var) and head.name == "data" else ANY
-            found = below
-        return found
+            type_ = below
+        return type_
 
     def _document(self, path: list[Term], *, whole: bool) -> tuple[Type, list[Term]]:
         """The type that is known at the start of a reference under `data`, and the parts that are left from there."""
@@ -388,14 +389,14 @@ class Checker:
             if isinstance(path[at], Var) and not self._fit(path[at], keys(node.extent()) or ANY, env):
                 raise self._undefined(term, node.extent())
 
-    def _undefined(self, term: Term, found: Type) -> SourceError:
+    def _undefined(self, term: Term, type_: Type) -> SourceError:
         written = self.source.text[term.at:term.end]
         if isinstance(term, Ref) and isinstance(term.head, Var) and not any(isinstance(part, (Ref, Call))
                                                                             for part in term.path):
             written = term.head.name.partition("#")[0] + shown_path((), term.path).removeprefix("data")
-        return type_error(f"undefined ref: {written}\n\thave: {shown(found)}", self.source, term.at)
+        return type_error(f"undefined ref: {written}\n\thave: {shown(type_)}", self.source, term.at)
 
 
-def _is_empty(found: Type) -> bool:
+def _is_empty(type_: Type) -> bool:
     """Whether it is a collection's that holds nothing."""
-    return found[0] in ("array", "object") and not found[1] and found[2] is None
+    return type_[0] in ("array", "object") and not type_[1] and type_[2] is None

@@ -31,7 +31,7 @@ def array(static: Iterable[Type] = (), dynamic: Type | None = None) -> Type:
 
 def object_(static: Iterable[tuple[Any, Type]] = (), dynamic: tuple[Type, Type] | None = None) -> Type:
     inside = tuple(static)
-    weight = _weight(each for _, each in inside) + _weight(dynamic or ())
+    weight = _weight(type_ for _, type_ in inside) + _weight(dynamic or ())
     return ("object", inside, dynamic, weight) if weight < _HEAVIEST else ("object", (), (ANY, ANY), 3)
 
 
@@ -41,23 +41,23 @@ def set_(of: Type) -> Type:
 
 def _weight(inside: Iterable[Type | None]) -> int:
     """One, and those of the types inside."""
-    return 1 + sum(1 if each is None or len(each) == 1 else each[-1] for each in inside)
+    return 1 + sum(1 if type_ is None or len(type_) == 1 else type_[-1] for type_ in inside)
 
 
 def either(types: Iterable[Type]) -> Type:
     """A value of any of the types."""
-    found: dict[Type, None] = {}
-    for each in types:
-        if each[0] == "any":
-            if not each[1]:
+    kept: dict[Type, None] = {}
+    for type_ in types:
+        if type_[0] == "any":
+            if not type_[1]:
                 return ANY
-            found.update(dict.fromkeys(each[1]))
+            kept.update(dict.fromkeys(type_[1]))
         else:
-            found[each] = None
-    if len(found) == 1:
-        return next(iter(found))
-    weight = _weight(found)
-    return ("any", tuple(found), weight) if found and weight < _HEAVIEST else ANY
+            kept[type_] = None
+    if len(kept) == 1:
+        return next(iter(kept))
+    weight = _weight(kept)
+    return ("any", tuple(kept), weight) if kept and weight < _HEAVIEST else ANY
 
 
 def of_scalar(value: Any) -> Type:
@@ -68,8 +68,8 @@ def of_scalar(value: Any) -> Type:
 def declared(written: str) -> Type:
     """A type in OPA's notation, such as `any<array[any], set[string]>` or `object[string: any]`."""
     words = _WORD.findall(written)
-    found, end = _read(words, 0)
-    return found if end == len(words) else ANY
+    type_, end = _read(words, 0)
+    return type_ if end == len(words) else ANY
 
 
 def _read(words: list[str], at: int) -> tuple[Type, int]:
@@ -101,110 +101,110 @@ def _read(words: list[str], at: int) -> tuple[Type, int]:
     return (object_((), (parts[0], parts[1])) if following == "[" and len(parts) == 2 else object_((), (ANY, ANY))), at
 
 
-def shown(found: Type | None) -> str:
+def shown(type_: Type | None) -> str:
     """A type as OPA prints it."""
-    if found is None:
+    if type_ is None:
         return "???"
-    kind = found[0]
+    kind = type_[0]
     if kind == "any":
-        return f"any<{', '.join(map(shown, found[1]))}>" if found[1] else "any"
+        return f"any<{', '.join(map(shown, type_[1]))}>" if type_[1] else "any"
     if kind == "set":
-        return f"set[{shown(found[1])}]"
+        return f"set[{shown(type_[1])}]"
     if kind == "array":
-        static = f"<{', '.join(map(shown, found[1]))}>" if found[1] else ""
-        return "array" + static + (f"[{shown(found[2])}]" if found[2] is not None else "" if static else "<>")
+        static = f"<{', '.join(map(shown, type_[1]))}>" if type_[1] else ""
+        return "array" + static + (f"[{shown(type_[2])}]" if type_[2] is not None else "" if static else "<>")
     if kind == "object":
-        static = f"<{', '.join(f'{name}: {shown(each)}' for name, each in found[1])}>" if found[1] else ""
-        return "object" + static + (f"[{shown(found[2][0])}: {shown(found[2][1])}]" if found[2] is not None else "")
+        static = f"<{', '.join(f'{name}: {shown(below)}' for name, below in type_[1])}>" if type_[1] else ""
+        return "object" + static + (f"[{shown(type_[2][0])}: {shown(type_[2][1])}]" if type_[2] is not None else "")
     return str(kind)
 
 
-def meet(one: Type | None, other: Type | None) -> bool:
+def meet(left: Type | None, right: Type | None) -> bool:
     """Whether some value can be of both types."""
-    if one is None or other is None:
+    if left is None or right is None:
         return False
-    if one[0] == "any":
-        return not one[1] or any(meet(each, other) for each in one[1])
-    if other[0] == "any":
-        return meet(other, one)
-    if one[0] != other[0]:
+    if left[0] == "any":
+        return not left[1] or any(meet(choice, right) for choice in left[1])
+    if right[0] == "any":
+        return meet(right, left)
+    if left[0] != right[0]:
         return False
-    if one[0] == "set":
-        return meet(one[1], other[1])
-    if one[0] == "array":
-        return (_static_arrays(one, other) and _static_arrays(other, one)
-                and (one[2] is None or other[2] is None or meet(one[2], other[2])))
-    if one[0] == "object":
-        return (_static_objects(one, other) and _static_objects(other, one)
-                and (one[2] is None or other[2] is None or meet(one[2][1], other[2][1])))
+    if left[0] == "set":
+        return meet(left[1], right[1])
+    if left[0] == "array":
+        return (_static_arrays(left, right) and _static_arrays(right, left)
+                and (left[2] is None or right[2] is None or meet(left[2], right[2])))
+    if left[0] == "object":
+        return (_static_objects(left, right) and _static_objects(right, left)
+                and (left[2] is None or right[2] is None or meet(left[2][1], right[2][1])))
     return True
 
 
-def _static_objects(one: Type, other: Type) -> bool:
+def _static_objects(left: Type, right: Type) -> bool:
     """What only one of two objects names may be missing, where either may have other members."""
-    for name, each in one[1]:
-        there = member(other, name)
+    for name, below in left[1]:
+        there = member(right, name)
         if there is None:
-            if one[2] is None and other[2] is None:
+            if left[2] is None and right[2] is None:
                 return False
-        elif not meet(each, there):
+        elif not meet(below, there):
             return False
     return True
 
 
-def _static_arrays(one: Type, other: Type) -> bool:
-    return all(meet(each, member(other, at)) for at, each in enumerate(one[1]))
+def _static_arrays(left: Type, right: Type) -> bool:
+    return all(meet(below, member(right, at)) for at, below in enumerate(left[1]))
 
 
-def member(found: Type, name: Any) -> Type | None:
+def member(type_: Type, name: Any) -> Type | None:
     """The type of what is under a constant key; None where nothing can be."""
-    kind = found[0]
+    kind = type_[0]
     if kind == "any":
-        if not found[1]:
+        if not type_[1]:
             return ANY
-        below = [each for each in (member(each, name) for each in found[1]) if each is not None]
+        below = [choice for choice in (member(choice, name) for choice in type_[1]) if choice is not None]
         return either(below) if below else None
     if kind == "array":
         if type(name) is not int or name < 0:
             return None
-        at: Type | None = found[1][name] if name < len(found[1]) else found[2]
+        at: Type | None = type_[1][name] if name < len(type_[1]) else type_[2]
         return at
     if kind == "object":
-        for key, each in found[1]:
+        for key, choice in type_[1]:
             if key == name and (type(key) is type(name) or of_scalar(key) == of_scalar(name)):
-                value: Type = each
+                value: Type = choice
                 return value
-        return found[2][1] if found[2] is not None and meet(found[2][0], of_scalar(name)) else None
+        return type_[2][1] if type_[2] is not None and meet(type_[2][0], of_scalar(name)) else None
     if kind == "set":
-        return found[1] if meet(found[1], of_scalar(name)) else None
+        return type_[1] if meet(type_[1], of_scalar(name)) else None
     return None
 
 
-def keys(found: Type) -> Type | None:
+def keys(type_: Type) -> Type | None:
     """The type of the keys; None for what has none."""
-    kind = found[0]
+    kind = type_[0]
     if kind == "any":
-        if not found[1]:
+        if not type_[1]:
             return ANY
-        below = [each for each in map(keys, found[1]) if each is not None]
+        below = [choice for choice in map(keys, type_[1]) if choice is not None]
         return either(below) if below else None
     if kind == "array":
         return NUMBER
     if kind == "object":
-        return either([of_scalar(name) for name, _ in found[1]] + ([found[2][0]] if found[2] is not None else []))
-    return found[1] if kind == "set" else None
+        return either([of_scalar(name) for name, _ in type_[1]] + ([type_[2][0]] if type_[2] is not None else []))
+    return type_[1] if kind == "set" else None
 
 
-def members(found: Type) -> Type | None:
+def members(type_: Type) -> Type | None:
     """The type of what is inside; None for what has nothing inside."""
-    kind = found[0]
+    kind = type_[0]
     if kind == "any":
-        if not found[1]:
+        if not type_[1]:
             return ANY
-        below = [each for each in map(members, found[1]) if each is not None]
+        below = [choice for choice in map(members, type_[1]) if choice is not None]
         return either(below) if below else None
     if kind == "array":
-        return either([*found[1], *([found[2]] if found[2] is not None else [])])
+        return either([*type_[1], *([type_[2]] if type_[2] is not None else [])])
     if kind == "object":
-        return either([each for _, each in found[1]] + ([found[2][1]] if found[2] is not None else []))
-    return found[1] if kind == "set" else None
+        return either([choice for _, choice in type_[1]] + ([type_[2][1]] if type_[2] is not None else []))
+    return type_[1] if kind == "set" else None
