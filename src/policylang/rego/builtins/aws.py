@@ -89,5 +89,5 @@ def _canonical(request: dict[Value, Value], headers: dict[Value, Value], payload
 
 def _header(value: Value) -> str:
     if type(value) is list:
-        return ",".join(_header(each) for each in value)
+        return ",".join(_header(part) for part in value)
     return " ".join(value.split()) if type(value) is str else compact(value)

@@ -320,11 +320,11 @@ def decode_verify(context: Context, token: Value, constraints: Value) -> list[Va
     return [True, header, payload]
 
 
-def _audience(payload: dict[str, Any], wanted: str) -> bool:
+def _audience(payload: dict[str, Any], expected: str) -> bool:
     if "aud" not in payload:
-        return not wanted
+        return not expected
     audience = payload["aud"]
-    return wanted in audience if type(audience) is list else type(audience) is str and audience == wanted
+    return expected in audience if type(audience) is list else type(audience) is str and audience == expected
 
 
 # --- signing

@@ -118,9 +118,9 @@ def check(modules: list[Module], builtins: Mapping[str, Builtin], *, strict: boo
     faults.stop()
     root = plant(modules)
     parts = {clause: list(walk_rule(clause)) for module in modules for rule in module.rules for clause in rule.chain()}
-    for clause, found in parts.items():
+    for clause, inside in parts.items():
         with faults:
-            check_withs(clause.module.source, found, root, builtins)
+            check_withs(clause.module.source, inside, root, builtins)
     faults.stop()
     documents = Documents(root, gather(root, modules, faults), parts)
     arity = documents.arity(builtins)
@@ -130,11 +130,11 @@ def check(modules: list[Module], builtins: Mapping[str, Builtin], *, strict: boo
         with faults:
             _check_roots(module, strict)
     faults.stop()
-    clauses = [each for document in documents.values() for rule in document.all
-               for each in rule.chain()]
-    for each in clauses:
+    clauses = [alternative for document in documents.values() for rule in document.all
+               for alternative in rule.chain()]
+    for alternative in clauses:
         with faults:
-            _check_rule(each, documents, builtins, arity, strict)
+            _check_rule(alternative, documents, builtins, arity, strict)
     faults.stop()
     recursion.check(graph, faults)
     faults.stop()
@@ -147,10 +147,10 @@ def check(modules: list[Module], builtins: Mapping[str, Builtin], *, strict: boo
 
 def _check_imports(module: Module) -> None:
     seen: set[str] = set()
-    for each in module.imports:
-        name = ".".join(each.path) if each.path[0] in ("future", "rego") else each.name
+    for imported in module.imports:
+        name = ".".join(imported.path) if imported.path[0] in ("future", "rego") else imported.name
         if name in seen:
-            raise compile_error(f"import must not shadow import {'.'.join(each.path)}", module.source, each.at)
+            raise compile_error(f"import must not shadow import {'.'.join(imported.path)}", module.source, imported.at)
         seen.add(name)
 
 
@@ -163,10 +163,10 @@ def _check_roots(module: Module, strict: bool) -> None:
 
 
 def _check_used(module: Module, resolver: Resolver) -> None:
-    for each in module.imports:
-        if each.path[0] not in ("future", "rego") and each.name not in resolver.used:
-            alias = f" as {each.alias}" if each.alias else ""
-            raise compile_error(f"import {'.'.join(each.path)}{alias} unused", module.source, each.at)
+    for imported in module.imports:
+        if imported.path[0] not in ("future", "rego") and imported.name not in resolver.used:
+            alias = f" as {imported.alias}" if imported.alias else ""
+            raise compile_error(f"import {'.'.join(imported.path)}{alias} unused", module.source, imported.at)
 
 
 # --- with
@@ -236,7 +236,7 @@ def unsafe_error(unsafe: Unsafe, source: Source) -> SourceError:
 def check_calls(source: Source, parts: Sequence[Term | Expr], documents: Documents,
                 builtins: Mapping[str, Builtin]) -> None:
     """Every function that is called is there, and gets as many arguments as it takes. `parts`: those inside, too."""
-    statements = {id(each.what) for each in parts if isinstance(each, Expr) and isinstance(each.what, Call)}
+    statements = {id(part.what) for part in parts if isinstance(part, Expr) and isinstance(part.what, Call)}
     arity = documents.arity(builtins)
     for term in parts:
         if not isinstance(term, Call) or term.operator == ["print"]:

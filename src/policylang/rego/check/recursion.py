@@ -44,7 +44,7 @@ def check(graph: Edges, faults: Faults) -> None:
                 done[rule] = True
                 stack.pop()
             elif done.get(following) is False:
-                way = [other for other, _ in stack]
+                way = [asked for asked, _ in stack]
                 with faults:
                     _recursive(way[way.index(following):])
             elif following not in done:
@@ -65,7 +65,7 @@ def find_circles(documents: Mapping[Path, Document], graph: Edges) -> None:
     below: dict[int, set[int]] = {}
     for rule, others in graph.items():
         if rule in owner:
-            below.setdefault(owner[rule].slot, set()).update(owner[other].slot for other in others if other in owner)
+            below.setdefault(owner[rule].slot, set()).update(owner[asked].slot for asked in others if asked in owner)
     for document in documents.values():
         if document.kind != "object":
             continue
@@ -116,7 +116,7 @@ def _paths(ref: Ref, known: _Known) -> Iterator[list[object]]:
             parts.append([NOTHING])
         else:
             width *= len(values)
-            parts.append([key(each) for each in values])
+            parts.append([key(name) for name in values])
     for path in product(*parts):
         yield list(path)
 
@@ -189,7 +189,8 @@ def _values(term: Term, known: _Known) -> list[Value] | None:
         if values is None:
             return None
         name = constant(part)
-        values = _all(values) if name is NOTHING else [member for each in values for member in _member(each, name)]
+        values = _all(values) if name is NOTHING else [
+            member for collection in values for member in _member(collection, name)]
         if values is not None and len(values) > _WIDEST:
             return None
     return values
@@ -197,13 +198,13 @@ def _values(term: Term, known: _Known) -> list[Value] | None:
 
 def _all(collections: list[Value]) -> list[Value] | None:
     members: list[Value] = []
-    for each in collections:
-        if type(each) is list:
-            members += each
-        elif type(each) is dict:
-            members += each.values()
-        elif type(each) is Set:
-            members += each
+    for collection in collections:
+        if type(collection) is list:
+            members += collection
+        elif type(collection) is dict:
+            members += collection.values()
+        elif type(collection) is Set:
+            members += collection
         else:
             return None
     return members

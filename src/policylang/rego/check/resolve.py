@@ -152,14 +152,14 @@ class Resolver:
     # --- bodies
 
     def _body(self, body: Body, scope: _Scope) -> Body:
-        found: Body = []
+        resolved_body: Body = []
         for expr in body:
             resolved = self._expr(expr, scope)
             if resolved is not None:
                 if resolved.negated:
-                    found += self._called_before(resolved)
-                found.append(resolved)
-        return found
+                    resolved_body += self._called_before(resolved)
+                resolved_body.append(resolved)
+        return resolved_body
 
     def _called_before(self, expr: Expr) -> Body:
         """Calls among a negated expression's arguments are made before it, as in OPA: what they name is not negated."""
@@ -207,9 +207,9 @@ class Resolver:
         elif isinstance(what, Every):
             what.domain = self._term(what.domain, scope)
             inner = _Scope(scope)
-            for each in (what.key, what.value):
-                if each is not None and each.name != "_":
-                    self._declare(each.name, inner, "declared", each.at)
+            for declared in (what.key, what.value):
+                if declared is not None and declared.name != "_":
+                    self._declare(declared.name, inner, "declared", declared.at)
             if what.key is not None:
                 what.key = self._pattern_var(what.key, inner)
             what.value = self._pattern_var(what.value, inner)
@@ -222,7 +222,7 @@ class Resolver:
                 if not braced:
                     self._check_no_assignment(side, f"implicit {what.operator} operand" if what.operator != "not"
                                               else "negated expression")
-            what.bodies = [self._closure(each, scope) for each in what.bodies]
+            what.bodies = [self._closure(declared, scope) for declared in what.bodies]
         elif isinstance(what, Unify):
             if what.assign:
                 if expr.negated:
@@ -242,9 +242,9 @@ class Resolver:
 
     def _closure(self, body: Body, scope: _Scope) -> Body:
         inner = _Scope(scope)
-        found = self._body(body, inner)
+        resolved = self._body(body, inner)
         self._check_unused(inner)
-        return found
+        return resolved
 
     def _check_unused(self, scope: _Scope, place: int | None = None) -> None:
         for name, (how, at) in scope.unused.items():

@@ -227,9 +227,9 @@ def _check_packages(modules: Iterable[Module]) -> None:
     for module in modules:
         for rule in module.rules:
             path, rest = ground(rule)
-            other = packages.get(path) if not rest else None
-            if other is not None and other is not module:
-                raise type_error(f"package {'.'.join(other.package)} conflicts with rule {shown(path)} defined at "
+            clashing = packages.get(path) if not rest else None
+            if clashing is not None and clashing is not module:
+                raise type_error(f"package {'.'.join(clashing.package)} conflicts with rule {shown(path)} defined at "
                                  f"{_where(rule)}", module.source, module.package_at)
 
 

@@ -64,7 +64,7 @@ class RuleTypes:
             stack = [(start, iter(_sorted(self.graph[start])))]
             while stack:
                 clause, left = stack[-1]
-                following = next((other for other in left if other not in done), None)
+                following = next((asked for asked in left if asked not in done), None)
                 if following is None:
                     stack.pop()
                     yield clause
@@ -89,12 +89,12 @@ class RuleTypes:
                 value = either((known[1], value))
             self.functions[path] = arguments, value
             return
-        found = checker.type(rule.value, env) or ANY
+        type_ = checker.type(rule.value, env) or ANY
         if rule.kind == "set":
-            found = set_(found)
+            type_ = set_(type_)
         for part in reversed(rest):
-            found = object_((), (checker.type(part, env) or ANY, found))
-        self.tree.insert(path, found)
+            type_ = object_((), (checker.type(part, env) or ANY, type_))
+        self.tree.insert(path, type_)
 
     # --- what is asked
 
@@ -102,10 +102,10 @@ class RuleTypes:
         """The types of a function's arguments, and of its result."""
         if operator[0] == "data":
             return self.functions.get(tuple(operator[1:]))
-        found = self.builtins.get(".".join(operator))
-        if found is None:
+        builtin = self.builtins.get(".".join(operator))
+        if builtin is None:
             return None
-        return [declared(each) for each in found.parameters], declared(found.result)
+        return [declared(parameter) for parameter in builtin.parameters], declared(builtin.result)
 
     def replaced(self, path: Path) -> TypeNode | None:
         """What is known of the rules at `path`, and of all that ask for them, where `with` replaces them: nothing."""
@@ -126,11 +126,11 @@ class RuleTypes:
 
     @cached_property
     def _asking(self) -> dict[Rule, list[Rule]]:
-        found: dict[Rule, list[Rule]] = {}
+        asking: dict[Rule, list[Rule]] = {}
         for rule, others in self.graph.items():
-            for other in others:
-                found.setdefault(other, []).append(rule)
-        return found
+            for asked in others:
+                asking.setdefault(asked, []).append(rule)
+        return asking
 
 
 def _sorted(rules: list[Rule]) -> list[Rule]:

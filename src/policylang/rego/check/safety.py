@@ -55,7 +55,7 @@ def _closures(term: Term) -> Iterator[Comprehension]:
         if isinstance(part, Comprehension):
             yield part
         elif isinstance(part, Template):
-            yield from (each for each in part.parts if isinstance(each, Comprehension))
+            yield from (piece for piece in part.parts if isinstance(piece, Comprehension))
 
 
 def vars_in(term: Term) -> Iterator[Var]:
@@ -66,23 +66,23 @@ def vars_in(term: Term) -> Iterator[Var]:
 def own_terms(expr: Expr) -> list[Term]:
     """The terms of an expression, without those inside the bodies that it holds."""
     what = expr.what
-    found = [value for _, value in expr.withs]
+    terms = [value for _, value in expr.withs]
     if isinstance(what, Unify):
-        found += [what.left, what.right]
+        terms += [what.left, what.right]
     elif isinstance(what, SomeIn):
-        found += [part for part in (what.key, what.value, what.domain) if part is not None]
+        terms += [part for part in (what.key, what.value, what.domain) if part is not None]
     elif isinstance(what, Every):
-        found.append(what.domain)
+        terms.append(what.domain)
     elif isinstance(what, Term):
-        found.append(what)
-    return found
+        terms.append(what)
+    return terms
 
 
 def asked_of_input(expr: Expr) -> list[Ref]:
     """The references of a positive expression into the input, up to the first part that is no constant text."""
     if expr.negated or expr.withs:
         return []
-    found: list[Ref] = []
+    refs: list[Ref] = []
     for term in own_terms(expr):
         for part in inside(term):
             if isinstance(part, Ref) and isinstance(part.head, Var) and part.head.name == "input":
@@ -92,8 +92,8 @@ def asked_of_input(expr: Expr) -> list[Ref]:
                         break
                     names.append(name)
                 if names:
-                    found.append(Ref(part.at, part.end, part.head, names))
-    return found
+                    refs.append(Ref(part.at, part.end, part.head, names))
+    return refs
 
 
 def asked_wholly(terms: Iterable[Term]) -> list[Ref]:
@@ -219,16 +219,16 @@ def _unify(left: Term, right: Term, bound: set[str]) -> tuple[set[str], set[str]
         members = [(value, theirs[_scalar(key)]) for key, value in left.pairs if _scalar(key) in theirs]
     else:
         return needed | (names | names2) - known, given
-    found = set(known)
+    safe = set(known)
     for _ in members:
-        before = len(found)
-        for one, other in members:
-            needed2, given2 = _unify(one, other, found)
-            if needed2 <= found | given2:
-                found |= given2
-        if len(found) == before:
+        before = len(safe)
+        for left_part, right_part in members:
+            needed2, given2 = _unify(left_part, right_part, safe)
+            if needed2 <= safe | given2:
+                safe |= given2
+        if len(safe) == before:
             break
-    return needed | (names | names2) - found, given | (found - bound)
+    return needed | (names | names2) - safe, given | (safe - bound)
 
 
 def never(left: Term, right: Term) -> bool:
@@ -236,9 +236,9 @@ def never(left: Term, right: Term) -> bool:
     if isinstance(left, Array) and isinstance(right, Array):
         return len(left.items) != len(right.items)
     if isinstance(left, Object) and isinstance(right, Object):
-        keys = [{_scalar(key) for key, _ in each.pairs} for each in (left, right)]
+        keys = [{_scalar(key) for key, _ in side.pairs} for side in (left, right)]
         return len(left.pairs) != len(right.pairs) or (keys[0] != keys[1] and all(
-            isinstance(key, Scalar) for each in (left, right) for key, _ in each.pairs))
+            isinstance(key, Scalar) for side in (left, right) for key, _ in side.pairs))
     kinds = (Array, Object, Scalar, SetOf)
     return isinstance(left, kinds) and isinstance(right, kinds) and type(left) is not type(right)
 
@@ -317,8 +317,8 @@ def order(body: Body, bound: set[str], arity: Arity) -> tuple[Body, set[str]]:
                 new = gives - have
                 have |= gives
                 _order_closures(expr, have, arity)
-                for each in {each for name in new for each in waiting.pop(name, ())}:
-                    heapq.heappush(this_round if each > at else next_round, each)
+                for let_go in {number for name in new for number in waiting.pop(name, ())}:
+                    heapq.heappush(this_round if let_go > at else next_round, let_go)
         if not this_round:
             this_round, next_round = next_round, []
     if len(ordered) < len(body):
@@ -336,7 +336,7 @@ def _replacing(expr: Expr) -> set[str]:
 
 
 def _missing(body: Body, have: set[str], everything: set[str], arity: Arity) -> list[tuple[str, int]]:
-    found: dict[str, int] = {}
+    unsafe: dict[str, int] = {}
     for expr in body:
         needs, gives = needs_and_gives(expr, have, arity)
         names = (needs - have - gives) | ((_closed_names(expr) & everything) - have) | (_replacing(expr) - have) | (
@@ -344,10 +344,10 @@ def _missing(body: Body, have: set[str], everything: set[str], arity: Arity) -> 
         for term in own_terms(expr):
             for var in vars_in(term):
                 if var.name in names:
-                    found.setdefault(var.name, var.at)
+                    unsafe.setdefault(var.name, var.at)
         for name in names:
-            found.setdefault(name, expr.at)
-    return sorted(found.items(), key=lambda pair: pair[1])
+            unsafe.setdefault(name, expr.at)
+    return sorted(unsafe.items(), key=lambda pair: pair[1])
 
 
 def _order_closures(expr: Expr, have: set[str], arity: Arity) -> None:
@@ -358,7 +358,7 @@ def _order_closures(expr: Expr, have: set[str], arity: Arity) -> None:
         own = {var.name for var in (what.key, what.value) if var is not None}
         what.body, _ = order(what.body, have | own, arity)
     elif isinstance(what, Logic):
-        what.bodies = [order(each, have, arity)[0] for each in what.bodies]
+        what.bodies = [order(body, have, arity)[0] for body in what.bodies]
 
 
 def order_in(term: Term, have: set[str], arity: Arity) -> None:

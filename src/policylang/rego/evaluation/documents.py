@@ -141,17 +141,17 @@ def _whole_part(part: Part) -> Value:
     assert node.rule is not None
     assert node.part is not None
     if keys and node.circular:
-        found = node.part(state, keys)
+        value = node.part(state, keys)
     else:
         try:
-            found = node.rule(state)
+            value = node.rule(state)
         except EvaluationError:  # perhaps under another key than those asked for
             if not keys:
                 raise
-            found = node.part(state, keys)
+            value = node.part(state, keys)
     for name in keys:
-        found = ref(found, name)
-    return found
+        value = ref(value, name)
+    return value
 
 
 def _leaves(state: State, node: Node) -> dict[Key, Value]:
@@ -189,6 +189,6 @@ def children(doc: Doc) -> Iterable[tuple[Value, Value]]:
     names = [*ordered(listed), *ordered(unkey(name) for name in doc.node.children if name not in had)]
     doc.state.meter.spend(len(names))
     for name in names:
-        found = _step(doc, name)
-        if found is not UNDEFINED:
-            yield name, found
+        child = _step(doc, name)
+        if child is not UNDEFINED:
+            yield name, child

@@ -27,11 +27,11 @@ def members(state: State, value: Value) -> Iterable[Value]:
     """The values in a collection, in any order; nothing where it is none. Pays for them."""
     kind = type(value)
     if kind is list:
-        found: Iterable[Value] = value
+        values: Iterable[Value] = value
     elif kind is dict:
-        found = value.values()
+        values = value.values()
     elif kind is Set:
-        found = value.items.values()
+        values = value.items.values()
     else:
         return [member for _, member in children(value)] if kind is Doc else \
             members(state, whole(value)) if kind is Part else ()
@@ -39,18 +39,18 @@ def members(state: State, value: Value) -> Iterable[Value]:
     meter.left -= len(value)
     if meter.left < 0:
         raise too_long()
-    return found
+    return values
 
 
 def entries(state: State, value: Value) -> Iterable[tuple[Value, Value]]:
     """(key, value) of what is in a collection, in any order. Pays for them."""
     kind = type(value)
     if kind is list:
-        found: Iterable[tuple[Value, Value]] = enumerate(value)
+        pairs_: Iterable[tuple[Value, Value]] = enumerate(value)
     elif kind is dict:
-        found = [(unkey(name), member) for name, member in value.items()]
+        pairs_ = [(unkey(name), member) for name, member in value.items()]
     elif kind is Set:
-        found = [(member, member) for member in value.items.values()]
+        pairs_ = [(member, member) for member in value.items.values()]
     elif kind is Doc:
         return children(value)
     elif kind is Part:
@@ -61,7 +61,7 @@ def entries(state: State, value: Value) -> Iterable[tuple[Value, Value]]:
     meter.left -= len(value)
     if meter.left < 0:
         raise too_long()
-    return found
+    return pairs_
 
 
 def ordered_members(state: State, value: Value) -> Iterable[Value]:
@@ -155,18 +155,18 @@ def printed(state: State, parts: list[list[Value]]) -> None:
 
 # --- comparisons
 
-def less(one: Value, other: Value) -> bool:
-    kind, kind2 = type(one), type(other)
+def less(left: Value, right: Value) -> bool:
+    kind, kind2 = type(left), type(right)
     if kind is kind2 and (kind is str or kind is int or kind is float):
-        return bool(one < other)
-    return order(one) < order(other)
+        return bool(left < right)
+    return order(left) < order(right)
 
 
-def less_or_equal(one: Value, other: Value) -> bool:
-    kind, kind2 = type(one), type(other)
+def less_or_equal(left: Value, right: Value) -> bool:
+    kind, kind2 = type(left), type(right)
     if kind is kind2 and (kind is str or kind is int or kind is float):
-        return bool(one <= other)
-    return order(one) <= order(other)
+        return bool(left <= right)
+    return order(left) <= order(right)
 
 
 def contains(domain: Value, value: Value) -> bool:
@@ -177,13 +177,13 @@ def contains(domain: Value, value: Value) -> bool:
     if kind is list:
         if type(value) is str:
             return value in domain
-        return any(equal(each, value) for each in domain)
+        return any(equal(member, value) for member in domain)
     if kind is dict:
-        return any(equal(each, value) for each in domain.values())
+        return any(equal(member, value) for member in domain.values())
     return False
 
 
 def contains_at(domain: Value, name: Value, value: Value) -> bool:
     """`name, value in domain`."""
-    found = ref(domain, name)
-    return found is not UNDEFINED and equal(found, value)
+    there = ref(domain, name)
+    return there is not UNDEFINED and equal(there, value)

@@ -61,24 +61,24 @@ class State:
     def replaced(self, changes: Iterable[tuple[str, Any, Value]]) -> State:
         """The state under `with`. Changes: (`input`, path, value), (`data`, path, value), (`mock`, name, function)."""
         self.meter.spend(1)
-        other = State(self.meter, self.data, self.input, len(self.memo), self.strict, self.world)
-        other.context = self.context
-        other.targets, other.mocks = self.targets, self.mocks
+        state = State(self.meter, self.data, self.input, len(self.memo), self.strict, self.world)
+        state.context = self.context
+        state.targets, state.mocks = self.targets, self.mocks
         for what, path, value in changes:
             if what == "input":
-                other.input = _put(other.input, path, value)
+                state.input = _put(state.input, path, value)
             elif what == "mock":
-                other.mocks = {**other.mocks, path: value}
+                state.mocks = {**state.mocks, path: value}
             else:
-                other.targets |= {tuple(map(key, path))}
-                other.data = _put(other.data, path, value)
-        return other
+                state.targets |= {tuple(map(key, path))}
+                state.data = _put(state.data, path, value)
+        return state
 
     def unmocked(self) -> State:
         """The state in which a replacing function runs: nothing that it calls is replaced."""
-        other = self.replaced(())
-        other.mocks = {}
-        return other
+        state = self.replaced(())
+        state.mocks = {}
+        return state
 
     def failed(self, error: BuiltinError, name: str, where: str) -> None:
         """A builtin raised: go on, or end the evaluation where that is asked for."""

@@ -55,16 +55,16 @@ class Coverage:
         for name, lines in sorted(self._all.items()):
             passed = lines & self._passed[name]
             missed = lines - passed
-            found: dict[str, Any] = {}
+            file: dict[str, Any] = {}
             if passed:
-                found |= {"covered": _ranges(passed)}
+                file |= {"covered": _ranges(passed)}
             if missed:
-                found |= {"not_covered": _ranges(missed)}
+                file |= {"not_covered": _ranges(missed)}
             if lines:
-                found |= {"covered_lines": len(passed)} if passed else {}
-                found |= {"not_covered_lines": len(missed)} if missed else {}
-                found |= {"coverage": round(100 * len(passed) / len(lines), 2)}
-                files[name] = found
+                file |= {"covered_lines": len(passed)} if passed else {}
+                file |= {"not_covered_lines": len(missed)} if missed else {}
+                file |= {"coverage": round(100 * len(passed) / len(lines), 2)}
+                files[name] = file
             total += len(lines)
             covered += len(passed)
         return {"files": files, "covered_lines": covered, "not_covered_lines": total - covered,

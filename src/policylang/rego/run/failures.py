@@ -78,10 +78,10 @@ class _Evaluation:
                             self._expressions[module.source.name, part.at, part.end] = clause, part
 
     def step(self, spot: Spot, *, done: bool) -> None:
-        found = self._expressions.get((spot.source.name, spot.at, spot.end))
-        if found is None:
+        expression = self._expressions.get((spot.source.name, spot.at, spot.end))
+        if expression is None:
             return  # the query's
-        clause, _ = found
+        clause, _ = expression
         at = next((at for at, frame in enumerate(self._frames) if frame.clause is clause), None)
         if at is None:
             self._frames.append(_Frame(clause))

@@ -55,7 +55,7 @@ class Outcome(NamedTuple):
 
 def tests(policy: Policy) -> list[Test]:
     """In the order in which they are written. The policy was made with `tests`."""
-    found: dict[Path, Test] = {}
+    by_path: dict[Path, Test] = {}
     for module in policy.modules:
         for rule in module.rules:
             path = test_path(rule)
@@ -63,8 +63,8 @@ def tests(policy: Policy) -> list[Test]:
                 continue
             test = Test(path, tuple(module.package), ".".join(map(str, path[len(module.package):])), module.source.name,
                         module.source.place(rule.at)[0], _case(rule), rule)
-            found.setdefault(path, test)
-    return list(found.values())
+            by_path.setdefault(path, test)
+    return list(by_path.values())
 
 
 def _case(rule: Rule) -> str | None:

@@ -111,8 +111,8 @@ class BodyParser(TermParser):
     def _operand(self, first: bool) -> Expr:
         """`first`: a line begins with it, which may be something else than a side of `and` and `or`."""
         if self.features & _CONNECTING:
-            if self.sign("(") and (found := self._attempt(self._grouped)) is not None:
-                return found
+            if self.sign("(") and (grouped := self._attempt(self._grouped)) is not None:
+                return grouped
             if self.sign("{"):
                 block = self._attempt(self._block) if first else self._side_in_braces()
                 if block is not None:
@@ -150,12 +150,12 @@ class BodyParser(TermParser):
     def _attempt(self, way: Callable[[], _T | None]) -> _T | None:
         mark, depth = self.at, self.nesting.depth
         try:
-            found = way()
+            read = way()
         except SourceError:
-            found = None
-        if found is None:
+            read = None
+        if read is None:
             self.at, self.nesting.depth = mark, depth
-        return found
+        return read
 
     def _grouped(self) -> Expr | None:
         """`(a and b)`: parentheses around logic, which no term can be."""
@@ -191,8 +191,8 @@ class BodyParser(TermParser):
             if "not" in self.features:
                 inner = self._negated()
                 if inner is not None:
-                    found = Expr(start, self.last_end, inner)
-                    return self._with(found) if first and not self._connects() else found
+                    literal = Expr(start, self.last_end, inner)
+                    return self._with(literal) if first and not self._connects() else literal
         for word in ("some", "every"):
             if self.word(word):
                 if negated or not first:
@@ -252,9 +252,9 @@ class BodyParser(TermParser):
     def _some(self) -> Some | SomeIn:
         start = self.next().start
         if "in" in self.keywords:
-            found = self._attempt(self._some_in)
-            if found is not None:
-                return found
+            declared = self._attempt(self._some_in)
+            if declared is not None:
+                return declared
         names: list[Var] = []
         while True:
             if self.token.kind != "name" or self.token.text in self.keywords:
@@ -283,8 +283,8 @@ class BodyParser(TermParser):
         while len(names) < 2:
             if self.token.kind != "name" or self.token.text in self.keywords:
                 raise self.unexpected("expected var")
-            found = self.next()
-            names.append(Var(found.start, found.end, found.text))
+            token = self.next()
+            names.append(Var(token.start, token.end, token.text))
             if not self.take(","):
                 break
         if not self.word("in"):

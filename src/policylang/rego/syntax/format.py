@@ -19,7 +19,7 @@ def formatted(source: Source, version: int = 1) -> str:
     module = parse_module(source, version)
     text = _Printer(module).module()
     again = parse_module(Source(text, source.name), version)
-    if [each.text.rstrip() for each in again.comments] != [each.text.rstrip() for each in module.comments]:
+    if [comment.text.rstrip() for comment in again.comments] != [comment.text.rstrip() for comment in module.comments]:
         raise SourceError("formatting would move or lose a comment", source, _first_difference(module, again))
     if _meaning(again) != _meaning(module):
         raise SourceError("formatting would change what it means", source, 0)
@@ -28,20 +28,21 @@ def formatted(source: Source, version: int = 1) -> str:
 
 def _first_difference(module: Module, again: Module) -> int:
     pairs = zip(module.comments, [*again.comments, None], strict=False)
-    return next((one.at for one, other in pairs if other is None or one.text.rstrip() != other.text.rstrip()), 0)
+    return next((comment.at for comment, reread in pairs
+                 if reread is None or comment.text.rstrip() != reread.text.rstrip()), 0)
 
 
 def _meaning(module: Module) -> object:
-    found = {name: value for name, value in module_json(module).items() if name != "comments"}
-    shown = _without_places(found)
+    members = {name: value for name, value in module_json(module).items() if name != "comments"}
+    shown = _without_places(members)
     assert isinstance(shown, dict)
     return shown | {"imports": sorted(map(repr, shown.get("imports", [])))}
 
 
 def _without_places(value: object) -> object:
     if isinstance(value, dict):
-        return {name: _without_places(each) for name, each in value.items() if name not in _PLACES}
-    return [_without_places(each) for each in value] if isinstance(value, list) else value
+        return {name: _without_places(member) for name, member in value.items() if name not in _PLACES}
+    return [_without_places(member) for member in value] if isinstance(value, list) else value
 
 
 class _Printer(Printer):
@@ -62,11 +63,11 @@ class _Printer(Printer):
         self.blank()
         groups = self._clauses()
         starts = [*(rule.at for rule in tree.rules), len(self.source.text)]
-        self._imports([each for each in tree.imports if each.at < starts[0]])
+        self._imports([imported for imported in tree.imports if imported.at < starts[0]])
         for at, rule in enumerate(tree.rules):
             self.comment_lines(rule.at)
             self._rule(rule)
-            late = [each for each in tree.imports if rule.at < each.at < starts[at + 1]]
+            late = [imported for imported in tree.imports if rule.at < imported.at < starts[at + 1]]
             if late:
                 self.blank()
                 self._imports(late)
@@ -79,7 +80,7 @@ class _Printer(Printer):
                 self.blank()
         if self.next < len(self.comments):
             if tree.rules or tree.imports:
-                last = max([each.end for each in tree.rules[-1:]] + [each.end for each in tree.imports[-1:]])
+                last = max([rule.end for rule in tree.rules[-1:]] + [imported.end for imported in tree.imports[-1:]])
                 self.blank() if self.row(self.comments[self.next].at) > self.row(last) else None
             self.comment_lines(len(self.source.text))
         while self.lines and self.lines[-1] == "":
@@ -96,17 +97,17 @@ class _Printer(Printer):
 
     def _imports(self, imports: list[Import]) -> None:
         groups: list[list[Import]] = []
-        for each in imports:
-            if groups and self.row(each.at) <= self.row(groups[-1][-1].end) + 1:
-                groups[-1].append(each)
+        for imported in imports:
+            if groups and self.row(imported.at) <= self.row(groups[-1][-1].end) + 1:
+                groups[-1].append(imported)
             else:
-                groups.append([each])
+                groups.append([imported])
         for group in groups:
             commented = any(group[0].at < comment.at < group[-1].end for comment in self.comments)
-            for each in group if commented else sorted(group, key=lambda each: (_path(each.path), each.alias or "")):
-                self.comment_lines(each.at)
-                alias = f" as {each.alias}" if each.alias else ""
-                self.write(f"import {_path(each.path)}{alias}{self.trailing(each.end)}")
+            for imported in group if commented else sorted(group, key=_by_path):
+                self.comment_lines(imported.at)
+                alias = f" as {imported.alias}" if imported.alias else ""
+                self.write(f"import {_path(imported.path)}{alias}{self.trailing(imported.end)}")
             self.blank()
 
     def _groups(self, rule: Rule) -> bool:
@@ -176,8 +177,8 @@ class _Printer(Printer):
         self.depth += 1
         self.body(body)
         end = self._close(body, rule)
-        for each in self.before(end):
-            self.write(each)
+        for comment in self.before(end):
+            self.write(comment)
         self.depth -= 1
         self.write("}")
         if rule.otherwise is None:
@@ -197,15 +198,15 @@ class _Printer(Printer):
             at += 1
         return rule.end
 
-    def _else(self, other: Rule) -> None:
-        text = "else" + self._value(other)
-        if self.source.line(self.row(other.at)).lstrip().startswith("else"):
+    def _else(self, branch: Rule) -> None:
+        text = "else" + self._value(branch)
+        if self.source.line(self.row(branch.at)).lstrip().startswith("else"):
             self.blank()
-            self.comment_lines(other.at)
+            self.comment_lines(branch.at)
             self.write(text)
         else:
             self.lines[-1] += " " + text
-        self._body_of(other)
+        self._body_of(branch)
 
 def _written(rule: Rule) -> Body:
     """The body that the author wrote; one that is only `true` says nothing."""
@@ -218,6 +219,10 @@ def _written(rule: Rule) -> Body:
 
 def _fixed(part: Term) -> bool:
     return isinstance(part, Scalar) and isinstance(part.value, str)
+
+
+def _by_path(imported: Import) -> tuple[str, str]:
+    return _path(imported.path), imported.alias or ""
 
 
 def _path(names: list[str]) -> str:

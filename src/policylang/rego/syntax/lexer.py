@@ -46,10 +46,10 @@ def lex(source: Source, start: int = 0, end: int | None = None) -> Lexed:
     if at == 0 and text[:1] == "\ufeff":
         at = 1  # a byte order mark
     while at < stop:
-        found = _MASTER.match(text, at, stop)
-        if found is None:
+        match = _MASTER.match(text, at, stop)
+        if match is None:
             raise error(f"illegal token {text[at]!r}", source, at)
-        kind, after = found.lastgroup or "", found.end()
+        kind, after = match.lastgroup or "", match.end()
         if kind == "comment":
             comments.append(Comment(at, after, text[at + 1:after].removesuffix("\r")))
         elif kind == "template":
@@ -61,10 +61,10 @@ def lex(source: Source, start: int = 0, end: int | None = None) -> Lexed:
             if kind == "number" and after < stop and (text[after].isalnum() or text[after] == "_"):
                 raise error("illegal number format", source, at)
             if kind == "sign":
-                depth += _OPENING.get(found[0], 0)
+                depth += _OPENING.get(match[0], 0)
                 if depth > DEEPEST:
                     raise error("expression nested too deeply", source, at)
-            tokens.append(Token(kind, found[0], at, after))
+            tokens.append(Token(kind, match[0], at, after))
         at = after
     tokens.append(Token(END, "", stop, stop))
     return Lexed(tokens, comments)
@@ -105,16 +105,16 @@ def template_parts(source: Source, at: int, stop: int, quote: str, depth: int = 
 def _closing_brace(source: Source, opening: int, stop: int, outer: int) -> int:
     depth, at = 0, opening
     while at < stop:
-        found = _MASTER.match(source.text, at, stop)
-        if found is None or found.lastgroup == "unclosed":
+        match = _MASTER.match(source.text, at, stop)
+        if match is None or match.lastgroup == "unclosed":
             break
-        at = found.end()
-        if found.lastgroup == "template":
+        at = match.end()
+        if match.lastgroup == "template":
             if outer == _DEEPEST_TEMPLATE:
-                raise error("template strings nested too deeply", source, found.start())
-            at = template_parts(source, at, stop, found[0][1], outer + 1)[-1][1] + 1
-        if found.lastgroup == "sign":
-            depth += {"{": 1, "}": -1}.get(found[0], 0)
+                raise error("template strings nested too deeply", source, match.start())
+            at = template_parts(source, at, stop, match[0][1], outer + 1)[-1][1] + 1
+        if match.lastgroup == "sign":
+            depth += {"{": 1, "}": -1}.get(match[0], 0)
             if depth == 0:
                 return at - 1
     raise error("non-terminated template expression", source, opening)

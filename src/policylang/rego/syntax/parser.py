@@ -78,20 +78,20 @@ class _ModuleParser(BodyParser):
                 rules += self._rules()
         module = Module(self.source, package, start, imports, rules, self.comments, self.version, self.features)
         for rule in rules:
-            for each in rule.chain():
-                each.module = module
+            for clause in rule.chain():
+                clause.module = module
         attach(module)
         return module
 
     def _package(self) -> list[str]:
-        found = self.next()
-        if found.kind != "name":
+        token = self.next()
+        if token.kind != "name":
             self.at -= 1
             raise self.unexpected("expected the package's name")
-        names = [found.text, *self._dotted()]
+        names = [token.text, *self._dotted()]
         if len(names) > LONGEST_NAME:
             raise error(f"package's name of {len(names)} parts, expected at most {LONGEST_NAME}", self.source,
-                        found.start)
+                        token.start)
         return names
 
     def _dotted(self) -> list[str]:
@@ -99,11 +99,11 @@ class _ModuleParser(BodyParser):
         names = []
         while self.adjacent() and (self.sign(".") or self.sign("[")):
             dot = self.next().text == "."
-            found = self.next()
-            if dot and found.kind == "name":
-                names.append(found.text)
-            elif not dot and found.kind == "string":
-                names.append(string(found.text, self.source, found.start))
+            token = self.next()
+            if dot and token.kind == "name":
+                names.append(token.text)
+            elif not dot and token.kind == "string":
+                names.append(string(token.text, self.source, token.start))
                 self.expect("]")
             else:
                 self.at -= 1
@@ -126,17 +126,17 @@ class _ModuleParser(BodyParser):
             if self.token.kind != "name" or self.token.text in self.keywords:
                 raise self.unexpected("expected var")
             alias = self.next().text
-        found = Import(start, self.last_end, path, alias)
+        imported = Import(start, self.last_end, path, alias)
         if path[0] in ("future", "rego"):
-            self._feature(found)
-        return found
+            self._feature(imported)
+        return imported
 
-    def _feature(self, found: Import) -> None:
-        path, at = found.path, found.at
+    def _feature(self, imported: Import) -> None:
+        path, at = imported.path, imported.at
         if path[0] == "rego":
             if path not in (["rego", "v1"], ["rego", "v2"]):
                 raise error(f"invalid import `{'.'.join(path)}`, must be `rego.v1` or `rego.v2`", self.source, at)
-            if found.alias:
+            if imported.alias:
                 raise error(f"`{'.'.join(path)}` imports cannot be aliased", self.source, at)
             if path[1] == "v1":
                 self.version = 1
@@ -144,7 +144,7 @@ class _ModuleParser(BodyParser):
             return
         if path[1:2] != ["keywords"] or len(path) > 3:
             raise error("invalid import, must be `future.keywords`", self.source, at)
-        if found.alias:
+        if imported.alias:
             raise error("`future` imports cannot be aliased", self.source, at)
         if len(path) == 2:
             self.use(FUTURE | LATER)
@@ -297,13 +297,13 @@ class _ModuleParser(BodyParser):
         return rule
 
     def _path_term(self) -> Term:
-        found = self.next()
-        name = Var(found.start, found.end, found.text)
+        token = self.next()
+        name = Var(token.start, token.end, token.text)
         if self.sign("(") and not self.newline_before():  # here a space may stand before the arguments
             self.at += 1
             args = self.list_until(")")
-            return Call(found.start, self.last_end, [found.text], args)
-        return self._path(name, found.start, rule=True)
+            return Call(token.start, self.last_end, [token.text], args)
+        return self._path(name, token.start, rule=True)
 
     def _check_default(self, rule: Rule) -> None:
         if rule.kind in ("set", "member"):
@@ -322,7 +322,7 @@ class _ModuleParser(BodyParser):
             if isinstance(term, (Array, SetOf)):
                 stack += term.items
             elif isinstance(term, Object):
-                stack += [each for pair in term.pairs for each in pair]
+                stack += [part for pair in term.pairs for part in pair]
         rule.body = [Expr(rule.at, rule.at, Scalar(rule.at, rule.at, True))]
 
     def _else(self, rule: Rule) -> None:
@@ -336,25 +336,25 @@ class _ModuleParser(BodyParser):
                 raise error("else keyword cannot be used on multi-value rules", self.source, start)
             if any(isinstance(part, Var) for part in rule.path[1:]):
                 raise error("else keyword cannot be used on rules with variables in head", self.source, start)
-            other = Rule(start, 0, rule.path, rule.kind, rule.args, Scalar(start, start, True), [])
+            branch = Rule(start, 0, rule.path, rule.kind, rule.args, Scalar(start, start, True), [])
             if self.sign("=") or self.sign(":="):
-                other.assigned = self.next().text == ":="
-                other.value = self.infix()
+                branch.assigned = self.next().text == ":="
+                branch.value = self.infix()
             else:
-                other.generated_value = True
+                branch.generated_value = True
             if self.word("if"):
                 self.at += 1
                 if self.sign("{") and self._follows("}"):
                     raise error("found empty body", self.source, self.token.start)
-                other.body = self._if_body()
+                branch.body = self._if_body()
             elif self.sign("{"):
                 if self.version:
                     raise error("`if` keyword is required before rule body", self.source, start)
-                other.body = self._braced()
-            elif other.generated_value:
+                branch.body = self._braced()
+            elif branch.generated_value:
                 raise self.unexpected("expected else value term or rule body")
             else:
-                other.body = [Expr(start, start, Scalar(start, start, True))]
-            other.end = self.last_end
-            rule.otherwise = other
-            rule = other
+                branch.body = [Expr(start, start, Scalar(start, start, True))]
+            branch.end = self.last_end
+            rule.otherwise = branch
+            rule = branch

@@ -55,25 +55,25 @@ class Printer:
 
     def before(self, offset: int) -> list[str]:
         """The comments that begin before an offset, a line each, with the blank lines between them."""
-        found: list[str] = []
+        lines: list[str] = []
         last = 0
         while self.next < len(self.comments) and self.comments[self.next].at < offset:
             comment = self.comments[self.next]
             row = self.row(comment.at)
             if last and row > last + 1:
-                found.append("")
-            found.append("#" + comment.text.rstrip())
+                lines.append("")
+            lines.append("#" + comment.text.rstrip())
             last = row
             self.next += 1
         self._last_comment = last
-        return found
+        return lines
 
     def comment_lines(self, offset: int) -> None:
         """Write the comments before an offset, and the blank line that may be between them and it."""
-        found = self.before(offset)
-        for each in found:
-            self.write(each)
-        if found and self.row(offset) > self._last_comment + 1:
+        comments = self.before(offset)
+        for comment in comments:
+            self.write(comment)
+        if comments and self.row(offset) > self._last_comment + 1:
             self.blank()
 
     def trailing(self, offset: int) -> str:
@@ -100,12 +100,12 @@ class Printer:
     def body(self, body: Body) -> None:
         last = 0
         for expr in body:
-            found = self.before(expr.at)
-            if last and self.row(expr.at) > last + 1 + sum(map(bool, found)):
+            comments = self.before(expr.at)
+            if last and self.row(expr.at) > last + 1 + sum(map(bool, comments)):
                 self.blank()
-            for each in found:
-                self.write(each)
-            if found and self.row(expr.at) > self._last_comment + 1:
+            for comment in comments:
+                self.write(comment)
+            if comments and self.row(expr.at) > self._last_comment + 1:
                 self.blank()
             self.write(self.expr(expr))
             if self.next < len(self.comments) and self.comments[self.next].at < expr.end:
@@ -119,7 +119,7 @@ class Printer:
         if isinstance(what, Unify):
             text += f"{self.term(what.left)} {':=' if what.assign else '='} {self.term(what.right)}"
         elif isinstance(what, Some):
-            text += "some " + ", ".join(each.name for each in what.names)
+            text += "some " + ", ".join(var.name for var in what.names)
         elif isinstance(what, SomeIn):
             names = f"{self.term(what.key)}, " if what.key is not None else ""
             text += f"some {names}{self.term(what.value)} in {self.term(what.domain)}"
@@ -159,11 +159,11 @@ class Printer:
         self.lines = []
         self.depth += 1
         self.body(body)
-        for each in self.before(end):
-            self.write(each)
+        for comment in self.before(end):
+            self.write(comment)
         self.depth -= 1
-        found, self.lines = self.lines, outer
-        return first + "".join("\n" + each for each in found) + self.newline()
+        written, self.lines = self.lines, outer
+        return first + "".join("\n" + comment for comment in written) + self.newline()
 
     # --- terms
 
@@ -214,9 +214,9 @@ class Printer:
             first = self.operand(left[0]) if len(left) == 1 else ", ".join(map(self._member, left))
             text = f"{first} in {self._member(right)}"
             return f"({text})" if len(left) > 1 and not bare else text
-        one, other = term.args
+        before, after = term.args
         write = self.term if bare and term.infix in _RELATIONS else self.operand
-        return f"{write(one)} {term.infix} {write(other)}"
+        return f"{write(before)} {term.infix} {write(after)}"
 
     def operand(self, term: Term) -> str:
         """A term beside a sign: an operation among them stands in parentheses, whatever binds more."""
@@ -255,12 +255,12 @@ class Printer:
             if all(self.row(expr.end) == self.row(around.at) for expr in body):
                 return f"{{ {'; '.join(map(self.expr, body))} }}"
             return self.braces(body, around)
-        found = self.expr(body[0])
+        written = self.expr(body[0])
         if body[0].withs:
-            return f"({found})"
+            return f"({written})"
         if before[-1:] == "(" and isinstance(body[0].what, Logic) and body[0].what.operator != chained:
-            return f"({found})"
-        return found
+            return f"({written})"
+        return written
 
     def sequence(self, items: Sequence[Term | tuple[Term, Term]], opening: int, closing: int) -> str:
         """What is in a list: items that begin on one line stay together, and each other line is one of its own."""
@@ -269,13 +269,13 @@ class Printer:
         lines: list[list[Term | tuple[Term, Term]]] = [[]]
         row = self.row(opening)
         apart = self.row(_at(items[0])) > row
-        for each in items:
-            if self.row(_at(each)) > row and lines[-1]:
+        for item in items:
+            if self.row(_at(item)) > row and lines[-1]:
                 lines.append([])
-            lines[-1].append(each)
-            row = self.row(_at(each))
+            lines[-1].append(item)
+            row = self.row(_at(item))
         if len(lines) == 1 and not apart:
-            return ", ".join(self._item(each) for each in items)
+            return ", ".join(self._item(item) for item in items)
         self.depth += 1
         out = [self.trailing(opening) if apart else ""]
         for line in lines:
@@ -283,14 +283,14 @@ class Printer:
             out.append(", ".join(map(self._item, line)) + "," + self.trailing(_end(line[-1])))
         out += self.before(closing)
         head, *rest = out
-        text = head + "".join(self.newline() + each if each else "\n" for each in rest)
+        text = head + "".join(self.newline() + item if item else "\n" for item in rest)
         self.depth -= 1
         return text + self.newline()
 
-    def _item(self, each: Term | tuple[Term, Term]) -> str:
-        if isinstance(each, tuple):
-            return f"{self.term(each[0])}: {self.term(each[1])}"
-        return self.term(each)
+    def _item(self, item: Term | tuple[Term, Term]) -> str:
+        if isinstance(item, tuple):
+            return f"{self.term(item[0])}: {self.term(item[1])}"
+        return self.term(item)
 
     def _comprehension(self, term: Comprehension) -> str:
         opening, closing = ("[", "]") if term.kind == "array" else ("{", "}")

@@ -86,14 +86,14 @@ class TermParser(ABC):
             raise self.unexpected(f'expected "{text}"')
         return self.next()
 
-    def unexpected(self, wanted: str = "") -> SourceError:
+    def unexpected(self, expected: str = "") -> SourceError:
         token = self.token
         name = {"": "eof", **_SIGNS}.get(token.text, token.text if token.kind == "sign" else token.kind)
         if token.kind == "name":
             name = f"{token.text} keyword" if token.text in self.keywords else "identifier token"
         else:
             name += " token"
-        return error(f"unexpected {name}" + (f": {wanted}" if wanted else ""), self.source, token.start)
+        return error(f"unexpected {name}" + (f": {expected}" if expected else ""), self.source, token.start)
 
     def newline_before(self) -> bool:
         """Whether a line ends between the last token and the next."""
@@ -178,8 +178,8 @@ class TermParser(ABC):
                 self.at += 1
                 if self.token.kind != "number":
                     raise self.unexpected("expected number")
-                found = self.next()
-                term = Scalar(start, found.end, number(found, self.source, negative=True))
+                digits = self.next()
+                term = Scalar(start, digits.end, number(digits, self.source, negative=True))
             case "number", _:
                 self.at += 1
                 term = Scalar(start, token.end, number(token, self.source))
@@ -223,8 +223,8 @@ class TermParser(ABC):
                 self.at += 1
                 if self.token.kind != "name" or not self.adjacent():
                     raise self.unexpected("expected identifier")
-                found = self.next()
-                path.append(Scalar(found.start, found.end, found.text))
+                token = self.next()
+                path.append(Scalar(token.start, token.end, token.text))
             elif self.sign("["):
                 self.at += 1
                 path.append(self.infix())

@@ -246,15 +246,15 @@ def walk(*roots: Term | Expr) -> Iterator[Term | Expr]:
     """All terms and expressions in the roots, those in closures too, in no order."""
     stack: list[Term | Expr] = list(roots)
     while stack:
-        found = stack.pop()
-        yield found
-        kind = type(found)
+        node = stack.pop()
+        yield node
+        kind = type(node)
         if kind is Scalar or kind is Var:
             continue
-        if isinstance(found, Expr):
-            for pair in found.withs:
+        if isinstance(node, Expr):
+            for pair in node.withs:
                 stack += pair
-            what = found.what
+            what = node.what
             if isinstance(what, Unify):
                 stack += (what.left, what.right)
             elif isinstance(what, SomeIn):
@@ -267,21 +267,21 @@ def walk(*roots: Term | Expr) -> Iterator[Term | Expr]:
                     stack += body
             elif isinstance(what, Term):
                 stack.append(what)
-        elif isinstance(found, Ref):
-            stack.append(found.head)
-            stack += found.path
-        elif isinstance(found, Call):
-            stack += found.args
-        elif isinstance(found, (Array, SetOf)):
-            stack += found.items
-        elif isinstance(found, Object):
-            for member in found.pairs:
+        elif isinstance(node, Ref):
+            stack.append(node.head)
+            stack += node.path
+        elif isinstance(node, Call):
+            stack += node.args
+        elif isinstance(node, (Array, SetOf)):
+            stack += node.items
+        elif isinstance(node, Object):
+            for member in node.pairs:
                 stack += member
-        elif isinstance(found, Comprehension):
-            stack += [part for part in (found.key, found.value) if part is not None]
-            stack += found.body
-        elif isinstance(found, Template):
-            stack += [part for part in found.parts if isinstance(part, Comprehension)]
+        elif isinstance(node, Comprehension):
+            stack += [part for part in (node.key, node.value) if part is not None]
+            stack += node.body
+        elif isinstance(node, Template):
+            stack += [part for part in node.parts if isinstance(part, Comprehension)]
 
 
 def walk_rule(rule: Rule) -> Iterator[Term | Expr]:

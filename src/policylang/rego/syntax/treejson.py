@@ -35,16 +35,16 @@ Json = dict[str, Any]
 
 def module_json(module: Module) -> Json:
     """Packages, imports, rules, comments. Take a module as it was parsed: resolving changes its names."""
-    found: Json = {"package": {"path": _names(["data", *module.package])}}
+    made: Json = {"package": {"path": _names(["data", *module.package])}}
     if module.imports:
-        found["imports"] = [_import(each) for each in module.imports]
+        made["imports"] = [_import(imported) for imported in module.imports]
     wild = _Wild()
     if module.rules:
-        found["rules"] = [wild.rule(rule) for rule in module.rules]
+        made["rules"] = [wild.rule(rule) for rule in module.rules]
     if module.comments:
-        found["comments"] = [{"Text": base64.b64encode(comment.text.encode()).decode(),
+        made["comments"] = [{"Text": base64.b64encode(comment.text.encode()).decode(),
                               "Location": _location(module, comment.at)} for comment in module.comments]
-    return found
+    return made
 
 
 def _location(module: Module, at: int) -> Json:
@@ -56,9 +56,9 @@ def _names(names: list[str]) -> list[Json]:
     return [_term("var" if at == 0 else "string", name) for at, name in enumerate(names)]
 
 
-def _import(found: Import) -> Json:
-    made: Json = {"path": _term("ref", _names(found.path))}
-    return made | ({"alias": found.alias} if found.alias else {})
+def _import(imported: Import) -> Json:
+    made: Json = {"path": _term("ref", _names(imported.path))}
+    return made | ({"alias": imported.alias} if imported.alias else {})
 
 
 def _term(kind: str, value: Any) -> Json:
@@ -104,16 +104,16 @@ class _Wild:
     def _expr(self, expr: Expr, at: int) -> Json:
         if isinstance(expr.what, Logic) and expr.what.operator == "and" and len(expr.what.bodies) == 1:
             return self._expr(expr.what.bodies[0][0], at)
-        found: Json = {"index": at}
+        made: Json = {"index": at}
         if expr.at == expr.end:
-            found["generated"] = True
+            made["generated"] = True
         if expr.negated:
-            found["negated"] = True
-        found["terms"] = self._what(expr)
+            made["negated"] = True
+        made["terms"] = self._what(expr)
         if expr.withs:
-            found["with"] = [{"target": self._target(target), "value": self.term(value)}
+            made["with"] = [{"target": self._target(target), "value": self.term(value)}
                              for target, value in expr.withs]
-        return found
+        return made
 
     def _what(self, expr: Expr) -> Any:
         what = expr.what
@@ -194,16 +194,16 @@ class _Wild:
             return _term("string", part)
         what = part.body[0].what
         assert isinstance(what, Unify)
-        found = what.right
-        if isinstance(found, Scalar) and not part.body[0].withs:
-            return self.term(found)
-        return self._expr(Expr(found.at, found.end, found, withs=part.body[0].withs), 0)
+        value = what.right
+        if isinstance(value, Scalar) and not part.body[0].withs:
+            return self.term(value)
+        return self._expr(Expr(value.at, value.end, value, withs=part.body[0].withs), 0)
 
 
 def _order(term: Term) -> Any:
     """OPA's order of terms, as far as they are constants; others stay where they are, behind them."""
-    found = constant(term)
-    return (9, 0) if found is NOTHING else order(found)
+    value = constant(term)
+    return (9, 0) if value is NOTHING else order(value)
 
 
 def _operator(names: list[str]) -> Json:

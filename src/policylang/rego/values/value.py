@@ -93,16 +93,16 @@ def _hash(value: Value) -> int:
     pay(8 + len(value))
     if kind is dict:
         made = hash(frozenset(value))
-        for each in value.values():
-            if type(each) is str:
-                made ^= hash(each)
+        for member in value.values():
+            if type(member) is str:
+                made ^= hash(member)
         return made
     made = len(value)
     if kind is list:
-        for each in value:
+        for member in value:
             made = made * 31 & 0xFFFFFFFFFFFFFFF
-            if type(each) in _HASHED:
-                made ^= hash(each)
+            if type(member) in _HASHED:
+                made ^= hash(member)
     else:
         for name in value.items:
             made ^= hash(name) * 17
@@ -117,8 +117,8 @@ def key(value: Value) -> Key:
     return Boxed(value)
 
 
-def unkey(each: Key) -> Value:
-    return each.value if type(each) is Boxed else each
+def unkey(name: Key) -> Value:
+    return name.value if type(name) is Boxed else name
 
 
 class Set:
@@ -164,23 +164,23 @@ class Set:
         return Set.of, (list(self.items.values()),)
 
 
-def equal(one: Value, other: Value) -> bool:
+def equal(left: Value, right: Value) -> bool:
     """Rego's equality: 1 and 1.0 are equal, 1 and true are not."""
-    if one is other:
+    if left is right:
         return True
-    kind, kind2 = type(one), type(other)
+    kind, kind2 = type(left), type(right)
     if kind is str or kind2 is str:
-        return bool(one == other)
-    if kind is bool or kind2 is bool or one is None or other is None:
+        return bool(left == right)
+    if kind is bool or kind2 is bool or left is None or right is None:
         return False
     if kind is list or kind is dict:
-        pay(2 * len(one) + 2)
+        pay(2 * len(left) + 2)
     if kind is list:
-        return kind2 is list and len(one) == len(other) and all(map(equal, one, other))
+        return kind2 is list and len(left) == len(right) and all(map(equal, left, right))
     if kind is dict:
-        return (kind2 is dict and len(one) == len(other)
-                and all(each in other and equal(value, other[each]) for each, value in one.items()))
-    return bool(one == other)
+        return (kind2 is dict and len(left) == len(right)
+                and all(name in right and equal(value, right[name]) for name, value in left.items()))
+    return bool(left == right)
 
 
 def order(value: Value) -> tuple[int, Any]:
@@ -195,40 +195,40 @@ def order(value: Value) -> tuple[int, Any]:
     if value is not None:
         pay(3 * len(value) + 4)
     if kind is list:
-        return 6, [order(each) for each in value]
+        return 6, [order(member) for member in value]
     if kind is dict:
-        return 7, sorted((order(unkey(each)), order(value[each])) for each in value)
+        return 7, sorted((order(unkey(member)), order(value[member])) for member in value)
     if kind is Set:
-        return 8, [order(each) for each in value.ordered()]
+        return 8, [order(member) for member in value.ordered()]
     return 0, 0
 
 
 def ordered(values: Iterable[Value]) -> list[Value]:
     """The values sorted as OPA sorts them."""
-    found = list(values)
-    kinds = set(map(type, found))
+    members = list(values)
+    kinds = set(map(type, members))
     if len(kinds) <= 1 and kinds <= {str, int, float}:
-        found.sort()
+        members.sort()
     else:
-        found.sort(key=order)
-    return found
+        members.sort(key=order)
+    return members
 
 
-def compare(one: Value, other: Value) -> int:
+def compare(left: Value, right: Value) -> int:
     """-1, 0 or 1."""
-    if one is other:
+    if left is right:
         return 0
-    first, second = order(one), order(other)
+    first, second = order(left), order(right)
     return -1 if first < second else 1 if first > second else 0
 
 
 def pairs(value: dict[Key, Value]) -> list[tuple[Value, Value]]:
     """An object's keys, as values, with what is under them, in the order of the keys."""
-    if all(type(each) is str for each in value):
+    if all(type(name) is str for name in value):
         return sorted(value.items(), key=_first)
-    found = [(unkey(each), member) for each, member in value.items()]
-    found.sort(key=lambda pair: order(pair[0]))
-    return found
+    members = [(unkey(name), member) for name, member in value.items()]
+    members.sort(key=lambda pair: order(pair[0]))
+    return members
 
 
 def _first(pair: tuple[Any, Any]) -> Any:
@@ -278,7 +278,7 @@ def text(value: Value) -> str:
     if kind is list:
         return "[" + ", ".join(map(text, value)) + "]"
     if kind is dict:
-        return "{" + ", ".join(f"{text(each)}: {text(member)}" for each, member in pairs(value)) + "}"
+        return "{" + ", ".join(f"{text(name)}: {text(member)}" for name, member in pairs(value)) + "}"
     return "{" + ", ".join(map(text, value.ordered())) + "}" if value.items else "set()"
 
 
@@ -303,9 +303,9 @@ def _plain(value: Value) -> Any:
     if kind is dict:
         return {printable(name): _plain(member) for name, member in named(value)}
     if kind is list:
-        return [_plain(each) for each in value]
+        return [_plain(item) for item in value]
     if kind is Set:
-        return [_plain(each) for each in value.ordered()]
+        return [_plain(item) for item in value.ordered()]
     if kind is Numeral:
         whole = integral(value)
         return float(value) if whole is None else whole
@@ -316,9 +316,9 @@ def _plain(value: Value) -> Any:
 
 def named(value: dict[Key, Value]) -> Iterable[tuple[str, Value]]:
     """An object's members by the texts of their keys; of keys with one text the last in order counts, as in OPA."""
-    if all(type(each) is str for each in value):
+    if all(type(name) is str for name in value):
         return value.items()
-    return {each if type(each) is str else compact(each): member for each, member in pairs(value)}.items()
+    return {name if type(name) is str else compact(name): member for name, member in pairs(value)}.items()
 
 
 def sorted_names(value: dict[Key, Value]) -> list[tuple[str, Value]]:
