@@ -9,16 +9,19 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from policylang.errors import InputError
+from policylang.go.numbers import quote
 from policylang.go.pem import blocks
 
 _NAMES = {"2.5.4.6": "Country", "2.5.4.10": "Organization", "2.5.4.11": "OrganizationalUnit", "2.5.4.7": "Locality",
           "2.5.4.8": "Province", "2.5.4.9": "StreetAddress", "2.5.4.17": "PostalCode"}
 _SIGNATURES = {"1.2.840.113549.1.1.4": 2, "1.2.840.113549.1.1.5": 3, "1.2.840.113549.1.1.11": 4,
-               "1.2.840.113549.1.1.12": 5, "1.2.840.113549.1.1.13": 6, "1.2.840.10045.4.1": 9,
+               "1.2.840.113549.1.1.12": 5, "1.2.840.113549.1.1.13": 6, "1.2.840.10040.4.3": 7,
+               "2.16.840.1.101.3.4.3.2": 8, "1.2.840.10045.4.1": 9,
                "1.2.840.10045.4.3.2": 10, "1.2.840.10045.4.3.3": 11, "1.2.840.10045.4.3.4": 12, "1.3.101.112": 16}
 _PSS = {"2.16.840.1.101.3.4.2.1": 13, "2.16.840.1.101.3.4.2.2": 14, "2.16.840.1.101.3.4.2.3": 15}
-_RSA = "1.2.840.113549.1.1.1"
-_USAGES = {"2.5.29.37.0": 0, **{f"1.3.6.1.5.5.7.3.{one}": one for one in range(1, 10)},
+_RSA, _DSA, _ECDSA = "1.2.840.113549.1.1.1", "1.2.840.10040.4.1", "1.2.840.10045.2.1"
+_ED25519 = "1.3.101.112"
+USAGES = {"2.5.29.37.0": 0, **{f"1.3.6.1.5.5.7.3.{one}": one for one in range(1, 10)},
            "1.3.6.1.4.1.311.10.3.3": 10, "2.16.840.1.113730.4.1": 11,
            "1.3.6.1.4.1.311.2.1.22": 12, "1.3.6.1.4.1.311.61.1.1": 13}
 _STRINGS = {12, 19, 20, 22, 30, 18}
@@ -68,14 +71,21 @@ def decode_pem(text: str) -> dict[str, Any]:
         raise CertificateError("failed to decode PEM block")
     if block.kind not in ("CERTIFICATE", "CERTIFICATE REQUEST"):
         raise CertificateError("PEM block neither contains a CERTIFICATE or CERTIFICATE REQUEST")
+    return decode(block.kind, block.data)
+
+
+def decode(kind: str, data: bytes, key: Key | None = None) -> dict[str, Any]:
+    """The DER of a `CERTIFICATE` or a `CERTIFICATE REQUEST`, likewise. `key`: the reader of its public key, of which
+    `any_key` takes those that are not RSA's too.
+    """
     try:
-        return certificate(block.data) if block.kind == "CERTIFICATE" else request(block.data)
+        return (_certificate if kind == "CERTIFICATE" else _request)(data, key or _rsa_key)
     except (IndexError, ValueError, UnicodeError, OverflowError):
         raise CertificateError("x509: malformed certificate") from None
 
 
-def certificate(data: bytes) -> dict[str, Any]:
-    """x509.Certificate; the public key is {N, E} as Kyverno has it."""
+def _certificate(data: bytes, public_key: Key) -> dict[str, Any]:
+    """x509.Certificate."""
     whole, end = read(data)
     if end != len(data):
         raise CertificateError("x509: trailing data")
@@ -90,7 +100,7 @@ def certificate(data: bytes) -> dict[str, Any]:
     made = {
         "Raw": _b64(whole.raw), "RawTBSCertificate": _b64(body.raw), "RawSubjectPublicKeyInfo": _b64(key.raw),
         "RawSubject": _b64(subject.raw), "RawIssuer": _b64(issuer.raw), "Signature": _b64(signature.body[1:]),
-        "SignatureAlgorithm": _signature(algorithm), **_key(key), "Version": version,
+        "SignatureAlgorithm": _signature(algorithm), **public_key(key), "Version": version,
         "SerialNumber": int.from_bytes(serial.body, "big", signed=True), "Issuer": _name(issuer),
         "Subject": _name(subject), "NotBefore": starts, "NotAfter": ends, "KeyUsage": 0, "ExtraExtensions": None,
         **dict.fromkeys(("Extensions", "UnhandledCriticalExtensions", "ExtKeyUsage", "UnknownExtKeyUsage",
@@ -112,8 +122,8 @@ def certificate(data: bytes) -> dict[str, Any]:
     return made
 
 
-def request(data: bytes) -> dict[str, Any]:
-    """x509.CertificateRequest, likewise."""
+def _request(data: bytes, public_key: Key) -> dict[str, Any]:
+    """x509.CertificateRequest."""
     whole, end = read(data)
     if end != len(data):
         raise CertificateError("asn1: syntax error: trailing data")
@@ -131,7 +141,7 @@ def request(data: bytes) -> dict[str, Any]:
     made: dict[str, Any] = {
         "Raw": _b64(whole.raw), "RawTBSCertificateRequest": _b64(body.raw), "RawSubjectPublicKeyInfo": _b64(key.raw),
         "RawSubject": _b64(subject.raw), "Version": int.from_bytes(version.body, "big"),
-        "Signature": _b64(signature.body[1:]), "SignatureAlgorithm": _signature(algorithm), **_key(key),
+        "Signature": _b64(signature.body[1:]), "SignatureAlgorithm": _signature(algorithm), **public_key(key),
         "Subject": _name(subject), "Attributes": attributes or None, "Extensions": None, "ExtraExtensions": None,
         "DNSNames": None, "EmailAddresses": None, "IPAddresses": None, "URIs": None}
     for element in extensions:
@@ -212,13 +222,33 @@ def _signature(element: Element) -> int:
     return _SIGNATURES.get(oid, 0)
 
 
-def _key(element: Element) -> dict[str, Any]:
-    algorithm, bits = element.children()
-    if _oid(algorithm.children()[0].body) != _RSA:
+def _rsa_key(element: Element) -> dict[str, Any]:
+    """{N, E} as Kyverno has it, with N as a text."""
+    made = any_key(element)
+    if made["PublicKeyAlgorithm"] != 1:
         raise CertificateError("certificate should use rsa algorithm")
-    modulus, exponent = read(bits.body[1:])[0].children()
-    return {"PublicKeyAlgorithm": 1, "PublicKey": {"N": str(int.from_bytes(modulus.body, "big")),
-                                                   "E": int.from_bytes(exponent.body, "big")}}
+    made["PublicKey"]["N"] = str(made["PublicKey"]["N"])
+    return made
+
+
+def any_key(element: Element) -> dict[str, Any]:
+    """Go's x509.PublicKeyAlgorithm, and the key of an RSA, DSA, ECDSA or Ed25519 one, in whole numbers."""
+    algorithm, bits = element.children()
+    oid, data = _oid(algorithm.children()[0].body), bits.body[1:]
+    if oid == _RSA:
+        modulus, exponent = (int.from_bytes(number.body, "big") for number in read(data)[0].children())
+        return {"PublicKeyAlgorithm": 1, "PublicKey": {"N": modulus, "E": exponent}}
+    if oid == _DSA:
+        numbers = [*algorithm.children()[1].children(), read(data)[0]]
+        return {"PublicKeyAlgorithm": 2, "PublicKey": {name: int.from_bytes(number.body, "big")
+                                                       for name, number in zip("PQGY", numbers, strict=True)}}
+    if oid == _ECDSA and data[:1] == b"\x04":
+        half = len(data) // 2
+        point = [int.from_bytes(number, "big") for number in (data[1:half + 1], data[half + 1:])]
+        return {"PublicKeyAlgorithm": 3, "PublicKey": {"Curve": {}, "X": point[0], "Y": point[1]}}
+    if oid == _ED25519:
+        return {"PublicKeyAlgorithm": 4, "PublicKey": _b64(data)}
+    return {"PublicKeyAlgorithm": 0, "PublicKey": None}
 
 
 def _extension(element: Element) -> tuple[dict[str, Any], str, bool, Element]:
@@ -229,6 +259,7 @@ def _extension(element: Element) -> tuple[dict[str, Any], str, bool, Element]:
     return {"Id": _arcs(oid), "Critical": critical, "Value": _b64(value)}, oid, critical, inner
 
 
+Key = Callable[[Element], dict[str, Any]]
 Reader = Callable[[Element, dict[str, Any], bool], bool]
 
 
@@ -274,8 +305,11 @@ def _address(body: bytes) -> str:
 
 def _url(text: str) -> dict[str, Any]:
     """A net/url.URL, field by field."""
-    from policylang.go.urls import parse
-    url = parse(text)
+    from policylang.go.urls import UrlError, parse
+    try:
+        url = parse(text)
+    except UrlError as wrong:
+        raise CertificateError(f"x509: cannot parse URI {quote(text)}: {wrong.message}") from None
     user: dict[str, Any] | None = None if url.user is None else {}
     return {"Scheme": url.scheme, "Opaque": url.opaque, "User": user, "Host": url.host, "Path": url.path,
             "RawPath": url.raw_path, "OmitHost": url.omit_host, "ForceQuery": url.force_query, "RawQuery": url.query,
@@ -285,18 +319,25 @@ def _url(text: str) -> dict[str, Any]:
 def _extended_usage(value: Element, made: dict[str, Any], critical: bool) -> bool:
     for part in value.children():
         oid = _oid(part.body)
-        known = _USAGES.get(oid)
+        known = USAGES.get(oid)
         field = "UnknownExtKeyUsage" if known is None else "ExtKeyUsage"
         made[field] = [*(made[field] or ()), _arcs(oid) if known is None else known]
     return True
 
 
+def _refuse_critical(what: str, critical: bool) -> None:
+    if critical:
+        raise CertificateError(f"x509: {what} incorrectly marked critical")
+
+
 def _subject_key(value: Element, made: dict[str, Any], critical: bool) -> bool:
+    _refuse_critical("subject key identifier", critical)
     made["SubjectKeyId"] = _b64(value.body)
     return True
 
 
 def _authority_key(value: Element, made: dict[str, Any], critical: bool) -> bool:
+    _refuse_critical("authority key identifier", critical)
     for part in value.children():
         if part.tag == 0x80:
             made["AuthorityKeyId"] = _b64(part.body)
@@ -304,6 +345,7 @@ def _authority_key(value: Element, made: dict[str, Any], critical: bool) -> bool
 
 
 def _authority_access(value: Element, made: dict[str, Any], critical: bool) -> bool:
+    _refuse_critical("authority info access", critical)
     fields = {"1.3.6.1.5.5.7.48.1": "OCSPServer", "1.3.6.1.5.5.7.48.2": "IssuingCertificateURL"}
     for part in value.children():
         method, location = part.children()
@@ -345,7 +387,32 @@ def _name_constraints(value: Element, made: dict[str, Any], critical: bool) -> b
     return known
 
 
+def _policy_constraints(value: Element, made: dict[str, Any], critical: bool) -> bool:
+    for part in value.children():
+        _skips("RequireExplicitPolicy" if part.tag == 0x80 else "InhibitPolicyMapping", part, made)
+    return True
+
+
+def _inhibit_any_policy(value: Element, made: dict[str, Any], critical: bool) -> bool:
+    _skips("InhibitAnyPolicy", value, made)
+    return True
+
+
+def _skips(name: str, value: Element, made: dict[str, Any]) -> None:
+    made[name] = int.from_bytes(value.body, "big")
+    made[f"{name}Zero"] = made[name] == 0
+
+
+def _policy_mappings(value: Element, made: dict[str, Any], critical: bool) -> bool:
+    pairs = [[_oid(policy.body) for policy in part.children()] for part in value.children()]
+    made["PolicyMappings"] = [{"IssuerDomainPolicy": issuer, "SubjectDomainPolicy": subject}
+                              for issuer, subject in pairs] or None
+    return True
+
+
 _EXTENSIONS: dict[str, Reader] = {
     "2.5.29.15": _key_usage, "2.5.29.19": _constraints, "2.5.29.17": _alternative_names, "2.5.29.37": _extended_usage,
     "2.5.29.14": _subject_key, "2.5.29.35": _authority_key, "1.3.6.1.5.5.7.1.1": _authority_access,
-    "2.5.29.31": _revocation_lists, "2.5.29.32": _policies, "2.5.29.30": _name_constraints}
+    "2.5.29.31": _revocation_lists, "2.5.29.32": _policies, "2.5.29.30": _name_constraints,
+    "2.5.29.36": _policy_constraints, "2.5.29.54": _inhibit_any_policy, "2.5.29.33": _policy_mappings}
+HANDLED = frozenset(_EXTENSIONS)  # as critical ones
