@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from fractions import Fraction
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from policylang.go import durations, quantities
 from policylang.go.printing import sprint
-from policylang.go.quantities import Quantity
+from policylang.go.quantities import Quantity, QuantityError
 from policylang.jmespath.entry import Function, declare, failed
 from policylang.jmespath.standard import is_number, only_list
 from policylang.jmespath.values import Env, QueryError
@@ -35,8 +35,8 @@ def _operand(value: Any, name: str) -> _Operand:
     if is_number(value):
         return float(value)
     if type(value) is str:
-        if (quantity := quantities.parse(value)) is not None:
-            return quantity
+        with suppress(QuantityError):
+            return quantities.parse(value, infinite=True)
         if (nanoseconds := durations.parse(value)) is not None:
             return _Duration(nanoseconds)
     raise failed(name, "invalid operand")
@@ -58,10 +58,10 @@ def _mismatch(name: str) -> QueryError:
 
 
 def _number_as_quantity(value: float) -> Quantity:
-    found = quantities.parse(sprint(value))
-    if found is None:
-        raise QueryError(quantities.WRONG)
-    return found
+    try:
+        return quantities.parse(sprint(value), infinite=True)
+    except QuantityError as wrong:
+        raise QueryError(wrong.message) from None
 
 
 def _sum_of(name: str, one: Any, other: Any, sign: int) -> Any:
@@ -125,7 +125,7 @@ def _modulo(one: Any, other: Any) -> Any:
         return _show(int(math.copysign(1, left.ns)) * (abs(left.ns) % abs(right.ns)))
     if isinstance(left, Quantity) and isinstance(right, Quantity):
         rest = _rest(left.approximate(), right.approximate())
-        return str(Quantity(Fraction(rest), left.format, 0))
+        return str(Quantity(rest, 0, True, left.format))
     if isinstance(left, float) and isinstance(right, float):
         return float(_rest(left, right))
     raise _mismatch("modulo")
