@@ -8,12 +8,11 @@ from typing import Any
 
 import yaml
 
+from policylang.go.yamltext import FALSE, NULL, TRUE, PlainLoader
 from policylang.source import Source, SourceError, checked
 
 LONGEST = 4 << 20  # characters of one rule file
 DEEPEST = 8
-_TRUE = frozenset(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"))
-_FALSE = frozenset(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"))
 
 
 class Node:
@@ -30,7 +29,7 @@ class Node:
 
     @property
     def null(self) -> bool:
-        return self.plain and self.value in ("", "~", "null", "Null", "NULL")
+        return self.plain and self.value in NULL
 
     @property
     def scalar(self) -> bool:
@@ -40,7 +39,7 @@ class Node:
         return SourceError(message, self.source, self.start, kind=kind)
 
     def boolean(self) -> bool | None:
-        return True if self.value in _TRUE else False if self.value in _FALSE else None
+        return True if self.value in TRUE else False if self.value in FALSE else None
 
     def place(self, offset: int) -> int:
         """Where the character at `offset` of a scalar's text stands in the file.
@@ -70,9 +69,9 @@ def documents(source: Source) -> Iterator[Node]:
     checked(source, limit=LONGEST)
     builder = _Builder(source)
     try:
-        for event in yaml.parse(source.text, yaml.CSafeLoader):
-            if (found := builder.take(event)) is not None:
-                yield found
+        for event in yaml.parse(source.text, PlainLoader):
+            if (document := builder.take(event)) is not None:
+                yield document
     except yaml.YAMLError as wrong:
         mark = getattr(wrong, "problem_mark", None)
         at = builder.offset(mark) if mark else 0
@@ -90,7 +89,7 @@ class _Builder:
         self.stack: list[tuple[Node, str | None]] = []  # a collection, and the anchor it has
         self.key: list[Node | None] = []
         self.anchors: dict[str, Node] = {}
-        self.starts = [0, *(found.end() for found in re.finditer("\r\n|[\n\r\x85\u2028\u2029]", source.text))]
+        self.starts = [0, *(ending.end() for ending in re.finditer("\r\n|[\n\r\x85\u2028\u2029]", source.text))]
 
     def offset(self, mark: Any) -> int:
         line, column = mark.line, mark.column

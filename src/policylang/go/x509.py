@@ -267,7 +267,8 @@ def _public_key(element: Element) -> Members:
     """The key, and x509.PublicKeyAlgorithm; null and 0 of a kind that Go does not know."""
     algorithm, bits = element.children()
     kind, *parameters = algorithm.children()
-    data, number, key = bits.body[1:], 0, None
+    data, number = bits.body[1:], 0
+    key: Members | str | None = None
     if kind.oid == _RSA:
         modulus, exponent = read(data)[0].children()
         number, key = 1, {"N": modulus.integer, "E": exponent.integer}
@@ -355,7 +356,8 @@ def _subject_key(value: Element) -> Members:
 
 
 def _authority_key(value: Element) -> Members:
-    return {"AuthorityKeyId": _b64(part.body) for part in value.children() if part.tag == 0x80}
+    key_id = next((part.body for part in value.children() if part.tag == 0x80), None)
+    return {} if key_id is None else {"AuthorityKeyId": _b64(key_id)}
 
 
 def _authority_access(value: Element) -> Members:
