@@ -51,7 +51,10 @@ def compose(text: str) -> Iterator[yaml.Node]:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > DEEPEST:
                 raise YAMLError(f"yaml: nested deeper than {DEEPEST} levels")
-            if isinstance(event, yaml.DocumentEndEvent) and (node := loader.get_node()) is not None:
+            if not isinstance(event, yaml.DocumentEndEvent):
+                continue
+            node = loader.get_node() if loader.check_node() else None
+            if node is not None:
                 yield node
     except yaml.YAMLError as wrong:
         raise YAMLError(f"yaml: {place(wrong)}{getattr(wrong, 'problem', None) or wrong}") from None
