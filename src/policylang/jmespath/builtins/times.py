@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from policylang.go import durations, times
 from policylang.go.numbers import NumError, parse_int
 from policylang.go.times import RFC3339, Parsed, TimeError
-from policylang.jmespath.entry import Function, declare
+from policylang.jmespath.builtins.function import Function, declare
 from policylang.jmespath.values import Env, QueryError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -104,11 +104,11 @@ FUNCTIONS: tuple[Function, ...] = (
     declare("time_utc", "string", "string", lambda text: times.format_time(_parse(text).ns, RFC3339),
             "a time in RFC 3339, in UTC"),
     declare("time_diff", "string, string", "string",
-            lambda one, other: _between(_parse(one).ns, _parse(other).ns), "the duration between two times"),
+            lambda start, end: _between(_parse(start).ns, _parse(end).ns), "the duration between two times"),
     declare("time_before", "string, string", "bool",
-            lambda one, other: _parse(one).ns < _parse(other).ns, "whether a time is before another"),
+            lambda time, limit: _parse(time).ns < _parse(limit).ns, "whether a time is before another"),
     declare("time_after", "string, string", "bool",
-            lambda one, other: _parse(one).ns > _parse(other).ns, "whether a time is after another"),
+            lambda time, limit: _parse(time).ns > _parse(limit).ns, "whether a time is after another"),
     declare("time_between", "string, string, string", "bool", _within, "whether a time is between two others"),
     declare("time_truncate", "string, string", "string", _truncate, "a time rounded down to multiples of a duration"),
 )

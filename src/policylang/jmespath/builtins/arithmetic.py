@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from policylang.go import durations, quantities
 from policylang.go.printing import sprint
 from policylang.go.quantities import Quantity, QuantityError
-from policylang.jmespath.entry import Function, declare, failed
-from policylang.jmespath.standard import is_number, only_list
-from policylang.jmespath.values import Env, QueryError
+from policylang.jmespath.builtins.function import Function, declare, failed
+from policylang.jmespath.builtins.standard import only_list
+from policylang.jmespath.values import Env, QueryError, is_number
 
 _SECOND = 10**9
 
@@ -64,8 +64,8 @@ def _number_as_quantity(value: float) -> Quantity:
         raise QueryError(wrong.message) from None
 
 
-def _sum_of(name: str, one: Any, other: Any, sign: int) -> Any:
-    left, right = _operand(one, name), _operand(other, name)
+def _sum_of(name: str, first: Any, second: Any, sign: int) -> Any:
+    left, right = _operand(first, name), _operand(second, name)
     if isinstance(left, Quantity) and isinstance(right, Quantity):
         return str(left.plus(right) if sign > 0 else left.minus(right))
     if isinstance(left, _Duration) and isinstance(right, _Duration):
@@ -85,8 +85,8 @@ def _sum(env: Env, values: Any) -> Any:
     return total
 
 
-def _multiply(one: Any, other: Any) -> Any:
-    left, right = _operand(one, "multiply"), _operand(other, "multiply")
+def _multiply(first: Any, second: Any) -> Any:
+    left, right = _operand(first, "multiply"), _operand(second, "multiply")
     if isinstance(left, float) and not isinstance(right, float):
         left, right = right, left
     if not isinstance(right, float):
@@ -98,8 +98,8 @@ def _multiply(one: Any, other: Any) -> Any:
     return left * right
 
 
-def _divide(one: Any, other: Any) -> Any:
-    left, right = _operand(one, "divide"), _operand(other, "divide")
+def _divide(first: Any, second: Any) -> Any:
+    left, right = _operand(first, "divide"), _operand(second, "divide")
     kinds = (type(left), type(right))
     if kinds not in ((Quantity, Quantity), (Quantity, float), (_Duration, _Duration), (_Duration, float),
                      (float, float)):
@@ -117,8 +117,8 @@ def _divide(one: Any, other: Any) -> Any:
     return left / divisor
 
 
-def _modulo(one: Any, other: Any) -> Any:
-    left, right = _operand(one, "modulo"), _operand(other, "modulo")
+def _modulo(first: Any, second: Any) -> Any:
+    left, right = _operand(first, "modulo"), _operand(second, "modulo")
     if isinstance(left, _Duration) and isinstance(right, _Duration):
         if right.ns == 0:
             raise failed("modulo", "Zero divisor passed")
@@ -155,7 +155,7 @@ def _round(value: float, places: float) -> float:
 
 
 def _adding(name: str, sign: int) -> Callable[[Any, Any], Any]:
-    return lambda one, other: _sum_of(name, one, other, sign)
+    return lambda first, second: _sum_of(name, first, second, sign)
 
 
 FUNCTIONS: tuple[Function, ...] = (

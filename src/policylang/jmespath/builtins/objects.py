@@ -6,10 +6,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from policylang.go.numbers import format_float
-from policylang.jmespath.entry import Function, declare, failed
-from policylang.jmespath.standard import identical, is_number
-from policylang.jmespath.texts import text
-from policylang.jmespath.values import Env, Maps, QueryError
+from policylang.jmespath.builtins.function import Function, declare, failed
+from policylang.jmespath.builtins.standard import identical
+from policylang.jmespath.builtins.strings import text
+from policylang.jmespath.values import Env, Maps, QueryError, is_number
 
 if TYPE_CHECKING:
     from policylang.go.netip import Address
@@ -23,8 +23,8 @@ _DIGESTS = {"sha256": 64, "sha384": 96, "sha512": 128}
 _PRIVATE_4 = ((0x0A, 24), (0xAC1, 20), (0xC0A8, 16))
 
 
-def _label_match(wanted: dict[str, Any], labels: dict[str, Any]) -> bool:
-    return all(key in labels and identical(labels[key], value) for key, value in wanted.items())
+def _label_match(selector: dict[str, Any], labels: dict[str, Any]) -> bool:
+    return all(key in labels and identical(labels[key], value) for key, value in selector.items())
 
 
 def _lookup(value: Any, key: Any) -> Any:
@@ -49,15 +49,15 @@ def _items(env: Env, value: Any, key: str, name: str) -> Maps:
         raise failed("items", "argument #1 is not of type Object or Array")
     env.spend(len(value))
     if type(value) is dict:
-        return Maps({key: one, name: value[one]} for one in sorted(value))
-    return Maps({key: at, name: one} for at, one in enumerate(value))
+        return Maps({key: member, name: value[member]} for member in sorted(value))
+    return Maps({key: at, name: element} for at, element in enumerate(value))
 
 
 def _object_from_lists(keys: Any, values: Any) -> dict[str, Any]:
-    for at, given in enumerate((keys, values), 1):
-        if type(given) is Maps:
+    for at, argument in enumerate((keys, values), 1):
+        if type(argument) is Maps:
             raise failed("object_from_lists", f"argument #{at} is not of type Array")
-    found = {}
+    members = {}
     for at, key in enumerate(keys):
         if type(key) is bool:
             name = "true" if key else "false"
@@ -65,8 +65,8 @@ def _object_from_lists(keys: Any, values: Any) -> dict[str, Any]:
             name = text(key)
         else:
             raise failed("object_from_lists", "argument #1 is not of type StringArray")
-        found[name] = values[at] if at < len(values) else None
-    return found
+        members[name] = values[at] if at < len(values) else None
+    return members
 
 
 # ── images and addresses ────────────────────────────────────────────────────────────────────────────────────────────
@@ -76,25 +76,25 @@ def normalized_image(image: str, registry: str = "docker.io") -> str:
     head, slash, _ = image.partition("/")
     default = not slash or (not set(".:") & set(head) and head != "localhost" and head == head.lower())
     full = f"{registry}/{image}" if default else image
-    found = _REFERENCE.match(full)
+    reference = _REFERENCE.match(full)
     problem = None
-    if found is None:
+    if reference is None:
         problem = ("repository name must be lowercase" if _REFERENCE.match(full.lower()) else
                    "invalid reference format")
-    elif len(found[2]) > 255:
+    elif len(reference[2]) > 255:
         problem = "repository name must not be more than 255 characters"
-    elif found[4]:
-        algorithm, _, digits = found[4].partition(":")
+    elif reference[4]:
+        algorithm, _, digits = reference[4].partition(":")
         if algorithm not in _DIGESTS:
             problem = "unsupported digest algorithm"
         elif len(digits) != _DIGESTS[algorithm]:
             problem = "invalid checksum digest length"
         elif digits != digits.lower():
             problem = "invalid checksum digest format"
-    if problem or found is None:
+    if problem or reference is None:
         raise failed("image_normalize", f"bad image: {full}, defaultRegistry: {registry}, "
                                         f"enableDefaultRegistryMutation: true: {problem}")
-    host, path, tag, digest = found.groups()
+    host, path, tag, digest = reference.groups()
     name = f"{host}/{path}" if host else path
     return f"{name}@{digest}" if digest else f"{name}:{tag or 'latest'}"
 
@@ -128,7 +128,7 @@ def _random(env: Env, pattern: str) -> str:
         raise QueryError("no pattern provided")
     if env.world is None:
         raise QueryError("random: this evaluation has no randomness")
-    from policylang.jmespath.generator import generate
+    from policylang.jmespath.builtins.generator import generate
     return generate(pattern, env.world.random)
 
 

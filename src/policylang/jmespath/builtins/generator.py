@@ -90,7 +90,7 @@ class _Reader:
         if char in _CLASSES:
             return _CLASSES[char]
         if char in ("D", "W", "S"):
-            return "".join(one for one in _ANY if one not in _CLASSES[char.lower()])
+            return "".join(letter for letter in _ANY if letter not in _CLASSES[char.lower()])
         if char in _ESCAPES:
             return _ESCAPES[char]
         if char.isalnum():
@@ -100,11 +100,11 @@ class _Reader:
     def characters(self) -> str:
         negated = self.peek() == "^"
         self.at += negated
-        found: list[str] = []
-        while not (self.peek() == "]" and found):
+        sets: list[str] = []
+        while not (self.peek() == "]" and sets):
             if self.pattern.startswith("[:", self.at):
                 end = self.pattern.index(":]", self.at)
-                found.append(_NAMED.get(self.pattern[self.at + 2:end], ""))
+                sets.append(_NAMED.get(self.pattern[self.at + 2:end], ""))
                 self.at = end + 2
                 continue
             char = self.take()
@@ -116,10 +116,10 @@ class _Reader:
                 if ord(last) - ord(some) > 4096:
                     raise QueryError("random: a range of more than 4096 characters")
                 some = "".join(map(chr, range(ord(some), ord(last) + 1)))
-            found.append(some)
+            sets.append(some)
         self.at += 1
-        inside = "".join(found)
-        return "".join(one for one in _ANY if one not in inside) if negated else inside
+        inside = "".join(sets)
+        return "".join(letter for letter in _ANY if letter not in inside) if negated else inside
 
     def repeated(self, part: Maker) -> Maker:
         least, most = 1, 1

@@ -14,7 +14,7 @@ from policylang.go import regex, semver
 from policylang.go.jsontext import JSONError, decode
 from policylang.go.numbers import format_float
 from policylang.go.wildcards import glob, wildcard
-from policylang.jmespath.entry import Function, declare, failed
+from policylang.jmespath.builtins.function import Function, declare, failed
 from policylang.jmespath.values import Env, GoInt, QueryError
 
 _BASE64 = re.compile("[A-Za-z0-9+/]")
@@ -31,8 +31,8 @@ def text(value: Any) -> str:
     return format_float(rounded, "f", -1, 32)
 
 
-def _compare(one: str, other: str) -> GoInt:
-    return GoInt((one > other) - (one < other))
+def _compare(left: str, right: str) -> GoInt:
+    return GoInt((left > right) - (left < right))
 
 
 def _fold(value: str) -> str:
@@ -54,8 +54,8 @@ def _to_lower(value: str) -> str:
 
 def _replace(env: Env, value: str, old: str, new: str, count: float) -> str:
     count = int(max(-1, min(1 << 31, count)))
-    found = value.count(old)
-    env.fit(len(value) + (found if count < 0 else min(found, count)) * len(new))
+    places = value.count(old)
+    env.fit(len(value) + (places if count < 0 else min(places, count)) * len(new))
     return value.replace(old, new, count)
 
 
@@ -69,21 +69,22 @@ def _split(env: Env, value: str, separator: str) -> list[str]:
 
 
 def _regex_replace(env: Env, pattern: str, value: Any, new: Any) -> str:
-    value, new = text(value), text(new)
-    try:
-        env.fit(len(value) + (len(value) + 1) * len(new) if len(value) * len(new) > env.size else 0)
-        return regex.replace_all(pattern, value, new)
-    except regex.PatternError as wrong:
-        raise failed("regex_replace_all", wrong.message) from None
+    return _replaced("regex_replace_all", regex.replace_all, env, pattern, text(value), text(new))
 
 
 def _regex_replace_literal(env: Env, pattern: str, value: Any, new: Any) -> str:
-    value, new = text(value), text(new)
+    return _replaced("regex_replace_all_literal", lambda pattern, value, new: regex.substitute(
+        pattern, value, lambda _: new), env, pattern, text(value), text(new))
+
+
+def _replaced(function: str, replace: Callable[[str, str, str], str], env: Env, pattern: str, value: str,
+              new: str) -> str:
+    if len(value) * len(new) > env.size:
+        env.fit(len(value) + (len(value) + 1) * len(new))
     try:
-        env.fit(len(value) + (len(value) + 1) * len(new) if len(value) * len(new) > env.size else 0)
-        return regex.substitute(pattern, value, lambda _: new)
+        return replace(pattern, value, new)
     except regex.PatternError as wrong:
-        raise failed("regex_replace_all_literal", wrong.message) from None
+        raise failed(function, wrong.message) from None
 
 
 def _regex_match(pattern: str, value: Any) -> bool:
@@ -106,9 +107,9 @@ def _prepared_wildcard(pattern: str) -> Callable[[Any], bool]:
     return lambda value: match(value if type(value) is str else text(value))
 
 
-def _prepared_range(wanted: str) -> Callable[[str], bool] | None:
+def _prepared_range(versions: str) -> Callable[[str], bool] | None:
     try:
-        fits = semver.parse_range(wanted)
+        fits = semver.parse_range(versions)
     except semver.VersionError:
         return None
     return lambda version: _in_range(version, fits)
@@ -126,10 +127,10 @@ def _pattern_match(pattern: str, value: Any) -> bool:
 
 
 def _to_boolean(value: str) -> bool:
-    found = {"true": True, "false": False}.get(_to_lower(value))
-    if found is None:
+    truth = {"true": True, "false": False}.get(_to_lower(value))
+    if truth is None:
         raise failed("to_boolean", f"lowercase argument must be 'true' or 'false' (provided: '{value}')")
-    return found
+    return truth
 
 
 def _base64_decode(value: str) -> str:
@@ -177,9 +178,9 @@ def _truncate(value: str, length: float) -> str:
     return value[:int(min(length, len(value)))] if 1 <= length < 2.0**63 else ""
 
 
-def _semver_compare(version: str, wanted: str) -> bool:
+def _semver_compare(version: str, versions: str) -> bool:
     try:
-        fits = semver.parse_range(wanted)
+        fits = semver.parse_range(versions)
     except semver.VersionError as wrong:
         raise QueryError(wrong.message) from None
     return _in_range(version, fits)
@@ -213,7 +214,7 @@ def _digest(name: str) -> Any:
 
 FUNCTIONS: tuple[Function, ...] = (
     declare("compare", "string, string", "number", _compare, "-1, 0 or 1 by the order of two texts"),
-    declare("equal_fold", "string, string", "bool", lambda one, other: _fold(one) == _fold(other),
+    declare("equal_fold", "string, string", "bool", lambda left, right: _fold(left) == _fold(right),
             "whether two texts are equal but for the case of letters"),
     declare("replace", "string, string, string, number", "string", _replace,
             "replaces the first n places of a text in another", env=True),
@@ -231,16 +232,16 @@ FUNCTIONS: tuple[Function, ...] = (
     declare("regex_replace_all_literal", "string, string|number, string|number", "string", _regex_replace_literal,
             "replaces what a regular expression matches by a text as it is", env=True),
     declare("regex_match", "string, string|number", "bool", _regex_match,
-            "whether a regular expression matches somewhere")._replace(prepare=_prepared_match),
+            "whether a regular expression matches somewhere", prepare=_prepared_match),
     declare("pattern_match", "string, string|number", "bool", _pattern_match,
-            "whether a pattern of * and ? matches the whole text")._replace(prepare=_prepared_wildcard),
+            "whether a pattern of * and ? matches the whole text", prepare=_prepared_wildcard),
     declare("to_boolean", "string", "bool", _to_boolean, "true or false of their names in any case"),
     declare("base64_decode", "string", "string", _base64_decode, "decodes base64"),
     declare("base64_encode", "string", "string", _base64_encode, "encodes base64", env=True),
     declare("path_canonicalize", "string", "string", _canonical_path, "a path without //, . and .."),
     declare("truncate", "string, number", "string", _truncate, "the first n characters"),
-    declare("semver_compare", "string, string", "bool", _semver_compare, "whether a version is in a range")._replace(
-        fixed=1, prepare=_prepared_range),
+    declare("semver_compare", "string, string", "bool", _semver_compare, "whether a version is in a range",
+            fixed=1, prepare=_prepared_range),
     declare("parse_json", "string", "any", _parse_json, "decodes JSON", env=True),
     declare("parse_yaml", "string", "any", _parse_yaml, "decodes YAML that could be JSON", env=True),
     declare("sha256", "string", "string", _digest("sha256"), "the SHA-256 digest in hexadecimal"),

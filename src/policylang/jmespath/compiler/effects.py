@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from policylang.jmespath.tree import Node
+from policylang.jmespath.builtins import FUNCTIONS
+from policylang.jmespath.syntax.tree import Node
 
 _STRICT = frozenset({"Field", "Index", "Slice", "MultiSelectList", "MultiSelectHash", "Identity", "CurrentNode"})
 _CHAINS = frozenset({"Subexpression", "IndexExpression", "Projection", "FilterProjection", "Flatten"})
@@ -26,3 +27,9 @@ def may_miss(node: Node) -> bool:
 def may_fail(node: Node) -> bool:
     return (node.kind in ("FunctionExpression", "Empty", "Literal") or (node.kind == "Slice" and node.value[2] == 0)
             or any(map(may_fail, node.children)))
+
+
+def boolean(node: Node) -> bool:
+    """Whether its value is true or false and nothing else."""
+    return node.kind in ("NotExpression", "Comparator") or (
+        node.kind == "FunctionExpression" and node.value in FUNCTIONS and FUNCTIONS[node.value].returns == ("bool",))

@@ -29,16 +29,16 @@ _MASTER = re.compile(r"""
 
 def tokens(source: Source) -> list[Token]:
     """All tokens, the last one of kind tEOF. SourceError in go-jmespath's words."""
-    found = scan(source, _MASTER)
-    for at, token in enumerate(found):
+    scanned = scan(source, _MASTER)
+    for at, token in enumerate(scanned):
         if token.kind == "tQuotedIdentifier":
-            found[at] = token._replace(text=_json(token.text, token, source))
+            scanned[at] = token._replace(text=_json(token.text, token, source))
         elif token.kind == "open":
             raise SourceError(f"SyntaxError: Unclosed delimiter: {token.text}", source, len(source.text))
         elif token.kind == "bad":
             raise SourceError(f"SyntaxError: Unknown char: {quote(token.text, True, chr(39))}", source, token.start)
-    found[-1] = found[-1]._replace(kind="tEOF")
-    return found
+    scanned[-1] = scanned[-1]._replace(kind="tEOF")
+    return scanned
 
 
 def string(token: Token) -> str:

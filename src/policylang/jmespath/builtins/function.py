@@ -31,21 +31,22 @@ class Function(NamedTuple):
 
     @property
     def signature(self) -> str:
-        given = ", ".join("|".join(kinds) for kinds in self.arguments or ())
-        return f"{self.name}({given}) {','.join(self.returns)}"
+        arguments = ", ".join("|".join(types) for types in self.arguments or ())
+        return f"{self.name}({arguments}) {','.join(self.returns)}"
 
 
 def declare(name: str, arguments: str | None, returns: str, handler: Callable[..., Any], note: str = "", *,
-            env: bool = False, variadic: bool = False, asks: str = "") -> Function:
-    """`arguments` as in `object|array, string`."""
-    kinds = None if arguments is None else tuple(tuple(one.split("|")) for one in arguments.split(", "))
-    return Function(name, kinds, (returns,), handler, note, env, variadic, asks)
+            env: bool = False, variadic: bool = False, asks: str = "", fixed: int = 0,
+            prepare: Callable[[Any], Callable[..., Any] | None] | None = None) -> Function:
+    """`arguments` as in `object|array, string`. A handler pays for what it makes through `env`."""
+    types = None if arguments is None else tuple(tuple(types.split("|")) for types in arguments.split(", "))
+    return Function(name, types, (returns,), handler, note, env, variadic, asks, fixed, prepare)
 
 
-def invalid(value: Any, kinds: tuple[str, ...]) -> QueryError:
+def invalid(value: Any, types: tuple[str, ...]) -> QueryError:
     """What go-jmespath says of an argument of another type."""
     return QueryError(f"Invalid type for: {sprint(value)}, expected: []jmespath.JpType{{"
-                      + ", ".join(map(quote, kinds)) + "}")
+                      + ", ".join(map(quote, types)) + "}")
 
 
 def failed(function: str, message: str) -> QueryError:

@@ -7,15 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from policylang.go.printing import marshal, read_number
-from policylang.jmespath.entry import Function, declare
-from policylang.jmespath.values import Env, Expression, GoInt, Maps, PanicError, QueryError
+from policylang.jmespath.builtins.function import Function, declare
+from policylang.jmespath.values import Env, Expression, GoInt, Maps, PanicError, QueryError, is_number
 
 _UNCOMPARABLE = {dict: "map[string]interface {}", list: "[]interface {}", Maps: "[]map[string]interface {}",
                  Expression: "jmespath.expRef"}
-
-
-def is_number(value: Any) -> bool:
-    return type(value) is int or type(value) is float
 
 
 def only_list(values: Any) -> list[Any]:
@@ -25,20 +21,20 @@ def only_list(values: Any) -> list[Any]:
     return values  # type: ignore[no-any-return]
 
 
-def identical(one: Any, other: Any) -> bool:
+def identical(left: Any, right: Any) -> bool:
     """Go's == of two interfaces, which panics over two maps or two lists."""
-    kind = type(one)
+    kind = type(left)
     if kind is int or kind is float:
-        return is_number(other) and bool(one == other)
-    if kind is type(other) and kind in _UNCOMPARABLE:
+        return is_number(right) and bool(left == right)
+    if kind is type(right) and kind in _UNCOMPARABLE:
         raise PanicError(f"runtime error: comparing uncomparable type {_UNCOMPARABLE[kind]}")
-    return kind is type(other) and bool(one == other)
+    return kind is type(right) and bool(left == right)
 
 
-def _contains(where: Any, what: Any) -> bool:
-    if type(where) is str:
-        return type(what) is str and what in where
-    return any(identical(one, what) for one in only_list(where))
+def _contains(subject: Any, sought: Any) -> bool:
+    if type(subject) is str:
+        return type(sought) is str and sought in subject
+    return any(identical(element, sought) for element in only_list(subject))
 
 
 def _extreme(pick: Callable[[Any], Any]) -> Callable[[list[Any]], Any]:
@@ -50,7 +46,7 @@ def _extreme_by(better: Callable[[Any, Any], bool]) -> Callable[[Env, Any, Expre
         if len(only_list(values)) < 2:
             return values[0] if values else None
         env.spend(len(values))
-        best, found = by.function(values[0]), values[0]
+        best, extreme = by.function(values[0]), values[0]
         kind = str if type(best) is str else float
         if kind is float and not is_number(best):
             raise QueryError("invalid type, must be number of string")
@@ -59,8 +55,8 @@ def _extreme_by(better: Callable[[Any, Any], bool]) -> Callable[[Env, Any, Expre
             if not (type(key) is str if kind is str else is_number(key)):
                 raise QueryError(f"invalid type, must be {'string' if kind is str else 'number'}")
             if better(key, best):
-                best, found = key, value
-        return found
+                best, extreme = key, value
+        return extreme
 
     return find
 
@@ -81,17 +77,18 @@ def _sort_by(env: Env, values: Any, by: Expression) -> Any:
     return [values[at] for at in sorted(range(len(values)), key=keys.__getitem__)]
 
 
-def _map(env: Env, each: Expression, values: Any) -> list[Any]:
+def _map(env: Env, expression: Expression, values: Any) -> list[Any]:
     env.spend(len(only_list(values)))
-    return list(map(each.function, values))
+    return list(map(expression.function, values))
 
 
 def _merge(*maps: Any) -> dict[str, Any]:
     merged: dict[str, Any] = {}
-    for one in maps:
-        if type(one) is not dict:
-            raise PanicError(f"interface conversion: interface {{}} is {_go_type(one)}, not map[string]interface {{}}")
-        merged.update(one)
+    for value in maps:
+        if type(value) is not dict:
+            raise PanicError(
+                f"interface conversion: interface {{}} is {_go_type(value)}, not map[string]interface {{}}")
+        merged.update(value)
     return merged
 
 
@@ -157,10 +154,10 @@ FUNCTIONS: tuple[Function, ...] = (
     declare("length", "string|array|object", "number", len),
     declare("map", "expref, array", "array", _map, env=True),
     declare("max", _NUMBERS_OR_STRINGS, "any", _extreme(max)),
-    declare("max_by", "array, expref", "any", _extreme_by(lambda one, other: bool(one > other)), env=True),
+    declare("max_by", "array, expref", "any", _extreme_by(lambda key, best: bool(key > best)), env=True),
     declare("merge", "object", "object", _merge, variadic=True),
     declare("min", _NUMBERS_OR_STRINGS, "any", _extreme(min)),
-    declare("min_by", "array, expref", "any", _extreme_by(lambda one, other: bool(one < other)), env=True),
+    declare("min_by", "array, expref", "any", _extreme_by(lambda key, best: bool(key < best)), env=True),
     declare("not_null", "any", "any", _not_null, variadic=True),
     declare("reverse", "array|string", "any", lambda value: only_list(value)[::-1]),
     declare("sort", "array[string]|array[number]", "array", sorted),

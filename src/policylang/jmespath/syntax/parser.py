@@ -7,8 +7,8 @@ and an index that breaks off gives a node that fails when it is evaluated.
 from __future__ import annotations
 
 from policylang.go.numbers import NumError, parse_int
-from policylang.jmespath import lexer
-from policylang.jmespath.tree import COMPARATORS, Node
+from policylang.jmespath.syntax import lexer
+from policylang.jmespath.syntax.tree import COMPARATORS, Node
 from policylang.scanner import Token
 from policylang.source import Nesting, Source, SourceError, checked
 
@@ -199,12 +199,12 @@ class _Parser:
         return self.node("FilterProjection", None, (left, right, condition), start)
 
     def list(self, start: int) -> Node:
-        found = [self.expression(0)]
+        parts = [self.expression(0)]
         while self.kind != "tRbracket":
             self.match("tComma")
-            found.append(self.expression(0))
+            parts.append(self.expression(0))
         self.at += 1
-        return self.node("MultiSelectList", None, tuple(found), start)
+        return self.node("MultiSelectList", None, tuple(parts), start)
 
     def hash(self, start: int) -> Node:
         pairs = []
