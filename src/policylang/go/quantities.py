@@ -129,6 +129,7 @@ def of_integer(value: int) -> Quantity:
     return Quantity(value, 0, True)
 
 
+@lru_cache(4096)
 def parse(text: str, *, infinite: bool = False) -> Quantity:
     """ParseQuantity: finer than nano is rounded up, binary ones end at 2^63 - 1.
 
