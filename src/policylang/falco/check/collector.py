@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from policylang.falco import fields
-from policylang.falco.condition import Piece, Text, with_exceptions
-from policylang.falco.definitions import (
+from policylang.falco.check.condition import Piece, Text, with_exceptions
+from policylang.falco.syntax.definitions import (
     EngineItem,
     Exemption,
     Item,
@@ -18,10 +17,11 @@ from policylang.falco.definitions import (
     RuleItem,
     semver,
 )
-from policylang.falco.document import Node
-from policylang.falco.lexer import LISTED, MODIFIERS, NUMERIC, OPERATORS, UNARY
-from policylang.falco.parser import parse
-from policylang.falco.tree import And, Condition, Macro, Not, Or
+from policylang.falco.syntax.document import Node
+from policylang.falco.syntax.lexer import LISTED, MODIFIERS, NUMERIC, OPERATORS, UNARY
+from policylang.falco.syntax.parser import parse
+from policylang.falco.syntax.tree import And, Condition, Macro, Not, Or
+from policylang.falco.values import fields
 from policylang.source import SourceError
 
 ENGINE = (0, 63, 0)
@@ -37,7 +37,7 @@ def _invalid(node: Node, message: str) -> SourceError:
 
 
 @dataclass
-class _List:
+class _ListText:
     name: str
     node: Node
     items: list[str]
@@ -46,7 +46,7 @@ class _List:
 
 
 @dataclass
-class _Macro:
+class _MacroText:
     name: str
     node: Node
     pieces: list[Piece]
@@ -55,7 +55,7 @@ class _Macro:
 
 
 @dataclass
-class _Rule:
+class RuleText:
     name: str
     node: Node
     source: str
@@ -69,7 +69,7 @@ class _Rule:
 class Collected:
     """`macros` and `conditions` (by rule) are parsed; names in them are resolved when they are checked."""
 
-    rules: list[_Rule]
+    rules: list[RuleText]
     macros: dict[str, tuple[Condition, Text]]
     conditions: dict[str, tuple[Condition, Text]]
     lists: dict[str, list[str]]
@@ -78,9 +78,9 @@ class Collected:
 
 class Collector:
     def __init__(self) -> None:
-        self.lists: dict[str, _List] = {}
-        self.macros: dict[str, _Macro] = {}
-        self.rules: dict[str, _Rule] = {}
+        self.lists: dict[str, _ListText] = {}
+        self.macros: dict[str, _MacroText] = {}
+        self.rules: dict[str, RuleText] = {}
         self.engine = (0, 0, 0)
         self.oldest = ENGINE  # what the oldest file asks for
         self.plugins: list[list[tuple[str, str]]] = []
@@ -128,7 +128,8 @@ class Collector:
             before.items += item.items
             before.visibility = at
         else:
-            self.lists[item.name] = _List(item.name, item.node, list(item.items), before.index if before else at, at)
+            index = before.index if before else at
+            self.lists[item.name] = _ListText(item.name, item.node, list(item.items), index, at)
 
     def _add_macro(self, item: MacroItem) -> None:
         before, at = self.macros.get(item.name), self._next()
@@ -140,7 +141,7 @@ class Collector:
             before.pieces += [Piece(" ", item.condition, False), piece]
             before.visibility = at
         else:
-            self.macros[item.name] = _Macro(item.name, item.node, [piece], before.index if before else at, at)
+            self.macros[item.name] = _MacroText(item.name, item.node, [piece], before.index if before else at, at)
 
     def _add_rule(self, item: RuleItem) -> None:
         before = self.rules.get(item.name)
@@ -168,20 +169,20 @@ class Collector:
                 for each in before.exceptions:
                     self._validate(each, before.source)
 
-    def _define(self, item: RuleItem, before: _Rule | None) -> None:
+    def _define(self, item: RuleItem, before: RuleText | None) -> None:
         source = item.values.get("source", "syscall")
         if before is not None and before.source != source:
             raise _invalid(item.node, "Rule has been re-defined with a different source")
         assert item.condition is not None
         assert item.output is not None
-        rule = _Rule(item.name, item.node, source, {**item.values, "output": item.values["output"].strip(BLANKS)},
+        rule = RuleText(item.name, item.node, source, {**item.values, "output": item.values["output"].strip(BLANKS)},
                      [Piece(item.condition.value, item.condition, True)], item.output,
                      item.values.get("exceptions", []))
         for each in rule.exceptions:
             self._validate(each, source)
         self.rules[item.name] = rule  # keeps the place of the first definition
 
-    def _append(self, item: RuleItem, before: _Rule) -> None:
+    def _append(self, item: RuleItem, before: RuleText) -> None:
         if not item.values:
             raise _invalid(item.node, "Appended rule must have exceptions or condition property")
         if item.condition is not None:
@@ -268,7 +269,7 @@ class Collector:
         done: dict[str, list[str]] = {}
         doing: set[str] = set()
 
-        def expand(each: _List) -> list[str]:
+        def expand(each: _ListText) -> list[str]:
             if each.name in done:
                 return done[each.name]
             if each.name in doing or len(doing) > DEEPEST:
@@ -290,7 +291,7 @@ class Collector:
 class _Resolver:
     """Do macros exist, do they end, and are conditions of a size that one can evaluate?"""
 
-    def __init__(self, defined: dict[str, _Macro], parsed: dict[str, tuple[Condition, Text]]) -> None:
+    def __init__(self, defined: dict[str, _MacroText], parsed: dict[str, tuple[Condition, Text]]) -> None:
         self.defined, self.parsed = defined, parsed
         self.used: set[str] = set()
         self.sizes: dict[str, tuple[int, int]] = {}  # tests and depth

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from policylang.falco.events import PLUGIN_EVENT
-from policylang.falco.fields import CONTAINER_LISTS
+from policylang.falco.values.events import PLUGIN_EVENT
+from policylang.falco.values.fields import CONTAINER_LISTS
 
 Object = dict[str, Any]
 Extract = Callable[[Object, str | None], Any]

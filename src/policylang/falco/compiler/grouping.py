@@ -6,8 +6,8 @@ import heapq
 from collections import Counter, defaultdict
 from typing import NamedTuple
 
-from policylang.falco.checker import Node
-from policylang.falco.special import weigh
+from policylang.falco.check.formula import Node
+from policylang.falco.compiler.costs import weigh
 
 _LIKELY = 0.7  # what is true more often divides nothing
 
@@ -25,7 +25,7 @@ def shared(rules: list[Numbered]) -> tuple[list[tuple[Node, list[Numbered]]], li
     for at, rule in enumerate(rules):
         for part in dict.fromkeys(rule.parts):
             asking[part].append(at)
-    counts = Counter({part: len(found) for part, found in asking.items()})
+    counts = Counter({part: len(numbers) for part, numbers in asking.items()})
     heap = [(-_gain(part, counts[part]), at, part) for at, part in enumerate(asking) if counts[part] > 1]
     heapq.heapify(heap)
     groups = []

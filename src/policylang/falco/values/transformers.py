@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from policylang.budget import DEFAULT, too_large
-from policylang.falco import patterns
-from policylang.falco.fields import Shape, Type
+from policylang.falco.values import patterns
+from policylang.falco.values.fields import Shape, Type
 
 Function = Callable[..., Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from policylang.falco.lexer import (
+from policylang.falco.syntax.lexer import (
     ARGUMENT,
     BARE,
     FIELD,
@@ -19,7 +19,7 @@ from policylang.falco.lexer import (
     UNARY,
     Cursor,
 )
-from policylang.falco.tree import (
+from policylang.falco.syntax.tree import (
     And,
     Argument,
     Compare,

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from policylang.falco.definitions import Exemption
-from policylang.falco.document import Node
-from policylang.falco.lexer import LISTED, MODIFIERS
+from policylang.falco.syntax.definitions import Exemption
+from policylang.falco.syntax.document import Node
+from policylang.falco.syntax.lexer import LISTED, MODIFIERS
 from policylang.source import Source, SourceError
 
 _BLANKS = " \t\n\r"

@@ -9,7 +9,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from policylang.falco.fields import Type
+from policylang.falco.values.fields import Type
 
 _INTEGER = re.compile(r"[+-]?[0-9]+|0[xX][0-9a-fA-F]+")
 _MASK = 1 << 64

@@ -1,27 +1,20 @@
-"""A formula for one type of event: what is known of the event is put in, equal comparisons become one, cheap parts
-come first. Nothing here depends on order, as a part of a condition has no effect but its value."""
+"""What is left of a formula for one type of event: what is known of the event is put in, equal comparisons become one.
+
+Nothing here depends on order, as a part of a condition has no effect but its value.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
-from policylang.falco.checker import Formula, Node, Read, conjunction, disjunction, negation
-from policylang.falco.events import SYSCALLS
-from policylang.falco.fields import Shape, Type
-from policylang.falco.operators import predicate
-
-# What a test is guessed to take, in units of a look-up in a set, and how often it is guessed to be true.
-_COST = {"=": 1.0, "!=": 1.0, "in": 1.0, "intersects": 1.0, "exists": 0.8, "<": 1.0, "<=": 1.0, ">": 1.0, ">=": 1.0,
-         "contains": 1.5, "icontains": 4.0, "startswith": 2.5, "endswith": 2.5, "glob": 8.0, "iglob": 10.0,
-         "pmatch": 12.0, "regex": 20.0}
-_CHANCE = {"=": 0.1, "!=": 0.85, "in": 0.15, "intersects": 0.15, "exists": 0.6, "<": 0.5, "<=": 0.5, ">": 0.5,
-           ">=": 0.6}
-_READ = 1.5  # one field of an event
+from policylang.falco.check.formula import Formula, Node, Read, conjunction, disjunction, negation
+from policylang.falco.values.events import SYSCALLS
+from policylang.falco.values.fields import Shape, Type
+from policylang.falco.values.operators import predicate
 
 
-class Special:
+class Residuals:
     """Formulas for events of one type; `event` None: of a type that is only known when it comes."""
 
     def __init__(self, source: str, event: str | None) -> None:
@@ -31,10 +24,10 @@ class Special:
     def formula(self, formula: Formula) -> Formula:
         if isinstance(formula, bool):
             return formula
-        found = self.known.get(formula)
-        if found is None:
-            found = self.known[formula] = self._formula(formula)
-        return found
+        residual = self.known.get(formula)
+        if residual is None:
+            residual = self.known[formula] = self._formula(formula)
+        return residual
 
     def _formula(self, node: Node) -> Formula:
         if node.kind == "test":
@@ -91,13 +84,13 @@ def _merged(node: Node) -> Formula:
     others: list[Formula] = []
     for part in node.parts:
         test = part if node.kind == "or" else part.parts[0] if part.kind == "not" else None
-        found = None if test is None or test.kind != "test" else _constants(test)
-        if found is None:
+        constants = None if test is None or test.kind != "test" else _constants(test)
+        if constants is None:
             others.append(part)
         else:
-            key, values = found
+            key, values = constants
             groups.setdefault(key, []).extend(values)
-    made: list[Formula] = []
+    merged: list[Formula] = []
     for (read, op), values in groups.items():
         unique = tuple(dict.fromkeys(values))
         if op == "in":
@@ -105,8 +98,8 @@ def _merged(node: Node) -> Formula:
                 "test", (read, "=", "", unique[0]))
         else:
             test = Node("test", (read, op, "anyof", unique) if len(unique) > 1 else (read, op, "", unique[0]))
-        made.append(test if node.kind == "or" else negation(test))
-    return disjunction(others + made) if node.kind == "or" else conjunction(others + made)
+        merged.append(test if node.kind == "or" else negation(test))
+    return disjunction(others + merged) if node.kind == "or" else conjunction(others + merged)
 
 
 def _factored(node: Node) -> Formula:
@@ -133,54 +126,3 @@ def _constants(test: Node) -> tuple[tuple[Read, str], Iterable[Any]] | None:
     if op in ("contains", "startswith", "endswith") and modifier in ("", "anyof") and read.shape is Shape.ONE:
         return (read, op), right if modifier else (right,)
     return None
-
-
-def reads(node: Node) -> Iterable[Read]:
-    """What a node reads of an event, as often as it does."""
-    if node.kind == "test":
-        for each in (node.parts[0], node.parts[3]):
-            if isinstance(each, Read):
-                yield each
-    else:
-        for part in node.parts:
-            yield from reads(part)
-
-
-@lru_cache(1 << 14)
-def weigh(node: Node) -> tuple[float, float]:
-    """Expected cost, with parts in their best order, and chance of being true."""
-    if node.kind == "test":
-        read, op, modifier, right = node.parts
-        cost = _COST.get(op, 3.0) * (1 if not modifier or op in ("startswith", "endswith") else 1 + len(right) / 4)
-        cost += _READ + (5 if read.shape is not Shape.ONE or read.kind != "field" else 0)
-        chance = _CHANCE.get(op, 0.05)
-        if read.type in (Type.ADDRESS, Type.NETWORK):
-            cost += 6
-        if read.type is Type.BOOL and op == "=":
-            chance = 0.3 if right else 0.7
-        return cost, chance
-    if node.kind == "not":
-        cost, chance = weigh(node.parts[0])
-        return cost, 1 - chance
-    decided, cost, still = node.kind == "or", 0.0, 1.0
-    for part in ordered(node):
-        each, chance = weigh(part)
-        cost += still * each
-        still *= 1 - chance if decided else chance
-    return cost, 1 - still if decided else still
-
-
-@lru_cache(1 << 14)
-def ordered(node: Node) -> tuple[Node, ...]:
-    """Parts of `and` or `or`, those first that decide it soonest for what they take."""
-    return tuple(sorted(node.parts, key=_rank_or if node.kind == "or" else _rank_and))
-
-
-def _rank_and(node: Node) -> float:
-    cost, chance = weigh(node)
-    return cost / max(1 - chance, 0.001)
-
-
-def _rank_or(node: Node) -> float:
-    cost, chance = weigh(node)
-    return cost / max(chance, 0.001)
