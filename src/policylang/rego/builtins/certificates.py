@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import ipaddress
 import warnings
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from cryptography import x509
@@ -13,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.utils import CryptographyDeprecationWarning
 
 from policylang.go import pem
-from policylang.go.x509 import USAGES, CertificateError, any_key, decode
+from policylang.go.x509 import PURPOSES, CertificateError, Members, certificate, request
 from policylang.rego.builtins import chains
 from policylang.rego.builtins.encoding import decode64
 from policylang.rego.builtins.operands import mapping, string
@@ -26,7 +28,8 @@ _VERIFIED = "array<boolean, array[object[string: any]]>"
 _PURPOSES = dict(zip((f"KeyUsage{name}" for name in (
     "Any", "ServerAuth", "ClientAuth", "CodeSigning", "EmailProtection", "IPSECEndSystem", "IPSECTunnel", "IPSECUser",
     "TimeStamping", "OCSPSigning", "MicrosoftServerGatedCrypto", "NetscapeServerGatedCrypto",
-    "MicrosoftCommercialCodeSigning", "MicrosoftKernelCodeSigning")), map(x509.ObjectIdentifier, USAGES), strict=True))
+    "MicrosoftCommercialCodeSigning", "MicrosoftKernelCodeSigning")), map(x509.ObjectIdentifier, PURPOSES),
+                    strict=True))
 
 
 def b64(data: bytes) -> str:
@@ -78,20 +81,17 @@ def _split(data: bytes) -> list[bytes]:
 
 # --- as Go shows it
 
-def members(data: bytes, kind: str = "CERTIFICATE") -> dict[str, Value]:
-    """The members of the certificate or request in DER."""
+def members(data: bytes, read: Callable[[bytes], Members] = certificate) -> dict[str, Value]:
+    """The members of what is in DER, as `read` has them."""
     try:
-        return decode(kind, data, any_key)
+        return read(data)
     except CertificateError as wrong:
         raise BuiltinError(wrong.message) from None
 
 
-def _shown(certificate: x509.Certificate, *, strings: bool = True) -> dict[str, Value]:
+def _shown(parsed: x509.Certificate, *, strings: bool = True) -> dict[str, Value]:
     """With `URIStrings`, which OPA adds: the URIs among the names, as they are written."""
-    made = members(certificate.public_bytes(serialization.Encoding.DER))
-    if strings:
-        made["URIStrings"] = _names(certificate, x509.UniformResourceIdentifier) or None
-    return made
+    return members(parsed.public_bytes(serialization.Encoding.DER), partial(certificate, uri_strings=strings))
 
 
 def spki(key: Any) -> bytes:
@@ -208,4 +208,4 @@ def parse_certificate_request(value: Value) -> Value:
         x509.load_der_x509_csr(data)
     except ValueError as wrong:
         raise BuiltinError(f"asn1: structure error: {wrong}") from None
-    return members(data, "CERTIFICATE REQUEST")
+    return members(data, request)
