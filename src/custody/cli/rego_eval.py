@@ -47,8 +47,8 @@ def command(query: str | None, paths: tuple[str, ...], given: Path | None, stdin
     from custody.adapters.world import SystemWorld
     from policylang.budget import GENEROUS, Meter
     from policylang.rego import UNDEFINED, EvaluationError, Policy, SourceError
-    from policylang.rego.coverage import Coverage
     from policylang.rego.declare import Context
+    from policylang.rego.run.coverage import Coverage
 
     if stdin_query == (query is not None):
         raise UsageError("expected a QUERY, or --stdin")

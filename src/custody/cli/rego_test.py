@@ -13,7 +13,7 @@ from custody.cli.rego_files import V0, load, refused
 from custody.errors import UsageError
 
 if TYPE_CHECKING:
-    from policylang.rego.testing import Outcome, Test
+    from policylang.rego.run.testing import Outcome, Test
 
 _RULE = "-" * 80
 
@@ -35,8 +35,8 @@ def command(paths: tuple[str, ...], verbose: bool, wanted: str | None, output: s
     """Run the rules that begin with `test_` in files and folders. Exit code 2 where one is not true, as `opa test`."""
     from custody.adapters.world import SystemWorld
     from policylang.rego import Policy, SourceError
-    from policylang.rego.coverage import Coverage
-    from policylang.rego.testing import Runner, tests
+    from policylang.rego.run.coverage import Coverage
+    from policylang.rego.run.testing import Runner, tests
 
     chosen = _pattern(wanted) if wanted else None
     gc.disable()  # the trees of modules and code hold no circles, and looking for some takes a third of the time
