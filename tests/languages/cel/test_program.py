@@ -125,6 +125,19 @@ def test_a_library_of_ones_own(text: str, value: Any) -> None:
     assert env.compile(text)({"object": {"n": 4}}) == value
 
 
+def test_a_function_says_what_it_costs() -> None:
+    with pytest.raises(TypeError, match="cost"):
+        cel.Overload("point_y", (_POINT,), cel.INT, lambda point: 0, member=True)  # type: ignore[call-arg]
+    dear = cel.Cost(lambda arguments, result: 5 * arguments[0].x + result, unresolved=lambda arguments, result: 100)
+    env = cel.Env([_LIBRARY, cel.Library("dear", functions=(
+        cel.Function("y", (cel.Overload("point_y", (_POINT,), cel.INT, lambda point: 2, dear, member=True),
+                           cel.Overload("int_y", (cel.INT,), cel.INT, lambda number: number, dear, member=True))),))],
+        {"object": cel.DYN})
+    assert env.compile("point(3).y()", cost=cel.CEL_COSTS).measure({}) == (2, 1 + 17)
+    assert env.compile("dyn(point(3)).y()", cost=cel.CEL_COSTS).measure({}) == (2, 1 + 1 + 100)
+    assert env.cost("point(3).y()") == (2, 2)
+
+
 def test_versions_of_libraries() -> None:
     with pytest.raises(cel.CompileError, match="undeclared reference to 'join'"):
         cel.Env([ext.strings(1)]).compile("['a'].join()")
