@@ -78,9 +78,7 @@ LIBRARY = Library("kubernetes.quantity", types=(QUANTITY,), functions=(
     _member("asInteger", ("quantity_get_int", (QUANTITY,), INT, _as_integer)),
     _member("isInteger", ("quantity_is_integer", (QUANTITY,), BOOL, lambda of: of.integer() is not None)),
     _member("add", ("quantity_add", _TWO, QUANTITY, _sum),
-            ("quantity_add_int", (QUANTITY, INT), QUANTITY, lambda left, right: _sum(left,
-                                                                                     quantities.of_integer(right)))),
+            ("quantity_add_int", (QUANTITY, INT), QUANTITY, lambda of, by: _sum(of, quantities.of_integer(by)))),
     _member("sub", ("quantity_sub", _TWO, QUANTITY, lambda left, right: _sum(left, right.negative())),
-            ("quantity_sub_int", (QUANTITY, INT), QUANTITY, lambda left, right: _sum(left,
-                                                                                     quantities.of_integer(-right)))),
+            ("quantity_sub_int", (QUANTITY, INT), QUANTITY, lambda of, by: _sum(of, quantities.of_integer(-by)))),
 ))
