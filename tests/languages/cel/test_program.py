@@ -57,6 +57,14 @@ def test_cost(text: str, cost: int) -> None:
     assert value == program(OBJECT)
 
 
+def test_what_is_compiled_with_trace_is_explained_and_not_measured() -> None:
+    program = ENV.compile("object.n + 1", trace=True, cost=cel.CEL_COSTS)
+    value, trace = program.explain({"object": {"n": 1}})
+    assert (value, len(trace.steps)) == (2, 3)
+    with pytest.raises(NotEvaluatedError, match="compiled without cost, or with trace"):
+        program.measure({"object": {"n": 1}})
+
+
 def test_cost_limit() -> None:
     program = ENV.compile("object.spec.names.all(n, n.size() > 0)", cost=cel.CEL_COSTS)
     _, spent = program.measure(OBJECT)
