@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from custody.errors import MalformedError, UsageError
-from custody.policy.load import documents, manifest_files, read
+from custody.formats import yaml
+from custody.policy.load import manifest_files, read
 
 MAX_DEPTH = 8
 """Lists within Lists."""
@@ -28,7 +29,7 @@ class Manifests(NamedTuple):
 
 def from_bytes(data: bytes, where: str) -> list[Manifest]:
     """The resources of one YAML or JSON stream. Raises MalformedError, also where there is none."""
-    return _some(where, documents(data, where))
+    return _some(where, yaml.documents(data, where))
 
 
 def from_path(path: Path) -> Manifests:
