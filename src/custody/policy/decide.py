@@ -19,7 +19,7 @@ from custody.policy.given import Given
 from custody.policy.load import PolicySet
 from custody.policy.lookup import Answers, UnansweredError
 from custody.policy.model import Asks, Context, Decision, Outcome, Request, RuleResult, Silent, Verdict
-from custody.policy.phases import Course, Phase, Stage
+from custody.policy.phases import JUDGING, Course, Phase, Stage
 from custody.policy.podfields import ABOUT_PODS, pod_templates
 from custody.policy.rule import Rule, Spoken
 from custody.ports.lookup import Answer, Question
@@ -58,18 +58,23 @@ class _Fold:
     def __init__(self, policies: PolicySet, given: Given, course: Course) -> None:
         self._policies = policies
         self.given = given
-        self._unasked = course.phases
+        self._unasked = {*course.phases}
         self.results: list[RuleResult] = []
         self.silent: list[Silent] = []
         self.spoke: list[Rule] = []
         """Rules that judged."""
         self.patch: list[dict[str, Any]] = []
+        self._pins: list[dict[str, Any]] = []
+        """What of the patch is applied before the next phase, if there is one."""
 
     def take(self, stage: Stage) -> None:
-        self.given.changes = stage.changes
         for phase in stage.phases:
+            if self._pins:
+                self.given = self.given.changed(self._pins)
+                self._pins = []
+            self.given.changes = stage.changes
             if phase in self._unasked:
-                self._unasked -= {phase}
+                self._unasked.discard(phase)
                 self._ask(phase)
             elif not any(result.denies for result in self.results):
                 # Another rule's patch can take an image out of what one exempts, and what was to be changed may not
@@ -80,34 +85,34 @@ class _Fold:
                         self.results += [result for result in said.results if result.denies]
 
     def _ask(self, phase: Phase) -> None:
-        together: list[dict[str, Any]] = []
+        judging, changes = phase in JUDGING, self.given.changes
         for rule in self._policies.of(phase):
             said = _asked(rule, self.given)
             if isinstance(said, str):
                 self.silent.append(Silent(rule.policy.name, rule.name, said))
                 continue
             results = said.results
-            if self.given.changes and phase is Phase.MUTATE:
-                results = self._changed(rule, said)
-            elif self.given.changes:
-                together += [operation for operation in said.patch if operation not in together]
+            if changes and said.patch:
+                if phase is Phase.MUTATE:
+                    results = self._changed(rule, said)
+                else:
+                    self._pins += [operation for operation in said.patch if operation not in self._pins]
             self.results += results
-            if phase.judges and any(result.outcome is not Outcome.SKIP for result in results):
-                self.spoke.append(rule)
-        self._change(together)
+            if judging:
+                for result in results:
+                    if result.outcome is not Outcome.SKIP:
+                        self.spoke.append(rule)
+                        break
+        self.patch += self._pins
 
     def _changed(self, rule: Rule, said: Spoken) -> Sequence[RuleResult]:
         """What a rule says, once its patch is applied; its failure where the patch does not fit."""
         try:
-            self._change(said.patch)
+            self.given = self.given.changed(said.patch)
         except MalformedError as error:
             return [rule.failed(self.given, f"its patch does not fit: {error.message}")]
+        self.patch += said.patch
         return said.results
-
-    def _change(self, patch: Sequence[dict[str, Any]]) -> None:
-        if patch:
-            self.given = self.given.changed(patch)
-            self.patch += patch
 
 
 def _asked(rule: Rule, given: Given) -> Spoken | str:

@@ -77,7 +77,7 @@ class PolicySet:
         questions: dict[Question, None] = {}
         answers = Answers({})
         given = Given(request, Context(now=_NO_TIME), {}, answers)
-        for phase in sorted(at.phases):
+        for phase in at.phases:
             for rule in self._needing[phase]:
                 try:
                     if rule.silence(request, answers) is not None:

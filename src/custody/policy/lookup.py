@@ -13,14 +13,14 @@ class UnansweredError(CustodyError):
     """Nobody has been asked yet. The decision ends with the question; whoever made it may ask, and decide again."""
 
     def __init__(self, question: Question) -> None:
-        super().__init__(f"{question} is not known")
+        super().__init__(f"not known yet: {question}")
 
 
 class LookupFailedError(CustodyError):
     """The question was asked, and its answer could not be had."""
 
     def __init__(self, question: Question, reason: str) -> None:
-        super().__init__(f"{question} could not be had: {reason}")
+        super().__init__(f"could not be had: {question}: {reason}")
 
 
 class Answers:

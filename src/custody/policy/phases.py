@@ -19,10 +19,10 @@ class Phase(enum.IntEnum):
     AUDIT = 5
     """It judges what lies in the cluster and is never asked about a request."""
 
-    @property
-    def judges(self) -> bool:
-        """Whether what it says is a judgement: that something was changed or made allows nothing."""
-        return self in (Phase.VERIFY, Phase.VALIDATE, Phase.AUDIT)
+
+
+JUDGING = frozenset({Phase.VERIFY, Phase.VALIDATE, Phase.AUDIT})
+"""Phases in which what a rule says is a judgement: that something was changed or made allows nothing."""
 
 
 class Stage(NamedTuple):
@@ -50,8 +50,9 @@ class Course(enum.StrEnum):
         return _STAGES[self]
 
     @property
-    def phases(self) -> frozenset[Phase]:
-        return frozenset(phase for stage in self.stages for phase in stage.phases)
+    def phases(self) -> tuple[Phase, ...]:
+        """Each once, in order."""
+        return _PHASES[self]
 
 
 _MUTATING = Stage((Phase.MUTATE, Phase.VERIFY), changes=True)
@@ -59,3 +60,5 @@ _VALIDATING = Stage((Phase.VERIFY, Phase.VALIDATE), changes=False)
 _STAGES = {Course.MUTATING: (_MUTATING,), Course.VALIDATING: (_VALIDATING,),
            Course.ADMISSION: (_MUTATING, _VALIDATING),
            Course.BACKGROUND: (Stage((Phase.VERIFY, Phase.VALIDATE, Phase.AUDIT), changes=False),)}
+_PHASES = {course: tuple(dict.fromkeys(phase for stage in stages for phase in stage.phases))
+           for course, stages in _STAGES.items()}

@@ -161,7 +161,7 @@ class Scope:
             return "its match does not select this request"
         if self.exclude is not None and self.exclude.matches(request, answers):
             return "its exclude leaves this request out"
-        if not all(condition(request, answers) for condition in self.conditions):
+        if self.conditions and not all(condition(request, answers) for condition in self.conditions):
             return "its match conditions do not hold"
         return None
 
