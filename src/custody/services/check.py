@@ -20,6 +20,7 @@ from custody.policy.load import PolicySet
 from custody.policy.model import Decision, Kind, Request, Verdict
 from custody.policy.phases import Course
 from custody.policy.snapshot import Snapshot
+from custody.ports.lookup import Lookup
 from custody.services.gather import Gatherer
 
 
@@ -48,8 +49,11 @@ class Checked:
 
 
 async def check(resource: dict[str, Any], policies: PolicySet, gatherer: Gatherer, clock: Clock,
-                namespace: str = "default", at: Course = Course.ADMISSION) -> Checked:
-    """Gather and decide for one resource that is about to be created, or lies in a cluster (`Course.BACKGROUND`)."""
+                namespace: str = "default", at: Course = Course.ADMISSION, lookup: Lookup | None = None) -> Checked:
+    """Gather and decide for one resource that is about to be created, or lies in a cluster (`Course.BACKGROUND`).
+
+    `lookup` answers what policies ask of the world.
+    """
     request = Request.create(resource, namespace)
     if policies.kinds.namespaced(request.kind) is False:  # of a Namespace the API server says its own name
         own = request.name if request.kind == Kind("Namespace") else ""
@@ -57,7 +61,7 @@ async def check(resource: dict[str, Any], policies: PolicySet, gatherer: Gathere
     if at is Course.BACKGROUND:
         request = msgspec.structs.replace(request, existing=True)
     name = f"{request.kind.kind}/{request.namespace}/{request.name}"
-    return Checked(name, await _judge(request, policies, gatherer, clock, at))
+    return Checked(name, await _judge(request, policies, gatherer, clock, at, lookup))
 
 
 async def check_image(image: str, policies: PolicySet, gatherer: Gatherer, clock: Clock,
@@ -67,8 +71,9 @@ async def check_image(image: str, policies: PolicySet, gatherer: Gatherer, clock
     return Checked(image, await _judge(request, policies, gatherer, clock, Course.ADMISSION))
 
 
-async def _judge(request: Request, policies: PolicySet, gatherer: Gatherer, clock: Clock, at: Course) -> Judged:
-    return await Judging(gathering(gatherer), clock).judge(request, Snapshot(policies), at)
+async def _judge(request: Request, policies: PolicySet, gatherer: Gatherer, clock: Clock, at: Course,
+                 lookup: Lookup | None = None) -> Judged:
+    return await Judging(gathering(gatherer), clock, lookup).judge(request, Snapshot(policies), at)
 
 
 def gathering(gatherer: Gatherer) -> Gather:
