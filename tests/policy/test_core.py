@@ -19,6 +19,8 @@ from custody.evidence.model import EvidenceSet
 from custody.formats import jsonpatch
 from custody.policy.decide import decide
 from custody.policy.engines import ENGINES
+from custody.policy.kinds import builtin
+from custody.policy.lint import lint_all
 from custody.policy.load import PolicySet
 from custody.policy.lookup import Answers
 from custody.policy.model import Context, Decision, Kind, Outcome, Request, User, Verdict
@@ -264,6 +266,11 @@ def test_a_folder_of_two_engines_policies_loads(tmp_path: Path) -> None:
     assert part.documents == [label()]
     assert part.only(lambda policy: True).documents == [label()]
     assert loaded.only(lambda policy: policy.engine == "kyverno").only(lambda policy: True).documents == [DEMANDS_TEAM]
+
+
+def test_lint_asks_the_engine() -> None:
+    findings, loaded = lint_all([("a", label(value="")), ("b", label("b"))], builtin())
+    assert ([(finding.policy, finding.code) for finding in findings], loaded) == ([("toy", "says-nothing")], 2)
 
 
 # Scope

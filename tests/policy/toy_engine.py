@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from custody.errors import UnsupportedError
-from custody.policy.engines import Unit
+from custody.policy.engines import Finding, Unit
 from custody.policy.fields import Fields
 from custody.policy.given import Given
+from custody.policy.kinds import Kinds
 from custody.policy.model import Outcome, RuleResult
 from custody.policy.phases import Phase
 from custody.policy.rule import Needs, Policy, Rule, Spoken
@@ -73,6 +74,10 @@ class Toy:
             policy: Policy = unit.compiled
             policy.parts = (unit.at,)
             yield policy
+
+    def findings(self, document: dict[str, Any], policy: Policy, kinds: Kinds) -> Iterator[Finding]:
+        if document["spec"].get("value") == "":
+            yield "spec.value", "says-nothing", "warning", "the label is empty", ""
 
 
 ROW = {("toy.example", "Label"): Toy()}

@@ -12,8 +12,13 @@ from typing import Any, NamedTuple, Protocol
 
 from custody.errors import CustodyError, UnsupportedError, language_errors
 from custody.policy.fields import Fields
+from custody.policy.kinds import Kinds
 from custody.policy.kyverno.engine import Kyverno
+from custody.policy.podsecurity.engine import PodSecurity
 from custody.policy.rule import Policy
+
+Finding = tuple[str, str, str, str, str]
+"""Path, code, level (warning or note), message, and YAML that was probably meant."""
 
 
 class Unit(NamedTuple):
@@ -41,9 +46,14 @@ class Engine(Protocol):
         """The policies that all of the engine's documents make together. Errors begin with the document's place."""
         ...
 
+    def findings(self, document: dict[str, Any], policy: Policy, kinds: Kinds) -> Iterable[Finding]:
+        """What a document that loads will do that its author may not mean, for `policy lint`."""
+        ...
+
 
 ENGINES: dict[tuple[str, str], Engine] = {
     ("kyverno.io", "ClusterPolicy"): Kyverno(),
+    ("pod-security.admission.config.k8s.io", "PodSecurityConfiguration"): PodSecurity(),
 }
 """By group and kind."""
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from custody.policy.kinds import Kinds
+from custody.policy.kyverno.guarded import Found
+from custody.policy.kyverno.lint import findings
 from custody.policy.kyverno.policy import compile_policy
 from custody.policy.rule import Policy
 
@@ -25,3 +28,6 @@ class Kyverno:
             policy: Policy = unit.compiled
             policy.parts = (unit.at,)
             yield policy
+
+    def findings(self, document: dict[str, Any], policy: Policy, kinds: Kinds) -> Iterator[Found]:
+        return findings(document, policy, kinds)

@@ -6,18 +6,17 @@ Only policies that load are looked into, so the documents' shapes are known here
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import yaml
 
-from custody.errors import CustodyError, MalformedError
+from custody.errors import MalformedError
 from custody.formats import reference
-from custody.policy.kinds import Kinds, builtin
+from custody.policy.kinds import Kinds
 from custody.policy.kyverno.guarded import Found, guarded, lookalike
 from custody.policy.kyverno.idle import idle
-from custody.policy.kyverno.policy import AUTOGEN, compile_policy
-from custody.policy.load import PolicySet
+from custody.policy.kyverno.policy import AUTOGEN
 from custody.policy.rule import Policy
 from custody.policy.scope import Scope
 from policylang.kpattern import anchor
@@ -32,49 +31,8 @@ _KINDS = ("initContainers", "ephemeralContainers")
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?")
 
 
-class Finding(NamedTuple):
-    policy: str
-    path: str
-    code: str
-    level: str
-    """`error` for what does not load, `warning`, or `note` for what is worth knowing and often meant."""
-    message: str
-    excerpt: str = ""
-    """YAML that its author probably meant."""
-
-
-def lint(document: dict[str, Any], kinds: Kinds | None = None, policy: Policy | None = None) -> list[Finding]:
-    """The findings in one ClusterPolicy document that loads, in the order of its fields. `policy`: it, compiled."""
-    compiled = policy or compile_policy(document)
-    return [Finding(compiled.name, *finding) for finding in _policy(document, compiled, kinds or builtin())]
-
-
-def lint_all(located: Sequence[tuple[str, Any]], kinds: Kinds) -> tuple[list[Finding], int]:
-    """The findings in all documents, and how many load; one that does not is a finding whose level is `error`."""
-    findings: list[Finding] = []
-    names: set[str] = set()
-    for where, document in located:
-        try:
-            policy = PolicySet([document], [where], kinds).policies[0]
-        except CustodyError as error:
-            findings.append(refused(error, where))
-            continue
-        if policy.name in names:
-            findings.append(Finding(policy.name, "metadata.name", "refused", "error", f"{where}: got {policy.name} "
-                                    "twice, expected each policy once"))
-        names.add(policy.name)
-        findings += lint(document, kinds, policy)
-    return findings, len(located) - sum(finding.level == "error" for finding in findings)
-
-
-def refused(error: CustodyError, where: str) -> Finding:
-    """Of what does not load: `policy` is where it stands."""
-    text = error.message.removeprefix(f"{where}: ")
-    return Finding(where, str(getattr(error, "where", where)), "refused", "error",
-                   text + (f" ({error.hint})" if error.hint else ""))
-
-
-def _policy(document: dict[str, Any], policy: Policy, kinds: Kinds) -> Iterator[Found]:
+def findings(document: dict[str, Any], policy: Policy, kinds: Kinds) -> Iterator[Found]:
+    """Of one ClusterPolicy that loads, in the order of its fields."""
     spec = document["spec"]
     if policy.failure_policy == "Ignore":
         yield ("spec.failurePolicy", "fails-open", "warning",
