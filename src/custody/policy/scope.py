@@ -69,11 +69,15 @@ class Subject(NamedTuple):
 class Filter:
     """What must all hold of a request; a part that is left out holds. Empty `operations`: what the rule can judge."""
 
-    def __init__(self, *, kinds: Sequence[Named] = (), operations: Sequence[str] = (), names: Sequence[str] = (),
-                 namespaces: Sequence[str] = (), annotations: dict[str, str] | None = None,
+    def __init__(self, *, where: str = "", kinds: Sequence[Named] = (), operations: Sequence[str] = (),
+                 names: Sequence[str] = (), namespaces: Sequence[str] = (), annotations: dict[str, str] | None = None,
                  labels: LabelSelector | None = None, namespace_labels: LabelSelector | None = None,
-                 subjects: Sequence[Subject] = ()) -> None:
-        """Raises MalformedError for a kind that is none."""
+                 subjects: Sequence[Subject] = (), nobody: bool = False) -> None:
+        """`where` is the path of its field. `nobody`: whether `subjects` hold where it is not known who asks.
+
+        Raises MalformedError for a kind that is none.
+        """
+        self.where = where
         self.kinds = tuple(kinds)
         self.operations = tuple(operations)
         self.selectors = [Selector.parse(named.text, named.where) for named in kinds]
@@ -97,7 +101,8 @@ class Filter:
         if labels is not None:
             tests.append(lambda request, _: labels(_metadata(request, "labels")))
         if subjects:
-            tests.append(lambda request, _: any(subject.asks(request) for subject in subjects))
+            tests.append(lambda request, _: any(subject.asks(request) for subject in subjects)
+                         if request.user.username or request.user.groups else nobody)
         if namespace_labels is not None:
             tests.append(lambda request, answers: namespace_labels(namespace_labels_of(request, answers)))
         self.empty = not tests

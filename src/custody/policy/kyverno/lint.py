@@ -45,8 +45,9 @@ def findings(document: dict[str, Any], policy: Policy, kinds: Kinds) -> Iterator
                "created", f"metadata:\n  annotations:\n    {AUTOGEN}: none\n")
     for at, rule in enumerate(spec["rules"]):
         path = f"spec.rules[{at}]"
-        yield from _asked(policy.rules[at].scope, kinds, fails_closed=policy.failure_policy != "Ignore")
-        yield from idle(rule, path)
+        scope = policy.rules[at].scope
+        yield from _asked(scope, kinds, fails_closed=policy.failure_policy != "Ignore")
+        yield from idle(rule, scope, path)
         validate = rule.get("validate")
         action = (validate or {}).get("failureAction") or spec.get("validationFailureAction") or "Audit"
         if validate is not None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from custody.errors import MalformedError, UnsupportedError
 from custody.policy.fields import Fields
 from custody.policy.resources import OPERATIONS
-from custody.policy.scope import Block, Filter, LabelSelector, Named, Requirement
+from custody.policy.scope import Block, Filter, LabelSelector, Named, Requirement, Subject
 from policylang.variables import has_variables
 
+_SUBJECTS = ("User", "Group", "ServiceAccount")
 _TESTS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
@@ -17,7 +18,8 @@ def compile_block(fields: Fields, *, exclude: bool = False) -> Block:
     if len(forms) != 1:
         raise MalformedError(fields.where, got=" and ".join(forms) or "nothing",
                              expected="one of any, all, resources")
-    filters = [_filter(holder) for holder in ([fields] if forms[0] == "resources" else fields.each(forms[0]))]
+    filters = [_filter(holder, exclude=exclude)
+               for holder in ([fields] if forms[0] == "resources" else fields.each(forms[0]))]
     fields.done()
     if not filters:
         raise MalformedError(fields.path(forms[0]), got="an empty list", expected="at least one filter")
@@ -26,11 +28,13 @@ def compile_block(fields: Fields, *, exclude: bool = False) -> Block:
     return Block(filters, every=forms[0] == "all")
 
 
-def _filter(holder: Fields) -> Filter:
+def _filter(holder: Fields, *, exclude: bool) -> Filter:
     fields = holder.inner("resources")
-    holder.done(hint="custody does not know roles and subjects of a request yet")
-    if fields is None:
+    subjects = [_subject(entry) for entry in holder.each("subjects")]
+    holder.done(hint="custody does not know the roles of who asks yet")
+    if fields is None and not (exclude and subjects):
         raise MalformedError(holder.where, got="no resources", expected="resources")
+    fields = fields or Fields({}, holder.path("resources"))
     operations = fields.texts("operations")
     if unknown := set(operations) - set(OPERATIONS):
         raise MalformedError(fields.path("operations"), got=min(unknown), expected=", ".join(OPERATIONS))
@@ -39,14 +43,25 @@ def _filter(holder: Fields) -> Filter:
     namespaces = fields.texts("namespaces")
     annotations = fields.text_map("annotations")
     selector = fields.inner("selector")
-    compiled = Filter(kinds=kinds, operations=operations, names=names, namespaces=namespaces, annotations=annotations,
-                      labels=_selector(selector) if selector is not None else None)
+    compiled = Filter(where=fields.where, kinds=kinds, operations=operations, names=names, namespaces=namespaces,
+                      annotations=annotations, labels=None if selector is None else _selector(selector),
+                      subjects=subjects, nobody=not exclude)
     fields.done(hint="custody does not look up namespaces yet" if fields.has("namespaceSelector") else None)
-    if has_variables([[named.text for named in kinds], names, namespaces, annotations]):
+    if has_variables([[named.text for named in kinds], names, namespaces, annotations, *map(list, subjects)]):
         raise UnsupportedError(fields.where, "variables in match and exclude are not evaluated by custody yet")
     if compiled.empty:
         raise MalformedError(fields.where, got="nothing", expected="kinds, names, namespaces, operations, …")
     return compiled
+
+
+def _subject(fields: Fields) -> Subject:
+    kind, name, namespace = fields.need("kind", str), fields.need("name", str), fields.take("namespace", str) or ""
+    fields.only("apiGroup", "", "rbac.authorization.k8s.io")
+    fields.done()
+    if kind not in _SUBJECTS or (kind == "ServiceAccount") != bool(namespace):
+        raise MalformedError(fields.where, got=f"{kind} in {f'namespace {namespace}' if namespace else 'no namespace'}",
+                             expected="a User, a Group, or a ServiceAccount with its namespace")
+    return Subject(kind, name, namespace)
 
 
 def _selector(fields: Fields) -> LabelSelector:

@@ -42,7 +42,9 @@ class KyvernoRule(Rule):
         self.name = head.name
         self.scope = head.scope
         self.preconditions = head.preconditions
-        self.needs_request = _needs_request(head.written)
+        self.needs_request = _needs_request(head.written) or ("subjects" if any(
+            "subjects" in part.chosen for block in (head.scope.match, head.scope.exclude) if block is not None
+            for part in block.filters) else "")
 
     def evaluate(self, given: Given) -> Spoken:
         if self.preconditions is not None:
