@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +22,7 @@ from custody.settings import Settings
 if TYPE_CHECKING:
     from custody.admission.answered import Observer
     from custody.admission.certs import ServingCertificate
-    from custody.admission.webhook import Admission, Snapshot
-    from custody.evidence.model import EvidenceSet
+    from custody.admission.webhook import Admission
     from custody.policy.kinds import Kinds
     from custody.policy.load import PolicySet
     from custody.registry.scrub import Archive
@@ -314,14 +313,9 @@ class Platform:
 
     def admission(self, policies: PolicySet, gatherer: Gatherer, observer: Observer | None = None) -> Admission:
         from custody.admission.webhook import Admission
+        from custody.services.check import gathering
 
-        def gather(snapshot: Snapshot, images: list[str]) -> Awaitable[Mapping[str, EvidenceSet]]:
-            wanted = dict.fromkeys(images, snapshot.predicate_types)
-            if snapshot.root is None:  # the gatherer's own
-                return gatherer.gather(wanted, snapshot.keys)
-            return gatherer.gather(wanted, snapshot.keys, root=snapshot.root)
-
-        return Admission(policies, gather, self.clock, observer=observer)
+        return Admission(policies, gathering(gatherer), self.clock, observer=observer)
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -2,7 +2,7 @@
 
 `Evidence` is raw bytes keyed by the digest of the image they speak of. `Verified` is another type: only a verifier
 makes one, with `seal` (a test holds that to `custody.sign`). What could not be verified stays visible as
-`Rejected`, with one of four states and a reason, so that a policy can tell them apart.
+`Rejected`, with one of three states and a reason, so that a policy can tell them apart.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from custody.kit.digest import sha256
 
 
 class State(enum.StrEnum):
-    """Why there is no verified evidence. `stale` is a policy's word for verified evidence that is too old."""
+    """Why there is no verified evidence. What verifies and is too old is verified: a policy's condition fails on it."""
 
     MISSING = "missing"
     FAILED = "failed"
-    STALE = "stale"
     UNVERIFIABLE = "unverifiable"
 
 
