@@ -2,7 +2,7 @@
 
 `Evidence` is raw bytes keyed by the digest of the image they speak of. `Verified` is another type: only a verifier
 makes one, with `seal` (a test holds that to `custody.sign`). What could not be verified stays visible as
-`Rejected`, with one of four states and a reason, so that a policy can tell them apart.
+`Rejected`, with one of three states, the check that failed and a reason, so that a policy can tell them apart.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 
 import msgspec
 
+from custody.errors import Check
 from custody.kit.digest import sha256
 
 
 class State(enum.StrEnum):
-    """Why there is no verified evidence. `stale` is a policy's word for verified evidence that is too old."""
+    """Why there is no verified evidence."""
 
     MISSING = "missing"
     FAILED = "failed"
-    STALE = "stale"
     UNVERIFIABLE = "unverifiable"
 
 
@@ -114,6 +114,8 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     predicate_type: str | None = None
     """Unverified: what the document claims to be, where that could be read."""
+    check: Check | None = None
+    """The check that it failed; None where it was not looked at: it could not be had, or nobody asked for it."""
 
 
 class EvidenceSet(msgspec.Struct, frozen=True, kw_only=True):

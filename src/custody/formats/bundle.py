@@ -16,9 +16,10 @@ from custody.formats.dsse import MAX_SIZE, Envelope, read_envelope
 from custody.formats.protojson import Message, encode_base64
 from custody.kit import strictjson
 
-MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-_VERSIONS = {MEDIA_TYPE: "0.3"} | {f"application/vnd.dev.sigstore.bundle+json;version={v}": v
-                                   for v in ("0.1", "0.2", "0.3")}
+PREFIX = "application/vnd.dev.sigstore.bundle"
+"""What the media types of all versions begin with."""
+MEDIA_TYPE = f"{PREFIX}.v0.3+json"
+_VERSIONS = {MEDIA_TYPE: "0.3"} | {f"{PREFIX}+json;version={version}": version for version in ("0.1", "0.2", "0.3")}
 _MAX_ENTRIES = 32
 _MAX_HASHES = 64
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from custody.errors import UsageError
-from custody.evidence.model import KeylessSigner, Signer
+from custody.evidence.model import KeylessSigner, KeySigner, Signer
 from policylang.errors import InputError
 
 CLAIM_FLAGS: Mapping[str, str] = {"trigger": "githubWorkflowTrigger", "sha": "githubWorkflowSha",
@@ -40,7 +40,7 @@ class Identity:
                 raise UsageError(f"{what}: given exactly and as a pattern", hint=f"keep {flag} or {flag}-regexp")
             if pattern:
                 try:
-                    _found(pattern, "")
+                    _matches(pattern, "")
                 except InputError as error:
                     raise UsageError(f"{flag}-regexp: {error.message}", hint="the syntax is Go's (RE2)") from None
 
@@ -52,7 +52,7 @@ class Identity:
                                           ("issuer", signer.issuer, self.issuer, self.issuer_regexp)):
             if exact and got != exact:
                 return f"{what}: got {got!r}, expected {exact!r}"
-            if pattern and not _found(pattern, got):
+            if pattern and not _matches(pattern, got):
                 return f"{what}: got {got!r}, expected a match of {pattern!r}"
         for name, expected in self.claims.items():
             if signer.claims.get(name) != expected:
@@ -60,7 +60,12 @@ class Identity:
         return None
 
 
-def _found(pattern: str, text: str) -> bool:
+def not_by_key(signer: Signer) -> str | None:
+    """Why `signer` is not the key that was given; None where it is. A verifier is given no other."""
+    return None if isinstance(signer, KeySigner) else f"signer: got {signer}, expected the key"
+
+
+def _matches(pattern: str, text: str) -> bool:
     from policylang.go.regex import compiled
 
     return compiled(pattern).search(text) is not None

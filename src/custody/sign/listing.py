@@ -23,11 +23,11 @@ import msgspec
 
 from custody.errors import CustodyError, MalformedError, NotFoundError, UnsupportedError, VerificationError
 from custody.evidence.model import Evidence, Rejected, State
+from custody.formats import bundle as bundles
 from custody.formats import cosign, dsse, intoto, oci
 from custody.formats.reference import Reference
 from custody.kit.concurrency import together
 from custody.registry.client import RegistryClient
-from custody.sign.verify import BUNDLE_PREFIX
 
 PREDICATE_TYPE = "dev.sigstore.bundle.predicateType"
 """The annotation of a bundle's manifest that says what is in it (cosign specs/BUNDLE_SPEC.md)."""
@@ -191,7 +191,7 @@ async def _bundles(client: RegistryClient, found: _Found) -> list[Document]:
     for entry in await client.referrers(found.ref):
         source, annotations = f"referrer {entry.digest}", dict(entry.annotations)
         kind = entry.artifact_type or entry.media_type
-        if kind.startswith(BUNDLE_PREFIX):
+        if kind.startswith(bundles.PREFIX):
             if found.asked_for(source, annotations) and found.fits(source, entry.size, _MAX_MANIFEST, annotations):
                 wanted.append(entry)
         elif kind in _SIGNATURE_KINDS:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from custody.errors import ConflictError, CustodyError, MalformedError, NotFoundError, VerificationError
-from custody.evidence.model import Evidence, KeylessSigner, Rejected, Verified
+from custody.evidence.model import Evidence, Rejected
 from custody.formats import bundle as bundles
 from custody.formats import cosign, oci
 from custody.formats.reference import Reference
@@ -17,7 +17,6 @@ from custody.kit.clock import format_rfc3339
 from custody.kit.concurrency import together
 from custody.registry.client import RegistryClient
 from custody.sign.listing import PREDICATE_TYPE, Document, Limits, broken, fetch_document, list_documents
-from custody.sign.verify import Trust, verify_evidence
 
 _TRIES = 5
 _MAX_LAYERS = 1000
@@ -133,32 +132,6 @@ async def image_manifests(client: RegistryClient, ref: Reference, descriptor: oc
 
     await visit(descriptor, 0)
     return list(order.values())
-
-
-async def replace_bundles(client: RegistryClient, ref: Reference, mine: Verified, keep: oci.Descriptor, trust: Trust,
-                          now: datetime) -> int:
-    """Delete the signer's other bundles of `mine`'s predicate type; those of others stay. Returns how many."""
-    gone = 0
-    types = frozenset({mine.predicate_type})
-    for item in (await fetch_evidence(client, ref, unsigned=False, predicate_types=types)).evidence:
-        digest = item.source.removeprefix("referrer ")
-        if digest in (keep.digest, item.source):
-            continue  # the new one itself, or a layer of a tag, which has no manifest of its own
-        try:
-            other = verify_evidence(item, trust, now)
-        except VerificationError:
-            continue  # not provably this signer's, so it is not this signer's to remove
-        if other.predicate_type == mine.predicate_type and _same_signer(other, mine):
-            await client.delete_manifest(ref.at(digest))
-            gone += 1
-    return gone
-
-
-def _same_signer(one: Verified, other: Verified) -> bool:
-    a, b = one.signer, other.signer
-    if isinstance(a, KeylessSigner) and isinstance(b, KeylessSigner):
-        return (a.subject, a.issuer) == (b.subject, b.issuer)
-    return a == b
 
 
 async def push_sbom(client: RegistryClient, ref: Reference, data: bytes, media_type: str) -> Reference:
