@@ -12,6 +12,7 @@ from typing import Any
 
 from custody.formats.bundle import LogEntry
 from custody.formats.dsse import Envelope
+from custody.sign.keys import Scheme, signed
 
 _HASHES = ("sha256", "sha384", "sha512")
 
@@ -44,7 +45,9 @@ class Claim:
     format: str
     """For `Verified.format`."""
     signature: bytes
-    """As `custody.sign.keys.signed` takes it: DER for ECDSA keys."""
+    """DER where the key is for ECDSA."""
+    scheme: Scheme = signed
+    """How a key signs `signed` in this format, where that is not one of the ways that Sigstore's clients use."""
     signed: bytes | None
     """The bytes that were signed; None where they are an artifact's, of which only the digest is known."""
     digest: bytes = b""

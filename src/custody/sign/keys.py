@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,9 +69,13 @@ def identity_of(key: PublicKey, signature: bytes, message: bytes) -> str:
     return sha256(b"".join(hashlib.sha256(part).digest() for part in (key.der, message, made)))
 
 
-def check_signature(key: AnyPublicKey, signature: bytes, message: bytes, what: str) -> None:
-    """Raises VerificationError unless `signed`."""
-    if not signed(key, signature, message):
+Scheme = Callable[[AnyPublicKey, bytes, bytes], bool]
+"""Whether the signature, the second, is the key's over the message, the third."""
+
+
+def check_signature(key: AnyPublicKey, signature: bytes, message: bytes, what: str, scheme: Scheme = signed) -> None:
+    """Raises VerificationError unless the scheme says yes."""
+    if not scheme(key, signature, message):
         raise VerificationError(f"{what}: the signature is not this key's over these bytes")
 
 

@@ -148,7 +148,7 @@ def _check_any(keys: Sequence[PublicKey], claim: Claim, subject: str) -> PublicK
     for key in keys:
         try:
             if claim.signed is not None:
-                check_signature(key.key, claim.signature, claim.signed, "signature")
+                check_signature(key.key, claim.signature, claim.signed, "signature", claim.scheme)
             else:
                 check_digest_signature(key.key, claim.signature, claim.digest, "signature")
             return key

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 from custody.errors import VerificationError
@@ -22,7 +22,7 @@ class Format(NamedTuple):
     """`signature` or `attestation`: what a document of this type is taken for where it cannot be read."""
 
 
-DECODERS: Mapping[str, Format] = {
+DECODERS: dict[str, Format] = {
     f"{bundles.PREFIX}*": Format(bundle.decode, "attestation"),
     cosign.SIMPLE_SIGNING: Format(layer.decode_signature, "signature"),
     dsse.MEDIA_TYPE: Format(layer.decode_attestation, "attestation"),
