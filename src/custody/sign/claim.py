@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from custody.formats.bundle import LogEntry
 from custody.formats.dsse import Envelope
@@ -17,29 +18,26 @@ from custody.sign.keys import Scheme, signed
 _HASHES = ("sha256", "sha384", "sha512")
 
 
-@dataclass(frozen=True, slots=True)
-class Timestamp:
+class Timestamp(msgspec.Struct, frozen=True):
     response: bytes
     """DER TimeStampResp (RFC 3161)."""
     stamped: bytes
     """The bytes that it must be over."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
+class Content(msgspec.Struct, frozen=True, kw_only=True):
     """What was signed, as far as a verifier and a policy read it."""
 
     kind: str
     """`signature` or `attestation`."""
     predicate_type: str
     predicate: Any
-    annotations: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = {}
     about: str | None = None
     """What it is about where that is not the image: `the statement is about sha256:…`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """Either `certificates` or `key_hint`; either `signed` or `digest`."""
 
     format: str

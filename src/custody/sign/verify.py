@@ -111,6 +111,8 @@ def verify_evidence(evidence: model.Evidence, trust: Trust, now: datetime) -> mo
 class _Checking:
     """A step: what is raised in it leaves it as a VerificationError, with the step's check where it has none yet."""
 
+    __slots__ = ("_check",)
+
     def __init__(self, check: Check) -> None:
         self._check = check
 
