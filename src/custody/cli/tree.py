@@ -59,8 +59,8 @@ async def _run(image: str, trust: Trust, output: str) -> None:
         print(f"{'└' if last else '├'}─ {_KINDS[kind]}")
         for position, row in enumerate(members):
             stem = ("   " if last else "│  ") + ("└" if position == len(members) - 1 else "├")
-            what = row["predicateType"] or row["mediaType"] or "document"
-            print(f"{stem}─ {row['mark']} {visible(what)}  {visible(row['signer'] or row['reason'])}")
+            title = row["predicateType"] or row["mediaType"] or "document"
+            print(f"{stem}─ {row['mark']} {visible(title)}  {visible(row['signer'] or row['reason'])}")
             print(f"{stem.replace('└', ' ').replace('├', '│')}     {visible(row['source'])}" + "".join(
                 f" · {word}" for word in (row["signedAt"], row["log"]) if word))
     if not rows:

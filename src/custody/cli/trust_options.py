@@ -58,7 +58,7 @@ class Command(click.Command):
             elif value == "true":
                 kept.append(name)
             elif value == "false":
-                kept = [other for other in kept if other not in flags[name]]
+                kept = [given for given in kept if given not in flags[name]]
             else:
                 raise click.BadOptionUsage(name, f"{argument}: expected true or false", ctx)
         return super().parse_args(ctx, kept)
@@ -118,19 +118,19 @@ class Expected:
         root = None
         if key is None or not ignore_tlog or options["trusted_root"]:
             root = load_root(settings, options["trusted_root"])
-        for flag, what in (("insecure_ignore_tlog", "transparency log"), ("insecure_ignore_sct", "CT log")):
+        for flag, skipped in (("insecure_ignore_tlog", "transparency log"), ("insecure_ignore_sct", "CT log")):
             if options[flag]:
-                warn(f"the {what} was not checked (--{flag.replace('_', '-')})")
+                warn(f"the {skipped} was not checked (--{flag.replace('_', '-')})")
         keys = (load_public_key(read_key_file(key), key),) if key else ()
         trust = Trust(root, keys, require_log=not ignore_tlog, require_sct=not options["insecure_ignore_sct"])
         self.terms = Terms(trust, identity.mismatch if identity else not_by_key)
 
 
-def nothing(ref: Reference, what: str, rejected: Sequence[Rejected]) -> VerificationError:
+def nothing(ref: Reference, wanted: str, rejected: Sequence[Rejected]) -> VerificationError:
     """The error for an image of which no evidence counts."""
     if not rejected:
-        return MissingEvidenceError(f"{ref}: no {what} found")
-    return VerificationError(f"{ref}: no {what} that counts\n" + "\n".join(
+        return MissingEvidenceError(f"{ref}: no {wanted} found")
+    return VerificationError(f"{ref}: no {wanted} that counts\n" + "\n".join(
         f"  {visible(document.source)}: {visible(document.reason)}" for document in rejected))
 
 

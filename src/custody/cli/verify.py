@@ -43,8 +43,8 @@ async def _run(images: tuple[str, ...], expected: Expected, annotations: dict[st
             matching = [signature for signature in judged.signatures
                         if annotations.items() <= signature.annotations.items()]
             if not matching:
-                what = ", ".join(f"{name}={value}" for name, value in annotations.items())
-                raise nothing(ref, f"signature with {what}" if judged.signatures else "signature", judged.rejected)
+                asked = ", ".join(f"{name}={value}" for name, value in annotations.items())
+                raise nothing(ref, f"signature with {asked}" if judged.signatures else "signature", judged.rejected)
             if output == "json":
                 print(json.dumps([_simple(signature, ref) for signature in matching]))
             else:

@@ -128,11 +128,11 @@ class EvidenceSet(msgspec.Struct, frozen=True, kw_only=True):
     """About how many bytes of memory it takes, where a gatherer has weighed it."""
 
     def of(self, predicate_type: str) -> tuple[Verified, ...]:
-        return tuple(item for item in self.verified if item.predicate_type == predicate_type)
+        return tuple(statement for statement in self.verified if statement.predicate_type == predicate_type)
 
     @property
     def signatures(self) -> tuple[Verified, ...]:
-        return tuple(item for item in self.verified if item.kind == "signature")
+        return tuple(statement for statement in self.verified if statement.kind == "signature")
 
 
 def seal(evidence: Evidence, *, kind: str, predicate_type: str, predicate: Any, signer: Signer,

@@ -30,14 +30,14 @@ class Identity:
 
     def __post_init__(self) -> None:
         """Raises UsageError unless both sides are named, and each in one way only."""
-        for what, flag, exact, pattern in (
+        for part, flag, exact, pattern in (
                 ("identity", "--certificate-identity", self.subject, self.subject_regexp),
                 ("issuer", "--certificate-oidc-issuer", self.issuer, self.issuer_regexp)):
             if not exact and not pattern:
-                raise UsageError(f"{what}: not given; a certificate proves nothing until you say whose you expect",
+                raise UsageError(f"{part}: not given; a certificate proves nothing until you say whose you expect",
                                  hint=f"{flag} VALUE or {flag}-regexp PATTERN; or --key FILE")
             if exact and pattern:
-                raise UsageError(f"{what}: given exactly and as a pattern", hint=f"keep {flag} or {flag}-regexp")
+                raise UsageError(f"{part}: given exactly and as a pattern", hint=f"keep {flag} or {flag}-regexp")
             if pattern:
                 try:
                     _matches(pattern, "")
@@ -48,12 +48,12 @@ class Identity:
         """Why `signer` is somebody else; None where it is the one."""
         if not isinstance(signer, KeylessSigner):
             return f"identity: signed with a {signer}, expected a certificate"
-        for what, got, exact, pattern in (("identity", signer.subject, self.subject, self.subject_regexp),
+        for part, got, exact, pattern in (("identity", signer.subject, self.subject, self.subject_regexp),
                                           ("issuer", signer.issuer, self.issuer, self.issuer_regexp)):
             if exact and got != exact:
-                return f"{what}: got {got!r}, expected {exact!r}"
+                return f"{part}: got {got!r}, expected {exact!r}"
             if pattern and not _matches(pattern, got):
-                return f"{what}: got {got!r}, expected a match of {pattern!r}"
+                return f"{part}: got {got!r}, expected a match of {pattern!r}"
         for name, expected in self.claims.items():
             if signer.claims.get(name) != expected:
                 return f"{name}: got {signer.claims.get(name)!r}, expected {expected!r}"

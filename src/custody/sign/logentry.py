@@ -97,9 +97,9 @@ def _payload(spec: Message, about: Logged) -> None:
     _same("payload hash", hashed.hex("value"), hashlib.sha256(about.claim.envelope.payload).digest())
 
 
-def _same(what: str, got: bytes, expected: bytes | None) -> None:
+def _same(part: str, got: bytes, expected: bytes | None) -> None:
     if got != expected:
-        raise VerificationError(f"log entry: its {what} is not the one of this signature, it is about something else")
+        raise VerificationError(f"log entry: its {part} is not the one of this signature, it is about something else")
 
 
 def _same_pem(pem: bytes, about: Logged, where: str) -> None:
@@ -174,11 +174,11 @@ def check_checkpoint(note: str, log: TransparencyLog, key: PublicKey, *, note_id
     `note_id`: the signature must stand under the checkpoint's origin (Rekor v2; v1 signs under the host's name only).
     """
     checkpoint = parse_checkpoint(note.encode())
-    mine = [blob[4:] for name, blob in checkpoint.signatures
+    signatures = [blob[4:] for name, blob in checkpoint.signatures
             if blob[:4] == log.log_id[:4] and (name == checkpoint.origin or not note_id)]
-    if not mine:
+    if not signatures:
         raise VerificationError(f"checkpoint: no signature of the log {log.base_url} (key ID {log.log_id[:4].hex()})")
-    if not any(signed(key.key, signature, checkpoint.text) for signature in mine):
+    if not any(signed(key.key, signature, checkpoint.text) for signature in signatures):
         raise VerificationError("checkpoint: not signed by the log's key")
     return checkpoint.size, checkpoint.root
 

@@ -52,9 +52,9 @@ async def fetch_evidence(client: RegistryClient, ref: Reference, *, unsigned: bo
         except CustodyError as error:
             return broken(subject, document.source, error, document.predicate_type)
 
-    found = await together(map(fetch, listing.documents))
-    return Gathered(tuple(item for item in found if isinstance(item, Evidence)),
-                    (*(item for item in found if isinstance(item, Rejected)), *listing.rejected))
+    fetched = await together(map(fetch, listing.documents))
+    return Gathered(tuple(document for document in fetched if isinstance(document, Evidence)),
+                    (*(document for document in fetched if isinstance(document, Rejected)), *listing.rejected))
 
 
 async def push_bundle(client: RegistryClient, ref: Reference, subject: oci.Descriptor, data: bytes, predicate_type: str,
@@ -79,19 +79,19 @@ async def push_signature(client: RegistryClient, ref: Reference, payload: bytes,
     added again where it is not there. Raises ConflictError where that happens every time, VerificationError for a tag
     that holds something else.
     """
-    layer = await client.push_blob(ref, payload)
-    mine = oci.Descriptor(cosign.SIMPLE_SIGNING, layer.digest, layer.size, annotations)
+    blob = await client.push_blob(ref, payload)
+    added = oci.Descriptor(cosign.SIMPLE_SIGNING, blob.digest, blob.size, annotations)
     place = ref.tagged(cosign.tag(ref.digest or "", ".sig"))
     for _ in range(_TRIES):
-        layers = (*await _signature_layers(client, place), mine)
+        layers = (*await _signature_layers(client, place), added)
         if len(layers) > _MAX_LAYERS:
             raise VerificationError(f"{place}: has {_MAX_LAYERS} signatures, which is all that cosign reads")
         data = _dump({"architecture": "", "created": _NEVER, "history": [{"created": _NEVER} for _ in layers], "os": "",
-                      "rootfs": {"type": "layers", "diff_ids": [item.digest for item in layers]}, "config": {}})
+                      "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]}, "config": {}})
         config = await client.push_blob(ref, data)
         manifest = oci.Manifest(oci.MANIFEST, oci.Descriptor(oci.CONFIG, config.digest, config.size), layers)
         pushed = await client.push_manifest(ref, _dump(manifest.to_json()), oci.MANIFEST, tag=place.tag)
-        if mine in await _signature_layers(client, place):
+        if added in await _signature_layers(client, place):
             return pushed
     raise ConflictError(f"{place}: others wrote it {_TRIES} times in between", hint="sign again")
 
@@ -102,8 +102,8 @@ async def _signature_layers(client: RegistryClient, place: Reference) -> tuple[o
     except NotFoundError:
         return ()
     manifest = oci.parse_manifest(data, str(place), descriptor.media_type)
-    if not isinstance(manifest, oci.Manifest) or any(item.media_type != cosign.SIMPLE_SIGNING
-                                                     for item in manifest.layers):
+    if not isinstance(manifest, oci.Manifest) or any(layer.media_type != cosign.SIMPLE_SIGNING
+                                                     for layer in manifest.layers):
         raise VerificationError(f"{place}: holds something else than signatures, and is not replaced")
     return manifest.layers
 
@@ -116,19 +116,19 @@ async def image_manifests(client: RegistryClient, ref: Reference, descriptor: oc
     order: dict[str, oci.Descriptor] = {}
     seen: set[str] = set()
 
-    async def visit(item: oci.Descriptor, depth: int) -> None:
-        if item.digest in seen:
+    async def visit(manifest: oci.Descriptor, depth: int) -> None:
+        if manifest.digest in seen:
             return
-        seen.add(item.digest)
+        seen.add(manifest.digest)
         if len(seen) > _MAX_MANIFESTS or depth > _MAX_DEPTH:
             raise MalformedError(str(ref), got=f"more than {_MAX_MANIFESTS} manifests, or {_MAX_DEPTH} indexes in one "
                                  "another", expected="an image that can be signed whole")
-        place = ref.at(item.digest)
+        place = ref.at(manifest.digest)
         held, data = await client.manifest(place)
         body = oci.parse_manifest(data, str(place), held.media_type)
         for child in body.manifests if isinstance(body, oci.Index) else ():
             await visit(child, depth + 1)
-        order[item.digest] = held
+        order[manifest.digest] = held
 
     await visit(descriptor, 0)
     return list(order.values())

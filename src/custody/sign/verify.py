@@ -126,9 +126,9 @@ class _Checking:
             error.check = self._check
 
 
-def _check_weight(data: bytes, trust: Trust, what: str) -> None:
+def _check_weight(data: bytes, trust: Trust, part: str) -> None:
     if trust.max_weight is not None and (weight := strictjson.weight(data)) > trust.max_weight:
-        raise VerificationError(f"{what}: {len(data)} bytes would take about {weight >> 20} MiB of memory, expected at "
+        raise VerificationError(f"{part}: {len(data)} bytes would take about {weight >> 20} MiB of memory, expected at "
                                 f"most {trust.max_weight >> 20} MiB", check=Check.WEIGHT)
 
 

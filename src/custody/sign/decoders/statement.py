@@ -28,6 +28,6 @@ def reader(envelope: Envelope) -> Callable[[str], Content]:
 
 
 def _about(statement: intoto.Statement) -> str:
-    digests = ", ".join(f"{algorithm}:{value}" for item in statement.subjects[:2]
-                        for algorithm, value in item.digest.items())
+    digests = ", ".join(f"{algorithm}:{value}" for subject in statement.subjects[:2]
+                        for algorithm, value in subject.digest.items())
     return f"the statement is about {digests[:200]}"
