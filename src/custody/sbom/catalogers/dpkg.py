@@ -107,7 +107,7 @@ def read_copyright(path: str, content: bytes) -> tuple[Fact, ...]:
     if "copyright-format" not in text[:2000]:
         return ()
     names = dict.fromkeys(match.strip() for match in _LICENSE.findall(text))
-    return (Fact(type=LICENSES, name=path.split("/")[-2], licenses=tuple(names)),) if names else ()
+    return (Fact(type=LICENSES, source="deb", name=path.split("/")[-2], licenses=tuple(names)),) if names else ()
 
 
 def _stanzas(content: bytes) -> Iterator[tuple[dict[str, str], bool]]:
