@@ -18,7 +18,7 @@ from custody.kit.digest import sha256
 from custody.ports.layers import LayerCache
 from custody.registry.image import Image
 from custody.sbom import dependencies, links
-from custody.sbom.catalogers import VERSION, Fact, counted
+from custody.sbom.catalogers import Fact, counted, osrelease
 from custody.sbom.catalogers.fact import LICENSES, OS_RELEASE, OWNS, UNKNOWN
 from custody.sbom.filesystem import Filesystem, Visible, squash
 from custody.sbom.layers import Accounts, LayerFacts, read_layer
@@ -27,6 +27,8 @@ from custody.sbom.ownership import owners
 
 _WORKERS = min(4, os.cpu_count() or 1)
 _EXAMPLES = 3
+_FORM = 11
+"""Raised with every change of `Fact`, `LayerFacts` or how layers are read; catalogers have versions of their own."""
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(LayerFacts)
 
 
@@ -49,16 +51,19 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
 
     def facts_of(descriptor: Descriptor, diff_id: str, wanted: dict[str, list[str]]) -> LayerFacts:
         # The blob's digest too: what was read of one blob says nothing of another that claims the same diffID.
-        key = f"{VERSION}:{diff_id}:{descriptor.digest}"
+        key = f"{_FORM}:{diff_id}:{descriptor.digest}"
         if wanted:
             key += ":" + sha256(_ENCODER.encode(sorted(wanted.items())))
-        if cache is not None and (known := _decode(cache.get(key))) is not None and accounts.fits(known.found):
+        known = None if cache is None else _decode(cache.get(key))
+        facts = None if known is None else known.current(wanted)
+        if facts is not None and accounts.fits(facts.found):
             if progress:
                 progress(descriptor.size)
-            accounts.names.charge(len(known.names), descriptor.digest)
-            return known
-        facts = read_layer(image, descriptor, diff_id, bounds, progress, accounts=accounts, wanted=wanted)
-        if cache is not None and not accounts.full:
+            accounts.names.charge(len(facts.names), descriptor.digest)
+        else:
+            facts = read_layer(image, descriptor, diff_id, bounds, progress, accounts=accounts, wanted=wanted,
+                               known=known)
+        if cache is not None and facts is not known and not accounts.full:
             cache.put(key, _ENCODER.encode(facts))
         return facts
 
@@ -210,7 +215,7 @@ def _package(text: str, gathered: _Gathered, distribution: Distribution | None,
 
 
 def _distribution(files: dict[str, Visible], tree: Filesystem) -> Distribution | None:
-    for name in links.OS_RELEASE:
+    for name in osrelease.PLACES:
         path = tree.find(name)
         for fact in files[path].facts if path in files else ():
             if fact.type == OS_RELEASE:

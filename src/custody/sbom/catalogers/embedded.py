@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from custody.formats import cyclonedx, purl, spdx
 from custody.kit import strictjson
+from custody.sbom.catalogers.cataloger import Cataloger, ending
 from custody.sbom.catalogers.fact import Fact, unknown
 
 _MAX_WEIGHT = 16 << 20
@@ -38,3 +39,10 @@ def _published(text: str) -> str:
     qualifiers = {key: value for key, value in parts.qualifiers.items() if key != "download_url"}
     return str(purl.build(parts.type, parts.name, namespace=parts.namespace, version=parts.version,
                           qualifiers=qualifiers))
+
+
+CATALOGER = Cataloger(
+    name="embedded SBOM", version=1, types=None, read=read, parsed=4.0,
+    # A component is read, and its package URL, in some 50 µs.
+    paths=(ending("json", pattern=r".*\.dist-info/sboms/.+", examples=("sboms/a.json",)),),
+    listed=r"\.dist-info/sboms/")

@@ -37,7 +37,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defa
         return of_type(self.type).system and not self.purl
 
 
-OS_RELEASE, OWNS, LICENSES, UNKNOWN = "OS-RELEASE", "OWNS", "LICENSES", "UNKNOWN"
+MARKERS = OS_RELEASE, OWNS, LICENSES, UNKNOWN = "OS-RELEASE", "OWNS", "LICENSES", "UNKNOWN"
 
 
 @functools.cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from custody.ecosystems import python as spelled
+from custody.sbom.catalogers.cataloger import Cataloger, ending, named
 from custody.sbom.catalogers.fact import Fact
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
@@ -37,3 +38,11 @@ def read(_path: str, content: bytes) -> tuple[Fact, ...]:
                              if not _EXTRA.search(line.partition(";")[2]) and (match := _REQUIREMENT.match(line)))
     return (Fact(type="pypi", name=name, version=version, source=spelled(name), licenses=licenses, supplier=supplier,
                  requires=tuple(requires)),)
+
+
+CATALOGER = Cataloger(
+    name="python", version=1, types=("pypi",), read=read, listed=r"/(?:METADATA|PKG-INFO|[^/]+\.egg-info)\Z",
+    paths=(named("METADATA", pattern=r"(?i:.*dist-info/metadata)", examples=("dist-info/METADATA",)),
+           named("PKG-INFO", pattern=r"(?i:.*(?:egg|dist)-info/pkg-info)",
+                 examples=("dist-info/PKG-INFO", "egg-info/PKG-INFO")),
+           ending("egg-info")))
