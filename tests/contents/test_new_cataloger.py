@@ -102,7 +102,8 @@ def test_a_fact_without_a_way_to_its_package_url_is_refused(
         catalog(image(tmp_path / "i", [(_PATH, b"")]))
 
 
-@pytest.mark.parametrize("row", [*ECOSYSTEMS.values(), *BY_OSV.values()], ids=repr)
+@pytest.mark.parametrize("row", [*ECOSYSTEMS.values(), *BY_OSV.values()],
+                         ids=lambda row: getattr(row, "type", "") or row.osv)
 def test_rows_name_what_there_is(row: ecosystems.Spoken) -> None:
     assert row.order is None or row.order in versions.ORDERS
     assert not isinstance(row, Ecosystem) or row.resolver in dependencies.RESOLVERS
