@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from custody.admission.webhook import Admission
     from custody.policy.kinds import Kinds
     from custody.policy.load import PolicySet
+    from custody.ports.advisories import AdvisoryStore
+    from custody.ports.layers import LayerCache
     from custody.registry.scrub import Archive
     from custody.registry.store import Registry
     from custody.services.gather import Gatherer
@@ -322,3 +324,16 @@ def _replace(path: Path, data: bytes) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}")
     part.write_bytes(data)
     part.replace(path)
+
+
+def advisories(settings: Settings) -> AdvisoryStore:
+    """Those of the data directory."""
+    from custody.adapters.sqlite.advisories import SqliteAdvisories
+
+    return SqliteAdvisories(settings.state() / "advisories.db")
+
+
+def layer_cache(file: Path) -> LayerCache:
+    from custody.adapters.sqlite.layercache import SqliteLayerCache
+
+    return SqliteLayerCache(file)
