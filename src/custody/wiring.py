@@ -227,24 +227,28 @@ class Platform:
 
     @cached_property
     def log(self) -> Sequencer:
-        from custody.adapters.filesystem.tiles import DirectoryTiles
+        from custody.adapters.filesystem.tiles import DirectoryCheckpoint, DirectoryTiles
         from custody.adapters.sqlite.leaves import SqliteLeaves
         from custody.trust.log import MerkleLog, Sequencer
 
+        checkpoint = DirectoryCheckpoint(self.data / "log")
+        self._opened.append(checkpoint)
         tiles = DirectoryTiles(self.data / "log")
         self._opened.append(tiles)
         leaves = SqliteLeaves(self.data / "log" / "state" / "leaves.db")
         self._opened.append(leaves)
-        return Sequencer(MerkleLog(tiles, self.material.log_signer(self.endpoints), leaves))
+        return Sequencer(MerkleLog(tiles, checkpoint, self.material.log_signer(self.endpoints), leaves))
 
     @cached_property
     def ct(self) -> Sequencer:
-        from custody.adapters.filesystem.tiles import DirectoryTiles
+        from custody.adapters.filesystem.tiles import DirectoryCheckpoint, DirectoryTiles
         from custody.trust.log import MerkleLog, Sequencer
 
+        checkpoint = DirectoryCheckpoint(self.data / "ctlog")
+        self._opened.append(checkpoint)
         tiles = DirectoryTiles(self.data / "ctlog")
         self._opened.append(tiles)
-        return Sequencer(MerkleLog(tiles, self.material.ct_signer(self.endpoints)), unique=False)
+        return Sequencer(MerkleLog(tiles, checkpoint, self.material.ct_signer(self.endpoints)), unique=False)
 
     @cached_property
     def ca(self) -> SigningAuthority:

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from custody.adapters.filesystem.tiles import DirectoryTiles
+from custody.adapters.filesystem.tiles import DirectoryCheckpoint, DirectoryTiles
 from custody.adapters.git import GitRepository
 from custody.adapters.pip import PipFetch
 from custody.adapters.sqlite.advisories import SqliteAdvisories
@@ -336,14 +336,16 @@ async def _dropped_entry(world: World, chain: Chain) -> Found:
     log = world.platform.log.log
     entries = [audit.read_entry(log.reader, audit.read_checkpoint(log.reader, log.signer.verifier), at)[0]
                for at in range(log.size)]
-    forged = DirectoryTiles(world.folder / "forged-log")
+    folder = world.folder / "forged-log"
+    forged, checkpoint = DirectoryTiles(folder), DirectoryCheckpoint(folder)
     try:
-        MerkleLog(forged, log.signer).append([*entries[:1], *entries[2:], b'{"one":"more"}'])
+        MerkleLog(forged, checkpoint, log.signer).append([*entries[:1], *entries[2:], b'{"one":"more"}'])
         audit.verify_log(forged, log.signer.verifier, old=chain.checkpoint)
     except VerificationError as error:
         return "the log contains all that it contained", error.message
     finally:
         forged.close()
+        checkpoint.close()
     raise CustodyError("demo: a log without one of its entries was believed")
 
 

@@ -1,4 +1,4 @@
-"""Where a tiled transparency log keeps its files (C2SP tlog-tiles), and the index of what it already holds."""
+"""Where a tiled transparency log keeps its files (C2SP tlog-tiles), its truth, and the index of what it holds."""
 
 from __future__ import annotations
 
@@ -14,27 +14,48 @@ class TileReader(Protocol):
 
 
 class TileStore(TileReader, Protocol):
-    """Storage of one log with one writer.
+    """Where one log's files are: a folder, a bucket. It needs no lock: `CheckpointStore` decides who writes.
 
-    The writer keeps this order, and the store keeps what it acknowledged across a crash at any point:
-    write (entries and tiles), then swap_checkpoint. A file that no checkpoint covers may be overwritten later by
-    other bytes; a file that one covers never is.
+    The writer keeps this order, and what the store acknowledged it keeps across a crash at any point:
+    stage, swap the checkpoint (`CheckpointStore`), write tiles and then `checkpoint`. So a file is only written once a
+    checkpoint covers it, and two writers of one path write the same bytes.
     """
 
+    def stage(self, name: str, data: bytes) -> None:
+        """Keep bytes aside under a name such as `300-6b86…`, which begins with a tree's size. They are durable when it
+        returns, and so is all that was written before; after an error they may be there."""
+
+    def staged(self, name: str) -> bytes | None:
+        """What was staged under that name."""
+
+    def unstage(self, size: int) -> None:
+        """Forget what was staged for trees of at most `size` leaves: later checkpoints are durable and cover it."""
+
     def write(self, files: Mapping[str, bytes]) -> None:
-        """Store all of these. When it returns they are durable, each whole; after an error any of them may be there."""
-
-    def checkpoint(self) -> bytes | None:
-        """The last checkpoint that was swapped in: the log's truth. None for a log that does not exist yet."""
-
-    def swap_checkpoint(self, old: bytes | None, new: bytes) -> None:
-        """Compare and swap: durable before it is published at `checkpoint`. ConflictError where it is not `old`."""
+        """Store all of these, each whole, to be read at once and durable with the next `stage`; after an error any of
+        them may be there. What is staged for the last checkpoint is written again when the log is opened."""
 
     def discard(self, folder: str) -> None:
-        """Forget the partial tiles in a folder such as `tile/0/000.p`; the full tile is durable and published."""
+        """Forget the partial tiles in a folder such as `tile/0/000.p`; the full one is written."""
+
+    def close(self) -> None: ...
+
+
+class CheckpointStore(Protocol):
+    """One log's last checkpoint: its truth, and the only thing that two writers must not both change.
+
+    A folder's is held by one process; a database's or a bucket's compares and swaps by itself.
+    """
+
+    def load(self) -> bytes | None:
+        """The last one that was swapped in. None for a log that does not exist yet."""
+
+    def swap(self, old: bytes | None, new: bytes) -> None:
+        """Compare and swap, durable when it returns. ConflictError where it is not `old`; after any other error it may
+        have happened."""
 
     def close(self) -> None:
-        """Let go of the writer's lock."""
+        """Let go of the log, where it is held."""
 
 
 class LeafIndex(Protocol):

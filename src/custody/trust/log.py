@@ -1,15 +1,18 @@
 """A transparency log on tiles: entries in, checkpoints and inclusion proofs out.
 
-One `MerkleLog` is the only writer of its store. `append` is the whole protocol:
+One `MerkleLog` writes to its store. `append` is the whole protocol, and that of sunlight:
     1. hash the entries into copies of the right-hand edge;
-    2. make entries and tiles durable;
-    3. sign the new checkpoint and swap it in (compare and swap): from here on the entries are logged;
-    4. index the leaves, drop partial tiles that a full one replaced;
+    2. sign the new checkpoint, and make all files of it durable as one staged object, named by its size and root;
+    3. swap the checkpoint in (compare and swap): from here on the entries are logged;
+    4. write the files to their places, then the public checkpoint; index the leaves, drop what later files replaced;
     5. prove each entry against the new checkpoint.
-A crash before 3 leaves files that no checkpoint covers, and the next start begins from the old checkpoint; a crash
-after it loses nothing. An error leaves the outcome unknown, so the log stops, and `reopen` settles it: the stored
-checkpoint is the old one or the one that was being swapped in, and that is the truth which is made durable again, with
-whatever is in the tiles proved against it. Anything else there is another writer's, and the log stays stopped.
+A crash before 3 leaves a staged object that no checkpoint names, and the next start begins from the old checkpoint. One
+after it loses nothing: what is staged for the stored checkpoint is written whenever the log is opened. Since nobody
+writes files before the swap, a writer that lost the race for it has touched nothing of the other's.
+
+An error leaves the outcome unknown, so the log stops, and `reopen` settles it: the stored checkpoint is the old one or
+the one that was being swapped in, and that is the truth which is made durable again, with whatever is in the tiles
+proved against it. Anything else there is another writer's, and the log stays stopped.
 """
 
 from __future__ import annotations
@@ -17,14 +20,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from custody.errors import ConflictError, CustodyError, MalformedError, VerificationError
 from custody.kit.merkle import leaf_hash, root_hash
-from custody.ports.tiles import LeafIndex, TileStore
+from custody.ports.tiles import CheckpointStore, LeafIndex, TileReader, TileStore
 from custody.trust.checkpoint import LogSigner, parse_checkpoint
-from custody.trust.tiles import MAX_ENTRY, WIDTH, TileTree, encode_entries, parse_entries, read_tile, tile_path
+from custody.trust.tiles import (
+    MAX_ENTRY,
+    WIDTH,
+    StagedReader,
+    TileTree,
+    encode_entries,
+    encode_staged,
+    parse_entries,
+    parse_staged,
+    read_tile,
+    staging_name,
+    tile_path,
+)
 
 _LOG = logging.getLogger(__name__)
 _BACK_OFF = 0.5
@@ -75,19 +90,22 @@ class BusyError(CustodyError):
 class MerkleLog:
     """The sequencer's state. Not thread-safe: one caller at a time, which `Sequencer` sees to."""
 
-    def __init__(self, store: TileStore, signer: LogSigner, leaves: LeafIndex | None = None) -> None:
+    def __init__(self, store: TileStore, checkpoints: CheckpointStore, signer: LogSigner,
+                 leaves: LeafIndex | None = None) -> None:
         """Open a log, or begin one. Raises VerificationError where what is stored is not what the checkpoint says."""
         self.signer = signer
         self._store = store
+        self._checkpoints = checkpoints
+        self._reader = StagedReader(store)
         self._leaves = leaves
         self.stopped: str | None = None
         """Why nothing is taken."""
         self._attempt: bytes | None = None
         """The checkpoint that a failed `append` may have stored."""
-        stored = store.checkpoint()
+        stored = checkpoints.load()
         if stored is None:
             stored = signer.sign(0, TileTree(store, 0).root())
-            store.swap_checkpoint(None, stored)
+            checkpoints.swap(None, stored)
         if (origin := parse_checkpoint(stored).origin) != signer.name:
             raise VerificationError(
                 f"log: it was begun as {origin!r}, and would go on as {signer.name!r}",
@@ -99,10 +117,13 @@ class MerkleLog:
         """Go on from a stored checkpoint. Raises VerificationError, OSError, and then nothing is changed."""
         # 1. The truth is the stored checkpoint, which this key must have signed.
         checkpoint = self.signer.verifier.verify(note)
-        # 2. The right-hand edge of each level, and the last entries; nothing that is remembered counts.
-        size, tree = checkpoint.size, TileTree(self._store, checkpoint.size)
+        # 2. The right-hand edge of each level, and the last entries, as they are once what is staged for this
+        #    checkpoint is in its place; nothing that is remembered counts.
+        staged = self._store.staged(staging_name(checkpoint.size, checkpoint.root))
+        self._reader.files = parse_staged(staged) if staged is not None else {}
+        size, tree = checkpoint.size, TileTree(self._reader, checkpoint.size)
         edge, last = _read_edge(tree), size % WIDTH
-        entries = _bundle(self._store, size // WIDTH, last)
+        entries = _bundle(self._reader, size // WIDTH, last)
         # 3. Together they must give the signed root.
         if tree.root() != checkpoint.root:
             raise VerificationError(f"log: the tiles of {size} entries give root {tree.root().hex()}, "
@@ -111,20 +132,29 @@ class MerkleLog:
         for offset, entry in enumerate(entries):
             if leaf_hash(entry) != edge[0][offset]:
                 raise VerificationError(f"log: entry {size - last + offset} is not the one in its tile")
+        # 4. What the writer before did not come to.
+        self._write(self._reader.files)
+        if self._store.read("checkpoint") != note:
+            self._store.write({"checkpoint": note})
         self._index_rest(tree)
         self._note, self.size, self._tree, self._edge, self._entries = note, size, tree, edge, entries
+
+    def _write(self, files: Mapping[str, bytes]) -> None:
+        if files:
+            self._store.write(files)
+        self._reader.files = {}
 
     def reopen(self) -> None:
         """After an error, go on from what is stored. What failed is in the log, or is not, and never half.
 
         Raises ConflictError where that is not this log's, VerificationError, OSError: the log is stopped still.
         """
-        stored = self._store.checkpoint()
+        stored = self._checkpoints.load()
         if stored is None or stored not in (self._note, self._attempt):
             raise ConflictError("the stored checkpoint is not one that this sequencer wrote",
                                 hint="something else writes to the log's directory: end that, then restart this")
         # What an error left may be in the system's memory only: it is made durable before anything speaks of it.
-        self._store.swap_checkpoint(stored, stored)
+        self._checkpoints.swap(stored, stored)
         self._open(stored)
         self._attempt, self.stopped = None, None
 
@@ -133,7 +163,7 @@ class MerkleLog:
         return self._note
 
     @property
-    def reader(self) -> TileStore:
+    def reader(self) -> TileReader:
         """The store, for who serves its files."""
         return self._store
 
@@ -186,17 +216,21 @@ class MerkleLog:
             if row:
                 files[tile_path(level, index, len(row))] = b"".join(row)
             rising, level = above, level + 1
-        # 2. Durable before anything speaks of it; and never over the files of another sequencer's checkpoint.
-        if self._store.checkpoint() != self._note:
-            raise ConflictError("the stored checkpoint is not the one that this sequencer wrote last")
-        self._store.write(files)
-        # 3. The root is read back from what was stored.
+        # 2. The root is that of the files as they will be; they are durable before anything speaks of them.
+        self._reader.files = files
         self._tree.size = size
         root = self._tree.root()
-        self._attempt = note = self.signer.sign(size, root)
-        self._store.swap_checkpoint(self._note, note)
+        note = self.signer.sign(size, root)
+        self._store.stage(staging_name(size, root), encode_staged(files))
+        # 3.
+        self._attempt = note
+        self._checkpoints.swap(self._note, note)
         first, self.size, self._note, self._edge, self._entries = self.size, size, note, edge, pending
-        # 4. Neither is needed to restart.
+        # 4. None of it is needed to restart.
+        self._write(files)
+        self._store.write({"checkpoint": note})
+        if entries:
+            self._store.unstage(first)
         if self._leaves:
             self._leaves.add(first, leaves)
         for folder in full:
@@ -225,8 +259,8 @@ def _read_edge(tree: TileTree) -> list[list[bytes]]:
     return edge or [[]]
 
 
-def _bundle(store: TileStore, index: int, width: int) -> list[bytes]:
-    entries = parse_entries(read_tile(store, "entries", index, width))[:width] if width else []
+def _bundle(reader: TileReader, index: int, width: int) -> list[bytes]:
+    entries = parse_entries(read_tile(reader, "entries", index, width))[:width] if width else []
     if len(entries) != width:
         raise VerificationError(f"log: entry bundle {index} has {len(entries)} entries, expected {width}")
     return entries

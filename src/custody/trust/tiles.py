@@ -6,8 +6,11 @@ of a level may be partial; its path then ends in `.p/<width>`.
 
 from __future__ import annotations
 
+import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from custody.errors import MalformedError, VerificationError
 from custody.kit.merkle import node_hash, root_hash
@@ -51,6 +54,37 @@ def parse_entries(data: bytes, where: str = "entry bundle") -> list[bytes]:
     if len(entries) > WIDTH:
         raise MalformedError(where, got=f"{len(entries)} entries", expected=f"at most {WIDTH}")
     return entries
+
+
+def staging_name(size: int, root: bytes) -> str:
+    """What the files of the tree of this size and root are staged under."""
+    return f"{size}-{root.hex()}"
+
+
+def encode_staged(files: Mapping[str, bytes]) -> bytes:
+    """Files by path as one object: its SHA-256, then MessagePack."""
+    packed = msgspec.msgpack.encode(files)
+    return hashlib.sha256(packed).digest() + packed
+
+
+def parse_staged(data: bytes) -> dict[str, bytes]:
+    """Raises VerificationError where these are not the bytes that were staged."""
+    if hashlib.sha256(data[32:]).digest() != data[:32]:
+        raise VerificationError("log: what was staged for its checkpoint was changed at rest",
+                                hint="restore the log's directory from a copy; do not delete the checkpoint")
+    return msgspec.msgpack.decode(data[32:], type=dict[str, bytes])
+
+
+class StagedReader:
+    """A log as it is once `files`, which are staged, are in their places. Implements ports.tiles.TileReader."""
+
+    def __init__(self, reader: TileReader, files: Mapping[str, bytes] | None = None) -> None:
+        self._reader = reader
+        self.files = files or {}
+
+    def read(self, path: str) -> bytes | None:
+        data = self.files.get(path)
+        return self._reader.read(path) if data is None else data
 
 
 def read_tile(reader: TileReader, level: int | str, index: int, width: int) -> bytes:
