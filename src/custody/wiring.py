@@ -233,7 +233,7 @@ class Platform:
 
         checkpoint = DirectoryCheckpoint(self.data / "log")
         self._opened.append(checkpoint)
-        tiles = DirectoryTiles(self.data / "log")
+        tiles = DirectoryTiles(checkpoint)
         self._opened.append(tiles)
         leaves = SqliteLeaves(self.data / "log" / "state" / "leaves.db")
         self._opened.append(leaves)
@@ -246,7 +246,7 @@ class Platform:
 
         checkpoint = DirectoryCheckpoint(self.data / "ctlog")
         self._opened.append(checkpoint)
-        tiles = DirectoryTiles(self.data / "ctlog")
+        tiles = DirectoryTiles(checkpoint)
         self._opened.append(tiles)
         return Sequencer(MerkleLog(tiles, checkpoint, self.material.ct_signer(self.endpoints)), unique=False)
 

@@ -133,13 +133,6 @@ def test_a_backup_beside_writers_is_of_one_moment(data: Path, tmp_path: Path) ->
             restored.close()
 
 
-def test_a_log_whose_writer_died_between_swap_and_tiles_is_saved_whole(data: Path, tmp_path: Path) -> None:
-    for last in ("0/001.p/44", "entries/001.p/44"):
-        (data / "log" / "tile" / last).unlink()
-    new = tmp_path / "new"
-    assert restore(io.BytesIO(saved(data)), new).logs == {"log": 300, "ctlog": 3}
-
-
 def test_without_keys_no_key_is_in_it(data: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(saved(data, keys=False))) as tar:
         names = tar.getnames()

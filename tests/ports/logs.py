@@ -10,34 +10,34 @@ from tests.ports.faults import Fault, Faults
 
 
 class MemoryTiles:
-    """Implements ports.tiles.TileStore. What was not there at the last `stage` may go when the power does."""
+    """Implements ports.tiles.TileStore as a bucket does that anybody may write to."""
 
     def __init__(self, faults: Faults | None = None) -> None:
         self.faults = faults or Faults()
         self.files: dict[str, bytes] = {}
-        self.set_aside: dict[str, bytes] = {}
+        self.set_aside: dict[str, dict[str, bytes]] = {}
         self._durable: dict[str, bytes] = {}
 
     def read(self, path: str) -> bytes | None:
         return self.files.get(path)
 
-    def stage(self, name: str, data: bytes) -> None:
+    def stage(self, name: str, files: Mapping[str, bytes]) -> None:
         with self.faults.at("stage") as fault:
             if fault is not Fault.HALF:
-                self.set_aside[name] = data
+                self.set_aside[name] = dict(files)
+
+    def place(self, name: str) -> None:
+        with self.faults.at("place") as fault:
+            staged = self.set_aside.get(name, {})
+            for path in list(staged)[:len(staged) // 2 if fault is Fault.HALF else None]:
+                self.files[path] = staged[path]
+            if fault is not Fault.HALF:
                 self._durable = dict(self.files)
 
-    def staged(self, name: str) -> bytes | None:
-        return self.set_aside.get(name)
-
-    def unstage(self, size: int) -> None:
-        with self.faults.at("unstage"):
-            self.set_aside = {name: data for name, data in self.set_aside.items() if int(name.split("-")[0]) > size}
-
-    def write(self, files: Mapping[str, bytes]) -> None:
-        with self.faults.at("write") as fault:
-            for path, data in list(files.items())[:len(files) // 2 if fault is Fault.HALF else None]:
-                self.files[path] = data
+    def publish(self, checkpoint: bytes) -> None:
+        with self.faults.at("publish") as fault:
+            if fault is not Fault.HALF:
+                self.files["checkpoint"] = checkpoint
 
     def discard(self, folder: str) -> None:
         with self.faults.at("discard"):
@@ -47,7 +47,8 @@ class MemoryTiles:
         """Nothing is held."""
 
     def lose_power(self, rng: random.Random) -> None:
-        """Of what was not durable, each file may be as it was, as it is, half of that, or gone."""
+        """Of what was not durable (the public checkpoint, what was placed in part), each file may be as it was, as it
+        is, half of that, or gone."""
         for path, data in list(self.files.items()):
             if (before := self._durable.get(path)) == data:
                 continue

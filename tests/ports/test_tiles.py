@@ -15,12 +15,16 @@ from tests.ports.logs import MemoryCheckpoints, MemoryTiles
 A, B = f"1-{'a' * 64}", f"20-{'b' * 64}"
 
 
-@pytest.fixture(params=[DirectoryTiles, lambda _: MemoryTiles()], ids=["directory", "memory"])
+@pytest.fixture(params=["directory", "memory"])
 def tiles(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TileStore]:
-    make: Callable[[Path], TileStore] = request.param
-    store = make(tmp_path)
+    if request.param == "memory":
+        yield MemoryTiles()
+        return
+    held = DirectoryCheckpoint(tmp_path)
+    store = DirectoryTiles(held)
     yield store
     store.close()
+    held.close()
 
 
 @pytest.fixture(params=[DirectoryCheckpoint, lambda _: MemoryCheckpoints()], ids=["directory", "memory"])
@@ -31,42 +35,47 @@ def checkpoints(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Chec
     store.close()
 
 
-def test_files_are_read_as_they_were_written(tiles: TileStore) -> None:
+def test_files_are_read_as_they_were_staged_once_they_are_in_their_places(tiles: TileStore) -> None:
     assert tiles.read("tile/0/000") is None
-    tiles.write({"tile/0/000.p/3": b"abc", "tile/0/x001/067": b"", "tile/entries/000": bytes(70_000)})
+    tiles.stage(A, {"tile/0/000.p/3": b"abc", "tile/0/x001/067": b"", "tile/entries/000": bytes(70_000)})
+    tiles.place(A)
     assert [tiles.read(path) for path in ("tile/0/000.p/3", "tile/0/x001/067", "tile/entries/000", "tile/0/001")] == [
         b"abc", b"", bytes(70_000), None]
-    tiles.write({"tile/0/000.p/3": b"xyz", "checkpoint": b"note"})
-    assert (tiles.read("tile/0/000.p/3"), tiles.read("checkpoint")) == (b"xyz", b"note")
+    tiles.stage(B, {"tile/0/000.p/3": b"xyz"})
+    tiles.place(B)
+    tiles.place(B)
+    assert tiles.read("tile/0/000.p/3") == b"xyz"
+
+
+def test_what_was_never_staged_changes_nothing(tiles: TileStore) -> None:
+    tiles.stage(A, {"tile/0/000.p/3": b"abc"})
+    tiles.place(A)
+    tiles.place(B)
+    assert tiles.read("tile/0/000.p/3") == b"abc"
+
+
+def test_the_last_checkpoint_that_was_published_is_read(tiles: TileStore) -> None:
+    assert tiles.read("checkpoint") is None
+    for note in (b"one", b"two, longer", b"3"):
+        tiles.publish(note)
+        assert tiles.read("checkpoint") == note
 
 
 def test_a_folder_of_tiles_is_none(tiles: TileStore) -> None:
-    tiles.write({"tile/0/000.p/3": b"abc"})
+    tiles.stage(A, {"tile/0/000.p/3": b"abc"})
+    tiles.place(A)
     assert tiles.read("tile/0/000.p") is None
 
 
-def test_what_is_staged_is_there_until_its_size_is_passed(tiles: TileStore) -> None:
-    assert tiles.staged(A) is None
-    tiles.stage(A, b"one")
-    tiles.write({"tile/0/000.p/1": b"x"})
-    tiles.stage(B, b"two")
-    assert (tiles.staged(A), tiles.staged(B), tiles.read("checkpoint")) == (b"one", b"two", None)
-    tiles.stage(B, b"again")
-    tiles.unstage(19)
-    assert (tiles.staged(A), tiles.staged(B)) == (None, b"again")
-    tiles.unstage(20)
-    assert tiles.staged(B) is None
-    assert tiles.read("tile/0/000.p/1") == b"x"
-
-
 def test_partial_tiles_go_and_no_others(tiles: TileStore) -> None:
-    tiles.write({"tile/0/000.p/1": b"a", "tile/0/000.p/2": b"b", "tile/0/000": b"full", "tile/0/001.p/1": b"c"})
+    tiles.stage(A, {"tile/0/000.p/1": b"a", "tile/0/000.p/2": b"b", "tile/0/000": b"full", "tile/0/001.p/1": b"c"})
+    tiles.place(A)
     tiles.discard("tile/0/000.p")
     tiles.discard("tile/0/007.p")
     assert [tiles.read(f"tile/0/{name}") for name in ("000.p/1", "000.p/2", "000", "001.p/1")] == [
         None, None, b"full", b"c"]
-    tiles.write({"tile/0/000.p/1": b"a"})
-    tiles.stage(A, b"")
+    tiles.stage(B, {"tile/0/000.p/1": b"a"})
+    tiles.place(B)
     assert tiles.read("tile/0/000.p/1") == b"a"
 
 

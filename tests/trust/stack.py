@@ -75,9 +75,9 @@ def build(directory: Path, base: str = "http://127.0.0.1:5080", clock: Clock = s
     builds = OidcIssuer(f"{endpoints.oidc}/builds", material.oidc_key, clock)
     github = OidcIssuer(GITHUB, material.oidc_key, clock)
     services = OidcIssuer("https://services.example", material.oidc_key, clock)
-    log_store, ct_store = DirectoryTiles(directory / "log"), DirectoryTiles(directory / "ctlog")
-    leaves = SqliteLeaves(directory / "log" / "state" / "leaves.db")
     locks = DirectoryCheckpoint(directory / "log"), DirectoryCheckpoint(directory / "ctlog")
+    log_store, ct_store = map(DirectoryTiles, locks)
+    leaves = SqliteLeaves(directory / "log" / "state" / "leaves.db")
     log = Sequencer(MerkleLog(log_store, locks[0], material.log_signer(endpoints), leaves))
     ct = Sequencer(MerkleLog(ct_store, locks[1], material.ct_signer(endpoints)), unique=False)
     identities = IdentityVerifier((

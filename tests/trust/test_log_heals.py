@@ -67,7 +67,8 @@ def schedule(number: int, folder: Path) -> tuple[int, int]:
     rng = random.Random(number)
     disk, witness = Disk(folder), Witness(folder)
     disk.rng = rng
-    store, checkpoints = DirectoryTiles(folder), DirectoryCheckpoint(folder)
+    checkpoints = DirectoryCheckpoint(folder)
+    store = DirectoryTiles(checkpoints)
     leaves = SqliteLeaves(folder / "state" / "leaves.db")
     log = MerkleLog(store, checkpoints, SIGNER, leaves)
     if rng.random() < 0.25:  # near the end of a tile, where full tiles and upper levels are written
@@ -106,7 +107,7 @@ def schedule(number: int, folder: Path) -> tuple[int, int]:
     size = witness.judge()
     leaves.close()
     store.close()
-    again = DirectoryTiles(folder)
+    again = DirectoryTiles(checkpoints)
     assert MerkleLog(again, checkpoints, SIGNER).size == size
     again.close()
     checkpoints.close()
@@ -128,7 +129,8 @@ def test_each_operation_of_an_append_alone(code: int, tmp_path: Path) -> None:
     while failures != 0:
         folder = tmp_path / str(at)
         disk, witness = Disk(folder), Witness(folder)
-        store, checkpoints = DirectoryTiles(folder), DirectoryCheckpoint(folder)
+        checkpoints = DirectoryCheckpoint(folder)
+        store = DirectoryTiles(checkpoints)
         log = MerkleLog(store, checkpoints, SIGNER)
         log.append([b"%d" % n for n in range(255)])
         witness.look()
@@ -155,7 +157,8 @@ def test_each_operation_of_an_append_alone(code: int, tmp_path: Path) -> None:
 
 
 def test_another_writer_s_checkpoint_keeps_the_log_stopped(tmp_path: Path) -> None:
-    store, checkpoints = DirectoryTiles(tmp_path), DirectoryCheckpoint(tmp_path)
+    checkpoints = DirectoryCheckpoint(tmp_path)
+    store = DirectoryTiles(checkpoints)
     sequencer = Sequencer(MerkleLog(store, checkpoints, SIGNER))
     sequencer.log.append([b"one"])
     other = SIGNER.sign(7, bytes(32))
@@ -175,7 +178,8 @@ def test_it_goes_on_without_being_asked(tmp_path: Path, monkeypatch: pytest.Monk
     real = asyncio.sleep
     monkeypatch.setattr("custody.trust.log.asyncio.sleep", lambda _seconds: real(0.01))
     disk = Disk(tmp_path)
-    store, checkpoints = DirectoryTiles(tmp_path), DirectoryCheckpoint(tmp_path)
+    checkpoints = DirectoryCheckpoint(tmp_path)
+    store = DirectoryTiles(checkpoints)
     sequencer = Sequencer(MerkleLog(store, checkpoints, SIGNER))
 
     async def main() -> None:
@@ -201,7 +205,8 @@ def test_it_goes_on_without_being_asked(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_nothing_is_at_work_any_more_when_a_write_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is written late, after another one failed, would take the place of what the next try wrote."""
-    store, failed, replace = DirectoryTiles(tmp_path), threading.Event(), tiles._replace
+    held, failed, replace = DirectoryCheckpoint(tmp_path), threading.Event(), tiles._replace
+    store = DirectoryTiles(held)
 
     def slow(target: Path, data: bytes) -> None:
         if target.name == "000":
@@ -213,9 +218,10 @@ def test_nothing_is_at_work_any_more_when_a_write_has_failed(tmp_path: Path, mon
 
     monkeypatch.setattr(tiles, "_replace", slow)
     with pytest.raises(OSError, match="No space"):
-        store.write({"tile/entries/000": b"x", "tile/entries/001": b"old"})
+        store.stage("2-b", {"tile/entries/000": b"x", "tile/entries/001": b"old"})
     monkeypatch.undo()
-    store.write({"tile/entries/001": b"new"})
+    store.stage("2-b", {"tile/entries/001": b"new"})
     time.sleep(0.4)
     assert store.read("tile/entries/001") == b"new"
     store.close()
+    held.close()

@@ -8,7 +8,7 @@ import random
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from custody.errors import ConflictError, VerificationError
+from custody.errors import ConflictError
 from custody.kit.merkle import leaf_hash, root_hash
 from custody.trust.audit import verify_log
 from custody.trust.checkpoint import LogSigner
@@ -75,7 +75,7 @@ def test_each_operation_of_an_append_alone(fault: Fault, before: int) -> None:
         bucket.faults.none()
         assert bucket.send(sequencer, b"second")
         assert bucket.opened().size == bucket.judge()
-    assert number in (5, 7)  # with a full tile: its partial ones are discarded
+    assert number == (6 if before == 255 else 4)  # with a full tile its partial ones are discarded
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -120,23 +120,15 @@ def test_a_writer_that_wakes_up_behind_another_changes_nothing(monkeypatch: pyte
     """It won the swap, slept, and another one went on from what it had staged."""
     bucket = Bucket()
     asleep = bucket.opened()
-    write, late = bucket.tiles.write, []
-    monkeypatch.setattr(bucket.tiles, "write", late.append)
+    place, late = bucket.tiles.place, []
+    monkeypatch.setattr(bucket.tiles, "place", late.append)
+    monkeypatch.setattr(bucket.tiles, "publish", lambda _: None)
     asleep.append([b"one"])
     monkeypatch.undo()
     other = Sequencer(bucket.opened(), unique=False)
     assert other.log.size == 1
     for number in range(300):
         assert bucket.send(other, b"%d" % number)
-    for files in late:
-        write({path: data for path, data in files.items() if path != "checkpoint"})
+    for name in late:
+        place(name)
     assert bucket.judge() == 301
-
-
-def test_what_was_staged_and_changed_since_keeps_the_log_closed() -> None:
-    bucket = Bucket()
-    bucket.opened().append([b"one"])
-    [name] = bucket.tiles.set_aside
-    bucket.tiles.set_aside[name] = bucket.tiles.set_aside[name].replace(b"one", b"two")
-    with pytest.raises(VerificationError, match="staged for its checkpoint was changed at rest"):
-        bucket.opened()

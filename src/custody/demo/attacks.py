@@ -336,8 +336,8 @@ async def _dropped_entry(world: World, chain: Chain) -> Found:
     log = world.platform.log.log
     entries = [audit.read_entry(log.reader, audit.read_checkpoint(log.reader, log.signer.verifier), at)[0]
                for at in range(log.size)]
-    folder = world.folder / "forged-log"
-    forged, checkpoint = DirectoryTiles(folder), DirectoryCheckpoint(folder)
+    checkpoint = DirectoryCheckpoint(world.folder / "forged-log")
+    forged = DirectoryTiles(checkpoint)
     try:
         MerkleLog(forged, checkpoint, log.signer).append([*entries[:1], *entries[2:], b'{"one":"more"}'])
         audit.verify_log(forged, log.signer.verifier, old=chain.checkpoint)

@@ -14,29 +14,29 @@ class TileReader(Protocol):
 
 
 class TileStore(TileReader, Protocol):
-    """Where one log's files are: a folder, a bucket. It needs no lock: `CheckpointStore` decides who writes.
+    """Where one log's files are: a folder, a bucket. Who may write is decided by a `CheckpointStore`.
 
-    The writer keeps this order, and what the store acknowledged it keeps across a crash at any point:
-    stage, swap the checkpoint (`CheckpointStore`), write tiles and then `checkpoint`. So a file is only written once a
-    checkpoint covers it, and two writers of one path write the same bytes.
+    A writer stages what is new, swaps its checkpoint in, and only then lets `place` and `publish` show it. The store
+    keeps what it acknowledged across a crash at any point.
     """
 
-    def stage(self, name: str, data: bytes) -> None:
-        """Keep bytes aside under a name such as `300-6b86…`, which begins with a tree's size. They are durable when it
-        returns, and so is all that was written before; after an error they may be there."""
+    def stage(self, name: str, files: Mapping[str, bytes]) -> None:
+        """Make files durable for `place`, under a name that no other tree has: `300-6b86…`, its size and root.
 
-    def staged(self, name: str) -> bytes | None:
-        """What was staged under that name."""
+        A store that others may write to keeps them aside, since they may lose the swap. One that this process holds
+        alone may put them in their places at once: files that no checkpoint covers may be overwritten by other bytes,
+        a file that one covers never is. After an error any of them may be there.
+        """
 
-    def unstage(self, size: int) -> None:
-        """Forget what was staged for trees of at most `size` leaves: later checkpoints are durable and cover it."""
+    def place(self, name: str) -> None:
+        """Put what is staged under that name in its places, each file whole, durable when it returns. Asked again after
+        an error, or by another writer, it does so once more; where nothing is staged there is nothing to do."""
 
-    def write(self, files: Mapping[str, bytes]) -> None:
-        """Store all of these, each whole, to be read at once and durable with the next `stage`; after an error any of
-        them may be there. What is staged for the last checkpoint is written again when the log is opened."""
+    def publish(self, checkpoint: bytes) -> None:
+        """Show it as `checkpoint`; whether that survives a crash does not matter, since it is compared on opening."""
 
     def discard(self, folder: str) -> None:
-        """Forget the partial tiles in a folder such as `tile/0/000.p`; the full one is written."""
+        """Forget the partial tiles in a folder such as `tile/0/000.p`; the full tile is durable and published."""
 
     def close(self) -> None: ...
 

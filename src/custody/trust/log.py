@@ -2,13 +2,14 @@
 
 One `MerkleLog` writes to its store. `append` is the whole protocol, and that of sunlight:
     1. hash the entries into copies of the right-hand edge;
-    2. sign the new checkpoint, and make all files of it durable as one staged object, named by its size and root;
+    2. sign the new checkpoint, and stage its files, durable, under a name that its size and root give;
     3. swap the checkpoint in (compare and swap): from here on the entries are logged;
-    4. write the files to their places, then the public checkpoint; index the leaves, drop what later files replaced;
+    4. put the files in their places, publish the checkpoint, index the leaves, drop partial tiles that a full one
+       replaced;
     5. prove each entry against the new checkpoint.
-A crash before 3 leaves a staged object that no checkpoint names, and the next start begins from the old checkpoint. One
-after it loses nothing: what is staged for the stored checkpoint is written whenever the log is opened. Since nobody
-writes files before the swap, a writer that lost the race for it has touched nothing of the other's.
+A crash before 3 leaves what no checkpoint names, and the next start begins from the old checkpoint. A crash after it
+loses nothing: what is staged for the stored checkpoint is put in its places whenever the log is opened. A writer that
+loses the swap has changed nothing of the other's, whether or not a lock would have kept it away.
 
 An error leaves the outcome unknown, so the log stops, and `reopen` settles it: the stored checkpoint is the old one or
 the one that was being swapped in, and that is the truth which is made durable again, with whatever is in the tiles
@@ -20,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from custody.errors import ConflictError, CustodyError, MalformedError, VerificationError
@@ -33,9 +34,7 @@ from custody.trust.tiles import (
     StagedReader,
     TileTree,
     encode_entries,
-    encode_staged,
     parse_entries,
-    parse_staged,
     read_tile,
     staging_name,
     tile_path,
@@ -117,10 +116,10 @@ class MerkleLog:
         """Go on from a stored checkpoint. Raises VerificationError, OSError, and then nothing is changed."""
         # 1. The truth is the stored checkpoint, which this key must have signed.
         checkpoint = self.signer.verifier.verify(note)
-        # 2. The right-hand edge of each level, and the last entries, as they are once what is staged for this
-        #    checkpoint is in its place; nothing that is remembered counts.
-        staged = self._store.staged(staging_name(checkpoint.size, checkpoint.root))
-        self._reader.files = parse_staged(staged) if staged is not None else {}
+        # 2. The right-hand edge of each level, and the last entries, in their places by now; nothing that is
+        #    remembered counts.
+        self._store.place(staging_name(checkpoint.size, checkpoint.root))
+        self._reader.files = {}
         size, tree = checkpoint.size, TileTree(self._reader, checkpoint.size)
         edge, last = _read_edge(tree), size % WIDTH
         entries = _bundle(self._reader, size // WIDTH, last)
@@ -132,17 +131,11 @@ class MerkleLog:
         for offset, entry in enumerate(entries):
             if leaf_hash(entry) != edge[0][offset]:
                 raise VerificationError(f"log: entry {size - last + offset} is not the one in its tile")
-        # 4. What the writer before did not come to.
-        self._write(self._reader.files)
+        # 4. The writer before may have died between its swap and this.
         if self._store.read("checkpoint") != note:
-            self._store.write({"checkpoint": note})
+            self._store.publish(note)
         self._index_rest(tree)
         self._note, self.size, self._tree, self._edge, self._entries = note, size, tree, edge, entries
-
-    def _write(self, files: Mapping[str, bytes]) -> None:
-        if files:
-            self._store.write(files)
-        self._reader.files = {}
 
     def reopen(self) -> None:
         """After an error, go on from what is stored. What failed is in the log, or is not, and never half.
@@ -177,6 +170,8 @@ class MerkleLog:
             raise LogStoppedError(self.stopped)
         for entry in entries:
             check_entry(entry)
+        if not entries:
+            return []
         try:
             return self._append(entries)
         except Exception as error:
@@ -221,16 +216,18 @@ class MerkleLog:
         self._tree.size = size
         root = self._tree.root()
         note = self.signer.sign(size, root)
-        self._store.stage(staging_name(size, root), encode_staged(files))
+        if self._checkpoints.load() != self._note:  # where a lock failed, too: nothing is put over another's files
+            raise ConflictError("the stored checkpoint is not the one that this sequencer wrote last")
+        name = staging_name(size, root)
+        self._store.stage(name, files)
         # 3.
         self._attempt = note
         self._checkpoints.swap(self._note, note)
         first, self.size, self._note, self._edge, self._entries = self.size, size, note, edge, pending
         # 4. None of it is needed to restart.
-        self._write(files)
-        self._store.write({"checkpoint": note})
-        if entries:
-            self._store.unstage(first)
+        self._store.place(name)
+        self._reader.files = {}
+        self._store.publish(note)
         if self._leaves:
             self._leaves.add(first, leaves)
         for folder in full:

@@ -6,11 +6,8 @@ of a level may be partial; its path then ends in `.p/<width>`.
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Mapping, Sequence
-
-import msgspec
 
 from custody.errors import MalformedError, VerificationError
 from custody.kit.merkle import node_hash, root_hash
@@ -61,26 +58,12 @@ def staging_name(size: int, root: bytes) -> str:
     return f"{size}-{root.hex()}"
 
 
-def encode_staged(files: Mapping[str, bytes]) -> bytes:
-    """Files by path as one object: its SHA-256, then MessagePack."""
-    packed = msgspec.msgpack.encode(files)
-    return hashlib.sha256(packed).digest() + packed
-
-
-def parse_staged(data: bytes) -> dict[str, bytes]:
-    """Raises VerificationError where these are not the bytes that were staged."""
-    if hashlib.sha256(data[32:]).digest() != data[:32]:
-        raise VerificationError("log: what was staged for its checkpoint was changed at rest",
-                                hint="restore the log's directory from a copy; do not delete the checkpoint")
-    return msgspec.msgpack.decode(data[32:], type=dict[str, bytes])
-
-
 class StagedReader:
     """A log as it is once `files`, which are staged, are in their places. Implements ports.tiles.TileReader."""
 
-    def __init__(self, reader: TileReader, files: Mapping[str, bytes] | None = None) -> None:
+    def __init__(self, reader: TileReader) -> None:
         self._reader = reader
-        self.files = files or {}
+        self.files: Mapping[str, bytes] = {}
 
     def read(self, path: str) -> bytes | None:
         data = self.files.get(path)

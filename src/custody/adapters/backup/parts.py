@@ -1,8 +1,8 @@
 """What of a data directory is saved, and how each part holds still while its services run.
 
 Files that are written once are copied. A database is copied by SQLite, as of one transaction; the registry's blobs are
-those that this copy names. A log is what its checkpoint covers, in its tiles and what is staged for it: tiles are never
-changed, only added to. Caches, unfinished uploads and quarantined blobs are not saved.
+those that this copy names. A log is what its checkpoint covers: tiles are never changed, only added to. Caches,
+unfinished uploads and quarantined blobs are not saved.
 """
 
 from __future__ import annotations
@@ -21,18 +21,7 @@ from custody.errors import CustodyError, VerificationError
 from custody.kit.merkle import root_hash
 from custody.ports.tiles import TileReader
 from custody.trust.checkpoint import parse_checkpoint
-from custody.trust.tiles import (
-    WIDTH,
-    StagedReader,
-    TileTree,
-    encode_entries,
-    parse_entries,
-    parse_staged,
-    read_tile,
-    staging_name,
-    tile_path,
-    width_at,
-)
+from custody.trust.tiles import WIDTH, TileTree, encode_entries, parse_entries, read_tile, tile_path, width_at
 
 PARTS = ("trust", "log", "ctlog", "registry", "admission", "advisories.db")
 """Names in the data directory."""
@@ -87,11 +76,8 @@ def _folder(data: Path, name: str, *, keys: bool) -> Iterator[Saved]:
 
 def _log(data: Path, name: str) -> Iterator[Saved]:
     note = (data / name / "state" / "checkpoint").read_bytes()  # before the tiles: they are never fewer
-    checkpoint = parse_checkpoint(note)
-    size, placed = checkpoint.size, _Files(data / name)
-    # The last files may be on their way to their places. What is staged goes when they have been there for long.
-    staged = placed.read(f"state/staged/{staging_name(size, checkpoint.root)}")
-    reader = StagedReader(placed, parse_staged(staged) if staged is not None else {})
+    size = parse_checkpoint(note).size
+    reader = _Files(data / name)
     for index in range(-(-size // WIDTH)):
         width = min(WIDTH, size - index * WIDTH)
         entries = parse_entries(read_tile(reader, "entries", index, width))[:width]
