@@ -367,7 +367,7 @@ def test_a_backup_that_is_ended_leaves_no_keys_behind(data: Path) -> None:
         place.mkdir()
         script = ("import custody.cli.backup as backup, time, sys\nfrom custody.cli.main import main\n"
                   "def wait(*_, **__):\n    print('waiting', flush=True)\n    time.sleep(600)\n"
-                  "backup.write = wait\nsys.exit(main(['backup', sys.argv[1]]))\n")
+                  "backup.save = wait\nsys.exit(main(['backup', sys.argv[1]]))\n")
         process = subprocess.Popen([sys.executable, "-c", script, str(place / "b.tar")], text=True,
                                    stdout=subprocess.PIPE, env={**os.environ, "CUSTODY_DATA_DIR": str(data)})
         assert process.stdout is not None

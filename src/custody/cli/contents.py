@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from custody.adapters.sqlite.layercache import SqliteLayerCache
 from custody.errors import MalformedError, UnsupportedError, UsageError
 from custody.formats import cyclonedx, spdx
 from custody.formats.bom import Catalog
@@ -114,12 +113,13 @@ async def _image_catalog(settings: Settings, target: str, platform: str | None) 
     from custody.sbom.catalog import catalog
     from custody.services.targets import open_target
     from custody.wiring import registry_client
+    from custody.wiring.local import layer_cache
 
     cache = settings.state() / "cache"
     async with registry_client(settings) as client:
         image = await open_target(target, client, cache, platform)
         with progress(f"Cataloguing {target}", sum(layer.size for layer in image.manifest.layers)) as advance:
-            return await asyncio.to_thread(catalog, image, SqliteLayerCache(cache / "layers.db"), advance)
+            return await asyncio.to_thread(catalog, image, layer_cache(cache / "layers.db"), advance)
 
 
 def _read_sbom(path: Path) -> Catalog:

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.cli import contents
 from custody.cli.run import settings
 from custody.errors import DeniedError, UsageError
@@ -18,6 +17,7 @@ from custody.kit.visible import visible
 from custody.vulns.findings import Finding
 from custody.vulns.report import ScanReport, scan, usable
 from custody.vulns.severity import Severity
+from custody.wiring.local import advisories
 
 _FORMATS = ("table", "json", "cosign-vuln")
 _LEVELS = ("never", "low", "medium", "high", "critical")
@@ -70,7 +70,7 @@ def command(target: str, chosen: tuple[str, ...], threshold: str, fail_on_unknow
     """
     plan = contents.outputs(chosen, _FORMATS, "table")
     started = system_clock()
-    store = SqliteAdvisories(settings().state() / "advisories.db")
+    store = advisories(settings())
     usable(store, allow_empty=allow_empty_db)  # before minutes are spent on the image
     found = contents.open_catalog(settings(), target, platform)
     report = scan(found, store, started, finished=system_clock(), allow_empty=allow_empty_db,
