@@ -22,7 +22,8 @@ from isal import igzip
 
 from custody.errors import MalformedError, UsageError, VerificationError
 from custody.formats import oci, zstd
-from custody.formats.tar.walk import Source, walk
+from custody.formats.tar.source import Source
+from custody.formats.tar.walk import walk
 from custody.kit import digest as digests
 from custody.kit import strictjson
 

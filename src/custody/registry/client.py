@@ -9,9 +9,10 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 from urllib.parse import urlencode
 
 from custody.errors import (
@@ -26,7 +27,7 @@ from custody.formats import oci
 from custody.formats.reference import Reference
 from custody.kit import digest as digests
 from custody.kit import strictjson
-from custody.ports.http import Http
+from custody.ports.http import Content, Http
 from custody.registry.budget import Budget
 from custody.registry.logins import Logins
 from custody.registry.origin import joined, origin_of
@@ -157,12 +158,14 @@ class RegistryClient:
 
     # Writing
 
-    async def push_blob(self, ref: Reference, data: bytes | Path,
+    async def push_blob(self, ref: Reference, data: bytes | Path | Content,
                         descriptor: oci.Descriptor | None = None) -> oci.Descriptor:
-        """Upload a blob unless the repository has it. A path needs its descriptor."""
+        """Upload a blob unless the repository has it. One that is not in memory needs its descriptor."""
+        if isinstance(data, Path):
+            data = Content(data.stat().st_size, partial(_opened, data))
         if descriptor is None:
-            if isinstance(data, Path):
-                raise TypeError("a blob in a file needs its descriptor")
+            if isinstance(data, Content):
+                raise TypeError("a blob that is not in memory needs its descriptor")
             descriptor = oci.Descriptor("application/octet-stream", digests.sha256(data), len(data))
         for attempt in range(_UPLOADS):
             if await self.has_blob(ref, descriptor.digest):
@@ -171,7 +174,7 @@ class RegistryClient:
                 break
         return descriptor
 
-    async def _upload(self, ref: Reference, data: bytes | Path, digest: str, gone: tuple[int, ...]) -> bool:
+    async def _upload(self, ref: Reference, data: bytes | Content, digest: str, gone: tuple[int, ...]) -> bool:
         """A session and its one request; False where that ended with a status in `gone`."""
         start = self._requests.url(ref, "blobs/uploads/")
         async with await self._requests.send("POST", ref, start, actions=PUSH, expect=(202,)) as answer:
@@ -255,3 +258,7 @@ class RegistryClient:
             raise VerificationError(f"{ref.name}: blob bytes are {state.name}:{state.hexdigest()}, "
                                     f"expected {descriptor.digest}",
                                     hint="it was changed at rest or in transit; push it again from a good copy")
+
+
+def _opened(path: Path) -> BinaryIO:
+    return path.open("rb")
