@@ -75,11 +75,11 @@ class Cluster:
         return strictjson.loads(body, url, max_size=MAX_ANSWER)
 
     def _named(self, config: dict[str, Any], plural: str, field: str, name: Any) -> dict[str, Any]:
-        entries = config.get(plural)
-        for entry in entries if isinstance(entries, list) else ():
-            if isinstance(entry, dict) and entry.get("name") == name and isinstance(entry.get(field), dict):
-                found: dict[str, Any] = entry[field]
-                return found
+        listed = config.get(plural)
+        for named in listed if isinstance(listed, list) else ():
+            if isinstance(named, dict) and named.get("name") == name and isinstance(named.get(field), dict):
+                settings: dict[str, Any] = named[field]
+                return settings
         raise MalformedError(f"{self._where}: {plural}", got=f"no {name!r}", expected=f"the {field} that is chosen")
 
     def _text(self, part: dict[str, Any], field: str, file_field: str) -> str:

@@ -34,10 +34,12 @@ def command() -> None:
               help="A checkpoint seen earlier (`custody log info -o note`): the log must still contain it.")
 def verify(place: str | None, trusted_root: str | None, old: str | None) -> None:
     with _opened(place) as reader:
-        found = audit.verify_log(reader, _verifier(reader, trusted_root), old=read_input(old, "--old") if old else None)
-    click.echo(f"{found.origin}: {found.size} entries, each where the signed tree has it; root {found.root.hex()}")
-    if found.old_size is not None:
-        click.echo(f"the older checkpoint's {found.old_size} entries are still its first {found.old_size}")
+        audited = audit.verify_log(reader, _verifier(reader, trusted_root),
+                                   old=read_input(old, "--old") if old else None)
+    click.echo(f"{audited.origin}: {audited.size} entries, each where the signed tree has it; "
+               f"root {audited.root.hex()}")
+    if audited.old_size is not None:
+        click.echo(f"the older checkpoint's {audited.old_size} entries are still its first {audited.old_size}")
 
 
 @command.command(help="The log's latest checkpoint, its signature verified.")

@@ -95,17 +95,17 @@ class RegistryClient:
 
         descriptor, data = await self.manifest(ref)
         body = oci.parse_manifest(data, str(ref), descriptor.media_type)
-        wanted = platform
+        demanded = platform
         if isinstance(body, oci.Index):
-            wanted = platform or DEFAULT_PLATFORM
-            ref = ref.at(choose_platform(body, wanted, str(ref)).digest)
+            demanded = platform or DEFAULT_PLATFORM
+            ref = ref.at(choose_platform(body, demanded, str(ref)).digest)
             descriptor, data = await self.manifest(ref)
             body = oci.parse_manifest(data, str(ref), descriptor.media_type)
         if not isinstance(body, oci.Manifest):
             raise MalformedError(str(ref), got="an index inside an index", expected="an image manifest")
-        if wanted is not None and body.config.media_type in oci.CONFIG_TYPES:
+        if demanded is not None and body.config.media_type in oci.CONFIG_TYPES:
             config = await self.blob(ref, body.config, max_size=oci.MAX_CONFIG)
-            check_platform(oci.parse_config(config, f"{ref}: config"), wanted, str(ref))
+            check_platform(oci.parse_config(config, f"{ref}: config"), demanded, str(ref))
         return descriptor, body
 
     async def blob(self, ref: Reference, descriptor: oci.Descriptor, *, max_size: int = _MAX_ANSWER) -> bytes:
@@ -153,8 +153,9 @@ class RegistryClient:
         """Manifests whose subject is `ref.digest`, of one kind or all; whole, or VerificationError."""
         if ref.digest is None:
             raise MalformedError("referrers", got=str(ref), expected="an image with a digest")
-        entries = await self._referrers.all_of(ref)
-        return [entry for entry in entries if artifact_type is None or entry.artifact_type == artifact_type]
+        descriptors = await self._referrers.all_of(ref)
+        return [descriptor for descriptor in descriptors
+                if artifact_type is None or descriptor.artifact_type == artifact_type]
 
     # Writing
 

@@ -74,7 +74,7 @@ class BlobPulls:
 
 def _matches(value: str, etag: str) -> bool:
     """If-None-Match (RFC 9110 section 13.1.2)."""
-    return value.strip() == "*" or etag in (entry.strip().removeprefix("W/") for entry in value.split(","))
+    return value.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in value.split(","))
 
 
 def _range(value: str, size: int) -> tuple[int, int] | None:

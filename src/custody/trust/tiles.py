@@ -99,16 +99,16 @@ class TileTree:
     def tile(self, level: int, index: int) -> bytes:
         """The hashes of a tile, as many as the tree of this size has there."""
         width = width_at(level, index, self.size)
-        found = self._tiles.get((level, index, width))
-        if found is None:
+        hashes = self._tiles.get((level, index, width))
+        if hashes is None:
             data = read_tile(self._reader, level, index, width)
             if len(data) % 32 or len(data) < 32 * width:
                 raise VerificationError(f"log: {tile_path(level, index, width)} has {len(data)} bytes, "
                                         f"expected {32 * width}")
             if len(self._tiles) > 64:
                 self._tiles.clear()
-            found = self._tiles[level, index, width] = data[:32 * width]
-        return found
+            hashes = self._tiles[level, index, width] = data[:32 * width]
+        return hashes
 
     def inclusion(self, index: int) -> list[bytes]:
         """The audit path of leaf `index` (RFC 6962 section 2.1.1), nearest sibling first."""
@@ -133,9 +133,9 @@ class TileTree:
         return node_hash(self._range(start, middle), self._range(middle, end))
 
     def _node(self, height: int, index: int) -> bytes:
-        found = self._nodes.get((height, index))
-        if found is not None:
-            return found
+        remembered = self._nodes.get((height, index))
+        if remembered is not None:
+            return remembered
         if height % 8 == 0:
             offset = 32 * (index % WIDTH)
             return self.tile(height // 8, index // WIDTH)[offset:offset + 32]

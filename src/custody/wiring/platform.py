@@ -98,11 +98,11 @@ class Platform:
     @cached_property
     def people(self) -> OidcIssuer:
         """Vouches for email addresses."""
-        return trust.issuer(self.endpoints.oidc, self.material, self._jwks, self.clock)
+        return trust.local_issuer(self.endpoints.oidc, self.material, self._jwks, self.clock)
 
     @cached_property
     def workloads(self) -> dict[str, OidcIssuer]:
-        return {name: trust.issuer(url, self.material, self._jwks, self.clock)
+        return {name: trust.local_issuer(url, self.material, self._jwks, self.clock)
                 for name, url in trust.WORKLOADS.items()}
 
     def issuer_keys(self, url: str, jwks: str | None) -> KeySource:

@@ -46,7 +46,7 @@ def open_ct_log(stack: ExitStack, folder: Path, signer: LogSigner) -> Sequencer:
     return Sequencer(_merkle_log(stack, folder, signer, indexed=False), unique=False)
 
 
-def issuer(url: str, material: Material, jwks: Path, clock: Clock) -> OidcIssuer:
+def local_issuer(url: str, material: Material, jwks: Path, clock: Clock) -> OidcIssuer:
     """One of this machine's issuers, whose public key is put where the certificate authority looks for it."""
     from custody.trust.oidc import OidcIssuer
 
@@ -80,8 +80,8 @@ def certificate_authority(material: Material, endpoints: Endpoints, ct_log: Sequ
     own = StoredKeys(own_jwks)
     trusted = [TrustedIssuer(endpoints.oidc.rstrip("/"), own)]
     trusted += [TrustedIssuer(url, own, "uri", subject_domain=url) for url in WORKLOADS.values()]
-    trusted += [TrustedIssuer(other.url, issuer_keys(http, other.url, other.jwks), other.type, other.client_id,
-                              other.subject_domain) for other in issuers]
+    trusted += [TrustedIssuer(issuer.url, issuer_keys(http, issuer.url, issuer.jwks), issuer.type, issuer.client_id,
+                              issuer.subject_domain) for issuer in issuers]
     return SigningAuthority(material.ca_key, material.ca_chain,
                             CtLog(ct_log, material.ctlog_key, material.ca_chain[0], clock),
                             IdentityVerifier(tuple(trusted)), clock)
