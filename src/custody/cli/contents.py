@@ -100,7 +100,8 @@ def open_catalog(settings: Settings, target: str, platform: str | None) -> Catal
 
 
 async def _catalog_image(settings: Settings, target: str, platform: str | None) -> Catalog:
-    from custody.wiring import layer_cache, registry_client
+    from custody.wiring import registry_client
+    from custody.wiring.local import layer_cache
 
     cache = settings.state() / "cache"
     async with registry_client(settings) as client:

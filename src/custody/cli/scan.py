@@ -17,7 +17,7 @@ from custody.services.contents import SCANS, Format, encode
 from custody.vulns.findings import Finding
 from custody.vulns.report import ScanReport, scan, usable
 from custody.vulns.severity import Severity
-from custody.wiring import advisories
+from custody.wiring.local import advisories
 
 _LEVELS = ("never", "low", "medium", "high", "critical")
 _STALE = timedelta(days=7)

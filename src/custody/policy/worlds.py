@@ -20,7 +20,7 @@ from custody.policy.given import Given
 from custody.policy.kinds import Selector, builtin
 from custody.policy.lookup import LookupFailedError
 from custody.ports.lookup import Addresses, ApiCall, HttpCall, ImageData, Question
-from policylang.cel.kyverno.ports import AnswerError, Object, World
+from policylang.cel.libraries.kyverno.ports import AnswerError, Object, World
 from policylang.errors import LanguageError
 from policylang.rego.declare import BuiltinError, Halt
 from policylang.rego.values import Value

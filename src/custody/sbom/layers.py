@@ -15,7 +15,8 @@ import zstandard
 
 from custody.errors import MalformedError, VerificationError
 from custody.formats.oci import Descriptor
-from custody.formats.tar.walk import Entry, Source, walk
+from custody.formats.tar.source import Source
+from custody.formats.tar.walk import Entry, walk
 from custody.registry.image import Image
 from custody.sbom.catalogers import (
     LARGEST,

@@ -7,18 +7,17 @@ whose layers are known fetches nothing but the manifest and the configuration.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import shutil
-import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from custody.errors import UnsupportedError, UsageError
 from custody.formats import oci, reference
 from custody.kit import digest as digests
+from custody.ports.http import Content
 from custody.registry.client import RegistryClient
-from custody.registry.image import DEFAULT_PLATFORM, Image, open_archive, open_layout
+from custody.registry.image import DEFAULT_PLATFORM, Image, VerifyingReader, open_archive, open_layout
 
 _REFUSED = ("docker:", "docker-archive:", "podman:", "containerd:", "dir:", "file:", "registry:", "oci-dir:",
             "oci-archive:", "singularity:")
@@ -86,13 +85,12 @@ async def push(image: Image, ref: reference.Reference, client: RegistryClient, t
     """Copy a stored image, whose manifest's exact bytes are `data`, to a registry."""
     for blob in (image.manifest.config, *image.manifest.layers):
         if not await client.has_blob(ref, blob.digest):
-            with contextlib.closing(image.open_blob(blob)) as stream, tempfile.NamedTemporaryFile() as copied:
-                path = getattr(stream, "name", None)
-                if path is None:  # inside an archive
-                    await asyncio.to_thread(shutil.copyfileobj, stream, copied, 1 << 20)
-                    copied.flush()
-                await client.push_blob(ref, Path(path or copied.name), blob)
+            await client.push_blob(ref, Content(blob.size, partial(_opened, image, blob)), blob)
     return await client.push_manifest(ref, data, image.manifest.media_type, tag=tag)
+
+
+def _opened(image: Image, blob: oci.Descriptor) -> BinaryIO:
+    return cast(BinaryIO, VerifyingReader(image.open_blob(blob), blob))
 
 
 def split_layout(location: str) -> tuple[Path, str | None]:
