@@ -78,7 +78,7 @@ def _eval(trace: bool, fail: bool, **options: Any) -> int:
     value: Any
     if trace:
         value, steps = program.explain(asked.variables)
-        for line in steps.lines(lambda each: _text(each, quoted=True)):
+        for line in steps.lines(lambda part: _text(part, quoted=True)):
             click.echo(line, err=True)
     elif not asked.cost:
         value = program(asked.variables)
