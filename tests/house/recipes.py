@@ -23,8 +23,6 @@ DOCUMENT = ROOT / "CONTRIBUTING.md"
 _CHAPTER = "## To add something\n"
 _PATH = re.compile(r"`([\w.-]+(?:/[\w.-]+)+\.\w+)`")
 _BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
-_WRITTEN = re.compile(r"docs/reference/|.*/__pycache__/|\.\w+_cache/|bin/|\.custody/")
-"""What commands write: `make docs`, Python, the recipe's own commands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +93,19 @@ class Copy:
             program.write_text(f'#!/bin/sh\nexec {sys.executable} {module and f"-m {module}"} "$@"\n')
             program.chmod(0o755)
 
-    def carry_out(self, recipe: Recipe) -> None:
-        """Its edits, then its commands. Raises AssertionError with what is otherwise than the recipe says."""
+    def apply(self, recipe: Recipe) -> None:
+        """Its edits. Raises AssertionError where a file is not as the recipe says."""
         for edit in recipe.edits:
             edit.apply(self.folder)
+
+    def changed(self) -> set[str]:
+        """Files that are not as they were."""
+        names = {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()}
+        return {name for name in names if not name.startswith("bin/") and (
+            not (ROOT / name).is_file() or (ROOT / name).read_bytes() != (self.folder / name).read_bytes())}
+
+    def follow(self, recipe: Recipe) -> None:
+        """Type its commands. Raises AssertionError with what one prints otherwise than the recipe says."""
         for step in recipe.steps:
             printed = self.type(step.command)
             pattern = guides.expression(step.expected)[0]
@@ -112,9 +119,3 @@ class Copy:
                         "PYTHONPATH": f"{self.folder / 'src'}:{self.folder}"}
         return subprocess.run(["bash", "-c", command], cwd=self.folder, env=environment, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, timeout=300, check=False).stdout
-
-    def changed(self) -> set[str]:
-        """Files that are not as they were, without those that commands write."""
-        names = {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()}
-        return {name for name in names if not _WRITTEN.match(name) and (
-            not (ROOT / name).is_file() or (ROOT / name).read_bytes() != (self.folder / name).read_bytes())}

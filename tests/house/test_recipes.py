@@ -21,8 +21,9 @@ def test_a_recipe_works(tmp_path: Path, name: str) -> None:
     assert {edit.path for edit in recipe.edits} == set(recipe.paths)
     assert recipe.steps
     copy = Copy(tmp_path)
-    copy.carry_out(recipe)
+    copy.apply(recipe)
     assert copy.changed() == set(recipe.paths)
+    copy.follow(recipe)
     python = " ".join(path for path in recipe.paths if path.endswith(".py"))
     assert copy.type(f"ruff check {python}") == "All checks passed!\n"
 
