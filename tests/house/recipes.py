@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +78,7 @@ def _recipe(name: str, text: str) -> Recipe:
 
 
 class Copy:
-    """A copy of the repository in which a recipe is carried out."""
+    """A copy of the repository in which a recipe is carried out, and a shell in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -88,10 +87,17 @@ class Copy:
         shutil.copy(ROOT / "pyproject.toml", folder)
         programs = folder / "bin"
         programs.mkdir()
-        for name, module in (("custody", "custody.cli.main"), ("python", ""), ("ruff", "ruff")):
+        for name, module in (("custody", "-m custody.cli.main"), ("python", ""), ("ruff", "-m ruff")):
             program = programs / name
-            program.write_text(f'#!/bin/sh\nexec {sys.executable} {module and f"-m {module}"} "$@"\n')
+            program.write_text(f'#!/bin/sh\nexec {sys.executable} {module} "$@"\n')
             program.chmod(0o755)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("CUSTODY_")}
+        self._shell = guides.Shell(folder, environment | {
+            "PATH": f"{programs}:{environment['PATH']}", "PYTHONPATH": f"{folder / 'src'}:{folder}"})
+
+    def close(self) -> None:
+        """End what runs in it."""
+        self._shell.close()
 
     def apply(self, recipe: Recipe) -> None:
         """Its edits. Raises AssertionError where a file is not as the recipe says."""
@@ -104,6 +110,10 @@ class Copy:
         return {name for name in names if not name.startswith("bin/") and (
             not (ROOT / name).is_file() or (ROOT / name).read_bytes() != (self.folder / name).read_bytes())}
 
+    def type(self, command: str) -> str:
+        """What a command prints, errors included."""
+        return self._shell.type(command)[1]
+
     def follow(self, recipe: Recipe) -> None:
         """Type its commands. Raises AssertionError with what one prints otherwise than the recipe says."""
         for step in recipe.steps:
@@ -111,11 +121,3 @@ class Copy:
             pattern = guides.expression(step.expected)[0]
             assert re.fullmatch(pattern, printed.strip(), re.DOTALL), (
                 f"$ {step.command}\n--- CONTRIBUTING.md\n{step.expected}\n--- typed\n{printed}")
-
-    def type(self, command: str) -> str:
-        """What a command prints, errors included."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("CUSTODY_")}
-        environment |= {"PATH": f"{self.folder / 'bin'}:{environment['PATH']}",
-                        "PYTHONPATH": f"{self.folder / 'src'}:{self.folder}"}
-        return subprocess.run(["bash", "-c", command], cwd=self.folder, env=environment, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=300, check=False).stdout

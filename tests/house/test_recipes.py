@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,12 @@ def test_a_recipe_works(tmp_path: Path, name: str) -> None:
     recipe = RECIPES[name]
     assert {edit.path for edit in recipe.edits} == set(recipe.paths)
     assert recipe.steps
-    copy = Copy(tmp_path)
-    copy.apply(recipe)
-    assert copy.changed() == set(recipe.paths)
-    copy.follow(recipe)
-    python = " ".join(path for path in recipe.paths if path.endswith(".py"))
-    assert copy.type(f"ruff check {python}") == "All checks passed!\n"
+    with contextlib.closing(Copy(tmp_path)) as copy:
+        copy.apply(recipe)
+        assert copy.changed() == set(recipe.paths)
+        copy.follow(recipe)
+        python = " ".join({path for path in recipe.paths if path.endswith(".py")})
+        assert copy.type(f"ruff check {python}").strip() == "All checks passed!"
 
 
 def test_a_recipe_that_is_out_of_date(tmp_path: Path) -> None:
