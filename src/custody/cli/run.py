@@ -120,10 +120,10 @@ def _refuse_empty(name: str, arguments: list[str]) -> None:
 
 def settings() -> Settings:
     """The settings of the running command."""
-    found = click.get_current_context().obj
-    if not isinstance(found, Settings):
+    current = click.get_current_context().obj
+    if not isinstance(current, Settings):
         raise TypeError("no settings: the command was not started through custody.cli.run")
-    return found
+    return current
 
 
 @contextlib.contextmanager
