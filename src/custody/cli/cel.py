@@ -78,7 +78,7 @@ def _eval(trace: bool, fail: bool, **options: Any) -> int:
     value: Any
     if trace:
         value, steps = program.explain(asked.variables)
-        for line in steps.lines(lambda each: _text(each, quoted=True)):
+        for line in steps.lines(lambda part: _text(part, quoted=True)):
             click.echo(line, err=True)
     elif not asked.cost:
         value = program(asked.variables)
@@ -135,7 +135,7 @@ def _asked(expression: str | None, file: str | None, given: str | None, files: t
            values: tuple[str, ...], environment: str, output: str, cost: bool) -> _Asked:
     if (expression is None) == (file is None):
         raise UsageError("got no expression or two, expected one, as an argument or with --file")
-    if [file, given, *(each.partition("=")[2] for each in files)].count("-") > 1:
+    if [file, given, *(pair.partition("=")[2] for pair in files)].count("-") > 1:
         raise UsageError("got - more than once, expected stdin to be one of --file, --input and --var")
     text, name = expression or "", "<input>"
     if file is not None:
@@ -144,17 +144,17 @@ def _asked(expression: str | None, file: str | None, given: str | None, files: t
     kind, _, version = environment.partition(":")
     variables: dict[str, Any] = {}
     if given is not None:
-        found = _document(given)
-        if not isinstance(found, dict):
-            raise MalformedError(_named(given), got="nothing" if found is None else _text(found)[:80],
+        document = _document(given)
+        if not isinstance(document, dict):
+            raise MalformedError(_named(given), got="nothing" if document is None else _text(document)[:80],
                                  expected="a map of variables, or a resource")
-        resource = kind != "standard" and "kind" in found and "apiVersion" in found
-        variables = {"object": found} if resource else found
-    for each in files:
-        key, value = _pair(each, "--var NAME=FILE")
+        resource = kind != "standard" and "kind" in document and "apiVersion" in document
+        variables = {"object": document} if resource else document
+    for pair in files:
+        key, value = _pair(pair, "--var NAME=FILE")
         variables[key] = _document(value)
-    for each in values:
-        key, value = _pair(each, "--set NAME=JSON")
+    for pair in values:
+        key, value = _pair(pair, "--set NAME=JSON")
         try:
             variables[key] = json.loads(value)
         except ValueError as wrong:
@@ -169,15 +169,15 @@ def _environment(kind: str, version: str, variables: dict[str, Any]) -> Env:
     if kind == "kubernetes":
         from policylang.cel import kubernetes
 
-        found = kubernetes.admission(version or kubernetes.MINORS[-1], params=True, authorized=True, patch=True)
-        return found.extended({name: of for name, of in free.items() if name not in found.variables})
+        env = kubernetes.admission(version or kubernetes.MINORS[-1], params=True, authorized=True, patch=True)
+        return env.extended({name: of for name, of in free.items() if name not in env.variables})
     if kind == "kyverno":
         from policylang.cel import kyverno
 
-        found = kyverno.env(version or kyverno.KINDS[0])
+        env = kyverno.env(version or kyverno.KINDS[0])
         for name in variables.get("variables") or ():
-            found.declare(name, cel.DYN)
-        return found.extended({name: of for name, of in free.items() if name not in found.variables})
+            env.declare(name, cel.DYN)
+        return env.extended({name: of for name, of in free.items() if name not in env.variables})
     if kind != "standard" or version:
         raise UsageError(f"got --env {kind}{version and ':'}{version}, expected one of {_ENVIRONMENTS}")
     from policylang.cel.kubernetes.costs import STANDARD
@@ -217,8 +217,8 @@ def _document(file: str) -> Any:
     except UnicodeDecodeError as wrong:
         raise MalformedError(_named(file), got=f"byte 0x{data[wrong.start]:02x}", expected="UTF-8") from None
     try:
-        found = json.loads(text, parse_int=_integer, parse_float=_floating, parse_constant=_floating)
-        return without_surrogates(found) if "\\u" in text else found
+        document = json.loads(text, parse_int=_integer, parse_float=_floating, parse_constant=_floating)
+        return without_surrogates(document) if "\\u" in text else document
     except (UsageError, InputError) as wrong:
         raise MalformedError(_named(file), got=wrong.message, expected="numbers that a double holds") from None
     except (ValueError, RecursionError):  # YAML, or YAML's message says it
@@ -235,10 +235,10 @@ def _integer(text: str) -> int | float:
 
 
 def _floating(text: str) -> float:
-    found = float(text)
-    if not isfinite(found):
+    number = float(text)
+    if not isfinite(number):
         raise UsageError(text[:40])
-    return found
+    return number
 
 
 # ── what is printed ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -258,9 +258,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, dict):
-        return {key if isinstance(key, str) else _text(key): _plain(each) for key, each in value.items()}
+        return {key if isinstance(key, str) else _text(key): _plain(element) for key, element in value.items()}
     if isinstance(value, list):
-        return [_plain(each) for each in value]
+        return [_plain(element) for element in value]
     if isinstance(value, Optional):
         return _plain(value.value) if value.present else None
     if isinstance(value, Timestamp):
