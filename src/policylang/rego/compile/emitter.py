@@ -77,7 +77,7 @@ class Emit(NamedTuple):
 
 
 class _Changed:
-    """Some members of an emitter, changed for a while. A class, since bodies are many: contextlib takes thrice as long."""
+    """Some members of an emitter, changed for a while. A class, since bodies are many: contextlib takes longer."""
 
     __slots__ = ("before", "members", "state")
 
