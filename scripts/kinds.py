@@ -19,8 +19,9 @@ OUT = Path(__file__).parent.parent / "src" / "custody" / "policy" / "kubernetes.
 
 def table(documents: list[object]) -> bytes:
     """One resource a line, in the order of group, plural and version."""
-    resources = sorted(of_discovery(documents, "discovery"), key=lambda one: (one.group, one.plural, one.version))
-    return b"[\n" + b",\n".join(msgspec.json.encode(one) for one in resources) + b"\n]\n"
+    resources = sorted(of_discovery(documents, "discovery"),
+                       key=lambda resource: (resource.group, resource.plural, resource.version))
+    return b"[\n" + b",\n".join(msgspec.json.encode(resource) for resource in resources) + b"\n]\n"
 
 
 if __name__ == "__main__":

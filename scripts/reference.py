@@ -56,15 +56,15 @@ def _fields(struct: type) -> list[tuple[str, str, str, str]]:
     """Name, type, default and the string below each field."""
     tree = ast.parse(inspect.getsource(struct)).body[0]
     assert isinstance(tree, ast.ClassDef)
-    found = []
+    rows = []
     for at, node in enumerate(tree.body):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             after = tree.body[at + 1] if at + 1 < len(tree.body) else None
             text = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
             default = f"`{ast.unparse(node.value)}`" if node.value is not None else "required"
-            found.append((node.target.id, ast.unparse(node.annotation).replace("|", "\\|"), default,
-                          " ".join(str(text).split())))
-    return found
+            rows.append((node.target.id, ast.unparse(node.annotation).replace("|", "\\|"), default,
+                         " ".join(str(text).split())))
+    return rows
 
 
 def error_codes() -> str:
@@ -140,15 +140,15 @@ def _first_line(value: object) -> str:
 
 
 def main() -> int:
-    wanted = {"commands.md": commands(), "settings.md": settings(), "errors.md": error_codes(),
-              "policylang.md": languages()}
-    stale = [name for name, text in wanted.items()
+    pages = {"commands.md": commands(), "settings.md": settings(), "errors.md": error_codes(),
+             "policylang.md": languages()}
+    stale = [name for name, text in pages.items()
              if not (FOLDER / name).is_file() or (FOLDER / name).read_text() != text]
     if "--check" in sys.argv:
         print(f"docs/reference: {', '.join(stale) + ' out of date: make docs' if stale else 'up to date'}")
         return bool(stale)
     FOLDER.mkdir(exist_ok=True)
-    for name, text in wanted.items():
+    for name, text in pages.items():
         (FOLDER / name).write_text(text)
     return 0
 

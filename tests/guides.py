@@ -1,6 +1,6 @@
 """Types what the guides and README show, word by word, in a copy of this repository, and compares what comes out.
 
-usage: python -m tests.guides [NAME…]      all in their order, or some: source build contents sign registry runtime …
+usage: python -m tests.guides [NAME…]      all in their order, or some: source build contents … README tutorial
 
 A ```console block is typed into one shell: lines that begin with `$ `, with those that they go on in. What stands below
 a command is what it must print. `…` is anything; digests, commit ids, times and numbers that no two runs share are
@@ -32,7 +32,9 @@ PEERS = Path(os.environ.get("CUSTODY_PEERS", Path.home() / ".cache" / "custody" 
 ORDER = {"source": "docs/guides/source.md", "build": "docs/guides/build.md", "contents": "docs/guides/contents.md",
          "sign": "docs/guides/sign.md", "registry": "docs/guides/registry.md", "runtime": "docs/guides/runtime.md",
          "admission": "docs/guides/admission.md", "languages": "docs/guides/languages.md",
-         "operate": "docs/guides/operate.md", "README": "README.md"}
+         "operate": "docs/guides/operate.md", "README": "README.md", "tutorial": "docs/tutorial.md"}
+_ALONE = ("README", "tutorial")
+"""Each begins in an empty folder of its own; the guides go on in one."""
 _BLOCK = re.compile(r"(?:<!-- typed(?P<mark>(?:(?!-->).)*)-->\s*)?^(?P<indent> *)```console\n(?P<body>.*?)^ *```",
                     re.MULTILINE | re.DOTALL)
 _PATTERNS = (
@@ -86,8 +88,9 @@ def steps(lines: list[str]) -> Iterator[Step]:
 
 
 def _goes_on(command: str) -> bool:
-    return command.rstrip().endswith("\\") or subprocess.run(
-        ["bash", "-n", "-c", command], capture_output=True, check=False).returncode != 0
+    """A line that ends with a backslash, an open quotation or bracket, a here-document without its end."""
+    done = subprocess.run(["bash", "-n", "-c", command], capture_output=True, check=False)
+    return command.rstrip().endswith("\\") or done.returncode != 0 or b"here-document" in done.stderr
 
 
 class Shell:
@@ -257,7 +260,7 @@ def clone(target: Path) -> None:
 def main(names: list[str]) -> int:
     chosen = [name for name in ORDER if not names or name in names]
     wrong, passed_over, typed = [], [], 0
-    for group in ([name for name in chosen if name != "README"], ["README"] * ("README" in chosen)):
+    for group in ([name for name in chosen if name not in _ALONE], *([name] for name in chosen if name in _ALONE)):
         with tempfile.TemporaryDirectory(prefix="guides-") as folder:
             reader = Reader(Path(folder))
             try:

@@ -35,15 +35,15 @@ def escape(kind: str, folder: Path, host: dict[str, Any]) -> dict[str, Any]:
 
 def processes(marker: str) -> list[str]:
     """Ids of processes whose command line has `marker`, but for those that were given it by the tests."""
-    found = []
+    ids = []
     for name in os.listdir("/proc"):
         try:
             words = Path("/proc", name, "cmdline").read_bytes().split(b"\0") if name.isdigit() else []
         except OSError:  # it ended meanwhile
             continue
         if marker.encode() in words:
-            found.append(name)
-    return found
+            ids.append(name)
+    return ids
 
 
 if __name__ == "__main__":

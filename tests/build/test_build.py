@@ -52,13 +52,13 @@ def no_fetch(entries: list[LockEntry], folder: Path) -> None:
 
 
 def isolations() -> list[str]:
-    found = []
+    kinds = []
     for kind in ("bubblewrap", "namespaces"):
         try:
-            found.append(choose_isolation(kind))
+            kinds.append(choose_isolation(kind))
         except UnsupportedError:
             continue
-    return found
+    return kinds
 
 
 @pytest.fixture

@@ -29,17 +29,17 @@ def repository(tmp_path: Path) -> Iterator[Repo]:
 
 
 def blob(repository: Repo, data: bytes) -> bytes:
-    made = Blob.from_string(data)
-    repository.object_store.add_object(made)
-    return made.id
+    stored = Blob.from_string(data)
+    repository.object_store.add_object(stored)
+    return stored.id
 
 
 def tree(repository: Repo, *entries: Made) -> bytes:
-    made = Tree()
+    stored = Tree()
     for name, mode, object_id in entries:
-        made.add(name, mode, object_id)
-    repository.object_store.add_object(made)
-    return made.id
+        stored.add(name, mode, object_id)
+    repository.object_store.add_object(stored)
+    return stored.id
 
 
 def attempt(repository: Repo, *entries: Made, seconds: int = 1793534400) -> None:

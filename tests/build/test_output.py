@@ -205,7 +205,7 @@ def test_any_tree_is_read_or_refused_and_removed(entries: list[tuple[list[str], 
         except MalformedError:
             packed: list[str] = []
         else:
-            packed = [f"{part.name}/{entry.name}" for part in layers for entry in part.entries]
+            packed = [f"{layer.name}/{entry.name}" for layer in layers for entry in layer.entries]
         assert all(name.isprintable() and "/.wh." not in name for name in packed)
     assert list(tmp_path.iterdir()) == []
 

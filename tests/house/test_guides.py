@@ -17,10 +17,10 @@ from tests import guides
 def test_every_block_is_read() -> None:
     for document in guides.ORDER.values():
         text = (guides.ROOT / document).read_text()
-        found = list(guides.blocks(text))
-        assert len(found) == len(re.findall(r"^ *```console$", text, re.MULTILINE)), document
-        assert all(block.steps for block in found), document
-        for block in found:
+        blocks = list(guides.blocks(text))
+        assert len(blocks) == len(re.findall(r"^ *```console$", text, re.MULTILINE)), document
+        assert all(block.steps for block in blocks), document
+        for block in blocks:
             for step in block.steps:
                 re.compile(guides.expression(step.expected)[0])
 

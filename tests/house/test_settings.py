@@ -32,11 +32,11 @@ def test_settings_env(tmp_path: Path) -> None:
 def test_every_setting_that_is_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "custody.toml").write_text('keep_evidence = 7\npolicies = ["z"]\n')
-    found = load_settings(None, {
+    loaded = load_settings(None, {
         "CUSTODY_DATA_DIR": "d", "CUSTODY_OFFLINE": "yes", "CUSTODY_TRUSTED_ROOT": "r", "CUSTODY_SIGNING_CONFIG": "s",
         "CUSTODY_POLICIES": "a.yaml:b", "CUSTODY_PLAIN_HTTP": "one:5000,two", "CUSTODY_KEEP_EVIDENCE": "0.5"})
-    assert (found.data_dir, found.offline, found.trusted_root, found.signing_config, found.policies, found.plain_http,
-            found.keep_evidence) == ("d", True, "r", "s", ["a.yaml", "b"], ["one:5000", "two"], 0.5)
+    assert (loaded.data_dir, loaded.offline, loaded.trusted_root, loaded.signing_config, loaded.policies,
+            loaded.plain_http, loaded.keep_evidence) == ("d", True, "r", "s", ["a.yaml", "b"], ["one:5000", "two"], 0.5)
     assert load_settings(None, {"CUSTODY_KEEP_EVIDENCE": ""}).keep_evidence == 7
     assert load_settings(None, {"CUSTODY_OFFLINE": "False"}).offline is False
 

@@ -46,7 +46,7 @@ def test_signatures_of_every_kind_of_key(folder: GitFolder, kind: str, more: tup
     folder.commit("ann", "second\n\nwith a body\n\nand more", sign=key)
     report = check(folder, folder.allowed("ann", key=key))
     assert report.failures == []
-    assert [item.summary for item in report.commits] == ["second", "first"]
+    assert [commit.summary for commit in report.commits] == ["second", "first"]
     assert report.commits[0].signer == f"ann@example.com {sshsig.fingerprint(_blob(key))}"
 
 
@@ -147,7 +147,7 @@ def test_since_leaves_out_what_was_checked_before(folder: GitFolder) -> None:
     old = folder.commit("ann", "older start", unsigned=True)
     folder.commit("ann", "new")
     report = check(folder, folder.allowed("ann"), since=frozenset({old}))
-    assert [item.summary for item in report.commits] == ["new"]
+    assert [commit.summary for commit in report.commits] == ["new"]
     assert report.failures == []
 
 
@@ -157,7 +157,7 @@ def test_lock_files_are_read_from_the_commit_not_the_working_tree(folder: GitFol
     (folder.path / "app" / "requirements.txt").write_text("requests\n")
     report = check(folder, folder.allowed("ann"))
     assert report.failures == []
-    assert [(entry.name, entry.version) for entry in report.locks[0].entries] == [("requests", "2.32.0")]
+    assert [(pinned.name, pinned.version) for pinned in report.locks[0].entries] == [("requests", "2.32.0")]
     assert report.not_checked == ("web/package-lock.json",)
 
 
@@ -234,14 +234,14 @@ def test_lock_coding_line_hides_lines(data: bytes, words: str) -> None:
                                  b"#\n#\n# coding: x\n", b" # coding: utf-7\n", b"# coding: ascii\n"])
 def test_what_pip_reads_as_utf_8(top: bytes) -> None:
     lock = parse_requirements(top + b"six==1.16.0" + HASH.encode())
-    assert (lock.problems, [entry.name for entry in lock.entries]) == ((), ["six"])
+    assert (lock.problems, [pinned.name for pinned in lock.entries]) == ((), ["six"])
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\f", "\v", "\x1c", "\u2028", " # \\\n", "\\\n#\n"])
 def test_a_line_ends_where_pip_ends_it(end: str) -> None:
     lock = parse_requirements(f"\ufeffsix==1{HASH}{end}evil==2{HASH}".encode())
     hidden = end == " # \\\n"  # the comment swallows the next line, as it does for pip
-    assert [entry.name for entry in lock.entries] == (["six"] if hidden else ["six", "evil"])
+    assert [pinned.name for pinned in lock.entries] == (["six"] if hidden else ["six", "evil"])
     assert lock.problems == ()
 
 

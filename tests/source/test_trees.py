@@ -38,9 +38,9 @@ def open_again(repository: Repo) -> GitRepository:
     return _OPENED[-1]
 
 
-def put(repository: Repo, made: ShaFile) -> bytes:
-    repository.object_store.add_object(made)
-    return made.id
+def put(repository: Repo, stored: ShaFile) -> bytes:
+    repository.object_store.add_object(stored)
+    return stored.id
 
 
 def tree(repository: Repo, *entries: tuple[bytes, int, bytes]) -> bytes:
@@ -112,7 +112,7 @@ def test_a_million_merges_of_the_same_wait_once(repository: Repo) -> None:
     first = [commit(repository, empty, b"%d" % number) for number in range(50)]
     top = commit(repository, empty, b"top", tuple(first * 20))
     opened, _ = read(repository, top)
-    assert [item.summary for item in opened.history(top.decode())] == ["top", *map(str, range(50))]
+    assert [parent.summary for parent in opened.history(top.decode())] == ["top", *map(str, range(50))]
 
 
 def test_a_history_of_many_bytes(repository: Repo, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,8 +76,8 @@ def build(repository: Repository, commit_id: str, *, repository_uri: str, layout
     with work_folder(layout.parent) as work:
         places = sandbox.Places.create(work)
         _write_source(repository, files, places.source, commit.time)
-        for item in inputs:
-            copy_input(item, places.inputs)
+        for wheel in inputs:
+            copy_input(wheel, places.inputs)
         _normalise(places.inputs, commit.time)
         # 3. The step, isolated. When it is done, nothing of it runs any more.
         step = sandbox.run_step(definition.build.command, kind=kind, places=places, epoch=commit.time, limits=limits)
@@ -104,7 +104,7 @@ def build(repository: Repository, commit_id: str, *, repository_uri: str, layout
                              "limits": limits.to_json(), **sandbox.describe(kind)},
         resolved_dependencies=(
             Resource(f"git+{repository_uri}", {"gitCommit": commit.id, "gitTree": commit.tree}),
-            *(Resource(item.entry.purl, {"sha256": item.sha256}, item.path.name) for item in inputs)),
+            *(Resource(wheel.entry.purl, {"sha256": wheel.sha256}, wheel.path.name) for wheel in inputs)),
         builder_version={"custody": __version__, **sandbox.tool_version(kind)},
         invocation_id=f"urn:uuid:{uuid.uuid4()}", started_on=started, finished_on=clock(),
         byproducts=(Resource(name="build log", digest={"sha256": digests.sha256(step.log)[7:]}),))
@@ -124,10 +124,10 @@ def _inputs(repository: Repository, files: list[File], definition: Definition, c
     path = definition.build.lock
     if path is None:
         return []
-    found = next((file for file in files if file.path == path), None)
-    if found is None:
+    file = next((file for file in files if file.path == path), None)
+    if file is None:
         raise NotFoundError(f"{NAME}: build.lock: the commit has no {visible(path)}")
-    lock = parse_requirements(repository.blob(found.id), path)
+    lock = parse_requirements(repository.blob(file.id), path)
     if lock.problems:
         first = lock.problems[0]
         raise DeniedError(f"{visible(path)}:{first.line}: {visible(first.reason)}")

@@ -50,8 +50,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def limits(self) -> Limits:
         """Raises MalformedError for what is out of range."""
-        given = {field.name: value for field in fields(Limits) if (value := getattr(self, field.name)) is not None}
-        return parse_limits(given, f"{NAME}: build")
+        stated = {field.name: value for field in fields(Limits) if (value := getattr(self, field.name)) is not None}
+        return parse_limits(stated, f"{NAME}: build")
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,18 +81,19 @@ def parse_definition(data: bytes, where: str = NAME) -> Definition:
     if len(data) > _MAX_SIZE:
         raise MalformedError(where, got=f"{len(data)} bytes", expected=f"at most {_MAX_SIZE}")
     try:
-        found = msgspec.convert(tomllib.loads(data.decode()), Definition)
+        definition = msgspec.convert(tomllib.loads(data.decode()), Definition)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError(where, got=str(error), expected="TOML") from None
     except msgspec.ValidationError as error:
         raise MalformedError(where, got=str(error), expected="the keys of the build guide") from None
-    if not found.build.command or not found.build.command[0]:
-        raise MalformedError(f"{where}: build.command", got=found.build.command, expected="a program and its arguments")
-    for number, argument in enumerate(found.build.command):
+    if not definition.build.command or not definition.build.command[0]:
+        raise MalformedError(f"{where}: build.command", got=definition.build.command,
+                             expected="a program and its arguments")
+    for number, argument in enumerate(definition.build.command):
         if "\0" in argument:
             raise MalformedError(f"{where}: build.command[{number}]", got=argument, expected="text without NUL")
         if len(argument.encode("utf-8", "surrogatepass")) > _MAX_ARGUMENT:
             raise MalformedError(f"{where}: build.command[{number}]", got=f"{len(argument)} characters",
                                  expected=f"at most {_MAX_ARGUMENT} bytes")
-    _ = found.build.limits
-    return found
+    _ = definition.build.limits
+    return definition

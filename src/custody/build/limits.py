@@ -61,10 +61,10 @@ MAXIMA = Limits(memory=256 * GIB, processes=32_768, file_size=16 * GIB, files=50
 _SIZES = frozenset({"memory", "file_size", "output_size", "tmp_size", "log_size"})
 
 
-def parse_limits(given: dict[str, int | str], where: str) -> Limits:
+def parse_limits(stated: dict[str, int | str], where: str) -> Limits:
     """Limits with the defaults for what is not given. Raises MalformedError, naming the key `where`.KEY."""
     values = {}
-    for name, value in given.items():
+    for name, value in stated.items():
         key = f"{where}.{name}"
         low, high = getattr(MINIMA, name), getattr(MAXIMA, name)
         if name in _SIZES:

@@ -46,7 +46,7 @@ def read_output(folder: Path, limits: Limits) -> list[Layer]:
     if not folder.is_dir() or folder.is_symlink():  # as a step that is not isolated can make it
         raise MalformedError("build output", got="no folder, or a link", expected="the folder that the step was given")
     layers: dict[str, list[Entry]] = {}
-    others: list[str] = []
+    strays: list[str] = []
     files = size = 0
     for path, status in walk(folder):
         files, size = files + 1, size + status.st_size
@@ -65,9 +65,9 @@ def read_output(folder: Path, limits: Limits) -> list[Layer]:
         elif stat.S_ISDIR(status.st_mode):
             layers[first] = []
         else:
-            others.append(first)
-    if others or not layers:
-        names = sorted([*layers, *others])
+            strays.append(first)
+    if strays or not layers:
+        names = sorted([*layers, *strays])
         raise MalformedError("build output", got=[visible(name) for name in names[:20]],
                              expected="one folder a layer in $CUSTODY_OUTPUT, and nothing else")
     return [Layer(name, tuple(sorted(layers[name], key=lambda entry: entry.name))) for name in sorted(layers)]

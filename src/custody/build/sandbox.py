@@ -72,15 +72,15 @@ class Places:
         return places
 
 
-def choose_isolation(wanted: str | None = None) -> str:
+def choose_isolation(requested: str | None = None) -> str:
     """The isolation to use: the strongest that works here, or the one asked for. Raises UnsupportedError."""
-    if wanted is not None and wanted not in KINDS:
-        raise UsageError(f"--isolation: got {wanted!r}, expected one of {', '.join(KINDS)}")
-    if wanted == "none":
-        return wanted
+    if requested is not None and requested not in KINDS:
+        raise UsageError(f"--isolation: got {requested!r}, expected one of {', '.join(KINDS)}")
+    if requested == "none":
+        return requested
     reasons = []
     for kind in ("bubblewrap", "namespaces"):
-        if wanted in (None, kind):
+        if requested in (None, kind):
             reason = _probe(kind, os.environ.get("PATH", ""), os.geteuid())
             if reason is None:
                 return kind
@@ -148,11 +148,12 @@ def run_step(command: list[str], *, kind: str, places: Places, epoch: int, limit
         lifeline, _held = (stack.enter_context(end) for end in _pipe())  # however this process ends, the step does
         specification |= {"status": status_end.fileno(), "lifeline": lifeline.fileno()}
         text = stack.enter_context(_memory_file("step", marshal.dumps(specification)))
-        whole = [_interpreter(python), "-I", "-S", f"/proc/self/fd/{code.fileno()}", str(text.fileno())]
+        arguments = [_interpreter(python), "-I", "-S", f"/proc/self/fd/{code.fileno()}", str(text.fileno())]
         if kind == "bubblewrap":
             mounts = rootfs.mounts(python, places.etc, places.source, places.inputs, places.output, limits)
-            whole = [shutil.which("bwrap") or "bwrap", *bwrap_flags(mounts, root=as_root()), "--", *whole]
-        starter = subprocess.Popen(whole, env={}, cwd="/", stdin=subprocess.DEVNULL, stdout=log_end, stderr=log_end,
+            isolating = [shutil.which("bwrap") or "bwrap", *bwrap_flags(mounts, root=as_root()), "--"]
+            arguments = [*isolating, *arguments]
+        starter = subprocess.Popen(arguments, env={}, cwd="/", stdin=subprocess.DEVNULL, stdout=log_end, stderr=log_end,
                                    start_new_session=True,
                                    pass_fds=[end.fileno() for end in (code, text, status_end, lifeline)])
         try:

@@ -39,8 +39,8 @@ def answer(shell: str, arguments: Sequence[str]) -> str:
     else:
         words, current = list(arguments), ""
     incomplete = words[-1] if words else ""
-    candidates = [item for item in _candidates(words[:-1], incomplete)
-                  if item.value in ("file", "dir") or item.value.startswith(incomplete)]
+    candidates = [candidate for candidate in _candidates(words[:-1], incomplete)
+                  if candidate.value in ("file", "dir") or candidate.value.startswith(incomplete)]
     before = incomplete.removesuffix(current) if shell == "bash" else ""
     return "".join(f"{value.removeprefix(before)}\t{help_text}\n" if help_text or value not in ("file", "dir")
                    else f"{value}\n" for value, help_text in candidates)
@@ -97,13 +97,13 @@ def _of_command(command: click.Command, context: click.Context, words: list[str]
 
     options = {name: param for param in command.params if isinstance(param, click.Option) and not param.hidden
                for name in (*param.opts, *param.secondary_opts)}
-    given, waiting = 0, None
+    argument_count, waiting = 0, None
     ended = False  # by --
     for word in words:
         if waiting is not None:
             waiting = None
         elif ended or not word.startswith("-") or word == "-":
-            given += 1
+            argument_count += 1
         elif word == "--":
             ended = True
         elif word in options and _takes_value(options[word]):
@@ -112,17 +112,17 @@ def _of_command(command: click.Command, context: click.Context, words: list[str]
         return _values(waiting, context, incomplete)
     name, equals, value = incomplete.partition("=")
     if equals and not ended and name in options:
-        return [item if item.value in ("file", "dir") else Candidate(f"{name}={item.value}", item.help)
-                for item in _values(options[name], context, value)]
+        return [Candidate(chosen if chosen in ("file", "dir") else f"{name}={chosen}", help_text)
+                for chosen, help_text in _values(options[name], context, value)]
     if incomplete.startswith("-") and not ended:
         shown = [Candidate(option, (param.help or "").splitlines()[0] if param.help else "")
                  for option, param in options.items() if option.startswith("--")]
         return [*shown, Candidate("--help", "Show this message and exit.")]
     arguments = [param for param in command.params if isinstance(param, click.Argument)]
     for param in arguments:
-        if param.nargs < 0 or given < param.nargs:
+        if param.nargs < 0 or argument_count < param.nargs:
             return _values(param, context, incomplete)
-        given -= param.nargs
+        argument_count -= param.nargs
     return []
 
 
@@ -132,10 +132,9 @@ def _takes_value(option: click.Option) -> bool:
 
 def _values(param: click.Parameter, context: click.Context, incomplete: str) -> list[Candidate]:
     metavar = str(param.make_metavar(context))
-    items = [Candidate(item.type) if item.type in ("file", "dir") else Candidate(str(item.value), item.help or "")
-             for item in param.shell_complete(context, incomplete)]
-    if items:
-        return items
+    if completions := param.shell_complete(context, incomplete):
+        return [Candidate(completion.type) if completion.type in ("file", "dir")
+                else Candidate(str(completion.value), completion.help or "") for completion in completions]
     if metavar in ("oci:DIR", "TARGET") and ":" not in incomplete:
         return [Candidate(prefix) for prefix in _TARGETS[metavar]] + [Candidate("file")] * (metavar == "TARGET")
     if metavar == "BOOL":

@@ -66,19 +66,19 @@ def _eval(trace: bool, fail: bool, **options: Any) -> int:
     """
     from policylang.budget import GENEROUS
     from policylang.cel import CelError, CompileError
-    from policylang.cel.kubernetes.costs import KubernetesCosts
+    from policylang.cel.kubernetes.costs import COSTS
 
     asked = _asked(**options)
     report: dict[str, Any] = {}
     try:
         program, priced = (asked.env.compile(asked.expression, name=asked.name, limits=GENEROUS, **how)
-                           for how in ({"trace": trace}, {"cost": KubernetesCosts() if asked.cost else None}))
+                           for how in ({"trace": trace}, {"cost": COSTS if asked.cost else None}))
     except CompileError as wrong:
         return _refuse(wrong)
     value: Any
     if trace:
         value, steps = program.explain(asked.variables)
-        for line in steps.lines(lambda each: _text(each, quoted=True)):
+        for line in steps.lines(lambda part: _text(part, quoted=True)):
             click.echo(line, err=True)
     elif not asked.cost:
         value = program(asked.variables)
@@ -100,9 +100,8 @@ def _eval(trace: bool, fail: bool, **options: Any) -> int:
 def _check(**options: Any) -> int:
     """Say what type EXPRESSION has, without evaluating it. Exit code 2 where it does not compile."""
     from policylang.cel import CompileError
-    from policylang.cel.cost import ENDLESS
-    from policylang.cel.costestimate import estimate
-    from policylang.cel.kubernetes.costs import KubernetesEstimator
+    from policylang.cel.cost.units import ENDLESS
+    from policylang.cel.kubernetes.costs import COSTS
 
     asked = _asked(**options)
     try:
@@ -111,7 +110,7 @@ def _check(**options: Any) -> int:
         return _refuse(wrong)
     report: dict[str, Any] = {"type": str(ast.result)}
     if asked.cost:
-        cost = estimate(ast.root, KubernetesEstimator(), presence_costs=False)
+        cost = asked.env.cost(ast, model=COSTS)
         unknown = cost.most > ENDLESS // 1000  # a factor of a size that is not known
         report["cost"] = {"least": cost.least, "most": None if unknown else cost.most}
     if asked.output == "json":
@@ -136,7 +135,7 @@ def _asked(expression: str | None, file: str | None, given: str | None, files: t
            values: tuple[str, ...], environment: str, output: str, cost: bool) -> _Asked:
     if (expression is None) == (file is None):
         raise UsageError("got no expression or two, expected one, as an argument or with --file")
-    if [file, given, *(each.partition("=")[2] for each in files)].count("-") > 1:
+    if [file, given, *(pair.partition("=")[2] for pair in files)].count("-") > 1:
         raise UsageError("got - more than once, expected stdin to be one of --file, --input and --var")
     text, name = expression or "", "<input>"
     if file is not None:
@@ -145,17 +144,17 @@ def _asked(expression: str | None, file: str | None, given: str | None, files: t
     kind, _, version = environment.partition(":")
     variables: dict[str, Any] = {}
     if given is not None:
-        found = _document(given)
-        if not isinstance(found, dict):
-            raise MalformedError(_named(given), got="nothing" if found is None else _text(found)[:80],
+        document = _document(given)
+        if not isinstance(document, dict):
+            raise MalformedError(_named(given), got="nothing" if document is None else _text(document)[:80],
                                  expected="a map of variables, or a resource")
-        resource = kind != "standard" and "kind" in found and "apiVersion" in found
-        variables = {"object": found} if resource else found
-    for each in files:
-        key, value = _pair(each, "--var NAME=FILE")
+        resource = kind != "standard" and "kind" in document and "apiVersion" in document
+        variables = {"object": document} if resource else document
+    for pair in files:
+        key, value = _pair(pair, "--var NAME=FILE")
         variables[key] = _document(value)
-    for each in values:
-        key, value = _pair(each, "--set NAME=JSON")
+    for pair in values:
+        key, value = _pair(pair, "--set NAME=JSON")
         try:
             variables[key] = json.loads(value)
         except ValueError as wrong:
@@ -170,20 +169,22 @@ def _environment(kind: str, version: str, variables: dict[str, Any]) -> Env:
     if kind == "kubernetes":
         from policylang.cel import kubernetes
 
-        found = kubernetes.admission(version or kubernetes.MINORS[-1], params=True, authorized=True, patch=True)
-        return found.extended({name: of for name, of in free.items() if name not in found.variables})
+        env = kubernetes.admission(version or kubernetes.MINORS[-1], params=True, authorized=True, patch=True)
+        return env.extended({name: of for name, of in free.items() if name not in env.variables})
     if kind == "kyverno":
         from policylang.cel import kyverno
 
-        found = kyverno.env(version or kyverno.KINDS[0])
+        env = kyverno.env(version or kyverno.KINDS[0])
         for name in variables.get("variables") or ():
-            found.declare(name, cel.DYN)
-        return found.extended({name: of for name, of in free.items() if name not in found.variables})
+            env.declare(name, cel.DYN)
+        return env.extended({name: of for name, of in free.items() if name not in env.variables})
     if kind != "standard" or version:
         raise UsageError(f"got --env {kind}{version and ':'}{version}, expected one of {_ENVIRONMENTS}")
-    from policylang.cel import ext
+    from policylang.cel.kubernetes.costs import STANDARD
+    from policylang.cel.libraries import ext
+    from policylang.cel.libraries.kubernetes.prices import priced
 
-    return cel.Env(ext.everything(), free)
+    return cel.Env(tuple(map(priced, ext.everything())), free, standard=STANDARD)
 
 
 def _pair(text: str, expected: str) -> tuple[str, str]:
@@ -216,8 +217,8 @@ def _document(file: str) -> Any:
     except UnicodeDecodeError as wrong:
         raise MalformedError(_named(file), got=f"byte 0x{data[wrong.start]:02x}", expected="UTF-8") from None
     try:
-        found = json.loads(text, parse_int=_integer, parse_float=_floating, parse_constant=_floating)
-        return without_surrogates(found) if "\\u" in text else found
+        document = json.loads(text, parse_int=_integer, parse_float=_floating, parse_constant=_floating)
+        return without_surrogates(document) if "\\u" in text else document
     except (UsageError, InputError) as wrong:
         raise MalformedError(_named(file), got=wrong.message, expected="numbers that a double holds") from None
     except (ValueError, RecursionError):  # YAML, or YAML's message says it
@@ -234,10 +235,10 @@ def _integer(text: str) -> int | float:
 
 
 def _floating(text: str) -> float:
-    found = float(text)
-    if not isfinite(found):
+    number = float(text)
+    if not isfinite(number):
         raise UsageError(text[:40])
-    return found
+    return number
 
 
 # ── what is printed ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -246,7 +247,7 @@ def _plain(value: Any) -> Any:
     """A value as JSON data: bytes as base64; times, durations and what JSON has no number for as texts; an empty
     optional as null."""
     from policylang.cel import Duration, Optional, Timestamp
-    from policylang.cel.times import show_duration, show_timestamp
+    from policylang.cel.values.times import show_duration, show_timestamp
 
     if isinstance(value, float) and not isfinite(value):
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
@@ -257,9 +258,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, dict):
-        return {key if isinstance(key, str) else _text(key): _plain(each) for key, each in value.items()}
+        return {key if isinstance(key, str) else _text(key): _plain(element) for key, element in value.items()}
     if isinstance(value, list):
-        return [_plain(each) for each in value]
+        return [_plain(element) for element in value]
     if isinstance(value, Optional):
         return _plain(value.value) if value.present else None
     if isinstance(value, Timestamp):
@@ -279,7 +280,7 @@ def _text(value: Any, *, quoted: bool = False) -> str:
 
 def _type(program: Program, value: Any) -> str:
     """The checked type, the value's own where that is not known."""
-    from policylang.cel.values import type_name
+    from policylang.cel.values.values import type_name
 
     known = program.result
     return type_name(value) if known is None or known.is_dyn else str(known)

@@ -32,10 +32,10 @@ class _World:
         if self.offline:
             raise OfflineError(f"is_external_url: {host} is not looked up off line")
         try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except OSError as wrong:
             raise NetworkError(f"lookup {host}: {wrong.strerror or wrong}") from None
-        return [str(address[4][0]) for address in found]
+        return [str(answer[4][0]) for answer in answers]
 
     def random(self, below: int) -> int:
         return secrets.randbelow(below)
@@ -112,7 +112,7 @@ def _function(names: tuple[str, ...]) -> None:
     unknown = [name for name in names if all(function.name != name for function in FUNCTIONS.values())]
     if unknown:
         raise UsageError(f"got {', '.join(unknown)}, expected names of functions", hint="custody policy jp function")
-    for function in sorted((FUNCTIONS if names else KYVERNO).values(), key=lambda one: one.signature):
+    for function in sorted((FUNCTIONS if names else KYVERNO).values(), key=lambda function: function.signature):
         if not names or function.name in names:
             click.echo(f"Name: {function.name}\n  Signature: {function.signature}")
             click.echo(f"  Note:      {function.note}\n" if function.note else "")
@@ -125,9 +125,9 @@ def _read(file: Path) -> str:
         raise UsageError(f"failed open file {file}: {(wrong.strerror or str(wrong)).lower()}") from None
 
 
-def _stdin(what: str) -> str:
+def _stdin(expected: str) -> str:
     if sys.stdin.isatty():
-        click.echo(f"Reading from terminal input.\nEnter {what} and hit Ctrl+D.", err=True)
+        click.echo(f"Reading from terminal input.\nEnter {expected} and hit Ctrl+D.", err=True)
     return _text(sys.stdin.buffer.read(), "stdin")
 
 

@@ -44,11 +44,11 @@ def command(query: str | None, paths: tuple[str, ...], given: Path | None, stdin
             output: str, package: str | None, fail: bool, fail_defined: bool, strict: bool,
             strict_builtin_errors: bool, explain: str, coverage: bool, v0_compatible: bool) -> int:
     """Print the solutions of QUERY, such as `data.main.deny[x]`."""
-    from custody.adapters.world import SystemWorld
+    from custody.wiring.local import rego_world
     from policylang.budget import GENEROUS, Meter
     from policylang.rego import UNDEFINED, EvaluationError, Policy, SourceError
-    from policylang.rego.coverage import Coverage
     from policylang.rego.declare import Context
+    from policylang.rego.run.coverage import Coverage
 
     if stdin_query == (query is not None):
         raise UsageError("expected a QUERY, or --stdin")
@@ -62,33 +62,33 @@ def command(query: str | None, paths: tuple[str, ...], given: Path | None, stdin
         policy = Policy(loaded.modules, version=0 if v0_compatible else 1, strict=strict)
         policy.check_data(loaded.data)
         text = query if query is not None else sys.stdin.read()
-        asked = policy.query(text, name="query", package=package.removeprefix("data.") if package else None,
+        prepared = policy.query(text, name="query", package=package.removeprefix("data.") if package else None,
                              traced=explain in ("fails", "full") or coverage)
         places = _expressions(text, policy.version)
         if not places:
             raise UsageError("the query is empty, expected such as data.main.deny")
     except SourceError as wrong:
         return refused(wrong, output)
-    context = Context(Meter(GENEROUS), SystemWorld())
+    context = Context(Meter(GENEROUS), rego_world())
     try:
-        results = asked(loaded.data, document, strict=strict_builtin_errors, context=context)
+        results = prepared(loaded.data, document, strict=strict_builtin_errors, context=context)
     except EvaluationError as wrong:
         if output != "json":
             raise
-        found = re.match(rf"(.+):([0-9]+): {wrong.kind}: ", wrong.message)
-        where = {"location": {"file": found[1], "row": int(found[2])}} if found else {}
+        place = re.match(rf"(.+):([0-9]+): {wrong.kind}: ", wrong.message)
+        where = {"location": {"file": place[1], "row": int(place[2])}} if place else {}
         click.echo(json.dumps({"errors": [{"message": wrong.reason, "code": wrong.kind} | where]}, indent=2,
                               ensure_ascii=False))
         return of_language(wrong).exit_code
     finally:
         for line in context.printed:
             click.echo(line, err=True)
-        for line in _steps(asked, context, explain):
+        for line in _steps(prepared, context, explain):
             click.echo(line, err=True)
     lines = None
     if coverage:
         covered = Coverage(policy)
-        covered.add(asked.places, context.steps)
+        covered.add(prepared.places, context.steps)
         lines = covered.report()
     _print(results, places, output, lines)
     return 3 if (fail and not results) or (fail_defined and results) else 0
@@ -139,7 +139,7 @@ def _print(results: list[Result], places: list[Place], output: str, lines: dict[
                 click.echo(json.dumps(bindings, indent=2, ensure_ascii=False))
         case "raw":
             for values, _ in rows:
-                click.echo(" ".join(each if isinstance(each, str) else compact(each) for each in values))
+                click.echo(" ".join(value if isinstance(value, str) else compact(value) for value in values))
         case "pretty":
             _pretty(rows, [place[0] for place in places])
     if lines is not None and output != "json":
@@ -173,7 +173,7 @@ def _pretty(rows: list[tuple[list[Any], dict[str, Any]]], texts: list[str]) -> N
     names = [*(texts[at] for at in keep), *sorted(rows[0][1])]
     table = [[*(compact(values[at]) for at in keep), *(compact(bindings[name]) for name in sorted(bindings))]
              for values, bindings in rows]
-    widths = [min(80, max(len(each) for each in column)) for column in zip(names, *table, strict=True)]
+    widths = [min(80, max(len(cell) for cell in column)) for column in zip(names, *table, strict=True)]
 
     def border(left: str, middle: str, right: str) -> str:
         return left + middle.join("─" * (width + 2) for width in widths) + right
@@ -185,6 +185,6 @@ def _pretty(rows: list[tuple[list[Any], dict[str, Any]]], texts: list[str]) -> N
                               for name, width in zip(names, widths, strict=True)) + "│")
     click.echo(border("├", "┼", "┤"))
     for row in table:
-        click.echo("│" + "│".join(f" {cut(each, width):<{width}} "
-                                  for each, width in zip(row, widths, strict=True)) + "│")
+        click.echo("│" + "│".join(f" {cut(cell, width):<{width}} "
+                                  for cell, width in zip(row, widths, strict=True)) + "│")
     click.echo(border("└", "┴", "┘"))

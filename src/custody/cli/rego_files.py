@@ -27,32 +27,32 @@ class Loaded(NamedTuple):
 
 def load(paths: tuple[str, ...], *, modules_only: bool = False) -> Loaded:
     """Files and folders; `a.b:path` puts data below `a.b`. In a folder the folders below it are names of data."""
-    found = Loaded({}, {})
-    for given in paths:
-        prefix, _, rest = given.rpartition(":")
-        names = prefix.split(".") if prefix and not Path(given).exists() else []
-        root = Path(rest if names else given)
+    loaded = Loaded({}, {})
+    for name in paths:
+        prefix, _, rest = name.rpartition(":")
+        names = prefix.split(".") if prefix and not Path(name).exists() else []
+        root = Path(rest if names else name)
         if not root.exists():
             raise UsageError(f"{root}: there is no such file or folder")
         if root.is_file():
-            _file(root, names, found, modules_only)
+            _file(root, names, loaded, modules_only)
             continue
-        for path in sorted(each for each in root.rglob("*") if each.is_file()):
+        for path in sorted(path for path in root.rglob("*") if path.is_file()):
             if path.suffix == ".rego" or path.suffix in _DATA:
-                _file(path, [*names, *path.relative_to(root).parts[:-1]], found, modules_only)
-    return found
+                _file(path, [*names, *path.relative_to(root).parts[:-1]], loaded, modules_only)
+    return loaded
 
 
-def _file(path: Path, names: list[str], found: Loaded, modules_only: bool) -> None:
+def _file(path: Path, names: list[str], loaded: Loaded, modules_only: bool) -> None:
     if path.suffix == ".rego":
-        found.modules[str(path)] = text_of(path)
+        loaded.modules[str(path)] = text_of(path)
     elif not modules_only:
         document: Any = read(path)
         for name in reversed(names):
             document = {name: document}
         if not isinstance(document, dict):
             raise UsageError(f"{path}: data must be an object at its root")
-        _merge(found.data, document, str(path), [])
+        _merge(loaded.data, document, str(path), [])
 
 
 def _merge(into: dict[str, Any], more: dict[str, Any], path: str, at: list[str]) -> None:
@@ -67,7 +67,7 @@ def _merge(into: dict[str, Any], more: dict[str, Any], path: str, at: list[str])
 
 
 def text_of(path: Path) -> str:
-    from policylang.rego.parser import LONGEST
+    from policylang.rego.syntax.parser import LONGEST
     from policylang.source import read_source
     return read_source(path.read_bytes(), str(path), limit=LONGEST).text
 

@@ -30,7 +30,7 @@ def command(paths: tuple[str, ...], names_only: bool, diff: bool, write: bool, f
     Exit code 2 where one is none.
     """
     from policylang.rego import SourceError
-    from policylang.rego.format import formatted
+    from policylang.rego.syntax.format import formatted
     from policylang.source import read_source
 
     version = 0 if v0_compatible else 1
@@ -67,19 +67,19 @@ def _bytes(path: Path) -> bytes:
 
 def _files(paths: tuple[str, ...]) -> list[Path | None]:
     """None is stdin."""
-    found: list[Path | None] = []
+    files: list[Path | None] = []
     for name in paths:
         if name == "-":
-            found.append(None)
+            files.append(None)
             continue
         path = Path(name)
         if not path.exists():
             raise UsageError(f"{path}: there is no such file or folder")
-        found += sorted(path.rglob("*.rego")) if path.is_dir() else [path]
-    return found
+        files += sorted(path.rglob("*.rego")) if path.is_dir() else [path]
+    return files
 
 
-def _refused(wrong: list[SourceError]) -> int:
-    for each in wrong:
-        click.echo(each.pointed(), err=True)
+def _refused(refused: list[SourceError]) -> int:
+    for error in refused:
+        click.echo(error.pointed(), err=True)
     return 2

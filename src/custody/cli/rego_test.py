@@ -13,7 +13,7 @@ from custody.cli.rego_files import V0, load, refused
 from custody.errors import UsageError
 
 if TYPE_CHECKING:
-    from policylang.rego.testing import Outcome, Test
+    from policylang.rego.run.testing import Outcome, Test
 
 _RULE = "-" * 80
 
@@ -21,7 +21,7 @@ _RULE = "-" * 80
 @click.command("test")
 @click.argument("paths", nargs=-1, required=True)
 @click.option("-v", "--verbose", is_flag=True, help="Also tests that pass.")
-@click.option("-r", "--run", "wanted", metavar="REGEX", help="Only tests whose names match.")
+@click.option("-r", "--run", "names", metavar="REGEX", help="Only tests whose names match.")
 @click.option("-f", "--format", "output", type=click.Choice(["pretty", "json"]), default="pretty", show_default=True,
               help="What stdout gets.")
 @click.option("-c", "--coverage", is_flag=True, help="Print which lines were evaluated, as JSON, instead.")
@@ -30,15 +30,15 @@ _RULE = "-" * 80
 @click.option("-z", "--exit-zero-on-skipped", is_flag=True, help="Tests that are left out are no failure.")
 @click.option("--fail-on-empty", is_flag=True, help="Exit 2 where there is no test.")
 @V0
-def command(paths: tuple[str, ...], verbose: bool, wanted: str | None, output: str, coverage: bool, threshold: float,
+def command(paths: tuple[str, ...], verbose: bool, names: str | None, output: str, coverage: bool, threshold: float,
             exit_zero_on_skipped: bool, fail_on_empty: bool, v0_compatible: bool) -> int:
     """Run the rules that begin with `test_` in files and folders. Exit code 2 where one is not true, as `opa test`."""
-    from custody.adapters.world import SystemWorld
+    from custody.wiring.local import rego_world
     from policylang.rego import Policy, SourceError
-    from policylang.rego.coverage import Coverage
-    from policylang.rego.testing import Runner, tests
+    from policylang.rego.run.coverage import Coverage
+    from policylang.rego.run.testing import Runner, tests
 
-    chosen = _pattern(wanted) if wanted else None
+    chosen = _pattern(names) if names else None
     gc.disable()  # the trees of modules and code hold no circles, and looking for some takes a third of the time
     loaded = load(paths)
     try:
@@ -49,7 +49,7 @@ def command(paths: tuple[str, ...], verbose: bool, wanted: str | None, output: s
     lines = Coverage(policy) if coverage or threshold else None
     found = [test for test in tests(policy) if chosen is None or chosen.search(test.shown)]
     try:
-        runner = Runner(policy, found, loaded.data, world=SystemWorld(), coverage=lines,
+        runner = Runner(policy, found, loaded.data, world=rego_world(), coverage=lines,
                         explained=verbose and output == "pretty")
     except SourceError as wrong:
         return refused(wrong, output)
@@ -73,10 +73,10 @@ def command(paths: tuple[str, ...], verbose: bool, wanted: str | None, output: s
     return 2 if failed or skipped or (fail_on_empty and not results) else 0
 
 
-def _pattern(wanted: str) -> Any:
+def _pattern(text: str) -> Any:
     from policylang.go.regex import PatternError, compiled
     try:
-        return compiled(wanted)
+        return compiled(text)
     except PatternError as wrong:
         raise UsageError(f"--run: {wrong.message}") from None
 

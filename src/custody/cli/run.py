@@ -15,9 +15,8 @@ from typing import Any
 import click
 
 from custody.cli import deadline, peers
-from custody.cli.main import help_text
 from custody.cli.streams import Words
-from custody.cli.table import COMMANDS, NETWORK, SERVICES
+from custody.cli.table import COMMANDS, NETWORK, SERVICES, help_text
 from custody.errors import CustodyError, UsageError, of_language
 from custody.kit.visible import visible
 from custody.settings import Settings, load_settings
@@ -121,10 +120,10 @@ def _refuse_empty(name: str, arguments: list[str]) -> None:
 
 def settings() -> Settings:
     """The settings of the running command."""
-    found = click.get_current_context().obj
-    if not isinstance(found, Settings):
+    current = click.get_current_context().obj
+    if not isinstance(current, Settings):
         raise TypeError("no settings: the command was not started through custody.cli.run")
-    return found
+    return current
 
 
 @contextlib.contextmanager

@@ -59,10 +59,10 @@ def parse_commit(commit_id: str, data: bytes) -> Commit:
         if headers[-1][0] in (b"gpgsig", b"gpgsig-sha256"):
             continue
         kept.append(line)
-    found = [value for name, value in headers if name == b"gpgsig"]
-    if len(found) > 1:
-        raise MalformedError(where, got=f"{len(found)} gpgsig headers", expected="at most one")
-    signature = found[0] if found else None
+    signatures = [value for name, value in headers if name == b"gpgsig"]
+    if len(signatures) > 1:
+        raise MalformedError(where, got=f"{len(signatures)} gpgsig headers", expected="at most one")
+    signature = signatures[0] if signatures else None
     # The order is git's own (fsck): tree, parents, author, committer; a second tree further down would be a disguise.
     names = [name for name, _ in headers]
     count = names.count(b"parent")

@@ -193,16 +193,16 @@ def _all_sha256(values: list[str]) -> bool:
 
 
 def parse_descriptor(value: Any, where: str) -> Descriptor:
-    entry = _object(value, where, _IN_DESCRIPTOR)
-    size = entry.get("size")
+    fields = _object(value, where, _IN_DESCRIPTOR)
+    size = fields.get("size")
     if type(size) is not int or not 0 <= size <= _MAX_SIZE:
         raise MalformedError(f"{where}.size", got=size, expected="a number of bytes, below 2^63")
-    media_type = entry.get("mediaType")
+    media_type = fields.get("mediaType")
     if not isinstance(media_type, str) or not media_type:
         raise MalformedError(f"{where}.mediaType", got=media_type, expected="a media type")
-    platform = entry.get("platform")
-    return Descriptor(media_type, digests.parse(entry.get("digest"), f"{where}.digest"), size,
-                      _annotations(entry, where), _text(entry, "artifactType", where),
+    platform = fields.get("platform")
+    return Descriptor(media_type, digests.parse(fields.get("digest"), f"{where}.digest"), size,
+                      _annotations(fields, where), _text(fields, "artifactType", where),
                       None if platform is None else _object(platform, f"{where}.platform", _IN_PLATFORM))
 
 
@@ -213,7 +213,7 @@ def parse_config(data: bytes, where: str = "image config") -> ImageConfig:
     ids = rootfs.get("diff_ids") or []
     if not isinstance(ids, list) or len(ids) > _MAX_ENTRIES:
         raise MalformedError(f"{where}: rootfs.diff_ids", got=ids, expected="a list of digests")
-    diff_ids = tuple(digests.parse(entry, f"{where}: rootfs.diff_ids[{i}]") for i, entry in enumerate(ids))
+    diff_ids = tuple(digests.parse(diff_id, f"{where}: rootfs.diff_ids[{i}]") for i, diff_id in enumerate(ids))
     return ImageConfig(str(document.get("os", "")), diff_ids, document)
 
 
@@ -232,15 +232,15 @@ def _object(value: Any, where: str, spellings: Mapping[str, str]) -> dict[str, A
     return value
 
 
-def _text(entry: Mapping[str, Any], key: str, where: str) -> str | None:
-    value = entry.get(key)
+def _text(fields: Mapping[str, Any], key: str, where: str) -> str | None:
+    value = fields.get(key)
     if value is not None and not isinstance(value, str):
         raise MalformedError(f"{where}.{key}", got=value, expected="text")
     return value or None
 
 
-def _annotations(entry: Mapping[str, Any], where: str) -> Mapping[str, str]:
-    value = entry.get("annotations")
+def _annotations(fields: Mapping[str, Any], where: str) -> Mapping[str, str]:
+    value = fields.get("annotations")
     if value is None:
         return {}
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
@@ -252,7 +252,7 @@ def _descriptors(document: Mapping[str, Any], key: str, where: str) -> tuple[Des
     value = document.get(key)
     if not isinstance(value, list) or len(value) > _MAX_ENTRIES:
         raise MalformedError(f"{where}: {key}", got=value, expected=f"a list of at most {_MAX_ENTRIES} descriptors")
-    return tuple(parse_descriptor(entry, f"{where}: {key}[{i}]") for i, entry in enumerate(value))
+    return tuple(parse_descriptor(descriptor, f"{where}: {key}[{i}]") for i, descriptor in enumerate(value))
 
 
 def _subject(document: Mapping[str, Any], where: str) -> Descriptor | None:

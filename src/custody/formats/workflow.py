@@ -78,8 +78,8 @@ def _uses(root: yaml.Node | None) -> Iterator[tuple[int, str]]:
         count += 1 + len(listed)  # through aliases a small file has many
         if count > _MAX_STEPS:
             raise ValueError(f"got more than {_MAX_STEPS} jobs and steps, expected fewer")
-        for entry in (owner, *map(_mapping, listed)):
-            node = entry.get("uses")
+        for runner in (owner, *map(_mapping, listed)):
+            node = runner.get("uses")
             if node is not None:
                 yield node.start_mark.line + 1, node.value if isinstance(node, yaml.ScalarNode) else "(no text)"
 

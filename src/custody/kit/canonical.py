@@ -34,10 +34,10 @@ def _write(value: Any, parts: list[str]) -> None:
         parts.append(_number(value))
     elif isinstance(value, (list, tuple)):
         parts.append("[")
-        for position, item in enumerate(value):
+        for position, element in enumerate(value):
             if position:
                 parts.append(",")
-            _write(item, parts)
+            _write(element, parts)
         parts.append("]")
     elif isinstance(value, dict):
         parts.append("{")

@@ -20,26 +20,26 @@ MAX_DEPTH = 128
 _VALUE = 72  # bytes that a value takes in CPython at least: an object of some 60, and its place in a list or dict
 
 
-def loads(data: bytes | str, what: str, *, max_size: int = MAX_SIZE, max_depth: int = MAX_DEPTH) -> Any:
-    """Decode one JSON document. Raises MalformedError, whose message begins with `what`."""
+def loads(data: bytes | str, where: str, *, max_size: int = MAX_SIZE, max_depth: int = MAX_DEPTH) -> Any:
+    """Decode one JSON document. Raises MalformedError, whose message begins with `where`."""
     if len(data) > max_size:
-        raise MalformedError(what, got=f"{len(data)} bytes", expected=f"at most {max_size} bytes")
+        raise MalformedError(where, got=f"{len(data)} bytes", expected=f"at most {max_size} bytes")
     try:
         text = data.decode("utf-8") if isinstance(data, bytes) else data
     except UnicodeDecodeError as error:
-        raise MalformedError(what, got=f"byte {error.start} that is not UTF-8", expected="UTF-8") from None
-    _check_depth(text, what, max_depth)
+        raise MalformedError(where, got=f"byte {error.start} that is not UTF-8", expected="UTF-8") from None
+    _check_depth(text, where, max_depth)
 
     def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) != len(pairs):
             seen: set[str] = set()
             twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise MalformedError(what, got=f"key {twice!r} twice in one object", expected="each key once")
+            raise MalformedError(where, got=f"key {twice!r} twice in one object", expected="each key once")
         return result
 
     def no_constant(name: str) -> Any:
-        raise MalformedError(what, got=name, expected="a finite number")
+        raise MalformedError(where, got=name, expected="a finite number")
 
     try:
         value = json.loads(text, object_pairs_hook=no_duplicates, parse_constant=no_constant)
@@ -47,10 +47,10 @@ def loads(data: bytes | str, what: str, *, max_size: int = MAX_SIZE, max_depth: 
             json.dumps(value, ensure_ascii=False).encode()
         return value
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno}"
-        raise MalformedError(what, got=f"{error.msg} at {where}", expected="one JSON document") from None
+        place = f"line {error.lineno} column {error.colno}"
+        raise MalformedError(where, got=f"{error.msg} at {place}", expected="one JSON document") from None
     except (RecursionError, ValueError) as error:
-        raise MalformedError(what, got=str(error), expected="one JSON document") from None
+        raise MalformedError(where, got=str(error), expected="one JSON document") from None
 
 
 def weight(data: bytes) -> int:
@@ -61,7 +61,7 @@ def weight(data: bytes) -> int:
     return len(data) + _VALUE * (data.count(b",") + data.count(b"[") + data.count(b"{"))
 
 
-def _check_depth(text: str, what: str, limit: int) -> None:
+def _check_depth(text: str, where: str, limit: int) -> None:
     if text.count("[") + text.count("{") <= limit:
         return
     brackets = _STRING.sub("", text).encode("utf-8", "surrogatepass").translate(None, _NOT_BRACKETS)
@@ -74,4 +74,4 @@ def _check_depth(text: str, what: str, limit: int) -> None:
     for char in brackets:
         depth += 1 if char in b"[{" else -1
         if depth > limit:
-            raise MalformedError(what, got=f"nesting deeper than {limit}", expected=f"at most {limit} levels")
+            raise MalformedError(where, got=f"nesting deeper than {limit}", expected=f"at most {limit} levels")

@@ -41,14 +41,16 @@ class SourceReport:
 
     @property
     def failures(self) -> list[str]:
-        bad = [f"commit {item.commit[:12]} ({item.summary}): {item.reason}" for item in self.commits if item.reason]
-        return bad + [f"{lock.path}:{item.line}: {item.reason}" for lock in self.locks for item in lock.problems]
+        unsigned = [f"commit {commit.commit[:12]} ({commit.summary}): {commit.reason}"
+                    for commit in self.commits if commit.reason]
+        return unsigned + [f"{lock.path}:{problem.line}: {problem.reason}"
+                           for lock in self.locks for problem in lock.problems]
 
     @property
     def unpinned(self) -> list[str]:
         """Actions whose tags can be moved (CVE-2026-33634)."""
-        return [f"{workflow.path}:{item.line}: uses {item.reason}" for workflow in self.workflows
-                for item in workflow.problems]
+        return [f"{workflow.path}:{use.line}: uses {use.reason}" for workflow in self.workflows
+                for use in workflow.problems]
 
 
 def check_source(repository: Repository, branch: str, signers: tuple[AllowedSigner, ...],
@@ -83,25 +85,25 @@ def verify_commit(commit: Commit, signers: tuple[AllowedSigner, ...]) -> Allowed
     # 2. It fits the commit without its signature header, for the namespace `git`.
     signature.verify(commit.payload, "git")
     # 3. The key is an allowed one. git prints `Good "git" signature` for any key at all: only the list counts.
-    lines = [signer for signer in signers if signer.key == signature.public_key and signer.allows("git")]
-    if not lines:
+    allowed = [signer for signer in signers if signer.key == signature.public_key and signer.allows("git")]
+    if not allowed:
         raise VerificationError(f"signed by {sshsig.fingerprint(signature.public_key)}, "
                                 "which is not among the allowed signers")
     # 4. It is the committer's key: an allowed colleague's key does not make somebody else's commit.
-    mine = [signer for signer in lines if signer.is_for(commit.committer)]
-    if not mine:
+    of_committer = [signer for signer in allowed if signer.is_for(commit.committer)]
+    if not of_committer:
         raise VerificationError(f"the committer says {commit.committer}, the key belongs to "
-                                f"{','.join(lines[0].principals)}")
+                                f"{','.join(allowed[0].principals)}")
     # 5. The key counted at the time that the commit gives.
     try:
         moment = datetime.fromtimestamp(commit.time, UTC)
     except (OverflowError, ValueError, OSError):
         raise VerificationError(f"committer time {commit.time} is no time") from None
-    for signer in mine:
+    for signer in of_committer:
         if (signer.valid_after is None or signer.valid_after <= moment) and (
                 signer.valid_before is None or moment < signer.valid_before):
             return signer
-    raise VerificationError(f"the key of {','.join(mine[0].principals)} was not valid at {moment:%Y-%m-%d}")
+    raise VerificationError(f"the key of {','.join(of_committer[0].principals)} was not valid at {moment:%Y-%m-%d}")
 
 
 def _judge(commit: Commit, signers: tuple[AllowedSigner, ...]) -> CommitResult:

@@ -87,16 +87,16 @@ def _line(line: str, where: str) -> AllowedSigner:
 
 
 def _options(text: str, where: str) -> list[tuple[str, str]]:
-    found, at = [], 0
+    options, at = [], 0
     while at < len(text):
         match = _OPTION.match(text, at)
         if match is None or match[1] not in ("namespaces", "valid-after", "valid-before", "cert-authority"):
             raise UnsupportedError(where, f"option {text[at:]!r} is not known")
         if match[1] == "cert-authority":
             raise UnsupportedError(f"{where}: cert-authority", "SSH certificates are not verified by custody yet")
-        found.append((match[1], match[2] or ""))
+        options.append((match[1], match[2] or ""))
         at = match.end()
-    return found
+    return options
 
 
 def _moment(text: str | None, where: str) -> datetime | None:

@@ -28,7 +28,7 @@ _NAMES = {"2.5.4.6": "Country", "2.5.4.10": "Organization", "2.5.4.11": "Organiz
           "2.5.4.8": "Province", "2.5.4.9": "StreetAddress", "2.5.4.17": "PostalCode"}
 _PSS = "1.2.840.113549.1.1.10"
 _PSS_HASHES = {"2.16.840.1.101.3.4.2.1": 13, "2.16.840.1.101.3.4.2.2": 14, "2.16.840.1.101.3.4.2.3": 15}
-_RSA, _ELLIPTIC, _ED25519 = "1.2.840.113549.1.1.1", "1.2.840.10045.2.1", "1.3.101.112"
+_RSA, _DSA, _ELLIPTIC, _ED25519 = ("1.2.840.113549.1.1.1", "1.2.840.10040.4.1", "1.2.840.10045.2.1", "1.3.101.112")
 _CURVES = {"1.3.132.0.33": 28, "1.2.840.10045.3.1.7": 32, "1.3.132.0.34": 48, "1.3.132.0.35": 66}  # bytes
 _REQUESTED = "1.2.840.113549.1.9.14"
 _NAME_CONSTRAINTS = "2.5.29.30"
@@ -272,6 +272,9 @@ def _public_key(element: Element) -> Members:
     if kind.oid == _RSA:
         modulus, exponent = read(data)[0].children()
         number, key = 1, {"N": modulus.integer, "E": exponent.integer}
+    elif kind.oid == _DSA:
+        integers = [*parameters[0].children(), read(data)[0]]
+        number, key = 2, {name: integer.integer for name, integer in zip("PQGY", integers, strict=True)}
     elif kind.oid == _ELLIPTIC:
         size = _CURVES.get(parameters[0].oid)
         if size is None:
@@ -419,3 +422,5 @@ _EXTENSIONS: dict[str, Callable[[Element], Members]] = {
     "2.5.29.33": _policy_mappings, "2.5.29.36": _policy_constraints, "2.5.29.54": _inhibit_any_policy,
     _NAME_CONSTRAINTS: _name_constraints}
 HANDLED = frozenset(_EXTENSIONS)
+HANDLED = frozenset(_EXTENSIONS)
+"""Identifiers of the extensions that may be critical."""

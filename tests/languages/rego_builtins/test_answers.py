@@ -11,8 +11,8 @@ import pytest
 from policylang.budget import Meter
 from policylang.rego.builtins import BUILTINS
 from policylang.rego.declare import BuiltinError, Context
-from policylang.rego.numbers import read
 from policylang.rego.values import UNDEFINED, Set, compact
+from policylang.rego.values.numbers import read
 
 ERROR = "error"
 

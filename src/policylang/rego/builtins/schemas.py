@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from policylang.go import regex, times
 from policylang.rego.builtins.documents import read_json
 from policylang.rego.declare import BuiltinError, Context, builtin
-from policylang.rego.numbers import number_text
 from policylang.rego.values import Value, compact, key, pairs, to_json
+from policylang.rego.values.numbers import number_text
 
 _ROOT = "(Root)"
 _TYPES = ("array", "boolean", "integer", "number", "null", "object", "string")

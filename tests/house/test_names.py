@@ -1,0 +1,36 @@
+"""Local names say what they hold: a signer, a wheel, a token. Words that would fit anything stand nowhere."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+ANYTHING = frozenset({"found", "each", "one", "thing", "things", "what", "wanted", "other", "others", "obj", "tmp"})
+ROOMS = ("build", "source", "kit", "formats/oci.py", "formats/reference.py", "formats/gitobject.py",
+         "formats/workflow.py", *(f"cli/{name}.py" for name in (
+             "candidates", "cel", "completion", "deadline", "main", "password", "peers", "pending", "policy_jp", "rego",
+             "rego_check", "rego_eval", "rego_files", "rego_fmt", "run", "streams", "table")))
+"""Of src/custody, those that are through with it."""
+
+
+def bound(path: Path) -> Iterator[str]:
+    """`line: name` of variables and parameters."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield f"{node.lineno}: {node.id}"
+        elif isinstance(node, ast.arg):
+            yield f"{node.lineno}: {node.arg}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_name_fits_anything(room: str) -> None:
+    place = ROOT / "src" / "custody" / room
+    paths = sorted(place.rglob("*.py")) if place.is_dir() else [place]
+    assert paths
+    assert [f"{path.name}:{name}" for path in paths for name in bound(path)
+            if name.partition(": ")[2] in ANYTHING] == []
