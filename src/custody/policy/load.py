@@ -86,8 +86,9 @@ class PolicySet:
                     pass
                 wanted = rule.needs(given)
                 for name, types in wanted.images.items():
-                    images[name] = images.get(name, frozenset()) | types
-                questions |= dict.fromkeys(wanted.questions)
+                    images[name] = images[name] | types if name in images else types
+                for question in wanted.questions:
+                    questions[question] = None
         return Needs(images, [*(answers.asked | questions)])
 
     def images(self, request: Request) -> list[str]:
