@@ -25,7 +25,7 @@ import msgspec
 from custody.ecosystems import normalise, of_type
 from custody.formats.bom import Catalog, Unknown
 from custody.kit.clock import format_rfc3339
-from custody.ports.advisories import AdvisoryStatus, AdvisoryStore
+from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 
 GapKind = Literal["nothing-catalogued", "distribution-not-catalogued", "not-catalogued", "no-advisories", "undecided",
                   "old-advisories"]
@@ -99,7 +99,7 @@ class Spokesmen:
     not, it may be anybody's package (a vendor's, beside the distribution's own): what it installed speaks for itself.
     """
 
-    def __init__(self, catalog: Catalog, store: AdvisoryStore) -> None:
+    def __init__(self, catalog: Catalog, store: AdvisoryReader) -> None:
         self._store = store
         self._system = {package.purl: package for package in catalog.packages if of_type(package.type).system}
         self._advisories: dict[str, int] = {}

@@ -15,7 +15,7 @@ import msgspec
 from custody.formats.bom import Location, Package
 from custody.formats.kev import Exploited
 from custody.formats.osv import Advisory, cve_of
-from custody.ports.advisories import AdvisoryStore
+from custody.ports.advisories import AdvisoryReader
 from custody.vulns.match import Match
 from custody.vulns.severity import Rating, Severity, rate
 
@@ -71,7 +71,7 @@ class _Vulnerability:
 
 
 def findings(package: Package, ecosystem: str, hits: Sequence[Hit], silent: Iterable[Advisory],
-             store: AdvisoryStore) -> list[Finding]:
+             store: AdvisoryReader) -> list[Finding]:
     """The findings of one package. `silent` are the records of it that do not affect its version: a bundle does not
     make a finding of what they speak of.
     """
@@ -118,7 +118,7 @@ def _gather(hits: Sequence[Hit]) -> dict[str, _Vulnerability]:
     return by_name
 
 
-def _finding(package: Package, ecosystem: str, vulnerability: _Vulnerability, store: AdvisoryStore) -> Finding:
+def _finding(package: Package, ecosystem: str, vulnerability: _Vulnerability, store: AdvisoryReader) -> Finding:
     """The record with the worst rating speaks; a bundle only where no record is of this vulnerability alone.
 
     Where it has no rating, other records of the vulnerability in the store may: of another ecosystem, or a CVE's own.

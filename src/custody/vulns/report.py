@@ -17,7 +17,7 @@ from custody.formats.bom import Catalog, Location, Package
 from custody.formats.osv import Advisory
 from custody.kit.clock import format_rfc3339
 from custody.kit.visible import visible
-from custody.ports.advisories import AdvisoryStatus, AdvisoryStore
+from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 from custody.vulns.coverage import Coverage, Spokesmen, Undecided, measure
 from custody.vulns.findings import Finding, Hit, findings
 from custody.vulns.match import affected_by
@@ -137,7 +137,7 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
                      "reason": ignored.reason} for ignored in self.ignored]}}
 
 
-def scan(catalog: Catalog, store: AdvisoryStore, now: datetime, *, finished: datetime | None = None,
+def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: datetime | None = None,
          allow_empty: bool = False, max_age: timedelta | None = None, ignore_unfixed: bool = False,
          severities: Collection[Severity] | None = None) -> ScanReport:
     """Match every package. Raises MissingEvidenceError where the store is empty, unless that is allowed.
@@ -173,7 +173,7 @@ def scan(catalog: Catalog, store: AdvisoryStore, now: datetime, *, finished: dat
 
 
 def _match(package: Package, ecosystem: str,
-           store: AdvisoryStore) -> tuple[list[Hit], list[Advisory], list[Undecided]]:
+           store: AdvisoryReader) -> tuple[list[Hit], list[Advisory], list[Undecided]]:
     """The records that affect a package, those that do not, and those of which that cannot be said."""
     hits: list[Hit] = []
     silent: list[Advisory] = []
@@ -211,7 +211,7 @@ def _reason(finding: Finding, ignore_unfixed: bool, severities: Collection[Sever
     return ""
 
 
-def usable(store: AdvisoryStore, *, allow_empty: bool = False) -> AdvisoryStatus:
+def usable(store: AdvisoryReader, *, allow_empty: bool = False) -> AdvisoryStatus:
     """The store's status. Raises MissingEvidenceError where it is empty, unless that is allowed."""
     status = store.status()
     if not status.advisories and not allow_empty:
