@@ -26,6 +26,8 @@ class LayerFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True, dic
     """Of the catalogers that looked, as `catalogers.versions` has them."""
     parts: dict[str, dict[str, tuple[Fact, ...]]]
     """By the catalogers that read a file, with `+` between them, and by its path; only files that say something."""
+    silent: dict[str, tuple[str, ...]]
+    """By the same the paths of files that say nothing, but for those that only might have been programs."""
     names: bytes
     """All names in the tar in its order, whiteouts too, each with NUL behind, compressed with zstandard: `path`,
     `folder/`, `link//target` of symbolic links, `link/./target` of hard ones. `member` reads them."""
@@ -40,8 +42,9 @@ class LayerFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True, dic
 
     @cached_property
     def readers(self) -> Mapping[str, str]:
-        """Which of the `parts` each path is in."""
-        return {path: catalogers for catalogers, part in self.parts.items() for path in part}
+        """Who read each path: `PROGRAM` those that are not here."""
+        return {path: catalogers for told in (self.silent, self.parts) for catalogers, paths in told.items()
+                for path in paths}
 
     @cached_property
     def changed(self) -> frozenset[str]:
@@ -56,7 +59,8 @@ class LayerFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True, dic
         changed = self.changed
         if not changed:
             return self
-        if PROGRAM in changed or any(not changed.isdisjoint(catalogers.split("+")) for catalogers in self.parts):
+        if PROGRAM in changed or any(not changed.isdisjoint(readers.split("+"))
+                                     for readers in (*self.parts, *self.silent)):
             return None
         files = (path for path, kind, _ in map(member, self.lines()) if kind in ("file", "link"))
         for path in chain(files, *wanted.values()):

@@ -79,7 +79,7 @@ def read_layer(image: Image, descriptor: Descriptor, diff_id: str, limits: Limit
         collected = _Collected(collected.where, bounds, shared, wanted or {}, missing, known)
         size = _pass(image, descriptor, diff_id, bounds, collected, None)
     return LayerFacts(diff_id=diff_id, entries=collected.entries, size=size, versions=versions(),
-                      parts=collected.parts(), names=collected.names())
+                      parts=collected.parts(), silent=collected.silent(), names=collected.names())
 
 
 def _pass(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits, collected: _Collected,
@@ -165,6 +165,13 @@ class _Collected:
                 parts.setdefault(self._readers[path], {})[path] = facts
         return parts
 
+    def silent(self) -> dict[str, tuple[str, ...]]:
+        silent: dict[str, list[str]] = {}
+        for path, facts in self.found.items():
+            if not facts and self._readers[path] != PROGRAM:
+                silent.setdefault(self._readers[path], []).append(path)
+        return {readers: tuple(paths) for readers, paths in silent.items()}
+
     def names(self) -> bytes:
         self._pack()
         self._charge_names(last := self._packer.flush())
@@ -212,7 +219,7 @@ class _Collected:
 
     def _kept_before(self, path: str, readers: str, known: LayerFacts) -> tuple[Fact, ...] | None:
         """What these catalogers said of a file before, charged; None where it must be read."""
-        if known.readers.get(path, readers) != readers or not known.changed.isdisjoint(readers.split("+")):
+        if known.readers.get(path, PROGRAM) != readers or not known.changed.isdisjoint(readers.split("+")):
             return None
         facts = known.found.get(path, ())
         try:
