@@ -59,7 +59,7 @@ class Command(click.Command):
             elif value == "true":
                 kept.append(name)
             elif value == "false":
-                kept = [other for other in kept if other not in flags[name]]
+                kept = [given for given in kept if given not in flags[name]]
             else:
                 raise click.BadOptionUsage(name, f"{argument}: expected true or false", ctx)
         return super().parse_args(ctx, kept)
@@ -119,28 +119,28 @@ class Expected:
         root = None
         if key is None or not ignore_tlog or options["trusted_root"]:
             root = load_root(settings, options["trusted_root"])
-        for flag, what in (("insecure_ignore_tlog", "transparency log"), ("insecure_ignore_sct", "CT log")):
+        for flag, log in (("insecure_ignore_tlog", "transparency log"), ("insecure_ignore_sct", "CT log")):
             if options[flag]:
-                warn(f"the {what} was not checked (--{flag.replace('_', '-')})")
+                warn(f"the {log} was not checked (--{flag.replace('_', '-')})")
         keys = (load_public_key(read_key_file(key), key),) if key else ()
         self.trust = Trust(root, keys, require_log=not ignore_tlog, require_sct=not options["insecure_ignore_sct"])
 
-    def judge(self, found: Gathered, now: datetime) -> tuple[list[Verified], list[Rejected]]:
+    def judge(self, gathered: Gathered, now: datetime) -> tuple[list[Verified], list[Rejected]]:
         """Evidence by the expected signer, and why the rest is not."""
         good, bad = [], []
-        for item in found.evidence:
-            kind = item.annotations.get(PREDICATE_TYPE)
+        for evidence in gathered.evidence:
+            kind = evidence.annotations.get(PREDICATE_TYPE)
             try:
-                verified = verify_evidence(item, self.trust, now)
+                verified = verify_evidence(evidence, self.trust, now)
                 kind, reason = verified.predicate_type, self._mismatch(verified)
                 if reason is None:
                     good.append(verified)
                     continue
             except VerificationError as error:
                 reason = error.message
-            bad.append(Rejected(subject=item.subject, evidence=item.digest, source=item.source, reason=reason,
-                                state=State.FAILED, predicate_type=kind))
-        return good, [*bad, *found.rejected]
+            bad.append(Rejected(subject=evidence.subject, evidence=evidence.digest, source=evidence.source,
+                                reason=reason, state=State.FAILED, predicate_type=kind))
+        return good, [*bad, *gathered.rejected]
 
     def _mismatch(self, verified: Verified) -> str | None:
         if self.identity is not None:
@@ -148,12 +148,12 @@ class Expected:
         return None if isinstance(verified.signer, KeySigner) else f"signer: got {verified.signer}, expected the key"
 
 
-def nothing(ref: Reference, what: str, bad: list[Rejected]) -> VerificationError:
+def nothing(ref: Reference, kind: str, bad: list[Rejected]) -> VerificationError:
     """The error for an image of which no evidence counts."""
     if not bad:
-        return MissingEvidenceError(f"{ref}: no {what} found")
-    return VerificationError(f"{ref}: no {what} that counts\n" + "\n".join(
-        f"  {visible(item.source)}: {visible(item.reason)}" for item in bad))
+        return MissingEvidenceError(f"{ref}: no {kind} found")
+    return VerificationError(f"{ref}: no {kind} that counts\n" + "\n".join(
+        f"  {visible(rejected.source)}: {visible(rejected.reason)}" for rejected in bad))
 
 
 def named(image: str) -> Reference:
