@@ -151,9 +151,9 @@ async def _rest(world: World, teller: Teller, image: oci.Descriptor, advisories:
         link.say("scan: " + (", ".join(f"{count} {level}" for level, count in report.counts().items() if count)
                              or "no findings") + f" from {report.database.advisories} advisories; threshold critical")
         coverage = report.coverage
-        link.say("coverage: " + (", ".join(f"{share.packages} {share.ecosystem} packages with {share.advisories} advisories"
-                                           for share in coverage.ecosystems) or "nothing")
-                 + f"; {len(coverage.gaps)} gaps")
+        shares = [f"{share.packages} {share.ecosystem} packages with {share.advisories} advisories"
+                  for share in coverage.ecosystems]
+        link.say(f"coverage: {', '.join(shares) or 'nothing'}; {len(coverage.gaps)} gaps")
         if coverage.gaps and built is not None:
             raise CustodyError(f"demo: the shop's own scan has a gap: {coverage.gaps[0]}")
         if coverage.gaps:  # the demo's advisories are few, and an own image may hold anything
