@@ -77,3 +77,9 @@ def registry_on(folder: Path, clock: Clock = system_clock, *,
     finally:
         store.close()
         repositories.close()
+
+
+def content(registry: Registry, name: str, digest: str) -> bytes:
+    """The bytes of a blob that a repository has."""
+    with registry.blob(name, digest) as blob:
+        return blob.read(0, blob.size)

@@ -26,9 +26,10 @@ from custody.admission.certs import ServingCertificate
 from custody.admission.webhook import Admission
 from custody.errors import CustodyError
 from custody.evidence.model import EvidenceSet, KeylessSigner, LogEntry, Verified
+from custody.formats.yaml import documents
 from custody.kit.clock import format_rfc3339, system_clock
 from custody.kit.digest import sha256
-from custody.policy.load import PolicySet, documents
+from custody.policy.load import PolicySet
 from custody.policy.model import Request
 from custody.server.admission import AdmissionApp
 from custody.server.run import Listener, serving

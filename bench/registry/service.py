@@ -135,9 +135,9 @@ def catalog(folder: Path, count: int = 100_000) -> float:
 
     (folder / "registry").mkdir(parents=True)
     repositories = SqliteRepositories(folder / "registry" / "index.db")
-    with repositories.batch():
+    with repositories.transaction() as transaction:
         for number in range(count):
-            repositories.put_manifest(f"team{number % 1000:04}/app", Descriptor(
+            transaction.put_manifest(f"team{number % 1000:04}/app", Descriptor(
                 TYPE, f"sha256:{hashlib.sha256(b'%d' % number).hexdigest()}", 100), None, [f"t{number}"],
                 datetime.now(UTC))
     repositories.close()

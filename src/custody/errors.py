@@ -24,6 +24,7 @@ A message says what was got and what was expected; `hint` is the next thing to t
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
@@ -84,12 +85,48 @@ class DeniedError(CustodyError):
     http_status = 403
 
 
+class Check(enum.StrEnum):
+    """What a verifier asks of a signed document about an image: code branches on this, the message is for people."""
+
+    FORMAT = "format"
+    """It is what its media type says, and custody reads all of it."""
+    WEIGHT = "weight"
+    """It takes no more memory than it may."""
+    ROOT = "root"
+    """There is a trusted root to check its certificate against."""
+    KEY = "key"
+    """There is a trusted key that could have made it."""
+    CERTIFICATE = "certificate"
+    """The signing certificate is one, was valid at the time, and an authority of the root issued it."""
+    SIGNATURE = "signature"
+    """The signer's key signed these bytes."""
+    TIME = "time"
+    """An authority of the root attests when, as far as that is needed, and every timestamp is right."""
+    LOGGED = "logged"
+    """There is a log entry."""
+    LOG = "log"
+    """Every log entry is of this signature, and a log of the root keeps it."""
+    SCT = "sct"
+    """The certificate was promised to a CT log of the root."""
+    STATEMENT = "statement"
+    """What was signed says something about images, in a form that custody reads."""
+    SUBJECT = "subject"
+    """It says it about this image."""
+    IDENTITY = "identity"
+    """The signer is the one that was expected."""
+
+
 class VerificationError(CustodyError):
     """Evidence that is present and does not verify."""
 
     code = "unverifiable"
     exit_code = 4
     http_status = 422
+
+    def __init__(self, message: str, *, hint: str | None = None, check: Check | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.check = check
+        """Which check of a signature failed; None where none was made."""
 
 
 class MissingEvidenceError(VerificationError):

@@ -29,7 +29,7 @@ from policylang.errors import InvalidError, NotEvaluatedError
 from policylang.go.jsontext import JSONError, decode
 from policylang.go.numbers import quote
 from policylang.go.printing import marshal
-from policylang.jmespath import Compiler, Env, Mode, Node, QueryError, parse
+from policylang.jmespath import Emitter, Env, Mode, Node, QueryError, emitter, parse
 from policylang.references import resolve
 from policylang.source import SourceError
 
@@ -205,12 +205,12 @@ class Writer:
                               ast.List(values, ast.Load())))]
         else:
             expression = _JSON_HOLE.sub("'\ue002\ue000\\1\ue001'", expression)
-            compiler = Compiler(self.code, lambda text: self.hole(text, functions, fill))
+            writer = emitter(self.code, lambda text: self.hole(text, functions, fill))
             tree = _parse(expression, where)
             self.roots.check(tree, where)
-            value = compiler.value(tree, load("data"), Mode.RAISE)
-            _refuse(compiler, self.roots, where)
-            body = [*compiler.body, give(value)]
+            value = writer.value(tree, load("data"), Mode.RAISE)
+            _refuse(writer, self.roots, where)
+            body = [*writer.body, give(value)]
             if names := self.roots.uncertain(tree):
                 guard = call(self.code.hoist(_require, "require"), load("data"), self.code.constant(list(names)))
                 body.insert(0, ast.Expr(guard))
@@ -263,9 +263,9 @@ def _dynamic(expression: str, roots: Roots, where: str) -> Callable[[Any, Env], 
         tree = parse(expression, where)
         roots.check(tree, where)
         code = Code("variable")
-        compiler = Compiler(code)
-        compiler.function("query", tree)
-        _refuse(compiler, roots, where)
+        writer = emitter(code)
+        writer.function("query", tree)
+        _refuse(writer, roots, where)
     except (SourceError, NotEvaluatedError, InvalidError) as wrong:
         raise QueryError(wrong.message) from None
     run: Callable[[Any, Env], Any] = code.build()["query"]
@@ -293,14 +293,14 @@ def _parse(expression: str, where: str) -> Node:
         raise InvalidError(where, got=expression, expected=f"a JMESPath expression ({wrong.reason})") from None
 
 
-def _refuse(compiler: Compiler, roots: Roots, where: str) -> None:
+def _refuse(writer: Emitter, roots: Roots, where: str) -> None:
     """Calls that can only fail, and those that ask what policies are not given."""
-    for message, _ in compiler.problems:
+    for message, _ in writer.problems:
         kind, _, name = message.partition("unknown function: ")
         if not kind and name:
             raise NotEvaluatedError(where, f"function {name}() is not evaluated here")
         raise InvalidError(where, got=message, expected="an expression that can be evaluated")
-    if asked := compiler.needs - roots.asks:
+    if asked := writer.needs - roots.asks:
         raise NotEvaluatedError(where, f"a function that asks for {min(asked)} is not evaluated here")
 
 

@@ -13,12 +13,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from custody.admission import webhook
+from custody.admission import judging
 from custody.admission.review import MAX_SIZE
-from custody.admission.webhook import Admission, Snapshot
+from custody.admission.webhook import Admission
 from custody.errors import MalformedError
 from custody.evidence.model import EvidenceSet
 from custody.policy.load import PolicySet
+from custody.policy.snapshot import Snapshot
 from custody.server.admission import AdmissionApp
 from custody.settings import Settings
 from custody.wiring import Platform
@@ -79,12 +80,12 @@ def test_a_fault_in_gathering_denies_with_a_reason(caplog: pytest.LogCaptureFixt
     assert "evidence could not be gathered" in caplog.text
 
 
-@pytest.mark.parametrize("where", ["images", "decide"])
+@pytest.mark.parametrize("where", ["needs", "decide"])
 def test_a_fault_in_deciding_denies_with_a_reason(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any, **__: Any) -> Any:
         raise RecursionError("secret")
 
-    monkeypatch.setattr(*((PolicySet, "images", broken) if where == "images" else (webhook, "decide", broken)))
+    monkeypatch.setattr(*((PolicySet, "needs", broken) if where == "needs" else (judging, "decide", broken)))
     status, answer = posted(AdmissionApp(admission(images(), gather=found)), json.dumps(review()).encode())
     assert status == 200
     assert message(answer) == ("resource Pod/default/web was blocked: judging it failed with an internal error "
@@ -107,7 +108,7 @@ def test_a_decision_that_is_not_made_in_time_is_a_denial(monkeypatch: pytest.Mon
         begun.set()
         go.wait(30)
 
-    monkeypatch.setattr(webhook, "decide", endless)
+    monkeypatch.setattr(judging, "decide", endless)
     asked = review()
     asked["request"]["object"]["metadata"]["annotations"] = {"large": "x" * 100_000}  # decided beside the event loop
 

@@ -13,6 +13,7 @@ from custody.admission.review import read
 from custody.policy.decide import decide
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision
+from custody.policy.phases import Course
 from tests.admission.beside_kyverno import ANSWERS, DIFFERENCES, POLICIES, Json, cases, kyverno, review
 from tests.admission.conftest import TOOLS
 from tests.conftest import PEERS, peer
@@ -27,7 +28,7 @@ def policies() -> PolicySet:
 
 def answer(policies: PolicySet, body: Json) -> Decision:
     request = policies.kinds.located(read(review(body)).request)
-    return decide(request, {}, policies, Context(now=NOW), mutate=False)
+    return decide(request, {}, policies, Context(now=NOW), at=Course.VALIDATING)
 
 
 def recorded() -> dict[str, list[object]]:

@@ -217,22 +217,22 @@ def test_divided_policies_tell_that_one_of_them_names_another_kind() -> None:
     ignored = policy("ignored", ["Pod"], failurePolicy="Ignore")
     webhook = admission(policy("pods", ["Pod"]), ignored)
     endpoints = [endpoint_of(hook) for hook in configurations("https://x", b"CA", webhook.policies)[0]["webhooks"]]
-    assert [webhook.snapshot.asked_by(endpoint)[1] for endpoint in endpoints] == [True, True]
+    assert [webhook.parts.asked_by(endpoint)[1] for endpoint in endpoints] == [True, True]
     webhook.policies = PolicySet([policy("pods", ["Pod", "Service"]), ignored])
-    assert [webhook.snapshot.asked_by(endpoint)[1] for endpoint in endpoints] == [False, False]
+    assert [webhook.parts.asked_by(endpoint)[1] for endpoint in endpoints] == [False, False]
     changed = policy("pods", ["Pod"])
     changed["spec"]["rules"][0]["validate"]["message"] = "other words"
     webhook.policies = PolicySet([changed, ignored])
-    assert [webhook.snapshot.asked_by(endpoint)[1] for endpoint in endpoints] == [True, True]
+    assert [webhook.parts.asked_by(endpoint)[1] for endpoint in endpoints] == [True, True]
 
 
 def test_paths_that_a_stranger_thinks_of_are_not_remembered(caplog: pytest.LogCaptureFixture) -> None:
     webhook = admission(DENIED)
     for number in range(300):
-        part, current = webhook.snapshot.asked_by(Endpoint(False, None, None, f"{number:012x}"))
+        part, current = webhook.parts.asked_by(Endpoint(False, None, None, f"{number:012x}"))
         assert (part, current) == (webhook.snapshot, False)
     assert caplog.text.count("was made for other policies than are loaded") == 1
-    assert len(webhook.snapshot._parts) <= 128
+    assert len(webhook.parts._known) <= 128
 
 
 def test_json_of_the_configuration_is_plain_data() -> None:

@@ -22,7 +22,7 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.admission import webhook
+from custody.admission import judging
 from custody.admission.certs import ServingCertificate
 from custody.admission.configuration import configurations, to_yaml
 from custody.admission.endpoint import registration
@@ -254,7 +254,7 @@ def test_a_thousand_images_in_a_small_pod_are_judged_beside_the_event_loop(monke
         threads.append(threading.current_thread().name)
         return decide(*given, **named)
 
-    monkeypatch.setattr(webhook, "decide", watching)
+    monkeypatch.setattr(judging, "decide", watching)
     asked = review()
     asked["request"]["object"]["spec"]["containers"] = [{"name": f"c{at}", "image": f"a{at}"} for at in range(1000)]
     assert len(json.dumps(asked)) < 40_000

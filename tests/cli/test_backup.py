@@ -38,6 +38,7 @@ from custody.registry.store import BlobUnknownError
 from custody.settings import Settings
 from custody.trust.checkpoint import parse_checkpoint
 from custody.wiring import Platform
+from tests.serving import content
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 BASE = "http://127.0.0.1:5080"
@@ -86,7 +87,7 @@ def test_what_comes_back_is_what_was_there(data: Path, tmp_path: Path) -> None:
         assert (new / name).read_bytes() == (data / name).read_bytes()
     platform = Platform(Settings(data_dir=str(new)), BASE)
     try:
-        assert platform.registry.blob("shop/app", sha256(b"layer")).read_bytes() == b"layer"
+        assert content(platform.registry, "shop/app", sha256(b"layer")) == b"layer"
         logged = asyncio.run(platform.log.add(b"the next"))
         assert logged.index == 300
     finally:
@@ -128,7 +129,7 @@ def test_a_backup_beside_writers_is_of_one_moment(data: Path, tmp_path: Path) ->
             index.close()
             assert digests
             for digest in digests:
-                assert sha256(restored.registry.blob("shop/app", digest).read_bytes()) == digest
+                assert sha256(content(restored.registry, "shop/app", digest)) == digest
         finally:
             restored.close()
 
@@ -367,7 +368,7 @@ def test_a_backup_that_is_ended_leaves_no_keys_behind(data: Path) -> None:
         place.mkdir()
         script = ("import custody.cli.backup as backup, time, sys\nfrom custody.cli.main import main\n"
                   "def wait(*_, **__):\n    print('waiting', flush=True)\n    time.sleep(600)\n"
-                  "backup.write = wait\nsys.exit(main(['backup', sys.argv[1]]))\n")
+                  "backup.save = wait\nsys.exit(main(['backup', sys.argv[1]]))\n")
         process = subprocess.Popen([sys.executable, "-c", script, str(place / "b.tar")], text=True,
                                    stdout=subprocess.PIPE, env={**os.environ, "CUSTODY_DATA_DIR": str(data)})
         assert process.stdout is not None

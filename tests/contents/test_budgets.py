@@ -16,7 +16,9 @@ from custody.adapters.sqlite.layercache import SqliteLayerCache
 from custody.errors import MalformedError
 from custody.registry.image import open_layout
 from custody.sbom.catalog import catalog
-from custody.sbom.catalogers import binaries, dpkg, python, read
+from custody.sbom.catalogers import CATALOGERS, binaries, dpkg, python, read
+from custody.sbom.catalogers.cataloger import Wanted
+from custody.sbom.catalogers.counted import COUNTED
 from custody.sbom.catalogers.fact import UNKNOWN, Fact
 from custody.sbom.catalogers.stanza import stanzas
 from custody.sbom.limits import Account, Limits
@@ -216,9 +218,11 @@ def test_lists_are_read_line_by_line_or_at_once_alike() -> None:
     lines = ["/usr/bin/a", "/.", "/usr", "/usr/bin", "/opt/x.jar", "/opt/bin/y/z", "/b.so",
              "/usr/lib/a.dist-info/METADATA", "/x/METADATA/y", "/x/specifications/y/specifications/z",
              "/lib/libc.so", ""]
+    rows: tuple[Wanted, ...] = (*CATALOGERS, *COUNTED)
+    lists = dpkg.Lists("|".join(row.listed for row in rows if row.listed))
     for ending in ("", "\n"):
-        [fact] = dpkg.read_list("var/lib/dpkg/info/a.list", ("\n".join(lines) + ending).encode())
-        telling = [line for line in lines if dpkg._TELLING.search(line)]
+        [fact] = lists.read("var/lib/dpkg/info/a.list", ("\n".join(lines) + ending).encode())
+        telling = [line for line in lines if lists.telling.search(line)]
         assert [name.rpartition("/")[2] for name in fact.requires] == [line.rpartition("/")[2] for line in telling]
         assert len(telling) == 6
 

@@ -27,6 +27,6 @@ def test_a_resolver_that_gives_bare_names_is_refused(monkeypatch: pytest.MonkeyP
             for wanted in fact.requires:
                 yield purl, wanted
 
-    monkeypatch.setitem(dependencies._RESOLVERS, "composer", bare)
+    monkeypatch.setitem(dependencies.RESOLVERS, "stated", bare)
     with pytest.raises(TypeError, match="dependencies of composer: got 'php' for pkg:composer/monolog/monolog@2"):
         dependencies.resolve(PLACED)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from custody.errors import CustodyError, MalformedError
-from custody.formats.tar.walk import Source, clean, text, walk
+from custody.formats.tar.source import Source
+from custody.formats.tar.walk import clean, text, walk
 from custody.sbom.limits import Limits
 from tests.contents.images import tar
 from tests.fuzz.tar.__main__ import custody

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 from policylang.budget import BudgetExceeded, Meter
 from policylang.rego.builtins import BUILTINS
 from policylang.rego.builtins.documents import read_json
+from policylang.rego.check.types import declared
 from policylang.rego.declare import BuiltinError, Context
-from policylang.rego.kinds import declared
 from policylang.rego.values import UNDEFINED, Set, compact, key
 from tests.fuzz.operands import NUMBERS, POOLS, TEXTS
 from tests.fuzz.tokens import pools, suiting

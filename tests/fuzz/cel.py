@@ -17,7 +17,7 @@ from functools import cache
 from typing import Any
 
 from policylang import cel
-from policylang.cel import ext
+from policylang.cel.libraries import ext
 
 _NOTHING: list[None] = []  # cel-cpp gives away references to None that it does not own; here are some to spare
 Difference = tuple[str, dict[str, Any], Any, Any]

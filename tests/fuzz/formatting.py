@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from policylang.rego.format import formatted
+from policylang.rego.syntax.format import formatted
 from policylang.source import Source, SourceError
 from tests.fuzz.documents import peer
 

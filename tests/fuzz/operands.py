@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from policylang.rego.numbers import read
 from policylang.rego.values import Set
+from policylang.rego.values.numbers import read
 from tests.languages.rego_builtins.calls import CALLS
 
 NUMBERS: tuple[Any, ...] = (0, 1, 2, 3, -1, -2, 7, 10, 16, 64, 100, 512, *map(read, (

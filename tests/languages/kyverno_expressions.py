@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from custody.policy.load import documents
+from custody.formats.yaml import documents
 from policylang.errors import LanguageError
 
 _KINDS = ("ClusterPolicy", "Policy", "CleanupPolicy", "ClusterCleanupPolicy")

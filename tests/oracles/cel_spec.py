@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from policylang import cel
-from policylang.cel import ext, types
-from policylang.cel.macros import Expander
-from policylang.cel.messages import EnumValue, Message
-from policylang.cel.protobuf import Descriptors, single
-from policylang.cel.tree import Ident, ListNode, Literal, Node
+from policylang.cel import types
+from policylang.cel.libraries import ext
+from policylang.cel.protobuf.descriptors import Descriptors, single
+from policylang.cel.protobuf.messages import EnumValue, Message
+from policylang.cel.syntax.expander import Expander
+from policylang.cel.syntax.tree import Ident, ListNode, Literal, Node
 from tests.oracles.cel_types import descriptor_set
 from tests.oracles.textproto import Fields, Word, parse
 
@@ -130,7 +131,8 @@ def _declared(test: Fields) -> tuple[dict[str, cel.Type], list[cel.Function]]:
         elif (function := _one(entry, "function")) is not None:
             functions.append(cel.Function(name, tuple(
                 cel.Overload(_text(each, "overload_id"), tuple(map(_type, _all(each, "params"))),
-                             _type(_one(each, "result_type")), _unbound, _one(each, "is_instance_function") == "true")
+                             _type(_one(each, "result_type")), _unbound, cel.CONSTANT,
+                             _one(each, "is_instance_function") == "true")
                 for each in _all(function, "overloads"))))
     return variables, functions
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from policylang.cel.descriptors import KINDS
+from policylang.cel.protobuf.pool import KINDS
 
 _PACKAGE = "cel.expr.conformance."
 _SCALARS = ("int32", "int64", "uint32", "uint64", "sint32", "sint64", "fixed32", "fixed64", "sfixed32", "sfixed64",

@@ -24,10 +24,11 @@ from custody.evidence.model import (
     seal,
 )
 from custody.kit.digest import sha256
-from custody.policy.decide import decide, pin
-from custody.policy.kyverno.scope import image as named
+from custody.policy.decide import decide
+from custody.policy.images import image as named
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision, Request
+from custody.policy.phases import Course
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DIGEST = "sha256:" + "a" * 64
@@ -67,9 +68,9 @@ def policies(**fields: Any) -> PolicySet:
 
 
 def judge(found: PolicySet, *verified: Verified, rejected: tuple[Rejected, ...] = (), image: str = IMAGE,
-          mutate: bool = True, resource: dict[str, Any] | None = None) -> Decision:
+          at: Course = Course.ADMISSION, resource: dict[str, Any] | None = None) -> Decision:
     evidence = {named(image).name: EvidenceSet(subject=DIGEST, verified=verified, rejected=rejected)}
-    return decide(Request.create(resource or pod(image)), evidence, found, Context(now=NOW), mutate=mutate)
+    return decide(Request.create(resource or pod(image)), evidence, found, Context(now=NOW), at=at)
 
 
 def reason(decision: Decision) -> str:
@@ -184,7 +185,7 @@ def test_states_of_evidence_are_told_apart() -> None:
     for state in (State.MISSING, State.FAILED, State.UNVERIFIABLE):
         rejected = Rejected(subject=DIGEST, evidence=None, source="referrer x", state=state, reason="because")
         assert f"{state}: referrer x: because" in reason(judge(policies(**keyless()), rejected=(rejected,)))
-    decision = decide(Request.create(pod()), {}, policies(**keyless()), Context(now=NOW), mutate=True)
+    decision = decide(Request.create(pod()), {}, policies(**keyless()), Context(now=NOW))
     assert "no evidence was gathered (missing)" in reason(decision)
 
 
@@ -214,12 +215,13 @@ def test_every_container_of_every_kind_is_verified_and_pinned() -> None:
 
 def test_digests_are_asked_for_only_after_mutation() -> None:
     found = policies(**keyless())
-    assert judge(found, statement(), mutate=True).allowed
-    assert "missing digest" in reason(judge(found, statement(), mutate=False))
+    assert judge(found, statement(), at=Course.ADMISSION).allowed
+    assert "missing digest" in reason(judge(found, statement(), at=Course.VALIDATING))
     pinned = f"{IMAGE}@{DIGEST}"
-    assert judge(found, statement(), image=pinned, mutate=False).allowed
-    assert judge(policies(**keyless(), mutateDigest=False, verifyDigest=False), statement(), mutate=False).allowed
-    assert judge(policies(**keyless(), mutateDigest=False, verifyDigest=False), statement()).patch == []
+    assert judge(found, statement(), image=pinned, at=Course.VALIDATING).allowed
+    unpinned = policies(**keyless(), mutateDigest=False, verifyDigest=False)
+    assert judge(unpinned, statement(), at=Course.VALIDATING).allowed
+    assert judge(unpinned, statement()).patch == []
 
 
 def test_pinning_alone_says_nothing_about_other_rules() -> None:
@@ -229,8 +231,8 @@ def test_pinning_alone_says_nothing_about_other_rules() -> None:
                 "name": "r", "match": {"any": [{"resources": {"kinds": ["Pod"]}}]},
                 "validate": {"message": "no", "pattern": {"spec": {"x": "y"}}}}]}}])
     evidence = {IMAGE: EvidenceSet(subject=DIGEST, verified=(statement(),))}
-    assert pin(Request.create(pod()), evidence, found, Context(now=NOW)).allowed
-    assert not decide(Request.create(pod()), evidence, found, Context(now=NOW), mutate=True).allowed
+    assert decide(Request.create(pod()), evidence, found, Context(now=NOW), at=Course.MUTATING).allowed
+    assert not decide(Request.create(pod()), evidence, found, Context(now=NOW)).allowed
 
 
 def test_audit_reports_and_enforce_denies() -> None:
@@ -252,8 +254,8 @@ def test_the_same_inputs_the_same_decision_another_input_another_digest() -> Non
     assert one == two
     others = [judge(found, statement(subject=SUBJECT + "x")),
               judge(policies(**keyless(), verifyDigest=False), statement()),
-              judge(found, statement(), mutate=False),
-              decide(Request.create(pod()), {}, found, Context(now=NOW + timedelta(seconds=1)), mutate=True)]
+              judge(found, statement(), at=Course.VALIDATING),
+              decide(Request.create(pod()), {}, found, Context(now=NOW + timedelta(seconds=1)))]
     assert len({one.inputs_digest, *(other.inputs_digest for other in others)}) == 5
 
 

@@ -9,17 +9,18 @@ import msgspec
 import pytest
 
 from custody.evidence.model import EvidenceSet, Rejected, State, Verified
-from custody.policy.decide import decide, pin
+from custody.policy.decide import decide
+from custody.policy.images import image as named
 from custody.policy.kyverno.images import VerifyImages
-from custody.policy.kyverno.scope import image as named
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision, Outcome, Request, Verdict
+from custody.policy.phases import Course
 from tests.policy.test_images import DIGEST, IMAGE, NOW, VULN, judge, keyless, pod, policies, reason, statement
 
 
 def of(resource: dict[str, Any], found: PolicySet, evidence: dict[str, EvidenceSet], **request: Any) -> Decision:
     asked = msgspec.structs.replace(Request.create(resource), **request)
-    return decide(asked, evidence, found, Context(now=NOW), mutate=True)
+    return decide(asked, evidence, found, Context(now=NOW))
 
 
 # ── image volumes ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -127,7 +128,8 @@ def test_an_image_that_cannot_be_read_denies_and_the_others_are_judged_too() -> 
     found = policies(**keyless())
     assert found.images(Request.create(resource)) == [IMAGE]
     evidence = {IMAGE: EvidenceSet(subject=DIGEST, verified=(statement(),))}
-    for decision in (of(resource, found, evidence), pin(Request.create(resource), evidence, found, Context(now=NOW))):
+    for decision in (of(resource, found, evidence), decide(Request.create(resource), evidence, found, Context(now=NOW),
+                                                           at=Course.MUTATING)):
         outcomes = [result.outcome for result in decision.results]
         assert outcomes == [Outcome.FAIL, Outcome.PASS]
         assert "failed to verify images: /spec/containers/1/image: got 'ghcr.io/myorg/Junk:1'" in reason(decision)

@@ -31,7 +31,7 @@ def explained(name: str, block: dict[str, Any]) -> str | None:
 
 def answer(block: dict[str, Any], pod: dict[str, Any]) -> list[str]:
     policies = PolicySet([policy("case", block)])
-    decision = decide(Request.create(pod), {}, policies, Context(now=datetime(2026, 11, 24, tzinfo=UTC)), mutate=True)
+    decision = decide(Request.create(pod), {}, policies, Context(now=datetime(2026, 11, 24, tzinfo=UTC)))
     return [decision.results[0].outcome.value, decision.results[0].message]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,7 @@ from custody.evidence.model import EvidenceSet, Rejected, State
 from custody.policy.decide import decide
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Request
+from custody.policy.phases import Course
 from custody.policy.record import read, record, replay
 from policylang.errors import InvalidError, LanguageError
 from policylang.go import durations, quantities, wildcards
@@ -105,14 +107,28 @@ def test_a_record_replays_to_the_same_decision() -> None:
     evidence = {"ghcr.io/myorg/app:1": EvidenceSet(subject="sha256:" + "a" * 64, rejected=(
         Rejected(subject="", evidence=None, source="referrer x", state=State.FAILED, reason="bad signature"),))}
     context = Context(now=NOW)
-    decision = decide(request, evidence, policies, context, mutate=True)
-    data = record(request, evidence, policies, context, mutate=True, decision=decision)
+    decision = decide(request, evidence, policies, context)
+    data = record(request, evidence, policies, context, at=Course.ADMISSION, decision=decision)
     assert replay(data) == decision == read(data).decision
     assert not decision.allowed
     assert any("failed: referrer x: bad signature" in result.message for result in decision.results)
     assert replay(data, PolicySet([POLICY])).allowed
-    with pytest.raises(MalformedError, match="custody/decision/v1"):
-        read(data.replace(b"custody/decision/v1", b"custody/decision/v9"))
+    with pytest.raises(MalformedError, match="custody/decision/v2"):
+        read(data.replace(b"custody/decision/v2", b"custody/decision/v9"))
+
+
+@pytest.mark.parametrize(("mutate", "at"), [(True, Course.ADMISSION), (False, Course.VALIDATING)])
+def test_a_record_of_the_first_version_replays(mutate: bool, at: Course) -> None:
+    policies, request = PolicySet([{**images(), "metadata": {"name": "signed"}}]), Request.create({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "c", "image": "ghcr.io/myorg/app:1"}]}}, "default")
+    decision = decide(request, {}, policies, Context(now=NOW), at=at)
+    kept = json.loads(record(request, {}, policies, Context(now=NOW), at=Course.ADMISSION, decision=decision))
+    del kept["at"], kept["answers"], kept["decision"]["asks"], kept["request"]["existing"]
+    kept |= {"version": "custody/decision/v1", "mutate": mutate}
+    kept["context"]["namespace_labels"] = {}
+    assert read(json.dumps(kept).encode()).at is at
+    assert replay(json.dumps(kept).encode()) == decision
 
 
 @given(st.binary(max_size=60))

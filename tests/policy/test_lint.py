@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from custody.cli.run import run
-from custody.policy.kyverno.lint import lint
+from custody.policy.lint import lint
 from custody.policy.load import PolicySet
 from tests.policy.test_load import POLICY, changed
 

@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError, UsageError
+from custody.formats.yaml import documents
 from custody.policy.decide import decide
-from custody.policy.load import PolicySet, documents, read
+from custody.policy.load import PolicySet, read
 from custody.policy.model import Context, Request
+from custody.policy.phases import Course
 
 POLICY: dict[str, Any] = {
     "apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"},
@@ -107,11 +109,11 @@ PATHS = "spec.rules[0]"
         "cel": {"expressions": []}, "foreach": [{"list": "x"}], "manifests": {"attestors": []}, "assert": {"a": 1},
         "failureActionOverrides": [{"action": "Audit"}]}.items()),
     *((f"{RULE}/match/any/0/{field}", value, f"{PATHS}.match.any[0].{field}") for field, value in {
-        "subjects": [{"kind": "User"}], "roles": ["x"], "clusterRoles": ["x"]}.items()),
+        "roles": ["x"], "clusterRoles": ["x"]}.items()),
     (f"{RULE}/match/any/0/resources/namespaceSelector", {"matchLabels": {"a": "b"}},
      f"{PATHS}.match.any[0].resources.namespaceSelector"),
-    (f"{RULE}/exclude", {"any": [{"resources": {"kinds": ["Pod"]}, "subjects": [{}]}]},
-     f"{PATHS}.exclude.any[0].subjects"),
+    (f"{RULE}/exclude", {"any": [{"resources": {"kinds": ["Pod"]}, "clusterRoles": ["x"]}]},
+     f"{PATHS}.exclude.any[0].clusterRoles"),
     (f"{RULE}/preconditions", {"all": [{"key": "x", "operator": "Within", "value": "x"}]},
      f"{PATHS}.preconditions.all[0].operator"),
     (f"{RULE}/preconditions", {"all": [{"key": "{{ random('a') }}", "operator": "Equals", "value": "x"}]},
@@ -169,7 +171,8 @@ def test_a_value_is_never_read_as_an_expression() -> None:
                                              "value": "x{{ request.operation }}"}]}}}
     policies = PolicySet([changed(f"{RULE}/validate", rule)])
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "{{ request.operation }}"}, "spec": {}}
-    decision = decide(Request.create(pod), {}, policies, Context(now=datetime(2026, 1, 1, tzinfo=UTC)), mutate=False)
+    decision = decide(Request.create(pod), {}, policies, Context(now=datetime(2026, 1, 1, tzinfo=UTC)),
+                      at=Course.VALIDATING)
     assert decision.allowed
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 
 from custody.evidence.model import EvidenceSet, Rejected, State
-from custody.policy.decide import decide, pin
+from custody.policy.decide import decide
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Outcome, Request, Verdict
+from custody.policy.phases import Course
 from tests.policy.test_images import DIGEST, IMAGE, NOW, VULN, keyless, pod, policies, reason, statement
 
 CONTEXT = Context(now=NOW)
@@ -23,7 +24,7 @@ def update(old: dict[str, Any], new: dict[str, Any], **more: Any) -> Request:
 def test_an_update_does_not_pin_an_image_that_it_did_not_judge() -> None:
     new = pod()
     new["metadata"]["labels"] = {"touched": "yes"}
-    decision = pin(update(pod(), new), UNSIGNED, policies(**keyless()), CONTEXT)
+    decision = decide(update(pod(), new), UNSIGNED, policies(**keyless()), CONTEXT, at=Course.MUTATING)
     assert [one.message for one in decision.results] == [f"no change in image, skipping check of {IMAGE}"]
     assert decision.patch == []
 
@@ -37,7 +38,8 @@ def test_an_update_asks_for_no_evidence_that_no_rule_will_use() -> None:
 def test_an_ephemeral_container_is_pinned_and_the_containers_beside_it_are_left() -> None:
     new = pod(ephemeralContainers=[{"name": "e", "image": IMAGE}])
     evidence = {IMAGE: EvidenceSet(subject=DIGEST, verified=(statement(),))}
-    decision = pin(update(pod(), new, subresource="ephemeralcontainers"), evidence, policies(**keyless()), CONTEXT)
+    decision = decide(update(pod(), new, subresource="ephemeralcontainers"), evidence, policies(**keyless()), CONTEXT,
+                      at=Course.MUTATING)
     assert decision.patch == [{"op": "replace", "path": "/spec/ephemeralContainers/0/image",
                                "value": f"{IMAGE}@{DIGEST}"}]
 
@@ -46,7 +48,7 @@ def test_a_rule_whose_preconditions_do_not_hold_pins_nothing() -> None:
     document = policies(**keyless()).documents[0]
     document["spec"]["rules"][0]["preconditions"] = {"all": [
         {"key": "{{ request.operation }}", "operator": "Equals", "value": "UPDATE"}]}
-    decision = pin(Request.create(pod()), UNSIGNED, PolicySet([document]), CONTEXT)
+    decision = decide(Request.create(pod()), UNSIGNED, PolicySet([document]), CONTEXT, at=Course.MUTATING)
     assert [(one.outcome, one.message) for one in decision.results] == [(Outcome.SKIP, "preconditions not met")]
     assert decision.patch == []
 
@@ -55,9 +57,9 @@ def test_a_tag_that_cannot_be_resolved_is_not_allowed_as_pinned() -> None:
     away = EvidenceSet(subject="", rejected=(Rejected(
         subject="", evidence=None, source="gather", state=State.UNVERIFIABLE, reason="ghcr.io: connection refused"),))
     for evidence in ({IMAGE: away}, {IMAGE: EvidenceSet(subject="")}, {}):
-        decision = decide(Request.create(pod()), evidence, policies(), CONTEXT, mutate=True)
+        decision = decide(Request.create(pod()), evidence, policies(), CONTEXT)
         assert f"missing digest for {IMAGE}" in reason(decision)
-    assert reason(decide(Request.create(pod()), {IMAGE: away}, policies(), CONTEXT, mutate=True)).endswith(
+    assert reason(decide(Request.create(pod()), {IMAGE: away}, policies(), CONTEXT)).endswith(
         "ghcr.io: connection refused")
 
 
@@ -67,12 +69,12 @@ def test_a_pin_that_takes_an_image_out_of_an_exemption_is_judged_again() -> None
     pinning = policies().documents[0]
     pinning["metadata"]["name"] = "q"
     found = PolicySet([exempting, pinning])
-    decision = decide(Request.create(pod()), UNSIGNED, found, CONTEXT, mutate=True)
+    decision = decide(Request.create(pod()), UNSIGNED, found, CONTEXT)
     assert decision.verdict is Verdict.DENIED
     assert f"failed to verify image ghcr.io/myorg/app@{DIGEST}" in reason(decision)
-    first = pin(Request.create(pod()), UNSIGNED, found, CONTEXT)
+    first = decide(Request.create(pod()), UNSIGNED, found, CONTEXT, at=Course.MUTATING)
     second = decide(Request.create(pod(first.patch[0]["value"])), {f"ghcr.io/myorg/app@{DIGEST}": UNSIGNED[IMAGE]},
-                    found, CONTEXT, mutate=False)
+                    found, CONTEXT, at=Course.VALIDATING)
     assert first.allowed
     assert reason(second) == reason(decision)
 
@@ -81,11 +83,11 @@ def test_a_condition_on_the_pods_own_name_for_the_image_is_asked_about_the_pinne
     conditions = [{"all": [{"key": "{{ images.containers.c.digest || '' }}", "operator": "Equals", "value": ""}]}]
     found = policies(attestations=[{"type": VULN, "conditions": conditions}])
     evidence = {IMAGE: EvidenceSet(subject=DIGEST, verified=(statement(VULN, {"a": 1}),))}
-    assert "attestation checks failed" in reason(decide(Request.create(pod()), evidence, found, CONTEXT, mutate=True))
+    assert "attestation checks failed" in reason(decide(Request.create(pod()), evidence, found, CONTEXT))
 
 
 def test_an_old_object_of_another_shape_excuses_nothing() -> None:
     for old in ({"spec": [1]}, {"spec": {"containers": {"0": {"image": IMAGE}}}}, {"spec": {"containers": [[IMAGE]]}}):
-        decision = decide(update(old, pod()), UNSIGNED, policies(**keyless()), CONTEXT, mutate=False)
+        decision = decide(update(old, pod()), UNSIGNED, policies(**keyless()), CONTEXT, at=Course.VALIDATING)
         assert "failed to verify image" in reason(decision)
         assert "internal error" not in reason(decision)

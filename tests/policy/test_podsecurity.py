@@ -97,7 +97,7 @@ def test_a_pod_of_another_shape_hides_nothing(spec: Any, reason: str) -> None:
     found = PolicySet([{"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"},
                         "spec": {"validationFailureAction": "Enforce", "rules": [rule]}}])
     request = Request.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec})
-    decision = decide(request, {}, found, Context(now=datetime(2026, 11, 24, tzinfo=UTC)), mutate=True)
+    decision = decide(request, {}, found, Context(now=datetime(2026, 11, 24, tzinfo=UTC)))
     assert not decision.allowed
     assert reason in decision.results[0].message
 

@@ -24,7 +24,7 @@ def banned() -> PolicySet:
 
 def of(resource: Any, found: PolicySet) -> Any:
     request = Request(operation="CREATE", kind=Request.create(pod()).kind, name="p", object=resource)
-    return decide(request, {}, found, Context(now=NOW), mutate=True)
+    return decide(request, {}, found, Context(now=NOW))
 
 
 @pytest.mark.parametrize(("spec", "where"), [
@@ -57,7 +57,7 @@ def test_two_containers_of_one_name_do_not_hide_one_another() -> None:
 
 def test_a_pod_of_another_group_is_still_asked_for_its_images() -> None:
     request = Request.create({**pod(), "apiVersion": "apps/v1", "spec": {"containers": [BAD]}})
-    assert reason(decide(request, {}, banned(), Context(now=NOW), mutate=True)) == "banned registry"
+    assert reason(decide(request, {}, banned(), Context(now=NOW))) == "banned registry"
 
 
 def test_what_is_absent_stays_absent() -> None:

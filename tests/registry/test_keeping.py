@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from custody.adapters.filesystem.blobs import BlobDirectory, FilesystemBlobs
-from custody.adapters.sqlite.repositories import SqliteRepositories
+from custody.adapters.sqlite.repositories import SqliteRepositories, SqliteTransaction
 from custody.errors import ConflictError, StorageFullError, UsageError
 from custody.formats import oci
 from custody.registry.scrub import Archive, scrub
@@ -275,13 +275,13 @@ def test_tags_and_catalog_are_bounded_whatever_is_asked_for(tmp_path: Path) -> N
     with registry_on(tmp_path) as (host, store):
         api = Api(host)
         digest, _ = api.image("r", "a")
-        with store.repositories.batch():
-            descriptor = store.repositories.manifest("r", digest)
+        with store.repositories.transaction() as transaction:
+            descriptor = transaction.manifest("r", digest)
             assert descriptor is not None
             for number in range(10_010):
-                store.repositories.put_manifest("r", descriptor, None, [f"t{number:05}"], store._clock())
+                transaction.put_manifest("r", descriptor, None, [f"t{number:05}"], store._clock())
             for number in range(1_010):
-                store.repositories.link_blob(f"many/{number:04}", digest, 1)
+                transaction.link_blob(f"many/{number:04}", digest, 1)
         for path, key, most in (("/v2/r/tags/list", "tags", 10_000), ("/v2/_catalog", "repositories", 1_000)):
             for asked in ("", "?n=999999999999"):
                 _, headers, body = api("GET", path + asked)
@@ -362,15 +362,14 @@ def test_orphans_are_removed_only_when_old_and_alone(tmp_path: Path) -> None:
     repositories = SqliteRepositories(tmp_path / "index.db")
     old, young = sha(b"old"), sha(b"young")
     blobs.publish([(old, b"old"), (young, b"young"), (sha(b"kept"), b"kept")])
-    repositories.link_blob("r", sha(b"kept"), 4)
-    path = blobs.path(old)
-    assert path is not None
-    os.utime(path, (1, 1))
+    with repositories.transaction() as transaction:
+        transaction.link_blob("r", sha(b"kept"), 4)
+    os.utime(tmp_path / "blobs" / old.replace(":", "/"), (1, 1))
     with pytest.raises(UsageError, match="needs the registry to itself"):
         scrub(Archive(BlobDirectory(tmp_path), repositories), remove_orphans=True)
     report = scrub(Archive(blobs, repositories, blobs), remove_orphans=True)
     assert (sorted(report.orphans), report.removed) == (sorted([old, young]), [old])
-    assert (blobs.path(old), blobs.path(young) is not None) == (None, True)
+    assert (blobs.size(old), blobs.size(young)) == (None, 5)
     blobs.close()
     repositories.close()
 
@@ -380,13 +379,14 @@ def test_quarantine_takes_only_the_file_that_was_hashed(tmp_path: Path) -> None:
     blobs = FilesystemBlobs(tmp_path)
     digest = sha(b"good")
     blobs.publish([(digest, b"good")])
-    path = blobs.path(digest)
-    assert path is not None
-    assert not BlobDirectory(tmp_path).quarantine(digest, path.stat().st_ino + 1)
-    assert path.read_bytes() == b"good"
+    opened = blobs.open(digest)
+    assert opened is not None
+    with opened as blob:
+        assert not BlobDirectory(tmp_path).quarantine(digest, blob.version + "1")
+        assert blob.read(0, 10) == b"good"
     before = blobs.changes()
-    assert BlobDirectory(tmp_path).quarantine(digest, path.stat().st_ino)  # as another process would
-    assert (blobs.path(digest), blobs.changes() != before) == (None, True)
+    assert BlobDirectory(tmp_path).quarantine(digest, blob.version)  # as another process would
+    assert (blobs.size(digest), blobs.changes() != before) == (None, True)
     blobs.close()
 
 
@@ -488,10 +488,10 @@ def test_what_a_registry_cannot_do_is_said_in_json(tmp_path: Path, monkeypatch: 
         status, _, body = api("GET", "/v2/r/manifests/v1")
         assert (status, json.loads(body)["errors"][0]["code"]) == (500, "UNKNOWN")
         assert b"bug" not in body
-        monkeypatch.setattr(store.repositories, "link_blob", lambda *_: (_ for _ in ()).throw(
+        monkeypatch.setattr(SqliteTransaction, "link_blob", lambda *_: (_ for _ in ()).throw(
             StorageFullError("index: database or disk is full")))
         assert api.code("POST", f"/v2/r/blobs/uploads/?digest={sha(b'x')}", b"x") == (507, "UNKNOWN")
-        assert store.blobs.path(sha(b"x")) is None
+        assert store.blobs.size(sha(b"x")) is None
 
 
 def test_endurance(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.adapters.filesystem.blobs import FilesystemBlobs
+from custody.adapters.filesystem.blobs import FileBlob, FilesystemBlobs
 from custody.adapters.filesystem.drafts import FileDraft
 from custody.adapters.sqlite.database import Database
 from custody.adapters.sqlite.repositories import SqliteRepositories
@@ -25,7 +25,7 @@ from custody.kit.clock import system_clock
 from custody.registry.store import BlobUnknownError, Registry
 from custody.registry.uploads import Uploads, UploadUnknownError
 from tests.registry.api import Api, sha
-from tests.serving import registry_on
+from tests.serving import content, registry_on
 
 
 @pytest.fixture
@@ -123,9 +123,9 @@ def test_one_content_that_fails_is_no_others(blobs: FilesystemBlobs, monkeypatch
     outcomes = blobs.publish([(sha(b"a"), b"a"), (sha(b"too much"), b"too much"), (sha(b"b"), b"lie"),
                               (sha(b"c"), b"c")])
     assert [type(outcome) for outcome in outcomes] == [type(None), StorageFullError, VerificationError, type(None)]
-    assert blobs.path(sha(b"a")) is not None
-    assert blobs.path(sha(b"too much")) is None
-    assert blobs.path(sha(b"b")) is None
+    assert blobs.size(sha(b"a")) is not None
+    assert blobs.size(sha(b"too much")) is None
+    assert blobs.size(sha(b"b")) is None
     assert os.listdir(blobs._uploads) == []
 
 
@@ -233,7 +233,7 @@ def test_changes_that_wait_share_a_transaction(tmp_path: Path, monkeypatch: pyte
     for future in futures:
         future.result(60)
     assert batches == [1, 21]
-    assert all(registry.blob("r", sha(part)).read_bytes() == part for part in data)
+    assert all(content(registry, "r", sha(part)) == part for part in data)
     registry.close()
     with pytest.raises(StorageError, match="being closed"):
         registry.put_blob("r", sha(b"x"), b"x")
@@ -248,11 +248,11 @@ def test_a_deletion_and_a_push_of_the_same_bytes(tmp_path: Path) -> None:
     deleted, pushed = registry.delete_blob("a", sha(b"x")), registry.put_blob("b", sha(b"x"), b"x")
     deleted.result(60)
     pushed.result(60)
-    assert registry.blob("b", sha(b"x")).read_bytes() == b"x"
+    assert content(registry, "b", sha(b"x")) == b"x"
     mounted, gone = registry.mount("c", sha(b"x"), "b"), registry.delete_blob("b", sha(b"x"))
     assert mounted.result(60)
     gone.result(60)
-    assert registry.blob("c", sha(b"x")).read_bytes() == b"x"
+    assert content(registry, "c", sha(b"x")) == b"x"
     gone, mounted = registry.delete_blob("c", sha(b"x")), registry.mount("d", sha(b"x"), "c")
     gone.result(60)
     assert not mounted.result(60)
@@ -266,12 +266,12 @@ def test_a_deletion_and_a_push_of_the_same_bytes(tmp_path: Path) -> None:
 def test_reading_does_not_wait_for_a_transaction(tmp_path: Path) -> None:
     repositories = SqliteRepositories(tmp_path / "index.db")
     seen: list[bool] = []
-    with repositories.batch():
-        repositories.link_blob("r", sha(b"x"), 1)
+    with repositories.transaction() as transaction:
+        transaction.link_blob("r", sha(b"x"), 1)
         other = threading.Thread(target=lambda: seen.append(repositories.has_blob("r", sha(b"x"))))
         other.start()
         other.join(60)
-        assert repositories.has_blob("r", sha(b"x"))
+        assert transaction.has_blob("r", sha(b"x"))
     assert seen == [False]
     assert repositories.has_blob("r", sha(b"x"))
     repositories.close()
@@ -366,9 +366,9 @@ def test_a_file_that_became_shorter_breaks_the_answer_off(tmp_path: Path) -> Non
         _, writer = await asyncio.open_connection(sock=here)
         try:
             with pytest.raises(sendfile.DisconnectedError):
-                await sendfile.send_file({}, Sink(), handle, 0, 101)  # type: ignore[arg-type]
+                await sendfile.send_blob({}, Sink(), FileBlob(handle), 0, 101)  # type: ignore[arg-type]
             sink = Sink()
-            await sendfile.send_file({}, sink, handle, 10, 60)  # type: ignore[arg-type]
+            await sendfile.send_blob({}, sink, FileBlob(handle), 10, 60)  # type: ignore[arg-type]
             assert b"".join(sink.sent) == b"x" * 50
             with pytest.raises(sendfile.DisconnectedError):
                 await sendfile.to_transport(writer.transport, handle, 0, 101)

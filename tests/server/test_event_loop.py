@@ -28,7 +28,8 @@ from tests.trust.test_tsa import query
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 HELD = {"verify an entry": (HashedRekord, "verify"), "read a tile": (tiles.DirectoryReader, "read"),
-        "write tiles": (tiles.DirectoryTiles, "write"), "swap a checkpoint": (tiles.DirectoryTiles, "swap_checkpoint"),
+        "write tiles": (tiles.DirectoryTiles, "stage"), "publish": (tiles.DirectoryTiles, "publish"),
+        "swap a checkpoint": (tiles.DirectoryCheckpoint, "swap"),
         "append": (log.MerkleLog, "append"), "find a leaf": (log.MerkleLog, "find"),
         "stamp": (tsa.TimestampAuthority, "stamp"), "prepare a certificate": (ca.SigningAuthority, "_prepare"),
         "cover a precertificate": (ctlog.CtLog, "_covered"), "os.fsync": (os, "fsync")}

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 import yaml
 
-from custody.admission.webhook import Admission, Snapshot
+from custody.admission.webhook import Admission
 from custody.cli.services import snapshot
 from custody.errors import MalformedError, UsageError
 from custody.kit.clock import system_clock
 from custody.policy.load import PolicySet
+from custody.policy.snapshot import Snapshot
 from custody.server.reload import Reloader
 from custody.settings import Settings
 from custody.trust.roots import TrustedRoot

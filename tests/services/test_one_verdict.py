@@ -13,13 +13,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from custody.admission.webhook import Admission, Snapshot
+from custody.admission.webhook import Admission
 from custody.evidence.model import EvidenceSet, Verified
 from custody.formats import reference
 from custody.policy.decide import decide
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Kind, Outcome, Request
+from custody.policy.phases import Course
 from custody.policy.record import record, replay
+from custody.policy.snapshot import Snapshot
 from tests.policy.test_images import KEYLESS, NOW, SIGN, SUBJECT, VULN, pod, statement
 
 _DIGESTS = {letter: "sha256:" + letter * 64 for letter in "abc"}
@@ -131,12 +133,12 @@ def test_webhooks_check_and_replay_agree(seed: int) -> None:
             asked["object"] = _changed(request.object or {}, patch)
             said = await ask(False)
         evidence = await gather(admission.snapshot, policies.images(request))
-        decision = decide(request, evidence, policies, Context(now=NOW), mutate=True)
+        decision = decide(request, evidence, policies, Context(now=NOW))
         documents = json.dumps([policies.documents, request.object, request.old_object])
         assert decision.allowed == said["allowed"], documents
         if decision.allowed:
             assert _changed(request.object or {}, decision.patch) == asked["object"], documents
-        again = replay(record(request, evidence, policies, Context(now=NOW), mutate=True, decision=decision))
+        again = replay(record(request, evidence, policies, Context(now=NOW), at=Course.ADMISSION, decision=decision))
         assert msgspec.json.encode(again) == msgspec.json.encode(decision)
         # What is pinned, a rule has judged and found good.
         good = {result.image for result in decision.results if result.outcome is Outcome.PASS}

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from custody.evidence.model import Evidence, Rejected
-from custody.services import verifying
-from custody.services.verifying import Share, Verifying, memory_of, verify_one
+from custody.services import verify, verifying
+from custody.services.verify import Terms, judge
+from custody.services.verifying import Share, Verifying, memory_of
 from custody.sign.verify import Trust
 from tests.sign.authority import IMAGE, NOW
+
+TERMS = Terms(Trust())
 
 
 def item(name: str, size: int = 10) -> Evidence:
@@ -27,20 +30,20 @@ def test_who_has_had_least_goes_first_and_small_before_large(monkeypatch: pytest
     order: list[str] = []
     begun, go = threading.Event(), threading.Event()
 
-    def verify(found: Evidence, *_: Any) -> Rejected:
+    def judged(found: Evidence, *_: Any) -> Rejected:
         order.append(found.source)
         begun.set()
         assert go.wait(10)
         return rejected(found.source)
 
-    monkeypatch.setattr(verifying, "verify_one", verify)
+    monkeypatch.setattr(verifying, "judge", judged)
 
     async def main() -> None:
         lane, greedy, fresh = Verifying(1), Share(), Share()
         greedy.had = 5.0
 
         def ask(share: Share, document: Evidence) -> asyncio.Task[Any]:
-            return asyncio.create_task(lane.verify(share, document, Trust(), lambda: NOW))
+            return asyncio.create_task(lane.verify(share, document, TERMS, lambda: NOW))
 
         tasks = [ask(greedy, item("first"))]
         await asyncio.to_thread(begun.wait, 10)
@@ -60,7 +63,7 @@ def test_one_large_document_at_a_time_beside_small_ones(monkeypatch: pytest.Monk
     most = {"large": 0}
     lock, small = threading.Lock(), threading.Event()
 
-    def verify(found: Evidence, *_: Any) -> Rejected:
+    def judged(found: Evidence, *_: Any) -> Rejected:
         with lock:
             running.append(found.source)
             most["large"] = max(most["large"], running.count("large"))
@@ -72,11 +75,11 @@ def test_one_large_document_at_a_time_beside_small_ones(monkeypatch: pytest.Monk
             running.remove(found.source)
         return rejected(found.source)
 
-    monkeypatch.setattr(verifying, "verify_one", verify)
+    monkeypatch.setattr(verifying, "judge", judged)
 
     async def main() -> None:
         lane = Verifying(2)
-        await asyncio.gather(*(lane.verify(Share(), item(name, size), Trust(), lambda: NOW) for name, size in (
+        await asyncio.gather(*(lane.verify(Share(), item(name, size), TERMS, lambda: NOW) for name, size in (
             ("large", 1 << 20), ("large", 1 << 20), ("small", 10))))
 
     asyncio.run(main())
@@ -87,8 +90,8 @@ def test_a_fault_of_the_verifier_rejects_that_document(monkeypatch: pytest.Monke
     def fails(*_: Any) -> None:
         raise ValueError("secret of the document")
 
-    monkeypatch.setattr(verifying, "verify_evidence", fails)
-    found = verify_one(item("d"), Trust(), lambda: NOW)
+    monkeypatch.setattr(verify, "verify_evidence", fails)
+    found = judge(item("d"), TERMS, NOW)
     assert isinstance(found, Rejected)
     assert (found.state, found.reason) == ("unverifiable", "verifying it failed with ValueError")
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 from msgspec.structs import replace
 
-from custody.errors import UsageError, VerificationError
+from custody.errors import Check, UsageError, VerificationError
 from custody.evidence.model import KeylessSigner, KeySigner
 from custody.formats import cosign, dsse, intoto
 from custody.kit.pae import pae
@@ -50,11 +50,12 @@ MINUTE = timedelta(minutes=1)
 PAST = Validity(NOW - 30 * DAY, NOW - DAY)
 
 
-def refused(document: Any, reason: str, root: TrustedRoot = ROOT, **trust: Any) -> None:
+def refused(document: Any, check: Check, reason: str, root: TrustedRoot | None = ROOT, **trust: Any) -> None:
     item = document if hasattr(document, "media_type") else evidence(document)
     with pytest.raises(VerificationError) as caught:
         verify_evidence(item, Trust(root, **trust), NOW)
     assert reason in caught.value.message
+    assert caught.value.check is check
 
 
 def entry(document: dict[str, Any]) -> dict[str, Any]:
@@ -92,79 +93,93 @@ def test_sct_with_extensions_and_email() -> None:
 
 Change = Callable[[dict[str, Any]], object]
 
-CHANGES: dict[str, tuple[str, Change, str]] = {
+CHANGES: dict[str, tuple[str, Change, Check, str]] = {
     "media type": ("v2", lambda d: d.update(mediaType="application/vnd.dev.sigstore.bundle.v0.9+json"),
-                   "is no Sigstore bundle"),
-    "unknown field": ("v2", lambda d: d.update(extra=1), "bundle.extra: a field that custody does not know"),
-    "two signatures": ("v2", lambda d: d["dsseEnvelope"]["signatures"].append({"sig": "AA=="}), "2 signatures"),
-    "no signature": ("v2", lambda d: d["dsseEnvelope"].update(signatures=[]), "at least one signature"),
+                   Check.FORMAT, "is no Sigstore bundle"),
+    "unknown field": ("v2", lambda d: d.update(extra=1),
+                      Check.FORMAT, "bundle.extra: a field that custody does not know"),
+    "two signatures": ("v2", lambda d: d["dsseEnvelope"]["signatures"].append({"sig": "AA=="}),
+                       Check.FORMAT, "2 signatures"),
+    "no signature": ("v2", lambda d: d["dsseEnvelope"].update(signatures=[]), Check.FORMAT, "at least one signature"),
     "signature byte": ("v2", lambda d: d["dsseEnvelope"]["signatures"][0].update(
-        sig=flip(d["dsseEnvelope"]["signatures"][0]["sig"])), "signature: the signature is not this key's"),
+        sig=flip(d["dsseEnvelope"]["signatures"][0]["sig"])),
+        Check.SIGNATURE, "signature: the signature is not this key's"),
     "payload": ("v2", lambda d: d["dsseEnvelope"].update(payload=b64(
-        intoto.statement(IMAGE, intoto.COSIGN_SIGN, {"a": 1}).to_bytes())), "the signature is not this key's"),
+        intoto.statement(IMAGE, intoto.COSIGN_SIGN, {"a": 1}).to_bytes())),
+        Check.SIGNATURE, "the signature is not this key's"),
     "payload type": ("v2", lambda d: d["dsseEnvelope"].update(payloadType="text/plain"),
-                     "signature: the signature is not this key's"),
-    "no log entry": ("v2", lambda d: d["verificationMaterial"].update(tlogEntries=[]), "log entry: there is none"),
-    "no proof": ("v2", lambda d: entry(d).pop("inclusionProof"), "log entry: has no inclusion proof"),
-    "no proof, only a promise": ("dsse", lambda d: entry(d).pop("inclusionProof"), "has no inclusion proof"),
+                     Check.SIGNATURE, "signature: the signature is not this key's"),
+    "no log entry": ("v2", lambda d: d["verificationMaterial"].update(tlogEntries=[]),
+                     Check.LOGGED, "log entry: there is none"),
+    "no proof": ("v2", lambda d: entry(d).pop("inclusionProof"), Check.LOG, "log entry: has no inclusion proof"),
+    "no proof, only a promise": ("dsse", lambda d: entry(d).pop("inclusionProof"), Check.LOG, "has no inclusion proof"),
     "proof hash": ("v2", lambda d: entry(d)["inclusionProof"]["hashes"].__setitem__(
-        0, flip(entry(d)["inclusionProof"]["hashes"][0])), "inclusion proof: got root"),
-    "proof too short": ("v2", lambda d: entry(d)["inclusionProof"]["hashes"].pop(), "inclusion proof: got 1 hashes"),
+        0, flip(entry(d)["inclusionProof"]["hashes"][0])), Check.LOG, "inclusion proof: got root"),
+    "proof too short": ("v2", lambda d: entry(d)["inclusionProof"]["hashes"].pop(),
+                        Check.LOG, "inclusion proof: got 1 hashes"),
     "proof of another entry": ("v2", lambda d: entry(d)["inclusionProof"].update(logIndex="0"),
-                               "inclusion proof: of entry 0, and the entry is 1"),
+                               Check.LOG, "inclusion proof: of entry 0, and the entry is 1"),
     "proof root": ("v2", lambda d: entry(d)["inclusionProof"].update(
-        rootHash=flip(entry(d)["inclusionProof"]["rootHash"])), "and the checkpoint is of 3 with root"),
-    "tree size": ("v2", lambda d: entry(d)["inclusionProof"].update(treeSize="4"), "and the checkpoint is of 3"),
-    "no checkpoint": ("v2", lambda d: entry(d)["inclusionProof"].pop("checkpoint"), "has no checkpoint"),
+        rootHash=flip(entry(d)["inclusionProof"]["rootHash"])), Check.LOG, "and the checkpoint is of 3 with root"),
+    "tree size": ("v2", lambda d: entry(d)["inclusionProof"].update(treeSize="4"),
+                  Check.LOG, "and the checkpoint is of 3"),
+    "no checkpoint": ("v2", lambda d: entry(d)["inclusionProof"].pop("checkpoint"), Check.LOG, "has no checkpoint"),
     "checkpoint text": ("v2", lambda d: entry(d)["inclusionProof"]["checkpoint"].update(
         envelope=entry(d)["inclusionProof"]["checkpoint"]["envelope"].replace("\n3\n", "\n4\n")),
-        "checkpoint: not signed by the log's key"),
+        Check.LOG, "checkpoint: not signed by the log's key"),
     "checkpoint of another log": ("v2", lambda d: entry(d)["inclusionProof"]["checkpoint"].update(
         envelope=WORLD.log1.sign(3, base64.b64decode(entry(d)["inclusionProof"]["rootHash"])).decode()),
-        "checkpoint: no signature of the log https://log2.example"),
-    "unknown log": ("v2", lambda d: entry(d)["logId"].update(keyId=b64(b"x" * 32)), "is not in the trusted root"),
+        Check.LOG, "checkpoint: no signature of the log https://log2.example"),
+    "unknown log": ("v2", lambda d: entry(d)["logId"].update(keyId=b64(b"x" * 32)),
+                    Check.LOG, "is not in the trusted root"),
     "SET": ("dsse", lambda d: entry(d)["inclusionPromise"].update(
         signedEntryTimestamp=flip(entry(d)["inclusionPromise"]["signedEntryTimestamp"])),
-        "signed entry timestamp: not signed by the log's key"),
+        Check.LOG, "signed entry timestamp: not signed by the log's key"),
     "SET of another time": ("dsse", lambda d: entry(d).update(integratedTime="1780315201"),
-                            "signed entry timestamp: not signed by the log's key"),
-    "integrated time without SET": ("dsse", lambda d: entry(d).pop("inclusionPromise"), "time: nothing attests"),
-    "negative index": ("v2", lambda d: entry(d).update(logIndex="-1"), "expected a number that is not negative"),
-    "kind": ("v2", lambda d: entry(d)["kindVersion"].update(version="0.0.1"), "the bundle says hashedrekord 0.0.1"),
+                            Check.LOG, "signed entry timestamp: not signed by the log's key"),
+    "integrated time without SET": ("dsse", lambda d: entry(d).pop("inclusionPromise"),
+                                    Check.TIME, "time: nothing attests"),
+    "negative index": ("v2", lambda d: entry(d).update(logIndex="-1"),
+                       Check.FORMAT, "expected a number that is not negative"),
+    "kind": ("v2", lambda d: entry(d)["kindVersion"].update(version="0.0.1"),
+             Check.LOG, "the bundle says hashedrekord 0.0.1"),
     "no timestamp": ("v2", lambda d: d["verificationMaterial"].pop("timestampVerificationData"),
-                     "time: nothing attests when the signature was made"),
+                     Check.TIME, "time: nothing attests when the signature was made"),
     "timestamp of other bytes": ("v2", lambda d: d["verificationMaterial"].update(timestampVerificationData={
-        "rfc3161Timestamps": [{"signedTimestamp": b64(WORLD.stamp(b"other"))}]}), "Mismatch between messages"),
+        "rfc3161Timestamps": [{"signedTimestamp": b64(WORLD.stamp(b"other"))}]}),
+        Check.TIME, "Mismatch between messages"),
     "timestamp twice": ("v2", lambda d: d["verificationMaterial"]["timestampVerificationData"].update(
-        rfc3161Timestamps=d["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"] * 2), "twice"),
+        rfc3161Timestamps=d["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"] * 2),
+        Check.FORMAT, "twice"),
     "timestamp garbage": ("v2", lambda d: d["verificationMaterial"].update(timestampVerificationData={
-        "rfc3161Timestamps": [{"signedTimestamp": b64(b"0")}]}), "expected a DER TimeStampResp"),
+        "rfc3161Timestamps": [{"signedTimestamp": b64(b"0")}]}), Check.TIME, "expected a DER TimeStampResp"),
     "certificate of somebody else": ("v2", lambda d: d["verificationMaterial"]["certificate"].update(
-        rawBytes=b64(WORLD.leaf(new_key()).public_bytes(Encoding.DER))), "signature: the signature is not this key's"),
+        rawBytes=b64(WORLD.leaf(new_key()).public_bytes(Encoding.DER))),
+        Check.SIGNATURE, "signature: the signature is not this key's"),
     "certificate garbage": ("v2", lambda d: d["verificationMaterial"]["certificate"].update(rawBytes=b64(b"0")),
-                            "expected a DER X.509 certificate"),
+                            Check.CERTIFICATE, "expected a DER X.509 certificate"),
     "root in the chain": ("v2", lambda d: (d.update(mediaType="application/vnd.dev.sigstore.bundle+json;version=0.2"),
                                            d["verificationMaterial"].update(x509CertificateChain={"certificates": [
                                                d["verificationMaterial"].pop("certificate"),
                                                {"rawBytes": b64(WORLD.root.public_bytes(Encoding.DER))}]})),
-                          "holds a root certificate"),
+                          Check.CERTIFICATE, "holds a root certificate"),
     "certificate and key": ("v2", lambda d: d["verificationMaterial"].update(publicKey={"hint": "x"}),
-                            "got 'certificate and publicKey'"),
+                            Check.FORMAT, "got 'certificate and publicKey'"),
     "a key nobody gave": ("v2", lambda d: (d["verificationMaterial"].pop("certificate"),
                                            d["verificationMaterial"].update(publicKey={"hint": "me"})),
-                          "signed with a key (me), and no key is trusted"),
+                          Check.KEY, "signed with a key (me), and no key is trusted"),
     "a key by its fingerprint": ("v2", lambda d: (d["verificationMaterial"].pop("certificate"),
                                                   d["verificationMaterial"].update(publicKey={"hint": b64(b"0" * 32)})),
-                                 f"signed with a key (sha256:{'30' * 32}), and no key is trusted"),
+                                 Check.KEY, f"signed with a key (sha256:{'30' * 32}), and no key is trusted"),
 }
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_one_thing_wrong(name: str) -> None:
-    kind, change, reason = CHANGES[name]
+    kind, change, check, reason = CHANGES[name]
     document = WORLD.keyless(kind=kind)
     change(document)
-    refused(document, reason)
+    refused(document, check, reason)
 
 
 @pytest.mark.parametrize("kind", ["v2", "dsse", "intoto"])
@@ -172,7 +187,7 @@ def test_entry_of_another_signature(kind: str) -> None:
     """CVE-2022-36056: a genuine entry of the same log, but for something else."""
     mine, other = WORLD.keyless(kind=kind), WORLD.keyless(kind=kind, subject=OTHER)
     mine["verificationMaterial"]["tlogEntries"] = other["verificationMaterial"]["tlogEntries"]
-    refused(mine, "it is about something else")
+    refused(mine, Check.LOG, "it is about something else")
 
 
 @pytest.mark.parametrize(("part", "reason"), [
@@ -192,79 +207,84 @@ def test_entry_differs_in_one_part(part: str, reason: str) -> None:
     else:
         record["signature"]["verifier"] = {"publicKey": {"rawBytes": b64(b"key")}}
     document["verificationMaterial"]["tlogEntries"] = [WORLD.entry(body, v1=False)]
-    refused(document, reason)
+    refused(document, Check.LOG, reason)
 
 
-@pytest.mark.parametrize(("arguments", "reason"), [
-    ({"sct": "none"}, "SCT: the certificate has none"),
-    ({"sct": "foreign"}, "SCT: by no CT log of the trusted root"),
-    ({"sct": "broken"}, "SCT: the signature is not this key's"),
-    ({"sct_at": NOW - 40 * DAY}, "SCT: made at 2026-04-22T12:00:00Z, and the CT log https://ct.example is"),
-    ({"usages": [Usage.CLIENT_AUTH]}, "extended key usage is not codeSigning"),
-    ({"stamped_at": NOW + 15 * MINUTE}, "certificate: not valid at 2026-06-01T12:15:00Z"),
-    ({"stamped_at": NOW - 15 * MINUTE}, "certificate: not valid at 2026-06-01T11:45:00Z"),
-    ({"more": [fulcio(9, b"no DER")]}, "expected a DER UTF8String"),
-    ({"more": [(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b"x"), True)]}, "critical extension 1.2.3"),
-    ({"more": [(x509.KeyUsage(False, *[True] * 6, False, False), True)]}, "may not sign (key usage)"),
-    ({"more": [fulcio(9, utf8("https://a.example"))], "issuer": ""}, ""),
-    ({"predicate_type": intoto.COSIGN_SIGN, "subject": OTHER}, "subject: the statement is about"),
-    ({"payload_type": "application/json"}, "payload type: got 'application/json'"),
+@pytest.mark.parametrize(("arguments", "check", "reason"), [
+    ({"sct": "none"}, Check.SCT, "SCT: the certificate has none"),
+    ({"sct": "foreign"}, Check.SCT, "SCT: by no CT log of the trusted root"),
+    ({"sct": "broken"}, Check.SCT, "SCT: the signature is not this key's"),
+    ({"sct_at": NOW - 40 * DAY}, Check.SCT, "SCT: made at 2026-04-22T12:00:00Z, and the CT log https://ct.example is"),
+    ({"usages": [Usage.CLIENT_AUTH]}, Check.CERTIFICATE, "extended key usage is not codeSigning"),
+    ({"stamped_at": NOW + 15 * MINUTE}, Check.CERTIFICATE, "certificate: not valid at 2026-06-01T12:15:00Z"),
+    ({"stamped_at": NOW - 15 * MINUTE}, Check.CERTIFICATE, "certificate: not valid at 2026-06-01T11:45:00Z"),
+    ({"more": [fulcio(9, b"no DER")]}, Check.CERTIFICATE, "expected a DER UTF8String"),
+    ({"more": [(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b"x"), True)]},
+     Check.CERTIFICATE, "critical extension 1.2.3"),
+    ({"more": [(x509.KeyUsage(False, *[True] * 6, False, False), True)]},
+     Check.CERTIFICATE, "may not sign (key usage)"),
+    ({"more": [fulcio(9, utf8("https://a.example"))], "issuer": ""}, None, ""),
+    ({"predicate_type": intoto.COSIGN_SIGN, "subject": OTHER}, Check.SUBJECT, "subject: the statement is about"),
+    ({"payload_type": "application/json"}, Check.STATEMENT, "payload type: got 'application/json'"),
     ({"statement": b'{"_type":"https://in-toto.io/Statement/v1","subject":[],"predicateType":"a"}'},
-     "in-toto statement.subject"),
-    ({"statement": b'{"_type":"https://in-toto.io/Statement/v1","predicateType":"a"}'}, "in-toto statement.subject"),
+     Check.STATEMENT, "in-toto statement.subject"),
+    ({"statement": b'{"_type":"https://in-toto.io/Statement/v1","predicateType":"a"}'},
+     Check.STATEMENT, "in-toto statement.subject"),
     ({"statement": b'{"_type":"https://in-toto.io/Statement/v1","subject":null,"predicateType":"a"}'},
-     "in-toto statement.subject"),
-    ({"statement": b'{"_type":"x","_type":"y"}'}, "key '_type' twice"),
-    ({"statement": b'{"_type":"https://example.com/Other"}'}, "in-toto statement._type"),
-    ({"statement": b"not JSON"}, "expected one JSON document"),
+     Check.STATEMENT, "in-toto statement.subject"),
+    ({"statement": b'{"_type":"x","_type":"y"}'}, Check.STATEMENT, "key '_type' twice"),
+    ({"statement": b'{"_type":"https://example.com/Other"}'}, Check.STATEMENT, "in-toto statement._type"),
+    ({"statement": b"not JSON"}, Check.STATEMENT, "expected one JSON document"),
 ])
-def test_made_wrong(arguments: dict[str, Any], reason: str) -> None:
+def test_made_wrong(arguments: dict[str, Any], check: Check, reason: str) -> None:
     if not reason:
         verify_evidence(evidence(WORLD.keyless(**arguments)), Trust(ROOT), NOW)
         return
-    refused(WORLD.keyless(**arguments), reason)
+    refused(WORLD.keyless(**arguments), check, reason)
 
 
-@pytest.mark.parametrize(("kind", "part", "reason"), [
-    ("v2", "ca", "https://ca.example is trusted from"),
-    ("v2", "ct", "the CT log https://ct.example is trusted from"),
-    ("v2", "tsa", "the authority is trusted from"),
-    ("v2", "log2", "the log https://log2.example is trusted from"),
-    ("dsse", "log1", "the log https://log1.example is trusted from"),
-    ("dsse", "ca", "https://ca.example is trusted from"),
+@pytest.mark.parametrize(("kind", "part", "check", "reason"), [
+    ("v2", "ca", Check.CERTIFICATE, "https://ca.example is trusted from"),
+    ("v2", "ct", Check.SCT, "the CT log https://ct.example is trusted from"),
+    ("v2", "tsa", Check.TIME, "the authority is trusted from"),
+    ("v2", "log2", Check.LOG, "the log https://log2.example is trusted from"),
+    ("dsse", "log1", Check.LOG, "the log https://log1.example is trusted from"),
+    ("dsse", "ca", Check.CERTIFICATE, "https://ca.example is trusted from"),
 ])
-def test_validity_of_what_is_trusted(kind: str, part: str, reason: str) -> None:
+def test_validity_of_what_is_trusted(kind: str, part: str, check: Check, reason: str) -> None:
     """The peers' gap: sigstore-python ignores the CA's and the logs' windows, sigstore-go the Rekor v2 log's."""
     document = WORLD.keyless(kind=kind)
-    refused(document, reason, WORLD.trusted_root(**{part: PAST}))
+    refused(document, check, reason, WORLD.trusted_root(**{part: PAST}))
     exact = WORLD.trusted_root(**{part: Validity(NOW, NOW)})  # closed at both ends
     assert verify_evidence(evidence(document), Trust(exact), NOW).signed_at == NOW
 
 
 def test_authorities() -> None:
     document = WORLD.keyless()
-    refused(document, "the trusted root has no timestamp authority", replace(ROOT, timestamp_authorities=()))
-    refused(document, "no trusted authority issued it", replace(ROOT, certificate_authorities=()))
-    refused(document, "no trusted authority issued it", World().trusted_root(ca_chain=None) and replace(
+    refused(document, Check.TIME, "the trusted root has no timestamp authority",
+            replace(ROOT, timestamp_authorities=()))
+    refused(document, Check.CERTIFICATE, "no trusted authority issued it", replace(ROOT, certificate_authorities=()))
+    refused(document, Check.CERTIFICATE, "no trusted authority issued it", replace(
         ROOT, certificate_authorities=World().trusted_root().certificate_authorities))
-    refused(document, "its chain does not end in a root", WORLD.trusted_root(ca_chain=(WORLD.ca,)))
-    refused(document, "is not in the trusted root", replace(ROOT, tlogs=()))
-    refused(document, "SCT: by no CT log", replace(ROOT, ctlogs=()))
-    with pytest.raises(VerificationError, match="there is no trusted root"):
-        verify_evidence(evidence(document), Trust(), NOW)
+    refused(document, Check.CERTIFICATE, "its chain does not end in a root", WORLD.trusted_root(ca_chain=(WORLD.ca,)))
+    refused(document, Check.LOG, "is not in the trusted root", replace(ROOT, tlogs=()))
+    refused(document, Check.SCT, "SCT: by no CT log", replace(ROOT, ctlogs=()))
+    refused(document, Check.ROOT, "signed with a certificate, and there is no trusted root", None)
 
 
-@pytest.mark.parametrize(("arguments", "reason"), [
-    ({"ca": False}, "is no CA"), ({"usages": [Usage.SERVER_AUTH]}, "is not for codeSigning"),
-    ({"end": NOW - DAY}, "is not valid at"),
-    ({"extensions": [(x509.KeyUsage(True, *[False] * 8), True)]}, "may not sign certificates"),
-    ({"extensions": [(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b""), True)]}, "critical extension"),
+@pytest.mark.parametrize(("arguments", "check", "reason"), [
+    ({"ca": False}, Check.CERTIFICATE, "is no CA"),
+    ({"usages": [Usage.SERVER_AUTH]}, Check.CERTIFICATE, "is not for codeSigning"),
+    ({"end": NOW - DAY}, Check.CERTIFICATE, "is not valid at"),
+    ({"extensions": [(x509.KeyUsage(True, *[False] * 8), True)]}, Check.CERTIFICATE, "may not sign certificates"),
+    ({"extensions": [(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b""), True)]},
+     Check.CERTIFICATE, "critical extension"),
 ])
-def test_unfit_intermediate(arguments: dict[str, Any], reason: str) -> None:
+def test_unfit_intermediate(arguments: dict[str, Any], check: Check, reason: str) -> None:
     key = new_key()
     given = {"name": "intermediate", "ca": True, "start": NOW - 20 * DAY, "end": NOW + DAY} | arguments
     middle = certificate(key, (WORLD.root, WORLD.root_key), **given)
-    refused(WORLD.keyless(signed_by=(middle, key)), reason, WORLD.trusted_root(ca_chain=(middle, WORLD.root)))
+    refused(WORLD.keyless(signed_by=(middle, key)), check, reason, WORLD.trusted_root(ca_chain=(middle, WORLD.root)))
 
 
 def test_arcs_below_fulcio_s_extensions_say_nothing() -> None:
@@ -292,7 +312,7 @@ def test_intermediates_that_certify_each_other_end() -> None:
 def test_path_length() -> None:
     low_key = new_key()
     low = certificate(low_key, (WORLD.ca, WORLD.ca_key), name="low", ca=True, start=NOW - DAY, end=NOW + DAY)
-    refused(WORLD.keyless(signed_by=(low, low_key)), "allows 0 CAs below it",
+    refused(WORLD.keyless(signed_by=(low, low_key)), Check.CERTIFICATE, "allows 0 CAs below it",
             WORLD.trusted_root(ca_chain=(low, WORLD.ca, WORLD.root)))
 
 
@@ -305,7 +325,7 @@ def test_tsa_usage(usages: list[Any], critical: bool) -> None:
     document["verificationMaterial"]["timestampVerificationData"] = {
         "rfc3161Timestamps": [{"signedTimestamp": b64(WORLD.stamp(signature, certificate=bad))}]}
     root = WORLD.trusted_root(tsa_chain=(bad, WORLD.tsa_root))
-    refused(document, "extended key usage is not timeStamping, critical and alone", root)
+    refused(document, Check.TIME, "extended key usage is not timeStamping, critical and alone", root)
 
 
 def test_timestamp_without_its_certificate() -> None:
@@ -328,16 +348,24 @@ def test_freshness_is_the_earliest_time() -> None:
 def test_checks_that_are_switched_off() -> None:
     document = WORLD.keyless(sct="none")
     document["verificationMaterial"]["tlogEntries"] = []
-    refused(document, "log entry: there is none", require_sct=False)
-    refused(document, "SCT: the certificate has none", require_log=False)
+    refused(document, Check.LOGGED, "log entry: there is none", require_sct=False)
+    refused(document, Check.SCT, "SCT: the certificate has none", require_log=False)
     found = verify_evidence(evidence(document), Trust(ROOT, require_log=False, require_sct=False), NOW)
     assert found.log is None
     with_v1 = WORLD.keyless(kind="dsse")  # an unchecked entry attests no time
-    refused(with_v1, "time: nothing attests", require_log=False)
+    refused(with_v1, Check.TIME, "time: nothing attests", require_log=False)
 
 
 def test_unsigned_documents() -> None:
-    refused(evidence(b"{}", media_type="application/vnd.cyclonedx+json"), "nothing of this type is signed")
+    refused(evidence(b"{}", media_type="application/vnd.cyclonedx+json"), Check.FORMAT,
+            "nothing of this type is signed")
+
+
+def test_memory() -> None:
+    document = WORLD.keyless()
+    refused(document, Check.WEIGHT, "document: ", max_weight=1000)
+    lists = intoto.statement(IMAGE, "https://example.com/lists", [[] for _ in range(10_000)]).to_bytes()
+    refused(WORLD.keyless(statement=lists), Check.WEIGHT, "statement: ", max_weight=200_000)
 
 
 # Keys
@@ -357,8 +385,8 @@ def test_key() -> None:
     found = verify_evidence(evidence(document), trust, NOW)
     assert isinstance(found.signer, KeySigner)
     assert (found.annotations, found.signed_at) == ({"env": "prod"}, None)
-    refused(document, "the signature is not this key's", keys=(other.public,), require_log=False)
-    refused(document, "log entry: there is none", keys=(key.public,))
+    refused(document, Check.SIGNATURE, "the signature is not this key's", keys=(other.public,), require_log=False)
+    refused(document, Check.LOGGED, "log entry: there is none", keys=(key.public,))
 
 
 def test_key_in_a_log() -> None:
@@ -372,10 +400,10 @@ def test_key_in_a_log() -> None:
     verifier["publicKey"] = {"rawBytes": b64(key.public.der)}
     document["verificationMaterial"]["tlogEntries"] = [WORLD.entry(body, v1=False)]
     assert verify_evidence(evidence(document), Trust(ROOT, (key.public,)), NOW).log is not None
-    refused(document, "is trusted from", WORLD.trusted_root(log2=PAST), keys=(key.public,))
+    refused(document, Check.LOG, "is trusted from", WORLD.trusted_root(log2=PAST), keys=(key.public,))
     verifier["publicKey"] = {"rawBytes": b64(generate_key().public.der)}
     document["verificationMaterial"]["tlogEntries"] = [WORLD.entry(body, v1=False)]
-    refused(document, "its public key is not the one", keys=(key.public,))
+    refused(document, Check.LOG, "its public key is not the one", keys=(key.public,))
 
 
 # cosign's formats before bundles
@@ -397,12 +425,13 @@ def test_simple_signing() -> None:
     good = layer(payload_of(IMAGE))
     found = verify_evidence(good, Trust(None, (key.public,), require_log=False), NOW)
     assert (found.kind, found.format, found.annotations) == ("signature", "simplesigning", {"a": "b"})
-    refused(layer(payload_of(OTHER)), "subject: the signature is of", **trust)
-    refused(layer(payload_of(IMAGE, "something else")), "critical.type", **trust)
-    refused(evidence(payload_of(IMAGE), media_type=cosign.SIMPLE_SIGNING), SIG, **trust)
+    refused(layer(payload_of(OTHER)), Check.SUBJECT, "subject: the signature is of", **trust)
+    refused(layer(payload_of(IMAGE, "something else")), Check.STATEMENT, "critical.type", **trust)
+    refused(evidence(payload_of(IMAGE), media_type=cosign.SIMPLE_SIGNING), Check.FORMAT, SIG, **trust)
     changed = evidence(good.data + b" ", media_type=cosign.SIMPLE_SIGNING, annotations=good.annotations)
-    refused(changed, "the signature is not this key's", **trust)
-    refused(layer(payload_of(IMAGE).replace(b'"critical"', b'"critical":{},"critical"')), "twice", **trust)
+    refused(changed, Check.SIGNATURE, "the signature is not this key's", **trust)
+    refused(layer(payload_of(IMAGE).replace(b'"critical"', b'"critical":{},"critical"')), Check.STATEMENT,
+            "twice", **trust)
 
 
 def legacy(subject: str = IMAGE, entry_subject: str | None = None) -> Any:
@@ -431,14 +460,14 @@ def replace_annotations(item: Any, changes: dict[str, str]) -> Any:
 def test_legacy_keyless() -> None:
     found = verify_evidence(legacy(), Trust(ROOT), NOW)
     assert (found.signed_at, found.log and found.log.index) == (NOW, 1)
-    refused(legacy(entry_subject=OTHER), "it is about something else")
+    refused(legacy(entry_subject=OTHER), Check.LOG, "it is about something else")
     item = legacy()
     item.annotations["dev.sigstore.cosign/bundle"] = item.annotations["dev.sigstore.cosign/bundle"].replace(
         f'"integratedTime": {int(NOW.timestamp())}', f'"integratedTime": {int(NOW.timestamp()) + 1}')
-    refused(item, "signed entry timestamp: not signed by the log's key")
+    refused(item, Check.LOG, "signed entry timestamp: not signed by the log's key")
     item = legacy()
     del item.annotations["dev.sigstore.cosign/bundle"]
-    refused(item, "log entry: there is none")
+    refused(item, Check.LOGGED, "log entry: there is none")
 
 
 def test_legacy_attestation() -> None:
@@ -451,7 +480,7 @@ def test_legacy_attestation() -> None:
     stamped = WORLD.stamp(item.data)
     item.annotations["dev.sigstore.cosign/rfc3161timestamp"] = json.dumps({"SignedRFC3161Timestamp": b64(stamped)})
     assert verify_evidence(item, Trust(ROOT, (key.public,), require_log=False), NOW).signed_at == NOW
-    refused(evidence(item.data, OTHER, dsse.MEDIA_TYPE), "subject: the statement is about", None,  # type: ignore[arg-type]
+    refused(evidence(item.data, OTHER, dsse.MEDIA_TYPE), Check.SUBJECT, "subject: the statement is about", None,
             keys=(key.public,), require_log=False)
 
 
@@ -472,7 +501,8 @@ def test_cve_2026_22703(kind: str) -> None:
         foreign = entry(WORLD.keyless(kind=kind, subject=OTHER))
         rekor["SignedEntryTimestamp"] = foreign["inclusionPromise"]["signedEntryTimestamp"]
         rekor["Payload"]["body"] = foreign["canonicalizedBody"]
-    refused(replace_annotations(mine, {"dev.sigstore.cosign/bundle": json.dumps(rekor)}), REASONS_22703[kind])
+    refused(replace_annotations(mine, {"dev.sigstore.cosign/bundle": json.dumps(rekor)}), Check.LOG,
+            REASONS_22703[kind])
 
 
 @pytest.mark.parametrize("part", ["digest", "signature", "key"])
@@ -491,7 +521,7 @@ def test_cve_2026_22703_in_one_part(part: str) -> None:
     made = WORLD.entry(body, v1=True)
     rekor["SignedEntryTimestamp"] = made["inclusionPromise"]["signedEntryTimestamp"]
     rekor["Payload"]["body"] = made["canonicalizedBody"]
-    refused(replace_annotations(mine, {"dev.sigstore.cosign/bundle": json.dumps(rekor)}),
+    refused(replace_annotations(mine, {"dev.sigstore.cosign/bundle": json.dumps(rekor)}), Check.LOG,
             f"its {'certificate' if part == 'key' else part} is not the one")
 
 
@@ -506,8 +536,8 @@ def test_cve_2026_24122(expired: str, require_log: bool) -> None:
                          **(short if expired == "intermediate" else long))
     trusted = WORLD.trusted_root(ca_chain=(middle, root))
     # The leaf is valid from a minute before NOW; the signature is of NOW.
-    refused(WORLD.keyless(signed_by=(middle, key)), f"CN={expired} is not valid at 2026-06-01T12:00:00Z", trusted,
-            require_log=require_log)
+    refused(WORLD.keyless(signed_by=(middle, key)), Check.CERTIFICATE,
+            f"CN={expired} is not valid at 2026-06-01T12:00:00Z", trusted, require_log=require_log)
 
 
 def test_ghsa_fx35_mq7g_6g98() -> None:
@@ -518,13 +548,15 @@ def test_ghsa_fx35_mq7g_6g98() -> None:
     layer = evidence(payload, media_type=cosign.SIMPLE_SIGNING, annotations={
         SIG: b64(mallory.sign(payload)), "dev.sigstore.cosign/certificate": pem})
     for trust in ({}, {"require_log": False}, {"keys": (generate_key().public,), "require_log": False}):
-        refused(layer, "dev.sigstore.cosign/certificate: got '0 certificates', expected 1 to 16 in PEM", **trust)
+        refused(layer, Check.FORMAT,
+                "dev.sigstore.cosign/certificate: got '0 certificates', expected 1 to 16 in PEM", **trust)
     document = key_bundle(mallory)
     document["verificationMaterial"]["publicKey"]["rawBytes"] = b64(mallory.public.der)
-    refused(document, "and no key is trusted", require_log=False)
-    refused(document, "the signature is not this key's", keys=(generate_key().public,), require_log=False)
+    refused(document, Check.KEY, "and no key is trusted", require_log=False)
+    refused(document, Check.SIGNATURE, "the signature is not this key's", keys=(generate_key().public,),
+            require_log=False)
     document["verificationMaterial"] = {"certificate": {"rawBytes": b64(mallory.public.der)}}
-    refused(document, "expected a DER X.509 certificate", require_log=False)
+    refused(document, Check.CERTIFICATE, "expected a DER X.509 certificate", require_log=False)
 
 
 def test_a_signature_of_the_manifest_as_a_file_is_none_of_the_image() -> None:
@@ -536,7 +568,8 @@ def test_a_signature_of_the_manifest_as_a_file_is_none_of_the_image() -> None:
                 "messageSignature": {"messageDigest": {"algorithm": "SHA2_256", "digest": b64(digest.digest())},
                                      "signature": b64(key.sign(manifest))}}
     item = evidence(document, subject=f"sha256:{digest.hexdigest()}")
-    refused(item, "signature: got one of a file's bytes (messageSignature)", keys=(key.public,), require_log=False)
+    refused(item, Check.STATEMENT, "signature: got one of a file's bytes (messageSignature)", keys=(key.public,),
+            require_log=False)
     found = verify_evidence(item, Trust(ROOT, (key.public,), require_log=False, blobs=True), NOW)
     assert isinstance(found.signer, KeySigner)
 

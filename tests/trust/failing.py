@@ -13,6 +13,7 @@ from typing import Any
 from unittest import mock
 
 from custody.adapters.filesystem import tiles
+from custody.kit import folder as folders
 
 
 class Disk:
@@ -61,7 +62,8 @@ class Disk:
             if name.startswith("O_"):
                 setattr(module, name, getattr(os, name))
         with contextlib.ExitStack() as stack:
-            stack.enter_context(mock.patch.object(tiles, "os", module))
+            for user in (tiles, folders):
+                stack.enter_context(mock.patch.object(user, "os", module))
             for name in ("mkdir", "read_bytes", "write_bytes", "rename"):
                 stack.enter_context(mock.patch.object(Path, name, self._below(name, getattr(Path, name))))
             yield

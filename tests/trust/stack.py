@@ -11,7 +11,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from custody.adapters.filesystem.tiles import DirectoryTiles
+from custody.adapters.filesystem.tiles import DirectoryCheckpoint, DirectoryTiles
 from custody.adapters.sqlite.leaves import SqliteLeaves
 from custody.kit.clock import Clock, system_clock
 from custody.server import ca as ca_server
@@ -59,14 +59,14 @@ class Stack:
     tsa: TimestampAuthority
     routes: list[Route]
     leaves: SqliteLeaves
+    locks: tuple[DirectoryCheckpoint, ...]
 
     def app(self) -> Starlette:
         return Starlette(routes=self.routes, exception_handlers=EXCEPTION_HANDLERS)
 
     def close(self) -> None:
-        self.leaves.close()
-        self.log_store.close()
-        self.ct_store.close()
+        for store in (self.leaves, self.log_store, self.ct_store, *self.locks):
+            store.close()
 
 
 def build(directory: Path, base: str = "http://127.0.0.1:5080", clock: Clock = system_clock) -> Stack:
@@ -75,10 +75,11 @@ def build(directory: Path, base: str = "http://127.0.0.1:5080", clock: Clock = s
     builds = OidcIssuer(f"{endpoints.oidc}/builds", material.oidc_key, clock)
     github = OidcIssuer(GITHUB, material.oidc_key, clock)
     services = OidcIssuer("https://services.example", material.oidc_key, clock)
-    log_store, ct_store = DirectoryTiles(directory / "log"), DirectoryTiles(directory / "ctlog")
+    locks = DirectoryCheckpoint(directory / "log"), DirectoryCheckpoint(directory / "ctlog")
+    log_store, ct_store = map(DirectoryTiles, locks)
     leaves = SqliteLeaves(directory / "log" / "state" / "leaves.db")
-    log = Sequencer(MerkleLog(log_store, material.log_signer(endpoints), leaves))
-    ct = Sequencer(MerkleLog(ct_store, material.ct_signer(endpoints)), unique=False)
+    log = Sequencer(MerkleLog(log_store, locks[0], material.log_signer(endpoints), leaves))
+    ct = Sequencer(MerkleLog(ct_store, locks[1], material.ct_signer(endpoints)), unique=False)
     identities = IdentityVerifier((
         TrustedIssuer(people.url, LocalKeys(people.jwks())),
         TrustedIssuer(builds.url, LocalKeys(builds.jwks()), "github-workflow"),
@@ -89,7 +90,8 @@ def build(directory: Path, base: str = "http://127.0.0.1:5080", clock: Clock = s
     tsa = TimestampAuthority(material.tsa_key, material.tsa_chain, clock)
     routes = [*oidc_server.routes(people), *oidc_server.routes(builds), *ca_server.routes(ca),
               *log_server.routes(log, log_store), *log_server.tile_routes("/ct", ct_store), *tsa_server.routes(tsa)]
-    return Stack(material, endpoints, people, builds, github, log_store, log, ct_store, ct, ca, tsa, routes, leaves)
+    return Stack(material, endpoints, people, builds, github, log_store, log, ct_store, ct, ca, tsa, routes, leaves,
+                 locks)
 
 
 @contextlib.contextmanager

@@ -18,30 +18,30 @@ from custody.trust.log import MerkleLog
 from custody.trust.roots import TransparencyLog, TrustedRoot, Validity
 from custody.trust.tiles import encode_entries
 from tests.trust.stack import SettableClock, build, serving
-from tests.trust.test_log import SIGNER, MemoryTiles
+from tests.trust.test_log import SIGNER, MemoryLog
 
 ENTRIES = [f"entry {number}".encode() for number in range(600)]
 
 
 @pytest.fixture
-def store() -> MemoryTiles:
-    made = MemoryTiles()
-    MerkleLog(made, SIGNER).append(ENTRIES)
+def store() -> MemoryLog:
+    made = MemoryLog()
+    MerkleLog(made, made, SIGNER).append(ENTRIES)
     return made
 
 
-def rebuilt(entries: list[bytes], signer: LogSigner = SIGNER) -> MemoryTiles:
+def rebuilt(entries: list[bytes], signer: LogSigner = SIGNER) -> MemoryLog:
     """The operator builds the log anew, and signs it."""
-    made = MemoryTiles()
-    MerkleLog(made, signer).append(entries)
+    made = MemoryLog()
+    MerkleLog(made, made, signer).append(entries)
     return made
 
 
-def bundle(store: MemoryTiles, entries: list[bytes]) -> None:
+def bundle(store: MemoryLog, entries: list[bytes]) -> None:
     store.files["tile/entries/001"] = encode_entries(entries)
 
 
-def test_an_honest_log(store: MemoryTiles) -> None:
+def test_an_honest_log(store: MemoryLog) -> None:
     report = verify_log(store, SIGNER.verifier, old=rebuilt(ENTRIES[:300]).truth, held={7: ENTRIES[7]})
     assert (report.size, report.old_size, report.root) == (600, 300, root_hash([leaf_hash(e) for e in ENTRIES]))
     assert read_entry(store, read_checkpoint(store, SIGNER.verifier), 599)[0] == ENTRIES[599]
@@ -53,26 +53,26 @@ def test_an_honest_log(store: MemoryTiles) -> None:
     (lambda e: [*e[:10], b"forged", *e[11:]], "entry 266 was changed: it hashes to"),
     (lambda e: [*e[:10], e[20], *e[11:20], e[10], *e[21:]], "entries are out of order: at 266 stands entry 276"),
 ])
-def test_entries_that_are_not_the_ones_in_their_tile(store: MemoryTiles, change: object, reason: str) -> None:
+def test_entries_that_are_not_the_ones_in_their_tile(store: MemoryLog, change: object, reason: str) -> None:
     bundle(store, change(ENTRIES[256:512]))  # type: ignore[operator]
     with pytest.raises(VerificationError, match=reason):
         verify_log(store, SIGNER.verifier)
 
 
-def test_entries_and_tiles_rewritten_without_the_key(store: MemoryTiles) -> None:
+def test_entries_and_tiles_rewritten_without_the_key(store: MemoryLog) -> None:
     forged = rebuilt(ENTRIES[:5] + ENTRIES[6:] + [b"filler"])
     store.files = forged.files
     with pytest.raises(VerificationError, match="rewritten: 600 entries hash to root"):
         verify_log(store, SIGNER.verifier)
 
 
-def test_a_tile_above_the_first_level(store: MemoryTiles) -> None:
+def test_a_tile_above_the_first_level(store: MemoryLog) -> None:
     store.files["tile/1/000.p/2"] = bytes(64)
     with pytest.raises(VerificationError, match=r"tile/1/000\.p/2 is not the hash of the tiles below"):
         verify_log(store, SIGNER.verifier)
 
 
-def test_a_log_that_drops_an_entry_and_signs_anew(store: MemoryTiles) -> None:
+def test_a_log_that_drops_an_entry_and_signs_anew(store: MemoryLog) -> None:
     old = store.truth
     shorter = rebuilt(ENTRIES[:5] + ENTRIES[6:])
     verify_log(shorter, SIGNER.verifier)  # in itself it is whole
@@ -88,7 +88,7 @@ def test_a_log_that_drops_an_entry_and_signs_anew(store: MemoryTiles) -> None:
         verify_log(longer, SIGNER.verifier, held={5: ENTRIES[5]})
 
 
-def test_another_log_s_checkpoint(store: MemoryTiles) -> None:
+def test_another_log_s_checkpoint(store: MemoryLog) -> None:
     stranger = LogSigner("log.example", ed25519.Ed25519PrivateKey.generate())
     store.truth = rebuilt(ENTRIES, stranger).truth
     with pytest.raises(VerificationError, match=r"no signature of log\.example with key hash"):
@@ -107,7 +107,7 @@ def test_another_log_s_checkpoint(store: MemoryTiles) -> None:
         verify_log(store, SIGNER.verifier)
 
 
-def test_an_entry_read_alone_is_proven_or_refused(store: MemoryTiles) -> None:
+def test_an_entry_read_alone_is_proven_or_refused(store: MemoryLog) -> None:
     checkpoint = read_checkpoint(store, SIGNER.verifier)
     bundle(store, [b"forged", *ENTRIES[257:512]])
     with pytest.raises(VerificationError, match="inclusion proof: got root"):

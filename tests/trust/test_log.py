@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,55 +15,33 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.adapters.filesystem.tiles import DirectoryReader, DirectoryTiles
+from custody.adapters.filesystem.tiles import DirectoryCheckpoint, DirectoryReader, DirectoryTiles
 from custody.adapters.sqlite.leaves import SqliteLeaves
-from custody.errors import ConflictError, MalformedError, UsageError, VerificationError
+from custody.errors import MalformedError, UsageError, VerificationError
 from custody.kit import merkle
 from custody.trust.audit import verify_log
 from custody.trust.checkpoint import LogSigner
 from custody.trust.log import BusyError, DuplicateError, LogStoppedError, MerkleLog, Sequencer
 from custody.trust.tiles import encode_entries, parse_entries, tile_path
+from tests.ports.faults import Fault
+from tests.ports.logs import MemoryCheckpoints, MemoryTiles
 
 SIGNER = LogSigner("log.example", ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)))
 
 
-class MemoryTiles:
-    """A store that can fail at its n-th operation, and tears a write in half when it does."""
+class MemoryLog(MemoryTiles, MemoryCheckpoints):
+    """Both stores of a log in one, where the truth is what is public."""
 
     def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.truth: bytes | None = None
-        self.fail_in: int | None = None
+        MemoryTiles.__init__(self)
+        MemoryCheckpoints.__init__(self, self.faults)
 
     def read(self, path: str) -> bytes | None:
-        return self.truth if path == "checkpoint" else self.files.get(path)
+        return self.truth if path == "checkpoint" else super().read(path)
 
-    def write(self, files: Mapping[str, bytes]) -> None:
-        for path, data in files.items():
-            self._step()
-            self.files[path] = data
 
-    def checkpoint(self) -> bytes | None:
-        return self.truth
-
-    def swap_checkpoint(self, old: bytes | None, new: bytes) -> None:
-        self._step()
-        if self.truth != old:
-            raise ConflictError("the stored checkpoint is another")
-        self.truth = new
-        self._step()
-
-    def discard(self, folder: str) -> None:
-        self.files = {path: data for path, data in self.files.items() if not path.startswith(folder + "/")}
-
-    def close(self) -> None:
-        pass
-
-    def _step(self) -> None:
-        if self.fail_in is not None:
-            self.fail_in -= 1
-            if self.fail_in < 0:
-                raise OSError("no space left on device")
+def opened(store: MemoryLog, signer: LogSigner = SIGNER, leaves: SqliteLeaves | None = None) -> MerkleLog:
+    return MerkleLog(store, store, signer, leaves)
 
 
 @pytest.mark.parametrize(("index", "width", "path"), [
@@ -92,7 +69,7 @@ def test_random_bytes_are_entries_or_refused(data: bytes) -> None:
 
 @given(st.lists(st.integers(1, 700), min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_roots_and_proofs_are_the_plain_tree_s(batches: list[int], rng: random.Random) -> None:
-    log = MerkleLog(MemoryTiles(), SIGNER)
+    log = opened(MemoryLog())
     leaves: list[bytes] = []
     for batch in batches:
         entries = [f"{len(leaves) + position}".encode() for position in range(batch)]
@@ -105,8 +82,9 @@ def test_roots_and_proofs_are_the_plain_tree_s(batches: list[int], rng: random.R
 
 
 def test_partial_tiles_give_way_to_the_full_one(tmp_path: Path) -> None:
-    store = DirectoryTiles(tmp_path)
-    log = MerkleLog(store, SIGNER)
+    checkpoints = DirectoryCheckpoint(tmp_path)
+    store = DirectoryTiles(checkpoints)
+    log = MerkleLog(store, checkpoints, SIGNER)
     log.append([b"first"])
     old = store.read("checkpoint")
     assert (tmp_path / "tile/0/000.p/1").is_file()
@@ -115,14 +93,7 @@ def test_partial_tiles_give_way_to_the_full_one(tmp_path: Path) -> None:
     assert not (tmp_path / "tile/0/000.p").exists()
     assert verify_log(DirectoryReader(tmp_path), SIGNER.verifier, old=old).old_size == 1
     store.close()
-
-
-def test_a_log_of_one_key_has_one_sequencer(tmp_path: Path) -> None:
-    store = DirectoryTiles(tmp_path)
-    with pytest.raises(ConflictError, match=r"another sequencer has it \(process \d+\)"):
-        DirectoryTiles(tmp_path)
-    store.close()
-    DirectoryTiles(tmp_path).close()
+    checkpoints.close()
 
 
 def test_paths_outside_the_log_are_refused(tmp_path: Path) -> None:
@@ -133,35 +104,37 @@ def test_paths_outside_the_log_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_swapped_checkpoint_stops_the_log() -> None:
-    store = MemoryTiles()
-    log = MerkleLog(store, SIGNER)
+    store = MemoryLog()
+    log = opened(store)
     log.append([b"one"])
-    MerkleLog(store, SIGNER).append([b"two"])  # a second sequencer, which the lock of a real store prevents
+    opened(store).append([b"two"])  # a second sequencer, which the lock of a real store prevents
     with pytest.raises(LogStoppedError, match="the stored checkpoint is not the one"):
         log.append([b"three"])
     with pytest.raises(LogStoppedError, match="has stopped"):
         log.append([b"four"])
-    assert MerkleLog(store, SIGNER).size == 2
+    assert opened(store).size == 2
 
 
-@pytest.mark.parametrize("fail_in", range(7))
-def test_a_write_that_fails_anywhere_loses_nothing_acknowledged(fail_in: int) -> None:
-    store = MemoryTiles()
-    log = MerkleLog(store, SIGNER)
+@pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.AFTER, Fault.HALF])
+@pytest.mark.parametrize("fail_in", range(6))
+def test_a_write_that_fails_anywhere_loses_nothing_acknowledged(fail_in: int, fault: Fault) -> None:
+    store = MemoryLog()
+    log = opened(store)
     log.append([f"{number}".encode() for number in range(255)])
-    before = store.truth
-    store.fail_in = fail_in
-    with pytest.raises(LogStoppedError, match="no space left"):
+    before, start = store.truth, store.faults.count
+    store.faults.plan = lambda number, _name: fault if number >= start + fail_in else None
+    with pytest.raises(LogStoppedError, match=r"No space left|Input/output error"):
         log.append([b"a", b"b"])
-    store.fail_in = None
-    again = MerkleLog(store, SIGNER)
-    assert again.size == (255 if fail_in < 6 else 257)
+    assert store.faults.met[0][0] == ("stage", "swap", "place", "publish", "discard", "discard")[fail_in]
+    store.faults.none()
+    again = opened(store)
+    assert again.size == (257 if fail_in > 1 or (fail_in, fault) == (1, Fault.AFTER) else 255)
     again.append([b"c"])
     assert verify_log(store, SIGNER.verifier, old=before).size == again.size
 
 
 def test_an_entry_that_is_too_long_is_refused_and_the_log_goes_on() -> None:
-    log = MerkleLog(MemoryTiles(), SIGNER)
+    log = opened(MemoryLog())
     for entry in (b"", b"x" * 65_536):
         with pytest.raises(MalformedError, match="expected 1 to 65535 bytes"):
             log.append([b"fine", entry])
@@ -169,27 +142,28 @@ def test_an_entry_that_is_too_long_is_refused_and_the_log_goes_on() -> None:
 
 
 def test_a_changed_tile_or_another_key_keeps_the_log_closed() -> None:
-    store = MemoryTiles()
-    MerkleLog(store, SIGNER).append([b"one", b"two"])
+    store = MemoryLog()
+    opened(store).append([b"one", b"two"])
     with pytest.raises(VerificationError, match=r"no signature of log\.example with key hash"):
-        MerkleLog(store, LogSigner("log.example", ed25519.Ed25519PrivateKey.generate()))
+        opened(store, LogSigner("log.example", ed25519.Ed25519PrivateKey.generate()))
     with pytest.raises(VerificationError, match=r"it was begun as 'log\.example', and would go on") as caught:
-        MerkleLog(store, LogSigner("other.example", SIGNER.key))
+        opened(store, LogSigner("other.example", SIGNER.key))
     assert "`urls` in custody.toml" in (caught.value.hint or "")
+    store.set_aside.clear()  # with it the tiles would be whole again
     good = dict(store.files)
     store.files["tile/0/000.p/2"] = bytes(64)
     with pytest.raises(VerificationError, match="the tiles of 2 entries give root"):
-        MerkleLog(store, SIGNER)
+        opened(store)
     store.files = good | {"tile/entries/000.p/2": encode_entries([b"one", b"zwei"])}
     with pytest.raises(VerificationError, match="entry 1 is not the one in its tile"):
-        MerkleLog(store, SIGNER)
+        opened(store)
     store.files = {"tile/0/000.p/2": good["tile/0/000.p/2"]}
     with pytest.raises(VerificationError, match=r"tile/entries/000\.p/2 is missing"):
-        MerkleLog(store, SIGNER)
+        opened(store)
 
 
 def test_writers_that_arrive_together_share_one_checkpoint() -> None:
-    sequencer = Sequencer(MerkleLog(MemoryTiles(), SIGNER))
+    sequencer = Sequencer(opened(MemoryLog()))
 
     async def write() -> list[int]:
         results = await asyncio.gather(*(sequencer.add(f"{number}".encode()) for number in range(50)))
@@ -200,18 +174,18 @@ def test_writers_that_arrive_together_share_one_checkpoint() -> None:
 
 def test_duplicates_are_named_by_index_after_a_restart_too(tmp_path: Path) -> None:
     leaves = SqliteLeaves(tmp_path / "leaves.db")
-    store = MemoryTiles()
+    store = MemoryLog()
 
     async def add(sequencer: Sequencer, *entries: bytes) -> list[object]:
         return await asyncio.gather(*(sequencer.add(entry) for entry in entries), return_exceptions=True)
 
-    _first, twin, other = asyncio.run(add(Sequencer(MerkleLog(store, SIGNER, leaves)), b"one", b"one", b"two"))
+    _first, twin, other = asyncio.run(add(Sequencer(opened(store, leaves=leaves)), b"one", b"one", b"two"))
     assert isinstance(twin, DuplicateError)
     assert (twin.index, other.index) == (0, 1)  # type: ignore[attr-defined]
     leaves.close()
     for path in (tmp_path / "leaves.db", tmp_path / "lost.db"):  # the index, and a new one that must catch up
         leaves = SqliteLeaves(path)
-        [again] = asyncio.run(add(Sequencer(MerkleLog(store, SIGNER, leaves)), b"two"))
+        [again] = asyncio.run(add(Sequencer(opened(store, leaves=leaves)), b"two"))
         assert isinstance(again, DuplicateError)
         assert again.index == 1
         assert "already exists in the transparency log with index 1" in again.message
@@ -221,13 +195,13 @@ def test_duplicates_are_named_by_index_after_a_restart_too(tmp_path: Path) -> No
 def test_an_index_that_is_ahead_of_its_log_is_made_anew(tmp_path: Path) -> None:
     leaves = SqliteLeaves(tmp_path / "leaves.db")
     leaves.add(0, [bytes(32), bytes([1] * 32)])
-    MerkleLog(MemoryTiles(), SIGNER, leaves)
+    opened(MemoryLog(), leaves=leaves)
     assert (leaves.size(), leaves.find(bytes(32))) == (0, None)
     leaves.close()
 
 
 def test_a_full_waiting_room_is_said_so() -> None:
-    sequencer = Sequencer(MerkleLog(MemoryTiles(), SIGNER), max_waiting=2)
+    sequencer = Sequencer(opened(MemoryLog()), max_waiting=2)
 
     async def write() -> list[object]:
         return await asyncio.gather(*(sequencer.add(f"{n}".encode()) for n in range(5)), return_exceptions=True)
@@ -238,7 +212,7 @@ def test_a_full_waiting_room_is_said_so() -> None:
 
 def test_an_index_that_breaks_leaves_nobody_waiting(tmp_path: Path) -> None:
     leaves = SqliteLeaves(tmp_path / "leaves.db")
-    sequencer = Sequencer(MerkleLog(MemoryTiles(), SIGNER, leaves))
+    sequencer = Sequencer(opened(MemoryLog(), leaves=leaves))
     leaves.close()
     with pytest.raises(LogStoppedError, match="the log has stopped: Cannot operate on a closed database"):
         asyncio.run(sequencer.add(b"one"))
@@ -248,13 +222,14 @@ _WRITER = """
 import sys
 from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from custody.adapters.filesystem.tiles import DirectoryTiles
+from custody.adapters.filesystem.tiles import DirectoryCheckpoint, DirectoryTiles
 from custody.adapters.sqlite.leaves import SqliteLeaves
 from custody.trust.checkpoint import LogSigner
 from custody.trust.log import MerkleLog
 folder = Path(sys.argv[1])
 signer = LogSigner("log.example", ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)))
-log = MerkleLog(DirectoryTiles(folder), signer, SqliteLeaves(folder / "state" / "leaves.db"))
+checkpoints = DirectoryCheckpoint(folder)
+log = MerkleLog(DirectoryTiles(checkpoints), checkpoints, signer, SqliteLeaves(folder / "state" / "leaves.db"))
 number = 0
 while True:
     batch = [f"{sys.argv[2]} {number + offset}".encode() for offset in range(1 + number % 40)]

@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from custody.adapters.filesystem import tiles
-from custody.adapters.filesystem.tiles import DirectoryReader, DirectoryTiles
+from custody.adapters.filesystem.tiles import DirectoryCheckpoint, DirectoryReader, DirectoryTiles
 from custody.adapters.sqlite.leaves import SqliteLeaves
 from custody.errors import ConflictError
 from custody.kit.merkle import leaf_hash, root_hash
@@ -67,9 +67,10 @@ def schedule(number: int, folder: Path) -> tuple[int, int]:
     rng = random.Random(number)
     disk, witness = Disk(folder), Witness(folder)
     disk.rng = rng
-    store = DirectoryTiles(folder)
+    checkpoints = DirectoryCheckpoint(folder)
+    store = DirectoryTiles(checkpoints)
     leaves = SqliteLeaves(folder / "state" / "leaves.db")
-    log = MerkleLog(store, SIGNER, leaves)
+    log = MerkleLog(store, checkpoints, SIGNER, leaves)
     if rng.random() < 0.25:  # near the end of a tile, where full tiles and upper levels are written
         first = [f"before {n}".encode() for n in range(rng.choice((250, 255, 256)))]
         witness.held = dict(enumerate(first))
@@ -106,9 +107,10 @@ def schedule(number: int, folder: Path) -> tuple[int, int]:
     size = witness.judge()
     leaves.close()
     store.close()
-    again = DirectoryTiles(folder)
-    assert MerkleLog(again, SIGNER).size == size
+    again = DirectoryTiles(checkpoints)
+    assert MerkleLog(again, checkpoints, SIGNER).size == size
     again.close()
+    checkpoints.close()
     return len(disk.failed), len(witness.held)
 
 
@@ -127,8 +129,9 @@ def test_each_operation_of_an_append_alone(code: int, tmp_path: Path) -> None:
     while failures != 0:
         folder = tmp_path / str(at)
         disk, witness = Disk(folder), Witness(folder)
-        store = DirectoryTiles(folder)
-        log = MerkleLog(store, SIGNER)
+        checkpoints = DirectoryCheckpoint(folder)
+        store = DirectoryTiles(checkpoints)
+        log = MerkleLog(store, checkpoints, SIGNER)
         log.append([b"%d" % n for n in range(255)])
         witness.look()
         sequencer = Sequencer(log, unique=False)
@@ -148,13 +151,15 @@ def test_each_operation_of_an_append_alone(code: int, tmp_path: Path) -> None:
             assert sequencer.stopped is None
         witness.judge()
         store.close()
+        checkpoints.close()
         at += 1
     assert at > 15
 
 
 def test_another_writer_s_checkpoint_keeps_the_log_stopped(tmp_path: Path) -> None:
-    store = DirectoryTiles(tmp_path)
-    sequencer = Sequencer(MerkleLog(store, SIGNER))
+    checkpoints = DirectoryCheckpoint(tmp_path)
+    store = DirectoryTiles(checkpoints)
+    sequencer = Sequencer(MerkleLog(store, checkpoints, SIGNER))
     sequencer.log.append([b"one"])
     other = SIGNER.sign(7, bytes(32))
     (tmp_path / "state" / "checkpoint").write_bytes(other)
@@ -165,6 +170,7 @@ def test_another_writer_s_checkpoint_keeps_the_log_stopped(tmp_path: Path) -> No
     with pytest.raises(ConflictError, match="not one that this sequencer wrote"):
         sequencer.log.reopen()
     store.close()
+    checkpoints.close()
 
 
 def test_it_goes_on_without_being_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -172,8 +178,9 @@ def test_it_goes_on_without_being_asked(tmp_path: Path, monkeypatch: pytest.Monk
     real = asyncio.sleep
     monkeypatch.setattr("custody.trust.log.asyncio.sleep", lambda _seconds: real(0.01))
     disk = Disk(tmp_path)
-    store = DirectoryTiles(tmp_path)
-    sequencer = Sequencer(MerkleLog(store, SIGNER))
+    checkpoints = DirectoryCheckpoint(tmp_path)
+    store = DirectoryTiles(checkpoints)
+    sequencer = Sequencer(MerkleLog(store, checkpoints, SIGNER))
 
     async def main() -> None:
         disk.fails = lambda _number, name: errno.ENOSPC if name == "write" else None
@@ -190,6 +197,7 @@ def test_it_goes_on_without_being_asked(tmp_path: Path, monkeypatch: pytest.Monk
 
     asyncio.run(main())
     store.close()
+    checkpoints.close()
     messages = [record.getMessage() for record in caplog.records]
     assert messages == [f"the log {SIGNER.name} has stopped: No space left on device",
                         f"the log {SIGNER.name} goes on at 0 entries"]
@@ -197,7 +205,8 @@ def test_it_goes_on_without_being_asked(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_nothing_is_at_work_any_more_when_a_write_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is written late, after another one failed, would take the place of what the next try wrote."""
-    store, failed, replace = DirectoryTiles(tmp_path), threading.Event(), tiles._replace
+    held, failed, replace = DirectoryCheckpoint(tmp_path), threading.Event(), tiles._replace
+    store = DirectoryTiles(held)
 
     def slow(target: Path, data: bytes) -> None:
         if target.name == "000":
@@ -209,9 +218,10 @@ def test_nothing_is_at_work_any_more_when_a_write_has_failed(tmp_path: Path, mon
 
     monkeypatch.setattr(tiles, "_replace", slow)
     with pytest.raises(OSError, match="No space"):
-        store.write({"tile/entries/000": b"x", "tile/entries/001": b"old"})
+        store.stage("2-b", {"tile/entries/000": b"x", "tile/entries/001": b"old"})
     monkeypatch.undo()
-    store.write({"tile/entries/001": b"new"})
+    store.stage("2-b", {"tile/entries/001": b"new"})
     time.sleep(0.4)
     assert store.read("tile/entries/001") == b"new"
     store.close()
+    held.close()

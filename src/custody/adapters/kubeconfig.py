@@ -11,10 +11,10 @@ import binascii
 import os
 import ssl
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from custody.adapters.http.stdlib import StdlibHttp
 from custody.errors import AuthenticationError, MalformedError, NetworkError, UnsupportedError
 from custody.kit import strictjson
 from custody.policy.kinds import Kinds
@@ -33,8 +33,8 @@ _REFUSED = {"exec": "custody runs no program for a credential", "auth-provider":
 class Cluster:
     """The API server of the current context."""
 
-    def __init__(self, file: Path, *, offline: bool = False) -> None:
-        """Raises UsageError, MalformedError, UnsupportedError."""
+    def __init__(self, file: Path, connect: Callable[[ssl.SSLContext], Http]) -> None:
+        """`connect`: HTTP with this TLS. Raises UsageError, MalformedError, UnsupportedError."""
         self._where = str(file)
         documents = read(file)
         if len(documents) != 1 or not isinstance(documents[0], dict) or documents[0].get("kind") != "Config":
@@ -52,7 +52,7 @@ class Cluster:
             raise MalformedError(f"{self._where}: cluster.server", got=self.url, expected="https://host:port")
         self._folder = file.parent
         self._token = self._text(user, "token", "tokenFile")
-        self.http: Http = StdlibHttp(offline=offline, tls=self._tls(cluster, user))
+        self.http = connect(self._tls(cluster, user))
 
     async def kinds(self) -> Kinds:
         """What it serves now. Raises NetworkError, AuthenticationError, MalformedError."""
@@ -75,11 +75,11 @@ class Cluster:
         return strictjson.loads(body, url, max_size=MAX_ANSWER)
 
     def _named(self, config: dict[str, Any], plural: str, field: str, name: Any) -> dict[str, Any]:
-        entries = config.get(plural)
-        for entry in entries if isinstance(entries, list) else ():
-            if isinstance(entry, dict) and entry.get("name") == name and isinstance(entry.get(field), dict):
-                found: dict[str, Any] = entry[field]
-                return found
+        listed = config.get(plural)
+        for named in listed if isinstance(listed, list) else ():
+            if isinstance(named, dict) and named.get("name") == name and isinstance(named.get(field), dict):
+                settings: dict[str, Any] = named[field]
+                return settings
         raise MalformedError(f"{self._where}: {plural}", got=f"no {name!r}", expected=f"the {field} that is chosen")
 
     def _text(self, part: dict[str, Any], field: str, file_field: str) -> str:

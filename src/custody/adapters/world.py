@@ -33,10 +33,10 @@ class SystemWorld:
             raise BuiltinError("name resolution is not enabled")
         import socket
         try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            addresses = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except OSError as error:
             raise BuiltinError(f"lookup {host}: {error.strerror}") from None
-        return sorted({str(address[0]) for *_, address in found})
+        return sorted({str(address[0]) for *_, address in addresses})
 
     def http_send(self, _: dict[str, Value]) -> Value:
         raise Halt(BuiltinError("http.send: access to the network is not given"))  # undefined would pass for an answer

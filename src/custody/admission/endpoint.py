@@ -21,8 +21,10 @@ from typing import NamedTuple, Self
 
 from custody.kit.canonical import canonical
 from custody.kit.digest import sha256
-from custody.policy.kyverno.match import Block
-from custody.policy.kyverno.policy import Policy
+from custody.policy.phases import Course, Phase
+from custody.policy.resources import OPERATIONS
+from custody.policy.rule import Policy, Rule
+from custody.policy.scope import WRITTEN, Block
 
 DEFAULT_SECONDS = 10
 """Of a policy without webhookTimeoutSeconds, as the API server's own default."""
@@ -43,17 +45,29 @@ def division(policies: Iterable[Policy]) -> str:
 
 def registration(policies: Iterable[Policy]) -> str:
     """Twelve hexadecimal digits of what decides about which resources and operations the API server is to ask."""
-    named = {canonical([bool(rule.images), bool(rule.validate and rule.validate.deny),
-                        _selected(rule.match), _selected(rule.exclude)])
+    named = {canonical([*_judges(rule), _selected(rule.scope.match), _selected(rule.scope.exclude)])
              for policy in policies for rule in policy.rules}
     return sha256(b"\n".join(sorted(named))).removeprefix("sha256:")[:12]
 
 
-def _selected(match: Block | None) -> list[object]:
-    if match is None:
+def _judges(rule: Rule) -> list[object]:
+    """Its phase, and what it judges where its match names no operation.
+
+    In two words for the rules of which configurations were made when there were no others: theirs must stay as it is.
+    """
+    judged = rule.scope.judged
+    if rule.phase is Phase.VERIFY and judged == WRITTEN:
+        return [True, False]
+    if rule.phase is Phase.VALIDATE and judged in (OPERATIONS, (*WRITTEN, "CONNECT")):
+        return [False, judged == OPERATIONS]
+    return [rule.phase.name, sorted(judged)]
+
+
+def _selected(block: Block | None) -> list[object]:
+    if block is None:
         return []
-    return [match.every, [[sorted(kind for _, kind in asked.kinds), sorted(asked.operations), asked.only]
-                          for asked in match.asked]]
+    return [block.every, [[sorted(named.text for named in part.kinds), sorted(part.operations), part.only]
+                          for part in block.filters]]
 
 
 class Endpoint(NamedTuple):
@@ -83,6 +97,10 @@ class Endpoint(NamedTuple):
     def made_for(self, policies: Iterable[Policy]) -> bool:
         """Whether it was made for these policies; True where it does not say."""
         return not self.division or self.division == (registration if self.asks_all else division)(policies)
+
+    @property
+    def course(self) -> Course:
+        return Course.MUTATING if self.mutate else Course.VALIDATING
 
     @property
     def verb(self) -> str:

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from custody.policy.kinds import Kinds, Selector
-from custody.policy.kyverno.policy import Rule
+from custody.policy.phases import Course
 from custody.policy.resources import OPERATIONS
-
-_WRITTEN = ("CREATE", "UPDATE")
+from custody.policy.rule import Rule
+from custody.policy.scope import WRITTEN
 
 
 class Entry(NamedTuple):
@@ -29,8 +29,9 @@ class Entry(NamedTuple):
 def entries(rules: Iterable[Rule], kinds: Kinds, *, mutate: bool) -> set[Entry]:
     """What must be asked so that the rules can judge all that they name. Raises UnsupportedError, MalformedError."""
     asked: set[Entry] = set()
+    course = Course.MUTATING if mutate else Course.VALIDATING
     for rule in rules:
-        if rule.images or not mutate:
+        if rule.phase in course.phases:
             asked |= set(_of_rule(rule, kinds, mutate=mutate))
     asked |= {entry._replace(resource="pods/ephemeralcontainers") for entry in asked
               if entry.resource in ("pods", "*") and entry.group in ("", "*") and entry.version in ("v1", "*")}
@@ -54,29 +55,13 @@ def to_rules(asked: Iterable[Entry]) -> list[dict[str, Any]]:
 
 
 def _of_rule(rule: Rule, kinds: Kinds, *, mutate: bool) -> Iterator[Entry]:
-    judged = OPERATIONS if rule.validate is not None and rule.validate.deny else (*_WRITTEN, "CONNECT") if (
-        rule.validate is not None) else _WRITTEN
-    if mutate:
-        judged = _WRITTEN
-    filters = rule.match.asked
-    for one in filters:
-        named = set(one.operations or OPERATIONS)
-        if rule.match.every:
-            named &= {operation for operation in OPERATIONS
-                      if all(operation in (other.operations or OPERATIONS) for other in filters)}
-        explicit = any(other.operations for other in (filters if rule.match.every else [one]))
-        for where, text in one.kinds:
-            wanted = (named if explicit else named & set(judged)) - _excluded(rule, text)
-            yield from _of_kind(text, where, kinds, wanted, explicit=explicit)
-
-
-def _excluded(rule: Rule, text: str) -> set[str]:
-    """Operations on a kind that an `exclude` with nothing but kinds and operations takes out of it."""
-    if rule.exclude is None or (rule.exclude.every and len(rule.exclude.asked) > 1):
-        return set()
-    return {operation for one in rule.exclude.asked if one.only
-            and (not one.kinds or text in (kind for _, kind in one.kinds))
-            for operation in one.operations or OPERATIONS}
+    scope = rule.scope
+    judged = set(scope.judged) & set(WRITTEN) if mutate else set(scope.judged)
+    for part in scope.match.filters:
+        named, explicit = scope.operations(part)
+        for where, text in part.kinds:
+            operations = (named if explicit else named & judged) - scope.excluded(text)
+            yield from _of_kind(text, where, kinds, operations, explicit=explicit)
 
 
 def _of_kind(text: str, where: str, kinds: Kinds, operations: set[str], *, explicit: bool) -> Iterator[Entry]:

@@ -31,13 +31,13 @@ def sbom(image: str, file: str, kind: str | None, form: str | None) -> None:
     Anybody who may push can replace it, so no policy takes it for evidence; `custody attest --type cyclonedx` signs it.
     """
     data = read_input(file, "--sbom")
-    found = cosign.sbom_kind(data)
-    chosen = (kind or (found[0] if found else ""), form or (found[1] if found else ""))
-    if found is None and (kind is None or form is None):
+    detected = cosign.sbom_kind(data)
+    chosen = (kind or (detected[0] if detected else ""), form or (detected[1] if detected else ""))
+    if detected is None and (kind is None or form is None):
         raise UsageError(f"--sbom {file}: is no SPDX, CycloneDX or syft document that custody knows",
                          hint="name it: --type spdx --input-format json")
-    if found is not None and chosen != found:
-        raise UsageError(f"--sbom {file}: is {found[0]} {found[1]}, and the flags say {chosen[0]} {chosen[1]}")
+    if detected is not None and chosen != detected:
+        raise UsageError(f"--sbom {file}: is {detected[0]} {detected[1]}, and the flags say {chosen[0]} {chosen[1]}")
     if chosen not in cosign.SBOM_TYPES:
         raise UsageError(f"--sbom {file}: there is no {chosen[0]} in {chosen[1]}")
     asyncio.run(_run(image, data, cosign.SBOM_TYPES[chosen]))

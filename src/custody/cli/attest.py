@@ -17,7 +17,8 @@ from custody.formats import intoto
 from custody.kit import strictjson
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
-from custody.sign.referrers import push_bundle, replace_bundles
+from custody.services.replace import replace_bundles
+from custody.sign.referrers import push_bundle
 from custody.wiring import command_http, registry_client
 
 

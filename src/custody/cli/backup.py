@@ -10,15 +10,12 @@ from typing import IO
 
 import click
 
-from custody import __version__
-from custody.adapters.backup.archive import Manifest, Progress, write
-from custody.adapters.backup.parts import PARTS, files
-from custody.adapters.backup.place import misnamed
 from custody.cli.run import settings
 from custody.errors import MissingEvidenceError, StorageFullError, UsageError, VerificationError
 from custody.kit import destination
 from custody.kit.clock import system_clock
 from custody.kit.visible import rewritable, terminal
+from custody.wiring.backup import Manifest, Progress, anything_to_save, save
 
 
 @click.command("backup")
@@ -34,18 +31,16 @@ def command(target: str, without_keys: bool) -> None:
     data = settings().data
     if target != "-":
         destination.check(target, "backup")
-    if not any((data / part).exists() for part in PARTS):
+    if not anything_to_save(data):
         raise MissingEvidenceError(f"{data}: nothing to save is here", hint="data_dir in custody.toml says where it is")
-    missing: list[str] = []
     with _output(target) as out, counted("saved") as progress:
-        manifest, digest = write(files(data, missing, keys=not without_keys), out, created=system_clock(),
-                                 custody=__version__, progress=progress)
+        backup = save(data, out, keys=not without_keys, created=system_clock(), progress=progress)
         out.flush()
-    print(summary(manifest), file=sys.stderr)
+    print(summary(backup.manifest), file=sys.stderr)
     # What `restore --digest` wants is for scripts, where standard output is not the backup itself.
-    print(digest, file=sys.stderr if target == "-" else sys.stdout)
-    troubles = [f"changed at rest, and saved as it is: {entry.path}" for entry in misnamed(manifest)]
-    troubles += [f"named by a repository, and not there: {digest}" for digest in missing]
+    print(backup.digest, file=sys.stderr if target == "-" else sys.stdout)
+    troubles = [f"changed at rest, and saved as it is: {path}" for path in backup.damaged]
+    troubles += [f"named by a repository, and not there: {digest}" for digest in backup.missing]
     if troubles:
         raise VerificationError("; ".join(troubles[:10]),
                                 hint="the backup is whole but for these; registry scrub, and push the images again")

@@ -11,8 +11,6 @@ from typing import Any
 
 import click
 
-from custody.adapters.git import GitRepository
-from custody.adapters.pip import PipFetch
 from custody.build.builder import Built, build
 from custody.build.sandbox import KINDS
 from custody.cli.pending import pending
@@ -30,6 +28,7 @@ from custody.registry.image import open_layout
 from custody.services.targets import push
 from custody.sign.referrers import push_bundle
 from custody.wiring import WORKLOADS, command_http, registry_client
+from custody.wiring.local import fetch_inputs, git_repository
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 """RFC 3986, 3.1. `git@host:path` is no URI."""
@@ -57,11 +56,11 @@ def command(folder: Path, commit: str, repository: str, output: str, isolation: 
     if provenance is not None:
         destination.check(provenance, "--provenance")
     _check_repository(repository)
-    source = GitRepository(folder)
+    source = git_repository(folder)
     try:
         with pending("Building") as say:
             built = build(source, source.resolve(commit), repository_uri=repository, layout=Path(output[4:]),
-                          cache=settings().state() / "cache" / "inputs", fetch=PipFetch(offline=settings().offline),
+                          cache=settings().state() / "cache" / "inputs", fetch=fetch_inputs(offline=settings().offline),
                           clock=system_clock, isolation=isolation, progress=say)
     except NotFoundError as error:  # of this machine's repository, not of a network's
         raise UsageError(error.message, hint=error.hint) from None

@@ -66,13 +66,13 @@ def _eval(trace: bool, fail: bool, **options: Any) -> int:
     """
     from policylang.budget import GENEROUS
     from policylang.cel import CelError, CompileError
-    from policylang.cel.kubernetes.costs import KubernetesCosts
+    from policylang.cel.kubernetes.costs import COSTS
 
     asked = _asked(**options)
     report: dict[str, Any] = {}
     try:
         program, priced = (asked.env.compile(asked.expression, name=asked.name, limits=GENEROUS, **how)
-                           for how in ({"trace": trace}, {"cost": KubernetesCosts() if asked.cost else None}))
+                           for how in ({"trace": trace}, {"cost": COSTS if asked.cost else None}))
     except CompileError as wrong:
         return _refuse(wrong)
     value: Any
@@ -100,9 +100,8 @@ def _eval(trace: bool, fail: bool, **options: Any) -> int:
 def _check(**options: Any) -> int:
     """Say what type EXPRESSION has, without evaluating it. Exit code 2 where it does not compile."""
     from policylang.cel import CompileError
-    from policylang.cel.cost import ENDLESS
-    from policylang.cel.costestimate import estimate
-    from policylang.cel.kubernetes.costs import KubernetesEstimator
+    from policylang.cel.cost.units import ENDLESS
+    from policylang.cel.kubernetes.costs import COSTS
 
     asked = _asked(**options)
     try:
@@ -111,7 +110,7 @@ def _check(**options: Any) -> int:
         return _refuse(wrong)
     report: dict[str, Any] = {"type": str(ast.result)}
     if asked.cost:
-        cost = estimate(ast.root, KubernetesEstimator(), presence_costs=False)
+        cost = asked.env.cost(ast, model=COSTS)
         unknown = cost.most > ENDLESS // 1000  # a factor of a size that is not known
         report["cost"] = {"least": cost.least, "most": None if unknown else cost.most}
     if asked.output == "json":
@@ -181,9 +180,11 @@ def _environment(kind: str, version: str, variables: dict[str, Any]) -> Env:
         return env.extended({name: of for name, of in free.items() if name not in env.variables})
     if kind != "standard" or version:
         raise UsageError(f"got --env {kind}{version and ':'}{version}, expected one of {_ENVIRONMENTS}")
-    from policylang.cel import ext
+    from policylang.cel.kubernetes.costs import STANDARD
+    from policylang.cel.libraries import ext
+    from policylang.cel.libraries.kubernetes.prices import priced
 
-    return cel.Env(ext.everything(), free)
+    return cel.Env(tuple(map(priced, ext.everything())), free, standard=STANDARD)
 
 
 def _pair(text: str, expected: str) -> tuple[str, str]:
@@ -246,7 +247,7 @@ def _plain(value: Any) -> Any:
     """A value as JSON data: bytes as base64; times, durations and what JSON has no number for as texts; an empty
     optional as null."""
     from policylang.cel import Duration, Optional, Timestamp
-    from policylang.cel.times import show_duration, show_timestamp
+    from policylang.cel.values.times import show_duration, show_timestamp
 
     if isinstance(value, float) and not isfinite(value):
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
@@ -279,7 +280,7 @@ def _text(value: Any, *, quoted: bool = False) -> str:
 
 def _type(program: Program, value: Any) -> str:
     """The checked type, the value's own where that is not known."""
-    from policylang.cel.values import type_name
+    from policylang.cel.values.values import type_name
 
     known = program.result
     return type_name(value) if known is None or known.is_dyn else str(known)

@@ -23,8 +23,9 @@ from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.policy.load import PolicySet
 from custody.policy.model import Decision, Outcome, Verdict
+from custody.policy.phases import Course
 from custody.services.check import Checked, check, check_image, unjudged
-from custody.services.manifests import Manifest, from_bytes, from_path
+from custody.services.manifests import Manifest, Namespaces, from_bytes, from_path
 from custody.wiring import gatherer, registry_client, service_http
 
 _MARKS = {Outcome.PASS: "✓", Outcome.FAIL: "✗", Outcome.WARN: "!", Outcome.SKIP: "-", Outcome.ERROR: "✗"}
@@ -40,17 +41,21 @@ Asked = str | Manifest
 @click.option("--namespace", default="default", show_default=True,
               help="Where images, and resources that name none, would go.")
 @click.option("--allow-unjudged", is_flag=True, help="Exit 0 also for what no rule speaks of, instead of 4.")
+@click.option("--background", is_flag=True, help="Judge resources as they lie in a cluster: nobody asks for them, and "
+              "nothing is changed.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
               help="What stdout gets.")
 @click.option("--record", "folder", type=click.Path(path_type=Path), metavar="DIR",
               help="Keep each decision with its inputs, for `custody replay`.")
 @kinds.options
-def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str, allow_unjudged: bool, output: str,
-            folder: Path | None, crds: tuple[str, ...], kubeconfig: Path | None) -> None:
+def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str, allow_unjudged: bool,
+            background: bool, output: str, folder: Path | None, crds: tuple[str, ...],
+            kubeconfig: Path | None) -> None:
     """Gather the evidence, decide, and say rule by rule why.
 
     Targets are images, files of resources, folders of such files, and - for standard input; Lists are taken apart. Of
-    an IMAGE only rules about images speak.
+    an IMAGE only rules about images speak. With --background no rule speaks that reads who asks, or how, and none of a
+    policy with `background: false`.
 
     Exit 3 where a rule denies. Exit 4 where a resource that runs containers, or everything that was given, was judged
     by no rule: that is not a yes.
@@ -63,7 +68,9 @@ def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str,
     if folder is not None:
         destination.make_folder(folder, "--record")  # said before the work, not after it
     asked = [entry for target in targets for entry in _targets(target)]
-    checked = asyncio.run(_check(asked, chosen, namespace))
+    if background and (image := next((target for target in asked if isinstance(target, str)), None)) is not None:
+        raise UsageError(f"--background: got the image {image}, expected resources, which lie in a cluster")
+    checked = asyncio.run(_check(asked, chosen, namespace, Course.BACKGROUND if background else Course.ADMISSION))
     if folder is not None:
         for entry in checked:
             destination.write(folder / f"{entry.decision.inputs_digest.replace(':', '-')}.json", entry.record,
@@ -78,17 +85,18 @@ def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str,
     conclude(checked, chosen, allow_unjudged=allow_unjudged)
 
 
-async def _check(asked: Sequence[Asked], policies: PolicySet, namespace: str) -> list[Checked]:
+async def _check(asked: Sequence[Asked], policies: PolicySet, namespace: str, at: Course) -> list[Checked]:
     http = service_http(settings())
     gate = asyncio.Semaphore(_AT_ONCE)
     try:
         source = gatherer(settings(), registry_client(settings(), http))
+        known = Namespaces(target for target in asked if isinstance(target, Manifest))
 
         async def judge(target: Asked) -> Checked:
             async with gate:
                 if isinstance(target, str):
                     return await check_image(target, policies, source, system_clock, namespace)
-                return await check(target.resource, policies, source, system_clock, namespace)
+                return await check(target.resource, policies, source, system_clock, namespace, at, known)
 
         return list(await asyncio.gather(*map(judge, asked)))
     finally:
@@ -156,7 +164,8 @@ def lines(decision: Decision, name: str) -> list[str]:
             result.append(f"  - and {len(decision.silent) - 20} rules more")
     result += [f"  ? {visible(pointer)}  not judged: no rule looked into this pod template; its pods are judged when "
                "they are created" for pointer in decision.unjudged]
-    return result + [visible(f"  → {change['path']} = {change['value']}") for change in decision.patch]
+    return result + [visible(f"  → {change['path']} = {change['value']}" if "value" in change else
+                             f"  → {change['op']} {change['path']}") for change in decision.patch]
 
 
 def summary(decisions: Sequence[Decision]) -> str:
@@ -174,6 +183,7 @@ def to_json(entry: Checked) -> dict[str, Any]:
                if rule.outcome is Outcome.SKIP and f"{rule.policy}/{rule.rule}" not in spoke]
     plain = facts(decision)
     plain.pop("silent")
+    plain.pop("asks")
     return {"resource": entry.name, "allowed": decision.verdict is Verdict.ALLOWED, **plain, "spoke": list(spoke),
             "skipped": skipped + [facts(rule) for rule in decision.silent],
             "evidence": {image: {"digest": gathered.subject, "verified": [

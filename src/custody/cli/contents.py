@@ -1,30 +1,27 @@
-"""What commands about contents share: opening a target, progress, `-o FORMAT[=FILE]`, and what a scan covered."""
+"""What commands about contents share: `-o FORMAT[=FILE]`, a progress bar, a target's catalog, what a scan covered."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
-
-from custody.adapters.sqlite.layercache import SqliteLayerCache
 from custody.errors import MalformedError, UnsupportedError, UsageError
-from custody.formats import cyclonedx, spdx
 from custody.formats.bom import Catalog
-from custody.kit import destination, strictjson
+from custody.kit import destination
 from custody.kit.clock import system_clock
 from custody.kit.near import near
 from custody.kit.visible import rewritable, terminal, visible
+from custody.services import contents
+from custody.services.contents import Format
 from custody.settings import Settings
 from custody.vulns.coverage import Coverage
 
@@ -33,13 +30,13 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _PLATFORM = re.compile(r"[a-z0-9]+(/[a-z0-9_]+(/[a-z0-9.]+)?)?")
-_LARGEST_SBOM, _HEAVIEST_SBOM = 64 << 20, 192 << 20
+_Said = TypeVar("_Said")
 Outputs = list[tuple[str, Path | None]]
 
 
-def outputs(given: Sequence[str], accepted: Sequence[str], default: str) -> Outputs:
+def outputs(given: Sequence[str], accepted: Collection[str], default: str) -> Outputs:
     """`FORMAT` or `FORMAT=FILE`, several times; standard output once. Raises UnsupportedError, UsageError."""
-    result: Outputs = []
+    chosen: Outputs = []
     for text in given or (default,):
         name, equals, file = text.partition("=")
         if name not in accepted:
@@ -49,16 +46,16 @@ def outputs(given: Sequence[str], accepted: Sequence[str], default: str) -> Outp
             raise UsageError(f"-o {text}: no file after the '='")
         if equals:
             destination.check(file, f"-o {text}:")  # said before the work, not after it
-        result.append((name, Path(file) if equals else None))
-    if sum(file is None for _, file in result) > 1:
+        chosen.append((name, Path(file) if equals else None))
+    if sum(file is None for _, file in chosen) > 1:
         raise UsageError("-o: two formats for standard output", hint="give all but one a file: -o FORMAT=FILE")
-    files = [os.path.realpath(file) for _, file in result if file is not None]
+    files = [os.path.realpath(file) for _, file in chosen if file is not None]
     if twice := next((file for file in files if files.count(file) > 1 and not file.startswith("/dev/")), None):
         raise UsageError(f"-o: two formats for {twice}", hint="one file a format")
-    return result
+    return chosen
 
 
-def complete(accepted: Sequence[str]) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]:
+def complete(accepted: Collection[str]) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]:
     """What completes `-o`: the formats, then a file behind `=`."""
     def items(_context: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
         from click.shell_completion import CompletionItem
@@ -68,23 +65,15 @@ def complete(accepted: Sequence[str]) -> Callable[[click.Context, click.Paramete
     return items
 
 
-def deliver(chosen: Outputs, render: Callable[[str], str | dict[str, Any]]) -> None:
-    """Write each format whole to its file, or to standard output."""
+def deliver(chosen: Outputs, formats: Mapping[str, Format[_Said]], said: _Said, now: datetime) -> None:
+    """Write each format whole to its file, or to standard output; `now` is the time that documents bear."""
     for name, file in chosen:
-        body = render(name)
-        text = body if isinstance(body, str) else _indented(body) + "\n"
+        body = formats[name].write(said, now)
         if file is None:
-            sys.stdout.write(text)
+            sys.stdout.write(body.decode())
             sys.stdout.flush()  # before what standard error says of it, where both are one log
             continue
-        destination.write(file, text.encode(errors="backslashreplace"), f"-o {name}")
-
-
-def _indented(document: dict[str, Any]) -> str:
-    try:
-        return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
-    except UnicodeEncodeError:  # a name that is no text, which whoever writes it escapes
-        return json.dumps(document, indent=2, ensure_ascii=False)
+        destination.write(file, body, f"-o {name}")
 
 
 def moment() -> datetime:
@@ -104,38 +93,20 @@ def open_catalog(settings: Settings, target: str, platform: str | None) -> Catal
             raise UnsupportedError("--platform", "an SBOM is of one platform already")
         if target == "sbom:":
             raise UsageError("target: got 'sbom:', expected sbom:FILE")
-        return _read_sbom(Path(target[5:]))
+        return contents.read_sbom(Path(target[5:]))
     if platform is not None and not _PLATFORM.fullmatch(platform):
         raise UsageError(f"--platform: got {platform!r}, expected OS/ARCH[/VARIANT], such as linux/arm64")
-    return asyncio.run(_image_catalog(settings, target, platform))
+    return asyncio.run(_catalog_image(settings, target, platform))
 
 
-async def _image_catalog(settings: Settings, target: str, platform: str | None) -> Catalog:
-    from custody.sbom.catalog import catalog
-    from custody.services.targets import open_target
+async def _catalog_image(settings: Settings, target: str, platform: str | None) -> Catalog:
     from custody.wiring import registry_client
+    from custody.wiring.local import layer_cache
 
     cache = settings.state() / "cache"
     async with registry_client(settings) as client:
-        image = await open_target(target, client, cache, platform)
-        with progress(f"Cataloguing {target}", sum(layer.size for layer in image.manifest.layers)) as advance:
-            return await asyncio.to_thread(catalog, image, SqliteLayerCache(cache / "layers.db"), advance)
-
-
-def _read_sbom(path: Path) -> Catalog:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_LARGEST_SBOM + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-    if len(data) > _LARGEST_SBOM or strictjson.weight(data) > _HEAVIEST_SBOM:
-        raise MalformedError(str(path), got=f"{len(data)} bytes, about {strictjson.weight(data) >> 20} MiB in memory",
-                             expected=f"at most {_LARGEST_SBOM >> 20} MiB, and {_HEAVIEST_SBOM >> 20} MiB in memory")
-    if b'"CycloneDX"' in data:
-        return cyclonedx.read(data, str(path))
-    if b'"spdxVersion"' in data:
-        return spdx.read(data, str(path))
-    raise UnsupportedError(str(path), "is neither CycloneDX JSON nor SPDX JSON")
+        return await contents.catalog_image(target, client, cache, layer_cache(cache / "layers.db"), progress,
+                                            platform)
 
 
 @contextmanager
@@ -177,17 +148,17 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], N
         bar.stop()
 
 
-def title(found: Catalog) -> str:
+def title(catalog: Catalog) -> str:
     """The image with its digest, once; an SBOM by the name that it gives its subject."""
-    if not found.layers:
-        return f"SBOM of {visible(found.name)}"
-    return found.name if found.digest in found.name else f"{found.name}@{found.digest}"
+    if not catalog.layers:
+        return f"SBOM of {visible(catalog.name)}"
+    return catalog.name if catalog.digest in catalog.name else f"{catalog.name}@{catalog.digest}"
 
 
 def coverage_lines(coverage: Coverage) -> list[str]:
     """What was matched with what, and a warning for every gap."""
-    said = [f"matched: {entry.ecosystem}: {entry.packages} packages with {entry.advisories} advisories"
-            for entry in coverage.ecosystems]
+    said = [f"matched: {matched.ecosystem}: {matched.packages} packages with {matched.advisories} advisories"
+            for matched in coverage.ecosystems]
     if coverage.distribution:
         said.append(f"{coverage.distribution} packages came with packages of the distribution and are left to its "
                     "advisories")

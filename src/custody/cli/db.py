@@ -9,12 +9,13 @@ from pathlib import Path
 import click
 import msgspec
 
-from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.cli.contents import progress
 from custody.cli.run import settings
 from custody.kit.clock import format_rfc3339, system_clock
 from custody.kit.visible import visible
+from custody.ports.advisories import AdvisoryStore
 from custody.vulns.store import import_advisories
+from custody.wiring.local import advisories
 
 _SHOWN = 5
 
@@ -64,5 +65,5 @@ def status(chosen: str) -> None:
         print(f"  {visible(name):<20} {count}")
 
 
-def _store() -> SqliteAdvisories:
-    return SqliteAdvisories(settings().state() / "advisories.db")
+def _store() -> AdvisoryStore:
+    return advisories(settings())

@@ -39,16 +39,16 @@ def write_pair(private: Path, public: Path, make: Callable[[], PrivateKey]) -> N
     """Both files or none; asks for the password of the new one. Raises UsageError."""
     password = ask("Password for the private key", confirm=True)
     key = make()
-    made: list[Path] = []
+    written: list[Path] = []
     try:
         for path, data, mode in ((private, encrypt_key(key, password), 0o600), (public, key.public.pem, 0o666)):
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
-                made.append(path)
+                written.append(path)
                 stream.write(data)
     except OSError as error:
-        for path in made:  # half a pair is none
+        for path in written:  # half a pair is none
             path.unlink(missing_ok=True)
-        raise UsageError(f"{error.filename or made[-1]}: {error.strerror}") from None
+        raise UsageError(f"{error.filename or written[-1]}: {error.strerror}") from None
     if not password:
         print(f"warning: {private} has an empty password", file=sys.stderr)
     print(f"{private}\n{public}")

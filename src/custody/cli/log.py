@@ -10,13 +10,13 @@ from pathlib import Path
 
 import click
 
-from custody.adapters.filesystem.tiles import DirectoryReader
 from custody.cli.run import settings
 from custody.cli.trust_files import load_root, read_input, trusted_root_option
 from custody.errors import MissingEvidenceError, UsageError
 from custody.ports.tiles import TileReader
 from custody.trust import audit
 from custody.trust.checkpoint import LogVerifier
+from custody.wiring.local import log_at, log_in
 
 _LOG = click.option("--log", "place", metavar="URL|DIR", help="A Rekor v2 log's URL, or a log's directory. "
                     "Default: this data directory's log.")
@@ -34,10 +34,12 @@ def command() -> None:
               help="A checkpoint seen earlier (`custody log info -o note`): the log must still contain it.")
 def verify(place: str | None, trusted_root: str | None, old: str | None) -> None:
     with _opened(place) as reader:
-        found = audit.verify_log(reader, _verifier(reader, trusted_root), old=read_input(old, "--old") if old else None)
-    click.echo(f"{found.origin}: {found.size} entries, each where the signed tree has it; root {found.root.hex()}")
-    if found.old_size is not None:
-        click.echo(f"the older checkpoint's {found.old_size} entries are still its first {found.old_size}")
+        audited = audit.verify_log(reader, _verifier(reader, trusted_root),
+                                   old=read_input(old, "--old") if old else None)
+    click.echo(f"{audited.origin}: {audited.size} entries, each where the signed tree has it; "
+               f"root {audited.root.hex()}")
+    if audited.old_size is not None:
+        click.echo(f"the older checkpoint's {audited.old_size} entries are still its first {audited.old_size}")
 
 
 @command.command(help="The log's latest checkpoint, its signature verified.")
@@ -73,18 +75,15 @@ def entry(place: str | None, trusted_root: str | None, index: int) -> None:
 @contextlib.contextmanager
 def _opened(place: str | None) -> Iterator[TileReader]:
     if place is not None and "://" in place:
-        from custody.adapters.http.tiles import HttpTiles
-        from custody.wiring import command_http
-
         base = place.rstrip("/").removesuffix("/api/v2")  # as `custody up` prints it, or as the trust root names it
-        with HttpTiles(command_http(settings()), f"{base}/api/v2") as tiles:
-            yield tiles
+        with log_at(settings(), f"{base}/api/v2") as reader:
+            yield reader
         return
     directory = Path(place) if place else settings().data / "log"
     if not (directory / "checkpoint").is_file():
         raise MissingEvidenceError(f"{directory}: no log is here (no file named checkpoint)",
                                    hint="--log takes a log's directory or URL; `custody up` makes one")
-    yield DirectoryReader(directory)
+    yield log_in(directory)
 
 
 def _verifier(reader: TileReader, trusted_root: str | None) -> LogVerifier:

@@ -7,22 +7,7 @@ import sys
 
 from custody import __version__
 from custody.cli.streams import occupy
-from custody.cli.table import COMMANDS, SECTIONS
-
-_EPILOGUE = """\
-Exit codes: 0 ok · 1 tool error · 2 usage · 3 denied or threshold met · 4 evidence missing or unverifiable
-            5 authentication needed · 6 network or --timeout · 130 interrupted
-`custody COMMAND --help` says more. stdout is data, stderr is for people."""
-
-
-def help_text() -> str:
-    lines = ["usage: custody [--offline] [--config FILE] COMMAND …", "",
-             "The chain of custody for container images, from the commit to the running pod."]
-    for section in SECTIONS:
-        rows = [(name, line) for name, (_, where, line) in COMMANDS.items() if where == section]
-        if rows:
-            lines += ["", section] + [f"  {name:<20} {line}" for name, line in rows]
-    return "\n".join([*lines, "", _EPILOGUE])
+from custody.cli.table import help_text
 
 
 def main(argv: list[str] | None = None) -> int:

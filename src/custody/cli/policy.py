@@ -14,7 +14,7 @@ from custody.cli.run import settings
 from custody.errors import CustodyError, MalformedError, UsageError
 from custody.kit.visible import visible
 from custody.policy.coverage import Coverage, covered
-from custody.policy.kyverno.lint import Finding, lint_all, refused
+from custody.policy.lint import Finding, lint_all, refused
 from custody.policy.load import PolicySet, located, manifest_files, read, unwrapped
 from custody.policy.podsecurity import standard
 

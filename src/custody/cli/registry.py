@@ -64,11 +64,11 @@ def _progress(blobs: int, size: int) -> None:
 
 def _troubles(report: Report) -> Iterator[str]:
     if report.damaged:
-        yield "changed at rest: " + ", ".join(item.digest for item in report.damaged[:10])
+        yield "changed at rest: " + ", ".join(blob.digest for blob in report.damaged[:10])
     if report.missing:
-        yield "no file of: " + ", ".join(item.digest for item in report.missing[:10])
+        yield "no file of: " + ", ".join(blob.digest for blob in report.missing[:10])
     if report.unreadable:
-        yield "not readable: " + ", ".join(visible(item.path) for item in report.unreadable[:10])
+        yield "not readable: " + ", ".join(visible(blob.path) for blob in report.unreadable[:10])
 
 
 def _lines(report: Report) -> Iterator[str]:
@@ -102,11 +102,11 @@ def _history(name: str, output: str) -> None:
         repositories = platform.archive().repositories
         repository = name.rpartition(":")[0] if repositories.has_repository(
             name.rpartition(":")[0]) else ref.repository
-        found = repositories.history(repository, ref.identifier)
+        events = repositories.history(repository, ref.identifier)
     finally:
         platform.close()
-    if not found:
+    if not events:
         raise MissingEvidenceError(f"{name}: this registry never had such a tag")
-    rows = [{"at": format_rfc3339(event.at), "digest": event.digest} for event in found]
+    rows = [{"at": format_rfc3339(event.at), "digest": event.digest} for event in events]
     click.echo(json.dumps(rows, indent=2) if output == "json" else "\n".join(
         f"{row['at']}  {row['digest'] or '(deleted)'}" for row in rows))

@@ -44,11 +44,11 @@ def command(query: str | None, paths: tuple[str, ...], given: Path | None, stdin
             output: str, package: str | None, fail: bool, fail_defined: bool, strict: bool,
             strict_builtin_errors: bool, explain: str, coverage: bool, v0_compatible: bool) -> int:
     """Print the solutions of QUERY, such as `data.main.deny[x]`."""
-    from custody.adapters.world import SystemWorld
+    from custody.wiring.local import rego_world
     from policylang.budget import GENEROUS, Meter
     from policylang.rego import UNDEFINED, EvaluationError, Policy, SourceError
-    from policylang.rego.coverage import Coverage
     from policylang.rego.declare import Context
+    from policylang.rego.run.coverage import Coverage
 
     if stdin_query == (query is not None):
         raise UsageError("expected a QUERY, or --stdin")
@@ -69,7 +69,7 @@ def command(query: str | None, paths: tuple[str, ...], given: Path | None, stdin
             raise UsageError("the query is empty, expected such as data.main.deny")
     except SourceError as wrong:
         return refused(wrong, output)
-    context = Context(Meter(GENEROUS), SystemWorld())
+    context = Context(Meter(GENEROUS), rego_world())
     try:
         results = prepared(loaded.data, document, strict=strict_builtin_errors, context=context)
     except EvaluationError as wrong:

@@ -67,7 +67,7 @@ def _merge(into: dict[str, Any], more: dict[str, Any], path: str, at: list[str])
 
 
 def text_of(path: Path) -> str:
-    from policylang.rego.parser import LONGEST
+    from policylang.rego.syntax.parser import LONGEST
     from policylang.source import read_source
     return read_source(path.read_bytes(), str(path), limit=LONGEST).text
 

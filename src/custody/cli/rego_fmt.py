@@ -30,7 +30,7 @@ def command(paths: tuple[str, ...], names_only: bool, diff: bool, write: bool, f
     Exit code 2 where one is none.
     """
     from policylang.rego import SourceError
-    from policylang.rego.format import formatted
+    from policylang.rego.syntax.format import formatted
     from policylang.source import read_source
 
     version = 0 if v0_compatible else 1

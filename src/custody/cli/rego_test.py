@@ -13,7 +13,7 @@ from custody.cli.rego_files import V0, load, refused
 from custody.errors import UsageError
 
 if TYPE_CHECKING:
-    from policylang.rego.testing import Outcome, Test
+    from policylang.rego.run.testing import Outcome, Test
 
 _RULE = "-" * 80
 
@@ -33,10 +33,10 @@ _RULE = "-" * 80
 def command(paths: tuple[str, ...], verbose: bool, names: str | None, output: str, coverage: bool, threshold: float,
             exit_zero_on_skipped: bool, fail_on_empty: bool, v0_compatible: bool) -> int:
     """Run the rules that begin with `test_` in files and folders. Exit code 2 where one is not true, as `opa test`."""
-    from custody.adapters.world import SystemWorld
+    from custody.wiring.local import rego_world
     from policylang.rego import Policy, SourceError
-    from policylang.rego.coverage import Coverage
-    from policylang.rego.testing import Runner, tests
+    from policylang.rego.run.coverage import Coverage
+    from policylang.rego.run.testing import Runner, tests
 
     chosen = _pattern(names) if names else None
     gc.disable()  # the trees of modules and code hold no circles, and looking for some takes a third of the time
@@ -49,7 +49,7 @@ def command(paths: tuple[str, ...], verbose: bool, names: str | None, output: st
     lines = Coverage(policy) if coverage or threshold else None
     found = [test for test in tests(policy) if chosen is None or chosen.search(test.shown)]
     try:
-        runner = Runner(policy, found, loaded.data, world=SystemWorld(), coverage=lines,
+        runner = Runner(policy, found, loaded.data, world=rego_world(), coverage=lines,
                         explained=verbose and output == "pretty")
     except SourceError as wrong:
         return refused(wrong, output)

@@ -10,11 +10,11 @@ from typing import IO
 
 import click
 
-from custody.adapters.backup.place import restore
 from custody.cli.backup import counted, summary
 from custody.cli.run import settings
 from custody.errors import UsageError, VerificationError
 from custody.kit import digest as digests
+from custody.wiring.backup import restore
 
 
 @click.command("restore")
@@ -33,7 +33,7 @@ def command(source: str, digest: str | None) -> None:
               "later checkpoint will report a fork", file=sys.stderr)
     if restored.damaged:
         raise VerificationError("changed at rest before they were saved, and in quarantine now: "
-                                + ", ".join(entry.path for entry in restored.damaged[:10]),
+                                + ", ".join(blob.path for blob in restored.damaged[:10]),
                                 hint="everything else is in its place; push the images again")
 
 

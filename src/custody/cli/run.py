@@ -15,9 +15,8 @@ from typing import Any
 import click
 
 from custody.cli import deadline, peers
-from custody.cli.main import help_text
 from custody.cli.streams import Words
-from custody.cli.table import COMMANDS, NETWORK, SERVICES
+from custody.cli.table import COMMANDS, NETWORK, SERVICES, help_text
 from custody.errors import CustodyError, UsageError, of_language
 from custody.kit.visible import visible
 from custody.settings import Settings, load_settings

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from datetime import datetime
 
 import click
 
-from custody import __version__
 from custody.cli import contents
 from custody.cli.run import settings
 from custody.errors import UnsupportedError
-from custody.formats import cyclonedx, spdx
+from custody.formats.bom import Catalog
 from custody.kit.visible import visible
+from custody.services.contents import SBOMS, Format, encode
 
-_FORMATS = ("table", "cyclonedx-json", "spdx-json", "purls")
+
+def _table(catalog: Catalog, _now: datetime) -> bytes:
+    rows = sorted((package.name, package.version, package.type) for package in catalog.packages)
+    return encode(contents.columns([("NAME", "VERSION", "TYPE"), *rows]))
+
+
+_FORMATS = {"table": Format("text/plain", _table, for_people=True), **SBOMS}
 
 
 @click.command("sbom")
@@ -28,22 +34,10 @@ def command(target: str, chosen: tuple[str, ...], platform: str | None) -> None:
     plan = contents.outputs(chosen, _FORMATS, "table")
     if target.startswith("sbom:"):
         raise UnsupportedError(target, "is an SBOM already, and is not written again in another format")
-    found = contents.open_catalog(settings(), target, platform)
-    now = contents.moment()
-
-    def render(name: str) -> str | dict[str, Any]:
-        if name == "cyclonedx-json":
-            return cyclonedx.write(found, now, __version__)
-        if name == "spdx-json":
-            return spdx.write(found, now, __version__)
-        if name == "purls":
-            return "".join(f"{package.purl}\n" for package in found.packages)
-        rows = sorted((package.name, package.version, package.type) for package in found.packages)
-        return contents.columns([("NAME", "VERSION", "TYPE"), *rows])
-
-    contents.deliver(plan, render)
-    print(f"{visible(contents.title(found))}: {len(found.packages)} packages", file=sys.stderr)
-    if not found.packages:
+    catalog = contents.open_catalog(settings(), target, platform)
+    contents.deliver(plan, _FORMATS, catalog, contents.moment())
+    print(f"{visible(contents.title(catalog))}: {len(catalog.packages)} packages", file=sys.stderr)
+    if not catalog.packages:
         print("warning: no package was found in it", file=sys.stderr)
-    for unknown in found.unknowns:
+    for unknown in catalog.unknowns:
         print(visible(f"not catalogued: {unknown}, such as {unknown.examples[0]}"), file=sys.stderr)

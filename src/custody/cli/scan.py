@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 import click
 
-from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.cli import contents
 from custody.cli.run import settings
 from custody.errors import DeniedError, UsageError
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
+from custody.services.contents import SCANS, Format, encode
 from custody.vulns.findings import Finding
 from custody.vulns.report import ScanReport, scan, usable
 from custody.vulns.severity import Severity
+from custody.wiring.local import advisories
 
-_FORMATS = ("table", "json", "cosign-vuln")
 _LEVELS = ("never", "low", "medium", "high", "critical")
 _STALE = timedelta(days=7)
+
+
+def _table(report: ScanReport, _now: datetime) -> bytes:
+    rows = [("SEVERITY", "ID", "PACKAGE", "VERSION", "FIXED IN", "WHERE")]
+    rows += [(f.severity + " exploited" * (f.exploited is not None), f.cve, f.package, f.version, ", ".join(f.fixed),
+              f.locations[0].path if f.locations else "") for f in report.findings]
+    if report.findings:
+        return encode(contents.columns(rows))
+    if report.ignored:
+        return b"no findings but those left out\n"
+    if not report.coverage.gaps:
+        return b"no findings\n"
+    return b"no findings in what was scanned\n" if report.coverage.ecosystems else b"nothing was scanned\n"
+
+
+_FORMATS = {"table": Format("text/plain", _table, for_people=True), **SCANS}
 
 
 def _severities(_context: click.Context, _parameter: click.Parameter,
@@ -70,19 +85,13 @@ def command(target: str, chosen: tuple[str, ...], threshold: str, fail_on_unknow
     """
     plan = contents.outputs(chosen, _FORMATS, "table")
     started = system_clock()
-    store = SqliteAdvisories(settings().state() / "advisories.db")
+    store = advisories(settings())
     usable(store, allow_empty=allow_empty_db)  # before minutes are spent on the image
-    found = contents.open_catalog(settings(), target, platform)
-    report = scan(found, store, started, finished=system_clock(), allow_empty=allow_empty_db,
+    catalog = contents.open_catalog(settings(), target, platform)
+    report = scan(catalog, store, started, finished=system_clock(), allow_empty=allow_empty_db,
                   max_age=timedelta(days=max_age) if max_age else None, ignore_unfixed=ignore_unfixed,
                   severities=severities)
-
-    def render(name: str) -> str | dict[str, Any]:
-        if name == "json":
-            return report.to_json()
-        return report.to_cosign_vuln() if name == "cosign-vuln" else _table(report)
-
-    contents.deliver(plan, render)
+    contents.deliver(plan, _FORMATS, report, report.finished)
     _explain(report)
     if threshold != "never":
         _deny(report.meets(Severity[threshold.upper()]), f"at or above {threshold}")
@@ -99,19 +108,6 @@ def _deny(met: list[Finding], kind: str) -> None:
         worst, findings = met[0], f"{len(met)} finding{'s' * (len(met) > 1)}"
         raise DeniedError(visible(f"{findings} {kind}, such as {worst.cve} in {worst.package} {worst.version}"),
                           hint=visible(f"fixed in {', '.join(worst.fixed)}") if worst.fixed else None)
-
-
-def _table(report: ScanReport) -> str:
-    rows = [("SEVERITY", "ID", "PACKAGE", "VERSION", "FIXED IN", "WHERE")]
-    rows += [(f.severity + " exploited" * (f.exploited is not None), f.cve, f.package, f.version, ", ".join(f.fixed),
-              f.locations[0].path if f.locations else "") for f in report.findings]
-    if report.findings:
-        return contents.columns(rows)
-    if report.ignored:
-        return "no findings but those left out\n"
-    if not report.coverage.gaps:
-        return "no findings\n"
-    return "no findings in what was scanned\n" if report.coverage.ecosystems else "nothing was scanned\n"
 
 
 def _explain(report: ScanReport) -> None:

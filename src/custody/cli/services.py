@@ -14,10 +14,10 @@ import click
 import uvloop
 
 from custody import __version__
-from custody.admission.webhook import Snapshot
 from custody.cli import kinds
 from custody.errors import UsageError
 from custody.policy.load import PolicySet
+from custody.policy.snapshot import Snapshot
 from custody.server.journal import Journal, event, journal
 from custody.server.platform import Running, running
 from custody.server.reload import Reloader

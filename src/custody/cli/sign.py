@@ -95,10 +95,10 @@ async def _run(images: tuple[str, ...], annotations: dict[str, str], kept: Kept,
                 await _sign(client, signer, ref.at(manifest.digest), manifest, annotations, kept)
 
 
-def _check_logs(signer: Signer, wanted: bool | None) -> None:
+def _check_logs(signer: Signer, insisted: bool | None) -> None:
     """A layer holds a log's signed entry timestamp, which only logs of API version 1 give."""
     if signer.config.rekor and not any(log.major_api_version == 1 for log in signer.config.rekor):
-        if wanted:
+        if insisted:
             raise UsageError("--tlog-upload=true: a signature of --format legacy cannot hold an entry of a log of API "
                              "version 2, and the signing config names no other", hint="--format bundle")
         warn("--format legacy: is in no log: the log is of API version 2, whose entries it cannot hold; verifying "

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import click
 
-from custody.adapters.git import GitRepository
-from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.cli.contents import coverage_lines
 from custody.cli.run import settings
 from custody.errors import DeniedError, NotFoundError, UsageError
@@ -20,6 +18,7 @@ from custody.source.signers import read_allowed_signers
 from custody.vulns.findings import Finding
 from custody.vulns.report import ScanReport
 from custody.vulns.severity import Severity
+from custody.wiring.local import advisories, git_repository
 
 
 @click.group("source")
@@ -51,7 +50,7 @@ def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], thr
     Exit 4 where a lock file is of a kind that is not read, or no advisory speaks of its ecosystem.
     """
     allowed = read_allowed_signers(signers)
-    repository = GitRepository(folder)
+    repository = git_repository(folder)
     try:
         report = check_source(repository, branch, allowed, frozenset(map(repository.resolve, since)))
     except NotFoundError as error:  # of this machine's repository, not of a network's
@@ -61,7 +60,7 @@ def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], thr
     findings: list[Finding] = []
     scanned: ScanReport | None = None
     if report.not_checked or any(lock.entries for lock in report.locks):
-        store = SqliteAdvisories(settings().state() / "advisories.db")
+        store = advisories(settings())
         scanned = scan_locks(report, store, system_clock(),
                              allow_empty=allow_empty_db or not any(lock.entries for lock in report.locks))
         findings = [finding for finding in scanned.findings if finding.malicious] if threshold == "never" else (

@@ -40,3 +40,18 @@ SERVICES = frozenset({"up", "serve"})
 """Those that run until they are stopped."""
 
 SECTIONS = ("The chain", "Source and build", "Contents", "Sign and verify", "Registry", "Policy", "Services")
+
+_EPILOGUE = """\
+Exit codes: 0 ok · 1 tool error · 2 usage · 3 denied or threshold met · 4 evidence missing or unverifiable
+            5 authentication needed · 6 network or --timeout · 130 interrupted
+`custody COMMAND --help` says more. stdout is data, stderr is for people."""
+
+
+def help_text() -> str:
+    lines = ["usage: custody [--offline] [--config FILE] COMMAND …", "",
+             "The chain of custody for container images, from the commit to the running pod."]
+    for section in SECTIONS:
+        rows = [(name, line) for name, (_, where, line) in COMMANDS.items() if where == section]
+        if rows:
+            lines += ["", section] + [f"  {name:<20} {line}" for name, line in rows]
+    return "\n".join([*lines, "", _EPILOGUE])

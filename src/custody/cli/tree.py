@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
 from typing import Any
 
 import click
@@ -12,15 +11,16 @@ import click
 from custody.cli.run import settings
 from custody.cli.trust_files import load_root, trusted_root_option
 from custody.cli.trust_options import resolve
-from custody.errors import CustodyError, VerificationError
+from custody.errors import CustodyError
 from custody.evidence.model import Evidence, KeylessSigner, Rejected, State, Verified
-from custody.formats import dsse, intoto
-from custody.formats.bundle import parse_bundle
+from custody.formats import intoto
 from custody.kit.clock import format_rfc3339, system_clock
 from custody.kit.visible import visible
+from custody.services.verify import Terms, Unlogged, judge
+from custody.sign.decoders import format_of
 from custody.sign.keys import load_public_key, read_key_file
 from custody.sign.referrers import fetch_evidence
-from custody.sign.verify import BUNDLE_PREFIX, Trust, verify_evidence
+from custody.sign.verify import NOT_LOGGED, Trust
 from custody.wiring import registry_client
 
 _KINDS = {"signature": "signatures", "attestation": "attestations", "unsigned": "unsigned", "unread": "not read"}
@@ -44,8 +44,10 @@ def command(image: str, key: tuple[str, ...], trusted_root: str | None, output: 
 async def _run(image: str, trust: Trust, output: str) -> None:
     async with registry_client(settings()) as client:
         ref, _ = await resolve(client, image)
-        found = await fetch_evidence(client, ref)
-    rows = [*(_row(item, trust) for item in found.evidence), *map(_unread, found.rejected)]
+        gathered = await fetch_evidence(client, ref)
+    terms, now = Terms(trust, unlogged=Unlogged.ANYBODY), system_clock()
+    rows = [*(_row(evidence, judge(evidence, terms, now)) for evidence in gathered.evidence),
+            *map(_unread, gathered.rejected)]
     if output == "json":
         print(json.dumps({"image": str(ref), "digest": ref.digest, "evidence": rows}, indent=2))
         return
@@ -57,57 +59,43 @@ async def _run(image: str, trust: Trust, output: str) -> None:
         print(f"{'└' if last else '├'}─ {_KINDS[kind]}")
         for position, row in enumerate(members):
             stem = ("   " if last else "│  ") + ("└" if position == len(members) - 1 else "├")
-            what = row["predicateType"] or row["mediaType"] or "document"
-            print(f"{stem}─ {row['mark']} {visible(what)}  {visible(row['signer'] or row['reason'])}")
+            title = row["predicateType"] or row["mediaType"] or "document"
+            print(f"{stem}─ {row['mark']} {visible(title)}  {visible(row['signer'] or row['reason'])}")
             print(f"{stem.replace('└', ' ').replace('├', '│')}     {visible(row['source'])}" + "".join(
                 f" · {word}" for word in (row["signedAt"], row["log"]) if word))
     if not rows:
         print("└─ nothing is known about it")
 
 
-def _unread(item: Rejected) -> dict[str, Any]:
+def _unread(rejected: Rejected) -> dict[str, Any]:
     """What is there and was not read, or could not be: nothing of it counts."""
-    return {"kind": "unread", "mark": "✗", "verified": False, "predicateType": item.predicate_type, "mediaType": None,
-            "digest": item.evidence, "source": item.source, "signer": None, "keyless": None, "signedAt": None,
-            "log": None, "state": item.state, "reason": item.reason}
+    return {"kind": "unread", "mark": "✗", "verified": False, "predicateType": rejected.predicate_type,
+            "mediaType": None, "digest": rejected.evidence, "source": rejected.source, "signer": None, "keyless": None,
+            "signedAt": None, "log": None, "state": rejected.state, "reason": rejected.reason}
 
 
-def _row(item: Evidence, trust: Trust) -> dict[str, Any]:
-    verified, mark, reason = _try(item, trust)
-    kind, claimed = _claims(item)
-    return {
-        "kind": verified.kind if verified else kind, "mark": mark, "verified": verified is not None,
-        "predicateType": verified.predicate_type if verified else claimed, "mediaType": item.media_type,
-        "digest": item.digest, "source": item.source, "signer": str(verified.signer) if verified else None,
-        "keyless": isinstance(verified.signer, KeylessSigner) if verified else None,
-        "signedAt": format_rfc3339(verified.signed_at) if verified and verified.signed_at else None,
-        "log": f"{verified.log.base_url} index {verified.log.index}" if verified and verified.log else None,
-        "state": None if verified else State.UNVERIFIABLE, "reason": reason}
+def _row(evidence: Evidence, judged: Verified | Rejected) -> dict[str, Any]:
+    row: dict[str, Any] = {"mediaType": evidence.media_type, "digest": evidence.digest, "source": evidence.source}
+    if isinstance(judged, Verified):
+        log = judged.log
+        return {"kind": judged.kind, "mark": "✓" if log else "~", "verified": True,
+                "predicateType": judged.predicate_type, **row, "signer": str(judged.signer),
+                "keyless": isinstance(judged.signer, KeylessSigner),
+                "signedAt": format_rfc3339(judged.signed_at) if judged.signed_at else None,
+                "log": f"{log.base_url} index {log.index}" if log else None, "state": None,
+                "reason": "" if log else NOT_LOGGED}
+    kind, predicate_type = _claimed(evidence)
+    return {"kind": kind, "mark": "✗", "verified": False, "predicateType": predicate_type, **row, "signer": None,
+            "keyless": None, "signedAt": None, "log": None, "state": State.UNVERIFIABLE, "reason": judged.reason}
 
 
-def _try(item: Evidence, trust: Trust) -> tuple[Verified | None, str, str]:
-    now = system_clock()
+def _claimed(evidence: Evidence) -> tuple[str, str | None]:
+    """What a document that nobody vouches for says it is: its kind and predicate type."""
+    form = format_of(evidence.media_type)
+    if form is None:
+        return "unsigned", None
     try:
-        return verify_evidence(item, trust, now), "✓", ""
-    except VerificationError as error:
-        reason = error.message
-    if reason != "log entry: there is none":
-        return None, "✗", reason
-    try:
-        return verify_evidence(item, replace(trust, require_log=False), now), "~", reason
-    except VerificationError as error:
-        return None, "✗", error.message
-
-
-def _claims(item: Evidence) -> tuple[str, str | None]:
-    """What a document that nobody vouches for says it is."""
-    try:
-        if item.media_type == dsse.MEDIA_TYPE:
-            return "attestation", intoto.parse_statement(dsse.parse_envelope(item.data).payload).predicate_type
-        if item.media_type.startswith(BUNDLE_PREFIX):
-            envelope = parse_bundle(item.data).envelope
-            claimed = intoto.parse_statement(envelope.payload).predicate_type if envelope else intoto.COSIGN_SIGN
-            return "signature" if claimed == intoto.COSIGN_SIGN else "attestation", claimed
+        content = form.decode(evidence).read(evidence.subject)
     except CustodyError:
-        return "attestation", None
-    return ("signature", intoto.COSIGN_SIGN) if "simplesigning" in item.media_type else ("unsigned", None)
+        return form.kind, intoto.COSIGN_SIGN if form.kind == "signature" else None
+    return content.kind, content.predicate_type

@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,19 +14,19 @@ import click
 from custody.cli.password import ask
 from custody.cli.trust_files import load_root, trusted_root_option
 from custody.errors import MissingEvidenceError, UnsupportedError, UsageError, VerificationError
-from custody.evidence.model import KeySigner, Rejected, State, Verified
+from custody.evidence.model import Rejected, Verified
 from custody.formats import reference
 from custody.formats.reference import Reference
 from custody.kit.visible import visible
 from custody.ports.http import Http
 from custody.registry.client import RegistryClient
+from custody.services.verify import Terms
 from custody.settings import Settings
 from custody.sign.ambient import PROVIDERS, Place, ambient_token
-from custody.sign.identity import CLAIM_FLAGS, Identity
+from custody.sign.identity import CLAIM_FLAGS, Identity, not_by_key
 from custody.sign.keys import PrivateKey, load_private_key, load_public_key, read_key_file
-from custody.sign.listing import PREDICATE_TYPE
 from custody.sign.referrers import Gathered, fetch_evidence
-from custody.sign.verify import Trust, verify_evidence
+from custody.sign.verify import Trust
 from custody.wiring import command_http
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -59,7 +58,7 @@ class Command(click.Command):
             elif value == "true":
                 kept.append(name)
             elif value == "false":
-                kept = [other for other in kept if other not in flags[name]]
+                kept = [given for given in kept if given not in flags[name]]
             else:
                 raise click.BadOptionUsage(name, f"{argument}: expected true or false", ctx)
         return super().parse_args(ctx, kept)
@@ -110,50 +109,34 @@ class Expected:
         named = {field: options[f"certificate_{name}"] for field, name in (
             ("subject", "identity"), ("subject_regexp", "identity_regexp"), ("issuer", "oidc_issuer"),
             ("issuer_regexp", "oidc_issuer_regexp"))}
-        self.identity: Identity | None = None
+        identity: Identity | None = None
         key, ignore_tlog = options["key"], options["insecure_ignore_tlog"]
         if key is None:
-            self.identity = Identity(**named, claims=claims)
+            identity = Identity(**named, claims=claims)
         elif any(named.values()) or claims:
             raise UsageError("--key and --certificate-…: give one; a key has no certificate")
         root = None
         if key is None or not ignore_tlog or options["trusted_root"]:
             root = load_root(settings, options["trusted_root"])
-        for flag, what in (("insecure_ignore_tlog", "transparency log"), ("insecure_ignore_sct", "CT log")):
+        for flag, skipped in (("insecure_ignore_tlog", "transparency log"), ("insecure_ignore_sct", "CT log")):
             if options[flag]:
-                warn(f"the {what} was not checked (--{flag.replace('_', '-')})")
+                warn(f"the {skipped} was not checked (--{flag.replace('_', '-')})")
         keys = (load_public_key(read_key_file(key), key),) if key else ()
-        self.trust = Trust(root, keys, require_log=not ignore_tlog, require_sct=not options["insecure_ignore_sct"])
-
-    def judge(self, found: Gathered, now: datetime) -> tuple[list[Verified], list[Rejected]]:
-        """Evidence by the expected signer, and why the rest is not."""
-        good, bad = [], []
-        for item in found.evidence:
-            kind = item.annotations.get(PREDICATE_TYPE)
-            try:
-                verified = verify_evidence(item, self.trust, now)
-                kind, reason = verified.predicate_type, self._mismatch(verified)
-                if reason is None:
-                    good.append(verified)
-                    continue
-            except VerificationError as error:
-                reason = error.message
-            bad.append(Rejected(subject=item.subject, evidence=item.digest, source=item.source, reason=reason,
-                                state=State.FAILED, predicate_type=kind))
-        return good, [*bad, *found.rejected]
-
-    def _mismatch(self, verified: Verified) -> str | None:
-        if self.identity is not None:
-            return self.identity.mismatch(verified.signer)
-        return None if isinstance(verified.signer, KeySigner) else f"signer: got {verified.signer}, expected the key"
+        trust = Trust(root, keys, require_log=not ignore_tlog, require_sct=not options["insecure_ignore_sct"])
+        self.terms = Terms(trust, identity.mismatch if identity else not_by_key)
 
 
-def nothing(ref: Reference, what: str, bad: list[Rejected]) -> VerificationError:
+def nothing(ref: Reference, wanted: str, rejected: Sequence[Rejected]) -> VerificationError:
     """The error for an image of which no evidence counts."""
-    if not bad:
-        return MissingEvidenceError(f"{ref}: no {what} found")
-    return VerificationError(f"{ref}: no {what} that counts\n" + "\n".join(
-        f"  {visible(item.source)}: {visible(item.reason)}" for item in bad))
+    if not rejected:
+        return MissingEvidenceError(f"{ref}: no {wanted} found")
+    return VerificationError(f"{ref}: no {wanted} that counts\n" + "\n".join(
+        f"  {visible(document.source)}: {visible(document.reason)}" for document in rejected))
+
+
+def signers(verified: Sequence[Verified]) -> str:
+    """Who signed them, each once."""
+    return ", ".join(sorted({visible(str(statement.signer)) for statement in verified}))
 
 
 def named(image: str) -> Reference:

@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from custody.cli.run import settings
-from custody.cli.trust_options import Command, Expected, evidence_of, nothing, verify_options
+from custody.cli.trust_options import Command, Expected, evidence_of, nothing, signers, verify_options
 from custody.evidence.model import KeylessSigner, Verified
 from custody.formats import cosign, intoto
 from custody.formats.reference import Reference
 from custody.kit.clock import format_rfc3339, system_clock
 from custody.kit.visible import visible
+from custody.services.verify import judge_all
 from custody.wiring import registry_client
 
 
@@ -35,37 +36,35 @@ def command(images: tuple[str, ...], annotations: tuple[str, ...], output: str, 
     asyncio.run(_run(images, expected, intoto.parse_annotations(annotations), output))
 
 
-async def _run(images: tuple[str, ...], expected: Expected, wanted: dict[str, str], output: str) -> None:
+async def _run(images: tuple[str, ...], expected: Expected, annotations: dict[str, str], output: str) -> None:
     async with registry_client(settings()) as client:
-        async for ref, found in evidence_of(client, images):
-            good, bad = expected.judge(found, system_clock())
-            good = [item for item in good if item.kind == "signature"]
-            matching = [item for item in good if wanted.items() <= item.annotations.items()]
-            if good and not matching:
-                what = ", ".join(f"{name}={value}" for name, value in wanted.items())
-                raise nothing(ref, f"signature with {what}", bad)
+        async for ref, gathered in evidence_of(client, images):
+            judged = judge_all(str(ref.digest), gathered, expected.terms, system_clock())
+            matching = [signature for signature in judged.signatures
+                        if annotations.items() <= signature.annotations.items()]
             if not matching:
-                raise nothing(ref, "signature", bad)
+                asked = ", ".join(f"{name}={value}" for name, value in annotations.items())
+                raise nothing(ref, f"signature with {asked}" if judged.signatures else "signature", judged.rejected)
             if output == "json":
-                print(json.dumps([_simple(item, ref) for item in matching]))
+                print(json.dumps([_simple(signature, ref) for signature in matching]))
             else:
-                for item in matching:
-                    print(f"{ref}\t{visible(str(item.signer))}\t" + visible(_when(item), "\t"))
+                for signature in matching:
+                    print(f"{ref}\t{visible(str(signature.signer))}\t" + visible(_when(signature), "\t"))
             print(f"{ref}: {len(matching)} verified signature{'s' if len(matching) > 1 else ''}, "
-                  f"by {', '.join(sorted({visible(str(item.signer)) for item in matching}))}", file=sys.stderr)
+                  f"by {signers(matching)}", file=sys.stderr)
 
 
-def _simple(item: Verified, ref: Reference) -> dict[str, Any]:
+def _simple(signature: Verified, ref: Reference) -> dict[str, Any]:
     """cosign's JSON: a simple-signing document, whatever the signature's format is."""
-    optional: dict[str, Any] = dict(item.annotations)
-    if isinstance(item.signer, KeylessSigner):
-        optional |= {"Issuer": item.signer.issuer, "Subject": item.signer.subject, **item.signer.claims}
-    legacy = item.format == "simplesigning"
+    optional: dict[str, Any] = dict(signature.annotations)
+    if isinstance(signature.signer, KeylessSigner):
+        optional |= {"Issuer": signature.signer.issuer, "Subject": signature.signer.subject, **signature.signer.claims}
+    legacy = signature.format == "simplesigning"
     document = cosign.simple_signing(cosign.SimpleSigning(ref.digest or "", ref.name if legacy else str(ref), optional),
-                                     cosign.SIGNATURE_TYPE if legacy else item.predicate_type)
+                                     cosign.SIGNATURE_TYPE if legacy else signature.predicate_type)
     return document | {"optional": document["optional"] or {}}
 
 
-def _when(item: Verified) -> str:
-    time = format_rfc3339(item.signed_at) if item.signed_at else "no attested time"
-    return f"{time}\t{f'log {item.log.base_url} index {item.log.index}' if item.log else 'no log'}"
+def _when(signature: Verified) -> str:
+    time = format_rfc3339(signature.signed_at) if signature.signed_at else "no attested time"
+    return f"{time}\t{f'log {signature.log.base_url} index {signature.log.index}' if signature.log else 'no log'}"

@@ -10,12 +10,12 @@ from typing import Any
 import click
 
 from custody.cli.run import settings
-from custody.cli.trust_options import Command, Expected, evidence_of, nothing, verify_options
-from custody.evidence.model import Evidence
-from custody.formats import dsse, intoto
-from custody.formats.bundle import parse_bundle
+from custody.cli.trust_options import Command, Expected, evidence_of, nothing, signers, verify_options
+from custody.formats import intoto
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
+from custody.services.verify import judge_all
+from custody.sign.decoders import decode
 from custody.wiring import registry_client
 
 
@@ -35,25 +35,17 @@ def command(images: tuple[str, ...], kind: str, output: str, **options: Any) -> 
 
 async def _run(images: tuple[str, ...], expected: Expected, predicate_type: str, output: str) -> None:
     async with registry_client(settings()) as client:
-        async for ref, found in evidence_of(client, images):
-            good, bad = expected.judge(found, system_clock())
-            matching = [item for item in good if item.predicate_type == predicate_type]
+        async for ref, gathered in evidence_of(client, images):
+            judged = judge_all(str(ref.digest), gathered, expected.terms, system_clock())
+            matching = judged.of(predicate_type)
             if not matching:
-                other = sorted({item.predicate_type for item in good})
+                there = sorted({statement.predicate_type for statement in judged.verified})
                 raise nothing(ref, f"attestation of type {predicate_type}"
-                              + (f" (there are {', '.join(map(visible, other))})" if other else ""), bad)
-            by_digest = {item.digest: item for item in found.evidence}
-            for item in matching:
-                envelope = _envelope(by_digest[item.evidence])
-                print(json.dumps(envelope) if output == "json" else
-                      f"{ref}\t{visible(str(item.predicate_type))}\t{visible(str(item.signer))}")
-            print(f"{ref}: {len(matching)} verified of type {predicate_type}, by "
-                  f"{', '.join(sorted({visible(str(item.signer)) for item in matching}))}", file=sys.stderr)
-
-
-def _envelope(evidence: Evidence) -> dict[str, Any]:
-    if evidence.media_type == dsse.MEDIA_TYPE:
-        return dsse.parse_envelope(evidence.data).to_json()
-    envelope = parse_bundle(evidence.data).envelope
-    assert envelope is not None  # verified attestations are envelopes
-    return envelope.to_json()
+                              + (f" (there are {', '.join(map(visible, there))})" if there else ""), judged.rejected)
+            by_digest = {evidence.digest: evidence for evidence in gathered.evidence}
+            for statement in matching:
+                envelope = decode(by_digest[statement.evidence]).envelope
+                assert envelope is not None  # verified attestations are envelopes
+                print(json.dumps(envelope.to_json()) if output == "json" else
+                      f"{ref}\t{visible(str(statement.predicate_type))}\t{visible(str(statement.signer))}")
+            print(f"{ref}: {len(matching)} verified of type {predicate_type}, by {signers(matching)}", file=sys.stderr)

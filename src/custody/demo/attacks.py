@@ -7,6 +7,7 @@ exactly what the attack is about. An attack that is not stopped fails the demons
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 import time
@@ -17,10 +18,6 @@ from typing import Any
 
 import msgspec
 
-from custody.adapters.filesystem.tiles import DirectoryTiles
-from custody.adapters.git import GitRepository
-from custody.adapters.pip import PipFetch
-from custody.adapters.sqlite.advisories import SqliteAdvisories
 from custody.build.builder import build
 from custody.demo.history import read_files
 from custody.demo.story import CYCLONEDX, Chain
@@ -39,10 +36,11 @@ from custody.sign.signer import Signer
 from custody.source.check import check_source
 from custody.source.signers import parse_allowed_signers
 from custody.trust import audit
-from custody.trust.log import MerkleLog
 from custody.vulns.report import scan
 from custody.vulns.severity import Severity
 from custody.vulns.store import import_advisories
+from custody.wiring import local
+from custody.wiring.trust import open_ct_log
 
 Found = tuple[str, str]
 """The rule that stopped the attack, and its reason."""
@@ -85,7 +83,7 @@ async def _unsigned_commit(_: World, chain: Chain) -> Found:
     assert chain.author is not None
     files = {**read_files(examples() / "shop"), "shop/extra.py": b"import socket\n"}
     chain.history.commit(files, "Small fix", chain.author, sign=False, branch="attack", parent=chain.commit)
-    repository = GitRepository(chain.history.folder)
+    repository = local.git_repository(chain.history.folder)
     report = await asyncio.to_thread(check_source, repository, "attack",
                                      parse_allowed_signers(chain.author.allowed_signer))
     repository.close()
@@ -101,7 +99,7 @@ async def _lying_input(world: World, chain: Chain) -> Found:
         shutil.copyfile(item.path, cache / item.path.name)
     victim = cache / chain.built.inputs[0].path.name
     victim.write_bytes(victim.read_bytes() + b"# and a little more\n")
-    repository = GitRepository(chain.history.folder)
+    repository = local.git_repository(chain.history.folder)
 
     def nothing_to_fetch(_: object, __: object) -> None:
         raise CustodyError("demo: every input is in the cache")
@@ -216,10 +214,10 @@ async def _own_provenance(world: World, chain: Chain) -> Found:
     probe = _PROBE.format(url=world.services.url, key=(world.platform.data / "trust" / "oidc.key").absolute())
     commit = chain.history.commit({**files, "build.py": files["build.py"] + probe.encode()}, "Look around",
                                   chain.author, branch="probe", parent=chain.commit)
-    repository = GitRepository(chain.history.folder)
+    repository = local.git_repository(chain.history.folder)
     built = await asyncio.to_thread(lambda: build(
         repository, commit, repository_uri=REPOSITORY, layout=world.folder / "builds" / "probe", clock=system_clock,
-        cache=chain.inputs, fetch=PipFetch()))
+        cache=chain.inputs, fetch=local.fetch_inputs()))
     repository.close()
     line = next(line for line in built.log.decode().splitlines() if line.startswith("PROBE "))
     reached = json.loads(line.removeprefix("PROBE "))
@@ -256,7 +254,7 @@ async def _stale_scan(world: World, chain: Chain) -> Found:
 
 async def _uncovered_scan(world: World, chain: Chain) -> Found:
     """The scanner's own signature and no findings, since its database was empty."""
-    empty = SqliteAdvisories(world.folder / "empty.db")
+    empty = local.advisories_in(world.folder / "empty.db")
     nothing = scan(chain.contents, empty, system_clock(), allow_empty=True)
     if nothing.findings:
         raise CustodyError("demo: an empty database has findings")
@@ -304,8 +302,7 @@ async def _changed_at_rest(world: World, chain: Chain) -> Found:
     body = oci.parse_manifest(data)
     assert isinstance(body, oci.Manifest)
     layer = body.layers[-1]
-    path = world.platform.registry.blobs.path(layer.digest)
-    assert path is not None
+    path = world.platform.data / "registry" / "blobs" / "sha256" / layer.digest.removeprefix("sha256:")
     good = path.read_bytes()
     path.write_bytes(bytes([good[0] ^ 1]) + good[1:])
     try:
@@ -336,14 +333,13 @@ async def _dropped_entry(world: World, chain: Chain) -> Found:
     log = world.platform.log.log
     entries = [audit.read_entry(log.reader, audit.read_checkpoint(log.reader, log.signer.verifier), at)[0]
                for at in range(log.size)]
-    forged = DirectoryTiles(world.folder / "forged-log")
-    try:
-        MerkleLog(forged, log.signer).append([*entries[:1], *entries[2:], b'{"one":"more"}'])
-        audit.verify_log(forged, log.signer.verifier, old=chain.checkpoint)
-    except VerificationError as error:
-        return "the log contains all that it contained", error.message
-    finally:
-        forged.close()
+    with contextlib.ExitStack() as stack:
+        forged = open_ct_log(stack, world.folder / "forged-log", log.signer).log
+        try:
+            forged.append([*entries[:1], *entries[2:], b'{"one":"more"}'])
+            audit.verify_log(forged.reader, log.signer.verifier, old=chain.checkpoint)
+        except VerificationError as error:
+            return "the log contains all that it contained", error.message
     raise CustodyError("demo: a log without one of its entries was believed")
 
 

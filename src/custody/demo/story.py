@@ -7,10 +7,6 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from custody.adapters.git import GitRepository
-from custody.adapters.pip import PipFetch
-from custody.adapters.sqlite.advisories import SqliteAdvisories
-from custody.adapters.sqlite.layercache import SqliteLayerCache
 from custody.build.builder import Built, build
 from custody.demo.history import Author, History, read_files
 from custody.demo.tell import Teller
@@ -21,6 +17,7 @@ from custody.formats.bom import Catalog
 from custody.formats.slsa import PROVENANCE_V1
 from custody.kit.clock import system_clock
 from custody.policy.podsecurity.standard import evaluate
+from custody.ports.advisories import AdvisoryStore
 from custody.registry.image import Image, open_layout
 from custody.registry.scrub import scrub
 from custody.sbom.catalog import catalog
@@ -32,6 +29,7 @@ from custody.trust import audit
 from custody.vulns.report import ScanReport, scan
 from custody.vulns.severity import Severity
 from custody.vulns.store import import_advisories
+from custody.wiring import local
 
 COVERED = "covered.yaml"
 CYCLONEDX = intoto.predicate_type("cyclonedx")
@@ -45,7 +43,7 @@ class Chain:
     contents: Catalog
     scan: ScanReport
     scan_attestation: oci.Descriptor
-    advisories: SqliteAdvisories
+    advisories: AdvisoryStore
     history: History | None = None
     author: Author | None = None
     commit: str = ""
@@ -85,7 +83,7 @@ async def _manifest_bytes(world: World, source: Image, target: str) -> bytes:
     return (await world.client.manifest(reference.parse(target).at(source.descriptor.digest)))[1]
 
 
-async def _source(world: World, teller: Teller) -> tuple[History, Author, str, SqliteAdvisories]:
+async def _source(world: World, teller: Teller) -> tuple[History, Author, str, AdvisoryStore]:
     with teller.link("source", "every commit signed, every dependency pinned and hashed") as link:
         author = Author("ann@myorg.example")
         history = History(world.folder / "shop.git")
@@ -93,7 +91,7 @@ async def _source(world: World, teller: Teller) -> tuple[History, Author, str, S
         history.commit({name: data for name, data in files.items() if name != "build.py"}, "A shop", author)
         commit = history.commit(files, "Build it", author)
         advisories = _advisories(world)
-        repository = GitRepository(history.folder)
+        repository = local.git_repository(history.folder)
         report = await asyncio.to_thread(check_source, repository, "main", parse_allowed_signers(author.allowed_signer))
         repository.close()
         findings = scan_locks(report, advisories, system_clock())
@@ -106,8 +104,8 @@ async def _source(world: World, teller: Teller) -> tuple[History, Author, str, S
     return history, author, commit, advisories
 
 
-def _advisories(world: World) -> SqliteAdvisories:
-    store = SqliteAdvisories(world.folder / "advisories.db")
+def _advisories(world: World) -> AdvisoryStore:
+    store = local.advisories_in(world.folder / "advisories.db")
     import_advisories(store, examples() / "advisories", system_clock())
     return store
 
@@ -115,10 +113,10 @@ def _advisories(world: World) -> SqliteAdvisories:
 async def _build(world: World, teller: Teller, history: History, commit: str,
                  cache: Path) -> tuple[Built, oci.Descriptor]:
     with teller.link("build", "the commit built twice in a sandbox: one digest") as link:
-        repository = GitRepository(history.folder)
+        repository = local.git_repository(history.folder)
         builds = [await asyncio.to_thread(
-            lambda layout: build(repository, commit, repository_uri=REPOSITORY, layout=layout, fetch=PipFetch(),
-                                 cache=cache / "inputs", clock=system_clock),
+            lambda layout: build(repository, commit, repository_uri=REPOSITORY, layout=layout, cache=cache / "inputs",
+                                 fetch=local.fetch_inputs(), clock=system_clock),
             world.folder / "builds" / name) for name in ("one", "two")]
         repository.close()
         one, two = builds
@@ -135,11 +133,11 @@ async def _build(world: World, teller: Teller, history: History, commit: str,
     return one, image
 
 
-async def _rest(world: World, teller: Teller, image: oci.Descriptor, advisories: SqliteAdvisories,
+async def _rest(world: World, teller: Teller, image: oci.Descriptor, advisories: AdvisoryStore,
                 built: Built | None) -> Chain:
     with teller.link("contents", "what is inside, and what is known to be wrong with it") as link:
         pulled = await pull(world.ref(image.digest), world.client, world.folder / "cache")
-        contents = await asyncio.to_thread(catalog, pulled, SqliteLayerCache(world.folder / "cache" / "layers.db"))
+        contents = await asyncio.to_thread(catalog, pulled, local.layer_cache(world.folder / "cache" / "layers.db"))
         report = scan(contents, advisories, system_clock(), allow_empty=False)
         if report.meets(Severity.CRITICAL):
             raise CustodyError(f"demo: critical findings: {report.meets(Severity.CRITICAL)[0].id}")

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from custody import __version__
-from custody.adapters.http.aiohttp import AiohttpHttp
 from custody.errors import ConflictError, CustodyError, UsageError
 from custody.formats import cyclonedx, intoto, oci, vulnattestation
 from custody.formats.bom import Catalog
@@ -22,6 +21,7 @@ from custody.kit import strictjson
 from custody.kit.clock import system_clock
 from custody.kit.folder import state_folder
 from custody.policy.load import PolicySet
+from custody.ports.http import Http
 from custody.registry.client import RegistryClient
 from custody.server.platform import Running, running
 from custody.services.check import Checked, check
@@ -74,7 +74,7 @@ class World:
     folder: Path
     settings: Settings
     services: Running
-    http: AiohttpHttp
+    http: Http
     client: RegistryClient
     gatherer: Gatherer
     policies: PolicySet
@@ -214,7 +214,7 @@ async def opened(data: Path, *, port: int = 0, webhook_port: int = 0,
             mirrors[ORGANISATION] = f"{registry}/myorg"
             (folder / "custody.toml").write_text(_CONFIG.format(
                 organisation=ORGANISATION, registry=registry, log=LOG, github=GITHUB))
-            http = AiohttpHttp(ca_file=folder / "admission" / "ca.crt")
+            http = service_http(settings, ca_file=folder / "admission" / "ca.crt")
             pulling = service_http(settings)
             try:
                 client = registry_client(settings, pulling)

@@ -2,7 +2,7 @@
 
 `Evidence` is raw bytes keyed by the digest of the image they speak of. `Verified` is another type: only a verifier
 makes one, with `seal` (a test holds that to `custody.sign`). What could not be verified stays visible as
-`Rejected`, with one of four states and a reason, so that a policy can tell them apart.
+`Rejected`, with one of three states, the check that failed and a reason, so that a policy can tell them apart.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 
 import msgspec
 
+from custody.errors import Check
 from custody.kit.digest import sha256
 
 
 class State(enum.StrEnum):
-    """Why there is no verified evidence. `stale` is a policy's word for verified evidence that is too old."""
+    """Why there is no verified evidence. What verifies and is too old is verified: a policy's condition fails on it."""
 
     MISSING = "missing"
     FAILED = "failed"
-    STALE = "stale"
     UNVERIFIABLE = "unverifiable"
 
 
@@ -114,6 +114,8 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     predicate_type: str | None = None
     """Unverified: what the document claims to be, where that could be read."""
+    check: Check | None = None
+    """The check that it failed; None where it was not looked at: it could not be had, or nobody asked for it."""
 
 
 class EvidenceSet(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,11 +128,11 @@ class EvidenceSet(msgspec.Struct, frozen=True, kw_only=True):
     """About how many bytes of memory it takes, where a gatherer has weighed it."""
 
     def of(self, predicate_type: str) -> tuple[Verified, ...]:
-        return tuple(item for item in self.verified if item.predicate_type == predicate_type)
+        return tuple(statement for statement in self.verified if statement.predicate_type == predicate_type)
 
     @property
     def signatures(self) -> tuple[Verified, ...]:
-        return tuple(item for item in self.verified if item.kind == "signature")
+        return tuple(statement for statement in self.verified if statement.kind == "signature")
 
 
 def seal(evidence: Evidence, *, kind: str, predicate_type: str, predicate: Any, signer: Signer,

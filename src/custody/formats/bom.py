@@ -6,6 +6,7 @@ import re
 
 import msgspec
 
+from custody.ecosystems import of_release, of_type
 from custody.formats import purl as purls
 from custody.formats.purl import PackageUrl
 
@@ -48,7 +49,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def copied(self) -> bool:
         """A distribution's package that is a copy inside another: not installed, and no sign of which OS it is."""
-        return bool(self.bundled_in) and self.type in ("deb", "apk", "rpm")
+        return bool(self.bundled_in) and of_type(self.type).system
 
 
 class Unknown(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,20 +106,16 @@ def identify(purl: PackageUrl, distribution: Distribution | None = None) -> tupl
 
     The release is that of the distribution given, if the package is one of its own; else the purl's `distro` says it.
     """
-    full = f"{purl.namespace}/{purl.name}" if purl.namespace else purl.name
-    if purl.type in _LANGUAGES:
-        return _LANGUAGES[purl.type], full
-    if purl.type == "maven":
-        return "Maven", f"{purl.namespace}:{purl.name}"
-    if purl.type not in ("deb", "apk", "rpm"):
-        return None, full
+    row = of_type(purl.type)
+    if not row.system:
+        return row.osv or None, f"{purl.namespace}{row.joint}{purl.name}" if purl.namespace else purl.name
     distro = purl.qualifiers.get("distro", "")
     stated, _, release = distro.partition("-")
     release = _CODENAMES.get(release or distro, release)
     who = purl.namespace or stated
     if distribution and distribution.id == who:
         release = distribution.version
-    return _release(who, release), purl.name
+    return of_release(who, release), purl.name
 
 
 def from_purl(text: object, distribution: Distribution | None, *, version: str = "", source: str = "",
@@ -128,42 +125,20 @@ def from_purl(text: object, distribution: Distribution | None, *, version: str =
     Raises MalformedError.
     """
     purl = purls.parse(text, "package URL")
+    row = of_type(purl.type)
     ecosystem, name = identify(purl, distribution)
     upstream, _, upstream_version = purl.qualifiers.get("upstream", "").partition("@")
     version = purl.version or version
-    if purl.type in ("deb", "rpm") and purl.qualifiers.get("epoch") and ":" not in version:
+    if row.epochs and purl.qualifiers.get("epoch") and ":" not in version:
         version = f"{purl.qualifiers['epoch']}:{version}"
-    full = f"{purl.namespace}/{purl.name}" if purl.namespace and purl.type in GROUPED else purl.name
-    if purl.type == "rpm":  # advisories for RPMs name the packages that are installed
+    if row.system and not row.by_source:
         source, upstream, source_version, upstream_version = name, "", version, ""
-    return Package(type=purl.type, name=full, version=version, purl=str(purl), ecosystem=ecosystem, locations=locations,
-                   source=source or upstream or name, source_version=source_version or upstream_version or version)
+    return Package(type=purl.type, name=row.full(purl.namespace, purl.name), version=version, purl=str(purl),
+                   ecosystem=ecosystem, source=source or upstream or name,
+                   source_version=source_version or upstream_version or version, locations=locations)
 
 
-GROUPED = ("npm", "golang", "maven", "composer")
-"""The purl types whose namespace is a part of the name that people use."""
 _UNKNOWN = re.compile(r"([^\n]{1,200}): ([0-9]{1,9})(?:, installed by (pkg:[^\s,;]+))?\Z")
-_LANGUAGES = {"pypi": "PyPI", "npm": "npm", "cargo": "crates.io", "golang": "Go", "gem": "RubyGems", "nuget": "NuGet",
-              "composer": "Packagist", "hex": "Hex", "pub": "Pub", "cran": "CRAN", "hackage": "Hackage",
-              "bitnami": "Bitnami", "julia": "Julia", "swift": "SwiftURL"}
 _CODENAMES = {"jessie": "8", "stretch": "9", "buster": "10", "bullseye": "11", "bookworm": "12", "trixie": "13",
               "forky": "14", "xenial": "16.04", "bionic": "18.04", "focal": "20.04", "jammy": "22.04", "noble": "24.04"}
 """What a package URL may say instead of a number, as purl-spec's own examples do."""
-_ROLLING = {"wolfi": "Wolfi", "chainguard": "Chainguard", "minimos": "MinimOS", "echo": "Echo"}
-_MAJOR = {"debian": "Debian", "almalinux": "AlmaLinux", "alma": "AlmaLinux", "rocky": "Rocky Linux"}
-
-
-def _release(who: str, version: str) -> str | None:
-    parts = version.split(".")
-    if who in _ROLLING:
-        return _ROLLING[who]
-    if not version:
-        return None
-    if who in _MAJOR:
-        return f"{_MAJOR[who]}:{parts[0]}"
-    if who == "alpine":
-        return "Alpine:v" + ".".join(parts[:2])
-    if who == "ubuntu":
-        long_term = len(parts) > 1 and parts[1] == "04" and parts[0].isdigit() and int(parts[0]) % 2 == 0
-        return f"Ubuntu:{version}" + (":LTS" if long_term else "")
-    return None

@@ -16,9 +16,10 @@ from custody.formats.dsse import MAX_SIZE, Envelope, read_envelope
 from custody.formats.protojson import Message, encode_base64
 from custody.kit import strictjson
 
-MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-_VERSIONS = {MEDIA_TYPE: "0.3"} | {f"application/vnd.dev.sigstore.bundle+json;version={v}": v
-                                   for v in ("0.1", "0.2", "0.3")}
+PREFIX = "application/vnd.dev.sigstore.bundle"
+"""What the media types of all versions begin with."""
+MEDIA_TYPE = f"{PREFIX}.v0.3+json"
+_VERSIONS = {MEDIA_TYPE: "0.3"} | {f"{PREFIX}+json;version={version}": version for version in ("0.1", "0.2", "0.3")}
 _MAX_ENTRIES = 32
 _MAX_HASHES = 64
 
@@ -59,7 +60,7 @@ class LogEntry(msgspec.Struct, frozen=True):
         if self.proof is not None:
             result["inclusionProof"] = {
                 "logIndex": str(self.proof.log_index), "rootHash": encode_base64(self.proof.root_hash),
-                "treeSize": str(self.proof.tree_size), "hashes": [encode_base64(item) for item in self.proof.hashes],
+                "treeSize": str(self.proof.tree_size), "hashes": [encode_base64(node) for node in self.proof.hashes],
                 "checkpoint": {"envelope": self.proof.checkpoint}}
         result["canonicalizedBody"] = encode_base64(self.body)
         return result
@@ -103,7 +104,7 @@ class Bundle(msgspec.Struct, frozen=True):
             material["tlogEntries"] = [entry.to_json() for entry in self.entries]
         if self.timestamps:
             material["timestampVerificationData"] = {
-                "rfc3161Timestamps": [{"signedTimestamp": encode_base64(item)} for item in self.timestamps]}
+                "rfc3161Timestamps": [{"signedTimestamp": encode_base64(stamp)} for stamp in self.timestamps]}
         document: dict[str, Any] = {"mediaType": MEDIA_TYPE, "verificationMaterial": material}
         if self.envelope is not None:
             document["dsseEnvelope"] = self.envelope.to_json()
@@ -127,7 +128,7 @@ def parse_bundle(data: bytes, where: str = "bundle") -> Bundle:
     stamps: tuple[bytes, ...] = ()
     if (data_field := material.optional("timestampVerificationData")) is not None:
         listed = data_field.messages("rfc3161Timestamps", _MAX_ENTRIES)
-        stamps = tuple(item.data("signedTimestamp") for item in listed)
+        stamps = tuple(stamp.data("signedTimestamp") for stamp in listed)
         if len(set(stamps)) != len(stamps):
             raise MalformedError(f"{data_field.where}.rfc3161Timestamps", got="one twice", expected="each once")
         data_field.done()
@@ -148,21 +149,21 @@ def _signer(material: Message, version: str) -> tuple[tuple[bytes, ...], str | N
     if len(present) != 1:
         raise MalformedError(material.where, got=" and ".join(present) or "nothing",
                              expected="one of certificate, x509CertificateChain and publicKey")
-    entry = material.message(present[0])
+    signer = material.message(present[0])
     hint = None
     certificates: tuple[bytes, ...] = ()
     if present[0] == "publicKey":
-        hint = entry.text("hint", "", limit=1024)
-        entry.raw("rawBytes")
+        hint = signer.text("hint", "", limit=1024)
+        signer.raw("rawBytes")
     elif present[0] == "certificate":
-        certificates = (entry.data("rawBytes"),)
+        certificates = (signer.data("rawBytes"),)
     else:
-        certificates = tuple(item.data("rawBytes") for item in entry.messages("certificates", 16))
+        certificates = tuple(certificate.data("rawBytes") for certificate in signer.messages("certificates", 16))
         if not certificates:
-            raise entry.missing("certificates", "at least the signing certificate")
+            raise signer.missing("certificates", "at least the signing certificate")
         if version == "0.3" and len(certificates) > 1:
-            raise MalformedError(entry.where, got="a chain", expected="one certificate in version 0.3")
-    entry.done()
+            raise MalformedError(signer.where, got="a chain", expected="one certificate in version 0.3")
+    signer.done()
     return certificates, hint
 
 
@@ -201,12 +202,12 @@ def _natural(entry: Message, name: str) -> int:
     return number
 
 
-def _message(entry: Message) -> MessageSignature:
-    digest = entry.message("messageDigest")
+def _message(signature: Message) -> MessageSignature:
+    digest = signature.message("messageDigest")
     algorithm = digest.text("algorithm", "")
     if algorithm != "SHA2_256":
         raise UnsupportedError(f"{digest.where}.algorithm", f"{algorithm!r}; images are named by SHA2_256")
-    result = MessageSignature(digest.data("digest"), entry.data("signature"))
+    result = MessageSignature(digest.data("digest"), signature.data("signature"))
     digest.done()
-    entry.done()
+    signature.done()
     return result

@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
+from custody.ecosystems import of_type
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.formats import purl
-from custody.formats.bom import GROUPED, Catalog, Distribution, Location, Package, Unknown, from_purl, parse_unknown
+from custody.formats.bom import Catalog, Distribution, Location, Package, Unknown, from_purl, parse_unknown
 from custody.formats.licenses import is_expression, is_identifier
 from custody.kit import strictjson
 from custody.kit.canonical import canonical
@@ -61,9 +62,7 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
 
 
 def _component(package: Package) -> dict[str, Any]:
-    name, group = package.name, ""
-    if package.type in GROUPED and "/" in name:
-        group, _, name = name.rpartition("/")
+    group, name = of_type(package.type).split(package.name)
     result: dict[str, Any] = {"bom-ref": package.purl, "type": "library", "name": name}
     if group:
         result["group"] = group

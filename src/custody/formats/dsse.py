@@ -38,10 +38,10 @@ class Envelope:
 def read_envelope(message: Message) -> Envelope:
     """The envelope in a JSON object that has been decoded. Raises MalformedError or UnsupportedError."""
     signatures = []
-    for entry in message.messages("signatures", _MAX_SIGNATURES):
-        signatures.append((entry.text("keyid", ""), entry.data("sig")))
-        entry.raw("cert")  # an extension that cosign's older tools wrote; nothing is concluded from it
-        entry.done()
+    for signature in message.messages("signatures", _MAX_SIGNATURES):
+        signatures.append((signature.text("keyid", ""), signature.data("sig")))
+        signature.raw("cert")  # an extension that cosign's older tools wrote; nothing is concluded from it
+        signature.done()
     if not signatures:
         raise message.missing("signatures", "at least one signature")
     result = Envelope(message.text("payloadType", limit=1024), message.data("payload"), tuple(signatures))

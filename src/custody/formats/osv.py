@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from custody.ecosystems import Distribution, normalise, of_osv
 from custody.errors import MalformedError, UnsupportedError
 from custody.kit import strictjson
 from custody.kit.clock import parse_rfc3339
@@ -17,13 +18,6 @@ _EVENTS = ("introduced", "fixed", "last_affected", "limit")
 _RANGES = ("SEMVER", "ECOSYSTEM", "GIT")
 _CVE = re.compile(r"(?:[A-Z]+-)?(CVE-[0-9]{4}-[0-9]{1,19})\Z")
 _ERRATA = re.compile(r"(?:AL|RH|RL|EL|OE|CE)[BE]A-")
-_FOLDED = frozenset(("Go", "npm", "NuGet", "Packagist", "RubyGems", "Hex", "Pub", "Hackage", "CRAN",
-                     "GitHub Actions", "Bitnami", "VSCode", "Debian", "Ubuntu", "Echo", "Alpine", "Wolfi",
-                     "Chainguard", "MinimOS"))
-"""Where no two packages differ in capitals only: the registry says so, or package URLs have no capitals there."""
-_DISTRIBUTIONS = frozenset(("AlmaLinux", "Alpaquita", "Alpine", "Azure Linux", "BellSoft Hardened Containers",
-                            "Chainguard", "Debian", "Echo", "Mageia", "MinimOS", "Photon OS", "Red Hat", "Rocky Linux",
-                            "SUSE", "Ubuntu", "Wolfi", "openEuler", "openSUSE"))
 _TITLE = re.compile(r"(Critical|Important|Moderate|Low): ")
 _TELLING = re.compile(r"(?:severity|urgency|priority|threat|cvss)|(?:nvd|metrics?|ratings?|impact|level|text|value|"
                       r"vector|base_?score|score)\Z", re.IGNORECASE)
@@ -41,7 +35,7 @@ class Range(msgspec.Struct, frozen=True, array_like=True):
 class Affected(msgspec.Struct, frozen=True, array_like=True):
     ecosystem: str
     name: str
-    """As `normalise` spells it."""
+    """As `ecosystems.normalise` spells it."""
     ranges: tuple[Range, ...] = ()
     versions: tuple[str, ...] = ()
     severity: tuple[tuple[str, str], ...] = ()
@@ -102,23 +96,6 @@ def cve_of(name: str) -> str | None:
     return match[1] if match else None
 
 
-def normalise(ecosystem: str, name: str) -> str:
-    """The name as it is compared, by its registry's rule for which names are one (OSV schema, "package").
-
-    PyPI: PEP 503. crates.io: capitals and '-' or '_' make no other crate. Go: paths with capitals are others to Go, but
-    package URLs and some records spell them without; no two modules are told apart by them. npm: only packages of
-    before 2014 have capitals. Maven, Julia and RPMs: as it stands.
-    """
-    base = ecosystem.partition(":")[0]
-    if base == "PyPI":
-        return re.sub(r"[-_.]+", "-", name).lower()
-    if base == "crates.io":
-        return name.lower().replace("_", "-")
-    if base == "SwiftURL":  # a repository's address, of which package URLs have host and path
-        return name.lower().removeprefix("https://").removesuffix(".git")
-    return name.lower() if base in _FOLDED else name
-
-
 def _affected(value: Any, where: str) -> Affected | None:
     entry = _object(value, where)
     if "package" not in entry:
@@ -149,7 +126,7 @@ def _upstream(document: dict[str, Any], affected: tuple[Affected, ...], where: s
     """
     stated = tuple(dict.fromkeys(_texts(document, "upstream", where)))
     related = _texts(document, "related", where)
-    if stated or not affected or not all(entry.ecosystem.partition(":")[0] in _DISTRIBUTIONS for entry in affected):
+    if stated or not affected or not all(isinstance(of_osv(entry.ecosystem), Distribution) for entry in affected):
         return stated
     return tuple(dict.fromkeys(name for name in related if cve_of(name)))
 

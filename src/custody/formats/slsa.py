@@ -49,7 +49,7 @@ class Provenance:
                                       "externalParameters": dict(self.external_parameters)}
         if self.internal_parameters:
             definition["internalParameters"] = dict(self.internal_parameters)
-        definition["resolvedDependencies"] = [item.to_json() for item in self.resolved_dependencies]
+        definition["resolvedDependencies"] = [dependency.to_json() for dependency in self.resolved_dependencies]
         builder: dict[str, Any] = {"id": self.builder_id}
         if self.builder_version:
             builder["version"] = dict(self.builder_version)
@@ -59,5 +59,5 @@ class Provenance:
                 metadata[key] = format_rfc3339(moment)
         details: dict[str, Any] = {"builder": builder, "metadata": metadata}
         if self.byproducts:
-            details["byproducts"] = [item.to_json() for item in self.byproducts]
+            details["byproducts"] = [byproduct.to_json() for byproduct in self.byproducts]
         return {"buildDefinition": definition, "runDetails": details}

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from custody.ecosystems import of_type
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.formats.bom import Catalog, Distribution, Package, Unknown, from_purl, parse_unknown
 from custody.formats.licenses import is_expression
@@ -115,7 +116,7 @@ def _supplier(package: Package) -> str:
     if not package.supplier:
         return _NOTHING
     name, angle, email = package.supplier.partition("<")
-    kind = "Organization" if package.type in ("deb", "apk", "rpm") else "Person"
+    kind = "Organization" if of_type(package.type).system else "Person"
     email = email.strip("<> ")
     return f"{kind}: {name.strip() or email}" + (f" ({email})" if angle and name.strip() else "")
 

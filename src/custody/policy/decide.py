@@ -1,24 +1,28 @@
 """The one decision: a request, verified evidence and policies in, a verdict with its reasons out. Nothing else in.
 
-No I/O, no clock, no randomness: what it depends on is in its arguments and in `Decision.inputs_digest`.
+No I/O, no clock, no randomness: what it depends on is in its arguments and in `Decision.inputs_digest`. What it would
+have to know beside is in `Decision.asks`; whoever can find out decides again (`admission.judging`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from custody.errors import CustodyError
+from custody.errors import CustodyError, MalformedError
 from custody.evidence.model import EvidenceSet
 from custody.kit.digest import sha256
-from custody.policy.kyverno.policy import Rule
-from custody.policy.kyverno.scope import Input, image
+from custody.policy.given import Given
 from custody.policy.load import PolicySet
-from custody.policy.model import Context, Decision, Outcome, Request, RuleResult, Silent, Verdict
+from custody.policy.lookup import Answers, UnansweredError
+from custody.policy.model import Asks, Context, Decision, Outcome, Request, RuleResult, Silent, Verdict
+from custody.policy.phases import JUDGING, Course, Phase, Stage
 from custody.policy.podfields import ABOUT_PODS, pod_templates
+from custody.policy.rule import Rule, Spoken
+from custody.ports.lookup import Answer, Question
 from policylang.errors import LanguageError
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
@@ -26,131 +30,135 @@ _LOG = logging.getLogger(__name__)
 
 
 def decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: PolicySet, context: Context, *,
-           mutate: bool) -> Decision:
-    """Judge a request. `evidence` is by the images' canonical names; an image without any is not verified.
+           at: Course = Course.ADMISSION, answers: Mapping[Question, Answer] = {}) -> Decision:
+    """Judge a request by the phases of a course, over the object as the rules before change it.
 
-    With `mutate`, as the mutating and the validating webhook in a row: images are verified, tags pinned to the digests
-    that were judged, and the validate rules see the pinned pod. Without, as the validating webhook alone: a tag that
-    a rule wants pinned fails. Only failures under Enforce deny; the others are warnings. Where no rule said pass,
-    fail or error, the request was not judged.
+    `evidence` is by the images' canonical names; an image without any is not verified. Only failures under Enforce
+    deny; the others are warnings. Where no rule said pass, fail or error, the request was not judged. A question
+    without an answer fails the rule that asks it.
     """
-    return _decide(request, evidence, policies, context, mutate, validate=True)
-
-
-def pin(request: Request, evidence: Mapping[str, EvidenceSet], policies: PolicySet, context: Context) -> Decision:
-    """What the mutating webhook alone answers: verifyImages rules and the patch. Other rules follow all mutation."""
-    return _decide(request, evidence, policies, context, True, validate=False)
-
-
-def _decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: PolicySet, context: Context,
-            mutate: bool, *, validate: bool) -> Decision:
-    given = Input(request, context, evidence)
-    results: list[RuleResult] = []
-    silent: list[Silent] = []
-    spoke: list[Rule] = []
-    patch: list[dict[str, Any]] = []
-
-    def ask(rule: Rule, given: Input) -> list[RuleResult]:
-        said = _asked(rule, given, pinning=mutate)
-        if isinstance(said, str):
-            silent.append(Silent(rule.policy.name, rule.name, said))
-            return []
-        for result in said:
-            if result.outcome is not Outcome.SKIP:
-                spoke.append(rule)
-                break
-        results.extend(said)
-        return said
-
-    # 1. Images, and the patch of those rules that judged them and had nothing against them.
-    for rule in policies.rules:
-        if rule.images:
-            outcomes = {result.outcome for result in ask(rule, given)}
-            if mutate and Outcome.PASS in outcomes and outcomes <= {Outcome.PASS, Outcome.SKIP}:
-                patch += [operation for operation in rule.pins(given) if operation not in patch]
-    # 2. Everything else, on the pod as it will be.
-    if validate:
-        pinned = _pinned(given, patch) if patch else given
-        if patch and not any(result.denies for result in results):
-            # The validating webhook asks these again: another rule's pin can take an image out of what one exempts.
-            for rule in policies.rules:
-                if rule.images and not isinstance(said := _asked(rule, pinned, pinning=False), str):
-                    results += [result for result in said if result.denies]
-        for rule in policies.rules:
-            if not rule.images:
-                ask(rule, pinned)
-    # 3. The verdict, and what of the request no rule has seen.
-    denied = any(result.denies for result in results)
-    warnings = tuple(f"policy {result.policy}.{result.rule}: {result.message}" for result in results
+    asked = Answers(answers)
+    fold = _Fold(policies, Given(request, context, evidence, asked), at)
+    for stage in at.stages:
+        fold.take(stage)
+    denied = any(result.denies for result in fold.results)
+    warnings = tuple(f"policy {result.policy}.{result.rule}: {result.message}" for result in fold.results
                      if result.outcome is Outcome.WARN or
                      (not result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR)))
-    verdict = Verdict.DENIED if denied else Verdict.ALLOWED if spoke else Verdict.NOT_JUDGED
-    return Decision(verdict=verdict, results=tuple(results), silent=tuple(silent),
-                    unjudged=_templates(given, spoke),
-                    patch=[] if denied else patch, warnings=warnings,
-                    inputs_digest=_inputs(request, evidence, policies, context, [mutate, validate]))
+    verdict = Verdict.DENIED if denied else Verdict.ALLOWED if fold.spoke else Verdict.NOT_JUDGED
+    return Decision(verdict=verdict, results=tuple(fold.results), silent=tuple(fold.silent),
+                    unjudged=_templates(request, fold.spoke), patch=[] if denied else fold.patch, warnings=warnings,
+                    inputs_digest=_inputs(request, evidence, policies, context, at, answers),
+                    asks=Asks(tuple(asked.images), tuple(asked.asked)))
 
 
-def _templates(given: Input, spoke: list[Rule]) -> tuple[str, ...]:
-    """Pointers of the pod specs in what is no pod, where none of the rules that spoke looks into templates."""
-    if given.request.kind.kind == "Pod" or given.request.operation == "DELETE" or given.object is None:
-        return ()
-    if given.request.kind.group in ABOUT_PODS:
-        return ()
-    if any(rule.reads_templates for rule in spoke):
-        return ()
-    try:
-        return tuple(pointer for pointer, _ in pod_templates(given.object))
-    except CustodyError as error:
-        return (f"/ ({error.message})",)
+class _Fold:
+    """The way of one request through the phases: `given` is it as it is by now."""
+
+    def __init__(self, policies: PolicySet, given: Given, course: Course) -> None:
+        self._policies = policies
+        self.given = given
+        self._unasked = {*course.phases}
+        self.results: list[RuleResult] = []
+        self.silent: list[Silent] = []
+        self.spoke: list[Rule] = []
+        """Rules that judged."""
+        self.patch: list[dict[str, Any]] = []
+        self._pins: list[dict[str, Any]] = []
+        """What of the patch is applied before the next phase, if there is one."""
+
+    def take(self, stage: Stage) -> None:
+        for phase in stage.phases:
+            if self._pins:
+                self.given = self.given.changed(self._pins)
+                self._pins = []
+            self.given.changes = stage.changes
+            if phase in self._unasked:
+                self._unasked.discard(phase)
+                self._ask(phase)
+            elif not any(result.denies for result in self.results):
+                # Another rule's patch can take an image out of what one exempts, and what was to be changed may not
+                # have been: these rules are asked again, and what they have against the object counts.
+                for rule in self._policies.of(phase):
+                    said = _asked(rule, self.given)
+                    if isinstance(said, Spoken):
+                        self.results += [result for result in said.results if result.denies]
+
+    def _ask(self, phase: Phase) -> None:
+        judging, changes = phase in JUDGING, self.given.changes
+        for rule in self._policies.of(phase):
+            said = _asked(rule, self.given)
+            if isinstance(said, str):
+                self.silent.append(Silent(rule.policy.name, rule.name, said))
+                continue
+            results = said.results
+            if changes and said.patch:
+                if phase is Phase.MUTATE:
+                    results = self._changed(rule, said)
+                else:
+                    self._pins += [operation for operation in said.patch if operation not in self._pins]
+            self.results += results
+            if judging:
+                for result in results:
+                    if result.outcome is not Outcome.SKIP:
+                        self.spoke.append(rule)
+                        break
+        self.patch += self._pins
+
+    def _changed(self, rule: Rule, said: Spoken) -> Sequence[RuleResult]:
+        """What a rule says, once its patch is applied; its failure where the patch does not fit."""
+        try:
+            self.given = self.given.changed(said.patch)
+        except MalformedError as error:
+            return [rule.failed(self.given, f"its patch does not fit: {error.message}")]
+        self.patch += said.patch
+        return said.results
 
 
-def _asked(rule: Rule, given: Input, *, pinning: bool) -> list[RuleResult] | str:
+def _asked(rule: Rule, given: Given) -> Spoken | str:
     """What a rule says of a request, or why it says nothing."""
+    answers = given.answers
+    unanswered = len(answers.asked)
     try:
-        if (reason := rule.silence(given.request)) is not None:
+        if (reason := rule.silence(given.request, answers)) is not None:
             return reason
-        return rule.results(given, pinning=pinning) or "it has nothing to judge in this request"
+        said = rule.evaluate(given)
+        if len(answers.asked) > unanswered:  # whatever a language made of it
+            raise UnansweredError([*answers.asked][unanswered])
+        return said if said.results else "it has nothing to judge in this request"
     except Exception as error:  # a fault of ours or of a hostile input denies with a reason, it never admits
         if isinstance(error, (CustodyError, LanguageError)):
             reason = error.message
         else:
             _LOG.exception("rule %s/%s", rule.policy.name, rule.name)
             reason = f"internal error: {type(error).__name__}"
-        return [rule.failed(given, f"the rule could not be evaluated: {reason}")]
+        return Spoken([rule.failed(given, f"the rule could not be evaluated: {reason}")])
 
 
-def _pinned(given: Input, patch: list[dict[str, Any]]) -> Input:
-    """The request with its images pinned, and what is known of them under the names that they have then."""
-    names = {operation["path"]: image(operation["value"]).name for operation in patch}
-    renamed = {one.name: names[one.pointer] for one in given.images if one.pointer in names}
-    evidence = {**given.evidence, **{new: given.evidence[old] for old, new in renamed.items()}}
-    pinned = Input(_patched(given.request, patch), given.context, evidence)
-    pinned.judged = {(entry, renamed[name]): judgement for (entry, name), judgement in given.judged.items()
-                     if name in renamed and not entry.reads_request}
-    return pinned
-
-
-def _patched(request: Request, patch: list[dict[str, Any]]) -> Request:
-    """The request with texts replaced (RFC 6902 `replace`); what is not on the way to one is shared."""
-    document: Any = dict(request.object or {})
-    for operation in patch:
-        *way, last = operation["path"].split("/")[1:]
-        part = document
-        for step in way:
-            key: Any = int(step) if isinstance(part, list) else step
-            part[key] = part[key].copy()
-            part = part[key]
-        part[last] = operation["value"]
-    return msgspec.structs.replace(request, object=document)
+def _templates(request: Request, spoke: list[Rule]) -> tuple[str, ...]:
+    """Pointers of the pod specs in what is no pod, where none of the rules that spoke looks into templates."""
+    document = request.object
+    if request.kind.kind == "Pod" or request.operation == "DELETE" or document is None:
+        return ()
+    if request.kind.group in ABOUT_PODS or any(rule.reads_templates for rule in spoke):
+        return ()
+    try:
+        return tuple(pointer for pointer, _ in pod_templates(document))
+    except CustodyError as error:
+        return (f"/ ({error.message})",)
 
 
 def _inputs(request: Request, evidence: Mapping[str, EvidenceSet], policies: PolicySet, context: Context,
-            how: list[bool]) -> str:
+            at: Course, answers: Mapping[Question, Answer]) -> str:
     """Digest of all inputs. A predicate is in it by the digest of its evidence, whose bytes it was read from."""
     facts = [[name, gathered.subject,
               [[v.evidence, v.kind, v.predicate_type, str(v.signer), v.signed_at, v.log, v.annotations, v.format]
                for v in gathered.verified],
               [[r.evidence, r.source, r.state, r.reason, r.predicate_type] for r in gathered.rejected]]
              for name, gathered in sorted(evidence.items())]
-    return sha256(_ENCODER.encode([request, facts, policies.digest, context, how]))
+    return sha256(_ENCODER.encode([request, facts, policies.digest, context, at, pairs(answers)]))
+
+
+def pairs(answers: Mapping[Question, Answer]) -> list[tuple[Question, Answer]]:
+    """Answers in an order that is always the same."""
+    return sorted(answers.items(), key=lambda pair: _ENCODER.encode(pair[0]))

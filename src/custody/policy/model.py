@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
+
+from custody.ports.lookup import Question
 
 
 class Outcome(enum.StrEnum):
@@ -68,6 +69,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The kind of `resource` where it is about a subresource, whose own kind is `kind`: Pod for PodExecOptions."""
     bare: bool = False
     """Only the image is meant: the pod around it was made up to ask about it, and rules about pods do not speak."""
+    existing: bool = False
+    """The object lies in a cluster: nobody asks for it. It is matched as one that is created."""
 
     @classmethod
     def create(cls, document: dict[str, Any], namespace: str = "") -> Request:
@@ -82,7 +85,6 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """What a decision depends on beside the request, the evidence and the policies."""
 
     now: datetime
-    namespace_labels: Mapping[str, str] = {}
 
 
 class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +116,17 @@ class Silent(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Asks(msgspec.Struct, frozen=True):
+    """What a decision met and was not given."""
+
+    images: tuple[str, ...] = ()
+    """Canonical names of images of which no evidence was gathered."""
+    questions: tuple[Question, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.images or self.questions)
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     results: tuple[RuleResult, ...]
@@ -123,10 +136,12 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     unjudged: tuple[str, ...] = ()
     """JSON pointers of pod templates that no rule has looked into: their pods are judged when they are created."""
     patch: list[dict[str, Any]] = []
-    """JSON Patch (RFC 6902) that pins tags to the digests that were judged."""
+    """JSON Patch (RFC 6902) of the object: what rules change, and tags pinned to the digests that were judged."""
     warnings: tuple[str, ...] = ()
     inputs_digest: str
     """Of everything that was decided on; the same inputs always give the same decision."""
+    asks: Asks = Asks()
+    """What would have to be known to decide better. Rules that asked for it failed, so nothing is allowed by it."""
 
     @property
     def allowed(self) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from custody.errors import MalformedError
+from custody.formats.jsonpatch import escaped
 
 IMAGE_FIELDS = ("/initContainers/[]/image", "/containers/[]/image", "/ephemeralContainers/[]/image",
                 "/volumes/[]/image/reference")
@@ -57,7 +58,7 @@ def pod_templates(document: Any) -> list[tuple[str, dict[str, Any]]]:
         if isinstance(part, dict):
             if next(image_texts(part), None) is not None:
                 templates.append((pointer, part))
-            children = [(f"{pointer}/{_escaped(key)}", value, depth + 1) for key, value in part.items()
+            children = [(f"{pointer}/{escaped(key)}", value, depth + 1) for key, value in part.items()
                         if isinstance(value, (dict, list)) and (depth or key not in _ASIDE)]
         else:
             children = [(f"{pointer}/{at}", value, depth + 1) for at, value in enumerate(part)
@@ -74,8 +75,3 @@ def _walk(part: Any, steps: list[str], pointer: str) -> Iterator[tuple[str, Any]
             yield from _walk(value, steps[1:], f"{pointer}/{at}")
     elif isinstance(part, dict) and steps[0] in part:
         yield from _walk(part[steps[0]], steps[1:], f"{pointer}/{steps[0]}")
-
-
-def _escaped(key: Any) -> str:
-    """RFC 6901, section 3."""
-    return str(key).replace("~", "~0").replace("/", "~1")

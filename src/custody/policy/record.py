@@ -9,12 +9,15 @@ import msgspec
 
 from custody.errors import MalformedError
 from custody.evidence.model import EvidenceSet
-from custody.policy.decide import decide
+from custody.policy.decide import decide, pairs
 from custody.policy.kinds import UNCHECKED
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision, Request
+from custody.policy.phases import Course
+from custody.ports.lookup import Answer, Question
 
-VERSION = "custody/decision/v1"
+VERSION = "custody/decision/v2"
+FIRST = "custody/decision/v1"
 MAX_SIZE = 256 * 1024 * 1024
 
 
@@ -22,34 +25,48 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     version: str = VERSION
     request: Request
     evidence: dict[str, EvidenceSet]
+    answers: list[tuple[Question, Answer]] = []
     policies: list[Any]
     context: Context
-    mutate: bool
+    at: Course = Course.ADMISSION
     decision: Decision
 
 
+class _First(msgspec.Struct, frozen=True, kw_only=True):
+    """What version 1 said instead of `at`."""
+
+    version: str
+    mutate: bool = True
+
+
 def record(request: Request, evidence: Mapping[str, EvidenceSet], policies: PolicySet, context: Context, *,
-           mutate: bool, decision: Decision) -> bytes:
+           at: Course, answers: Mapping[Question, Answer] = {}, decision: Decision) -> bytes:
     """The JSON document. It holds the whole request and every predicate: keep it as private as those are."""
-    return msgspec.json.encode(Record(request=request, evidence=dict(evidence), policies=policies.documents,
-                                      context=context, mutate=mutate, decision=decision), order="deterministic")
+    return msgspec.json.encode(Record(request=request, evidence=dict(evidence), answers=pairs(answers),
+                                      policies=policies.documents, context=context, at=at, decision=decision),
+                               order="deterministic")
 
 
 def read(data: bytes) -> Record:
-    """Raises MalformedError. What it says was verified is only as good as whoever kept the document."""
+    """Of this version or the first. Raises MalformedError.
+
+    What it says was verified is only as good as whoever kept the document.
+    """
     if len(data) > MAX_SIZE:
         raise MalformedError("decision record", got=f"{len(data)} bytes", expected=f"at most {MAX_SIZE} bytes")
     try:
-        found = msgspec.json.decode(data, type=Record)
+        kept = msgspec.json.decode(data, type=Record)
+        if kept.version == FIRST and not msgspec.json.decode(data, type=_First).mutate:
+            kept = msgspec.structs.replace(kept, at=Course.VALIDATING)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError("decision record", got=str(error), expected=VERSION) from None
-    if found.version != VERSION:
-        raise MalformedError("decision record", got=found.version, expected=VERSION)
-    return found
+    if kept.version not in (VERSION, FIRST):
+        raise MalformedError("decision record", got=kept.version, expected=f"{VERSION} or {FIRST}")
+    return kept
 
 
 def replay(data: bytes, policies: PolicySet | None = None) -> Decision:
     """Decide again, with the recorded policies or, to see what would change, with others."""
-    found = read(data)
-    return decide(found.request, found.evidence, policies or PolicySet(found.policies, kinds=UNCHECKED), found.context,
-                  mutate=found.mutate)
+    kept = read(data)
+    return decide(kept.request, kept.evidence, policies or PolicySet(kept.policies, kinds=UNCHECKED), kept.context,
+                  at=kept.at, answers=dict(kept.answers))

@@ -4,16 +4,15 @@ Contract: `request` raises NetworkError where no answer came (refused, timed out
 ConnectionBrokenError where the same request may be sent again, OfflineError where sockets are not allowed, and returns
 every answer that did come, whatever its status. Redirects are not followed, because only the caller knows which headers
 may go to another host. With `reach`, the connection ends in one of those networks or is not made: names are judged by
-the address that is connected to. A body given as a path is streamed from the file. The answer must be closed;
-`async with` does that. A request or a read that is cancelled closes its connection.
+the address that is connected to. A body may be `Content`, which is opened for each request and streamed. The answer
+must be closed; `async with` does that. A request or a read that is cancelled closes its connection.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
-from typing import Protocol, Self
+from typing import BinaryIO, NamedTuple, Protocol, Self
 
 from custody.errors import NetworkError
 from custody.kit.address import Network, Reach
@@ -21,6 +20,15 @@ from custody.kit.address import Network, Reach
 CONNECT_TIMEOUT = 10.0
 IDLE_TIMEOUT = 60.0
 """Seconds until a connection must stand, and between two pieces of an answer."""
+
+
+class Content(NamedTuple):
+    """A body that is not held in memory."""
+
+    size: int
+    """Bytes that `open` gives. Where it gives fewer, the request does not come to its end."""
+    open: Callable[[], BinaryIO]
+    """Called in a thread or on the event loop, which closes what it gives."""
 
 
 class Answer(Protocol):
@@ -82,6 +90,6 @@ async def collect(chunks: AsyncIterator[bytes], limit: int, url: str) -> bytes:
 
 class Http(Protocol):
     async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
-                      body: bytes | Path | None = None, reach: Reach | None = None) -> Answer: ...
+                      body: bytes | Content | None = None, reach: Reach | None = None) -> Answer: ...
 
     async def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""Where a tiled transparency log keeps its files (C2SP tlog-tiles), and the index of what it already holds."""
+"""Where a tiled transparency log keeps its files (C2SP tlog-tiles), its truth, and the index of what it holds."""
 
 from __future__ import annotations
 
@@ -14,27 +14,48 @@ class TileReader(Protocol):
 
 
 class TileStore(TileReader, Protocol):
-    """Storage of one log with one writer.
+    """Where one log's files are: a folder, a bucket. Who may write is decided by a `CheckpointStore`.
 
-    The writer keeps this order, and the store keeps what it acknowledged across a crash at any point:
-    write (entries and tiles), then swap_checkpoint. A file that no checkpoint covers may be overwritten later by
-    other bytes; a file that one covers never is.
+    A writer stages what is new, swaps its checkpoint in, and only then lets `place` and `publish` show it. The store
+    keeps what it acknowledged across a crash at any point.
     """
 
-    def write(self, files: Mapping[str, bytes]) -> None:
-        """Store all of these. When it returns they are durable, each whole; after an error any of them may be there."""
+    def stage(self, name: str, files: Mapping[str, bytes]) -> None:
+        """Make files durable for `place`, under a name that no other tree has: `300-6b86…`, its size and root.
 
-    def checkpoint(self) -> bytes | None:
-        """The last checkpoint that was swapped in: the log's truth. None for a log that does not exist yet."""
+        A store that others may write to keeps them aside, since they may lose the swap. One that this process holds
+        alone may put them in their places at once: files that no checkpoint covers may be overwritten by other bytes,
+        a file that one covers never is. After an error any of them may be there.
+        """
 
-    def swap_checkpoint(self, old: bytes | None, new: bytes) -> None:
-        """Compare and swap: durable before it is published at `checkpoint`. ConflictError where it is not `old`."""
+    def place(self, name: str) -> None:
+        """Put what is staged under that name in its places, each file whole, durable when it returns. Asked again after
+        an error, or by another writer, it does so once more; where nothing is staged there is nothing to do."""
+
+    def publish(self, checkpoint: bytes) -> None:
+        """Show it as `checkpoint`; whether that survives a crash does not matter, since it is compared on opening."""
 
     def discard(self, folder: str) -> None:
         """Forget the partial tiles in a folder such as `tile/0/000.p`; the full tile is durable and published."""
 
+    def close(self) -> None: ...
+
+
+class CheckpointStore(Protocol):
+    """One log's last checkpoint: its truth, and the only thing that two writers must not both change.
+
+    A folder's is held by one process; a database's or a bucket's compares and swaps by itself.
+    """
+
+    def load(self) -> bytes | None:
+        """The last one that was swapped in. None for a log that does not exist yet."""
+
+    def swap(self, old: bytes | None, new: bytes) -> None:
+        """Compare and swap, durable when it returns. ConflictError where it is not `old`; after any other error it may
+        have happened."""
+
     def close(self) -> None:
-        """Let go of the writer's lock."""
+        """Let go of the log, where it is held."""
 
 
 class LeafIndex(Protocol):

@@ -22,7 +22,8 @@ from isal import igzip
 
 from custody.errors import MalformedError, UsageError, VerificationError
 from custody.formats import oci, zstd
-from custody.formats.tar.walk import Source, walk
+from custody.formats.tar.source import Source
+from custody.formats.tar.walk import walk
 from custody.kit import digest as digests
 from custody.kit import strictjson
 
@@ -111,15 +112,15 @@ class TarFile:
         weakref.finalize(self, os.close, self.descriptor)
 
     def _index(self, source: _FileSource) -> None:
-        for entry in walk(source, _Limits()):
-            twice = entry.path in self._members
-            if entry.kind == "file" and entry.stored == entry.size:
-                self._members[entry.path] = _Member(source.offset, entry.size, twice=twice)
-            elif entry.kind == "symlink":
-                target = posixpath.normpath(posixpath.join("/", posixpath.dirname(entry.path), entry.target))
-                self._members[entry.path] = _Member(0, 0, target.lstrip("/"), twice)
-            elif entry.kind == "link":
-                self._members[entry.path] = _Member(0, 0, entry.target, twice)
+        for member in walk(source, _Limits()):
+            twice = member.path in self._members
+            if member.kind == "file" and member.stored == member.size:
+                self._members[member.path] = _Member(source.offset, member.size, twice=twice)
+            elif member.kind == "symlink":
+                target = posixpath.normpath(posixpath.join("/", posixpath.dirname(member.path), member.target))
+                self._members[member.path] = _Member(0, 0, target.lstrip("/"), twice)
+            elif member.kind == "link":
+                self._members[member.path] = _Member(0, 0, member.target, twice)
 
     def __contains__(self, path: str) -> bool:
         return path in self._members
@@ -253,7 +254,7 @@ class _Entry:
 
 def configs(archive: TarFile) -> list[str]:
     """The members that manifest.json names as images' configurations."""
-    return [entry.config for entry in _entries(archive)]
+    return [image.config for image in _entries(archive)]
 
 
 def _entries(archive: TarFile) -> list[_Entry]:
@@ -278,21 +279,21 @@ def _member(path: str) -> str:
     return posixpath.normpath(posixpath.join("/", path)).lstrip("/")
 
 
-def _choose(entries: list[_Entry], identifier: str | None, where: str) -> _Entry:
-    chosen = [entry for entry in entries if identifier is None or any(same_name(tag, identifier) for tag in entry.tags)]
+def _choose(images: list[_Entry], identifier: str | None, where: str) -> _Entry:
+    chosen = [image for image in images if identifier is None or any(same_name(tag, identifier) for tag in image.tags)]
     if not chosen and identifier is not None and (image_id := _IMAGE_ID.fullmatch(identifier)):
-        chosen = [entry for entry in entries if entry.identity.startswith(image_id[1])]
-    names = ", ".join(tag for entry in entries for tag in entry.tags or (entry.config,))
+        chosen = [image for image in images if image.identity.startswith(image_id[1])]
+    names = ", ".join(tag for image in images for tag in image.tags or (image.config,))
     if not chosen:
         raise UsageError(f"{where}: no image {identifier!r}; it has {names}")
-    if len({entry.config for entry in chosen}) > 1:
+    if len({image.config for image in chosen}) > 1:
         raise UsageError(f"{where}: holds {len(chosen)} images: {names}", hint="name one: archive:FILE:NAME")
     return chosen[0]
 
 
-def same_name(name: str, wanted: str) -> bool:
+def same_name(name: str, other_name: str) -> bool:
     """Whether both name one image as Docker spells them: `x` is `docker.io/library/x:latest`."""
-    return _familiar(name) == _familiar(wanted)
+    return _familiar(name) == _familiar(other_name)
 
 
 def _familiar(name: str) -> str:

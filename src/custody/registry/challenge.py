@@ -57,10 +57,10 @@ def merged_scopes(*scopes: str) -> tuple[str, ...]:
     """
     actions: dict[str, list[str]] = {}
     for scope in _split(scopes):
-        resource, colon, wanted = scope.rpartition(":")
+        resource, colon, asked = scope.rpartition(":")
         known = actions.setdefault(resource if colon else scope, [])
-        known += [action for action in wanted.split(",") if colon and action and action not in known]
-    return tuple(f"{resource}:{','.join(wanted)}" if wanted else resource for resource, wanted in actions.items())
+        known += [action for action in asked.split(",") if colon and action and action not in known]
+    return tuple(f"{resource}:{','.join(asked)}" if asked else resource for resource, asked in actions.items())
 
 
 def _split(scopes: Iterable[str]) -> list[str]:

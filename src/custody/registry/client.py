@@ -9,9 +9,10 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 from urllib.parse import urlencode
 
 from custody.errors import (
@@ -26,7 +27,7 @@ from custody.formats import oci
 from custody.formats.reference import Reference
 from custody.kit import digest as digests
 from custody.kit import strictjson
-from custody.ports.http import Http
+from custody.ports.http import Content, Http
 from custody.registry.budget import Budget
 from custody.registry.logins import Logins
 from custody.registry.origin import joined, origin_of
@@ -94,17 +95,17 @@ class RegistryClient:
 
         descriptor, data = await self.manifest(ref)
         body = oci.parse_manifest(data, str(ref), descriptor.media_type)
-        wanted = platform
+        demanded = platform
         if isinstance(body, oci.Index):
-            wanted = platform or DEFAULT_PLATFORM
-            ref = ref.at(choose_platform(body, wanted, str(ref)).digest)
+            demanded = platform or DEFAULT_PLATFORM
+            ref = ref.at(choose_platform(body, demanded, str(ref)).digest)
             descriptor, data = await self.manifest(ref)
             body = oci.parse_manifest(data, str(ref), descriptor.media_type)
         if not isinstance(body, oci.Manifest):
             raise MalformedError(str(ref), got="an index inside an index", expected="an image manifest")
-        if wanted is not None and body.config.media_type in oci.CONFIG_TYPES:
+        if demanded is not None and body.config.media_type in oci.CONFIG_TYPES:
             config = await self.blob(ref, body.config, max_size=oci.MAX_CONFIG)
-            check_platform(oci.parse_config(config, f"{ref}: config"), wanted, str(ref))
+            check_platform(oci.parse_config(config, f"{ref}: config"), demanded, str(ref))
         return descriptor, body
 
     async def blob(self, ref: Reference, descriptor: oci.Descriptor, *, max_size: int = _MAX_ANSWER) -> bytes:
@@ -152,17 +153,20 @@ class RegistryClient:
         """Manifests whose subject is `ref.digest`, of one kind or all; whole, or VerificationError."""
         if ref.digest is None:
             raise MalformedError("referrers", got=str(ref), expected="an image with a digest")
-        entries = await self._referrers.all_of(ref)
-        return [entry for entry in entries if artifact_type is None or entry.artifact_type == artifact_type]
+        descriptors = await self._referrers.all_of(ref)
+        return [descriptor for descriptor in descriptors
+                if artifact_type is None or descriptor.artifact_type == artifact_type]
 
     # Writing
 
-    async def push_blob(self, ref: Reference, data: bytes | Path,
+    async def push_blob(self, ref: Reference, data: bytes | Path | Content,
                         descriptor: oci.Descriptor | None = None) -> oci.Descriptor:
-        """Upload a blob unless the repository has it. A path needs its descriptor."""
+        """Upload a blob unless the repository has it. One that is not in memory needs its descriptor."""
+        if isinstance(data, Path):
+            data = Content(data.stat().st_size, partial(_opened, data))
         if descriptor is None:
-            if isinstance(data, Path):
-                raise TypeError("a blob in a file needs its descriptor")
+            if isinstance(data, Content):
+                raise TypeError("a blob that is not in memory needs its descriptor")
             descriptor = oci.Descriptor("application/octet-stream", digests.sha256(data), len(data))
         for attempt in range(_UPLOADS):
             if await self.has_blob(ref, descriptor.digest):
@@ -171,7 +175,7 @@ class RegistryClient:
                 break
         return descriptor
 
-    async def _upload(self, ref: Reference, data: bytes | Path, digest: str, gone: tuple[int, ...]) -> bool:
+    async def _upload(self, ref: Reference, data: bytes | Content, digest: str, gone: tuple[int, ...]) -> bool:
         """A session and its one request; False where that ended with a status in `gone`."""
         start = self._requests.url(ref, "blobs/uploads/")
         async with await self._requests.send("POST", ref, start, actions=PUSH, expect=(202,)) as answer:
@@ -255,3 +259,7 @@ class RegistryClient:
             raise VerificationError(f"{ref.name}: blob bytes are {state.name}:{state.hexdigest()}, "
                                     f"expected {descriptor.digest}",
                                     hint="it was changed at rest or in transit; push it again from a good copy")
+
+
+def _opened(path: Path) -> BinaryIO:
+    return path.open("rb")

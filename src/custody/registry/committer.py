@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from custody.errors import CustodyError, StorageError
 from custody.ports.blobs import Blobs, Draft
-from custody.ports.repositories import Repositories
+from custody.ports.repositories import Repositories, Transaction
 
 _T = TypeVar("_T")
 _BATCH = 256  # changes
@@ -29,7 +29,7 @@ _BATCH_BYTES = 32 << 20
 
 @dataclass(slots=True)
 class _Job:
-    change: Callable[[], Any]
+    change: Callable[[Transaction], Any]
     digest: str | None = None
     content: Draft | bytes | None = None
     future: Future[Any] = field(default_factory=Future)
@@ -53,9 +53,9 @@ class Committer:
         self._thread = threading.Thread(target=self._run, name="registry-commit", daemon=True)
         self._thread.start()
 
-    def submit(self, change: Callable[[], _T], digest: str | None = None, content: Draft | bytes | None = None, *,
-               freed: str | None = None) -> Future[_T]:
-        """`change` runs in the batch's transaction, after `content` has become the blob `digest`.
+    def submit(self, change: Callable[[Transaction], _T], digest: str | None = None,
+               content: Draft | bytes | None = None, *, freed: str | None = None) -> Future[_T]:
+        """`change` is called with the batch's transaction, after `content` has become the blob `digest`.
 
         The future has its result once that is durable. What it raises is its own failure and no other's; then, and
         where `freed` is given, the digest's file goes if no repository has it.
@@ -122,12 +122,12 @@ class Committer:
             job.error = outcome
 
     def _change(self, batch: list[_Job]) -> None:
-        with self._repositories.batch():
+        with self._repositories.transaction() as transaction:
             for job in batch:
                 if job.error is None:
                     try:
-                        with self._repositories.batch():
-                            job.result = job.change()
+                        with transaction.part():
+                            job.result = job.change(transaction)
                     except StorageError:
                         raise  # the transaction is over, for all
                     except Exception as error:

@@ -146,11 +146,11 @@ class StoredImage:
         if not isinstance(index, oci.Index):
             raise MalformedError(f"{where}/index.json", got="a manifest", expected="an index")
         self._files = files
-        self.descriptor, self.manifest, wanted = _select(files, index, identifier, platform)
+        self.descriptor, self.manifest, demanded = _select(files, index, identifier, platform)
         self.name = where
         self.config = oci.parse_config(files.blob(self.manifest.config, oci.MAX_CONFIG), f"{where}: config")
-        if wanted is not None and self.manifest.config.media_type in oci.CONFIG_TYPES:
-            check_platform(self.config, wanted, where)
+        if demanded is not None and self.manifest.config.media_type in oci.CONFIG_TYPES:
+            check_platform(self.config, demanded, where)
 
     def open_blob(self, descriptor: oci.Descriptor) -> BinaryIO:
         return self._files.open_blob(descriptor)
@@ -190,32 +190,32 @@ def _select(files: _Files, index: oci.Index, identifier: str | None,
     (linux/amd64 where none is named).
     """
     leaves = _leaves(files, index)
-    entries = _named(leaves, identifier)
+    images = _named(leaves, identifier)
     names = ", ".join(dict.fromkeys(leaf.name for leaf in leaves)) or "no images"
-    if not entries:
+    if not images:
         raise UsageError(f"{files.where}: no image {identifier!r}; it has {names}")
-    wanted = platform if all(not entry.nested for entry in entries) else platform or DEFAULT_PLATFORM
-    if len({entry.descriptor.digest for entry in entries}) > 1:
+    demanded = platform if all(not image.nested for image in images) else platform or DEFAULT_PLATFORM
+    if len({image.descriptor.digest for image in images}) > 1:
         # ko, apko and others list the platforms in index.json itself; attestations beside them have none.
-        listed = [entry.descriptor for entry in entries if entry.descriptor.platform is not None]
+        listed = [image.descriptor for image in images if image.descriptor.platform is not None]
         if not listed:
-            raise UsageError(f"{files.where}: holds {len(entries)} images: {names}", hint="name one: oci:DIR:TAG")
-        wanted = platform or DEFAULT_PLATFORM
-        chosen = choose_platform(oci.Index(oci.INDEX, tuple(listed)), wanted, files.where)
-        alike = {entry.name for entry in entries if entry.descriptor.platform == chosen.platform
-                 and entry.descriptor.digest != chosen.digest and entry.top}
+            raise UsageError(f"{files.where}: holds {len(images)} images: {names}", hint="name one: oci:DIR:TAG")
+        demanded = platform or DEFAULT_PLATFORM
+        chosen = choose_platform(oci.Index(oci.INDEX, tuple(listed)), demanded, files.where)
+        alike = {image.name for image in images if image.descriptor.platform == chosen.platform
+                 and image.descriptor.digest != chosen.digest and image.top}
         if alike and identifier is None:
-            raise UsageError(f"{files.where}: holds more than one image of {wanted}: {names}",
+            raise UsageError(f"{files.where}: holds more than one image of {demanded}: {names}",
                              hint="name one: oci:DIR:TAG")
     else:
-        chosen = entries[0].descriptor
+        chosen = images[0].descriptor
         if platform is not None and chosen.platform is not None:
             choose_platform(oci.Index(oci.INDEX, (chosen,)), platform, files.where)
     body = _manifest(files, chosen)
     if not isinstance(body, oci.Manifest):
         raise MalformedError(files.where, got=f"an index of media type {chosen.media_type}",
                              expected="an image manifest")
-    return chosen, body, wanted
+    return chosen, body, demanded
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,21 +246,22 @@ class _Leaf:
 def _leaves(files: _Files, index: oci.Index, above: tuple[str, ...] = (), names: tuple[str, ...] = ()) -> list[_Leaf]:
     """All image manifests, in order. Raises MalformedError for indexes in indexes in indexes, and for too many."""
     leaves: list[_Leaf] = []
-    for entry in index.manifests:
-        platform = _platform_name(entry.platform or {})
-        if platform == "unknown/unknown" or "vnd.docker.reference.type" in entry.annotations:
+    for descriptor in index.manifests:
+        platform = _platform_name(descriptor.platform or {})
+        if platform == "unknown/unknown" or "vnd.docker.reference.type" in descriptor.annotations:
             continue  # BuildKit's attestations
-        called = names or tuple(entry.annotations[key] for key in _NAMES if key in entry.annotations)
-        if entry.media_type not in oci.INDEX_TYPES:
-            leaves.append(_Leaf(entry, called, (*above, entry.digest)))
+        called = names or tuple(descriptor.annotations[key] for key in _NAMES if key in descriptor.annotations)
+        if descriptor.media_type not in oci.INDEX_TYPES:
+            leaves.append(_Leaf(descriptor, called, (*above, descriptor.digest)))
         elif len(above) >= _MAX_DEPTH:
-            raise MalformedError(f"{files.where}: {entry.digest}", got=f"more than {_MAX_DEPTH} indexes in each other",
-                                 expected="an image manifest")
+            raise MalformedError(f"{files.where}: {descriptor.digest}", expected="an image manifest",
+                                 got=f"more than {_MAX_DEPTH} indexes in each other")
         else:
-            body = _manifest(files, entry)
+            body = _manifest(files, descriptor)
             if not isinstance(body, oci.Index):
-                raise MalformedError(f"{files.where}: {entry.digest}", got="an image manifest", expected="an index")
-            leaves += _leaves(files, body, (*above, entry.digest), called)
+                raise MalformedError(f"{files.where}: {descriptor.digest}", got="an image manifest",
+                                     expected="an index")
+            leaves += _leaves(files, body, (*above, descriptor.digest), called)
         if len(leaves) > _MAX_LEAVES:
             raise MalformedError(files.where, got=f"more than {_MAX_LEAVES} images", expected="fewer")
     return leaves
@@ -284,14 +285,14 @@ def _platform_name(platform: Mapping[str, Any]) -> str:
 
 def choose_platform(index: oci.Index, platform: str, where: str) -> oci.Descriptor:
     """The index's entry for `os/architecture[/variant]`. Raises UsageError, listing what there is."""
-    wanted = _parts(platform)
+    asked = _parts(platform)
     seen = []
-    for entry in index.manifests:
-        if entry.platform is None:
+    for descriptor in index.manifests:
+        if descriptor.platform is None:
             continue
-        name = _platform_name(entry.platform)
-        if _parts(name)[:len(wanted)] == wanted:
-            return entry
+        name = _platform_name(descriptor.platform)
+        if _parts(name)[:len(asked)] == asked:
+            return descriptor
         seen.append(name)
     if len(index.manifests) == 1 and index.manifests[0].platform is None:
         return index.manifests[0]
@@ -310,9 +311,9 @@ def check_platform(config: oci.ImageConfig, platform: str, where: str) -> None:
 
     A field that the configuration leaves out contradicts nothing.
     """
-    wanted = _parts(platform)
+    asked = _parts(platform)
     have = [str(config.document.get(key) or "") for key in ("os", "architecture", "variant")]
-    if any(ours and ours != theirs for ours, theirs in zip(have, wanted, strict=False)):
+    if any(ours and ours != theirs for ours, theirs in zip(have, asked, strict=False)):
         raise VerificationError(f"{where}: is an image of {'/'.join(part for part in have if part)} by its own "
                                 f"configuration, asked for {platform}",
                                 hint="choose its own with --platform; or the index that names it names a wrong one")

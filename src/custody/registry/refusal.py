@@ -36,11 +36,11 @@ async def read_refusal(answer: Answer) -> Refusal:
     """The body of an answer that is no success; the answer stays open. Raises nothing but what a deadline raises."""
     try:
         document = json.loads(await answer.read(_MAX_BODY))
-        entries = [entry for entry in document["errors"] if isinstance(entry, dict)]
+        errors = [error for error in document["errors"] if isinstance(error, dict)]
     except (ValueError, KeyError, TypeError, RecursionError, NetworkError, VerificationError):
         return Refusal()  # not every registry explains itself; the status says enough
-    codes = [str(entry.get("code") or "") for entry in entries]
-    return Refusal(codes, [str(entry.get("message") or entry.get("code") or "") for entry in entries])
+    codes = [str(error.get("code") or "") for error in errors]
+    return Refusal(codes, [str(error.get("message") or error.get("code") or "") for error in errors])
 
 
 async def refusal(answer: Answer, method: str, what: str, url: str, registry: Registry) -> CustodyError:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from custody.errors import CustodyError, MalformedError, VerificationError
 from custody.formats import oci
 from custody.formats.reference import DOCKER_HUB, Reference, parse_host
 from custody.kit import digest as digests
-from custody.ports.http import Answer, place_of
+from custody.ports.http import Answer, Content, place_of
 from custody.registry.budget import Budget
 from custody.registry.links import next_link
 from custody.registry.origin import escaped, joined, origin_of
@@ -65,7 +64,7 @@ class Requests:
                                body=body, expect=expect)
 
     async def send(self, method: str, ref: Reference, url: str, *, actions: str, source: str = "",
-                   headers: Mapping[str, str] | None = None, body: bytes | Path | None = None,
+                   headers: Mapping[str, str] | None = None, body: bytes | Content | None = None,
                    expect: tuple[int, ...] = (200,)) -> Answer:
         registry = self.registry(ref)
         scope = f"repository:{registry.repository}:{actions}"

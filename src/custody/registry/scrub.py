@@ -6,17 +6,15 @@ the same moment wins. Only removing files that nobody has needs the registry to 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from custody.errors import UsageError
 from custody.kit import digest as digests
-from custody.ports.blobs import BlobFiles, Blobs, Stray
+from custody.ports.blobs import Blob, BlobInventory, Blobs, Stray
 from custody.ports.repositories import Repositories
 
 _READ = 1 << 20
@@ -66,7 +64,7 @@ class Report(msgspec.Struct, frozen=True):
 class Archive(NamedTuple):
     """A registry's files and index; `writer` where this process alone has them."""
 
-    blobs: BlobFiles
+    blobs: BlobInventory
     repositories: Repositories
     writer: Blobs | None = None
 
@@ -82,52 +80,53 @@ def scrub(archive: Archive, *, remove_orphans: bool = False, progress: Callable[
     blobs, repositories = archive.blobs, archive.repositories
     count = size = 0
     damaged, unreadable, strays = [], [], []
-    orphans: dict[str, os.stat_result] = {}
+    orphans: dict[str, tuple[int, float]] = {}
+    """Their bytes, and when they were changed."""
     for entry in blobs.entries():
         if isinstance(entry, Stray):
-            strays.append(Odd(str(entry.path), entry.reason))
+            strays.append(Odd(entry.place, entry.reason))
             continue
-        path = blobs.path(entry)
-        if path is None:
-            continue  # deleted meanwhile
+        place = ""
         try:
-            status, changed = _hash(path, entry)
-        except FileNotFoundError:
-            continue
+            if (opened := blobs.open(entry)) is None:
+                continue  # deleted meanwhile
+            with opened as blob:
+                place = blob.place
+                changed = _is_changed(blob, entry)
         except OSError as error:
-            unreadable.append(Odd(str(path), error.strerror or str(error)))
+            unreadable.append(Odd(place or str(error.filename or entry), error.strerror or str(error)))
             continue
-        count, size = count + 1, size + status.st_size
-        if changed and blobs.quarantine(entry, status.st_ino):
+        count, size = count + 1, size + blob.size
+        if changed and blobs.quarantine(entry, blob.version):
             damaged.append(Missing(entry, repositories.holders(entry)))
         elif not repositories.blob_is_used(entry):
-            orphans[entry] = status
+            orphans[entry] = blob.size, blob.modified
         if progress is not None:
             progress(count, size)
     missing = _missing(archive, {item.digest for item in damaged})
-    removed = [digest for digest, status in orphans.items() if remove_orphans and abs(now() - status.st_mtime) > grace]
+    removed = [digest for digest, (_, modified) in orphans.items() if remove_orphans and abs(now() - modified) > grace]
     if archive.writer is not None:
         archive.writer.delete(removed)
     files, held = blobs.quarantined()
     return Report(count, size, damaged, missing, unreadable, strays, list(orphans),
-                  sum(status.st_size for status in orphans.values()), removed, files, held, len(blobs.drafts()))
+                  sum(bytes_ for bytes_, _ in orphans.values()), removed, files, held, len(blobs.drafts()))
 
 
-def _hash(path: Path, digest: str) -> tuple[os.stat_result, bool]:
-    """The file's status, and whether its bytes are not the digest's."""
-    state = digests.hasher(digest)
-    with path.open("rb", buffering=0) as stream:
-        while chunk := stream.read(_READ):
-            state.update(chunk)
-        return os.fstat(stream.fileno()), not digests.matches(state, digest)
+def _is_changed(blob: Blob, digest: str) -> bool:
+    """Whether its bytes are not the digest's. Raises OSError."""
+    state, at = digests.hasher(digest), 0
+    while chunk := blob.read(at, _READ):
+        state.update(chunk)
+        at += len(chunk)
+    return not digests.matches(state, digest)
 
 
 def _missing(archive: Archive, damaged: set[str]) -> list[Missing]:
     missing = []
     for digest in archive.repositories.digests():
-        if digest not in damaged and archive.blobs.path(digest) is None:
+        if digest not in damaged and archive.blobs.size(digest) is None:
             holders = archive.repositories.holders(digest)
             # A deletion takes the row first: what has none by now was deleted while it was looked for.
-            if holders and archive.blobs.path(digest) is None:
+            if holders and archive.blobs.size(digest) is None:
                 missing.append(Missing(digest, holders))
     return missing

@@ -16,14 +16,13 @@ import asyncio
 import copy
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 from weakref import WeakValueDictionary
 
 from custody.errors import ConnectionBrokenError, NetworkError
 from custody.kit.address import Network, Reach, reach_from
-from custody.ports.http import Answer, Http, collect, judges_reach, network_of_peer, place_of
+from custody.ports.http import Answer, Content, Http, collect, judges_reach, network_of_peer, place_of
 from custody.registry.budget import Budget, limited
 from custody.registry.exchanges import Exchange, Exchanges
 from custody.registry.origin import Origin, joined, origin_of
@@ -63,7 +62,7 @@ class Transport:
         await self._http.close()
 
     async def send(self, method: str, url: str, registry: Registry, what: str, *, scope: str,
-                   headers: Mapping[str, str] | None = None, body: bytes | Path | None = None,
+                   headers: Mapping[str, str] | None = None, body: bytes | Content | None = None,
                    expect: tuple[int, ...] = (200,)) -> Answer:
         """An answer of a status in `expect`, to be closed. `what` is the image's name, for messages.
 
@@ -109,7 +108,7 @@ class Transport:
         return seconds <= _LONGEST_PAUSE and (self.budget is None or seconds < self.budget.remaining)
 
     async def _follow(self, method: str, url: str, registry: Registry, scope: str, headers: Mapping[str, str],
-                      body: bytes | Path | None) -> tuple[Answer, str]:
+                      body: bytes | Content | None) -> tuple[Answer, str]:
         async with limited(self.budget, f"{registry.host}: login"):
             authorization = await self._tokens.authorization(registry, scope, self._insist)
         is_renewed = False
@@ -158,7 +157,7 @@ class Transport:
             await answer.__aexit__(None, None, None)
             await asyncio.sleep(pause)
 
-    async def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | Path | None,
+    async def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | Content | None,
                         reach: Reach | None) -> Answer:
         """One request, when it is its turn at the origin, within the budget."""
         what = f"{method} {place_of(url)}"

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from custody.errors import ConflictError, NotFoundError
-from custody.ports.blobs import Blobs, Draft
+from custody.ports.blobs import Draft, Drafts
 
 _IDLE = 24 * 3600.0  # seconds without a request, by a clock that only runs while this process does
 _PARTS = 16  # written one by one; more of them are small, and cost less joined
@@ -39,12 +39,12 @@ class UploadBusyError(ConflictError):
 class Upload:
     """One session. Whoever claimed it may use `draft`; others may read `size`."""
 
-    def __init__(self, blobs: Blobs, name: str, algorithm: str = "sha256", draft: Draft | None = None) -> None:
+    def __init__(self, drafts: Drafts, name: str, algorithm: str = "sha256", draft: Draft | None = None) -> None:
         self.name = name
         self.holder: object | None = None
         self.used = 0.0
         self.draft = draft
-        self._blobs = blobs
+        self._drafts = drafts
         self._algorithm = algorithm
 
     @property
@@ -54,14 +54,14 @@ class Upload:
     def write(self, parts: list[bytes]) -> None:
         """Append to the draft, which begins with the first bytes. Raises StorageError."""
         if self.draft is None:
-            self.draft = self._blobs.draft(self.name, self._algorithm)
+            self.draft = self._drafts.draft(self.name, self._algorithm)
         for part in parts if len(parts) <= _PARTS else [b"".join(parts)]:
             self.draft.write(part)
 
     def complete(self, digest: str) -> Draft:
         """The draft, whole and durable. Raises VerificationError, StorageError; the session is at its end then."""
         if self.draft is None:
-            self.draft = self._blobs.draft(self.name, self._algorithm)
+            self.draft = self._drafts.draft(self.name, self._algorithm)
         self.draft.complete(digest)
         return self.draft
 
@@ -69,8 +69,8 @@ class Upload:
 class Uploads:
     """All sessions of one registry. Thread safe. `now` are seconds of a monotonic clock."""
 
-    def __init__(self, blobs: Blobs, now: Callable[[], float] = time.monotonic, idle: float = _IDLE) -> None:
-        self._blobs = blobs
+    def __init__(self, drafts: Drafts, now: Callable[[], float] = time.monotonic, idle: float = _IDLE) -> None:
+        self._drafts = drafts
         self._now = now
         self._idle = idle
         self._lock = threading.Lock()
@@ -81,7 +81,7 @@ class Uploads:
 
     def begin(self, repository: str, algorithm: str = "sha256") -> Upload:
         head = secrets.token_hex(16)
-        upload = Upload(self._blobs, head + _tail(head, repository), algorithm)
+        upload = Upload(self._drafts, head + _tail(head, repository), algorithm)
         upload.used = self._now()
         with self._lock:
             self._open[upload.name] = self._empty[upload.name] = upload
@@ -99,13 +99,13 @@ class Uploads:
             upload = self._open.get(name)
         if upload is not None:
             return upload
-        draft = self._blobs.resume(name)
+        draft = self._drafts.resume(name)
         if draft is None:
             raise UploadUnknownError(f"{repository}: no upload {name}")
         draft.suspend()
         with self._lock:
             # Another request may have come by the same way meanwhile; there is one session of a name.
-            upload = self._open.setdefault(name, Upload(self._blobs, name, draft=draft))
+            upload = self._open.setdefault(name, Upload(self._drafts, name, draft=draft))
             upload.used = self._now()
             return upload
 
@@ -159,7 +159,7 @@ class Uploads:
         """
         now = self._now()
         swept = []
-        drafts = self._blobs.drafts()
+        drafts = self._drafts.drafts()
         with self._lock:
             for upload in [upload for upload in self._open.values()
                            if upload.holder is None and now - upload.used > self._idle]:
@@ -170,7 +170,7 @@ class Uploads:
             swept += [name for name, since in self._first_seen.items()
                       if now - since > self._idle and name not in swept]
         for name in swept:
-            self._blobs.discard_draft(name)
+            self._drafts.discard_draft(name)
         return swept
 
 

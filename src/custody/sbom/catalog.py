@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from custody.ecosystems import of_type
 from custody.errors import CustodyError, MalformedError
 from custody.formats import purl as purls
 from custody.formats.bom import Catalog, Distribution, Layer, Location, Package, Unknown, identify
@@ -17,7 +18,7 @@ from custody.kit.digest import sha256
 from custody.ports.layers import LayerCache
 from custody.registry.image import Image
 from custody.sbom import dependencies, links
-from custody.sbom.catalogers import VERSION, Fact, counted
+from custody.sbom.catalogers import Fact, counted, osrelease
 from custody.sbom.catalogers.fact import LICENSES, OS_RELEASE, OWNS, UNKNOWN
 from custody.sbom.filesystem import Filesystem, Visible, squash
 from custody.sbom.layers import Accounts, LayerFacts, read_layer
@@ -26,6 +27,8 @@ from custody.sbom.ownership import owners
 
 _WORKERS = min(4, os.cpu_count() or 1)
 _EXAMPLES = 3
+_FORM = 11
+"""Raised with every change of `Fact`, `LayerFacts` or how layers are read; catalogers have versions of their own."""
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(LayerFacts)
 
 
@@ -48,16 +51,19 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
 
     def facts_of(descriptor: Descriptor, diff_id: str, wanted: dict[str, list[str]]) -> LayerFacts:
         # The blob's digest too: what was read of one blob says nothing of another that claims the same diffID.
-        key = f"{VERSION}:{diff_id}:{descriptor.digest}"
+        key = f"{_FORM}:{diff_id}:{descriptor.digest}"
         if wanted:
             key += ":" + sha256(_ENCODER.encode(sorted(wanted.items())))
-        if cache is not None and (known := _decode(cache.get(key))) is not None and accounts.fits(known.found):
+        known = None if cache is None else _decode(cache.get(key))
+        facts = None if known is None else known.current(wanted)
+        if facts is not None and accounts.fits(facts.found):
             if progress:
                 progress(descriptor.size)
-            accounts.names.charge(len(known.names), descriptor.digest)
-            return known
-        facts = read_layer(image, descriptor, diff_id, bounds, progress, accounts=accounts, wanted=wanted)
-        if cache is not None and not accounts.full:
+            accounts.names.charge(len(facts.names), descriptor.digest)
+        else:
+            facts = read_layer(image, descriptor, diff_id, bounds, progress, accounts=accounts, wanted=wanted,
+                               known=known)
+        if cache is not None and facts is not known and not accounts.full:
             cache.put(key, _ENCODER.encode(facts))
         return facts
 
@@ -144,7 +150,7 @@ def _assemble(image: Image, layers: list[LayerFacts], tree: Filesystem, accounts
                     continue
                 gathered = found[spelled] = _Gathered(fact, purl)
             gathered.places[path] = Location(path, image.manifest.layers[seen.layer].digest)
-            gathered.owners.add("" if fact.type in ("deb", "apk") else owned.get(path, ""))
+            gathered.owners.add("" if fact.installed else owned.get(path, ""))
             placed.append((fact, path, spelled))
     try:
         edges = dependencies.resolve(placed, accounts.kept)
@@ -152,8 +158,8 @@ def _assemble(image: Image, layers: list[LayerFacts], tree: Filesystem, accounts
         edges = {}
         unknowns[f"dependencies {limit}", ""] = [path for fact, path, _ in placed if fact.requires]
     _bundle(placed, found, edges)
-    licenses = {fact.name: fact.licenses for fact in _facts(files, LICENSES)}
-    system = {fact.name: purl for fact, _, purl in placed if fact.type in ("deb", "apk")}
+    licenses = {(fact.source, fact.name): fact.licenses for fact in _facts(files, LICENSES)}
+    system = {fact.name: purl for fact, _, purl in placed if fact.installed}
     return Catalog(
         name=image.name, digest=image.descriptor.digest, distribution=distribution,
         packages=tuple(_package(text, found[text], distribution, licenses, system, edges) for text in sorted(found)),
@@ -183,7 +189,7 @@ def _facts(files: dict[str, Visible], kind: str) -> Iterator[Fact]:
 
 def _bundle(placed: list[dependencies.Placed], found: dict[str, _Gathered], edges: dict[str, set[str]]) -> None:
     """Packages that only a wheel's own SBOM tells of are in that wheel, and it depends on them."""
-    wheels = {path.removesuffix("/METADATA"): text for fact, path, text in placed if fact.type == "pypi"}
+    wheels = {path.removesuffix("/METADATA"): text for _, path, text in placed if path.endswith("/METADATA")}
     for _, path, text in placed:
         folder, embedded, _ = path.partition("/sboms/")
         if embedded and folder in wheels:
@@ -192,23 +198,24 @@ def _bundle(placed: list[dependencies.Placed], found: dict[str, _Gathered], edge
                 found[text].bundled_in = wheels[folder]
 
 
-def _package(text: str, gathered: _Gathered, distribution: Distribution | None, licenses: dict[str, tuple[str, ...]],
-             system: dict[str, str], edges: dict[str, set[str]]) -> Package:
+def _package(text: str, gathered: _Gathered, distribution: Distribution | None,
+             licenses: dict[tuple[str, str], tuple[str, ...]], system: dict[str, str],
+             edges: dict[str, set[str]]) -> Package:
     fact = gathered.fact
     ecosystem, name = identify(gathered.purl, distribution)
     # A package is the distribution's business only where every copy of it is.
     owner = next(iter(gathered.owners)) if len(gathered.owners) == 1 else ""
     return Package(
         type=gathered.purl.type, name=fact.name, version=fact.version, purl=text, ecosystem=ecosystem,
-        source=(fact.source if fact.type in ("deb", "apk") else "") or name,
+        source=(fact.source if of_type(fact.type).by_source else "") or name,
         source_version=fact.source_version or fact.version,
-        licenses=fact.licenses or (licenses.get(fact.name, ()) if fact.type == "deb" else ()), supplier=fact.supplier,
+        licenses=fact.licenses or licenses.get((fact.type, fact.name), ()), supplier=fact.supplier,
         hashes=fact.hashes, locations=tuple(gathered.places.values()), requires=tuple(sorted(edges.get(text, ()))),
         bundled_in=gathered.bundled_in, owner=system.get(owner, ""))
 
 
 def _distribution(files: dict[str, Visible], tree: Filesystem) -> Distribution | None:
-    for name in links.OS_RELEASE:
+    for name in osrelease.PLACES:
         path = tree.find(name)
         for fact in files[path].facts if path in files else ():
             if fact.type == OS_RELEASE:
@@ -219,11 +226,12 @@ def _distribution(files: dict[str, Visible], tree: Filesystem) -> Distribution |
 def _purl(fact: Fact, distribution: Distribution | None) -> purls.PackageUrl:
     if fact.purl:
         return purls.parse(fact.purl)
-    if fact.type in ("deb", "apk"):
-        vendor = distribution.id if distribution else {"deb": "debian", "apk": "alpine"}[fact.type]
+    row = of_type(fact.type)
+    if row.system:
+        vendor = distribution.id if distribution else row.vendor
         qualifiers = {"arch": fact.arch}
         if distribution and distribution.version:
             qualifiers["distro"] = f"{distribution.id}-{distribution.version}"
         return purls.build(fact.type, fact.name, namespace=vendor, version=fact.version, qualifiers=qualifiers)
-    namespace, _, name = fact.name.rpartition("/") if fact.type in ("npm", "golang") else ("", "", fact.name)
+    namespace, name = row.split(fact.name)
     return purls.build(fact.type, name, namespace=namespace, version=fact.version)

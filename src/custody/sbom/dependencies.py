@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from custody.sbom.catalogers import Fact
+from custody.ecosystems import Resolver, of_type
+from custody.sbom.catalogers.fact import Fact
 from custody.sbom.limits import Account
 
 Placed = tuple[Fact, str, str]
@@ -22,45 +23,45 @@ def resolve(placed: Sequence[Placed], kept: Account | None = None) -> dict[str, 
     TypeError where an ecosystem's resolver gives anything but package URLs: a bare name would end up in SBOMs.
     """
     by_type: dict[str, list[Placed]] = {}
-    for item in placed:
-        by_type.setdefault(item[0].type, []).append(item)
+    for package in placed:
+        by_type.setdefault(package[0].type, []).append(package)
     edges: dict[str, set[str]] = {}
-    for kind, items in by_type.items():
-        for purl, other in _RESOLVERS.get(kind, _stated)(items):
-            if not other.startswith("pkg:"):
-                raise TypeError(f"dependencies of {kind}: got {other!r} for {purl}, expected a package URL")
-            if purl != other:
+    for kind, packages in by_type.items():
+        for purl, needed in RESOLVERS[of_type(kind).resolver](packages):
+            if not needed.startswith("pkg:"):
+                raise TypeError(f"dependencies of {kind}: got {needed!r} for {purl}, expected a package URL")
+            if purl != needed:
                 known = edges.setdefault(purl, set())
-                if other not in known:
-                    known.add(other)
+                if needed not in known:
+                    known.add(needed)
                     if kept is not None:
-                        kept.take(len(other) + _EDGE)
+                        kept.take(len(needed) + _EDGE)
     return edges
 
 
-def _by_name(items: Sequence[Placed]) -> Iterator[tuple[str, str]]:
+def _by_name(packages: Sequence[Placed]) -> Iterator[tuple[str, str]]:
     """deb and apk: by name, and by names that others provide; `a|b` is met by the first there is."""
     names: dict[str, str] = {}
-    for fact, _, purl in items:
-        for other in fact.provides:
-            names.setdefault(other, purl)
-    names.update((fact.name, purl) for fact, _, purl in items)
-    for fact, _, purl in items:
-        for wanted in fact.requires:
-            chosen = next((names[name] for name in wanted.split("|") if name in names), None)
+    for fact, _, purl in packages:
+        for provided in fact.provides:
+            names.setdefault(provided, purl)
+    names.update((fact.name, purl) for fact, _, purl in packages)
+    for fact, _, purl in packages:
+        for name in fact.requires:
+            chosen = next((names[choice] for choice in name.split("|") if choice in names), None)
             if chosen:
                 yield purl, chosen
 
 
-def _python(items: Sequence[Placed]) -> Iterator[tuple[str, str]]:
+def _python(packages: Sequence[Placed]) -> Iterator[tuple[str, str]]:
     """Installed side by side in one folder; else anywhere in the image."""
     names: dict[tuple[str, str], str] = {}
-    for fact, path, purl in items:
+    for fact, path, purl in packages:
         names[_site(path), fact.source] = purl
         names.setdefault(("", fact.source), purl)
-    for fact, path, purl in items:
-        for wanted in fact.requires:
-            chosen = names.get((_site(path), wanted)) or names.get(("", wanted))
+    for fact, path, purl in packages:
+        for name in fact.requires:
+            chosen = names.get((_site(path), name)) or names.get(("", name))
             if chosen:
                 yield purl, chosen
 
@@ -70,16 +71,16 @@ def _site(path: str) -> str:
     return parent if base.endswith(".egg-info") else parent.rpartition("/")[0]
 
 
-def _npm(items: Sequence[Placed]) -> Iterator[tuple[str, str]]:
+def _npm(packages: Sequence[Placed]) -> Iterator[tuple[str, str]]:
     """node_modules of the package's own folder, then of every folder above (Node.js, "Loading from node_modules")."""
     modules: dict[str, dict[str, str]] = {}
     """By the folder of a node_modules, what is in it by name."""
-    for _, path, purl in items:
+    for _, path, purl in packages:
         folder, inside, name = f"/{path.rpartition('/')[0]}".rpartition("/node_modules/")
         if inside:
             modules.setdefault(folder, {})[name] = purl
     steps = Account(_STEPS, "folders that a name is looked up in")
-    for fact, path, purl in items:
+    for fact, path, purl in packages:
         folder = f"/{path.rpartition('/')[0]}" if fact.requires else ""
         above = []
         while folder:
@@ -89,34 +90,35 @@ def _npm(items: Sequence[Placed]) -> Iterator[tuple[str, str]]:
         if "" in modules and fact.requires:
             above.append(modules[""])
         steps.take(len(above) * len(fact.requires))
-        for wanted in fact.requires:
-            if chosen := next((names[wanted] for names in above if wanted in names), None):
+        for name in fact.requires:
+            if chosen := next((names[name] for names in above if name in names), None):
                 yield purl, chosen
 
 
-def _by_file(items: Sequence[Placed]) -> Iterator[tuple[str, str]]:
+def _by_file(packages: Sequence[Placed]) -> Iterator[tuple[str, str]]:
     """cargo and Go: what one program was linked from."""
     names: dict[tuple[str, str], str] = {}
-    for fact, path, purl in items:
+    for fact, path, purl in packages:
         names[path, fact.name] = names[path, f"{fact.name}@{fact.version}"] = purl
-    for fact, path, purl in items:
-        for wanted in fact.requires:
-            if chosen := names.get((path, wanted)):
+    for fact, path, purl in packages:
+        for name in fact.requires:
+            if chosen := names.get((path, name)):
                 yield purl, chosen
-            elif wanted.startswith("pkg:"):
-                yield purl, wanted
+            elif name.startswith("pkg:"):
+                yield purl, name
 
 
-def _stated(items: Sequence[Placed]) -> Iterator[tuple[str, str]]:
+def _stated(packages: Sequence[Placed]) -> Iterator[tuple[str, str]]:
     """Any other ecosystem: by the package URL where one is stated, else by the name anywhere in the image."""
-    names = {fact.name: purl for fact, _, purl in items}
-    for fact, _, purl in items:
-        for wanted in fact.requires:
-            if wanted.startswith("pkg:"):
-                yield purl, wanted
-            elif wanted in names:
-                yield purl, names[wanted]
+    names = {fact.name: purl for fact, _, purl in packages}
+    for fact, _, purl in packages:
+        for name in fact.requires:
+            if name.startswith("pkg:"):
+                yield purl, name
+            elif name in names:
+                yield purl, names[name]
 
 
-_RESOLVERS: dict[str, Callable[[Sequence[Placed]], Iterator[tuple[str, str]]]] = {
-    "deb": _by_name, "apk": _by_name, "pypi": _python, "npm": _npm, "cargo": _by_file, "golang": _by_file}
+RESOLVERS: dict[Resolver, Callable[[Sequence[Placed]], Iterator[tuple[str, str]]]] = {
+    "names": _by_name, "site": _python, "node_modules": _npm, "file": _by_file, "stated": _stated}
+"""By what the rows of `custody.ecosystems` name; each gives the package URL that needs, and the one that is needed."""

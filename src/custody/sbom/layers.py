@@ -6,6 +6,8 @@ import contextlib
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, cached_property
+from itertools import chain
 from typing import BinaryIO, cast
 
 import msgspec
@@ -13,30 +15,80 @@ import zstandard
 
 from custody.errors import MalformedError, VerificationError
 from custody.formats.oci import Descriptor
-from custody.formats.tar.walk import Entry, Source, walk
+from custody.formats.tar.source import Source
+from custody.formats.tar.walk import Entry, walk
 from custody.registry.image import Image
-from custody.sbom.catalogers import HEADS, LARGEST, MOST, Fact, choose, linked, read, store_path, unknown, weight, work
+from custody.sbom.catalogers import (
+    LARGEST,
+    Fact,
+    cataloger,
+    choose,
+    linked,
+    read,
+    store_path,
+    unknown,
+    versions,
+    weight,
+)
 from custody.sbom.catalogers.binaries import is_program
+from custody.sbom.catalogers.counted import STORE
 from custody.sbom.decompression import Decompressed
 from custody.sbom.limits import Account, FullError, Limits
 
 _IN = 256 * 1024
 _SPOOL = 8 << 20
 _LARGE = 1 << 20
-_LARGEST = max(LARGEST.values())
+_PROGRAM, _COUNTED = "program", "?"
 
 
-class LayerFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class LayerFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True, dict=True):
     """What one layer says, whatever image it is in."""
 
     diff_id: str
     entries: int
     size: int
-    found: dict[str, tuple[Fact, ...]]
-    """By path; only files that say something."""
+    versions: dict[str, str]
+    """Of the catalogers that looked, as `catalogers.versions` has them."""
+    parts: dict[str, dict[str, tuple[Fact, ...]]]
+    """By the catalogers that read a file, with `+` between them, and by its path; only files that say something."""
     names: bytes
     """All names in the tar in its order, whiteouts too, each with NUL behind, compressed with zstandard: `path`,
     `folder/`, `link//target` of symbolic links, `link/./target` of hard ones. `member` reads them."""
+
+    @cached_property
+    def found(self) -> Mapping[str, tuple[Fact, ...]]:
+        """By path, whoever said it."""
+        found: dict[str, tuple[Fact, ...]] = {}
+        for part in self.parts.values():
+            found.update(part)
+        return found
+
+    @cached_property
+    def readers(self) -> Mapping[str, str]:
+        """Which of the `parts` each path is in."""
+        return {path: catalogers for catalogers, part in self.parts.items() for path in part}
+
+    @cached_property
+    def changed(self) -> frozenset[str]:
+        """The names of catalogers that are new, gone or of another version since: of theirs nothing counts any more."""
+        return frozenset(name for name, _ in self.versions.items() ^ versions().items())
+
+    def current(self, wanted: Mapping[str, Sequence[str]]) -> LayerFacts | None:
+        """The same with the versions of today, where the catalogers that changed want no file of it and read none.
+
+        `wanted`: as for `read_layer`.
+        """
+        changed = self.changed
+        if not changed:
+            return self
+        if _PROGRAM in changed or any(not changed.isdisjoint(catalogers.split("+")) for catalogers in self.parts):
+            return None
+        files = (path for path, kind, _ in map(member, self.lines()) if kind in ("file", "link"))
+        for path in chain(files, *wanted.values()):
+            kind = choose(path)
+            if kind is not None and (_COUNTED if kind[0] == "?" else kind) in changed:
+                return None
+        return msgspec.structs.replace(self, versions=versions())
 
     def lines(self) -> Iterator[str]:
         rest = b""
@@ -84,22 +136,22 @@ class Accounts:
 
 def read_layer(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits | None = None,
                progress: Callable[[int], None] | None = None, *, accounts: Accounts | None = None,
-               wanted: Mapping[str, Sequence[str]] | None = None) -> LayerFacts:
+               wanted: Mapping[str, Sequence[str]] | None = None, known: LayerFacts | None = None) -> LayerFacts:
     """Raises VerificationError where a digest lies, MalformedError for hostile layers, UnsupportedError.
 
-    `wanted`: files by path, and the telling names that symbolic links of the image give them.
+    `wanted`: files by path, and the telling names that symbolic links of the image give them. `known`: what was read
+    of this layer, with the same names, before: only the files of catalogers that `changed` since are read again.
     """
     bounds = limits or Limits()
     shared = accounts or Accounts(bounds)
-    collected = _Collected(f"layer {descriptor.digest}", bounds, shared, wanted or {}, {})
+    collected = _Collected(f"layer {descriptor.digest}", bounds, shared, wanted or {}, {}, known)
     size = _pass(image, descriptor, diff_id, bounds, collected, progress)
     if missing := collected.missing:  # hard links to files without a telling name: once more, with their names known
         collected.forget()
-        collected = _Collected(collected.where, bounds, shared, wanted or {}, missing)
+        collected = _Collected(collected.where, bounds, shared, wanted or {}, missing, known)
         size = _pass(image, descriptor, diff_id, bounds, collected, None)
-    return LayerFacts(diff_id=diff_id, entries=collected.entries, size=size,
-                      found={path: facts for path, facts in collected.found.items() if facts},
-                      names=collected.names())
+    return LayerFacts(diff_id=diff_id, entries=collected.entries, size=size, versions=versions(),
+                      parts=collected.parts(), names=collected.names())
 
 
 def _pass(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits, collected: _Collected,
@@ -124,14 +176,15 @@ class _Collected:
     """
 
     def __init__(self, where: str, limits: Limits, accounts: Accounts, wanted: Mapping[str, Sequence[str]],
-                 linked: Mapping[str, Sequence[str]]) -> None:
+                 linked: Mapping[str, Sequence[str]], known: LayerFacts | None) -> None:
         self.where = where
         self.accounts = accounts
         self.entries = 0
         self.found: dict[str, tuple[Fact, ...]] = {}
         self.missing: dict[str, Sequence[str]] = {}
         """The files whose content hard links need, by path, and the link's names."""
-        self._limits, self._wanted, self._wanted_by_links = limits, wanted, linked
+        self._limits, self._wanted, self._wanted_by_links, self._known = limits, wanted, linked, known
+        self._readers: dict[str, str] = {}
         self._linked: dict[str, tuple[Fact, ...]] = {}
         self._facts = self._kept = self._named = self._unread_files = 0
         self._stores: set[str] = set()
@@ -153,7 +206,7 @@ class _Collected:
             if base in (".wh.", ".wh..", ".wh..."):
                 raise MalformedError(f"{self.where}: {path}", got="a whiteout of nothing",
                                      expected=".wh. and a name")
-        elif entry.kind == "file" and path in self._wanted_by_links and entry.size <= _LARGEST:
+        elif entry.kind == "file" and path in self._wanted_by_links and entry.size <= LARGEST:
             with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():
                 whole = _Whole(entry)
                 facts = self._file(whole)
@@ -161,7 +214,7 @@ class _Collected:
         elif entry.kind == "file":
             facts = self._file(entry)
             if path in self._wanted_by_links:
-                shared = (unknown(f"file of several names of more than {_LARGEST >> 20} MiB"),)
+                shared = (unknown(f"file of several names of more than {LARGEST >> 20} MiB"),)
         elif entry.kind == "link":
             facts = self._link(path, entry.target)
         self._linked.pop(path, None)
@@ -176,6 +229,13 @@ class _Collected:
         if self._facts > self._limits.facts:
             raise MalformedError(self.where, got=f"more than {self._limits.facts} packages and the like",
                                  expected="fewer")
+
+    def parts(self) -> dict[str, dict[str, tuple[Fact, ...]]]:
+        parts: dict[str, dict[str, tuple[Fact, ...]]] = {}
+        for path, facts in self.found.items():
+            if facts:
+                parts.setdefault(self._readers[path], {})[path] = facts
+        return parts
 
     def names(self) -> bytes:
         self._pack()
@@ -205,17 +265,40 @@ class _Collected:
 
     def _file(self, entry: Entry | _Whole) -> tuple[Fact, ...] | None:
         path = entry.path
-        facts = self._read_as(entry, self._names_of(path)) if self._wanted else self._read(entry, path)
+        names = self._names_of(path) if self._wanted else (path,)
+        kinds = [choose(name) for name in names]
         store = store_path(path) if path.startswith("nix/") else None
-        if store is not None and store not in self._stores:
+        first = store is not None and store not in self._stores
+        if store is not None:
             self._stores.add(store)
-            facts = (*(facts or ()), unknown("Nix store path"))
+        readers = _readers((*kinds, "?") if first else tuple(kinds))
+        if self._known is not None and (facts := self._kept_before(path, readers, self._known)) is not None:
+            return facts or (None if readers == _PROGRAM else ())
+        facts = self._read(entry, names[0], kinds[0]) if len(names) == 1 else self._read_as(entry, names)
+        self._readers[path] = readers
+        return (*(facts or ()), unknown(STORE)) if first else facts
+
+    def _kept_before(self, path: str, readers: str, known: LayerFacts) -> tuple[Fact, ...] | None:
+        """What these catalogers said of a file before, charged; None where it must be read."""
+        if known.readers.get(path, readers) != readers or not known.changed.isdisjoint(readers.split("+")):
+            return None
+        facts = known.found.get(path, ())
+        try:
+            self.accounts.kept.take(amount := sum(map(weight, facts)))
+        except FullError:
+            return None
+        self._kept += amount
+        self._readers[path] = readers
         return facts
 
     def _link(self, path: str, target: str) -> tuple[Fact, ...] | None:
         """The facts of the file that a hard link shares, as far as its own name has a cataloger look for them."""
         names = self._names_of(path)
         kinds = [kind for kind in map(choose, names) if kind is not None]
+        readers = self._readers[path] = _readers(tuple(kinds)) if kinds else self._readers.get(target, _PROGRAM)
+        if kinds and self._known is not None and (
+                facts := self._kept_before(path, readers, self._known)) is not None:
+            return facts
         shared = self.found.get(target) if not kinds or kinds == [choose(target)] else None
         if shared is None and kinds:
             shared = self._linked.get(target)
@@ -235,34 +318,34 @@ class _Collected:
     def _read_as(self, entry: Entry | _Whole, names: Sequence[str]) -> tuple[Fact, ...] | None:
         """The facts in a file that has all these names: what is written in several ways at once says all of it."""
         if len(names) == 1:
-            return self._read(entry, names[0])
-        if entry.size > _LARGEST:
-            return (unknown(f"file of several names of more than {_LARGEST >> 20} MiB"),)
+            return self._read(entry, names[0], choose(names[0]))
+        if entry.size > LARGEST:
+            return (unknown(f"file of several names of more than {LARGEST >> 20} MiB"),)
         with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():
             whole = _Whole(entry)
-            facts = [self._read(whole, name) for name in dict.fromkeys(names)]
+            facts = [self._read(whole, name, choose(name)) for name in dict.fromkeys(names)]
         told = [told for told in facts if told is not None]
         return tuple(dict.fromkeys(fact for facts in told for fact in facts)) if told else None
 
-    def _read(self, entry: Entry | _Whole, path: str) -> tuple[Fact, ...] | None:
-        """The facts in a file, read as if its name were `path`; None where no cataloger cares for it."""
-        name = choose(path)
+    def _read(self, entry: Entry | _Whole, path: str, name: str | None) -> tuple[Fact, ...] | None:
+        """The facts in a file, read by this cataloger as if it were called `path`; None where none cares for it."""
         if name is None:
             return self._program(entry)
         if name.startswith("?"):
             return (unknown(name[1:]),)
-        most = LARGEST.get(name, MOST)
-        if entry.size > most and name not in HEADS:
+        row = cataloger(name)
+        most = row.largest
+        if entry.size > most and not row.head:
             return (unknown(f"{name} file of more than {most >> 10} KiB"),)
         kept = self._kept
         try:
-            if name in HEADS:
+            if row.head:
                 pieces = entry.pieces()
                 head = _head(pieces, most)
                 return read(name, path, head[:most], self._charge) or self._program(entry, head, pieces)
             with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():
                 content = b"".join(entry.pieces())
-                self.accounts.parsed.take(work(name, content))
+                self.accounts.parsed.take(row.work(content))
                 return read(name, path, content, self._charge)
         except FullError as limit:
             return self._unread(name, limit, kept)
@@ -293,17 +376,17 @@ class _Collected:
         try:
             self.accounts.holes.take(entry.size - entry.stored)
         except FullError as limit:
-            return self._unread("program", limit, kept)
+            return self._unread(_PROGRAM, limit, kept)
         with tempfile.SpooledTemporaryFile(max_size=_SPOOL) as file:
             file.write(first)
             for piece in pieces:
                 file.write(piece)
             with self.accounts.large:
                 try:
-                    return read("program", entry.path, cast(BinaryIO, file), self._charge,
+                    return read(_PROGRAM, entry.path, cast(BinaryIO, file), self._charge,
                                 self.accounts.parsed.take) or None
                 except FullError as limit:
-                    return self._unread("program", limit, kept)
+                    return self._unread(_PROGRAM, limit, kept)
 
     def _charge(self, fact: Fact) -> None:
         self.accounts.kept.take(amount := weight(fact))
@@ -342,3 +425,15 @@ def _head(pieces: Iterator[bytes], size: int) -> bytes:
         if len(head) >= size:
             break
     return head
+
+
+@cache
+def _readers(kinds: tuple[str | None, ...]) -> str:
+    """The catalogers that a file of these kinds is read by, as one text."""
+    names: set[str] = set()
+    for kind in kinds:
+        if kind is None or (kind[0] != "?" and cataloger(kind).head):
+            names.add(_PROGRAM)
+        if kind is not None:
+            names.add(_COUNTED if kind[0] == "?" else kind)
+    return "+".join(sorted(names))

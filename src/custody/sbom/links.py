@@ -7,24 +7,9 @@ from functools import partial
 
 import msgspec
 
-from custody.sbom.catalogers import choose, counted, unknown
+from custody.sbom.catalogers import choose, counted, examples, places, unknown
 from custody.sbom.filesystem import Filesystem
 from custody.sbom.layers import LayerFacts, member
-
-OS_RELEASE = ("etc/os-release", "usr/lib/os-release")
-"""In the order in which os-release(5) has them read."""
-_FOLDERS = ("var/lib/dpkg", "var/lib/dpkg/info", "var/lib/dpkg/status.d", "lib/apk/db", "usr/lib/apk/db", "var/lib/rpm",
-            "usr/lib/sysimage/rpm", "usr/share/rpm")
-"""Databases that a link anywhere on their way may lead to."""
-_FILES = (*OS_RELEASE, "var/lib/dpkg/status", "lib/apk/db/installed", "usr/lib/apk/db/installed")
-_INSIDE = {
-    "dist-info": ("METADATA", "PKG-INFO"), "egg-info": ("PKG-INFO",), "bin": ("node",), "sbin": ("node",),
-    "specifications": ("a.gemspec",), "conda-meta": ("a.json",), "dpkg": ("status",), "status.d": ("a",),
-    "info": ("a.list", "a.control"), "db": ("installed",), "rpm": ("Packages", "Packages.db", "rpmdb.sqlite"),
-    "rpmmanifest": ("container-manifest-2",), "composer": ("installed.json",), "ebin": ("a.app",),
-    "rocks": ("manifest",), "sboms": ("a.json",), "opkg": ("status",)}
-"""By a folder's name, or its end, names in it for which a cataloger cares because of the folder."""
-
 
 Names = dict[str, list[str]]
 """For files of a layer by path the telling names that links give them."""
@@ -36,10 +21,11 @@ def telling(tree: Filesystem, layers: Sequence[LayerFacts]) -> tuple[list[Names]
     """For each layer what links give a telling name; mostly nothing."""
     files: dict[str, dict[object, str]] = {}
     folders: dict[str, dict[object, str]] = {}
-    for name in _FILES:
-        _add(files, tree.find(name), name, choose)
-    for name in _FOLDERS:
-        _add(folders, tree.find(name), name, partial(_probe, bases=_inside(name)))
+    for name in places():
+        if choose(name) is not None:
+            _add(files, tree.find(name), name, choose)
+        else:
+            _add(folders, tree.find(name), name, partial(_probe, bases=_inside(name)))
     for name in tree.links():
         if choose(name) is not None:
             _add(files, tree.find(name), name, choose)
@@ -59,13 +45,13 @@ def count(layer: LayerFacts, kinds: Mapping[str, str]) -> LayerFacts:
     """The layer with these files counted."""
     if not kinds:
         return layer
-    return msgspec.structs.replace(layer, found={
-        **layer.found, **{path: (*layer.found.get(path, ()), unknown(kind)) for path, kind in kinds.items()}})
+    return msgspec.structs.replace(layer, parts={**layer.parts, "symbolic links": {
+        path: (*layer.found.get(path, ()), unknown(kind)) for path, kind in kinds.items()}})
 
 
 def _inside(folder: str) -> tuple[str, ...]:
     base = folder.rpartition("/")[2].lower()
-    return _INSIDE.get(base) or _INSIDE.get(base[-9:]) or _INSIDE.get(base[-8:]) or ()
+    return examples(base) or examples(base[-9:]) or examples(base[-8:])
 
 
 def _probe(folder: str, bases: Sequence[str]) -> tuple[str | None, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from custody.ecosystems import of_type
 from custody.formats.bom import Distribution
 from custody.sbom.catalogers import Fact
 from custody.sbom.catalogers.fact import OWNS
@@ -27,7 +28,7 @@ def owners(files: Mapping[str, Visible], layers: Sequence[LayerFacts],
     """
     facts = {path: seen.facts for path, seen in files.items()}
     foreign = {fact.name for told in facts.values() for fact in told
-               if fact.type in ("deb", "apk") and _foreign(fact, distribution)}
+               if fact.installed and _foreign(fact, distribution)}
     foreign |= {name for path, name in _listed(facts) if _NOT_A_DISTRIBUTIONS.match(path)}
     owned = {path: name for path, name in _listed(facts) if name not in foreign}
     by_layer: dict[int, set[tuple[str, str]]] = {}
@@ -50,7 +51,7 @@ def _listed(facts: Mapping[str, Sequence[Fact]]) -> Iterator[tuple[str, str]]:
         for fact in told:
             if fact.type == OWNS:
                 beside = facts.get(place.removesuffix(".md5sums"), ()) if place.endswith(".md5sums") else ()
-                name = next((other.name for other in beside if other.type == "deb"), fact.name)
+                name = next((package.name for package in beside if package.installed), fact.name)
                 yield from ((path, name) for path in fact.requires)
 
 
@@ -59,9 +60,9 @@ def _foreign(fact: Fact, distribution: Distribution | None) -> bool:
 
     Ubuntu's archive puts its own address into every package. Debian's does not: a maintainer there says nothing.
     """
-    system = distribution.id if distribution else {"deb": "debian", "apk": "alpine"}[fact.type]
+    system = distribution.id if distribution else of_type(fact.type).vendor
     if fact.vendor and system not in fact.vendor.lower():
         return True
-    if fact.type == "deb" and system == "ubuntu" and not _UBUNTU.search(fact.supplier[-320:]):
+    if system == "ubuntu" and not _UBUNTU.search(fact.supplier[-320:]):
         return True
     return bool(_OTHERS.search(fact.version)) or (system == "debian" and "ubuntu" in fact.version)

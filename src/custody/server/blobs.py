@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from asyncio import wrap_future
 
-from custody.registry.store import BlobUnknownError, Registry
+from custody.ports.blobs import Blob
+from custody.registry.store import Registry
 from custody.server.asgi import DisconnectedError, header, respond
 from custody.server.distribution import Call, Refusal, digest_of, on_disk
-from custody.server.sendfile import send_file
+from custody.server.sendfile import send_blob
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z", re.ASCII)
 _SMALL = 64 * 1024  # bytes that are read at once with the file's opening
@@ -24,46 +24,44 @@ class BlobPulls:
     async def get(self, call: Call) -> None:
         digest = digest_of(call.part)
         head = call.scope["method"] == "HEAD"
-        handle, size, data = await on_disk(self._open, call.name, digest, head)
+        blob, data = await on_disk(self._open, call.name, digest, head)
         try:
-            await self._answer(call, digest, handle, size, data, head)
+            await self._answer(call, digest, blob, data, head)
         finally:
-            if handle is not None:
-                os.close(handle)
+            blob.close()
 
     async def delete(self, call: Call) -> None:
         await wrap_future(self._registry.delete_blob(call.name, digest_of(call.part)))
         await respond(call.send, 202, content_type=b"")
 
-    def _open(self, name: str, digest: str, head: bool) -> tuple[int | None, int, bytes]:
-        """A descriptor and the size; where the blob is small, its bytes in place of the descriptor."""
+    def _open(self, name: str, digest: str, head: bool) -> tuple[Blob, bytes | None]:
+        """The blob, and its bytes where it is small or they are not asked for."""
+        blob = self._registry.blob(name, digest)
+        if head:
+            return blob, b""
+        if blob.size > _SMALL:
+            return blob, None
         try:
-            handle = os.open(self._registry.blob(name, digest), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:  # deleted since it was looked up
-            raise BlobUnknownError(f"{name}: no blob {digest}") from None
-        size = os.fstat(handle).st_size
-        if not head and size > _SMALL:
-            return handle, size, b""
-        try:
-            return None, size, b"" if head else os.pread(handle, size, 0)
-        finally:
-            os.close(handle)
+            return blob, blob.read(0, blob.size)
+        except BaseException:
+            blob.close()
+            raise
 
-    async def _answer(self, call: Call, digest: str, handle: int | None, size: int, data: bytes, head: bool) -> None:
+    async def _answer(self, call: Call, digest: str, blob: Blob, data: bytes | None, head: bool) -> None:
         etag = f'"{digest}"'
         headers = [(b"docker-content-digest", digest.encode()), (b"accept-ranges", b"bytes"), (b"etag", etag.encode())]
         if _matches(header(call.scope, b"if-none-match"), etag):
             await respond(call.send, 304, headers=headers, content_type=b"", length=0)
             return
-        wanted = header(call.scope, b"range")
+        asked = header(call.scope, b"range")
         if header(call.scope, b"if-range") not in ("", etag):
-            wanted = ""
-        part = _range(wanted, size)
-        start, end = part or (0, size)
+            asked = ""
+        part = _range(asked, blob.size)
+        start, end = part or (0, blob.size)
         if part:
-            headers.append((b"content-range", b"bytes %d-%d/%d" % (start, end - 1, size)))
+            headers.append((b"content-range", b"bytes %d-%d/%d" % (start, end - 1, blob.size)))
         kind, status = b"application/octet-stream", 206 if part else 200
-        if head or handle is None:
+        if data is not None:
             body = data[start:end]
             if not head and len(body) != end - start:
                 raise DisconnectedError  # the file is shorter than it was
@@ -71,12 +69,12 @@ class BlobPulls:
             return
         await call.send({"type": "http.response.start", "status": status, "headers": [
             (b"content-length", b"%d" % (end - start)), (b"content-type", kind), *headers]})
-        await send_file(call.scope, call.send, handle, start, end)
+        await send_blob(call.scope, call.send, blob, start, end)
 
 
 def _matches(value: str, etag: str) -> bool:
     """If-None-Match (RFC 9110 section 13.1.2)."""
-    return value.strip() == "*" or etag in (entry.strip().removeprefix("W/") for entry in value.split(","))
+    return value.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in value.split(","))
 
 
 def _range(value: str, size: int) -> tuple[int, int] | None:

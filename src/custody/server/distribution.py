@@ -20,13 +20,8 @@ from custody.errors import (
     VerificationError,
 )
 from custody.kit import digest as digests
-from custody.registry.store import (
-    BlobUnknownError,
-    ChangedAtRestError,
-    ChangedError,
-    ManifestUnknownError,
-    MissingPartError,
-)
+from custody.registry.parts import MissingPartError
+from custody.registry.store import BlobUnknownError, ChangedAtRestError, ChangedError, ManifestUnknownError
 from custody.registry.uploads import UploadBusyError, UploadUnknownError
 from custody.server.asgi import Headers, Receive, Scope, Send, TooLargeError, respond_json
 

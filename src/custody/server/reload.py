@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from custody.admission.endpoint import division, registration
-from custody.admission.webhook import Admission, Snapshot
+from custody.admission.webhook import Admission
 from custody.errors import CustodyError
 from custody.policy.load import manifest_files
+from custody.policy.snapshot import Snapshot
 from custody.server.watching import INTERVAL, FileWatch
 
 

@@ -1,7 +1,8 @@
 """Sending a file to a client without reading it: the kernel copies from the page cache to the socket (sendfile(2)).
 
 A thread sends until the socket takes no more for a moment; then the event loop waits for the client, so that one who
-reads slowly holds no thread. TLS and other servers have no such socket: `send_file` reads in threads there.
+reads slowly holds no thread. TLS and other servers have no such socket: `send_blob` reads in threads there, and where a
+blob is in no file.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from custody.ports.blobs import Blob
 from custody.server.asgi import DisconnectedError, Scope, Send
 from custody.server.limits import ANSWER, PROGRESS
 
@@ -30,19 +32,20 @@ _CHUNK = 256 << 10  # bytes in memory of each client that a file goes to by way 
 _threads = ThreadPoolExecutor(8, thread_name_prefix="sendfile")
 
 
-async def send_file(scope: Scope, send: Send, handle: int, start: int, end: int) -> None:
-    """The bytes from `start` to `end`, as the body of a response that has been started.
+async def send_blob(scope: Scope, send: Send, blob: Blob, start: int, end: int) -> None:
+    """A blob's bytes from `start` to `end`, as the body of a response that has been started.
 
-    Raises DisconnectedError where the file is shorter than that: the response must not look whole.
+    Raises DisconnectedError where it is shorter than that: the response must not look whole.
     """
     send_direct: SendFile | None = scope.get("extensions", {}).get(EXTENSION)
-    if send_direct is not None and end > start:
+    handle = blob.fileno()
+    if send_direct is not None and handle is not None and end > start:
         await send_direct(handle, start, end - start)
         await send({"type": "http.response.body", "body": b""})
         return
     loop = asyncio.get_running_loop()
     while start < end:
-        chunk = await loop.run_in_executor(_threads, os.pread, handle, min(_CHUNK, end - start), start)
+        chunk = await loop.run_in_executor(_threads, blob.read, start, min(_CHUNK, end - start))
         if not chunk:
             raise DisconnectedError
         start += len(chunk)

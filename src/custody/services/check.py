@@ -1,23 +1,26 @@
 """Check: the question that the webhook answers, asked from a command line, with the same answer.
 
 A pod is judged as the API server would have it judged: the mutating webhook first, which verifies images and pins
-tags, then the validating webhook on the pinned pod. `decide(..., mutate=True)` is both.
+tags, then the validating webhook on the pinned pod. `Course.ADMISSION` is both.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from custody.admission.judging import Gather, Judged, Judging
 from custody.evidence.model import EvidenceSet
 from custody.formats import reference
 from custody.kit.clock import Clock
-from custody.policy.decide import decide
 from custody.policy.load import PolicySet
-from custody.policy.model import Context, Decision, Kind, Request, Verdict
-from custody.policy.record import record
+from custody.policy.model import Decision, Kind, Request, Verdict
+from custody.policy.phases import Course
+from custody.policy.snapshot import Snapshot
+from custody.ports.lookup import Lookup
 from custody.services.gather import Gatherer
 
 
@@ -25,37 +28,63 @@ from custody.services.gather import Gatherer
 class Checked:
     name: str
     """`Pod/default/web`, or the image as it was given."""
-    request: Request
-    evidence: dict[str, EvidenceSet]
-    decision: Decision
-    record: bytes
-    """Everything that was decided on, for `custody replay`."""
+    judged: Judged
+
+    @property
+    def request(self) -> Request:
+        return self.judged.request
+
+    @property
+    def evidence(self) -> dict[str, EvidenceSet]:
+        return self.judged.evidence
+
+    @property
+    def decision(self) -> Decision:
+        return self.judged.decision
+
+    @property
+    def record(self) -> bytes:
+        """Everything that was decided on, for `custody replay`."""
+        return self.judged.record()
 
 
 async def check(resource: dict[str, Any], policies: PolicySet, gatherer: Gatherer, clock: Clock,
-                namespace: str = "default") -> Checked:
-    """Gather and decide for one resource that is about to be created."""
+                namespace: str = "default", at: Course = Course.ADMISSION, lookup: Lookup | None = None) -> Checked:
+    """Gather and decide for one resource that is about to be created, or lies in a cluster (`Course.BACKGROUND`).
+
+    `lookup` answers what policies ask of the world.
+    """
     request = Request.create(resource, namespace)
     if policies.kinds.namespaced(request.kind) is False:  # of a Namespace the API server says its own name
         own = request.name if request.kind == Kind("Namespace") else ""
         request = msgspec.structs.replace(request, namespace=own)
-    return await _check(f"{request.kind.kind}/{request.namespace}/{request.name}", request, policies, gatherer, clock)
+    if at is Course.BACKGROUND:
+        request = msgspec.structs.replace(request, existing=True)
+    name = f"{request.kind.kind}/{request.namespace}/{request.name}"
+    return Checked(name, await _judge(request, policies, gatherer, clock, at, lookup))
 
 
 async def check_image(image: str, policies: PolicySet, gatherer: Gatherer, clock: Clock,
                       namespace: str = "default") -> Checked:
     """Gather and decide for an image alone, in a namespace: rules about the pod around it do not speak."""
     request = msgspec.structs.replace(Request.create(pod_of(image, namespace)), bare=True)
-    return await _check(image, request, policies, gatherer, clock)
+    return Checked(image, await _judge(request, policies, gatherer, clock, Course.ADMISSION))
 
 
-async def _check(name: str, request: Request, policies: PolicySet, gatherer: Gatherer, clock: Clock) -> Checked:
-    images = dict.fromkeys(policies.images(request), policies.predicate_types())
-    evidence = await gatherer.gather(images, policies.public_keys()) if images else {}
-    context = Context(now=clock())
-    decision = decide(request, evidence, policies, context, mutate=True)
-    return Checked(name, request, evidence, decision, record(request, evidence, policies, context, mutate=True,
-                                                             decision=decision))
+async def _judge(request: Request, policies: PolicySet, gatherer: Gatherer, clock: Clock, at: Course,
+                 lookup: Lookup | None = None) -> Judged:
+    return await Judging(gathering(gatherer), clock, lookup).judge(request, Snapshot(policies), at)
+
+
+def gathering(gatherer: Gatherer) -> Gather:
+    """What a Judging asks for evidence: with the keys, the types and the root of the snapshot that it judges by."""
+    def gather(snapshot: Snapshot, images: list[str]) -> Awaitable[Mapping[str, EvidenceSet]]:
+        wanted = dict.fromkeys(images, snapshot.predicate_types)
+        if snapshot.root is None:  # the gatherer's own
+            return gatherer.gather(wanted, snapshot.keys)
+        return gatherer.gather(wanted, snapshot.keys, root=snapshot.root)
+
+    return gather
 
 
 def pod_of(image: str, namespace: str = "default") -> dict[str, Any]:
@@ -78,6 +107,6 @@ def unjudged(request: Request, decision: Decision, policies: PolicySet) -> str |
     if decision.verdict is Verdict.NOT_JUDGED:
         runs = request.kind.kind == "Pod" or bool(decision.unjudged)
         return "no rule speaks of it" if runs else None
-    if decision.unjudged and any(rule.selects_pods for rule in policies.rules):
+    if decision.unjudged and any(rule.scope.selects(Kind("Pod")) for rule in policies.rules):
         return f"the rules about pods do not see the pod template at {', '.join(decision.unjudged)}"
     return None

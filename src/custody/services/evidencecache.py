@@ -64,8 +64,8 @@ class EvidenceCache:
             flight.task.add_done_callback(lambda _, own=flight: self._land(key, own))  # type: ignore[misc]
         flight.waiting += 1
         try:
-            found: _T = await asyncio.shield(flight.task)
-            return found
+            gathered: _T = await asyncio.shield(flight.task)
+            return gathered
         finally:
             flight.waiting -= 1
             if not flight.waiting and not flight.task.done():

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from custody.errors import CustodyError, NetworkError, NotFoundError, VerificationError
-from custody.evidence.model import Evidence, EvidenceSet, Rejected, State, Verified
+from custody.evidence.model import EvidenceSet, Rejected, State, Verified
 from custody.formats import reference
 from custody.formats.reference import Reference
 from custody.kit.clock import Clock
@@ -28,6 +28,7 @@ from custody.registry.budget import Budget
 from custody.registry.client import RegistryClient
 from custody.services.evidencecache import EvidenceCache
 from custody.services.pace import Pace
+from custody.services.verify import Terms, Unlogged, sort
 from custody.services.verifying import Share, Verifying
 from custody.sign.keys import PublicKey, load_public_key
 from custody.sign.listing import Document, Limits, broken, fetch_document, list_documents
@@ -86,28 +87,28 @@ class Gatherer:
         pems, trusted = tuple(keys), root or self._root
         gate = asyncio.Semaphore(self._bounds.images)
 
-        async def one(position: int, name: str) -> EvidenceSet:
+        async def of_image(position: int, name: str) -> EvidenceSet:
             async with gate:
                 predicate_types = images[name] if isinstance(images, Mapping) else None
-                return await self._one(name, _Wanted(pems, predicate_types, trusted), position)
+                return await self._of_image(name, _Question(pems, predicate_types, trusted), position)
 
-        return dict(zip(names, await together(one(*entry) for entry in enumerate(names)), strict=True))
+        return dict(zip(names, await together(of_image(*place) for place in enumerate(names)), strict=True))
 
     def forget(self) -> None:
         """Ask everything anew the next time."""
         self._cache.forget()
 
-    async def _one(self, name: str, wanted: _Wanted, position: int) -> EvidenceSet:
+    async def _of_image(self, name: str, question: _Question, position: int) -> EvidenceSet:
         try:
             ref = reference.parse(name)
             # Before the work, not in it: who waits for the same image may come first in his own review.
-            if not self._cache.holds(("digest", str(ref)) if ref.digest is None else (ref.name, ref.digest, wanted)):
+            if not self._cache.holds(("digest", str(ref)) if ref.digest is None else (ref.name, ref.digest, question)):
                 await self._pace.turn(position)
             if ref.digest is None:
                 # The name as it is asked for is the key, so that a 404 for one image says nothing of others.
                 ref = ref.at(await self._cache.get(("digest", str(ref)), lambda: self._resolve(ref), lambda _: _NAME))
-            key = (ref.name, ref.digest, wanted)
-            return await self._cache.get(key, lambda: self._collect(ref, wanted), lambda gathered: gathered.weight)
+            key = (ref.name, ref.digest, question)
+            return await self._cache.get(key, lambda: self._collect(ref, question), lambda gathered: gathered.weight)
         except NotFoundError as error:
             return _nothing(State.MISSING, error.message)
         except CustodyError as error:
@@ -120,47 +121,45 @@ class Gatherer:
         budget = Budget(self._bounds.seconds, self._bounds.documents.total)
         return (await self._client.within(budget).resolve(ref)).digest
 
-    async def _collect(self, ref: Reference, wanted: _Wanted) -> EvidenceSet:
+    async def _collect(self, ref: Reference, question: _Question) -> EvidenceSet:
         bounds = self._bounds
-        trust = Trust(wanted.root, _loaded(wanted.keys), max_weight=bounds.weight)
+        # A policy may accept a key's signature without a log; it sees that `log` is None.
+        terms = Terms(Trust(question.root, _loaded(question.keys), max_weight=bounds.weight), unlogged=Unlogged.KEYS)
         with self._memory.held(str(ref)) as held:
             client = self._client.within(_Charged(bounds.seconds, bounds.documents.total, held))
             try:
                 async with asyncio.timeout(bounds.seconds):
                     # The image itself is asked for too: evidence about something that is not there admits nothing.
                     listing, _ = await together((
-                        list_documents(client, ref, unsigned=False, predicate_types=wanted.predicate_types,
+                        list_documents(client, ref, unsigned=False, predicate_types=question.predicate_types,
                                        limits=bounds.documents), self._there(client, ref)))
                     assert listing is not None
                     share, gate = Share(), asyncio.Semaphore(bounds.at_once)
-                    found = await together(self._judge(client, ref, document, trust, share, gate, held)
-                                           for document in listing.documents)
+                    judged = await together(self._judge(client, ref, document, terms, share, gate, held)
+                                            for document in listing.documents)
             except TimeoutError:
                 raise NetworkError(f"{ref}: evidence did not come within {bounds.seconds:g} s") from None
-            return EvidenceSet(
-                subject=str(ref.digest), verified=tuple(item for item in found if isinstance(item, Verified)),
-                rejected=(*(item for item in found if isinstance(item, Rejected)), *listing.rejected),
-                weight=held.parsed + _NAME * (1 + len(listing.rejected)))
+            return sort(str(ref.digest), judged, listing.rejected, held.parsed + _NAME * (1 + len(listing.rejected)))
 
     async def _there(self, client: RegistryClient, ref: Reference) -> None:
         await client.resolve(ref)
 
-    async def _judge(self, client: RegistryClient, ref: Reference, document: Document, trust: Trust, share: Share,
+    async def _judge(self, client: RegistryClient, ref: Reference, document: Document, terms: Terms, share: Share,
                      gate: asyncio.Semaphore, held: _Held) -> Verified | Rejected:
         async with gate:
             try:
-                item: Evidence = await fetch_document(client, str(ref.digest), document, self._bounds.documents)
+                evidence = await fetch_document(client, str(ref.digest), document, self._bounds.documents)
             except CustodyError as error:
                 return broken(str(ref.digest), document.source, error, document.predicate_type)
-            result, memory = await self._verifying.verify(share, item, trust, self._clock)
+            result, memory = await self._verifying.verify(share, evidence, terms, self._clock)
         held.take(memory)
-        held.give_back(len(item.data))
+        held.give_back(len(evidence.data))
         held.parsed += memory
         return result
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Question:
     """For whom evidence is gathered: the keys and the root it is verified with, and the types that are read."""
 
     keys: tuple[bytes, ...]

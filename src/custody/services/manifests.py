@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from custody.errors import MalformedError, UsageError
-from custody.policy.load import documents, manifest_files, read
+from custody.formats import yaml
+from custody.policy.load import manifest_files, read
+from custody.ports.lookup import Answer, Answered, Failed, NamespaceLabels, Question
 
 MAX_DEPTH = 8
 """Lists within Lists."""
@@ -26,9 +28,30 @@ class Manifests(NamedTuple):
     """Documents of a folder that are no resources, such as a chart's values."""
 
 
+class Namespaces:
+    """A Lookup that knows the Namespaces among some resources, and nothing of a cluster beside them."""
+
+    def __init__(self, manifests: Iterable[Manifest]) -> None:
+        self._labels: dict[str, dict[str, str]] = {}
+        for manifest in manifests:
+            metadata = manifest.resource.get("metadata")
+            if (manifest.resource["apiVersion"], manifest.resource["kind"]) == ("v1", "Namespace") and isinstance(
+                    metadata, dict) and isinstance(name := metadata.get("name"), str):
+                labels = metadata.get("labels")
+                self._labels[name] = {**(labels if isinstance(labels, dict) else {}),
+                                      "kubernetes.io/metadata.name": name}  # as the API server puts it there
+
+    async def answer(self, question: Question) -> Answer:
+        if isinstance(question, NamespaceLabels) and question.namespace in self._labels:
+            return Answered(self._labels[question.namespace])
+        return Failed("there is no cluster to ask" + (
+            f", and no Namespace {question.namespace} among the resources" if isinstance(question, NamespaceLabels)
+            else ""))
+
+
 def from_bytes(data: bytes, where: str) -> list[Manifest]:
     """The resources of one YAML or JSON stream. Raises MalformedError, also where there is none."""
-    return _some(where, documents(data, where))
+    return _some(where, yaml.documents(data, where))
 
 
 def from_path(path: Path) -> Manifests:

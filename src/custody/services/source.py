@@ -19,8 +19,8 @@ def scan_locks(report: SourceReport, store: AdvisoryStore, now: datetime, *, all
     """
     packages = {}
     for lock in report.locks:
-        for entry in lock.entries:
-            packages[entry.purl] = from_purl(entry.purl, None)
+        for locked in lock.entries:
+            packages[locked.purl] = from_purl(locked.purl, None)
     unread: dict[str, list[str]] = {}
     for path in report.not_checked:
         unread.setdefault(path.rpartition("/")[2], []).append(path)

@@ -7,18 +7,17 @@ whose layers are known fetches nothing but the manifest and the configuration.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import shutil
-import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from custody.errors import UnsupportedError, UsageError
 from custody.formats import oci, reference
 from custody.kit import digest as digests
+from custody.ports.http import Content
 from custody.registry.client import RegistryClient
-from custody.registry.image import DEFAULT_PLATFORM, Image, open_archive, open_layout
+from custody.registry.image import DEFAULT_PLATFORM, Image, VerifyingReader, open_archive, open_layout
 
 _REFUSED = ("docker:", "docker-archive:", "podman:", "containerd:", "dir:", "file:", "registry:", "oci-dir:",
             "oci-archive:", "singularity:")
@@ -49,18 +48,18 @@ async def open_target(text: str, client: RegistryClient, cache: Path, platform: 
     """The image that `text` names; of an index, the one of `platform`. Raises UsageError, NotFoundError,
     VerificationError.
     """
-    scheme, _, rest = text.partition(":")
-    if scheme in ("oci", "archive") and rest:
-        path, identifier = split_layout(rest)
+    scheme, _, location = text.partition(":")
+    if scheme in ("oci", "archive") and location:
+        path, identifier = split_layout(location)
         opener = open_layout if scheme == "oci" else open_archive
         return await asyncio.to_thread(opener, path, identifier, platform)
     for prefix in _REFUSED:
         if text.startswith(prefix):
             same = _ALIKE.get(prefix)
             raise UnsupportedError(text, f"targets beginning with {prefix} are not read by custody yet",
-                                   hint=f"it is spelled {same}{rest} here" if same is not None else
+                                   hint=f"it is spelled {same}{location} here" if same is not None else
                                    "use oci:DIR, archive:FILE.tar or a registry reference")
-    if rest == "" and scheme in ("oci", "archive") and text != scheme:
+    if location == "" and scheme in ("oci", "archive") and text != scheme:
         raise UsageError(f"target: got {text!r}, expected oci:DIR or archive:FILE.tar")
     if (path := Path(text)).exists():  # a folder `image` may be an image's name too, and is what was meant
         raise UsageError(f"target: got the {'folder' if path.is_dir() else 'file'} {text!r}, expected an image",
@@ -86,25 +85,24 @@ async def push(image: Image, ref: reference.Reference, client: RegistryClient, t
     """Copy a stored image, whose manifest's exact bytes are `data`, to a registry."""
     for blob in (image.manifest.config, *image.manifest.layers):
         if not await client.has_blob(ref, blob.digest):
-            with contextlib.closing(image.open_blob(blob)) as stream, tempfile.NamedTemporaryFile() as copied:
-                path = getattr(stream, "name", None)
-                if path is None:  # inside an archive
-                    await asyncio.to_thread(shutil.copyfileobj, stream, copied, 1 << 20)
-                    copied.flush()
-                await client.push_blob(ref, Path(path or copied.name), blob)
+            await client.push_blob(ref, Content(blob.size, partial(_opened, image, blob)), blob)
     return await client.push_manifest(ref, data, image.manifest.media_type, tag=tag)
 
 
-def split_layout(rest: str) -> tuple[Path, str | None]:
+def _opened(image: Image, blob: oci.Descriptor) -> BinaryIO:
+    return cast(BinaryIO, VerifyingReader(image.open_blob(blob), blob))
+
+
+def split_layout(location: str) -> tuple[Path, str | None]:
     """`DIR`, `DIR:TAG`, `FILE:NAME:TAG` or `DIR@DIGEST`: the path is what there is up to one of the colons."""
-    path, at, digest = rest.rpartition("@")
-    if at and not Path(rest).exists():
+    path, at, digest = location.rpartition("@")
+    if at and not Path(location).exists():
         return Path(path), digests.parse(digest, "target")
-    path, colon, tag = rest, "", ""
+    path, colon, tag = location, "", ""
     while not Path(path).exists():
         path, colon, more = path.rpartition(":")
         if not colon:  # there is none: the usual spelling, for what is said of it
-            path, colon, tag = rest.rpartition(":")
-            return (Path(path), tag) if colon and "/" not in tag else (Path(rest), None)
+            path, colon, tag = location.rpartition(":")
+            return (Path(path), tag) if colon and "/" not in tag else (Path(location), None)
         tag = f"{more}:{tag}" if tag else more
     return Path(path), tag or None

@@ -90,22 +90,22 @@ class Refusal(NamedTuple):
 
 
 @overload
-async def post_json(http: Http, url: str, body: Mapping[str, Any], what: str,
+async def post_json(http: Http, url: str, body: Mapping[str, Any], service: str,
                     headers: Mapping[str, str] | None = None) -> Message: ...
 @overload
-async def post_json(http: Http, url: str, body: Mapping[str, Any], what: str,
+async def post_json(http: Http, url: str, body: Mapping[str, Any], service: str,
                     headers: Mapping[str, str] | None = None, *, accept: tuple[int, ...]) -> Message | Refusal: ...
-async def post_json(http: Http, url: str, body: Mapping[str, Any], what: str, headers: Mapping[str, str] | None = None,
-                    *, accept: tuple[int, ...] = ()) -> Message | Refusal:
+async def post_json(http: Http, url: str, body: Mapping[str, Any], service: str,
+                    headers: Mapping[str, str] | None = None, *, accept: tuple[int, ...] = ()) -> Message | Refusal:
     """The answer's JSON object, or the refusal where its status is one of `accept`. Raises NetworkError and others."""
-    answer = await _post(http, url, json.dumps(body).encode(), what,
+    answer = await _post(http, url, json.dumps(body).encode(), service,
                          {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})}, accept)
     if isinstance(answer, Refusal):
         return answer
-    return Message(strictjson.loads(answer, what, max_size=MAX_ANSWER, max_depth=32), what)
+    return Message(strictjson.loads(answer, service, max_size=MAX_ANSWER, max_depth=32), service)
 
 
-async def _post(http: Http, url: str, body: bytes, what: str, headers: Mapping[str, str],
+async def _post(http: Http, url: str, body: bytes, service: str, headers: Mapping[str, str],
                 accept: tuple[int, ...] = ()) -> bytes | Refusal:
     async with await http.request("POST", url, headers=headers, body=body) as answer:
         data = await answer.read(MAX_ANSWER)
@@ -116,7 +116,7 @@ async def _post(http: Http, url: str, body: bytes, what: str, headers: Mapping[s
         words = str(json.loads(data)["message"])[:500]
     except (ValueError, KeyError, TypeError, RecursionError):
         words = data[:200].decode("utf-8", "replace")
-    text = f"{what} {url}: answered {status}: {words}"
+    text = f"{service} {url}: answered {status}: {words}"
     if status in accept:
         return Refusal(status, answered, text)
     if status == 409:

@@ -87,9 +87,9 @@ def read_signing_certificate(der: bytes, where: str = "certificate") -> SigningC
     Raises MalformedError, UnsupportedError or VerificationError.
     """
     certificate = load_certificate(der, where)
-    for item in certificate.extensions:
-        if item.critical and item.oid not in _UNDERSTOOD:
-            raise UnsupportedError(where, f"critical extension {item.oid.dotted_string}")
+    for present in certificate.extensions:
+        if present.critical and present.oid not in _UNDERSTOOD:
+            raise UnsupportedError(where, f"critical extension {present.oid.dotted_string}")
     usages = extension(certificate, x509.ExtendedKeyUsage)
     if usages is None or ExtendedKeyUsageOID.CODE_SIGNING not in usages.value:
         raise VerificationError(f"{where}: extended key usage is not codeSigning")
@@ -103,7 +103,8 @@ def read_signing_certificate(der: bytes, where: str = "certificate") -> SigningC
 
 
 def _signer(certificate: x509.Certificate, where: str) -> KeylessSigner:
-    names = list(found.value) if (found := extension(certificate, x509.SubjectAlternativeName)) else []
+    alternative = extension(certificate, x509.SubjectAlternativeName)
+    names = list(alternative.value) if alternative else []
     if len(names) != 1:
         raise VerificationError(f"{where}: {len(names)} subject alternative names, expected exactly one")
     name = names[0]
@@ -114,13 +115,13 @@ def _signer(certificate: x509.Certificate, where: str) -> KeylessSigner:
     else:
         raise UnsupportedError(where, f"a subject alternative name of type {type(name).__name__}")
     texts: dict[int, str] = {}
-    for item in certificate.extensions:
-        arc, _, last = item.oid.dotted_string.rpartition(".")
+    for present in certificate.extensions:
+        arc, _, last = present.oid.dotted_string.rpartition(".")
         number = int(last)
-        if arc != FULCIO or number not in _READ or not isinstance(item.value, x509.UnrecognizedExtension):
+        if arc != FULCIO or number not in _READ or not isinstance(present.value, x509.UnrecognizedExtension):
             continue
         here = f"{where}: {arc}.{number}"
-        texts[number] = _bare(item.value.value, here) if number < 7 else _utf8(item.value.value, here)
+        texts[number] = _bare(present.value.value, here) if number < 7 else _utf8(present.value.value, here)
     issuer, old_issuer = texts.get(8, ""), texts.get(1, "")
     if issuer and old_issuer and issuer != old_issuer:
         raise VerificationError(f"{where}: names two issuers, {issuer!r} and {old_issuer!r}")
@@ -217,7 +218,8 @@ def _path(cert: x509.Certificate, pool: Sequence[x509.Certificate], root: x509.C
             reason = f"the path is longer than {_MAX_PATH}"
             continue
         try:
-            rest = [other for other in pool if other != candidate]  # no certificate twice, whoever sent them
+            # No certificate twice, whoever sent them.
+            rest = [certificate for certificate in pool if certificate != candidate]
             return [candidate, *_path(candidate, rest, root, moment, depth - 1, checks)]
         except VerificationError as error:
             reason = error.message
@@ -240,16 +242,16 @@ def _unfit(issuer: x509.Certificate, moment: datetime, below: int) -> str:
     if purposes is not None and not {
             ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(purposes.value):
         return f"{name} is not for codeSigning"
-    for item in issuer.extensions:
-        if item.critical and item.oid not in _UNDERSTOOD:
-            return f"{name} has the critical extension {item.oid.dotted_string}"
+    for present in issuer.extensions:
+        if present.critical and present.oid not in _UNDERSTOOD:
+            return f"{name} has the critical extension {present.oid.dotted_string}"
     return ""
 
 
 def check_sct(leaf: SigningCertificate, issuer: x509.Certificate, logs: Sequence[TransparencyLog]) -> None:
     """At least one embedded SCT is by a trusted CT log, and none that names one is false (RFC 6962 section 3.2)."""
-    found = extension(leaf.certificate, x509.PrecertificateSignedCertificateTimestamps)
-    scts = list(found.value) if found else []
+    embedded = extension(leaf.certificate, x509.PrecertificateSignedCertificateTimestamps)
+    scts = list(embedded.value) if embedded else []
     if not scts:
         raise VerificationError("SCT: the certificate has none", hint="--insecure-ignore-sct skips this check")
     issuer_key = hashlib.sha256(spki(issuer.public_key())).digest()
@@ -257,7 +259,7 @@ def check_sct(leaf: SigningCertificate, issuer: x509.Certificate, logs: Sequence
         tbs = leaf.certificate.tbs_precertificate_bytes
     except ValueError:
         raise VerificationError("SCT: the certificate does not hold exactly one list of them") from None
-    known = 0
+    trusted = 0
     for sct in scts:
         log = next((log for log in logs if log.log_id == sct.log_id), None)
         if log is None:
@@ -272,7 +274,7 @@ def check_sct(leaf: SigningCertificate, issuer: x509.Certificate, logs: Sequence
                            len(tbs).to_bytes(3, "big"), tbs, len(extensions).to_bytes(2, "big"), extensions))
         key = load_public_der(log.key_der, f"trusted root: CT log {log.base_url}").key
         check_signature(key, sct.signature, signed, "SCT")
-        known += 1
-    if not known:
+        trusted += 1
+    if not trusted:
         raise VerificationError("SCT: by no CT log of the trusted root; it names "
                                 + ", ".join(sct.log_id.hex()[:16] for sct in scts))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from custody.errors import UsageError
-from custody.evidence.model import KeylessSigner, Signer
+from custody.evidence.model import KeylessSigner, KeySigner, Signer
 from policylang.errors import InputError
 
 CLAIM_FLAGS: Mapping[str, str] = {"trigger": "githubWorkflowTrigger", "sha": "githubWorkflowSha",
@@ -30,17 +30,17 @@ class Identity:
 
     def __post_init__(self) -> None:
         """Raises UsageError unless both sides are named, and each in one way only."""
-        for what, flag, exact, pattern in (
+        for part, flag, exact, pattern in (
                 ("identity", "--certificate-identity", self.subject, self.subject_regexp),
                 ("issuer", "--certificate-oidc-issuer", self.issuer, self.issuer_regexp)):
             if not exact and not pattern:
-                raise UsageError(f"{what}: not given; a certificate proves nothing until you say whose you expect",
+                raise UsageError(f"{part}: not given; a certificate proves nothing until you say whose you expect",
                                  hint=f"{flag} VALUE or {flag}-regexp PATTERN; or --key FILE")
             if exact and pattern:
-                raise UsageError(f"{what}: given exactly and as a pattern", hint=f"keep {flag} or {flag}-regexp")
+                raise UsageError(f"{part}: given exactly and as a pattern", hint=f"keep {flag} or {flag}-regexp")
             if pattern:
                 try:
-                    _found(pattern, "")
+                    _matches(pattern, "")
                 except InputError as error:
                     raise UsageError(f"{flag}-regexp: {error.message}", hint="the syntax is Go's (RE2)") from None
 
@@ -48,19 +48,24 @@ class Identity:
         """Why `signer` is somebody else; None where it is the one."""
         if not isinstance(signer, KeylessSigner):
             return f"identity: signed with a {signer}, expected a certificate"
-        for what, got, exact, pattern in (("identity", signer.subject, self.subject, self.subject_regexp),
+        for part, got, exact, pattern in (("identity", signer.subject, self.subject, self.subject_regexp),
                                           ("issuer", signer.issuer, self.issuer, self.issuer_regexp)):
             if exact and got != exact:
-                return f"{what}: got {got!r}, expected {exact!r}"
-            if pattern and not _found(pattern, got):
-                return f"{what}: got {got!r}, expected a match of {pattern!r}"
+                return f"{part}: got {got!r}, expected {exact!r}"
+            if pattern and not _matches(pattern, got):
+                return f"{part}: got {got!r}, expected a match of {pattern!r}"
         for name, expected in self.claims.items():
             if signer.claims.get(name) != expected:
                 return f"{name}: got {signer.claims.get(name)!r}, expected {expected!r}"
         return None
 
 
-def _found(pattern: str, text: str) -> bool:
+def not_by_key(signer: Signer) -> str | None:
+    """Why `signer` is not the key that was given; None where it is. A verifier is given no other."""
+    return None if isinstance(signer, KeySigner) else f"signer: got {signer}, expected the key"
+
+
+def _matches(pattern: str, text: str) -> bool:
     from policylang.go.regex import compiled
 
     return compiled(pattern).search(text) is not None

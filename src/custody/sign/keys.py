@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,23 +64,27 @@ def identity_of(key: PublicKey, signature: bytes, message: bytes) -> str:
     Of an ECDSA signature (r, s) anybody can make (r, -s), which is as valid, and none with
     another r. RSA and Ed25519 signatures are one for each message.
     """
-    made = str(decode_dss_signature(signature)[0]).encode() if isinstance(
+    fixed = str(decode_dss_signature(signature)[0]).encode() if isinstance(
         key.key, ec.EllipticCurvePublicKey) else signature
-    return sha256(b"".join(hashlib.sha256(part).digest() for part in (key.der, message, made)))
+    return sha256(b"".join(hashlib.sha256(part).digest() for part in (key.der, message, fixed)))
 
 
-def check_signature(key: AnyPublicKey, signature: bytes, message: bytes, what: str) -> None:
-    """Raises VerificationError unless `signed`."""
-    if not signed(key, signature, message):
-        raise VerificationError(f"{what}: the signature is not this key's over these bytes")
+Scheme = Callable[[AnyPublicKey, bytes, bytes], bool]
+"""Whether the signature, the second, is the key's over the message, the third."""
 
 
-def check_digest_signature(key: AnyPublicKey, signature: bytes, digest: bytes, what: str) -> None:
+def check_signature(key: AnyPublicKey, signature: bytes, message: bytes, name: str, scheme: Scheme = signed) -> None:
+    """Raises VerificationError unless the scheme says yes."""
+    if not scheme(key, signature, message):
+        raise VerificationError(f"{name}: the signature is not this key's over these bytes")
+
+
+def check_digest_signature(key: AnyPublicKey, signature: bytes, digest: bytes, name: str) -> None:
     """The same where only the SHA-256 of the message is known. Raises UnsupportedError for Ed25519."""
     if isinstance(key, ed25519.Ed25519PublicKey):
-        raise UnsupportedError(what, "an Ed25519 signature needs the artifact's bytes, and only its digest is here")
+        raise UnsupportedError(name, "an Ed25519 signature needs the artifact's bytes, and only its digest is here")
     if not verifies(key, signature, digest, Prehashed(hashes.SHA256())):
-        raise VerificationError(f"{what}: the signature is not this key's over the artifact's digest")
+        raise VerificationError(f"{name}: the signature is not this key's over the artifact's digest")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,8 +110,8 @@ class PublicKey:
 
 def public_key(key: object, where: str) -> PublicKey:
     """Raises UnsupportedError for a key of a kind or strength that custody does not trust."""
-    known = usable(key, where)
-    return PublicKey(known, spki(known))
+    trusted = usable(key, where)
+    return PublicKey(trusted, spki(trusted))
 
 
 def load_public_der(der: bytes, where: str) -> PublicKey:

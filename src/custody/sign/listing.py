@@ -23,11 +23,11 @@ import msgspec
 
 from custody.errors import CustodyError, MalformedError, NotFoundError, UnsupportedError, VerificationError
 from custody.evidence.model import Evidence, Rejected, State
+from custody.formats import bundle as bundles
 from custody.formats import cosign, dsse, intoto, oci
 from custody.formats.reference import Reference
 from custody.kit.concurrency import together
 from custody.registry.client import RegistryClient
-from custody.sign.verify import BUNDLE_PREFIX
 
 PREDICATE_TYPE = "dev.sigstore.bundle.predicateType"
 """The annotation of a bundle's manifest that says what is in it (cosign specs/BUNDLE_SPEC.md)."""
@@ -88,11 +88,11 @@ async def list_documents(client: RegistryClient, ref: Reference, *, unsigned: bo
     if ref.digest is None:
         raise MalformedError("evidence", got=str(ref), expected="an image with a digest")
     suffixes = [suffix for suffix in _TAGS if _useful(suffix, predicate_types, unsigned=unsigned)]
-    found = _Found(ref, predicate_types, limits)
-    parts = await together([_bundles(client, found), *(_layers(client, found, suffix) for suffix in suffixes)])
+    tally = _Tally(ref, predicate_types, limits)
+    parts = await together([_bundles(client, tally), *(_layers(client, tally, suffix) for suffix in suffixes)])
     documents = [document for part in parts for document in part]
-    found.charge(len(documents), sum(document.layer.size for document in documents if document.data is None))
-    return Listing(tuple(sorted(documents, key=lambda document: document.layer.size)), found.rejected())
+    tally.charge(len(documents), sum(document.layer.size for document in documents if document.data is None))
+    return Listing(tuple(sorted(documents, key=lambda document: document.layer.size)), tally.rejected())
 
 
 async def fetch_document(client: RegistryClient, subject: str, document: Document, limits: Limits) -> Evidence:
@@ -124,7 +124,7 @@ def _claim(annotations: Mapping[str, str]) -> str | None:
     return annotations.get(PREDICATE_TYPE) or annotations.get(_LAYER_PREDICATE_TYPE)
 
 
-class _Found:
+class _Tally:
     """What was found so far about one image, held against the limits."""
 
     def __init__(self, ref: Reference, predicate_types: frozenset[str] | None, limits: Limits) -> None:
@@ -169,64 +169,65 @@ class _Found:
 
     def rejected(self) -> tuple[Rejected, ...]:
         named: list[Rejected] = []
-        rest: dict[str, int] = {}
+        unnamed: dict[str, int] = {}
         for kind, aside in self._aside.items():
             taken = aside[:max(0, _MAX_NAMED - len(named))]
             named += taken
             if len(aside) > len(taken):
-                rest[kind] = len(aside) - len(taken)
-        for kind, count in list(rest.items())[:_MAX_NAMED]:
+                unnamed[kind] = len(aside) - len(taken)
+        for kind, count in list(unnamed.items())[:_MAX_NAMED]:
             example = self._aside[kind][0]
             named.append(Rejected(subject=self.subject, evidence=None, source="referrers", state=State.UNVERIFIABLE,
                                   reason=f"{count} more: {example.reason}", predicate_type=example.predicate_type))
-        if len(rest) > _MAX_NAMED:
-            others = sum(list(rest.values())[_MAX_NAMED:])
+        if len(unnamed) > _MAX_NAMED:
+            others = sum(list(unnamed.values())[_MAX_NAMED:])
             named.append(Rejected(subject=self.subject, evidence=None, source="referrers", state=State.UNVERIFIABLE,
-                                  reason=f"{others} more of {len(rest) - _MAX_NAMED} other types", predicate_type=""))
+                                  reason=f"{others} more of {len(unnamed) - _MAX_NAMED} other types",
+                                  predicate_type=""))
         return (*self._rejected, *named)
 
 
-async def _bundles(client: RegistryClient, found: _Found) -> list[Document]:
-    wanted: list[oci.Descriptor] = []
-    for entry in await client.referrers(found.ref):
-        source, annotations = f"referrer {entry.digest}", dict(entry.annotations)
-        kind = entry.artifact_type or entry.media_type
-        if kind.startswith(BUNDLE_PREFIX):
-            if found.asked_for(source, annotations) and found.fits(source, entry.size, _MAX_MANIFEST, annotations):
-                wanted.append(entry)
+async def _bundles(client: RegistryClient, tally: _Tally) -> list[Document]:
+    listed: list[oci.Descriptor] = []
+    for referrer in await client.referrers(tally.ref):
+        source, annotations = f"referrer {referrer.digest}", dict(referrer.annotations)
+        kind = referrer.artifact_type or referrer.media_type
+        if kind.startswith(bundles.PREFIX):
+            if tally.asked_for(source, annotations) and tally.fits(source, referrer.size, _MAX_MANIFEST, annotations):
+                listed.append(referrer)
         elif kind in _SIGNATURE_KINDS:
-            found.put_aside(source, kind, _SIGNATURE_KINDS[kind], intoto.COSIGN_SIGN)
+            tally.put_aside(source, kind, _SIGNATURE_KINDS[kind], intoto.COSIGN_SIGN)
         else:
-            found.put_aside(source, kind, f"documents of type {kind} are not evaluated by custody", kind)
-    found.charge(len(wanted), sum(entry.size for entry in wanted))
+            tally.put_aside(source, kind, f"documents of type {kind} are not evaluated by custody", kind)
+    tally.charge(len(listed), sum(referrer.size for referrer in listed))
     gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def read(entry: oci.Descriptor) -> Document | None:
-        source = f"referrer {entry.digest}"
+    async def read(referrer: oci.Descriptor) -> Document | None:
+        source = f"referrer {referrer.digest}"
         try:
             async with gate:
-                return await _bundle(client, found, entry, source)
+                return await _bundle(client, tally, referrer, source)
         except CustodyError as error:
-            found.reject(source, error, _claim(entry.annotations))
+            tally.reject(source, error, _claim(referrer.annotations))
             return None
 
-    read_all = await together(read(entry) for entry in sorted(wanted, key=lambda entry: entry.size))
-    return [document for document in read_all if document is not None]
+    read_documents = await together(read(referrer) for referrer in sorted(listed, key=lambda referrer: referrer.size))
+    return [document for document in read_documents if document is not None]
 
 
-async def _bundle(client: RegistryClient, found: _Found, entry: oci.Descriptor, source: str) -> Document | None:
+async def _bundle(client: RegistryClient, tally: _Tally, referrer: oci.Descriptor, source: str) -> Document | None:
     """The one layer that is the document; where there is no one layer, the manifest itself is it, and will not do."""
-    place = found.ref.at(entry.digest)
+    place = tally.ref.at(referrer.digest)
     descriptor, data = await client.manifest(place)
     body = await _parse(data, str(place), descriptor.media_type)
     annotations = dict(body.annotations)
-    if not found.asked_for(source, annotations):
+    if not tally.asked_for(source, annotations):
         return None
     if not isinstance(body, oci.Manifest) or len(body.layers) != 1:
         return Document(place, source, descriptor, annotations, data)
     layer = body.layers[0]
-    return Document(place, source, layer, annotations) if found.fits(
-        source, layer.size, found.limits.document, annotations) else None
+    return Document(place, source, layer, annotations) if tally.fits(
+        source, layer.size, tally.limits.document, annotations) else None
 
 
 async def _parse(data: bytes, where: str, media_type: str) -> oci.Manifest | oci.Index:
@@ -236,31 +237,31 @@ async def _parse(data: bytes, where: str, media_type: str) -> oci.Manifest | oci
     return await asyncio.to_thread(oci.parse_manifest, data, where, media_type)
 
 
-async def _layers(client: RegistryClient, found: _Found, suffix: str) -> list[Document]:
-    tag = cosign.tag(found.subject, suffix)
-    place = found.ref.tagged(tag)
+async def _layers(client: RegistryClient, tally: _Tally, suffix: str) -> list[Document]:
+    tag = cosign.tag(tally.subject, suffix)
+    place = tally.ref.tagged(tag)
     try:
         descriptor, data = await client.manifest(place)
     except NotFoundError:
         return []
     except VerificationError as error:
-        found.reject(f"tag {tag}", error)
+        tally.reject(f"tag {tag}", error)
         return []
     try:
         body = await _parse(data, str(place), descriptor.media_type)
         if not isinstance(body, oci.Manifest):
             raise MalformedError(str(place), got="an index", expected="an image manifest")
     except (MalformedError, UnsupportedError) as error:
-        found.reject(f"tag {tag}", error)
+        tally.reject(f"tag {tag}", error)
         return []
     documents = []
     for position, layer in enumerate(body.layers):
         source, annotations = f"tag {tag} layer {position}", dict(layer.annotations)
         if _TAGS[suffix] and layer.media_type != _TAGS[suffix]:
-            found.put_aside(source, layer.media_type, f"layers of type {layer.media_type} are not evaluated by custody",
+            tally.put_aside(source, layer.media_type, f"layers of type {layer.media_type} are not evaluated by custody",
                             layer.media_type)
-        elif found.asked_for(source, annotations) and found.fits(source, layer.size, found.limits.document,
+        elif tally.asked_for(source, annotations) and tally.fits(source, layer.size, tally.limits.document,
                                                                  annotations):
             documents.append(Document(place, source, layer, annotations))
-    found.charge(len(documents), 0)
+    tally.charge(len(documents), 0)
     return documents

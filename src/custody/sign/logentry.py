@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from custody.errors import MalformedError, UnsupportedError, VerificationError
-from custody.formats.bundle import Bundle, InclusionProof, LogEntry
+from custody.formats.bundle import InclusionProof, LogEntry
 from custody.formats.protojson import Message, decode_base64, encode_base64
 from custody.kit import merkle, strictjson
 from custody.kit.canonical import canonical
 from custody.kit.clock import format_rfc3339
+from custody.sign.claim import Claim
 from custody.sign.keys import PublicKey, load_public_der, signed
 from custody.trust.checkpoint import parse_checkpoint
 from custody.trust.roots import TransparencyLog
@@ -29,18 +30,16 @@ _V1 = {("hashedrekord", "0.0.1"), ("dsse", "0.0.1"), ("intoto", "0.0.2")}
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class Logged:
     """What an entry must be about."""
 
-    bundle: Bundle
+    claim: Claim
     key: PublicKey
     certificate: bytes | None
     """DER of the leaf, in keyless signatures."""
-    digests: dict[str, bytes]
-    """Hash name → digest of the signed bytes (the payload, or a DSSE envelope's pre-authentication encoding)."""
 
 
-def check_binding(entry: LogEntry, about: Signed) -> None:
+def check_binding(entry: LogEntry, about: Logged) -> None:
     """The entry's body names this signature, this key and these bytes (CVE-2022-36056). Raises VerificationError."""
     where = "log entry"
     root = Message(strictjson.loads(entry.body, where, max_size=_MAX_BODY, max_depth=16), where)
@@ -52,36 +51,36 @@ def check_binding(entry: LogEntry, about: Signed) -> None:
         _hashedrekord_v2(spec.message("hashedRekordV002"), about)
     elif (kind, version) == ("hashedrekord", "0.0.1"):
         data, signature = spec.message("data").message("hash"), spec.message("signature")
-        _same("digest", data.hex("value"), about.digests.get(data.text("algorithm")))
-        _same("signature", signature.data("content"), about.bundle.signature)
+        _same("digest", data.hex("value"), about.claim.hashed(data.text("algorithm")))
+        _same("signature", signature.data("content"), about.claim.signature)
         _same_pem(signature.message("publicKey").data("content"), about, f"{where}: publicKey")
     elif (kind, version) == ("dsse", "0.0.1"):
         _payload(spec, about)
         listed = spec.messages("signatures", _MAX_SIGNATURES)
         if len(listed) != 1:
             raise VerificationError(f"{where}: {len(listed)} signatures, expected one")
-        _same("signature", listed[0].data("signature"), about.bundle.signature)
+        _same("signature", listed[0].data("signature"), about.claim.signature)
         _same_pem(listed[0].data("verifier"), about, f"{where}: verifier")
     elif (kind, version) == ("intoto", "0.0.2"):
         content = spec.message("content")
         _payload(content, about)
         envelope = content.message("envelope")
         listed = envelope.messages("signatures", _MAX_SIGNATURES)
-        if len(listed) != 1 or about.bundle.envelope is None:
+        if len(listed) != 1 or about.claim.envelope is None:
             raise VerificationError(f"{where}: {len(listed)} signatures, expected one")
-        _same("payload type", envelope.text("payloadType").encode(), about.bundle.envelope.payload_type.encode())
+        _same("payload type", envelope.text("payloadType").encode(), about.claim.envelope.payload_type.encode())
         inner = decode_base64(listed[0].data("sig").decode("ascii", "replace"), f"{where}: sig")
-        _same("signature", inner, about.bundle.signature)
+        _same("signature", inner, about.claim.signature)
         _same_pem(listed[0].data("publicKey"), about, f"{where}: publicKey")
     else:
         raise UnsupportedError(where, f"kind {kind} {version}")
 
 
-def _hashedrekord_v2(record: Message, about: Signed) -> None:
+def _hashedrekord_v2(record: Message, about: Logged) -> None:
     data, signature = record.message("data"), record.message("signature")
     name = {"SHA2_256": "sha256", "SHA2_384": "sha384", "SHA2_512": "sha512"}.get(data.text("algorithm"), "")
-    _same("digest", data.data("digest"), about.digests.get(name))
-    _same("signature", signature.data("content"), about.bundle.signature)
+    _same("digest", data.data("digest"), about.claim.hashed(name))
+    _same("signature", signature.data("content"), about.claim.signature)
     verifier = signature.message("verifier")
     if verifier.has("x509Certificate"):
         _same("certificate", verifier.message("x509Certificate").data("rawBytes"), about.certificate)
@@ -91,19 +90,19 @@ def _hashedrekord_v2(record: Message, about: Signed) -> None:
         _same("public key", verifier.message("publicKey").data("rawBytes"), about.key.der)
 
 
-def _payload(spec: Message, about: Signed) -> None:
+def _payload(spec: Message, about: Logged) -> None:
     hashed = spec.message("payloadHash")
-    if hashed.text("algorithm") != "sha256" or about.bundle.envelope is None:
+    if hashed.text("algorithm") != "sha256" or about.claim.envelope is None:
         raise VerificationError("log entry: is about a DSSE envelope with a SHA-256 payload hash, the signature is not")
-    _same("payload hash", hashed.hex("value"), hashlib.sha256(about.bundle.envelope.payload).digest())
+    _same("payload hash", hashed.hex("value"), hashlib.sha256(about.claim.envelope.payload).digest())
 
 
-def _same(what: str, got: bytes, expected: bytes | None) -> None:
+def _same(part: str, got: bytes, expected: bytes | None) -> None:
     if got != expected:
-        raise VerificationError(f"log entry: its {what} is not the one of this signature, it is about something else")
+        raise VerificationError(f"log entry: its {part} is not the one of this signature, it is about something else")
 
 
-def _same_pem(pem: bytes, about: Signed, where: str) -> None:
+def _same_pem(pem: bytes, about: Logged, where: str) -> None:
     match = _PEM.match(pem.decode("ascii", "replace").strip())
     if match is None:
         raise MalformedError(where, got=pem[:64], expected="one PEM certificate or public key")
@@ -175,11 +174,11 @@ def check_checkpoint(note: str, log: TransparencyLog, key: PublicKey, *, note_id
     `note_id`: the signature must stand under the checkpoint's origin (Rekor v2; v1 signs under the host's name only).
     """
     checkpoint = parse_checkpoint(note.encode())
-    mine = [blob[4:] for name, blob in checkpoint.signatures
+    signatures = [blob[4:] for name, blob in checkpoint.signatures
             if blob[:4] == log.log_id[:4] and (name == checkpoint.origin or not note_id)]
-    if not mine:
+    if not signatures:
         raise VerificationError(f"checkpoint: no signature of the log {log.base_url} (key ID {log.log_id[:4].hex()})")
-    if not any(signed(key.key, signature, checkpoint.text) for signature in mine):
+    if not any(signed(key.key, signature, checkpoint.text) for signature in signatures):
         raise VerificationError("checkpoint: not signed by the log's key")
     return checkpoint.size, checkpoint.root
 

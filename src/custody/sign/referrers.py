@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from custody.errors import ConflictError, CustodyError, MalformedError, NotFoundError, VerificationError
-from custody.evidence.model import Evidence, KeylessSigner, Rejected, Verified
+from custody.evidence.model import Evidence, Rejected
 from custody.formats import bundle as bundles
 from custody.formats import cosign, oci
 from custody.formats.reference import Reference
@@ -17,7 +17,6 @@ from custody.kit.clock import format_rfc3339
 from custody.kit.concurrency import together
 from custody.registry.client import RegistryClient
 from custody.sign.listing import PREDICATE_TYPE, Document, Limits, broken, fetch_document, list_documents
-from custody.sign.verify import Trust, verify_evidence
 
 _TRIES = 5
 _MAX_LAYERS = 1000
@@ -53,9 +52,9 @@ async def fetch_evidence(client: RegistryClient, ref: Reference, *, unsigned: bo
         except CustodyError as error:
             return broken(subject, document.source, error, document.predicate_type)
 
-    found = await together(map(fetch, listing.documents))
-    return Gathered(tuple(item for item in found if isinstance(item, Evidence)),
-                    (*(item for item in found if isinstance(item, Rejected)), *listing.rejected))
+    fetched = await together(map(fetch, listing.documents))
+    return Gathered(tuple(document for document in fetched if isinstance(document, Evidence)),
+                    (*(document for document in fetched if isinstance(document, Rejected)), *listing.rejected))
 
 
 async def push_bundle(client: RegistryClient, ref: Reference, subject: oci.Descriptor, data: bytes, predicate_type: str,
@@ -80,19 +79,19 @@ async def push_signature(client: RegistryClient, ref: Reference, payload: bytes,
     added again where it is not there. Raises ConflictError where that happens every time, VerificationError for a tag
     that holds something else.
     """
-    layer = await client.push_blob(ref, payload)
-    mine = oci.Descriptor(cosign.SIMPLE_SIGNING, layer.digest, layer.size, annotations)
+    blob = await client.push_blob(ref, payload)
+    added = oci.Descriptor(cosign.SIMPLE_SIGNING, blob.digest, blob.size, annotations)
     place = ref.tagged(cosign.tag(ref.digest or "", ".sig"))
     for _ in range(_TRIES):
-        layers = (*await _signature_layers(client, place), mine)
+        layers = (*await _signature_layers(client, place), added)
         if len(layers) > _MAX_LAYERS:
             raise VerificationError(f"{place}: has {_MAX_LAYERS} signatures, which is all that cosign reads")
         data = _dump({"architecture": "", "created": _NEVER, "history": [{"created": _NEVER} for _ in layers], "os": "",
-                      "rootfs": {"type": "layers", "diff_ids": [item.digest for item in layers]}, "config": {}})
+                      "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]}, "config": {}})
         config = await client.push_blob(ref, data)
         manifest = oci.Manifest(oci.MANIFEST, oci.Descriptor(oci.CONFIG, config.digest, config.size), layers)
         pushed = await client.push_manifest(ref, _dump(manifest.to_json()), oci.MANIFEST, tag=place.tag)
-        if mine in await _signature_layers(client, place):
+        if added in await _signature_layers(client, place):
             return pushed
     raise ConflictError(f"{place}: others wrote it {_TRIES} times in between", hint="sign again")
 
@@ -103,8 +102,8 @@ async def _signature_layers(client: RegistryClient, place: Reference) -> tuple[o
     except NotFoundError:
         return ()
     manifest = oci.parse_manifest(data, str(place), descriptor.media_type)
-    if not isinstance(manifest, oci.Manifest) or any(item.media_type != cosign.SIMPLE_SIGNING
-                                                     for item in manifest.layers):
+    if not isinstance(manifest, oci.Manifest) or any(layer.media_type != cosign.SIMPLE_SIGNING
+                                                     for layer in manifest.layers):
         raise VerificationError(f"{place}: holds something else than signatures, and is not replaced")
     return manifest.layers
 
@@ -117,48 +116,22 @@ async def image_manifests(client: RegistryClient, ref: Reference, descriptor: oc
     order: dict[str, oci.Descriptor] = {}
     seen: set[str] = set()
 
-    async def visit(item: oci.Descriptor, depth: int) -> None:
-        if item.digest in seen:
+    async def visit(manifest: oci.Descriptor, depth: int) -> None:
+        if manifest.digest in seen:
             return
-        seen.add(item.digest)
+        seen.add(manifest.digest)
         if len(seen) > _MAX_MANIFESTS or depth > _MAX_DEPTH:
             raise MalformedError(str(ref), got=f"more than {_MAX_MANIFESTS} manifests, or {_MAX_DEPTH} indexes in one "
                                  "another", expected="an image that can be signed whole")
-        place = ref.at(item.digest)
+        place = ref.at(manifest.digest)
         held, data = await client.manifest(place)
         body = oci.parse_manifest(data, str(place), held.media_type)
         for child in body.manifests if isinstance(body, oci.Index) else ():
             await visit(child, depth + 1)
-        order[item.digest] = held
+        order[manifest.digest] = held
 
     await visit(descriptor, 0)
     return list(order.values())
-
-
-async def replace_bundles(client: RegistryClient, ref: Reference, mine: Verified, keep: oci.Descriptor, trust: Trust,
-                          now: datetime) -> int:
-    """Delete the signer's other bundles of `mine`'s predicate type; those of others stay. Returns how many."""
-    gone = 0
-    types = frozenset({mine.predicate_type})
-    for item in (await fetch_evidence(client, ref, unsigned=False, predicate_types=types)).evidence:
-        digest = item.source.removeprefix("referrer ")
-        if digest in (keep.digest, item.source):
-            continue  # the new one itself, or a layer of a tag, which has no manifest of its own
-        try:
-            other = verify_evidence(item, trust, now)
-        except VerificationError:
-            continue  # not provably this signer's, so it is not this signer's to remove
-        if other.predicate_type == mine.predicate_type and _same_signer(other, mine):
-            await client.delete_manifest(ref.at(digest))
-            gone += 1
-    return gone
-
-
-def _same_signer(one: Verified, other: Verified) -> bool:
-    a, b = one.signer, other.signer
-    if isinstance(a, KeylessSigner) and isinstance(b, KeylessSigner):
-        return (a.subject, a.issuer) == (b.subject, b.issuer)
-    return a == b
 
 
 async def push_sbom(client: RegistryClient, ref: Reference, data: bytes, media_type: str) -> Reference:

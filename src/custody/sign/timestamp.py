@@ -40,14 +40,14 @@ def check_timestamp(response: bytes, message: bytes, authorities: Sequence[Certi
         name = authority.uri or authority.common_name or "timestamp authority"
         chain = [load_certificate(der, f"trusted root: {name}") for der in authority.chain]
         leaf = None if is_ca(chain[0]) else chain[0]
-        rest = chain if leaf is None else chain[1:]
-        if not rest:
+        above = chain if leaf is None else chain[1:]
+        if not above:
             reasons.append(f"{name}: its chain does not end in a root")
             continue
         if leaf is not None and not _stamps(leaf):
             reasons.append(f"{name}: its certificate's extended key usage is not timeStamping, critical and alone")
             continue
-        builder = VerifierBuilder(tsa_certificate=leaf, intermediates=rest[:-1], roots=rest[-1:])
+        builder = VerifierBuilder(tsa_certificate=leaf, intermediates=above[:-1], roots=above[-1:])
         try:
             builder.build().verify_message(decoded, message)
         except (_Refused, ValueError, x509.InvalidVersion, UnsupportedAlgorithm,

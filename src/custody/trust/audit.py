@@ -147,18 +147,18 @@ def _leaves(reader: TileReader, size: int, tile: int) -> list[bytes]:
     hashes = [leaf_hash(entry) for entry in entries]
     data = read_tile(reader, 0, tile, width)
     expected = [data[at:at + 32] for at in range(0, 32 * width, 32)]
-    for offset, (got, wanted) in enumerate(zip(hashes, expected, strict=False)):
+    for offset, (leaf, in_tile) in enumerate(zip(hashes, expected, strict=False)):
         index = tile * WIDTH + offset
-        if got == wanted:
+        if leaf == in_tile:
             continue
         following = hashes[offset:offset + 8]
         if following == expected[offset + 1:offset + 1 + len(following)]:
             raise VerificationError(f"log: entry {index} was dropped: entry {index + 1} stands in its place")
-        if got in expected:
+        if leaf in expected:
             raise VerificationError(f"log: entries are out of order: at {index} stands entry "
-                                    f"{tile * WIDTH + expected.index(got)}")
-        raise VerificationError(f"log: entry {index} was changed: it hashes to {got.hex()}, its tile says "
-                                f"{wanted.hex()}")
+                                    f"{tile * WIDTH + expected.index(leaf)}")
+        raise VerificationError(f"log: entry {index} was changed: it hashes to {leaf.hex()}, its tile says "
+                                f"{in_tile.hex()}")
     if len(entries) < width or len(data) < 32 * width:
         have = min(len(entries), len(data) // 32)
         raise VerificationError(f"log: entry {tile * WIDTH + have} is missing: its bundle has {len(entries)} entries "

@@ -26,11 +26,11 @@ def verify_ed25519ph(public_key: bytes, signature: bytes, digest: bytes) -> None
         if int.from_bytes(scalar, "little") >= _ORDER or not bindings.crypto_core_ed25519_is_valid_point(public_key):
             raise VerificationError("Ed25519ph: the signature's scalar or the public key is out of range")
         # R = sB - kA, compared as bytes (no cofactor)
-        found = bindings.crypto_core_ed25519_sub(
+        expected_point = bindings.crypto_core_ed25519_sub(
             bindings.crypto_scalarmult_ed25519_base_noclamp(scalar),
             bindings.crypto_scalarmult_ed25519_noclamp(bindings.crypto_core_ed25519_scalar_reduce(challenge),
                                                        public_key))
     except (exceptions.CryptoError, exceptions.TypeError, exceptions.ValueError):
         raise VerificationError("Ed25519ph: the signature does not verify") from None
-    if found != point:
+    if expected_point != point:
         raise VerificationError("Ed25519ph: the signature does not verify")

@@ -1,15 +1,19 @@
 """A transparency log on tiles: entries in, checkpoints and inclusion proofs out.
 
-One `MerkleLog` is the only writer of its store. `append` is the whole protocol:
+One `MerkleLog` writes to its store. `append` is the whole protocol, and that of sunlight:
     1. hash the entries into copies of the right-hand edge;
-    2. make entries and tiles durable;
-    3. sign the new checkpoint and swap it in (compare and swap): from here on the entries are logged;
-    4. index the leaves, drop partial tiles that a full one replaced;
+    2. sign the new checkpoint, and stage its files, durable, under a name that its size and root give;
+    3. swap the checkpoint in (compare and swap): from here on the entries are logged;
+    4. put the files in their places, publish the checkpoint, index the leaves, drop partial tiles that a full one
+       replaced;
     5. prove each entry against the new checkpoint.
-A crash before 3 leaves files that no checkpoint covers, and the next start begins from the old checkpoint; a crash
-after it loses nothing. An error leaves the outcome unknown, so the log stops, and `reopen` settles it: the stored
-checkpoint is the old one or the one that was being swapped in, and that is the truth which is made durable again, with
-whatever is in the tiles proved against it. Anything else there is another writer's, and the log stays stopped.
+A crash before 3 leaves what no checkpoint names, and the next start begins from the old checkpoint. A crash after it
+loses nothing: what is staged for the stored checkpoint is put in its places whenever the log is opened. A writer that
+loses the swap has changed nothing of the other's, whether or not a lock would have kept it away.
+
+An error leaves the outcome unknown, so the log stops, and `reopen` settles it: the stored checkpoint is the old one or
+the one that was being swapped in, and that is the truth which is made durable again, with whatever is in the tiles
+proved against it. Anything else there is another writer's, and the log stays stopped.
 """
 
 from __future__ import annotations
@@ -22,9 +26,19 @@ from dataclasses import dataclass
 
 from custody.errors import ConflictError, CustodyError, MalformedError, VerificationError
 from custody.kit.merkle import leaf_hash, root_hash
-from custody.ports.tiles import LeafIndex, TileStore
+from custody.ports.tiles import CheckpointStore, LeafIndex, TileReader, TileStore
 from custody.trust.checkpoint import LogSigner, parse_checkpoint
-from custody.trust.tiles import MAX_ENTRY, WIDTH, TileTree, encode_entries, parse_entries, read_tile, tile_path
+from custody.trust.tiles import (
+    MAX_ENTRY,
+    WIDTH,
+    StagedReader,
+    TileTree,
+    encode_entries,
+    parse_entries,
+    read_tile,
+    staging_name,
+    tile_path,
+)
 
 _LOG = logging.getLogger(__name__)
 _BACK_OFF = 0.5
@@ -75,19 +89,22 @@ class BusyError(CustodyError):
 class MerkleLog:
     """The sequencer's state. Not thread-safe: one caller at a time, which `Sequencer` sees to."""
 
-    def __init__(self, store: TileStore, signer: LogSigner, leaves: LeafIndex | None = None) -> None:
+    def __init__(self, store: TileStore, checkpoints: CheckpointStore, signer: LogSigner,
+                 leaves: LeafIndex | None = None) -> None:
         """Open a log, or begin one. Raises VerificationError where what is stored is not what the checkpoint says."""
         self.signer = signer
         self._store = store
+        self._checkpoints = checkpoints
+        self._reader = StagedReader(store)
         self._leaves = leaves
         self.stopped: str | None = None
         """Why nothing is taken."""
         self._attempt: bytes | None = None
         """The checkpoint that a failed `append` may have stored."""
-        stored = store.checkpoint()
+        stored = checkpoints.load()
         if stored is None:
             stored = signer.sign(0, TileTree(store, 0).root())
-            store.swap_checkpoint(None, stored)
+            checkpoints.swap(None, stored)
         if (origin := parse_checkpoint(stored).origin) != signer.name:
             raise VerificationError(
                 f"log: it was begun as {origin!r}, and would go on as {signer.name!r}",
@@ -99,10 +116,13 @@ class MerkleLog:
         """Go on from a stored checkpoint. Raises VerificationError, OSError, and then nothing is changed."""
         # 1. The truth is the stored checkpoint, which this key must have signed.
         checkpoint = self.signer.verifier.verify(note)
-        # 2. The right-hand edge of each level, and the last entries; nothing that is remembered counts.
-        size, tree = checkpoint.size, TileTree(self._store, checkpoint.size)
+        # 2. The right-hand edge of each level, and the last entries, in their places by now; nothing that is
+        #    remembered counts.
+        self._store.place(staging_name(checkpoint.size, checkpoint.root))
+        self._reader.files = {}
+        size, tree = checkpoint.size, TileTree(self._reader, checkpoint.size)
         edge, last = _read_edge(tree), size % WIDTH
-        entries = _bundle(self._store, size // WIDTH, last)
+        entries = _bundle(self._reader, size // WIDTH, last)
         # 3. Together they must give the signed root.
         if tree.root() != checkpoint.root:
             raise VerificationError(f"log: the tiles of {size} entries give root {tree.root().hex()}, "
@@ -111,6 +131,9 @@ class MerkleLog:
         for offset, entry in enumerate(entries):
             if leaf_hash(entry) != edge[0][offset]:
                 raise VerificationError(f"log: entry {size - last + offset} is not the one in its tile")
+        # 4. The writer before may have died between its swap and this.
+        if self._store.read("checkpoint") != note:
+            self._store.publish(note)
         self._index_rest(tree)
         self._note, self.size, self._tree, self._edge, self._entries = note, size, tree, edge, entries
 
@@ -119,12 +142,12 @@ class MerkleLog:
 
         Raises ConflictError where that is not this log's, VerificationError, OSError: the log is stopped still.
         """
-        stored = self._store.checkpoint()
+        stored = self._checkpoints.load()
         if stored is None or stored not in (self._note, self._attempt):
             raise ConflictError("the stored checkpoint is not one that this sequencer wrote",
                                 hint="something else writes to the log's directory: end that, then restart this")
         # What an error left may be in the system's memory only: it is made durable before anything speaks of it.
-        self._store.swap_checkpoint(stored, stored)
+        self._checkpoints.swap(stored, stored)
         self._open(stored)
         self._attempt, self.stopped = None, None
 
@@ -133,7 +156,7 @@ class MerkleLog:
         return self._note
 
     @property
-    def reader(self) -> TileStore:
+    def reader(self) -> TileReader:
         """The store, for who serves its files."""
         return self._store
 
@@ -147,6 +170,8 @@ class MerkleLog:
             raise LogStoppedError(self.stopped)
         for entry in entries:
             check_entry(entry)
+        if not entries:
+            return []
         try:
             return self._append(entries)
         except Exception as error:
@@ -186,17 +211,23 @@ class MerkleLog:
             if row:
                 files[tile_path(level, index, len(row))] = b"".join(row)
             rising, level = above, level + 1
-        # 2. Durable before anything speaks of it; and never over the files of another sequencer's checkpoint.
-        if self._store.checkpoint() != self._note:
-            raise ConflictError("the stored checkpoint is not the one that this sequencer wrote last")
-        self._store.write(files)
-        # 3. The root is read back from what was stored.
+        # 2. The root is that of the files as they will be; they are durable before anything speaks of them.
+        self._reader.files = files
         self._tree.size = size
         root = self._tree.root()
-        self._attempt = note = self.signer.sign(size, root)
-        self._store.swap_checkpoint(self._note, note)
+        note = self.signer.sign(size, root)
+        if self._checkpoints.load() != self._note:  # where a lock failed, too: nothing is put over another's files
+            raise ConflictError("the stored checkpoint is not the one that this sequencer wrote last")
+        name = staging_name(size, root)
+        self._store.stage(name, files)
+        # 3.
+        self._attempt = note
+        self._checkpoints.swap(self._note, note)
         first, self.size, self._note, self._edge, self._entries = self.size, size, note, edge, pending
-        # 4. Neither is needed to restart.
+        # 4. None of it is needed to restart.
+        self._store.place(name)
+        self._reader.files = {}
+        self._store.publish(note)
         if self._leaves:
             self._leaves.add(first, leaves)
         for folder in full:
@@ -225,8 +256,8 @@ def _read_edge(tree: TileTree) -> list[list[bytes]]:
     return edge or [[]]
 
 
-def _bundle(store: TileStore, index: int, width: int) -> list[bytes]:
-    entries = parse_entries(read_tile(store, "entries", index, width))[:width] if width else []
+def _bundle(reader: TileReader, index: int, width: int) -> list[bytes]:
+    entries = parse_entries(read_tile(reader, "entries", index, width))[:width] if width else []
     if len(entries) != width:
         raise VerificationError(f"log: entry bundle {index} has {len(entries)} entries, expected {width}")
     return entries

@@ -155,18 +155,18 @@ def _document(data: bytes, where: str, media_types: tuple[str, ...]) -> Message:
 
 
 def _each(root: Message, name: str, read: Callable[[Message], _T]) -> tuple[_T, ...]:
-    return tuple(read(entry) for entry in root.messages(name, _MAX_ENTRIES))
+    return tuple(read(message) for message in root.messages(name, _MAX_ENTRIES))
 
 
-def _validity(entry: Message | None) -> Validity:
-    if entry is None:
+def _validity(period: Message | None) -> Validity:
+    if period is None:
         return Validity()
-    start, end = (parse_rfc3339(entry.raw(name), f"{entry.where}.{name}") if entry.has(name) else None
+    start, end = (parse_rfc3339(period.raw(name), f"{period.where}.{name}") if period.has(name) else None
                   for name in ("start", "end"))
     if start is not None and end is not None and end < start:
-        raise MalformedError(f"{entry.where}.end", got=format_rfc3339(end),
+        raise MalformedError(f"{period.where}.end", got=format_rfc3339(end),
                              expected=f"a time that is not before the start, {format_rfc3339(start)}")
-    entry.done()
+    period.done()
     return Validity(start, end)
 
 
@@ -187,71 +187,71 @@ _KEY_DETAILS = frozenset({
     "PKCS1_RSA_PKCS1V5"})
 
 
-def _key(entry: Message) -> tuple[bytes, str]:
+def _key(public_key: Message) -> tuple[bytes, str]:
     """The DER of a log's key, and what the root says that it is; those two are of one kind."""
-    der, details = entry.data("rawBytes"), entry.text("keyDetails", "PUBLIC_KEY_DETAILS_UNSPECIFIED")
+    der, details = public_key.data("rawBytes"), public_key.text("keyDetails", "PUBLIC_KEY_DETAILS_UNSPECIFIED")
     if details not in _KEY_DETAILS:
-        raise UnsupportedError(f"{entry.where}.keyDetails",
+        raise UnsupportedError(f"{public_key.where}.keyDetails",
                                f"{details}; custody knows {', '.join(sorted(_KEY_DETAILS))}")
     try:
         key = load_der_public_key(der)
     except (ValueError, UnsupportedAlgorithm):
-        raise MalformedError(f"{entry.where}.rawBytes", got=f"{len(der)} bytes that are no key",
+        raise MalformedError(f"{public_key.where}.rawBytes", got=f"{len(der)} bytes that are no key",
                              expected="a public key in DER") from None
     if not isinstance(key, next(kind for prefix, kind in _KINDS.items() if details.startswith(prefix))):
-        raise MalformedError(f"{entry.where}.rawBytes", got=describe_key(key), expected=details)
+        raise MalformedError(f"{public_key.where}.rawBytes", got=describe_key(key), expected=details)
     return der, details
 
 
-def _certificate(entry: Message) -> bytes:
-    der = entry.data("rawBytes")
+def _certificate(message: Message) -> bytes:
+    der = message.data("rawBytes")
     try:
         load_der_x509_certificate(der)
     except ValueError:
-        raise MalformedError(f"{entry.where}.rawBytes", got=f"{len(der)} bytes that are no certificate",
+        raise MalformedError(f"{message.where}.rawBytes", got=f"{len(der)} bytes that are no certificate",
                              expected="an X.509 certificate in DER") from None
-    entry.done()
+    message.done()
     return der
 
 
-def _log(entry: Message) -> TransparencyLog:
-    algorithm = entry.text("hashAlgorithm", "HASH_ALGORITHM_UNSPECIFIED")
+def _log(log: Message) -> TransparencyLog:
+    algorithm = log.text("hashAlgorithm", "HASH_ALGORITHM_UNSPECIFIED")
     if algorithm != "SHA2_256":
-        raise UnsupportedError(f"{entry.where}.hashAlgorithm", f"{algorithm}; Merkle trees are over SHA2_256")
-    key, log_id = entry.message("publicKey"), entry.optional("logId")
-    result = TransparencyLog(entry.text("baseUrl", ""), *_key(key), log_id.data("keyId", b"") if log_id else b"",
+        raise UnsupportedError(f"{log.where}.hashAlgorithm", f"{algorithm}; Merkle trees are over SHA2_256")
+    key, log_id = log.message("publicKey"), log.optional("logId")
+    result = TransparencyLog(log.text("baseUrl", ""), *_key(key), log_id.data("keyId", b"") if log_id else b"",
                              _since(key))
-    checkpoint_id = entry.optional("checkpointKeyId")
+    checkpoint_id = log.optional("checkpointKeyId")
     if checkpoint_id is not None and checkpoint_id.data("keyId")[:4] != result.log_id[:4]:
         raise UnsupportedError(f"{checkpoint_id.where}", "differs from logId.keyId")
     if not result.log_id:
-        raise entry.missing("logId.keyId", "the ID that the log's entries name")
-    entry.raw("operator")
+        raise log.missing("logId.keyId", "the ID that the log's entries name")
+    log.raw("operator")
     key.done()
-    entry.done()
+    log.done()
     return result
 
 
-def _authority(entry: Message) -> CertificateAuthority:
-    subject = entry.optional("subject")
-    chain = tuple(map(_certificate, entry.message("certChain").messages("certificates", 16)))
+def _authority(authority: Message) -> CertificateAuthority:
+    subject = authority.optional("subject")
+    chain = tuple(map(_certificate, authority.message("certChain").messages("certificates", 16)))
     if not chain:
-        raise entry.missing("certChain.certificates", "at least the root certificate")
+        raise authority.missing("certChain.certificates", "at least the root certificate")
     result = CertificateAuthority(subject.text("organization", "") if subject else "",
-                                  subject.text("commonName", "") if subject else "", entry.text("uri", ""), chain,
-                                  _since(entry))
-    entry.raw("operator")
-    entry.done()
+                                  subject.text("commonName", "") if subject else "", authority.text("uri", ""), chain,
+                                  _since(authority))
+    authority.raw("operator")
+    authority.done()
     return result
 
 
-def _service(entry: Message) -> Service:
-    url = entry.text("url")
+def _service(service: Message) -> Service:
+    url = service.text("url")
     if not url.startswith(("http://", "https://")):
-        raise MalformedError(f"{entry.where}.url", got=url, expected="an http or https URL")
-    result = Service(url, entry.integer("majorApiVersion", 0), _validity(entry.optional("validFor")),
-                     entry.text("operator", ""))
-    entry.done()
+        raise MalformedError(f"{service.where}.url", got=url, expected="an http or https URL")
+    result = Service(url, service.integer("majorApiVersion", 0), _validity(service.optional("validFor")),
+                     service.text("operator", ""))
+    service.done()
     return result
 
 

@@ -7,7 +7,7 @@ of a level may be partial; its path then ends in `.p/<width>`.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from custody.errors import MalformedError, VerificationError
 from custody.kit.merkle import node_hash, root_hash
@@ -53,6 +53,23 @@ def parse_entries(data: bytes, where: str = "entry bundle") -> list[bytes]:
     return entries
 
 
+def staging_name(size: int, root: bytes) -> str:
+    """What the files of the tree of this size and root are staged under."""
+    return f"{size}-{root.hex()}"
+
+
+class StagedReader:
+    """A log as it is once `files`, which are staged, are in their places. Implements ports.tiles.TileReader."""
+
+    def __init__(self, reader: TileReader) -> None:
+        self._reader = reader
+        self.files: Mapping[str, bytes] = {}
+
+    def read(self, path: str) -> bytes | None:
+        data = self.files.get(path)
+        return self._reader.read(path) if data is None else data
+
+
 def read_tile(reader: TileReader, level: int | str, index: int, width: int) -> bytes:
     """A tile's bytes; where the partial one is gone, the full one that replaced it. Raises VerificationError."""
     path = tile_path(level, index, width)
@@ -82,16 +99,16 @@ class TileTree:
     def tile(self, level: int, index: int) -> bytes:
         """The hashes of a tile, as many as the tree of this size has there."""
         width = width_at(level, index, self.size)
-        found = self._tiles.get((level, index, width))
-        if found is None:
+        hashes = self._tiles.get((level, index, width))
+        if hashes is None:
             data = read_tile(self._reader, level, index, width)
             if len(data) % 32 or len(data) < 32 * width:
                 raise VerificationError(f"log: {tile_path(level, index, width)} has {len(data)} bytes, "
                                         f"expected {32 * width}")
             if len(self._tiles) > 64:
                 self._tiles.clear()
-            found = self._tiles[level, index, width] = data[:32 * width]
-        return found
+            hashes = self._tiles[level, index, width] = data[:32 * width]
+        return hashes
 
     def inclusion(self, index: int) -> list[bytes]:
         """The audit path of leaf `index` (RFC 6962 section 2.1.1), nearest sibling first."""
@@ -116,9 +133,9 @@ class TileTree:
         return node_hash(self._range(start, middle), self._range(middle, end))
 
     def _node(self, height: int, index: int) -> bytes:
-        found = self._nodes.get((height, index))
-        if found is not None:
-            return found
+        remembered = self._nodes.get((height, index))
+        if remembered is not None:
+            return remembered
         if height % 8 == 0:
             offset = 32 * (index % WIDTH)
             return self.tile(height // 8, index // WIDTH)[offset:offset + 32]

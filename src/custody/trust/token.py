@@ -70,22 +70,22 @@ class LocalKeys:
 def parse_jwks(data: bytes, where: str = "JWK set") -> tuple[VerificationKey, ...]:
     """The signing keys; entries for encryption or of unknown type are passed over (RFC 7517 section 5)."""
     document = strictjson.loads(data, where, max_size=_MAX_JWKS, max_depth=16)
-    entries = document.get("keys") if isinstance(document, dict) else None
-    if not isinstance(entries, list) or len(entries) > 100:
-        raise MalformedError(f"{where}.keys", got=entries, expected="a list of at most 100 JWKs")
+    jwks = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(jwks, list) or len(jwks) > 100:
+        raise MalformedError(f"{where}.keys", got=jwks, expected="a list of at most 100 JWKs")
     readers = {"RSA": _ALGORITHMS["RS256"], "EC": _ALGORITHMS["ES256"], "OKP": _ALGORITHMS["EdDSA"]}
-    found = []
-    for position, entry in enumerate(entries):
-        if not isinstance(entry, dict) or str(entry.get("kty")) not in readers or entry.get("use", "sig") != "sig":
+    keys = []
+    for position, jwk in enumerate(jwks):
+        if not isinstance(jwk, dict) or str(jwk.get("kty")) not in readers or jwk.get("use", "sig") != "sig":
             continue
         try:
-            key = readers[entry["kty"]].from_jwk(entry)
+            key = readers[jwk["kty"]].from_jwk(jwk)
         except (InvalidKeyError, ValueError, TypeError, KeyError) as error:
             raise MalformedError(f"{where}.keys[{position}]", got=str(error), expected="a JWK (RFC 7517)") from None
         if isinstance(key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)):
-            kid, alg = (entry.get(name) if isinstance(entry.get(name), str) else None for name in ("kid", "alg"))
-            found.append(VerificationKey(key, kid, alg))
-    return tuple(found)
+            kid, alg = (jwk.get(name) if isinstance(jwk.get(name), str) else None for name in ("kid", "alg"))
+            keys.append(VerificationKey(key, kid, alg))
+    return tuple(keys)
 
 
 @dataclass(frozen=True, slots=True)

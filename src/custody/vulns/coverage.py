@@ -22,8 +22,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from custody.ecosystems import normalise, of_type
 from custody.formats.bom import Catalog, Unknown
-from custody.formats.osv import normalise
 from custody.kit.clock import format_rfc3339
 from custody.ports.advisories import AdvisoryStatus, AdvisoryStore
 
@@ -101,7 +101,7 @@ class Spokesmen:
 
     def __init__(self, catalog: Catalog, store: AdvisoryStore) -> None:
         self._store = store
-        self._system = {package.purl: package for package in catalog.packages if package.type in ("deb", "apk", "rpm")}
+        self._system = {package.purl: package for package in catalog.packages if of_type(package.type).system}
         self._advisories: dict[str, int] = {}
         self._named: dict[str, bool] = {}
 
@@ -169,7 +169,7 @@ def _uncatalogued(catalog: Catalog, spokesmen: Spokesmen) -> list[Gap]:
         gaps.append(Gap(kind="nothing-catalogued", what=_WHOLE.get(catalog.kind, catalog.kind), count=0,
                         reason="no package was found in it"))
     elif system and system.id in _PACKAGED and catalog.kind == "container" and not any(
-            package.type in ("deb", "apk", "rpm") and not package.copied for package in catalog.packages):
+            of_type(package.type).system and not package.copied for package in catalog.packages):
         gaps.append(Gap(kind="distribution-not-catalogued", what=f"{system.id} {system.version}".strip(), count=0,
                         reason="none of its packages was found"))
     kinds: Counter[str] = Counter()

@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 
 from custody import __version__
+from custody.ecosystems import normalise, of_type
 from custody.errors import CustodyError, MissingEvidenceError
 from custody.formats import vulnattestation
 from custody.formats.bom import Catalog, Location, Package
-from custody.formats.osv import Advisory, normalise
+from custody.formats.osv import Advisory
 from custody.kit.clock import format_rfc3339
 from custody.kit.visible import visible
 from custody.ports.advisories import AdvisoryStatus, AdvisoryStore
@@ -22,9 +23,6 @@ from custody.vulns.findings import Finding, Hit, findings
 from custody.vulns.match import affected_by
 from custody.vulns.severity import Severity, rate
 
-_CLASSES = {"deb": ("os-pkgs", "{os}"), "apk": ("os-pkgs", "{os}"), "rpm": ("os-pkgs", "{os}"),
-            "pypi": ("lang-pkgs", "python-pkg"), "npm": ("lang-pkgs", "node-pkg"), "cargo": ("lang-pkgs", "rustbinary"),
-            "golang": ("lang-pkgs", "gobinary")}
 _SHOWN = 5
 
 
@@ -105,12 +103,11 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
         diff_ids = {layer.digest: layer.diff_id for layer in self.catalog.layers}
         results: dict[str, dict[str, Any]] = {}
         for package in self.catalog.packages:
-            kind, name = _CLASSES.get(package.type, ("lang-pkgs", package.type))
-            name = name.format(os=system.id if system else package.type)
-            spelled = f"{self.target} ({system.id} {system.version})" if system else name
-            target = spelled if kind == "os-pkgs" else name
-            results.setdefault(package.type,
-                               {"Target": target, "Class": kind, "Type": name, "Vulnerabilities": []})
+            row = of_type(package.type)
+            name = system.id if row.system and system else row.trivy or package.type
+            target = f"{self.target} ({system.id} {system.version})" if row.system and system else name
+            results.setdefault(package.type, {"Target": target, "Class": "os-pkgs" if row.system else "lang-pkgs",
+                                              "Type": name, "Vulnerabilities": []})
         types = {package.purl: package.type for package in self.catalog.packages}
         for finding in self.findings:
             place = finding.locations[0] if finding.locations else Location("")

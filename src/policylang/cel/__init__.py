@@ -14,13 +14,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from policylang.cel.declare import Constant, Function, Library, Macro, Overload
-    from policylang.cel.env import Ast, Env
-    from policylang.cel.issues import CompileError
-    from policylang.cel.messages import Message
-    from policylang.cel.program import CostExceeded, Program
-    from policylang.cel.protobuf import Descriptors
-    from policylang.cel.standard import OPTIONAL, STANDARD
+    from policylang.cel.compile.program import Program
+    from policylang.cel.cost.tally import CEL_COSTS, CostExceeded, CostModel
+    from policylang.cel.cost.units import CONSTANT, Cost
+    from policylang.cel.env import Env
+    from policylang.cel.libraries.optional import OPTIONAL
+    from policylang.cel.libraries.standard import STANDARD
+    from policylang.cel.library import Constant, Function, Library, Overload
+    from policylang.cel.protobuf.descriptors import Descriptors
+    from policylang.cel.protobuf.messages import Message
+    from policylang.cel.syntax.expander import Macro
+    from policylang.cel.syntax.issues import CompileError
+    from policylang.cel.syntax.tree import Ast
     from policylang.cel.types import (
         ANY,
         BOOL,
@@ -42,27 +47,35 @@ if TYPE_CHECKING:
         optional_of,
         type_param,
     )
-    from policylang.cel.values import NONE, CelError, Duration, Optional, Timestamp, TypeValue, Uint
+    from policylang.cel.values.errors import CelError
+    from policylang.cel.values.values import NONE, Duration, Optional, Timestamp, TypeValue, Uint
 
 _WHERE = {
-    "declare": ("Constant", "Function", "Library", "Macro", "Overload"),
-    "env": ("Ast", "Env"),
-    "issues": ("CompileError",),
-    "program": ("CostExceeded", "Program"),
-    "messages": ("Message",),
-    "protobuf": ("Descriptors",),
-    "standard": ("OPTIONAL", "STANDARD"),
+    "compile.program": ("Program",),
+    "cost.tally": ("CEL_COSTS", "CostExceeded", "CostModel"),
+    "cost.units": ("CONSTANT", "Cost"),
+    "env": ("Env",),
+    "library": ("Constant", "Function", "Library", "Overload"),
+    "libraries.optional": ("OPTIONAL",),
+    "libraries.standard": ("STANDARD",),
+    "protobuf.descriptors": ("Descriptors",),
+    "protobuf.messages": ("Message",),
+    "syntax.expander": ("Macro",),
+    "syntax.issues": ("CompileError",),
+    "syntax.tree": ("Ast",),
     "types": ("ANY", "BOOL", "BYTES", "DOUBLE", "DURATION", "DYN", "INT", "NULL", "STRING", "TIMESTAMP", "TYPE", "UINT",
               "Type", "list_of", "map_of", "message", "opaque", "optional_of", "type_param"),
-    "values": ("NONE", "CelError", "Duration", "Optional", "Timestamp", "TypeValue", "Uint"),
+    "values.errors": ("CelError",),
+    "values.values": ("NONE", "Duration", "Optional", "Timestamp", "TypeValue", "Uint"),
 }
 _MODULES = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
-    "ANY", "BOOL", "BYTES", "DOUBLE", "DURATION", "DYN", "INT", "NONE", "NULL", "OPTIONAL", "STANDARD", "STRING",
-    "TIMESTAMP", "TYPE", "UINT", "Ast", "CelError", "CompileError", "Constant", "CostExceeded", "Descriptors",
-    "Duration", "Env", "Function", "Library", "Macro", "Message", "Optional", "Overload", "Program", "Timestamp",
-    "Type", "TypeValue", "Uint", "list_of", "map_of", "message", "opaque", "optional_of", "type_param",
+    "ANY", "BOOL", "BYTES", "CEL_COSTS", "CONSTANT", "DOUBLE", "DURATION", "DYN", "INT", "NONE", "NULL", "OPTIONAL",
+    "STANDARD", "STRING", "TIMESTAMP", "TYPE", "UINT", "Ast", "CelError", "CompileError", "Constant", "Cost",
+    "CostExceeded", "CostModel", "Descriptors", "Duration", "Env", "Function", "Library", "Macro", "Message",
+    "Optional", "Overload", "Program", "Timestamp", "Type", "TypeValue", "Uint", "list_of", "map_of", "message",
+    "opaque", "optional_of", "type_param",
 ]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from policylang.cel.declare import Overload
+from policylang.cel.library import Overload
 from policylang.cel.types import Type
-from policylang.cel.values import Duration, Optional, Timestamp, TypeValue, Uint, no_such_overload, type_of
+from policylang.cel.values.values import Duration, Optional, Timestamp, TypeValue, Uint, no_such_overload, type_of
 
 _CLASSES: dict[str, type] = {
     "bool": bool, "int": int, "uint": Uint, "double": float, "string": str, "bytes": bytes, "list": list, "map": dict,

@@ -1,205 +1,62 @@
-"""Environments: the libraries, variables and types that a program is checked against, and compiled programs."""
+"""Environments: declarations, and what is done with them: parse, check, compile."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from policylang.budget import DEFAULT, Limits
-from policylang.cel import types
-from policylang.cel.checker import Checker
-from policylang.cel.declare import Constant, Function, Library, Macro, Overload
-from policylang.cel.dispatch import Dispatcher
-from policylang.cel.parser import parse
-from policylang.cel.program import CostModel, Program
-from policylang.cel.protobuf import Descriptors
-from policylang.cel.standard import OPTIONAL, STANDARD
-from policylang.cel.tree import Node, Reference
+from policylang.cel.check.checker import check
+from policylang.cel.compile.program import Program
+from policylang.cel.cost.estimator import estimate
+from policylang.cel.cost.tally import CEL_COSTS, CostModel
+from policylang.cel.cost.units import Estimate, Sizes
+from policylang.cel.declarations import Declarations
+from policylang.cel.library import Library
+from policylang.cel.syntax.parser import parse
+from policylang.cel.syntax.tree import Ast
 from policylang.cel.types import Type
-from policylang.cel.values import TypeValue
-from policylang.source import Source, checked
-
-# Overloads that the compiler may write out; others are looked for and called.
-KNOWN = frozenset(overload.id for library in (STANDARD, OPTIONAL) for function in library.functions
-                  for overload in function.overloads)
 
 
-class TypeProvider(Protocol):
-    """Messages and enums by full name: a descriptor set, or the schemas of Kubernetes' resources."""
-
-    def has_type(self, name: str) -> bool: ...
-
-    def field_type(self, name: str, field: str) -> Type | None:
-        """None where the message has no such field."""
-        ...
-
-    def enum_value(self, name: str) -> tuple[Type, Any] | None:
-        """The value of a full name such as `pkg.Enum.VALUE`."""
-        ...
-
-    def functions(self) -> Iterable[Function]:
-        """Functions that the types bring along."""
-        ...
-
-    def new(self, name: str, fields: dict[str, Any]) -> Any:
-        """The message that `name{field: value}` makes."""
-        ...
-
-
-class Ast:
-    """A parsed program; checked where `result` is its type."""
-
-    __slots__ = ("result", "root", "source")
-
-    def __init__(self, source: Source, root: Node) -> None:
-        self.source, self.root = source, root
-        self.result: Type | None = None
-
-
-class Env:
-    """`variables`: names, qualified ones too, and their types. `container`: the namespace that names are looked up in.
-
-    `cross_type`: `1 < 1.5` passes the checker. `homogeneous`: elements of literals must be of one type. `optionals`:
-    whether `a.?b` is accepted, by default where the optional library is given.
-    """
-
-    def __init__(self, libraries: Sequence[Library] = (), variables: Mapping[str, Type] | None = None,
-                 container: str = "", descriptors: TypeProvider | None = None, *, cross_type: bool = False,
-                 homogeneous: bool = False, optionals: bool | None = None, macros: bool = True,
-                 standard: Library = STANDARD) -> None:
-        self.libraries = tuple(libraries)
-        self.descriptors = descriptors if descriptors is not None else _well_known()
-        self.variables = dict(variables or {})
-        self.container, self.cross_type, self.homogeneous = container, cross_type, homogeneous
-        self.optionals = optionals if optionals is not None else any(
-            library.name == "cel.lib.optional" for library in libraries)
-        self.functions: dict[str, tuple[Overload, ...]] = {}
-        self.foreign: set[str] = set()
-        self.constants: dict[str, Constant] = {}
-        self.macros: dict[tuple[str, int, bool], Macro] = {}
-        for library in (standard, *libraries):
-            self._add(library)
-        for function in self.descriptors.functions():
-            self._add_function(function)
-        if not macros:
-            self.macros = {}
-        self._options = (self.libraries, self.variables, container, descriptors, cross_type, homogeneous,
-                         self.optionals, macros, standard)
-        self._dispatchers: dict[tuple[Any, ...], Dispatcher] = {}
-
-    def _add(self, library: Library) -> None:
-        for function in library.functions:
-            self._add_function(function)
-        for constant in library.constants:
-            self.constants[constant.name] = constant
-        for of in library.types:
-            self.constants.setdefault(of.name, Constant(of.name, types.type_of(of), TypeValue(of.name)))
-        for macro in library.macros:
-            self.macros[macro.name, macro.arity, macro.member] = macro
-
-    def _add_function(self, function: Function) -> None:
-        """Overloads join those of the same function; one with the same id takes the other's place."""
-        ids = {overload.id for overload in function.overloads}
-        if not ids <= KNOWN:
-            self.foreign.add(function.name)
-        before = tuple(each for each in self.functions.get(function.name, ()) if each.id not in ids)
-        self.functions[function.name] = before + function.overloads
+class Env(Declarations):
+    """See Declarations."""
 
     def extended(self, variables: Mapping[str, Type] | None = None, libraries: Sequence[Library] = ()) -> Env:
         """This environment and more."""
-        old, names, container, descriptors, cross, homogeneous, optionals, macros, standard = self._options
-        return Env((*old, *libraries), {**names, **(variables or {})}, container, descriptors, cross_type=cross,
-                   homogeneous=homogeneous, optionals=optionals, macros=macros, standard=standard)
-
-    # ── names ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def candidates(self, name: str) -> list[str]:
-        """The full names that a name may stand for, innermost first."""
-        if name.startswith("."):
-            return [name[1:]]
-        found = [name]
-        prefix = self.container
-        outer: list[str] = []
-        while prefix:
-            outer.append(f"{prefix}.{name}")
-            prefix = prefix.rpartition(".")[0]
-        return outer + found
-
-    def resolve(self, name: str) -> tuple[Reference, Type] | None:
-        """What a qualified name stands for: a variable, a constant, a type or an enum's value."""
-        for full in self.candidates(name):
-            if (of := self.variables.get(full)) is not None:
-                return Reference(full), of
-            if (constant := self.constants.get(full)) is not None:
-                return Reference(full, True, constant.value), constant.type
-            if (known := types.WELL_KNOWN.get(full)) is not None:
-                return Reference(full, True, TypeValue(full)), types.type_of(known)
-            if self.descriptors.has_type(full):
-                return Reference(full, True, TypeValue(full)), types.type_of(types.message(full))
-            if (member := self.descriptors.enum_value(full)) is not None:
-                return Reference(full, True, member[1]), member[0]
-        return None
-
-    def function_name(self, name: str) -> str | None:
-        return next((full for full in self.candidates(name) if full in self.functions), None)
-
-    def message_name(self, name: str) -> str | None:
-        for full in self.candidates(name):
-            if self.descriptors.has_type(full):
-                return full
-        return None
-
-    def field_type(self, message: str, field: str) -> Type | None:
-        return self.descriptors.field_type(message, field)
-
-    def writes_out(self, function: str, ids: tuple[str, ...] | None) -> bool:
-        """Whether a call can mean nothing but what the standard and the optional library have."""
-        return function not in self.foreign or (ids is not None and KNOWN.issuperset(ids))
-
-    def dispatcher(self, function: str, member: bool, count: int, ids: tuple[str, ...] | None) -> Dispatcher:
-        """What finds the overload at run time; `ids` are those that the checker left over."""
-        key = function, member, count, ids
-        found = self._dispatchers.get(key)
-        if found is None:
-            overloads = [each for each in self.functions.get(function, ())
-                         if each.member == member and len(each.params) == count and (ids is None or each.id in ids)]
-            found = self._dispatchers[key] = Dispatcher(function, overloads)
-        return found
-
-    # ── programs ────────────────────────────────────────────────────────────────────────────────────────────────────
+        (old, names, *others), options = self._arguments()
+        return Env((*old, *libraries), {**names, **(variables or {})}, *others, **options)
 
     def parse(self, text: str, name: str = "<input>") -> Ast:
         """CompileError where the text is no CEL expression."""
-        source = checked(Source(text, name), nul=True)
-        return Ast(source, parse(source, self.macros, optionals=self.optionals))
+        return parse(text, self.macros, name, optionals=self.optionals)
 
-    def check(self, ast: Ast | str, name: str = "<input>") -> Ast:
+    def check(self, program: Ast | str, name: str = "<input>") -> Ast:
         """The tree with types and references; CompileError with all issues."""
-        if isinstance(ast, str):
-            ast = self.parse(ast, name)
-        ast.result = Checker(self, ast.source).check(ast.root)
-        return ast
+        return check(self, self.parse(program, name) if isinstance(program, str) else program)
 
     def compile(self, program: str | Ast, *, check: bool = True, limits: Limits = DEFAULT, trace: bool = False,
                 cost: CostModel | None = None, name: str = "<input>") -> Program:
         """A program to call with its variables. Without `check`, names and types are found out as it runs."""
         ast = self.parse(program, name) if isinstance(program, str) else program
         if check and ast.result is None:
-            ast = self.check(ast)
+            self.check(ast)
         return Program(self, ast, check, limits, trace=trace, cost=cost)
 
+    def cost(self, program: Ast | str, inputs: Sizes | None = None, model: CostModel = CEL_COSTS) -> Estimate:
+        """What evaluating may cost, at least and at most. `inputs`: sizes of the variables."""
+        ast = self.check(program) if isinstance(program, str) else program
+        return estimate(ast.root, self.cost_of, inputs, model)
+
+    def _arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What it was made of."""
+        descriptors, macros, standard = self._given
+        return (self.libraries, self.variables, self.container, descriptors), {
+            "cross_type": self.cross_type, "homogeneous": self.homogeneous, "optionals": self.optionals,
+            "macros": macros, "standard": standard, "validators": self.validators}
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, self._options
+        return _restore, self._arguments()
 
 
-@cache
-def _well_known() -> TypeProvider:
-    return Descriptors()
-
-
-def _restore(libraries: Sequence[Library], variables: Mapping[str, Type], container: str,
-             descriptors: TypeProvider | None, cross_type: bool, homogeneous: bool, optionals: bool,
-             macros: bool, standard: Library) -> Env:
-    return Env(libraries, variables, container, descriptors, cross_type=cross_type, homogeneous=homogeneous,
-               optionals=optionals, macros=macros, standard=standard)
+def _restore(arguments: tuple[Any, ...], options: dict[str, Any]) -> Env:
+    return Env(*arguments, **options)

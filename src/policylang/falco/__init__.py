@@ -7,10 +7,10 @@
 Events are mappings of Falco's field names, or objects with such a `get`; a field is read when a rule asks for it.
 """
 
-from policylang.falco.audit import AuditEvent, events
-from policylang.falco.definitions import Warned
 from policylang.falco.matcher import Matcher, RuleSet, load
 from policylang.falco.output import Alert, Template
 from policylang.falco.rules import Rule
+from policylang.falco.syntax.definitions import Warned
+from policylang.falco.values.audit import AuditEvent, events
 
 __all__ = ["Alert", "AuditEvent", "Matcher", "Rule", "RuleSet", "Template", "Warned", "events", "load"]

@@ -6,15 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from policylang.errors import InputError, InvalidError
-from policylang.falco import fields
-from policylang.falco.audit import AuditEvent
-from policylang.falco.checker import Formula, Read
-from policylang.falco.compiler import Matches, compiled, traced
-from policylang.falco.events import EVENTS, PLUGIN_EVENT
-from policylang.falco.fields import Shape, Type
+from policylang.falco.check.formula import Formula, Read, reads
+from policylang.falco.compiler import Matches, Residuals, compiled, traced
 from policylang.falco.output import Alert, Event
 from policylang.falco.rules import Loaded, Rule, Texts, read, sources
-from policylang.falco.special import Special, reads
+from policylang.falco.values import fields
+from policylang.falco.values.audit import AuditEvent
+from policylang.falco.values.events import EVENTS, PLUGIN_EVENT
+from policylang.falco.values.fields import Shape, Type
 from policylang.source import Source
 from policylang.trace import Trace
 
@@ -109,8 +108,9 @@ class Matcher:
 
     def event_types(self) -> frozenset[str]:
         """Types of which some rule may be true: the others need not be looked at."""
-        return frozenset(each for each in (EVENTS if self.source == "syscall" else (PLUGIN_EVENT,))
-                         if any(Special(self.source, each).formula(rule.condition) is not False for rule in self.rules))
+        types = EVENTS if self.source == "syscall" else (PLUGIN_EVENT,)
+        return frozenset(name for name in types if any(
+            Residuals(self.source, name).formula(rule.condition) is not False for rule in self.rules))
 
     def explain(self, name: str, event_type: str, event: Event | Mapping[str, Any]) -> tuple[bool, Trace]:
         """Is rule `name` true of `event`, and which comparison gave what: the steps are of the rule's text in full."""
@@ -132,7 +132,7 @@ class Matcher:
         key = event_type if known else ""  # names that nobody knows share one
         if key not in self._functions:
             formulas = [(number, rule.condition) for number, rule in enumerate(self.rules)]
-            self._functions[key] = compiled(formulas, Special(self.source, event_type if known else None))
+            self._functions[key] = compiled(formulas, Residuals(self.source, event_type if known else None))
         function = self._functions[key]
         if known or function is None:
             return function

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from policylang.falco import fields
-from policylang.falco.lexer import Cursor
-from policylang.falco.parser import TRANSFORMERS, operand
-from policylang.falco.tree import Field, Operand
+from policylang.falco.syntax.lexer import Cursor
+from policylang.falco.syntax.parser import TRANSFORMERS, operand
+from policylang.falco.syntax.tree import Field, Operand
+from policylang.falco.values import fields
 from policylang.source import Source, SourceError
 
 MISSING = "<NA>"

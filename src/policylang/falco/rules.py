@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from policylang.code import Code
-from policylang.falco import fields
-from policylang.falco.checker import Checker, Formula, event_types
-from policylang.falco.collector import BLANKS, LEGACY, Collected, Collector, _Rule, ordered
-from policylang.falco.compiler import Writer
-from policylang.falco.condition import Piece, Text
-from policylang.falco.definitions import Reader, Warned
-from policylang.falco.document import documents
-from policylang.falco.events import EVENTS
+from policylang.falco.check.checker import Checker
+from policylang.falco.check.collector import BLANKS, LEGACY, Collected, Collector, RuleText, ordered
+from policylang.falco.check.condition import Piece, Text
+from policylang.falco.check.formula import Formula, event_types
+from policylang.falco.compiler import emitter
 from policylang.falco.output import PRIORITIES, Template, template
 from policylang.falco.output import Reader as Read
-from policylang.falco.tree import Operand
+from policylang.falco.syntax.definitions import Reader, Warned
+from policylang.falco.syntax.document import documents
+from policylang.falco.syntax.tree import Operand
+from policylang.falco.values import fields
+from policylang.falco.values.events import EVENTS
 from policylang.source import Source, SourceError, read_source
 
 UNKNOWN = ("nonexistent field", "invalid formatting token", "unknown event type", "unknown filter:")
@@ -101,7 +102,7 @@ class _Loader:
         line, column = source.place(at)
         self.reader.warnings.append(Warned(code, message, f"{source.name}:{line}:{column}"))
 
-    def rule(self, rule: _Rule) -> Rule | None:
+    def rule(self, rule: RuleText) -> Rule | None:
         values = rule.values
         try:
             output = self.output(rule)
@@ -123,7 +124,7 @@ class _Loader:
                     values.get("capture", False), values.get("capture_duration"), values.get("capture_events"),
                     values.get("capture_filesize"))
 
-    def output(self, rule: _Rule) -> Template:
+    def output(self, rule: RuleText) -> Template:
         text: str = rule.values["output"]
         if "%container.info" in text:
             self.reader.warn("LOAD_DEPRECATED_ITEM", "%container.info is deprecated and no more useful, and will be "
@@ -154,10 +155,7 @@ def _reader(checker: Checker, operand: Operand, text: Text) -> Read:
     import ast
 
     code = Code("falco output")
-    value = Writer(code).value(checker.operand(operand, text), {})
+    value = emitter(code).value(checker.operand(operand, text), {})
     code.add("read", ["get"], [ast.Return(value)])
     made: Callable[[Callable[[str], Any]], Any] = code.build()["read"]
     return made
-
-
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from policylang.errors import InputError
 from policylang.go.netip import AddressError, parse_address
@@ -64,11 +64,17 @@ class Url:
             return self.raw_path
         return "*" if self.path == "*" else _escape(self.path, _PATH)
 
+    def members(self) -> dict[str, str | bool | dict[str, str] | None]:
+        """What Go's url.URL is in JSON, which shows nothing of a Userinfo."""
+        return {"Scheme": self.scheme, "Opaque": self.opaque, "User": None if self.user is None else {},
+                "Host": self.host, "Path": self.path, "RawPath": self.raw_path, "OmitHost": self.omit_host,
+                "ForceQuery": self.force_query, "RawQuery": self.query, "Fragment": self.fragment, "RawFragment": ""}
+
     def parameters(self) -> dict[str, list[str]]:
         """The query's; what is malformed is left out."""
-        found: dict[str, list[str]] = {}
+        parameters: dict[str, list[str]] = {}
         if self.query.count("&") >= _MOST_PARAMETERS:
-            return found
+            return parameters
         for pair in self.query.split("&"):
             if not pair or ";" in pair:
                 continue
@@ -77,8 +83,8 @@ class Url:
                 key, value = _unescape(key, "query"), _unescape(value, "query")
             except UrlError:
                 continue
-            found.setdefault(key, []).append(value)
-        return found
+            parameters.setdefault(key, []).append(value)
+        return parameters
 
     def __str__(self) -> str:
         text = f"{self.scheme}:" if self.scheme else ""
@@ -107,17 +113,16 @@ def parse(text: str) -> Url:
     """url.Parse: relative references and fragments too."""
     whole, _, fragment = text.partition("#")
     try:
-        found = _parse(whole, request=False)
+        url = _parse(whole, request=False)
     except UrlError as wrong:
         raise UrlError(f"parse {quote(whole)}: {wrong.message}") from None
     if not fragment:
-        return found
+        return url
     try:
         fragment = _unescape(fragment, "fragment")
     except UrlError as wrong:
         raise UrlError(f"parse {quote(text)}: {wrong.message}") from None
-    return Url(found.scheme, found.opaque, found.user, found.host, found.path, found.raw_path, found.query, fragment,
-               found.force_query, found.omit_host)
+    return replace(url, fragment=fragment)
 
 
 def parse_request(text: str) -> Url:
@@ -161,8 +166,8 @@ def _parse(text: str, *, request: bool) -> Url:
 def _scheme(text: str) -> tuple[str, str]:
     if text.startswith(":"):
         raise UrlError("missing protocol scheme")
-    found = _SCHEME.match(text)
-    return (found[0][:-1].lower(), text[found.end():]) if found else ("", text)
+    scheme = _SCHEME.match(text)
+    return (scheme[0][:-1].lower(), text[scheme.end():]) if scheme else ("", text)
 
 
 def _authority(scheme: str, text: str) -> tuple[str | None, str]:

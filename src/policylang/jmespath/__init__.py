@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from policylang.jmespath.compiler import Compiler, Holes, Mode
-from policylang.jmespath.declare import FUNCTIONS, KYVERNO
-from policylang.jmespath.parser import parse
+from policylang.jmespath.builtins import FUNCTIONS, KYVERNO
+from policylang.jmespath.compiler import Emitter, Holes, Mode, emitter
 from policylang.jmespath.program import Program, traced
-from policylang.jmespath.tree import Node, show
+from policylang.jmespath.syntax.parser import parse
+from policylang.jmespath.syntax.tree import Node, show
 from policylang.jmespath.values import Env, QueryError, UnknownKeyError, World, same
 
 
@@ -22,5 +22,5 @@ def compile(text: str, name: str = "<jmespath>") -> Program:  # noqa: A001 - the
     return Program(text, name)
 
 
-__all__ = ["FUNCTIONS", "KYVERNO", "Compiler", "Env", "Holes", "Mode", "Node", "Program", "QueryError",
-           "UnknownKeyError", "World", "compile", "parse", "same", "show", "traced"]
+__all__ = ["FUNCTIONS", "KYVERNO", "Emitter", "Env", "Holes", "Mode", "Node", "Program", "QueryError",
+           "UnknownKeyError", "World", "compile", "emitter", "parse", "same", "show", "traced"]

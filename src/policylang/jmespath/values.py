@@ -85,33 +85,38 @@ class Missing:
 MISSING = Missing()
 
 
+def is_number(value: Any) -> bool:
+    """Of JMESPath: an int of Go is none, nor is a boolean."""
+    return type(value) is int or type(value) is float
+
+
 def truthy(value: Any) -> bool:
     """All but null, false and empty texts, lists and maps; 0 is true."""
     return bool(value) or (value == 0 and value is not False)
 
 
-def same(one: Any, other: Any) -> bool:
+def same(left: Any, right: Any) -> bool:
     """reflect.DeepEqual: true is not 1, an int of Go is no number; numbers are equal as float64.
 
     BudgetExceeded for more than a million comparisons: values of few objects may hold the same ones often.
     """
-    kind = type(one)
+    kind = type(left)
     if kind is str:
-        return bool(one == other)
+        return bool(left == right)
     if kind is int or kind is float:
-        return (type(other) is int or type(other) is float) and (one == other or floating(one) == floating(other))
+        return (type(right) is int or type(right) is float) and (left == right or floating(left) == floating(right))
     if kind is dict or kind is list or kind is Maps:
-        return kind is type(other) and _alike(one, other, Meter(_COMPARISONS))
-    return kind is type(other) and bool(one == other)
+        return kind is type(right) and _alike(left, right, Meter(_COMPARISONS))
+    return kind is type(right) and bool(left == right)
 
 
-def _alike(one: Any, other: Any, meter: Meter) -> bool:
-    kind = type(one)
-    if kind is dict and type(other) is dict:
-        meter.spend(len(one))
-        return one.keys() == other.keys() and all(_alike(value, other[key], meter) for key, value in one.items())
-    if (kind is list or kind is Maps) and type(other) is kind:
-        meter.spend(len(one))
-        return len(one) == len(other) and all(_alike(value, again, meter) for value, again in
-                                              zip(one, other, strict=True))
-    return same(one, other)
+def _alike(left: Any, right: Any, meter: Meter) -> bool:
+    kind = type(left)
+    if kind is dict and type(right) is dict:
+        meter.spend(len(left))
+        return left.keys() == right.keys() and all(_alike(value, right[key], meter) for key, value in left.items())
+    if (kind is list or kind is Maps) and type(right) is kind:
+        meter.spend(len(left))
+        return len(left) == len(right) and all(_alike(value, again, meter)
+                                              for value, again in zip(left, right, strict=True))
+    return same(left, right)

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import IO
 
 from custody.errors import MalformedError
-from custody.formats.tar.walk import Source, walk
+from custody.formats.tar.source import Source
+from custody.formats.tar.walk import walk
 from custody.sbom.limits import Limits
 from tests.fuzz.tar.generate import Generator
 

@@ -9,7 +9,7 @@ import pytest
 
 from policylang import cel
 from policylang.budget import BudgetExceeded, Limits
-from policylang.cel import ext
+from policylang.cel.libraries import ext
 
 ENV = cel.Env(ext.everything(), {"object": cel.DYN, "s": cel.STRING, "xs": cel.list_of(cel.INT)})
 INPUT: dict[str, Any] = {"object": {"a": [1, 2], "t": "x" * 100_000}, "s": "ab", "xs": list(range(1000))}

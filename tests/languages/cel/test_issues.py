@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from policylang import cel
-from policylang.cel import ext
+from policylang.cel.libraries import ext
 from policylang.source import SourceError
 
 ENV = cel.Env(ext.everything(), {"object": cel.DYN, "a": cel.INT, "names": cel.list_of(cel.STRING)})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from policylang import cel
-from policylang.cel import ext
+from policylang.cel.libraries import ext
 
 OBJECT = {"spec": {"replicas": 3, "containers": [{"name": "a", "tags": ["x"]}, {"name": "b"}], "none": None},
           "flag": True, "ratio": 2.5}

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from policylang import cel
-from policylang.cel import ext
-from policylang.cel.costtrack import CelCosts
+from policylang.cel.libraries import ext
 from policylang.errors import NotEvaluatedError
 
 OBJECT = {"object": {"spec": {"replicas": 3, "names": ["a", "bb"]}}}
@@ -52,14 +51,14 @@ def test_trace() -> None:
     ("object.spec.replicas > 2 && true", 4), ("object.spec.replicas > 5 ? 'a' : 'b'", 4), ("'abc'.startsWith('a')", 1),
 ])
 def test_cost(text: str, cost: int) -> None:
-    program = ENV.compile(text, cost=CelCosts())
+    program = ENV.compile(text, cost=cel.CEL_COSTS)
     value, spent = program.measure(OBJECT)
     assert spent == cost
     assert value == program(OBJECT)
 
 
 def test_cost_limit() -> None:
-    program = ENV.compile("object.spec.names.all(n, n.size() > 0)", cost=CelCosts())
+    program = ENV.compile("object.spec.names.all(n, n.size() > 0)", cost=cel.CEL_COSTS)
     _, spent = program.measure(OBJECT)
     assert program.measure(OBJECT, spent) == (True, spent)
     with pytest.raises(cel.CostExceeded, match="actual cost limit exceeded"):
@@ -103,13 +102,14 @@ class _Point:
 
 _POINT = cel.opaque("test.Point")
 _LIBRARY = cel.Library("test", functions=(
-    cel.Function("point", (cel.Overload("int_to_point", (cel.INT,), _POINT, _Point, fold=True),)),
-    cel.Function("x", (cel.Overload("point_x", (_POINT,), cel.INT, lambda point: point.x, member=True),)),
+    cel.Function("point", (cel.Overload("int_to_point", (cel.INT,), _POINT, _Point, cel.CONSTANT, fold=True),)),
+    cel.Function("x", (cel.Overload("point_x", (_POINT,), cel.INT, lambda point: point.x, cel.CONSTANT, member=True),)),
     cel.Function("_+_", (cel.Overload("add_points", (_POINT, _POINT), _POINT,
-                                      lambda one, other: _Point(one.x + other.x)),)),
-    cel.Function("string", (cel.Overload("point_to_string", (_POINT,), cel.STRING, lambda point: f"@{point.x}"),)),
+                                      lambda one, other: _Point(one.x + other.x), cel.CONSTANT),)),
+    cel.Function("string", (cel.Overload("point_to_string", (_POINT,), cel.STRING, lambda point: f"@{point.x}",
+                                                     cel.CONSTANT),)),
     cel.Function("startsWith", (cel.Overload("point_starts", (_POINT, cel.INT), cel.BOOL,
-                                             lambda point, at: point.x == at, member=True),)),
+                                             lambda point, at: point.x == at, cel.CONSTANT, member=True),)),
 ), types=(_POINT,))
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from policylang import cel
-from policylang.cel import ext
-from policylang.cel.protobuf import Descriptors
+from policylang.cel.libraries import ext
+from policylang.cel.protobuf.descriptors import Descriptors
 from policylang.errors import InvalidError
 from tests.oracles.cel_types import descriptor_set
 

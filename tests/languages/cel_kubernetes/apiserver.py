@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from policylang.cel.kubernetes import admission, rules
-from policylang.cel.kubernetes.costs import CALL_LIMIT
-from policylang.cel.kubernetes.environment import COSTS
+from policylang.cel.kubernetes.costs import CALL_LIMIT, COSTS
 from policylang.cel.types import STRING
 
 TABLE = Path(__file__).parents[2] / "data" / "cel_apiserver.json"

@@ -8,10 +8,10 @@ import pytest
 
 from policylang.budget import BudgetExceeded, Limits
 from policylang.cel import DYN, CelError, CompileError
+from policylang.cel.cost.tally import CostExceeded
 from policylang.cel.kubernetes import admission, env
-from policylang.cel.kubernetes.environment import COSTS
+from policylang.cel.kubernetes.costs import COSTS
 from policylang.cel.kyverno import env as kyverno
-from policylang.cel.program import CostExceeded
 
 ENV = env(variables={"x": DYN})
 LONG = "a" * 1_000_000

@@ -9,7 +9,7 @@ import pytest
 
 from policylang.cel import CelError, CompileError
 from policylang.cel.kyverno import KINDS, World, env
-from policylang.cel.kyverno.ports import AnswerError
+from policylang.cel.libraries.kyverno.ports import AnswerError
 from policylang.errors import InputError
 from tests.conftest import oracle, peer
 from tests.languages.cel_kubernetes.expressions import VALUES

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from policylang.falco import fields, tree
+from policylang.falco.syntax import tree
+from policylang.falco.values import fields
 
 _ENDS = {"fd.ip": ("fd.cip", "fd.sip"), "fd.net": ("fd.cip", "fd.sip"), "fd.port": ("fd.cport", "fd.sport")}
 

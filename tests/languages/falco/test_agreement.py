@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policylang import falco
-from policylang.falco import checker, fields, tree
-from policylang.falco.collector import Collector
-from policylang.falco.definitions import Reader
-from policylang.falco.document import documents
+from policylang.falco.check import formula as formulas
+from policylang.falco.check.collector import Collector
+from policylang.falco.syntax import tree
+from policylang.falco.syntax.definitions import Reader
+from policylang.falco.syntax.document import documents
+from policylang.falco.values import fields
 from policylang.source import Source
 from tests.conftest import oracle
 from tests.languages.falco.naive import holds
@@ -97,7 +99,7 @@ def _parsed(*texts: str) -> tuple[dict[str, tree.Condition], dict[str, tree.Cond
             {name: condition for name, (condition, _) in found.conditions.items()})
 
 
-def _values(formula: checker.Formula) -> Iterator[tuple[checker.Read, Any]]:
+def _values(formula: formulas.Formula) -> Iterator[tuple[formulas.Read, Any]]:
     if isinstance(formula, bool):
         return
     if formula.kind == "test":
@@ -141,7 +143,7 @@ def test_upstream_rules_on_random_events() -> None:
     assert len(matched) > 25
 
 
-def _value(read: checker.Read, value: Any, chance: random.Random) -> Any:
+def _value(read: formulas.Read, value: Any, chance: random.Random) -> Any:
     if read.name in ("evt.type", "syscall.type", "evt.num", "evt.dir"):
         return None
     if read.type in (fields.Type.ADDRESS, fields.Type.NETWORK):

@@ -10,9 +10,9 @@ import pytest
 
 from policylang import falco
 from policylang.errors import InputError, LanguageError
-from policylang.falco import patterns
-from policylang.falco.audit import AuditEvent, events, nanoseconds
 from policylang.falco.output import moment
+from policylang.falco.values import patterns
+from policylang.falco.values.audit import AuditEvent, events, nanoseconds
 from policylang.source import SourceError
 
 
@@ -184,7 +184,7 @@ def test_audit_fields(name: str, value: object) -> None:
     "spec": {"containers": [1, None, {"image": 3, "ports": [4]}], "volumes": "x"}, "rules": [{"verbs": "get"}, 7]},
     "requestURI": "http://[", "stageTimestamp": "2018-99-99T00:00:00Z"}])
 def test_audit_events_of_another_form(event: dict[str, Any]) -> None:
-    from policylang.falco import audit
+    from policylang.falco.values import audit
 
     asked = AuditEvent(event)
     for name in audit._FIELDS:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from policylang.falco import tree
-from policylang.falco.parser import parse
+from policylang.falco.syntax import tree
+from policylang.falco.syntax.parser import parse
 from policylang.source import Source, SourceError
 
 

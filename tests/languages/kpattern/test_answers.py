@@ -23,7 +23,7 @@ BLOCKS = cases.blocks()
 def answer(block: dict[str, Any]) -> list[str]:
     policies = PolicySet([policy("case", block)])
     context = Context(now=datetime(2026, 1, 1, tzinfo=UTC))
-    decision = decide(Request.create(cases.POD), {}, policies, context, mutate=True)
+    decision = decide(Request.create(cases.POD), {}, policies, context)
     return [decision.results[0].outcome.value, decision.results[0].message]
 
 

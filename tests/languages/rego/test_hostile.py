@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policylang import rego
-from policylang.rego.terms import Terms
+from policylang.rego.syntax.termparser import TermParser
 from policylang.source import Source, SourceError, read_source
 
 WORDS = ("package", "import", "p", "x", "if", "in", "some", "every", "not", "with", "as", "else", "default", "contains",
@@ -78,8 +78,8 @@ def test_bytes_that_are_no_text() -> None:
                                      "{x if {"])
 def test_terms_are_read_once_however_they_are_nested(opening: str, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    term = Terms._term
-    monkeypatch.setattr(Terms, "_term", lambda self: (read.append(self.at), term(self))[1])
+    term = TermParser._term
+    monkeypatch.setattr(TermParser, "_term", lambda self: (read.append(self.at), term(self))[1])
     with pytest.raises(SourceError):
         rego.parse_module(Source("package a\nx if " + opening * 50 + "\n"))
     assert len(read) < 2000  # each was read twice for every bracket around it

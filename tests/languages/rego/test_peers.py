@@ -13,7 +13,7 @@ import yaml
 from custody.adapters.world import SystemWorld
 from policylang import rego
 from policylang.errors import LanguageError
-from policylang.rego.treejson import module_json
+from policylang.rego.syntax.treejson import module_json
 from tests.conftest import oracle, peer
 from tests.oracles import rego_cases
 from tests.oracles.opa_cases import run as opa_cases

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from policylang.rego.numbers import read
 from policylang.rego.values import Set
+from policylang.rego.values.numbers import read
 
 S = Set.of
 _NESTED = {"a": {"b": [1, {"c": 2}], "d": None}, "e/f": 1, "g~h": "x", "list": [10, 20, 30]}

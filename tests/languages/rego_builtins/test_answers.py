@@ -11,8 +11,8 @@ import pytest
 from policylang.budget import Meter
 from policylang.rego.builtins import BUILTINS
 from policylang.rego.declare import BuiltinError, Context
-from policylang.rego.numbers import read
 from policylang.rego.values import UNDEFINED, Set, compact
+from policylang.rego.values.numbers import read
 
 ERROR = "error"
 
@@ -49,6 +49,13 @@ ERROR = "error"
     ("base64.is_valid", ["aGk"], "false"),
     ("crypto.x509.parse_and_verify_certificates_with_options", ["x", {"no": 1}], "[false,[]]"),
     ("json.verify_schema", [{"multipleOf": 0}], '[false,"jsonschema: multipleOf must be strictly greater than 0"]'),
+    ("json.verify_schema", [{"exclusiveMinimum": True}],
+     '[false,"jsonschema: exclusiveMinimum cannot be used without minimum"]'),
+    ("json.verify_schema", [{"exclusiveMaximum": "1"}],
+     '[false,"jsonschema: Invalid type. Expected: boolean/number, given: exclusiveMaximum"]'),
+    ("json.match_schema", ["[3]", {"items": {"minimum": 5, "exclusiveMinimum": True}}],
+     '[false,[{"desc":"Must be greater than 5","error":"0: Must be greater than 5","field":"0",'
+     '"type":"number_gt"}]]'),
     ("strings.render_template", ["{{$x := .a}}{{$x}}", {"a": {"b": [1]}}], '"map[b:[1]]"'),
     ("strings.render_template", ["{{eq .a 1}}", {"a": 1}], ERROR), ("strings.render_template", ["{{.a}}", {"a": None}],
                                                                     '"\\u003cundefined\\u003e"'),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from policylang.rego.format import formatted
+from policylang.rego.syntax.format import formatted
 from policylang.source import Source, SourceError
 from tests.conftest import oracle, peer
 from tests.languages.rego_tools.test_commands import custody

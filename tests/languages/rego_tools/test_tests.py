@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from policylang.rego import Policy, generator, testing
+from policylang.rego import Policy
+from policylang.rego.compile import generator
+from policylang.rego.run import testing
 from tests.languages.rego_tools.test_commands import custody
 
 DUPLICATES = """package a

@@ -38,14 +38,14 @@ def restore(stream: IO[bytes], data: Path, *, digest: str | None = None,
     draft = Path(tempfile.mkdtemp(prefix=f".{data.name}.restoring-", dir=data.parent))
     try:
         manifest, _ = read(stream, draft, digest=digest, progress=progress)
-        for entry in manifest.files:
-            if entry.path.split("/")[0] not in PARTS:
-                raise MalformedError("backup", got=entry.path, expected=f"files of {', '.join(PARTS)}")
+        for file in manifest.files:
+            if file.path.split("/")[0] not in PARTS:
+                raise MalformedError("backup", got=file.path, expected=f"files of {', '.join(PARTS)}")
         damaged = misnamed(manifest)
-        for entry in damaged:
+        for file in damaged:
             quarantine = draft / "registry" / "quarantine"
             quarantine.mkdir(mode=0o700, exist_ok=True)
-            (draft / entry.path).rename(quarantine / f"sha256-{entry.path.removeprefix(_BLOBS)}.backup")
+            (draft / file.path).rename(quarantine / f"sha256-{file.path.removeprefix(_BLOBS)}.backup")
         sizes = check(draft)
         hide(draft)
         for folder, _, _ in os.walk(draft):
@@ -61,8 +61,8 @@ def restore(stream: IO[bytes], data: Path, *, digest: str | None = None,
 
 def misnamed(manifest: Manifest) -> list[Entry]:
     """Blobs whose bytes are not those of their digest: damaged where they were saved."""
-    return [entry for entry in manifest.files
-            if entry.path.startswith(_BLOBS) and entry.path.removeprefix(_BLOBS) != entry.sha256]
+    return [file for file in manifest.files
+            if file.path.startswith(_BLOBS) and file.path.removeprefix(_BLOBS) != file.sha256]
 
 
 def _occupied(data: Path) -> bool:

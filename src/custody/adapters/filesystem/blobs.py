@@ -17,6 +17,8 @@ import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from custody.adapters.filesystem.drafts import FileDraft, storage_error
 from custody.errors import ConflictError, CustodyError, VerificationError
@@ -33,17 +35,67 @@ _SYNCERS = 8  # files that are flushed side by side, so that one commit of the j
 _KNOWN = 50_000  # digests whose files are known to be there
 
 
+class FileBlob:
+    """Implements ports.blobs.Blob over a file's descriptor, which it closes."""
+
+    def __init__(self, handle: int, place: str = "") -> None:
+        self._handle = handle
+        self._status = os.fstat(handle)
+        self.size = self._status.st_size
+        self.place = place
+
+    @property
+    def is_file(self) -> bool:
+        return stat.S_ISREG(self._status.st_mode)
+
+    @property
+    def version(self) -> str:
+        return str(self._status.st_ino)
+
+    @property
+    def modified(self) -> float:
+        return self._status.st_mtime
+
+    def read(self, start: int, count: int) -> bytes:
+        return os.pread(self._handle, count, start)
+
+    def fileno(self) -> int:
+        return self._handle
+
+    def close(self) -> None:
+        os.close(self._handle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+
 class BlobDirectory:
-    """Implements ports.blobs.BlobFiles: what any process may do beside the one that writes."""
+    """Implements ports.blobs.BlobInventory: what any process may do beside the one that writes."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._uploads = root / "uploads"
         self._folders = {algorithm: root / "blobs" / algorithm for algorithm in _ALGORITHMS}
 
-    def path(self, digest: str) -> Path | None:
+    def size(self, digest: str) -> int | None:
+        return _size(self._file(digest))
+
+    def open(self, digest: str) -> FileBlob | None:
         path = self._file(digest)
-        return path if path.is_file() else None
+        try:
+            # What is no file is not waited for: a FIFO would be.
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return None
+        blob = FileBlob(handle, str(path))
+        if blob.is_file:
+            return blob
+        blob.close()
+        return None
 
     def entries(self) -> Iterator[str | Stray]:
         try:
@@ -52,28 +104,28 @@ class BlobDirectory:
             return
         for folder in folders:
             if folder.name not in self._folders or not folder.is_dir(follow_symlinks=False):
-                yield Stray(Path(folder.path), "not a folder of blobs")
+                yield Stray(folder.path, "not a folder of blobs")
                 continue
             for entry in sorted(os.scandir(folder.path), key=lambda entry: entry.name):
                 digest = f"{folder.name}:{entry.name}"
                 if not digests.is_digest(digest):
-                    yield Stray(Path(entry.path), "not named by a digest")
+                    yield Stray(entry.path, "not named by a digest")
                 elif not entry.is_file(follow_symlinks=False):
-                    yield Stray(Path(entry.path), "not a file")
+                    yield Stray(entry.path, "not a file")
                 else:
                     yield digest
 
-    def quarantine(self, digest: str, inode: int) -> bool:
+    def quarantine(self, digest: str, version: str) -> bool:
         file = self._file(digest)
         aside = self._root / "quarantine" / f"{digest.replace(':', '-')}.{secrets.token_hex(4)}"
         try:
-            if file.stat().st_ino != inode:
+            if str(file.stat().st_ino) != version:
                 return False
             aside.parent.mkdir(exist_ok=True)
             file.rename(aside)
         except FileNotFoundError:
             return False
-        if aside.stat().st_ino != inode:  # between look and rename a push had put good bytes there
+        if str(aside.stat().st_ino) != version:  # between look and rename a push had put good bytes there
             try:
                 os.link(aside, file)
             except FileExistsError:  # and another one since
@@ -188,9 +240,9 @@ class FilesystemBlobs(BlobDirectory):
                     self._file(digest).unlink(missing_ok=True)
                 self._forget()
 
-    def quarantine(self, digest: str, inode: int) -> bool:
+    def quarantine(self, digest: str, version: str) -> bool:
         with self._state:
-            taken = super().quarantine(digest, inode)
+            taken = super().quarantine(digest, version)
             self._forget()
         return taken
 

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from custody.errors import ConflictError, UsageError
+from custody.kit.folder import sync
 from custody.kit.lock import HeldError, hold
 
 _PUBLIC = re.compile(r"checkpoint|tile/(?:\d{1,2}|entries)/(?:x\d{3}/){0,6}\d{3}(?:\.p(?:/\d{1,3})?)?")
@@ -40,11 +41,11 @@ class DirectoryReader:
         return self.directory / path
 
 
-class DirectoryTiles(DirectoryReader):
-    """The store of the one writer. Raises ConflictError where another process has the directory."""
+class DirectoryCheckpoint:
+    """Implements ports.tiles.CheckpointStore. Raises ConflictError where another process has the directory."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
+        self.directory = directory
         self._state = directory / "state"
         self._state.mkdir(parents=True, exist_ok=True)
         try:
@@ -52,45 +53,56 @@ class DirectoryTiles(DirectoryReader):
         except HeldError as held:
             raise ConflictError(f"log {directory}: another sequencer has it ({held}); a log has one",
                                 hint="stop that process, or give this one another data directory") from None
+
+    def load(self) -> bytes | None:
+        try:
+            return (self._state / "checkpoint").read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def swap(self, old: bytes | None, new: bytes) -> None:
+        if self.load() != old:
+            raise ConflictError(f"log {self.directory}: the stored checkpoint is not the one this sequencer wrote last",
+                                hint="something else writes to the directory; restart the log to read it again")
+        _replace(self._state / "checkpoint", new)
+        sync(self._state)
+
+    def close(self) -> None:
+        os.close(self._lock)
+
+
+class DirectoryTiles(DirectoryReader):
+    """Implements ports.tiles.TileStore for the process that holds the directory, so that it stages files by putting
+    them in their places: one sync fewer for whoever waits."""
+
+    def __init__(self, held: DirectoryCheckpoint) -> None:
+        super().__init__(held.directory)
         self._syncers = ThreadPoolExecutor(4, thread_name_prefix="log-sync")
         self._folders: set[Path] = set()
         self._unsynced: set[Path] = set()
         """Folders whose names their parents may lose: those of a write that failed are the next one's to sync."""
-        truth = self.checkpoint()
-        if truth is not None and self.read("checkpoint") != truth:  # died between the truth and its publication
-            self._publish(truth)
 
-    def write(self, files: Mapping[str, bytes]) -> None:
+    def stage(self, name: str, files: Mapping[str, bytes]) -> None:  # noqa: ARG002 - nothing is kept aside
         # Each file: temporary name, fsync, rename. Syncs run side by side, so that one journal commit serves several.
         targets = {self._public(path): data for path, data in files.items()}
         for folder in {target.parent for target in targets}:
             self._make(folder)
         self._all([partial(_replace, target, data) for target, data in targets.items()])
         parents = {made.parent for made in self._unsynced if made.is_dir()}
-        self._all([partial(_sync_folder, folder) for folder in {target.parent for target in targets} | parents])
+        self._all([partial(sync, folder) for folder in {target.parent for target in targets} | parents])
         self._unsynced.clear()
 
-    def _all(self, tasks: list[Callable[[], None]]) -> None:
-        """Run side by side. None is at work any more when the first error is raised: one that ends later would put its
-        bytes over those of the writer that tries again."""
-        running = [self._syncers.submit(task) for task in tasks]
-        wait(running)
-        for task in running:
-            task.result()
+    def place(self, name: str) -> None:
+        """`stage` did."""
 
-    def checkpoint(self) -> bytes | None:
+    def publish(self, checkpoint: bytes) -> None:
+        draft = self.directory / f".checkpoint.{os.getpid()}"
         try:
-            return (self._state / "checkpoint").read_bytes()
-        except FileNotFoundError:
-            return None
-
-    def swap_checkpoint(self, old: bytes | None, new: bytes) -> None:
-        if self.checkpoint() != old:
-            raise ConflictError(f"log {self.directory}: the stored checkpoint is not the one this sequencer wrote last",
-                                hint="something else writes to the directory; restart the log to read it again")
-        _replace(self._state / "checkpoint", new)
-        _sync_folder(self._state)
-        self._publish(new)
+            draft.write_bytes(checkpoint)
+            draft.rename(self.directory / "checkpoint")
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
 
     def discard(self, folder: str) -> None:
         partials = self._public(folder)
@@ -100,16 +112,14 @@ class DirectoryTiles(DirectoryReader):
 
     def close(self) -> None:
         self._syncers.shutdown()
-        os.close(self._lock)
 
-    def _publish(self, data: bytes) -> None:
-        draft = self.directory / f".checkpoint.{os.getpid()}"
-        try:
-            draft.write_bytes(data)
-            draft.rename(self.directory / "checkpoint")
-        except OSError:
-            draft.unlink(missing_ok=True)
-            raise
+    def _all(self, tasks: list[Callable[[], None]]) -> None:
+        """Run side by side. None is at work any more when the first error is raised: one that ends later would put its
+        bytes over those of the writer that tries again."""
+        running = [self._syncers.submit(task) for task in tasks]
+        wait(running)
+        for task in running:
+            task.result()
 
     def _make(self, folder: Path) -> None:
         """Create a folder and those above it; the parents of new ones must be synced."""
@@ -138,11 +148,3 @@ def _replace(target: Path, data: bytes) -> None:
     except OSError:
         draft.unlink(missing_ok=True)  # half of it takes room that may be what is missing
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -66,23 +66,23 @@ class GitRepository:
 
     def resolve(self, name: str) -> str:
         """The commit id of a branch, tag, `HEAD` or full id; a signed tag is followed to its commit."""
-        found = name.encode()
-        if not _ID.match(found):
+        object_id = name.encode()
+        if not _ID.match(object_id):
             for ref in ("HEAD", f"refs/heads/{name}", f"refs/tags/{name}", name):
                 if (ref == "HEAD") == (name == "HEAD") and Ref(ref.encode()) in self._repo.refs:
-                    found = bytes(self._repo.refs[Ref(ref.encode())])
+                    object_id = bytes(self._repo.refs[Ref(ref.encode())])
                     break
             else:
                 raise NotFoundError(f"{self.path}: no branch, tag or commit {name!r}",
                                     hint="HEAD~1, short ids and the like are not read; `git rev-parse` says the id")
-        kind, data = self._read(found, _MAX_COMMIT)
+        kind, data = self._read(object_id, _MAX_COMMIT)
         for _ in range(8):
             if kind == b"commit":
-                return found.decode()
+                return object_id.decode()
             if kind != b"tag" or not data.startswith(b"object "):
                 break
-            found = data[7:47]
-            kind, data = self._read(found, _MAX_COMMIT)
+            object_id = data[7:47]
+            kind, data = self._read(object_id, _MAX_COMMIT)
         raise MalformedError(f"{self.path}: {name}", got=kind.decode(), expected="a commit")
 
     def commit(self, commit_id: str) -> Commit:
@@ -140,11 +140,11 @@ class GitRepository:
             raise MalformedError(f"object {tree_id}", got=kind.decode(), expected="a tree")
         rows = parse_tree(tree_id, data)
         count = paths = depth = 0
-        for mode, name, entry in rows:
+        for mode, name, object_id in rows:
             count += 1
             paths += len(name)
             if mode == _FOLDER:
-                below = self._measure(entry, level + 1, trees)
+                below = self._measure(object_id, level + 1, trees)
                 count += below.count
                 paths += below.paths + below.count * (len(name) + 1)
                 depth = max(depth, below.depth + 1)
@@ -181,8 +181,8 @@ class GitRepository:
 
 
 def _walk(tree_id: str, folder: str, trees: dict[str, _Tree], result: list[File]) -> None:
-    for mode, name, entry in trees[tree_id].rows:
+    for mode, name, object_id in trees[tree_id].rows:
         if mode == _FOLDER:
-            _walk(entry, f"{folder}{name}/", trees, result)
+            _walk(object_id, f"{folder}{name}/", trees, result)
         else:
-            result.append(File(folder + name, mode, entry))
+            result.append(File(folder + name, mode, object_id))

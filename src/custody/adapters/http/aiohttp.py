@@ -6,7 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import aiohttp
 from yarl import URL
@@ -18,7 +18,7 @@ from custody.adapters.http.resolver import Lookups, Resolver
 from custody.errors import ConnectionBrokenError, NetworkError, OfflineError
 from custody.kit.address import Network, Reach, network_of, out_of_reach
 from custody.kit.waiting import waiting
-from custody.ports.http import CONNECT_TIMEOUT, IDLE_TIMEOUT, collect, place_of
+from custody.ports.http import CONNECT_TIMEOUT, IDLE_TIMEOUT, Content, collect, place_of
 
 _BUFFER = 64 * 1024
 """Bytes of an answer that are read ahead, and pieces in proportion: what a server sends, whether anybody wants
@@ -42,12 +42,12 @@ class AiohttpHttp:
         self._lookups = Lookups()
 
     async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
-                      body: bytes | Path | None = None, reach: Reach | None = None) -> _Answer:
+                      body: bytes | Content | None = None, reach: Reach | None = None) -> _Answer:
         if self._offline:
             raise OfflineError(f"{method} {place_of(url)}: no sockets with --offline")
         proxy = proxy_for(url)
         through: dict[str, Any] = {"proxy": URL(proxy.url)} if proxy else {}
-        stream = None
+        stream: BinaryIO | None = None
         sent = dict(headers or {})
         if proxy and proxy.authorization:
             secret = {"Proxy-Authorization": proxy.authorization}
@@ -55,9 +55,9 @@ class AiohttpHttp:
                 sent |= secret
             else:
                 through["proxy_headers"] = secret  # of the CONNECT; what goes through the tunnel is not the proxy's
-        if isinstance(body, Path):
-            stream = body.open("rb")
-            sent["Content-Length"] = str(body.stat().st_size)
+        if isinstance(body, Content):
+            stream = body.open()
+            sent["Content-Length"] = str(body.size)
         try:
             target = URL(url, encoded=True)
             _judge(method, url, target.host or "", reach)
@@ -68,7 +68,7 @@ class AiohttpHttp:
         except _FAILURES as error:
             raise _failure(f"{method} {place_of(url)}", error, proxy) from None
         finally:
-            if stream:
+            if stream is not None:
                 stream.close()
         return _Answer(response, url, proxy)
 

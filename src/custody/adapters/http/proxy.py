@@ -91,8 +91,8 @@ def _is_direct(host: str, port: int, exceptions: str) -> bool:
         ip = None
     if host == "localhost" or (ip is not None and ip.is_loopback):
         return True
-    for entry in exceptions.lower().split(","):
-        pattern = entry.strip()
+    for exception in exceptions.lower().split(","):
+        pattern = exception.strip()
         if not pattern:
             continue
         if pattern == "*":
@@ -104,8 +104,8 @@ def _is_direct(host: str, port: int, exceptions: str) -> bool:
                 continue
             except ValueError:
                 pass  # as in Go, what is no block is taken for a name
-        name, wanted = _split_port(pattern)
-        if not name or (wanted and wanted != str(port)):
+        name, only_port = _split_port(pattern)
+        if not name or (only_port and only_port != str(port)):
             continue
         try:
             is_match = ip == ipaddress.ip_address(name)

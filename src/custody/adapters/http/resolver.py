@@ -40,14 +40,14 @@ class Lookups:
         turn = self._turns.setdefault(_domain(host), asyncio.Semaphore(_PER_DOMAIN))
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT), turn:
-                found = await asyncio.get_running_loop().run_in_executor(
+                addresses = await asyncio.get_running_loop().run_in_executor(
                     self._threads[host in self._known], lambda: socket.getaddrinfo(host, port, **options))
         except TimeoutError:
             raise OSError(errno.ETIMEDOUT, f"{host} was not resolved within {CONNECT_TIMEOUT:g} s") from None
         if len(self._known) >= _MOST:
             del self._known[next(iter(self._known))]
         self._known[host] = None
-        return found
+        return addresses
 
     async def getnameinfo(self, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().getnameinfo(*arguments)

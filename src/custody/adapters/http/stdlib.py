@@ -24,7 +24,7 @@ from custody.adapters.http.proxy import Proxy, proxy_for
 from custody.errors import ConnectionBrokenError, NetworkError, OfflineError
 from custody.kit.address import Network, Reach, network_of, out_of_reach
 from custody.kit.waiting import waiting
-from custody.ports.http import CONNECT_TIMEOUT, IDLE_TIMEOUT, collect, place_of
+from custody.ports.http import CONNECT_TIMEOUT, IDLE_TIMEOUT, Content, collect, place_of
 
 _CHUNK = 1 << 20
 _THREADS = 64
@@ -84,7 +84,7 @@ class StdlibHttp:
         self._threads: ThreadPoolExecutor | None = None
 
     async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
-                      body: bytes | Path | None = None, reach: Reach | None = None) -> _Answer:
+                      body: bytes | Content | None = None, reach: Reach | None = None) -> _Answer:
         if self._offline:
             raise OfflineError(f"{method} {place_of(url)}: no sockets with --offline")
         what = f"{method} {place_of(url)}"
@@ -246,11 +246,11 @@ def _dial(wire: _Wire, address: tuple[str, int], timeout: float, reach: Reach | 
 
 
 def _exchange(wire: _Wire, method: str, target: str, headers: Mapping[str, str],
-              body: bytes | Path | None) -> http.client.HTTPResponse:
+              body: bytes | Content | None) -> http.client.HTTPResponse:
     connection = wire.connection
-    if isinstance(body, Path):
-        with body.open("rb") as stream:
-            sized = {**headers, "Content-Length": str(body.stat().st_size)}
+    if isinstance(body, Content):
+        with contextlib.closing(body.open()) as stream:
+            sized = {**headers, "Content-Length": str(body.size)}
             connection.request(method, target, body=stream, headers=sized)
     else:
         connection.request(method, target, body=body, headers=dict(headers))

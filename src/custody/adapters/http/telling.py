@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 
 from custody.kit.address import Reach
-from custody.ports.http import IDLE_TIMEOUT, Answer, Http, judges_reach, place_of
+from custody.ports.http import IDLE_TIMEOUT, Answer, Content, Http, judges_reach, place_of
 
 _LOG = logging.getLogger(__name__)
 PATIENCE = 5.0
@@ -24,7 +23,7 @@ class TellingHttp:
         self._patience = patience
 
     async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
-                      body: bytes | Path | None = None, reach: Reach | None = None) -> Answer:
+                      body: bytes | Content | None = None, reach: Reach | None = None) -> Answer:
         timer = asyncio.get_running_loop().call_later(
             self._patience, _LOG.warning, "%s %s: no answer for %g s; waiting, %g s at most", method, place_of(url),
             self._patience, IDLE_TIMEOUT)

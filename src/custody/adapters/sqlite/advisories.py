@@ -42,20 +42,20 @@ class SqliteAdvisories:
     def add(self, advisories: Iterable[Advisory], now: datetime) -> int:
         count = 0
         with self._database.write() as db:
-            for entry in advisories:
-                modified = format_rfc3339(parse_rfc3339(entry.modified))
-                row = db.execute("SELECT modified FROM advisory WHERE id = ?", (entry.id,)).fetchone()
+            for advisory in advisories:
+                modified = format_rfc3339(parse_rfc3339(advisory.modified))
+                row = db.execute("SELECT modified FROM advisory WHERE id = ?", (advisory.id,)).fetchone()
                 if row is not None and parse_rfc3339(row[0]) >= parse_rfc3339(modified):
                     continue
-                db.execute("DELETE FROM affected WHERE id = ?", (entry.id,))
-                db.execute("DELETE FROM alias WHERE id = ?", (entry.id,))
+                db.execute("DELETE FROM affected WHERE id = ?", (advisory.id,))
+                db.execute("DELETE FROM alias WHERE id = ?", (advisory.id,))
                 db.execute("INSERT OR REPLACE INTO advisory VALUES (?, ?, ?, ?)",
-                           (entry.id, modified, entry.withdrawn, _ENCODER.encode(entry)))
-                if not entry.withdrawn:
+                           (advisory.id, modified, advisory.withdrawn, _ENCODER.encode(advisory)))
+                if not advisory.withdrawn:
                     db.executemany("INSERT OR IGNORE INTO affected VALUES (?, ?, ?)",
-                                   [(package.ecosystem, package.name, entry.id) for package in entry.affected])
+                                   [(package.ecosystem, package.name, advisory.id) for package in advisory.affected])
                     db.executemany("INSERT OR IGNORE INTO alias VALUES (?, ?)",
-                                   [(name, entry.id) for name in (*entry.aliases, *entry.cves)])
+                                   [(name, advisory.id) for name in (*advisory.aliases, *advisory.cves)])
                 count += 1
             _imported(db, now)
         return count

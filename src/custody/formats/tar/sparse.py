@@ -11,7 +11,7 @@ from custody.errors import MalformedError
 from custody.formats.tar.header import integer, number
 
 if TYPE_CHECKING:
-    from custody.formats.tar.walk import Source
+    from custody.formats.tar.source import Source
 
 MAJOR, MINOR, MAP = b"GNU.sparse.major", b"GNU.sparse.minor", b"GNU.sparse.map"
 PARTS = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")

@@ -12,6 +12,7 @@ from typing import Any
 
 from custody.policy.kyverno.guarded import Found
 from custody.policy.resources import OPERATIONS
+from custody.policy.scope import Scope
 from policylang.kpattern import anchor
 from policylang.kpattern.anchors import NEGATION
 
@@ -43,10 +44,11 @@ _OPERATION = re.compile(r"\{\{\s*request\.operation\s*(\|\|[^{}]*)?\}\}\Z")
 _LIKE_A_VARIABLE = re.compile(r"\{\{|\}\}|\{\s*(request|images|serviceAccount)|^(request|images)\.\w")
 
 
-def idle(rule: dict[str, Any], path: str) -> Iterator[Found]:
+def idle(rule: dict[str, Any], scope: Scope, path: str) -> Iterator[Found]:
     """The findings in one rule that loads; `path` is where it stands in the policy."""
-    pods = all(re.fullmatch(r"(v1/|\*/)*Pod(/ephemeralcontainers)?", kind) for kind in _kinds(rule["match"]))
-    yield from _matching(rule, path)
+    pods = all(re.fullmatch(r"(v1/|\*/)*Pod(/ephemeralcontainers)?", named.text)
+               for part in scope.match.filters for named in part.kinds)
+    yield from _matching(rule, scope)
     validate = rule.get("validate") or {}
     patterns = [("pattern", validate.get("pattern")),
                 *((f"anyPattern[{at}]", one) for at, one in enumerate(validate.get("anyPattern") or []))]
@@ -65,37 +67,24 @@ def idle(rule: dict[str, Any], path: str) -> Iterator[Found]:
             yield from _condition(condition, place, pods=pods)
 
 
-def _filters(block: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    if "resources" in block:
-        return [("resources", block["resources"] or {})]
-    return [(f"{form}[{at}].resources", entry.get("resources") or {}) for form in ("any", "all")
-            for at, entry in enumerate(block.get(form) or [])]
-
-
-def _kinds(block: dict[str, Any]) -> list[str]:
-    return [kind for _, one in _filters(block) for kind in one.get("kinds") or []]
-
-
-def _matching(rule: dict[str, Any], path: str) -> Iterator[Found]:
-    for where, one in _filters(rule["match"]):
-        if not one.get("kinds") and where.startswith("any"):
-            yield (f"{path}.match.{where}", "never-asked", "warning",
+def _matching(rule: dict[str, Any], scope: Scope) -> Iterator[Found]:
+    for part in scope.match.filters:
+        if not part.kinds and not scope.match.every:
+            yield (part.where, "never-asked", "warning",
                    "it names no kinds, and the API server asks about those only that are named", "kinds:\n- …\n")
-        if one.get("operations") == ["DELETE"] and "deny" not in (rule.get("validate") or {}):
-            yield (f"{path}.match.{where}.operations", "never-asked", "warning",
+        if part.operations == ("DELETE",) and "deny" not in (rule.get("validate") or {}):
+            yield (f"{part.where}.operations", "never-asked", "warning",
                    "of what is deleted only `deny` says something, and this rule has none", "")
-    exclude = rule.get("exclude") or {}
-    matched = set(_kinds(rule["match"]))
-    for where, one in _filters(exclude):
-        named = {field for field, value in one.items() if value}
-        alone = not where.startswith("all") or len(exclude["all"]) == 1
-        if named == {"kinds"} and alone and matched <= set(one["kinds"]):
-            yield (f"{path}.exclude.{where}", "excludes-everything", "warning",
-                   "nothing is left that the rule judges", "")
-        elif named & {"selector", "annotations", "names", "name"} and not named & {"namespaces"} and alone:
-            what = ", ".join(sorted(named & {"selector", "annotations", "names", "name"}))
-            yield (f"{path}.exclude.{where}", "self-exempting", "note", f"whoever writes the object chooses what "
-                   f"{what} looks at, and so whether the rule judges it", "")
+    if scope.exclude is None or (scope.exclude.every and len(scope.exclude.filters) > 1):
+        return
+    matched = {named.text for part in scope.match.filters for named in part.kinds}
+    for part in scope.exclude.filters:
+        own = {"selector", "annotations", "names"} & {*part.chosen}
+        if part.only and not part.operations and matched <= {named.text for named in part.kinds}:
+            yield (part.where, "excludes-everything", "warning", "nothing is left that the rule judges", "")
+        elif own and not {"namespaces", "subjects"} & {*part.chosen}:
+            yield (part.where, "self-exempting", "note", f"whoever writes the object chooses what "
+                   f"{', '.join(sorted(own))} looks at, and so whether the rule judges it", "")
 
 
 def _misspelt(part: Any, way: tuple[str, ...], path: str) -> Iterator[Found]:

@@ -18,9 +18,11 @@ from custody.evidence.model import EvidenceSet, KeylessSigner, KeySigner, Reject
 from custody.evidence.newest import newest
 from custody.formats import intoto
 from custody.kit.digest import sha256
-from custody.policy.kyverno.fields import Fields
-from custody.policy.kyverno.scope import PREDICATE_ROOTS, Image, Input
+from custody.policy.fields import Fields
+from custody.policy.given import Given
+from custody.policy.images import Image
 from custody.policy.kyverno.validate import Judgement
+from custody.policy.kyverno.variables import PREDICATE_ROOTS, variables
 from custody.policy.model import Outcome
 from policylang.conditions import compile_conditions
 from policylang.errors import LanguageError
@@ -30,8 +32,8 @@ from policylang.variables import has_variables
 
 _KNOWN = 4096  # images, of which it is remembered whether a rule is about them
 PUBLIC_REKOR = "https://rekor.sigstore.dev"
-_PEM = re.compile(r"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
 _REQUEST = re.compile(r"\b(request|images|serviceAccount\w*)\b|@")
+_PEM = re.compile(r"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
 _Objection = Callable[[Verified], "str | None"]
 """Why a verified statement is not what an attestor entry demands; None where it is."""
 
@@ -176,9 +178,9 @@ class VerifyImages:
 
     # ── what is there ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def verify(self, given: Input, image: Image) -> tuple[Judgement, list[Verified]]:
+    def verify(self, given: Given, image: Image) -> tuple[Judgement, list[Verified]]:
         """The judgement on one image, and the statements it relies on."""
-        evidence = given.evidence.get(image.name)
+        evidence = given.evidence_of(image)
         if evidence is None:
             reason = f"no evidence was gathered ({State.MISSING})"
             return Judgement(Outcome.FAIL, f"failed to verify image {image.name}: {reason}",
@@ -216,12 +218,12 @@ def _lowered(pattern: str) -> str:
     return f"{host.lower()}{slash}{path}"
 
 
-def _check(conditions: Any, statements: list[Verified], given: Input, image: Image, kind: str) -> str | None:
+def _check(conditions: Any, statements: list[Verified], given: Given, image: Image, kind: str) -> str | None:
     for statement in statements:
         if not isinstance(statement.predicate, dict):
             return f"failed to check attestations: the predicate of {statement.evidence} is no map"
         try:
-            holds, message = conditions({**statement.predicate, **given.variables}, given.context.now)
+            holds, message = conditions({**statement.predicate, **variables(given)}, given.context.now)
         except (CustodyError, LanguageError) as error:
             return f"failed to check attestations: {error.message}"
         if not holds:

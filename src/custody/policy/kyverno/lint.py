@@ -6,18 +6,19 @@ Only policies that load are looked into, so the documents' shapes are known here
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import yaml
 
-from custody.errors import CustodyError, MalformedError
+from custody.errors import MalformedError
 from custody.formats import reference
-from custody.policy.kinds import Kinds, Selector, builtin
+from custody.policy.kinds import Kinds
 from custody.policy.kyverno.guarded import Found, guarded, lookalike
 from custody.policy.kyverno.idle import idle
 from custody.policy.kyverno.policy import AUTOGEN
-from custody.policy.load import PolicySet
+from custody.policy.rule import Policy
+from custody.policy.scope import Scope
 from policylang.kpattern import anchor
 
 _OPTIONAL = {
@@ -30,63 +31,23 @@ _KINDS = ("initContainers", "ephemeralContainers")
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?")
 
 
-class Finding(NamedTuple):
-    policy: str
-    path: str
-    code: str
-    level: str
-    """`error` for what does not load, `warning`, or `note` for what is worth knowing and often meant."""
-    message: str
-    excerpt: str = ""
-    """YAML that its author probably meant."""
-
-
-def lint(document: dict[str, Any], kinds: Kinds | None = None) -> list[Finding]:
-    """The findings in one ClusterPolicy document that loads, in the order of its fields."""
-    name = document["metadata"]["name"]
-    return [Finding(name, *found) for found in _policy(document, kinds or builtin())]
-
-
-def lint_all(located: Sequence[tuple[str, Any]], kinds: Kinds) -> tuple[list[Finding], int]:
-    """The findings in all documents, and how many load; one that does not is a finding whose level is `error`."""
-    findings: list[Finding] = []
-    names: set[str] = set()
-    for where, document in located:
-        try:
-            policy = PolicySet([document], [where], kinds).policies[0]
-        except CustodyError as error:
-            findings.append(refused(error, where))
-            continue
-        if policy.name in names:
-            findings.append(Finding(policy.name, "metadata.name", "refused", "error", f"{where}: got {policy.name} "
-                                    "twice, expected each policy once"))
-        names.add(policy.name)
-        findings += lint(document, kinds)
-    return findings, len(located) - sum(finding.level == "error" for finding in findings)
-
-
-def refused(error: CustodyError, where: str) -> Finding:
-    """Of what does not load: `policy` is where it stands."""
-    text = error.message.removeprefix(f"{where}: ")
-    return Finding(where, str(getattr(error, "where", where)), "refused", "error",
-                   text + (f" ({error.hint})" if error.hint else ""))
-
-
-def _policy(document: dict[str, Any], kinds: Kinds) -> Iterator[Found]:
+def findings(document: dict[str, Any], policy: Policy, kinds: Kinds) -> Iterator[Found]:
+    """Of one ClusterPolicy that loads, in the order of its fields."""
     spec = document["spec"]
-    if str(spec.get("failurePolicy")) == "Ignore":
+    if policy.failure_policy == "Ignore":
         yield ("spec.failurePolicy", "fails-open", "warning",
                "what cannot be evaluated, or comes while the webhook is away, is admitted", "")
-    rules = [[selector for _, _, selector in selectors(rule)] for rule in spec["rules"]]
     if (document["metadata"].get("annotations") or {}).get(AUTOGEN) is None and any(
-            all((selector.kind, selector.subresource) == ("Pod", "") for selector in named) for named in rules):
+            all((selector.kind, selector.subresource) == ("Pod", "") for selector in rule.scope.selectors)
+            for rule in policy.rules):
         yield (f"metadata.annotations.{AUTOGEN}", "no-autogen", "note",
                "Kyverno also makes rules for Deployments, Jobs and the like; custody judges their pods when they are "
                "created", f"metadata:\n  annotations:\n    {AUTOGEN}: none\n")
     for at, rule in enumerate(spec["rules"]):
         path = f"spec.rules[{at}]"
-        yield from _asked(rule, path, kinds, fails_closed=str(spec.get("failurePolicy")) != "Ignore")
-        yield from idle(rule, path)
+        scope = policy.rules[at].scope
+        yield from _asked(scope, kinds, fails_closed=policy.failure_policy != "Ignore")
+        yield from idle(rule, scope, path)
         validate = rule.get("validate")
         action = (validate or {}).get("failureAction") or spec.get("validationFailureAction") or "Audit"
         if validate is not None:
@@ -104,28 +65,17 @@ def _policy(document: dict[str, Any], kinds: Kinds) -> Iterator[Found]:
             yield from guarded(entry, f"{path}.verifyImages[{n}]")
 
 
-def selectors(rule: dict[str, Any]) -> Iterator[tuple[str, list[str], Selector]]:
-    """(path below the rule, operations beside it, selector) of each kind that a rule's match names."""
-    match = rule["match"]
-    filters = [("match.resources", match)] if "resources" in match else [
-        (f"match.{form}[{n}].resources", entry) for form in ("any", "all")
-        for n, entry in enumerate(match.get(form) or [])]
-    for path, entry in filters:
-        resources = entry.get("resources") or {}
-        for n, text in enumerate(resources.get("kinds") or []):
-            yield f"{path}.kinds[{n}]", resources.get("operations") or [], Selector.parse(text)
-
-
-def _asked(rule: dict[str, Any], path: str, kinds: Kinds, *, fails_closed: bool) -> Iterator[Found]:
-    for field, operations, selector in selectors(rule):
+def _asked(scope: Scope, kinds: Kinds, *, fails_closed: bool) -> Iterator[Found]:
+    for field, operations, selector in ((named.where, part.operations, selector) for part in scope.match.filters
+                                        for named, selector in zip(part.kinds, part.selectors, strict=True)):
         if fails_closed and selector.kind == "*" and selector.group in ("*", "") and selector.subresource in ("", "*"):
-            yield (f"{path}.{field}", "wildcard-fails-closed", "warning", "while the webhook does not answer nothing "
+            yield (field, "wildcard-fails-closed", "warning", "while the webhook does not answer nothing "
                    "can be written, not the events, leases and nodes that the cluster runs by either",
                    "failurePolicy: Ignore\n")
         served = {operation for target in kinds.find(selector) for operation in target.operations}
         if selector.kind != "*" and kinds.find(selector) and not (set(operations) or served) & served:
             never = ", ".join(operations) or "no operation on it"
-            yield (f"{path}.{field}", "never-asked", "warning", f"the API server never asks about {never} here, only "
+            yield (field, "never-asked", "warning", f"the API server never asks about {never} here, only "
                    f"about {', '.join(sorted(served)) or 'nothing'}", "")
 
 

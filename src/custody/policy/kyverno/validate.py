@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from custody.errors import CustodyError, MalformedError
-from custody.policy.kyverno.fields import Fields
-from custody.policy.kyverno.scope import ROOTS, Input
+from custody.policy.fields import Fields
+from custody.policy.given import Given
+from custody.policy.kyverno.variables import ROOTS, variables
 from custody.policy.model import Outcome
 from custody.policy.podsecurity import standard
 from policylang.conditions import compile_conditions
@@ -25,7 +26,7 @@ class Judgement(NamedTuple):
     remedy: str | None = None
 
 
-Judge = Callable[[Input], Judgement | None]
+Judge = Callable[[Given], Judgement | None]
 """None where the rule has nothing to say, as of patterns on DELETE."""
 _Match = Callable[[Any], Mismatch | None]
 
@@ -66,7 +67,7 @@ class Validate:
     def _pattern(self, where: str) -> Judge:
         match = _matching(self.pattern, where)
 
-        def judge(given: Input) -> Judgement | None:
+        def judge(given: Given) -> Judgement | None:
             if given.request.operation == "DELETE":
                 return None
             try:
@@ -82,12 +83,12 @@ class Validate:
 
         return judge
 
-    def _pattern_message(self, given: Input, found: Mismatch) -> str:
+    def _pattern_message(self, given: Given, found: Mismatch) -> str:
         where = f"failed at path {found.path}" if found.path else f"execution error: {found.message}"
         if not self.message:
             return f"validation error: rule {self.rule} {where}"
         try:
-            message = str(self._message(given.variables, given.context.now)) if self._message else self.message
+            message = str(self._message(variables(given), given.context.now)) if self._message else self.message
         except QueryError:
             return ("validation error: variables substitution error in rule "
                     f"{self.rule} execution error: {found.message}")
@@ -96,7 +97,7 @@ class Validate:
     def _any_pattern(self, patterns: list[Any], where: str) -> Judge:
         matches = [_matching(pattern, f"{where}[{at}]") for at, pattern in enumerate(patterns)]
 
-        def judge(given: Input) -> Judgement | None:
+        def judge(given: Given) -> Judgement | None:
             if given.request.operation == "DELETE":
                 return None
             failed: list[str] = []
@@ -130,16 +131,16 @@ class Validate:
         # `deny: {}` has nothing that must hold first: it always denies.
         conditions = compile_conditions(block if block is not None else [], where, ROOTS)
 
-        def judge(given: Input) -> Judgement:
-            variables, now = given.variables, given.context.now
+        def judge(given: Given) -> Judgement:
+            values, now = variables(given), given.context.now
             try:
-                denied, said = conditions(variables, now)
+                denied, said = conditions(values, now)
             except (CustodyError, LanguageError) as error:
                 return Judgement(Outcome.ERROR, f"failed to check deny conditions: {error.message}")
             if not denied:
                 return Judgement(Outcome.PASS, f"validation rule '{self.rule}' passed.")
             try:
-                message = str(self._message(variables, now)) if self._message else self.message
+                message = str(self._message(values, now)) if self._message else self.message
             except QueryError:
                 return Judgement(Outcome.FAIL, said or f"validation error: rule {self.rule} failed")
             return Judgement(Outcome.FAIL, "; ".join(filter(None, [message, said]))
@@ -156,7 +157,7 @@ class Validate:
             raise MalformedError(fields.path("level"), got=level, expected=" or ".join(standard.LEVELS))
         standard.parse_version(version, fields.path("version"))
 
-        def judge(given: Input) -> Judgement | None:
+        def judge(given: Given) -> Judgement | None:
             if given.request.operation == "DELETE":
                 return None
             document = given.object or {}
@@ -172,15 +173,15 @@ class Validate:
         return judge
 
 
-def _matching(pattern: Any, where: str) -> Callable[[Input], _Match]:
+def _matching(pattern: Any, where: str) -> Callable[[Given], _Match]:
     """A function from an input to the matcher: one for all inputs, unless the pattern has variables."""
     fill = compile_value(pattern, where, ROOTS)
     fixed = matcher(pattern, where)
     if fill is None:
         return lambda given: fixed  # noqa: ARG005 - the other one needs it
 
-    def match(given: Input) -> _Match:
-        return matcher(fill(given.variables, given.context.now), where)
+    def match(given: Given) -> _Match:
+        return matcher(fill(variables(given), given.context.now), where)
 
     return match
 

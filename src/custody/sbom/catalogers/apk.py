@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from custody.sbom.catalogers.cataloger import Cataloger, named
 from custody.sbom.catalogers.fact import OWNS, Fact, unknown
 from custody.sbom.catalogers.python import split_license
 from custody.sbom.catalogers.stanza import stanzas
@@ -52,3 +53,9 @@ def read(_path: str, content: bytes) -> Iterator[Fact]:
                    licenses=split_license(fields.get("L", "")), requires=tuple(needs), provides=tuple(gives))
         if files:
             yield Fact(type=OWNS, name=name, requires=tuple(files))
+
+
+CATALOGER = Cataloger(
+    name="apk", version=1, types=("apk",), read=read, largest=32 << 20,
+    paths=(named("installed", pattern=r"(?:.*/)?lib/apk/db/installed", examples=("db/installed",)),),
+    places=("lib/apk/db", "usr/lib/apk/db", "lib/apk/db/installed", "usr/lib/apk/db/installed"))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from custody.kit import strictjson
+from custody.sbom.catalogers.cataloger import Cataloger
 from custody.sbom.catalogers.fact import Fact, unknown
 
 _MAX_SECTION = 16 << 20
@@ -40,7 +41,7 @@ def is_program(head: bytes) -> bool:
 def read(file: BinaryIO, spend: Callable[[int], None] = lambda _: None) -> Iterator[Fact]:
     """All facts of one program; none for the many that say nothing.
 
-    `spend` is told of work (`catalogers.work`) before it is done, and raises where it is too much.
+    `spend` is told of work (`Cataloger.work`) before it is done, and raises where it is too much.
     """
     try:
         head = _at(file, 0, _HEAD)
@@ -126,30 +127,31 @@ def _go(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:
     if section[:14] != _GO_MAGIC or not section[15] & 2:
         yield unknown("Go program from before Go 1.18")
         return
-    version, place = _go_string(section, 32)
+    toolchain, place = _go_string(section, 32)
     modules, _ = _go_string(section, place)
-    spoken = version.decode().partition(" ")[0].partition("-X:")[0].removeprefix("go")
+    spoken = toolchain.decode().partition(" ")[0].partition("-X:")[0].removeprefix("go")
     yield Fact(type="golang", name="stdlib", version=spoken)
     if len(modules) > _MAX_MODULES:
         raise ValueError("module list too large")
     spend(_WORK * (len(modules) + _LINE * modules.count(b"\n")))
     lines = modules[16:-16].decode("utf-8", "replace").splitlines() if len(modules) >= 33 else []
-    found: list[list[str]] = []
+    stated: list[list[str]] = []
+    """The words of each line that names a module, as it is after a `replace`."""
     for line in lines:
         words = line.split("\t")
         if words[0] in ("mod", "dep") and len(words) >= 3:
-            found.append(words)
-        elif words[0] == "=>" and len(words) >= 2 and found:
+            stated.append(words)
+        elif words[0] == "=>" and len(words) >= 2 and stated:
             if _LOCAL.match(words[1]):  # a folder of whoever built it: the name stays, the version is unknown
-                found[-1] = [*found[-1][:2], "(devel)"]
+                stated[-1] = [*stated[-1][:2], "(devel)"]
                 yield unknown("Go module replaced by a local folder")
             else:
-                found[-1] = [found[-1][0], *words[1:], ""]  # by another module
-    main = next((words for words in found if words[0] == "mod"), None)  # the linker writes one
-    others = tuple(words[1] for words in found if words[0] == "dep")
-    for words in found:
-        stated = "" if words[2] == "(devel)" else words[2]
-        yield Fact(type="golang", name=words[1], version=stated, requires=(*others, "stdlib") if words is main else ())
+                stated[-1] = [stated[-1][0], *words[1:], ""]  # by another module
+    main = next((words for words in stated if words[0] == "mod"), None)  # the linker writes one
+    others = tuple(words[1] for words in stated if words[0] == "dep")
+    for words in stated:
+        version = "" if words[2] == "(devel)" else words[2]
+        yield Fact(type="golang", name=words[1], version=version, requires=(*others, "stdlib") if words is main else ())
 
 
 _READERS: dict[bytes, Callable[[bytes, Callable[[int], None]], Iterator[Fact]]] = {
@@ -170,3 +172,7 @@ def _go_string(section: bytes, place: int) -> tuple[bytes, int]:
     if place + length > len(section):
         raise ValueError("string beyond the section")
     return section[place:place + length], place + length
+
+
+CATALOGER = Cataloger(name="program", version=1, types=("golang", "cargo"), stream=read,
+                      listed=r"/s?bin/[^/]+\Z|/[^/]+\.so\Z")

@@ -1,60 +1,85 @@
-"""What is seen in odd places and not read: it is counted, so that no scan is silent about it."""
+"""What is seen and not read yet: it is counted, so that no scan is silent about it."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container
 
-_DATABASE = "?rpm database"
-_PROGRAM = "?program without a package"
-_WHEEL = "?Python package without metadata"
-_MODULE = "?npm package without package.json"
-_WORLD = "?apk packages without a database"
-_NAMES: dict[str, tuple[str, re.Pattern[str]]] = {
-    "Packages": (_DATABASE, re.compile(r"(?:.*/)?rpm/Packages\Z", re.DOTALL)),
-    "Packages.db": (_DATABASE, re.compile(r"(?:.*/)?rpm/Packages\.db\Z", re.DOTALL)),
-    "rpmdb.sqlite": (_DATABASE, re.compile(r".*", re.DOTALL)),
-    "container-manifest-2": (_DATABASE, re.compile(r".*", re.DOTALL)),
-    "manifest.wall": ("?Chisel manifest", re.compile(r"(?:.*/)?chisel/manifest\.wall\Z", re.DOTALL)),
-    "installed.json": ("?Composer packages", re.compile(r"(?:.*/)?composer/installed\.json\Z", re.DOTALL)),
-    "DESCRIPTION": ("?R package", re.compile(r".*library/(?:[^/]+/){1,3}DESCRIPTION\Z", re.DOTALL)),
-    "RECORD": (_WHEEL, re.compile(r".*\.dist-info/RECORD\Z", re.DOTALL)),
-    "WHEEL": (_WHEEL, re.compile(r".*\.dist-info/WHEEL\Z", re.DOTALL)),
-    "PKG-INFO": ("python", re.compile(r"(?:.*/)?EGG-INFO/PKG-INFO\Z", re.DOTALL)),
-    "world": (_WORLD, re.compile(r"(?:.*/)?etc/apk/world\Z", re.DOTALL)),
-    **dict.fromkeys(("index.js", "index.cjs", "index.mjs"), (
-        _MODULE, re.compile(r"(?:.*/)?node_modules/(?:@[^/]+/)?[^/.@][^/]*/index\.[cm]?js\Z", re.DOTALL))),
-    **dict.fromkeys(("busybox", "bash", "curl", "wget", "openssl", "sqlite3", "jq", "xz", "zstd", "lighttpd", "proftpd",
-                     "fluent-bit", "ffmpeg", "deno", "bun", "dart", "swipl", "gcc", "mysql", "psql"),
-                    (_PROGRAM, re.compile(r"(?!nix/store/)(?:.*/)?s?bin/[^/]+\Z", re.DOTALL))),
-}
-_ENDINGS = {"egg": "?Python egg", "egg-link": "?Python package in development", "ko": "?Linux kernel module",
-            "ko.gz": "?Linux kernel module", "ko.xz": "?Linux kernel module", "ko.zst": "?Linux kernel module"}
-_ANY_CASE = {**dict.fromkeys(("jar", "war", "ear"), "?Java archive"),
-             **dict.fromkeys(("dll", "exe"), ".NET assembly")}
-_UNLESS = {_WHEEL[1:]: ("METADATA",), _MODULE[1:]: ("package.json",),
-           _WORLD[1:]: ("../../lib/apk/db/installed", "../../usr/lib/apk/db/installed")}
-"""What is unknown only where none of these files, which were read, is beside it."""
+from custody.sbom.catalogers.cataloger import Counted, ending, inside, named
 
+STORE = "Nix store path"
+"""Each once a layer: no single file stands for it, so that nobody looks for a name."""
 
-def choose(path: str) -> str | None:
-    """As `catalogers.choose` does, for what that one does not know."""
-    folder, _, base = path.rpartition("/")
-    rule = _NAMES.get(base)
-    if rule is not None and rule[1].match(path):
-        return rule[0]
-    stem, _, ending = base.rpartition(".")
-    if stem.endswith(".ko"):
-        ending = "ko." + ending
-    if stem and (kind := _ENDINGS.get(ending) or _ANY_CASE.get(ending.lower())):
-        return kind
-    return "?opkg package" if base.endswith(".control") and folder.endswith("lib/opkg/info") else None
+COUNTED = (
+    Counted(kind="rpm database", places=("var/lib/rpm", "usr/lib/sysimage/rpm", "usr/share/rpm"), paths=(
+        named("Packages", pattern=r"(?:.*/)?rpm/Packages", examples=("rpm/Packages",)),
+        named("Packages.db", pattern=r"(?:.*/)?rpm/Packages\.db", examples=("rpm/Packages.db",)),
+        named("rpmdb.sqlite", examples=("rpm/rpmdb.sqlite",)),
+        named("container-manifest-2", examples=("rpmmanifest/container-manifest-2",)))),
+    Counted(kind="Java archive", listed=r"/[^/]+\.(?:jar|war|ear)\Z", paths=(
+        ending("jar", "war", "ear", "par", "sar", "nar", "kar", "hpi", "jpi", "aar", "lpkg"),)),
+    Counted(kind="Java runtime", listed=r"/release\Z", paths=(
+        named("release", pattern=r"(?:.*/)?(?:java|jvm|jre|jdk|openjdk)[^/]*/(?:[^/]+/)?release"),)),
+    Counted(kind="Ruby gem", listed=r"/[^/]+\.gemspec\Z|/specifications/", paths=(
+        ending("gemspec", pattern=r"(?:.*/)?specifications/.*", examples=("specifications/a.gemspec",)),)),
+    Counted(kind="Composer packages", listed=r"/composer/installed\.json\Z", paths=(
+        named("installed.json", pattern=r"(?:.*/)?composer/installed\.json",
+              examples=("composer/installed.json",)),
+        named("composer.lock"))),
+    Counted(kind="PEAR package", listed=r"\.reg\Z", paths=(ending("reg", pattern=r"(?:.*/)?php/\.registry/.*"),)),
+    Counted(kind="R package", listed=r"/library/[^/]+/DESCRIPTION\Z", paths=(
+        named("DESCRIPTION", pattern=r".*library/(?:[^/]+/){1,3}DESCRIPTION"),)),
+    Counted(kind=".NET dependencies", listed=r"\.deps\.json\Z", paths=(ending("json", pattern=r".*\.deps\.json"),)),
+    Counted(kind="Python package without metadata", unless=("METADATA",), once=True, paths=(
+        named("RECORD", "WHEEL", pattern=r".*\.dist-info/(?:RECORD|WHEEL)"),)),
+    Counted(kind="Python egg", paths=(ending("egg", pattern=r".*[^/]\.egg"),)),
+    Counted(kind="Python package in development", paths=(ending("egg-link", pattern=r".*[^/]\.egg-link"),)),
+    Counted(kind="npm package without package.json", unless=("package.json",), once=True, paths=(
+        named("index.js", "index.cjs", "index.mjs",
+              pattern=r"(?:.*/)?node_modules/(?:@[^/]+/)?[^/.@][^/]*/index\.[cm]?js"),)),
+    Counted(kind="apk packages without a database",
+            unless=("../../lib/apk/db/installed", "../../usr/lib/apk/db/installed"),
+            paths=(named("world", pattern=r"(?:.*/)?etc/apk/world"),)),
+    Counted(kind="Chisel manifest", paths=(named("manifest.wall", pattern=r"(?:.*/)?chisel/manifest\.wall"),)),
+    Counted(kind="pacman package", paths=(named("desc", pattern=r"var/lib/pacman/local/[^/]+/desc"),)),
+    Counted(kind="Portage package", paths=(named("CONTENTS", pattern=r"var/db/pkg/.*/CONTENTS"),)),
+    Counted(kind="opkg database", paths=(
+        inside("opkg", pattern=r"(?:.*/)?(?:var|usr)/lib/opkg/status", examples=("opkg/status",)),)),
+    Counted(kind="opkg package", paths=(
+        ending("control", pattern=r".*lib/opkg/info/[^/]*\.control", examples=("info/a.control",)),)),
+    Counted(kind="conda package", paths=(
+        inside("conda-meta", pattern=r".*\.json", examples=("conda-meta/a.json",)),)),
+    Counted(kind="Erlang application", listed=r"/ebin/[^/]+\.app\Z", paths=(
+        ending("app", pattern=r"(?:.*/)?ebin/[^/]+\.app", examples=("ebin/a.app",)),)),
+    Counted(kind="Lua rocks", listed=r"\.rockspec\Z", paths=(
+        named("manifest", pattern=r".*/rocks[^/]*/manifest", examples=("rocks/manifest",)), ending("rockspec"))),
+    Counted(kind="Linux kernel module", listed=r"\.ko(?:\.[a-z]+)?\Z", paths=(
+        ending("ko", pattern=r".*[^/]\.ko"), ending("gz", "xz", "zst", pattern=r".*\.ko\.(?:gz|xz|zst)"))),
+    Counted(kind="Conan package", paths=(named("conaninfo.txt"),)),
+    Counted(kind="snap", paths=(named("snap.yaml", pattern=r"(?:.*/)?meta/snap\.yaml"),)),
+    Counted(kind="WordPress", paths=(named("version.php", pattern=r"(?:.*/)?wp-includes/version\.php"),)),
+    Counted(kind="WordPress plugin", paths=(
+        ending("php", pattern=r"(?:.*/)?wp-content/plugins/(?P<name>[^/]+)/(?P=name)\.php"),)),
+    Counted(kind="Bitnami component", paths=(ending("spdx", pattern=r"opt/bitnami/(?:.*/)?\.spdx-[^/]+"),)),
+    Counted(kind="machine learning model", paths=(ending("gguf"),)),
+    Counted(kind="Homebrew formula", paths=(ending("rb", pattern=r"(?:.*/)?Cellar/[^/]+/[^/]+/\.brew/[^/]+"),)),
+    # Programs that images install by hand; those of Go and Rust are read, those of a distribution are its own.
+    Counted(kind="program without a package", paths=(
+        named("node", "php", "php-fpm", "ruby", "perl", "nginx", "httpd", "redis-server", "valkey-server", "postgres",
+              "mysqld", "mariadbd", "mongod", "haproxy", "memcached", "envoy", "erl", "julia", "python2.7",
+              *(f"python3.{minor}" for minor in range(4, 21)),
+              pattern=r"(?:.*/)?s?bin/[^/]+", examples=("bin/node", "sbin/node")),
+        named("busybox", "bash", "curl", "wget", "openssl", "sqlite3", "jq", "xz", "zstd", "lighttpd", "proftpd",
+              "fluent-bit", "ffmpeg", "deno", "bun", "dart", "swipl", "gcc", "mysql", "psql",
+              pattern=r"(?!nix/store/)(?:.*/)?s?bin/[^/]+"))),
+    Counted(kind=STORE))
+_BY_KIND = {row.kind: row for row in COUNTED}
+_NONE = Counted(kind="")
 
 
 def explained(kind: str, path: str, files: Container[str]) -> bool:
     """Whether another file says what this one is a sign of."""
     folder = path.rpartition("/")[0]
-    for name in _UNLESS.get(kind, ()):
+    for name in _BY_KIND.get(kind, _NONE).unless:
         place = folder
         while name.startswith("../"):
             place, name = place.rpartition("/")[0], name[3:]
@@ -65,9 +90,9 @@ def explained(kind: str, path: str, files: Container[str]) -> bool:
 
 def once(kind: str) -> bool:
     """Whether the files of one folder stand for one package."""
-    return kind in (_WHEEL[1:], _MODULE[1:])
+    return _BY_KIND.get(kind, _NONE).once
 
 
 def beside(kind: str) -> bool:
     """Whether it is unknown only where another file is not beside it."""
-    return kind in _UNLESS
+    return bool(_BY_KIND.get(kind, _NONE).unless)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 
+from custody.sbom.catalogers.cataloger import Cataloger, ending
 from custody.sbom.catalogers.fact import Fact, unknown
 
 _CLI_HEADER = 14
@@ -29,3 +30,7 @@ def read(_path: str, content: bytes) -> tuple[Fact, ...]:
     except struct.error:
         return (unknown(".NET assembly"),)
     return (unknown(".NET assembly"),) if address else ()
+
+
+CATALOGER = Cataloger(name=".NET assembly", version=1, read=read, largest=64 << 10, head=True,
+                      paths=(ending("dll", "exe"),), listed=r"\.(?:dll|exe)\Z")

@@ -5,19 +5,17 @@ from __future__ import annotations
 import functools
 import io
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import cast
 
+from custody.sbom.catalogers.cataloger import Cataloger, ending, inside, named
 from custody.sbom.catalogers.fact import LICENSES, OWNS, Fact, unknown
 from custody.sbom.catalogers.stanza import stanzas
 
 _NAME = re.compile(r"\s*([a-z0-9][a-z0-9+.-]+)")
 _SOURCE = re.compile(r"(\S+)(?:\s+\(([^)]+)\))?\Z")
 _LICENSE = re.compile(r"^License:[ \t]*(\S.*)$", re.MULTILINE)
-# What other catalogers would find: only those of a package's files are worth remembering.
-_TELLING = re.compile(r"/(?:METADATA|PKG-INFO|package\.json|[^/]+\.(?:egg-info|jar|war|ear|gemspec|so))\Z|"
-                      r"/s?bin/[^/]+\Z|\.dist-info/sboms/|/specifications/|/library/[^/]+/DESCRIPTION\Z|/ebin/[^/]+\.app\Z|"
-                      r"\.(?:dll|exe|deps\.json|reg|rockspec|ko(?:\.[a-z]+)?)\Z|/release\Z|/composer/installed\.json\Z")
 _STANZA = 1 << 20
 _OWNED = 100_000
 _GONE = ("not-installed", "config-files")
@@ -52,62 +50,13 @@ def read(path: str, content: bytes) -> Iterator[Fact]:
             provides=tuple(_alternatives(stanza.get("provides", ""))))
 
 
-def read_list(path: str, content: bytes) -> tuple[Fact, ...]:
-    """`info/NAME[:ARCH].list`: what the package installed."""
-    return _owned(path, ".list", _telling(content))
-
-
-def read_sums(path: str, content: bytes) -> tuple[Fact, ...]:
-    """`status.d/NAME.md5sums` of distroless images: a digest and a path in each line."""
-    return _owned(path, ".md5sums", ("/" + line.partition(" ")[2].lstrip().removeprefix("./")
-                                     for line in _lines(content)))
-
-
-def _lines(content: bytes) -> Iterator[str]:
-    for line in io.BytesIO(content):
-        yield line.decode("utf-8", "replace").rstrip("\r\n")
-
-
-@functools.cache
-def _telling_line() -> re.Pattern[bytes]:
-    """`_TELLING` for a whole list at once, which may have millions of lines: RE2 takes the same time for each byte."""
-    import re2  # it takes 10 ms, which images without lists need not
-
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    lines = re2.compile(("(?m)" + _TELLING.pattern.replace(r"\Z", "$").replace("[^/]", r"[^/\n]")).encode(), options)
-    return cast("re.Pattern[bytes]", lines)
-
-
-def _telling(content: bytes) -> Iterator[str]:
-    """Its lines that tell something."""
-    end = -1
-    for match in _telling_line().finditer(content):
-        if match.start() > end:
-            end = content.find(b"\n", match.start())
-            end = len(content) if end < 0 else end
-            yield content[content.rfind(b"\n", 0, match.start()) + 1:end].decode("utf-8", "replace")
-
-
-def _owned(path: str, ending: str, lines: Iterable[str]) -> tuple[Fact, ...]:
-    name = path.rpartition("/")[2].removesuffix(ending).partition(":")[0]
-    owned: list[str] = []
-    for line in lines:
-        if _TELLING.search(line):
-            if len(owned) == _OWNED:
-                raise ValueError(f"more than {_OWNED} programs and files of packages in one package")
-            file = line.lstrip("/")
-            owned.append("usr/" + file if file.startswith(_MERGED) else file)
-    return (Fact(type=OWNS, name=name, requires=tuple(owned)),) if owned else ()
-
-
 def read_copyright(path: str, content: bytes) -> tuple[Fact, ...]:
     """The short names of a machine-readable copyright file (DEP-5); free text says nothing that is sure."""
     text = content.decode("utf-8", "replace")
     if "copyright-format" not in text[:2000]:
         return ()
     names = dict.fromkeys(match.strip() for match in _LICENSE.findall(text))
-    return (Fact(type=LICENSES, name=path.split("/")[-2], licenses=tuple(names)),) if names else ()
+    return (Fact(type=LICENSES, source="deb", name=path.split("/")[-2], licenses=tuple(names)),) if names else ()
 
 
 def _stanzas(content: bytes) -> Iterator[tuple[dict[str, str], bool]]:
@@ -128,9 +77,78 @@ def _stanzas(content: bytes) -> Iterator[tuple[dict[str, str], bool]]:
                     fields.setdefault(key, value.strip())
 
 
+class Lists:
+    """The lists of what packages installed. Of millions of names only those are kept that tell of packages."""
+
+    def __init__(self, telling: str) -> None:
+        """`telling`: what other catalogers' files are called in them, a regular expression."""
+        self.telling = re.compile(telling)
+        version = f"1 {zlib.crc32(telling.encode()):08x}"  # a new cataloger has the lists read again
+        self.catalogers = (
+            Cataloger(name="dpkg files", version=version, read=self.read, largest=16 << 20, paths=(
+                ending("list", pattern=r"var/lib/dpkg/info/[^/]+\.list", examples=("info/a.list",)),),
+                places=("var/lib/dpkg/info",)),
+            Cataloger(name="dpkg sums", version=version, read=self.read_sums, largest=16 << 20, paths=(
+                ending("md5sums", pattern=r"var/lib/dpkg/status\.d/[^/]+"),)))
+
+    def read(self, path: str, content: bytes) -> tuple[Fact, ...]:
+        """`info/NAME[:ARCH].list`: what the package installed."""
+        return self._owned(path, ".list", self._telling(content))
+
+    def read_sums(self, path: str, content: bytes) -> tuple[Fact, ...]:
+        """`status.d/NAME.md5sums` of distroless images: a digest and a path in each line."""
+        return self._owned(path, ".md5sums", ("/" + line.partition(" ")[2].lstrip().removeprefix("./")
+                                              for line in _lines(content)))
+
+    @functools.cached_property
+    def _telling_line(self) -> re.Pattern[bytes]:
+        """`telling` for a whole list at once, which may have millions of lines: RE2 takes the same time for each byte.
+        """
+        import re2  # it takes 10 ms, which images without lists need not
+
+        options = re2.Options()
+        options.encoding = re2.Options.Encoding.LATIN1
+        pattern = self.telling.pattern.replace(r"\Z", "$").replace("[^/]", r"[^/\n]")
+        return cast("re.Pattern[bytes]", re2.compile(f"(?m){pattern}".encode(), options))
+
+    def _telling(self, content: bytes) -> Iterator[str]:
+        """Its lines that tell something."""
+        end = -1
+        for match in self._telling_line.finditer(content):
+            if match.start() > end:
+                end = content.find(b"\n", match.start())
+                end = len(content) if end < 0 else end
+                yield content[content.rfind(b"\n", 0, match.start()) + 1:end].decode("utf-8", "replace")
+
+    def _owned(self, path: str, suffix: str, lines: Iterable[str]) -> tuple[Fact, ...]:
+        name = path.rpartition("/")[2].removesuffix(suffix).partition(":")[0]
+        owned: list[str] = []
+        for line in lines:
+            if self.telling.search(line):
+                if len(owned) == _OWNED:
+                    raise ValueError(f"more than {_OWNED} programs and files of packages in one package")
+                file = line.lstrip("/")
+                owned.append("usr/" + file if file.startswith(_MERGED) else file)
+        return (Fact(type=OWNS, name=name, requires=tuple(owned)),) if owned else ()
+
+
+def _lines(content: bytes) -> Iterator[str]:
+    for line in io.BytesIO(content):
+        yield line.decode("utf-8", "replace").rstrip("\r\n")
+
+
 def _alternatives(text: str) -> Iterator[str]:
     """`a (>= 1) | b, c` as `a|b` and `c`."""
     for group in text.split(","):
         names = [match[1] for choice in group.split("|") if (match := _NAME.match(choice))]
         if names:
             yield "|".join(names)
+
+
+PACKAGES = Cataloger(
+    name="dpkg", version=1, types=("deb",), read=read, largest=16 << 20,
+    paths=(named("status", pattern=r"(?:.*/)?lib/dpkg/status", examples=("dpkg/status",)),
+           inside("status.d", pattern=r"(?:.*/)?lib/dpkg/status\.d/[^/]*(?<!\.md5sums)", examples=("status.d/a",))),
+    places=("var/lib/dpkg", "var/lib/dpkg/status.d", "var/lib/dpkg/status"))
+COPYRIGHT = Cataloger(name="dpkg copyright", version=1, read=read_copyright,
+                      paths=(named("copyright", pattern=r"usr/share/doc/[^/]+/copyright"),))

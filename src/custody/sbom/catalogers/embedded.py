@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from custody.formats import cyclonedx, purl, spdx
+from custody.formats import purl, sbom
 from custody.kit import strictjson
+from custody.sbom.catalogers.cataloger import Cataloger, ending
 from custody.sbom.catalogers.fact import Fact, unknown
 
 _MAX_WEIGHT = 16 << 20
@@ -13,19 +14,17 @@ _MAX_WEIGHT = 16 << 20
 def read(path: str, content: bytes) -> tuple[Fact, ...]:
     if strictjson.weight(content) > _MAX_WEIGHT:
         raise ValueError("an SBOM with too many values")
-    form = cyclonedx if b'"CycloneDX"' in content else spdx if b'"spdxVersion"' in content else None
-    if form is None:
+    document = sbom.read(content, path, excluded=False)
+    if document is None:
         return (unknown("embedded SBOM that is neither CycloneDX nor SPDX"),)
-    packages = cyclonedx.read(content, path, excluded=False).packages if form is cyclonedx else spdx.read(
-        content, path).packages
-    spelled = {package.purl: _published(package.purl) for package in packages}
+    spelled = {package.purl: _published(package.purl) for package in document.packages}
     facts = {
         spelled[package.purl]: Fact(
             type=package.type, name=package.name, version=package.version, source=package.source,
             source_version=package.source_version, licenses=package.licenses, supplier=package.supplier,
             hashes=package.hashes, purl=spelled[package.purl],
-            requires=tuple(dict.fromkeys(spelled.get(other, other) for other in package.requires)))
-        for package in packages
+            requires=tuple(dict.fromkeys(spelled.get(needed, needed) for needed in package.requires)))
+        for package in document.packages
         if package.type != "pypi"}  # the wheel itself, which has metadata of its own
     return tuple(facts.values())
 
@@ -38,3 +37,10 @@ def _published(text: str) -> str:
     qualifiers = {key: value for key, value in parts.qualifiers.items() if key != "download_url"}
     return str(purl.build(parts.type, parts.name, namespace=parts.namespace, version=parts.version,
                           qualifiers=qualifiers))
+
+
+CATALOGER = Cataloger(
+    name="embedded SBOM", version=1, types=None, read=read, parsed=4.0,
+    # A component is read, and its package URL, in some 50 µs.
+    paths=(ending("json", pattern=r".*\.dist-info/sboms/.+", examples=("sboms/a.json",)),),
+    listed=r"\.dist-info/sboms/")

@@ -6,12 +6,15 @@ import functools
 
 import msgspec
 
+from custody.ecosystems import of_type
+
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defaults=True):
     """One package, or one thing that other facts need: its `type` is a purl type or one of those in capitals below."""
 
     type: str
     name: str
+    """As the ecosystem's users write it; where a namespace is a part of it, with `/` behind that."""
     version: str = ""
     arch: str = ""
     source: str = ""
@@ -23,12 +26,18 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defa
     provides: tuple[str, ...] = ()
     hashes: tuple[tuple[str, str], ...] = ()
     purl: str = ""
-    """Where the file itself states it."""
+    """Where the file itself states it: only such a fact may be of a type without a row in `custody.ecosystems`."""
     vendor: str = ""
     """Who made a distribution's package, where it says so: `Origin` or `Vendor` of a deb."""
 
 
-OS_RELEASE, OWNS, LICENSES, UNKNOWN = "OS-RELEASE", "OWNS", "LICENSES", "UNKNOWN"
+    @property
+    def installed(self) -> bool:
+        """Whether this is a distribution's package: no copy of one inside another, of which that one's SBOM tells."""
+        return of_type(self.type).system and not self.purl
+
+
+MARKERS = OS_RELEASE, OWNS, LICENSES, UNKNOWN = "OS-RELEASE", "OWNS", "LICENSES", "UNKNOWN"
 
 
 @functools.cache

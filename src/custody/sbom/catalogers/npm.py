@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from custody.kit import strictjson
+from custody.sbom.catalogers.cataloger import Cataloger, named
 from custody.sbom.catalogers.fact import Fact, unknown
 
 _INSTALLED = re.compile(r"(?:.*/)?node_modules/(?:@[^/]+/)?[^/.@][^/]*/package\.json\Z", re.DOTALL)
@@ -46,3 +47,7 @@ def _person(author: Any) -> str:
         name, email = author.get("name"), author.get("email")
         return f"{name} <{email}>" if name and email else str(name or email or "")
     return author if isinstance(author, str) else ""
+
+
+CATALOGER = Cataloger(name="npm", version=1, types=("npm",), read=read, parsed=0.25, paths=(named("package.json"),),
+                      listed=r"/package\.json\Z")

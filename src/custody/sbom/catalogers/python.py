@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 
+from custody.ecosystems import python as spelled
+from custody.sbom.catalogers.cataloger import Cataloger, ending, named
 from custody.sbom.catalogers.fact import Fact
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _EXTRA = re.compile(r"\bextra\s*==")
-
-
-def normalise(name: str) -> str:
-    """PyPA specification "Names and normalization"."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def split_license(text: str) -> tuple[str, ...]:
@@ -37,7 +34,15 @@ def read(_path: str, content: bytes) -> tuple[Fact, ...]:
                          if entry.startswith("License ::"))
     people = [fields.get(key, [""])[0] for key in ("author", "maintainer", "author-email", "maintainer-email")]
     supplier = next((person for person in people if person not in ("", "UNKNOWN")), "")
-    requires = dict.fromkeys(normalise(match[1]) for line in fields.get("requires-dist", ())
+    requires = dict.fromkeys(spelled(match[1]) for line in fields.get("requires-dist", ())
                              if not _EXTRA.search(line.partition(";")[2]) and (match := _REQUIREMENT.match(line)))
-    return (Fact(type="pypi", name=name, version=version, source=normalise(name), licenses=licenses, supplier=supplier,
+    return (Fact(type="pypi", name=name, version=version, source=spelled(name), licenses=licenses, supplier=supplier,
                  requires=tuple(requires)),)
+
+
+CATALOGER = Cataloger(
+    name="python", version=1, types=("pypi",), read=read, listed=r"/(?:METADATA|PKG-INFO|[^/]+\.egg-info)\Z",
+    paths=(named("METADATA", pattern=r"(?i:.*dist-info/metadata)", examples=("dist-info/METADATA",)),
+           named("PKG-INFO", pattern=r"(?i:.*(?:egg|dist)-info/pkg-info)",
+                 examples=("dist-info/PKG-INFO", "egg-info/PKG-INFO")),
+           ending("egg-info")))

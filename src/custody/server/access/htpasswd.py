@@ -118,33 +118,33 @@ class PasswordFile:
         if not right or user not in self._users:
             raise AuthenticationError("the user or the password is wrong")
 
-    async def _find_out(self, name: bytes, secret: bytes, wanted: bytes, address: str) -> bool:
+    async def _find_out(self, name: bytes, secret: bytes, stored_hash: bytes, address: str) -> bool:
         try:
-            right = await asyncio.get_running_loop().run_in_executor(self._hasher, self._check, secret, wanted)
+            right = await asyncio.get_running_loop().run_in_executor(self._hasher, self._check, secret, stored_hash)
         finally:
             self._pending.pop(name, None)
             self._waiting[address] -= 1
             if not self._waiting[address]:
                 del self._waiting[address]
-        self._remember(name, wanted, right)
+        self._remember(name, stored_hash, right)
         return right
 
-    def _check(self, secret: bytes, wanted: bytes) -> bool:
+    def _check(self, secret: bytes, stored_hash: bytes) -> bool:
         begun = self._monotonic()
         # bcrypt sees no more than 72 bytes; a longer password is not the one that was hashed.
-        right = bcrypt.checkpw(secret[:_MAX_PASSWORD], wanted) and len(secret) <= _MAX_PASSWORD
+        right = bcrypt.checkpw(secret[:_MAX_PASSWORD], stored_hash) and len(secret) <= _MAX_PASSWORD
         if not right:
             self._rest(self._monotonic() - begun)
         return right
 
-    def _remembered(self, name: bytes, wanted: bytes) -> bool | None:
+    def _remembered(self, name: bytes, stored_hash: bytes) -> bool | None:
         known = self._known.get(name)
-        if known is None or known[0] != wanted or known[2] <= self._monotonic():
+        if known is None or known[0] != stored_hash or known[2] <= self._monotonic():
             return None
         return known[1]
 
-    def _remember(self, name: bytes, wanted: bytes, right: bool) -> None:
-        self._known[name] = (wanted, right, self._monotonic() + (_RIGHT if right else _WRONG))
+    def _remember(self, name: bytes, stored_hash: bytes, right: bool) -> None:
+        self._known[name] = (stored_hash, right, self._monotonic() + (_RIGHT if right else _WRONG))
         self._known.move_to_end(name)
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from policylang.cel.compile.program import Program
+from policylang.cel.cost.tally import CostExceeded
 from policylang.cel.kubernetes.costs import BUDGET, CALL_LIMIT
-from policylang.cel.program import CostExceeded, Program
-from policylang.cel.values import CelError
+from policylang.cel.values.errors import CelError
 
 _SPENT = "validation failed due to running out of cost budget, no further validation rules will be run"
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
-from policylang.cel import ext
-from policylang.cel.cost import Estimate, Estimator
-from policylang.cel.costestimate import estimate
-from policylang.cel.declare import Library
-from policylang.cel.env import Ast, Env
-from policylang.cel.kubernetes import (
+from policylang.cel.cost.tally import CostModel
+from policylang.cel.cost.units import Estimate, Sizes
+from policylang.cel.env import Env
+from policylang.cel.kubernetes.costs import COSTS, STANDARD
+from policylang.cel.kubernetes.objects import ADMISSION, NAMESPACE, REQUEST, Declared, Fields
+from policylang.cel.kubernetes.validators import validate
+from policylang.cel.libraries import ext
+from policylang.cel.libraries.kubernetes import (
     addresses,
     authorizer,
     formats,
@@ -23,9 +26,9 @@ from policylang.cel.kubernetes import (
     strings,
     urls,
 )
-from policylang.cel.kubernetes.costs import KubernetesCosts, KubernetesEstimator
-from policylang.cel.kubernetes.objects import ADMISSION, NAMESPACE, REQUEST, Declared, Fields
-from policylang.cel.kubernetes.validators import validate
+from policylang.cel.libraries.kubernetes.prices import priced
+from policylang.cel.library import Library
+from policylang.cel.syntax.tree import Ast
 from policylang.cel.types import DYN, Type, message
 from policylang.errors import InputError
 
@@ -41,7 +44,7 @@ _LIBRARIES: tuple[tuple[int, Library], ...] = (
     (27, authorizer.LIBRARY),
     (28, ext.optionals(2)),
     (28, quantity.LIBRARY),
-    (29, ext.strings(2)),
+    (29, priced(ext.strings(2))),
     (29, formatting.LIBRARY),
     (29, strings.LIBRARY),
     (29, ext.sets()),
@@ -69,13 +72,10 @@ class KubernetesEnv(Env):
 
     def __init__(self, libraries: Sequence[Library], variables: Mapping[str, Type], types: Declared, *,
                  homogeneous: bool = True, validated: bool = True) -> None:
-        super().__init__(libraries, variables, "", types, cross_type=True)
+        super().__init__(libraries, variables, "", types, cross_type=True,
+                         standard=STANDARD,
+                         validators=(partial(validate, literals=validated, homogeneous=homogeneous),))
         self.types, self.validated, self.same = types, validated, homogeneous
-
-    def check(self, ast: Ast | str, name: str = "<input>") -> Ast:
-        checked = super().check(ast, name)
-        validate(checked.source, checked.root, literals=self.validated, homogeneous=self.same)
-        return checked
 
     def extended(self, variables: Mapping[str, Type] | None = None, libraries: Sequence[Library] = ()) -> KubernetesEnv:
         found = KubernetesEnv((*self.libraries, *libraries), {**self.variables, **(variables or {})}, self.types,
@@ -94,10 +94,9 @@ class KubernetesEnv(Env):
             raise InputError("this environment has no variables")
         fields[name] = of if of.kind != "type" else DYN
 
-    def cost(self, ast: Ast | str, inputs: Estimator | None = None) -> Estimate:
+    def cost(self, program: Ast | str, inputs: Sizes | None = None, model: CostModel = COSTS) -> Estimate:
         """What evaluating may cost, as the API server estimates it before it accepts a rule."""
-        checked = self.check(ast) if isinstance(ast, str) else ast
-        return estimate(checked.root, KubernetesEstimator(inputs), presence_costs=False)
+        return super().cost(program, inputs, model)
 
     def __reduce__(self) -> tuple[Any, ...]:
         maker, arguments = self._made
@@ -154,6 +153,3 @@ def admission(version: str = LATEST, *, params: bool = False, authorized: bool =
 def matching(version: str = LATEST) -> KubernetesEnv:
     """Of matchConditions of webhooks and policies."""
     return admission(version, authorized=True)
-
-
-COSTS: Final = KubernetesCosts()

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from policylang.cel.declare import Function
-from policylang.cel.kubernetes.jsonpatch import PATCH_FIELDS
+from policylang.cel.libraries.kubernetes.jsonpatch import PATCH_FIELDS
+from policylang.cel.library import Function
 from policylang.cel.types import BOOL, DYN, INT, STRING, TIMESTAMP, Type, list_of, map_of, message
 
 Fields = Mapping[str, Type]

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from policylang.cel.cost import ENDLESS
-from policylang.cel.issues import CompileError
-from policylang.cel.kubernetes.costs import REQUEST_SIZE, STATIC_LIMIT, STATIC_TOTAL
+from policylang.cel.cost.units import ENDLESS
+from policylang.cel.kubernetes.costs import STATIC_LIMIT, STATIC_TOTAL
 from policylang.cel.kubernetes.environment import LATEST, KubernetesEnv, env
-from policylang.cel.kubernetes.schemas import Declaration, Schema, SchemaSizes, declare
+from policylang.cel.kubernetes.schemas import REQUEST_SIZE, Declaration, Schema, SchemaSizes, declare
+from policylang.cel.syntax.issues import CompileError
 from policylang.cel.types import BOOL, STRING, Type, optional_of
 
 _ADVICE = ("(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and "

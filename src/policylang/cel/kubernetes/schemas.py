@@ -6,11 +6,11 @@ Facts from k8s.io/apiserver pkg/cel/common/schemas.go and pkg/cel/limits.go.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from policylang.cel.cost import ENDLESS, CallEstimate, Estimate, Sized
+from policylang.cel.cost.units import ENDLESS, Estimate, Sized
 from policylang.cel.kubernetes.objects import Fields
 from policylang.cel.types import (
     BOOL,
@@ -159,7 +159,7 @@ def _longest(schema: Schema) -> int:
 
 
 class SchemaSizes:
-    """An Estimator: sizes of `self` and `oldSelf` and what is in them."""
+    """Sizes of `self` and `oldSelf` and what is in them."""
 
     def __init__(self, root: Declaration) -> None:
         self.root = root
@@ -175,6 +175,3 @@ class SchemaSizes:
                 return None
         assert at is not None
         return Estimate(0, at.most & ENDLESS)
-
-    def call(self, function: str, overload: str, target: Sized | None, args: Sequence[Sized]) -> CallEstimate | None:  # noqa: ARG002
-        return None

@@ -8,12 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from policylang.cel.checker import children
-from policylang.cel.convert import to_duration, to_timestamp
-from policylang.cel.issues import CompileError, Issue
-from policylang.cel.tree import Call, ListNode, Literal, MapNode, Node
+from policylang.cel.syntax.issues import CompileError, Issue
+from policylang.cel.syntax.tree import Call, ListNode, Literal, MapNode, Node, children
 from policylang.cel.types import DYN, Type, is_optional
-from policylang.cel.values import CelError
+from policylang.cel.values.conversions import to_duration, to_timestamp
+from policylang.cel.values.errors import CelError
 from policylang.go.regex import valid
 from policylang.source import Source
 

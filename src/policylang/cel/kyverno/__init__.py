@@ -6,6 +6,6 @@
 from __future__ import annotations
 
 from policylang.cel.kyverno.environment import KINDS, env
-from policylang.cel.kyverno.ports import World
+from policylang.cel.libraries.kyverno.ports import World
 
 __all__ = ["KINDS", "World", "env"]

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from policylang.cel import ext
-from policylang.cel.declare import Library
 from policylang.cel.kubernetes import environment as kubernetes
-from policylang.cel.kubernetes import jsonpatch
 from policylang.cel.kubernetes.environment import KubernetesEnv
 from policylang.cel.kubernetes.objects import ADMISSION, NAMESPACE, REQUEST, Declared, Fields
-from policylang.cel.kyverno import contexts, documents, images, scalars, x509
-from policylang.cel.kyverno.ports import World
+from policylang.cel.libraries import ext
+from policylang.cel.libraries.kubernetes import jsonpatch
+from policylang.cel.libraries.kyverno import contexts, documents, images, scalars, x509
+from policylang.cel.libraries.kyverno.ports import World
+from policylang.cel.library import Library
 from policylang.cel.types import DYN, STRING, Type, list_of, map_of, message
 from policylang.errors import InputError
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 
-from policylang.rego import numbers
 from policylang.rego.builtins.operands import OperandFault
 from policylang.rego.declare import Context, OperandError, builtin
-from policylang.rego.numbers import Number, binary, bounded, integral
-from policylang.rego.values import UNDEFINED, Set, Undefined, Value, order, ordered, type_name
+from policylang.rego.values import UNDEFINED, Set, Undefined, Value, numbers, order, ordered, type_name
+from policylang.rego.values.numbers import Number, binary, bounded, integral
 
 _LIST_OR_SET = "any<array[any], set[any]>"
 _NUMBERS = "any<array[number], set[number]>"
@@ -32,12 +31,12 @@ def _members(value: Value, *expected: str) -> list[Value]:
 
 
 def _numbers(value: Value) -> list[Number]:
-    found = _members(value, "set", "array")
+    members = _members(value, "set", "array")
     kind = type_name(value)
-    for each in found:
-        if type(each) not in numbers.KINDS:
-            raise OperandFault(1, f"must be {kind} of numbers but got {kind} containing {type_name(each)}")
-    return found
+    for member in members:
+        if type(member) not in numbers.KINDS:
+            raise OperandFault(1, f"must be {kind} of numbers but got {kind} containing {type_name(member)}")
+    return members
 
 
 @builtin("sum", _NUMBERS, result="number", context=True)
@@ -51,15 +50,15 @@ def product(context: Context, value: Value) -> Number:
     return _folded(context, value, operator.mul, _multiplied, numbers.Binary(False, 1, 0, 53))
 
 
-def _multiplied(one: numbers.Binary, other: numbers.Binary) -> numbers.Binary:
-    return numbers.multiply(one, other, 53)
+def _multiplied(left: numbers.Binary, right: numbers.Binary) -> numbers.Binary:
+    return numbers.multiply(left, right, 53)
 
 
 def _folded(context: Context, value: Value, whole: Callable[[int, int], int],
             rounded: Callable[[numbers.Binary, numbers.Binary], numbers.Binary], start: numbers.Binary) -> Number:
     operands = _numbers(value)
     context.meter.spend(len(operands))
-    integers = [integral(each) for each in operands]
+    integers = [integral(number) for number in operands]
     if None not in integers:
         made = start.mantissa
         for integer in integers:
@@ -72,28 +71,28 @@ def _folded(context: Context, value: Value, whole: Callable[[int, int], int],
 
 @builtin("max", _LIST_OR_SET, result="any")
 def largest(value: Value) -> Value | Undefined:
-    found = _members(value, "set", "array")
-    return max(found, key=order) if found else UNDEFINED
+    members = _members(value, "set", "array")
+    return max(members, key=order) if members else UNDEFINED
 
 
 @builtin("min", _LIST_OR_SET, result="any")
 def smallest(value: Value) -> Value | Undefined:
-    found = _members(value, "set", "array")
-    return min(found, key=order) if found else UNDEFINED
+    members = _members(value, "set", "array")
+    return min(members, key=order) if members else UNDEFINED
 
 
 @builtin("sort", _LIST_OR_SET, result="array[any]", context=True)
 def sort(context: Context, value: Value) -> list[Value]:
-    found = _members(value, "set", "array")
-    context.meter.spend(len(found))
-    return ordered(found)
+    members = _members(value, "set", "array")
+    context.meter.spend(len(members))
+    return ordered(members)
 
 
 @builtin("all", _LIST_OR_SET, result="boolean")
 def every(value: Value) -> bool:
-    return all(each is True for each in _members(value, "array", "set"))
+    return all(member is True for member in _members(value, "array", "set"))
 
 
 @builtin("any", _LIST_OR_SET, result="boolean")
 def some(value: Value) -> bool:
-    return any(each is True for each in _members(value, "array", "set"))
+    return any(member is True for member in _members(value, "array", "set"))

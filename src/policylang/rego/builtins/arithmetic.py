@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from policylang.budget import too_large
-from policylang.rego import numbers
 from policylang.rego.builtins.comparison import difference
 from policylang.rego.builtins.operands import OperandFault, big_integer, integer, number
 from policylang.rego.declare import BuiltinError, Context, OperandError, builtin
-from policylang.rego.numbers import MOST_BITS, Binary, Number, binary, bounded, exact, integral, of_integer
-from policylang.rego.values import Set, Value
+from policylang.rego.values import Set, Value, numbers
+from policylang.rego.values.numbers import MOST_BITS, Binary, Number, binary, bounded, exact, integral, of_integer
 
 _SMALL = 1 << 63
 _INT32 = 1 << 31

@@ -8,8 +8,8 @@ from policylang.rego.values import Set, Value, pairs
 
 
 @builtin("array.concat", "array[any]", "array[any]", result="array[any]", context=True)
-def concat(context: Context, one: Value, other: Value) -> list[Value]:
-    made = array(one, 1) + array(other, 2)
+def concat(context: Context, left: Value, right: Value) -> list[Value]:
+    made = array(left, 1) + array(right, 2)
     context.meter.fit(len(made))
     context.meter.spend(len(made) >> 4)
     return made
@@ -19,11 +19,11 @@ def concat(context: Context, one: Value, other: Value) -> list[Value]:
 def flatten(value: Value) -> list[Value]:
     """One level."""
     made: list[Value] = []
-    for each in array(value, 1):
-        if type(each) is list:
-            made += each
+    for member in array(value, 1):
+        if type(member) is list:
+            made += member
         else:
-            made.append(each)
+            made.append(member)
     return made
 
 
@@ -34,8 +34,8 @@ def reverse(value: Value) -> list[Value]:
 
 @builtin("array.slice", "array[any]", "number", "number", result="array[any]")
 def part(value: Value, first: Value, last: Value) -> list[Value]:
-    found, start, stop = array(value, 1), integer(first, 2), integer(last, 3)
-    return found[max(start, 0):max(stop, 0)]
+    members, start, stop = array(value, 1), integer(first, 2), integer(last, 3)
+    return members[max(start, 0):max(stop, 0)]
 
 
 @builtin("walk", "any", result="array<array[any], any>", context=True, relation=True)
@@ -45,15 +45,15 @@ def walk(context: Context, value: Value) -> list[Value]:
     stack: list[tuple[list[Value], Value]] = [([], value)]
     meter = context.meter
     while stack:
-        path, each = stack.pop()
-        made.append([path, each])
-        kind = type(each)
+        path, inner = stack.pop()
+        made.append([path, inner])
+        kind = type(inner)
         if kind is list:
-            below = [([*path, at], member) for at, member in enumerate(each)]
+            below = [([*path, at], member) for at, member in enumerate(inner)]
         elif kind is dict:
-            below = [([*path, name], member) for name, member in pairs(each)]
+            below = [([*path, name], member) for name, member in pairs(inner)]
         elif kind is Set:
-            below = [([*path, member], member) for member in each.ordered()]
+            below = [([*path, member], member) for member in inner.ordered()]
         else:
             continue
         meter.spend(len(below) * (1 + len(path) // 16))

@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from policylang.go.times import civil
 from policylang.rego.builtins.operands import OperandFault, mapping, number
 from policylang.rego.declare import OperandError, builtin
-from policylang.rego.numbers import plain_integer
 from policylang.rego.values import Set, Value, compact, text
+from policylang.rego.values.numbers import plain_integer
 
 _CONFIG = ("aws_access_key", "aws_region", "aws_secret_access_key", "aws_service")
 _UNSIGNED = frozenset({"authorization", "user-agent", "x-amzn-trace-id"})
@@ -89,5 +89,5 @@ def _canonical(request: dict[Value, Value], headers: dict[Value, Value], payload
 
 def _header(value: Value) -> str:
     if type(value) is list:
-        return ",".join(_header(each) for each in value)
+        return ",".join(_header(part) for part in value)
     return " ".join(value.split()) if type(value) is str else compact(value)

@@ -11,8 +11,8 @@ from typing import Any
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
-HANDLED = frozenset({"2.5.29.14", "2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.32",
-                     "2.5.29.33", "2.5.29.35", "2.5.29.36", "2.5.29.37", "2.5.29.54", "1.3.6.1.5.5.7.1.1"})
+from policylang.go.x509 import HANDLED
+
 _ANY_PURPOSE = x509.ObjectIdentifier("2.5.29.37.0")
 _LONGEST = 10  # certificates
 _MOST_STEPS = 1_000  # chains looked at: issuers that sign each other make many
@@ -50,7 +50,7 @@ def build(leaf: x509.Certificate, root: x509.Certificate, between: Sequence[x509
 
 
 def _unhandled(certificate: x509.Certificate) -> bool:
-    return any(each.critical and each.oid.dotted_string not in HANDLED for each in certificate.extensions)
+    return any(stated.critical and stated.oid.dotted_string not in HANDLED for stated in certificate.extensions)
 
 
 def _serves(certificate: x509.Certificate, purpose: x509.ObjectIdentifier) -> bool:
@@ -99,8 +99,8 @@ def _matches(name: x509.GeneralName, tree: x509.GeneralName, *, unsure: bool = F
     if isinstance(name, x509.RFC822Name):
         mailbox, at, domain = name.value.rpartition("@")
         if "@" in tree.value:
-            wanted, _, host = tree.value.rpartition("@")
-            return bool(mailbox == wanted and domain.lower() == host.lower())
+            account, _, host = tree.value.rpartition("@")
+            return bool(mailbox == account and domain.lower() == host.lower())
         return _domain(domain, tree.value) if at else unsure
     if isinstance(name, x509.UniformResourceIdentifier):
         host = name.value.partition("//")[2].partition("/")[0].rpartition("@")[2].partition(":")[0]

@@ -10,39 +10,39 @@ from policylang.rego.values import Key, Set, Value, compare, equal, key
 
 
 @builtin("equal", "any", "any", result="boolean")
-def is_equal(one: Value, other: Value) -> bool:
-    return equal(one, other)
+def is_equal(left: Value, right: Value) -> bool:
+    return equal(left, right)
 
 
 @builtin("eq", "any", "any", result="boolean")
 @builtin("assign", "any", "any", result="boolean")
-def unify(one: Value, other: Value) -> bool:
-    return equal(one, other)
+def unify(left: Value, right: Value) -> bool:
+    return equal(left, right)
 
 
 @builtin("neq", "any", "any", result="boolean")
-def is_different(one: Value, other: Value) -> bool:
-    return not equal(one, other)
+def is_different(left: Value, right: Value) -> bool:
+    return not equal(left, right)
 
 
 @builtin("lt", "any", "any", result="boolean")
-def is_less(one: Value, other: Value) -> bool:
-    return compare(one, other) < 0
+def is_less(left: Value, right: Value) -> bool:
+    return compare(left, right) < 0
 
 
 @builtin("lte", "any", "any", result="boolean")
-def is_less_or_equal(one: Value, other: Value) -> bool:
-    return compare(one, other) <= 0
+def is_less_or_equal(left: Value, right: Value) -> bool:
+    return compare(left, right) <= 0
 
 
 @builtin("gt", "any", "any", result="boolean")
-def is_greater(one: Value, other: Value) -> bool:
-    return compare(one, other) > 0
+def is_greater(left: Value, right: Value) -> bool:
+    return compare(left, right) > 0
 
 
 @builtin("gte", "any", "any", result="boolean")
-def is_greater_or_equal(one: Value, other: Value) -> bool:
-    return compare(one, other) >= 0
+def is_greater_or_equal(left: Value, right: Value) -> bool:
+    return compare(left, right) >= 0
 
 
 @builtin("internal.member_2", "any", "any", result="boolean")
@@ -50,8 +50,8 @@ def is_member(value: Value, domain: Value) -> bool:
     if type(domain) is Set:
         return key(value) in domain.items
     if type(domain) is list:
-        return any(equal(each, value) for each in domain)
-    return type(domain) is dict and any(equal(each, value) for each in domain.values())
+        return any(equal(member, value) for member in domain)
+    return type(domain) is dict and any(equal(member, value) for member in domain.values())
 
 
 @builtin("internal.member_3", "any", "any", "any", result="boolean")
@@ -64,32 +64,32 @@ def is_member_at(name: Value, value: Value, domain: Value) -> bool:
 
 
 @builtin("and", "set[any]", "set[any]", result="set[any]")
-def both(one: Value, other: Value) -> Set:
-    one, other = members(one, 1), members(other, 2)
-    if len(other.items) < len(one.items):
-        one, other = other, one
-    return Set({name: each for name, each in one.items.items() if name in other.items})
+def both(left: Value, right: Value) -> Set:
+    left, right = members(left, 1), members(right, 2)
+    if len(right.items) < len(left.items):
+        left, right = right, left
+    return Set({name: member for name, member in left.items.items() if name in right.items})
 
 
 @builtin("or", "set[any]", "set[any]", result="set[any]")
-def either(one: Value, other: Value) -> Set:
-    first, second = members(one, 1).items, members(other, 2).items
+def either(left: Value, right: Value) -> Set:
+    first, second = members(left, 1).items, members(right, 2).items
     return Set({**second, **first})  # of 1 and 1.0 the first stays
 
 
 @builtin("set_diff", "set[any]", "set[any]", result="set[any]")
-def difference(one: Value, other: Value) -> Set:
-    without = members(other, 2).items
-    return Set({name: each for name, each in members(one, 1).items.items() if name not in without})
+def difference(left: Value, right: Value) -> Set:
+    without = members(right, 2).items
+    return Set({name: member for name, member in members(left, 1).items.items() if name not in without})
 
 
 def _sets(value: Value) -> list[Set]:
-    found: list[Set] = []
-    for each in members(value, 1).ordered():
-        if type(each) is not Set:
-            raise OperandError(1, each, "set")
-        found.append(each)
-    return found
+    sets: list[Set] = []
+    for member in members(value, 1).ordered():
+        if type(member) is not Set:
+            raise OperandError(1, member, "set")
+        sets.append(member)
+    return sets
 
 
 @builtin("intersection", "set[set[any]]", result="set[any]")
@@ -99,8 +99,8 @@ def intersection(value: Value) -> Set:
 
 @builtin("union", "set[set[any]]", result="set[any]")
 def union(value: Value) -> Set:
-    members_of: dict[Key, Value] = {}
-    for one in _sets(value):
-        for name, each in one.items.items():
-            members_of.setdefault(name, each)  # of 1 and 1.0 the first stays
-    return Set(members_of)
+    items: dict[Key, Value] = {}
+    for part in _sets(value):
+        for name, member in part.items.items():
+            items.setdefault(name, member)  # of 1 and 1.0 the first stays
+    return Set(items)

@@ -19,8 +19,8 @@ from policylang.go.yamltext import weight
 from policylang.rego.builtins.encoding import lenient
 from policylang.rego.builtins.operands import OperandFault, mapping, readable, string
 from policylang.rego.declare import BuiltinError, Context, builtin
-from policylang.rego.numbers import Number, number_text, read
 from policylang.rego.values import Set, Value, compact, pay, printable, running, sorted_names, to_json, type_name
+from policylang.rego.values.numbers import Number, number_text, read
 
 _MARK = "'"
 
@@ -38,14 +38,14 @@ def json_marshal(context: Context, value: Value) -> str:
          "object<indent: string, prefix: string, pretty: boolean>[string: any]", result="string", context=True)
 def json_marshal_with_options(context: Context, value: Value, options: Value) -> str:
     indent, prefix, pretty = "\t", "", False
-    for name, each in sorted(mapping(options, 2).items(), key=str):
+    for name, option in sorted(mapping(options, 2).items(), key=str):
         if name == "pretty":
-            if type(each) is not bool:
+            if type(option) is not bool:
                 raise OperandFault(2, 'key "pretty" failed cast to bool')
         elif name in ("indent", "prefix"):
-            if type(each) is not str:
+            if type(option) is not str:
                 raise OperandFault(2, f'key "{name}" failed cast to string: '
-                                   f"operand 0 must be string but got {type_name(each)}")
+                                   f"operand 0 must be string but got {type_name(option)}")
         else:
             raise OperandFault(2, f'object contained unknown key "{name}"')
     if {"indent", "prefix"} & options.keys():
@@ -64,16 +64,16 @@ def _pretty(value: Value, margin: str, indent: str) -> list[str]:
     value = value.ordered() if type(value) is Set else value
     if type(value) is list and value:
         lines = ["["]
-        for at, each in enumerate(value):
-            below = _pretty(each, margin + indent, indent)
+        for at, member in enumerate(value):
+            below = _pretty(member, margin + indent, indent)
             lines += [margin + indent + below[0], *below[1:]]
             lines[-1] += "," if at < len(value) - 1 else ""
         return [*lines, margin + "]"]
     if type(value) is dict and value:
         lines = ["{"]
         members = sorted_names(value)
-        for at, (name, each) in enumerate(members):
-            below = _pretty(each, margin + indent, indent)
+        for at, (name, member) in enumerate(members):
+            below = _pretty(member, margin + indent, indent)
             lines += [f"{margin}{indent}{compact(name)}: {below[0]}", *below[1:]]
             lines[-1] += "," if at < len(value) - 1 else ""
         return [*lines, margin + "}"]
@@ -90,8 +90,8 @@ _DECODER = json.JSONDecoder(parse_int=read, parse_float=read, parse_constant=_co
 def read_json(value: str) -> Value:
     """A JSON text's value. BuiltinError in Go's words."""
     try:
-        found = _DECODER.decode(printable(value))
-        return without_surrogates(found) if "\\u" in value else found
+        decoded = _DECODER.decode(printable(value))
+        return without_surrogates(decoded) if "\\u" in value else decoded
     except json.JSONDecodeError as wrong:
         raise BuiltinError(_in_go(value, wrong)) from None
     except ValueError as wrong:
@@ -124,9 +124,9 @@ def _in_go(value: str, wrong: json.JSONDecodeError) -> str:
 
 def _in_literal(rest: str, literal: str) -> str:
     """Where `rest` leaves a literal that it began."""
-    for sign, wanted in zip(rest, literal, strict=False):
-        if sign != wanted:
-            return f"invalid character {quote(sign, mark=_MARK)} in literal {literal} (expecting '{wanted}')"
+    for sign, expected in zip(rest, literal, strict=False):
+        if sign != expected:
+            return f"invalid character {quote(sign, mark=_MARK)} in literal {literal} (expecting '{expected}')"
     return "unexpected EOF"
 
 
@@ -273,9 +273,9 @@ def _json_like(value: Any) -> Value:
     if isinstance(value, (dict, list, set)):
         pay(2 * len(value) + 2)
     if isinstance(value, dict):
-        return {name: _json_like(each) for name, each in value.items()}
+        return {name: _json_like(member) for name, member in value.items()}
     if isinstance(value, (list, set)):
-        return [_json_like(each) for each in value]
+        return [_json_like(member) for member in value]
     if isinstance(value, bytes):
         return lenient(value)
     return value
@@ -351,9 +351,9 @@ def _in_order(value: Any) -> Any:
     return list(map(_in_order, value)) if isinstance(value, list) else value
 
 
-def _natural(one: str, other: str) -> int:
+def _natural(first: str, second: str) -> int:
     after_digit = False
-    for at, (left, right) in enumerate(zip(one, other, strict=False)):
+    for at, (left, right) in enumerate(zip(first, second, strict=False)):
         if left == right:
             after_digit = left.isdecimal()
             continue
@@ -363,15 +363,15 @@ def _natural(one: str, other: str) -> int:
             return -1 if left.isalpha() == after_digit else 1
         lead = ""
         if "0" in (left, right):
-            before = re.search("[0-9]*$", one[:at])
+            before = re.search("[0-9]*$", first[:at])
             lead = "1" if before and before[0].strip("0") else ""
-        digits = [re.match("[0-9]*", text[at:at + 19]) for text in (one, other)]
+        digits = [re.match("[0-9]*", text[at:at + 19]) for text in (first, second)]
         runs = [match[0] if match else "" for match in digits]
         ranks = [(int(lead + run or "0"), len(run)) for run in runs]
         if ranks[0] != ranks[1]:
             return -1 if ranks[0] < ranks[1] else 1
         return -1 if left < right else 1
-    return len(one) - len(other)
+    return len(first) - len(second)
 
 
 _CONTROL = re.compile("[\x7f-\x84\x86-\x9f\ufffe\uffff]")

@@ -28,8 +28,8 @@ def decode64(value: str, url: bool = False, padded: bool = True) -> bytes:
     """Go's encoding/base64: line ends are skipped; its error names the first byte that is wrong."""
     data = value.encode("utf-8", "surrogateescape").replace(b"\r", b"").replace(b"\n", b"")
     alphabet = _URL if url else _STANDARD
-    found = alphabet.match(data)
-    length = found.end() if found else 0
+    match = alphabet.match(data)
+    length = match.end() if match else 0
     if padded:
         wrong = _padding(data, length)
         if wrong is not None:
@@ -140,9 +140,9 @@ def urlquery_decode(value: Value) -> str:
 
 
 def _unescaped(value: str) -> str:
-    for found in re.finditer("%(.{0,2})", value, re.DOTALL):
-        if not re.fullmatch("[0-9a-fA-F]{2}", found[1]):
-            raise BuiltinError(f"invalid URL escape {quote(found[0])}")
+    for escape in re.finditer("%(.{0,2})", value, re.DOTALL):
+        if not re.fullmatch("[0-9a-fA-F]{2}", escape[1]):
+            raise BuiltinError(f"invalid URL escape {quote(escape[0])}")
     data = re.sub(rb"%(..)", lambda match: bytes.fromhex(match[1].decode()),
                   value.replace("+", " ").encode("utf-8", "surrogateescape"))
     return lenient(data)
@@ -151,15 +151,15 @@ def _unescaped(value: str) -> str:
 @builtin("urlquery.encode_object", "object[string: any<string, array[string], set[string]>]", result="string")
 def urlquery_encode_object(value: Value) -> str:
     pairs: list[str] = []
-    found = mapping(value, 1)
-    for name in ordered(found):
-        each = found[key(name)]
+    parameters = mapping(value, 1)
+    for name in ordered(parameters):
+        parameter = parameters[key(name)]
         if type(name) is not str:
             raise OperandError(1, name, "string")
-        if type(each) is str:
-            values = [each]
-        elif type(each) in (list, Set):
-            values = each if type(each) is list else each.ordered()
+        if type(parameter) is str:
+            values = [parameter]
+        elif type(parameter) in (list, Set):
+            values = parameter if type(parameter) is list else parameter.ordered()
         else:
             raise OperandFault(1, "values must be string, array[string], or set[string]")
         for member in values:

@@ -22,22 +22,22 @@ def _start(value: Value) -> list[Value]:
 
 @builtin("graph.reachable", _GRAPH, _NODES, result="set[any]", context=True)
 def reachable(context: Context, graph: Value, start: Value) -> Set:
-    found = mapping(graph, 1)
+    edges = mapping(graph, 1)
     queue = list(_start(start))
     reached = Set()
     for node in queue:
         context.meter.spend(1)
         name = key(node)
-        if name in found and name not in reached.items:
+        if name in edges and name not in reached.items:
             reached.items[name] = node
-            queue += _neighbours(found[name])
+            queue += _neighbours(edges[name])
     return reached
 
 
 @builtin("graph.reachable_paths", _GRAPH, _NODES, result="set[array[any]]", context=True)
 def reachable_paths(context: Context, graph: Value, start: Value) -> Set:
     """The paths from each root to where they end: no neighbours, not in the graph, or passed before."""
-    found = mapping(graph, 1)
+    edges = mapping(graph, 1)
     paths = Set()
 
     def enter(path: list[Value]) -> None:
@@ -45,21 +45,21 @@ def reachable_paths(context: Context, graph: Value, start: Value) -> Set:
 
     def follow(node: Value, before: list[Value], passed: frozenset[Key]) -> None:
         name = key(node)
-        if name not in found:
+        if name not in edges:
             enter(before)
             return
         path = [*before, node]
         context.meter.spend(1 + len(path) // 16)
-        below = _neighbours(found[name])
+        below = _neighbours(edges[name])
         if not below:
             enter(path)
-        for each in below:
-            if key(each) in passed:
+        for neighbour in below:
+            if key(neighbour) in passed:
                 enter(path)
             else:
-                follow(each, path, passed | {name})
+                follow(neighbour, path, passed | {name})
 
     for root in _start(start):
-        if key(root) in found:
+        if key(root) in edges:
             follow(root, [], frozenset())
     return paths

@@ -34,5 +34,5 @@ for _name in ("md5", "sha1", "sha256", "sha512"):
 
 
 @builtin("crypto.hmac.equal", "string", "string", result="boolean")
-def same(one: Value, other: Value) -> bool:
-    return hmac.compare_digest(utf8(one, 1), utf8(other, 2))
+def same(left: Value, right: Value) -> bool:
+    return hmac.compare_digest(utf8(left, 1), utf8(right, 2))

@@ -21,8 +21,8 @@ from policylang.rego.builtins.encoding import decode64, decode64_url, lenient
 from policylang.rego.builtins.hashes import utf8
 from policylang.rego.builtins.operands import mapping, readable, string
 from policylang.rego.declare import BuiltinError, Context, builtin
-from policylang.rego.numbers import KINDS
 from policylang.rego.values import Value, compact, compare, order, pairs, to_json
+from policylang.rego.values.numbers import KINDS
 
 _HASHES: dict[str, type[hashes.HashAlgorithm]] = {"256": hashes.SHA256, "384": hashes.SHA384, "512": hashes.SHA512}
 _CURVES: dict[str, type[ec.EllipticCurve]] = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1, "P-521": ec.SECP521R1}
@@ -320,11 +320,11 @@ def decode_verify(context: Context, token: Value, constraints: Value) -> list[Va
     return [True, header, payload]
 
 
-def _audience(payload: dict[str, Any], wanted: str) -> bool:
+def _audience(payload: dict[str, Any], expected: str) -> bool:
     if "aud" not in payload:
-        return not wanted
+        return not expected
     audience = payload["aud"]
-    return wanted in audience if type(audience) is list else type(audience) is str and audience == wanted
+    return expected in audience if type(audience) is list else type(audience) is str and audience == expected
 
 
 # --- signing

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from policylang.rego.builtins.operands import string
 from policylang.rego.declare import BuiltinError, builtin
-from policylang.rego.parser import parse_module
-from policylang.rego.treejson import module_json
+from policylang.rego.syntax.parser import parse_module
+from policylang.rego.syntax.treejson import module_json
 from policylang.rego.values import Value
 from policylang.source import Source, SourceError
 

@@ -19,14 +19,14 @@ _CIDRS = "any<string, array[any<string, array[any]>], object[string: any<string,
 def _address(value: str) -> Address | None:
     """Go's net.ParseIP: no zones, and an IPv4 address in IPv6's notation is one of IPv4."""
     try:
-        found = ipaddress.ip_address(value)
+        address = ipaddress.ip_address(value)
     except ValueError:
         return None
-    if found.version == 6:
-        if found.scope_id:
+    if address.version == 6:
+        if address.scope_id:
             return None
-        return found.ipv4_mapped or found
-    return found
+        return address.ipv4_mapped or address
+    return address
 
 
 def _network(value: str) -> Network | None:
@@ -47,21 +47,21 @@ def _network(value: str) -> Network | None:
 
 
 def _read(value: str) -> Network:
-    found = _network(value)
-    if found is None:
+    network = _network(value)
+    if network is None:
         raise BuiltinError(f"invalid CIDR address: {value}")
-    return found
+    return network
 
 
 def _either(value: str) -> Network:
     """A network, or an address as a network of one."""
-    found = _network(value)
-    if found is None:
+    network = _network(value)
+    if network is None:
         address = _address(value)
         if address is None:
             raise BuiltinError(f"not a valid textual representation of an IP address or CIDR: {value}")
-        found = ipaddress.ip_network(address)
-    return found
+        network = ipaddress.ip_network(address)
+    return network
 
 
 def _within(outer: Network, inner: Network) -> bool:
@@ -81,8 +81,8 @@ def cidr_overlap(outer: Value, inner: Value) -> bool:
 
 
 @builtin("net.cidr_intersects", "string", "string", result="boolean")
-def cidr_intersects(one: Value, other: Value) -> bool:
-    first, second = _read(string(one, 1)), _read(string(other, 1))  # OPA counts so
+def cidr_intersects(left: Value, right: Value) -> bool:
+    first, second = _read(string(left, 1)), _read(string(right, 1))  # OPA counts so
     return first.version == second.version and first.overlaps(second)
 
 
@@ -93,10 +93,10 @@ def cidr_is_valid(value: Value) -> bool:
 
 @builtin("net.cidr_expand", "string", result="set[string]", context=True)
 def cidr_expand(context: Context, value: Value) -> Set:
-    found = _read(string(value, 1))
-    context.meter.fit(found.num_addresses)
-    context.meter.spend(found.num_addresses)
-    return Set({shown: shown for shown in map(str, found)})
+    network = _read(string(value, 1))
+    context.meter.fit(network.num_addresses)
+    context.meter.spend(network.num_addresses)
+    return Set({shown: shown for shown in map(str, network)})
 
 
 def _listed(value: Value, position: int) -> Iterator[tuple[Value, str]]:
@@ -105,14 +105,14 @@ def _listed(value: Value, position: int) -> Iterator[tuple[Value, str]]:
     if kind is str:
         yield value, value
     elif kind is list:
-        for at, each in enumerate(value):
-            yield at, _cidr(each, position)
+        for at, member in enumerate(value):
+            yield at, _cidr(member, position)
     elif kind is Set:
-        for each in value.ordered():
-            yield each, _cidr(each, position)
+        for member in value.ordered():
+            yield member, _cidr(member, position)
     elif kind is dict:
-        for name, each in value.items():
-            yield unkey(name), _cidr(each, position)
+        for name, member in value.items():
+            yield unkey(name), _cidr(member, position)
     # OPA finds nothing in what is none of these
 
 
@@ -132,16 +132,16 @@ def cidr_contains_matches(context: Context, outer: Value, inner: Value) -> Set:
     for name, cidr in _listed(outer, 1):
         if narrow is None:  # OPA goes through pairs: what is wrong with the first of them is said first
             narrow = []
-            for other, small in _listed(inner, 2):
+            for inner_name, small in _listed(inner, 2):
                 if not wide:
                     wide.append((name, _read(cidr)))
-                narrow.append((other, _either(small)))
+                narrow.append((inner_name, _either(small)))
         elif narrow:
             wide.append((name, _read(cidr)))
     narrow = narrow or []
     context.meter.spend(len(wide) * len(narrow))
-    found = [[name, other] for name, network in wide for other, small in narrow if _within(network, small)]
-    return Set({Boxed(each): each for each in found})
+    matches = [[name, inner_name] for name, network in wide for inner_name, small in narrow if _within(network, small)]
+    return Set({Boxed(match): match for match in matches})
 
 
 @builtin("net.cidr_merge", "any<array[any<string>], set[string]>", result="set[string]", context=True)
@@ -181,22 +181,22 @@ _MAPPED = b"\0" * 10 + b"\xff\xff"
 def _range(value: Value) -> _Range:
     if type(value) is not str:
         raise BuiltinError("element must be string")
-    found, shown = _network(value), None
-    if found is None:
+    network, shown = _network(value), None
+    if network is None:
         address = _address(value)
         if address is None:
             raise BuiltinError(f"invalid CIDR address: {value}")
         if address.version == 6:
             raise BuiltinError("IPv6 invalid: needs prefix length")
-        found, shown = ipaddress.ip_network((address, _class(address)), strict=False), f"{address}/{_class(address)}"
-    first, last = found.network_address.packed, found.broadcast_address.packed
-    if found.version == 4:
+        network, shown = ipaddress.ip_network((address, _class(address)), strict=False), f"{address}/{_class(address)}"
+    first, last = network.network_address.packed, network.broadcast_address.packed
+    if network.version == 4:
         first, last = _MAPPED + first, _MAPPED + last
         if ":" in value and shown is None:
             host = bytes(below ^ above for below, above in zip(first, last, strict=True))
             first, last = _MAPPED + first, bytes(
                 byte | mask for byte, mask in zip(_MAPPED + first, host + b"\0" * 12, strict=True))
-    return _Range(first, last, shown or str(found))
+    return _Range(first, last, shown or str(network))
 
 
 def _before(first: bytes) -> bytes:

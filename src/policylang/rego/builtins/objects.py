@@ -7,8 +7,8 @@ from typing import Any
 
 from policylang.rego.builtins.operands import OperandFault, array, mapping
 from policylang.rego.declare import BuiltinError, Context, OperandError, builtin
-from policylang.rego.numbers import KINDS, plain_integer
 from policylang.rego.values import UNDEFINED, Key, Set, Value, equal, key, pay, text, type_name, unkey
+from policylang.rego.values.numbers import KINDS, plain_integer
 
 _ANY_OBJECT = "object[any: any]"
 _KEYS = "any<array[any], object[any: any], set[any]>"
@@ -27,12 +27,12 @@ def get(value: Value, path: Value, default: Value) -> Value:
         return value[name]
     if type(path) is not list:
         return default
-    found: Value = value
+    inner: Value = value
     for step in path:
-        found = _below(found, step)
-        if found is UNDEFINED:
+        inner = _below(inner, step)
+        if inner is UNDEFINED:
             return default
-    return found
+    return inner
 
 
 def _below(value: Value, step: Value) -> Value:
@@ -61,26 +61,26 @@ def _wanted(value: Value) -> set[Key] | dict[Key, Value]:
 
 
 @builtin("object.filter", _ANY_OBJECT, _KEYS, result=_ANY_OBJECT)
-def keep(value: Value, wanted: Value) -> dict[Key, Value]:
-    found, names = mapping(value, 1), _wanted(wanted)
-    return {name: each for name, each in found.items() if name in names}
+def keep(value: Value, kept: Value) -> dict[Key, Value]:
+    members, names = mapping(value, 1), _wanted(kept)
+    return {name: member for name, member in members.items() if name in names}
 
 
 @builtin("object.remove", _ANY_OBJECT, _KEYS, result=_ANY_OBJECT)
 def remove(value: Value, unwanted: Value) -> dict[Key, Value]:
-    found, names = mapping(value, 1), _wanted(unwanted)
-    return {name: each for name, each in found.items() if name not in names}
+    members, names = mapping(value, 1), _wanted(unwanted)
+    return {name: member for name, member in members.items() if name not in names}
 
 
 @builtin("object.union", _ANY_OBJECT, _ANY_OBJECT, result=_ANY_OBJECT)
-def union(one: Value, other: Value) -> dict[Key, Value]:
+def union(left: Value, right: Value) -> dict[Key, Value]:
     """Objects below the same key are merged too; else the second wins."""
-    return _merged(mapping(one, 1), mapping(other, 2))
+    return _merged(mapping(left, 1), mapping(right, 2))
 
 
-def _merged(one: dict[Key, Value], other: dict[Key, Value]) -> dict[Key, Value]:
-    made = dict(one)
-    for name, value in other.items():
+def _merged(left: dict[Key, Value], right: dict[Key, Value]) -> dict[Key, Value]:
+    made = dict(left)
+    for name, value in right.items():
         old = made.get(name)
         made[name] = _merged(old, value) if type(old) is dict and type(value) is dict else value
     return made
@@ -89,11 +89,11 @@ def _merged(one: dict[Key, Value], other: dict[Key, Value]) -> dict[Key, Value]:
 @builtin("object.union_n", "array[object[any: any]]", result=_ANY_OBJECT, context=True)
 def union_n(context: Context, values: Value) -> dict[Key, Value]:
     made: dict[Key, Value] = {}
-    for each in array(values, 1):
-        if type(each) is not dict:
-            raise OperandFault(1, f"must be array of objects but got array containing {type_name(each)}")
+    for member in array(values, 1):
+        if type(member) is not dict:
+            raise OperandFault(1, f"must be array of objects but got array containing {type_name(member)}")
         context.meter.spend(len(made) >> 3)
-        made = _merged(made, each)
+        made = _merged(made, member)
     return made
 
 
@@ -150,12 +150,12 @@ def _among(whole: list[Value], part: Set) -> bool:
 
 def _paths(value: Value) -> list[list[Value]]:
     if type(value) is list:
-        found = value
+        paths = value
     elif type(value) is Set:
-        found = value.ordered()
+        paths = value.ordered()
     else:
         raise OperandError(2, value, "set", "array")
-    return [_path(each) for each in found]
+    return [_path(path) for path in paths]
 
 
 def _path(value: Value) -> list[Value]:
@@ -199,11 +199,11 @@ def _filtered(value: Value, tree: _Tree | None) -> Value:
         return value
     kind = type(value)
     if kind is dict:
-        return {name: _filtered(each, tree[name]) for name, each in value.items() if name in tree}
+        return {name: _filtered(member, tree[name]) for name, member in value.items() if name in tree}
     if kind is list:
-        return [_filtered(each, tree[str(at)]) for at, each in enumerate(value) if str(at) in tree]
+        return [_filtered(member, tree[str(at)]) for at, member in enumerate(value) if str(at) in tree]
     if kind is Set:
-        return Set.of(_filtered(each, tree[text(each)]) for each in value if text(each) in tree)
+        return Set.of(_filtered(member, tree[text(member)]) for member in value if text(member) in tree)
     return value
 
 
@@ -215,14 +215,14 @@ def remove_paths(value: Value, paths: Value) -> Value:
 def _without(value: Value, tree: _Tree) -> Value:
     kind = type(value)
     if kind is dict:
-        below = ((name, each, tree.get(name, UNDEFINED)) for name, each in value.items())
-        return {name: _cut(each, rest) for name, each, rest in below if rest is not _LEAF}
+        below = ((name, member, tree.get(name, UNDEFINED)) for name, member in value.items())
+        return {name: _cut(member, rest) for name, member, rest in below if rest is not _LEAF}
     if kind is list:
-        parts = ((each, tree.get(str(at), UNDEFINED)) for at, each in enumerate(value))
-        return [_cut(each, rest) for each, rest in parts if rest is not _LEAF]
+        parts = ((member, tree.get(str(at), UNDEFINED)) for at, member in enumerate(value))
+        return [_cut(member, rest) for member, rest in parts if rest is not _LEAF]
     if kind is Set:
-        parts = ((each, tree.get(key(each), UNDEFINED)) for each in value)
-        return Set.of(_cut(each, rest) for each, rest in parts if rest is not _LEAF)
+        parts = ((member, tree.get(key(member), UNDEFINED)) for member in value)
+        return Set.of(_cut(member, rest) for member, rest in parts if rest is not _LEAF)
     return value
 
 
@@ -234,12 +234,12 @@ def _cut(value: Value, tree: Any) -> Value:
 
 @builtin("json.patch", "any", "array[object<op: string, path: any>[any: any]]", result="any", context=True)
 def patch(context: Context, value: Value, operations: Value) -> Value:
-    for each in array(operations, 2):
-        if type(each) is not dict:
+    for operation in array(operations, 2):
+        if type(operation) is not dict:
             raise BuiltinError("must be an array of JSON-Patch objects, but at least one element is not an object")
-    for each in operations:
+    for operation in operations:
         context.meter.spend(1)
-        value = _patched(value, each)
+        value = _patched(value, operation)
     return value
 
 
@@ -268,10 +268,10 @@ def _patched(value: Value, operation: dict[Key, Value]) -> Value:
         case "copy":
             return _added(value, path, _found(value, _path(_attribute(operation, "from"))))
         case "test":
-            found, wanted = _found(value, path), _attribute(operation, "value")
-            if not equal(found, wanted):
+            present, expected = _found(value, path), _attribute(operation, "value")
+            if not equal(present, expected):
                 raise BuiltinError("value from EditTree != patch value.\n\n"
-                                   f"Expected: {text(wanted)}\n\nFound: {text(found)}")
+                                   f"Expected: {text(expected)}\n\nFound: {text(present)}")
             return value
     raise BuiltinError(f"unrecognized op: '{what}'")
 
@@ -327,7 +327,7 @@ def _at(value: Value, path: list[Value], change: Callable[[Value, Value], Value]
 
 
 def _rest(items: dict[Key, Value], name: Key) -> dict[Key, Value]:
-    return {each: value for each, value in items.items() if each != name}
+    return {member_name: value for member_name, value in items.items() if member_name != name}
 
 
 def _added(value: Value, path: list[Value], new: Value) -> Value:

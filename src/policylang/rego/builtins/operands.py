@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from policylang.rego.declare import BuiltinError, OperandError
-from policylang.rego.numbers import KINDS, Number, integral, plain_integer
 from policylang.rego.values import Set, Value, pay, type_name
+from policylang.rego.values.numbers import KINDS, Number, integral, plain_integer
 
 
 class OperandFault(BuiltinError):  # noqa: N818 - beside OperandError, which says what was got
@@ -49,20 +49,20 @@ def integer(value: Value, position: int) -> int:
     """An int64, written as digits; a point and zeros may follow."""
     if type(value) is int and -1 << 63 <= value < 1 << 63:
         return value
-    found = plain_integer(number(value, position))
-    if found is None:
+    whole = plain_integer(number(value, position))
+    if whole is None:
         raise OperandFault(position, "must be integer number but got floating-point number")
-    return found
+    return whole
 
 
 def big_integer(value: Value, position: int) -> int:
     """A whole number of any size and spelling."""
     if type(value) not in KINDS:
         raise OperandError(position, value, "integer")
-    found = integral(value)
-    if found is None:
+    whole = integral(value)
+    if whole is None:
         raise OperandFault(position, "must be integer number but got floating-point number")
-    return found
+    return whole
 
 
 def array(value: Value, position: int) -> list[Any]:
@@ -86,12 +86,12 @@ def members(value: Value, position: int) -> Set:
 def strings(value: Value, position: int) -> list[str]:
     """An array or set of strings, in order."""
     if type(value) is list:
-        found, kind = value, "array"
+        members, kind = value, "array"
     elif type(value) is Set:
-        found, kind = value.ordered(), "set"
+        members, kind = value.ordered(), "set"
     else:
         raise OperandError(position, value, "set", "array")
-    for each in found:
-        if type(each) is not str:
-            raise OperandFault(position, f"must be {kind} of strings but got {kind} containing {type_name(each)}")
-    return found
+    for member in members:
+        if type(member) is not str:
+            raise OperandFault(position, f"must be {kind} of strings but got {kind} containing {type_name(member)}")
+    return members

@@ -55,17 +55,17 @@ def is_valid(pattern: Value) -> bool:
 
 def _matches(context: Context, pattern: Value, value: Value, most: Value) -> list[Any]:
     """The first `most` matches, all where it is negative; an empty one directly after another is no match in Go."""
-    wanted, shown, count = string(pattern, 1), printable(string(value, 2)), integer(most, 3)
+    written, shown, count = string(pattern, 1), printable(string(value, 2)), integer(most, 3)
     pay(len(shown) >> 5)
-    found = _compiled(wanted)
+    compiled = _compiled(written)
     made: list[Any] = []
     last = -1
-    for each in found.finditer(shown):
+    for match in compiled.finditer(shown):
         if count >= 0 and len(made) >= count:
             break
-        start, end = each.span()
+        start, end = match.span()
         if not start == end == last:
-            made.append(each)
+            made.append(match)
         last = end
     context.meter.spend(len(made))
     return made
@@ -73,13 +73,13 @@ def _matches(context: Context, pattern: Value, value: Value, most: Value) -> lis
 
 @builtin("regex.find_n", "string", "string", "number", result="array[string]", context=True)
 def find_n(context: Context, pattern: Value, value: Value, most: Value) -> list[str]:
-    return [each.group() for each in _matches(context, pattern, value, most)]
+    return [match.group() for match in _matches(context, pattern, value, most)]
 
 
 @builtin("regex.find_all_string_submatch_n", "string", "string", "number", result="array[array[string]]", context=True)
 def find_all_string_submatch_n(context: Context, pattern: Value, value: Value, most: Value) -> list[list[str]]:
-    return [[each.group(), *(part or "" for part in each.groups())]
-            for each in _matches(context, pattern, value, most)]
+    return [[match.group(), *(part or "" for part in match.groups())]
+            for match in _matches(context, pattern, value, most)]
 
 
 @builtin("regex.split", "string", "string", result="array[string]", context=True)
@@ -90,8 +90,8 @@ def split(context: Context, pattern: Value, value: Value) -> list[str]:
         return [""]
     parts: list[str] = []
     begin = end = 0
-    for each in _matches(context, pattern, value, -1):
-        start, stop = each.span()
+    for match in _matches(context, pattern, value, -1):
+        start, stop = match.span()
         end = start
         if stop:
             parts.append(shown[begin:end])
@@ -103,19 +103,19 @@ def split(context: Context, pattern: Value, value: Value) -> list[str]:
 
 @builtin("regex.replace", "string", "string", "string", result="string", context=True)
 def replace(context: Context, value: Value, pattern: Value, template: Value) -> str:
-    shown, wanted, put = printable(string(value, 1)), string(pattern, 2), string(template, 3)
-    _compiled(wanted)
+    shown, written, put = printable(string(value, 1)), string(pattern, 2), string(template, 3)
+    _compiled(written)
     pay(len(shown) >> 5)
-    expand = regex.expander(wanted, put)
+    expand = regex.expander(written, put)
     size = 0
 
-    def each(found: Any) -> str:
+    def each(match: Any) -> str:
         nonlocal size
-        made = expand(found)
+        made = expand(match)
         size += len(made)
         context.meter.fit(size)
         return made
-    made = regex.substitute(wanted, shown, each)
+    made = regex.substitute(written, shown, each)
     context.meter.spend(len(shown) >> 8)
     return made
 
@@ -124,8 +124,8 @@ def replace(context: Context, value: Value, pattern: Value, template: Value) -> 
 def template_match(template: Value, value: Value, left: Value, right: Value) -> bool:
     """A template whose parts between the delimiters are patterns, and whose rest is text."""
     shown, given, opening, closing = string(template, 1), string(value, 2), string(left, 3), string(right, 4)
-    for each, position in ((opening, 3), (closing, 4)):
-        if len(each.encode()) != 1:
+    for delimiter, position in ((opening, 3), (closing, 4)):
+        if len(delimiter.encode()) != 1:
             raise BuiltinError(f"{'start' if position == 3 else 'end'} delimiter has to be exactly one character "
                                f"long but is {len(opening.encode())} long")
     return _tester(_template(shown, opening, closing))(given)
@@ -169,10 +169,10 @@ def glob_match(pattern: Value, delimiters: Value, value: Value) -> bool:
         if not delimiters:
             signs = "."
         else:
-            for each in delimiters:
-                if type(each) is not str:
-                    raise OperandFault(2, f"must be array of strings but got array containing {type_name(each)}")
-                if len(each) != 1:
+            for delimiter in delimiters:
+                if type(delimiter) is not str:
+                    raise OperandFault(2, f"must be array of strings but got array containing {type_name(delimiter)}")
+                if len(delimiter) != 1:
                     raise OperandFault(2, "must be array of runes but got array containing string")
             signs = "".join(delimiters)
     else:
@@ -232,15 +232,15 @@ class _Glob:
         self.depth += 1
         if self.depth > 50:
             raise self.wrong("nested too deeply")
-        found = []
+        choices = []
         while True:
-            found.append(self.read(",}"))
+            choices.append(self.read(",}"))
             sign = self.pattern[self.at]
             self.at += 1
             if sign == "}":
                 break
         self.depth -= 1
-        return "(?:" + "|".join(found) + ")"
+        return "(?:" + "|".join(choices) + ")"
 
     def range(self) -> str:
         pattern, stop = self.pattern, len(self.pattern)
@@ -286,9 +286,9 @@ _Piece = tuple[frozenset[str] | None, str]  # the signs it matches, None for any
 
 
 @builtin("regex.globs_match", "string", "string", result="boolean", context=True)
-def globs_match(context: Context, one: Value, other: Value) -> bool:
+def globs_match(context: Context, pattern: Value, pattern2: Value) -> bool:
     """Whether some text, not empty, matches both; of patterns there are only `.`, classes, `+` and `*`."""
-    first, second = _pieces(string(one, 1)), _pieces(string(other, 2))
+    first, second = _pieces(string(pattern, 1)), _pieces(string(pattern2, 2))
     if not first or not second:
         return not first and not second
     todo, seen = [(0, 0, False)], set()

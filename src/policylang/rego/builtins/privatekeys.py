@@ -105,13 +105,13 @@ def parse_keypair(certificate: Value, key: Value) -> Value:
         private = _loaded(keys[0], der=True)
     except BuiltinError:
         raise BuiltinError("tls: failed to parse private key") from None
-    public, other = leaf.public_key(), private.public_key()
-    if type(public) is not type(other):
+    public, signing = leaf.public_key(), private.public_key()
+    if type(public) is not type(signing):
         raise BuiltinError("tls: private key type does not match public key type")
-    if spki(public) != spki(other):
+    if spki(public) != spki(signing):
         raise BuiltinError("tls: private key does not match public key")
     return {"Certificate": list(map(b64, chain)), "PrivateKey": _private_numbers(private),
-            "Leaf": members(leaf, strings=False), "OCSPStaple": None, "SignedCertificateTimestamps": None,
+            "Leaf": members(chain[0]), "OCSPStaple": None, "SignedCertificateTimestamps": None,
             "SupportedSignatureAlgorithms": None}
 
 
@@ -124,7 +124,7 @@ def _pair(shown: str, kind: str) -> bytes:
     return f"{label}{kind}-----\n".encode() + base64.encodebytes(data) + f"-----END {kind}-----\n".encode()
 
 
-def _chosen(data: bytes, which: str, kind: str, wanted: str) -> list[bytes]:
+def _chosen(data: bytes, which: str, kind: str, expected: str) -> list[bytes]:
     """The PEM blocks of a kind; where there is none, in the words of Go's crypto/tls."""
     kinds = list(pem.blocks(data))
     chosen = [block.data for block in kinds if block.kind == kind or (which == "key" and
@@ -139,5 +139,5 @@ def _chosen(data: bytes, which: str, kind: str, wanted: str) -> list[bytes]:
     if which == "certificate" and len(names) == 1 and names[0].endswith("PRIVATE KEY"):
         raise BuiltinError("tls: failed to find certificate PEM data in certificate input, but did find a private "
                            "key; PEM inputs may have been switched")
-    raise BuiltinError(f"tls: failed to find {wanted} in {which} input after skipping PEM blocks of the following "
+    raise BuiltinError(f"tls: failed to find {expected} in {which} input after skipping PEM blocks of the following "
                        f"types: [{' '.join(names)}]")

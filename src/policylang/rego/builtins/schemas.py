@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from policylang.go import regex, times
 from policylang.rego.builtins.documents import read_json
 from policylang.rego.declare import BuiltinError, Context, builtin
-from policylang.rego.numbers import number_text
 from policylang.rego.values import Value, compact, key, pairs, to_json
+from policylang.rego.values.numbers import number_text
 
 _ROOT = "(Root)"
 _TYPES = ("array", "boolean", "integer", "number", "null", "object", "string")
@@ -102,7 +102,14 @@ def _check_words(root: Any, found: dict[str, Any]) -> None:
         raise BuiltinError("Invalid type. Expected: type, given: string/Array Of Strings")
     for name in ("multipleOf", "minimum", "maximum"):
         if name in found and type(found[name]) not in (int, float):
-            raise BuiltinError(f"Invalid type. Expected: number, given: {name}")
+            raise BuiltinError("Invalid type. Expected: number, given: multipleOf" if name == "multipleOf" else
+                               f"{name} must be of a Number")
+    for limit in ("minimum", "maximum"):
+        name = f"exclusive{limit.capitalize()}"
+        if isinstance(found.get(name), bool) and limit not in found:
+            raise BuiltinError(f"{name} cannot be used without {limit}")
+        if name in found and type(found[name]) not in (bool, int, float):
+            raise BuiltinError(f"Invalid type. Expected: boolean/number, given: {name}")
     if found.get("multipleOf", 1) <= 0:
         raise BuiltinError("multipleOf must be strictly greater than 0")
     for kind in kinds if isinstance(kinds, list) else [kinds]:
@@ -342,23 +349,15 @@ def _number(schema: Any, value: float, where: str) -> Iterator[_Fault]:
     exact = Fraction(value)
     if "multipleOf" in schema and exact % Fraction(str(schema["multipleOf"])):
         yield _Fault(where, "multiple_of", f"Must be a multiple of {number_text(schema['multipleOf'])}")
-    for name, kind, text, good in (
-            ("maximum", "number_lte", "less than or equal to", value <= schema.get("maximum", value)),
-            ("exclusiveMaximum", "number_lt", "less than", _beyond(schema, "exclusiveMaximum", value, -1)),
-            ("minimum", "number_gte", "greater than or equal to", value >= schema.get("minimum", value)),
-            ("exclusiveMinimum", "number_gt", "greater than", _beyond(schema, "exclusiveMinimum", value, 1))):
-        if not good:
-            limit = schema[name]
-            if isinstance(limit, bool):  # draft 4
-                limit = schema["maximum" if "Max" in name else "minimum"]
-            yield _Fault(where, kind, f"Must be {text} {number_text(limit)}")
-
-
-def _beyond(schema: Any, name: str, value: float, side: int) -> bool:
-    limit = schema.get(name)
-    if isinstance(limit, bool):
-        limit = schema.get("maximum" if side < 0 else "minimum") if limit else None
-    return limit is None or (value - limit) * side > 0
+    for limit, side, than in (("maximum", "l", "less than"), ("minimum", "g", "greater than")):
+        inclusive, exclusive = schema.get(limit), schema.get(f"exclusive{limit.capitalize()}")
+        if isinstance(exclusive, bool):  # draft 4
+            inclusive, exclusive = (None, inclusive) if exclusive else (inclusive, None)
+        sign = 1 if side == "l" else -1
+        if inclusive is not None and (value - inclusive) * sign > 0:
+            yield _Fault(where, f"number_{side}te", f"Must be {than} or equal to {number_text(inclusive)}")
+        if exclusive is not None and (value - exclusive) * sign >= 0:
+            yield _Fault(where, f"number_{side}t", f"Must be {than} {number_text(exclusive)}")
 
 
 # --- formats

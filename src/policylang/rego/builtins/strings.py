@@ -11,8 +11,8 @@ from policylang.go.numbers import format_float
 from policylang.go.verbs import sprintf as go_sprintf
 from policylang.rego.builtins.operands import OperandFault, array, integer, mapping, string, strings
 from policylang.rego.declare import BuiltinError, Context, OperandError, builtin
-from policylang.rego.numbers import KINDS, number_text
 from policylang.rego.values import Set, Value, pay, printable, text, type_name, unkey
+from policylang.rego.values.numbers import KINDS, number_text
 
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029" \
          "\u202f\u205f\u3000"
@@ -49,11 +49,11 @@ def _misfit(*values: Value) -> OperandError:
 
 @builtin("concat", "string", "any<array[string], set[string]>", result="string", context=True)
 def concat(context: Context, separator: Value, values: Value) -> str:
-    between, found = string(separator, 1), strings(values, 2)
-    if len(found) > 50 or len(between) > 50:
-        context.meter.spend(len(found))
-        context.meter.fit(sum(map(len, found)) + len(between) * len(found))
-    made = between.join(found)
+    between, parts = string(separator, 1), strings(values, 2)
+    if len(parts) > 50 or len(between) > 50:
+        context.meter.spend(len(parts))
+        context.meter.fit(sum(map(len, parts)) + len(between) * len(parts))
+    made = between.join(parts)
     if len(made) > context.meter.size:  # of few parts: none of them is larger than the budget allows
         context.meter.fit(len(made))
     return made
@@ -65,11 +65,12 @@ def sprintf(context: Context, form: Value, values: Value) -> str:
         string(form, 1)
         array(values, 2)
     template, count, texts = _plain(form)
-    if template is not None and len(values) == count and not (texts and any(type(each) is not str for each in values)):
-        made = template % tuple([each if type(each) is str else _shown(each) for each in values])
+    if template is not None and len(values) == count and not (
+            texts and any(type(operand) is not str for operand in values)):
+        made = template % tuple([operand if type(operand) is str else _shown(operand) for operand in values])
     else:
         context.meter.fit(_widths(form) + (_stars(values) if "*" in form else 0))
-        made = go_sprintf(form, [_go_value(each) for each in values])
+        made = go_sprintf(form, [_go_value(operand) for operand in values])
     if len(made) > context.meter.size:
         context.meter.fit(len(made))
     return made
@@ -106,11 +107,11 @@ def _go_value(value: Value) -> int | float | str:
 @lru_cache(1024)
 def _widths(form: str) -> int:
     """What the widths and precisions written in a format may add to its text."""
-    return sum(int(found[:7]) for found in re.findall(r"[1-9][0-9]{2,}", form))
+    return sum(int(digits[:7]) for digits in re.findall(r"[1-9][0-9]{2,}", form))
 
 
 def _stars(values: list[Any]) -> int:
-    return sum(min(abs(each), 1_000_000) for each in values if type(each) is int)
+    return sum(min(abs(operand), 1_000_000) for operand in values if type(operand) is int)
 
 
 @builtin("internal.template_string", "array[any]", result="string", context=True)
@@ -129,14 +130,14 @@ def template_string(context: Context, parts: Value) -> str:
 
 @builtin("lower", "string", result="string")
 def lower(value: Value) -> str:
-    found = string(value, 1)
-    return found.lower() if found.isascii() else "".join(map(_lower, found))
+    shown = string(value, 1)
+    return shown.lower() if shown.isascii() else "".join(map(_lower, shown))
 
 
 @builtin("upper", "string", result="string")
 def upper(value: Value) -> str:
-    found = string(value, 1)
-    return found.upper() if found.isascii() else "".join(map(_upper, found))
+    shown = string(value, 1)
+    return shown.upper() if shown.isascii() else "".join(map(_upper, shown))
 
 
 def _lower(sign: str) -> str:
@@ -154,12 +155,12 @@ def _upper(sign: str) -> str:
 
 @builtin("replace", "string", "string", "string", result="string", context=True)
 def replace(context: Context, value: Value, old: Value, new: Value) -> str:
-    found, search, put = string(value, 1), string(old, 2), string(new, 3)
+    shown, search, put = string(value, 1), string(old, 2), string(new, 3)
     if len(put) > len(search):
-        context.meter.fit(len(found) + (found.count(search) if search else len(found) + 1) * (len(put) - len(search)))
+        context.meter.fit(len(shown) + (shown.count(search) if search else len(shown) + 1) * (len(put) - len(search)))
     if search:
-        return found.replace(search, put)
-    return _by_bytes({b"": put}, found)
+        return shown.replace(search, put)
+    return _by_bytes({b"": put}, shown)
 
 
 def _by_bytes(patterns: dict[bytes, str], value: str) -> str:
@@ -173,68 +174,68 @@ def _by_bytes(patterns: dict[bytes, str], value: str) -> str:
 @builtin("strings.replace_n", "object[string: string]", "string", result="string", context=True)
 def replace_n(context: Context, patterns: Value, value: Value) -> str:
     """At each place the first pattern, in the order of the patterns, that is there."""
-    found = mapping(patterns, 1)
-    for each, put in found.items():
-        if type(each) is not str:
+    replacements = mapping(patterns, 1)
+    for sought, put in replacements.items():
+        if type(sought) is not str:
             raise OperandFault(1, "non-string key found in pattern object")
         if type(put) is not str:
             raise OperandFault(1, "non-string value found in pattern object")
     shown = string(value, 2)
-    if not found:
+    if not replacements:
         return shown
-    context.meter.spend(len(found))
-    if "" in found:
-        context.meter.fit((4 * len(shown) + 1) * max(1, *map(len, found.values())))
-        made = _by_bytes({name.encode("utf-8", "surrogateescape"): put for name, put in found.items()}, shown)
+    context.meter.spend(len(replacements))
+    if "" in replacements:
+        context.meter.fit((4 * len(shown) + 1) * max(1, *map(len, replacements.values())))
+        made = _by_bytes({name.encode("utf-8", "surrogateescape"): put for name, put in replacements.items()}, shown)
     else:
-        made = re.sub("|".join(map(re.escape, sorted(found))), lambda match: found[match[0]], shown)
+        made = re.sub("|".join(map(re.escape, sorted(replacements))), lambda match: replacements[match[0]], shown)
     context.meter.fit(len(made))
     return made
 
 
 @builtin("split", "string", "string", result="array[string]", context=True)
 def split(context: Context, value: Value, separator: Value) -> list[str]:
-    found, between = string(value, 1), string(separator, 2)
-    if len(found) > 1000:
-        parts = found.count(between) + 1 if between else len(found)
+    shown, between = string(value, 1), string(separator, 2)
+    if len(shown) > 1000:
+        parts = shown.count(between) + 1 if between else len(shown)
         context.meter.fit(parts)
         context.meter.spend(parts)
-    return found.split(between) if between else list(found)
+    return shown.split(between) if between else list(shown)
 
 
 @builtin("strings.split_n", "string", "string", "number", result="array[string]")
 def split_n(value: Value, separator: Value, most: Value) -> list[str]:
     """The first `most` parts, or the last ones where it is negative."""
-    found, between, parts = string(value, 1), string(separator, 2), integer(most, 3)
-    made = found.split(between) if between else list(found)
+    shown, between, parts = string(value, 1), string(separator, 2), integer(most, 3)
+    made = shown.split(between) if between else list(shown)
     return made[:parts] if parts >= 0 else made[parts:]
 
 
 @builtin("substring", "string", "number", "number", result="string")
 def substring(value: Value, offset: Value, length: Value) -> str:
-    found, start, most = string(value, 1), integer(offset, 2), integer(length, 3)
+    shown, start, most = string(value, 1), integer(offset, 2), integer(length, 3)
     if start < 0:
         raise BuiltinError("negative offset")
-    return found[start:] if most < 0 else found[start:start + most]
+    return shown[start:] if most < 0 else shown[start:start + most]
 
 
 @builtin("indexof", "string", "string", result="number")
 def indexof(value: Value, search: Value) -> int:
-    found, wanted = string(value, 1), string(search, 2)
-    if not wanted:
+    shown, sought = string(value, 1), string(search, 2)
+    if not sought:
         raise BuiltinError("empty search character")
-    return found.find(wanted)
+    return shown.find(sought)
 
 
 @builtin("indexof_n", "string", "string", result="array[number]")
 def indexof_n(value: Value, search: Value) -> list[int]:
-    found, wanted = string(value, 1), string(search, 2)
-    if not wanted:
+    shown, sought = string(value, 1), string(search, 2)
+    if not sought:
         raise BuiltinError("empty search character")
-    at, places = found.find(wanted), []
+    at, places = shown.find(sought), []
     while at >= 0:
         places.append(at)
-        at = found.find(wanted, at + 1)
+        at = shown.find(sought, at + 1)
     return places
 
 
@@ -284,24 +285,24 @@ def _texts(value: Value, position: int) -> tuple[str, ...]:
     if type(value) not in (list, Set):
         raise OperandError(position, value, "string", "set", "array")
     kind = type_name(value)
-    for each in value:
-        if type(each) is not str:
-            raise OperandFault(position, f"must be {kind} of strings but got {kind} containing {type_name(each)}")
+    for member in value:
+        if type(member) is not str:
+            raise OperandFault(position, f"must be {kind} of strings but got {kind} containing {type_name(member)}")
     return tuple(value)
 
 
 @builtin("strings.any_prefix_match", _STRINGS, _STRINGS, result="boolean", context=True)
 def any_prefix_match(context: Context, values: Value, prefixes: Value) -> bool:
-    found, wanted = _texts(values, 1), _texts(prefixes, 2)
-    context.meter.spend(len(found) * (1 + len(wanted) // 16))
-    return any(each.startswith(wanted) for each in found)
+    texts, starts = _texts(values, 1), _texts(prefixes, 2)
+    context.meter.spend(len(texts) * (1 + len(starts) // 16))
+    return any(shown.startswith(starts) for shown in texts)
 
 
 @builtin("strings.any_suffix_match", _STRINGS, _STRINGS, result="boolean", context=True)
 def any_suffix_match(context: Context, values: Value, suffixes: Value) -> bool:
-    found, wanted = _texts(values, 1), _texts(suffixes, 2)
-    context.meter.spend(len(found) * (1 + len(wanted) // 16))
-    return any(each.endswith(wanted) for each in found)
+    texts, ends = _texts(values, 1), _texts(suffixes, 2)
+    context.meter.spend(len(texts) * (1 + len(ends) // 16))
+    return any(shown.endswith(ends) for shown in texts)
 
 
 def plain(value: Value) -> str:

@@ -12,8 +12,8 @@ from policylang.go.verbs import sprintf
 from policylang.rego.builtins.encoding import lenient
 from policylang.rego.builtins.operands import mapping, string
 from policylang.rego.declare import BuiltinError, Context, builtin
-from policylang.rego.numbers import KINDS, number_text
 from policylang.rego.values import UNDEFINED, Set, Value, compact, compare, pairs, pay, printable, unkey
+from policylang.rego.values.numbers import KINDS, number_text
 
 _ACTION = re.compile(r"\{\{(-(?=\s))?(.*?)((?<=\s)-)?\}\}", re.DOTALL)
 _TOKEN = re.compile(

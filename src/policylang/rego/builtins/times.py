@@ -8,8 +8,8 @@ from policylang.go import times
 from policylang.go.durations import DurationError, read
 from policylang.rego.builtins.operands import integer, string
 from policylang.rego.declare import BuiltinError, Context, OperandError, builtin
-from policylang.rego.numbers import KINDS, Number, binary, truncated
 from policylang.rego.values import Undefined, Value
+from policylang.rego.values.numbers import KINDS, Number, binary, truncated
 
 _TIME = "any<number, array<number, string>>"
 _LAYOUTS = {name: times.LAYOUTS[name] for name in (
@@ -56,7 +56,7 @@ def parse_duration_ns(value: Value) -> int:
     """Go's durations, and days, weeks and years of 365 days: `1d12h`."""
     shown = string(value, 1)
     try:
-        return read(_LONG.sub(lambda found: f"{float(found[1]) * _HOURS[found[2]]:f}h", shown))
+        return read(_LONG.sub(lambda match: f"{float(match[1]) * _HOURS[match[2]]:f}h", shown))
     except DurationError as wrong:
         raise BuiltinError(str(wrong)) from None
 
@@ -83,10 +83,10 @@ def _timestamp(value: Number) -> int:
     rounded = binary(value)
     if rounded.mantissa and not 0 <= rounded.exponent < 64:
         raise BuiltinError("timestamp too big")
-    found = truncated(rounded)
-    if not -_RANGE <= found < _RANGE:
+    nanoseconds = truncated(rounded)
+    if not -_RANGE <= nanoseconds < _RANGE:
         raise BuiltinError("timestamp too big")
-    return found
+    return nanoseconds
 
 
 def _zone(name: str) -> times.Zone:
@@ -129,9 +129,9 @@ def add_date(value: Value, years: Value, months: Value, days: Value) -> int:
 
 
 @builtin("time.diff", _TIME, _TIME, result="array<number, number, number, number, number, number>")
-def difference(one: Value, other: Value) -> list[int] | Undefined:
+def difference(left: Value, right: Value) -> list[int] | Undefined:
     """[years, months, days, hours, minutes, seconds] between two times, as a calendar and a clock count them."""
-    (first, zone), (second, _) = _moment(one), _moment(other)
+    (first, zone), (second, _) = _moment(left), _moment(right)
     if first > second:
         first, second = second, first
     begin, end = times.civil(first, zone), times.civil(second, zone)

@@ -8,8 +8,8 @@ from fractions import Fraction
 from policylang.budget import too_large
 from policylang.rego.builtins.operands import string
 from policylang.rego.declare import BuiltinError, Context, builtin
-from policylang.rego.numbers import MOST_DIGITS, Number, Numeral, binary, multiply, of_integer, read, truncated
 from policylang.rego.values import UNDEFINED, Undefined, Value
+from policylang.rego.values.numbers import MOST_DIGITS, Number, Numeral, binary, multiply, of_integer, read, truncated
 
 _DECIMAL = {"": 0, "k": 3, "m": 6, "g": 9, "t": 12, "p": 15, "e": 18}
 _BINARY = {"ki": 10, "mi": 20, "gi": 30, "ti": 40, "pi": 50, "ei": 60}

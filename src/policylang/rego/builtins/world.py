@@ -19,15 +19,15 @@ _REQUIRED = ("method", "url")
 
 @builtin("http.send", "object[string: any]", result="object[any: any]", context=True, nondeterministic=True)
 def http_send(context: Context, request: Value) -> Value:
-    found = mapping(request, 1)
-    unknown = [name for name in found if name not in _ALLOWED]
+    asked = mapping(request, 1)
+    unknown = [name for name in asked if name not in _ALLOWED]
     if unknown:
         shown = text(Set({name: unkey(name) for name in unknown}))
         raise _operand(f"invalid request parameters(s): {shown}")
-    missing = [name for name in _REQUIRED if name not in found]
+    missing = [name for name in _REQUIRED if name not in asked]
     if missing:
         raise _operand(f"missing required request parameters(s): {text(Set.of(missing))}")
-    return context.ask("http.send", "access to the network").http_send(found)
+    return context.ask("http.send", "access to the network").http_send(asked)
 
 
 class _Fault(BuiltinError):  # noqa: N818 - beside OperandError

@@ -1,0 +1,184 @@
+"""The ecosystems of packages, one row each: what package URLs, advisories, version orders, catalogers and Trivy call
+them, and by which rules their names are one.
+
+`formats`, `versions`, `sbom` and `vulns` read these rows. A new ecosystem is a row here, and in `versions` or
+`sbom.dependencies` a rule only where none that is there fits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Order = Literal["apk", "deb", "dotted", "maven", "nuget", "packagist", "pep440", "pub", "rpm", "rubygems", "semver"]
+"""How versions are put in order: a key of `versions.ORDERS`."""
+Resolver = Literal["names", "site", "node_modules", "file", "stated"]
+"""How a package's needs are found in an image: a key of `sbom.dependencies.RESOLVERS`."""
+
+
+def as_written(name: str) -> str:
+    return name
+
+
+def python(name: str) -> str:
+    """PyPA specification "Names and normalization"."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _crates(name: str) -> str:
+    """Capitals and '-' or '_' make no other crate."""
+    return name.lower().replace("_", "-")
+
+
+def _repository(name: str) -> str:
+    """A repository's address, of which package URLs have host and path."""
+    return name.lower().removeprefix("https://").removesuffix(".git")
+
+
+_folded = str.lower
+"""Where no two packages differ in capitals only: the registry says so, or package URLs have no capitals there.
+
+Go: paths with capitals are others to Go, but package URLs and some records spell them without; no two modules are told
+apart by them. npm: only packages of before 2014 have capitals.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spoken:
+    """What OSV's advisories say of an ecosystem (OSV schema, "Defined ecosystems" and "package")."""
+
+    osv: str = ""
+    """Its name without a release; empty where OSV has none, or where the distribution has one."""
+    order: Order | None = None
+    """None where nobody knows the order of its versions."""
+    compared: Callable[[str], str] = as_written
+    """The name as it is compared, by its registry's rule for which names are one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ecosystem(Spoken):
+    """One type of package URLs; empty where custody knows none for OSV's name."""
+
+    type: str
+    grouped: bool = False
+    """Whether the namespace is a part of the name that people use: `@babel/core`, `github.com/gorilla/mux`."""
+    joint: str = "/"
+    """What advisories have between namespace and name."""
+    resolver: Resolver = "stated"
+    trivy: str = ""
+    """What Trivy calls packages of this type, where that is not the type."""
+    epochs: bool = False
+    """Whether versions have an epoch in front, `1:2.0`, which some package URLs have in a qualifier."""
+    system: bool = False
+    """Whether these are a distribution's packages: which advisories speak of them depends on whose they are."""
+    by_source: bool = False
+    """Whether those advisories name what it was built from, and not the package itself."""
+    vendor: str = ""
+    """Of a distribution's package in an image without os-release: the ID that it would have."""
+
+    def split(self, name: str) -> tuple[str, str]:
+        """The package URL's namespace and name of a name as people write it."""
+        namespace, _, last = name.rpartition("/") if self.grouped else ("", "", name)
+        return namespace, last
+
+    def full(self, namespace: str | None, name: str) -> str:
+        """The name as people write it."""
+        return f"{namespace}/{name}" if namespace and self.grouped else name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution(Spoken):
+    """One whose advisories OSV has."""
+
+    ids: tuple[str, ...] = ()
+    """Its IDs of os-release(5), which are the namespaces of package URLs too; without one it is not recognised yet."""
+    release: Callable[[str], str] | None = None
+    """What stands behind the colon for a version; None where there are no releases."""
+
+
+def _major(version: str) -> str:
+    return version.partition(".")[0]
+
+
+def _alpine(version: str) -> str:
+    return "v" + ".".join(version.split(".")[:2])
+
+
+def _ubuntu(version: str) -> str:
+    parts = version.split(".")
+    long_term = len(parts) > 1 and parts[1] == "04" and parts[0].isdigit() and int(parts[0]) % 2 == 0
+    return version + (":LTS" if long_term else "")
+
+
+ECOSYSTEMS = {row.type: row for row in (
+    Ecosystem(type="deb", system=True, by_source=True, epochs=True, vendor="debian", resolver="names"),
+    Ecosystem(type="apk", system=True, by_source=True, vendor="alpine", resolver="names"),
+    Ecosystem(type="rpm", system=True, epochs=True),
+    Ecosystem(type="pypi", osv="PyPI", order="pep440", compared=python, resolver="site", trivy="python-pkg"),
+    Ecosystem(type="npm", osv="npm", order="semver", compared=_folded, grouped=True, resolver="node_modules",
+              trivy="node-pkg"),
+    Ecosystem(type="cargo", osv="crates.io", order="semver", compared=_crates, resolver="file", trivy="rustbinary"),
+    Ecosystem(type="golang", osv="Go", order="semver", compared=_folded, grouped=True, resolver="file",
+              trivy="gobinary"),
+    Ecosystem(type="maven", osv="Maven", order="maven", grouped=True, joint=":"),
+    Ecosystem(type="gem", osv="RubyGems", order="rubygems", compared=_folded),
+    Ecosystem(type="nuget", osv="NuGet", order="nuget", compared=_folded),
+    Ecosystem(type="composer", osv="Packagist", order="packagist", compared=_folded, grouped=True),
+    Ecosystem(type="hex", osv="Hex", order="semver", compared=_folded),
+    Ecosystem(type="pub", osv="Pub", order="pub", compared=_folded),
+    Ecosystem(type="cran", osv="CRAN", order="dotted", compared=_folded),
+    Ecosystem(type="hackage", osv="Hackage", order="dotted", compared=_folded),
+    Ecosystem(type="bitnami", osv="Bitnami", order="semver", compared=_folded),
+    Ecosystem(type="julia", osv="Julia", order="semver"),
+    Ecosystem(type="swift", osv="SwiftURL", order="semver", compared=_repository))}
+"""By the type of package URLs."""
+
+_DISTRIBUTIONS = (
+    Distribution(osv="Debian", order="deb", compared=_folded, ids=("debian",), release=_major),
+    Distribution(osv="Ubuntu", order="deb", compared=_folded, ids=("ubuntu",), release=_ubuntu),
+    Distribution(osv="Echo", order="deb", compared=_folded, ids=("echo",)),
+    Distribution(osv="Alpine", order="apk", compared=_folded, ids=("alpine",), release=_alpine),
+    Distribution(osv="Wolfi", order="apk", compared=_folded, ids=("wolfi",)),
+    Distribution(osv="Chainguard", order="apk", compared=_folded, ids=("chainguard",)),
+    Distribution(osv="MinimOS", order="apk", compared=_folded, ids=("minimos",)),
+    Distribution(osv="AlmaLinux", order="rpm", ids=("almalinux", "alma"), release=_major),
+    Distribution(osv="Rocky Linux", order="rpm", ids=("rocky",), release=_major),
+    Distribution(osv="Red Hat", order="rpm"), Distribution(osv="openSUSE", order="rpm"),
+    Distribution(osv="SUSE", order="rpm"), Distribution(osv="openEuler", order="rpm"),
+    Distribution(osv="Mageia", order="rpm"), Distribution(osv="Azure Linux", order="rpm"),
+    Distribution(osv="Alpaquita"), Distribution(osv="BellSoft Hardened Containers"), Distribution(osv="Photon OS"))
+
+BY_OSV: dict[str, Spoken] = {row.osv: row for row in (
+    *ECOSYSTEMS.values(), *_DISTRIBUTIONS, Spoken(osv="GHC", order="dotted"),
+    Spoken(osv="GitHub Actions", compared=_folded), Spoken(osv="VSCode", compared=_folded)) if row.osv}
+"""By OSV's name, without a release."""
+_BY_ID = {name: row for row in _DISTRIBUTIONS for name in row.ids}
+_OTHER = Ecosystem(type="")
+
+
+def of_type(kind: str) -> Ecosystem:
+    """The row of a package URL's type; of one that has none, a row that says nothing."""
+    return ECOSYSTEMS.get(kind, _OTHER)
+
+
+def of_osv(ecosystem: str) -> Spoken | None:
+    """The row of an ecosystem as advisories name it, `Debian:12`; None where custody has none."""
+    return BY_OSV.get(ecosystem.partition(":")[0])
+
+
+def of_release(identifier: str, version: str) -> str | None:
+    """What OSV calls a release of a distribution: `Debian:12`; None where it has none, or the version is not known."""
+    row = _BY_ID.get(identifier)
+    if row is None:
+        return None
+    if row.release is None:
+        return row.osv
+    return f"{row.osv}:{row.release(version)}" if version else None
+
+
+def normalise(ecosystem: str, name: str) -> str:
+    """The name as its ecosystem's advisories are compared."""
+    row = of_osv(ecosystem)
+    return name if row is None else row.compared(name)

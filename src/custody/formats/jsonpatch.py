@@ -1,0 +1,133 @@
+"""JSON Patch (RFC 6902) and JSON Pointer (RFC 6901) on plain JSON data. What is patched is never changed in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from custody.errors import MalformedError
+
+MAX_OPERATIONS = 10_000
+_ADDED = ("add", "replace", "test")
+_MOVED = ("move", "copy")
+
+
+def apply(document: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
+    """The document after all operations, or no document at all: what is not on the way to a change is shared.
+
+    Raises MalformedError, which names the operation, for one that is malformed or does not fit, also a `test` that
+    does not hold (RFC 6902, section 5).
+    """
+    if len(operations) > MAX_OPERATIONS:
+        raise MalformedError("patch", got=f"{len(operations)} operations", expected=f"at most {MAX_OPERATIONS}")
+    for at, operation in enumerate(operations):
+        document = _applied(document, operation, f"patch[{at}]")
+    return document
+
+
+def steps(pointer: Any, where: str = "pointer") -> list[str]:
+    """The reference tokens of a JSON Pointer, unescaped; [] for the whole document. Raises MalformedError."""
+    if not isinstance(pointer, str) or (pointer and not pointer.startswith("/")):
+        raise MalformedError(where, got=pointer if isinstance(pointer, str) else type(pointer).__name__,
+                             expected="a JSON Pointer: empty, or beginning with /")
+    tokens = pointer.split("/")[1:]
+    for step in tokens:
+        if "~" in step.replace("~0", "").replace("~1", ""):
+            raise MalformedError(where, got=pointer, expected="~0 or ~1 wherever there is a ~")
+    return [step.replace("~1", "/").replace("~0", "~") for step in tokens]
+
+
+def escaped(step: Any) -> str:
+    """One reference step of a pointer (RFC 6901, section 3)."""
+    return str(step).replace("~", "~0").replace("/", "~1")
+
+
+def resolve(document: Any, pointer: str) -> Any:
+    """The value that a pointer points at. Raises MalformedError where there is none."""
+    return _value(document, steps(pointer), pointer)
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Equality of JSON values (RFC 6902, section 4.6): true is not 1, and 1 is 1.0."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(equal(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return bool(one == other)
+
+
+def _applied(document: Any, operation: Any, where: str) -> Any:
+    if not isinstance(operation, Mapping):
+        raise MalformedError(where, got=type(operation).__name__, expected="an operation: a map")
+    name = operation.get("op")
+    if name not in (*_ADDED, *_MOVED, "remove"):
+        raise MalformedError(f"{where}.op", got=name if isinstance(name, str) else type(name).__name__,
+                             expected="add, remove, replace, move, copy or test")
+    if "path" not in operation:
+        raise MalformedError(f"{where}.path", got="nothing", expected="a JSON Pointer")
+    path = steps(operation["path"], f"{where}.path")
+    if name in _ADDED and "value" not in operation:
+        raise MalformedError(f"{where}.value", got="nothing", expected="a value")
+    value = operation.get("value")
+    if name in _MOVED:
+        if "from" not in operation:
+            raise MalformedError(f"{where}.from", got="nothing", expected="a JSON Pointer")
+        source = steps(operation["from"], f"{where}.from")
+        value = _value(document, source, f"{where}.from")
+        if name == "move":
+            if path[:len(source)] == source and path != source:
+                raise MalformedError(f"{where}.path", got=operation["path"], expected="a place outside what is moved")
+            document = _changed(document, source, "remove", None, f"{where}.from") if source else document
+        name = "add"
+    if name == "test":
+        if not equal(_value(document, path, f"{where}.path"), value):
+            raise MalformedError(f"{where}.value", got="another value there", expected="the value that is tested for")
+        return document
+    return _changed(document, path, name, value, f"{where}.path")
+
+
+def _value(part: Any, path: list[str], where: str) -> Any:
+    for step in path:
+        part = part[_key(part, step, where)]
+    return part
+
+
+def _changed(part: Any, path: list[str], name: str, value: Any, where: str) -> Any:
+    """A copy with one place changed, by way of copies of what holds it."""
+    if not path:
+        if name == "remove":
+            raise MalformedError(where, got="the whole document", expected="a part of it")
+        return value
+    step, *rest = path
+    key = _key(part, step, where, new=name == "add" and not rest)
+    changed = part.copy()
+    if rest:
+        changed[key] = _changed(part[key], rest, name, value, where)
+    elif name == "remove":
+        del changed[key]
+    elif name == "add" and isinstance(changed, list):
+        changed.insert(key, value)
+    else:
+        changed[key] = value
+    return changed
+
+
+def _key(part: Any, step: str, where: str, *, new: bool = False) -> Any:
+    """The key or index that a step means in a map or list, where it is there; `new`: where it may be put."""
+    if isinstance(part, dict):
+        if step in part or new:
+            return step
+        raise MalformedError(where, got=f"no {step[:100]!r}", expected="a field that is there")
+    if not isinstance(part, list):
+        raise MalformedError(where, got=f"{step[:100]!r} of a {type(part).__name__}", expected="a map or a list")
+    if step == "-" and new:
+        return len(part)
+    most = len(part) - (0 if new else 1)
+    # Without leading zeros, and ASCII digits alone (RFC 6901, section 4).
+    if not (step.isascii() and step.isdecimal()) or (step[0] == "0" and step != "0") or len(step) > 9 or (
+            int(step) > most):
+        raise MalformedError(where, got=step[:100], expected=f"an index up to {most}" if most >= 0 else
+                             "no index: the list is empty")
+    return int(step)

@@ -1,0 +1,82 @@
+"""One request as rules see it, with all that is known: the images that it brings into a pod, evidence and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from custody.errors import MalformedError
+from custody.evidence.model import EvidenceSet
+from custody.formats import jsonpatch
+from custody.policy.images import Image, image, images_of
+from custody.policy.lookup import Answers
+from custody.policy.model import Context, Request
+
+
+class Given:
+    """What a rule is evaluated on. `namespace` and the like are those of the request, also where an object lies."""
+
+    def __init__(self, request: Request, context: Context, evidence: Mapping[str, EvidenceSet], answers: Answers, *,
+                 changes: bool = False) -> None:
+        """`evidence` is by the images' canonical names. `changes`: what rules patch will be applied."""
+        self.request = request
+        self.context = context
+        self.evidence = evidence
+        self.answers = answers
+        self.changes = changes
+        self.memo: dict[Any, Any] = {}
+        """What engines keep for this request: variables, and verdicts on images that are named several times."""
+        self.earlier: Mapping[Any, Any] = {}
+        """What was kept for it before it was patched."""
+
+    def changed(self, patch: Sequence[Mapping[str, Any]]) -> Given:
+        """The same request after a patch of its object. Raises MalformedError for a patch that does not fit."""
+        patched = jsonpatch.apply(self.request.object, patch)
+        if not isinstance(patched, dict):
+            raise MalformedError("patch", got=type(patched).__name__, expected="one that leaves an object")
+        request = msgspec.structs.replace(self.request, object=patched)
+        after = Given(request, self.context, self.evidence, self.answers, changes=self.changes)
+        after.earlier = self.memo
+        return after
+
+    @property
+    def object(self) -> dict[str, Any] | None:
+        """The object that is judged: the one that is being deleted for DELETE."""
+        return self.request.old_object if self.request.operation == "DELETE" else self.request.object
+
+    @cached_property
+    def resource(self) -> str:
+        return f"{self.request.kind.kind}/{self.request.namespace}/{self.request.name}"
+
+    @cached_property
+    def _named(self) -> tuple[list[Image], list[MalformedError]]:
+        """Of whatever calls itself a Pod, as Kyverno does."""
+        if self.request.kind.kind != "Pod" or self.request.operation not in ("CREATE", "UPDATE"):
+            return [], []  # a deletion brings nothing into a pod
+        return images_of(self.request.object)
+
+    @property
+    def images(self) -> list[Image]:
+        return self._named[0]
+
+    @property
+    def unreadable(self) -> list[MalformedError]:
+        """Names of images that cannot be read: whoever asks for all images must be told."""
+        return self._named[1]
+
+    def evidence_of(self, named: Image) -> EvidenceSet | None:
+        """What is known of an image; None where nothing was gathered, which is then asked for.
+
+        It is known of a digest in a repository, under whatever name the image was gathered: a patch that pins, moves or
+        copies an image does not take it away.
+        """
+        gathered = self.evidence.get(named.name)
+        if gathered is None and named.digest:
+            gathered = next((about for name, about in self.evidence.items()
+                             if about.subject == named.digest and image(name).ref.name == named.ref.name), None)
+        if gathered is None:
+            self.answers.images[named.name] = None
+        return gathered

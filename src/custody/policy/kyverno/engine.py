@@ -1,0 +1,33 @@
+"""Kyverno's policies as an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from custody.policy.kinds import Kinds
+from custody.policy.kyverno.guarded import Found
+from custody.policy.kyverno.lint import findings
+from custody.policy.kyverno.policy import compile_policy
+from custody.policy.rule import Policy
+
+if TYPE_CHECKING:
+    from custody.policy.engines import Unit
+
+
+class Kyverno:
+    """One ClusterPolicy is one policy: there is nothing yet to link it with."""
+
+    evaluates = "kyverno.io/v1 ClusterPolicy"
+
+    def compile(self, document: dict[str, Any]) -> Policy:
+        return compile_policy(document)
+
+    def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
+        for unit in units:
+            policy: Policy = unit.compiled
+            policy.parts = (unit.at,)
+            yield policy
+
+    def findings(self, document: dict[str, Any], policy: Policy, kinds: Kinds) -> Iterator[Found]:
+        return findings(document, policy, kinds)

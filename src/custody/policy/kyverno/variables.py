@@ -1,0 +1,64 @@
+"""What expressions of Kyverno's rules may speak of: the request, and the images that it brings into a pod."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from custody.policy.given import Given
+from custody.policy.images import Image
+from policylang.variables import Roots, Unavailable
+
+_REQUEST = ("object", "oldObject", "operation", "userInfo", "namespace", "name", "kind", "dryRun", "subResource")
+_OF_WHO_ASKS = ("oldObject", "operation", "dryRun", "userInfo")
+ROOTS = Roots(("request", "serviceAccountName", "serviceAccountNamespace", "images"), _REQUEST)
+"""Variables of rules."""
+PREDICATE_ROOTS = Roots(None, _REQUEST)
+"""Variables of conditions on attestations, where the predicate's own fields come beside those of rules."""
+
+
+def variables(given: Given) -> dict[str, Any]:
+    """The values of ROOTS, made once for a request."""
+    known: dict[str, Any] | None = given.memo.get(variables)
+    if known is None:
+        known = given.memo[variables] = _variables(given)
+    return known
+
+
+def _variables(given: Given) -> dict[str, Any]:
+    request = given.request
+    parts = request.user.username.split(":")
+    account = parts[2:4] if parts[:2] == ["system", "serviceaccount"] and len(parts) == 4 else ["", ""]
+    # Empty texts and lists are left out, as Go leaves them out of the AdmissionRequest that Kyverno reads.
+    user = {"username": request.user.username, "uid": request.user.uid, "groups": list(request.user.groups),
+            "extra": request.user.extra}
+    optional = {"namespace": request.namespace, "name": request.name, "subResource": request.subresource}
+    fields = {
+        "object": given.object, "oldObject": request.old_object, "operation": request.operation,
+        "dryRun": request.dry_run, **{key: value for key, value in optional.items() if value},
+        "kind": {"group": request.kind.group, "version": request.kind.version, "kind": request.kind.kind},
+        "userInfo": {key: value for key, value in user.items() if value}}
+    if request.existing:
+        fields = {key: value for key, value in fields.items() if key not in _OF_WHO_ASKS}
+    return {"request": fields, "images": _by_holder(given), "serviceAccountName": account[1],
+            "serviceAccountNamespace": account[0]}
+
+
+def _by_holder(given: Given) -> dict[str, dict[str, dict[str, str]]] | Unavailable:
+    if given.unreadable:
+        return Unavailable(f"the images of {given.resource}: {given.unreadable[0].message}")
+    images: dict[str, dict[str, dict[str, str]]] = {}
+    for image in given.images:
+        if image.holder in images.setdefault(image.kind, {}):  # the later one would stand for both
+            return Unavailable(f"the images of {given.resource}: /spec/{image.kind}: got the name {image.holder!r} "
+                               "twice, expected each name once")
+        images[image.kind][image.holder] = _parts(image)
+    return images
+
+
+def _parts(image: Image) -> dict[str, str]:
+    """As Kyverno has them, with the canonical name; what the image's name does not have is left out."""
+    ref = image.ref
+    parts = {"registry": ref.registry, "path": ref.repository, "name": ref.repository.rpartition("/")[2],
+             "tag": ref.tag, "digest": ref.digest, "reference": image.name, "jsonPointer": image.pointer,
+             "referenceWithTag": f"{ref.name}:{ref.tag or ''}"}
+    return {name: value for name, value in parts.items() if value is not None}

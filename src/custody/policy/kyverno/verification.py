@@ -1,0 +1,132 @@
+"""A rule with `verifyImages`: what it says of each image, and the digests that it pins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from custody.errors import MalformedError
+from custody.policy.given import Given
+from custody.policy.images import Image
+from custody.policy.kyverno.images import VerifyImages
+from custody.policy.kyverno.rule import Head, KyvernoRule, enforced, need_pods
+from custody.policy.kyverno.validate import Judgement
+from custody.policy.model import Outcome, Request, RuleResult
+from custody.policy.phases import Phase
+from custody.policy.podfields import TEMPLATES
+from custody.policy.rule import Needs, Spoken
+
+
+class VerifyRule(KyvernoRule):
+    phase = Phase.VERIFY
+
+    def __init__(self, head: Head, entries: Sequence[VerifyImages]) -> None:
+        """Raises UnsupportedError, MalformedError."""
+        super().__init__(head)
+        need_pods(head)
+        self.entries = [(entry, _enforces(entry, head)) for entry in entries]
+        self.enforce = any(enforce for _, enforce in self.entries)
+        self.keys = [key for entry in entries for key in entry.keys]
+        self.predicate_types = frozenset(kind for entry in entries for kind in entry.predicate_types)
+
+    def needs(self, given: Given) -> Needs:
+        """The images that it verifies or pins: not those that an update leaves as they were admitted."""
+        return Needs({image.name: self.predicate_types for _, image in self._wanted(given)})
+
+    def _wanted(self, given: Given) -> Iterator[tuple[VerifyImages, Image]]:
+        for entry, _ in self.entries:
+            for image in given.images:
+                if entry.wants(image) and not entry.skips(image) and not _unchanged(given.request, image):
+                    yield entry, image
+
+    def judged(self, given: Given) -> Spoken:
+        if given.request.operation == "DELETE":
+            return Spoken([])
+        # A name that cannot be read may be any image, so it is one that this rule speaks of.
+        results = [self.result(given, Judgement(Outcome.FAIL, f"failed to verify images: {error.message}",
+                                                "write an image name that a node can pull"))
+                   for error in given.unreadable]
+        results += [self._of_image(given, entry, image, enforce=enforce) for entry, enforce in self.entries
+                    for image in given.images if entry.wants(image)]
+        outcomes = {result.outcome for result in results}
+        # Only a rule that judged, and has nothing against any image, pins.
+        pins = given.changes and Outcome.PASS in outcomes and outcomes <= {Outcome.PASS, Outcome.SKIP}
+        return Spoken(results, list(self._pins(given)) if pins else [])
+
+    def _of_image(self, given: Given, entry: VerifyImages, image: Image, *, enforce: bool) -> RuleResult:
+        relied: tuple[str, ...] = ()
+        if entry.skips(image):
+            judgement = Judgement(Outcome.SKIP, f"skipping image reference image {image.name}, policy "
+                                  f"{self.policy.name} ruleName {self.name}")
+        elif _unchanged(given.request, image):
+            judgement = Judgement(Outcome.SKIP, f"no change in image, skipping check of {image.name}")
+        else:
+            judgement, relied = self._judged(entry, given, image)
+            pinned = bool(image.digest) or (given.changes and entry.mutate_digest and bool(_resolved(given, image)))
+            if judgement.outcome is Outcome.PASS and entry.verify_digest and not pinned:
+                judgement = _unpinned(given, image)
+        return self.result(given, judgement, image=image.written, enforce=enforce, evidence=relied)
+
+    def _judged(self, entry: VerifyImages, given: Given, image: Image) -> tuple[Judgement, tuple[str, ...]]:
+        """The judgement on an image and the digests of what it relies on; once a request, however often it is named."""
+        judged: tuple[Judgement, tuple[str, ...]] | None = given.memo.get((entry, image.name))
+        if judged is None:
+            content = (entry, image.ref.name, _resolved(given, image))
+            judged = None if entry.reads_request else given.earlier.get(content)  # it has another name by now
+            if judged is None and entry.verifies:
+                judgement, relied = entry.verify(given, image)
+                judged = judgement, tuple(dict.fromkeys(statement.evidence for statement in relied))
+            given.memo[entry, image.name] = given.memo[content] = judged = judged or (
+                Judgement(Outcome.PASS, "mutated image digest"), ())
+        return judged
+
+    def _pins(self, given: Given) -> Iterator[dict[str, Any]]:
+        """Operations that add digests to the names of the images that this rule has judged, and no others.
+
+        An update's image that is as it was admitted was not judged: pinned, it would become another one.
+        """
+        for entry, image in self._wanted(given):
+            digest = _resolved(given, image)
+            if (entry.mutate_digest and not image.digest and digest
+                    and self._judged(entry, given, image)[0].outcome is Outcome.PASS):
+                yield {"op": "replace", "path": image.pointer, "value": f"{image.name}@{digest}"}
+
+    def sees(self, template: str, field: str) -> bool:  # noqa: ARG002 - every image of a pod
+        return template == TEMPLATES["Pod"]
+
+
+def _enforces(entry: VerifyImages, head: Head) -> bool:
+    said = enforced(entry.failure_action, f"{entry.where}.failureAction")
+    enforce = head.enforce if said is None else said
+    if not enforce and entry.mutate_digest:
+        raise MalformedError(f"{entry.where}.mutateDigest", got="true under Audit", expected="false",
+                             hint="Kyverno refuses this too: what is only audited must not change the pod")
+    return enforce
+
+
+def _unchanged(request: Request, image: Image) -> bool:
+    """Whether an update leaves this container's image as it was admitted."""
+    if request.operation != "UPDATE":
+        return False
+    written: Any = request.old_object
+    for step in image.pointer.split("/")[1:]:
+        if step.isdecimal():
+            written = written[int(step)] if isinstance(written, list) and int(step) < len(written) else None
+        else:
+            written = written.get(step) if isinstance(written, dict) else None
+    return bool(written == image.written)
+
+
+def _resolved(given: Given, image: Image) -> str:
+    """The digest that the image's tag was found to mean; "" where it could not be had."""
+    evidence = given.evidence_of(image)
+    return evidence.subject if evidence is not None else ""
+
+
+def _unpinned(given: Given, image: Image) -> Judgement:
+    evidence = given.evidence_of(image)
+    unresolved = evidence is not None and not evidence.subject
+    reasons = [rejected.reason for rejected in evidence.rejected] if evidence is not None and unresolved else []
+    said = f"missing digest for {image.name}" + (f": {'; '.join(reasons[:5])}" if reasons else "")
+    return Judgement(Outcome.FAIL, said, "look at the registry and the network to it, then ask again" if reasons else
+                     "pin the image by its digest, or let the mutating webhook do it")

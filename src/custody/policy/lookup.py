@@ -1,0 +1,45 @@
+"""The answers that a decision has, and the questions that it met and had no answer to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from custody.errors import CustodyError
+from custody.ports.lookup import Absent, Answer, Answered, Question
+
+
+class UnansweredError(CustodyError):
+    """Nobody has been asked yet. The decision ends with the question; whoever made it may ask, and decide again."""
+
+    def __init__(self, question: Question) -> None:
+        super().__init__(f"not known yet: {question}")
+
+
+class LookupFailedError(CustodyError):
+    """The question was asked, and its answer could not be had."""
+
+    def __init__(self, question: Question, reason: str) -> None:
+        super().__init__(f"could not be had: {question}: {reason}")
+
+
+class Answers:
+    """`given` is what is known. `asked` is what was asked for beside it, in order."""
+
+    def __init__(self, given: Mapping[Question, Answer]) -> None:
+        self._given = given
+        self.asked: dict[Question, None] = {}
+        self.images: dict[str, None] = {}
+        """Canonical names of images whose evidence was asked for and not given."""
+
+    def value(self, question: Question) -> Any:
+        """The answer; None where there is no such thing. Raises UnansweredError, LookupFailedError."""
+        answer = self._given.get(question)
+        if isinstance(answer, Answered):
+            return answer.value
+        if isinstance(answer, Absent):
+            return None
+        if answer is None:
+            self.asked[question] = None
+            raise UnansweredError(question)
+        raise LookupFailedError(question, answer.reason)

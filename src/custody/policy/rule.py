@@ -1,0 +1,100 @@
+"""What every engine compiles its documents to: policies of rules, each with a phase, a scope, needs and a judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from custody.policy.given import Given
+from custody.policy.lookup import Answers
+from custody.policy.model import Outcome, Request, RuleResult
+from custody.policy.phases import Phase
+from custody.policy.scope import Scope
+from custody.ports.lookup import Question
+
+
+@dataclass(eq=False)
+class Policy:
+    """One compiled policy. What the API server is told of it, and what decides in which scans it speaks."""
+
+    name: str
+    engine: str
+    failure_policy: str = "Fail"
+    """Fail or Ignore: whether what cannot be evaluated, or asked, is denied."""
+    timeout: int | None = None
+    """Seconds that the API server waits, 1 to 30; None for its default."""
+    background: bool = True
+    """Whether it speaks of what lies in a cluster, too."""
+    rules: list[Rule] = field(default_factory=list)
+    parts: tuple[int, ...] = ()
+    """Which of the loaded documents it was made of, by their position."""
+
+
+class Needs(NamedTuple):
+    """What a rule wants to know before it judges a request."""
+
+    images: Mapping[str, frozenset[str]] = {}
+    """Canonical names, with the predicate types that are of use."""
+    questions: Sequence[Question] = ()
+
+
+class Spoken(NamedTuple):
+    """What a rule says of a request. Without results it had nothing to judge."""
+
+    results: Sequence[RuleResult]
+    patch: Sequence[dict[str, Any]] = ()
+    """JSON Patch (RFC 6902) of the object."""
+
+
+class Rule(Protocol):
+    """Engines inherit from it, and write `evaluate`."""
+
+    policy: Policy
+    name: str
+    phase: Phase
+    scope: Scope
+    enforce: bool
+    """Whether the rule itself, where it cannot be evaluated, denies."""
+    keys: Sequence[bytes] = ()
+    """PEM public keys with which evidence must be verified for it."""
+    predicate_types: frozenset[str] = frozenset()
+    """Of evidence that it can use."""
+    reads_images: bool = True
+    """Whether it may speak of the names of images, so of a pod that was made up around one."""
+    reads_templates: bool = False
+    """Whether it may look into the spec of a pod template, and not only at its labels."""
+    needs_request: str = ""
+    """What it reads of a request that no object in a cluster has, such as who asks; empty where it reads none."""
+
+    def silence(self, request: Request, answers: Answers) -> str | None:
+        """Why the rule is not asked about a request; None where it is. Raises UnansweredError, LookupFailedError."""
+        reason = self.scope.silence(request, answers)
+        if reason is None and request.bare and not self.reads_images:
+            return "it speaks of the pod, and only an image was given"
+        if reason is None and request.existing:
+            if not self.policy.background:
+                return "its policy is about requests alone (background: false)"
+            if self.needs_request:
+                return f"it reads {self.needs_request}, and what lies in a cluster was asked for by nobody"
+        return reason
+
+    def matches(self, request: Request) -> bool:
+        return self.silence(request, Answers({})) is None
+
+    def needs(self, given: Given) -> Needs:  # noqa: ARG002 - engines' do
+        """Of a request that it is not silent about."""
+        return Needs()
+
+    def evaluate(self, given: Given) -> Spoken:
+        """What it says of a request that it is asked about. CustodyError and LanguageError are errors of the rule."""
+        ...
+
+    def failed(self, given: Given, message: str) -> RuleResult:
+        """The result where the rule itself could not be carried out."""
+        return RuleResult(policy=self.policy.name, rule=self.name, outcome=Outcome.ERROR, message=message,
+                          resource=given.resource, enforce=self.enforce and self.policy.failure_policy != "Ignore")
+
+    def sees(self, template: str, field: str) -> bool:  # noqa: ARG002 - engines' do
+        """Whether it looks at a field of pods, below the pointer of a pod template (`podfields`), for `coverage`."""
+        return False

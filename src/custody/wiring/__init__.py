@@ -1,0 +1,31 @@
+"""The only composition root: settings → adapters → stages and services. Above it nobody knows an adapter.
+
+`clients` for what asks others, `local` for files and stores that one command opens, `trust`, `registry` and `admission`
+for the roles of a service, and `Platform` for all roles over one data directory. A command pays for what it uses: each
+name is imported from its module when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from custody.wiring.clients import command_http as command_http
+    from custody.wiring.clients import gatherer as gatherer
+    from custody.wiring.clients import kinds as kinds
+    from custody.wiring.clients import registry_client as registry_client
+    from custody.wiring.clients import service_http as service_http
+    from custody.wiring.clients import trusted_root as trusted_root
+    from custody.wiring.clients import trusted_root_file as trusted_root_file
+    from custody.wiring.platform import Platform as Platform
+    from custody.wiring.trust import TRUST_ROLES as TRUST_ROLES
+    from custody.wiring.trust import WORKLOADS as WORKLOADS
+
+_PLACES = {"Platform": "platform", "TRUST_ROLES": "trust", "WORKLOADS": "trust"}
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return getattr(importlib.import_module(f"custody.wiring.{_PLACES.get(name, 'clients')}"), name)

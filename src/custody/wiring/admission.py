@@ -1,0 +1,30 @@
+"""The webhook: its judge, over a gatherer that it shares with whoever else asks, and the certificate it serves with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from custody.kit.clock import Clock
+
+if TYPE_CHECKING:
+    from custody.admission.answered import Observer
+    from custody.admission.certs import ServingCertificate
+    from custody.admission.webhook import Admission
+    from custody.policy.load import PolicySet
+    from custody.services.gather import Gatherer
+
+
+def admission(policies: PolicySet, gatherer: Gatherer, clock: Clock, observer: Observer | None = None) -> Admission:
+    from custody.admission.webhook import Admission
+    from custody.services.check import gathering
+
+    return Admission(policies, gathering(gatherer), clock, observer=observer)
+
+
+def serving_certificate(folder: Path, hosts: list[str], clock: Clock) -> ServingCertificate:
+    from custody.admission.certs import ServingCertificate
+
+    serving = ServingCertificate(folder, hosts)
+    serving.ensure(clock())
+    return serving

@@ -1,0 +1,84 @@
+"""What asks others: HTTP, a registry's client, the trust root that answers are judged by, and the gatherer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from custody.adapters.http.stdlib import StdlibHttp
+from custody.errors import MalformedError, UsageError
+from custody.kit.clock import Clock, system_clock
+from custody.ports.http import Http
+from custody.registry.client import RegistryClient
+from custody.settings import Settings
+
+if TYPE_CHECKING:
+    from custody.policy.kinds import Kinds
+    from custody.services.gather import Gatherer
+    from custody.trust.roots import TrustedRoot
+
+
+def command_http(settings: Settings, *, proxies: bool = True) -> Http:
+    """HTTP for one command: starts fast, no event-loop client library."""
+    return StdlibHttp(offline=settings.offline, proxies=proxies)
+
+
+def service_http(settings: Settings, *, ca_file: Path | None = None) -> Http:
+    """HTTP for a service: many requests at once. `ca_file`: whom servers' certificates must be of, instead of the
+    system's authorities."""
+    from custody.adapters.http.aiohttp import AiohttpHttp
+
+    return AiohttpHttp(offline=settings.offline, ca_file=ca_file)
+
+
+def registry_client(settings: Settings, http: Http | None = None) -> RegistryClient:
+    from custody.adapters.http.telling import TellingHttp
+
+    return RegistryClient(TellingHttp(http or command_http(settings)), mirrors=settings.mirrors,
+                          plain_http=settings.plain_http)
+
+
+def trusted_root(settings: Settings) -> TrustedRoot | None:
+    """The root that the settings name, else the one of this data directory's services, else none."""
+    from custody.trust.roots import parse_trusted_root
+
+    path = trusted_root_file(settings)
+    if not path.is_file():
+        if settings.trusted_root:
+            raise UsageError(f"{path}: no such file", hint="trusted_root in custody.toml names it")
+        return None
+    return parse_trusted_root(path.read_bytes(), str(path))
+
+
+def trusted_root_file(settings: Settings) -> Path:
+    return Path(settings.trusted_root) if settings.trusted_root else settings.data / "trust" / "trusted_root.json"
+
+
+def kinds(settings: Settings, crds: Sequence[str | Path] = (), kubeconfig: Path | None = None) -> Kinds:
+    """What policies may name: of the API server that `kubeconfig` names, else of Kubernetes, and custom resources."""
+    from custody.policy.kinds import builtin
+    from custody.policy.load import gathered, unwrapped
+
+    served = builtin()
+    if kubeconfig is not None:
+        from custody.adapters.kubeconfig import Cluster
+
+        served = asyncio.run(Cluster(kubeconfig, lambda tls: StdlibHttp(offline=settings.offline, tls=tls)).kinds())
+    others, definitions = unwrapped(*gathered(crds or settings.crds))
+    if others:
+        where, document = others[0]
+        got = document.get("kind") if isinstance(document, dict) else type(document).__name__
+        raise MalformedError(where, got=got, expected="a CustomResourceDefinition")
+    return served.with_crds([crd for _, crd in definitions], [where for where, _ in definitions])
+
+
+def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_clock) -> Gatherer:
+    from custody.services.gather import Bounds, Gatherer
+    from custody.sign.listing import Limits
+
+    size = settings.max_document * 1024 * 1024
+    limits = Limits(documents=200, document=size, total=4 * size)
+    return Gatherer(client, trusted_root(settings), clock, keep=settings.keep_evidence,
+                    bounds=Bounds(documents=limits, weight=5 * size, memory=6 * size))

@@ -1,0 +1,70 @@
+"""What one command opens on this machine: a source, stores of the data directory, a log's files, a backup."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from custody.settings import Settings
+
+if TYPE_CHECKING:
+    from custody.adapters.git import GitRepository
+    from custody.adapters.sqlite.advisories import SqliteAdvisories
+    from custody.adapters.sqlite.layercache import SqliteLayerCache
+    from custody.adapters.world import SystemWorld
+    from custody.build.inputs import Fetch
+    from custody.ports.tiles import TileReader
+
+
+def git_repository(folder: Path) -> GitRepository:
+    """Its caller closes it. Raises UsageError where there is no repository."""
+    from custody.adapters.git import GitRepository
+
+    return GitRepository(folder)
+
+
+def fetch_inputs(*, offline: bool = False) -> Fetch:
+    from custody.adapters.pip import PipFetch
+
+    return PipFetch(offline=offline)
+
+
+def advisories(settings: Settings) -> SqliteAdvisories:
+    """Those of the data directory."""
+    return advisories_in(settings.state() / "advisories.db")
+
+
+def advisories_in(file: Path) -> SqliteAdvisories:
+    from custody.adapters.sqlite.advisories import SqliteAdvisories
+
+    return SqliteAdvisories(file)
+
+
+def layer_cache(file: Path) -> SqliteLayerCache:
+    from custody.adapters.sqlite.layercache import SqliteLayerCache
+
+    return SqliteLayerCache(file)
+
+
+def rego_world(*, environment: bool = False, resolve: bool = False) -> SystemWorld:
+    """What a Rego policy may ask this machine for."""
+    from custody.adapters.world import SystemWorld
+
+    return SystemWorld(environment=environment, resolve=resolve)
+
+
+def log_in(folder: Path) -> TileReader:
+    from custody.adapters.filesystem.tiles import DirectoryReader
+
+    return DirectoryReader(folder)
+
+
+@contextlib.contextmanager
+def log_at(settings: Settings, url: str) -> Iterator[TileReader]:
+    from custody.adapters.http.tiles import HttpTiles
+    from custody.wiring.clients import command_http
+
+    with HttpTiles(command_http(settings), url) as tiles:
+        yield tiles

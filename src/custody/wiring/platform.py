@@ -1,0 +1,150 @@
+"""All roles over one data directory, each opened when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from custody.kit.clock import Clock, system_clock
+from custody.ports.http import Http
+from custody.settings import Settings
+from custody.wiring import admission, registry, trust
+from custody.wiring.clients import command_http
+
+if TYPE_CHECKING:
+    from custody.admission.answered import Observer
+    from custody.admission.certs import ServingCertificate
+    from custody.admission.webhook import Admission
+    from custody.policy.load import PolicySet
+    from custody.registry.scrub import Archive
+    from custody.registry.store import Registry
+    from custody.services.gather import Gatherer
+    from custody.trust.ca import SigningAuthority
+    from custody.trust.log import Sequencer
+    from custody.trust.material import Endpoints, Material
+    from custody.trust.oidc import OidcIssuer
+    from custody.trust.roots import SigningConfig, TrustedRoot
+    from custody.trust.token import KeySource
+    from custody.trust.tsa import TimestampAuthority
+
+
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
+class Platform:
+    """The embedded services, put together by the builders of this package.
+
+    `base` is the URL that they are reached by. A log's directory has one writer: a second process is refused.
+    """
+
+    def __init__(self, settings: Settings, base: str, clock: Clock = system_clock, http: Http | None = None) -> None:
+        self.settings = settings
+        self.http = http or command_http(settings)
+        self.base = base
+        self.clock = clock
+        self._stack = ExitStack()
+
+    def close(self) -> None:
+        """Everything that was opened, the last first."""
+        self._stack.close()
+
+    def closes(self, resource: Closable) -> None:
+        """With this platform."""
+        self._stack.enter_context(closing(resource))
+
+    @cached_property
+    def data(self) -> Path:
+        """The data directory, made where there is none: all that is opened here writes."""
+        return self.settings.state()
+
+    # Trust
+
+    @cached_property
+    def material(self) -> Material:
+        """Reads and makes a role's keys when they are asked for, and no others."""
+        from custody.trust.material import Material
+
+        return Material(self.data / "trust", self.clock)
+
+    @cached_property
+    def endpoints(self) -> Endpoints:
+        from custody.trust.material import Endpoints
+
+        return replace(Endpoints.at(self.base), **self.settings.urls)
+
+    @property
+    def trust_files(self) -> tuple[Path, Path]:
+        """Where trusted_root.json and signing_config.json are, if they are."""
+        return trust.trust_files(self.data / "trust")
+
+    def trust_documents(self, roles: Collection[str] = tuple(trust.TRUST_ROLES)) -> tuple[TrustedRoot, SigningConfig]:
+        """What the two files say of the services of `roles` at this platform's base."""
+        from custody.trust.material import Endpoints
+
+        # Signers go to where the services listen, whatever the trust root calls them.
+        return (self.material.trusted_root(self.endpoints, roles),
+                self.material.signing_config(Endpoints.at(self.base), roles))
+
+    def export(self, roles: Collection[str] = tuple(trust.TRUST_ROLES)) -> tuple[Path, Path]:
+        """Write trusted_root.json and signing_config.json beside the keys; what they say of other roles stays."""
+        trust.export(self.data / "trust", *self.trust_documents(roles), roles)
+        return self.trust_files
+
+    @cached_property
+    def people(self) -> OidcIssuer:
+        """Vouches for email addresses."""
+        return trust.local_issuer(self.endpoints.oidc, self.material, self._jwks, self.clock)
+
+    @cached_property
+    def workloads(self) -> dict[str, OidcIssuer]:
+        return {name: trust.local_issuer(url, self.material, self._jwks, self.clock)
+                for name, url in trust.WORKLOADS.items()}
+
+    def issuer_keys(self, url: str, jwks: str | None) -> KeySource:
+        """Of another's issuer: from a file, else by discovery. Raises UsageError, MalformedError."""
+        return trust.issuer_keys(self.http, url, jwks)
+
+    @property
+    def _jwks(self) -> Path:
+        return self.data / "trust" / "oidc.jwks"
+
+    @cached_property
+    def log(self) -> Sequencer:
+        return trust.open_log(self._stack, self.data / "log", self.material.log_signer(self.endpoints))
+
+    @cached_property
+    def ct(self) -> Sequencer:
+        return trust.open_ct_log(self._stack, self.data / "ctlog", self.material.ct_signer(self.endpoints))
+
+    @cached_property
+    def ca(self) -> SigningAuthority:
+        return trust.certificate_authority(self.material, self.endpoints, self.ct, own_jwks=self._jwks,
+                                           issuers=self.settings.issuers, http=self.http, clock=self.clock)
+
+    @cached_property
+    def tsa(self) -> TimestampAuthority:
+        from custody.trust.tsa import TimestampAuthority
+
+        return TimestampAuthority(self.material.tsa_key, self.material.tsa_chain, self.clock)
+
+    # Registry and admission
+
+    @cached_property
+    def registry(self) -> Registry:
+        return registry.open_registry(self._stack, self.data / "registry", self.clock,
+                                      sparse_indexes=self.settings.sparse_indexes)
+
+    def archive(self, *, exclusive: bool = False) -> Archive:
+        """What the registry holds, to look at beside the process that serves it. Raises ConflictError, `exclusive`."""
+        return registry.open_archive(self._stack, self.data / "registry", exclusive=exclusive)
+
+    def certificate(self, hosts: list[str]) -> ServingCertificate:
+        return admission.serving_certificate(self.data / "admission", hosts, self.clock)
+
+    def admission(self, policies: PolicySet, gatherer: Gatherer, observer: Observer | None = None) -> Admission:
+        return admission.admission(policies, gatherer, self.clock, observer)

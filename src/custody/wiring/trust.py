@@ -1,0 +1,129 @@
+"""The trust roles: each is opened on a stack, which closes what it opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from custody.errors import UsageError
+from custody.kit.clock import Clock
+from custody.ports.http import Http
+
+if TYPE_CHECKING:
+    from custody.settings import Issuer
+    from custody.trust.ca import SigningAuthority
+    from custody.trust.checkpoint import LogSigner
+    from custody.trust.log import MerkleLog, Sequencer
+    from custody.trust.material import Endpoints, Material
+    from custody.trust.oidc import OidcIssuer
+    from custody.trust.roots import SigningConfig, TrustedRoot
+    from custody.trust.token import KeySource
+
+WORKLOADS = {"builder": "https://builder.custody.internal", "scanner": "https://scanner.custody.internal"}
+"""custody's own workloads: each has an issuer of its own, whose subjects are URIs below the issuer's URL."""
+
+TRUST_ROLES = {"oidc": ((), "oidc"), "ca": (("certificate_authorities", "ctlogs"), "ca"), "log": (("tlogs",), "rekor"),
+               "tsa": (("timestamp_authorities",), "tsa")}
+"""The roles that trust files speak of: their parts of the trusted root, and of the signing configuration."""
+
+
+def open_log(stack: ExitStack, folder: Path, signer: LogSigner) -> Sequencer:
+    """A log that takes each entry once. Raises ConflictError where another process has the folder."""
+    from custody.trust.log import Sequencer
+
+    return Sequencer(_merkle_log(stack, folder, signer, indexed=True))
+
+
+def open_ct_log(stack: ExitStack, folder: Path, signer: LogSigner) -> Sequencer:
+    """The CA's own, which takes whatever that has signed. Raises ConflictError."""
+    from custody.trust.log import Sequencer
+
+    return Sequencer(_merkle_log(stack, folder, signer, indexed=False), unique=False)
+
+
+def local_issuer(url: str, material: Material, jwks: Path, clock: Clock) -> OidcIssuer:
+    """One of this machine's issuers, whose public key is put where the certificate authority looks for it."""
+    from custody.trust.oidc import OidcIssuer
+
+    made = OidcIssuer(url, material.oidc_key, clock)
+    if not jwks.is_file() or jwks.read_bytes() != made.jwks():
+        _replace(jwks, made.jwks())
+    return made
+
+
+def issuer_keys(http: Http, url: str, jwks: str | None) -> KeySource:
+    """Of another's issuer: from a file, else by discovery. Raises UsageError, MalformedError."""
+    from custody.adapters.http.jwks import DiscoveredKeys
+    from custody.trust.token import LocalKeys
+
+    if jwks is None:
+        return DiscoveredKeys(http, url)
+    try:
+        return LocalKeys(Path(jwks).read_bytes(), jwks)
+    except OSError as error:
+        raise UsageError(f"issuer {url}: {jwks}: {error.strerror}") from None
+
+
+def certificate_authority(material: Material, endpoints: Endpoints, ct_log: Sequencer, *, own_jwks: Path,
+                          issuers: Collection[Issuer], http: Http, clock: Clock) -> SigningAuthority:
+    """It believes this machine's issuers, by their keys in `own_jwks`, and those of `issuers`."""
+    from custody.adapters.filesystem.jwks import StoredKeys
+    from custody.trust.ca import SigningAuthority
+    from custody.trust.ctlog import CtLog
+    from custody.trust.identity import IdentityVerifier, TrustedIssuer
+
+    own = StoredKeys(own_jwks)
+    trusted = [TrustedIssuer(endpoints.oidc.rstrip("/"), own)]
+    trusted += [TrustedIssuer(url, own, "uri", subject_domain=url) for url in WORKLOADS.values()]
+    trusted += [TrustedIssuer(issuer.url, issuer_keys(http, issuer.url, issuer.jwks), issuer.type, issuer.client_id,
+                              issuer.subject_domain) for issuer in issuers]
+    return SigningAuthority(material.ca_key, material.ca_chain,
+                            CtLog(ct_log, material.ctlog_key, material.ca_chain[0], clock),
+                            IdentityVerifier(tuple(trusted)), clock)
+
+
+def export(folder: Path, root: TrustedRoot, config: SigningConfig, roles: Collection[str]) -> None:
+    """Write `roles`' parts of the two documents into the folder's files, each whole.
+
+    What they say of services that are none of `roles` stays: another process serves those, or none does yet.
+    """
+    from custody.trust.keyfiles import locked
+    from custody.trust.roots import SigningConfig, TrustedRoot, parse_signing_config, parse_trusted_root
+
+    root_file, config_file = trust_files(folder)
+    with locked(folder):  # two processes that start together lose nothing of each other's
+        new_root = parse_trusted_root(root_file.read_bytes(), str(root_file)) if root_file.is_file() else TrustedRoot()
+        new_config = (parse_signing_config(config_file.read_bytes(), str(config_file))
+                      if config_file.is_file() else SigningConfig())
+        for role in roles:
+            parts, service = TRUST_ROLES[role]
+            new_root = msgspec.structs.replace(new_root, **{part: getattr(root, part) for part in parts})
+            new_config = msgspec.structs.replace(new_config, **{service: getattr(config, service)})
+        _replace(root_file, new_root.to_json())
+        _replace(config_file, new_config.to_json())
+
+
+def trust_files(folder: Path) -> tuple[Path, Path]:
+    return folder / "trusted_root.json", folder / "signing_config.json"
+
+
+def _merkle_log(stack: ExitStack, folder: Path, signer: LogSigner, *, indexed: bool) -> MerkleLog:
+    from custody.adapters.filesystem.tiles import DirectoryCheckpoint, DirectoryTiles
+    from custody.adapters.sqlite.leaves import SqliteLeaves
+    from custody.trust.log import MerkleLog
+
+    checkpoint = stack.enter_context(closing(DirectoryCheckpoint(folder)))
+    tiles = stack.enter_context(closing(DirectoryTiles(checkpoint)))
+    leaves = stack.enter_context(closing(SqliteLeaves(folder / "state" / "leaves.db"))) if indexed else None
+    return MerkleLog(tiles, checkpoint, signer, leaves)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_bytes(data)
+    part.replace(path)

@@ -1,0 +1,1 @@
+"""Types, names and overloads as cel-go's checker decides them."""

@@ -1,0 +1,81 @@
+"""cel-go's extension libraries, each by its version: `cel.Env([ext.strings(), ext.math(2)])`."""
+
+from __future__ import annotations
+
+from policylang.cel.libraries.ext import encoders as _encoders
+from policylang.cel.libraries.ext import lists as _lists
+from policylang.cel.libraries.ext import math as _math
+from policylang.cel.libraries.ext import protos as _protos
+from policylang.cel.libraries.ext import regex as _regex
+from policylang.cel.libraries.ext import sets as _sets
+from policylang.cel.libraries.ext import strings as _strings
+from policylang.cel.libraries.optional import OPTIONAL
+from policylang.cel.library import Library
+from policylang.cel.syntax import macros
+from policylang.errors import NotEvaluatedError
+
+_BINDINGS = Library("cel.lib.ext.cel.bindings", macros=macros.BINDINGS)
+_TWO_VARIABLES = Library("cel.lib.ext.comprev2", macros=macros.TWO_VARIABLES)
+_OPTIONALS_BY_VERSION = {"optFlatMap": 1, "first": 2, "last": 2, "optional.unwrap": 2, "unwrapOpt": 2}
+
+
+def _library(function: str, newest: int, version: int | None, table: Library, since: dict[str, int]) -> Library:
+    """The functions and macros that a version has; `since` says which came after version 0."""
+    name = table.name
+    version = newest if version is None else version
+    if not 0 <= version <= newest:
+        raise NotEvaluatedError(name, f"version {version} is not known, the newest is {newest}")
+    return Library(name, version, tuple(each for each in table.functions if since.get(each.name, 0) <= version),
+                   tuple(each for each in table.macros if since.get(each.name, 0) <= version),
+                   table.constants, table.types, (__name__, function, (version,)))
+
+
+def optionals(version: int | None = None) -> Library:
+    return _library("optionals", 2, version, OPTIONAL, _OPTIONALS_BY_VERSION)
+
+
+def strings(version: int | None = None) -> Library:
+    return _library("strings", 4, version, _strings.LIBRARY, _strings.SINCE)
+
+
+def math(version: int | None = None) -> Library:
+    return _library("math", 2, version, _math.LIBRARY, _math.SINCE)
+
+
+def lists(version: int | None = None) -> Library:
+    return _library("lists", 3, version, _lists.LIBRARY, _lists.SINCE)
+
+
+def sets() -> Library:
+    return _sets.LIBRARY
+
+
+def encoders() -> Library:
+    return _encoders.LIBRARY
+
+
+def bindings() -> Library:
+    return _BINDINGS
+
+
+def two_variables() -> Library:
+    return _TWO_VARIABLES
+
+
+def protos() -> Library:
+    return _protos.LIBRARY
+
+
+def regex() -> Library:
+    return _regex.LIBRARY
+
+
+def network() -> Library:
+    from policylang.cel.libraries.ext.network import LIBRARY  # with Kubernetes' addresses, which few need
+
+    return LIBRARY
+
+
+def everything() -> tuple[Library, ...]:
+    """All of them in their newest versions, but for network, whose names Kubernetes' own libraries have."""
+    return (optionals(), strings(), math(), lists(), sets(), encoders(), bindings(), two_variables(), protos(), regex())

@@ -1,0 +1,1 @@
+"""From text to tree: tokens, grammar, macros, and the issues of what is no program."""

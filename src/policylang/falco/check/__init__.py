@@ -1,0 +1,1 @@
+"""From items to formulas: later files over earlier ones, names resolved, types checked."""

@@ -1,0 +1,299 @@
+"""Conditions to syntax trees (grammar: libsinsp filter/parser.h; modifiers and transformers as of engine 0.63)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from policylang.falco.syntax.lexer import (
+    ARGUMENT,
+    BARE,
+    FIELD,
+    IDENTIFIER,
+    LISTED,
+    MODIFIERS,
+    NOT,
+    NUMBER,
+    NUMERIC,
+    OPERATORS,
+    TEXTUAL,
+    UNARY,
+    Cursor,
+)
+from policylang.falco.syntax.tree import (
+    And,
+    Argument,
+    Compare,
+    Condition,
+    Exists,
+    Field,
+    Literal,
+    Macro,
+    Not,
+    Operand,
+    Or,
+    Transform,
+    Values,
+)
+from policylang.source import Nesting, Source
+
+DEEPEST = 100  # brackets within brackets
+TRANSFORMERS = ("tolower", "toupper", "b64", "basename", "len", "join", "concat", "getopt")
+_CALLS = tuple(f"{name}(" for name in TRANSFORMERS)
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    return ", ".join(f"'{word}'" for word in words)
+
+
+_WITH_VAL = _listed(("val", *TRANSFORMERS))
+
+
+def parse(source: Source) -> Condition:
+    """SourceError, of kind LOAD_ERR_COMPILE_CONDITION, where the text is no condition."""
+    parser = _Parser(source)
+    if not source.text:
+        raise parser.cursor.error("filter input string is empty")
+    found = parser.either()
+    if parser.cursor.at != len(source.text):
+        raise parser.cursor.error(f"unexpected token after '{parser.cursor.last}', expecting 'or', 'and'")
+    return found
+
+
+def operand(cursor: Cursor) -> Operand | None:
+    """A field or a transformer at the cursor, or None: what an output's `%` may stand before."""
+    parser = _Parser(cursor.source, cursor)
+    if (name := parser.call()) is not None:
+        return parser.transform(name, cursor.at - len(name) - 1)
+    return parser.field()
+
+
+class _Parser:
+    def __init__(self, source: Source, cursor: Cursor | None = None) -> None:
+        self.cursor = cursor or Cursor(source)
+        self.nesting = Nesting(source, DEEPEST, "exceeded max depth limit")
+
+    # OrExpr ::= AndExpr ('or' ' ' AndExpr | 'or(' Expr ')')*
+    def either(self) -> Condition:
+        parts = self.chain("or", self.both)
+        return parts[0] if len(parts) == 1 else Or(tuple(parts))
+
+    def both(self) -> Condition:
+        parts = self.chain("and", self.negation)
+        return parts[0] if len(parts) == 1 else And(tuple(parts))
+
+    def chain(self, word: str, part: Callable[[], Condition]) -> list[Condition]:
+        cursor = self.cursor
+        cursor.blank()
+        parts: list[Condition] = [part()]
+        cursor.blank()
+        while cursor.word(word):
+            if cursor.blank():
+                parts.append(part())
+            elif cursor.word("("):
+                parts.append(self.bracketed())
+            else:
+                raise cursor.error(f"expected blank or '(' after '{word}'")
+            cursor.blank()
+        return parts
+
+    def negation(self) -> Condition:
+        cursor, negative = self.cursor, False
+        cursor.blank()
+        while cursor.match(NOT):
+            negative = not negative
+        if cursor.word("not("):
+            negative = not negative
+            part = self.bracketed()
+        else:
+            part = self.check()
+        return Not(part) if negative else part
+
+    def bracketed(self) -> Condition:
+        """What follows an opening bracket, and the closing one."""
+        self.nesting.enter(self.cursor.at - 1)
+        found = self.either()
+        self.nesting.depth -= 1
+        self.cursor.blank()
+        if not self.cursor.word(")"):
+            raise self.cursor.error("expected a ')' token")
+        return found
+
+    def check(self) -> Condition:
+        cursor = self.cursor
+        cursor.blank()
+        if cursor.word("("):
+            return self.bracketed()
+        start = cursor.at
+        left: Operand | None = self.field()
+        if left is None and (name := self.call()) is not None:
+            left = self.transform(name, start)
+        if left is not None:
+            return self.condition(left, start)
+        if cursor.match(IDENTIFIER):
+            return Macro(cursor.last, start, cursor.at)
+        raise cursor.error("expected a '(' token, a field check, or an identifier")
+
+    def condition(self, left: Operand, start: int) -> Condition:
+        cursor = self.cursor
+        cursor.blank()
+        if cursor.operator(UNARY):
+            return Exists(left, start, cursor.at)
+        right: Literal | tuple[Literal, ...] | Operand
+        modifier = ""
+        if cursor.operator(NUMERIC):
+            operator = cursor.last
+            right = self.reference() or self.number()
+        elif cursor.operator(TEXTUAL):
+            operator = cursor.last
+            modifier = self.modifier()
+            right = self.values() if modifier else self.reference() or self.string()
+        elif cursor.operator(LISTED):
+            operator = cursor.last
+            right = self.values()
+        else:
+            raise cursor.error(f"expected a valid check operator: one of {_listed(OPERATORS)}")
+        return Compare(left, "=" if operator == "==" else operator, modifier, right, start, cursor.at)
+
+    def modifier(self) -> str:
+        """oneof, anyof or allof, where a list follows; a text of that name otherwise."""
+        cursor = self.cursor
+        cursor.blank()
+        start = cursor.at
+        for word in MODIFIERS:
+            if cursor.word(word):
+                cursor.blank()
+                if cursor.text.startswith("(", cursor.at):
+                    return word
+                cursor.at = start
+        return ""
+
+    def number(self) -> Literal:
+        start = self.cursor.at
+        if self.cursor.match(NUMBER):
+            return Literal(self.cursor.last, start, self.cursor.at)
+        raise self.cursor.error(f"expected a number value or a field with a valid transformer: {_WITH_VAL}")
+
+    def text(self) -> Literal | None:
+        start = self.cursor.at
+        if self.cursor.quoted() or self.cursor.match(BARE):
+            return Literal(self.cursor.last, start, self.cursor.at)
+        return None
+
+    def string(self) -> Literal:
+        found = self.text()
+        if found is None:
+            raise self.cursor.error(f"expected a string value or a field with a valid transformer: {_WITH_VAL}")
+        return found
+
+    def values(self) -> tuple[Literal, ...] | Operand:
+        cursor = self.cursor
+        cursor.blank()
+        if cursor.word("("):
+            cursor.blank()
+            items: list[Literal] = []
+            if (first := self.text()) is not None:
+                items.append(first)
+                cursor.blank()
+                while cursor.word(","):
+                    cursor.blank()
+                    if (item := self.text()) is None:
+                        raise cursor.error("expected a string value")
+                    items.append(item)
+                    cursor.blank()
+            if not cursor.word(")"):
+                raise cursor.error("expected a ')' token")
+            return tuple(items)
+        if (found := self.reference()) is not None:
+            return found
+        start = cursor.at
+        if cursor.match(IDENTIFIER):  # a list of one item, as list names are gone by now
+            return (Literal(cursor.last, start, cursor.at),)
+        raise cursor.error(f"expected a list, an identifier, or a field with a valid transformer: {_WITH_VAL}")
+
+    def reference(self) -> Operand | None:
+        """`val(field)` or a transformer on the right-hand side."""
+        cursor = self.cursor
+        cursor.blank()
+        start = cursor.at
+        if cursor.word("val("):
+            cursor.blank()
+            found = self.field()
+            if found is None:
+                raise cursor.error("expected a field within 'val' transformer")
+            self.close()
+            return found
+        name = self.call()
+        return None if name is None else self.transform(name, start)
+
+    def field(self) -> Field | None:
+        cursor, start = self.cursor, self.cursor.at
+        if not cursor.match(FIELD):
+            return None
+        name, argument = cursor.last, None
+        if cursor.word("["):
+            argument = self.subscript()
+        return Field(name, argument, start, cursor.at)
+
+    def subscript(self) -> str:
+        cursor = self.cursor
+        if not cursor.quoted() and not cursor.match(ARGUMENT):
+            raise cursor.error("expected a valid field argument: a quoted string or a bare string")
+        found = cursor.last
+        if not cursor.word("]"):
+            raise cursor.error("expected a ']' token")
+        return found
+
+    def call(self) -> str | None:
+        for word in _CALLS:
+            if self.cursor.word(word):
+                return word[:-1]
+        return None
+
+    def transform(self, name: str, start: int) -> Transform:
+        cursor = self.cursor
+        self.nesting.enter(cursor.at - 1)
+        arguments = [self.argument()]
+        cursor.blank()
+        while cursor.word(","):
+            arguments.append(self.argument())
+            cursor.blank()
+        self.close()
+        self.nesting.depth -= 1
+        index = self.subscript() if cursor.word("[") else None
+        return Transform(name, tuple(arguments), index, start, cursor.at)
+
+    def close(self) -> None:
+        self.cursor.blank()
+        if not self.cursor.word(")"):
+            raise self.cursor.error("expected a ')' token closing the transformer")
+
+    def argument(self) -> Argument:
+        cursor = self.cursor
+        cursor.blank()
+        start = cursor.at
+        if cursor.word("("):
+            items: list[Argument] = []
+            cursor.blank()
+            if not cursor.word(")"):
+                items.append(self.plain(start))
+                cursor.blank()
+                while cursor.word(","):
+                    cursor.blank()
+                    items.append(self.plain(cursor.at))
+                    cursor.blank()
+                if not cursor.word(")"):
+                    raise cursor.error("expected ')'")
+            return Values(tuple(items))
+        return self.plain(start)
+
+    def plain(self, start: int) -> Argument:
+        cursor = self.cursor
+        found: Argument | None = self.field()
+        if found is not None:
+            return found
+        if (name := self.call()) is not None:
+            return self.transform(name, start)
+        if cursor.quoted() or cursor.match(NUMBER):
+            return Literal(cursor.last, start, cursor.at)
+        raise cursor.error("expected field transformer argument: field, transformer, quoted string, number, "
+                           "or transformer list")

@@ -1,0 +1,1 @@
+"""What events hold and how it is compared: fields and their types, literals, operators, patterns, transformers."""

@@ -1,0 +1,345 @@
+"""Fields of Kubernetes audit events (plugins/k8saudit/pkg/k8saudit/extract.go, plugins/json/pkg/json/json.go)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from policylang.falco.values.events import PLUGIN_EVENT
+from policylang.falco.values.fields import CONTAINER_LISTS
+
+Object = dict[str, Any]
+Extract = Callable[[Object, str | None], Any]
+_ABSENT = object()
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?Z")
+
+
+class AuditEvent:
+    """Answers `get(field)` from the JSON of one audit event; each field is looked for once."""
+
+    __slots__ = ("event", "known", "number")
+
+    def __init__(self, event: Object, number: int = 1) -> None:
+        self.event, self.number = event, number
+        self.known: dict[str, Any] = {}
+
+    def get(self, name: str) -> Any:
+        found = self.known.get(name, _ABSENT)
+        if found is _ABSENT:
+            found = self.known[name] = self._read(name)
+        return found
+
+    def _read(self, name: str) -> Any:
+        stem, bracket, argument = name.partition("[")
+        extract = _FIELDS.get(stem)
+        if extract is None:
+            return None
+        found = extract(self.event, argument[:-1] if bracket else None)
+        return None if found == [] else found
+
+
+def recognized(event: Any) -> bool:
+    """Is it an audit event at all? The plugin refuses others: `data not recognized as a k8s audit event`."""
+    return isinstance(event, dict) and event.get("kind") == "Event" and isinstance(event.get("stage"), str)
+
+
+def events(document: Any) -> list[Object]:
+    """The audit events of a JSON document: one, a list, or an EventList. ValueError where it is none of them."""
+    if isinstance(document, dict) and document.get("kind") == "EventList":
+        document = document.get("items")
+    found = document if isinstance(document, list) else [document]
+    if not all(map(recognized, found)):
+        raise ValueError("data not recognized as a k8s audit event")
+    return found
+
+
+def nanoseconds(text: Any) -> int | None:
+    """RFC 3339 in UTC, as the API server writes it."""
+    match = _TIME.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        return None
+    try:
+        seconds = int(datetime.fromisoformat(match[1]).replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        return None
+    return seconds * 1_000_000_000 + int((match[2] or "").ljust(9, "0"))
+
+
+# --- reading JSON ---------------------------------------------------------------------------------------------------
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _at(value: Any, keys: tuple[str, ...]) -> Any:
+    """_ABSENT where there is nothing; null is a value."""
+    for key in keys:
+        if isinstance(value, dict):
+            value = value.get(key, _ABSENT)
+        elif isinstance(value, list) and key.isdecimal() and len(key) < 10 and int(key) < len(value):
+            value = value[int(key)]
+        else:
+            return _ABSENT
+        if value is _ABSENT:
+            return value
+    return value
+
+
+def _one(*keys: str) -> Extract:
+    def extract(event: Object, _: str | None) -> Any:
+        found = _at(event, keys)
+        return None if found is _ABSENT else _text(found)
+
+    return extract
+
+
+def _many(*keys: str) -> Extract:
+    def extract(event: Object, argument: str | None) -> Any:
+        found = _at(event, keys)
+        if not isinstance(found, list):
+            return None
+        chosen = _chosen(found, argument)
+        return None if chosen is None else [_text(each) for each in chosen]
+
+    return extract
+
+
+def _chosen(values: list[Any], argument: str | None) -> list[Any] | None:
+    """All of them, or the one at an index."""
+    if argument is None:
+        return values
+    if not argument.isdecimal() or len(argument) > 9 or int(argument) >= len(values):
+        return None
+    return [values[int(argument)]]
+
+
+def _each(place: tuple[str, ...], keys: tuple[str, ...], argument: str | None, event: Object) -> list[Any] | None:
+    """What is at `keys` in each object of the list at `place`; lists on the way are gone through."""
+    found = _at(event, place)
+    if not isinstance(found, list):
+        return None
+    chosen = _chosen(found, argument)
+    return None if chosen is None else [value for each in chosen for value in _through(each, keys)]
+
+
+def _through(value: Any, keys: tuple[str, ...]) -> list[Any]:
+    for number, key in enumerate(keys):
+        if isinstance(value, list):
+            return [found for each in value for found in _through(each, keys[number:])]
+        value = value.get(key, _ABSENT) if isinstance(value, dict) else _ABSENT
+        if value is _ABSENT:
+            break
+    return [value]
+
+
+def _listed(place: tuple[str, ...], *keys: str, flat: bool = False) -> Extract:
+    """Those that are there. `flat`: each of them is a list, whose items count."""
+
+    def extract(event: Object, argument: str | None) -> Any:
+        found = _each(place, keys, argument, event)
+        if found is None:
+            return None
+        if flat:
+            found = [item for each in found if isinstance(each, list) for item in each]
+        return [_text(each) for each in found if each is not _ABSENT]
+
+    return extract
+
+
+# --- containers -----------------------------------------------------------------------------------------------------
+
+def _spec(containers: str) -> tuple[str, ...]:
+    # Ephemeral containers are added through a subresource, whose object may be the pod or only their list.
+    return "requestObject", "spec", containers
+
+
+def _images(place: tuple[str, ...]) -> Extract:
+    """Null where one container has no image."""
+
+    def extract(event: Object, argument: str | None) -> Any:
+        found = _each(place, ("image",), argument, event)
+        return None if found is None or _ABSENT in found else [_text(each) for each in found]
+
+    return extract
+
+
+def _repositories(place: tuple[str, ...]) -> Extract:
+    images = _images(place)
+
+    def extract(event: Object, argument: str | None) -> Any:
+        found = images(event, argument)
+        return found and [image.partition(":")[0].partition("@")[0] for image in found]
+
+    return extract
+
+
+def _first(of: Extract) -> Extract:
+    def extract(event: Object, _: str | None) -> Any:
+        found = of(event, "0")
+        return found[0] if found else None
+
+    return extract
+
+
+def _ports(place: tuple[str, ...]) -> Extract:
+    def extract(event: Object, argument: str | None) -> Any:
+        found = _each(place, ("ports",), argument, event)
+        if found is None:
+            return None
+        ports = []
+        for each in found:
+            if each is _ABSENT:
+                continue
+            if not isinstance(each, list):
+                return None
+            for port in each:
+                number = _at(port, ("hostPort",))
+                number = _at(port, ("containerPort",)) if number is _ABSENT else number
+                if number is not _ABSENT:
+                    ports.append(_text(number))
+        return ports
+
+    return extract
+
+
+def _effective(place: tuple[str, ...], key: str) -> Extract:
+    """A container's own id, else the pod's, else 0."""
+
+    def extract(event: Object, argument: str | None) -> Any:
+        pod = _at(event, ("requestObject", "spec", "securityContext", key))
+        found = _each(place, ("securityContext", key), argument, event)
+        default = "0" if pod is _ABSENT else _text(pod)
+        return found and [default if each is _ABSENT else _text(each) for each in found]
+
+    return extract
+
+
+def _any_privileged(event: Object, _: str | None) -> str | None:
+    found = _each(_spec("containers"), ("securityContext", "privileged"), None, event)
+    return None if found is None else "true" if True in [each is True for each in found] else "false"
+
+
+def _of_containers(containers: str) -> dict[str, Extract]:
+    place = _spec(containers)
+    security = partial(_listed, place, "securityContext")
+    found = {
+        "name": _listed(place, "name"), "image": _images(place), "image.repository": _repositories(place),
+        "command": _listed(place, "command", flat=True), "args": _listed(place, "args", flat=True),
+        "host_port": _ports(place), "privileged": security("privileged"),
+        "allow_privilege_escalation": security("allowPrivilegeEscalation"),
+        "read_only_fs": security("readOnlyRootFilesystem"), "run_as_user": security("runAsUser"),
+        "run_as_group": security("runAsGroup"), "eff_run_as_user": _effective(place, "runAsUser"),
+        "eff_run_as_group": _effective(place, "runAsGroup"), "proc_mount": security("procMount"),
+        "add_capabilities": security("capabilities", "add", flat=True),
+    }
+    return {f"ka.req.pod.{containers}.{name}": extract for name, extract in found.items()}
+
+
+# --- the rest -------------------------------------------------------------------------------------------------------
+
+_VOLUMES = ("requestObject", "spec", "volumes")
+_RULES = ("requestObject", "rules")
+
+
+def _parameter(event: Object, argument: str | None) -> str | None:
+    uri = event.get("requestURI")
+    try:
+        found = parse_qs(urlsplit(uri).query, keep_blank_values=True, max_num_fields=1000) if isinstance(
+            uri, str) else {}
+    except ValueError:
+        return None
+    return found.get(argument or "", [None])[0]
+
+
+def _host_path(event: Object, argument: str | None) -> str | None:
+    """Deprecated: is this host path, or one that begins so, mounted?"""
+    found = _listed(_VOLUMES, "hostPath", "path")(event, None)
+    if found is None or not argument:
+        return None
+    prefix = argument[:-1] if argument.endswith("*") else None
+    mounted = any(path == argument or (prefix is not None and path.startswith(prefix)) for path in found)
+    return "true" if mounted else "false"
+
+
+def _volume_types(event: Object, argument: str | None) -> list[str] | None:
+    found = _at(event, _VOLUMES)
+    chosen = _chosen(found, argument) if isinstance(found, list) else None
+    return chosen and [key for each in chosen if isinstance(each, dict) for key in each if key != "name"]
+
+
+def _pointer(event: Object, argument: str | None) -> str | None:
+    """RFC 6901; the first slash may be left out."""
+    if not argument:
+        return None
+    keys = tuple(key.replace("~1", "/").replace("~0", "~") for key in argument.removeprefix("/").split("/"))
+    found = _at(event, keys)
+    return None if found is _ABSENT else _text(found)
+
+
+def _raw_time(event: Object, _: str | None) -> int | None:
+    return nanoseconds(event.get("stageTimestamp"))
+
+
+def _raw_time_text(event: Object, _: str | None) -> str:
+    return str(_raw_time(event, None) or 0)
+
+
+def _object(event: Object, _: str | None) -> str:
+    return json.dumps(event, indent=2, ensure_ascii=False)
+
+
+def _constant(value: Any) -> Extract:
+    return lambda *_: value
+
+
+_FIELDS: dict[str, Extract] = {
+    "evt.num": _constant(1), "evt.type": _constant(PLUGIN_EVENT), "evt.source": _constant("k8s_audit"),
+    "evt.pluginname": _constant("k8saudit"), "evt.is_async": _constant(False), "evt.rawtime": _raw_time,
+    "json.value": _pointer, "jevt.value": _pointer, "json.obj": _object, "jevt.obj": _object,
+    "json.rawtime": _raw_time_text, "jevt.rawtime": _raw_time_text,
+    "ka.auditid": _one("auditID"), "ka.stage": _one("stage"),
+    "ka.auth.decision": _one("annotations", "authorization.k8s.io/decision"),
+    "ka.auth.reason": _one("annotations", "authorization.k8s.io/reason"),
+    "ka.auth.openshift.decision": _one("annotations", "authentication.openshift.io/decision"),
+    "ka.auth.openshift.username": _one("annotations", "authentication.openshift.io/username"),
+    "ka.user.name": _one("user", "username"), "ka.user.groups": _many("user", "groups"),
+    "ka.impuser.name": _one("impersonatedUser", "username"), "ka.verb": _one("verb"), "ka.uri": _one("requestURI"),
+    "ka.uri.param": _parameter, "ka.target.name": _one("objectRef", "name"),
+    "ka.target.namespace": _one("objectRef", "namespace"), "ka.target.resource": _one("objectRef", "resource"),
+    "ka.target.subresource": _one("objectRef", "subresource"),
+    "ka.target.pod.name": _one("responseObject", "involvedObject", "name"),
+    "ka.req.binding.subjects": _many("requestObject", "subjects"),
+    "ka.req.binding.role": _one("requestObject", "roleRef", "name"),
+    "ka.req.binding.subject.has_name": _constant("true"),
+    "ka.req.configmap.name": _one("objectRef", "name"), "ka.req.configmap.obj": _one("requestObject", "data"),
+    "ka.req.container.image": _first(_images(_spec("containers"))),
+    "ka.req.container.image.repository": _first(_repositories(_spec("containers"))),
+    "ka.req.container.privileged": _any_privileged,
+    "ka.req.pod.host_ipc": _one("requestObject", "spec", "hostIPC"),
+    "ka.req.pod.host_network": _one("requestObject", "spec", "hostNetwork"),
+    "ka.req.container.host_network": _one("requestObject", "spec", "hostNetwork"),
+    "ka.req.pod.host_pid": _one("requestObject", "spec", "hostPID"),
+    "ka.req.pod.run_as_user": _one("requestObject", "spec", "securityContext", "runAsUser"),
+    "ka.req.pod.run_as_group": _one("requestObject", "spec", "securityContext", "runAsGroup"),
+    "ka.req.pod.fs_group": _one("requestObject", "spec", "securityContext", "fsGroup"),
+    "ka.req.pod.supplemental_groups": _many("requestObject", "spec", "securityContext", "supplementalGroups"),
+    "ka.req.role.rules": _many(*_RULES), "ka.req.role.rules.apiGroups": _listed(_RULES, "apiGroups", flat=True),
+    "ka.req.role.rules.nonResourceURLs": _listed(_RULES, "nonResourceURLs", flat=True),
+    "ka.req.role.rules.verbs": _listed(_RULES, "verbs", flat=True),
+    "ka.req.role.rules.resources": _listed(_RULES, "resources", flat=True),
+    "ka.req.service.type": _one("requestObject", "spec", "type"),
+    "ka.req.service.ports": _many("requestObject", "spec", "ports"),
+    "ka.req.pod.volumes.hostpath": _listed(_VOLUMES, "hostPath", "path"), "ka.req.volume.hostpath": _host_path,
+    "ka.req.pod.volumes.flexvolume_driver": _listed(_VOLUMES, "flexVolume", "driver"),
+    "ka.req.pod.volumes.volume_type": _volume_types, "ka.resp.name": _one("responseObject", "metadata", "name"),
+    "ka.response.code": _one("responseStatus", "code"), "ka.response.reason": _one("responseStatus", "reason"),
+    "ka.useragent": _one("userAgent"), "ka.sourceips": _many("sourceIPs"),
+    "ka.cluster.name": _one("annotations", "cluster_name"),
+}
+for _name in CONTAINER_LISTS:
+    _FIELDS |= _of_containers(_name)

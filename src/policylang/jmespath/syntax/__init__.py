@@ -1,0 +1,1 @@
+"""Expressions as text: tokens, the tree, and how it is read."""

@@ -1,0 +1,421 @@
+"""What each name of a module means: variables become unique, names of rules and imports become paths into `data`.
+
+A name is, in this order: a variable declared around it (argument, `:=`, `some`, `every`), `input` or `data`, an import,
+a rule of the package, a variable of the rule that nothing declares. Trees are changed in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+
+from policylang.rego.check.safety import outer_names, vars_in
+from policylang.rego.syntax.tree import (
+    Array,
+    Body,
+    Call,
+    Comprehension,
+    Every,
+    Expr,
+    FunctionName,
+    Logic,
+    Module,
+    Object,
+    Ref,
+    Rule,
+    Scalar,
+    SetOf,
+    Some,
+    SomeIn,
+    Template,
+    Term,
+    Unify,
+    Var,
+    children,
+    value_name,
+)
+from policylang.source import Source, SourceError
+
+ROOTS = ("data", "input")
+
+
+def compile_error(message: str, source: Source, at: int) -> SourceError:
+    return SourceError(f"rego_compile_error: {message}", source, at, kind="rego_compile_error")
+
+
+def type_error(message: str, source: Source, at: int) -> SourceError:
+    return SourceError(f"rego_type_error: {message}", source, at, kind="rego_type_error")
+
+
+class _Scope:
+    """Variables of one body. `declared`: name → unique name; `seen`: names that were used in it before."""
+
+    def __init__(self, outer: _Scope | None) -> None:
+        self.outer = outer
+        self.declared: dict[str, str] = {}
+        self.how: dict[str, str] = {}
+        self.seen: set[str] = set()
+        self.unused: dict[str, tuple[str, int]] = {}
+
+    def find(self, name: str) -> str | None:
+        scope: _Scope | None = self
+        while scope is not None:
+            unique = scope.declared.get(name)
+            if unique is not None:
+                scope.unused.pop(name, None)
+                return unique
+            scope = scope.outer
+        self.seen.add(name)
+        return None
+
+
+class Resolver:
+    """Resolves the rules of one module. `globals`: name → path of what the module can name without declaring it."""
+
+    def __init__(self, source: Source, names: dict[str, list[str]], builtins: Container[str], *,
+                 strict: bool = False, version: int = 1, prefix: str = "") -> None:
+        self.builtins = builtins
+        self.source = source
+        self.globals = names
+        self.strict = strict
+        self.reserved = bool(strict or version)  # input and data may not be shadowed
+        self.used: set[str] = set()  # globals that were named
+        self.unused: list[SourceError] = []  # variables that are declared for nothing
+        self._made = 0
+        self._prefix = prefix
+
+    def _unique(self, name: str) -> str:
+        self._made += 1
+        return f"{name}#{self._prefix}{self._made}"
+
+    # --- rules
+
+    def rule(self, rule: Rule) -> None:
+        written = rule.args
+        for clause in rule.chain():
+            clause.args = [_copy(argument) for argument in written]
+            self._check_written(clause.args)
+            arguments = _Scope(None)
+            for argument in clause.args:
+                self._declare_pattern(argument, arguments, "arg")
+            clause.args = [self._term(argument, arguments, used=False) for argument in clause.args]
+            scope = _Scope(arguments)
+            clause.body = self._body(clause.body, scope)
+            if clause is rule:
+                path = [self._term(part, scope) for part in clause.path[1:]]
+                clause.path = [clause.path[0], *path]
+            else:
+                clause.path = rule.path
+            clause.value = self._term(clause.value, scope)
+            clause.args = [self._plain(argument, clause.body) for argument in clause.args]
+            self._check_unused(scope)
+            if self.strict and clause.args and not clause.default:
+                self._check_arguments(arguments)
+
+    def _check_written(self, args: list[Term]) -> None:
+        stack = [*args]
+        while stack:
+            part = stack.pop()
+            if isinstance(part, Call):
+                raise compile_error("rule arguments cannot contain calls", self.source, part.at)
+            if isinstance(part, Ref) and isinstance(part.head, Var):
+                raise SourceError(f"rego_unsafe_var_error: var {part.head.name} is unsafe", self.source, part.at,
+                                  kind="rego_unsafe_var_error")
+            stack += children(part)
+
+    def _plain(self, argument: Term, body: Body) -> Term:
+        """An argument that is no pattern is a variable, which the body compares with what was written."""
+        if isinstance(argument, (Var, Scalar)):
+            return argument
+        if isinstance(argument, Array):
+            return Array(argument.at, argument.end, [self._plain(item, body) for item in argument.items])
+        if isinstance(argument, Object):
+            return Object(argument.at, argument.end, [(name, self._plain(value, body))
+                                                      for name, value in argument.pairs])
+        var = Var(argument.at, argument.end, self._unique("arg"))
+        body.append(Expr(argument.at, argument.end, Unify(var, argument)))
+        return var
+
+    def _check_arguments(self, scope: _Scope) -> None:
+        for name, (_, at) in scope.unused.items():
+            raise compile_error(f"unused argument {name}. (hint: use _ (wildcard variable) instead)", self.source, at)
+
+    def query(self, body: Body) -> tuple[Body, dict[str, str]]:
+        """A query's body, and its variables: unique name → name as written."""
+        scope = _Scope(None)
+        resolved = self._body(body, scope)
+        if self.unused:
+            raise self.unused[0]
+        names = {unique: name for name, unique in scope.declared.items()}
+        names |= {name: name for name in _body_names(resolved) if "#" not in name and name not in ROOTS}
+        return resolved, names
+
+    # --- bodies
+
+    def _body(self, body: Body, scope: _Scope) -> Body:
+        resolved_body: Body = []
+        for expr in body:
+            resolved = self._expr(expr, scope)
+            if resolved is not None:
+                if resolved.negated:
+                    resolved_body += self._called_before(resolved)
+                resolved_body.append(resolved)
+        return resolved_body
+
+    def _called_before(self, expr: Expr) -> Body:
+        """Calls among a negated expression's arguments are made before it, as in OPA: what they name is not negated."""
+        before: Body = []
+
+        def moved(term: Term) -> Term:
+            if isinstance(term, Call):
+                var = Var(term.at, term.end, self._unique("called"))
+                before.append(Expr(term.at, term.end, Unify(var, term), withs=expr.withs))
+                return var
+            if isinstance(term, Ref):
+                return Ref(term.at, term.end, moved(term.head), list(map(moved, term.path)))
+            if isinstance(term, Array):
+                return Array(term.at, term.end, list(map(moved, term.items)))
+            if isinstance(term, SetOf):
+                return SetOf(term.at, term.end, list(map(moved, term.items)))
+            if isinstance(term, Object):
+                return Object(term.at, term.end, [(moved(key), moved(value)) for key, value in term.pairs])
+            return term
+
+        what = expr.what
+        if isinstance(what, Unify):
+            expr.what = Unify(moved(what.left), moved(what.right))
+        elif isinstance(what, Call):
+            expr.what = Call(what.at, what.end, what.operator, list(map(moved, what.args)), what.infix)
+        elif isinstance(what, Term):
+            expr.what = moved(what)
+        return before
+
+    def _expr(self, expr: Expr, scope: _Scope) -> Expr | None:
+        expr.withs = [(self._target(target), self._replacing(value, scope)) for target, value in expr.withs]
+        what = expr.what
+        if isinstance(what, Some):
+            for var in what.names:
+                self._declare(var.name, scope, "declared", var.at)
+            return None
+        if isinstance(what, SomeIn):
+            both = Array(expr.at, expr.end, [part for part in (what.key, what.value) if part is not None])
+            for name in _pattern_names(both) & _pattern_names(what.domain) - {"_"}:
+                raise compile_error(f"var {name} assigned before", self.source, expr.at)
+            what.domain = self._term(what.domain, scope)
+            self._declare_pattern(both, scope, "declared")
+            what.key = None if what.key is None else self._term(what.key, scope)
+            what.value = self._term(what.value, scope)
+        elif isinstance(what, Every):
+            what.domain = self._term(what.domain, scope)
+            inner = _Scope(scope)
+            for declared in (what.key, what.value):
+                if declared is not None and declared.name != "_":
+                    self._declare(declared.name, inner, "declared", declared.at)
+            if what.key is not None:
+                what.key = self._pattern_var(what.key, inner)
+            what.value = self._pattern_var(what.value, inner)
+            body = _Scope(inner)
+            what.body = self._body(what.body, body)
+            self._check_unused(body)
+            self._check_unused(inner, what.body[0].at if what.body else expr.at)
+        elif isinstance(what, Logic):
+            for side, braced in zip(what.bodies, what.braced, strict=True):
+                if not braced:
+                    self._check_no_assignment(side, f"implicit {what.operator} operand" if what.operator != "not"
+                                              else "negated expression")
+            what.bodies = [self._closure(declared, scope) for declared in what.bodies]
+        elif isinstance(what, Unify):
+            if what.assign:
+                if expr.negated:
+                    self._check_no_assignment([expr], "negated expression")
+                self._assign(what, scope)
+            else:
+                what.left = self._term(what.left, scope)
+                what.right = self._term(what.right, scope)
+        else:
+            expr.what = self._term(what, scope)
+        return expr
+
+    def _check_no_assignment(self, body: Body, where: str) -> None:
+        for expr in body:
+            if isinstance(expr.what, Unify) and expr.what.assign:
+                raise compile_error(f"cannot assign vars inside {where}", self.source, expr.at)
+
+    def _closure(self, body: Body, scope: _Scope) -> Body:
+        inner = _Scope(scope)
+        resolved = self._body(body, inner)
+        self._check_unused(inner)
+        return resolved
+
+    def _check_unused(self, scope: _Scope, place: int | None = None) -> None:
+        for name, (how, at) in scope.unused.items():
+            at = at if place is None else place
+            if how == "declared" or (self.strict and how == "assigned"):
+                self.unused.append(compile_error(f"{how} var {name} unused", self.source, at))
+
+    def _pattern_var(self, var: Var, scope: _Scope) -> Var:
+        resolved = self._term(var, scope, used=False)
+        assert isinstance(resolved, Var)
+        return resolved
+
+    def _assign(self, what: Unify, scope: _Scope) -> None:
+        """`left := right`: what is on the right was there before, what is on the left is new."""
+        if not isinstance(what.left, (Var, Array, Object)):
+            raise compile_error(f"cannot assign to {value_name(what.left)}", self.source, what.left.at)
+        what.right = self._term(what.right, scope)
+        self._declare_pattern(what.left, scope, "assigned")
+        what.left = self._term(what.left, scope, used=False)
+
+    def _declare(self, name: str, scope: _Scope, how: str, at: int) -> None:
+        """`how` is `arg`, `declared` (some, every) or `assigned`."""
+        if name == "_":
+            return
+        outer = scope.outer
+        if how in ("assigned", "declared") and outer is not None and outer.how.get(name) == "arg":
+            raise compile_error(f"arg {name} redeclared", self.source, at)
+        if name in scope.declared:
+            before = scope.how[name]
+            if how != "arg":
+                raise compile_error(f"var {name} {before} above", self.source, at)
+            return
+        if name in scope.seen:
+            raise compile_error(f"var {name} referenced above", self.source, at)
+        if name in ROOTS and self.reserved:
+            raise compile_error(f"variables must not shadow {name} (use a different variable name)", self.source, at)
+        scope.declared[name] = self._unique(name)
+        scope.how[name] = how
+        scope.unused[name] = (how, at)
+
+    def _declare_pattern(self, term: Term, scope: _Scope, how: str) -> None:
+        """The variables of a pattern: those in its arrays and under its objects' keys."""
+        names: dict[str, int] = {}
+        stack = [term]
+        while stack:
+            part = stack.pop()
+            if isinstance(part, Var):
+                if how == "assigned" and part.name in names and part.name != "_":
+                    raise compile_error(f"var {part.name} assigned above", self.source, part.at)
+                names.setdefault(part.name, part.at)
+            elif isinstance(part, Array):
+                stack += reversed(part.items)
+            elif isinstance(part, Object):
+                stack += reversed([value for _, value in part.pairs])
+            elif how == "assigned":
+                raise compile_error(f"cannot assign to {value_name(part)}", self.source, part.at)
+        for name, at in names.items():
+            self._declare(name, scope, how, at)
+
+    # --- terms
+
+    def _target(self, target: Term) -> Term:
+        assert isinstance(target, Ref)
+        assert isinstance(target.head, Var)
+        name = target.head.name
+        if name in self.globals:
+            self.used.add(name)
+            return self._global(self.globals[name], target.at, target.path, target.end)
+        return target  # input, data, or a builtin's name, checked where it is compiled
+
+    def _replacing(self, value: Term, scope: _Scope) -> Term:
+        """What `with` puts in: a value, or a function's name."""
+        resolved = self._term(value, scope)
+        head, path = (resolved.head, resolved.path) if isinstance(resolved, Ref) else (resolved, [])
+        if isinstance(head, Var) and head.name not in ROOTS:
+            operator = [head.name, *(str(part.value) for part in path if isinstance(part, Scalar))]
+            if ".".join(operator) in self.builtins:
+                return FunctionName(value.at, value.end, operator)
+        return resolved
+
+    def _global(self, path: Iterable[str], at: int, rest: list[Term], end: int) -> Ref:
+        root, *names = path
+        return Ref(at, end, Var(at, at, root), [*(Scalar(at, at, name) for name in names), *rest])
+
+    def _term(self, term: Term, scope: _Scope, used: bool = True) -> Term:
+        if isinstance(term, Scalar):
+            return term
+        if isinstance(term, Var):
+            return self._name(term, scope, used)
+        if isinstance(term, Ref):
+            path = [self._term(part, scope) for part in term.path]
+            if isinstance(term.head, Var):
+                head = self._name(term.head, scope)
+                if isinstance(head, Ref):
+                    return Ref(term.at, term.end, head.head, head.path + path)
+            else:
+                head = self._term(term.head, scope)
+            return Ref(term.at, term.end, head, path)
+        if isinstance(term, Call):
+            args = [self._term(argument, scope) for argument in term.args]
+            operator = self._operator(term, scope)
+            if not args and operator[0] == "data":  # a function without arguments is a rule like any other
+                return self._global(operator, term.at, [], term.end)
+            return Call(term.at, term.end, operator, args, term.infix)
+        if isinstance(term, Array):
+            return Array(term.at, term.end, [self._term(item, scope, used) for item in term.items])
+        if isinstance(term, SetOf):
+            return SetOf(term.at, term.end, [self._term(item, scope) for item in term.items])
+        if isinstance(term, Object):
+            return Object(term.at, term.end, [(self._term(key, scope), self._term(value, scope, used))
+                                              for key, value in term.pairs])
+        if isinstance(term, Template):
+            return Template(term.at, term.end, [part if isinstance(part, str) else self._comprehension(part, scope)
+                                                for part in term.parts], term.raw)
+        assert isinstance(term, Comprehension)
+        return self._comprehension(term, scope)
+
+    def _comprehension(self, term: Comprehension, scope: _Scope) -> Comprehension:
+        inner = _Scope(scope)
+        body = self._body(term.body, inner)
+        key = None if term.key is None else self._term(term.key, inner)
+        value = self._term(term.value, inner)
+        self._check_unused(inner)
+        return Comprehension(term.at, term.end, term.kind, key, value, body)
+
+    def _name(self, var: Var, scope: _Scope, used: bool = True) -> Term:
+        name = var.name
+        if name == "_":
+            return Var(var.at, var.end, self._unique("_"))
+        if name.startswith("$value"):
+            return var
+        unique = scope.declared.get(name) if not used else scope.find(name)
+        if unique is not None:
+            return Var(var.at, var.end, unique)
+        if name in self.globals:  # in v0 a rule may be called input or data
+            self.used.add(name)
+            return self._global(self.globals[name], var.at, [], var.end)
+        return Ref(var.at, var.end, var, []) if name in ROOTS else var
+
+    def _operator(self, call: Call, scope: _Scope) -> list[str]:
+        first, *rest = call.operator
+        if call.infix or (first == "data" and first not in self.globals):
+            return call.operator
+        unique = scope.find(first)
+        if unique is not None:
+            return [unique, *rest]
+        if first in self.globals:
+            self.used.add(first)
+            return [*self.globals[first], *rest]
+        return call.operator
+
+
+def _copy(term: Term) -> Term:
+    """Arguments are resolved once for each branch of a rule."""
+    if isinstance(term, Array):
+        return Array(term.at, term.end, [_copy(item) for item in term.items])
+    if isinstance(term, Object):
+        return Object(term.at, term.end, [(_copy(key), _copy(value)) for key, value in term.pairs])
+    return term
+
+
+def _pattern_names(term: Term) -> set[str]:
+    return {var.name for var in vars_in(term)}
+
+
+def _body_names(body: Body) -> set[str]:
+    return {name for expr in body for name in outer_names(expr)}
+
+
+def module_names(module: Module, rules: Iterable[str]) -> dict[str, list[str]]:
+    """What a module can name: its imports, which come first, and the rules of its package."""
+    names = {rule: ["data", *module.package, rule] for rule in rules}
+    return names | {imported.name: imported.path for imported in module.imports
+                    if imported.path[0] not in ("future", "rego")}

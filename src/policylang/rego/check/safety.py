@@ -1,0 +1,382 @@
+"""The order of a body's expressions: each variable is bound before it is needed, or the body is unsafe.
+
+What an expression needs and what it binds is decided as OPA does: references bind the variables in their paths, `=`
+unifies, a builtin binds the variable in the place after its last argument, negation and closures bind nothing.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+
+from policylang.rego.syntax.tree import (
+    Array,
+    Body,
+    Call,
+    Comprehension,
+    Every,
+    Expr,
+    Logic,
+    Object,
+    Ref,
+    Scalar,
+    SetOf,
+    SomeIn,
+    Template,
+    Term,
+    Unify,
+    Var,
+    children,
+)
+
+ROOTS = frozenset({"data", "input"})
+Arity = Callable[[Call], int | None]  # arguments of the function that is called; None where it is not known
+
+
+class Unsafe(Exception):  # noqa: N818 - caught by the checker, which knows the module
+    """Variables that nothing binds: (name, offset)."""
+
+    def __init__(self, names: list[tuple[str, int]]) -> None:
+        super().__init__(names)
+        self.names = names
+
+
+def inside(term: Term) -> Iterator[Term]:
+    """A term and all in it, outside closures."""
+    stack = [term]
+    while stack:
+        part = stack.pop()
+        yield part
+        stack.extend(children(part))
+
+
+def _closures(term: Term) -> Iterator[Comprehension]:
+    for part in inside(term):
+        if isinstance(part, Comprehension):
+            yield part
+        elif isinstance(part, Template):
+            yield from (piece for piece in part.parts if isinstance(piece, Comprehension))
+
+
+def vars_in(term: Term) -> Iterator[Var]:
+    """Variables outside closures, the roots not counted."""
+    return (part for part in inside(term) if isinstance(part, Var) and part.name not in ROOTS)
+
+
+def own_terms(expr: Expr) -> list[Term]:
+    """The terms of an expression, without those inside the bodies that it holds."""
+    what = expr.what
+    terms = [value for _, value in expr.withs]
+    if isinstance(what, Unify):
+        terms += [what.left, what.right]
+    elif isinstance(what, SomeIn):
+        terms += [part for part in (what.key, what.value, what.domain) if part is not None]
+    elif isinstance(what, Every):
+        terms.append(what.domain)
+    elif isinstance(what, Term):
+        terms.append(what)
+    return terms
+
+
+def asked_of_input(expr: Expr) -> list[Ref]:
+    """The references of a positive expression into the input, up to the first part that is no constant text."""
+    if expr.negated or expr.withs:
+        return []
+    refs: list[Ref] = []
+    for term in own_terms(expr):
+        for part in inside(term):
+            if isinstance(part, Ref) and isinstance(part.head, Var) and part.head.name == "input":
+                names: list[Term] = []
+                for name in part.path:
+                    if not (isinstance(name, Scalar) and isinstance(name.value, str)):
+                        break
+                    names.append(name)
+                if names:
+                    refs.append(Ref(part.at, part.end, part.head, names))
+    return refs
+
+
+def asked_wholly(terms: Iterable[Term]) -> list[Ref]:
+    """The references without any variable, into input and `data`."""
+    return [part for term in terms for part in inside(term)
+            if isinstance(part, Ref) and isinstance(part.head, Var) and part.head.name in ROOTS
+            and all(isinstance(name, Scalar) for name in part.path)]
+
+
+def outer_names(expr: Expr) -> set[str]:
+    """Names of the variables that stand in an expression outside closures."""
+    return _names(expr)[0]
+
+
+def _names(expr: Expr) -> tuple[set[str], set[str]]:
+    """Names of the variables outside closures, and of those that references begin with: nothing in the same expression
+    binds these.
+    """
+    names: set[str] = set()
+    heads: set[str] = set()
+    for term in own_terms(expr):
+        for part in inside(term):
+            if isinstance(part, Var):
+                names.add(part.name)
+            elif isinstance(part, Ref) and isinstance(part.head, Var):
+                heads.add(part.head.name)
+    if isinstance(expr.what, Call) and len(expr.what.operator) == 1 and "#" in expr.what.operator[0]:
+        names.add(expr.what.operator[0])
+    return names - ROOTS, heads - ROOTS
+
+
+def all_names(body: Body) -> set[str]:
+    """Names of all variables in a body, those in closures too."""
+    names: set[str] = set()
+    for expr in body:
+        names |= outer_names(expr) | _closed_names(expr)
+    return names
+
+
+def _closed_names(expr: Expr) -> set[str]:
+    names: set[str] = set()
+    for term in own_terms(expr):
+        for closure in _closures(term):
+            names |= _comprehension_names(closure)
+    what = expr.what
+    if isinstance(what, Every):
+        names |= all_names(what.body) - {var.name for var in (what.key, what.value) if var is not None}
+    elif isinstance(what, Logic):
+        for body in what.bodies:
+            names |= all_names(body)
+    return names
+
+
+def _comprehension_names(closure: Comprehension) -> set[str]:
+    names = all_names(closure.body)
+    for head in (closure.key, closure.value):
+        if head is not None:
+            names |= {var.name for var in vars_in(head)}
+            for inner in _closures(head):
+                names |= _comprehension_names(inner)
+    return names
+
+
+def _needs(term: Term, needs: set[str], gives: set[str]) -> None:
+    """What evaluating `term` needs, and what it binds on the way: the variables in paths of references."""
+    if isinstance(term, Var):
+        if term.name not in ROOTS:
+            needs.add(term.name)
+    elif isinstance(term, Ref):
+        _needs(term.head, needs, gives)
+        for part in term.path:
+            _pattern(part, gives, needs, gives)
+    else:
+        for part in children(term):
+            _needs(part, needs, gives)
+
+
+def needed(term: Term) -> set[str]:
+    """Variables that must be bound before `term` is evaluated."""
+    needs: set[str] = set()
+    gives: set[str] = set()
+    _needs(term, needs, gives)
+    return needs - gives
+
+
+def _pattern(term: Term, names: set[str], needs: set[str], gives: set[str]) -> None:
+    """Variables that matching `term` against a value binds go to `names`; what else is in it is needed."""
+    if isinstance(term, Var):
+        names.add(term.name)
+    elif isinstance(term, Array):
+        for item in term.items:
+            _pattern(item, names, needs, gives)
+    elif isinstance(term, Object):
+        for key, value in term.pairs:
+            _needs(key, needs, gives)
+            _pattern(value, names, needs, gives)
+    else:
+        _needs(term, needs, gives)
+
+
+def _unify(left: Term, right: Term, bound: set[str]) -> tuple[set[str], set[str]]:
+    """(needs, binds) of `left = right` when `bound` are bound."""
+    sides = []
+    for term in (left, right):
+        names: set[str] = set()
+        needs: set[str] = set()
+        gives: set[str] = set()
+        _pattern(term, names, needs, gives)
+        sides.append((names, needs, gives))
+    (names, needs, gives), (names2, needs2, gives2) = sides
+    needed, given = needs | needs2, gives | gives2
+    known = bound | given
+    if never(left, right):
+        return needed | (names | names2) - known, given
+    if (names2 <= known and needs2 <= known) or (names <= known and needs <= known):
+        return needed, given | names | names2
+    if not (needs | needs2) <= known:  # `x = y[x]`: what a side needs does not come from matching it
+        return needed | (names | names2) - known, given
+    if isinstance(left, Array) and isinstance(right, Array) and len(left.items) == len(right.items):
+        members = list(zip(left.items, right.items, strict=True))
+    elif isinstance(left, Object) and isinstance(right, Object):
+        theirs = {_scalar(key): value for key, value in right.pairs}
+        members = [(value, theirs[_scalar(key)]) for key, value in left.pairs if _scalar(key) in theirs]
+    else:
+        return needed | (names | names2) - known, given
+    safe = set(known)
+    for _ in members:
+        before = len(safe)
+        for left_part, right_part in members:
+            needed2, given2 = _unify(left_part, right_part, safe)
+            if needed2 <= safe | given2:
+                safe |= given2
+        if len(safe) == before:
+            break
+    return needed | (names | names2) - safe, given | (safe - bound)
+
+
+def never(left: Term, right: Term) -> bool:
+    """Whether two patterns can never match, so that nothing in them is bound."""
+    if isinstance(left, Array) and isinstance(right, Array):
+        return len(left.items) != len(right.items)
+    if isinstance(left, Object) and isinstance(right, Object):
+        keys = [{_scalar(key) for key, _ in side.pairs} for side in (left, right)]
+        return len(left.pairs) != len(right.pairs) or (keys[0] != keys[1] and all(
+            isinstance(key, Scalar) for side in (left, right) for key, _ in side.pairs))
+    kinds = (Array, Object, Scalar, SetOf)
+    return isinstance(left, kinds) and isinstance(right, kinds) and type(left) is not type(right)
+
+
+def _scalar(term: Term) -> object:
+    return (type(term.value), term.value) if isinstance(term, Scalar) else id(term)
+
+
+def needs_and_gives(expr: Expr, bound: set[str], arity: Arity) -> tuple[set[str], set[str]]:
+    """What an expression needs, apart from its closures, and the variables that it binds, when `bound` are bound."""
+    needs: set[str] = set()
+    gives: set[str] = set()
+    what = expr.what
+    if isinstance(what, Unify):
+        needed, given = _unify(what.left, what.right, bound)
+        needs |= needed
+        gives |= given
+    elif isinstance(what, SomeIn):
+        _needs(what.domain, needs, gives)
+        for part in (what.key, what.value):
+            if part is not None:
+                _pattern(part, gives, needs, gives)
+    elif isinstance(what, Every):
+        _needs(what.domain, needs, gives)
+    elif isinstance(what, Call):
+        if len(what.operator) == 1 and "#" in what.operator[0]:
+            needs.add(what.operator[0])
+        count = arity(what)
+        for argument in what.args[:count]:
+            _needs(argument, needs, gives)
+        for result in what.args[count:] if count is not None else ():
+            names: set[str] = set()
+            _pattern(result, names, needs, gives)
+            if needs <= bound | gives:
+                gives |= names
+            else:
+                needs |= names
+    elif isinstance(what, Term):
+        _needs(what, needs, gives)
+    if expr.negated:
+        return needs | gives, set()
+    return needs, gives
+
+
+def order(body: Body, bound: set[str], arity: Arity) -> tuple[Body, set[str]]:
+    """The body in an order in which it can be evaluated, and what is bound after it. Closures are ordered in place.
+
+    Expressions keep their places as far as they can: they are taken in turn, in as many rounds as it takes, once what
+    they need is bound. Raises Unsafe.
+    """
+    everything: set[str] = set()
+    heads = []
+    for expr in body:
+        names, begun = _names(expr)
+        everything |= names
+        heads.append(begun)
+    closed = [_closed_names(expr) for expr in body]
+    have = set(bound)
+    ordered: Body = []
+    done: set[int] = set()
+    waiting: dict[str, list[int]] = {}  # variable → the expressions that it may let go
+    this_round, next_round = list(range(len(body))), list[int]()
+    while this_round:
+        at = heapq.heappop(this_round)
+        if at not in done:
+            expr = body[at]
+            needs, gives = needs_and_gives(expr, have, arity)
+            closures = closed[at] & (everything | have)
+            missing = (needs - have - gives) | ((closures | _replacing(expr) | heads[at]) - have)
+            if missing:
+                for name in missing:
+                    waiting.setdefault(name, []).append(at)
+            else:
+                done.add(at)
+                ordered.append(expr)
+                new = gives - have
+                have |= gives
+                _order_closures(expr, have, arity)
+                for let_go in {number for name in new for number in waiting.pop(name, ())}:
+                    heapq.heappush(this_round if let_go > at else next_round, let_go)
+        if not this_round:
+            this_round, next_round = next_round, []
+    if len(ordered) < len(body):
+        raise Unsafe(_missing([expr for at, expr in enumerate(body) if at not in done], have, everything, arity))
+    return ordered, have
+
+
+def _replacing(expr: Expr) -> set[str]:
+    """What the values of a `with` need: they are found before the expression is evaluated."""
+    needs: set[str] = set()
+    gives: set[str] = set()
+    for _, value in expr.withs:
+        _needs(value, needs, gives)
+    return needs - gives
+
+
+def _missing(body: Body, have: set[str], everything: set[str], arity: Arity) -> list[tuple[str, int]]:
+    unsafe: dict[str, int] = {}
+    for expr in body:
+        needs, gives = needs_and_gives(expr, have, arity)
+        names = (needs - have - gives) | ((_closed_names(expr) & everything) - have) | (_replacing(expr) - have) | (
+            _names(expr)[1] - have)
+        for term in own_terms(expr):
+            for var in vars_in(term):
+                if var.name in names:
+                    unsafe.setdefault(var.name, var.at)
+        for name in names:
+            unsafe.setdefault(name, expr.at)
+    return sorted(unsafe.items(), key=lambda pair: pair[1])
+
+
+def _order_closures(expr: Expr, have: set[str], arity: Arity) -> None:
+    for term in own_terms(expr):
+        order_in(term, have, arity)
+    what = expr.what
+    if isinstance(what, Every):
+        own = {var.name for var in (what.key, what.value) if var is not None}
+        what.body, _ = order(what.body, have | own, arity)
+    elif isinstance(what, Logic):
+        what.bodies = [order(body, have, arity)[0] for body in what.bodies]
+
+
+def order_in(term: Term, have: set[str], arity: Arity) -> None:
+    """Order the closures in a term, in place."""
+    for closure in _closures(term):
+        closure.body, after = order(closure.body, have, arity)
+        for head in (closure.key, closure.value):
+            if head is not None:
+                check_head(head, after, arity)
+
+
+def check_head(term: Term, have: set[str], arity: Arity) -> set[str]:
+    """A rule's or comprehension's head: all its variables must be bound. What its references bind is returned."""
+    needs: set[str] = set()
+    gives: set[str] = set()
+    _needs(term, needs, gives)
+    if not needs <= have | gives:
+        raise Unsafe(sorted(((var.name, var.at) for var in vars_in(term) if var.name in needs - have - gives),
+                            key=lambda pair: pair[1]))
+    order_in(term, have | gives, arity)
+    return gives

@@ -1,0 +1,1 @@
+"""From checked modules to Python functions."""

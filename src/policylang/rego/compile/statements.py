@@ -1,0 +1,187 @@
+"""Expressions as Python statements: what each kind of them becomes is in the tables of `EMIT`."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from policylang.code import assign, attribute, call, compare, do, load, negate, when
+from policylang.rego.compile.calls import call_holds
+from policylang.rego.compile.emitter import Emit, Emitter, V
+from policylang.rego.compile.references import inside, reference, whole
+from policylang.rego.compile.replacements import replacement
+from policylang.rego.compile.terms import TERMS
+from policylang.rego.compile.unification import unify, unify_terms
+from policylang.rego.syntax.tree import (
+    Array,
+    Call,
+    Comprehension,
+    Every,
+    Expr,
+    Logic,
+    Object,
+    Ref,
+    Scalar,
+    SetOf,
+    SomeIn,
+    Template,
+    Term,
+    Unify,
+    Var,
+    What,
+)
+from policylang.rego.values import Set
+
+
+def _expression(emitter: Emitter, expr: Expr) -> None:
+    _note(emitter, expr, done=False)
+    if expr.withs:
+        changes = [replacement(emitter, target, value) for target, value in expr.withs]
+        state = emitter.code.fresh("s")
+        emitter.add(assign(state, call(emitter.of_state("replaced"), ast.Tuple(changes, ast.Load()))))
+        with emitter.changed(state=state, known={}):
+            _holds(emitter, expr)
+    else:
+        _holds(emitter, expr)
+    _note(emitter, expr, done=True)
+
+
+def _holds(emitter: Emitter, expr: Expr) -> None:
+    """An expression under its `with`s."""
+    if not expr.negated:
+        emitter.statement(expr.what)
+        return
+    what = _settled(emitter, expr.what)
+    with emitter.decided() as flag:
+        emitter.statement(what)
+        emitter.decide(flag)
+    emitter.fail_if(load(flag))
+
+
+def _note(emitter: Emitter, expr: Expr, *, done: bool) -> None:
+    """A step of a trace: an expression is begun, or is done."""
+    if not emitter.program.traced or expr.at == expr.end:
+        return
+    names = {name.partition("#")[0]: value.node for name, value in emitter.env.items()
+             if value.kind != "doc" and name[0] not in "_$"} if done else {}
+    bindings = ast.Dict([ast.Constant(name) for name in names], list(names.values()))
+    emitter.add(do(call(attribute(emitter.of_state("context"), "note"),
+                        ast.Constant(emitter.program.spot(emitter.source, expr)), ast.Constant(done), bindings)))
+
+
+# --- what a negation does not cover
+
+def _settled(emitter: Emitter, what: What) -> What:
+    """A negated expression whose arguments are evaluated before the negation, as in OPA: where `input.x` is not
+    there, `not startswith(input.x, "a")` has no value. Only what stands alone, or beside `==`, is what is negated.
+    """
+    if isinstance(what, Unify):
+        return Unify(_beside(emitter, what.left), _beside(emitter, what.right))
+    if isinstance(what, Call):
+        settle = _beside if what.operator in (["equal"], ["eq"]) else _before
+        arguments = [settle(emitter, argument) for argument in what.args]
+        return Call(what.at, what.end, what.operator, arguments, what.infix)
+    return _beside(emitter, what) if isinstance(what, Ref) else what
+
+
+def _beside(emitter: Emitter, term: Term) -> Term:
+    if isinstance(term, Ref):
+        head = term.head if isinstance(term.head, Var) else _before(emitter, term.head)
+        return Ref(term.at, term.end, head, [_before(emitter, part) for part in term.path])
+    return term if isinstance(term, (Comprehension, Template)) else _before(emitter, term)
+
+
+def _before(emitter: Emitter, term: Term) -> Term:
+    if isinstance(term, (Ref, Call, Comprehension)):
+        name = f"settled {term.at} {len(emitter.env)}"
+        emitter.env[name] = V(emitter.temp(emitter.value(term).node))
+        return Var(term.at, term.end, name)
+    if isinstance(term, (Array, SetOf)):
+        return type(term)(term.at, term.end, [_before(emitter, part) for part in term.items])
+    if isinstance(term, Object):
+        return Object(term.at, term.end, [(_before(emitter, name), _before(emitter, value))
+                                          for name, value in term.pairs])
+    return term
+
+
+# --- the kinds of expressions
+
+def _unify(emitter: Emitter, what: Unify) -> None:
+    unify_terms(emitter, what.left, what.right)
+
+
+def _some_in(emitter: Emitter, what: SomeIn) -> None:
+    domain = reference(emitter, what.domain) if isinstance(what.domain, Ref) else emitter.value(what.domain)
+    if what.key is None:
+        value = emitter.members(domain.node)
+    else:
+        name, value = emitter.entries(domain.node)
+        unify(emitter, what.key, V(load(name), inside(domain)))
+    member = V(load(value), "doc" if domain.kind == "doc" else inside(domain))
+    unify(emitter, what.value, whole(emitter, member))
+
+
+def _every(emitter: Emitter, what: Every) -> None:
+    domain = emitter.value(what.domain)
+    kind = inside(domain)
+    emitter.unless(compare(emitter.call(type, domain.node), ast.In(),
+                           emitter.code.hoist(frozenset({list, dict, Set}), "collections")))
+    with emitter.decided("failed") as failed:
+        if what.key is None:
+            value = emitter.members(domain.node)
+        else:
+            name, value = emitter.entries(domain.node)
+            emitter.env[what.key.name] = V(load(name), kind)
+        emitter.env[what.value.name] = V(load(value), kind)
+        holds = emitter.exists(what.body)
+        emitter.add(when(negate(load(holds)), [assign(failed, ast.Constant(True)), ast.Break()]))
+    emitter.fail_if(load(failed))
+
+
+def _logic(emitter: Emitter, what: Logic) -> None:
+    if what.operator == "not":
+        emitter.fail_if(load(emitter.exists(what.bodies[0])))
+    elif what.operator == "and":
+        for body in what.bodies:
+            emitter.unless(load(emitter.exists(body)))
+    else:
+        with emitter.collected("either", ast.Constant(False)) as either:
+            for body in what.bodies:
+                with emitter.branch(negate(load(either))), emitter.changed(known=dict(emitter.known)):
+                    emitter.add(assign(either, load(emitter.exists(body))))
+        emitter.unless(load(either))
+
+
+def _scalar(emitter: Emitter, scalar: Scalar) -> None:
+    if scalar.value is False:
+        _true(emitter, scalar)
+
+
+def _true(emitter: Emitter, term: Term) -> None:
+    """A term that holds where it has a value that is not false."""
+    emitter.fail_if(emitter.is_false(emitter.value(term).node))
+
+
+def _there(emitter: Emitter, term: Term) -> None:
+    """A term that holds where it has a value, since none of its kind is false."""
+    emitter.value(term)
+
+
+_STATEMENTS: Mapping[type[Expr | What], Callable[[Emitter, Any], None]] = {
+    Expr: _expression,
+    Unify: _unify,
+    SomeIn: _some_in,
+    Every: _every,
+    Logic: _logic,
+    Call: call_holds,
+    Scalar: _scalar,
+    Ref: _true,
+    Var: _true,
+    Array: _there,
+    Object: _there,
+    SetOf: _there,
+    Comprehension: _there,
+    Template: _there,
+}
+EMIT = Emit(TERMS, _STATEMENTS, reference)

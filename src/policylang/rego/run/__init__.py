@@ -1,0 +1,1 @@
+"""Policies as functions of input and data, their tests, and what tests tell."""

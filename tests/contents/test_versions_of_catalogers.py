@@ -1,0 +1,158 @@
+"""A cataloger that changes has its own files of known layers read again, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from custody.errors import UsageError
+from custody.sbom import catalogers
+from custody.sbom.catalog import catalog
+from custody.sbom.catalogers import CATALOGERS, apk, npm, python
+from custody.sbom.catalogers.cataloger import Cataloger, named
+from custody.sbom.catalogers.counted import COUNTED
+from custody.sbom.catalogers.fact import Fact
+from tests.contents.images import METADATA, STATUS, Member, go_program, image
+from tests.contents.test_layers import _Cache, names
+
+_NODE = b'{"name":"n","version":"1"}'
+_FILES: list[Member] = [
+    ("s/f.dist-info/METADATA", METADATA), ("n/package.json", _NODE), ("usr/bin/g", go_program("mod\ta\tv1\n")),
+    ("lib/apk/db/installed", b"P:musl\nV:1\n"), ("x.jar", b"PK"), ("nix/store/abc-x/package.json", _NODE),
+    ("opt/m", METADATA), ("t/h.dist-info/METADATA", ("link", "opt/m")), ("gems.lock", b"rack 2.2.2")]
+
+
+@pytest.fixture(name="asked")
+def _asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of catalogers in the order in which they are asked of a file."""
+    asked: list[str] = []
+
+    def read(name: str, *arguments: object) -> tuple[Fact, ...]:
+        asked.append(name)
+        return catalogers.read(name, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("custody.sbom.layers.read", read)
+    return asked
+
+
+def _with(monkeypatch: pytest.MonkeyPatch, *rows: Cataloger) -> None:
+    changed = {row.name: row for row in rows}
+    kept = [changed.pop(row.name, row) for row in CATALOGERS]
+    monkeypatch.setattr(catalogers, "_TABLE", catalogers.table([*kept, *changed.values()]))
+
+
+def _renamed(_path: str, _content: bytes) -> Iterator[Fact]:
+    yield Fact(type="npm", name="renamed", version="2")
+
+
+def test_of_a_known_layer_only_what_a_changed_cataloger_reads_is_read(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
+    stored, cache = image(tmp_path / "i", _FILES), _Cache()
+    first = catalog(stored, cache)
+    assert {"python", "npm", "apk", "program"} <= set(asked)
+    asked.clear()
+    assert catalog(stored, cache) == first
+    assert asked == []
+    _with(monkeypatch, replace(npm.CATALOGER, version=npm.CATALOGER.version + 1, read=_renamed))  # type: ignore[operator]
+    second = catalog(stored, cache)
+    assert set(asked) == {"npm"}
+    assert names(second) == names(first) - {"n"} | {"renamed"}
+    assert second.unknowns == first.unknowns
+    assert {package for package in second.packages if package.type != "npm"} == {
+        package for package in first.packages if package.type != "npm"}
+    asked.clear()
+    assert catalog(stored, cache) == second
+    assert asked == []
+    assert len(cache) == 1
+
+
+def test_a_layer_without_a_file_of_a_changed_cataloger_is_not_opened(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = image(tmp_path / "i", [("s/f.dist-info/METADATA", METADATA)], [("n/package.json", _NODE)])
+    cache = _Cache()
+    first = catalog(stored, cache)
+    (tmp_path / "i/blobs/sha256" / stored.manifest.layers[0].digest[7:]).unlink()
+    for version in (2, 2, 3):
+        _with(monkeypatch, replace(npm.CATALOGER, version=version))
+        assert catalog(stored, cache) == first
+    (tmp_path / "i/blobs/sha256" / stored.manifest.layers[1].digest[7:]).unlink()
+    assert catalog(stored, cache) == first
+    _with(monkeypatch, replace(npm.CATALOGER, version=4))
+    with pytest.raises(UsageError, match=stored.manifest.layers[1].digest[7:]):
+        catalog(stored, cache)
+
+
+def test_what_was_cached_is_what_would_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After any change of versions a known layer gives what an unknown one does."""
+    stored = image(tmp_path / "i", _FILES, [("a/b.dist-info", ("symlink", "/s/f.dist-info"))],
+                   [("s/g", ("symlink", "/opt/m")), ("a/b.egg-info", ("link", "s/f.dist-info/METADATA"))])
+    cache = _Cache()
+    catalog(stored, cache)
+    for row in CATALOGERS:
+        _with(monkeypatch, replace(row, version=99))
+        assert catalog(stored, cache) == catalog(stored), row.name
+
+
+def test_a_new_cataloger_takes_over_what_was_counted(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
+    stored, cache = image(tmp_path / "i", _FILES), _Cache()
+    first = catalog(stored, cache)
+    assert "Java archive" in {unknown.kind for unknown in first.unknowns}
+    asked.clear()
+    jar = Cataloger(name="jar", version=1, types=("maven",), paths=(named("x.jar"),),
+                    read=lambda _path, _content: [Fact(type="maven", name="g/a", version="1")])
+    _with(monkeypatch, jar)
+    second = catalog(stored, cache)
+    assert asked == ["jar"]
+    assert names(second) == names(first) | {"g/a"}
+    assert "Java archive" not in {unknown.kind for unknown in second.unknowns}
+
+
+def test_a_cataloger_that_is_gone_says_nothing_any_more(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
+    stored, cache = image(tmp_path / "i", _FILES), _Cache()
+    first = catalog(stored, cache)
+    asked.clear()
+    rows: Sequence[Cataloger] = [row for row in CATALOGERS if row is not apk.CATALOGER]
+    monkeypatch.setattr(catalogers, "_TABLE", catalogers.table(rows))
+    assert names(catalog(stored, cache)) == names(first) - {"musl"}
+    assert not set(asked) & {"npm", "python"}
+
+
+def test_kinds_that_are_counted_have_one_version(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
+    stored, cache = image(tmp_path / "i", _FILES), _Cache()
+    first = catalog(stored, cache)
+    asked.clear()
+    monkeypatch.setattr(catalogers, "_TABLE", catalogers.table(
+        counted=[replace(row, paths=(named("gems.lock"),)) if row.kind == "Java archive" else row for row in COUNTED]))
+    second = catalog(stored, cache)
+    assert [unknown.examples for unknown in second.unknowns if unknown.kind == "Java archive"] == [("gems.lock",)]
+    assert second.packages == first.packages
+    assert "python" not in asked
+
+
+def test_bytes_that_nobody_knows_are_read_again(tmp_path: Path, asked: list[str]) -> None:
+    stored, cache = image(tmp_path / "i", _FILES), _Cache()
+    first = catalog(stored, cache)
+    [key] = cache
+    for kept in (b"", b"\xc1", b"\x90", cache[key][:-1], b"\x95" + cache[key]):
+        cache[key] = kept
+        asked.clear()
+        assert catalog(stored, cache) == first
+        assert "python" in asked
+
+
+def test_what_another_cataloger_says_of_a_link_is_kept(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
+    stored = image(tmp_path / "i", [("opt/m", METADATA), ("s/f.dist-info/METADATA", ("symlink", "/opt/m")),
+                                    ("var/lib/dpkg/status", STATUS)])
+    cache = _Cache()
+    first = catalog(stored, cache)
+    _with(monkeypatch, replace(python.CATALOGER, version=2))
+    asked.clear()
+    assert catalog(stored, cache) == first
+    assert set(asked) == {"python"}
