@@ -32,6 +32,7 @@ from custody.errors import (
 )
 from custody.formats.lockfile import LockEntry
 from custody.registry.image import open_layout
+from tests.build.digest import no_fetch
 from tests.source.repositories import GitFolder
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -45,10 +46,6 @@ out = pathlib.Path(os.environ["CUSTODY_OUTPUT"]) / "1-app"
 (out / "data").write_text(pathlib.Path("data.txt").read_text())
 (out / "link").symlink_to("/etc/passwd")
 """
-
-
-def no_fetch(entries: list[LockEntry], folder: Path) -> None:
-    raise AssertionError("nothing is to be fetched")
 
 
 def isolations() -> list[str]:

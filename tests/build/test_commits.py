@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dulwich.objects import Blob, ShaFile, Tree
 from dulwich.repo import Repo
 
 from custody.adapters.git import GitRepository
@@ -15,9 +14,7 @@ from custody.build.builder import build
 from custody.errors import MalformedError
 from tests.build.digest import no_fetch
 from tests.build.test_build import NOW
-
-FOLDER, FILE, LINK, SUBMODULE = 0o040000, 0o100644, 0o120000, 0o160000
-Made = tuple[bytes, int, bytes]
+from tests.source.objects import FILE, FOLDER, LINK, SUBMODULE, Entry, blob, commit, tree
 
 
 @pytest.fixture
@@ -28,31 +25,15 @@ def repository(tmp_path: Path) -> Iterator[Repo]:
     repository.close()
 
 
-def blob(repository: Repo, data: bytes) -> bytes:
-    stored = Blob.from_string(data)
-    repository.object_store.add_object(stored)
-    return stored.id
-
-
-def tree(repository: Repo, *entries: Made) -> bytes:
-    stored = Tree()
-    for name, mode, object_id in entries:
-        stored.add(name, mode, object_id)
-    repository.object_store.add_object(stored)
-    return stored.id
-
-
-def attempt(repository: Repo, *entries: Made, seconds: int = 1793534400) -> None:
+def attempt(repository: Repo, *entries: Entry, seconds: int = 1793534400) -> None:
     """Build a commit of these entries and a definition. It leaves nothing, whatever becomes of it."""
     definition = blob(repository, b'[build]\ncommand = ["sh", "-c", "mkdir $CUSTODY_OUTPUT/1"]\n')
-    text = (b"tree %s\nauthor a <a@x> %d +0000\ncommitter a <a@x> %d +0000\n\nm\n"
-            % (tree(repository, (b"custody-build.toml", FILE, definition), *entries), seconds, seconds))
-    commit = ShaFile.from_raw_string(1, text)
-    repository.object_store.add_object(commit)
+    root = tree(repository, (b"custody-build.toml", FILE, definition), *entries)
+    commit_id = commit(repository, root, seconds=seconds).decode()
     place = Path(repository.path).parent
     opened = GitRepository(Path(repository.path))
     try:
-        build(opened, commit.id.decode(), repository_uri="https://x/y", layout=place / "image", cache=place / "cache",
+        build(opened, commit_id, repository_uri="https://x/y", layout=place / "image", cache=place / "cache",
               fetch=no_fetch, clock=lambda: NOW, isolation="none")
     finally:
         opened.close()

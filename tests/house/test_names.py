@@ -14,7 +14,7 @@ ANYTHING = frozenset({"found", "each", "one", "thing", "things", "what", "wanted
 ROOMS = ("build", "source", "kit", "formats/oci.py", "formats/reference.py", "formats/gitobject.py",
          "formats/workflow.py", *(f"cli/{name}.py" for name in (
              "candidates", "cel", "completion", "deadline", "main", "password", "peers", "pending", "policy_jp", "rego",
-             "rego_check", "rego_eval", "rego_files", "rego_fmt", "run", "streams", "table")))
+             "rego_check", "rego_eval", "rego_files", "rego_fmt", "rego_test", "run", "streams", "table")))
 """Of src/custody, those that are through with it."""
 
 

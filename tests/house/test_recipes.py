@@ -13,7 +13,8 @@ RECIPES = recipes()
 
 
 def test_what_can_be_added() -> None:
-    assert set(RECIPES) == {"A command"}
+    assert set(RECIPES) == {"A cataloger", "An advisory source", "A CEL function", "A Rego builtin", "A policy kind",
+                            "A service", "An adapter", "A command"}
 
 
 @pytest.mark.parametrize("name", RECIPES)

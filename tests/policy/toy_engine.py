@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from custody.errors import UnsupportedError
-from custody.policy.engines import Finding, Unit
+from custody.policy.engine import Finding, Unit
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kinds import Kinds

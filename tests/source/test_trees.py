@@ -9,16 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dulwich.objects import Blob, ShaFile, Tree
+from dulwich.objects import Blob
 from dulwich.pack import write_pack_index
 from dulwich.repo import Repo
 
 from custody.adapters.git import GitRepository
 from custody.errors import MalformedError
 from custody.formats.gitobject import Commit
-
-FOLDER, FILE = 0o040000, 0o100644
-
+from tests.source.objects import FILE, FOLDER, blob, commit, put, tree
 
 _OPENED: list[GitRepository] = []
 
@@ -36,24 +34,6 @@ def repository(tmp_path: Path) -> Iterator[Repo]:
 def open_again(repository: Repo) -> GitRepository:
     _OPENED.append(GitRepository(Path(repository.path)))
     return _OPENED[-1]
-
-
-def put(repository: Repo, stored: ShaFile) -> bytes:
-    repository.object_store.add_object(stored)
-    return stored.id
-
-
-def tree(repository: Repo, *entries: tuple[bytes, int, bytes]) -> bytes:
-    made = Tree()
-    for name, mode, object_id in entries:
-        made.add(name, mode, object_id)
-    return put(repository, made)
-
-
-def commit(repository: Repo, tree_id: bytes, message: bytes = b"m", parents: tuple[bytes, ...] = ()) -> bytes:
-    person = b"a <a@x> 1793534400 +0000"
-    return put(repository, ShaFile.from_raw_string(1, b"tree %s\n%sauthor %s\ncommitter %s\n\n%s\n" % (
-        tree_id, b"".join(b"parent %s\n" % parent for parent in parents), person, person, message)))
 
 
 def multiplied(repository: Repo, inner: bytes, levels: int, name: bytes = b"") -> bytes:
@@ -194,7 +174,7 @@ def test_entries_that_no_git_writes(repository: Repo, raw: bytes, reason: str) -
 
 
 def test_an_object_that_is_no_zlib_stream(repository: Repo) -> None:
-    made = put(repository, Blob.from_string(b"x")).decode()
+    made = blob(repository, b"x").decode()
     place = Path(repository.path) / ".git/objects" / made[:2] / made[2:]
     place.chmod(0o644)
     place.write_bytes(b"x\x9cnothing")

@@ -38,7 +38,7 @@ def command(paths: tuple[str, ...], verbose: bool, names: str | None, output: st
     from policylang.rego.run.coverage import Coverage
     from policylang.rego.run.testing import Runner, tests
 
-    chosen = _pattern(names) if names else None
+    pattern = _pattern(names) if names else None
     gc.disable()  # the trees of modules and code hold no circles, and looking for some takes a third of the time
     loaded = load(paths)
     try:
@@ -47,13 +47,13 @@ def command(paths: tuple[str, ...], verbose: bool, names: str | None, output: st
     except SourceError as wrong:
         return refused(wrong, output)
     lines = Coverage(policy) if coverage or threshold else None
-    found = [test for test in tests(policy) if chosen is None or chosen.search(test.shown)]
+    chosen = [test for test in tests(policy) if pattern is None or pattern.search(test.shown)]
     try:
-        runner = Runner(policy, found, loaded.data, world=rego_world(), coverage=lines,
+        runner = Runner(policy, chosen, loaded.data, world=rego_world(), coverage=lines,
                         explained=verbose and output == "pretty")
     except SourceError as wrong:
         return refused(wrong, output)
-    results = [(test, None if test.skipped else runner.run(test)) for test in found]
+    results = [(test, None if test.skipped else runner.run(test)) for test in chosen]
     failed = any(outcome is not None and not outcome.passed for _, outcome in results)
     if lines is not None and not failed:
         report = lines.report()

@@ -6,50 +6,16 @@ with its bindings, parameters and exceptions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from custody.errors import CustodyError, UnsupportedError, language_errors
+from custody.policy.engine import Engine, Unit
 from custody.policy.fields import Fields
-from custody.policy.kinds import Kinds
 from custody.policy.kyverno.engine import Kyverno
 from custody.policy.podsecurity.engine import PodSecurity
 from custody.policy.rule import Policy
-
-Finding = tuple[str, str, str, str, str]
-"""Path, code, level (warning or note), message, and YAML that was probably meant."""
-
-
-class Unit(NamedTuple):
-    """One compiled document."""
-
-    at: int
-    """Its position among all that are loaded: what `Policy.parts` are."""
-    where: str
-    document: Any
-    compiled: Any
-    """What its engine made of it."""
-
-
-class Engine(Protocol):
-    """One engine, for any number of kinds."""
-
-    evaluates: str
-    """`kyverno.io/v1 ClusterPolicy`: versions and kinds, for people."""
-
-    def compile(self, document: dict[str, Any]) -> Any:
-        """One document. Raises MalformedError, UnsupportedError: also for a version that it does not read."""
-        ...
-
-    def link(self, units: Sequence[Unit]) -> Iterable[Policy]:
-        """The policies that all of the engine's documents make together. Errors begin with the document's place."""
-        ...
-
-    def findings(self, document: dict[str, Any], policy: Policy, kinds: Kinds) -> Iterable[Finding]:
-        """What a document that loads will do that its author may not mean, for `policy lint`."""
-        ...
-
 
 ENGINES: dict[tuple[str, str], Engine] = {
     ("kyverno.io", "ClusterPolicy"): Kyverno(),

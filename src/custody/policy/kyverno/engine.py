@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from custody.policy.engine import Unit
 from custody.policy.kinds import Kinds
 from custody.policy.kyverno.guarded import Found
 from custody.policy.kyverno.lint import findings
 from custody.policy.kyverno.policy import compile_policy
 from custody.policy.rule import Policy
-
-if TYPE_CHECKING:
-    from custody.policy.engines import Unit
 
 
 class Kyverno:

@@ -9,10 +9,11 @@ its labels change.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from custody.errors import MalformedError, UnsupportedError
 from custody.formats import jsonpatch
+from custody.policy.engine import Finding, Unit
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kinds import Kinds
@@ -23,9 +24,6 @@ from custody.policy.podsecurity import standard
 from custody.policy.rule import Needs, Policy, Rule, Spoken
 from custody.policy.scope import Block, Filter, Named, Scope, namespace_labels_of
 from custody.ports.lookup import NamespaceLabels
-
-if TYPE_CHECKING:
-    from custody.policy.engines import Finding, Unit
 
 VERSION = "pod-security.admission.config.k8s.io/v1"
 PREFIX = "pod-security.kubernetes.io/"
