@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from custody.admission.webhook import Admission
     from custody.policy.kinds import Kinds
     from custody.policy.load import PolicySet
+    from custody.ports.lookup import Lookup
     from custody.registry.scrub import Archive
     from custody.registry.store import Registry
     from custody.services.gather import Gatherer
@@ -311,11 +312,12 @@ class Platform:
         serving.ensure(self.clock())
         return serving
 
-    def admission(self, policies: PolicySet, gatherer: Gatherer, observer: Observer | None = None) -> Admission:
+    def admission(self, policies: PolicySet, gatherer: Gatherer, observer: Observer | None = None,
+                  lookup: Lookup | None = None) -> Admission:
         from custody.admission.webhook import Admission
         from custody.services.check import gathering
 
-        return Admission(policies, gathering(gatherer), self.clock, observer=observer)
+        return Admission(policies, gathering(gatherer), self.clock, observer=observer, lookup=lookup)
 
 
 def _replace(path: Path, data: bytes) -> None:
