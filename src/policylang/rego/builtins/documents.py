@@ -215,7 +215,8 @@ class _Loader(yaml.CSafeLoader):
         except (ValueError, AttributeError):
             raise yaml.constructor.ConstructorError(None, None, f"cannot decode !!str `{node.value}` as a !!timestamp",
                                                     node.start_mark) from None
-        shown = moment.isoformat() if isinstance(moment, datetime) else f"{moment.isoformat()}T00:00:00"
+        shown = re.sub(r"(\.[0-9]*[1-9])0+", r"\1", moment.isoformat()) if isinstance(moment, datetime) else \
+            f"{moment.isoformat()}T00:00:00"
         return shown.replace("+00:00", "Z") if "+" in shown[10:] or "-" in shown[10:] else f"{shown}Z"
 
 
