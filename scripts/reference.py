@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import enum
 import importlib
 import inspect
 import sys
+import typing
 from pathlib import Path
 
 import click
@@ -75,8 +77,71 @@ def error_codes() -> str:
     return "\n".join(parts) + "\n"
 
 
+LANGUAGES = ("cel", "rego", "jmespath", "kpattern", "conditions", "variables", "falco", "budget", "errors", "source",
+             "trace")
+
+
+def languages() -> str:
+    """What policylang offers: the names of `__all__`, or, where there is none, those that a module defines."""
+    parts = ["# policylang\n", "Written from the code by `make docs`. What it is and how it is used: "
+             "[src/policylang/README.md](../../src/policylang/README.md).\n"]
+    for name in LANGUAGES:
+        module = importlib.import_module(f"policylang.{name}")
+        parts += [f"## policylang.{name}\n", f"{_first_line(module)}\n", "| name | what |", "|---|---|"]
+        public = getattr(module, "__all__", None) or [
+            word for word, value in vars(module).items()
+            if not word.startswith("_") and getattr(value, "__module__", "") == module.__name__]
+        parts += [f"| `{_shown(word, getattr(module, word))}` | {_described(getattr(module, word))} |"
+                  for word in sorted(public, key=str.lower)]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _shown(name: str, value: object) -> str:
+    """A function or class with its parameters, as they are written."""
+    if not callable(value) or typing.get_origin(value) is not None or getattr(value, "_is_protocol", False):
+        return name
+    if value is typing.Any or (inspect.isclass(value) and issubclass(value, enum.Enum)):
+        return name
+    try:
+        signature = inspect.signature(value)
+    except ValueError:  # a class that C makes
+        return name
+    shown: list[str] = []
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in shown:
+            shown.append("*")
+        default = "" if parameter.default is parameter.empty else f" = {_default(parameter.default)}"
+        shown.append(f"{parameter.name}: {_annotation(parameter.annotation)}{default}")
+    result = _annotation(signature.return_annotation)
+    arrow = "" if inspect.isclass(value) or result == "None" else f" -> {result}"
+    return f"{name}({', '.join(shown)}){arrow}".replace("|", "\\|")
+
+
+def _annotation(value: object) -> str:
+    if isinstance(value, typing.ForwardRef):
+        return value.__forward_arg__
+    return value if isinstance(value, str) else getattr(value, "__name__", repr(value))
+
+
+def _default(value: object) -> str:
+    shown = repr(value)
+    return "…" if len(shown) > 60 or shown.startswith("<") else shown
+
+
+def _described(value: object) -> str:
+    own = inspect.isclass(value) or inspect.isroutine(value)
+    return _first_line(value) if own else f"a constant, {type(value).__name__}" if not callable(value) else ""
+
+
+def _first_line(value: object) -> str:
+    lines = (inspect.getdoc(value) or "").split("\n\n")[0].splitlines()
+    return " ".join(lines).replace("|", "\\|")
+
+
 def main() -> int:
-    pages = {"commands.md": commands(), "settings.md": settings(), "errors.md": error_codes()}
+    pages = {"commands.md": commands(), "settings.md": settings(), "errors.md": error_codes(),
+             "policylang.md": languages()}
     stale = [name for name, text in pages.items()
              if not (FOLDER / name).is_file() or (FOLDER / name).read_text() != text]
     if "--check" in sys.argv:

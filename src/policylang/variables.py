@@ -29,7 +29,7 @@ from policylang.errors import InvalidError, NotEvaluatedError
 from policylang.go.jsontext import JSONError, decode
 from policylang.go.numbers import quote
 from policylang.go.printing import marshal
-from policylang.jmespath import Emitter, Env, Mode, Node, QueryError, emitter, parse
+from policylang.jmespath import Emitter, Env, Mode, Node, QueryError, parse, writer
 from policylang.references import resolve
 from policylang.source import SourceError
 
@@ -141,10 +141,11 @@ class Writer:
             return self.code.constant(value)
         if isinstance(value, dict):
             keys: list[ast.expr | None] = [self.key(key, f"{where}.{key}", path) for key in value]
-            return ast.Dict(keys, [self.document(one, f"{where}.{key}", f"{path}/{key}") for key, one in value.items()])
+            return ast.Dict(keys, [self.document(member, f"{where}.{key}", f"{path}/{key}")
+                                   for key, member in value.items()])
         if isinstance(value, list):
-            return ast.List([self.document(one, f"{where}[{at}]", f"{path}/{at}") for at, one in enumerate(value)],
-                            ast.Load())
+            return ast.List([self.document(element, f"{where}[{at}]", f"{path}/{at}")
+                             for at, element in enumerate(value)], ast.Load())
         return self.text(value, where, path)
 
     def key(self, key: str, where: str, path: str) -> ast.expr:
@@ -172,15 +173,15 @@ class Writer:
             return call(attribute(ast.Constant(""), "join"), ast.List(parts, ast.Load()))
 
         # Innermost first, as Kyverno does; each leaves a numbered hole behind.
-        while (found := _VARIABLE.search(text)) is not None:
+        while (variable := _VARIABLE.search(text)) is not None:
             if len(functions) >= _MOST:
                 raise InvalidError(where, got=f"more than {_MOST} variables in a text", expected="fewer")
-            functions.append(self.query(found[1], where, path, functions, fill))
-            text = f"{text[:found.start()]}\ue000{len(functions) - 1}\ue001{text[found.end():]}"
+            functions.append(self.query(variable[1], where, path, functions, fill))
+            text = f"{text[:variable.start()]}\ue000{len(functions) - 1}\ue001{text[variable.end():]}"
         if whole := _HOLE.fullmatch(text):
             return call(load(functions[int(whole[1])]), load("data"), load("env"))
-        made = fill(text, load("data"))
-        return made if made is not None else ast.Constant(text.replace("\\{{", "{{"))
+        filled = fill(text, load("data"))
+        return filled if filled is not None else ast.Constant(text.replace("\\{{", "{{"))
 
     def query(self, expression: str, where: str, path: str, functions: list[str],
               fill: Callable[[str, ast.expr], ast.expr | None]) -> str:
@@ -192,7 +193,7 @@ class Writer:
             expression = self.roots.current + "".join(map(_step, path.split("/")[1:]))
         shown = _HOLE.sub("{{…}}", expression)
         name = self.code.fresh("query")
-        outside = _QUOTED.sub(lambda found: " " * len(found[0]), expression)
+        outside = _QUOTED.sub(lambda quoted: " " * len(quoted[0]), expression)
         if holes := list(_HOLE.finditer(outside)):
             pieces = _HOLE.split(expression)
             if len(pieces) != 2 * len(holes) + 1:
@@ -205,12 +206,12 @@ class Writer:
                               ast.List(values, ast.Load())))]
         else:
             expression = _JSON_HOLE.sub("'\ue002\ue000\\1\ue001'", expression)
-            writer = emitter(self.code, lambda text: self.hole(text, functions, fill))
+            emitter = writer(self.code, lambda text: self.hole(text, functions, fill))
             tree = _parse(expression, where)
             self.roots.check(tree, where)
-            value = writer.value(tree, load("data"), Mode.RAISE)
-            _refuse(writer, self.roots, where)
-            body = [*writer.body, give(value)]
+            value = emitter.value(tree, load("data"), Mode.RAISE)
+            _refuse(emitter, self.roots, where)
+            body = [*emitter.body, give(value)]
             if names := self.roots.uncertain(tree):
                 guard = call(self.code.hoist(_require, "require"), load("data"), self.code.constant(list(names)))
                 body.insert(0, ast.Expr(guard))
@@ -263,9 +264,9 @@ def _dynamic(expression: str, roots: Roots, where: str) -> Callable[[Any, Env], 
         tree = parse(expression, where)
         roots.check(tree, where)
         code = Code("variable")
-        writer = emitter(code)
-        writer.function("query", tree)
-        _refuse(writer, roots, where)
+        emitter = writer(code)
+        emitter.function("query", tree)
+        _refuse(emitter, roots, where)
     except (SourceError, NotEvaluatedError, InvalidError) as wrong:
         raise QueryError(wrong.message) from None
     run: Callable[[Any, Env], Any] = code.build()["query"]
@@ -293,14 +294,14 @@ def _parse(expression: str, where: str) -> Node:
         raise InvalidError(where, got=expression, expected=f"a JMESPath expression ({wrong.reason})") from None
 
 
-def _refuse(writer: Emitter, roots: Roots, where: str) -> None:
+def _refuse(emitter: Emitter, roots: Roots, where: str) -> None:
     """Calls that can only fail, and those that ask what policies are not given."""
-    for message, _ in writer.problems:
+    for message, _ in emitter.problems:
         kind, _, name = message.partition("unknown function: ")
         if not kind and name:
             raise NotEvaluatedError(where, f"function {name}() is not evaluated here")
         raise InvalidError(where, got=message, expected="an expression that can be evaluated")
-    if asked := writer.needs - roots.asks:
+    if asked := emitter.needs - roots.asks:
         raise NotEvaluatedError(where, f"a function that asks for {min(asked)} is not evaluated here")
 
 

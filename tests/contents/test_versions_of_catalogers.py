@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from custody.errors import UsageError
+from custody.errors import CustodyError, UsageError
+from custody.formats.bom import Catalog
+from custody.registry.image import StoredImage
 from custody.sbom import catalogers
 from custody.sbom.catalog import catalog
-from custody.sbom.catalogers import CATALOGERS, apk, npm, python
+from custody.sbom.catalogers import CATALOGERS, apk, binaries, dpkg, npm, python
 from custody.sbom.catalogers.cataloger import Cataloger, named
 from custody.sbom.catalogers.counted import COUNTED
 from custody.sbom.catalogers.fact import Fact
-from tests.contents.images import METADATA, STATUS, Member, go_program, image
+from tests.contents.images import METADATA, OS_RELEASE, STATUS, Member, go_program, image
 from tests.contents.test_layers import _Cache, names
 
 _NODE = b'{"name":"n","version":"1"}'
@@ -120,6 +123,58 @@ def test_a_cataloger_that_is_gone_says_nothing_any_more(
     monkeypatch.setattr(catalogers, "_TABLE", catalogers.table(rows))
     assert names(catalog(stored, cache)) == names(first) - {"musl"}
     assert not set(asked) & {"npm", "python"}
+
+
+def test_a_file_that_said_nothing_may_say_something_to_another(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = ("var/lib/dpkg/status.d/a", go_program("mod\ta\tv1\n"))
+    stored, cache = image(tmp_path / "i", [program, ("var/lib/dpkg/status", STATUS)]), _Cache()
+    assert "a" not in names(catalog(stored, cache))
+    monkeypatch.setattr(catalogers, "_TABLE", catalogers.table(
+        [row for row in CATALOGERS if row is not dpkg.PACKAGES]))
+    assert names(catalog(stored, cache)) == {"a", "stdlib"}
+
+
+_CONTENTS = (METADATA, STATUS, OS_RELEASE, _NODE, b"PK", b"P:musl\nV:1\nF:usr/bin\nR:g\n", go_program("mod\ta\tv1\n"),
+             b"/usr/bin/g\n/s/f.dist-info/METADATA\n", b"MZ" + bytes(100))
+_NAMES = ("var/lib/dpkg/status", "var/lib/dpkg/status.d/a", "var/lib/dpkg/status.d/a.md5sums", "opt/m", "x.jar",
+          "a.dll", "var/lib/dpkg/info/a.list", "lib/apk/db/installed", "s/f.dist-info/METADATA", "s/f.dist-info/RECORD",
+          "n/package.json", "node_modules/q/index.js", "usr/bin/g", "usr/bin/node", "opt/d/status", "etc/os-release",
+          "nix/store/abc-x/bin/g", "nix/store/abc-x/package.json", "usr/share/doc/a/copyright", "t/h.egg-info")
+_PLACES = (*_NAMES, "var/lib/dpkg", "opt/d", "s/f.dist-info", "usr", "lib", "node_modules/q", "z")
+
+
+def _member(dice: random.Random) -> Member:
+    name, kind = dice.choice(_NAMES), dice.randrange(12)
+    if kind < 2:
+        return dice.choice(_PLACES), ("symlink", "/" + dice.choice(_PLACES))
+    if kind < 4:
+        return name, ("link", dice.choice(_NAMES))
+    folder, slash, base = name.rpartition("/")
+    return (f"{folder}{slash}.wh.{base}", b"") if kind == 4 else (name, dice.choice(_CONTENTS))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_any_image_after_any_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Of what was read before that is kept which would be read again, and nothing else."""
+    dice = random.Random(seed)
+    stored = image(tmp_path / "i", *([_member(dice) for _ in range(dice.randint(1, 7))]
+                                     for _ in range(dice.randint(1, 3))))
+    cache = _Cache()
+    _said(stored, cache)
+    for _ in range(3):
+        rows = [replace(row, version=dice.randint(2, 9)) if dice.randrange(4) == 0 else row for row in CATALOGERS
+                if row is binaries.CATALOGER or dice.randrange(8)]
+        counted = [row for row in COUNTED if dice.randrange(8)] if dice.randrange(3) == 0 else COUNTED
+        monkeypatch.setattr(catalogers, "_TABLE", catalogers.table(rows, counted))
+        assert _said(stored, cache) == _said(stored, None)
+
+
+def _said(stored: StoredImage, cache: _Cache | None) -> Catalog | str:
+    try:
+        return catalog(stored, cache)
+    except CustodyError as error:
+        return error.message
 
 
 def test_kinds_that_are_counted_have_one_version(

@@ -15,7 +15,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from custody.adapters.filesystem.blobs import FilesystemBlobs
+from custody.adapters.filesystem.blobs import FileBlob, FilesystemBlobs
 from custody.adapters.sqlite.repositories import SqliteRepositories
 from custody.kit.clock import system_clock
 from custody.registry.store import Registry
@@ -25,7 +25,7 @@ from custody.server.limits import Limits
 from custody.server.registry import RegistryApp
 from custody.server.rpcstatus import EXCEPTION_HANDLERS
 from custody.server.run import Listener, serving
-from custody.server.sendfile import send_file
+from custody.server.sendfile import send_blob
 
 STILL = Limits(sweep=3600)
 """For tests that ask for the deadlines themselves."""
@@ -294,7 +294,7 @@ def test_a_file_that_is_not_taken_is_given_up(tmp_path: Path, monkeypatch: pytes
                         "headers": [(b"content-length", b"%d" % (64 * MIB))]})
             handle = os.open(path, os.O_RDONLY)
             try:
-                await send_file(scope, send, handle, 0, 64 * MIB)
+                await send_blob(scope, send, FileBlob(handle), 0, 64 * MIB)
             except DisconnectedError as error:
                 outcome.set_result(str(error.__cause__))
             finally:
@@ -537,7 +537,7 @@ def test_a_client_that_sends_no_more_hears_all_its_answers(tmp_path: Path) -> No
         if scope["path"] == "/file":
             await send({"type": "http.response.start", "status": 200,
                         "headers": [(b"content-length", b"%d" % (4 * MIB))]})
-            await send_file(scope, send, handle, 0, 4 * MIB)
+            await send_blob(scope, send, FileBlob(handle), 0, 4 * MIB)
             return
         await respond(send, 200, scope["path"].encode() + body)
 

@@ -30,11 +30,11 @@ def test_who_has_had_least_goes_first_and_small_before_large(monkeypatch: pytest
     order: list[str] = []
     begun, go = threading.Event(), threading.Event()
 
-    def judged(found: Evidence, *_: Any) -> Rejected:
-        order.append(found.source)
+    def judged(evidence: Evidence, *_: Any) -> Rejected:
+        order.append(evidence.source)
         begun.set()
         assert go.wait(10)
-        return rejected(found.source)
+        return rejected(evidence.source)
 
     monkeypatch.setattr(verifying, "judge", judged)
 
@@ -63,17 +63,17 @@ def test_one_large_document_at_a_time_beside_small_ones(monkeypatch: pytest.Monk
     most = {"large": 0}
     lock, small = threading.Lock(), threading.Event()
 
-    def judged(found: Evidence, *_: Any) -> Rejected:
+    def judged(evidence: Evidence, *_: Any) -> Rejected:
         with lock:
-            running.append(found.source)
+            running.append(evidence.source)
             most["large"] = max(most["large"], running.count("large"))
-        if found.source == "large":
+        if evidence.source == "large":
             assert small.wait(10)  # the small one is verified while a large one is under way
         else:
             small.set()
         with lock:
-            running.remove(found.source)
-        return rejected(found.source)
+            running.remove(evidence.source)
+        return rejected(evidence.source)
 
     monkeypatch.setattr(verifying, "judge", judged)
 
@@ -91,9 +91,9 @@ def test_a_fault_of_the_verifier_rejects_that_document(monkeypatch: pytest.Monke
         raise ValueError("secret of the document")
 
     monkeypatch.setattr(verify, "verify_evidence", fails)
-    found = judge(item("d"), TERMS, NOW)
-    assert isinstance(found, Rejected)
-    assert (found.state, found.reason) == ("unverifiable", "verifying it failed with ValueError")
+    judged = judge(item("d"), TERMS, NOW)
+    assert isinstance(judged, Rejected)
+    assert (judged.state, judged.reason) == ("unverifiable", "verifying it failed with ValueError")
 
 
 def test_memory_is_not_underestimated() -> None:

@@ -111,11 +111,12 @@ def test_mutated_bundle(position: int, change: int) -> None:
     data = bytearray(DOCUMENT)
     data[position] ^= change
     try:
-        found = verify_evidence(evidence(bytes(data)), Trust(ROOT), NOW)
+        verified = verify_evidence(evidence(bytes(data)), Trust(ROOT), NOW)
     except CustodyError:
         return
     good = verify_evidence(evidence(DOCUMENT), Trust(ROOT), NOW)
-    assert (found.signer, found.predicate_type, found.subject) == (good.signer, good.predicate_type, good.subject)
+    assert (verified.signer, verified.predicate_type, verified.subject) == (
+        good.signer, good.predicate_type, good.subject)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 255))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,15 +13,17 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from custody.errors import Check, VerificationError
+from custody.errors import Check, CustodyError, VerificationError
 from custody.evidence.model import Evidence, KeylessSigner, Rejected, Verified
 from custody.formats import bundle as bundles
 from custody.formats import cosign, dsse
 from custody.services.verify import Terms, judge
 from custody.sign import verify
-from custody.sign.decoders import DECODERS, format_of
+from custody.sign.decoders import DECODERS, decode, format_of
 from custody.sign.keys import PrivateKey
 from custody.sign.verify import Trust, verify_evidence
 from tests.sign import jws
@@ -30,9 +33,11 @@ WORLD = World()
 ROOT = WORLD.trusted_root()
 
 
-@pytest.fixture(autouse=True)
-def _row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(DECODERS, jws.MEDIA_TYPE, jws.FORMAT)
+@pytest.fixture(autouse=True, scope="module")
+def _row() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DECODERS, jws.MEDIA_TYPE, jws.FORMAT)
+        yield
 
 
 def test_types() -> None:
@@ -49,6 +54,27 @@ def test_the_steps_import_no_format() -> None:
     imported = {node.module for node in ast.walk(ast.parse(inspect.getsource(verify)))
                 if isinstance(node, ast.ImportFrom) and node.module}
     assert not {module for module in imported if module.startswith("custody.formats")}
+
+
+DOCUMENTS = (json.dumps(WORLD.keyless()).encode(), json.dumps(WORLD.keyless()["dsseEnvelope"]).encode(),
+             b'{"critical":{"type":"cosign container image signature","image":{"docker-manifest-digest":"%s"}}}' % (
+                 IMAGE.encode()))
+
+
+@given(st.sampled_from(list(DECODERS)), st.binary(max_size=100) | st.sampled_from(DOCUMENTS), st.integers(0, 5000),
+       st.integers(0, 255), st.dictionaries(st.sampled_from((
+           "dev.cosignproject.cosign/signature", "dev.sigstore.cosign/certificate", "dev.sigstore.cosign/bundle",
+           "dev.sigstore.cosign/chain", "dev.sigstore.cosign/rfc3161timestamp")), st.text(max_size=40)))
+def test_hostile_documents(pattern: str, data: bytes, position: int, change: int, annotations: dict[str, str]) -> None:
+    """Only a CustodyError comes out of a decoder, and of reading what it made."""
+    changed = bytearray(data)
+    if changed:
+        changed[position % len(changed)] ^= change
+    item = evidence(bytes(changed), media_type=pattern.replace("*", ".v0.3+json"), annotations=annotations)
+    try:
+        decode(item).read(IMAGE)
+    except CustodyError:
+        return
 
 
 def document(header: dict[str, Any], algorithm: str, sign: Any, digest: str = IMAGE) -> dict[str, Any]:

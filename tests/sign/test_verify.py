@@ -70,25 +70,25 @@ def flip(text: str) -> str:
 
 @pytest.mark.parametrize("kind", ["v2", "dsse", "intoto"])
 def test_good(kind: str) -> None:
-    found = verify_evidence(evidence(WORLD.keyless(kind=kind)), Trust(ROOT), NOW)
-    assert isinstance(found.signer, KeylessSigner)
-    assert (found.kind, found.signer.subject, found.signer.issuer) == ("signature", IDENTITY, ISSUER)
-    assert found.signer.claims["githubWorkflowRepository"] == "acme/app"
-    assert found.signed_at == NOW
-    assert found.log is not None
-    assert found.log.index == 1
+    verified = verify_evidence(evidence(WORLD.keyless(kind=kind)), Trust(ROOT), NOW)
+    assert isinstance(verified.signer, KeylessSigner)
+    assert (verified.kind, verified.signer.subject, verified.signer.issuer) == ("signature", IDENTITY, ISSUER)
+    assert verified.signer.claims["githubWorkflowRepository"] == "acme/app"
+    assert verified.signed_at == NOW
+    assert verified.log is not None
+    assert verified.log.index == 1
 
 
 def test_attestation_is_no_signature() -> None:
-    found = verify_evidence(evidence(WORLD.keyless(predicate_type="https://spdx.dev/Document")), Trust(ROOT), NOW)
-    assert (found.kind, found.predicate_type) == ("attestation", "https://spdx.dev/Document")
+    verified = verify_evidence(evidence(WORLD.keyless(predicate_type="https://spdx.dev/Document")), Trust(ROOT), NOW)
+    assert (verified.kind, verified.predicate_type) == ("attestation", "https://spdx.dev/Document")
 
 
 def test_sct_with_extensions_and_email() -> None:
     document = WORLD.keyless(identity="dev@example.com", sct_extensions=b"\x00\x00\x05\x00\x00\x00\x00\x07")
-    found = verify_evidence(evidence(document), Trust(ROOT), NOW)
-    assert isinstance(found.signer, KeylessSigner)
-    assert found.signer.subject == "dev@example.com"
+    verified = verify_evidence(evidence(document), Trust(ROOT), NOW)
+    assert isinstance(verified.signer, KeylessSigner)
+    assert verified.signer.subject == "dev@example.com"
 
 
 Change = Callable[[dict[str, Any]], object]
@@ -290,10 +290,10 @@ def test_unfit_intermediate(arguments: dict[str, Any], check: Check, reason: str
 def test_arcs_below_fulcio_s_extensions_say_nothing() -> None:
     below = [(x509.UnrecognizedExtension(x509.ObjectIdentifier(f"1.3.6.1.4.1.57264.1.{arc}"), utf8("other")), False)
              for arc in ("8.1", "9.1", "12.1")]
-    found = verify_evidence(evidence(WORLD.keyless(more=below)), Trust(ROOT), NOW)
-    assert isinstance(found.signer, KeylessSigner)
-    assert found.signer.issuer == ISSUER
-    assert found.signer.claims == {"githubWorkflowTrigger": "push", "githubWorkflowRepository": "acme/app",
+    verified = verify_evidence(evidence(WORLD.keyless(more=below)), Trust(ROOT), NOW)
+    assert isinstance(verified.signer, KeylessSigner)
+    assert verified.signer.issuer == ISSUER
+    assert verified.signer.claims == {"githubWorkflowTrigger": "push", "githubWorkflowRepository": "acme/app",
                                    "sourceRepositoryURI": "https://github.com/acme/app"}
 
 
@@ -350,8 +350,8 @@ def test_checks_that_are_switched_off() -> None:
     document["verificationMaterial"]["tlogEntries"] = []
     refused(document, Check.LOGGED, "log entry: there is none", require_sct=False)
     refused(document, Check.SCT, "SCT: the certificate has none", require_log=False)
-    found = verify_evidence(evidence(document), Trust(ROOT, require_log=False, require_sct=False), NOW)
-    assert found.log is None
+    verified = verify_evidence(evidence(document), Trust(ROOT, require_log=False, require_sct=False), NOW)
+    assert verified.log is None
     with_v1 = WORLD.keyless(kind="dsse")  # an unchecked entry attests no time
     refused(with_v1, Check.TIME, "time: nothing attests", require_log=False)
 
@@ -382,9 +382,9 @@ def test_key() -> None:
     key, other = generate_key(), generate_key()
     document = key_bundle(key)
     trust = Trust(keys=(other.public, key.public), require_log=False)
-    found = verify_evidence(evidence(document), trust, NOW)
-    assert isinstance(found.signer, KeySigner)
-    assert (found.annotations, found.signed_at) == ({"env": "prod"}, None)
+    verified = verify_evidence(evidence(document), trust, NOW)
+    assert isinstance(verified.signer, KeySigner)
+    assert (verified.annotations, verified.signed_at) == ({"env": "prod"}, None)
     refused(document, Check.SIGNATURE, "the signature is not this key's", keys=(other.public,), require_log=False)
     refused(document, Check.LOGGED, "log entry: there is none", keys=(key.public,))
 
@@ -423,8 +423,8 @@ def test_simple_signing() -> None:
         return evidence(payload, media_type=cosign.SIMPLE_SIGNING, annotations={SIG: b64(key.sign(payload))})
 
     good = layer(payload_of(IMAGE))
-    found = verify_evidence(good, Trust(None, (key.public,), require_log=False), NOW)
-    assert (found.kind, found.format, found.annotations) == ("signature", "simplesigning", {"a": "b"})
+    verified = verify_evidence(good, Trust(None, (key.public,), require_log=False), NOW)
+    assert (verified.kind, verified.format, verified.annotations) == ("signature", "simplesigning", {"a": "b"})
     refused(layer(payload_of(OTHER)), Check.SUBJECT, "subject: the signature is of", **trust)
     refused(layer(payload_of(IMAGE, "something else")), Check.STATEMENT, "critical.type", **trust)
     refused(evidence(payload_of(IMAGE), media_type=cosign.SIMPLE_SIGNING), Check.FORMAT, SIG, **trust)
@@ -458,8 +458,8 @@ def replace_annotations(item: Any, changes: dict[str, str]) -> Any:
 
 
 def test_legacy_keyless() -> None:
-    found = verify_evidence(legacy(), Trust(ROOT), NOW)
-    assert (found.signed_at, found.log and found.log.index) == (NOW, 1)
+    verified = verify_evidence(legacy(), Trust(ROOT), NOW)
+    assert (verified.signed_at, verified.log and verified.log.index) == (NOW, 1)
     refused(legacy(entry_subject=OTHER), Check.LOG, "it is about something else")
     item = legacy()
     item.annotations["dev.sigstore.cosign/bundle"] = item.annotations["dev.sigstore.cosign/bundle"].replace(
@@ -475,8 +475,8 @@ def test_legacy_attestation() -> None:
     payload = intoto.statement(IMAGE, "https://spdx.dev/Document", {"x": 1}).to_bytes()
     envelope = dsse.Envelope(intoto.PAYLOAD_TYPE, payload, (("", key.sign(pae(intoto.PAYLOAD_TYPE, payload))),))
     item = evidence(envelope.to_bytes(), media_type=dsse.MEDIA_TYPE, annotations={SIG: ""})
-    found = verify_evidence(item, Trust(keys=(key.public,), require_log=False), NOW)
-    assert (found.kind, found.predicate, found.format) == ("attestation", {"x": 1}, "dsse")
+    verified = verify_evidence(item, Trust(keys=(key.public,), require_log=False), NOW)
+    assert (verified.kind, verified.predicate, verified.format) == ("attestation", {"x": 1}, "dsse")
     stamped = WORLD.stamp(item.data)
     item.annotations["dev.sigstore.cosign/rfc3161timestamp"] = json.dumps({"SignedRFC3161Timestamp": b64(stamped)})
     assert verify_evidence(item, Trust(ROOT, (key.public,), require_log=False), NOW).signed_at == NOW
@@ -570,8 +570,8 @@ def test_a_signature_of_the_manifest_as_a_file_is_none_of_the_image() -> None:
     item = evidence(document, subject=f"sha256:{digest.hexdigest()}")
     refused(item, Check.STATEMENT, "signature: got one of a file's bytes (messageSignature)", keys=(key.public,),
             require_log=False)
-    found = verify_evidence(item, Trust(ROOT, (key.public,), require_log=False, blobs=True), NOW)
-    assert isinstance(found.signer, KeySigner)
+    verified = verify_evidence(item, Trust(ROOT, (key.public,), require_log=False, blobs=True), NOW)
+    assert isinstance(verified.signer, KeySigner)
 
 
 # Who

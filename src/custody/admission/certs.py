@@ -40,11 +40,11 @@ def certificates(data: bytes, where: str) -> bytes:
         raise MalformedError(where, got="a private key", expected="certificates, which may be published",
                              hint="ca.crt, not ca.key")
     try:
-        found = x509.load_pem_x509_certificates(data)
+        certificates = x509.load_pem_x509_certificates(data)
     except ValueError:
         raise MalformedError(where, got=f"{len(data)} bytes without a certificate that can be read",
                              expected="PEM (BEGIN CERTIFICATE)") from None
-    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in found)
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
 
 
 class ServingCertificate:
@@ -90,12 +90,12 @@ class ServingCertificate:
     def _authority(self, now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
         cert_file, key_file = self.folder / "ca.crt", self.folder / "ca.key"
         if cert_file.is_file() and key_file.is_file():
-            found = load_pem_private_key(key_file.read_bytes(), None)
-            if not isinstance(found, ec.EllipticCurvePrivateKey):
-                raise MalformedError(str(key_file), got=type(found).__name__, expected="an elliptic curve key")
+            key = load_pem_private_key(key_file.read_bytes(), None)
+            if not isinstance(key, ec.EllipticCurvePrivateKey):
+                raise MalformedError(str(key_file), got=type(key).__name__, expected="an elliptic curve key")
             certificate = x509.load_pem_x509_certificate(cert_file.read_bytes())
             if certificate.not_valid_after_utc - now > _SERVING:
-                return certificate, found
+                return certificate, key
         key = ec.generate_private_key(ec.SECP256R1())
         name = f"custody webhook CA {now:%Y-%m-%d %H:%M:%S}"
         certificate = (_builder(name, now, _AUTHORITY).public_key(key.public_key()).issuer_name(_subject(name))

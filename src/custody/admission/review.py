@@ -86,21 +86,21 @@ def read(body: bytes) -> Review:
         raise oversized(body, got=f"{len(body)} bytes that would take about {weight >> 20} MiB of memory",
                         expected=f"at most {_MAX_WEIGHT >> 20} MiB")
     try:
-        found = _DECODER.decode(body)
+        review = _DECODER.decode(body)
     except RecursionError:
         raise oversized(body, got="an object that is nested too deep", expected="about 1,000 levels") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise MalformedError("AdmissionReview", got=str(error), expected="a review of admission.k8s.io/v1") from None
-    asked = found.request
-    if found.kind != "AdmissionReview" or found.api_version not in _VERSIONS or asked is None:
-        raise MalformedError("AdmissionReview", got=f"{found.api_version} {found.kind}",
+    asked = review.request
+    if review.kind != "AdmissionReview" or review.api_version not in _VERSIONS or asked is None:
+        raise MalformedError("AdmissionReview", got=f"{review.api_version} {review.kind}",
                              expected="admission.k8s.io/v1 AdmissionReview with a request")
     if asked.operation not in ("CREATE", "UPDATE", "DELETE", "CONNECT"):
         raise MalformedError("request.operation", got=asked.operation, expected="CREATE, UPDATE, DELETE or CONNECT")
     given = asked.user_info or _User()
     user = User(username=given.username, uid=given.uid, groups=given.groups or (),
                 extra={key: values or [] for key, values in (given.extra or {}).items()})
-    return Review(found.api_version, asked.uid, Request(
+    return Review(review.api_version, asked.uid, Request(
         operation=asked.operation, kind=asked.kind, namespace=asked.namespace, name=asked.name, object=asked.object,
         old_object=asked.old_object, user=user, dry_run=bool(asked.dry_run), subresource=asked.sub_resource,
         resource=asked.resource))

@@ -35,7 +35,7 @@ def entries(rules: Iterable[Rule], kinds: Kinds, *, mutate: bool) -> set[Entry]:
             asked |= set(_of_rule(rule, kinds, mutate=mutate))
     asked |= {entry._replace(resource="pods/ephemeralcontainers") for entry in asked
               if entry.resource in ("pods", "*") and entry.group in ("", "*") and entry.version in ("v1", "*")}
-    return {entry for entry in asked if not any(other != entry and _covers(other, entry) for other in asked)}
+    return {entry for entry in asked if not any(wider != entry and _covers(wider, entry) for wider in asked)}
 
 
 def to_rules(asked: Iterable[Entry]) -> list[dict[str, Any]]:
@@ -48,10 +48,10 @@ def to_rules(asked: Iterable[Entry]) -> list[dict[str, Any]]:
         ordered = tuple(operation for operation in OPERATIONS if operation in named)
         versions.setdefault((group, scope, ordered, resource), []).append(version)
     resources: dict[tuple[str, tuple[str, ...], str, tuple[str, ...]], list[str]] = {}
-    for (group, scope, ordered, resource), found in versions.items():
-        resources.setdefault((group, tuple(found), scope, ordered), []).append(resource)
-    return [{"apiGroups": [group], "apiVersions": list(found), "resources": sorted(names), "operations": list(ordered),
-             "scope": scope} for (group, found, scope, ordered), names in sorted(resources.items())]
+    for (group, scope, ordered, resource), listed in versions.items():
+        resources.setdefault((group, tuple(listed), scope, ordered), []).append(resource)
+    return [{"apiGroups": [group], "apiVersions": list(listed), "resources": sorted(names), "operations": list(ordered),
+             "scope": scope} for (group, listed, scope, ordered), names in sorted(resources.items())]
 
 
 def _of_rule(rule: Rule, kinds: Kinds, *, mutate: bool) -> Iterator[Entry]:
@@ -77,10 +77,10 @@ def _of_kind(text: str, where: str, kinds: Kinds, operations: set[str], *, expli
             yield Entry(selector.group, selector.version, resource, "*", operation)
         return
     for target in kinds.targets(text, where):
-        one = target.resource
-        resource = f"{one.plural}/{target.subresource.name}" if target.subresource else one.plural
+        owner = target.resource
+        resource = f"{owner.plural}/{target.subresource.name}" if target.subresource else owner.plural
         for operation in operations if explicit else operations & set(target.operations):
-            yield Entry(one.group, one.version, resource, "Namespaced" if one.namespaced else "*", operation)
+            yield Entry(owner.group, owner.version, resource, "Namespaced" if owner.namespaced else "*", operation)
 
 
 def _covers(wide: Entry, entry: Entry) -> bool:

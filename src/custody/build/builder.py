@@ -115,7 +115,7 @@ def _definition(repository: Repository, files: list[File]) -> Definition:
     for file in files:
         if file.path == NAME and file.mode != 0o120000:
             return parse_definition(repository.blob(file.id))
-    raise NotFoundError(f"{repository.path}: the commit has no {NAME}",
+    raise NotFoundError(f"{repository.place}: the commit has no {NAME}",
                         hint="it says how to build; see the build guide")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from custody.cli.run import settings
-from custody.cli.sign import make_signer
+from custody.cli.sign import make_signer, tell
 from custody.cli.trust_files import read_input
 from custody.cli.trust_options import Command, resolve, sign_options
 from custody.errors import UsageError
@@ -57,5 +57,4 @@ async def _run(images: tuple[str, ...], predicate_type: str, predicate: Any, rep
                 trust = signer.trust(require_log=verified.log is not None)
                 gone = await replace_bundles(client, ref, verified, pushed, trust, system_clock())
                 print(f"{ref}: removed {gone} older attestation{'' if gone == 1 else 's'}", file=sys.stderr)
-            print(f"{ref}: {visible(predicate_type)} attested by {visible(str(verified.signer))}"
-                  + (f", log index {verified.log.index}" if verified.log else ", in no log"), file=sys.stderr)
+            tell(ref, f"{visible(predicate_type)} attested", verified)

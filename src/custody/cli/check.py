@@ -67,21 +67,21 @@ def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str,
         raise UsageError("check: no policies", hint="--policy FILE, or `policies` in custody.toml")
     if folder is not None:
         destination.make_folder(folder, "--record")  # said before the work, not after it
-    asked = [entry for target in targets for entry in _targets(target)]
+    asked = [subject for target in targets for subject in _targets(target)]
     if background and (image := next((target for target in asked if isinstance(target, str)), None)) is not None:
         raise UsageError(f"--background: got the image {image}, expected resources, which lie in a cluster")
     checked = asyncio.run(_check(asked, chosen, namespace, Course.BACKGROUND if background else Course.ADMISSION))
     if folder is not None:
-        for entry in checked:
-            destination.write(folder / f"{entry.decision.inputs_digest.replace(':', '-')}.json", entry.record,
+        for decided in checked:
+            destination.write(folder / f"{decided.decision.inputs_digest.replace(':', '-')}.json", decided.record,
                               "--record")
     if output == "json":
-        click.echo(json.dumps([to_json(entry) for entry in checked], indent=2))
+        click.echo(json.dumps([to_json(decided) for decided in checked], indent=2))
     else:
-        for entry in checked:
-            click.echo("\n".join(lines(entry.decision, entry.name)))
+        for decided in checked:
+            click.echo("\n".join(lines(decided.decision, decided.name)))
         if len(checked) > 1:
-            click.echo(summary([entry.decision for entry in checked]))
+            click.echo(summary([decided.decision for decided in checked]))
     conclude(checked, chosen, allow_unjudged=allow_unjudged)
 
 
@@ -132,15 +132,15 @@ def _targets(target: str) -> Sequence[Asked]:
 
 def conclude(checked: Sequence[Checked], policies: PolicySet, *, allow_unjudged: bool) -> None:
     """Raises DeniedError, or NotJudgedError where something that runs, or everything, was not judged."""
-    denied = sum(entry.decision.verdict is Verdict.DENIED for entry in checked)
+    denied = sum(decided.decision.verdict is Verdict.DENIED for decided in checked)
     if denied:
         raise DeniedError(f"{denied} of {len(checked)} denied")
     if allow_unjudged:
         return
-    reasons = [(entry.name, reason) for entry in checked
-               if (reason := unjudged(entry.request, entry.decision, policies)) is not None]
-    if not reasons and all(entry.decision.verdict is Verdict.NOT_JUDGED for entry in checked):
-        reasons = [(entry.name, "no rule speaks of it") for entry in checked]
+    reasons = [(decided.name, reason) for decided in checked
+               if (reason := unjudged(decided.request, decided.decision, policies)) is not None]
+    if not reasons and all(decided.decision.verdict is Verdict.NOT_JUDGED for decided in checked):
+        reasons = [(decided.name, "no rule speaks of it") for decided in checked]
     if reasons:
         name, reason = reasons[0]
         raise NotJudgedError(f"{len(reasons)} of {len(checked)} not judged, such as {visible(name)}: {reason}",
@@ -174,9 +174,9 @@ def summary(decisions: Sequence[Decision]) -> str:
     return f"{len(decisions)} resources: " + ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict)
 
 
-def to_json(entry: Checked) -> dict[str, Any]:
+def to_json(decided: Checked) -> dict[str, Any]:
     """The decision as data; `spoke` are the rules that judged, `skipped` those that did not, each with its reason."""
-    decision = entry.decision
+    decision = decided.decision
     spoke = dict.fromkeys(f"{rule.policy}/{rule.rule}" for rule in decision.results
                           if rule.outcome is not Outcome.SKIP)
     skipped = [{"policy": rule.policy, "rule": rule.rule, "reason": rule.message} for rule in decision.results
@@ -184,10 +184,10 @@ def to_json(entry: Checked) -> dict[str, Any]:
     plain = facts(decision)
     plain.pop("silent")
     plain.pop("asks")
-    return {"resource": entry.name, "allowed": decision.verdict is Verdict.ALLOWED, **plain, "spoke": list(spoke),
+    return {"resource": decided.name, "allowed": decision.verdict is Verdict.ALLOWED, **plain, "spoke": list(spoke),
             "skipped": skipped + [facts(rule) for rule in decision.silent],
             "evidence": {image: {"digest": gathered.subject, "verified": [
                 {"kind": item.kind, "predicateType": item.predicate_type, "signer": str(item.signer),
                  "digest": item.evidence, "source": item.source} for item in gathered.verified],
                 "rejected": [facts(item) for item in gathered.rejected]} for image, gathered in
-                entry.evidence.items()}}
+                decided.evidence.items()}}

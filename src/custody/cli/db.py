@@ -52,16 +52,16 @@ def import_(paths: tuple[Path, ...]) -> None:
               help="What stdout gets.")
 def status(chosen: str) -> None:
     """How many advisories there are, for which ecosystems, and how old."""
-    found = _store().status()
+    held = _store().status()
     if chosen == "json":
-        print(json.dumps(msgspec.to_builtins(found), indent=2))
+        print(json.dumps(msgspec.to_builtins(held), indent=2))
         return
-    print(f"advisories  {found.advisories}")
-    print(f"newest      {format_rfc3339(found.newest) if found.newest else 'none: the database is empty'}")
-    print(f"imported    {format_rfc3339(found.imported_at) if found.imported_at else 'never'}")
-    print("exploited   " + ("none: no catalogue was imported" if found.exploited is None else
-                            f"{found.exploited} known, version {visible(found.exploited_version)}"))
-    for name, count in found.ecosystems.items():
+    print(f"advisories  {held.advisories}")
+    print(f"newest      {format_rfc3339(held.newest) if held.newest else 'none: the database is empty'}")
+    print(f"imported    {format_rfc3339(held.imported_at) if held.imported_at else 'never'}")
+    print("exploited   " + ("none: no catalogue was imported" if held.exploited is None else
+                            f"{held.exploited} known, version {visible(held.exploited_version)}"))
+    for name, count in held.ecosystems.items():
         print(f"  {visible(name):<20} {count}")
 
 

@@ -114,7 +114,7 @@ def _podsecurity(files: tuple[Path, ...], level: str, version: str, output: str)
             metadata = document.get("metadata")
             failures = standard.evaluate(document.get("spec"), metadata, level, version)
             name = str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
-            rows.append({"pod": name, "allowed": not failures, "failures": [one._asdict() for one in failures],
+            rows.append({"pod": name, "allowed": not failures, "failures": [failure._asdict() for failure in failures],
                          "message": f'violates PodSecurity "{level}:{version}": {standard.aggregate(failures)}'
                          if failures else ""})
     if output == "json":

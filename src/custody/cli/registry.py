@@ -74,12 +74,12 @@ def _troubles(report: Report) -> Iterator[str]:
 def _lines(report: Report) -> Iterator[str]:
     yield (f"{report.blobs} blobs read, {len(report.damaged)} damaged, {len(report.missing)} missing, "
            f"{len(report.unreadable)} unreadable")
-    for state, items in (("damaged", report.damaged), ("missing", report.missing)):
-        for item in items:
-            yield f"{state:<10} {item.digest}  in {', '.join(item.repositories) or 'no repository'}"
-    for state, odd in (("unreadable", report.unreadable), ("stray", report.strays)):
-        for entry in odd:
-            yield f"{state:<10} {visible(entry.path)}: {entry.reason}"
+    for state, blobs in (("damaged", report.damaged), ("missing", report.missing)):
+        for blob in blobs:
+            yield f"{state:<10} {blob.digest}  in {', '.join(blob.repositories) or 'no repository'}"
+    for state, files in (("unreadable", report.unreadable), ("stray", report.strays)):
+        for file in files:
+            yield f"{state:<10} {visible(file.path)}: {file.reason}"
     if report.orphans:
         told = (f"{len(report.removed)} removed" if report.removed else
                 "--remove-orphans removes those older than an hour")

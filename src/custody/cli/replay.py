@@ -20,11 +20,11 @@ from custody.policy.record import replay
               help="Decide by these instead: what would change?")
 def command(records: tuple[str, ...], policies: tuple[str, ...]) -> None:
     """Decide recorded requests again, without a network. Exit 3 where one is denied, 4 where one is not judged."""
-    other = kinds.load(settings(), policies, (), None) if policies else None
+    instead = kinds.load(settings(), policies, (), None) if policies else None
     verdicts: list[Verdict] = []
     for name in records:
         try:
-            decision = replay(Path(name).read_bytes(), other)
+            decision = replay(Path(name).read_bytes(), instead)
         except OSError as error:
             raise UsageError(f"{name}: {error.strerror}") from None
         click.echo("\n".join(lines(decision, name)))

@@ -103,10 +103,10 @@ def command(target: str, chosen: tuple[str, ...], threshold: str, fail_on_unknow
         report.require_coverage()
 
 
-def _deny(met: list[Finding], kind: str) -> None:
-    if met:
-        worst, findings = met[0], f"{len(met)} finding{'s' * (len(met) > 1)}"
-        raise DeniedError(visible(f"{findings} {kind}, such as {worst.cve} in {worst.package} {worst.version}"),
+def _deny(findings: list[Finding], kind: str) -> None:
+    if findings:
+        worst, count = findings[0], f"{len(findings)} finding{'s' * (len(findings) > 1)}"
+        raise DeniedError(visible(f"{count} {kind}, such as {worst.cve} in {worst.package} {worst.version}"),
                           hint=visible(f"fixed in {', '.join(worst.fixed)}") if worst.fixed else None)
 
 
@@ -124,6 +124,6 @@ def _explain(report: ScanReport) -> None:
     if database.exploited is not None:
         said.append(f"known exploited vulnerabilities: {database.exploited}, version {database.exploited_version}; "
                     f"{sum(f.exploited is not None for f in report.findings)} findings are among them")
-    for reason, count in Counter(entry.reason for entry in report.ignored).items():
+    for reason, count in Counter(ignored.reason for ignored in report.ignored).items():
         said.append(f"left out: {count} findings: {reason}")
     print("\n".join([*said, *contents.coverage_lines(report.coverage)]), file=sys.stderr)

@@ -116,7 +116,7 @@ async def _sign(client: RegistryClient, signer: Signer, ref: Reference, manifest
         if kept.upload:
             pushed = await push_bundle(client, ref, manifest, data, intoto.COSIGN_SIGN, system_clock())
             print(f"{ref.name}@{pushed.digest}")
-        _tell(ref, verified, "")
+        tell(ref, "signed", verified)
     if kept.legacy:
         payload = json.dumps(cosign.simple_signing(cosign.SimpleSigning(digest, ref.name, annotations)),
                              separators=(",", ":")).encode()
@@ -124,11 +124,11 @@ async def _sign(client: RegistryClient, signer: Signer, ref: Reference, manifest
         if kept.upload:
             pushed = await push_signature(client, ref, payload, layer)
             print(f"{ref.name}@{pushed.digest}")
-        _tell(ref, verified, f" in {cosign.tag(digest, '.sig')}")
+        tell(ref, f"signed in {cosign.tag(digest, '.sig')}", verified)
 
 
-def _tell(ref: Reference, verified: Verified, place: str) -> None:
-    print(f"{ref}: signed{place} by {visible(str(verified.signer))}"
+def tell(ref: Reference, done: str, verified: Verified) -> None:
+    print(f"{ref}: {done} by {visible(str(verified.signer))}"
           + (f", log index {verified.log.index}" if verified.log else ", in no log"), file=sys.stderr)
 
 

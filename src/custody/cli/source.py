@@ -82,17 +82,18 @@ def _check(folder: Path, branch: str, signers: Path, since: tuple[str, ...], thr
 
 
 def _lines(report: SourceReport, bad: list[str]) -> list[str]:
-    good = [item for item in report.commits if item.reason is None]
+    good = [commit for commit in report.commits if commit.reason is None]
     result = [f"{report.branch} at {report.head}", f"  {'✓' if len(good) == len(report.commits) else '✗'} "
               f"{len(good)} of {len(report.commits)} commits signed by allowed signers"]
-    result += [f"      {item.commit[:12]} {item.summary}: {item.reason}" for item in report.commits if item.reason]
+    result += [f"      {commit.commit[:12]} {commit.summary}: {commit.reason}"
+               for commit in report.commits if commit.reason]
     for lock in report.locks:
         result.append(f"  {'✗' if lock.problems else '✓'} {lock.path}: {len(lock.entries)} entries pinned and hashed")
-        result += [f"      line {item.line}: {item.reason}" for item in lock.problems]
+        result += [f"      line {problem.line}: {problem.reason}" for problem in lock.problems]
     for workflow in report.workflows:
         result.append(f"  {'✗' if workflow.problems else '✓'} {workflow.path}: {len(workflow.uses)} actions of others, "
                       f"{len(workflow.problems)} of them not pinned to a commit")
-        result += [f"      line {item.line}: {item.reason}" for item in workflow.problems]
+        result += [f"      line {problem.line}: {problem.reason}" for problem in workflow.problems]
     result += [f"  - {path}: not checked by custody yet" for path in report.not_checked]
     return [visible(line) for line in [*result, *(f"  ✗ {line}" for line in bad)]]
 
@@ -100,11 +101,11 @@ def _lines(report: SourceReport, bad: list[str]) -> list[str]:
 def _json(report: SourceReport, problems: list[str], scanned: ScanReport | None) -> dict[str, object]:
     return {"branch": report.branch, "head": report.head, "problems": problems, "notChecked": report.not_checked,
             "workflows": [{"path": workflow.path, "uses": workflow.uses, "problems": [
-                {"line": item.line, "reason": item.reason} for item in workflow.problems]}
+                {"line": problem.line, "reason": problem.reason} for problem in workflow.problems]}
                 for workflow in report.workflows],
             "coverage": scanned.coverage.to_json(scanned.finished) if scanned is not None else None,
-            "commits": [{"commit": item.commit, "summary": item.summary, "signer": item.signer, "reason": item.reason}
-                        for item in report.commits],
-            "locks": [{"path": lock.path, "entries": [entry.purl for entry in lock.entries],
-                       "problems": [{"line": item.line, "reason": item.reason} for item in lock.problems]}
+            "commits": [{"commit": commit.commit, "summary": commit.summary, "signer": commit.signer,
+                         "reason": commit.reason} for commit in report.commits],
+            "locks": [{"path": lock.path, "entries": [package.purl for package in lock.entries],
+                       "problems": [{"line": problem.line, "reason": problem.reason} for problem in lock.problems]}
                       for lock in report.locks]}

@@ -142,10 +142,9 @@ async def _denied(world: World, pod: dict[str, Any], expected: str) -> Found:
     allowed, message, _, checked = await world.admit(pod)
     if allowed:
         raise CustodyError("demo: the attack got through admission")
-    failing = [one for one in checked.decision.results if one.denies]
-    for one in failing:
-        if f"{one.policy}/{one.rule}" == expected:
-            return expected, one.message
+    for result in checked.decision.results:
+        if result.denies and f"{result.policy}/{result.rule}" == expected:
+            return expected, result.message
     raise CustodyError(f"demo: denied, but not by {expected}: {message}")
 
 
@@ -164,14 +163,14 @@ async def _other_registry(world: World, chain: Chain) -> Found:
 async def _copied_signature(world: World, chain: Chain) -> Found:
     image = await _dress(world, chain, "copied", without="signature")
     good = world.ref(chain.image.digest)
-    for entry in await world.client.referrers(good):
-        if "cosign/sign" in entry.annotations.get("dev.sigstore.bundle.predicateType", ""):
-            _, data = await world.client.manifest(good.at(entry.digest))
+    for referrer in await world.client.referrers(good):
+        if "cosign/sign" in referrer.annotations.get("dev.sigstore.bundle.predicateType", ""):
+            _, data = await world.client.manifest(good.at(referrer.digest))
             body = oci.parse_manifest(data)
             assert isinstance(body, oci.Manifest)
             bundle = await world.client.blob(good, body.layers[0])
             await push_bundle(world.client, world.ref(image.digest), image, bundle,
-                              entry.annotations["dev.sigstore.bundle.predicateType"], system_clock())
+                              referrer.annotations["dev.sigstore.bundle.predicateType"], system_clock())
     return await _denied(world, world.pod(f"{world.name}@{image.digest}"),
                          "shop-signed/released-by-the-release-workflow")
 
@@ -232,8 +231,8 @@ async def _own_provenance(world: World, chain: Chain) -> Found:
     data, _ = await forger.sign(statement, image.digest)
     await push_bundle(world.client, world.ref(image.digest), image, data, PROVENANCE_V1, system_clock())
     rule, reason = await _denied(world, world.pod(f"{world.name}@{image.digest}"), "shop-built/provenance")
-    found = "; ".join(f"{what}: {answer}" for what, answer in reached.items())
-    return rule, f"{reason.partition('; .attestations')[0]} (the step looked for {found})"
+    reached_for = "; ".join(f"{place}: {answer}" for place, answer in reached.items())
+    return rule, f"{reason.partition('; .attestations')[0]} (the step looked for {reached_for})"
 
 
 # Contents
@@ -279,10 +278,10 @@ async def _new_vulnerability(world: World, chain: Chain) -> Found:
         raise CustodyError("demo: the new advisory matches nothing")
     attestation, _ = await world.attest(chain.image, VULN, report.to_cosign_vuln(), world.scanner_token(),
                                         replaces=chain.scan_attestation.digest)
-    found = await _denied(world, pod, "shop-contents/scan")
+    rule, reason = await _denied(world, pod, "shop-contents/scan")
     await world.attest(chain.image, VULN, chain.scan.to_cosign_vuln(), world.scanner_token(),
                        replaces=attestation.digest)
-    return found[0], f"{found[1]} ({report.findings[0].id} in {report.findings[0].package}; scanned by {SCANNER})"
+    return rule, f"{reason} ({report.findings[0].id} in {report.findings[0].package}; scanned by {SCANNER})"
 
 
 def _write_advisory(folder: Any, ecosystem: str, name: str) -> None:
@@ -319,13 +318,13 @@ async def _moved_tag(world: World, chain: Chain) -> Found:
     image = await world.variant(chain.image, "moved")
     _, data = await world.client.manifest(world.ref(image.digest))
     await world.client.push_manifest(world.ref(), data, image.media_type, tag="1.0")
-    found = await _denied(world, world.pod(f"{world.name}:1.0"), "shop-signed/released-by-the-release-workflow")
+    rule, reason = await _denied(world, world.pod(f"{world.name}:1.0"), "shop-signed/released-by-the-release-workflow")
     if not (await world.admit(world.pod(f"{world.name}@{chain.image.digest}")))[0]:
         raise CustodyError("demo: the pinned pod is denied because a tag moved")
     _, data = await world.client.manifest(world.ref(chain.image.digest))
     await world.client.push_manifest(world.ref(), data, chain.image.media_type, tag="1.0")
     moves = world.platform.registry.history(world.ref().repository, "1.0")
-    return found[0], f"{found[1]}; pods pinned to the digest still run; the tag's history keeps {len(moves)} entries"
+    return rule, f"{reason}; pods pinned to the digest still run; the tag's history keeps {len(moves)} entries"
 
 
 async def _dropped_entry(world: World, chain: Chain) -> Found:

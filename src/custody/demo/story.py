@@ -151,9 +151,9 @@ async def _rest(world: World, teller: Teller, image: oci.Descriptor, advisories:
         link.say("scan: " + (", ".join(f"{count} {level}" for level, count in report.counts().items() if count)
                              or "no findings") + f" from {report.database.advisories} advisories; threshold critical")
         coverage = report.coverage
-        link.say("coverage: " + (", ".join(f"{one.packages} {one.ecosystem} packages with {one.advisories} advisories"
-                                           for one in coverage.ecosystems) or "nothing")
-                 + f"; {len(coverage.gaps)} gaps")
+        shares = [f"{share.packages} {share.ecosystem} packages with {share.advisories} advisories"
+                  for share in coverage.ecosystems]
+        link.say(f"coverage: {', '.join(shares) or 'nothing'}; {len(coverage.gaps)} gaps")
         if coverage.gaps and built is not None:
             raise CustodyError(f"demo: the shop's own scan has a gap: {coverage.gaps[0]}")
         if coverage.gaps:  # the demo's advisories are few, and an own image may hold anything
@@ -193,7 +193,7 @@ async def _deploy(world: World, teller: Teller, image: oci.Descriptor) -> None:
         allowed, message, pinned, checked = await world.admit(pod)
         if not allowed:
             raise CustodyError(f"demo: the good pod was denied: {message}")
-        rules = [f"{one.policy}/{one.rule}" for one in checked.decision.results]
+        rules = [f"{result.policy}/{result.rule}" for result in checked.decision.results]
         link.say(f"allowed by {len(dict.fromkeys(rules))} rules: {', '.join(dict.fromkeys(rules))}")
         link.say(f"tag pinned: {pinned['spec']['containers'][0]['image']}")
         link.say(f"`custody check` says the same; decision {checked.decision.inputs_digest[:19]}…")

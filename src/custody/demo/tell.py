@@ -93,13 +93,13 @@ class Teller:
         table = Table(title="\nEvery attack was stopped", title_justify="left", show_lines=False, header_style="bold")
         for name in ("#", "attack", "stopped by", "rule"):
             table.add_column(name, overflow="fold", no_wrap=name == "rule")
-        for number, one in enumerate(self.stopped, 1):
-            table.add_row(str(number), one.attack, one.gate, one.rule)
+        for number, attack in enumerate(self.stopped, 1):
+            table.add_row(str(number), attack.attack, attack.gate, attack.rule)
         self._console.print(table)
         self._console.print(f"{len(self.links)} links, {len(self.stopped)} attacks stopped, "
                             f"{time.monotonic() - self._started:.1f} s")
 
     def data(self) -> dict[str, Any]:
         return {"schemaVersion": 1, "links": [asdict(link) for link in self.links],
-                "attacks": [asdict(one) for one in self.stopped],
+                "attacks": [asdict(attack) for attack in self.stopped],
                 "seconds": round(time.monotonic() - self._started, 1)}

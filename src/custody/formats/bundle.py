@@ -7,6 +7,7 @@ the message may look like is checked here.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -183,16 +184,20 @@ def read_log_entry(entry: Message) -> LogEntry:
 
 
 def _proof(proof: Message) -> InclusionProof:
+    checkpoint = proof.optional("checkpoint")
+    result = read_proof(proof, Message.data, checkpoint.text("envelope", "") if checkpoint else "")
+    proof.done()
+    return result
+
+
+def read_proof(proof: Message, digest: Callable[[Message, str], bytes], checkpoint: str) -> InclusionProof:
+    """A proof whose digests `digest` reads: `Message.data` here, `Message.hex` in an answer of Rekor v1."""
     hashes = proof.raw("hashes") or []
     if not isinstance(hashes, list) or len(hashes) > _MAX_HASHES:
         raise MalformedError(f"{proof.where}.hashes", got=hashes, expected=f"at most {_MAX_HASHES} hashes")
     parts = Message({str(i): value for i, value in enumerate(hashes)}, f"{proof.where}.hashes")
-    checkpoint = proof.optional("checkpoint")
-    result = InclusionProof(_natural(proof, "logIndex"), proof.data("rootHash"), _natural(proof, "treeSize"),
-                            tuple(parts.data(str(i)) for i in range(len(hashes))),
-                            checkpoint.text("envelope", "") if checkpoint else "")
-    proof.done()
-    return result
+    return InclusionProof(_natural(proof, "logIndex"), digest(proof, "rootHash"), _natural(proof, "treeSize"),
+                          tuple(digest(parts, str(i)) for i in range(len(hashes))), checkpoint)
 
 
 def _natural(entry: Message, name: str) -> int:

@@ -101,16 +101,15 @@ def read(data: bytes, where: str = "SBOM", *, excluded: bool = True) -> Catalog:
         raise UnsupportedError(f"{where}: specVersion", f"{document.get('specVersion')!r} is not one of {_READABLE}")
     subject = _object(_object(document, "metadata"), "component")
     components = list(_flat(document.get("components"), f"{where}: components", excluded))
-    system = next((c for c in components if c.get("type") == "operating-system"), None)
+    system = next((component for component in components if component.get("type") == "operating-system"), None)
     distribution = None
     if system is not None:
         distribution = Distribution(id=_text(system, "name"), version=_text(system, "version"),
                                     name=_text(system, "description") or _text(system, "name"))
-    edges = {entry["ref"]: entry["dependsOn"] for entry in _list(document, "dependencies")
-             if isinstance(entry, dict) and isinstance(entry.get("ref"), str)
-             and isinstance(entry.get("dependsOn"), list)}
-    spelled = {c["bom-ref"]: _canonical(c["purl"]) for c in components
-               if isinstance(c.get("bom-ref"), str) and isinstance(c.get("purl"), str)}
+    edges = {edge["ref"]: edge["dependsOn"] for edge in _list(document, "dependencies")
+             if isinstance(edge, dict) and isinstance(edge.get("ref"), str) and isinstance(edge.get("dependsOn"), list)}
+    spelled = {component["bom-ref"]: _canonical(component["purl"]) for component in components
+               if isinstance(component.get("bom-ref"), str) and isinstance(component.get("purl"), str)}
     packages: dict[str, Package] = {}
     without = []
     for component in components:
@@ -122,15 +121,15 @@ def read(data: bytes, where: str = "SBOM", *, excluded: bool = True) -> Catalog:
             without.append(_text(component, "name"))
         elif package is not None and package.purl not in packages:
             packages[package.purl] = package
-    unknowns = [unknown for entry in _list(subject, "properties") if isinstance(entry, dict)
-                and entry.get("name") == _PREFIX + "unknown" and (unknown := parse_unknown(_text(entry, "value")))]
+    unknowns = [unknown for stated in _list(subject, "properties") if isinstance(stated, dict)
+                and stated.get("name") == _PREFIX + "unknown" and (unknown := parse_unknown(_text(stated, "value")))]
     if without:
         unknowns.append(Unknown(kind="component without a package URL", count=len(without),
                                 examples=tuple(without[:3])))
-    incomplete = [entry for entry in _list(document, "compositions")
-                  if isinstance(entry, dict) and str(entry.get("aggregate")).startswith("incomplete")]
+    incomplete = sum(isinstance(composition, dict) and str(composition.get("aggregate")).startswith("incomplete")
+                     for composition in _list(document, "compositions"))
     if incomplete and not unknowns:  # another tool's: it does not say of what there is more
-        unknowns.append(Unknown(kind="composition that the SBOM calls incomplete", count=len(incomplete)))
+        unknowns.append(Unknown(kind="composition that the SBOM calls incomplete", count=incomplete))
     return Catalog(name=_text(subject, "name") or where, digest=sha256(data), kind="sbom", distribution=distribution,
                    packages=tuple(packages.values()), unknowns=tuple(unknowns))
 
@@ -147,12 +146,12 @@ def _flat(value: Any, where: str, excluded: bool, depth: int = 0) -> Iterator[di
         return
     if not isinstance(value, list) or len(value) > _MAX_COMPONENTS or depth > 32:
         raise MalformedError(where, got=value, expected=f"a list of at most {_MAX_COMPONENTS} components")
-    for entry in value:
-        if not isinstance(entry, dict):
-            raise MalformedError(where, got=entry, expected="a component")
-        if excluded or entry.get("scope") != "excluded":
-            yield entry
-            yield from _flat(entry.get("components"), where, excluded, depth + 1)
+    for component in value:
+        if not isinstance(component, dict):
+            raise MalformedError(where, got=component, expected="a component")
+        if excluded or component.get("scope") != "excluded":
+            yield component
+            yield from _flat(component.get("components"), where, excluded, depth + 1)
 
 
 def _package(component: dict[str, Any], distribution: Distribution | None, edges: dict[str, list[Any]],

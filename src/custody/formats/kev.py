@@ -51,16 +51,17 @@ def read(data: bytes, where: str = "KEV catalogue") -> ExploitedCatalogue:
         raise MalformedError(where, got=document, expected="a JSON object, CISA's known_exploited_vulnerabilities.json")
     version, released = _text(document, "catalogVersion", where), _text(document, "dateReleased", where)
     parse_rfc3339(released, f"{where}: dateReleased")
-    entries = document.get("vulnerabilities")
-    if not isinstance(entries, list) or not entries or len(entries) > _MAX_ENTRIES:
-        raise MalformedError(f"{where}: vulnerabilities", got=entries,
+    vulnerabilities = document.get("vulnerabilities")
+    if not isinstance(vulnerabilities, list) or not vulnerabilities or len(vulnerabilities) > _MAX_ENTRIES:
+        raise MalformedError(f"{where}: vulnerabilities", got=vulnerabilities,
                              expected=f"a list of 1 to {_MAX_ENTRIES} vulnerabilities")
     count = document.get("count")
-    if isinstance(count, bool) or not isinstance(count, int) or count != len(entries):
-        raise MalformedError(f"{where}: count", got=count, expected=f"{len(entries)}, as many as are listed",
+    if isinstance(count, bool) or not isinstance(count, int) or count != len(vulnerabilities):
+        raise MalformedError(f"{where}: count", got=count, expected=f"{len(vulnerabilities)}, as many as are listed",
                              hint="was the file cut off or edited? fetch it again")
     return ExploitedCatalogue(version=version, released=released, entries=tuple(
-        _entry(entry, f"{where}: vulnerabilities[{place}]") for place, entry in enumerate(entries)))
+        _entry(vulnerability, f"{where}: vulnerabilities[{place}]")
+        for place, vulnerability in enumerate(vulnerabilities)))
 
 
 def _entry(value: Any, where: str) -> Exploited:

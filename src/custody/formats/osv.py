@@ -80,9 +80,9 @@ def read(data: bytes, where: str = "advisory") -> Advisory:
     withdrawn = document.get("withdrawn") is not None
     if withdrawn:  # what is no time must not silence a record
         parse_rfc3339(document["withdrawn"], f"{where}: withdrawn")
-    affected = [_affected(entry, f"{where}: affected[{place}]")
-                for place, entry in enumerate(_list(document, "affected", where))]
-    known = tuple(entry for entry in affected if entry is not None)
+    affected = [_affected(row, f"{where}: affected[{place}]")
+                for place, row in enumerate(_list(document, "affected", where))]
+    known = tuple(row for row in affected if row is not None)
     return Advisory(
         name, _text(document, "modified", where), withdrawn,
         tuple(_texts(document, "aliases", where)), str(document.get("summary") or _first_line(document))[:500],
@@ -97,25 +97,25 @@ def cve_of(name: str) -> str | None:
 
 
 def _affected(value: Any, where: str) -> Affected | None:
-    entry = _object(value, where)
-    if "package" not in entry:
+    affected = _object(value, where)
+    if "package" not in affected:
         return None  # a commit range of a repository
-    package = _object(entry["package"], f"{where}.package")
+    package = _object(affected["package"], f"{where}.package")
     ecosystem = _text(package, "ecosystem", f"{where}.package")
     name = normalise(ecosystem, _text(package, "name", f"{where}.package"))
     ranges = []
-    for place, item in enumerate(_list(entry, "ranges", where)):
+    for place, span in enumerate(_list(affected, "ranges", where)):
         here = f"{where}.ranges[{place}]"
-        kind = _object(item, here).get("type")
+        kind = _object(span, here).get("type")
         if kind not in _RANGES:
             raise MalformedError(f"{here}.type", got=kind, expected=" or ".join(_RANGES))
-        events = tuple(_event(event, f"{here}.events") for event in _list(item, "events", here))
+        events = tuple(_event(event, f"{here}.events") for event in _list(span, "events", here))
         if not any(event == "introduced" for event, _ in events):
             raise MalformedError(f"{here}.events", got="no introduced", expected="at least one")
         if kind != "GIT":
             ranges.append(Range(kind, events))
-    return Affected(ecosystem, name, tuple(ranges), tuple(_texts(entry, "versions", where)), _severity(entry, where),
-                    _ratings(entry))
+    return Affected(ecosystem, name, tuple(ranges), tuple(_texts(affected, "versions", where)),
+                    _severity(affected, where), _ratings(affected))
 
 
 def _upstream(document: dict[str, Any], affected: tuple[Affected, ...], where: str) -> tuple[str, ...]:
@@ -141,9 +141,9 @@ def _event(value: Any, where: str) -> tuple[str, str]:
 
 def _severity(entry: dict[str, Any], where: str) -> tuple[tuple[str, str], ...]:
     result = []
-    for place, item in enumerate(_list(entry, "severity", where)):
+    for place, stated in enumerate(_list(entry, "severity", where)):
         here = f"{where}.severity[{place}]"
-        result.append((_text(_object(item, here), "type", here), _text(item, "score", here)))
+        result.append((_text(_object(stated, here), "type", here), _text(stated, "score", here)))
     return tuple(result)
 
 
@@ -213,6 +213,6 @@ def _list(entry: dict[str, Any], key: str, where: str) -> list[Any]:
 
 def _texts(entry: dict[str, Any], key: str, where: str) -> list[str]:
     value = _list(entry, key, where)
-    if not all(isinstance(item, str) for item in value):
+    if not all(isinstance(text, str) for text in value):
         raise MalformedError(f"{where}.{key}", got=value, expected="texts")
     return value

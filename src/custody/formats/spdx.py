@@ -49,16 +49,16 @@ def write(catalog: Catalog, now: datetime, tool_version: str) -> dict[str, Any]:
     for package in sorted(catalog.packages, key=lambda package: package.purl):
         packages.append(_package(package, texts))
         relations.append((subject, "CONTAINS", _ref(package.purl)))
-        relations += [(_ref(package.purl), "DEPENDS_ON", _ref(other))
-                      for other in sorted(set(package.requires) & known)]
+        relations += [(_ref(package.purl), "DEPENDS_ON", _ref(needed))
+                      for needed in sorted(set(package.requires) & known)]
     document: dict[str, Any] = {
         "spdxVersion": "SPDX-2.3", "dataLicense": "CC0-1.0", "SPDXID": "SPDXRef-DOCUMENT", "name": catalog.name,
         "documentNamespace": "", "creationInfo": {"created": format_rfc3339(now.replace(microsecond=0)),
                                                   "creators": [f"Tool: custody-{tool_version}"]},
         "comment": "; ".join(f"{_NOT_CATALOGUED}{unknown}" for unknown in catalog.unknowns),
         "packages": packages,
-        "relationships": [{"spdxElementId": one, "relationshipType": kind, "relatedSpdxElement": two}
-                          for one, kind, two in relations]}
+        "relationships": [{"spdxElementId": element, "relationshipType": kind, "relatedSpdxElement": related}
+                          for element, kind, related in relations]}
     if not document["comment"]:
         del document["comment"]
     if texts:
@@ -152,11 +152,11 @@ def read(data: bytes, where: str = "SBOM") -> Catalog:
     edges: dict[str, set[str]] = {}
     for relation in _list(document, "relationships"):
         if isinstance(relation, dict):
-            one, two = ids.get(str(relation.get("spdxElementId"))), ids.get(str(relation.get("relatedSpdxElement")))
-            if one and two and relation.get("relationshipType") in ("DEPENDS_ON", "DEPENDENCY_OF"):
-                if relation["relationshipType"] == "DEPENDENCY_OF":
-                    one, two = two, one
-                edges.setdefault(one, set()).add(two)
+            element, related = (ids.get(str(relation.get(key))) for key in ("spdxElementId", "relatedSpdxElement"))
+            if element and related and relation.get("relationshipType") == "DEPENDS_ON":
+                edges.setdefault(element, set()).add(related)
+            elif element and related and relation.get("relationshipType") == "DEPENDENCY_OF":
+                edges.setdefault(related, set()).add(element)
     unknowns = [unknown for part in str(document.get("comment", "")).split("; ") if part.startswith(_NOT_CATALOGUED)
                 and (unknown := parse_unknown(part.removeprefix(_NOT_CATALOGUED)))]
     if without:

@@ -74,7 +74,7 @@ class Fields:
     def only(self, name: str, *allowed: Any, hint: str | None = None) -> None:
         """A field that is accepted with these values alone. Raises UnsupportedError for others."""
         value = self._left.pop(name, None)
-        if value is not None and not any(type(value) is type(one) and value == one for one in allowed):
+        if value is not None and not any(type(value) is type(choice) and value == choice for choice in allowed):
             raise UnsupportedError(self.path(name), f"{value!r} is not evaluated by custody yet", hint=hint)
 
     def done(self, hint: str | None = None) -> None:

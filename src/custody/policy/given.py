@@ -29,8 +29,8 @@ class Given:
         self.changes = changes
         self.memo: dict[Any, Any] = {}
         """What engines keep for this request: variables, and verdicts on images that are named several times."""
-        self.earlier: Mapping[Any, Any] = {}
-        """What was kept for it before it was patched."""
+        self.before: Given | None = None
+        """The request as it was before a patch."""
 
     def changed(self, patch: Sequence[Mapping[str, Any]]) -> Given:
         """The same request after a patch of its object. Raises MalformedError for a patch that does not fit."""
@@ -39,7 +39,7 @@ class Given:
             raise MalformedError("patch", got=type(patched).__name__, expected="one that leaves an object")
         request = msgspec.structs.replace(self.request, object=patched)
         after = Given(request, self.context, self.evidence, self.answers, changes=self.changes)
-        after.earlier = self.memo
+        after.before = self
         return after
 
     @property

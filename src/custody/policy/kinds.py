@@ -108,24 +108,25 @@ class Kinds:
         self.whole = frozenset(whole)
         self.source = source
         self.checked = checked
-        self._by_name = {(one.group, one.version, one.plural): one for one in self.resources}
+        self._by_name = {(resource.group, resource.version, resource.plural): resource for resource in self.resources}
 
     def with_crds(self, documents: Sequence[Any], sources: Sequence[str] | None = None) -> Kinds:
         """With custom resources, by the CustomResourceDefinitions that tell of them. Raises MalformedError."""
         added = [resource for at, document in enumerate(documents)
                  for resource in of_crd(document, sources[at] if sources else f"crds[{at}]")]
-        new = {(one.group, one.version, one.plural) for one in added}
-        kept = [one for one in self.resources if (one.group, one.version, one.plural) not in new]
+        new = {(resource.group, resource.version, resource.plural) for resource in added}
+        kept = [resource for resource in self.resources
+                if (resource.group, resource.version, resource.plural) not in new]
         return Kinds([*kept, *added], whole=self.whole, source=self.source, checked=self.checked)
 
     def find(self, selector: Selector) -> list[Target]:
         """What a selector selects of what is served, as Kyverno finds it."""
-        resources = [one for one in self.resources if glob(selector.group, one.group)
-                     and glob(selector.version, one.version) and glob(selector.kind, one.kind)]
-        targets = [Target(one) for one in resources]
+        resources = [resource for resource in self.resources if glob(selector.group, resource.group)
+                     and glob(selector.version, resource.version) and glob(selector.kind, resource.kind)]
+        targets = [Target(resource) for resource in resources]
         if not selector.subresource:
             return targets
-        inner = [Target(one, sub) for one in resources for sub in one.subresources
+        inner = [Target(resource, sub) for resource in resources for sub in resource.subresources
                  if glob(selector.subresource, sub.name)]
         return targets + inner if (selector.kind, selector.subresource) == ("*", "*") else inner
 
@@ -139,14 +140,14 @@ class Kinds:
             return
         if selector.group != "*" and selector.group not in self.whole:
             return
-        namesakes = [one for one in self.resources if glob(selector.kind, one.kind)]
-        here = [one for one in namesakes if glob(selector.group, one.group)]
-        served = [one for one in here if glob(selector.version, one.version)]
-        swapped = [one for one in self.resources if one.kind == selector.subresource]
+        namesakes = [resource for resource in self.resources if glob(selector.kind, resource.kind)]
+        here = [resource for resource in namesakes if glob(selector.group, resource.group)]
+        served = [resource for resource in here if glob(selector.version, resource.version)]
+        swapped = [resource for resource in self.resources if resource.kind == selector.subresource]
         if swapped:  # `*/v1/Service`, where the star is a version and v1 the kind; `apps/Deployment`
             expected = f"group/version/Kind, version/Kind or Kind; did you mean {_spelled(swapped)}?"
         elif served:  # so it is the subresource
-            names = sorted({sub.name for one in served for sub in one.subresources})
+            names = sorted({sub.name for resource in served for sub in resource.subresources})
             expected = f"a subresource of {selector.kind} in {self.source}: {', '.join(names) or 'it has none'}"
         elif here:  # so it is the version
             expected = f"a version that {self.source} serves: {_spelled(here)}"
@@ -177,12 +178,13 @@ class Kinds:
             owner = self._by_name.get((asked.group, asked.version, asked.resource))
             owners = [owner] if owner is not None else []
         else:
-            owners = [one for one in self.resources for sub in one.subresources if sub.name == request.subresource
+            owners = [resource for resource in self.resources for sub in resource.subresources
+                      if sub.name == request.subresource
                       and (sub.kind, sub.group, sub.version) == (request.kind.kind, request.kind.group,
                                                                  request.kind.version)]
             if len(owners) > 1:
                 raise MalformedError("request.resource", got="nothing", expected=f"whose {request.subresource} it is: "
-                                     + ", ".join(sorted({one.plural for one in owners})))
+                                     + ", ".join(sorted({resource.plural for resource in owners})))
         if not owners:
             return request
         parent = Kind(owners[0].kind, owners[0].version, owners[0].group)
@@ -190,25 +192,26 @@ class Kinds:
 
     def namespaced(self, kind: Kind) -> bool | None:
         """Whether objects of this kind stand in namespaces; None where the kind is not known."""
-        return next((one.namespaced for one in self.resources
-                     if (one.kind, one.version, one.group) == (kind.kind, kind.version, kind.group)), None)
+        return next((resource.namespaced for resource in self.resources
+                     if Kind(resource.kind, resource.version, resource.group) == kind), None)
 
     def _meant(self, selector: Selector) -> list[str]:
         """Kinds whose plural, short name, letters or subresource's kind the word may have been."""
         word = selector.kind.lower()
         tail = f"/{selector.subresource}" if selector.subresource else ""
-        if named := [one.kind for one in self.resources
-                     if word in (one.plural, one.singular, one.kind.lower(), *one.short)]:
+        if named := [resource.kind for resource in self.resources
+                     if word in (resource.plural, resource.singular, resource.kind.lower(), *resource.short)]:
             return [f"{kind}{tail}" for kind in dict.fromkeys(named)]
-        if owners := [f"{one.kind}/{sub.name}" for one in self.resources for sub in one.subresources
+        if owners := [f"{resource.kind}/{sub.name}" for resource in self.resources for sub in resource.subresources
                       if sub.kind.lower() == word]:
             return [*dict.fromkeys(owners)][:5]
-        by_letters = {one.kind.lower(): one.kind for one in self.resources}
+        by_letters = {resource.kind.lower(): resource.kind for resource in self.resources}
         return [f"{by_letters[name]}{tail}" for name in get_close_matches(word, by_letters, 3, 0.75)]
 
 
 def _spelled(resources: Sequence[ApiResource]) -> str:
-    names = dict.fromkeys("/".join(filter(None, (one.group, one.version, one.kind))) for one in resources)
+    names = dict.fromkeys("/".join(filter(None, (resource.group, resource.version, resource.kind)))
+                          for resource in resources)
     return ", ".join([*names][:5])
 
 
@@ -217,7 +220,7 @@ def builtin() -> Kinds:
     """The resources that an API server of Kubernetes 1.34 serves when nothing is switched on or off."""
     data = files("custody.policy").joinpath("kubernetes.json").read_bytes()
     resources = msgspec.json.decode(data, type=list[ApiResource])
-    return Kinds(resources, whole={one.group for one in resources}, source=f"Kubernetes {KUBERNETES}")
+    return Kinds(resources, whole={resource.group for resource in resources}, source=f"Kubernetes {KUBERNETES}")
 
 
 UNCHECKED = Kinds((), source="a recorded decision", checked=False)

@@ -84,10 +84,11 @@ class PolicySet:
                         continue
                 except UnansweredError:  # whether it is asked about the request depends on what is to be looked up
                     pass
-                wanted = rule.needs(given)
-                for name, types in wanted.images.items():
-                    images[name] = images.get(name, frozenset()) | types
-                questions |= dict.fromkeys(wanted.questions)
+                needs = rule.needs(given)
+                for name, types in needs.images.items():
+                    images[name] = images[name] | types if name in images else types
+                for question in needs.questions:
+                    questions[question] = None
         return Needs(images, [*(answers.asked | questions)])
 
     def images(self, request: Request) -> list[str]:
@@ -162,18 +163,18 @@ def gathered(source: Iterable[str | Path | Any]) -> tuple[list[Any], list[str]]:
     """
     raw: list[Any] = []
     sources: list[str] = []
-    for entry in source:
-        if not isinstance(entry, (str, Path)):
-            raw.append(entry)
+    for given in source:
+        if not isinstance(given, (str, Path)):
+            raw.append(given)
             sources.append(f"policies[{len(raw) - 1}]")
             continue
         before = len(raw)
-        for file in manifest_files(Path(entry)):
+        for file in manifest_files(Path(given)):
             for where, document in located(file):
                 raw.append(document)
                 sources.append(where)
         if len(raw) == before:
-            raise UsageError(f"{entry}: no policies", hint="a *.yaml, *.yml or *.json file has none")
+            raise UsageError(f"{given}: no policies", hint="a *.yaml, *.yml or *.json file has none")
     return raw, sources
 
 

@@ -52,16 +52,16 @@ def of_discovery(documents: Sequence[Any], source: str) -> list[ApiResource]:
             raise MalformedError(source, got=got, expected="an APIGroupDiscoveryList, which Kubernetes 1.27 and newer "
                                  "answer")
         try:
-            found = msgspec.convert(document, _GroupList)
+            discovered = msgspec.convert(document, _GroupList)
         except msgspec.ValidationError as error:
             raise MalformedError(source, got=str(error), expected="an APIGroupDiscoveryList") from None
-        for group in found.items:
+        for group in discovered.items:
             for version in group.versions:
                 if version.freshness == "Stale":
                     raise MalformedError(f"{source}: {group.metadata.name}/{version.version}", got="Stale",
                                          expected="an answer of the API server that serves this group")
-                resources += [_resource(group.metadata.name, version.version, one) for one in version.resources
-                              if one.response_kind is not None]
+                resources += [_resource(group.metadata.name, version.version, resource)
+                              for resource in version.resources if resource.response_kind is not None]
     return resources
 
 
@@ -151,18 +151,18 @@ def _operations(verbs: Sequence[str], kind: str = "") -> tuple[str, ...]:
     return tuple(operation for operation in OPERATIONS if operation in asked)
 
 
-def _resource(group: str, version: str, one: _Resource) -> ApiResource:
-    assert one.response_kind is not None
+def _resource(group: str, version: str, resource: _Resource) -> ApiResource:
+    assert resource.response_kind is not None
     # A kind without a version is of the resource's own group and version.
     subresources = tuple(
         Subresource(name=sub.subresource, kind=sub.response_kind.kind,
                     group=sub.response_kind.group if sub.response_kind.version else group,
                     version=sub.response_kind.version or version,
                     operations=_operations(sub.verbs, sub.response_kind.kind))
-        for sub in one.subresources if sub.response_kind is not None)
-    return ApiResource(group=group, version=version, kind=one.response_kind.kind, plural=one.resource,
-                       singular=one.singular_resource, short=tuple(one.short_names),
-                       namespaced=one.scope == "Namespaced", operations=_operations(one.verbs),
+        for sub in resource.subresources if sub.response_kind is not None)
+    return ApiResource(group=group, version=version, kind=resource.response_kind.kind, plural=resource.resource,
+                       singular=resource.singular_resource, short=tuple(resource.short_names),
+                       namespaced=resource.scope == "Namespaced", operations=_operations(resource.verbs),
                        subresources=subresources)
 
 

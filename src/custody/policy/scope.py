@@ -193,8 +193,8 @@ class Scope:
         beside = self.match.filters if self.match.every else (part,)
         if self.match.every:
             named &= {operation for operation in OPERATIONS
-                      if all(operation in (one.operations or OPERATIONS) for one in beside)}
-        return named, any(one.operations for one in beside)
+                      if all(operation in (filtered.operations or OPERATIONS) for filtered in beside)}
+        return named, any(filtered.operations for filtered in beside)
 
     def excluded(self, text: str) -> set[str]:
         """Operations on a kind that an `exclude` with nothing but kinds and operations takes out of it."""

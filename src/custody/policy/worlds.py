@@ -137,10 +137,10 @@ class RegoWorld:
         return {}
 
     def lookup_ip_addr(self, host: str) -> list[str]:
-        found = self._value("net.lookup_ip_addr", Addresses(host))
-        if found is None:
+        addresses = self._value("net.lookup_ip_addr", Addresses(host))
+        if addresses is None:
             raise BuiltinError(f"lookup {host}: no such host")
-        return sorted(map(str, found))
+        return sorted(map(str, addresses))
 
     def http_send(self, request: dict[str, Value]) -> Value:
         """Raises Halt for parameters that change what is asked and are not obeyed here."""
@@ -200,12 +200,12 @@ class JmespathWorld:
 
     def addresses(self, host: str) -> list[str]:
         try:
-            found = self._given.answers.value(Addresses(host))
+            addresses = self._given.answers.value(Addresses(host))
         except CustodyError as error:
             raise LanguageError(error.message) from None
-        if not found:
+        if not addresses:
             raise LanguageError(f"lookup {host}: no such host")
-        return list(map(str, found))
+        return list(map(str, addresses))
 
     def random(self, below: int) -> int:
         raise LanguageError(f"a random number below {below} is not given: a decision must be the same again")

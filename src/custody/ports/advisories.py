@@ -29,12 +29,8 @@ class AdvisoryStatus(msgspec.Struct, frozen=True, kw_only=True):
     exploited_version: str = ""
 
 
-class AdvisoryStore(Protocol):
-    """Records by identifier, of two the later `modified`; withdrawn ones are never found."""
-
-    def add(self, advisories: Iterable[Advisory], now: datetime) -> int:
-        """All or none; the number that were new or newer."""
-        ...
+class AdvisoryReader(Protocol):
+    """What a scan asks. Records by identifier; withdrawn ones are never found."""
 
     def find(self, ecosystem: str, name: str) -> Sequence[Advisory]:
         """Those with an `affected` entry of exactly this ecosystem, release included, and normalised name."""
@@ -42,10 +38,6 @@ class AdvisoryStore(Protocol):
 
     def named(self, names: Iterable[str]) -> Sequence[Advisory]:
         """Those with one of these identifiers, or with one of them as an alias."""
-        ...
-
-    def add_exploited(self, catalogue: ExploitedCatalogue, now: datetime) -> bool:
-        """Take it in place of the one that is there; False where that one was released later."""
         ...
 
     def exploited(self, cves: Iterable[str]) -> Mapping[str, Exploited]:
@@ -57,3 +49,19 @@ class AdvisoryStore(Protocol):
         ...
 
     def status(self) -> AdvisoryStatus: ...
+
+
+class AdvisoryWriter(Protocol):
+    """What an import adds to."""
+
+    def add(self, advisories: Iterable[Advisory], now: datetime) -> int:
+        """All or none; the number that were new or newer: of two of one identifier the later `modified` stays."""
+        ...
+
+    def add_exploited(self, catalogue: ExploitedCatalogue, now: datetime) -> bool:
+        """Take it in place of the one that is there; False where that one was released later."""
+        ...
+
+
+class AdvisoryStore(AdvisoryReader, AdvisoryWriter, Protocol):
+    """Both."""

@@ -7,14 +7,15 @@ their id, MalformedError for objects that are not well formed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Protocol
 
 from custody.formats.gitobject import Commit, File
 
 
 class Repository(Protocol):
-    path: Path
+    @property
+    def place(self) -> str:
+        """Where a person finds it."""
 
     def resolve(self, name: str) -> str:
         """The commit id of a branch, tag, `HEAD` or full id."""

@@ -82,28 +82,28 @@ def scrub(archive: Archive, *, remove_orphans: bool = False, progress: Callable[
     damaged, unreadable, strays = [], [], []
     orphans: dict[str, tuple[int, float]] = {}
     """Their bytes, and when they were changed."""
-    for entry in blobs.entries():
-        if isinstance(entry, Stray):
-            strays.append(Odd(entry.place, entry.reason))
+    for digest in blobs.entries():
+        if isinstance(digest, Stray):
+            strays.append(Odd(digest.place, digest.reason))
             continue
         place = ""
         try:
-            if (opened := blobs.open(entry)) is None:
+            if (opened := blobs.open(digest)) is None:
                 continue  # deleted meanwhile
             with opened as blob:
                 place = blob.place
-                changed = _is_changed(blob, entry)
+                changed = _is_changed(blob, digest)
         except OSError as error:
-            unreadable.append(Odd(place or str(error.filename or entry), error.strerror or str(error)))
+            unreadable.append(Odd(place or str(error.filename or digest), error.strerror or str(error)))
             continue
         count, size = count + 1, size + blob.size
-        if changed and blobs.quarantine(entry, blob.version):
-            damaged.append(Missing(entry, repositories.holders(entry)))
-        elif not repositories.blob_is_used(entry):
-            orphans[entry] = blob.size, blob.modified
+        if changed and blobs.quarantine(digest, blob.version):
+            damaged.append(Missing(digest, repositories.holders(digest)))
+        elif not repositories.blob_is_used(digest):
+            orphans[digest] = blob.size, blob.modified
         if progress is not None:
             progress(count, size)
-    missing = _missing(archive, {item.digest for item in damaged})
+    missing = _missing(archive, {missing.digest for missing in damaged})
     removed = [digest for digest, (_, modified) in orphans.items() if remove_orphans and abs(now() - modified) > grace]
     if archive.writer is not None:
         archive.writer.delete(removed)

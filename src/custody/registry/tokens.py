@@ -143,7 +143,7 @@ class Tokens:
                 answer = None
         if answer is None:
             account = [("account", credential.username)] if credential and credential.username else []
-            query = urlencode([*fields, *(("scope", entry) for entry in scopes), ("client_id", _CLIENT), *account])
+            query = urlencode([*fields, *(("scope", scope) for scope in scopes), ("client_id", _CLIENT), *account])
             headers = {"Authorization": credential.basic()} if credential else {}
             answer = await exchange("GET", f"{realm}{'&' if '?' in realm else '?'}{query}", headers, None, reach)
         async with answer:

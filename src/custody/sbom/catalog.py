@@ -21,7 +21,8 @@ from custody.sbom import dependencies, links
 from custody.sbom.catalogers import Fact, counted, osrelease
 from custody.sbom.catalogers.fact import LICENSES, OS_RELEASE, OWNS, UNKNOWN
 from custody.sbom.filesystem import Filesystem, Visible, squash
-from custody.sbom.layers import Accounts, LayerFacts, read_layer
+from custody.sbom.layerfacts import LayerFacts
+from custody.sbom.layers import Accounts, read_layer
 from custody.sbom.limits import FullError, Limits
 from custody.sbom.ownership import owners
 
@@ -113,14 +114,14 @@ class _Gathered:
 def _assemble(image: Image, layers: list[LayerFacts], tree: Filesystem, accounts: Accounts) -> Catalog:
     files = tree.files()
     distribution = _distribution(files, tree)
-    found: dict[str, _Gathered] = {}
+    by_purl: dict[str, _Gathered] = {}
     placed: list[dependencies.Placed] = []
     unknowns: dict[tuple[str, str], list[str]] = {}
     """By kind, and the distribution's package that installed them."""
     unknowns.update({(kind, ""): paths for kind, paths in tree.beyond.items()})
     owned = owners(files, layers, distribution)
     bare: set[tuple[str, str]] = set()
-    full: str | None = None
+    beyond: str | None = None
     spelled_so: set[tuple[str, str, str, str]] = set()
     """Once there is room for no further package, those that are there."""
     for path, seen in sorted(files.items(), key=lambda item: (item[1].layer, item[0])):
@@ -129,8 +130,8 @@ def _assemble(image: Image, layers: list[LayerFacts], tree: Filesystem, accounts
                 unknowns.setdefault((fact.name, owned.get(path, "")), []).append(path)
             if fact.type in (UNKNOWN, OS_RELEASE, OWNS, LICENSES):
                 continue
-            if full is not None and (fact.type, fact.name, fact.version, fact.purl) not in spelled_so:
-                unknowns.setdefault((full, owned.get(path, "")), []).append(path)
+            if beyond is not None and (fact.type, fact.name, fact.version, fact.purl) not in spelled_so:
+                unknowns.setdefault((beyond, owned.get(path, "")), []).append(path)
                 continue
             try:
                 purl = _purl(fact, distribution)
@@ -139,16 +140,16 @@ def _assemble(image: Image, layers: list[LayerFacts], tree: Filesystem, accounts
                 unknowns.setdefault((kind, owned.get(path, "")), []).append(path)
                 continue
             spelled = str(purl)
-            gathered = found.get(spelled)
+            gathered = by_purl.get(spelled)
             if gathered is None:
                 try:
                     accounts.packages.take(1)
                 except FullError as limit:
-                    full = f"package {limit}"
+                    beyond = f"package {limit}"
                     spelled_so = {(kept.type, kept.name, kept.version, kept.purl) for kept, _, _ in placed}
-                    unknowns.setdefault((full, owned.get(path, "")), []).append(path)
+                    unknowns.setdefault((beyond, owned.get(path, "")), []).append(path)
                     continue
-                gathered = found[spelled] = _Gathered(fact, purl)
+                gathered = by_purl[spelled] = _Gathered(fact, purl)
             gathered.places[path] = Location(path, image.manifest.layers[seen.layer].digest)
             gathered.owners.add("" if fact.installed else owned.get(path, ""))
             placed.append((fact, path, spelled))
@@ -157,12 +158,13 @@ def _assemble(image: Image, layers: list[LayerFacts], tree: Filesystem, accounts
     except FullError as limit:
         edges = {}
         unknowns[f"dependencies {limit}", ""] = [path for fact, path, _ in placed if fact.requires]
-    _bundle(placed, found, edges)
+    _bundle(placed, by_purl, edges)
     licenses = {(fact.source, fact.name): fact.licenses for fact in _facts(files, LICENSES)}
     system = {fact.name: purl for fact, _, purl in placed if fact.installed}
     return Catalog(
         name=image.name, digest=image.descriptor.digest, distribution=distribution,
-        packages=tuple(_package(text, found[text], distribution, licenses, system, edges) for text in sorted(found)),
+        packages=tuple(_package(text, by_purl[text], distribution, licenses, system, edges)
+                       for text in sorted(by_purl)),
         layers=tuple(Layer(digest=blob.digest, diff_id=facts.diff_id, entries=facts.entries, size=facts.size)
                      for blob, facts in zip(image.manifest.layers, layers, strict=True)),
         unknowns=tuple(Unknown(kind=kind, count=len(paths), examples=tuple(paths[:_EXAMPLES]),
@@ -187,15 +189,15 @@ def _facts(files: dict[str, Visible], kind: str) -> Iterator[Fact]:
         yield from (fact for fact in seen.facts if fact.type == kind)
 
 
-def _bundle(placed: list[dependencies.Placed], found: dict[str, _Gathered], edges: dict[str, set[str]]) -> None:
+def _bundle(placed: list[dependencies.Placed], by_purl: dict[str, _Gathered], edges: dict[str, set[str]]) -> None:
     """Packages that only a wheel's own SBOM tells of are in that wheel, and it depends on them."""
     wheels = {path.removesuffix("/METADATA"): text for _, path, text in placed if path.endswith("/METADATA")}
     for _, path, text in placed:
         folder, embedded, _ = path.partition("/sboms/")
         if embedded and folder in wheels:
             edges.setdefault(wheels[folder], set()).add(text)
-            if all("/sboms/" in place for place in found[text].places):
-                found[text].bundled_in = wheels[folder]
+            if all("/sboms/" in place for place in by_purl[text].places):
+                by_purl[text].bundled_in = wheels[folder]
 
 
 def _package(text: str, gathered: _Gathered, distribution: Distribution | None,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from custody.errors import MalformedError
 from custody.sbom.catalogers import Fact, choose
 from custody.sbom.catalogers.fact import UNKNOWN
-from custody.sbom.layers import LayerFacts, member
+from custody.sbom.layerfacts import LayerFacts, member
 from custody.sbom.limits import Account, FullError, Limits
 
 _MAX_LINKS = 255
@@ -269,9 +269,9 @@ class Filesystem:
         node = (parent.children or {}).get(base)
         waiting = [] if node is None else [(parent, base, node)]
         while waiting:
-            item = waiting.pop()
-            order.append(item)
-            waiting.extend((item[2], name, child) for name, child in (item[2].children or {}).items())
+            above, name, node = waiting.pop()
+            order.append((above, name, node))
+            waiting.extend((node, below, child) for below, child in (node.children or {}).items())
         for above, name, node in reversed(order):
             if node.place != self._place:
                 self._memory.charge(-len(node.link or ""), "image")

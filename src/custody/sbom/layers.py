@@ -6,11 +6,8 @@ import contextlib
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, cached_property
-from itertools import chain
 from typing import BinaryIO, cast
 
-import msgspec
 import zstandard
 
 from custody.errors import MalformedError, VerificationError
@@ -33,80 +30,12 @@ from custody.sbom.catalogers import (
 from custody.sbom.catalogers.binaries import is_program
 from custody.sbom.catalogers.counted import STORE
 from custody.sbom.decompression import Decompressed
+from custody.sbom.layerfacts import COUNTED, PROGRAM, LayerFacts, readers_of
 from custody.sbom.limits import Account, FullError, Limits
 
 _IN = 256 * 1024
 _SPOOL = 8 << 20
 _LARGE = 1 << 20
-_PROGRAM, _COUNTED = "program", "?"
-
-
-class LayerFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True, dict=True):
-    """What one layer says, whatever image it is in."""
-
-    diff_id: str
-    entries: int
-    size: int
-    versions: dict[str, str]
-    """Of the catalogers that looked, as `catalogers.versions` has them."""
-    parts: dict[str, dict[str, tuple[Fact, ...]]]
-    """By the catalogers that read a file, with `+` between them, and by its path; only files that say something."""
-    names: bytes
-    """All names in the tar in its order, whiteouts too, each with NUL behind, compressed with zstandard: `path`,
-    `folder/`, `link//target` of symbolic links, `link/./target` of hard ones. `member` reads them."""
-
-    @cached_property
-    def found(self) -> Mapping[str, tuple[Fact, ...]]:
-        """By path, whoever said it."""
-        found: dict[str, tuple[Fact, ...]] = {}
-        for part in self.parts.values():
-            found.update(part)
-        return found
-
-    @cached_property
-    def readers(self) -> Mapping[str, str]:
-        """Which of the `parts` each path is in."""
-        return {path: catalogers for catalogers, part in self.parts.items() for path in part}
-
-    @cached_property
-    def changed(self) -> frozenset[str]:
-        """The names of catalogers that are new, gone or of another version since: of theirs nothing counts any more."""
-        return frozenset(name for name, _ in self.versions.items() ^ versions().items())
-
-    def current(self, wanted: Mapping[str, Sequence[str]]) -> LayerFacts | None:
-        """The same with the versions of today, where the catalogers that changed want no file of it and read none.
-
-        `wanted`: as for `read_layer`.
-        """
-        changed = self.changed
-        if not changed:
-            return self
-        if _PROGRAM in changed or any(not changed.isdisjoint(catalogers.split("+")) for catalogers in self.parts):
-            return None
-        files = (path for path, kind, _ in map(member, self.lines()) if kind in ("file", "link"))
-        for path in chain(files, *wanted.values()):
-            kind = choose(path)
-            if kind is not None and (_COUNTED if kind[0] == "?" else kind) in changed:
-                return None
-        return msgspec.structs.replace(self, versions=versions())
-
-    def lines(self) -> Iterator[str]:
-        rest = b""
-        with zstandard.ZstdDecompressor().stream_reader(self.names) as reader:
-            while chunk := reader.read(_IN):
-                *whole, rest = (rest + chunk).split(b"\0")
-                yield from map(bytes.decode, whole)
-
-
-def member(line: str) -> tuple[str, str, str]:
-    """Path, kind (file, directory, symlink, link) and target of one of the `lines` of a layer."""
-    path, mark, target = line.partition("//")
-    if mark:
-        return path, "symlink", target
-    if line.endswith("/"):
-        return line[:-1], "directory", ""
-    path, mark, target = line.partition("/./")
-    return path, "link" if mark else "file", target
 
 
 class Accounts:
@@ -151,7 +80,7 @@ def read_layer(image: Image, descriptor: Descriptor, diff_id: str, limits: Limit
         collected = _Collected(collected.where, bounds, shared, wanted or {}, missing, known)
         size = _pass(image, descriptor, diff_id, bounds, collected, None)
     return LayerFacts(diff_id=diff_id, entries=collected.entries, size=size, versions=versions(),
-                      parts=collected.parts(), names=collected.names())
+                      parts=collected.parts(), silent=collected.silent(), names=collected.names())
 
 
 def _pass(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits, collected: _Collected,
@@ -237,6 +166,13 @@ class _Collected:
                 parts.setdefault(self._readers[path], {})[path] = facts
         return parts
 
+    def silent(self) -> dict[str, tuple[str, ...]]:
+        silent: dict[str, list[str]] = {}
+        for path, facts in self.found.items():
+            if not facts and self._readers[path] != PROGRAM:
+                silent.setdefault(self._readers[path], []).append(path)
+        return {readers: tuple(paths) for readers, paths in silent.items()}
+
     def names(self) -> bytes:
         self._pack()
         self._charge_names(last := self._packer.flush())
@@ -271,16 +207,20 @@ class _Collected:
         first = store is not None and store not in self._stores
         if store is not None:
             self._stores.add(store)
-        readers = _readers((*kinds, "?") if first else tuple(kinds))
-        if self._known is not None and (facts := self._kept_before(path, readers, self._known)) is not None:
-            return facts or (None if readers == _PROGRAM else ())
-        facts = self._read(entry, names[0], kinds[0]) if len(names) == 1 else self._read_as(entry, names)
-        self._readers[path] = readers
-        return (*(facts or ()), unknown(STORE)) if first else facts
+        readers = readers_of((*kinds, COUNTED) if first else tuple(kinds))
+        facts = None if self._known is None else self._kept_before(path, readers, self._known)
+        if facts is not None:
+            facts = facts or (None if readers == PROGRAM else ())
+        else:
+            facts = self._read(entry, names[0], kinds[0]) if len(names) == 1 else self._read_as(entry, names)
+            facts = (*(facts or ()), unknown(STORE)) if first else facts
+        if facts is not None:  # most files say nothing
+            self._readers[path] = readers
+        return facts
 
     def _kept_before(self, path: str, readers: str, known: LayerFacts) -> tuple[Fact, ...] | None:
         """What these catalogers said of a file before, charged; None where it must be read."""
-        if known.readers.get(path, readers) != readers or not known.changed.isdisjoint(readers.split("+")):
+        if known.readers.get(path, PROGRAM) != readers or not known.changed.isdisjoint(readers.split("+")):
             return None
         facts = known.found.get(path, ())
         try:
@@ -288,20 +228,22 @@ class _Collected:
         except FullError:
             return None
         self._kept += amount
-        self._readers[path] = readers
         return facts
 
     def _link(self, path: str, target: str) -> tuple[Fact, ...] | None:
         """The facts of the file that a hard link shares, as far as its own name has a cataloger look for them."""
         names = self._names_of(path)
         kinds = [kind for kind in map(choose, names) if kind is not None]
-        readers = self._readers[path] = _readers(tuple(kinds)) if kinds else self._readers.get(target, _PROGRAM)
+        readers = readers_of(tuple(kinds)) if kinds else self._readers.get(target, PROGRAM)
         if kinds and self._known is not None and (
                 facts := self._kept_before(path, readers, self._known)) is not None:
+            self._readers[path] = readers
             return facts
         shared = self.found.get(target) if not kinds or kinds == [choose(target)] else None
         if shared is None and kinds:
             shared = self._linked.get(target)
+        if kinds or shared is not None:
+            self._readers[path] = readers
         if shared is not None or not kinds:
             self._keep(sum(map(weight, shared or ())))
             return shared
@@ -376,17 +318,17 @@ class _Collected:
         try:
             self.accounts.holes.take(entry.size - entry.stored)
         except FullError as limit:
-            return self._unread(_PROGRAM, limit, kept)
+            return self._unread(PROGRAM, limit, kept)
         with tempfile.SpooledTemporaryFile(max_size=_SPOOL) as file:
             file.write(first)
             for piece in pieces:
                 file.write(piece)
             with self.accounts.large:
                 try:
-                    return read(_PROGRAM, entry.path, cast(BinaryIO, file), self._charge,
+                    return read(PROGRAM, entry.path, cast(BinaryIO, file), self._charge,
                                 self.accounts.parsed.take) or None
                 except FullError as limit:
-                    return self._unread(_PROGRAM, limit, kept)
+                    return self._unread(PROGRAM, limit, kept)
 
     def _charge(self, fact: Fact) -> None:
         self.accounts.kept.take(amount := weight(fact))
@@ -425,15 +367,3 @@ def _head(pieces: Iterator[bytes], size: int) -> bytes:
         if len(head) >= size:
             break
     return head
-
-
-@cache
-def _readers(kinds: tuple[str | None, ...]) -> str:
-    """The catalogers that a file of these kinds is read by, as one text."""
-    names: set[str] = set()
-    for kind in kinds:
-        if kind is None or (kind[0] != "?" and cataloger(kind).head):
-            names.add(_PROGRAM)
-        if kind is not None:
-            names.add(_COUNTED if kind[0] == "?" else kind)
-    return "+".join(sorted(names))

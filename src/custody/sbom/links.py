@@ -9,7 +9,7 @@ import msgspec
 
 from custody.sbom.catalogers import choose, counted, examples, places, unknown
 from custody.sbom.filesystem import Filesystem
-from custody.sbom.layers import LayerFacts, member
+from custody.sbom.layerfacts import LayerFacts, member
 
 Names = dict[str, list[str]]
 """For files of a layer by path the telling names that links give them."""

@@ -10,7 +10,7 @@ from custody.formats.bom import Distribution
 from custody.sbom.catalogers import Fact
 from custody.sbom.catalogers.fact import OWNS
 from custody.sbom.filesystem import Visible
-from custody.sbom.layers import LayerFacts
+from custody.sbom.layerfacts import LayerFacts
 
 _NOT_A_DISTRIBUTIONS = re.compile(r"(?:opt|usr/local|srv|home|root)/")
 """Where no package of a distribution installs anything (FHS 3.0, "/opt" and "/usr/local"; Debian Policy 9.1)."""

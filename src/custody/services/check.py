@@ -79,10 +79,10 @@ async def _judge(request: Request, policies: PolicySet, gatherer: Gatherer, cloc
 def gathering(gatherer: Gatherer) -> Gather:
     """What a Judging asks for evidence: with the keys, the types and the root of the snapshot that it judges by."""
     def gather(snapshot: Snapshot, images: list[str]) -> Awaitable[Mapping[str, EvidenceSet]]:
-        wanted = dict.fromkeys(images, snapshot.predicate_types)
+        types = dict.fromkeys(images, snapshot.predicate_types)
         if snapshot.root is None:  # the gatherer's own
-            return gatherer.gather(wanted, snapshot.keys)
-        return gatherer.gather(wanted, snapshot.keys, root=snapshot.root)
+            return gatherer.gather(types, snapshot.keys)
+        return gatherer.gather(types, snapshot.keys, root=snapshot.root)
 
     return gather
 

@@ -88,7 +88,7 @@ def read_sbom(path: Path) -> Catalog:
     if len(data) > _LARGEST_SBOM or strictjson.weight(data) > _HEAVIEST_SBOM:
         raise MalformedError(str(path), got=f"{len(data)} bytes, about {strictjson.weight(data) >> 20} MiB in memory",
                              expected=f"at most {_LARGEST_SBOM >> 20} MiB, and {_HEAVIEST_SBOM >> 20} MiB in memory")
-    found = sbom.read(data, str(path))
-    if found is None:
+    catalog = sbom.read(data, str(path))
+    if catalog is None:
         raise UnsupportedError(str(path), "is neither CycloneDX JSON nor SPDX JSON")
-    return found
+    return catalog

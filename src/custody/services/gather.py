@@ -31,7 +31,7 @@ from custody.services.pace import Pace
 from custody.services.verify import Terms, Unlogged, sort
 from custody.services.verifying import Share, Verifying
 from custody.sign.keys import PublicKey, load_public_key
-from custody.sign.listing import Document, Limits, broken, fetch_document, list_documents
+from custody.sign.listing import Document, Limits, fetch_document, list_documents
 from custody.sign.verify import Trust
 from custody.trust.roots import TrustedRoot
 
@@ -147,10 +147,9 @@ class Gatherer:
     async def _judge(self, client: RegistryClient, ref: Reference, document: Document, terms: Terms, share: Share,
                      gate: asyncio.Semaphore, held: _Held) -> Verified | Rejected:
         async with gate:
-            try:
-                evidence = await fetch_document(client, str(ref.digest), document, self._bounds.documents)
-            except CustodyError as error:
-                return broken(str(ref.digest), document.source, error, document.predicate_type)
+            evidence = await fetch_document(client, str(ref.digest), document, self._bounds.documents)
+            if isinstance(evidence, Rejected):
+                return evidence
             result, memory = await self._verifying.verify(share, evidence, terms, self._clock)
         held.take(memory)
         held.give_back(len(evidence.data))

@@ -65,10 +65,10 @@ def from_path(path: Path) -> Manifests:
     resources: list[Manifest] = []
     passed_over: list[str] = []
     for file in manifest_files(path):
-        found = read(file)
-        if not found:
+        documents = read(file)
+        if not documents:
             passed_over.append(str(file))
-        for at, document in enumerate(found):
+        for at, document in enumerate(documents):
             where = f"{file}[{at}]"
             if isinstance(document, dict) and isinstance(document.get("kind"), str):
                 resources += _items(document, where, 0)
@@ -79,12 +79,12 @@ def from_path(path: Path) -> Manifests:
     return Manifests(resources, passed_over)
 
 
-def _some(where: str, found: list[Any]) -> list[Manifest]:
+def _some(where: str, documents: list[Any]) -> list[Manifest]:
     resources: list[Manifest] = []
-    for at, document in enumerate(found):
+    for at, document in enumerate(documents):
         resources += _items(document, f"{where}[{at}]", 0)
     if not resources:
-        raise MalformedError(where, got="no resource" if not found else "only empty Lists",
+        raise MalformedError(where, got="no resource" if not documents else "only empty Lists",
                              expected="at least one resource")
     return resources
 

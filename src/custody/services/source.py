@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 
 from custody.formats.bom import Catalog, Unknown, from_purl
-from custody.ports.advisories import AdvisoryStore
+from custody.ports.advisories import AdvisoryReader
 from custody.source.check import SourceReport
 from custody.vulns.report import ScanReport, scan
 
 _EXAMPLES = 3
 
 
-def scan_locks(report: SourceReport, store: AdvisoryStore, now: datetime, *, allow_empty: bool = False) -> ScanReport:
+def scan_locks(report: SourceReport, store: AdvisoryReader, now: datetime, *, allow_empty: bool = False) -> ScanReport:
     """Match what the lock files name with the advisories, as the contents of an image would be.
 
     Lock files that are not read are counted as not catalogued.

@@ -13,7 +13,7 @@ import msgspec
 
 from custody.formats.bundle import LogEntry
 from custody.formats.dsse import Envelope
-from custody.sign.keys import Scheme, signed
+from custody.sign import keys
 
 _HASHES = ("sha256", "sha384", "sha512")
 
@@ -44,7 +44,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """For `Verified.format`."""
     signature: bytes
     """DER where the key is for ECDSA."""
-    scheme: Scheme = signed
+    scheme: keys.Scheme = keys.signed
     """How a key signs `signed` in this format, where that is not one of the ways that Sigstore's clients use."""
     signed: bytes | None
     """The bytes that were signed; None where they are an artifact's, of which only the digest is known."""

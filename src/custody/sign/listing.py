@@ -95,15 +95,22 @@ async def list_documents(client: RegistryClient, ref: Reference, *, unsigned: bo
     return Listing(tuple(sorted(documents, key=lambda document: document.layer.size)), tally.rejected())
 
 
-async def fetch_document(client: RegistryClient, subject: str, document: Document, limits: Limits) -> Evidence:
-    """The document's bytes, checked against its descriptor."""
-    data = document.data if document.data is not None else await client.blob(
-        document.place, document.layer, max_size=limits.document)
+async def fetch_document(client: RegistryClient, subject: str, document: Document, limits: Limits
+                         ) -> Evidence | Rejected:
+    """The document's bytes, checked against its descriptor, or the rejection of one that is broken by itself.
+
+    Raises what may pass: NetworkError and its like.
+    """
+    try:
+        data = document.data if document.data is not None else await client.blob(
+            document.place, document.layer, max_size=limits.document)
+    except CustodyError as error:
+        return _broken(subject, document.source, error, document.predicate_type)
     return Evidence(subject=subject, media_type=document.layer.media_type, data=data, source=document.source,
                     annotations=document.annotations)
 
 
-def broken(subject: str, source: str, error: CustodyError, predicate_type: str | None = None) -> Rejected:
+def _broken(subject: str, source: str, error: CustodyError, predicate_type: str | None = None) -> Rejected:
     """The rejection of one document that is broken by itself; raises `error` again where it may be the registry."""
     if not isinstance(error, _BROKEN):
         raise error
@@ -144,13 +151,15 @@ class _Tally:
                                     f"at most {self.limits.documents} and {self.limits.total} bytes")
 
     def reject(self, source: str, error: CustodyError, predicate_type: str | None = None) -> None:
-        self._rejected.append(broken(self.subject, source, error, predicate_type))
+        self._rejected.append(_broken(self.subject, source, error, predicate_type))
 
     def put_aside(self, source: str, kind: str, reason: str, predicate_type: str | None) -> None:
         """Name a document that is not fetched. `kind` is what those that are not named are counted by."""
-        self._aside.setdefault(kind, []).append(Rejected(
-            subject=self.subject, evidence=None, source=source, state=State.UNVERIFIABLE, reason=reason,
-            predicate_type=predicate_type))
+        self._aside.setdefault(kind, []).append(self._unread(source, reason, predicate_type))
+
+    def _unread(self, source: str, reason: str, predicate_type: str | None) -> Rejected:
+        return Rejected(subject=self.subject, evidence=None, source=source, state=State.UNVERIFIABLE, reason=reason,
+                        predicate_type=predicate_type)
 
     def asked_for(self, source: str, annotations: dict[str, str]) -> bool:
         """Whether somebody can use a document with these annotations; named where not."""
@@ -177,13 +186,10 @@ class _Tally:
                 unnamed[kind] = len(aside) - len(taken)
         for kind, count in list(unnamed.items())[:_MAX_NAMED]:
             example = self._aside[kind][0]
-            named.append(Rejected(subject=self.subject, evidence=None, source="referrers", state=State.UNVERIFIABLE,
-                                  reason=f"{count} more: {example.reason}", predicate_type=example.predicate_type))
+            named.append(self._unread("referrers", f"{count} more: {example.reason}", example.predicate_type))
         if len(unnamed) > _MAX_NAMED:
             others = sum(list(unnamed.values())[_MAX_NAMED:])
-            named.append(Rejected(subject=self.subject, evidence=None, source="referrers", state=State.UNVERIFIABLE,
-                                  reason=f"{others} more of {len(unnamed) - _MAX_NAMED} other types",
-                                  predicate_type=""))
+            named.append(self._unread("referrers", f"{others} more of {len(unnamed) - _MAX_NAMED} other types", ""))
         return (*self._rejected, *named)
 
 

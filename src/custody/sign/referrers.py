@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from custody.errors import ConflictError, CustodyError, MalformedError, NotFoundError, VerificationError
+from custody.errors import ConflictError, MalformedError, NotFoundError, VerificationError
 from custody.evidence.model import Evidence, Rejected
 from custody.formats import bundle as bundles
 from custody.formats import cosign, oci
@@ -16,7 +16,7 @@ from custody.formats.reference import Reference
 from custody.kit.clock import format_rfc3339
 from custody.kit.concurrency import together
 from custody.registry.client import RegistryClient
-from custody.sign.listing import PREDICATE_TYPE, Document, Limits, broken, fetch_document, list_documents
+from custody.sign.listing import PREDICATE_TYPE, Document, Limits, fetch_document, list_documents
 
 _TRIES = 5
 _MAX_LAYERS = 1000
@@ -46,11 +46,8 @@ async def fetch_evidence(client: RegistryClient, ref: Reference, *, unsigned: bo
     subject = str(ref.digest)
 
     async def fetch(document: Document) -> Evidence | Rejected:
-        try:
-            async with gate:
-                return await fetch_document(client, subject, document, limits)
-        except CustodyError as error:
-            return broken(subject, document.source, error, document.predicate_type)
+        async with gate:
+            return await fetch_document(client, subject, document, limits)
 
     fetched = await together(map(fetch, listing.documents))
     return Gathered(tuple(document for document in fetched if isinstance(document, Evidence)),

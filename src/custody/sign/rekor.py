@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 
 from custody.errors import ConflictError, MalformedError, NetworkError, UnsupportedError
-from custody.formats.bundle import InclusionProof, LogEntry, read_log_entry
+from custody.formats.bundle import InclusionProof, LogEntry, read_log_entry, read_proof
 from custody.formats.cosign import certificate_pem
 from custody.formats.dsse import Envelope
 from custody.formats.protojson import Message, decode_base64, encode_base64
@@ -28,7 +28,6 @@ from custody.trust.keys import hash_of, key_details
 from custody.trust.roots import Service, TrustedRoot
 
 _UUID = re.compile(r"[0-9a-f]{64}|[0-9a-f]{80}")
-_MAX_HASHES = 64
 _MAX_TILE = 256 * (2 + 0xFFFF)
 
 
@@ -149,13 +148,4 @@ def _read_version_1(answer: Message) -> LogEntry:
     return LogEntry(entry.integer("logIndex"), entry.hex("logID"), shape.text("kind"), shape.text("apiVersion"),
                     entry.integer("integratedTime"),
                     decode_base64(promise, f"{verification.where}.signedEntryTimestamp") if promise else None,
-                    _proof(proof) if proof else None, body)
-
-
-def _proof(proof: Message) -> InclusionProof:
-    hashes = proof.raw("hashes") or []
-    if not isinstance(hashes, list) or len(hashes) > _MAX_HASHES:
-        raise MalformedError(f"{proof.where}.hashes", got=hashes, expected=f"at most {_MAX_HASHES} hashes")
-    parts = Message({str(at): value for at, value in enumerate(hashes)}, f"{proof.where}.hashes")
-    return InclusionProof(proof.integer("logIndex"), proof.hex("rootHash"), proof.integer("treeSize"),
-                          tuple(parts.hex(str(at)) for at in range(len(hashes))), proof.text("checkpoint", ""))
+                    read_proof(proof, Message.hex, proof.text("checkpoint", "")) if proof else None, body)

@@ -12,7 +12,6 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from custody.errors import Check, MalformedError, UnsupportedError, VerificationError
@@ -25,6 +24,8 @@ from custody.sign.logentry import Logged, check_binding, check_log_validity, che
 from custody.trust.roots import TrustedRoot
 
 if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
     from custody.sign.certificate import SigningCertificate
 
 NOT_LOGGED = "log entry: there is none"
@@ -50,86 +51,85 @@ class Trust:
 
 def verify_evidence(evidence: model.Evidence, trust: Trust, now: datetime) -> model.Verified:
     """Raises VerificationError, whose message and `check` name the check that failed."""
-    # 1. Decode: whatever the format, it becomes a claim.
-    with _Checking(Check.FORMAT):
+    check = Check.FORMAT  # whatever is raised below is of this one, where it does not say another
+    try:
+        # 1. Decode: whatever the format, it becomes a claim.
         _check_weight(evidence.data, trust, "document")
         claim = decode(evidence)
-    if claim.signed is None and not trust.blobs:
-        raise VerificationError("signature: got one of a file's bytes (messageSignature), expected one of a statement "
-                                "about the image (dsseEnvelope)", check=Check.STATEMENT)
+        if claim.signed is None and not trust.blobs:
+            raise VerificationError("signature: got one of a file's bytes (messageSignature), expected one of a "
+                                    "statement about the image (dsseEnvelope)", check=Check.STATEMENT)
 
-    # 2. Find who may have signed: the leaf certificate, or the first given key that fits.
-    leaf: SigningCertificate | None = None
-    if claim.certificates:
-        from custody.sign.certificate import read_signing_certificate
+        # 2. Find who may have signed: the leaf certificate, or the first given key that fits.
+        check = Check.CERTIFICATE
+        leaf = _leaf(claim, trust)
+        keys = [leaf.public_key] if leaf else _keys(claim, trust)
 
-        if trust.root is None:
-            raise VerificationError("signed with a certificate, and there is no trusted root to check it against",
-                                    hint="--trusted-root FILE", check=Check.ROOT)
-        with _Checking(Check.CERTIFICATE):
-            leaf = read_signing_certificate(claim.certificates[0])
-        keys: Sequence[PublicKey] = (leaf.public_key,)
-    elif trust.keys:
-        keys = sorted(trust.keys, key=lambda key: key.hint != claim.key_hint)
-    else:
-        raise VerificationError(f"signed with a key ({_fingerprint(claim.key_hint)}), and no key is trusted",
-                                hint="--key FILE", check=Check.KEY)
-
-    # 3. Check the signature over the signed bytes.
-    with _Checking(Check.SIGNATURE):
+        # 3. Check the signature over the signed bytes.
+        check = Check.SIGNATURE
         key = _check_any(keys, claim, evidence.subject)
 
-    # 4. Collect times that authorities of the root attest for this very signature.
-    with _Checking(Check.TIME):
+        # 4. Collect times that authorities of the root attest for this very signature.
+        check = Check.TIME
         times = _attested(claim, trust.root)
 
-    # 5. Find the signature in a log: the entry is about it (binding), and the log keeps it (SET, inclusion proof).
-    log = None
-    if trust.require_log:
-        with _Checking(Check.LOG):
+        # 5. Find the signature in a log: the entry is about it (binding), and the log keeps it (SET, inclusion proof).
+        check, log = Check.LOG, None
+        if trust.require_log:
             log, logged = _check_log(Logged(claim, key, leaf.der if leaf else None), trust.root, times, now)
-        times += logged
+            times += logged
 
-    # 6. Check the certificate at every one of those times: chain, authority's validity, leaf's validity, SCT.
-    if leaf is not None and trust.root is not None:
-        with _Checking(Check.CERTIFICATE):
-            _check_certificate(leaf, claim, trust.root, times, require_sct=trust.require_sct)
+        # 6. Check the certificate at every one of those times: chain, authority's validity, leaf's validity; then SCT.
+        if leaf is not None and trust.root is not None:
+            check = Check.CERTIFICATE
+            issuer = _check_certificate(leaf, claim, trust.root, times)
+            check = Check.SCT
+            if trust.require_sct:
+                from custody.sign.certificate import check_sct
 
-    # 7. Read what was signed: it must be about this image.
-    with _Checking(Check.STATEMENT):
+                check_sct(leaf, issuer, trust.root.ctlogs)
+
+        # 7. Read what was signed: it must be about this image.
+        check = Check.STATEMENT
         if claim.payload is not None:
             _check_weight(claim.payload, trust, "statement")
         content = claim.read(evidence.subject)
-    if content.about is not None:
-        raise VerificationError(f"subject: {content.about}, expected {evidence.subject}", check=Check.SUBJECT)
+        if content.about is not None:
+            raise VerificationError(f"subject: {content.about}, expected {evidence.subject}", check=Check.SUBJECT)
+    except (MalformedError, UnsupportedError) as error:
+        raise VerificationError(error.message, hint=error.hint, check=check) from None
+    except VerificationError as error:
+        error.check = error.check or check
+        raise
     return model.seal(evidence, kind=content.kind, predicate_type=content.predicate_type, predicate=content.predicate,
                       signer=leaf.signer if leaf else key.signer, signed_at=min(times, default=None), log=log,
                       annotations=content.annotations, format=claim.format,
                       signature=identity_of(key, claim.signature, claim.signed or evidence.subject.encode()))
 
 
-class _Checking:
-    """A step: what is raised in it leaves it as a VerificationError, with the step's check where it has none yet."""
-
-    __slots__ = ("_check",)
-
-    def __init__(self, check: Check) -> None:
-        self._check = check
-
-    def __enter__(self) -> None:
-        """Nothing is to be prepared."""
-
-    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
-        if isinstance(error, (MalformedError, UnsupportedError)):
-            raise VerificationError(error.message, hint=error.hint, check=self._check) from None
-        if isinstance(error, VerificationError) and error.check is None:
-            error.check = self._check
-
-
 def _check_weight(data: bytes, trust: Trust, part: str) -> None:
     if trust.max_weight is not None and (weight := strictjson.weight(data)) > trust.max_weight:
         raise VerificationError(f"{part}: {len(data)} bytes would take about {weight >> 20} MiB of memory, expected at "
                                 f"most {trust.max_weight >> 20} MiB", check=Check.WEIGHT)
+
+
+def _leaf(claim: Claim, trust: Trust) -> SigningCertificate | None:
+    if not claim.certificates:
+        return None
+    from custody.sign.certificate import read_signing_certificate
+
+    if trust.root is None:
+        raise VerificationError("signed with a certificate, and there is no trusted root to check it against",
+                                hint="--trusted-root FILE", check=Check.ROOT)
+    return read_signing_certificate(claim.certificates[0])
+
+
+def _keys(claim: Claim, trust: Trust) -> list[PublicKey]:
+    """The trusted keys, the one that the claim names first."""
+    if not trust.keys:
+        raise VerificationError(f"signed with a key ({_fingerprint(claim.key_hint)}), and no key is trusted",
+                                hint="--key FILE", check=Check.KEY)
+    return sorted(trust.keys, key=lambda key: key.hint != claim.key_hint)
 
 
 def _fingerprint(hint: str | None) -> str:
@@ -193,9 +193,10 @@ def _check_log(logged: Logged, root: TrustedRoot | None, times: Sequence[datetim
     return first, attested
 
 
-def _check_certificate(leaf: SigningCertificate, claim: Claim, root: TrustedRoot, times: Sequence[datetime], *,
-                       require_sct: bool) -> None:
-    from custody.sign.certificate import build_chain, check_sct
+def _check_certificate(leaf: SigningCertificate, claim: Claim, root: TrustedRoot, times: Sequence[datetime]
+                       ) -> Certificate:
+    """The issuer of the leaf, at the last of the times."""
+    from custody.sign.certificate import build_chain
 
     if not times:
         raise VerificationError("time: nothing attests when the signature was made, so the certificate, which is valid "
@@ -204,10 +205,9 @@ def _check_certificate(leaf: SigningCertificate, claim: Claim, root: TrustedRoot
     if presented and claim.chain_to_root:
         known = {certificate for authority in root.certificate_authorities for certificate in authority.chain}
         presented = tuple(certificate for certificate in presented if certificate not in known)
-    issuer = None
-    for moment in dict.fromkeys(times):
+
+    def issuer(moment: datetime) -> Certificate:
         leaf.check_valid_at(moment)
-        issuer = build_chain(leaf, presented, root.certificate_authorities, moment)
-    if require_sct and issuer is not None:
-        with _Checking(Check.SCT):
-            check_sct(leaf, issuer, root.ctlogs)
+        return build_chain(leaf, presented, root.certificate_authorities, moment)
+
+    return [issuer(moment) for moment in dict.fromkeys(times)][-1]

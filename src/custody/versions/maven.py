@@ -18,28 +18,28 @@ def key(version: str) -> Any:
 
 
 def _tokens(text: str) -> list[_Token]:
-    found: list[_Token] = []
+    tokens: list[_Token] = []
     last = None
     for match in _TOKEN.finditer(text):
         separator, value = match[1], match[2]
         if not separator and not value:
             continue
-        if not separator and found:
+        if not separator and tokens:
             separator = "-"  # from digits to letters and back counts as a hyphen
         if value and not value.isdigit():
             after = text[match.end():match.end() + 1]
             value = _SHORT.get(value, value) if after.isdigit() else value
-        found.append((separator, int(value) if value.isdigit() else value or 0))
+        tokens.append((separator, int(value) if value.isdigit() else value or 0))
         last = match
     if last is None:
         raise ValueError("empty")
     # Trailing nulls go, and so do those before each hyphen that is left.
-    place = len(found) - 1
+    place = len(tokens) - 1
     while place > 0:
-        if _null(found[place]) and (place == len(found) - 1 or found[place + 1][0] == "-"):
-            del found[place]
+        if _null(tokens[place]) and (place == len(tokens) - 1 or tokens[place + 1][0] == "-"):
+            del tokens[place]
         place -= 1
-    return found
+    return tokens
 
 
 def _null(token: _Token) -> bool:
@@ -48,11 +48,11 @@ def _null(token: _Token) -> bool:
 
 def _compare(left: tuple[_Token, ...], right: tuple[_Token, ...]) -> int:
     for place in range(max(len(left), len(right))):
-        one = left[place] if place < len(left) else _padding(right[place])
-        two = right[place] if place < len(right) else _padding(left[place])
-        a, b = _rank(one), _rank(two)
-        if a != b:
-            return -1 if a < b else 1
+        left_token = left[place] if place < len(left) else _padding(right[place])
+        right_token = right[place] if place < len(right) else _padding(left[place])
+        left_rank, right_rank = _rank(left_token), _rank(right_token)
+        if left_rank != right_rank:
+            return -1 if left_rank < right_rank else 1
     return 0
 
 

@@ -25,7 +25,7 @@ import msgspec
 from custody.ecosystems import normalise, of_type
 from custody.formats.bom import Catalog, Unknown
 from custody.kit.clock import format_rfc3339
-from custody.ports.advisories import AdvisoryStatus, AdvisoryStore
+from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 
 GapKind = Literal["nothing-catalogued", "distribution-not-catalogued", "not-catalogued", "no-advisories", "undecided",
                   "old-advisories"]
@@ -80,7 +80,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
         """Plain data, as it stands in reports and in the attested predicate; `now` is when the scan ended."""
         database = self.database
         return {
-            "packages": self.packages, "ecosystems": [msgspec.to_builtins(entry) for entry in self.ecosystems],
+            "packages": self.packages, "ecosystems": [msgspec.to_builtins(matched) for matched in self.ecosystems],
             "distribution": self.distribution, "adopted": self.adopted,
             "notCatalogued": [{"kind": unknown.kind, "count": unknown.count, "examples": list(unknown.examples),
                                "owner": unknown.owner} for unknown in self.unknowns],
@@ -99,7 +99,7 @@ class Spokesmen:
     not, it may be anybody's package (a vendor's, beside the distribution's own): what it installed speaks for itself.
     """
 
-    def __init__(self, catalog: Catalog, store: AdvisoryStore) -> None:
+    def __init__(self, catalog: Catalog, store: AdvisoryReader) -> None:
         self._store = store
         self._system = {package.purl: package for package in catalog.packages if of_type(package.type).system}
         self._advisories: dict[str, int] = {}
@@ -147,11 +147,11 @@ def measure(catalog: Catalog, spokesmen: Spokesmen, undecided: Sequence[Undecide
         else:
             missing[package.ecosystem or f"{package.type} (no OSV ecosystem)"] += 1
     gaps = [*_uncatalogued(catalog, spokesmen)]
-    gaps += [Gap(kind="no-advisories", what=what, count=count,
+    gaps += [Gap(kind="no-advisories", what=ecosystem, count=count,
                  reason=f"{_packages(count)}, for which the database has no advisories")
-             for what, count in sorted(missing.items())]
-    gaps += [Gap(kind="undecided", what=f"{entry.id} for {entry.purl}", count=1, reason=entry.reason)
-             for entry in undecided]
+             for ecosystem, count in sorted(missing.items())]
+    gaps += [Gap(kind="undecided", what=f"{match.id} for {match.purl}", count=1, reason=match.reason)
+             for match in undecided]
     if max_age is not None and database.newest is not None and now - database.newest > max_age:
         gaps.append(Gap(kind="old-advisories", what="advisories", count=database.advisories, reason=(
             f"the newest is {(now - database.newest).days} days old, expected at most {max_age.days}")))

@@ -43,24 +43,24 @@ def _zipped(path: Path) -> Iterator[tuple[str, bytes]]:
     """Entries one at a time, bounded by what they really inflate to and not by what the archive says."""
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            if len(entries) > _MAX_FILES:
-                raise MalformedError(str(path), got=f"{len(entries)} entries", expected=f"at most {_MAX_FILES}")
+            members = archive.infolist()
+            if len(members) > _MAX_FILES:
+                raise MalformedError(str(path), got=f"{len(members)} entries", expected=f"at most {_MAX_FILES}")
             total = 0
-            for entry in entries:
-                if entry.is_dir() or not entry.filename.endswith(".json"):
+            for member in members:
+                if member.is_dir() or not member.filename.endswith(".json"):
                     continue
-                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    raise MalformedError(f"{path}: {entry.filename}", got=f"compression method {entry.compress_type}",
+                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise MalformedError(f"{path}: {member.filename}", got=f"compression method {member.compress_type}",
                                          expected="stored or deflated, as OSV's archives are")
-                with archive.open(entry) as stream:
+                with archive.open(member) as stream:
                     data = stream.read(_MAX_ENTRY + 1)
                 total += len(data)
-                big = len(data) > 1 << 20 and len(data) > _MAX_RATIO * max(1, entry.compress_size)
+                big = len(data) > 1 << 20 and len(data) > _MAX_RATIO * max(1, member.compress_size)
                 if len(data) > _MAX_ENTRY or total > _MAX_TOTAL or big:
-                    raise MalformedError(f"{path}: {entry.filename}",
-                                         got=f"{len(data)} bytes out of {entry.compress_size}",
+                    raise MalformedError(f"{path}: {member.filename}",
+                                         got=f"{len(data)} bytes out of {member.compress_size}",
                                          expected="records, not a decompression bomb")
-                yield f"{path}: {entry.filename}", data
+                yield f"{path}: {member.filename}", data
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:  # the last: a password is asked
         raise MalformedError(str(path), got=str(error), expected="a readable zip archive") from None

@@ -15,7 +15,7 @@ import msgspec
 from custody.formats.bom import Location, Package
 from custody.formats.kev import Exploited
 from custody.formats.osv import Advisory, cve_of
-from custody.ports.advisories import AdvisoryStore
+from custody.ports.advisories import AdvisoryReader
 from custody.vulns.match import Match
 from custody.vulns.severity import Rating, Severity, rate
 
@@ -71,7 +71,7 @@ class _Vulnerability:
 
 
 def findings(package: Package, ecosystem: str, hits: Sequence[Hit], silent: Iterable[Advisory],
-             store: AdvisoryStore) -> list[Finding]:
+             store: AdvisoryReader) -> list[Finding]:
     """The findings of one package. `silent` are the records of it that do not affect its version: a bundle does not
     make a finding of what they speak of.
     """
@@ -83,7 +83,7 @@ def findings(package: Package, ecosystem: str, hits: Sequence[Hit], silent: Iter
                 by_name[cve] = _Vulnerability((cve,))
             if cve in by_name:
                 by_name[cve].bundles.append(hit)
-    return [_finding(package, ecosystem, entry, store) for entry in dict.fromkeys(by_name.values())]
+    return [_finding(package, ecosystem, vulnerability, store) for vulnerability in dict.fromkeys(by_name.values())]
 
 
 def _bundle(advisory: Advisory) -> tuple[str, ...]:
@@ -107,33 +107,33 @@ def _gather(hits: Sequence[Hit]) -> dict[str, _Vulnerability]:
     for hit in hits:
         names = _names(hit.advisory)
         known = list(dict.fromkeys(by_name[name] for name in sorted(names) if name in by_name))
-        merged = max(known, key=lambda entry: len(entry.names), default=_Vulnerability(()))
-        for other in known:
-            if other is not merged:
-                names |= other.names
-                merged.hits += other.hits
+        merged = max(known, key=lambda vulnerability: len(vulnerability.names), default=_Vulnerability(()))
+        for joining in known:
+            if joining is not merged:
+                names |= joining.names
+                merged.hits += joining.hits
         merged.names |= names
         merged.hits.append(hit)
         by_name.update(dict.fromkeys(names, merged))
     return by_name
 
 
-def _finding(package: Package, ecosystem: str, entry: _Vulnerability, store: AdvisoryStore) -> Finding:
+def _finding(package: Package, ecosystem: str, vulnerability: _Vulnerability, store: AdvisoryReader) -> Finding:
     """The record with the worst rating speaks; a bundle only where no record is of this vulnerability alone.
 
     Where it has no rating, other records of the vulnerability in the store may: of another ecosystem, or a CVE's own.
     """
-    advisory, match, rating = max(entry.hits or entry.bundles, key=_weight)
+    advisory, match, rating = max(vulnerability.hits or vulnerability.bundles, key=_weight)
     rated_by = advisory.id
     if rating.severity is Severity.UNKNOWN:
-        others = [Hit(record, match, rate(record)) for record in store.named(sorted(entry.names))
+        others = [Hit(record, match, rate(record)) for record in store.named(sorted(vulnerability.names))
                   if not _bundle(record)]
-        best = max([*entry.bundles, *others], key=_weight, default=None)
+        best = max([*vulnerability.bundles, *others], key=_weight, default=None)
         if best is not None:
             rating, rated_by = best.rating, best.advisory.id
-    bundles = {hit.advisory.id for hit in entry.bundles} | {a for hit in entry.bundles for a in hit.advisory.aliases}
-    names = (entry.names | bundles) - {advisory.id}
-    cves = sorted(cve for name in entry.names if (cve := cve_of(name)))
+    bundles = {name for hit in vulnerability.bundles for name in (hit.advisory.id, *hit.advisory.aliases)}
+    names = (vulnerability.names | bundles) - {advisory.id}
+    cves = sorted(cve for name in vulnerability.names if (cve := cve_of(name)))
     cve = next((cve for name in (advisory.id, *advisory.aliases, *advisory.upstream)
                 if (cve := cve_of(name)) and cve in cves), cves[0] if cves else advisory.id)
     known = store.exploited(dict.fromkeys(cves))
@@ -141,7 +141,8 @@ def _finding(package: Package, ecosystem: str, entry: _Vulnerability, store: Adv
         id=advisory.id, aliases=tuple(sorted(names)), cve=cve, package=package.name, version=package.version,
         purl=package.purl, locations=package.locations, severity=str(rating.severity), score=rating.score,
         vector=rating.vector, rated_by="" if rating.severity is Severity.UNKNOWN else rated_by,
-        fixed=tuple(dict.fromkeys(hit.match.fixed for hit in (*entry.hits, *entry.bundles) if hit.match.fixed)),
+        fixed=tuple(dict.fromkeys(hit.match.fixed for hit in (*vulnerability.hits, *vulnerability.bundles)
+                                  if hit.match.fixed)),
         matched=match.event, ecosystem=ecosystem, summary=advisory.summary,
         exploited=known.get(cve) or next(iter(known.values()), None))
 

@@ -18,28 +18,28 @@ class Match(NamedTuple):
     """The next version without it; empty where none is known."""
 
 
-def affected_by(entry: Affected, version: str) -> Match | None:
+def affected_by(affected: Affected, version: str) -> Match | None:
     """Raises MalformedError or UnsupportedError where the versions cannot be put in order: that is not a "no"."""
     undecided: CustodyError | None = None
-    for span in entry.ranges:
+    for span in affected.ranges:
         try:
-            found = _in_range(entry.ecosystem, span, version)
+            match = _in_range(affected.ecosystem, span, version)
         except CustodyError as error:
             undecided = error
             continue
-        if found:
-            return found
-    if version in entry.versions:  # affected, whatever the ranges say
-        return Match("listed in versions", _next_fix(entry, version))
+        if match:
+            return match
+    if version in affected.versions:  # affected, whatever the ranges say
+        return Match("listed in versions", _next_fix(affected, version))
     if undecided is not None:
         raise undecided
     # Two spellings of one version are one version, where the ecosystem says so.
-    if entry.versions:
-        mine = key(entry.ecosystem, version)
-        for stated in entry.versions:
+    if affected.versions:
+        mine = key(affected.ecosystem, version)
+        for stated in affected.versions:
             try:
-                if key(entry.ecosystem, stated) == mine:
-                    return Match("listed in versions", _next_fix(entry, version))
+                if key(affected.ecosystem, stated) == mine:
+                    return Match("listed in versions", _next_fix(affected, version))
             except CustodyError:
                 continue
     return None
@@ -79,14 +79,14 @@ def _place(ecosystem: str, span: Range, version: str) -> tuple[int, Any]:
     return (0, 0) if version == "0" else (1, _key(ecosystem, span, version))
 
 
-def _next_fix(entry: Affected, version: str) -> str:
+def _next_fix(affected: Affected, version: str) -> str:
     """The first fixed version after this one, of any range that can be ordered."""
     later = []
-    for span in entry.ranges:
+    for span in affected.ranges:
         try:
-            mine = _key(entry.ecosystem, span, version)
+            mine = _key(affected.ecosystem, span, version)
             later += [(place, stated) for kind, stated in span.events
-                      if kind == "fixed" and (place := _key(entry.ecosystem, span, stated)) > mine]
+                      if kind == "fixed" and (place := _key(affected.ecosystem, span, stated)) > mine]
         except CustodyError:
             continue
     return min(later)[1] if later else ""

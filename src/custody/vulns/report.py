@@ -17,7 +17,7 @@ from custody.formats.bom import Catalog, Location, Package
 from custody.formats.osv import Advisory
 from custody.kit.clock import format_rfc3339
 from custody.kit.visible import visible
-from custody.ports.advisories import AdvisoryStatus, AdvisoryStore
+from custody.ports.advisories import AdvisoryReader, AdvisoryStatus
 from custody.vulns.coverage import Coverage, Spokesmen, Undecided, measure
 from custody.vulns.findings import Finding, Hit, findings
 from custody.vulns.match import affected_by
@@ -51,8 +51,8 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked of the scan that left findings out, as it was typed."""
 
     def counts(self) -> dict[str, int]:
-        found = Counter(finding.severity for finding in self.findings)
-        return {str(level): found[str(level)] for level in reversed(Severity)}
+        counts = Counter(finding.severity for finding in self.findings)
+        return {str(level): counts[str(level)] for level in reversed(Severity)}
 
     def meets(self, threshold: Severity) -> list[Finding]:
         """Those at or above it; `low` counts unknown ones too."""
@@ -111,8 +111,8 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
         types = {package.purl: package.type for package in self.catalog.packages}
         for finding in self.findings:
             place = finding.locations[0] if finding.locations else Location("")
-            others = sorted({finding.id, *finding.aliases} - {finding.cve})
-            entry = {"VulnerabilityID": finding.cve, "VendorIDs": others,
+            vendor_ids = sorted({finding.id, *finding.aliases} - {finding.cve})
+            entry = {"VulnerabilityID": finding.cve, "VendorIDs": vendor_ids,
                      "PkgName": finding.package, "PkgPath": place.path, "PkgIdentifier": {"PURL": finding.purl},
                      "InstalledVersion": finding.version, "FixedVersion": ", ".join(finding.fixed),
                      "Layer": {"Digest": place.layer, "DiffID": diff_ids.get(place.layer, "")},
@@ -133,11 +133,11 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
                              "RepoDigests": [f"{self.target.partition('@')[0]}@{self.digest}"]},
                 "Results": [results[kind] for kind in sorted(results)],
                 "coverage": {**self.coverage.to_json(self.finished), "ignored": [
-                    {"id": entry.finding.cve, "purl": entry.finding.purl, "severity": entry.finding.severity,
-                     "reason": entry.reason} for entry in self.ignored]}}
+                    {"id": ignored.finding.cve, "purl": ignored.finding.purl, "severity": ignored.finding.severity,
+                     "reason": ignored.reason} for ignored in self.ignored]}}
 
 
-def scan(catalog: Catalog, store: AdvisoryStore, now: datetime, *, finished: datetime | None = None,
+def scan(catalog: Catalog, store: AdvisoryReader, now: datetime, *, finished: datetime | None = None,
          allow_empty: bool = False, max_age: timedelta | None = None, ignore_unfixed: bool = False,
          severities: Collection[Severity] | None = None) -> ScanReport:
     """Match every package. Raises MissingEvidenceError where the store is empty, unless that is allowed.
@@ -161,7 +161,7 @@ def scan(catalog: Catalog, store: AdvisoryStore, now: datetime, *, finished: dat
     matched.sort(key=lambda f: (-Severity[f.severity.upper()], f.exploited is None, f.package, f.version, f.cve))
     ignored = [Ignored(finding=finding, reason=reason) for finding in matched
                if (reason := _reason(finding, ignore_unfixed, severities))]
-    left_out = {id(entry.finding) for entry in ignored}
+    left_out = {id(kept.finding) for kept in ignored}
     ended = finished or now
     parameters = ["--ignore-unfixed"] if ignore_unfixed else []
     if severities is not None:
@@ -173,7 +173,7 @@ def scan(catalog: Catalog, store: AdvisoryStore, now: datetime, *, finished: dat
 
 
 def _match(package: Package, ecosystem: str,
-           store: AdvisoryStore) -> tuple[list[Hit], list[Advisory], list[Undecided]]:
+           store: AdvisoryReader) -> tuple[list[Hit], list[Advisory], list[Undecided]]:
     """The records that affect a package, those that do not, and those of which that cannot be said."""
     hits: list[Hit] = []
     silent: list[Advisory] = []
@@ -181,18 +181,18 @@ def _match(package: Package, ecosystem: str,
     name = normalise(ecosystem, package.source)
     for advisory in store.find(ecosystem, name):
         unsure = False
-        for entry in advisory.affected:
-            if entry.ecosystem != ecosystem or entry.name != name:
+        for affected in advisory.affected:
+            if affected.ecosystem != ecosystem or affected.name != name:
                 continue
             try:
-                match = affected_by(entry, _version(package))
+                match = affected_by(affected, _version(package))
             except CustodyError as error:
                 reason = error.message if _version(package) else "nobody knows the package's version"
                 undecided.append(Undecided(purl=package.purl, id=advisory.id, reason=reason))
                 unsure = True
                 continue
             if match is not None:
-                hits.append(Hit(advisory, match, rate(advisory, entry)))
+                hits.append(Hit(advisory, match, rate(advisory, affected)))
                 break
         else:
             if not unsure:
@@ -211,7 +211,7 @@ def _reason(finding: Finding, ignore_unfixed: bool, severities: Collection[Sever
     return ""
 
 
-def usable(store: AdvisoryStore, *, allow_empty: bool = False) -> AdvisoryStatus:
+def usable(store: AdvisoryReader, *, allow_empty: bool = False) -> AdvisoryStatus:
     """The store's status. Raises MissingEvidenceError where it is empty, unless that is allowed."""
     status = store.status()
     if not status.advisories and not allow_empty:

@@ -10,7 +10,7 @@ from pathlib import Path
 from custody.errors import CustodyError, MalformedError, UsageError
 from custody.formats.kev import ExploitedCatalogue
 from custody.formats.osv import Advisory
-from custody.ports.advisories import AdvisoryStore
+from custody.ports.advisories import AdvisoryWriter
 from custody.vulns import sources
 from custody.vulns.documents import documents
 
@@ -31,7 +31,7 @@ class Imported:
     """Why each document that no source could read was left out."""
 
 
-def import_advisories(store: AdvisoryStore, path: Path, now: datetime,
+def import_advisories(store: AdvisoryWriter, path: Path, now: datetime,
                       progress: Callable[[int], None] | None = None) -> Imported:
     """Add all records under `path` in one transaction. Single records that are malformed are left out and counted.
 

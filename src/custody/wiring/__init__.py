@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from custody.wiring.trust import TRUST_ROLES as TRUST_ROLES
     from custody.wiring.trust import WORKLOADS as WORKLOADS
 
-_PLACES = {"Platform": "platform", "TRUST_ROLES": "trust", "WORKLOADS": "trust"}
+_PLACES = {name: place for place, names in {
+    "clients": ("command_http", "gatherer", "kinds", "registry_client", "service_http", "trusted_root",
+                "trusted_root_file"),
+    "platform": ("Platform",), "trust": ("TRUST_ROLES", "WORKLOADS")}.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("_"):
-        raise AttributeError(name)
-    return getattr(importlib.import_module(f"custody.wiring.{_PLACES.get(name, 'clients')}"), name)
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)

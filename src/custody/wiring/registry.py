@@ -1,4 +1,5 @@
-"""The registry: served by the one process that writes to it, or looked at beside that."""
+"""The registry: served by the one process that writes to it, or looked at beside that. A builder that fails has opened
+nothing."""
 
 from __future__ import annotations
 
@@ -20,9 +21,12 @@ def open_registry(stack: ExitStack, folder: Path, clock: Clock, *, sparse_indexe
     from custody.registry.store import Registry
 
     # The lock comes first: an index that another process writes to is not even opened.
-    blobs = stack.enter_context(closing(FilesystemBlobs(folder)))
-    repositories = stack.enter_context(closing(SqliteRepositories(folder / "index.db")))
-    return stack.enter_context(closing(Registry(blobs, repositories, clock, sparse_indexes=sparse_indexes)))
+    with ExitStack() as opened:
+        blobs = opened.enter_context(closing(FilesystemBlobs(folder)))
+        repositories = opened.enter_context(closing(SqliteRepositories(folder / "index.db")))
+        registry = opened.enter_context(closing(Registry(blobs, repositories, clock, sparse_indexes=sparse_indexes)))
+        stack.enter_context(opened.pop_all())
+    return registry
 
 
 def open_archive(stack: ExitStack, folder: Path, *, exclusive: bool) -> Archive:
@@ -34,6 +38,8 @@ def open_archive(stack: ExitStack, folder: Path, *, exclusive: bool) -> Archive:
     from custody.adapters.sqlite.repositories import SqliteRepositories
     from custody.registry.scrub import Archive
 
-    writer = stack.enter_context(closing(FilesystemBlobs(folder))) if exclusive else None
-    repositories = stack.enter_context(closing(SqliteRepositories(folder / "index.db")))
+    with ExitStack() as opened:
+        writer = opened.enter_context(closing(FilesystemBlobs(folder))) if exclusive else None
+        repositories = opened.enter_context(closing(SqliteRepositories(folder / "index.db")))
+        stack.enter_context(opened.pop_all())
     return Archive(writer or BlobDirectory(folder), repositories, writer)

@@ -1,4 +1,4 @@
-"""The trust roles: each is opened on a stack, which closes what it opened."""
+"""The trust roles: each is opened on a stack, which closes what it opened; one that fails has opened nothing."""
 
 from __future__ import annotations
 
@@ -117,10 +117,13 @@ def _merkle_log(stack: ExitStack, folder: Path, signer: LogSigner, *, indexed: b
     from custody.adapters.sqlite.leaves import SqliteLeaves
     from custody.trust.log import MerkleLog
 
-    checkpoint = stack.enter_context(closing(DirectoryCheckpoint(folder)))
-    tiles = stack.enter_context(closing(DirectoryTiles(checkpoint)))
-    leaves = stack.enter_context(closing(SqliteLeaves(folder / "state" / "leaves.db"))) if indexed else None
-    return MerkleLog(tiles, checkpoint, signer, leaves)
+    with ExitStack() as opened:
+        checkpoint = opened.enter_context(closing(DirectoryCheckpoint(folder)))
+        tiles = opened.enter_context(closing(DirectoryTiles(checkpoint)))
+        leaves = opened.enter_context(closing(SqliteLeaves(folder / "state" / "leaves.db"))) if indexed else None
+        log = MerkleLog(tiles, checkpoint, signer, leaves)
+        stack.enter_context(opened.pop_all())
+    return log
 
 
 def _replace(path: Path, data: bytes) -> None:

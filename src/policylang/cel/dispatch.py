@@ -39,10 +39,10 @@ class Dispatcher:
     def __init__(self, function: str, overloads: Sequence[Overload]) -> None:
         self.function = function
         self.overloads = tuple(overloads)
-        self.metered = any(each.metered for each in overloads)
+        self.metered = any(overload.metered for overload in overloads)
         self.known: dict[tuple[type, ...], Callable[..., Any]] = {}
         # Messages of one Python class are of different types.
-        self.varies = any(each.kind in ("message", "enum") for overload in overloads for each in overload.params)
+        self.varies = any(param.kind in ("message", "enum") for overload in overloads for param in overload.params)
 
     def find(self, arguments: Sequence[Any]) -> Callable[..., Any]:
         for overload in self.overloads:

@@ -8,7 +8,6 @@ from typing import Any
 from policylang.budget import DEFAULT, Limits
 from policylang.cel.check.checker import check
 from policylang.cel.compile.program import Program
-from policylang.cel.cost.estimator import estimate
 from policylang.cel.cost.tally import CEL_COSTS, CostModel
 from policylang.cel.cost.units import Estimate, Sizes
 from policylang.cel.declarations import Declarations
@@ -44,6 +43,8 @@ class Env(Declarations):
 
     def cost(self, program: Ast | str, inputs: Sizes | None = None, model: CostModel = CEL_COSTS) -> Estimate:
         """What evaluating may cost, at least and at most. `inputs`: sizes of the variables."""
+        from policylang.cel.cost.estimator import estimate  # seldom wanted, and at each start it would be read
+
         ast = self.check(program) if isinstance(program, str) else program
         return estimate(ast.root, self.cost_of, inputs, model)
 

@@ -108,5 +108,5 @@ WELL_KNOWN: dict[str, Type] = {
 
 # What a program may name as a type: `type(1) == int`.
 NAMED: dict[str, Type] = {
-    each.name: each for each in (BOOL, INT, UINT, DOUBLE, STRING, BYTES, NULL, TIMESTAMP, DURATION)
+    named.name: named for named in (BOOL, INT, UINT, DOUBLE, STRING, BYTES, NULL, TIMESTAMP, DURATION)
 } | {"list": list_of(DYN), "map": map_of(DYN, DYN), "type": TYPE, "dyn": DYN}

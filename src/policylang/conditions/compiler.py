@@ -26,10 +26,10 @@ def compile_conditions(block: Any, where: str, roots: Roots, *, explain: bool = 
     code = Code("conditions")
     writer = _Blocks(code, roots, explain)
     if isinstance(block, list):
-        if block and all(isinstance(entry, dict) and "key" in entry for entry in block):
+        if block and all(isinstance(condition, dict) and "key" in condition for condition in block):
             writer.block({"all": block}, where, "conditions", between=";")
         else:
-            names = [writer.named(entry, f"{where}[{at}]") for at, entry in enumerate(block)]
+            names = [writer.named(part, f"{where}[{at}]") for at, part in enumerate(block)]
             code.add("conditions", ("data", "env"), _every(code, names))
     else:
         writer.block(block, where, "conditions")
@@ -41,9 +41,9 @@ def _every(code: Code, names: list[str]) -> list[ast.stmt]:
     """All blocks hold, or the first that does not decides."""
     body: list[ast.stmt] = [assign("said", ast.List([], ast.Load()))]
     for name in names:
-        body += [assign("found", call(load(name), load("data"), load("env"))),
-                 when(negate(_part(load("found"), 0)), [give(load("found"))]),
-                 do(call(attribute(load("said"), "append"), _part(load("found"), 1)))]
+        body += [assign("held", call(load(name), load("data"), load("env"))),
+                 when(negate(_part(load("held"), 0)), [give(load("held"))]),
+                 do(call(attribute(load("said"), "append"), _part(load("held"), 1)))]
     return [*body, give(ast.Tuple([ast.Constant(True), call(code.hoist(_join, "join"), load("said"),
                                                             ast.Constant(";"))], ast.Load()))]
 
@@ -70,37 +70,37 @@ class _Blocks:
                                  expected="at least one condition in `any` and `all`")
         body: list[ast.stmt] = [assign("good", ast.List([], ast.Load())), assign("bad", ast.List([], ast.Load())),
                                 assign("one", ast.Constant("any" not in block)), assign("all", ast.Constant(True))]
-        for at, entry in enumerate(block.get("any", [])):
-            body.append(when(negate(load("one")), self.condition(entry, f"{where}.any[{at}]", "one")))
-        for at, entry in enumerate(block.get("all", [])):
-            body.append(when(load("all"), self.condition(entry, f"{where}.all[{at}]", "all")))
+        for at, condition in enumerate(block.get("any", [])):
+            body.append(when(negate(load("one")), self.condition(condition, f"{where}.any[{at}]", "one")))
+        for at, condition in enumerate(block.get("all", [])):
+            body.append(when(load("all"), self.condition(condition, f"{where}.all[{at}]", "all")))
         holds = ast.BoolOp(ast.And(), [load("one"), load("all")])
         join = self.code.hoist(_join, "join")
         said = ast.IfExp(holds, call(join, load("good"), ast.Constant(between)), call(join, load("bad")))
         self.code.add(name, ("data", "env"), [*body, give(ast.Tuple([holds, said], ast.Load()))])
 
-    def condition(self, entry: Any, where: str, held: str) -> list[ast.stmt]:
+    def condition(self, condition: Any, where: str, held: str) -> list[ast.stmt]:
         """Statements that put whether it holds into `held`, and its message into `good` or `bad`."""
-        if not isinstance(entry, dict) or "key" not in entry or "operator" not in entry:
-            raise InvalidError(where, got=_shape(entry), expected="a condition of key, operator and value")
-        if unknown := set(entry) - {"key", "operator", "value", "message"}:
+        if not isinstance(condition, dict) or "key" not in condition or "operator" not in condition:
+            raise InvalidError(where, got=_shape(condition), expected="a condition of key, operator and value")
+        if unknown := set(condition) - {"key", "operator", "value", "message"}:
             raise NotEvaluatedError(f"{where}.{min(unknown)}", "not evaluated here")
-        operator = entry["operator"]
+        operator = condition["operator"]
         if not isinstance(operator, str) or operator not in OPERATORS:
             raise NotEvaluatedError(f"{where}.operator", f"operator {operator} is not evaluated here",
                                    hint="these are: " + ", ".join(OPERATORS))
         key, value = self.code.fresh("key"), self.code.fresh("value")
         operate = OPERATORS[operator]
-        if changes(entry["key"]) != changes(entry.get("value")):
+        if changes(condition["key"]) != changes(condition.get("value")):
             operate = UNLIKE.get(operator, operate)
-        body = [assign(key, self.filled(entry["key"], f"{where}.key", "key")),
-                assign(value, self.filled(entry.get("value"), f"{where}.value", "value")),
+        body = [assign(key, self.filled(condition["key"], f"{where}.key", "key")),
+                assign(value, self.filled(condition.get("value"), f"{where}.value", "value")),
                 assign(held, call(self.code.hoist(operate, "operator"), load(key), load(value)))]
-        message = Writer(self.code, self.roots).whole(entry.get("message") or "", f"{where}.message")
+        message = Writer(self.code, self.roots).whole(condition.get("message") or "", f"{where}.message")
         written = call(self.code.hoist(sprint, "sprint"), message)
         failed: ast.expr = written
         if self.explain:
-            name = entry["key"]
+            name = condition["key"]
             stale = "stale: " if isinstance(name, str) and "time_since(" in name else ""
             failed = call(self.code.hoist(_shown, "shown"), written, ast.Constant(stale + sprint(name)), load(key),
                           ast.Constant(operator), load(value))
@@ -116,8 +116,8 @@ class _Blocks:
         return Writer(self.code, self.roots, context).whole(document, where)
 
 
-def _shown(message: str, name: str, got: Any, operator: str, wanted: Any) -> str:
-    return _join([message, f"{name} is {sprint(got)[:200]}, expected {operator} {sprint(wanted)[:200]}"])
+def _shown(message: str, name: str, got: Any, operator: str, expected: Any) -> str:
+    return _join([message, f"{name} is {sprint(got)[:200]}, expected {operator} {sprint(expected)[:200]}"])
 
 
 def _join(messages: list[str], between: str = "; ") -> str:

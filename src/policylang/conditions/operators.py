@@ -51,8 +51,8 @@ def _equal(key: Any, value: Any) -> bool | None:
             return both[0] == both[1]
         if isinstance(value, str):
             if (size := quantity(key)) is not None:
-                other = quantity(value)
-                return size == other if other is not None else None if value else False
+                size_of_value = quantity(value)
+                return size == size_of_value if size_of_value is not None else None if value else False
             return glob(value, key)
         return False
     if isinstance(key, (dict, list)):
@@ -91,21 +91,21 @@ UNLIKE: dict[str, Operator] = {"Equals": _unlike(equals, False), "Equal": _unlik
 
 # ── membership ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-def _either(one: str, other: str) -> bool:
-    return glob(one, other) or glob(other, one)
+def _either(left: str, right: str) -> bool:
+    return glob(left, right) or glob(right, left)
 
 
 def _array(value: str) -> list[str] | None:
     """A text that is a JSON list of texts; null among them is an empty text."""
     try:
-        found = json.loads(value)
+        texts = json.loads(value)
     except (ValueError, RecursionError):
         return None
-    if found is None:
+    if texts is None:
         return []
-    if not isinstance(found, list) or not all(one is None or isinstance(one, str) for one in found):
+    if not isinstance(texts, list) or not all(text is None or isinstance(text, str) for text in texts):
         return None
-    return [one or "" for one in found]
+    return [text or "" for text in texts]
 
 
 def _texts(value: str) -> list[str] | None:
@@ -119,7 +119,7 @@ def _texts(value: str) -> list[str] | None:
 
 def _one_in(key: str, value: Any) -> bool | None:
     if isinstance(value, list):
-        return any(_either(sprint(one), key) for one in value)
+        return any(_either(sprint(element), key) for element in value)
     if not isinstance(value, str):
         return None
     if glob(value, key):
@@ -132,12 +132,12 @@ def _one_in(key: str, value: Any) -> bool | None:
 
 def _many_in(keys: list[str], value: Any, quantifier: str) -> bool | None:
     """quantifier: AnyIn, AllIn, AnyNotIn or AllNotIn."""
-    def judge(found: list[bool]) -> bool:
-        return {"AnyIn": any(found), "AllIn": all(found),
-                "AnyNotIn": not all(found), "AllNotIn": not any(found)}[quantifier]
+    def judge(inside: list[bool]) -> bool:
+        return {"AnyIn": any(inside), "AllIn": all(inside),
+                "AnyNotIn": not all(inside), "AllNotIn": not any(inside)}[quantifier]
 
     if isinstance(value, list):
-        texts: list[str] | None = [sprint(one) for one in value]
+        texts: list[str] | None = list(map(sprint, value))
     elif isinstance(value, str):
         if keys == [value]:
             return judge([True])
@@ -158,11 +158,11 @@ def _membership(quantifier: str) -> Operator:
 
     def operate(key: Any, value: Any) -> bool:
         if isinstance(key, list):
-            return _many_in([sprint(one) for one in key], value, quantifier) is True
+            return _many_in(list(map(sprint, key)), value, quantifier) is True
         if not isinstance(key, (str, int, float)):
             return False
-        found = _one_in(sprint(key), value)
-        return found is not None and found != negative
+        inside = _one_in(sprint(key), value)
+        return inside is not None and inside != negative
 
     return operate
 
@@ -171,20 +171,20 @@ def _old_membership(negative: bool) -> Operator:
     """In and NotIn, which are deprecated: wildcards for one key, plain equality for a list of keys."""
     def operate(key: Any, value: Any) -> bool:
         if isinstance(key, list):
-            if not all(isinstance(one, str) for one in key):
+            if not all(isinstance(element, str) for element in key):
                 raise QueryError("interface conversion: a key of In or NotIn that is no text")
             if isinstance(value, str):
                 if key == [value]:
                     return True
                 value = _array(value)
-            if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            if not isinstance(value, list) or not all(isinstance(element, str) for element in value):
                 return False
             return (not set(key) <= set(value)) if negative else set(key) <= set(value)
         if not isinstance(key, (str, int, float)):
             return False
         text = sprint(key)
         if isinstance(value, list):
-            return any(_either(sprint(one), text) for one in value) != negative
+            return any(_either(sprint(element), text) for element in value) != negative
         if not isinstance(value, str):
             return False
         if glob(value, text):
@@ -204,12 +204,11 @@ def _order(key: Any, value: Any) -> float | None:
     if (both := _durations(key, value)) is not None:
         return both[0] - both[1]
     if isinstance(key, str):
-        if isinstance(value, str) and (one := quantity(key)) is not None and (other := quantity(value)) is not None:
-            return float(one > other) - float(one < other)
-        read = read_number(key)
-        if read is None:
-            return _versions(key, value)
-        return _order(read, value)
+        sizes = (quantity(key), quantity(value)) if isinstance(value, str) else (None, None)
+        if sizes[0] is not None and sizes[1] is not None:
+            return float(sizes[0] > sizes[1]) - float(sizes[0] < sizes[1])
+        number = read_number(key)
+        return _versions(key, value) if number is None else _order(number, value)
     if isinstance(value, str):
         value = read_number(value)
     return float(key) - float(value) if is_number(value) else None
@@ -232,14 +231,14 @@ def _elapsed(value: Any) -> int | None:
 
 
 def _duration_order(key: Any, value: Any) -> float | None:
-    one, other = _elapsed(key), _elapsed(value)
-    return None if one is None or other is None else one - other
+    left, right = _elapsed(key), _elapsed(value)
+    return None if left is None or right is None else left - right
 
 
 def _ordered(order: Callable[[Any, Any], float | None], test: Callable[[float], bool]) -> Operator:
     def operate(key: Any, value: Any) -> bool:
-        found = order(key, value)
-        return found is not None and test(found)
+        difference = order(key, value)
+        return difference is not None and test(difference)
 
     return operate
 

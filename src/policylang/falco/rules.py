@@ -11,7 +11,7 @@ from policylang.falco.check.checker import Checker
 from policylang.falco.check.collector import BLANKS, LEGACY, Collected, Collector, RuleText, ordered
 from policylang.falco.check.condition import Piece, Text
 from policylang.falco.check.formula import Formula, event_types
-from policylang.falco.compiler import emitter
+from policylang.falco.compiler import writer
 from policylang.falco.output import PRIORITIES, Template, template
 from policylang.falco.output import Reader as Read
 from policylang.falco.syntax.definitions import Reader, Warned
@@ -155,7 +155,7 @@ def _reader(checker: Checker, operand: Operand, text: Text) -> Read:
     import ast
 
     code = Code("falco output")
-    value = emitter(code).value(checker.operand(operand, text), {})
+    value = writer(code).value(checker.operand(operand, text), {})
     code.add("read", ["get"], [ast.Return(value)])
     made: Callable[[Callable[[str], Any]], Any] = code.build()["read"]
     return made

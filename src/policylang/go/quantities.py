@@ -18,7 +18,7 @@ POWERS_OF_2 = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 POWERS_OF_10 = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _UNIT_OF_2 = {0: "", **{power: unit for unit, power in POWERS_OF_2.items()}}
 _UNIT_OF_10 = {power: unit for unit, power in POWERS_OF_10.items()}
-_TEXT = re.compile(r"([+-]?)0*([0-9]*)(?:\.([0-9]*))?([eEinumkKMGTP]*[+-]?[0-9]*)", re.ASCII)
+_TEXT = re.compile(r"([+-]?)([0-9]*+)(?:\.([0-9]*+))?+([eEinumkKMGTP]*+[+-]?+[0-9]*+)", re.ASCII)
 _POWER = re.compile(r"[eE]([+-]?[0-9]{1,10})", re.ASCII)
 _LONGEST = 4096  # characters; Go has no limit, and nobody has that much memory
 _FARTHEST = 4096  # Go takes exponents up to 2^31, and minutes to compare them
@@ -139,9 +139,7 @@ def parse(text: str, *, infinite: bool = False) -> Quantity:
     shape = _TEXT.fullmatch(text) if 0 < len(text) <= _LONGEST else None
     if shape is None:
         raise QuantityError(_WRONG)
-    sign, whole, fraction, suffix = shape[1], shape[2] or "0", shape[3] or "", shape[4]
-    if suffix[:1].isdigit():
-        raise QuantityError(_WRONG)
+    sign, whole, fraction, suffix = shape[1], shape[2].lstrip("0") or "0", shape[3] or "", shape[4]
     digits, places = int(whole + fraction), len(fraction)
     if suffix in POWERS_OF_2:
         quantity = _binary(digits, len(whole), places, POWERS_OF_2[suffix])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from policylang.jmespath.builtins import FUNCTIONS, KYVERNO
-from policylang.jmespath.compiler import Emitter, Holes, Mode, emitter
+from policylang.jmespath.compiler import Emitter, Holes, Mode, writer
 from policylang.jmespath.program import Program, traced
 from policylang.jmespath.syntax.parser import parse
 from policylang.jmespath.syntax.tree import Node, show
@@ -23,4 +23,5 @@ def compile(text: str, name: str = "<jmespath>") -> Program:  # noqa: A001 - the
 
 
 __all__ = ["FUNCTIONS", "KYVERNO", "Emitter", "Env", "Holes", "Mode", "Node", "Program", "QueryError",
-           "UnknownKeyError", "World", "compile", "emitter", "parse", "same", "show", "traced"]
+           "UnknownKeyError", "World", "compile", "parse", "same", "show", "traced",
+           "writer"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from policylang.code import Code
-from policylang.jmespath.compiler import emitter
+from policylang.jmespath.compiler import writer
 from policylang.jmespath.syntax.parser import parse
 from policylang.jmespath.values import Env
 from policylang.source import Source
@@ -24,11 +24,11 @@ class Program:
     def __init__(self, text: str, name: str = "<jmespath>") -> None:
         self.text, self.name = text, name
         code = Code(name)
-        writer = emitter(code)
-        writer.function("query", parse(text, name))
+        emitter = writer(code)
+        emitter.function("query", parse(text, name))
         self._run = code.build()["query"]
-        self.problems = tuple(writer.problems)
-        self.asks = frozenset(writer.needs)
+        self.problems = tuple(emitter.problems)
+        self.asks = frozenset(emitter.needs)
 
     def __call__(self, data: Any, env: Env | None = None) -> Any:
         return self._run(data, Env() if env is None else env)
@@ -44,5 +44,5 @@ def traced(text: str, data: Any, env: Env | None = None, name: str = "<jmespath>
     """The value, and which part of the expression gave which value."""
     trace = Trace(Source(text, name))
     code = Code(name)
-    emitter(code, note=trace.note).function("query", parse(text, name))
+    writer(code, note=trace.note).function("query", parse(text, name))
     return code.build()["query"](data, Env() if env is None else env), trace

@@ -17,8 +17,8 @@ _ANCHOR = re.compile(r"([+<=X^])?\((.+)\)\Z", re.DOTALL)
 
 def anchor(key: str) -> tuple[str | None, str]:
     """`=(image)` is ("=", "image"); a plain key has None for its anchor."""
-    found = _ANCHOR.match(key.strip())
-    return (found[1] or "", found[2]) if found else (None, key)
+    match = _ANCHOR.match(key.strip())
+    return (match[1] or "", match[2]) if match else (None, key)
 
 
 def anchored(pattern: Any) -> bool:
@@ -46,7 +46,7 @@ def checked(pattern: Any, where: str, depth: int = 0) -> None:
             if kind == ADDITION:
                 raise InvalidError(f"{where}.{key}", got="an add anchor", expected="() =() ^() X() or <()")
             if kind == EXISTENCE and not (isinstance(value, list) and value
-                                          and all(isinstance(one, dict) for one in value)):
+                                          and all(isinstance(element, dict) for element in value)):
                 raise InvalidError(f"{where}.{key}", got=sprint(value), expected="a list of maps")
             checked(value, f"{where}.{key}", depth + 1)
     elif isinstance(pattern, list):

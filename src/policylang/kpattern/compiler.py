@@ -11,13 +11,15 @@ first function; a skip that comes directly from a sibling's anchor outweighs wha
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from policylang.code import (
     Code,
     assign,
     attribute,
+    both,
     call,
     compare,
     do,
@@ -30,7 +32,6 @@ from policylang.code import (
     store,
     when,
 )
-from policylang.go.printing import sprint
 from policylang.go.wildcards import wildcard
 from policylang.kpattern.anchors import (
     CONDITION,
@@ -44,21 +45,24 @@ from policylang.kpattern.anchors import (
     skips,
     wild_tags,
 )
+from policylang.kpattern.failures import (
+    DIRECT,
+    FAIL,
+    WRAPPED,
+    Failure,
+    anchor_mismatch,
+    combined,
+    go_type,
+    note,
+    shown,
+    skips_rule,
+)
 from policylang.kpattern.scalars import leaf, plain_text
 
 _NONE = ast.Constant(None)
 _BLOCKS = 12
 
 
-class Failure(NamedTuple):
-    """Why it does not match. `kind`: `direct` and `wrapped` skip the rule, `negation` and "" fail it."""
-
-    message: str
-    path: str
-    kind: str = ""
-
-
-FAIL, WRAPPED, DIRECT = Failure("", ""), Failure("", "", "wrapped"), Failure("", "", "direct")
 Parts = list[ast.expr]
 """Of a path: constants, and names of what is known when it fails."""
 Write = Callable[[ast.expr, Parts], None]
@@ -84,22 +88,25 @@ class Compiler:
 
     def define(self, name: str, write: Write) -> None:
         parameters = ["value", "path", "seen"] if self.explain else ["value"]
-        outer, self.body = self.body, []
         blocks, self.blocks = self.blocks, 0
-        write(load("value"), [load("path")])
-        self.code.add(name, parameters, [*self.body, give(_NONE)])
-        self.body, self.blocks = outer, blocks
+        with self.inside() as body:
+            write(load("value"), [load("path")])
+        self.blocks = blocks
+        self.code.add(name, parameters, [*body, give(_NONE)])
 
     # --- helpers ------------------------------------------------------------------------------------------------
 
     def emit(self, *statements: ast.stmt) -> None:
         self.body.extend(statements)
 
-    def inside(self, write: Callable[[], None]) -> list[ast.stmt]:
+    @contextmanager
+    def inside(self) -> Iterator[list[ast.stmt]]:
+        """What is emitted within goes to the list that it gives."""
         outer, self.body = self.body, []
-        write()
-        inner, self.body = self.body, outer
-        return inner or [ast.Pass()]
+        try:
+            yield self.body
+        finally:
+            self.body = outer
 
     def hoist(self, value: Any, stem: str) -> ast.expr:
         return self.code.hoist(value, stem)
@@ -168,11 +175,11 @@ class Compiler:
         equal = ast.NotEq() if sign else ast.Eq()
         if "*" not in operand and "?" not in operand:
             same = compare(value, equal, ast.Constant(operand))
-            return _both(is_text, same) if sign else same
+            return both(is_text, same) if sign else same
         if operand == "*":
             return None if sign else is_text
         if operand == "?*":
-            return None if sign else _both(is_text, value)
+            return None if sign else both(is_text, value)
         test: ast.expr = call(self.hoist(wildcard(operand), "wildcard"), value)
         stem = operand.strip("*")
         if "*" not in stem and "?" not in stem and operand.count("*") == 1:
@@ -180,7 +187,7 @@ class Compiler:
             test = call(attribute(value, word), ast.Constant(stem))
         elif "*" not in stem and "?" not in stem and operand == f"*{stem}*":
             test = compare(ast.Constant(stem), ast.In(), value)
-        return _both(is_text, negate(test) if sign else test)
+        return both(is_text, negate(test) if sign else test)
 
     # --- lists --------------------------------------------------------------------------------------------------
 
@@ -203,19 +210,17 @@ class Compiler:
         values = call(self.hoist(enumerate, "enumerate"), value) if self.explain else value
         if not skips(pattern) and self.blocks < _BLOCKS:
             self.blocks += 1
-            body = self.inside(lambda: self.check(pattern, load(element), here))
+            with self.inside() as body:
+                self.check(pattern, load(element), here)
             self.blocks -= 1
-            self.emit(self.loop(at, element, values, body))
+            self.emit(self.loop(at, element, values, body or [ast.Pass()]))
             return
         skipped, good = self.code.fresh("skipped"), self.code.fresh("good")
-
-        def body_() -> None:
-            found = self.name(self.sub(self.checking(pattern), load(element), here))
-            self.collect(found, skipped, good)
-
+        with self.inside() as body:
+            self.collect(self.name(self.sub(self.checking(pattern), load(element), here)), skipped, good)
         self.emit(assign(skipped, ast.List([], ast.Load())), assign(good, ast.Constant(False)),
-                  self.loop(at, element, values, self.inside(body_)),
-                  when(_both(load(skipped), negate(load(good))), [give(self.wrapped(skipped, path))]))
+                  self.loop(at, element, values, body),
+                  when(both(load(skipped), negate(load(good))), [give(self.wrapped(skipped, path))]))
 
     def loop(self, at: str, element: str, values: ast.expr, body: list[ast.stmt]) -> ast.stmt:
         if not self.explain:
@@ -230,22 +235,21 @@ class Compiler:
         self.emit(when(compare(size, ast.Lt(), ast.Constant(len(pattern))), [give(wrong)]))
         skipped, good = self.code.fresh("skipped"), self.code.fresh("good")
         self.emit(assign(skipped, ast.List([], ast.Load())), assign(good, ast.Constant(False)))
-        for at, one in enumerate(pattern):
-            found = self.name(self.sub(self.checking(one), item(value, ast.Constant(at)),
-                                       [*path, ast.Constant(f"{at}/")]))
-            self.collect(found, skipped, good)
-        self.emit(when(_both(load(skipped), negate(load(good))), [give(self.wrapped(skipped, path))]))
+        for at, element in enumerate(pattern):
+            failure = self.sub(self.checking(element), item(value, ast.Constant(at)), [*path, ast.Constant(f"{at}/")])
+            self.collect(self.name(failure), skipped, good)
+        self.emit(when(both(load(skipped), negate(load(good))), [give(self.wrapped(skipped, path))]))
 
-    def collect(self, found: ast.expr, skipped: str, good: str) -> None:
+    def collect(self, failure: ast.expr, skipped: str, good: str) -> None:
         """Takes note of a skip, returns another failure."""
-        add = do(call(attribute(load(skipped), "append"), found))
-        self.emit(when(compare(found, ast.Is(), _NONE), [assign(good, ast.Constant(True))],
-                       [when(call(self.hoist(_skips, "skips"), found), [add], [give(found)])]))
+        add = do(call(attribute(load(skipped), "append"), failure))
+        self.emit(when(compare(failure, ast.Is(), _NONE), [assign(good, ast.Constant(True))],
+                       [when(call(self.hoist(skips_rule, "skips"), failure), [add], [give(failure)])]))
 
     def wrapped(self, skipped: str, path: Parts) -> ast.expr:
         if not self.explain:
             return self.failure("wrapped", path)
-        return call(self.hoist(_combined, "combined"), load(skipped), _joined(path))
+        return call(self.hoist(combined, "combined"), load(skipped), _joined(path))
 
     # --- maps ---------------------------------------------------------------------------------------------------
 
@@ -255,8 +259,7 @@ class Compiler:
         self.emit(when(negate(self.is_type(value, dict)), [give(wrong)]))
         if wild_tags(pattern) is not None:
             check = call(self.hoist(self.expand, "expand"), self.hoist(pattern, "pattern"), value)
-            found = call(check, value, *([_joined(path), load("seen")] if self.explain else []))
-            self.emit(give(found))
+            self.emit(give(call(check, value, *([_joined(path), load("seen")] if self.explain else []))))
             return
         self.plain_map(pattern, value, path)
 
@@ -265,7 +268,7 @@ class Compiler:
         if self.explain:
             for key in pattern:
                 if kinds[key][0] in (CONDITION, EXISTENCE, NEGATION):
-                    self.emit(do(call(self.hoist(_note, "note"), load("seen"), ast.Constant(key),
+                    self.emit(do(call(self.hoist(note, "note"), load("seen"), ast.Constant(key),
                                       compare(ast.Constant(kinds[key][1]), ast.In(), value))))
         first = [key for key in sorted(pattern) if kinds[key][0] in FIRST]
         rest: list[str] = []
@@ -283,8 +286,8 @@ class Compiler:
             else:
                 self.plain(key, pattern[key], value, path)
 
-    def returned(self, found: ast.expr) -> list[ast.stmt]:
-        return [when(compare(found, ast.IsNot(), _NONE), [give(found)])]
+    def returned(self, failure: ast.expr) -> list[ast.stmt]:
+        return [when(compare(failure, ast.IsNot(), _NONE), [give(failure)])]
 
     def anchors(self, pattern: dict[str, Any], keys: list[str], value: ast.expr, path: Parts) -> None:
         """Anchors of which one may skip: all are evaluated, a skip is held against what else there is."""
@@ -294,16 +297,16 @@ class Compiler:
         for key in keys:
             kind, name = anchor(key)
             if kind == CONDITION:
-                found: ast.expr = self.conditional(name, pattern[key], value, path, "conditional")
+                failure: ast.expr = self.conditional(name, pattern[key], value, path, "conditional")
             else:
-                found = self.name(self.sub(self.certainly(kind, name, pattern[key]), value, path))
-            skip = [do(call(attribute(load(skipped), "append"), found)),
-                    when(compare(self.kind(found), ast.Eq(), ast.Constant("direct")),
+                failure = self.name(self.sub(self.certainly(kind, name, pattern[key]), value, path))
+            skip = [do(call(attribute(load(skipped), "append"), failure)),
+                    when(compare(self.kind(failure), ast.Eq(), ast.Constant("direct")),
                          [assign(direct, ast.Constant(True))])]
-            fail = [when(negate(load(direct)), [give(found)])]
-            self.emit(when(compare(found, ast.Is(), _NONE), [assign(good, ast.Constant(True))],
-                           [when(call(self.hoist(_skips, "skips"), found), skip, fail)]))
-        self.emit(when(_both(load(skipped), either(negate(load(good)), load(direct))),
+            fail = [when(negate(load(direct)), [give(failure)])]
+            self.emit(when(compare(failure, ast.Is(), _NONE), [assign(good, ast.Constant(True))],
+                           [when(call(self.hoist(skips_rule, "skips"), failure), skip, fail)]))
+        self.emit(when(both(load(skipped), either(negate(load(good)), load(direct))),
                        [give(self.wrapped(skipped, path))]))
 
     def conditional(self, name: str, pattern: Any, value: ast.expr, path: Parts, word: str) -> ast.Name:
@@ -311,20 +314,18 @@ class Compiler:
         made = self.code.fresh("c")
         here = [*path, ast.Constant(f"{name}/")]
         inner = item(value, ast.Constant(name))
-        if isinstance(pattern, (dict, list)) or self.explain:
-            def present() -> None:
-                found = self.name(self.sub(self.checking(pattern), inner, here))
-                skip: ast.expr = self.failure("direct", here)
-                if self.explain:
-                    skip = call(self.hoist(_mismatch, "mismatch"), ast.Constant(word), found)
-                self.emit(assign(made, ast.IfExp(compare(found, ast.Is(), _NONE), _NONE, skip)))
-        else:
-            def present() -> None:
-                test = self.leaf(pattern, self.name(inner))
-                self.emit(assign(made, ast.IfExp(test, _NONE, self.failure("direct", here))))
+        with self.inside() as present:
+            if isinstance(pattern, (dict, list)) or self.explain:
+                failure = self.name(self.sub(self.checking(pattern), inner, here))
+                matches: ast.expr = compare(failure, ast.Is(), _NONE)
+                skip = call(self.hoist(anchor_mismatch, "mismatch"), ast.Constant(word), failure) if self.explain \
+                    else self.failure("direct", here)
+            else:
+                matches, skip = self.leaf(pattern, self.name(inner)), self.failure("direct", here)
+            self.emit(assign(made, ast.IfExp(matches, _NONE, skip)))
         absent = _NONE if word == "global" else self.failure(
             "direct", here, "conditional anchor mismatch: conditional anchor key doesn't exist in the resource")
-        self.emit(when(compare(ast.Constant(name), ast.In(), value), self.inside(present), [assign(made, absent)]))
+        self.emit(when(compare(ast.Constant(name), ast.In(), value), present, [assign(made, absent)]))
         return load(made)
 
     def certainly(self, kind: str | None, name: str, pattern: Any) -> Write:
@@ -337,12 +338,11 @@ class Compiler:
         if kind == NEGATION:
             wrong = self.failure("negation", here, "negation anchor matched in resource: ", *here, " is not allowed")
             self.emit(when(present, [give(wrong)]))
-        elif kind == EXISTENCE:
-            self.emit(when(present, self.inside(
-                lambda: self.existence(pattern, self.name(item(value, ast.Constant(name))), here))))
-        else:
-            self.emit(when(present, self.inside(
-                lambda: self.check(pattern, self.name(item(value, ast.Constant(name))), here))))
+            return
+        with self.inside() as body:
+            check = self.existence if kind == EXISTENCE else self.check
+            check(pattern, self.name(item(value, ast.Constant(name))), here)
+        self.emit(when(present, body or [ast.Pass()]))
 
     def existence(self, pattern: list[Any], value: ast.expr, here: Parts) -> None:
         """Each map of the pattern matches at least one element."""
@@ -350,58 +350,23 @@ class Compiler:
                              ": Existence ^ () anchor can be used only on list/array type resource")
         self.emit(when(negate(self.is_type(value, list)), [give(wrong)]))
         none = self.failure("", here, "existence anchor validation failed at path ", *here)
-        for one in pattern:
+        for mapping in pattern:
             at, element = self.code.fresh("i"), self.code.fresh("e")
             values = call(self.hoist(enumerate, "enumerate"), value) if self.explain else value
             path = [*here, call(self.hoist(str, "str"), load(at)), ast.Constant("/")]
-            found = self.sub(self.checking(one), load(element), path)
-            loop = self.loop(at, element, values, [when(compare(found, ast.Is(), _NONE), [ast.Break()])])
+            failure = self.sub(self.checking(mapping), load(element), path)
+            loop = self.loop(at, element, values, [when(compare(failure, ast.Is(), _NONE), [ast.Break()])])
             assert isinstance(loop, ast.For)
             loop.orelse = [give(none)]
             self.emit(loop)
 
     def plain(self, key: str, pattern: Any, value: ast.expr, path: Parts) -> None:
-        found = self.name(call(attribute(value, "get"), ast.Constant(key)))
+        member = self.name(call(attribute(value, "get"), ast.Constant(key)))
         if pattern == "*":
             wrong = self.failure("", path, *path, f"/{key} not found")
-            self.emit(when(compare(found, ast.Is(), _NONE), [give(wrong)]))
+            self.emit(when(compare(member, ast.Is(), _NONE), [give(wrong)]))
         else:
-            self.check(pattern, found, [*path, ast.Constant(f"{key}/")])
-
-
-# --- at run time ----------------------------------------------------------------------------------------------------
-
-def _skips(found: Failure) -> bool:
-    return found.kind in ("direct", "wrapped")
-
-
-def _note(seen: dict[str, bool], key: str, here: bool) -> None:
-    if not seen.get(key):
-        seen[key] = here
-
-
-def _mismatch(word: str, found: Failure) -> Failure:
-    return Failure(f"{word} anchor mismatch: {found.message}", found.path, "direct")
-
-
-def _combined(skipped: list[Failure], path: str) -> Failure:
-    return Failure("; ".join(one.message for one in skipped), path, "wrapped")
-
-
-def shown(value: Any) -> str:
-    """`%v` of what Kubernetes decodes: whole numbers stay whole."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if isinstance(value, list):
-        return "[" + " ".join(map(shown, value)) + "]"
-    if isinstance(value, dict):
-        return "map[" + " ".join(f"{key}:{shown(value[key])}" for key in sorted(value)) + "]"
-    return sprint(value)
-
-
-def go_type(value: Any) -> str:
-    return {type(None): "<nil>", str: "string", bool: "bool", int: "int64", float: "float64",
-            list: "[]interface {}"}.get(type(value), "map[string]interface {}")
+            self.check(pattern, member, [*path, ast.Constant(f"{key}/")])
 
 
 def _joined(parts: Parts) -> ast.expr:
@@ -417,7 +382,3 @@ def _joined(parts: Parts) -> ast.expr:
     if len(merged) == 1:
         return merged[0]
     return call(attribute(ast.Constant(""), "join"), ast.Tuple(merged, ast.Load()))
-
-
-def _both(*values: ast.expr) -> ast.expr:
-    return ast.BoolOp(ast.And(), list(values))

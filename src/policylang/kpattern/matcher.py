@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from policylang.code import Code, Compiled
 from policylang.go.wildcards import wildcard
 from policylang.kpattern.anchors import NEGATION, anchor, checked, wild_tags
-from policylang.kpattern.compiler import Compiler, Failure
+from policylang.kpattern.compiler import Compiler
+from policylang.kpattern.failures import Failure, skips_rule
 
 _MOST = 256  # expansions of wildcard keys that one pattern keeps
 
@@ -39,7 +40,7 @@ class Matcher:
             self._explain = self._compiled(self.pattern, explain=True)
         seen: dict[str, bool] = {}
         failure: Failure = self._explain(resource, "/", seen)
-        if failure.kind in ("direct", "wrapped"):
+        if skips_rule(failure):
             return Mismatch(failure.message, "", True)
         missing = any(not here and anchor(key)[0] != NEGATION for key, here in seen.items())
         return Mismatch(failure.message, "" if missing and failure.kind != "negation" else failure.path, False)
@@ -65,12 +66,12 @@ class Matcher:
 
         A key becomes the first one of the resource that fits it; values that are no text are then left out.
         """
-        found = value.get("metadata")
+        given = value.get("metadata")
         wild = wild_tags(pattern)
         names: list[tuple[str, tuple[str, ...] | None]] = []
-        if wild is not None and isinstance(found, dict):
+        if wild is not None and isinstance(given, dict):
             for tag in wild[1]:
-                labels = found.get(anchor(tag)[1])
+                labels = given.get(anchor(tag)[1])
                 names.append((tag, tuple(_expand(name, labels) for name, text in pattern[wild[0]][tag].items()
                                          if isinstance(text, str)) if isinstance(labels, dict) else None))
         key = (id(pattern), explain, *names)
@@ -95,5 +96,5 @@ def _expand(name: str, labels: dict[str, Any]) -> str:
         return name
     kind, bare = anchor(name)
     matches = wildcard(bare)
-    found = next((key for key in sorted(labels) if isinstance(labels[key], str) and matches(key)), bare)
-    return found if kind is None else f"{kind}({found})"
+    label = next((key for key in sorted(labels) if isinstance(labels[key], str) and matches(key)), bare)
+    return label if kind is None else f"{kind}({label})"

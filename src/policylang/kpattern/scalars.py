@@ -45,7 +45,8 @@ def scalar(pattern: str | int | float | bool | None) -> Scalar:
         if len(choices) == 1 and len(choices[0]) == 1:
             only = choices[0][0]
             return lambda value: value == pattern or only(value)
-        return lambda value: value == pattern or any(all(one(value) for one in choice) for choice in choices)
+        return lambda value: value == pattern or any(
+            all(condition(value) for condition in choice) for choice in choices)
     if isinstance(pattern, bool):
         return lambda value: value is pattern
     if pattern is None:
@@ -91,8 +92,8 @@ def _integer(text: str) -> int | None:
 def _condition(pattern: str) -> Scalar:
     sign = operator(pattern)
     if sign in ("-", "!-"):
-        found = (_RANGE if sign == "-" else _NOT_RANGE).match(pattern)
-        low, high = found.groups() if found else ("", "")
+        bounds = (_RANGE if sign == "-" else _NOT_RANGE).match(pattern)
+        low, high = bounds.groups() if bounds else ("", "")
         above, below = (">=", "<=") if sign == "-" else ("<", ">")
         left, right = _condition(f"{above} {low}"), _condition(f"{below} {high}")
         if sign == "-":
@@ -107,8 +108,8 @@ def _condition(pattern: str) -> Scalar:
         if as_duration is not None or as_quantity is not None:
             text = _number_text(value)
             if text is not None:
-                if as_duration is not None and (got := duration(text)) is not None:
-                    return compare(got, as_duration)
+                if as_duration is not None and (elapsed := duration(text)) is not None:
+                    return compare(elapsed, as_duration)
                 if as_quantity is not None and (size := quantity(text)) is not None:
                     return compare(size, as_quantity)
         if sign not in ("", "!"):

@@ -57,6 +57,14 @@ def test_cost(text: str, cost: int) -> None:
     assert value == program(OBJECT)
 
 
+def test_what_is_compiled_with_trace_is_explained_and_not_measured() -> None:
+    program = ENV.compile("object.n + 1", trace=True, cost=cel.CEL_COSTS)
+    value, trace = program.explain({"object": {"n": 1}})
+    assert (value, len(trace.steps)) == (2, 3)
+    with pytest.raises(NotEvaluatedError, match="compiled without cost, or with trace"):
+        program.measure({"object": {"n": 1}})
+
+
 def test_cost_limit() -> None:
     program = ENV.compile("object.spec.names.all(n, n.size() > 0)", cost=cel.CEL_COSTS)
     _, spent = program.measure(OBJECT)
@@ -123,6 +131,19 @@ _LIBRARY = cel.Library("test", functions=(
 def test_a_library_of_ones_own(text: str, value: Any) -> None:
     env = cel.Env([_LIBRARY], {"object": cel.DYN})
     assert env.compile(text)({"object": {"n": 4}}) == value
+
+
+def test_a_function_says_what_it_costs() -> None:
+    with pytest.raises(TypeError, match="cost"):
+        cel.Overload("point_y", (_POINT,), cel.INT, lambda point: 0, member=True)  # type: ignore[call-arg]
+    dear = cel.Cost(lambda arguments, result: 5 * arguments[0].x + result, unresolved=lambda arguments, result: 100)
+    env = cel.Env([_LIBRARY, cel.Library("dear", functions=(
+        cel.Function("y", (cel.Overload("point_y", (_POINT,), cel.INT, lambda point: 2, dear, member=True),
+                           cel.Overload("int_y", (cel.INT,), cel.INT, lambda number: number, dear, member=True))),))],
+        {"object": cel.DYN})
+    assert env.compile("point(3).y()", cost=cel.CEL_COSTS).measure({}) == (2, 1 + 17)
+    assert env.compile("dyn(point(3)).y()", cost=cel.CEL_COSTS).measure({}) == (2, 1 + 1 + 100)
+    assert env.cost("point(3).y()") == (2, 2)
 
 
 def test_versions_of_libraries() -> None:

@@ -68,7 +68,9 @@ class DirectoryCheckpoint:
         sync(self._state)
 
     def close(self) -> None:
-        os.close(self._lock)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
 
 class DirectoryTiles(DirectoryReader):

@@ -57,7 +57,7 @@ class GitRepository:
             self._repo.object_store.loose_object_size_limit = _MAX_BLOB
         except NotGitRepository:
             raise UsageError(f"{path}: not a git repository", hint="name the folder that holds .git") from None
-        self.path = path
+        self.place = str(path)
         self._sizes = PackSizes(self._repo.object_store)
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class GitRepository:
                     object_id = bytes(self._repo.refs[Ref(ref.encode())])
                     break
             else:
-                raise NotFoundError(f"{self.path}: no branch, tag or commit {name!r}",
+                raise NotFoundError(f"{self.place}: no branch, tag or commit {name!r}",
                                     hint="HEAD~1, short ids and the like are not read; `git rev-parse` says the id")
         kind, data = self._read(object_id, _MAX_COMMIT)
         for _ in range(8):
@@ -83,7 +83,7 @@ class GitRepository:
                 break
             object_id = data[7:47]
             kind, data = self._read(object_id, _MAX_COMMIT)
-        raise MalformedError(f"{self.path}: {name}", got=kind.decode(), expected="a commit")
+        raise MalformedError(f"{self.place}: {name}", got=kind.decode(), expected="a commit")
 
     def commit(self, commit_id: str) -> Commit:
         kind, data = self._read(commit_id.encode(), _MAX_COMMIT)
@@ -166,17 +166,17 @@ class GitRepository:
         try:
             number, raw = self._repo.object_store.get_raw(object_id)  # type: ignore[arg-type]
         except (KeyError, ValueError):
-            raise NotFoundError(f"{self.path}: no object {object_id.decode('ascii', 'replace')}",
+            raise NotFoundError(f"{self.place}: no object {object_id.decode('ascii', 'replace')}",
                                 hint="a shallow clone lacks history: git fetch --unshallow") from None
         except _BROKEN as error:
-            raise MalformedError(f"{self.path}: object {object_id.decode('ascii', 'replace')}",
+            raise MalformedError(f"{self.place}: object {object_id.decode('ascii', 'replace')}",
                                  got=visible(str(error) or type(error).__name__), expected="an object that git wrote",
                                  hint="git fsck") from None
         if len(raw) > most:
             raise MalformedError(f"object {object_id.decode()}", got=f"{len(raw)} bytes", expected=f"at most {most}")
         kind = _TYPES.get(number, b"?")
         if hashlib.sha1(b"%b %d\0" % (kind, len(raw)) + raw, usedforsecurity=False).hexdigest().encode() != object_id:
-            raise VerificationError(f"{self.path}: the bytes of {object_id.decode()} do not hash to its id")
+            raise VerificationError(f"{self.place}: the bytes of {object_id.decode()} do not hash to its id")
         return kind, raw
 
 

@@ -44,8 +44,8 @@ def guarded(entry: dict[str, Any], path: str) -> Iterator[Found]:
         if entry.get(field) is False:
             yield (f"{path}.{field}", "mutable-reference", "warning",
                    "the tag may be moved to another image after this one was judged", f"{field}: true\n")
-    attested = [(f"attestations[{n}]", one.get("attestors") or [{}])
-                for n, one in enumerate(entry.get("attestations") or [])]
+    attested = [(f"attestations[{n}]", attestation.get("attestors") or [{}])
+                for n, attestation in enumerate(entry.get("attestations") or [])]
     for kind, sets in (("attestors", entry.get("attestors") or []), *attested):
         for attestor in sets:
             if not attestor:
@@ -55,8 +55,8 @@ def guarded(entry: dict[str, Any], path: str) -> Iterator[Found]:
 
 
 def _signers(attestors: dict[str, Any], path: str) -> Iterator[Found]:
-    for at, one in enumerate(attestors.get("entries") or []):
-        keyless = one.get("keyless")
+    for at, signer in enumerate(attestors.get("entries") or []):
+        keyless = signer.get("keyless")
         where = f"{path}.entries[{at}]"
         for field in ("subject", "issuer") if keyless is not None else ():
             value = keyless.get(field) or keyless.get(f"{field}RegExp")
@@ -68,8 +68,8 @@ def _signers(attestors: dict[str, Any], path: str) -> Iterator[Found]:
                        "all of it", f"{field}RegExp: ^{keyless[f'{field}RegExp']}$\n")
             if keyless.get(field) and keyless[field] not in _ANYBODY:
                 yield from _open_subject(keyless[field], f"{where}.keyless.{field}")
-        if one.get("attestor"):
-            yield from _signers(one["attestor"], f"{where}.attestor")
+        if signer.get("attestor"):
+            yield from _signers(signer["attestor"], f"{where}.attestor")
 
 
 def _open_subject(text: str, path: str) -> Iterator[Found]:
@@ -77,14 +77,14 @@ def _open_subject(text: str, path: str) -> Iterator[Found]:
     match = re.match(r"(https?://[^/*?]*(?:/[^/*?]+)?)\*", text)
     if match:
         head = match.group(1)
-        other = f"{head}-evil/x" if head.count("/") > 2 else f"{head}-evil.example/x"
-        yield path, "look-alike", "warning", f"{text!r} also matches {other!r}", f'"{head}/*"\n'
+        alike = f"{head}-evil/x" if head.count("/") > 2 else f"{head}-evil.example/x"
+        yield path, "look-alike", "warning", f"{text!r} also matches {alike!r}", f'"{head}/*"\n'
 
 
 def anchored(pattern: str) -> bool:
     """Whether a regular expression can only match a whole text: ^…$, and no alternative beside them."""
     body = re.sub(r"\\.", "..", pattern)  # what is escaped has no meaning here
-    body = re.sub(r"\[\^?\]?[^\]]*\]", lambda found: "." * len(found.group()), body)
+    body = re.sub(r"\[\^?\]?[^\]]*\]", lambda brackets: "." * len(brackets.group()), body)
     if not re.match(r"(\(\?[a-zA-Z]+\))?(\^|\\A)", pattern) or not (body.endswith("$") or pattern.endswith(r"\z")):
         return False
     depth = 0
@@ -105,18 +105,18 @@ def lookalike(pattern: str, path: str) -> Iterator[Found]:
         # `*ghcr.io/…` means a host of which the star is a part; `*.example.com/…` is one owner's, `*:*` anybody's.
         host = rest.lstrip("*?").partition("/")[0]
         if re.match(r"[A-Za-z0-9-]+\.", host) and "/" in rest:
-            other = rest.lstrip("*?").replace("*", "x").replace("?", "x")
-            yield (path, "look-alike", "warning", f"{pattern!r} also matches 'evil{other}'",
+            alike = rest.lstrip("*?").replace("*", "x").replace("?", "x")
+            yield (path, "look-alike", "warning", f"{pattern!r} also matches 'evil{alike}'",
                    f'"{rest.lstrip("*?")}"\n')
         return
     if head.count("/") > 1:  # below an organisation, where only its members write
         return
     tail = rest[1:].replace("*", "x").replace("?", "x")
     name = f"{head}-evil" if "/" in head else f"{head}-evil.example"
-    for other in (f"{name}/x{tail}", f"{name}{tail}"):
-        if "@" not in head and glob(pattern, other):
+    for alike in (f"{name}/x{tail}", f"{name}{tail}"):
+        if "@" not in head and glob(pattern, alike):
             better = f'"{head}/*"\n' if "." in head or "/" in head else ""
-            yield path, "look-alike", "warning", f"{pattern!r} also matches {other!r}", better
+            yield path, "look-alike", "warning", f"{pattern!r} also matches {alike!r}", better
             return
 
 

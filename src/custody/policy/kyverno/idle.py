@@ -51,7 +51,7 @@ def idle(rule: dict[str, Any], scope: Scope, path: str) -> Iterator[Found]:
     yield from _matching(rule, scope)
     validate = rule.get("validate") or {}
     patterns = [("pattern", validate.get("pattern")),
-                *((f"anyPattern[{at}]", one) for at, one in enumerate(validate.get("anyPattern") or []))]
+                *((f"anyPattern[{at}]", pattern) for at, pattern in enumerate(validate.get("anyPattern") or []))]
     for form, pattern in patterns:
         if pattern == {}:
             yield f"{path}.validate.{form}", "says-nothing", "warning", "every object fits an empty pattern", ""
@@ -59,9 +59,9 @@ def idle(rule: dict[str, Any], scope: Scope, path: str) -> Iterator[Found]:
             yield from _misspelt(pattern, (), f"{path}.validate.{form}")
     blocks = [(f"{path}.preconditions", rule.get("preconditions")),
               (f"{path}.validate.deny.conditions", (validate.get("deny") or {}).get("conditions"))]
-    blocks += [(f"{path}.verifyImages[{at}].attestations[{n}].conditions", one.get("conditions"))
+    blocks += [(f"{path}.verifyImages[{at}].attestations[{n}].conditions", attestation.get("conditions"))
                for at, entry in enumerate(rule.get("verifyImages") or [])
-               for n, one in enumerate(entry.get("attestations") or [])]
+               for n, attestation in enumerate(entry.get("attestations") or [])]
     for where, block in blocks:
         for place, condition in _conditions(block, where):
             yield from _condition(condition, place, pods=pods)
@@ -90,8 +90,8 @@ def _matching(rule: dict[str, Any], scope: Scope) -> Iterator[Found]:
 def _misspelt(part: Any, way: tuple[str, ...], path: str) -> Iterator[Found]:
     """Fields that pods do not have: optional ones are never judged, demanded ones never there."""
     if isinstance(part, list):
-        for at, one in enumerate(part):
-            yield from _misspelt(one, way, f"{path}[{at}]")
+        for at, element in enumerate(part):
+            yield from _misspelt(element, way, f"{path}[{at}]")
     known = _FIELDS.get(way)
     if known is None or not isinstance(part, dict):
         return
@@ -106,22 +106,22 @@ def _misspelt(part: Any, way: tuple[str, ...], path: str) -> Iterator[Found]:
 
 
 def _meant(name: str, known: frozenset[str]) -> str:
-    by_letters = {one.lower(): one for one in known}
+    by_letters = {field.lower(): field for field in known}
     close = get_close_matches(name.lower(), by_letters, 1, 0.75)
     return f"; did you mean {by_letters[close[0]]}?" if close else ""
 
 
 def _conditions(block: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if isinstance(block, list):
-        for at, one in enumerate(block):
-            if "key" in one:
-                yield f"{where}[{at}]", one
+        for at, condition in enumerate(block):
+            if "key" in condition:
+                yield f"{where}[{at}]", condition
             else:
-                yield from _conditions(one, f"{where}[{at}]")
+                yield from _conditions(condition, f"{where}[{at}]")
     elif isinstance(block, dict):
         for form in ("any", "all"):
-            for at, one in enumerate(block.get(form) or []):
-                yield f"{where}.{form}[{at}]", one
+            for at, condition in enumerate(block.get(form) or []):
+                yield f"{where}.{form}[{at}]", condition
 
 
 def _condition(condition: dict[str, Any], where: str, *, pods: bool) -> Iterator[Found]:
@@ -140,18 +140,18 @@ def _condition(condition: dict[str, Any], where: str, *, pods: bool) -> Iterator
                        f"{', '.join(OPERATIONS)}", "")
     for text in expressions if pods else ():
         for pattern, known in _IN_TEXT:
-            for found in pattern.finditer(text):
-                if found[1] not in known:
-                    yield (where, "unknown-field", "warning", f"{found[0]} is nothing that pods have"
-                           f"{_meant(found[1], known)}", "")
+            for named in pattern.finditer(text):
+                if named[1] not in known:
+                    yield (where, "unknown-field", "warning", f"{named[0]} is nothing that pods have"
+                           f"{_meant(named[1], known)}", "")
 
 
 def _texts(part: Any) -> Iterator[str]:
     if isinstance(part, str):
         yield part
     elif isinstance(part, list):
-        for one in part:
-            yield from _texts(one)
+        for inner in part:
+            yield from _texts(inner)
     elif isinstance(part, dict):
-        for one in part.values():
-            yield from _texts(one)
+        for inner in part.values():
+            yield from _texts(inner)

@@ -77,12 +77,12 @@ class VerifyImages:
         fields.only("useCache", True, hint="custody keeps verified evidence by digest, never by name")
         self.keys: list[bytes] = []
         bundles = kind == "SigstoreBundle"
-        self._attestors = [(f".attestors[{at}]", self._set(entry, f".attestors[{at}]", bundles))
-                           for at, entry in enumerate(fields.each("attestors"))]
+        self._attestors = [(f".attestors[{at}]", self._set(attestors, f".attestors[{at}]", bundles))
+                           for at, attestors in enumerate(fields.each("attestors"))]
         self.reads_request = _REQUEST.search(str(fields.peek("attestations"))) is not None
         """Whether conditions may speak of more than the evidence, such as of how the pod names the image."""
-        self._attestations = [self._attestation(entry, f".attestations[{at}]", bundles)
-                              for at, entry in enumerate(fields.each("attestations"))]
+        self._attestations = [self._attestation(attestation, f".attestations[{at}]", bundles)
+                              for at, attestation in enumerate(fields.each("attestations"))]
         fields.done()
 
     def wants(self, image: Image) -> bool:
@@ -112,8 +112,8 @@ class VerifyImages:
 
     def _set(self, fields: Fields, path: str, bundles: bool, *, nested: bool = True, depth: int = 0) -> Attestor:
         count = fields.take("count", int)
-        members = [member for at, entry in enumerate(fields.each("entries"))
-                   for member in self._entry(entry, f"{path}.entries[{at}]", bundles, nested, depth)]
+        members = [member for at, attestor in enumerate(fields.each("entries"))
+                   for member in self._entry(attestor, f"{path}.entries[{at}]", bundles, nested, depth)]
         fields.done()
         if not members or (count is not None and not 1 <= count <= len(members)):
             raise MalformedError(fields.where, got=f"count {count} of {len(members)} entries",
@@ -125,14 +125,14 @@ class VerifyImages:
             statements: list[Verified] = []
             good = 0
             for member in members:
-                found = member(candidates, absent)
-                if found.problem is None:
+                attested = member(candidates, absent)
+                if attested.problem is None:
                     good += 1
-                    statements += found.statements
+                    statements += attested.statements
                     if good >= required:
                         return Found(statements, None)
                 else:
-                    problems.append(found.problem)
+                    problems.append(attested.problem)
             return Found(statements, "; ".join(problems))
 
         return attest
@@ -161,15 +161,15 @@ class VerifyImages:
             _rest_of_keys(keys, objections)
         fields.done()
         common = [_annotated(annotations), _stored(bundles)]
-        return [_member(f"{path}.{forms[0]}", [*common, *one]) for one in objections]
+        return [_member(f"{path}.{forms[0]}", [*common, *demands]) for demands in objections]
 
     def _attestation(self, fields: Fields, path: str, bundles: bool) -> tuple[str, str, list[Attestor], Any]:
         kind = fields.take("type", str) or fields.take("predicateType", str)
         fields.only("predicateType", kind)
         if not kind:
             raise MalformedError(fields.path("type"), got="nothing", expected="the predicate type of the attestation")
-        sets = [self._set(entry, f"{path}.attestors[{at}]", bundles, nested=False)
-                for at, entry in enumerate(fields.each("attestors"))]
+        sets = [self._set(attestors, f"{path}.attestors[{at}]", bundles, nested=False)
+                for at, attestors in enumerate(fields.each("attestors"))]
         block = fields.any("conditions")
         fields.done()
         conditions = None if block is None else compile_conditions(
@@ -188,11 +188,11 @@ class VerifyImages:
         relied: list[Verified] = []
         # 1. Every attestor set must be satisfied by signatures.
         for path, attestors in self._attestors:
-            found = attestors(list(evidence.signatures), partial(_absent, evidence, None))
-            if found.problem is not None:
-                return Judgement(Outcome.FAIL, f"failed to verify image {image.name}: {found.problem or path}",
+            attested = attestors(list(evidence.signatures), partial(_absent, evidence, None))
+            if attested.problem is not None:
+                return Judgement(Outcome.FAIL, f"failed to verify image {image.name}: {attested.problem or path}",
                                  _remedy(image, evidence, "custody sign")), []
-            relied += found.statements
+            relied += attested.statements
         # 2. For every attestation, each of its attestor sets must vouch, and what they vouch for must hold: of one
         #    signer the newest, since an older scan says nothing of today.
         for kind, path, sets, conditions in self._attestations:
@@ -200,16 +200,16 @@ class VerifyImages:
             if not self._every and len(attestations) > 1:
                 attestations = newest(attestations).speaking
             for attestors in sets:
-                found = attestors(attestations, partial(_absent, evidence, kind))
-                problem = found.problem
+                attested = attestors(attestations, partial(_absent, evidence, kind))
+                problem = attested.problem
                 if problem is None and conditions is not None:
-                    problem = _check(conditions, found.statements, given, image, kind)
+                    problem = _check(conditions, attested.statements, given, image, kind)
                 if problem is not None:
                     return Judgement(Outcome.FAIL, f"image attestations verification failed, {path}: {problem}",
                                      _remedy(image, evidence, f"custody attest --type {kind}")), []
-                relied += found.statements
-        what = "attestations" if self._attestations else "signatures"
-        return Judgement(Outcome.PASS, f"verified image {what} for {image.name}"), relied
+                relied += attested.statements
+        proof = "attestations" if self._attestations else "signatures"
+        return Judgement(Outcome.PASS, f"verified image {proof} for {image.name}"), relied
 
 
 def _lowered(pattern: str) -> str:
@@ -245,10 +245,11 @@ def _absent(evidence: EvidenceSet, kind: str | None) -> str:
     """Why there is nothing, by the states of what was rejected; `kind` None for signatures."""
     what = "no signatures found" if kind is None else f"attestations not found for predicate type {kind}"
 
-    def speaks(one: Rejected) -> bool:
-        return one.predicate_type in (None, kind) or (kind is None and "cosign" in (one.predicate_type or ""))
+    def speaks(rejected: Rejected) -> bool:
+        return rejected.predicate_type in (None, kind) or (kind is None and "cosign" in (rejected.predicate_type or ""))
 
-    reasons = [f"{one.state}: {one.source}: {one.reason}" for one in evidence.rejected if speaks(one)]
+    reasons = [f"{rejected.state}: {rejected.source}: {rejected.reason}" for rejected in evidence.rejected
+               if speaks(rejected)]
     return f"{what} ({'; '.join(reasons[:5]) or State.MISSING})"
 
 
@@ -308,8 +309,8 @@ def _keyless(fields: Fields) -> list[_Objection]:
         if not isinstance(signer, KeylessSigner):
             return f"certificate not found: signed with {signer}"
         if subjects and not any(test(signer.subject) for test in subjects):
-            wanted = subject or subject_re.pattern  # type: ignore[union-attr]
-            return f"subject mismatch: expected {wanted}, received {signer.subject}"
+            expected = subject or subject_re.pattern  # type: ignore[union-attr]
+            return f"subject mismatch: expected {expected}, received {signer.subject}"
         if not all(test(signer.issuer) for test in issuers):
             return f"issuer mismatch: expected {issuer or issuer_re.pattern}, received {signer.issuer}"  # type: ignore[union-attr]
         return None
@@ -361,11 +362,11 @@ def _log(fields: Fields | None) -> _Objection:
 
 def _pems(fields: Fields) -> list[str]:
     text = fields.need("publicKeys", str)
-    found = _PEM.findall(text)
-    if not found or _PEM.sub("", text).strip():
+    keys = _PEM.findall(text)
+    if not keys or _PEM.sub("", text).strip():
         raise UnsupportedError(fields.path("publicKeys"), "only PEM public keys are evaluated by custody yet",
                                hint="write the key itself here instead of a reference to a secret or a KMS")
-    return found
+    return keys
 
 
 def _key(fields: Fields, pem: str, keys: list[bytes]) -> list[_Objection]:
@@ -392,5 +393,5 @@ def _rest_of_keys(fields: Fields, objections: list[list[_Objection]]) -> None:
         ctlog.done()
     log = _log(fields.inner("rekor"))
     fields.done()
-    for one in objections:
-        one.append(log)
+    for demands in objections:
+        demands.append(log)

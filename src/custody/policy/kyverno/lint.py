@@ -54,7 +54,7 @@ def findings(document: dict[str, Any], policy: Policy, kinds: Kinds) -> Iterator
             if action.lower() == "audit":
                 yield _audit(f"{path}.validate")
             for form, pattern in (("pattern", validate.get("pattern")), *(
-                    (f"anyPattern[{n}]", one) for n, one in enumerate(validate.get("anyPattern") or []))):
+                    (f"anyPattern[{n}]", pattern) for n, pattern in enumerate(validate.get("anyPattern") or []))):
                 if isinstance(pattern, dict):
                     yield from _pattern(pattern, f"{path}.validate.{form}")
         yield from _names(rule.get("preconditions"), f"{path}.preconditions")
@@ -88,8 +88,8 @@ def _audit(path: str) -> Found:
 def _names(block: Any, path: str) -> Iterator[Found]:
     """Conditions on parts of image names that can never be so in the one name that an image has."""
     if isinstance(block, list):
-        for at, entry in enumerate(block):
-            yield from _names(entry, f"{path}[{at}]")
+        for at, inner in enumerate(block):
+            yield from _names(inner, f"{path}[{at}]")
     elif isinstance(block, dict) and "key" in block:
         key = str(block["key"])
         if "images" not in key:
@@ -110,8 +110,8 @@ def _names(block: Any, path: str) -> Iterator[Found]:
                     yield (f"{path}.value", "other-name", "warning", f"no image's registry is {text!r}: hosts have one "
                            "name, whatever the pod's spelling", f'"{host}"\n' if host else "")
     elif isinstance(block, dict):
-        for name, entry in block.items():
-            yield from _names(entry, f"{path}.{name}")
+        for name, inner in block.items():
+            yield from _names(inner, f"{path}.{name}")
 
 
 # ── patterns ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -134,8 +134,8 @@ def _pattern(pattern: dict[str, Any], path: str) -> Iterator[Found]:
 
 def _unanchored(part: Any, whole: dict[str, Any], keys: tuple[str, ...], path: str) -> Iterator[Found]:
     if isinstance(part, list):
-        for one in part[:1]:
-            yield from _unanchored(one, whole, keys, f"{path}[0]")
+        for element in part[:1]:
+            yield from _unanchored(element, whole, keys, f"{path}[0]")
         return
     if not isinstance(part, dict):
         return
@@ -157,7 +157,7 @@ def _nested(keys: tuple[str, ...], value: Any) -> Any:
 
 def _has(part: Any, name: str) -> bool:
     if isinstance(part, list):
-        return any(_has(one, name) for one in part)
+        return any(_has(element, name) for element in part)
     return isinstance(part, dict) and any(anchor(key)[1] == name for key in part)
 
 

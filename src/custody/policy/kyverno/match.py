@@ -30,7 +30,7 @@ def compile_block(fields: Fields, *, exclude: bool = False) -> Block:
 
 def _filter(holder: Fields, *, exclude: bool) -> Filter:
     fields = holder.inner("resources")
-    subjects = [_subject(entry) for entry in holder.each("subjects")]
+    subjects = [_subject(subject) for subject in holder.each("subjects")]
     holder.done(hint="custody does not know the roles of who asks yet")
     if fields is None and not (exclude and subjects):
         raise MalformedError(holder.where, got="no resources", expected="resources")
@@ -67,11 +67,11 @@ def _subject(fields: Fields) -> Subject:
 def _selector(fields: Fields) -> LabelSelector:
     labels = fields.text_map("matchLabels")
     requirements = []
-    for entry in fields.each("matchExpressions"):
-        key, operator, values = entry.need("key", str), entry.need("operator", str), entry.texts("values")
-        entry.done()
+    for written in fields.each("matchExpressions"):
+        key, operator, values = written.need("key", str), written.need("operator", str), written.texts("values")
+        written.done()
         if operator not in _TESTS or bool(values) != (operator in ("In", "NotIn")):
-            raise MalformedError(entry.where, got=f"{operator} with {len(values)} values",
+            raise MalformedError(written.where, got=f"{operator} with {len(values)} values",
                                  expected="In, NotIn with values, or Exists, DoesNotExist without")
         requirements.append(Requirement(key, operator, values))
     fields.done()

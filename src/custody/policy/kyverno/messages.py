@@ -15,10 +15,10 @@ _ALL_WARNINGS = 4000
 def blocked(request: Request, results: Sequence[RuleResult]) -> str:
     """A YAML map of policy → rule → message after Kyverno's two introductory lines; a rule's messages are joined."""
     failures: dict[str, dict[str, str]] = {}
-    for one in results:
-        if one.enforce and one.outcome in (Outcome.FAIL, Outcome.ERROR):
-            rules = failures.setdefault(one.policy, {})
-            rules[one.rule] = f"{rules[one.rule]}; {one.message}" if one.rule in rules else one.message
+    for result in results:
+        if result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR):
+            rules = failures.setdefault(result.policy, {})
+            rules[result.rule] = f"{rules[result.rule]}; {result.message}" if result.rule in rules else result.message
     text = yaml.dump(failures, Dumper=yaml.CSafeDumper, default_flow_style=False, allow_unicode=True, width=80)
     # Like Kyverno, the object's own name: empty while the API server has yet to generate one.
     resource = f"{request.kind.kind}/{request.namespace}/{request.name}"

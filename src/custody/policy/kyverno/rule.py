@@ -92,8 +92,8 @@ def enforced(text: str | None, where: str) -> bool | None:
 def _needs_request(written: Any) -> str:
     """What a rule's expressions read of who asks, or of how, where they have no `||` for its absence."""
     for expression in _expressions(written):
-        if found := _WHO_ASKS.search(expression) or ("||" not in expression and _HOW.search(expression)):
-            return str(found[1])
+        if read := _WHO_ASKS.search(expression) or ("||" not in expression and _HOW.search(expression)):
+            return str(read[1])
     return ""
 
 

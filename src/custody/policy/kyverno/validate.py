@@ -58,7 +58,7 @@ class Validate:
         elif self.any_pattern is not None:
             if not self.any_pattern:
                 raise MalformedError(fields.path("anyPattern"), got="an empty list", expected="at least one pattern")
-            self.judge = self._any_pattern([_floats(one) for one in self.any_pattern], fields.path("anyPattern"))
+            self.judge = self._any_pattern([*map(_floats, self.any_pattern)], fields.path("anyPattern"))
         else:
             self.judge = self._pattern(fields.path("pattern"))
 
@@ -71,27 +71,27 @@ class Validate:
             if given.request.operation == "DELETE":
                 return None
             try:
-                found = match(given)(given.object)
+                mismatch = match(given)(given.object)
             except QueryError as error:
                 return Judgement(Outcome.ERROR, f"variable substitution failed: {error.message}")
-            if found is None:
+            if mismatch is None:
                 return Judgement(Outcome.PASS, f"validation rule '{self.rule}' passed.")
-            if found.skip:
-                return Judgement(Outcome.SKIP, found.message)
-            outcome = Outcome.FAIL if found.path else Outcome.ERROR
-            return Judgement(outcome, self._pattern_message(given, found))
+            if mismatch.skip:
+                return Judgement(Outcome.SKIP, mismatch.message)
+            outcome = Outcome.FAIL if mismatch.path else Outcome.ERROR
+            return Judgement(outcome, self._pattern_message(given, mismatch))
 
         return judge
 
-    def _pattern_message(self, given: Given, found: Mismatch) -> str:
-        where = f"failed at path {found.path}" if found.path else f"execution error: {found.message}"
+    def _pattern_message(self, given: Given, mismatch: Mismatch) -> str:
+        where = f"failed at path {mismatch.path}" if mismatch.path else f"execution error: {mismatch.message}"
         if not self.message:
             return f"validation error: rule {self.rule} {where}"
         try:
             message = str(self._message(variables(given), given.context.now)) if self._message else self.message
         except QueryError:
             return ("validation error: variables substitution error in rule "
-                    f"{self.rule} execution error: {found.message}")
+                    f"{self.rule} execution error: {mismatch.message}")
         return f"validation error: {_dotted(message)} rule {self.rule} {where}"
 
     def _any_pattern(self, patterns: list[Any], where: str) -> Judge:
@@ -104,17 +104,17 @@ class Validate:
             skipped: list[str] = []
             for at, match in enumerate(matches):
                 try:
-                    found = match(given)(given.object)
+                    mismatch = match(given)(given.object)
                 except QueryError as error:
                     return Judgement(Outcome.ERROR, f"variable substitution failed: {error.message}")
-                if found is None:
+                if mismatch is None:
                     return Judgement(Outcome.PASS, f"validation rule '{self.rule}' anyPattern[{at}] passed.")
                 name = f"rule {self.rule}[{at}]"
-                if found.skip:
-                    skipped.append(f"{name} skipped: {found.message}")
+                if mismatch.skip:
+                    skipped.append(f"{name} skipped: {mismatch.message}")
                 else:
-                    failed.append(f"{name} failed at path {found.path}" if found.path else
-                                  f"{name} failed: {found.message}")
+                    failed.append(f"{name} failed at path {mismatch.path}" if mismatch.path else
+                                  f"{name} failed: {mismatch.message}")
             if failed:
                 message = f"{_dotted(self.message)} " if self.message else ""
                 return Judgement(Outcome.FAIL, f"validation error: {message}{' '.join(failed)}")
@@ -193,7 +193,7 @@ def _dotted(message: str) -> str:
 def _floats(value: Any) -> Any:
     """Kyverno sends anyPattern through Go's encoding/json, after which all its numbers are floats."""
     if isinstance(value, dict):
-        return {key: _floats(one) for key, one in value.items()}
+        return {key: _floats(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_floats(one) for one in value]
+        return [_floats(inner) for inner in value]
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -34,9 +34,11 @@ class VerifyRule(KyvernoRule):
         return Needs({image.name: self.predicate_types for _, image in self._wanted(given)})
 
     def _wanted(self, given: Given) -> Iterator[tuple[VerifyImages, Image]]:
+        updates = given.request.operation == "UPDATE"
         for entry, _ in self.entries:
             for image in given.images:
-                if entry.wants(image) and not entry.skips(image) and not _unchanged(given.request, image):
+                if entry.wants(image) and not entry.skips(image) and not (
+                        updates and _unchanged(given.request, image)):
                     yield entry, image
 
     def judged(self, given: Given) -> Spoken:
@@ -48,17 +50,19 @@ class VerifyRule(KyvernoRule):
                    for error in given.unreadable]
         results += [self._of_image(given, entry, image, enforce=enforce) for entry, enforce in self.entries
                     for image in given.images if entry.wants(image)]
+        if not given.changes:
+            return Spoken(results)
         outcomes = {result.outcome for result in results}
         # Only a rule that judged, and has nothing against any image, pins.
-        pins = given.changes and Outcome.PASS in outcomes and outcomes <= {Outcome.PASS, Outcome.SKIP}
-        return Spoken(results, list(self._pins(given)) if pins else [])
+        pins = Outcome.PASS in outcomes and outcomes <= {Outcome.PASS, Outcome.SKIP}
+        return Spoken(results, list(self._pins(given)) if pins else ())
 
     def _of_image(self, given: Given, entry: VerifyImages, image: Image, *, enforce: bool) -> RuleResult:
         relied: tuple[str, ...] = ()
         if entry.skips(image):
             judgement = Judgement(Outcome.SKIP, f"skipping image reference image {image.name}, policy "
                                   f"{self.policy.name} ruleName {self.name}")
-        elif _unchanged(given.request, image):
+        elif given.request.operation == "UPDATE" and _unchanged(given.request, image):
             judgement = Judgement(Outcome.SKIP, f"no change in image, skipping check of {image.name}")
         else:
             judgement, relied = self._judged(entry, given, image)
@@ -71,14 +75,21 @@ class VerifyRule(KyvernoRule):
         """The judgement on an image and the digests of what it relies on; once a request, however often it is named."""
         judged: tuple[Judgement, tuple[str, ...]] | None = given.memo.get((entry, image.name))
         if judged is None:
-            content = (entry, image.ref.name, _resolved(given, image))
-            judged = None if entry.reads_request else given.earlier.get(content)  # it has another name by now
+            judged = self._earlier(entry, given, image)
             if judged is None and entry.verifies:
                 judgement, relied = entry.verify(given, image)
                 judged = judgement, tuple(dict.fromkeys(statement.evidence for statement in relied))
-            given.memo[entry, image.name] = given.memo[content] = judged = judged or (
-                Judgement(Outcome.PASS, "mutated image digest"), ())
+            given.memo[entry, image.name] = judged = judged or (Judgement(Outcome.PASS, "mutated image digest"), ())
         return judged
+
+    def _earlier(self, entry: VerifyImages, given: Given, image: Image) -> tuple[Judgement, tuple[str, ...]] | None:
+        """What was said of the same image before it had this name, where only the evidence decides."""
+        if given.before is None or entry.reads_request:
+            return None
+        digest = _resolved(given, image)
+        return next((given.before.memo[entry, earlier.name] for earlier in given.before.images
+                     if earlier.ref.name == image.ref.name and (entry, earlier.name) in given.before.memo
+                     and _resolved(given.before, earlier) == digest), None)
 
     def _pins(self, given: Given) -> Iterator[dict[str, Any]]:
         """Operations that add digests to the names of the images that this rule has judged, and no others.
@@ -106,8 +117,6 @@ def _enforces(entry: VerifyImages, head: Head) -> bool:
 
 def _unchanged(request: Request, image: Image) -> bool:
     """Whether an update leaves this container's image as it was admitted."""
-    if request.operation != "UPDATE":
-        return False
     written: Any = request.old_object
     for step in image.pointer.split("/")[1:]:
         if step.isdecimal():

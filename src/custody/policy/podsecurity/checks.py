@@ -48,10 +48,10 @@ class Pod:
     @cached_property
     def containers(self) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
         """(name, container, its securityContext)."""
-        found = (container for kind in ("initContainers", "containers", "ephemeralContainers")
-                 for container in map(_map, _list(self.spec.get(kind))))
+        containers = (container for kind in ("initContainers", "containers", "ephemeralContainers")
+                      for container in map(_map, _list(self.spec.get(kind))))
         return [(str(container.get("name", "")), container, _map(container.get("securityContext")))
-                for container in found]
+                for container in containers]
 
     @property
     def windows(self) -> bool:
@@ -109,7 +109,7 @@ _CAPABILITIES = frozenset(("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FS
 def _added(pod: Pod, allowed: frozenset[str]) -> tuple[list[str], list[str]]:
     names, forbidden = [], set()
     for name, _, context in pod.containers:
-        bad = {str(one) for one in _list(_map(context.get("capabilities")).get("add"))} - allowed
+        bad = {str(capability) for capability in _list(_map(context.get("capabilities")).get("add"))} - allowed
         forbidden |= bad
         if bad:
             names.append(name)
@@ -123,8 +123,8 @@ def capabilities_baseline(pod: Pod) -> Failure:
 
 
 def host_namespaces(pod: Pod) -> Failure:
-    found = [f"{field}=true" for field in ("hostNetwork", "hostPID", "hostIPC") if pod.spec.get(field) is True]
-    return ("host namespaces", ", ".join(found)) if found else None
+    shared = [f"{field}=true" for field in ("hostNetwork", "hostPID", "hostIPC") if pod.spec.get(field) is True]
+    return ("host namespaces", ", ".join(shared)) if shared else None
 
 
 def _volumes(pod: Pod) -> list[tuple[str, dict[str, Any]]]:
@@ -133,8 +133,8 @@ def _volumes(pod: Pod) -> list[tuple[str, dict[str, Any]]]:
 
 
 def host_path_volumes(pod: Pod) -> Failure:
-    found = [name for name, volume in _volumes(pod) if volume.get("hostPath") is not None]
-    return ("hostPath volumes", f"{_plural('volume', found)} {_quote(found)}") if found else None
+    mounted = [name for name, volume in _volumes(pod) if volume.get("hostPath") is not None]
+    return ("hostPath volumes", f"{_plural('volume', mounted)} {_quote(mounted)}") if mounted else None
 
 
 def host_ports(pod: Pod) -> Failure:

@@ -26,11 +26,11 @@ _SYSCTLS = {
 
 def _sysctls() -> dict[int, c.Check]:
     names: tuple[str, ...] = ()
-    found = {}
+    checks = {}
     for minor, more in _SYSCTLS.items():
         names += more
-        found[minor] = c.sysctls(*names)
-    return found
+        checks[minor] = c.sysctls(*names)
+    return checks
 
 
 # id → minor version it is introduced or changed in → check
@@ -74,10 +74,10 @@ class Failure(NamedTuple):
 
 def parse_version(text: str, where: str = "version") -> int:
     """The minor version of `v1.30` or `latest`, at most LATEST. Raises MalformedError."""
-    found = re.fullmatch(r"v1\.(0|[1-9][0-9]{0,3})", text)
-    if text != "latest" and found is None:
+    minor = re.fullmatch(r"v1\.(0|[1-9][0-9]{0,3})", text)
+    if text != "latest" and minor is None:
         raise MalformedError(where, got=text, expected="latest or v1.<minor>, such as v1.30")
-    return LATEST if found is None else min(int(found[1]), LATEST)
+    return LATEST if minor is None else min(int(minor[1]), LATEST)
 
 
 @lru_cache

@@ -26,8 +26,8 @@ def read(path: str, content: bytes) -> tuple[Fact, ...]:
         return (unknown("npm package without a name and a version"),) if _INSTALLED.match(path) else ()
     requires: dict[str, None] = {}
     for key in ("dependencies", "optionalDependencies"):
-        if isinstance(entry := document.get(key), dict):
-            requires.update(dict.fromkeys(entry))
+        if isinstance(needed := document.get(key), dict):
+            requires.update(dict.fromkeys(needed))
     return (Fact(type="npm", name=name, version=version.strip().removeprefix("v"), licenses=tuple(_licenses(document)),
                  supplier=_person(document.get("author")), requires=tuple(requires)),)
 
@@ -35,8 +35,8 @@ def read(path: str, content: bytes) -> tuple[Fact, ...]:
 def _licenses(document: dict[str, Any]) -> list[str]:
     stated = document.get("license") or document.get("licenses") or []
     names = []
-    for entry in stated if isinstance(stated, list) else [stated]:
-        name = entry.get("type") if isinstance(entry, dict) else entry
+    for license_ in stated if isinstance(stated, list) else [stated]:
+        name = license_.get("type") if isinstance(license_, dict) else license_
         if isinstance(name, str) and name:
             names.append(name)
     return names

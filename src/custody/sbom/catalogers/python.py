@@ -30,8 +30,8 @@ def read(_path: str, content: bytes) -> tuple[Fact, ...]:
         raise ValueError("metadata without Name and Version")
     licenses = split_license((fields.get("license-expression") or fields.get("license") or [""])[0])
     if not licenses:
-        licenses = tuple(entry.rpartition("::")[2].strip() for entry in fields.get("classifier", ())
-                         if entry.startswith("License ::"))
+        licenses = tuple(classifier.rpartition("::")[2].strip() for classifier in fields.get("classifier", ())
+                         if classifier.startswith("License ::"))
     people = [fields.get(key, [""])[0] for key in ("author", "maintainer", "author-email", "maintainer-email")]
     supplier = next((person for person in people if person not in ("", "UNKNOWN")), "")
     requires = dict.fromkeys(spelled(match[1]) for line in fields.get("requires-dist", ())

@@ -28,16 +28,16 @@ class Tokens:
         """Raises UsageError for an issuer that is named twice, or settings that do not fit each other."""
         self._clock = clock
         self._by_url: dict[str, _Trusted] = {}
-        for entry, keys in issuers.items():
-            if entry.url in self._by_url:
-                raise UsageError(f"auth.issuers: {entry.url} is named twice, expected each once")
-            if not entry.audience:
-                raise UsageError(f"auth.issuers: {entry.url}: audience: got none, expected the registry's name")
-            if entry.identity != "uri" and entry.subject_domain is not None:
-                raise UsageError(f"auth.issuers: {entry.url}: subject_domain belongs to identity uri and only there")
-            trusted = None if entry.identity == "subject" else TrustedIssuer(
-                entry.url, keys, entry.identity, entry.audience, entry.subject_domain)
-            self._by_url[entry.url] = _Trusted(entry, keys, trusted)
+        for issuer, keys in issuers.items():
+            if issuer.url in self._by_url:
+                raise UsageError(f"auth.issuers: {issuer.url} is named twice, expected each once")
+            if not issuer.audience:
+                raise UsageError(f"auth.issuers: {issuer.url}: audience: got none, expected the registry's name")
+            if issuer.identity != "uri" and issuer.subject_domain is not None:
+                raise UsageError(f"auth.issuers: {issuer.url}: subject_domain belongs to identity uri and only there")
+            trusted = None if issuer.identity == "subject" else TrustedIssuer(
+                issuer.url, keys, issuer.identity, issuer.audience, issuer.subject_domain)
+            self._by_url[issuer.url] = _Trusted(issuer, keys, trusted)
 
     async def caller(self, text: str) -> Caller:
         """Raises AuthenticationError, MalformedError; NetworkError where the issuer's keys cannot be had."""

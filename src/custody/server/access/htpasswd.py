@@ -105,15 +105,15 @@ class PasswordFile:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._reader, self._read)
         secret = password.encode()
-        wanted = self._users.get(user, self._decoy)
+        stored_hash = self._users.get(user, self._decoy)
         name = hashlib.blake2b(user.encode() + b"\0" + secret, key=self._key, digest_size=32).digest()
-        right = self._remembered(name, wanted)
+        right = self._remembered(name, stored_hash)
         if right is None:
             if name not in self._pending:
                 if self._waiting.total() >= _WAITING or self._waiting[address] >= _WAITING_EACH:
                     raise BusyError("too many passwords wait to be checked", hint="try again in a second")
                 self._waiting[address] += 1
-                self._pending[name] = loop.create_task(self._find_out(name, secret, wanted, address))
+                self._pending[name] = loop.create_task(self._find_out(name, secret, stored_hash, address))
             right = await asyncio.shield(self._pending[name])  # whoever hangs up does not take it from others
         if not right or user not in self._users:
             raise AuthenticationError("the user or the password is wrong")

@@ -32,9 +32,10 @@ DECODERS: dict[str, Format] = {
 
 def format_of(media_type: str) -> Format | None:
     """None for a type of which nothing is signed."""
-    exact = DECODERS.get(media_type)
-    return exact or next((row for pattern, row in DECODERS.items()
-                          if pattern.endswith("*") and media_type.startswith(pattern[:-1])), None)
+    for pattern, row in DECODERS.items():
+        if media_type == pattern or (pattern.endswith("*") and media_type.startswith(pattern[:-1])):
+            return row
+    return None
 
 
 def decode(evidence: Evidence) -> Claim:

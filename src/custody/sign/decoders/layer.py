@@ -6,34 +6,26 @@ DSSE envelope.
 
 from __future__ import annotations
 
+from functools import partial
+
 from custody.evidence.model import Evidence
 from custody.formats import cosign, intoto
-from custody.sign.claim import Claim, Content, Timestamp
-from custody.sign.decoders.statement import reader
+from custody.sign.claim import Claim, Content
+from custody.sign.decoders.bundle import claim_of
 
 
 def decode_signature(evidence: Evidence) -> Claim:
     bundle = cosign.layer_bundle(evidence.data, evidence.annotations, attestation=False)
-
-    def read(subject: str) -> Content:
-        payload = cosign.parse_simple_signing(evidence.data)
-        return Content(kind="signature", predicate_type=intoto.COSIGN_SIGN, predicate={},
-                       annotations=dict(payload.annotations),
-                       about=None if payload.digest == subject else f"the signature is of {payload.digest}")
-
-    return Claim(
-        format="simplesigning", signature=bundle.signature, signed=evidence.data, certificates=bundle.certificates,
-        chain_to_root=True, key_hint=bundle.key_hint, entries=bundle.entries, promise_suffices=True,
-        timestamps=tuple(Timestamp(response, bundle.signature) for response in bundle.timestamps), read=read)
+    return claim_of(bundle, "simplesigning", signed=evidence.data, read=partial(_read_payload, evidence.data))
 
 
 def decode_attestation(evidence: Evidence) -> Claim:
     bundle = cosign.layer_bundle(evidence.data, evidence.annotations, attestation=True)
-    envelope = bundle.envelope
-    assert envelope is not None  # an attestation's layer is one
-    return Claim(
-        format="dsse", signature=bundle.signature, signed=envelope.signed_bytes, certificates=bundle.certificates,
-        chain_to_root=True, key_hint=bundle.key_hint, entries=bundle.entries, promise_suffices=True,
-        # cosign 2 timestamps the whole envelope; everywhere else the imprint is of the signature.
-        timestamps=tuple(Timestamp(response, evidence.data) for response in bundle.timestamps),
-        envelope=envelope, payload=envelope.payload, read=reader(envelope))
+    return claim_of(bundle, "dsse", stamped=evidence.data)  # cosign 2 has the whole envelope stamped
+
+
+def _read_payload(data: bytes, subject: str) -> Content:
+    payload = cosign.parse_simple_signing(data)
+    return Content(kind="signature", predicate_type=intoto.COSIGN_SIGN, predicate={},
+                   annotations=dict(payload.annotations),
+                   about=None if payload.digest == subject else f"the signature is of {payload.digest}")

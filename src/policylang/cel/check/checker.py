@@ -65,8 +65,8 @@ class Checker:
         return ERROR
 
     def _visit(self, node: Node) -> Type:
-        node.type = found = _VISITS[type(node)](self, node)
-        return found
+        node.type = of = _VISITS[type(node)](self, node)
+        return of
 
     def _shown(self, of: Type) -> str:
         return str(self.unify.apply(of, to_dyn=True))
@@ -77,18 +77,18 @@ class Checker:
         if (local := self.scope.get(node.name)) is not None:
             node.reference = Reference(node.name)
             return local
-        found = self.declarations.resolve(node.name)
-        if found is None:
+        resolved = self.declarations.resolve(node.name)
+        if resolved is None:
             return self._issue(node, f"undeclared reference to '{node.name.removeprefix('.')}' "
                                      f"(in container '{self.declarations.container}')")
-        node.reference, of = found
+        node.reference, of = resolved
         return of
 
     def _select(self, node: Select) -> Type:
         if not node.test and (name := qualified(node)) is not None and name.split(".", 1)[0] not in self.scope:
-            found = self.declarations.resolve(name)
-            if found is not None:
-                node.reference, of = found
+            resolved = self.declarations.resolve(name)
+            if resolved is not None:
+                node.reference, of = resolved
                 return of
         of = self._field(node, self._visit(node.operand), node.field)
         return BOOL if node.test else of
@@ -128,17 +128,17 @@ class Checker:
                 node.function, node.target = name_found, None
         elif node.target is None and (own := self.declarations.function_name(node.function)) is not None:
             node.function = own
-        arguments = [self._visit(each) for each in node.operands]
+        arguments = [self._visit(operand) for operand in node.operands]
         overloads = self.declarations.functions.get(node.function)
         if overloads is None:
             return self._issue(node, f"undeclared reference to '{node.function.removeprefix('.')}' "
                                      f"(in container '{self.declarations.container}')")
-        if any(self.unify.apply(each) == ERROR for each in arguments):
+        if any(self.unify.apply(argument) == ERROR for argument in arguments):
             return ERROR if node.function not in ("_&&_", "_||_", "!_") else BOOL
         if node.function in ("_&&_", "_||_"):
-            for each, given in zip(node.operands, arguments, strict=True):
+            for part, given in zip(node.operands, arguments, strict=True):
                 if not self.unify.assignable(BOOL, given):
-                    self._issue(each, f"expected type 'bool' but found '{self._shown(given)}'")
+                    self._issue(part, f"expected type 'bool' but found '{self._shown(given)}'")
             node.overloads = ("logical_and" if node.function == "_&&_" else "logical_or",)
             return BOOL
         return self._overload(node, arguments)
@@ -166,7 +166,7 @@ class Checker:
         return result
 
     def _no_match(self, node: Call, arguments: list[Type]) -> Type:
-        shown = [self._shown(each) for each in arguments]
+        shown = [self._shown(argument) for argument in arguments]
         applied = f"{shown[0]}.({', '.join(shown[1:])})" if node.target is not None else f"({', '.join(shown)})"
         return self._issue(node, f"found no matching overload for '{node.function}' applied to '{applied}'")
 
@@ -196,9 +196,9 @@ class Checker:
 
     def _list(self, node: ListNode) -> Type:
         element: Type | None = None
-        for at, each in enumerate(node.elements):
-            of = self._unwrapped(each, self._visit(each), at in node.optional)
-            element = self._join(each, element, of)
+        for at, item in enumerate(node.elements):
+            of = self._unwrapped(item, self._visit(item), at in node.optional)
+            element = self._join(item, element, of)
         return list_of(element if element is not None else self.unify.fresh())
 
     def _map(self, node: MapNode) -> Type:
@@ -208,7 +208,7 @@ class Checker:
             assert isinstance(entry.key, Node)
             of = self._visit(entry.key)
             # No such key can be; were it part of the type, types could double with each map around another.
-            key = self._join(entry.key, key, DYN if any(each.params for each in of.params) else of)
+            key = self._join(entry.key, key, DYN if any(inner.params for inner in of.params) else of)
             of = self._unwrapped(entry.value, self._visit(entry.value), entry.optional)
             value = self._join(entry.value, value, of)
         if key is None or value is None:
@@ -226,11 +226,11 @@ class Checker:
         for entry in node.entries:
             assert isinstance(entry.key, str)
             of = self._unwrapped(entry.value, self._visit(entry.value), entry.optional)
-            wanted = self.declarations.field_type(name, entry.key)
-            if wanted is None:
+            declared = self.declarations.field_type(name, entry.key)
+            if declared is None:
                 self._issue(entry, f"undefined field '{entry.key}'")
-            elif not self.unify.assignable(wanted, of):
-                self._issue(entry, f"expected type of field '{entry.key}' is '{self._shown(wanted)}' but provided "
+            elif not self.unify.assignable(declared, of):
+                self._issue(entry, f"expected type of field '{entry.key}' is '{self._shown(declared)}' but provided "
                                    f"type is '{self._shown(of)}'")
         return types.message(name)
 
@@ -251,24 +251,24 @@ class Checker:
         return ERROR, ERROR, ERROR
 
     def _comprehension(self, node: Comprehension) -> Type:
-        one, other, of = self._range(node)
+        first, second, of = self._range(node)
         outer = self.scope
-        self.scope = {**outer, node.var: one}
+        self.scope = {**outer, node.var: first}
         if node.var2:
-            self.scope[node.var2] = other
+            self.scope[node.var2] = second
         guard = self._visit(node.guard) if node.guard is not None else BOOL
         step = self._visit(node.step) if node.step is not None else BOOL
         self.scope = outer
         if guard != ERROR and not self.unify.assignable(BOOL, guard):
-            self._bad_guard(node, guard, one, step)
+            self._bad_guard(node, guard, first, step)
         kind = node.kind
         if kind in ("all", "exists", "exists_one"):
             return BOOL
         if kind == "filter":
-            return list_of(one)
+            return list_of(first)
         if kind in ("map", "transformList"):
             return list_of(step)
-        key = INT if of.kind == "list" else one
+        key = INT if of.kind == "list" else first
         if kind == "transformMap":
             return map_of(key, step)
         step = self.unify.apply(step)

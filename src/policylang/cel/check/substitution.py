@@ -42,7 +42,7 @@ class Substitution:
             return DYN if to_dyn else of
         if not of.params:
             return of
-        return of._replace(params=tuple(self.apply(each, to_dyn=to_dyn) for each in of.params))
+        return of._replace(params=tuple(self.apply(param, to_dyn=to_dyn) for param in of.params))
 
     def assignable(self, to: Type, of: Type) -> bool:
         return self.all_assignable((to,), (of,))
@@ -54,32 +54,32 @@ class Substitution:
         self.known = before
         return False
 
-    def _fits(self, one: Type, other: Type) -> bool:
-        if other.kind == "param":
-            valid, had = self._substitutes(one, other)
+    def _fits(self, left: Type, right: Type) -> bool:
+        if right.kind == "param":
+            valid, had = self._substitutes(left, right)
             if valid:
                 return True
             if had:
                 return False
-        if one.kind == "param":
-            return self._substitutes(other, one)[0]
-        if one.is_dyn or other.is_dyn:
+        if left.kind == "param":
+            return self._substitutes(right, left)[0]
+        if left.is_dyn or right.is_dyn:
             return True
-        if one.kind == "null":
-            return other.kind in _NULLABLE
-        if other.kind == "null":
-            return one.kind in _NULLABLE
-        if one.kind == "wrapper" or other.kind == "wrapper":
-            one = one.params[0] if one.kind == "wrapper" else one
-            other = other.params[0] if other.kind == "wrapper" else other
-        if one.kind in PRIMITIVE:
-            return one.kind == other.kind
-        if one.kind == "type":
-            return other.kind == "type"
-        if one.kind in ("list", "map", "opaque"):
-            return one.kind == other.kind and one.name == other.name and len(one.params) == len(other.params) \
-                and all(self._fits(*pair) for pair in zip(one.params, other.params, strict=True))
-        return one.kind == other.kind and one.name == other.name
+        if left.kind == "null":
+            return right.kind in _NULLABLE
+        if right.kind == "null":
+            return left.kind in _NULLABLE
+        if left.kind == "wrapper" or right.kind == "wrapper":
+            left = left.params[0] if left.kind == "wrapper" else left
+            right = right.params[0] if right.kind == "wrapper" else right
+        if left.kind in PRIMITIVE:
+            return left.kind == right.kind
+        if left.kind == "type":
+            return right.kind == "type"
+        if left.kind in ("list", "map", "opaque"):
+            return left.kind == right.kind and left.name == right.name and len(left.params) == len(right.params) \
+                and all(self._fits(*pair) for pair in zip(left.params, right.params, strict=True))
+        return left.kind == right.kind and left.name == right.name
 
     def _substitutes(self, of: Type, param: Type) -> tuple[bool, bool]:
         """Whether `of` may stand for `param`, and whether something already did."""
@@ -106,25 +106,25 @@ class Substitution:
         if of.kind == "param":
             known = self.known.get(of)
             return known is not None and self._within(param, known)
-        return any(self._within(param, each) for each in of.params)
+        return any(self._within(param, inner) for inner in of.params)
 
-    def most_general(self, one: Type, other: Type) -> Type:
-        return one if self._less_specific(one, other) else other
+    def most_general(self, left: Type, right: Type) -> Type:
+        return left if self._less_specific(left, right) else right
 
-    def _less_specific(self, one: Type, other: Type) -> bool:
-        if one.is_dyn or one.kind == "param":
+    def _less_specific(self, left: Type, right: Type) -> bool:
+        if left.is_dyn or left.kind == "param":
             return True
-        if other.is_dyn or other.kind == "param":
+        if right.is_dyn or right.kind == "param":
             return False
-        if one.kind == "wrapper" and other.kind in PRIMITIVE | {"null"}:
+        if left.kind == "wrapper" and right.kind in PRIMITIVE | {"null"}:
             return True
-        if one.kind == "null" and other.kind in _NULLABLE:
-            return other.kind == "null"
-        if one.kind != other.kind:
-            return one.kind in _NULLABLE and other.kind == "null"
-        if one.kind == "type":
+        if left.kind == "null" and right.kind in _NULLABLE:
+            return right.kind == "null"
+        if left.kind != right.kind:
+            return left.kind in _NULLABLE and right.kind == "null"
+        if left.kind == "type":
             return True
-        if one.kind in ("list", "map", "opaque"):
-            return one.name == other.name and len(one.params) == len(other.params) \
-                and all(self._less_specific(*pair) for pair in zip(one.params, other.params, strict=True))
-        return one == other
+        if left.kind in ("list", "map", "opaque"):
+            return left.name == right.name and len(left.params) == len(right.params) \
+                and all(self._less_specific(*pair) for pair in zip(left.params, right.params, strict=True))
+        return left == right

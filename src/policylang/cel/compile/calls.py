@@ -98,10 +98,10 @@ def _direct(emitter: Emitter, node: Call, overload: Overload, arguments: list[as
     return build.call(emitter.function(overload.call), *arguments, *meter)
 
 
-def _settled(known: Type, wanted: Type) -> bool:
+def _settled(known: Type, declared: Type) -> bool:
     """Whether the checker's knowledge of an argument is enough to call an overload without a test."""
-    if wanted.kind == "param" or wanted.is_dyn:
+    if declared.kind == "param" or declared.is_dyn:
         return True
     if known.is_dyn or known.kind in ("param", "null", "wrapper"):
         return False
-    return known.kind == wanted.kind and known.name == wanted.name
+    return known.kind == declared.kind and known.name == declared.name

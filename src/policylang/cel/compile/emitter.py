@@ -24,11 +24,13 @@ _TRUE, _FALSE, _NONE = ast.Constant(True), ast.Constant(False), ast.Constant(Non
 DEEPEST = 14  # blocks in one Python function, which allows 20
 
 
-class Local(NamedTuple):
+class Local:
     """A variable of a loop or a binding: its Python name, and the name of its error where it may have one."""
 
-    name: str
-    error: str | None = None
+    __slots__ = ("error", "name")
+
+    def __init__(self, name: str, error: str | None = None) -> None:
+        self.name, self.error = name, error
 
 
 class Branch(NamedTuple):

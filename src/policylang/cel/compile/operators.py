@@ -27,8 +27,8 @@ _Operator = Callable[[Emitter, Call], ast.expr | None]
 
 def _same_kind(emitter: Emitter, node: Call) -> str:
     """The kind that both operands are known to be of, or nothing."""
-    one, other = (emitter.type_of(each).kind for each in node.args)
-    return one if one == other and one in _SAME else ""
+    left, right = (emitter.type_of(operand).kind for operand in node.args)
+    return left if left == right and left in _SAME else ""
 
 
 def _equality(same: bool) -> _Operator:
@@ -57,14 +57,14 @@ def _equality(same: bool) -> _Operator:
 
 
 def _with_constant(emitter: Emitter, node: Node, value: Any, same: bool) -> ast.expr | None:
-    one = value is None or value is True or value is False
-    if not one and type(value) not in (str, bytes) and not (
+    single = value is None or value is True or value is False
+    if not single and type(value) not in (str, bytes) and not (
             type(value) is int and abs(value) < _EXACT and value not in (0, 1)):
         return None
     given = emitter.emit(node)
     if isinstance(given, ast.Constant):
         return ast.Constant(equality.equal(given.value, value) is same)
-    if one:
+    if single:
         return build.compare(given, _IS if same else _IS_NOT, ast.Constant(value))
     return build.compare(given, _EQ if same else _NE, ast.Constant(value))
 
@@ -140,7 +140,7 @@ def _index(emitter: Emitter, node: Call) -> ast.expr:
 def _member(emitter: Emitter, node: Call) -> ast.expr:
     value, container = node.args
     if isinstance(container, ListNode) and not container.optional and container.elements \
-            and all(isinstance(each, Literal) and type(each.value) is str for each in container.elements):
+            and all(isinstance(element, Literal) and type(element.value) is str for element in container.elements):
         texts = tuple(each.value for each in container.elements)  # type: ignore[attr-defined]
         known = emitter.type_of(value).kind == "string"
         many: object = frozenset(texts) if known and len(texts) > _MANY else texts

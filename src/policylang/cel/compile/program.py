@@ -7,7 +7,6 @@ from typing import Any
 
 from policylang.budget import Limits
 from policylang.cel.check.checker import check
-from policylang.cel.compile.costs import counted
 from policylang.cel.compile.emitter import Plan
 from policylang.cel.compile.function import PLAIN, compile_tree
 from policylang.cel.compile.trace import traced
@@ -63,7 +62,7 @@ class Program:
 
     def _watch(self, variables: Mapping[str, Any], watcher: Any) -> Any:
         if self._watched is None:
-            self._watched = self._again(counted(PLAIN, optimized=self._cost.optimized) if self._cost else traced(PLAIN))
+            self._watched = self._again(traced(PLAIN) if self._cost is None or self._trace else _counted(self._cost))
         try:
             return self._watched(variables, watcher)
         except FAULTS as fault:
@@ -88,6 +87,12 @@ class Program:
     def __reduce__(self) -> tuple[Any, ...]:
         text, name = self.source.text, self.source.name
         return _restore, (self.declarations, text, name, self.checked, self.limits, self._trace, self._cost)
+
+
+def _counted(cost: CostModel) -> Plan:
+    from policylang.cel.compile.costs import counted  # seldom wanted, and at each start it would be read
+
+    return counted(PLAIN, optimized=cost.optimized)
 
 
 def _read(declarations: Declarations, text: str, name: str, checked: bool) -> Ast:

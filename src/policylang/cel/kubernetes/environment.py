@@ -78,9 +78,9 @@ class KubernetesEnv(Env):
         self.types, self.validated, self.same = types, validated, homogeneous
 
     def extended(self, variables: Mapping[str, Type] | None = None, libraries: Sequence[Library] = ()) -> KubernetesEnv:
-        found = KubernetesEnv((*self.libraries, *libraries), {**self.variables, **(variables or {})}, self.types,
+        environment = KubernetesEnv((*self.libraries, *libraries), {**self.variables, **(variables or {})}, self.types,
                               homogeneous=self.same, validated=self.validated)
-        return found.by(_extended, of=self, variables=variables, libraries=libraries)
+        return environment.by(_extended, of=self, variables=variables, libraries=libraries)
 
     def by(self, maker: Callable[..., KubernetesEnv], **arguments: Any) -> KubernetesEnv:
         """Remember how it was made: libraries are functions, which do not travel to other processes."""
@@ -112,10 +112,10 @@ def _extended(of: KubernetesEnv, variables: Mapping[str, Type] | None, libraries
 
 
 def _restore(maker: Callable[..., KubernetesEnv], arguments: dict[str, Any], composed: Fields | None) -> KubernetesEnv:
-    found = maker(**arguments)
+    environment = maker(**arguments)
     for name, of in (composed or {}).items():
-        found.declare(name, of)
-    return found
+        environment.declare(name, of)
+    return environment
 
 
 def libraries(version: str = LATEST) -> tuple[Library, ...]:

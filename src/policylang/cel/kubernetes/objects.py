@@ -103,9 +103,9 @@ def misnamed(value: Any, path: str = "Object") -> list[str]:
         if value.name != path:
             wrong.append(f'unexpected type name "{value.name}", expected "{path}", which matches field name path from '
                          "root Object type")
-        for name, each in value.items():
-            wrong += misnamed(each, f"{path}.{name}")
+        for name, held in value.items():
+            wrong += misnamed(held, f"{path}.{name}")
     elif isinstance(value, (list, dict)):
-        for each in value if isinstance(value, list) else value.values():
-            wrong += misnamed(each, path)
+        for held in value if isinstance(value, list) else value.values():
+            wrong += misnamed(held, path)
     return wrong

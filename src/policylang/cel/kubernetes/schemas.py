@@ -50,14 +50,14 @@ class Declaration:
 
     def types(self) -> dict[str, Fields]:
         """Every object type in it by name, for an environment."""
-        found: dict[str, Fields] = {}
+        types: dict[str, Fields] = {}
         stack = [self]
         while stack:
-            each = stack.pop()
-            stack += [*each.fields.values(), *([each.element] if each.element else [])]
-            if each.type.kind == "message":
-                found[each.type.name] = {name: of.type for name, of in each.fields.items()}
-        return found
+            declaration = stack.pop()
+            stack += [*declaration.fields.values(), *([declaration.element] if declaration.element else [])]
+            if declaration.type.kind == "message":
+                types[declaration.type.name] = {name: of.type for name, of in declaration.fields.items()}
+        return types
 
 
 def escape(name: str) -> str | None:
@@ -68,7 +68,7 @@ def escape(name: str) -> str | None:
         return f"__{name}__"
     if re.search(r"[^a-zA-Z0-9_./-]", name):
         return None
-    return re.sub(r"__|[-./]", lambda found: _ESCAPES[found[0]], name)
+    return re.sub(r"__|[-./]", lambda match: _ESCAPES[match[0]], name)
 
 
 def declare(schema: Schema, *, root: bool = False, name: str = "selfType") -> Declaration | None:
@@ -131,7 +131,7 @@ def _text(schema: Schema, _: str) -> Declaration:
     if form == "byte":
         return Declaration(BYTES, _limit(schema, "maxLength", REQUEST_SIZE - 2))
     if schema.get("maxLength") is None and schema.get("enum"):
-        return Declaration(STRING, max(len(each.encode()) for each in schema["enum"] if isinstance(each, str)))
+        return Declaration(STRING, max(len(value.encode()) for value in schema["enum"] if isinstance(value, str)))
     return Declaration(STRING, _longest(schema))
 
 
@@ -149,8 +149,8 @@ _MAKERS: dict[str, _Maker] = {
 
 
 def _limit(schema: Schema, name: str, otherwise: int) -> int:
-    found = schema.get(name)
-    return otherwise if found is None else max(0, int(found))
+    limit = schema.get(name)
+    return otherwise if limit is None else max(0, int(limit))
 
 
 def _longest(schema: Schema) -> int:

@@ -77,12 +77,12 @@ _GOOD: dict[str, Callable[[object], bool]] = {
 
 def _list(node: ListNode) -> Iterator[Issue]:
     first: Type | None = None
-    for at, each in enumerate(node.elements):
-        of = _type(each, at in node.optional)
+    for at, element in enumerate(node.elements):
+        of = _type(element, at in node.optional)
         if first is None:
             first = of
         elif not _same(first, of):
-            yield _mixed(each, first, of)
+            yield _mixed(element, first, of)
             return
 
 
@@ -110,11 +110,11 @@ def _type(node: Node, optional: bool) -> Type:
     return of.params[0] if optional and is_optional(of) else of
 
 
-def _same(one: Type, other: Type) -> bool:
+def _same(left: Type, right: Type) -> bool:
     """Names of type parameters do not count."""
-    if one.kind != other.kind or len(one.params) != len(other.params):
+    if left.kind != right.kind or len(left.params) != len(right.params):
         return False
-    return (one.kind == "param" or one.name == other.name) and all(map(_same, one.params, other.params))
+    return (left.kind == "param" or left.name == right.name) and all(map(_same, left.params, right.params))
 
 
 # ── format() ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -188,5 +188,5 @@ def _misfit(node: Node, verb: str) -> Node | None:
     if isinstance(node, ListNode):
         parts = node.elements
     elif isinstance(node, MapNode):
-        parts = [each for entry in node.entries for each in (entry.key, entry.value) if isinstance(each, Node)]
-    return next((found for each in parts if (found := _misfit(each, verb)) is not None), None)
+        parts = [part for entry in node.entries for part in (entry.key, entry.value) if isinstance(part, Node)]
+    return next((misfit for part in parts if (misfit := _misfit(part, verb)) is not None), None)

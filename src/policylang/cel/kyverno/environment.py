@@ -50,8 +50,9 @@ def env(kind: str = "ValidatingPolicy", world: World | None = None, *, namespace
     world = world or World()
     name = kind.removeprefix("Namespaced")
     if name == "image":
-        found = KubernetesEnv((*kubernetes.libraries(), *_matching()), {"ref": STRING}, Declared({}), validated=False)
-        return found.by(env, kind=kind)
+        environment = KubernetesEnv((*kubernetes.libraries(), *_matching()), {"ref": STRING}, Declared({}),
+                                    validated=False)
+        return environment.by(env, kind=kind)
     if name not in KINDS:
         raise InputError(f"got policy kind {kind}, expected one of {', '.join(KINDS)}")
     variables: dict[str, Type] = {"object": DYN, "variables": _VARIABLES}

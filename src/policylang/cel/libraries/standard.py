@@ -93,8 +93,8 @@ _ARITHMETIC = (
     _one("_/_", arithmetic.divide, *_constant(
         ("divide_int64", (INT, INT), INT), ("divide_uint64", (UINT, UINT), UINT),
         ("divide_double", (DOUBLE, DOUBLE), DOUBLE))),
-    _one("_%_", arithmetic.remainder, *_constant(("modulo_int64", (INT, INT), INT), ("modulo_uint64", (UINT, UINT),
-                                                                                     UINT))),
+    _one("_%_", arithmetic.remainder, *_constant(("modulo_int64", (INT, INT), INT),
+                                                 ("modulo_uint64", (UINT, UINT), UINT))),
     # A duration may be negated, but cel-go's checker does not know it.
     _one("-_", arithmetic.negate, *_constant(("negate_int64", (INT,), INT), ("negate_double", (DOUBLE,), DOUBLE))),
 )

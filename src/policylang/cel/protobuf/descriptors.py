@@ -46,8 +46,8 @@ class Descriptors:
         return name in self.pool.messages or (self.strong_enums and name in self.pool.enums)
 
     def field_type(self, name: str, field: str) -> Type | None:
-        found = self.pool.field(name, field)
-        return None if found is None else self._type(found)
+        known = self.pool.field(name, field)
+        return None if known is None else self._type(known)
 
     def _type(self, field: Field) -> Type:
         if field.kind == "map":
@@ -64,12 +64,12 @@ class Descriptors:
 
     def enum_value(self, name: str) -> tuple[Type, Any] | None:
         enum, _, member = name.rpartition(".")
-        found = self.pool.enums.get(enum)
-        if found is None or member not in found.values:
+        known = self.pool.enums.get(enum)
+        if known is None or member not in known.values:
             return None
         if enum == f"{PREFIX}NullValue":
             return types.NULL, None
-        value = found.values[member]
+        value = known.values[member]
         return (types.enum(enum), EnumValue(enum, value)) if self.strong_enums else (INT, value)
 
     def functions(self) -> Iterable[Function]:
@@ -145,21 +145,22 @@ class Descriptors:
             assert field.key is not None
             assert field.value is not None
             key, item = field.key, field.value
-            made = {self._scalar(key, each): self._single(item, held) for each, held in value.items()
+            made = {self._scalar(key, entry): self._single(item, held) for entry, held in value.items()
                     if held is not None or not _skips_null(item)}
             return bool(made), made
         if field.repeated:
             if not isinstance(value, list):
                 raise _unfit(field, value)
-            listed = [self._single(field, each) for each in value if each is not None or not _skips_null(field)]
+            listed = [self._single(field, element) for element in value
+                      if element is not None or not _skips_null(field)]
             return bool(listed), listed
         if value is None and field.kind in ("message", "group") and field.type_name not in (
                 f"{PREFIX}Value", f"{PREFIX}Any"):
             if field.type_name in (f"{PREFIX}Struct", f"{PREFIX}ListValue"):
                 raise _unfit(field, value)
             return False, None
-        one = self._single(field, value)
-        return field.presence or one is None or not _is_zero(field, one), one
+        held = self._single(field, value)
+        return field.presence or held is None or not _is_zero(field, held), held
 
     def _single(self, field: Field, value: Any) -> Any:
         if field.kind not in ("message", "group"):
@@ -252,17 +253,17 @@ class Descriptors:
                 made = values.setdefault(field.name, [])
                 if kind == wire.BYTES and field.kind not in ("string", "bytes", "message", "group"):
                     assert isinstance(raw, bytes)
-                    made += [self._read(field, each, depth) for each in wire.packed(field.kind, raw)]
+                    made += [self._read(field, number, depth) for number in wire.packed(field.kind, raw)]
                 else:
                     made.append(self._read(field, raw, depth))
             else:
                 if field.oneof >= 0:
-                    for other in message.fields.values():
-                        if other.oneof == field.oneof:
-                            values.pop(other.name, None)
-                one = self._read(field, raw, depth)
-                if field.presence or not _is_zero(field, one):
-                    values[field.name] = one
+                    for member in message.fields.values():
+                        if member.oneof == field.oneof:
+                            values.pop(member.name, None)
+                held = self._read(field, raw, depth)
+                if field.presence or not _is_zero(field, held):
+                    values[field.name] = held
         return self.native(name, values)
 
     def _entry(self, field: Field, raw: bytes, into: dict[Any, Any], depth: int) -> None:
@@ -323,8 +324,8 @@ def single(value: float) -> float:
 
 
 def _unfit(field: Field, value: Any) -> CelError:
-    wanted = field.type_name or field.kind
-    return CelError(f"unsupported field type: cannot assign {type_name(value)} to field '{field.name}' of {wanted}")
+    declared = field.type_name or field.kind
+    return CelError(f"unsupported field type: cannot assign {type_name(value)} to field '{field.name}' of {declared}")
 
 
 def _named(enum: str, values: dict[str, int], name: str) -> EnumValue:

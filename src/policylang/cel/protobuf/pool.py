@@ -48,8 +48,8 @@ class Pool:
         self._map_entries: dict[str, MessageType] = {}
 
     def field(self, message: str, name: str) -> Field | None:
-        found = self.messages.get(message)
-        return (found.fields.get(name) if found else None) or self.extensions.get((message, name))
+        known = self.messages.get(message)
+        return (known.fields.get(name) if known else None) or self.extensions.get((message, name))
 
     def read(self, descriptor_set: bytes) -> Pool:
         """Add a serialised FileDescriptorSet (`protoc --descriptor_set_out --include_imports`). InvalidError."""
@@ -79,7 +79,7 @@ class Pool:
     def _message(self, data: bytes, scope: str, proto3: bool) -> None:
         parts = _parts(data)
         name = f"{scope}.{_text(parts, 1)}" if scope else _text(parts, 1)
-        fields = {field.name: field for field in (_field(each, proto3) for each in _nested(parts, 2))}
+        fields = {field.name: field for field in (_field(described, proto3) for described in _nested(parts, 2))}
         options = _parts(b"".join(_nested(parts, 7)))
         message = MessageType(name, fields)
         if options.get(7, [0])[-1]:
@@ -97,8 +97,8 @@ class Pool:
         parts = _parts(data)
         name = f"{scope}.{_text(parts, 1)}" if scope else _text(parts, 1)
         values = {}
-        for each in _nested(parts, 2):
-            value = _parts(each)
+        for described in _nested(parts, 2):
+            value = _parts(described)
             values[_text(value, 1)] = wire.signed(_number(value, 2), 32)
         self.enums[name] = EnumType(name, values)
 
@@ -113,10 +113,10 @@ _Parts = dict[int, list[int | bytes]]
 
 
 def _parts(data: bytes) -> _Parts:
-    found: _Parts = {}
+    parts: _Parts = {}
     for number, _, value in wire.fields(data):
-        found.setdefault(number, []).append(value)
-    return found
+        parts.setdefault(number, []).append(value)
+    return parts
 
 
 def _nested(parts: _Parts, number: int) -> Iterable[bytes]:
@@ -124,13 +124,13 @@ def _nested(parts: _Parts, number: int) -> Iterable[bytes]:
 
 
 def _text(parts: _Parts, number: int) -> str:
-    found = parts.get(number, [b""])[-1]
-    return found.decode("utf-8", "replace") if isinstance(found, bytes) else ""
+    text = parts.get(number, [b""])[-1]
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else ""
 
 
 def _number(parts: _Parts, number: int, default: int = 0) -> int:
-    found = parts.get(number, [default])[-1]
-    return found if isinstance(found, int) else default
+    held = parts.get(number, [default])[-1]
+    return held if isinstance(held, int) else default
 
 
 def _field(data: bytes, proto3: bool) -> Field:
@@ -158,9 +158,9 @@ def well_known() -> Pool:
     pool = Pool()
     scalars = {"Bool": "bool", "Int32": "int32", "Int64": "int64", "UInt32": "uint32", "UInt64": "uint64",
                "Float": "float", "Double": "double", "String": "string", "Bytes": "bytes"}
-    found = [_plain(f"google.protobuf.{word}Value", value=(1, kind)) for word, kind in scalars.items()]
+    messages = [_plain(f"google.protobuf.{word}Value", value=(1, kind)) for word, kind in scalars.items()]
     value = "message:google.protobuf.Value"
-    found += [
+    messages += [
         _plain("google.protobuf.Any", type_url=(1, "string"), value=(2, "bytes")),
         _plain("google.protobuf.Timestamp", seconds=(1, "int64"), nanos=(2, "int32")),
         _plain("google.protobuf.Duration", seconds=(1, "int64"), nanos=(2, "int32")),
@@ -169,14 +169,14 @@ def well_known() -> Pool:
         _plain("google.protobuf.ListValue", values=(1, f"repeated {value}")),
     ]
     key, item = Field("key", 1, "string"), Field("value", 2, "message", "google.protobuf.Value", presence=True)
-    found.append(MessageType("google.protobuf.Struct", {"fields": Field("fields", 1, "map", key=key, value=item)}))
-    one = {"null_value": (1, "enum:google.protobuf.NullValue"), "number_value": (2, "double"),
+    messages.append(MessageType("google.protobuf.Struct", {"fields": Field("fields", 1, "map", key=key, value=item)}))
+    kinds = {"null_value": (1, "enum:google.protobuf.NullValue"), "number_value": (2, "double"),
            "string_value": (3, "string"), "bool_value": (4, "bool"),
            "struct_value": (5, "message:google.protobuf.Struct"),
            "list_value": (6, "message:google.protobuf.ListValue")}
-    choice = _plain("google.protobuf.Value", **one)
+    choice = _plain("google.protobuf.Value", **kinds)
     choice.fields.update({name: field._replace(presence=True, oneof=0) for name, field in choice.fields.items()})
-    found.append(choice)
-    pool.messages.update({message.name: message for message in found})
+    messages.append(choice)
+    pool.messages.update({message.name: message for message in messages})
     pool.enums["google.protobuf.NullValue"] = EnumType("google.protobuf.NullValue", {"NULL_VALUE": 0})
     return pool

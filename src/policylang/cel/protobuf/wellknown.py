@@ -37,9 +37,9 @@ def to_json(value: Any) -> Any:
     if kind is bytes:
         return base64.b64encode(value).decode()
     if isinstance(value, list):
-        return [to_json(each) for each in value]
+        return [to_json(element) for element in value]
     if isinstance(value, dict):
-        return {_json_key(key): to_json(each) for key, each in value.items()}
+        return {_json_key(key): to_json(held) for key, held in value.items()}
     if kind is Timestamp:
         return _in_thousands(show_timestamp(value))
     if kind is Duration:
@@ -49,7 +49,7 @@ def to_json(value: Any) -> Any:
             return {}
         if value.name == f"{PREFIX}FieldMask":
             return ",".join(map(_camel, value["paths"]))
-        return {_camel(name): to_json(each) for name, each in value.values.items()}
+        return {_camel(name): to_json(held) for name, held in value.values.items()}
     if isinstance(value, EnumValue):
         return float(int(value))
     raise CelError(f"unsupported conversion from {type_name(value)} to google.protobuf.Value")

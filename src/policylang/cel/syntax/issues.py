@@ -42,6 +42,6 @@ def shown(source: Source, issue: Issue) -> str:
     text = source.line(line).replace("\t", " ")
     if len(text) > 16_384:
         return head
-    dots = "".join("." if each.isascii() else "．" for each in text[:column - 1])  # noqa: RUF001 - as wide as its text
+    dots = "".join("." if character.isascii() else "．" for character in text[:column - 1])  # noqa: RUF001 - as wide as its text
     mark = "^" if text[column - 1:column].isascii() else "＾"  # noqa: RUF001
     return f"{head}\n | {text}\n | {dots}{mark}"

@@ -66,15 +66,15 @@ def text_value(token: Token, source: Source) -> str | bytes:
     where = token.start + at + quote
     parts: list[str | bytes] = []
     last = 0
-    for found in _ESCAPE.finditer(body):
-        parts.append(body[last:found.start()])
-        last = found.end()
-        plain, small, large, four, eight, octal, bad = found.groups()
-        offset = where + found.start()
+    for escape in _ESCAPE.finditer(body):
+        parts.append(body[last:escape.start()])
+        last = escape.end()
+        plain, small, large, four, eight, octal, bad = escape.groups()
+        offset = where + escape.start()
         if plain is not None:
             parts.append(_PLAIN.get(plain, plain))
         elif bad is not None or (is_bytes and (four or eight)):
-            raise CompileError.one(source, offset, f"Syntax error: token recognition error at: '{found[0]}'")
+            raise CompileError.one(source, offset, f"Syntax error: token recognition error at: '{escape[0]}'")
         else:
             code = int(octal, 8) if octal else int(small or large or four or eight, 16)
             if is_bytes:

@@ -254,10 +254,10 @@ class Parser:
     def _struct_name(self) -> int | None:
         """The position of `{` after `a.b.c`, or None."""
         at = self.position + 1
-        found = self.tokens
-        while found[at].kind == "sign" and found[at].text == "." and found[at + 1].kind == "name":
+        tokens = self.tokens
+        while tokens[at].kind == "sign" and tokens[at].text == "." and tokens[at + 1].kind == "name":
             at += 2
-        return at if found[at].kind == "sign" and found[at].text == "{" else None
+        return at if tokens[at].kind == "sign" and tokens[at].text == "{" else None
 
     def _macro(self, call: Call) -> Node:
         if not self.macros:

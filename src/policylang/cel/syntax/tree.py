@@ -20,7 +20,7 @@ class Node:
         self.start, self.end, self.at = start, end, at
         self.type: Type | None = None
         self.macro: str | None = None
-        self.height: int = 1 + max((each.height for each in children if each is not None), default=0)
+        self.height: int = 1 + max((child.height for child in children if child is not None), default=0)
 
 
 class Literal(Node):

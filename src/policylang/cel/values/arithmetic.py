@@ -20,35 +20,35 @@ _ORDERED = frozenset({str, bytes, bool, Timestamp, Duration})
 # ── order ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 def _comparable(function: str, left: Any, right: Any) -> tuple[Any, Any]:
-    one, other = type(left), type(right)
-    if one in NUMBERS and other in NUMBERS:
-        if one is not other and (one is float or other is float) \
+    kind, right_kind = type(left), type(right)
+    if kind in NUMBERS and right_kind in NUMBERS:
+        if kind is not right_kind and (kind is float or right_kind is float) \
                 and (abs(left) > _EXACT or abs(right) > _EXACT):
             return float(left), float(right)
         return left, right
-    if one is other and one in _ORDERED:
+    if kind is right_kind and kind in _ORDERED:
         return left, right
     raise _unfit(function, left, _ORDERED | NUMBERS)
 
 
 def less(left: Any, right: Any) -> bool:
-    one, other = _comparable("_<_", left, right)
-    return bool(one < other)
+    first, second = _comparable("_<_", left, right)
+    return bool(first < second)
 
 
 def less_equal(left: Any, right: Any) -> bool:
-    one, other = _comparable("_<=_", left, right)
-    return bool(one <= other)
+    first, second = _comparable("_<=_", left, right)
+    return bool(first <= second)
 
 
 def greater(left: Any, right: Any) -> bool:
-    one, other = _comparable("_>_", left, right)
-    return bool(one > other)
+    first, second = _comparable("_>_", left, right)
+    return bool(first > second)
 
 
 def greater_equal(left: Any, right: Any) -> bool:
-    one, other = _comparable("_>=_", left, right)
-    return bool(one >= other)
+    first, second = _comparable("_>=_", left, right)
+    return bool(first >= second)
 
 
 def _unfit(function: str, left: Any, able: frozenset[type]) -> CelError:
@@ -91,19 +91,19 @@ def join(left: Any, right: Any, most: int) -> Any:
 
 
 def add(left: Any, right: Any, most: int) -> Any:
-    one, other = type(left), type(right)
-    if one is other:
-        if one is int:
+    kind, right_kind = type(left), type(right)
+    if kind is right_kind:
+        if kind is int:
             return _int(left + right)
-        if one is float:
+        if kind is float:
             return left + right
-        if one is str or one is bytes or one is list:
+        if kind is str or kind is bytes or kind is list:
             return join(left, right, most)
-        if one is Uint:
+        if kind is Uint:
             return _uint(int(left) + int(right))
-        if one is Duration:
+        if kind is Duration:
             return duration(left.ns + right.ns)
-    elif (one is Timestamp and other is Duration) or (one is Duration and other is Timestamp):
+    elif (kind is Timestamp and right_kind is Duration) or (kind is Duration and right_kind is Timestamp):
         return timestamp(left.ns + right.ns)
     elif isinstance(left, list) and isinstance(right, list):
         return join(list(left), list(right), most)
@@ -111,44 +111,44 @@ def add(left: Any, right: Any, most: int) -> Any:
 
 
 def subtract(left: Any, right: Any) -> Any:
-    one, other = type(left), type(right)
-    if one is other:
-        if one is int:
+    kind, right_kind = type(left), type(right)
+    if kind is right_kind:
+        if kind is int:
             return _int(left - right)
-        if one is float:
+        if kind is float:
             return left - right
-        if one is Uint:
+        if kind is Uint:
             return _uint(int(left) - int(right))
-        if one is Duration or one is Timestamp:
+        if kind is Duration or kind is Timestamp:
             return duration(left.ns - right.ns)
-    elif one is Timestamp and other is Duration:
+    elif kind is Timestamp and right_kind is Duration:
         return timestamp(left.ns - right.ns)
     raise _unfit("_-_", left, _SUBTRACTORS)
 
 
 def multiply(left: Any, right: Any) -> Any:
-    one = type(left)
-    if one is type(right):
-        if one is int:
+    kind = type(left)
+    if kind is type(right):
+        if kind is int:
             return _int(left * right)
-        if one is float:
+        if kind is float:
             return left * right
-        if one is Uint:
+        if kind is Uint:
             return _uint(int(left) * int(right))
     raise _unfit("_*_", left, NUMBERS)
 
 
 def divide(left: Any, right: Any) -> Any:
-    one = type(left)
-    if one is type(right):
-        if one is int or one is Uint:
+    kind = type(left)
+    if kind is type(right):
+        if kind is int or kind is Uint:
             if right == 0:
                 raise CelError("division by zero")
-            if one is Uint:
+            if kind is Uint:
                 return Uint(int(left) // int(right))
             quotient = abs(left) // abs(right)
             return _int(quotient if (left < 0) == (right < 0) else -quotient)
-        if one is float:
+        if kind is float:
             if right == 0.0:
                 return float("nan") if left == 0.0 or isnan(left) else _infinity(left, right)
             return left / right
@@ -161,11 +161,11 @@ def _infinity(left: float, right: float) -> float:
 
 
 def remainder(left: Any, right: Any) -> Any:
-    one = type(left)
-    if one is type(right) and (one is int or one is Uint):
+    kind = type(left)
+    if kind is type(right) and (kind is int or kind is Uint):
         if right == 0:
             raise CelError("modulus by zero")
-        if one is Uint:
+        if kind is Uint:
             return Uint(int(left) % int(right))
         if right == -1 and left == INT_MIN:
             raise CelError("integer overflow")

@@ -22,7 +22,7 @@ def lookup(values: dict[Any, Any], key: Any) -> tuple[bool, Any]:
     if key not in values:
         return False, None
     if key in (0, 1) and type(values) is not Mixed:
-        stored = next(each for each in values if each == key)
+        stored = next(stored_key for stored_key in values if stored_key == key)
         if (type(stored) is bool) != (kind is bool):
             return False, None
     return True, values[key]

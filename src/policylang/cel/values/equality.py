@@ -14,18 +14,18 @@ _LONG = 4096  # texts below are compared for nothing
 
 def equal(left: Any, right: Any) -> bool:
     """Heterogeneous equality: numbers on one line, anything else unequal across types."""
-    one, other = type(left), type(right)
-    if one is other:
-        if one is list:
+    kind, right_kind = type(left), type(right)
+    if kind is right_kind:
+        if kind is list:
             return len(left) == len(right) and all(map(equal, left, right))
-        if one is dict:
+        if kind is dict:
             return _same_maps(left, right)
-        if one is Optional:
+        if kind is Optional:
             return left.present == right.present and (not left.present or equal(left.value, right.value))
         return bool(left == right)
-    if one in NUMBERS and other in NUMBERS:
+    if kind in NUMBERS and right_kind in NUMBERS:
         return _numbers_equal(left, right)
-    if one is bool or other is bool:
+    if kind is bool or right_kind is bool:
         return False
     if isinstance(left, dict) and isinstance(right, dict):
         return _same_maps(left, right)
@@ -48,8 +48,8 @@ def _same_maps(left: dict[Any, Any], right: dict[Any, Any]) -> bool:
             if key not in right or not equal(value, right[key]):
                 return False
         else:
-            found, other = lookup(right, key)
-            if not found or not equal(value, other):
+            found, matching = lookup(right, key)
+            if not found or not equal(value, matching):
                 return False
     return True
 
@@ -63,7 +63,7 @@ def contains(value: Any, container: Any) -> bool:
     if isinstance(container, list):
         if type(value) is str:
             return value in container
-        return any(equal(value, each) for each in container)
+        return any(equal(value, element) for element in container)
     if isinstance(container, dict):
         return lookup(container, value)[0]
     raise CelError("no such overload")
@@ -71,9 +71,9 @@ def contains(value: Any, container: Any) -> bool:
 
 def equal_within(left: Any, right: Any, meter: Meter) -> bool:
     """As equal, for programs in which one value may stand in many places: pays for what it compares."""
-    one = type(left)
-    if one is str or one is bytes:
-        if one is type(right) and len(left) == len(right) > _LONG:
+    kind = type(left)
+    if kind is str or kind is bytes:
+        if kind is type(right) and len(left) == len(right) > _LONG:
             meter.spend(len(left) >> 8)
     elif isinstance(left, list) and isinstance(right, list):
         if len(left) != len(right):
@@ -85,11 +85,11 @@ def equal_within(left: Any, right: Any, meter: Meter) -> bool:
             return False
         meter.spend(len(left))
         for key, value in left.items():
-            found, other = lookup(right, key)
-            if not found or not equal_within(value, other, meter):
+            found, matching = lookup(right, key)
+            if not found or not equal_within(value, matching, meter):
                 return False
         return True
-    elif one is Optional and type(right) is Optional and left.present and right.present:
+    elif kind is Optional and type(right) is Optional and left.present and right.present:
         return equal_within(left.value, right.value, meter)
     return equal(left, right)
 
@@ -103,5 +103,5 @@ def contains_within(value: Any, container: Any, meter: Meter) -> bool:
     if isinstance(container, list):
         meter.spend(len(container) >> 2)
         if type(value) is not str:
-            return any(equal_within(value, each, meter) for each in container)
+            return any(equal_within(value, element, meter) for element in container)
     return contains(value, container)

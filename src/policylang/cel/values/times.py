@@ -24,22 +24,22 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def parse_timestamp(text: str) -> Timestamp:
     """RFC 3339, years 1 to 9999, nanoseconds."""
-    found = _RFC3339.match(text)
-    if found is None:
+    match = _RFC3339.match(text)
+    if match is None:
         raise _unread("Timestamp")
-    year, month, day, hour, minute, second = (int(found[at]) for at in range(1, 7))
+    year, month, day, hour, minute, second = (int(match[at]) for at in range(1, 7))
     offset = 0
-    if found[8]:
-        hours, minutes = int(found[9]), int(found[10])
+    if match[8]:
+        hours, minutes = int(match[9]), int(match[10])
         if hours > 24 or minutes > 60:
             raise _unread("Timestamp")
-        offset = (hours * 3600 + minutes * 60) * (1 if found[8] == "+" else -1)
+        offset = (hours * 3600 + minutes * 60) * (1 if match[8] == "+" else -1)
     try:
         moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         raise _unread("Timestamp") from None
     since = moment - _EPOCH
-    nanoseconds = int((found[7] or "").ljust(9, "0"))
+    nanoseconds = int((match[7] or "").ljust(9, "0"))
     return timestamp((since.days * 86_400 + since.seconds - offset) * _SECOND + nanoseconds)
 
 
@@ -74,13 +74,13 @@ def show_duration(value: Duration) -> str:
 
 def _offset(name: str) -> timedelta | None:
     """Of `±h:mm`, whose hours are any, as to cel-go; None of what is no offset."""
-    found = _OFFSET.fullmatch(name)
-    if found is None:
+    match = _OFFSET.fullmatch(name)
+    if match is None:
         return None
-    if int(found[3]) > 59:
+    if int(match[3]) > 59:
         raise CelError(f"timezone offset minutes out of range [0, 59]: {name}")
-    offset = timedelta(hours=int(found[2]), minutes=int(found[3]))
-    return -offset if found[1] == "-" else offset
+    offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
+    return -offset if match[1] == "-" else offset
 
 
 @lru_cache(256)

@@ -16,7 +16,7 @@ from policylang.falco.compiler.residual import Residuals
 Matches = Callable[[Get], tuple[int, ...]]
 
 
-def emitter(code: Code, note: Note | None = None, spans: Iterator[tuple[int, int]] = iter(())) -> Emitter:
+def writer(code: Code, note: Note | None = None, spans: Iterator[tuple[int, int]] = iter(())) -> Emitter:
     """Writes into `code`."""
     return Emitter(code, EMIT, note, spans)
 
@@ -33,7 +33,7 @@ def compiled(formulas: Sequence[tuple[int, Formula]], residuals: Residuals) -> M
     if not numbered:
         return None
     code = Code("falco")
-    code.add("matches", [GET], matches(emitter(code), numbered))
+    code.add("matches", [GET], matches(writer(code), numbered))
     function: Matches = code.build()["matches"]
     return function
 
@@ -41,9 +41,9 @@ def compiled(formulas: Sequence[tuple[int, Formula]], residuals: Residuals) -> M
 def traced(formula: Formula, note: Note, spans: Iterator[tuple[int, int]]) -> Callable[[Get], bool]:
     """One condition as it stands, each comparison of which is noted; `spans` of field and test, in order."""
     code = Code("falco")
-    code.add("holds", [GET], [ast.Return(emitter(code, note, spans).formula(formula))])
+    code.add("holds", [GET], [ast.Return(writer(code, note, spans).formula(formula))])
     function: Callable[[Get], bool] = code.build()["holds"]
     return function
 
 
-__all__ = ["Emitter", "Matches", "Residuals", "compiled", "emitter", "traced"]
+__all__ = ["Emitter", "Matches", "Residuals", "compiled", "traced", "writer"]

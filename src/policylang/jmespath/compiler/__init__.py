@@ -12,9 +12,9 @@ from policylang.jmespath.compiler.projections import PROJECTIONS
 EMIT: dict[str, Emit] = ACCESS | LOGIC | PROJECTIONS | CALLS
 
 
-def emitter(code: Code, holes: Holes = lambda _: None, note: Note | None = None) -> Emitter:
+def writer(code: Code, holes: Holes = lambda _: None, note: Note | None = None) -> Emitter:
     """Writes into `code`. `holes` fills texts that depend on the data, `note` is told what each part gave."""
     return Emitter(code, EMIT, holes, note)
 
 
-__all__ = ["EMIT", "Emitter", "Holes", "Mode", "emitter"]
+__all__ = ["EMIT", "Emitter", "Holes", "Mode", "writer"]

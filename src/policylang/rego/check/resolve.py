@@ -31,6 +31,7 @@ from policylang.rego.syntax.tree import (
     Unify,
     Var,
     children,
+    rebuilt,
     value_name,
 )
 from policylang.source import Source, SourceError
@@ -170,21 +171,13 @@ class Resolver:
                 var = Var(term.at, term.end, self._unique("called"))
                 before.append(Expr(term.at, term.end, Unify(var, term), withs=expr.withs))
                 return var
-            if isinstance(term, Ref):
-                return Ref(term.at, term.end, moved(term.head), list(map(moved, term.path)))
-            if isinstance(term, Array):
-                return Array(term.at, term.end, list(map(moved, term.items)))
-            if isinstance(term, SetOf):
-                return SetOf(term.at, term.end, list(map(moved, term.items)))
-            if isinstance(term, Object):
-                return Object(term.at, term.end, [(moved(key), moved(value)) for key, value in term.pairs])
-            return term
+            return rebuilt(term, moved)
 
         what = expr.what
         if isinstance(what, Unify):
             expr.what = Unify(moved(what.left), moved(what.right))
         elif isinstance(what, Call):
-            expr.what = Call(what.at, what.end, what.operator, list(map(moved, what.args)), what.infix)
+            expr.what = rebuilt(what, moved)
         elif isinstance(what, Term):
             expr.what = moved(what)
         return before
@@ -399,11 +392,7 @@ class Resolver:
 
 def _copy(term: Term) -> Term:
     """Arguments are resolved once for each branch of a rule."""
-    if isinstance(term, Array):
-        return Array(term.at, term.end, [_copy(item) for item in term.items])
-    if isinstance(term, Object):
-        return Object(term.at, term.end, [(_copy(key), _copy(value)) for key, value in term.pairs])
-    return term
+    return rebuilt(term, _copy) if isinstance(term, (Array, Object)) else term
 
 
 def _pattern_names(term: Term) -> set[str]:

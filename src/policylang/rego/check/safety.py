@@ -27,6 +27,8 @@ from policylang.rego.syntax.tree import (
     Unify,
     Var,
     children,
+    inside,
+    own_terms,
 )
 
 ROOTS = frozenset({"data", "input"})
@@ -41,15 +43,6 @@ class Unsafe(Exception):  # noqa: N818 - caught by the checker, which knows the 
         self.names = names
 
 
-def inside(term: Term) -> Iterator[Term]:
-    """A term and all in it, outside closures."""
-    stack = [term]
-    while stack:
-        part = stack.pop()
-        yield part
-        stack.extend(children(part))
-
-
 def _closures(term: Term) -> Iterator[Comprehension]:
     for part in inside(term):
         if isinstance(part, Comprehension):
@@ -61,21 +54,6 @@ def _closures(term: Term) -> Iterator[Comprehension]:
 def vars_in(term: Term) -> Iterator[Var]:
     """Variables outside closures, the roots not counted."""
     return (part for part in inside(term) if isinstance(part, Var) and part.name not in ROOTS)
-
-
-def own_terms(expr: Expr) -> list[Term]:
-    """The terms of an expression, without those inside the bodies that it holds."""
-    what = expr.what
-    terms = [value for _, value in expr.withs]
-    if isinstance(what, Unify):
-        terms += [what.left, what.right]
-    elif isinstance(what, SomeIn):
-        terms += [part for part in (what.key, what.value, what.domain) if part is not None]
-    elif isinstance(what, Every):
-        terms.append(what.domain)
-    elif isinstance(what, Term):
-        terms.append(what)
-    return terms
 
 
 def asked_of_input(expr: Expr) -> list[Ref]:

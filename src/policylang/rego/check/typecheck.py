@@ -13,7 +13,6 @@ from typing import Protocol
 from policylang.rego.check.resolve import type_error
 from policylang.rego.check.ruletree import Document, Path
 from policylang.rego.check.ruletree import shown as shown_path
-from policylang.rego.check.safety import inside, own_terms
 from policylang.rego.check.types import (
     ANY,
     STRING,
@@ -49,6 +48,8 @@ from policylang.rego.syntax.tree import (
     Unify,
     Var,
     children,
+    inside,
+    own_terms,
 )
 from policylang.rego.values import Key, key
 from policylang.source import Source, SourceError

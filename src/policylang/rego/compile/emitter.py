@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple, Protocol
 
 from policylang.code import Code, assign, attribute, both, call, compare, define, do, load, store, when
@@ -76,6 +76,22 @@ class Emit(NamedTuple):
     reference: Callable[[Emitter, Ref], V]
 
 
+class _Changed:
+    """Some members of an emitter, changed for a while. A class, since bodies are many: contextlib takes longer."""
+
+    __slots__ = ("before", "members", "state")
+
+    def __init__(self, members: dict[str, Any], state: dict[str, Any]) -> None:
+        self.members, self.state = members, state
+
+    def __enter__(self) -> None:
+        self.before = {name: self.members[name] for name in self.state}
+        self.members.update(self.state)
+
+    def __exit__(self, *_: object) -> None:
+        self.members.update(self.before)
+
+
 class Emitter:
     """Where the next statement goes, and what is known there."""
 
@@ -94,15 +110,9 @@ class Emitter:
         self.assigned: list[str] = []  # names that nested functions must assign in their outer one
         self.in_order = program.told  # whether anything tells in which order members were visited
 
-    @contextmanager
-    def changed(self, **state: Any) -> Iterator[None]:
+    def changed(self, **state: Any) -> AbstractContextManager[None]:
         """Write what follows with another block, state, … than before, which are taken up again after it."""
-        before = {name: getattr(self, name) for name in state}
-        vars(self).update(state)
-        try:
-            yield
-        finally:
-            vars(self).update(before)
+        return _Changed(vars(self), state)
 
     # --- nodes of the tree
 
@@ -130,8 +140,9 @@ class Emitter:
         self.emit.statements[type(node)](self, node)
 
     def exprs(self, body: Body) -> None:
-        for at, expr in enumerate(body):
-            with self.changed(following=[] if expr.withs else body[at + 1:]):
+        with self.changed(following=[]):
+            for at, expr in enumerate(body):
+                self.following = [] if expr.withs else body[at + 1:]
                 self.statement(expr)
 
     # --- statements

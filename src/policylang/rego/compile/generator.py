@@ -11,7 +11,7 @@ from policylang.code import Code, attribute, call, do, load
 from policylang.rego.check.policy import Documents, check_calls, check_withs, unsafe_error
 from policylang.rego.check.resolve import compile_error
 from policylang.rego.check.ruletree import Document, Path, Place, beneath
-from policylang.rego.check.safety import Unsafe, inside, order, own_terms
+from policylang.rego.check.safety import Unsafe, order
 from policylang.rego.compile.emitter import Emitter
 from policylang.rego.compile.rules import generate, generate_part
 from policylang.rego.compile.statements import EMIT
@@ -19,7 +19,7 @@ from policylang.rego.declare import Builtin
 from policylang.rego.evaluation.documents import Node, Part, evaluated, whole
 from policylang.rego.evaluation.state import UNSET, State
 from policylang.rego.syntax.annotations import chain
-from policylang.rego.syntax.tree import Body, Call, Expr, Module, Ref, Term, Unify, Var, walk
+from policylang.rego.syntax.tree import Body, Call, Expr, Module, Ref, Term, Unify, Var, inside, own_terms, walk
 from policylang.rego.values import UNDEFINED, Value, key
 from policylang.source import Source
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from policylang.budget import too_long
 from policylang.code import Code, assign, attribute, call, compare, define, do, give, load, negate, throw, when
 from policylang.rego.check.ruletree import Document, beneath
-from policylang.rego.check.safety import asked_wholly, own_terms
+from policylang.rego.check.safety import asked_wholly
 from policylang.rego.compile.emitter import Emitter, Program, V
 from policylang.rego.compile.index import first_tests, is_test, only
 from policylang.rego.compile.references import is_made, reference
@@ -19,7 +19,7 @@ from policylang.rego.compile.unification import unify
 from policylang.rego.evaluation import documents, operations
 from policylang.rego.evaluation.state import UNSET
 from policylang.rego.syntax.constants import NOTHING, constant
-from policylang.rego.syntax.tree import Array, Object, Ref, Rule, Scalar, SomeIn, Term, Var, children, walk
+from policylang.rego.syntax.tree import Array, Object, Ref, Rule, Scalar, SomeIn, Term, Var, children, own_terms, walk
 from policylang.rego.values import Set, equal
 
 _STATE = "s"

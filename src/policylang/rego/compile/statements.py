@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from policylang.code import assign, attribute, call, compare, do, load, negate, when
@@ -30,6 +31,7 @@ from policylang.rego.syntax.tree import (
     Unify,
     Var,
     What,
+    rebuilt,
 )
 from policylang.rego.values import Set
 
@@ -80,15 +82,13 @@ def _settled(emitter: Emitter, what: What) -> What:
         return Unify(_beside(emitter, what.left), _beside(emitter, what.right))
     if isinstance(what, Call):
         settle = _beside if what.operator in (["equal"], ["eq"]) else _before
-        arguments = [settle(emitter, argument) for argument in what.args]
-        return Call(what.at, what.end, what.operator, arguments, what.infix)
+        return rebuilt(what, partial(settle, emitter))
     return _beside(emitter, what) if isinstance(what, Ref) else what
 
 
 def _beside(emitter: Emitter, term: Term) -> Term:
     if isinstance(term, Ref):
-        head = term.head if isinstance(term.head, Var) else _before(emitter, term.head)
-        return Ref(term.at, term.end, head, [_before(emitter, part) for part in term.path])
+        return rebuilt(term, partial(_before, emitter))
     return term if isinstance(term, (Comprehension, Template)) else _before(emitter, term)
 
 
@@ -97,12 +97,7 @@ def _before(emitter: Emitter, term: Term) -> Term:
         name = f"settled {term.at} {len(emitter.env)}"
         emitter.env[name] = V(emitter.temp(emitter.value(term).node))
         return Var(term.at, term.end, name)
-    if isinstance(term, (Array, SetOf)):
-        return type(term)(term.at, term.end, [_before(emitter, part) for part in term.items])
-    if isinstance(term, Object):
-        return Object(term.at, term.end, [(_before(emitter, name), _before(emitter, value))
-                                          for name, value in term.pairs])
-    return term
+    return rebuilt(term, partial(_before, emitter))
 
 
 # --- the kinds of expressions

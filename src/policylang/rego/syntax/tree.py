@@ -6,7 +6,7 @@ them with unique ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -227,19 +227,60 @@ class Module:
     annotations: list[dict[str, Any]] = field(default_factory=list)
 
 
-def children(term: Term) -> Iterator[Term]:
-    """The terms directly inside, without those in bodies of comprehensions."""
+# --- what is inside
+
+_CHILDREN: dict[type, Callable[[Any], list[Term]]] = {
+    Ref: lambda ref: [ref.head, *ref.path],
+    Call: lambda call: call.args,
+    Array: lambda array: array.items,
+    SetOf: lambda term: term.items,
+    Object: lambda term: [part for pair in term.pairs for part in pair],
+}
+
+
+def children(term: Term) -> list[Term]:
+    """The terms directly inside, without those of comprehensions and templates; not to be changed."""
+    list_of = _CHILDREN.get(type(term))
+    return [] if list_of is None else list_of(term)
+
+
+def rebuilt(term: Term, change: Callable[[Term], Term]) -> Term:
+    """The term with others for its `children`; itself where it has none."""
     if isinstance(term, Ref):
-        yield term.head
-        yield from term.path
-    elif isinstance(term, Call):
-        yield from term.args
-    elif isinstance(term, (Array, SetOf)):
-        yield from term.items
-    elif isinstance(term, Object):
-        for key, value in term.pairs:
-            yield key
-            yield value
+        return Ref(term.at, term.end, change(term.head), list(map(change, term.path)))
+    if isinstance(term, Call):
+        return Call(term.at, term.end, term.operator, list(map(change, term.args)), term.infix)
+    if isinstance(term, (Array, SetOf)):
+        return type(term)(term.at, term.end, list(map(change, term.items)))
+    if isinstance(term, Object):
+        return Object(term.at, term.end, [(change(name), change(value)) for name, value in term.pairs])
+    return term
+
+
+def inside(term: Term) -> Iterator[Term]:
+    """A term and all in it, outside closures."""
+    stack = [term]
+    while stack:
+        part = stack.pop()
+        yield part
+        list_of = _CHILDREN.get(type(part))
+        if list_of is not None:
+            stack += list_of(part)
+
+
+def own_terms(expr: Expr) -> list[Term]:
+    """The terms of an expression, without those inside the bodies that it holds."""
+    what = expr.what
+    terms = [value for _, value in expr.withs]
+    if isinstance(what, Unify):
+        terms += [what.left, what.right]
+    elif isinstance(what, SomeIn):
+        terms += [part for part in (what.key, what.value, what.domain) if part is not None]
+    elif isinstance(what, Every):
+        terms.append(what.domain)
+    elif isinstance(what, Term):
+        terms.append(what)
+    return terms
 
 
 def walk(*roots: Term | Expr) -> Iterator[Term | Expr]:
@@ -248,40 +289,21 @@ def walk(*roots: Term | Expr) -> Iterator[Term | Expr]:
     while stack:
         node = stack.pop()
         yield node
-        kind = type(node)
-        if kind is Scalar or kind is Var:
-            continue
         if isinstance(node, Expr):
-            for pair in node.withs:
-                stack += pair
-            what = node.what
-            if isinstance(what, Unify):
-                stack += (what.left, what.right)
-            elif isinstance(what, SomeIn):
-                stack += [part for part in (what.key, what.value, what.domain) if part is not None]
-            elif isinstance(what, Every):
-                stack += [part for part in (what.key, what.value, what.domain) if part is not None]
-                stack += what.body
-            elif isinstance(what, Logic):
-                for body in what.bodies:
-                    stack += body
-            elif isinstance(what, Term):
-                stack.append(what)
-        elif isinstance(node, Ref):
-            stack.append(node.head)
-            stack += node.path
-        elif isinstance(node, Call):
-            stack += node.args
-        elif isinstance(node, (Array, SetOf)):
-            stack += node.items
-        elif isinstance(node, Object):
-            for member in node.pairs:
-                stack += member
+            for replacement in node.withs:
+                stack += replacement
+            stack += own_terms(node)[len(node.withs):]
+            if isinstance(node.what, Every):
+                stack += node.what.body
+            elif isinstance(node.what, Logic):
+                stack += [expr for body in node.what.bodies for expr in body]
         elif isinstance(node, Comprehension):
             stack += [part for part in (node.key, node.value) if part is not None]
             stack += node.body
         elif isinstance(node, Template):
             stack += [part for part in node.parts if isinstance(part, Comprehension)]
+        else:
+            stack += children(node)
 
 
 def walk_rule(rule: Rule) -> Iterator[Term | Expr]:

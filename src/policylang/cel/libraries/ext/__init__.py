@@ -25,8 +25,8 @@ def _library(function: str, newest: int, version: int | None, table: Library, si
     version = newest if version is None else version
     if not 0 <= version <= newest:
         raise NotEvaluatedError(name, f"version {version} is not known, the newest is {newest}")
-    return Library(name, version, tuple(each for each in table.functions if since.get(each.name, 0) <= version),
-                   tuple(each for each in table.macros if since.get(each.name, 0) <= version),
+    return Library(name, version, tuple(known for known in table.functions if since.get(known.name, 0) <= version),
+                   tuple(macro for macro in table.macros if since.get(macro.name, 0) <= version),
                    table.constants, table.types, (__name__, function, (version,)))
 
 

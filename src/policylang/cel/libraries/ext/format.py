@@ -22,11 +22,11 @@ def fill(text: str, arguments: list[Any], meter: Meter) -> str:
     size = at = used = 0
     while (start := text.find("%", at)) >= 0:
         out.append(text[at:start])
-        found = _CLAUSE.match(text, start)
-        if found is None:
+        clause = _CLAUSE.match(text, start)
+        if clause is None:
             raise CelError("unexpected end of string")
-        at = found.end()
-        precision, verb = found[1], found[2]
+        at = clause.end()
+        precision, verb = clause[1], clause[2]
         if verb == "%" and precision is None:
             out.append("%")
             continue
@@ -122,11 +122,11 @@ def show(value: Any, meter: Meter) -> str:
         return str(value.name)
     if isinstance(value, list):
         meter.spend(len(value))
-        return f"[{', '.join([show(each, meter) for each in value])}]"
+        return f"[{', '.join([show(element, meter) for element in value])}]"
     if isinstance(value, dict):
         meter.spend(len(value))
-        entries = sorted((_key(key), show(each, meter)) for key, each in value.items())
-        return f"{{{', '.join(f'{key}: {each}' for key, each in entries)}}}"
+        entries = sorted((_key(key), show(held, meter)) for key, held in value.items())
+        return f"{{{', '.join(f'{key}: {held}' for key, held in entries)}}}"
     raise _unfit("string", "strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps", value)
 
 

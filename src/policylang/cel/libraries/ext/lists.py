@@ -51,16 +51,16 @@ def _flatten(values: list[Any], depth: int, meter: Meter) -> list[Any]:
     if depth < 0:
         raise CelError("level must be non-negative")
     for _ in range(depth):
-        if not any(isinstance(each, list) for each in values):
+        if not any(isinstance(value, list) for value in values):
             break
         out: list[Any] = []
-        for each in values:
-            if isinstance(each, list):
-                meter.spend(len(each))
-                meter.fit(len(out) + len(each))
-                out += each
+        for value in values:
+            if isinstance(value, list):
+                meter.spend(len(value))
+                meter.fit(len(out) + len(value))
+                out += value
             else:
-                out.append(each)
+                out.append(value)
         values = out
     return values
 
@@ -75,17 +75,17 @@ def _distinct(values: list[Any], meter: Meter) -> list[Any]:
     texts: set[str] = set()
     others: list[Any] = []
     out: list[Any] = []
-    for each in values:
-        if type(each) is str:
-            if each in texts:
+    for value in values:
+        if type(value) is str:
+            if value in texts:
                 continue
-            texts.add(each)
+            texts.add(value)
         else:
             meter.spend(2 * len(others))
-            if any(equal_within(each, other, meter) for other in others):
+            if any(equal_within(value, other, meter) for other in others):
                 continue
-            others.append(each)
-        out.append(each)
+            others.append(value)
+        out.append(value)
     return out
 
 
@@ -105,7 +105,7 @@ def _sorted_by(values: list[Any], keys: list[Any]) -> list[Any]:
         raise CelError("list elements must have the same type")
     if kinds and kinds <= {str, int, Uint, bool, bytes}:
         return [values[at] for at in sorted(range(len(values)), key=keys.__getitem__)]
-    compare = cmp_to_key(lambda one, other: -1 if less(one, other) else int(less(other, one)))
+    compare = cmp_to_key(lambda left, right: -1 if less(left, right) else int(less(right, left)))
     return [values[at] for at in sorted(range(len(values)), key=lambda at: compare(keys[at]))]
 
 

@@ -30,9 +30,9 @@ def _extreme(name: str, better: Callable[[Any, Any], bool]) -> tuple[Callable[..
         best = values[0]
         if type(best) not in (int, Uint, float):
             raise CelError("no such overload")
-        for each in values[1:]:
-            if better(each, best):
-                best = each
+        for value in values[1:]:
+            if better(value, best):
+                best = value
         return best
 
     return of, of_list
@@ -112,10 +112,10 @@ def _root(value: Any) -> float:
 
 
 def _bits(operate: Callable[[int, int], int]) -> Callable[[Any, Any], Any]:
-    def call(one: Any, other: Any) -> Any:
-        if type(one) is Uint:
-            return Uint(operate(int(one), int(other)))
-        return operate(one, other)
+    def call(left: Any, right: Any) -> Any:
+        if type(left) is Uint:
+            return Uint(operate(int(left), int(right)))
+        return operate(left, right)
 
     return call
 
@@ -141,12 +141,13 @@ def _function(name: str, *overloads: tuple[str, tuple[Type, ...], Type], call: C
 
 def _each(name: str, word: str, call: Callable[..., Any], of: tuple[Type, ...], result: Type | None = None,
           extra: tuple[Type, ...] = ()) -> Function:
-    suffix = "".join(f"_{each.name}" for each in extra)
-    return _function(name, *((f"{word}_{each.name}{suffix}", (each, *extra), result or each) for each in of), call=call)
+    suffix = "".join(f"_{param.name}" for param in extra)
+    return _function(name, *((f"{word}_{operand.name}{suffix}", (operand, *extra), result or operand)
+                             for operand in of), call=call)
 
 
 def _pairs(name: str, word: str, call: Callable[..., Any]) -> Function:
-    overloads = ((f"{word}_{each.name}_{each.name}", (each, each), each) for each in (INT, UINT))
+    overloads = ((f"{word}_{operand.name}_{operand.name}", (operand, operand), operand) for operand in (INT, UINT))
     return _function(name, *overloads, call=call)
 
 
@@ -157,9 +158,9 @@ LIBRARY = Library("cel.lib.ext.math", macros=(_macro("greatest", "max"), _macro(
     _each("isInf", "isInf", math.isinf, (DOUBLE,), BOOL), _each("isNaN", "isNaN", math.isnan, (DOUBLE,), BOOL),
     _each("isFinite", "isFinite", math.isfinite, (DOUBLE,), BOOL),
     _each("abs", "abs", _absolute, _NUMBERS), _each("sign", "sign", _sign, _NUMBERS),
-    _pairs("bitAnd", "bitAnd", _bits(lambda one, other: one & other)),
-    _pairs("bitOr", "bitOr", _bits(lambda one, other: one | other)),
-    _pairs("bitXor", "bitXor", _bits(lambda one, other: one ^ other)),
+    _pairs("bitAnd", "bitAnd", _bits(lambda left, right: left & right)),
+    _pairs("bitOr", "bitOr", _bits(lambda left, right: left | right)),
+    _pairs("bitXor", "bitXor", _bits(lambda left, right: left ^ right)),
     _each("bitNot", "bitNot", _complement, (INT, UINT)),
     _each("bitShiftLeft", "bitShiftLeft", _shift("bitShiftLeft", lambda value, by: value << by), (INT, UINT),
           extra=(INT,)),

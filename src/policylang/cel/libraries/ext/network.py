@@ -11,21 +11,21 @@ _LOW = (1 << 32) - 1
 
 
 def _ip(text: str) -> Ip:
-    found = read_address(text)
-    if not found.is_4_in_6:
-        return Ip(*found)
+    address = read_address(text)
+    if not address.is_4_in_6:
+        return Ip(*address)
     if "." in text:
         raise CelError(f"IPv4-mapped IPv6 address {quote(text)} is not allowed")
-    return Ip(4, found.value & _LOW)
+    return Ip(4, address.value & _LOW)
 
 
 def _with_parser(library: Library) -> Library:
-    functions = tuple(Function(each.name, tuple(
-        overload._replace(call=_ip) if overload.id == "string_to_ip" else overload for overload in each.overloads))
-        for each in library.functions)
+    functions = tuple(Function(function.name, tuple(
+        overload._replace(call=_ip) if overload.id == "string_to_ip" else overload for overload in function.overloads))
+        for function in library.functions)
     return library._replace(functions=functions)
 
 
 _PARTS = tuple(map(_with_parser, LIBRARIES))
-LIBRARY = Library("cel.lib.ext.network", functions=tuple(each for part in _PARTS for each in part.functions),
+LIBRARY = Library("cel.lib.ext.network", functions=tuple(function for part in _PARTS for function in part.functions),
                   types=tuple(dict.fromkeys(of for part in _PARTS for of in part.types)))

@@ -25,19 +25,19 @@ def _one_group(pattern: str) -> Any:
 
 def _extract(text: str, pattern: str) -> Optional:
     program = _one_group(pattern)
-    found = program.search(text)
-    if found is None:
+    match = program.search(text)
+    if match is None:
         return NONE
-    value = found.group(program.groups)
+    value = match.group(program.groups)
     return NONE if value is None else Optional(value)
 
 
 def _extract_all(text: str, pattern: str, meter: Meter) -> list[str]:
     program = _one_group(pattern)
     out: list[str] = []
-    for found in program.finditer(text):
+    for match in program.finditer(text):
         meter.spend(1)
-        value = found.group(program.groups)
+        value = match.group(program.groups)
         if value is None or (program.groups and not value):
             continue
         out.append(value)
@@ -47,14 +47,14 @@ def _extract_all(text: str, pattern: str, meter: Meter) -> list[str]:
 def _template(template: str, groups: int) -> list[str | int]:
     parts: list[str | int] = []
     at = 0
-    for found in _ESCAPE.finditer(template):
-        parts.append(template[at:found.start()])
-        at = found.end()
-        if found[1].isascii() and found[1].isdigit():
-            if int(found[1]) > groups:
-                raise CelError(f"replacement string references group {found[1]} but regex has only {groups} group(s)")
-            parts.append(int(found[1]))
-        elif found[1] == "\\":
+    for escape in _ESCAPE.finditer(template):
+        parts.append(template[at:escape.start()])
+        at = escape.end()
+        if escape[1].isascii() and escape[1].isdigit():
+            if int(escape[1]) > groups:
+                raise CelError(f"replacement string references group {escape[1]} but regex has only {groups} group(s)")
+            parts.append(int(escape[1]))
+        elif escape[1] == "\\":
             parts.append("\\")
         else:
             raise CelError(f"invalid replacement string: '{template[:200]}': \\ must be followed by a digit or \\")
@@ -70,12 +70,12 @@ def _replace(text: str, pattern: str, template: str, count: int, meter: Meter) -
     out: list[str] = []
     at = size = done = 0
     last = -1
-    for found in program.finditer(text):
+    for match in program.finditer(text):
         meter.spend(1)
-        start, end = found.span()
+        start, end = match.span()
         if start == end == last:
             continue
-        new = "".join(part if isinstance(part, str) else found.group(part) or "" for part in parts)
+        new = "".join(part if isinstance(part, str) else match.group(part) or "" for part in parts)
         out += (text[at:start], new)
         size += start - at + len(new)
         meter.fit(size)

@@ -16,27 +16,27 @@ _LIST = list_of(type_param("T"))
 
 
 def _texts(values: list[Any]) -> set[str] | None:
-    return set(values) if all(type(each) is str for each in values) else None
+    return set(values) if all(type(value) is str for value in values) else None
 
 
-def _contains(values: list[Any], wanted: list[Any], meter: Meter) -> bool:
-    one, other = _texts(values), _texts(wanted)
-    if one is not None and other is not None:
-        return other <= one
-    meter.spend(len(values) * len(wanted))
-    return all(contains_within(each, values, meter) for each in wanted)
+def _contains(values: list[Any], part: list[Any], meter: Meter) -> bool:
+    texts, part_texts = _texts(values), _texts(part)
+    if texts is not None and part_texts is not None:
+        return part_texts <= texts
+    meter.spend(len(values) * len(part))
+    return all(contains_within(value, values, meter) for value in part)
 
 
-def _intersects(values: list[Any], wanted: list[Any], meter: Meter) -> bool:
-    one, other = _texts(values), _texts(wanted)
-    if one is not None and other is not None:
-        return not one.isdisjoint(other)
-    meter.spend(len(values) * len(wanted))
-    return any(contains_within(each, values, meter) for each in wanted)
+def _intersects(values: list[Any], others: list[Any], meter: Meter) -> bool:
+    texts, other_texts = _texts(values), _texts(others)
+    if texts is not None and other_texts is not None:
+        return not texts.isdisjoint(other_texts)
+    meter.spend(len(values) * len(others))
+    return any(contains_within(value, values, meter) for value in others)
 
 
-def _equivalent(values: list[Any], wanted: list[Any], meter: Meter) -> bool:
-    return _contains(values, wanted, meter) and _contains(wanted, values, meter)
+def _equivalent(values: list[Any], others: list[Any], meter: Meter) -> bool:
+    return _contains(values, others, meter) and _contains(others, values, meter)
 
 
 def _function(name: str, call: Callable[..., bool], cost: Cost) -> Function:

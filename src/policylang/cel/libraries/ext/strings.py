@@ -53,17 +53,17 @@ def _last_index_of(text: str, part: str, start: int | None = None) -> int:
 
 
 def _join(texts: list[Any], separator: str = "", *, meter: Meter) -> str:
-    if any(type(each) is not str for each in texts):
+    if any(type(text) is not str for text in texts):
         raise CelError("no such overload")
     meter.fit(sum(map(len, texts)) + len(separator) * len(texts))
     return separator.join(texts)
 
 
 def _replace(text: str, old: str, new: str, count: int = -1, *, meter: Meter) -> str:
-    found = text.count(old)
+    occurrences = text.count(old)
     if count >= 0:
-        found = min(found, count)
-    meter.fit(len(text) + found * max(0, len(new) - len(old)))
+        occurrences = min(occurrences, count)
+    meter.fit(len(text) + occurrences * max(0, len(new) - len(old)))
     return text.replace(old, new, max(count, -1))
 
 

@@ -45,30 +45,30 @@ class Cidr(Prefix):
 def read_address(text: str) -> Address:
     """An address without a zone."""
     try:
-        found = parse_address(text)
+        address = parse_address(text)
     except AddressError as wrong:
         raise CelError(f"IP Address {quote(text)} parse error during conversion from string: {wrong.message}") from None
-    if found.zone:
+    if address.zone:
         raise CelError(f"IP address {quote(text)} with zone value is not allowed")
-    return found
+    return address
 
 
 def _ip(text: str) -> Ip:
-    found = read_address(text)
-    if found.is_4_in_6:
+    address = read_address(text)
+    if address.is_4_in_6:
         raise CelError(f"IPv4-mapped IPv6 address {quote(text)} is not allowed")
-    return Ip(*found)
+    return Ip(*address)
 
 
 def _cidr(text: str) -> Cidr:
     said = "network address parse error during conversion from string: "
     try:
-        found = parse_prefix(text)
+        prefix = parse_prefix(text)
     except AddressError as wrong:
         raise CelError(said + said + wrong.message) from None  # Kubernetes says it twice
-    if found.address.is_4_in_6:
+    if prefix.address.is_4_in_6:
         raise CelError(f"{said}IPv4-mapped IPv6 address {quote(text)} is not allowed")
-    return Cidr(*found)
+    return Cidr(*prefix)
 
 
 def _is_ip(text: str) -> bool:

@@ -52,11 +52,11 @@ class Format:
         return f"format({self.name})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _named, (next(word for word, each in FORMATS.items() if each is self),)
+        return _named, (next(word for word, known in FORMATS.items() if known is self),)
 
 
 def _mismatch(message: str, pattern: str, *examples: str) -> str:
-    shown = " or ".join(f"'{each}', " for each in examples)
+    shown = " or ".join(f"'{example}', " for example in examples)
     return f"{message} (e.g. {shown}regex used for validation is '{pattern}')"
 
 
@@ -98,7 +98,7 @@ def _qualified_name(text: str) -> list[str]:
         return [f"a qualified name {said} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"]
     wrong: list[str] = []
     if len(parts) == 2:
-        wrong += [f"prefix part {each}" for each in subdomain(parts[0])] if parts[0] else [
+        wrong += [f"prefix part {fault}" for fault in subdomain(parts[0])] if parts[0] else [
             "prefix part must be non-empty"]
     name = parts[-1]
     if not name:
@@ -147,8 +147,8 @@ def _is_date(text: str) -> bool:
 
 def _is_date_time(text: str) -> bool:
     day, *rest = text.lower().split("t")  # Go looks at no more than two parts
-    found = _TIME.fullmatch(rest[0]) if rest else None
-    return found is not None and _is_date(day) and found[1] <= "23" and found[2] <= "59" and found[3] <= "59"
+    match = _TIME.fullmatch(rest[0]) if rest else None
+    return match is not None and _is_date(day) and match[1] <= "23" and match[2] <= "59" and match[3] <= "59"
 
 
 FORMATS: dict[str, Format] = {

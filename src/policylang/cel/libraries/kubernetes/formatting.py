@@ -55,9 +55,9 @@ def _clause(text: str, start: int) -> tuple[int, str, int]:
     """Precision, verb and where the clause ends."""
     if start + 1 >= len(text):
         raise CelError("unexpected end of string")
-    found = _CLAUSE.match(text, start + 1)
-    assert found is not None
-    digits, verb = found[1], found[2]
+    clause = _CLAUSE.match(text, start + 1)
+    assert clause is not None
+    digits, verb = clause[1], clause[2]
     if verb is None:
         raise CelError(f"{_PRECISION}could not find end of precision specifier")
     if digits == ".":
@@ -67,7 +67,7 @@ def _clause(text: str, start: int) -> tuple[int, str, int]:
         raise CelError(f'could not parse formatting clause: unrecognized formatting clause "{verb}"')
     if digits and (len(digits) > 5 or int(digits[1:]) > _MOST):
         raise CelError(f"{_PRECISION}got {digits[1:6]}, at most {_MOST}")
-    return int(digits[1:]) if digits else 6, verb, found.end()
+    return int(digits[1:]) if digits else 6, verb, clause.end()
 
 
 def _string(value: Any, _: str, __: int, meter: Meter) -> str:
@@ -89,11 +89,11 @@ def _part(value: Any, meter: Meter) -> str:
     """A value inside a list or map, or one of these."""
     if isinstance(value, list):
         meter.spend(len(value))
-        return f"[{', '.join([_part(each, meter) for each in value])}]"
+        return f"[{', '.join([_part(element, meter) for element in value])}]"
     if isinstance(value, dict):
         meter.spend(len(value))
-        entries = sorted((_key(key), _part(each, meter)) for key, each in value.items())
-        return f"{{{', '.join([f'{key}:{each}' for key, each in entries])}}}"
+        entries = sorted((_key(key), _part(held, meter)) for key, held in value.items())
+        return f"{{{', '.join([f'{key}:{held}' for key, held in entries])}}}"
     if isinstance(value, str):
         return quote(value)
     if isinstance(value, bytes):

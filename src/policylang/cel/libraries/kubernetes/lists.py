@@ -25,7 +25,7 @@ _COMPARABLE: dict[str, Type] = {
 
 
 def _is_sorted(values: list[Any]) -> bool:
-    return not any(greater(one, other) for one, other in pairwise(values))
+    return not any(greater(value, following) for value, following in pairwise(values))
 
 
 def _sum(zero: Any) -> Callable[[list[Any]], Any]:

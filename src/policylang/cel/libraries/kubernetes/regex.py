@@ -12,22 +12,22 @@ from policylang.go.regex import PatternError, compiled
 
 
 def _find(text: str, pattern: str) -> str:
-    found = _compiled(pattern).search(text)
-    return found.group() if found else ""
+    match = _compiled(pattern).search(text)
+    return match.group() if match else ""
 
 
 def _find_all(text: str, pattern: str, most: int = -1) -> list[str]:
     """An empty match directly after a match is passed over, as Go does."""
-    found: list[str] = []
+    texts: list[str] = []
     end = -1
     for match in _compiled(pattern).finditer(text):
-        if 0 <= most <= len(found):
+        if 0 <= most <= len(texts):
             break
         if match.start() == match.end() == end:
             continue
         end = match.end()
-        found.append(match.group())
-    return found
+        texts.append(match.group())
+    return texts
 
 
 def _compiled(pattern: str) -> Any:

@@ -52,8 +52,8 @@ def _is_semver(text: str, normalize: bool = False) -> bool:
     return True
 
 
-def _order(one: Semver, other: Semver) -> int:
-    return compare(one.version, other.version)
+def _order(left: Semver, right: Semver) -> int:
+    return compare(left.version, right.version)
 
 
 def library(version: int) -> Library:
@@ -68,9 +68,9 @@ def library(version: int) -> Library:
         function("semver", *make),
         function("isSemver", *test),
         function("isGreaterThan", Overload("semver_is_greater_than", two, BOOL,
-                                           lambda one, other: _order(one, other) > 0, CONSTANT, member=True)),
+                                           lambda left, right: _order(left, right) > 0, CONSTANT, member=True)),
         function("isLessThan", Overload("semver_is_less_than", two, BOOL,
-                                        lambda one, other: _order(one, other) < 0, CONSTANT, member=True)),
+                                        lambda left, right: _order(left, right) < 0, CONSTANT, member=True)),
         function("compareTo", Overload("semver_compare_to", two, INT, _order, CONSTANT, member=True)),
         function("major", Overload("semver_major", (SEMVER,), INT, lambda of: of.version.major, CONSTANT, member=True)),
         function("minor", Overload("semver_minor", (SEMVER,), INT, lambda of: of.version.minor, CONSTANT, member=True)),

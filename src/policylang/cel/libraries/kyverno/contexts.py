@@ -82,11 +82,11 @@ class Gvr:
         return f"{self.group}/{self.version}" if self.group else self.version
 
 
-def _ask(port: Any, what: str, method: str, *arguments: Any) -> Any:
+def _ask(port: Any, failure: str, method: str, *arguments: Any) -> Any:
     try:
         return getattr(port, method)(*arguments)
     except AnswerError as no:
-        raise CelError(f"{what}: {no}") from None
+        raise CelError(f"{failure}: {no}") from None
 
 
 def _both_ways(name: str, *overloads: tuple[str, tuple[Type, ...], Type, Callable[..., Any]]) -> tuple[Function, ...]:
@@ -231,12 +231,12 @@ def generator(world: World, namespace: str = "") -> Library:
         _ask(port, "failed to generate resources", "apply", where, resources)
         return True
 
-    one = ("generator_apply_list", (GENERATOR, list_of(_OBJECT)), BOOL,
+    overload = ("generator_apply_list", (GENERATOR, list_of(_OBJECT)), BOOL,
            lambda _, resources: apply(namespace, resources)) if namespace else \
         ("generator_apply_string_list", (GENERATOR, STRING, list_of(_OBJECT)), BOOL,
          lambda _, where, resources: apply(where, resources))
     return Library("kyverno.generator", constants=(Constant("generator", GENERATOR, GeneratorRoot(world)),),
-                   functions=_both_ways("Apply", one))
+                   functions=_both_ways("Apply", overload))
 
 
 def image_verify(world: World) -> Library:

@@ -43,9 +43,9 @@ def _decode(_: JsonRoot, text: Any) -> Any:
 def _doubles(value: Any) -> Any:
     """Numbers of decoded data, which is not nested deeper than its decoder allows, as Go's float64."""
     if isinstance(value, dict):
-        return {key: _doubles(each) for key, each in value.items()}
+        return {key: _doubles(held) for key, held in value.items()}
     if isinstance(value, list):
-        return [_doubles(each) for each in value]
+        return [_doubles(element) for element in value]
     return float(value) if type(value) is int else value
 
 
@@ -60,9 +60,9 @@ def _plain(value: Any, depth: int) -> Any:
         for key in value:
             if not isinstance(key, str):
                 raise CelError(f"json: unsupported map key type {type(key).__name__}")
-        return {key: _plain(each, depth + 1) for key, each in value.items()}
+        return {key: _plain(held, depth + 1) for key, held in value.items()}
     if isinstance(value, list):
-        return [_plain(each, depth + 1) for each in value]
+        return [_plain(element, depth + 1) for element in value]
     if isinstance(value, (str, bool, int, float)) or value is None:
         return value
     if isinstance(value, bytes):
@@ -107,11 +107,11 @@ def _to_map(keys: list[Any], values: list[Any], key_name: str, value_name: str) 
     if len(keys) != len(values):
         raise CelError(f"listObjToMap must take lists of equal length. list1: {len(keys)}, list2: {len(values)}")
     made = {}
-    for one, other in zip(keys, values, strict=True):
-        key = one.get(key_name)
+    for key_holder, value_holder in zip(keys, values, strict=True):
+        key = key_holder.get(key_name)
         if not isinstance(key, str):
             raise CelError("the passed key name cannot be handled as a string in the key object list")
-        made[key] = other.get(value_name)
+        made[key] = value_holder.get(value_name)
     return made
 
 

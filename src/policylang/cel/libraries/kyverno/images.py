@@ -42,10 +42,10 @@ class Image(_Parts):
 
 def parse_image(text: str) -> Image:
     """CelError where it is no reference."""
-    found = None if text.startswith(("http://", "https://")) else _tagged(text) or _pinned(text)
-    if found is None:
+    image = None if text.startswith(("http://", "https://")) else _tagged(text) or _pinned(text)
+    if image is None:
         raise CelError(f"could not parse reference: {text}")
-    return found
+    return image
 
 
 def _tagged(text: str) -> Image | None:

@@ -29,7 +29,8 @@ def _hashes(name: str) -> tuple[Function, Function]:
             function(f"hash.{name}", Overload(f"{name}_string_prefixed", (STRING,), STRING, digest, CONSTANT)))
 
 
-HASH = Library("kyverno.hash", functions=tuple(each for name in ("sha1", "sha256", "md5") for each in _hashes(name)))
+HASH = Library("kyverno.hash", functions=tuple(
+    hashing for name in ("sha1", "sha256", "md5") for hashing in _hashes(name)))
 
 
 def _round(value: float, places: int) -> float:
