@@ -91,3 +91,17 @@ def test_an_old_object_of_another_shape_excuses_nothing() -> None:
         decision = decide(update(old, pod()), UNSIGNED, policies(**keyless()), CONTEXT, at=Course.VALIDATING)
         assert "failed to verify image" in reason(decision)
         assert "internal error" not in reason(decision)
+
+
+def test_check_asks_as_both_webhooks_do_where_a_rule_pins_nothing() -> None:
+    # One entry passes and would pin; another fails under Audit, so the rule pins nothing: /validate sees a tag.
+    document = policies(**keyless()).documents[0]
+    audited = policies(**keyless(issuer="https://other.example"), failureAction="Audit", mutateDigest=False,
+                       verifyDigest=False).documents[0]
+    document["spec"]["rules"][0]["verifyImages"] += audited["spec"]["rules"][0]["verifyImages"]
+    evidence = {IMAGE: EvidenceSet(subject=DIGEST, verified=(statement(),))}
+    given = (Request.create(pod()), evidence, PolicySet([document]), CONTEXT)
+    mutating, validating = decide(*given, at=Course.MUTATING), decide(*given, at=Course.VALIDATING)
+    assert (mutating.allowed, mutating.patch) == (True, [])
+    assert f"missing digest for {IMAGE}" in reason(validating)
+    assert f"missing digest for {IMAGE}" in reason(decide(*given))

@@ -73,22 +73,24 @@ class PolicySet:
 
     def needs(self, request: Request, at: Course = Course.ADMISSION) -> Needs:
         """What the rules that a course asks want to know of a request, as it is before anything changes it."""
+        needing = [rule for phase in at.phases for rule in self._needing[phase]]
+        if not needing:
+            return Needs()
         images: dict[str, frozenset[str]] = {}
         questions: dict[Question, None] = {}
         answers = Answers({})
         given = Given(request, Context(now=_NO_TIME), {}, answers)
-        for phase in at.phases:
-            for rule in self._needing[phase]:
-                try:
-                    if rule.silence(request, answers) is not None:
-                        continue
-                except UnansweredError:  # whether it is asked about the request depends on what is to be looked up
-                    pass
-                needs = rule.needs(given)
-                for name, types in needs.images.items():
-                    images[name] = images[name] | types if name in images else types
-                for question in needs.questions:
-                    questions[question] = None
+        for rule in needing:
+            try:
+                if rule.silence(request, answers) is not None:
+                    continue
+            except UnansweredError:  # whether it is asked about the request depends on what is to be looked up
+                pass
+            needs = rule.needs(given)
+            for name, types in needs.images.items():
+                images[name] = images[name] | types if name in images else types
+            for question in needs.questions:
+                questions[question] = None
         return Needs(images, [*(answers.asked | questions)])
 
     def images(self, request: Request) -> list[str]:

@@ -70,14 +70,16 @@ class Rule(Protocol):
     def silence(self, request: Request, answers: Answers) -> str | None:
         """Why the rule is not asked about a request; None where it is. Raises UnansweredError, LookupFailedError."""
         reason = self.scope.silence(request, answers)
-        if reason is None and request.bare and not self.reads_images:
+        if reason is not None or not (request.bare or request.existing):
+            return reason
+        if request.bare and not self.reads_images:
             return "it speaks of the pod, and only an image was given"
-        if reason is None and request.existing:
+        if request.existing:
             if not self.policy.background:
                 return "its policy is about requests alone (background: false)"
             if self.needs_request:
                 return f"it reads {self.needs_request}, and what lies in a cluster was asked for by nobody"
-        return reason
+        return None
 
     def matches(self, request: Request) -> bool:
         return self.silence(request, Answers({})) is None

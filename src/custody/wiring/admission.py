@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from custody.admission.certs import ServingCertificate
     from custody.admission.webhook import Admission
     from custody.policy.load import PolicySet
+    from custody.ports.lookup import Lookup
     from custody.services.gather import Gatherer
 
 
-def admission(policies: PolicySet, gatherer: Gatherer, clock: Clock, observer: Observer | None = None) -> Admission:
+def admission(policies: PolicySet, gatherer: Gatherer, clock: Clock, observer: Observer | None = None,
+              lookup: Lookup | None = None) -> Admission:
     from custody.admission.webhook import Admission
     from custody.services.check import gathering
 
-    return Admission(policies, gathering(gatherer), clock, observer=observer)
+    return Admission(policies, gathering(gatherer), clock, observer=observer, lookup=lookup)
 
 
 def serving_certificate(folder: Path, hosts: list[str], clock: Clock) -> ServingCertificate:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from custody.admission.certs import ServingCertificate
     from custody.admission.webhook import Admission
     from custody.policy.load import PolicySet
+    from custody.ports.lookup import Lookup
     from custody.registry.scrub import Archive
     from custody.registry.store import Registry
     from custody.services.gather import Gatherer
@@ -146,5 +147,6 @@ class Platform:
     def certificate(self, hosts: list[str]) -> ServingCertificate:
         return admission.serving_certificate(self.data / "admission", hosts, self.clock)
 
-    def admission(self, policies: PolicySet, gatherer: Gatherer, observer: Observer | None = None) -> Admission:
-        return admission.admission(policies, gatherer, self.clock, observer)
+    def admission(self, policies: PolicySet, gatherer: Gatherer, observer: Observer | None = None,
+                  lookup: Lookup | None = None) -> Admission:
+        return admission.admission(policies, gatherer, self.clock, observer, lookup)

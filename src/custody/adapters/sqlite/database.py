@@ -20,7 +20,8 @@ class Database:
     """One connection that writes, shared between threads under a lock; transactions are `with database.write() as db`.
 
     `rows` reads on it too, and so waits for a transaction of another thread; `read` has a connection for each thread,
-    and waits for nobody. It is closed by `close`, or with the object.
+    and waits for nobody: what a transaction did is read on the connection that it gave. It is closed by `close`, or
+    with the object.
     """
 
     def __init__(self, path: Path, migrations: Sequence[str], *, durable: bool = True) -> None:
@@ -28,7 +29,6 @@ class Database:
         self._path = path
         self._lock = threading.RLock()
         self._depth = 0
-        self._writer = 0  # the thread that is in a transaction
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
         weakref.finalize(self, self._db.close)
         self._readers = threading.local()
@@ -57,7 +57,6 @@ class Database:
             try:
                 self._db.execute(begin)
                 self._depth += 1
-                self._writer = threading.get_ident()
                 try:
                     yield self._db
                     self._db.execute(commit)
@@ -69,7 +68,6 @@ class Database:
                     raise
                 finally:
                     self._depth -= 1
-                    self._writer = self._writer if self._depth else 0
             except sqlite3.OperationalError as error:
                 raise _storage_error(error) from None
 
@@ -78,10 +76,8 @@ class Database:
             return self._db.execute(sql, values).fetchall()
 
     def read(self, sql: str, *values: object) -> sqlite3.Cursor:
-        """What is committed; inside this thread's own transaction, what that sees."""
+        """What is committed."""
         try:
-            if self._writer == threading.get_ident():
-                return self._db.execute(sql, values)
             return self._reader().execute(sql, values)
         except sqlite3.OperationalError as error:
             raise _storage_error(error) from None
