@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from policylang.cel.cost.expansion import ACCUMULATOR, expanded, type_of
 from policylang.cel.cost.tally import CEL_COSTS, CostModel
 from policylang.cel.cost.units import (
     ENDLESS,
@@ -37,7 +38,7 @@ from policylang.cel.syntax.tree import (
     Select,
     Struct,
 )
-from policylang.cel.types import BOOL, DYN, INT, Type
+from policylang.cel.types import Type
 
 
 class _Entries(NamedTuple):
@@ -101,7 +102,7 @@ class _Coster:
         operand = self.cost(node.operand)
         if node.test:
             return operand.plus(self.presence)
-        kind = _type(node.operand).kind
+        kind = type_of(node.operand).kind
         if kind in ("map", "message", "param"):
             operand = operand.plus(fixed(SELECT))
         self.paths[id(node)] = self._path(node.operand).plus(node.field)
@@ -122,7 +123,7 @@ class _Coster:
     # ── sizes ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _sized(self, node: Node) -> Sized:
-        return Sized(_type(node), self._path(node), node, self._size(node))
+        return Sized(type_of(node), self._path(node), node, self._size(node))
 
     def _size(self, node: Node) -> Estimate | None:
         if (known := self.sizes.get(id(node))) is not None:
@@ -131,11 +132,11 @@ class _Coster:
             return self._size(self.aliases[node.name])
         if (written := _written(node)) is not None:
             return written
-        told = self.inputs.size(Sized(_type(node), self._path(node), node)) if self.inputs else None
+        told = self.inputs.size(Sized(type_of(node), self._path(node), node)) if self.inputs else None
         if told is not None:
             self.sizes[id(node)] = told
             return told
-        if _scalar(_type(node)):
+        if _scalar(type_of(node)):
             return ONE
         if isinstance(node, Ident) and (local := self._local(node.name)) is not None:
             return local.size
@@ -167,9 +168,9 @@ class _Coster:
 
     def _list(self, node: ListNode) -> Estimate:
         total, size = fixed(LIST), None
-        for each in node.elements:
-            total = total.plus(self.cost(each))
-            size = self._known(each) if size is None else size.union(self._known(each))
+        for element in node.elements:
+            total = total.plus(self.cost(element))
+            size = self._known(element) if size is None else size.union(self._known(element))
         self.entries[id(node)] = _Entries("list", ONE, size or NOTHING)
         return total
 
@@ -201,8 +202,8 @@ class _Coster:
             cost = self.cost(node.args[0])
             self._copy(node, node.args[0])
             return ONE.plus(cost)
-        costs = [self.cost(each) for each in node.args]
-        args = [self._sized(each) for each in node.args]
+        costs = [self.cost(argument) for argument in node.args]
+        args = [self._sized(argument) for argument in node.args]
         if not node.overloads:
             return NOTHING
         total, target = NOTHING, None
@@ -212,10 +213,10 @@ class _Coster:
         most = Estimate(ENDLESS, 0)
         size: Estimate | None = None
         for overload in node.overloads:
-            found = self._function(node, overload, target, args, costs)
-            most = most.union(found.cost)
-            if found.size is not None:
-                size = found.size if size is None else size.union(found.size)
+            called = self._function(node, overload, target, args, costs)
+            most = most.union(called.cost)
+            if called.size is not None:
+                size = called.size if size is None else size.union(called.size)
             if overload in ("index_list", "index_map") and node.args:
                 entries = self._entries(node.args[0])
                 size = entries.value if entries else None
@@ -230,8 +231,8 @@ class _Coster:
     def _function(self, node: Call, overload: str, target: Sized | None, args: list[Sized],
                   costs: list[Estimate]) -> CallEstimate:
         spent = NOTHING
-        for each in costs:
-            spent = spent.plus(each)
+        for cost in costs:
+            spent = spent.plus(cost)
         if overload in ("logical_and", "logical_or"):
             return CallEstimate(Estimate(costs[0].least, spent.most))
         if overload == "conditional":
@@ -266,12 +267,12 @@ class _Coster:
 
     def _loop(self, node: Comprehension) -> Estimate:
         """As cel-go would, on what the macro stands for there."""
-        start, condition, step, result = _expanded(node)
+        start, condition, step, result = expanded(node)
         self.made += [start, condition, step, result]
         total = self.cost(node.source).plus(self.cost(start))
-        self._push(_ACCUMULATOR, _Local(NOWHERE, self._size(start), self._entries(start)))
+        self._push(ACCUMULATOR, _Local(NOWHERE, self._size(start), self._entries(start)))
         entries, path = self._entries(node.source), self._path(node.source)
-        is_list = (entries.kind if entries else _type(node.source).kind) == "list"
+        is_list = (entries.kind if entries else type_of(node.source).kind) == "list"
         key, value = (entries.key, entries.value) if entries else (None, None)
         if node.var2:
             self._push(node.var, _Local(path.plus("@indices" if is_list else "@keys"), key, None))
@@ -283,7 +284,7 @@ class _Coster:
         if node.var2:
             self.locals[node.var2].pop()
         total = total.plus(self.cost(result))
-        self.locals[_ACCUMULATOR].pop()
+        self.locals[ACCUMULATOR].pop()
         turns = self._known(node.source)
         if isinstance(start, Literal):
             self.sizes[id(node)] = ONE
@@ -292,14 +293,6 @@ class _Coster:
             if (made := self._entries(step)) is not None:
                 self.entries[id(node)] = made
         return total.plus(turns.times(turn))
-
-
-_ACCUMULATOR = "@result"
-_Made = tuple[Node, Node, Node, Node]
-
-
-def _type(node: Node) -> Type:
-    return node.type or DYN
 
 
 def _scalar(of: Type) -> bool:
@@ -316,57 +309,6 @@ def _written(node: Node) -> Estimate | None:
     if isinstance(node, MapNode):
         return fixed(len(node.entries))
     return None
-
-
-def _expanded(node: Comprehension) -> _Made:
-    """Start, condition, step and result of the loop that cel-go makes of a macro."""
-    of = {"all": BOOL, "exists": BOOL, "exists_one": INT}.get(node.kind, _type(node))
-    accumulated = _made(Ident(_ACCUMULATOR, 0, 0), of)
-    always = _made(Literal(True, 0, 0), BOOL)
-    if node.kind in ("all", "exists"):
-        is_all = node.kind == "all"
-        test = accumulated if is_all else _made_call("!_", "logical_not", BOOL, accumulated)
-        step = _made_call("_&&_" if is_all else "_||_", "logical_and" if is_all else "logical_or", BOOL, accumulated,
-                          *_some(node.guard))
-        return (_made(Literal(is_all, 0, 0), BOOL),
-                _made_call("@not_strictly_false", "not_strictly_false", BOOL, test), step, accumulated)
-    if node.kind == "exists_one":
-        one = _made(Literal(1, 0, 0), INT)
-        step = _made_call("_?_:_", "conditional", INT, *_some(node.guard),
-                          _made_call("_+_", "add_int64", INT, accumulated, one), accumulated)
-        return (_made(Literal(0, 0, 0), INT), always, step,
-                _made_call("_==_", "equals", BOOL, accumulated, _made(Literal(1, 0, 0), INT)))
-    if node.kind in ("transformMap", "transformMapEntry"):
-        start: Node = _made(MapNode([], 0, 0), of)
-        overload = "@mapInsert_map_key_value" if node.kind == "transformMap" else "@mapInsert_map_map"
-        parts = [_made(Ident(node.var, 0, 0), DYN)] if node.kind == "transformMap" else []
-        step = _made_call("cel.@mapInsert", overload, of, accumulated, *parts, *_some(node.step))
-    else:
-        start = _made(ListNode([], frozenset(), 0, 0), of)
-        element = node.step if node.step is not None else _made(Ident(node.var, 0, 0), _element(node))
-        step = _made_call("_+_", "add_list", of, accumulated, _made(ListNode([element], frozenset(), 0, 0), of))
-    if node.guard is not None:
-        step = _made_call("_?_:_", "conditional", of, node.guard, step, accumulated)
-    return start, always, step, accumulated
-
-
-def _element(node: Comprehension) -> Type:
-    return _type(node.source).params[0] if _type(node.source).kind in ("list", "map") else DYN
-
-
-def _some(node: Node | None) -> tuple[Node, ...]:
-    return () if node is None else (node,)
-
-
-def _made(node: Any, of: Type) -> Any:
-    node.type = of
-    return node
-
-
-def _made_call(function: str, overload: str, of: Type, *args: Node) -> Any:
-    call = Call(function, None, list(args), 0, 0, 0)
-    call.overloads = (overload,)
-    return _made(call, of)
 
 
 _COSTS: dict[type[Node], Callable[[Any, Any], Estimate]] = {
