@@ -44,11 +44,13 @@ class Quantity(NamedTuple):
 
     @property
     def value(self) -> Fraction:
-        return Fraction(self.digits) * Fraction(10) ** self.scale
+        if self.scale >= 0:
+            return Fraction(self.digits * int(10 ** self.scale))
+        return Fraction(self.digits, int(10 ** -self.scale))
 
     def __str__(self) -> str:
         """The canonical form: no fraction, the largest unit that allows it, `1024Mi` as `1Gi`."""
-        value = self.value
+        value = self.at(0) if self.scale >= 0 else self.value
         if not value:
             return "0"
         if self.format == BINARY and value.denominator == 1 and not -1024 < value < 1024:
@@ -111,7 +113,7 @@ class Quantity(NamedTuple):
         return Quantity(digits if exact > 0 else -digits, scale, False, self.format)
 
 
-def _by_thousands(value: Fraction) -> tuple[int, int]:
+def _by_thousands(value: Fraction | int) -> tuple[int, int]:
     """(number, power): number * 10^power, the power a multiple of three and as large as it can be."""
     power = 0
     while value.denominator != 1:
