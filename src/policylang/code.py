@@ -69,7 +69,7 @@ def _place(root: ast.AST) -> None:
         if type(node) not in _LEAVES:
             for value in fields.values():
                 if type(value) is list:
-                    stack += [each for each in value if isinstance(each, ast.AST)]
+                    stack += [child for child in value if isinstance(child, ast.AST)]
                 elif isinstance(value, ast.AST) and type(value) not in _PLACELESS:
                     stack.append(value)
         if "lineno" not in fields:
@@ -80,7 +80,7 @@ def _place(root: ast.AST) -> None:
 
 def define(name: str, parameters: Iterable[str], body: list[ast.stmt],
            defaults: Iterable[ast.expr] = ()) -> ast.FunctionDef:
-    arguments = ast.arguments(posonlyargs=[], args=[ast.arg(each) for each in parameters], kwonlyargs=[],
+    arguments = ast.arguments(posonlyargs=[], args=[ast.arg(parameter) for parameter in parameters], kwonlyargs=[],
                               kw_defaults=[], defaults=list(defaults))
     return ast.FunctionDef(name=name, args=arguments, body=body or [ast.Pass()], decorator_list=[])
 

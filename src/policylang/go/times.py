@@ -54,11 +54,11 @@ _LONGEST = 4_096  # characters of a layout: each of its parts may copy the rest 
 @lru_cache(512)
 def _chunks(layout: str) -> tuple[tuple[str, str], ...]:
     """(text before, chunk) …, the last with an empty chunk."""
-    found, at = [], 0
+    chunks, at = [], 0
     for match in _CHUNK.finditer(layout):
-        found.append((layout[at:match.start()], match[0]))
+        chunks.append((layout[at:match.start()], match[0]))
         at = match.end()
-    return *found, (layout[at:], "")
+    return *chunks, (layout[at:], "")
 
 
 def format_time(ns: int, layout: str = RFC3339_NANO, where: Zone = UTC) -> str:
@@ -141,14 +141,14 @@ class Parsed(NamedTuple):
 
 def parse_time(layout: str, text: str) -> Parsed:
     """time.Parse. TimeError: `parsing time "x" as "2006": cannot parse "x" as "2006"`."""
-    if layout in (RFC3339, RFC3339_NANO) and (found := _RFC3339.fullmatch(text)):
-        parts = list(map(int, found.groups()[:6]))
-        sign, shift = found[8][0], found[8][1:]
+    if layout in (RFC3339, RFC3339_NANO) and (match := _RFC3339.fullmatch(text)):
+        parts = list(map(int, match.groups()[:6]))
+        sign, shift = match[8][0], match[8][1:]
         offset = 0 if sign == "Z" else (-1 if sign == "-" else 1) * (int(shift[:2]) * 3600 + int(shift[3:]) * 60)
         year, month, day, hour, minute, second = parts
         if (1 <= month <= 12 and 1 <= day <= days_in(month, year) and hour < 24 and minute < 60 and second < 60
                 and (sign == "Z" or (int(shift[:2]) <= 24 and int(shift[3:]) < 60))):
-            ns = int((found[7] or "0")[:9].ljust(9, "0"))
+            ns = int((match[7] or "0")[:9].ljust(9, "0"))
             where = Fixed(offset, "") if offset else UTC
             return Parsed(moment(year, month, day, hour, minute, second, ns) - offset * SECOND, where)
     if len(layout) > _LONGEST:
@@ -208,8 +208,8 @@ class _Parser:
                 continue
             run = left.partition(" ")[0]
             if not self.rest.startswith(run):
-                same = next((at for at, (one, other) in enumerate(zip(run, self.rest, strict=False)) if one != other),
-                            len(self.rest))
+                same = next((at for at, (expected, given) in enumerate(zip(run, self.rest, strict=False))
+                             if expected != given), len(self.rest))
                 self.rest = self.rest[same:]
                 raise self._error(self.rest, prefix)
             left, self.rest = left[len(run):], self.rest[len(run):]
@@ -217,18 +217,18 @@ class _Parser:
     def _digits(self, fixed: int, least: int = 0) -> int:
         """Two digits, or one or two where `fixed` is 0; `least` for three."""
         want = least or 2
-        found = self.rest[:want]
+        digits = self.rest[:want]
         if least:
-            if not (len(found) == want and _is_digits(found)):
+            if not (len(digits) == want and _is_digits(digits)):
                 raise _Bad
-        elif not _is_digits(found[:1]):
+        elif not _is_digits(digits[:1]):
             raise _Bad
-        elif not _is_digits(found) or len(found) < 2:
+        elif not _is_digits(digits) or len(digits) < 2:
             if fixed:
                 raise _Bad
-            found = found[0]
-        self.rest = self.rest[len(found):]
-        return int(found)
+            digits = digits[0]
+        self.rest = self.rest[len(digits):]
+        return int(digits)
 
     def _name(self, names: tuple[str, ...], length: int | None = None) -> int:
         low = self.rest.lower()
@@ -276,10 +276,10 @@ class _Parser:
                 self.second = self._below(60, "second", chunk == "05")
                 self._fraction_without_chunk(following)
             case "PM" | "pm":
-                found, self.rest = self.rest[:2], self.rest[2:]
-                if found not in (("PM", "AM") if chunk == "PM" else ("pm", "am")):
+                half, self.rest = self.rest[:2], self.rest[2:]
+                if half not in (("PM", "AM") if chunk == "PM" else ("pm", "am")):
                     raise _Bad
-                self.afternoon = found in ("PM", "pm")
+                self.afternoon = half in ("PM", "pm")
             case "MST":
                 self._zone_name()
             case _ if chunk[0] in "-Z":
@@ -287,10 +287,10 @@ class _Parser:
             case _:
                 self._fraction(chunk)
 
-    def _below(self, limit: int, what: str, fixed: int) -> int:
+    def _below(self, limit: int, unit: str, fixed: int) -> int:
         value = self._digits(fixed)
         if value >= limit:
-            raise _Range(what)
+            raise _Range(unit)
         return value
 
     def _some_digits(self, most: int) -> int:
@@ -316,8 +316,8 @@ class _Parser:
     def _fraction(self, chunk: str) -> None:
         count = len(chunk) - 1
         if chunk[1] == "0":
-            found = self.rest[:count + 1]
-            if len(found) < count + 1 or found[0] not in ".," or not _is_digits(found[1:]):
+            fraction = self.rest[:count + 1]
+            if len(fraction) < count + 1 or fraction[0] not in ".," or not _is_digits(fraction[1:]):
                 raise _Bad
         else:
             if len(self.rest) < 2 or self.rest[0] not in ".," or not _is_digits(self.rest[1]):
@@ -325,17 +325,17 @@ class _Parser:
             end = 1
             while _is_digits(self.rest[end:end + 1]):
                 end += 1
-            found = self.rest[:end]
-        self.nanosecond = int(found[1:10].ljust(9, "0"))
-        self.rest = self.rest[len(found):]
+            fraction = self.rest[:end]
+        self.nanosecond = int(fraction[1:10].ljust(9, "0"))
+        self.rest = self.rest[len(fraction):]
 
     def _zone_offset(self, chunk: str) -> None:
         if chunk[0] == "Z" and self.rest[:1] == "Z":
             self.rest, self.utc = self.rest[1:], True
             return
-        found = self.rest[:len(chunk)]
+        offset = self.rest[:len(chunk)]
         pattern = r"([+-])" + re.sub(r"\d\d", r"(\\d\\d)", chunk[1:])
-        match = re.fullmatch(pattern, found, re.ASCII)
+        match = re.fullmatch(pattern, offset, re.ASCII)
         if match is None:
             raise _Bad
         sign, *parts = match.groups()
@@ -402,8 +402,8 @@ def _abbreviation_length(text: str) -> int:
         sign = re.match(r"GMT([+-])(\d+)", text)
         return len(sign[0]) if sign and int(sign[2][:6]) < 24 else 3
     if text[:1] in ("+", "-"):
-        found = re.match(r"[+-](\d+)", text)
-        return len(found[0]) if found and int(found[1][:6]) < 24 else 0
+        hours = re.match(r"[+-](\d+)", text)
+        return len(hours[0]) if hours and int(hours[1][:6]) < 24 else 0
     count = len(re.match("[A-Z]{0,6}", text)[0])  # type: ignore[index]
     if count == 5 and text[4] == "T":
         return 5

@@ -28,8 +28,9 @@ from policylang.cel.types import BOOL, DYN, ERROR, INT, Type, is_optional, list_
 from policylang.cel.values.values import type_of
 from policylang.source import Source
 
-_CROSS = frozenset(f"{word}_{one}_{other}" for word in ("less", "less_equals", "greater", "greater_equals")
-                   for one in ("int64", "uint64", "double") for other in ("int64", "uint64", "double") if one != other)
+_CROSS = frozenset(f"{word}_{left}_{right}" for word in ("less", "less_equals", "greater", "greater_equals")
+                   for left in ("int64", "uint64", "double") for right in ("int64", "uint64", "double")
+                   if left != right)
 
 
 class Checker:

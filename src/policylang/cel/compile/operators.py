@@ -141,7 +141,7 @@ def _member(emitter: Emitter, node: Call) -> ast.expr:
     value, container = node.args
     if isinstance(container, ListNode) and not container.optional and container.elements \
             and all(isinstance(element, Literal) and type(element.value) is str for element in container.elements):
-        texts = tuple(each.value for each in container.elements)  # type: ignore[attr-defined]
+        texts = tuple(literal.value for literal in container.elements)  # type: ignore[attr-defined]
         known = emitter.type_of(value).kind == "string"
         many: object = frozenset(texts) if known and len(texts) > _MANY else texts
         return build.compare(emitter.emit(value), _IN, emitter.code.hoist(many))
@@ -178,14 +178,14 @@ def _is_text(emitter: Emitter, nodes: list[Node], values: list[ast.expr]) -> tup
     unknown = [at for at, node in enumerate(nodes) if emitter.type_of(node).kind != "string"]
     if not unknown:
         return None, values
-    values = [emitter.named(each) for each in values]
+    values = [emitter.named(value) for value in values]
     tests = [build.compare(call(emitter.function(type), values[at]), _IS, emitter.function(str)) for at in unknown]
     return build.both(*tests), values
 
 
 def _text_method(name: str) -> _Operator:
     def emit(emitter: Emitter, node: Call) -> ast.expr | None:
-        kinds = {emitter.type_of(each).kind for each in node.operands}
+        kinds = {emitter.type_of(operand).kind for operand in node.operands}
         if node.target is None or len(node.args) != 1 or not kinds <= {"string", "dyn"} \
                 or isinstance(node.target, Literal):
             return None
@@ -228,8 +228,8 @@ def _matches(emitter: Emitter, node: Call) -> ast.expr | None:
         emitter.failing = True
         return mark_boolean(call(emitter.function(patterns.matches), *values, emitter.meter()))
     test, (value,) = _is_text(emitter, [text], [emitter.emit(text)])
-    found = build.compare(call(emitter.code.hoist(search), _scanned(emitter, value)), _IS_NOT, _NONE)
-    return found if test is None else _else_overload(emitter, test, found)
+    matched = build.compare(call(emitter.code.hoist(search), _scanned(emitter, value)), _IS_NOT, _NONE)
+    return matched if test is None else _else_overload(emitter, test, matched)
 
 
 def _dyn(emitter: Emitter, node: Call) -> ast.expr | None:

@@ -28,9 +28,9 @@ def expanded(node: Comprehension) -> _Made:
         return (_made(Literal(is_all, 0, 0), BOOL),
                 _made_call("@not_strictly_false", "not_strictly_false", BOOL, test), step, accumulated)
     if node.kind == "exists_one":
-        one = _made(Literal(1, 0, 0), INT)
+        increment = _made(Literal(1, 0, 0), INT)
         step = _made_call("_?_:_", "conditional", INT, *_some(node.guard),
-                          _made_call("_+_", "add_int64", INT, accumulated, one), accumulated)
+                          _made_call("_+_", "add_int64", INT, accumulated, increment), accumulated)
         return (_made(Literal(0, 0, 0), INT), always, step,
                 _made_call("_==_", "equals", BOOL, accumulated, _made(Literal(1, 0, 0), INT)))
     if node.kind in ("transformMap", "transformMapEntry"):

@@ -103,9 +103,9 @@ def _array(schema: Schema, name: str) -> Declaration | None:
 
 
 def _object(schema: Schema, name: str) -> Declaration | None:
-    others = schema.get("additionalProperties")
-    if isinstance(others, Mapping):
-        of = declare(others, root=_embedded(others), name=f"{name}.@elem")
+    additional = schema.get("additionalProperties")
+    if isinstance(additional, Mapping):
+        of = declare(additional, root=_embedded(additional), name=f"{name}.@elem")
         if of is None:
             return None
         most = _limit(schema, "maxProperties", (REQUEST_SIZE - 2) // (of.least + 6))

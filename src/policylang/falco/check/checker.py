@@ -123,7 +123,7 @@ class Checker:
         return Read("field", str(operand), info.type, info.shape)
 
     def transform(self, operand: Transform, text: Text) -> Read:
-        arguments = tuple(self.argument(each, text) for each in operand.arguments)
+        arguments = tuple(self.argument(argument, text) for argument in operand.arguments)
         try:
             for read in arguments:
                 if read.shape in (Shape.ANCESTORS, Shape.ENDS) or read.name.partition("[")[0] in fields.ALONE:
@@ -146,7 +146,7 @@ class Checker:
         if isinstance(argument, Literal):
             return Read("constant", "", Type.TEXT, Shape.ONE, argument.value)
         if isinstance(argument, Values):
-            items = tuple(self.argument(each, text) for each in argument.items)
+            items = tuple(self.argument(value, text) for value in argument.items)
             for item in items:
                 if item.type is not Type.TEXT or item.shape is not Shape.ONE:
                     raise text.error("a list of a transformer holds strings only", 0)

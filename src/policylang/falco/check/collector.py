@@ -166,8 +166,8 @@ class Collector:
                 before.output = item.output
             if "exceptions" in item.values:
                 before.exceptions = item.values["exceptions"]
-                for each in before.exceptions:
-                    self._validate(each, before.source)
+                for exemption in before.exceptions:
+                    self._validate(exemption, before.source)
 
     def _define(self, item: RuleItem, before: RuleText | None) -> None:
         source = item.values.get("source", "syscall")
@@ -178,8 +178,8 @@ class Collector:
         rule = RuleText(item.name, item.node, source, {**item.values, "output": item.values["output"].strip(BLANKS)},
                      [Piece(item.condition.value, item.condition, True)], item.output,
                      item.values.get("exceptions", []))
-        for each in rule.exceptions:
-            self._validate(each, source)
+        for exemption in rule.exceptions:
+            self._validate(exemption, source)
         self.rules[item.name] = rule  # keeps the place of the first definition
 
     def _append(self, item: RuleItem, before: RuleText) -> None:
@@ -192,21 +192,21 @@ class Collector:
                 before.values[key] = f"{before.values.get(key, '')} {item.values[key]}"
         if "tags" in item.values:
             before.values["tags"] = [*before.values.get("tags", []), *item.values["tags"]]
-        for each in item.values.get("exceptions", []):
-            same = next((other for other in before.exceptions if other.name == each.name), None)
+        for exemption in item.values.get("exceptions", []):
+            same = next((earlier for earlier in before.exceptions if earlier.name == exemption.name), None)
             if same is None:
-                if each.fields is None:
-                    raise _invalid(each.node, "Rule exception must have fields property with a list of fields")
-                if not each.values:
-                    raise _invalid(each.node, "Rule exception must have values property with a list of values")
-                self._validate(each, before.source)
-                before.exceptions = [*before.exceptions, each]
+                if exemption.fields is None:
+                    raise _invalid(exemption.node, "Rule exception must have fields property with a list of fields")
+                if not exemption.values:
+                    raise _invalid(exemption.node, "Rule exception must have values property with a list of values")
+                self._validate(exemption, before.source)
+                before.exceptions = [*before.exceptions, exemption]
                 continue
-            if each.fields is not None:
-                raise _invalid(each.node, "Can not append exception fields to existing exception, only values")
-            if each.comps is not None:
-                raise _invalid(each.node, "Can not append exception comps to existing exception, only values")
-            same.values = same.values + each.values
+            if exemption.fields is not None:
+                raise _invalid(exemption.node, "Can not append exception fields to existing exception, only values")
+            if exemption.comps is not None:
+                raise _invalid(exemption.node, "Can not append exception comps to existing exception, only values")
+            same.values = same.values + exemption.values
 
     def _validate(self, exception: Exemption, source: str) -> None:
         node = exception.node
@@ -238,7 +238,7 @@ class Collector:
 
     def finish(self) -> Collected:
         lists = self._expanded()
-        used: set[str] = {name for each in self.lists.values() for name in each.items if name in self.lists}
+        used: set[str] = {name for listed in self.lists.values() for name in listed.items if name in self.lists}
         texts = lists.items()
 
         def parsed(pieces: list[Piece]) -> tuple[Condition, Text]:
@@ -249,7 +249,7 @@ class Collector:
             except SourceError as wrong:
                 raise text.error(wrong.reason, wrong.offset, wrong.kind) from None
 
-        macros = {name: parsed(each.pieces) for name, each in self.macros.items()}
+        macros = {name: parsed(macro.pieces) for name, macro in self.macros.items()}
         resolver = _Resolver(self.macros, macros)
         for name in self.macros:
             resolver.macro(name)
@@ -258,10 +258,10 @@ class Collector:
         for rule in rules:
             conditions[rule.name] = condition, text = parsed(with_exceptions(rule.pieces, rule.exceptions))
             resolver.rule(condition, text)
-        unused = [("LOAD_UNUSED_MACRO", "Macro not referred to by any other rule/macro", each.node)
-                  for name, each in self.macros.items() if name not in resolver.used]
-        unused += [("LOAD_UNUSED_LIST", "List not referred to by any other rule/macro", each.node)
-                   for name, each in self.lists.items() if name not in used]
+        unused = [("LOAD_UNUSED_MACRO", "Macro not referred to by any other rule/macro", macro.node)
+                  for name, macro in self.macros.items() if name not in resolver.used]
+        unused += [("LOAD_UNUSED_LIST", "List not referred to by any other rule/macro", listed.node)
+                   for name, listed in self.lists.items() if name not in used]
         return Collected(rules, macros, conditions, lists, unused)
 
     def _expanded(self) -> dict[str, list[str]]:
@@ -269,23 +269,23 @@ class Collector:
         done: dict[str, list[str]] = {}
         doing: set[str] = set()
 
-        def expand(each: _ListText) -> list[str]:
-            if each.name in done:
-                return done[each.name]
-            if each.name in doing or len(doing) > DEEPEST:
-                raise _invalid(each.node, f"reference loop in list '{each.name}'")
-            doing.add(each.name)
+        def expand(listed: _ListText) -> list[str]:
+            if listed.name in done:
+                return done[listed.name]
+            if listed.name in doing or len(doing) > DEEPEST:
+                raise _invalid(listed.node, f"reference loop in list '{listed.name}'")
+            doing.add(listed.name)
             items: list[str] = []
-            for item in each.items:
-                other = self.lists.get(item)
-                items += expand(other) if other is not None and other.index < each.visibility else [item]
+            for item in listed.items:
+                nested = self.lists.get(item)
+                items += expand(nested) if nested is not None and nested.index < listed.visibility else [item]
                 if len(items) > MOST_ITEMS:
-                    raise _invalid(each.node, f"list '{each.name}' has more than {MOST_ITEMS} items")
-            doing.discard(each.name)
-            done[each.name] = items
+                    raise _invalid(listed.node, f"list '{listed.name}' has more than {MOST_ITEMS} items")
+            doing.discard(listed.name)
+            done[listed.name] = items
             return items
 
-        return {name: expand(each) for name, each in self.lists.items()}
+        return {name: expand(listed) for name, listed in self.lists.items()}
 
 
 class _Resolver:
@@ -310,20 +310,20 @@ class _Resolver:
 
     def _size(self, condition: Condition, text: Text, visibility: int | None, depth: int) -> tuple[int, int]:
         if isinstance(condition, Macro):
-            found = self._referred(condition, text, visibility)
+            size = self._referred(condition, text, visibility)
         elif isinstance(condition, Not):
             tests, below = self._size(condition.part, text, visibility, depth + 1)
-            found = tests, below + 1
+            size = tests, below + 1
         elif isinstance(condition, (And, Or)):
             sizes = [self._size(part, text, visibility, depth + 1) for part in condition.parts]
-            found = sum(tests for tests, _ in sizes), 1 + max(below for _, below in sizes)
+            size = sum(tests for tests, _ in sizes), 1 + max(below for _, below in sizes)
         else:
             return 1, 1
-        if found[0] > MOST_TESTS:
+        if size[0] > MOST_TESTS:
             raise text.error(f"condition with its macros has more than {MOST_TESTS} checks", 0, "LOAD_ERR_VALIDATE")
-        if found[1] > DEEPEST:
+        if size[1] > DEEPEST:
             raise text.error(f"exceeded max depth limit of {DEEPEST}", 0, "LOAD_ERR_VALIDATE")
-        return found
+        return size
 
     def _referred(self, macro: Macro, text: Text, visibility: int | None) -> tuple[int, int]:
         defined = self.defined.get(macro.name)

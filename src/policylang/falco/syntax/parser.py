@@ -53,10 +53,10 @@ def parse(source: Source) -> Condition:
     parser = _Parser(source)
     if not source.text:
         raise parser.cursor.error("filter input string is empty")
-    found = parser.either()
+    condition = parser.either()
     if parser.cursor.at != len(source.text):
         raise parser.cursor.error(f"unexpected token after '{parser.cursor.last}', expecting 'or', 'and'")
-    return found
+    return condition
 
 
 def operand(cursor: Cursor) -> Operand | None:
@@ -111,12 +111,12 @@ class _Parser:
     def bracketed(self) -> Condition:
         """What follows an opening bracket, and the closing one."""
         self.nesting.enter(self.cursor.at - 1)
-        found = self.either()
+        condition = self.either()
         self.nesting.depth -= 1
         self.cursor.blank()
         if not self.cursor.word(")"):
             raise self.cursor.error("expected a ')' token")
-        return found
+        return condition
 
     def check(self) -> Condition:
         cursor = self.cursor
@@ -180,10 +180,10 @@ class _Parser:
         return None
 
     def string(self) -> Literal:
-        found = self.text()
-        if found is None:
+        literal = self.text()
+        if literal is None:
             raise self.cursor.error(f"expected a string value or a field with a valid transformer: {_WITH_VAL}")
-        return found
+        return literal
 
     def values(self) -> tuple[Literal, ...] | Operand:
         cursor = self.cursor
@@ -203,8 +203,8 @@ class _Parser:
             if not cursor.word(")"):
                 raise cursor.error("expected a ')' token")
             return tuple(items)
-        if (found := self.reference()) is not None:
-            return found
+        if (operand := self.reference()) is not None:
+            return operand
         start = cursor.at
         if cursor.match(IDENTIFIER):  # a list of one item, as list names are gone by now
             return (Literal(cursor.last, start, cursor.at),)
@@ -217,11 +217,11 @@ class _Parser:
         start = cursor.at
         if cursor.word("val("):
             cursor.blank()
-            found = self.field()
-            if found is None:
+            field = self.field()
+            if field is None:
                 raise cursor.error("expected a field within 'val' transformer")
             self.close()
-            return found
+            return field
         name = self.call()
         return None if name is None else self.transform(name, start)
 
@@ -238,10 +238,10 @@ class _Parser:
         cursor = self.cursor
         if not cursor.quoted() and not cursor.match(ARGUMENT):
             raise cursor.error("expected a valid field argument: a quoted string or a bare string")
-        found = cursor.last
+        subscript = cursor.last
         if not cursor.word("]"):
             raise cursor.error("expected a ']' token")
-        return found
+        return subscript
 
     def call(self) -> str | None:
         for word in _CALLS:
@@ -288,9 +288,9 @@ class _Parser:
 
     def plain(self, start: int) -> Argument:
         cursor = self.cursor
-        found: Argument | None = self.field()
-        if found is not None:
-            return found
+        field: Argument | None = self.field()
+        if field is not None:
+            return field
         if (name := self.call()) is not None:
             return self.transform(name, start)
         if cursor.quoted() or cursor.match(NUMBER):

@@ -63,9 +63,9 @@ def find_circles(documents: Mapping[Path, Document], graph: Edges) -> None:
     """Mark the objects of which a part asks for another part, itself or through other rules."""
     owner = {clause: document for document in documents.values() for rule in document.all for clause in rule.chain()}
     below: dict[int, set[int]] = {}
-    for rule, others in graph.items():
+    for rule, targets in graph.items():
         if rule in owner:
-            below.setdefault(owner[rule].slot, set()).update(owner[asked].slot for asked in others if asked in owner)
+            below.setdefault(owner[rule].slot, set()).update(owner[asked].slot for asked in targets if asked in owner)
     for document in documents.values():
         if document.kind != "object":
             continue

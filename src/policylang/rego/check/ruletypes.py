@@ -127,8 +127,8 @@ class RuleTypes:
     @cached_property
     def _asking(self) -> dict[Rule, list[Rule]]:
         asking: dict[Rule, list[Rule]] = {}
-        for rule, others in self.graph.items():
-            for asked in others:
+        for rule, targets in self.graph.items():
+            for asked in targets:
                 asking.setdefault(asked, []).append(rule)
         return asking
 
