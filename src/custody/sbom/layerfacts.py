@@ -35,10 +35,10 @@ class LayerFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True, dic
     @cached_property
     def found(self) -> Mapping[str, tuple[Fact, ...]]:
         """By path, whoever said it."""
-        found: dict[str, tuple[Fact, ...]] = {}
+        facts: dict[str, tuple[Fact, ...]] = {}
         for part in self.parts.values():
-            found.update(part)
-        return found
+            facts.update(part)
+        return facts
 
     @cached_property
     def readers(self) -> Mapping[str, str]:

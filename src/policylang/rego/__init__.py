@@ -25,7 +25,7 @@ __all__ = ["UNDEFINED", "Entry", "EvaluationError", "Policy", "Query", "Result",
 def parse_value(written: str) -> Value:
     """A ground term, such as `{1, "a", [true]}`. SourceError where it is none."""
     [expr] = parse_query(Source(written, "term"))
-    value = constant(expr.what) if isinstance(expr.what, Term) else NOTHING
+    value = constant(expr.statement) if isinstance(expr.statement, Term) else NOTHING
     if value is NOTHING:
         raise SourceError("expected a value", Source(written, "term"), 0)
     return value

@@ -236,7 +236,7 @@ def unsafe_error(unsafe: Unsafe, source: Source) -> SourceError:
 def check_calls(source: Source, parts: Sequence[Term | Expr], documents: Documents,
                 builtins: Mapping[str, Builtin]) -> None:
     """Every function that is called is there, and gets as many arguments as it takes. `parts`: those inside, too."""
-    statements = {id(part.what) for part in parts if isinstance(part, Expr) and isinstance(part.what, Call)}
+    statements = {id(part.statement) for part in parts if isinstance(part, Expr) and isinstance(part.statement, Call)}
     arity = documents.arity(builtins)
     for term in parts:
         if not isinstance(term, Call) or term.operator == ["print"]:

@@ -156,16 +156,16 @@ def _learn(expr: Expr, known: _Known) -> None:
     """What an equality, or `some … in`, binds to constants."""
     if expr.negated or expr.withs:
         return
-    what = expr.what
+    statement = expr.statement
     pairs: list[tuple[Term, Term | None]] = []
-    if isinstance(what, Unify):
-        pairs = [(what.left, what.right), (what.right, what.left)]
-    elif isinstance(what, SomeIn):
-        if isinstance(what.value, Var) and what.value.name not in known:
-            collections = _values(what.domain, known)
+    if isinstance(statement, Unify):
+        pairs = [(statement.left, statement.right), (statement.right, statement.left)]
+    elif isinstance(statement, SomeIn):
+        if isinstance(statement.value, Var) and statement.value.name not in known:
+            collections = _values(statement.domain, known)
             values = None if collections is None else _all(collections)
             if values is not None and len(values) <= _WIDEST:
-                known[what.value.name] = values
+                known[statement.value.name] = values
         return
     for var, term in pairs:
         if isinstance(var, Var) and term is not None:

@@ -173,64 +173,64 @@ class Resolver:
                 return var
             return rebuilt(term, moved)
 
-        what = expr.what
-        if isinstance(what, Unify):
-            expr.what = Unify(moved(what.left), moved(what.right))
-        elif isinstance(what, Call):
-            expr.what = rebuilt(what, moved)
-        elif isinstance(what, Term):
-            expr.what = moved(what)
+        statement = expr.statement
+        if isinstance(statement, Unify):
+            expr.statement = Unify(moved(statement.left), moved(statement.right))
+        elif isinstance(statement, Call):
+            expr.statement = rebuilt(statement, moved)
+        elif isinstance(statement, Term):
+            expr.statement = moved(statement)
         return before
 
     def _expr(self, expr: Expr, scope: _Scope) -> Expr | None:
         expr.withs = [(self._target(target), self._replacing(value, scope)) for target, value in expr.withs]
-        what = expr.what
-        if isinstance(what, Some):
-            for var in what.names:
+        statement = expr.statement
+        if isinstance(statement, Some):
+            for var in statement.names:
                 self._declare(var.name, scope, "declared", var.at)
             return None
-        if isinstance(what, SomeIn):
-            both = Array(expr.at, expr.end, [part for part in (what.key, what.value) if part is not None])
-            for name in _pattern_names(both) & _pattern_names(what.domain) - {"_"}:
+        if isinstance(statement, SomeIn):
+            both = Array(expr.at, expr.end, [part for part in (statement.key, statement.value) if part is not None])
+            for name in _pattern_names(both) & _pattern_names(statement.domain) - {"_"}:
                 raise compile_error(f"var {name} assigned before", self.source, expr.at)
-            what.domain = self._term(what.domain, scope)
+            statement.domain = self._term(statement.domain, scope)
             self._declare_pattern(both, scope, "declared")
-            what.key = None if what.key is None else self._term(what.key, scope)
-            what.value = self._term(what.value, scope)
-        elif isinstance(what, Every):
-            what.domain = self._term(what.domain, scope)
+            statement.key = None if statement.key is None else self._term(statement.key, scope)
+            statement.value = self._term(statement.value, scope)
+        elif isinstance(statement, Every):
+            statement.domain = self._term(statement.domain, scope)
             inner = _Scope(scope)
-            for declared in (what.key, what.value):
+            for declared in (statement.key, statement.value):
                 if declared is not None and declared.name != "_":
                     self._declare(declared.name, inner, "declared", declared.at)
-            if what.key is not None:
-                what.key = self._pattern_var(what.key, inner)
-            what.value = self._pattern_var(what.value, inner)
+            if statement.key is not None:
+                statement.key = self._pattern_var(statement.key, inner)
+            statement.value = self._pattern_var(statement.value, inner)
             body = _Scope(inner)
-            what.body = self._body(what.body, body)
+            statement.body = self._body(statement.body, body)
             self._check_unused(body)
-            self._check_unused(inner, what.body[0].at if what.body else expr.at)
-        elif isinstance(what, Logic):
-            for side, braced in zip(what.bodies, what.braced, strict=True):
+            self._check_unused(inner, statement.body[0].at if statement.body else expr.at)
+        elif isinstance(statement, Logic):
+            for side, braced in zip(statement.bodies, statement.braced, strict=True):
                 if not braced:
-                    self._check_no_assignment(side, f"implicit {what.operator} operand" if what.operator != "not"
-                                              else "negated expression")
-            what.bodies = [self._closure(declared, scope) for declared in what.bodies]
-        elif isinstance(what, Unify):
-            if what.assign:
+                    self._check_no_assignment(side, f"implicit {statement.operator} operand"
+                                              if statement.operator != "not" else "negated expression")
+            statement.bodies = [self._closure(declared, scope) for declared in statement.bodies]
+        elif isinstance(statement, Unify):
+            if statement.assign:
                 if expr.negated:
                     self._check_no_assignment([expr], "negated expression")
-                self._assign(what, scope)
+                self._assign(statement, scope)
             else:
-                what.left = self._term(what.left, scope)
-                what.right = self._term(what.right, scope)
+                statement.left = self._term(statement.left, scope)
+                statement.right = self._term(statement.right, scope)
         else:
-            expr.what = self._term(what, scope)
+            expr.statement = self._term(statement, scope)
         return expr
 
     def _check_no_assignment(self, body: Body, where: str) -> None:
         for expr in body:
-            if isinstance(expr.what, Unify) and expr.what.assign:
+            if isinstance(expr.statement, Unify) and expr.statement.assign:
                 raise compile_error(f"cannot assign vars inside {where}", self.source, expr.at)
 
     def _closure(self, body: Body, scope: _Scope) -> Body:
@@ -250,13 +250,13 @@ class Resolver:
         assert isinstance(resolved, Var)
         return resolved
 
-    def _assign(self, what: Unify, scope: _Scope) -> None:
+    def _assign(self, assignment: Unify, scope: _Scope) -> None:
         """`left := right`: what is on the right was there before, what is on the left is new."""
-        if not isinstance(what.left, (Var, Array, Object)):
-            raise compile_error(f"cannot assign to {value_name(what.left)}", self.source, what.left.at)
-        what.right = self._term(what.right, scope)
-        self._declare_pattern(what.left, scope, "assigned")
-        what.left = self._term(what.left, scope, used=False)
+        if not isinstance(assignment.left, (Var, Array, Object)):
+            raise compile_error(f"cannot assign to {value_name(assignment.left)}", self.source, assignment.left.at)
+        assignment.right = self._term(assignment.right, scope)
+        self._declare_pattern(assignment.left, scope, "assigned")
+        assignment.left = self._term(assignment.left, scope, used=False)
 
     def _declare(self, name: str, scope: _Scope, how: str, at: int) -> None:
         """`how` is `arg`, `declared` (some, every) or `assigned`."""

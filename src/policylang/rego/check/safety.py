@@ -98,8 +98,8 @@ def _names(expr: Expr) -> tuple[set[str], set[str]]:
                 names.add(part.name)
             elif isinstance(part, Ref) and isinstance(part.head, Var):
                 heads.add(part.head.name)
-    if isinstance(expr.what, Call) and len(expr.what.operator) == 1 and "#" in expr.what.operator[0]:
-        names.add(expr.what.operator[0])
+    if isinstance(expr.statement, Call) and len(expr.statement.operator) == 1 and "#" in expr.statement.operator[0]:
+        names.add(expr.statement.operator[0])
     return names - ROOTS, heads - ROOTS
 
 
@@ -116,11 +116,11 @@ def _closed_names(expr: Expr) -> set[str]:
     for term in own_terms(expr):
         for closure in _closures(term):
             names |= _comprehension_names(closure)
-    what = expr.what
-    if isinstance(what, Every):
-        names |= all_names(what.body) - {var.name for var in (what.key, what.value) if var is not None}
-    elif isinstance(what, Logic):
-        for body in what.bodies:
+    statement = expr.statement
+    if isinstance(statement, Every):
+        names |= all_names(statement.body) - {var.name for var in (statement.key, statement.value) if var is not None}
+    elif isinstance(statement, Logic):
+        for body in statement.bodies:
             names |= all_names(body)
     return names
 
@@ -229,33 +229,33 @@ def needs_and_gives(expr: Expr, bound: set[str], arity: Arity) -> tuple[set[str]
     """What an expression needs, apart from its closures, and the variables that it binds, when `bound` are bound."""
     needs: set[str] = set()
     gives: set[str] = set()
-    what = expr.what
-    if isinstance(what, Unify):
-        needed, given = _unify(what.left, what.right, bound)
+    statement = expr.statement
+    if isinstance(statement, Unify):
+        needed, given = _unify(statement.left, statement.right, bound)
         needs |= needed
         gives |= given
-    elif isinstance(what, SomeIn):
-        _needs(what.domain, needs, gives)
-        for part in (what.key, what.value):
+    elif isinstance(statement, SomeIn):
+        _needs(statement.domain, needs, gives)
+        for part in (statement.key, statement.value):
             if part is not None:
                 _pattern(part, gives, needs, gives)
-    elif isinstance(what, Every):
-        _needs(what.domain, needs, gives)
-    elif isinstance(what, Call):
-        if len(what.operator) == 1 and "#" in what.operator[0]:
-            needs.add(what.operator[0])
-        count = arity(what)
-        for argument in what.args[:count]:
+    elif isinstance(statement, Every):
+        _needs(statement.domain, needs, gives)
+    elif isinstance(statement, Call):
+        if len(statement.operator) == 1 and "#" in statement.operator[0]:
+            needs.add(statement.operator[0])
+        count = arity(statement)
+        for argument in statement.args[:count]:
             _needs(argument, needs, gives)
-        for result in what.args[count:] if count is not None else ():
+        for result in statement.args[count:] if count is not None else ():
             names: set[str] = set()
             _pattern(result, names, needs, gives)
             if needs <= bound | gives:
                 gives |= names
             else:
                 needs |= names
-    elif isinstance(what, Term):
-        _needs(what, needs, gives)
+    elif isinstance(statement, Term):
+        _needs(statement, needs, gives)
     if expr.negated:
         return needs | gives, set()
     return needs, gives
@@ -331,12 +331,12 @@ def _missing(body: Body, have: set[str], everything: set[str], arity: Arity) -> 
 def _order_closures(expr: Expr, have: set[str], arity: Arity) -> None:
     for term in own_terms(expr):
         order_in(term, have, arity)
-    what = expr.what
-    if isinstance(what, Every):
-        own = {var.name for var in (what.key, what.value) if var is not None}
-        what.body, _ = order(what.body, have | own, arity)
-    elif isinstance(what, Logic):
-        what.bodies = [order(body, have, arity)[0] for body in what.bodies]
+    statement = expr.statement
+    if isinstance(statement, Every):
+        own = {var.name for var in (statement.key, statement.value) if var is not None}
+        statement.body, _ = order(statement.body, have | own, arity)
+    elif isinstance(statement, Logic):
+        statement.bodies = [order(body, have, arity)[0] for body in statement.bodies]
 
 
 def order_in(term: Term, have: set[str], arity: Arity) -> None:

@@ -90,37 +90,37 @@ class Checker:
                 self.term(value, env)
         if expr.withs:
             trees, self._trees = self._trees, self._under(expr.withs, env)
-            self._expr(Expr(expr.at, expr.end, expr.what, expr.negated), env)
+            self._expr(Expr(expr.at, expr.end, expr.statement, expr.negated), env)
             self._trees = trees
             return
         if expr.negated:
             env = ChainMap({}, env)
-        what = expr.what
-        if isinstance(what, Unify):
-            self.term(what.left, env)
-            self.term(what.right, env)
-            self._match(what.left, what.right, expr.at, env)
-        elif isinstance(what, SomeIn):
-            self._some(what, expr.at, env)
-        elif isinstance(what, Every):
-            self.term(what.domain, env)
-            self._references(what.body, env)
-        elif isinstance(what, Logic):
-            for body in what.bodies:
+        statement = expr.statement
+        if isinstance(statement, Unify):
+            self.term(statement.left, env)
+            self.term(statement.right, env)
+            self._match(statement.left, statement.right, expr.at, env)
+        elif isinstance(statement, SomeIn):
+            self._some(statement, expr.at, env)
+        elif isinstance(statement, Every):
+            self.term(statement.domain, env)
+            self._references(statement.body, env)
+        elif isinstance(statement, Logic):
+            for body in statement.bodies:
                 self._references(body, env)
-        elif isinstance(what, Call):
-            for argument in what.args:
+        elif isinstance(statement, Call):
+            for argument in statement.args:
                 self.term(argument, env)
-            self._call(what, env)
-        elif isinstance(what, Term):
-            self.term(what, env)
+            self._call(statement, env)
+        elif isinstance(statement, Term):
+            self.term(statement, env)
 
     def _references(self, body: Body, env: Env) -> None:
         """Of bodies inside an expression OPA checks the references alone."""
         for expr in body:
-            what = expr.what
-            if isinstance(what, (Every, Logic)):
-                self._expr(Expr(expr.at, expr.end, what), env)
+            statement = expr.statement
+            if isinstance(statement, (Every, Logic)):
+                self._expr(Expr(expr.at, expr.end, statement), env)
             for term in own_terms(expr):
                 for part in inside(term):
                     if isinstance(part, Ref) and not self._is_function(part):
@@ -143,16 +143,16 @@ class Checker:
                 targets.put(path, ANY if made is None else either((before, made)))
         return [targets, *trees] if targets.children or targets.value is not None else trees
 
-    def _some(self, what: SomeIn, at: int, env: Env) -> None:
-        self.term(what.domain, env)
-        if isinstance(what.domain, Ref):  # it goes on with the key
-            key_ = what.key or Var(at, at, f"_#some {at}")
-            ref = what.domain
+    def _some(self, some: SomeIn, at: int, env: Env) -> None:
+        self.term(some.domain, env)
+        if isinstance(some.domain, Ref):  # it goes on with the key
+            key_ = some.key or Var(at, at, f"_#some {at}")
+            ref = some.domain
             self._ref(Ref(ref.at, ref.end, ref.head, [*ref.path, key_]), env, check=True)
-        domain = self.type(what.domain, env) or ANY
-        if keys(domain) is None and not _is_empty(domain) and not isinstance(what.domain, (Scalar, Ref)):
-            raise self._undefined(what.domain, domain)
-        for pattern, type_ in ((what.key, keys(domain)), (what.value, members(domain))):
+        domain = self.type(some.domain, env) or ANY
+        if keys(domain) is None and not _is_empty(domain) and not isinstance(some.domain, (Scalar, Ref)):
+            raise self._undefined(some.domain, domain)
+        for pattern, type_ in ((some.key, keys(domain)), (some.value, members(domain))):
             if pattern is not None and type_ is not None and not self._fit(pattern, type_, env):
                 raise type_error(f"match error\n\tleft  : {shown(self.type(pattern, env))}\n\tright : {shown(type_)}",
                                  self.source, at)

@@ -18,7 +18,7 @@ from policylang.rego.check.safety import asked_of_input, needed
 from policylang.rego.declare import Builtin
 from policylang.rego.evaluation import operations
 from policylang.rego.evaluation.documents import Node
-from policylang.rego.syntax.tree import Body, Call, Expr, Ref, Term, What
+from policylang.rego.syntax.tree import Body, Call, Expr, Ref, Statement, Term
 from policylang.rego.values import UNDEFINED, equal
 from policylang.source import Source
 
@@ -72,7 +72,7 @@ class Emit(NamedTuple):
     """What nodes of the tree become, by their type. `reference`: the value of a Ref, perhaps not wholly evaluated."""
 
     terms: Mapping[type[Term], Callable[[Emitter, Any], V]]
-    statements: Mapping[type[Expr | What], Callable[[Emitter, Any], None]]
+    statements: Mapping[type[Expr | Statement], Callable[[Emitter, Any], None]]
     reference: Callable[[Emitter, Ref], V]
 
 
@@ -135,7 +135,7 @@ class Emitter:
             waiting = later
         return [nodes[at] for at in range(len(terms))]
 
-    def statement(self, node: Expr | What) -> None:
+    def statement(self, node: Expr | Statement) -> None:
         """An expression, or what is in it: the statements go on only where it holds."""
         self.emit.statements[type(node)](self, node)
 

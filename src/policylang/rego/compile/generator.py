@@ -100,7 +100,7 @@ class Generator:
         with emitter.closed():
             values: list[ast.expr] = []
             for expr in body:
-                if capture and isinstance(expr.what, Term) and not expr.negated:
+                if capture and isinstance(expr.statement, Term) and not expr.negated:
                     values.append(self._captured(emitter, expr))
                     if len(body) > 1 or _iterates(body):
                         emitter.fail_if(emitter.is_false(values[-1]))
@@ -118,7 +118,7 @@ class Generator:
         return run
 
     def _captured(self, emitter: Emitter, expr: Expr) -> ast.expr:
-        term = expr.what
+        term = expr.statement
         assert isinstance(term, Term)
         if isinstance(term, Call):
             count = self.arity(term)

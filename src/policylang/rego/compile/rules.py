@@ -77,7 +77,7 @@ def _ask(emitter: Emitter, rule: Rule) -> None:
     terms = [*rule.path[1:], rule.value]
     for expr in rule.body:
         if not expr.negated and not expr.withs:
-            domain = expr.what.domain if isinstance(expr.what, SomeIn) else None  # its members are asked for
+            domain = expr.statement.domain if isinstance(expr.statement, SomeIn) else None  # its members are asked for
             terms += children(domain) if isinstance(domain, Ref) else own_terms(expr)
     for ref in asked_wholly(terms):
         if not is_made(program, ref):

@@ -26,11 +26,11 @@ from policylang.rego.syntax.tree import (
     Scalar,
     SetOf,
     SomeIn,
+    Statement,
     Template,
     Term,
     Unify,
     Var,
-    What,
     rebuilt,
 )
 from policylang.rego.values import Set
@@ -52,11 +52,11 @@ def _expression(emitter: Emitter, expr: Expr) -> None:
 def _holds(emitter: Emitter, expr: Expr) -> None:
     """An expression under its `with`s."""
     if not expr.negated:
-        emitter.statement(expr.what)
+        emitter.statement(expr.statement)
         return
-    what = _settled(emitter, expr.what)
+    settled = _settled(emitter, expr.statement)
     with emitter.decided() as flag:
-        emitter.statement(what)
+        emitter.statement(settled)
         emitter.decide(flag)
     emitter.fail_if(load(flag))
 
@@ -74,16 +74,16 @@ def _note(emitter: Emitter, expr: Expr, *, done: bool) -> None:
 
 # --- what a negation does not cover
 
-def _settled(emitter: Emitter, what: What) -> What:
+def _settled(emitter: Emitter, statement: Statement) -> Statement:
     """A negated expression whose arguments are evaluated before the negation, as in OPA: where `input.x` is not
     there, `not startswith(input.x, "a")` has no value. Only what stands alone, or beside `==`, is what is negated.
     """
-    if isinstance(what, Unify):
-        return Unify(_beside(emitter, what.left), _beside(emitter, what.right))
-    if isinstance(what, Call):
-        settle = _beside if what.operator in (["equal"], ["eq"]) else _before
-        return rebuilt(what, partial(settle, emitter))
-    return _beside(emitter, what) if isinstance(what, Ref) else what
+    if isinstance(statement, Unify):
+        return Unify(_beside(emitter, statement.left), _beside(emitter, statement.right))
+    if isinstance(statement, Call):
+        settle = _beside if statement.operator in (["equal"], ["eq"]) else _before
+        return rebuilt(statement, partial(settle, emitter))
+    return _beside(emitter, statement) if isinstance(statement, Ref) else statement
 
 
 def _beside(emitter: Emitter, term: Term) -> Term:
@@ -102,47 +102,47 @@ def _before(emitter: Emitter, term: Term) -> Term:
 
 # --- the kinds of expressions
 
-def _unify(emitter: Emitter, what: Unify) -> None:
-    unify_terms(emitter, what.left, what.right)
+def _unify(emitter: Emitter, equation: Unify) -> None:
+    unify_terms(emitter, equation.left, equation.right)
 
 
-def _some_in(emitter: Emitter, what: SomeIn) -> None:
-    domain = reference(emitter, what.domain) if isinstance(what.domain, Ref) else emitter.value(what.domain)
-    if what.key is None:
+def _some_in(emitter: Emitter, some: SomeIn) -> None:
+    domain = reference(emitter, some.domain) if isinstance(some.domain, Ref) else emitter.value(some.domain)
+    if some.key is None:
         value = emitter.members(domain.node)
     else:
         name, value = emitter.entries(domain.node)
-        unify(emitter, what.key, V(load(name), inside(domain)))
+        unify(emitter, some.key, V(load(name), inside(domain)))
     member = V(load(value), "doc" if domain.kind == "doc" else inside(domain))
-    unify(emitter, what.value, whole(emitter, member))
+    unify(emitter, some.value, whole(emitter, member))
 
 
-def _every(emitter: Emitter, what: Every) -> None:
-    domain = emitter.value(what.domain)
+def _every(emitter: Emitter, every: Every) -> None:
+    domain = emitter.value(every.domain)
     kind = inside(domain)
     emitter.unless(compare(emitter.call(type, domain.node), ast.In(),
                            emitter.code.hoist(frozenset({list, dict, Set}), "collections")))
     with emitter.decided("failed") as failed:
-        if what.key is None:
+        if every.key is None:
             value = emitter.members(domain.node)
         else:
             name, value = emitter.entries(domain.node)
-            emitter.env[what.key.name] = V(load(name), kind)
-        emitter.env[what.value.name] = V(load(value), kind)
-        holds = emitter.exists(what.body)
+            emitter.env[every.key.name] = V(load(name), kind)
+        emitter.env[every.value.name] = V(load(value), kind)
+        holds = emitter.exists(every.body)
         emitter.add(when(negate(load(holds)), [assign(failed, ast.Constant(True)), ast.Break()]))
     emitter.fail_if(load(failed))
 
 
-def _logic(emitter: Emitter, what: Logic) -> None:
-    if what.operator == "not":
-        emitter.fail_if(load(emitter.exists(what.bodies[0])))
-    elif what.operator == "and":
-        for body in what.bodies:
+def _logic(emitter: Emitter, logic: Logic) -> None:
+    if logic.operator == "not":
+        emitter.fail_if(load(emitter.exists(logic.bodies[0])))
+    elif logic.operator == "and":
+        for body in logic.bodies:
             emitter.unless(load(emitter.exists(body)))
     else:
         with emitter.collected("either", ast.Constant(False)) as either:
-            for body in what.bodies:
+            for body in logic.bodies:
                 with emitter.branch(negate(load(either))), emitter.changed(known=dict(emitter.known)):
                     emitter.add(assign(either, load(emitter.exists(body))))
         emitter.unless(load(either))
@@ -163,7 +163,7 @@ def _there(emitter: Emitter, term: Term) -> None:
     emitter.value(term)
 
 
-_STATEMENTS: Mapping[type[Expr | What], Callable[[Emitter, Any], None]] = {
+_STATEMENTS: Mapping[type[Expr | Statement], Callable[[Emitter, Any], None]] = {
     Expr: _expression,
     Unify: _unify,
     SomeIn: _some_in,

@@ -118,16 +118,17 @@ class _Evaluation:
 
 def _expression(expr: Expr, written: str) -> str:
     """An expression as OPA's compiler left it: `==` unifies, signs are calls, names are paths."""
-    what = expr.what
-    if isinstance(what, Unify):
-        made = f"{_term(what.left)} = {_term(what.right)}"
-    elif isinstance(what, Call) and what.operator in (["equal"], ["eq"]) and len(what.args) == 2:
-        made = f"{_term(what.args[0])} = {_term(what.args[1])}"
-    elif isinstance(what, SomeIn):
-        made = f"{_term(what.value)} = {_term(what.domain)}[{'_' if what.key is None else _term(what.key)}]"
-    elif isinstance(what, Term):
-        made = _term(what)
-    elif isinstance(what, Every):
+    statement = expr.statement
+    if isinstance(statement, Unify):
+        made = f"{_term(statement.left)} = {_term(statement.right)}"
+    elif isinstance(statement, Call) and statement.operator in (["equal"], ["eq"]) and len(statement.args) == 2:
+        made = f"{_term(statement.args[0])} = {_term(statement.args[1])}"
+    elif isinstance(statement, SomeIn):
+        key = "_" if statement.key is None else _term(statement.key)
+        made = f"{_term(statement.value)} = {_term(statement.domain)}[{key}]"
+    elif isinstance(statement, Term):
+        made = _term(statement)
+    elif isinstance(statement, Every):
         return " ".join(written.split())
     else:
         return " ".join(written.split())

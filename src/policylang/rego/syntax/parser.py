@@ -221,17 +221,18 @@ class _ModuleParser(BodyParser):
         """Why the expression that begins at a token is no rule."""
         self.at = mark
         expr = self.expression()
-        what = expr.what
+        statement = expr.statement
         if expr.withs:
             problem = "expressions using with keyword cannot be used for rule head"
         elif expr.negated:
             problem = "negated expressions cannot be used for rule head"
-        elif isinstance(what, (Some, SomeIn)):
+        elif isinstance(statement, (Some, SomeIn)):
             problem = "'some' declarations cannot be used for rule head"
-        elif isinstance(what, Call) and ".".join(what.operator) in capabilities.MODULES:
+        elif isinstance(statement, Call) and ".".join(statement.operator) in capabilities.MODULES:
             problem = "rule name conflicts with built-in function"
-        elif isinstance(what, (Term, Unify)):
-            problem = f"{value_name(what.left if isinstance(what, Unify) else what)} cannot be used for rule name"
+        elif isinstance(statement, (Term, Unify)):
+            head = statement.left if isinstance(statement, Unify) else statement
+            problem = f"{value_name(head)} cannot be used for rule name"
         else:
             problem = "expression cannot be used for rule head"
         return error(problem, self.source, expr.at)
@@ -245,10 +246,10 @@ class _ModuleParser(BodyParser):
                 body = self._braced()
                 if self._connects():
                     raise self.unexpected()
-                what = body[0].what
-                if len(body) == 1 and isinstance(what, Call) and what.infix == "|" and not body[0].withs and (
+                statement = body[0].statement
+                if len(body) == 1 and isinstance(statement, Call) and statement.infix == "|" and not body[0].withs and (
                         not body[0].negated):
-                    raise error("a comprehension is meant", self.source, what.at)
+                    raise error("a comprehension is meant", self.source, statement.at)
                 return body
             except SourceError as wrong:
                 self.at, self.nesting.depth = mark, depth

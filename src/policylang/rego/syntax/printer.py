@@ -114,22 +114,23 @@ class Printer:
             last = self.row(expr.end)
 
     def expr(self, expr: Expr) -> str:
-        what = expr.what
+        statement = expr.statement
         text = "not " if expr.negated else ""
-        if isinstance(what, Unify):
-            text += f"{self.term(what.left)} {':=' if what.assign else '='} {self.term(what.right)}"
-        elif isinstance(what, Some):
-            text += "some " + ", ".join(var.name for var in what.names)
-        elif isinstance(what, SomeIn):
-            names = f"{self.term(what.key)}, " if what.key is not None else ""
-            text += f"some {names}{self.term(what.value)} in {self.term(what.domain)}"
-        elif isinstance(what, Every):
-            names = f"{what.key.name}, " if what.key is not None else ""
-            text += f"every {names}{what.value.name} in {self.term(what.domain)} {self.braces(what.body, expr)}"
-        elif isinstance(what, Logic):
-            text += self._logic(what)
+        if isinstance(statement, Unify):
+            text += f"{self.term(statement.left)} {':=' if statement.assign else '='} {self.term(statement.right)}"
+        elif isinstance(statement, Some):
+            text += "some " + ", ".join(var.name for var in statement.names)
+        elif isinstance(statement, SomeIn):
+            names = f"{self.term(statement.key)}, " if statement.key is not None else ""
+            text += f"some {names}{self.term(statement.value)} in {self.term(statement.domain)}"
+        elif isinstance(statement, Every):
+            names = f"{statement.key.name}, " if statement.key is not None else ""
+            text += f"every {names}{statement.value.name} in {self.term(statement.domain)} "
+            text += self.braces(statement.body, expr)
+        elif isinstance(statement, Logic):
+            text += self._logic(statement)
         else:
-            text += self.term(what, True)
+            text += self.term(statement, True)
         return text + self._withs(expr)
 
     def _withs(self, expr: Expr) -> str:
@@ -235,30 +236,30 @@ class Printer:
         for part in term.parts:
             if isinstance(part, Comprehension):
                 [expr] = part.body
-                assert isinstance(expr.what, Unify)
-                value = expr.what.right
+                assert isinstance(expr.statement, Unify)
+                value = expr.statement.right
                 out += (self.source.text[at:part.at], self.term(value), self._withs(expr))
                 at = part.end
         return "".join(out) + self.source.text[at:term.end]
 
-    def _logic(self, what: Logic) -> str:
-        sides = [self._side(body, braced, what.operator if at == 0 else "")
-                 for at, (body, braced) in enumerate(zip(what.bodies, what.braced, strict=True))]
-        return "not " + sides[0] if what.operator == "not" else f" {what.operator} ".join(sides)
+    def _logic(self, logic: Logic) -> str:
+        sides = [self._side(body, braced, logic.operator if at == 0 else "")
+                 for at, (body, braced) in enumerate(zip(logic.bodies, logic.braced, strict=True))]
+        return "not " + sides[0] if logic.operator == "not" else f" {logic.operator} ".join(sides)
 
     def _side(self, body: Body, braced: bool, chained: str) -> str:
         """`chained`: the operator whose chain the first side goes on with, in parentheses or not."""
         text = self.source.text
         before = text[:body[0].at].rstrip()
         if braced:
-            around = Expr(len(before) - 1, text.find("}", body[-1].end) + 1, body[0].what)
+            around = Expr(len(before) - 1, text.find("}", body[-1].end) + 1, body[0].statement)
             if all(self.row(expr.end) == self.row(around.at) for expr in body):
                 return f"{{ {'; '.join(map(self.expr, body))} }}"
             return self.braces(body, around)
         written = self.expr(body[0])
         if body[0].withs:
             return f"({written})"
-        if before[-1:] == "(" and isinstance(body[0].what, Logic) and body[0].what.operator != chained:
+        if before[-1:] == "(" and isinstance(body[0].statement, Logic) and body[0].statement.operator != chained:
             return f"({written})"
         return written
 

@@ -360,11 +360,11 @@ class TermParser(ABC):
         if self.token.kind is not END:
             raise self.unexpected("in template string expression")
         self.tokens, self.at, self._terms = outer
-        if not isinstance(expr.what, Term) or expr.negated:
+        if not isinstance(expr.statement, Term) or expr.negated:
             raise error("unexpected expression in template string: only terms and calls are allowed",
                         self.source, start)
         value = Var(start, end, f"$value{start}")
-        body = [Expr(start, end, Unify(value, expr.what), withs=expr.withs)]
+        body = [Expr(start, end, Unify(value, expr.statement), withs=expr.withs)]
         return Comprehension(start, end, "set", None, value, body)
 
     @abstractmethod

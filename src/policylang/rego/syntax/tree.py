@@ -101,11 +101,11 @@ def value_name(term: Term) -> str:
 
 @dataclass(slots=True, eq=False)
 class Expr:
-    """A line of a body: `what`, perhaps negated, under `withs` (target, value)."""
+    """A line of a body: `statement`, perhaps negated, under `withs` (target, value)."""
 
     at: int
     end: int
-    what: What
+    statement: Statement
     negated: bool = False
     withs: list[tuple[Term, Term]] = field(default_factory=list)
 
@@ -158,7 +158,7 @@ class Logic:
 
 
 Body: TypeAlias = list[Expr]
-What: TypeAlias = Term | Unify | Some | SomeIn | Every | Logic
+Statement: TypeAlias = Term | Unify | Some | SomeIn | Every | Logic
 
 
 @dataclass(slots=True, eq=False)
@@ -270,16 +270,16 @@ def inside(term: Term) -> Iterator[Term]:
 
 def own_terms(expr: Expr) -> list[Term]:
     """The terms of an expression, without those inside the bodies that it holds."""
-    what = expr.what
+    statement = expr.statement
     terms = [value for _, value in expr.withs]
-    if isinstance(what, Unify):
-        terms += [what.left, what.right]
-    elif isinstance(what, SomeIn):
-        terms += [part for part in (what.key, what.value, what.domain) if part is not None]
-    elif isinstance(what, Every):
-        terms.append(what.domain)
-    elif isinstance(what, Term):
-        terms.append(what)
+    if isinstance(statement, Unify):
+        terms += [statement.left, statement.right]
+    elif isinstance(statement, SomeIn):
+        terms += [part for part in (statement.key, statement.value, statement.domain) if part is not None]
+    elif isinstance(statement, Every):
+        terms.append(statement.domain)
+    elif isinstance(statement, Term):
+        terms.append(statement)
     return terms
 
 
@@ -293,10 +293,10 @@ def walk(*roots: Term | Expr) -> Iterator[Term | Expr]:
             for replacement in node.withs:
                 stack += replacement
             stack += own_terms(node)[len(node.withs):]
-            if isinstance(node.what, Every):
-                stack += node.what.body
-            elif isinstance(node.what, Logic):
-                stack += [expr for body in node.what.bodies for expr in body]
+            if isinstance(node.statement, Every):
+                stack += node.statement.body
+            elif isinstance(node.statement, Logic):
+                stack += [expr for body in node.statement.bodies for expr in body]
         elif isinstance(node, Comprehension):
             stack += [part for part in (node.key, node.value) if part is not None]
             stack += node.body

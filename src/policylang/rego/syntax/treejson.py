@@ -102,49 +102,51 @@ class _Wild:
         return [self._expr(expr, at) for at, expr in enumerate(body)]
 
     def _expr(self, expr: Expr, at: int) -> Json:
-        if isinstance(expr.what, Logic) and expr.what.operator == "and" and len(expr.what.bodies) == 1:
-            return self._expr(expr.what.bodies[0][0], at)
+        if isinstance(expr.statement, Logic) and expr.statement.operator == "and" and len(expr.statement.bodies) == 1:
+            return self._expr(expr.statement.bodies[0][0], at)
         made: Json = {"index": at}
         if expr.at == expr.end:
             made["generated"] = True
         if expr.negated:
             made["negated"] = True
-        made["terms"] = self._what(expr)
+        made["terms"] = self._statement(expr)
         if expr.withs:
             made["with"] = [{"target": self._target(target), "value": self.term(value)}
                              for target, value in expr.withs]
         return made
 
-    def _what(self, expr: Expr) -> Any:
-        what = expr.what
-        if isinstance(what, Unify):
-            return [_operator(["assign" if what.assign else "eq"]), self.term(what.left), self.term(what.right)]
-        if isinstance(what, Some):
-            return {"symbols": [self.term(name) for name in what.names]}
-        if isinstance(what, SomeIn):
-            parts = [part for part in (what.key, what.value, what.domain) if part is not None]
+    def _statement(self, expr: Expr) -> Any:
+        statement = expr.statement
+        if isinstance(statement, Unify):
+            return [_operator(["assign" if statement.assign else "eq"]),
+                    self.term(statement.left), self.term(statement.right)]
+        if isinstance(statement, Some):
+            return {"symbols": [self.term(name) for name in statement.names]}
+        if isinstance(statement, SomeIn):
+            parts = [part for part in (statement.key, statement.value, statement.domain) if part is not None]
             call = Call(expr.at, expr.end, ["internal", f"member_{len(parts)}"], parts)
             return {"symbols": [self.term(call)]}
-        if isinstance(what, Every):
-            return {"key": None if what.key is None else self.term(what.key), "value": self.term(what.value),
-                    "domain": self.term(what.domain), "body": self.body(what.body)}
-        if isinstance(what, Logic):
-            return self._logic(what, len(what.bodies) - 1)
-        if isinstance(what, Call):
-            return [_operator(what.operator), *map(self.term, what.args)]
-        return self.term(what)
+        if isinstance(statement, Every):
+            return {"key": None if statement.key is None else self.term(statement.key),
+                    "value": self.term(statement.value), "domain": self.term(statement.domain),
+                    "body": self.body(statement.body)}
+        if isinstance(statement, Logic):
+            return self._logic(statement, len(statement.bodies) - 1)
+        if isinstance(statement, Call):
+            return [_operator(statement.operator), *map(self.term, statement.args)]
+        return self.term(statement)
 
-    def _logic(self, what: Logic, last: int) -> Json:
-        if what.operator == "not":
-            return {"type": "not", "body": self.body(what.bodies[0]), "explicit_body": what.braced[0]}
-        made: Json = {"type": what.operator, "rhs": self.body(what.bodies[last])}
+    def _logic(self, logic: Logic, last: int) -> Json:
+        if logic.operator == "not":
+            return {"type": "not", "body": self.body(logic.bodies[0]), "explicit_body": logic.braced[0]}
+        made: Json = {"type": logic.operator, "rhs": self.body(logic.bodies[last])}
         if last == 1:
-            made["lhs"] = self.body(what.bodies[0])
-            if what.braced[0]:
+            made["lhs"] = self.body(logic.bodies[0])
+            if logic.braced[0]:
                 made["explicit_lhs"] = True
         else:
-            made["lhs"] = [{"index": 0, "terms": self._logic(what, last - 1)}]
-        if what.braced[last]:
+            made["lhs"] = [{"index": 0, "terms": self._logic(logic, last - 1)}]
+        if logic.braced[last]:
             made["explicit_rhs"] = True
         return made
 
@@ -192,9 +194,9 @@ class _Wild:
     def _part(self, part: str | Comprehension) -> Json:
         if isinstance(part, str):
             return _term("string", part)
-        what = part.body[0].what
-        assert isinstance(what, Unify)
-        value = what.right
+        equation = part.body[0].statement
+        assert isinstance(equation, Unify)
+        value = equation.right
         if isinstance(value, Scalar) and not part.body[0].withs:
             return self.term(value)
         return self._expr(Expr(value.at, value.end, value, withs=part.body[0].withs), 0)
