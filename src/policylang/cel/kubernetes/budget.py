@@ -16,8 +16,8 @@ _SPENT = "validation failed due to running out of cost budget, no further valida
 class Budget:
     """For one object and one policy's binding; matchConditions have their own, costs.MATCH_BUDGET."""
 
-    def __init__(self, total: int = BUDGET, each: int = CALL_LIMIT) -> None:
-        self.left, self.each = total, each
+    def __init__(self, total: int = BUDGET, per_call: int = CALL_LIMIT) -> None:
+        self.left, self.per_call = total, per_call
 
     def evaluate(self, program: Program, variables: Mapping[str, Any]) -> Any:
         """The value of a program compiled with cost.
@@ -26,9 +26,9 @@ class Budget:
         where nothing is left, after which no other expression may be evaluated.
         """
         try:
-            value, cost = program.measure(variables, self.each)
+            value, cost = program.measure(variables, self.per_call)
         except CostExceeded as stopped:
-            value, cost = CelError(stopped.message), self.each + 1
+            value, cost = CelError(stopped.message), self.per_call + 1
         if cost > self.left:
             raise CostExceeded(_SPENT)
         self.left -= cost
