@@ -11,19 +11,8 @@ from policylang.rego.compile.calls import called
 from policylang.rego.compile.emitter import Emitter, V
 from policylang.rego.compile.references import reference, whole
 from policylang.rego.evaluation import operations
+from policylang.rego.syntax import tree
 from policylang.rego.syntax.constants import NOTHING, constant, holds_set
-from policylang.rego.syntax.tree import (
-    Array,
-    Call,
-    Comprehension,
-    Object,
-    Ref,
-    Scalar,
-    SetOf,
-    Template,
-    Term,
-    Var,
-)
 from policylang.rego.values import Set, key
 
 
@@ -33,17 +22,17 @@ def into_set(emitter: Emitter, out: str, node: ast.expr) -> None:
     emitter.add(ast.Assign([ast.Subscript(load(out), emitter.call(key, node), ast.Store())], node))
 
 
-def _var(emitter: Emitter, var: Var) -> V:
+def _var(emitter: Emitter, var: tree.Var) -> V:
     return emitter.env[var.name]
 
 
-def _scalar(emitter: Emitter, scalar: Scalar) -> V:
+def _scalar(emitter: Emitter, scalar: tree.Scalar) -> V:
     return V(emitter.code.constant(scalar.value, "k"), "json")
 
 
 def _constant_or(emit: Callable[[Emitter, Any], V]) -> Callable[[Emitter, Any], V]:
     """A collection of which nothing is computed is a constant."""
-    def collection(emitter: Emitter, term: Term) -> V:
+    def collection(emitter: Emitter, term: tree.Term) -> V:
         fixed = constant(term)
         if fixed is NOTHING:
             return emit(emitter, term)
@@ -51,22 +40,22 @@ def _constant_or(emit: Callable[[Emitter, Any], V]) -> Callable[[Emitter, Any], 
     return collection
 
 
-def _array(emitter: Emitter, array: Array) -> V:
+def _array(emitter: Emitter, array: tree.Array) -> V:
     return V(ast.List(emitter.values(array.items), ast.Load()))
 
 
-def _set(emitter: Emitter, term: SetOf) -> V:
+def _set(emitter: Emitter, term: tree.SetOf) -> V:
     return V(emitter.temp(emitter.call(Set.of, ast.List(emitter.values(term.items), ast.Load()))))
 
 
-def _object(emitter: Emitter, term: Object) -> V:
+def _object(emitter: Emitter, term: tree.Object) -> V:
     nodes = emitter.values([part for pair in term.pairs for part in pair])
     names = [node if isinstance(node, ast.Constant) and isinstance(node.value, str) else
              emitter.temp(emitter.call(key, node)) for node in nodes[::2]]
     return V(ast.Dict(list(names), nodes[1::2]))
 
 
-def _comprehension(emitter: Emitter, term: Comprehension) -> V:
+def _comprehension(emitter: Emitter, term: tree.Comprehension) -> V:
     start: ast.expr = ast.List([], ast.Load()) if term.kind == "array" else ast.Dict([], [])
     with emitter.collected("out", start) as out, emitter.closed():
         emitter.in_order = emitter.program.told or term.kind == "array"
@@ -84,7 +73,7 @@ def _comprehension(emitter: Emitter, term: Comprehension) -> V:
     return V(emitter.temp(emitter.call(Set, load(out))) if term.kind == "set" else load(out))
 
 
-def _template(emitter: Emitter, template: Template) -> V:
+def _template(emitter: Emitter, template: tree.Template) -> V:
     parts: list[ast.expr] = []
     for part in template.parts:
         if isinstance(part, str):
@@ -95,18 +84,18 @@ def _template(emitter: Emitter, template: Template) -> V:
     return V(emitter.temp(emitter.call(operations.joined, load(emitter.state), ast.List(parts, ast.Load()))), "json")
 
 
-def _reference(emitter: Emitter, ref: Ref) -> V:
+def _reference(emitter: Emitter, ref: tree.Ref) -> V:
     return whole(emitter, reference(emitter, ref))
 
 
-TERMS: Mapping[type[Term], Callable[[Emitter, Any], V]] = {
-    Var: _var,
-    Scalar: _scalar,
-    Ref: _reference,
-    Call: called,
-    Array: _constant_or(_array),
-    SetOf: _constant_or(_set),
-    Object: _constant_or(_object),
-    Comprehension: _comprehension,
-    Template: _template,
+TERMS: Mapping[type[tree.Term], Callable[[Emitter, Any], V]] = {
+    tree.Var: _var,
+    tree.Scalar: _scalar,
+    tree.Ref: _reference,
+    tree.Call: called,
+    tree.Array: _constant_or(_array),
+    tree.SetOf: _constant_or(_set),
+    tree.Object: _constant_or(_object),
+    tree.Comprehension: _comprehension,
+    tree.Template: _template,
 }
