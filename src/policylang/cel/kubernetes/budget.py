@@ -14,7 +14,7 @@ _SPENT = "validation failed due to running out of cost budget, no further valida
 
 
 class Budget:
-    """For one object and one policy's binding; matchConditions have their own, costs.MATCH_BUDGET."""
+    """For one object and one policy's binding; matchConditions have their own, of 2,500,000."""
 
     def __init__(self, total: int = BUDGET, each: int = CALL_LIMIT) -> None:
         self.left, self.each = total, each
