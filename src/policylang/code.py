@@ -80,7 +80,7 @@ class Changed:
 class Writer:
     """What every compiler's emitter is: it writes statements into `body`, and into `code` what they may reach.
 
-    `blocks`: Python's blocks around what is written, of which a function nests no more than 20.
+    `blocks`: Python's loops and tries around what is written; a function nests no more than 20.
     """
 
     def __init__(self, code: Code) -> None:

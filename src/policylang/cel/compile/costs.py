@@ -103,7 +103,7 @@ class _Counting:
         def priced(emitter: Emitter, node: tree.Bind) -> ast.expr:
             if node.var.startswith("@target"):
                 name = emitter.code.fresh("c")
-                emitter.body.append(assign(name, build.attribute(load("w"), "cost")))
+                emitter.add(assign(name, build.attribute(load("w"), "cost")))
                 self.before[node.var] = name
             return emit(emitter, node)
 
@@ -183,9 +183,9 @@ def _quantifier(fold: Fold, condition: int) -> Fold:
         return [*fold.start(emitter, loop), assign(turns(loop), ast.Constant(0))]
 
     def turn(emitter: Emitter, loop: Loop, collect: Collect) -> list[ast.stmt]:
-        emitter.body.append(ast.AugAssign(build.store(turns(loop)), ast.Add(), ast.Constant(1)))
+        emitter.add(ast.AugAssign(build.store(turns(loop)), ast.Add(), ast.Constant(1)))
         pay(emitter, condition + 1)
-        left = build.compare(load(turns(loop)), ast.Lt(), call(emitter.function(len), load(loop.values)))
+        left = build.compare(load(turns(loop)), ast.Lt(), emitter.call(len, load(loop.values)))
         ended = _paid(choose(left, ast.Constant(condition + 1), ast.Constant(1)))
         return [ended, *fold.turn(emitter, loop, collect)]
 
@@ -194,7 +194,7 @@ def _quantifier(fold: Fold, condition: int) -> Fold:
 
 def pay(emitter: Emitter, cost: int | ast.expr) -> None:
     if cost != 0:
-        emitter.body.append(_paid(cost))
+        emitter.add(_paid(cost))
 
 
 def _paid(cost: int | ast.expr) -> ast.stmt:
@@ -226,7 +226,7 @@ def _one(_: tuple[Any, ...], __: Any) -> int:
 
 def _if_present(emitter: Emitter, made: ast.expr) -> ast.expr:
     """An optional that is not there was not paid for."""
-    return call(emitter.function(_pay_present), load("w"), made)
+    return emitter.call(_pay_present, load("w"), made)
 
 
 def _pay_present(tally: Tally, value: Any) -> Any:

@@ -47,13 +47,13 @@ def _prologue(emitter: Emitter) -> list[ast.stmt]:
     prologue: list[ast.stmt] = []
     if emitter.used:
         loads = [assign(python, build.item(load("v"), ast.Constant(name))) for name, python in emitter.used.items()]
-        missing: list[ast.stmt] = [build.do(call(emitter.function(errors.missing)))]
+        missing: list[ast.stmt] = [build.do(emitter.call(errors.missing))]
         prologue.append(build.attempt(loads, emitter.code.hoist(KeyError), missing))
         for name, python in emitter.used.items():
             expected = names.class_of(emitter.declarations.variables[name])
             if expected is not None:
-                wrong = build.compare(call(emitter.function(type), load(python)), ast.IsNot(),
-                                      emitter.function(expected))
+                wrong = build.compare(emitter.call(type, load(python)), ast.IsNot(),
+                                      emitter.code.hoist(expected, "f"))
                 prologue.append(build.when(wrong, missing))
     if emitter.loops:
         prologue.append(assign("left", ast.Constant(emitter.limits.steps)))

@@ -114,7 +114,7 @@ def _document(emitter: Emitter, place: Place) -> V:
 
 def _step(emitter: Emitter, base: V, part: Term) -> V:
     """`base[part]`."""
-    node = emitter.temp(base.node)
+    node = emitter.named(base.node)
     fixed = constant(part)
     if fixed is not NOTHING and isinstance(node, ast.Name):
         seen = (node.id, type(fixed), text(fixed))

@@ -21,7 +21,7 @@ def replacement(emitter: Emitter, target: Term, value: Term) -> ast.expr:
     function = emitter.program.replaced_function(target)
     if function is not None:
         return ast.Tuple([ast.Constant("mock"), ast.Constant(function), _mock(emitter, value)], ast.Load())
-    node = emitter.temp(emitter.value(value).node)
+    node = emitter.named(emitter.value(value).node)
     names = [constant(part) for part in target.path]
     return ast.Tuple([ast.Constant(target.head.name), emitter.code.constant(names, "path"), node], ast.Load())
 
@@ -39,7 +39,7 @@ def _mock(emitter: Emitter, value: Term) -> ast.expr:
             return load(function)
         if function is not None:
             return emitter.code.hoist(_builtin_mock(function, emitter.where(value.at)))
-    return emitter.call(_value_mock, emitter.temp(emitter.value(value).node))
+    return emitter.call(_value_mock, emitter.named(emitter.value(value).node))
 
 
 def _builtin_mock(function: Builtin, where: str) -> Callable[..., Value]:

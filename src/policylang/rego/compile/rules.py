@@ -34,14 +34,14 @@ def generate(document: Document, code: Code, program: Program, overridden: bool)
     else:
         memo = ast.Subscript(attribute(load(_STATE), "memo"), ast.Constant(document.slot), ast.Load())
         emitter.add(assign("v", memo),
-                   when(compare(load("v"), ast.IsNot(), code.hoist(UNSET)), [give(load("v"))]))
+                    when(compare(load("v"), ast.IsNot(), code.hoist(UNSET)), [give(load("v"))]))
     if overridden and document.kind != "function":
         override = call(code.hoist(documents.replacement), load(_STATE), code.hoist(document.path, "path"))
         emitter.add(when(attribute(load(_STATE), "targets"),
-                        [assign("v", override),
-                         when(compare(load("v"), ast.IsNot(), code.hoist(UNSET)), [give(load("v"))])]))
+                         [assign("v", override),
+                          when(compare(load("v"), ast.IsNot(), code.hoist(UNSET)), [give(load("v"))])]))
     _RULES[document.kind](document, emitter)
-    return define(document.name, parameters, emitter.body)
+    return define(document.name, parameters, emitter.whole)
 
 
 def _pay(code: Code) -> list[ast.stmt]:
@@ -123,7 +123,7 @@ def _branches(rule: Rule, out: str, emitter: Emitter, message: str) -> None:
             once = constant(clause.value) is not NOTHING
             with emitter.decided() if once else emitter.closed() as flag:
                 _enter(emitter, clause)
-                value = emitter.temp(emitter.value(clause.value).node)
+                value = emitter.named(emitter.value(clause.value).node)
                 if flag is None:
                     emitter.add(_agree(emitter, out, value, clause, message))
                 else:
@@ -204,7 +204,7 @@ def generate_part(document: Document, count: int, code: Code, program: Program) 
     for rule in document.rules:
         _clause(document, rule, out, ended, emitter, count)
     emitter.add(give(load(out)))
-    return define("part", parameters, emitter.body)
+    return define("part", parameters, emitter.whole)
 
 
 def _is_pattern(term: Term) -> bool:

@@ -77,7 +77,7 @@ def _beside(emitter: Emitter, term: tree.Term) -> tree.Term:
 def _before(emitter: Emitter, term: tree.Term) -> tree.Term:
     if isinstance(term, (tree.Ref, tree.Call, tree.Comprehension)):
         name = f"settled {term.at} {len(emitter.env)}"
-        emitter.env[name] = V(emitter.temp(emitter.value(term).node))
+        emitter.env[name] = V(emitter.named(emitter.value(term).node))
         return tree.Var(term.at, term.end, name)
     return tree.rebuilt(term, partial(_before, emitter))
 

@@ -18,7 +18,7 @@ from policylang.rego.values import Set, key
 
 def into_set(emitter: Emitter, out: str, node: ast.expr) -> None:
     """Enter a value into the dict that a set is made of."""
-    node = emitter.temp(node)
+    node = emitter.named(node)
     emitter.add(ast.Assign([ast.Subscript(load(out), emitter.call(key, node), ast.Store())], node))
 
 
@@ -45,13 +45,13 @@ def _array(emitter: Emitter, array: tree.Array) -> V:
 
 
 def _set(emitter: Emitter, term: tree.SetOf) -> V:
-    return V(emitter.temp(emitter.call(Set.of, ast.List(emitter.values(term.items), ast.Load()))))
+    return V(emitter.named(emitter.call(Set.of, ast.List(emitter.values(term.items), ast.Load()))))
 
 
 def _object(emitter: Emitter, term: tree.Object) -> V:
     nodes = emitter.values([part for pair in term.pairs for part in pair])
     names = [node if isinstance(node, ast.Constant) and isinstance(node.value, str) else
-             emitter.temp(emitter.call(key, node)) for node in nodes[::2]]
+             emitter.named(emitter.call(key, node)) for node in nodes[::2]]
     return V(ast.Dict(list(names), nodes[1::2]))
 
 
@@ -66,11 +66,11 @@ def _comprehension(emitter: Emitter, term: tree.Comprehension) -> V:
             into_set(emitter, out, emitter.value(term.value).node)
         else:
             assert term.key is not None
-            name = emitter.temp(emitter.value(term.key).node)
+            name = emitter.named(emitter.value(term.key).node)
             value = emitter.value(term.value).node
             emitter.add(do(emitter.call(operations.enter, load(emitter.state), load(out), name, value,
                                         ast.Constant(emitter.where(term.at)))))
-    return V(emitter.temp(emitter.call(Set, load(out))) if term.kind == "set" else load(out))
+    return V(emitter.named(emitter.call(Set, load(out))) if term.kind == "set" else load(out))
 
 
 def _template(emitter: Emitter, template: tree.Template) -> V:
@@ -81,7 +81,7 @@ def _template(emitter: Emitter, template: tree.Template) -> V:
         else:
             parts.append(emitter.call(operations.template_part, load(emitter.state),
                                       _comprehension(emitter, part).node, ast.Constant(emitter.where(part.at))))
-    return V(emitter.temp(emitter.call(operations.joined, load(emitter.state), ast.List(parts, ast.Load()))), "json")
+    return V(emitter.named(emitter.call(operations.joined, load(emitter.state), ast.List(parts, ast.Load()))), "json")
 
 
 def _reference(emitter: Emitter, ref: tree.Ref) -> V:
