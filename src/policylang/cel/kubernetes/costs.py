@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
-from policylang.cel.cost.tally import CostModel
+from policylang.cel.compile.program import Program
+from policylang.cel.cost.tally import CostExceeded, CostModel
 from policylang.cel.cost.units import ONE, TRAVERSE, CallEstimate, Estimate, Sized
 from policylang.cel.libraries.kubernetes.addresses import Cidr, Ip
 from policylang.cel.libraries.kubernetes.authorizer import VALUES
@@ -15,6 +17,7 @@ from policylang.cel.libraries.kubernetes.semver import Semver
 from policylang.cel.libraries.kubernetes.urls import UrlValue
 from policylang.cel.libraries.standard import STANDARD as _STANDARD
 from policylang.cel.library import Library
+from policylang.cel.values.errors import CelError
 
 COSTS: Final = CostModel(optimized=True)
 
@@ -24,6 +27,7 @@ STATIC_LIMIT: Final = 10_000_000  # estimate, one rule of a CRD
 STATIC_TOTAL: Final = 100_000_000  # estimate, all rules of a CRD
 
 _LONGEST_FORMAT = 64
+_SPENT = "validation failed due to running out of cost budget, no further validation rules will be run"
 
 
 def _one_step(_: Sized) -> CallEstimate:
@@ -41,3 +45,30 @@ def _url(right: Sized) -> CallEstimate:
 _EQUALITY = equality({Quantity: _one_step, Ip: _one_step, Cidr: _one_step, Semver: _one_step, Format: _format,
                       UrlValue: _url, **dict.fromkeys(VALUES, _one_step)})
 STANDARD: Final[Library] = priced(_STANDARD, {"_==_": _EQUALITY})
+
+
+class Budget:
+    """What the expressions of one policy may cost together (pkg/admission/plugin/cel/activation.go).
+
+    For one object and one policy's binding; matchConditions have their own, of 2,500,000.
+    """
+
+    def __init__(self, total: int = BUDGET, each: int = CALL_LIMIT) -> None:
+        self.left, self.each = total, each
+
+    def evaluate(self, program: Program, variables: Mapping[str, Any]) -> Any:
+        """The value of a program compiled with cost.
+
+        CelError, in the API server's words, for an error value and for an expression above its own limit; CostExceeded
+        where nothing is left, after which no other expression may be evaluated.
+        """
+        try:
+            value, cost = program.measure(variables, self.each)
+        except CostExceeded as stopped:
+            value, cost = CelError(stopped.message), self.each + 1
+        if cost > self.left:
+            raise CostExceeded(_SPENT)
+        self.left -= cost
+        if isinstance(value, CelError):
+            raise CelError(f"expression '{program.source.text}' resulted in error: {value.message}")
+        return value

@@ -16,7 +16,6 @@ from policylang.rego.check.ruletree import Document, Path
 from policylang.rego.check.ruletree import shown as shown_path
 from policylang.rego.check.typetree import TypeNode
 from policylang.rego.syntax import tree
-from policylang.rego.syntax.constants import NOTHING, constant
 from policylang.rego.values import Key, key
 from policylang.source import Source, SourceError
 
@@ -97,7 +96,7 @@ class Checker:
         targets = TypeNode()
         for target, value in withs:
             assert isinstance(target, tree.Ref)
-            path = tuple(key(constant(part)) for part in target.path)
+            path = tuple(key(tree.constant(part)) for part in target.path)
             if not (isinstance(target.head, tree.Var) and target.head.name == "data"):
                 continue
             replaced = self.types.replaced(path)
@@ -329,7 +328,7 @@ class Checker:
         for rules in self._trees:
             if rules.children or rules.value is not None:
                 node, at = rules.walk(path, whole=whole)
-                if node.value is not None or at == len(path) or constant(path[at]) is NOTHING:
+                if node.value is not None or at == len(path) or tree.constant(path[at]) is tree.NOTHING:
                     return node.extent(), path[at:]
         return types.ANY, []
 
@@ -337,8 +336,8 @@ class Checker:
         if not (isinstance(term, tree.Ref) and isinstance(term.head, tree.Var) and term.head.name == "data"):
             return False
         path: list[Key] = []
-        for name in map(constant, term.path):
-            if name is NOTHING:
+        for name in map(tree.constant, term.path):
+            if name is tree.NOTHING:
                 return False
             path.append(key(name))
             if tuple(path) in self.types.functions:
@@ -356,7 +355,7 @@ class Checker:
                 continue
             node, at = rules.walk(path, whole=False)
             for part in path[:min(at + (node.value is None), 2)]:
-                if not isinstance(part, (tree.Var, tree.Ref, tree.Call)) and not isinstance(constant(part), str):
+                if not isinstance(part, (tree.Var, tree.Ref, tree.Call)) and not isinstance(tree.constant(part), str):
                     raise self._undefined(term, node.extent())
             if node.value is not None or at == len(path):
                 return

@@ -10,8 +10,7 @@ from policylang.rego.check.ruletree import Document, Place
 from policylang.rego.compile.emitter import Emitter, Program, V
 from policylang.rego.compile.unification import bound, unify
 from policylang.rego.evaluation import documents
-from policylang.rego.syntax.constants import NOTHING, constant
-from policylang.rego.syntax.tree import Call, Expr, Ref, Term, Var
+from policylang.rego.syntax.tree import NOTHING, Call, Expr, Ref, Term, Var, constant
 from policylang.rego.values import key, text
 
 

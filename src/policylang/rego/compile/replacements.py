@@ -9,8 +9,7 @@ from policylang.code import load
 from policylang.rego.compile.emitter import Emitter
 from policylang.rego.declare import Builtin, BuiltinError
 from policylang.rego.evaluation.state import State
-from policylang.rego.syntax.constants import constant
-from policylang.rego.syntax.tree import FunctionName, Ref, Term, Var
+from policylang.rego.syntax.tree import FunctionName, Ref, Term, Var, constant
 from policylang.rego.values import UNDEFINED, Value
 
 

@@ -12,7 +12,6 @@ from policylang.rego.compile.emitter import Emitter, V
 from policylang.rego.compile.references import reference, whole
 from policylang.rego.evaluation import operations
 from policylang.rego.syntax import tree
-from policylang.rego.syntax.constants import NOTHING, constant, holds_set
 from policylang.rego.values import Set, key
 
 
@@ -33,10 +32,10 @@ def _scalar(emitter: Emitter, scalar: tree.Scalar) -> V:
 def _constant_or(emit: Callable[[Emitter, Any], V]) -> Callable[[Emitter, Any], V]:
     """A collection of which nothing is computed is a constant."""
     def collection(emitter: Emitter, term: tree.Term) -> V:
-        fixed = constant(term)
-        if fixed is NOTHING:
+        fixed = tree.constant(term)
+        if fixed is tree.NOTHING:
             return emit(emitter, term)
-        return V(emitter.code.constant(fixed, "k"), "any" if holds_set(fixed) else "json")
+        return V(emitter.code.constant(fixed, "k"), "any" if tree.holds_set(fixed) else "json")
     return collection
 
 

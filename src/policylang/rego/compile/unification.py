@@ -9,8 +9,7 @@ from typing import Any
 from policylang.code import both, compare, item
 from policylang.rego.compile.emitter import Emitter, V
 from policylang.rego.evaluation import documents
-from policylang.rego.syntax.constants import NOTHING, constant
-from policylang.rego.syntax.tree import Array, Object, Scalar, Term, Var
+from policylang.rego.syntax.tree import NOTHING, Array, Object, Scalar, Term, Var, constant
 
 
 def bound(emitter: Emitter, term: Term) -> bool:

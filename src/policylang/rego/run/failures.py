@@ -10,7 +10,6 @@ from policylang.rego.check.ruletree import ground, shown
 from policylang.rego.compile.generator import Spot
 from policylang.rego.declare import Step
 from policylang.rego.syntax import tree
-from policylang.rego.syntax.constants import NOTHING, constant
 from policylang.rego.values import text
 
 _MOST = 10_000  # lines of one test
@@ -122,8 +121,8 @@ def _expression(expr: tree.Expr, written: str) -> str:
 
 
 def _term(term: tree.Term) -> str:
-    fixed = constant(term)
-    if fixed is not NOTHING:
+    fixed = tree.constant(term)
+    if fixed is not tree.NOTHING:
         return text(fixed)
     if isinstance(term, tree.Var):
         return term.name.partition("#")[0]

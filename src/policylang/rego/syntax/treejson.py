@@ -6,7 +6,6 @@ import base64
 from typing import Any
 
 from policylang.rego.syntax import tree
-from policylang.rego.syntax.constants import NOTHING, constant
 from policylang.rego.values import order, type_name
 
 Json = dict[str, Any]
@@ -181,8 +180,8 @@ class _Wild:
 
 def _order(term: tree.Term) -> Any:
     """OPA's order of terms, as far as they are constants; others stay where they are, behind them."""
-    value = constant(term)
-    return (9, 0) if value is NOTHING else order(value)
+    value = tree.constant(term)
+    return (9, 0) if value is tree.NOTHING else order(value)
 
 
 def _operator(names: list[str]) -> Json:

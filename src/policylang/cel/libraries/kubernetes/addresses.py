@@ -8,7 +8,7 @@ from policylang.cel.cost.units import CONSTANT
 from policylang.cel.libraries.kubernetes import prices
 from policylang.cel.library import Library, Overload, function
 from policylang.cel.types import BOOL, INT, STRING, Type, opaque
-from policylang.cel.values.errors import CelError
+from policylang.cel.values.errors import CelError, without_error
 from policylang.go.netip import Address, AddressError, Prefix, parse_address, parse_prefix
 from policylang.go.numbers import quote
 
@@ -64,22 +64,6 @@ def _cidr(text: str) -> Cidr:
     return Cidr(*prefix)
 
 
-def _is_ip(text: str) -> bool:
-    try:
-        _ip(text)
-    except CelError:
-        return False
-    return True
-
-
-def _is_cidr(text: str) -> bool:
-    try:
-        _cidr(text)
-    except CelError:
-        return False
-    return True
-
-
 def _contains_text(outer: Cidr, text: str) -> bool:
     """Kubernetes does not say what is wrong with the address."""
     try:
@@ -99,7 +83,7 @@ def _of_ip(key: str, result: Type, name: str) -> Overload:
 LIBRARIES = (
     Library("kubernetes.net.ip", types=(IP,), functions=(
         function("ip", Overload("string_to_ip", (STRING,), IP, _ip, prices.READ)),
-        function("isIP", Overload("is_ip", (STRING,), BOOL, _is_ip, prices.READ)),
+        function("isIP", Overload("is_ip", (STRING,), BOOL, without_error(_ip), prices.READ)),
         function("ip.isCanonical",
                  Overload("ip_is_canonical", (STRING,), BOOL, lambda text: str(_ip(text)) == text, prices.READ_TWICE)),
         function("string", Overload("ip_to_string", (IP,), STRING, str, CONSTANT)),
@@ -112,7 +96,7 @@ LIBRARIES = (
     )),
     Library("kubernetes.net.cidr", types=(CIDR, IP), functions=(
         function("cidr", Overload("string_to_cidr", (STRING,), CIDR, _cidr, prices.READ)),
-        function("isCIDR", Overload("is_cidr", (STRING,), BOOL, _is_cidr, prices.READ)),
+        function("isCIDR", Overload("is_cidr", (STRING,), BOOL, without_error(_cidr), prices.READ)),
         function("string", Overload("cidr_to_string", (CIDR,), STRING, str, CONSTANT)),
         function("containsIP",
                  Overload("cidr_contains_ip_string", (CIDR, STRING), BOOL,
