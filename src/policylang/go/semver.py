@@ -1,6 +1,6 @@
 """Semantic versions as the Go libraries read, order and refuse them.
 
-`parse`, `parse_tolerant` and `parse_range` are blang/semver (Kubernetes' and Kyverno's); errors are in its words.
+`parse`, `normalized` and `parse_range` are blang/semver (Kubernetes' and Kyverno's); errors are in its words.
 """
 
 from __future__ import annotations
@@ -72,13 +72,8 @@ def parse(text: str) -> Version:
     return Version(major, minor, patch, pre, build)
 
 
-def parse_tolerant(text: str, short: str = "Short version cannot contain PreRelease/Build meta data") -> Version:
-    """Also `v1.2`, ` 1` and `01.02.03`. `short`: the message where a short version has metadata."""
-    return normalized(text.strip(), short)
-
-
-def normalized(text: str, short: str = "short version cannot contain PreRelease/Build meta data") -> Version:
-    """`parse_tolerant` without trimming spaces: Kubernetes' `semver(text, true)`."""
+def normalized(text: str) -> Version:
+    """Also `v1.2` and `01.02.03`: Kubernetes' `semver(text, true)`, ParseTolerant without trimming spaces."""
     parts = text.removeprefix("v").split(".", 2)
     for index, part in enumerate(parts):
         if len(part) > 1:
@@ -86,7 +81,7 @@ def normalized(text: str, short: str = "short version cannot contain PreRelease/
             parts[index] = part if part and part[0] in "0123456789" else f"0{part}"
     if len(parts) < 3:
         if "+" in parts[-1] or "-" in parts[-1]:
-            raise VersionError(short)
+            raise VersionError("short version cannot contain PreRelease/Build meta data")
         parts += ["0"] * (3 - len(parts))
     return parse(".".join(parts))
 

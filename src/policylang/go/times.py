@@ -6,29 +6,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from policylang.go.calendar import (
-    SECOND,
-    UTC,
-    WEEKDAYS,
-    Civil,
-    Fixed,
-    Named,
-    TimeError,
-    Zone,
-    add_date,
-    civil,
-    date_of,
-    days_from,
-    days_in,
-    moment,
-    zone,
-)
+from policylang.go import calendar
 from policylang.go.numbers import quote
-
-__all__ = [
-    "LAYOUTS", "RFC3339", "RFC3339_NANO", "SECOND", "UTC", "WEEKDAYS", "Civil", "Fixed", "Named", "Parsed",
-    "TimeError", "Zone", "add_date", "civil", "days_from", "days_in", "format_time", "moment", "parse_time", "zone",
-]
 
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
            "November", "December")
@@ -61,9 +40,9 @@ def _chunks(layout: str) -> tuple[tuple[str, str], ...]:
     return *chunks, (layout[at:], "")
 
 
-def format_time(ns: int, layout: str = RFC3339_NANO, where: Zone = UTC) -> str:
+def format_time(ns: int, layout: str = RFC3339_NANO, where: calendar.Zone = calendar.UTC) -> str:
     """Time.Format."""
-    at = civil(ns, where)
+    at = calendar.civil(ns, where)
     out: list[str] = []
     for text, chunk in (_chunks if len(layout) <= _LONGEST else _chunks.__wrapped__)(layout):
         out.append(text)
@@ -79,7 +58,7 @@ def format_time(ns: int, layout: str = RFC3339_NANO, where: Zone = UTC) -> str:
     return "".join(out)
 
 
-def _shown(at: Civil, chunk: str) -> str:
+def _shown(at: calendar.Civil, chunk: str) -> str:
     hour = at.hour % 12 or 12
     match chunk:
         case "2006":
@@ -93,9 +72,9 @@ def _shown(at: Civil, chunk: str) -> str:
         case "1" | "01":
             return f"{at.month:0{len(chunk)}d}"
         case "Monday":
-            return WEEKDAYS[at.weekday]
+            return calendar.WEEKDAYS[at.weekday]
         case "Mon":
-            return WEEKDAYS[at.weekday][:3]
+            return calendar.WEEKDAYS[at.weekday][:3]
         case "2" | "02":
             return f"{at.day:0{len(chunk)}d}"
         case "_2":
@@ -136,7 +115,7 @@ _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d+))?(Z
 
 class Parsed(NamedTuple):
     ns: int
-    zone: Zone
+    zone: calendar.Zone
 
 
 def parse_time(layout: str, text: str) -> Parsed:
@@ -146,13 +125,13 @@ def parse_time(layout: str, text: str) -> Parsed:
         sign, shift = match[8][0], match[8][1:]
         offset = 0 if sign == "Z" else (-1 if sign == "-" else 1) * (int(shift[:2]) * 3600 + int(shift[3:]) * 60)
         year, month, day, hour, minute, second = parts
-        if (1 <= month <= 12 and 1 <= day <= days_in(month, year) and hour < 24 and minute < 60 and second < 60
+        if (1 <= month <= 12 and 1 <= day <= calendar.days_in(month, year) and hour < 24 and minute < 60 and second < 60
                 and (sign == "Z" or (int(shift[:2]) <= 24 and int(shift[3:]) < 60))):
             ns = int((match[7] or "0")[:9].ljust(9, "0"))
-            where = Fixed(offset, "") if offset else UTC
-            return Parsed(moment(year, month, day, hour, minute, second, ns) - offset * SECOND, where)
+            where = calendar.Fixed(offset, "") if offset else calendar.UTC
+            return Parsed(calendar.moment(year, month, day, hour, minute, second, ns) - offset * calendar.SECOND, where)
     if len(layout) > _LONGEST:
-        raise TimeError(f"parsing time: a layout of {len(layout)} characters, at most {_LONGEST} are read")
+        raise calendar.TimeError(f"parsing time: a layout of {len(layout)} characters, at most {_LONGEST} are read")
     return _Parser(layout, text).parse()
 
 
@@ -188,14 +167,14 @@ class _Parser:
             except _Bad:
                 raise self._error(held, chunk) from None
             except _Range as wrong:
-                raise TimeError(f"parsing time {quote(self.text)}: {wrong} out of range") from None
+                raise calendar.TimeError(f"parsing time {quote(self.text)}: {wrong} out of range") from None
         if self.rest:
-            raise TimeError(f"parsing time {quote(self.text)}: extra text: {quote(self.rest)}")
+            raise calendar.TimeError(f"parsing time {quote(self.text)}: extra text: {quote(self.rest)}")
         return self._finish()
 
-    def _error(self, value: str, chunk: str) -> TimeError:
-        return TimeError(f"parsing time {quote(self.text)} as {quote(self.layout)}: "
-                         f"cannot parse {quote(value)} as {quote(chunk)}")
+    def _error(self, value: str, chunk: str) -> calendar.TimeError:
+        return calendar.TimeError(f"parsing time {quote(self.text)} as {quote(self.layout)}: "
+                                  f"cannot parse {quote(value)} as {quote(chunk)}")
 
     def _skip(self, prefix: str) -> None:
         """The layout's own text; a space in it stands for any number of them."""
@@ -254,7 +233,7 @@ class _Parser:
                 if not 1 <= self.month <= 12:
                     raise _Range("month")
             case "Mon" | "Monday":
-                self._name(WEEKDAYS, 3 if chunk == "Mon" else None)
+                self._name(calendar.WEEKDAYS, 3 if chunk == "Mon" else None)
             case "2" | "_2" | "02":
                 if chunk == "_2" and self.rest[:1] == " ":
                     self.rest = self.rest[1:]
@@ -364,26 +343,27 @@ class _Parser:
             hour = hour % 12 + 12 * self.afternoon
         month, day = self.month, self.day
         if self.yearday >= 0:
-            year_days = 366 if days_in(2, self.year) == 29 else 365
+            year_days = 366 if calendar.days_in(2, self.year) == 29 else 365
             if not 1 <= self.yearday <= year_days:
-                raise TimeError(f"parsing time {quote(self.text)}: day-of-year out of range")
-            _, by_month, by_day = date_of(days_from(self.year, 1, 1) + self.yearday - 1)
+                raise calendar.TimeError(f"parsing time {quote(self.text)}: day-of-year out of range")
+            _, by_month, by_day = calendar.date_of(calendar.days_from(self.year, 1, 1) + self.yearday - 1)
             if (month >= 0 and month != by_month) or (day >= 0 and day != by_day):
-                raise TimeError(f"parsing time {quote(self.text)}: day-of-year does not match "
-                                f"{'month' if month >= 0 and month != by_month else 'day'}")
+                raise calendar.TimeError(f"parsing time {quote(self.text)}: day-of-year does not match "
+                                         f"{'month' if month >= 0 and month != by_month else 'day'}")
             month, day = by_month, by_day
         month, day = (month if month >= 0 else 1), (day if day >= 0 else 1)
-        if not 1 <= day <= days_in(month, self.year):
-            raise TimeError(f"parsing time {quote(self.text)}: day out of range")
-        ns = moment(self.year, month, day, hour, self.minute, self.second, self.nanosecond)
+        if not 1 <= day <= calendar.days_in(month, self.year):
+            raise calendar.TimeError(f"parsing time {quote(self.text)}: day out of range")
+        ns = calendar.moment(self.year, month, day, hour, self.minute, self.second, self.nanosecond)
         if self.utc:
-            return Parsed(ns, UTC)
+            return Parsed(ns, calendar.UTC)
         if self.offset is not None:
-            return Parsed(ns - self.offset * SECOND, Fixed(self.offset, self.name) if self.offset else UTC)
+            where = calendar.Fixed(self.offset, self.name) if self.offset else calendar.UTC
+            return Parsed(ns - self.offset * calendar.SECOND, where)
         if self.name:
             shift = _gmt(self.name) * 3600 if self.name.startswith("GMT") and len(self.name) > 3 else 0
-            return Parsed(ns, Fixed(shift, self.name))  # Go does not move the time here
-        return Parsed(ns, UTC)
+            return Parsed(ns, calendar.Fixed(shift, self.name))  # Go does not move the time here
+        return Parsed(ns, calendar.UTC)
 
 
 def _is_digits(text: str) -> bool:

@@ -7,13 +7,12 @@ is filled in at the speed of Python's own `%`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from policylang.go.numbers import format_float, quote
 
-Show = Callable[[Any], str]
 _BACKQUOTABLE = re.compile("[^\0-\x08\n-\x1f`\x7f\ufeff\udc80-\udcff]*")  # strconv.CanBackquote
 _MOST = 1_000_000  # what Go accepts as a width or precision
 STAR = -1

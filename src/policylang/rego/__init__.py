@@ -12,9 +12,8 @@ from policylang.rego.compile.generator import Result
 from policylang.rego.declare import World
 from policylang.rego.evaluation.state import EvaluationError
 from policylang.rego.run.program import Entry, Policy, Query
-from policylang.rego.syntax.constants import NOTHING, constant
 from policylang.rego.syntax.parser import parse_module, parse_query
-from policylang.rego.syntax.tree import Term
+from policylang.rego.syntax.tree import NOTHING, Term, constant
 from policylang.rego.values import UNDEFINED, Set, Value, equal, key, text, to_json
 from policylang.source import Source, SourceError
 

@@ -10,8 +10,7 @@ import pytest
 from policylang.cel import DYN, CelError, CompileError
 from policylang.cel.cost.tally import CostExceeded
 from policylang.cel.kubernetes import MINORS, admission, env
-from policylang.cel.kubernetes.budget import Budget
-from policylang.cel.kubernetes.costs import COSTS
+from policylang.cel.kubernetes.costs import COSTS, Budget
 from policylang.cel.kubernetes.objects import misnamed
 from policylang.cel.kubernetes.schemas import escape
 from policylang.cel.libraries.kubernetes.authorizer import Attributes, AuthorizerValue, Decision, User, resource_check

@@ -7,16 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from policylang.falco.check.condition import Piece, Text, with_exceptions
-from policylang.falco.syntax.definitions import (
-    EngineItem,
-    Exemption,
-    Item,
-    ListItem,
-    MacroItem,
-    PluginItem,
-    RuleItem,
-    semver,
-)
+from policylang.falco.syntax import definitions
 from policylang.falco.syntax.document import Node
 from policylang.falco.syntax.lexer import LISTED, MODIFIERS, NUMERIC, OPERATORS, UNARY
 from policylang.falco.syntax.parser import parse
@@ -62,7 +53,7 @@ class RuleText:
     values: dict[str, Any]
     pieces: list[Piece]
     output: Node
-    exceptions: list[Exemption] = field(default_factory=list)
+    exceptions: list[definitions.Exemption] = field(default_factory=list)
 
 
 @dataclass
@@ -86,14 +77,14 @@ class Collector:
         self.plugins: list[list[tuple[str, str]]] = []
         self.at = 0
 
-    def add(self, item: Item) -> None:
-        if isinstance(item, ListItem):
+    def add(self, item: definitions.Item) -> None:
+        if isinstance(item, definitions.ListItem):
             self._add_list(item)
-        elif isinstance(item, MacroItem):
+        elif isinstance(item, definitions.MacroItem):
             self._add_macro(item)
-        elif isinstance(item, RuleItem):
+        elif isinstance(item, definitions.RuleItem):
             self._add_rule(item)
-        elif isinstance(item, EngineItem):
+        elif isinstance(item, definitions.EngineItem):
             self._add_engine(item)
         else:
             self._add_plugin(item)
@@ -102,24 +93,24 @@ class Collector:
         self.at += 1
         return self.at
 
-    def _add_engine(self, item: EngineItem) -> None:
+    def _add_engine(self, item: definitions.EngineItem) -> None:
         if item.version[0] != ENGINE[0] or item.version > ENGINE:
             raise _invalid(item.node, f"Rules require engine version {'.'.join(map(str, item.version))}, but engine "
                                       f"version is {'.'.join(map(str, ENGINE))}")
         self.engine = max(self.engine, item.version)
         self.oldest = min(self.oldest, item.version)
 
-    def _add_plugin(self, item: PluginItem) -> None:
+    def _add_plugin(self, item: definitions.PluginItem) -> None:
         names = set()
         for name, version in item.alternatives:
-            if semver(version) is None:
+            if definitions.semver(version) is None:
                 raise _invalid(item.node, f"Invalid required version '{version}' for plugin '{name}'")
             if name in names:
                 raise _invalid(item.node, f"Defined multiple alternative version requirements for plugin '{name}'")
             names.add(name)
         self.plugins.append(item.alternatives)
 
-    def _add_list(self, item: ListItem) -> None:
+    def _add_list(self, item: definitions.ListItem) -> None:
         before, at = self.lists.get(item.name), self._next()
         if item.append:
             if before is None:
@@ -131,7 +122,7 @@ class Collector:
             index = before.index if before else at
             self.lists[item.name] = _ListText(item.name, item.node, list(item.items), index, at)
 
-    def _add_macro(self, item: MacroItem) -> None:
+    def _add_macro(self, item: definitions.MacroItem) -> None:
         before, at = self.macros.get(item.name), self._next()
         piece = Piece(item.condition.value, item.condition, True)
         if item.append:
@@ -143,7 +134,7 @@ class Collector:
         else:
             self.macros[item.name] = _MacroText(item.name, item.node, [piece], before.index if before else at, at)
 
-    def _add_rule(self, item: RuleItem) -> None:
+    def _add_rule(self, item: definitions.RuleItem) -> None:
         before = self.rules.get(item.name)
         if item.how == "define":
             self._define(item, before)
@@ -169,7 +160,7 @@ class Collector:
                 for exemption in before.exceptions:
                     self._validate(exemption, before.source)
 
-    def _define(self, item: RuleItem, before: RuleText | None) -> None:
+    def _define(self, item: definitions.RuleItem, before: RuleText | None) -> None:
         source = item.values.get("source", "syscall")
         if before is not None and before.source != source:
             raise _invalid(item.node, "Rule has been re-defined with a different source")
@@ -182,7 +173,7 @@ class Collector:
             self._validate(exemption, source)
         self.rules[item.name] = rule  # keeps the place of the first definition
 
-    def _append(self, item: RuleItem, before: RuleText) -> None:
+    def _append(self, item: definitions.RuleItem, before: RuleText) -> None:
         if not item.values:
             raise _invalid(item.node, "Appended rule must have exceptions or condition property")
         if item.condition is not None:
@@ -208,7 +199,7 @@ class Collector:
                 raise _invalid(exemption.node, "Can not append exception comps to existing exception, only values")
             same.values = same.values + exemption.values
 
-    def _validate(self, exception: Exemption, source: str) -> None:
+    def _validate(self, exception: definitions.Exemption, source: str) -> None:
         node = exception.node
         if exception.fields is None:
             raise _invalid(node, "Rule exception item must have fields property with a list of fields")

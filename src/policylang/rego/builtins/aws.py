@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from policylang.go.times import civil
+from policylang.go.calendar import civil
 from policylang.rego.builtins.operands import OperandFault, mapping, number
 from policylang.rego.declare import OperandError, builtin
 from policylang.rego.values import Set, Value, compact, text

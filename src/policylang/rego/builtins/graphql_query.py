@@ -6,18 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from policylang.rego.builtins import graphql_syntax as syntax
 from policylang.rego.builtins.graphql_schema import COMPOSITE, INPUT, Schema, named, shown
-from policylang.rego.builtins.graphql_syntax import (
-    BOOLEAN,
-    ENUM,
-    LIST,
-    NULL,
-    OBJECT,
-    VARIABLE,
-    Node,
-    Token,
-    wrong,
-)
+from policylang.rego.builtins.graphql_syntax import Node, Token, wrong
 from policylang.rego.declare import BuiltinError
 
 
@@ -189,23 +180,23 @@ class Query:
                             f'directive "@{directive["Name"]}"')
 
     def _value(self, value: Node, kind: Node, has_default: bool) -> None:
-        if value["Kind"] == VARIABLE:
+        if value["Kind"] == syntax.VARIABLE:
             self._variable(value, kind, has_default)
             return
-        if value["Kind"] == NULL:
+        if value["Kind"] == syntax.NULL:
             if kind.get("NonNull"):
                 raise self.wrong(f'Expected value of type "{shown(kind)}", found null.', value)
             return
         if "Elem" in kind:
-            for child in value.get("Children", []) if value["Kind"] == LIST else [{"Value": value}]:
+            for child in value.get("Children", []) if value["Kind"] == syntax.LIST else [{"Value": value}]:
                 self._value(child["Value"], kind["Elem"], False)
             return
         definition = self.schema.types[kind["NamedType"]]
-        if definition["Kind"] == "INPUT_OBJECT" and value["Kind"] == OBJECT:
+        if definition["Kind"] == "INPUT_OBJECT" and value["Kind"] == syntax.OBJECT:
             self._input(value, definition)
         elif definition["Kind"] == "ENUM":
             names = {member["Name"] for member in definition.get("EnumValues", [])}
-            if value["Kind"] != ENUM or value["Raw"] not in names:
+            if value["Kind"] != syntax.ENUM or value["Raw"] not in names:
                 raise self.wrong(f'Value "{value["Raw"]}" does not exist in "{definition["Name"]}" enum.', value)
         elif definition["Kind"] != "SCALAR" or not _fits(value["Kind"], value["Raw"], definition["Name"]):
             raise self.wrong(f'Expected value of type "{shown(kind)}", found {_raw(value)}.', value)
@@ -233,7 +224,7 @@ class Query:
             raise self.wrong(f'Variable "${name}" is not defined.', value)
         self.seen_variables.add(name)
         given = variable["Type"]
-        default = variable.get("DefaultValue", {"Kind": NULL})["Kind"] != NULL
+        default = variable.get("DefaultValue", {"Kind": syntax.NULL})["Kind"] != syntax.NULL
         expected = {**kind, "NonNull": False} if default or has_default else kind
         if not _allowed(expected, given):
             raise self.wrong(f'Variable "${name}" of type "{shown(given)}" used in position expecting type '
@@ -257,7 +248,7 @@ def _fits(kind: int, raw: str, scalar: str) -> bool:
         case "String":
             return kind in (3, 4)
         case "Boolean":
-            return kind == BOOLEAN
+            return kind == syntax.BOOLEAN
         case "ID":
             return kind in (1, 3, 4)
     return True

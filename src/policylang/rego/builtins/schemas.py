@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from policylang.go import regex, times
+from policylang.go import calendar, regex, times
 from policylang.rego.builtins.documents import read_json
 from policylang.rego.declare import BuiltinError, Context, builtin
 from policylang.rego.values import Value, compact, key, pairs, to_json
@@ -366,7 +366,7 @@ def _time(layout: str) -> Callable[[str], bool]:
     def test(value: str) -> bool:
         try:
             times.parse_time(layout, value)
-        except times.TimeError:
+        except calendar.TimeError:
             return False
         return True
     return test

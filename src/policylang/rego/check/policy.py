@@ -15,8 +15,7 @@ from policylang.rego.check.ruletree import Document, Path, Place, gather, plant
 from policylang.rego.check.ruletypes import RuleTypes
 from policylang.rego.check.safety import Arity, Unsafe, check_head, order, vars_in
 from policylang.rego.declare import Builtin
-from policylang.rego.syntax.constants import constant
-from policylang.rego.syntax.tree import Call, Expr, Module, Ref, Rule, Term, Var, walk_rule
+from policylang.rego.syntax.tree import Call, Expr, Module, Ref, Rule, Term, Var, constant, walk_rule
 from policylang.rego.values import key
 from policylang.source import Faults, Source, SourceError
 

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 
 from policylang.rego.check.ruletree import Document, Path, Place, beneath, ground, shown
-from policylang.rego.syntax.constants import NOTHING, constant
-from policylang.rego.syntax.tree import Call, Expr, Ref, Rule, SomeIn, Term, Unify, Var, walk
+from policylang.rego.syntax.tree import NOTHING, Call, Expr, Ref, Rule, SomeIn, Term, Unify, Var, constant, walk
 from policylang.rego.values import Set, Value, equal, key
 from policylang.source import Faults, SourceError
 

@@ -113,7 +113,7 @@ class Generator:
             result = emitter.call(Result, bindings, ast.List(values, ast.Load()))
             emitter.add(do(call(attribute(load("out"), "append"), result)))
         self._generate()
-        self.code.add("query", ["s", "out"], emitter.body)
+        self.code.add("query", ["s", "out"], emitter.whole)
         run: Callable[..., None] = self._build()["query"]
         return run
 

@@ -14,29 +14,11 @@ from policylang.rego.compile.references import inside, reference, whole
 from policylang.rego.compile.replacements import replacement
 from policylang.rego.compile.terms import TERMS
 from policylang.rego.compile.unification import unify, unify_terms
-from policylang.rego.syntax.tree import (
-    Array,
-    Call,
-    Comprehension,
-    Every,
-    Expr,
-    Logic,
-    Object,
-    Ref,
-    Scalar,
-    SetOf,
-    SomeIn,
-    Statement,
-    Template,
-    Term,
-    Unify,
-    Var,
-    rebuilt,
-)
+from policylang.rego.syntax import tree
 from policylang.rego.values import Set
 
 
-def _expression(emitter: Emitter, expr: Expr) -> None:
+def _expression(emitter: Emitter, expr: tree.Expr) -> None:
     _note(emitter, expr, done=False)
     if expr.withs:
         changes = [replacement(emitter, target, value) for target, value in expr.withs]
@@ -49,7 +31,7 @@ def _expression(emitter: Emitter, expr: Expr) -> None:
     _note(emitter, expr, done=True)
 
 
-def _holds(emitter: Emitter, expr: Expr) -> None:
+def _holds(emitter: Emitter, expr: tree.Expr) -> None:
     """An expression under its `with`s."""
     if not expr.negated:
         emitter.statement(expr.statement)
@@ -61,7 +43,7 @@ def _holds(emitter: Emitter, expr: Expr) -> None:
     emitter.fail_if(load(flag))
 
 
-def _note(emitter: Emitter, expr: Expr, *, done: bool) -> None:
+def _note(emitter: Emitter, expr: tree.Expr, *, done: bool) -> None:
     """A step of a trace: an expression is begun, or is done."""
     if not emitter.program.traced or expr.at == expr.end:
         return
@@ -74,40 +56,40 @@ def _note(emitter: Emitter, expr: Expr, *, done: bool) -> None:
 
 # --- what a negation does not cover
 
-def _settled(emitter: Emitter, statement: Statement) -> Statement:
+def _settled(emitter: Emitter, statement: tree.Statement) -> tree.Statement:
     """A negated expression whose arguments are evaluated before the negation, as in OPA: where `input.x` is not
     there, `not startswith(input.x, "a")` has no value. Only what stands alone, or beside `==`, is what is negated.
     """
-    if isinstance(statement, Unify):
-        return Unify(_beside(emitter, statement.left), _beside(emitter, statement.right))
-    if isinstance(statement, Call):
+    if isinstance(statement, tree.Unify):
+        return tree.Unify(_beside(emitter, statement.left), _beside(emitter, statement.right))
+    if isinstance(statement, tree.Call):
         settle = _beside if statement.operator in (["equal"], ["eq"]) else _before
-        return rebuilt(statement, partial(settle, emitter))
-    return _beside(emitter, statement) if isinstance(statement, Ref) else statement
+        return tree.rebuilt(statement, partial(settle, emitter))
+    return _beside(emitter, statement) if isinstance(statement, tree.Ref) else statement
 
 
-def _beside(emitter: Emitter, term: Term) -> Term:
-    if isinstance(term, Ref):
-        return rebuilt(term, partial(_before, emitter))
-    return term if isinstance(term, (Comprehension, Template)) else _before(emitter, term)
+def _beside(emitter: Emitter, term: tree.Term) -> tree.Term:
+    if isinstance(term, tree.Ref):
+        return tree.rebuilt(term, partial(_before, emitter))
+    return term if isinstance(term, (tree.Comprehension, tree.Template)) else _before(emitter, term)
 
 
-def _before(emitter: Emitter, term: Term) -> Term:
-    if isinstance(term, (Ref, Call, Comprehension)):
+def _before(emitter: Emitter, term: tree.Term) -> tree.Term:
+    if isinstance(term, (tree.Ref, tree.Call, tree.Comprehension)):
         name = f"settled {term.at} {len(emitter.env)}"
-        emitter.env[name] = V(emitter.temp(emitter.value(term).node))
-        return Var(term.at, term.end, name)
-    return rebuilt(term, partial(_before, emitter))
+        emitter.env[name] = V(emitter.named(emitter.value(term).node))
+        return tree.Var(term.at, term.end, name)
+    return tree.rebuilt(term, partial(_before, emitter))
 
 
 # --- the kinds of expressions
 
-def _unify(emitter: Emitter, equation: Unify) -> None:
+def _unify(emitter: Emitter, equation: tree.Unify) -> None:
     unify_terms(emitter, equation.left, equation.right)
 
 
-def _some_in(emitter: Emitter, some: SomeIn) -> None:
-    domain = reference(emitter, some.domain) if isinstance(some.domain, Ref) else emitter.value(some.domain)
+def _some_in(emitter: Emitter, some: tree.SomeIn) -> None:
+    domain = reference(emitter, some.domain) if isinstance(some.domain, tree.Ref) else emitter.value(some.domain)
     if some.key is None:
         value = emitter.members(domain.node)
     else:
@@ -117,7 +99,7 @@ def _some_in(emitter: Emitter, some: SomeIn) -> None:
     unify(emitter, some.value, whole(emitter, member))
 
 
-def _every(emitter: Emitter, every: Every) -> None:
+def _every(emitter: Emitter, every: tree.Every) -> None:
     domain = emitter.value(every.domain)
     kind = inside(domain)
     emitter.unless(compare(emitter.call(type, domain.node), ast.In(),
@@ -134,7 +116,7 @@ def _every(emitter: Emitter, every: Every) -> None:
     emitter.fail_if(load(failed))
 
 
-def _logic(emitter: Emitter, logic: Logic) -> None:
+def _logic(emitter: Emitter, logic: tree.Logic) -> None:
     if logic.operator == "not":
         emitter.fail_if(load(emitter.exists(logic.bodies[0])))
     elif logic.operator == "and":
@@ -148,35 +130,35 @@ def _logic(emitter: Emitter, logic: Logic) -> None:
         emitter.unless(load(either))
 
 
-def _scalar(emitter: Emitter, scalar: Scalar) -> None:
+def _scalar(emitter: Emitter, scalar: tree.Scalar) -> None:
     if scalar.value is False:
         _true(emitter, scalar)
 
 
-def _true(emitter: Emitter, term: Term) -> None:
+def _true(emitter: Emitter, term: tree.Term) -> None:
     """A term that holds where it has a value that is not false."""
     emitter.fail_if(emitter.is_false(emitter.value(term).node))
 
 
-def _there(emitter: Emitter, term: Term) -> None:
+def _there(emitter: Emitter, term: tree.Term) -> None:
     """A term that holds where it has a value, since none of its kind is false."""
     emitter.value(term)
 
 
-_STATEMENTS: Mapping[type[Expr | Statement], Callable[[Emitter, Any], None]] = {
-    Expr: _expression,
-    Unify: _unify,
-    SomeIn: _some_in,
-    Every: _every,
-    Logic: _logic,
-    Call: call_holds,
-    Scalar: _scalar,
-    Ref: _true,
-    Var: _true,
-    Array: _there,
-    Object: _there,
-    SetOf: _there,
-    Comprehension: _there,
-    Template: _there,
+_STATEMENTS: Mapping[type[tree.Expr | tree.Statement], Callable[[Emitter, Any], None]] = {
+    tree.Expr: _expression,
+    tree.Unify: _unify,
+    tree.SomeIn: _some_in,
+    tree.Every: _every,
+    tree.Logic: _logic,
+    tree.Call: call_holds,
+    tree.Scalar: _scalar,
+    tree.Ref: _true,
+    tree.Var: _true,
+    tree.Array: _there,
+    tree.Object: _there,
+    tree.SetOf: _there,
+    tree.Comprehension: _there,
+    tree.Template: _there,
 }
 EMIT = Emit(TERMS, _STATEMENTS, reference)

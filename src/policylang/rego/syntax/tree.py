@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from policylang.rego.values import Set, key
 from policylang.rego.values.numbers import Number
 from policylang.source import Source
+
+NOTHING = object()  # what `constant` gives for a term that is no value already
 
 
 @dataclass(slots=True, eq=False)
@@ -309,3 +312,28 @@ def walk(*roots: Term | Expr) -> Iterator[Term | Expr]:
 def walk_rule(rule: Rule) -> Iterator[Term | Expr]:
     """All in one clause, its else-branches apart."""
     return walk(*rule.args, *rule.path[1:], rule.value, *rule.body)
+
+
+def constant(term: Term) -> Any:
+    """The value of a term that holds only scalars; `NOTHING` of others."""
+    if isinstance(term, Scalar):
+        return term.value
+    if isinstance(term, (Array, SetOf)):
+        items = [constant(item) for item in term.items]
+        if any(item is NOTHING for item in items):
+            return NOTHING
+        return items if isinstance(term, Array) else Set.of(items)
+    if isinstance(term, Object):
+        pairs = [(constant(name), constant(value)) for name, value in term.pairs]
+        if any(name is NOTHING or value is NOTHING for name, value in pairs):
+            return NOTHING
+        return {key(name): value for name, value in pairs}
+    return NOTHING
+
+
+def holds_set(value: Any) -> bool:
+    if type(value) is list:
+        return any(map(holds_set, value))
+    if type(value) is dict:
+        return any(map(holds_set, value.values()))
+    return type(value) is Set
