@@ -44,8 +44,8 @@ class Exchange:
         self._given_up = False
 
     @contextlib.asynccontextmanager
-    async def waiting(self, request: str) -> AsyncIterator[None]:
-        """Wait inside for the other side. Raises NetworkError, naming `request`, where this exchange was given up."""
+    async def waiting(self, what: str) -> AsyncIterator[None]:
+        """Wait inside for the other side. Raises NetworkError, naming `what`, where this exchange was given up."""
         scope = asyncio.timeout(0 if self._given_up else None)
         try:
             async with scope:
@@ -54,7 +54,7 @@ class Exchange:
         except TimeoutError:
             if not scope.expired():
                 raise
-            raise NetworkError(f"{request}: given up: {self._exchanges.limit} requests are under way, and this one was "
+            raise NetworkError(f"{what}: given up: {self._exchanges.limit} requests are under way, and this one was "
                                "begun first") from None
         finally:
             self._scope = None

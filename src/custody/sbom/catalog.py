@@ -50,29 +50,29 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
     if len(descriptors) > bounds.layers:
         raise MalformedError(f"{image.name}: layers", got=len(descriptors), expected=f"at most {bounds.layers}")
 
-    def facts_of(descriptor: Descriptor, diff_id: str, telling: dict[str, list[str]]) -> LayerFacts:
+    def facts_of(descriptor: Descriptor, diff_id: str, wanted: dict[str, list[str]]) -> LayerFacts:
         # The blob's digest too: what was read of one blob says nothing of another that claims the same diffID.
         key = f"{_FORM}:{diff_id}:{descriptor.digest}"
-        if telling:
-            key += ":" + sha256(_ENCODER.encode(sorted(telling.items())))
+        if wanted:
+            key += ":" + sha256(_ENCODER.encode(sorted(wanted.items())))
         known = None if cache is None else _decode(cache.get(key))
-        facts = None if known is None else known.current(telling)
+        facts = None if known is None else known.current(wanted)
         if facts is not None and accounts.fits(facts.found):
             if progress:
                 progress(descriptor.size)
             accounts.names.charge(len(facts.names), descriptor.digest)
         else:
-            facts = read_layer(image, descriptor, diff_id, bounds, progress, accounts=accounts, telling=telling,
+            facts = read_layer(image, descriptor, diff_id, bounds, progress, accounts=accounts, wanted=wanted,
                                known=known)
         if cache is not None and facts is not known and not accounts.full:
             cache.put(key, _ENCODER.encode(facts))
         return facts
 
-    def read_all(telling: list[dict[str, list[str]]], places: Sequence[int]) -> list[LayerFacts]:
+    def read_all(wanted: list[dict[str, list[str]]], places: Sequence[int]) -> list[LayerFacts]:
         with ThreadPoolExecutor(_WORKERS, "layer") as pool:
             # The largest first, so that it does not run alone at the end.
             order = sorted(places, key=lambda place: -descriptors[place].size)
-            futures = {place: pool.submit(facts_of, descriptors[place], diff_ids[place], telling[place])
+            futures = {place: pool.submit(facts_of, descriptors[place], diff_ids[place], wanted[place])
                        for place in order}
             try:
                 return [futures[place].result() for place in places]
@@ -82,10 +82,10 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
 
     layers = read_all([{}] * len(descriptors), range(len(descriptors)))
     tree = squash(layers, bounds)
-    telling, counted_only = links.telling(tree, layers)
+    wanted, counted_only = links.telling(tree, layers)
     layers = [links.count(facts, kinds) for facts, kinds in zip(layers, counted_only, strict=True)]
-    if again := [place for place, names in enumerate(telling) if names]:
-        for place, facts in zip(again, read_all(telling, again), strict=True):
+    if again := [place for place, names in enumerate(wanted) if names]:
+        for place, facts in zip(again, read_all(wanted, again), strict=True):
             layers[place] = links.count(facts, counted_only[place])
     if again or any(counted_only):
         tree = squash(layers, bounds)

@@ -51,10 +51,10 @@ class LayerFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True, dic
         """The names of catalogers that are new, gone or of another version since: of theirs nothing counts any more."""
         return frozenset(name for name, _ in self.versions.items() ^ versions().items())
 
-    def current(self, telling: Mapping[str, Sequence[str]]) -> LayerFacts | None:
+    def current(self, wanted: Mapping[str, Sequence[str]]) -> LayerFacts | None:
         """The same with the versions of today, where the catalogers that changed want no file of it and read none.
 
-        `telling`: as for `read_layer`.
+        `wanted`: as for `read_layer`.
         """
         changed = self.changed
         if not changed:
@@ -63,7 +63,7 @@ class LayerFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True, dic
                                      for readers in (*self.parts, *self.silent)):
             return None
         files = (path for path, kind, _ in map(member, self.lines()) if kind in ("file", "link"))
-        for path in chain(files, *telling.values()):
+        for path in chain(files, *wanted.values()):
             kind = choose(path)
             if kind is not None and (COUNTED if kind[0] == "?" else kind) in changed:
                 return None

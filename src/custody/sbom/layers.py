@@ -67,19 +67,19 @@ class Accounts:
 
 def read_layer(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits | None = None,
                progress: Callable[[int], None] | None = None, *, accounts: Accounts | None = None,
-               telling: Mapping[str, Sequence[str]] | None = None, known: LayerFacts | None = None) -> LayerFacts:
+               wanted: Mapping[str, Sequence[str]] | None = None, known: LayerFacts | None = None) -> LayerFacts:
     """Raises VerificationError where a digest lies, MalformedError for hostile layers, UnsupportedError.
 
-    `telling`: files by path, and the telling names that symbolic links of the image give them. `known`: what was read
+    `wanted`: files by path, and the telling names that symbolic links of the image give them. `known`: what was read
     of this layer, with the same names, before: only the files of catalogers that `changed` since are read again.
     """
     bounds = limits or Limits()
     shared = accounts or Accounts(bounds)
-    collected = _Collected(f"layer {descriptor.digest}", bounds, shared, telling or {}, {}, known)
+    collected = _Collected(f"layer {descriptor.digest}", bounds, shared, wanted or {}, {}, known)
     size = _pass(image, descriptor, diff_id, bounds, collected, progress)
     if missing := collected.missing:  # hard links to files without a telling name: once more, with their names known
         collected.forget()
-        collected = _Collected(collected.where, bounds, shared, telling or {}, missing, known)
+        collected = _Collected(collected.where, bounds, shared, wanted or {}, missing, known)
         size = _pass(image, descriptor, diff_id, bounds, collected, None)
     return LayerFacts(diff_id=diff_id, entries=collected.entries, size=size, versions=versions(),
                       parts=collected.parts(), silent=collected.silent(), names=collected.names())
@@ -103,10 +103,10 @@ def _pass(image: Image, descriptor: Descriptor, diff_id: str, limits: Limits, co
 class _Collected:
     """What one pass over a layer found.
 
-    `linked` says which files the layer's hard links give telling names, `telling` which ones symbolic links do.
+    `linked` says which files the layer's hard links give telling names, `wanted` which ones symbolic links do.
     """
 
-    def __init__(self, where: str, limits: Limits, accounts: Accounts, telling: Mapping[str, Sequence[str]],
+    def __init__(self, where: str, limits: Limits, accounts: Accounts, wanted: Mapping[str, Sequence[str]],
                  linked: Mapping[str, _Ways], known: LayerFacts | None) -> None:
         self.where = where
         self.accounts = accounts
@@ -114,7 +114,7 @@ class _Collected:
         self.found: dict[str, tuple[Fact, ...]] = {}
         self.missing: dict[str, _Ways] = {}
         """The files whose content hard links need, by path, and the links' names."""
-        self._limits, self._telling, self._telling_by_links, self._known = limits, telling, linked, known
+        self._limits, self._wanted, self._wanted_by_links, self._known = limits, wanted, linked, known
         self._readers: dict[str, str] = {}
         self._linked: dict[str, dict[tuple[str, ...], tuple[Fact, ...]]] = {}
         self._facts = self._kept = self._named = self._unread_files = 0
@@ -137,17 +137,17 @@ class _Collected:
             if base in (".wh.", ".wh..", ".wh..."):
                 raise MalformedError(f"{self.where}: {path}", got="a whiteout of nothing",
                                      expected=".wh. and a name")
-        elif entry.kind == "file" and path in self._telling_by_links and entry.size <= LARGEST:
+        elif entry.kind == "file" and path in self._wanted_by_links and entry.size <= LARGEST:
             with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():
                 whole = _Whole(entry)
                 facts = self._file(whole)
                 shared = {kinds: self._read_as(whole, names) or ()
-                          for kinds, names in self._telling_by_links[path].items()}
+                          for kinds, names in self._wanted_by_links[path].items()}
         elif entry.kind == "file":
             facts = self._file(entry)
-            if path in self._telling_by_links:
+            if path in self._wanted_by_links:
                 large = (unknown(f"file of several names of more than {LARGEST >> 20} MiB"),)
-                shared = dict.fromkeys(self._telling_by_links[path], large)
+                shared = dict.fromkeys(self._wanted_by_links[path], large)
         elif entry.kind == "link":
             facts = self._link(path, entry.target)
         self._linked.pop(path, None)
@@ -205,7 +205,7 @@ class _Collected:
 
     def _file(self, entry: Entry | _Whole) -> tuple[Fact, ...] | None:
         path = entry.path
-        names = self._names_of(path) if self._telling else (path,)
+        names = self._names_of(path) if self._wanted else (path,)
         kinds = [choose(name) for name in names]
         store = store_path(path) if path.startswith("nix/") else None
         first = store is not None and store not in self._stores
@@ -258,7 +258,7 @@ class _Collected:
         return (linked(target),)
 
     def _names_of(self, path: str) -> Sequence[str]:
-        names = self._telling.get(path)
+        names = self._wanted.get(path)
         return [path] if names is None else names if choose(path) is None else [path, *names]
 
     def _read_as(self, entry: Entry | _Whole, names: Sequence[str]) -> tuple[Fact, ...] | None:
