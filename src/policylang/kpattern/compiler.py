@@ -33,30 +33,7 @@ from policylang.code import (
     when,
 )
 from policylang.go.wildcards import wildcard
-from policylang.kpattern.anchors import (
-    CONDITION,
-    EQUALITY,
-    EXISTENCE,
-    FIRST,
-    GLOBAL,
-    NEGATION,
-    anchor,
-    anchored,
-    skips,
-    wild_tags,
-)
-from policylang.kpattern.failures import (
-    DIRECT,
-    FAIL,
-    WRAPPED,
-    Failure,
-    anchor_mismatch,
-    combined,
-    go_type,
-    note,
-    shown,
-    skips_rule,
-)
+from policylang.kpattern import anchors, failures
 from policylang.kpattern.scalars import leaf, plain_text
 
 _NONE = ast.Constant(None)
@@ -92,9 +69,9 @@ class Compiler(Writer):
     def failure(self, kind: str, path: Parts, *message: str | ast.expr) -> ast.expr:
         """What to return: with `explain` a Failure of the joined message, `path` in it by that name."""
         if not self.explain:
-            return self.code.hoist({"": FAIL, "negation": FAIL, "wrapped": WRAPPED, "direct": DIRECT}[kind], "failure")
+            return self.code.hoist(failures.BY_KIND[kind], "failure")
         text = _joined([ast.Constant(part) if isinstance(part, str) else part for part in message])
-        return self.call(Failure, text, _joined(path), ast.Constant(kind))
+        return self.call(failures.Failure, text, _joined(path), ast.Constant(kind))
 
     def kind(self, failure: ast.expr) -> ast.expr:
         return attribute(failure, "kind")
@@ -117,8 +94,8 @@ class Compiler(Writer):
         elif isinstance(pattern, list):
             self.elements(pattern, value, path)
         else:
-            wrong = self.failure("", path, "resource value '", self.call(shown, value),
-                                 f"' does not match '{shown(pattern)}' at path ", *path)
+            wrong = self.failure("", path, "resource value '", self.call(failures.shown, value),
+                                 f"' does not match '{failures.shown(pattern)}' at path ", *path)
             self.add(when(negate(self.leaf(pattern, value)), [give(wrong)]))
 
     def leaf(self, pattern: Any, value: ast.expr) -> ast.expr:
@@ -178,7 +155,7 @@ class Compiler(Writer):
         at, element = self.code.fresh("i"), self.code.fresh("e")
         here = [*path, self.call(str, load(at)), ast.Constant("/")]
         values = self.call(enumerate, value) if self.explain else value
-        if not skips(pattern) and self.blocks < _BLOCKS:
+        if not anchors.skips(pattern) and self.blocks < _BLOCKS:
             with self.inside(1) as body:
                 self.check(pattern, load(element), here)
             self.add(self.loop(at, element, values, body or [ast.Pass()]))
@@ -212,44 +189,45 @@ class Compiler(Writer):
         """Takes note of a skip, returns another failure."""
         add = do(call(attribute(load(skipped), "append"), failure))
         self.add(when(compare(failure, ast.Is(), _NONE), [assign(good, ast.Constant(True))],
-                      [when(self.call(skips_rule, failure), [add], [give(failure)])]))
+                      [when(self.call(failures.skips_rule, failure), [add], [give(failure)])]))
 
     def wrapped(self, skipped: str, path: Parts) -> ast.expr:
         if not self.explain:
             return self.failure("wrapped", path)
-        return self.call(combined, load(skipped), _joined(path))
+        return self.call(failures.combined, load(skipped), _joined(path))
 
     # --- maps ---------------------------------------------------------------------------------------------------
 
     def fields(self, pattern: dict[str, Any], value: ast.expr, path: Parts) -> None:
         wrong = self.failure("", path, "pattern and resource have different structures. Path: ", *path,
-                             ". Expected map[string]interface {}, found ", self.call(go_type, value))
+                             ". Expected map[string]interface {}, found ", self.call(failures.go_type, value))
         self.add(when(negate(self.is_type(value, dict)), [give(wrong)]))
-        if wild_tags(pattern) is not None:
+        if anchors.wild_tags(pattern) is not None:
             check = self.call(self.expand, self.code.hoist(pattern, "pattern"), value)
             self.add(give(call(check, value, *([_joined(path), load("seen")] if self.explain else []))))
             return
         self.plain_map(pattern, value, path)
 
     def plain_map(self, pattern: dict[str, Any], value: ast.expr, path: Parts) -> None:
-        kinds = {key: anchor(key) for key in pattern}
+        kinds = {key: anchors.anchor(key) for key in pattern}
         if self.explain:
             for key in pattern:
-                if kinds[key][0] in (CONDITION, EXISTENCE, NEGATION):
-                    self.add(do(self.call(note, load("seen"), ast.Constant(key),
+                if kinds[key][0] in (anchors.CONDITION, anchors.EXISTENCE, anchors.NEGATION):
+                    self.add(do(self.call(failures.note, load("seen"), ast.Constant(key),
                                       compare(ast.Constant(kinds[key][1]), ast.In(), value))))
-        first = [key for key in sorted(pattern) if kinds[key][0] in FIRST]
+        first = [key for key in sorted(pattern) if kinds[key][0] in anchors.FIRST]
         rest: list[str] = []
-        for key in sorted(key for key in pattern if kinds[key][0] not in FIRST):
-            front = kinds[key][0] == GLOBAL or anchored(pattern[key])
+        for key in sorted(key for key in pattern if kinds[key][0] not in anchors.FIRST):
+            front = kinds[key][0] == anchors.GLOBAL or anchors.anchored(pattern[key])
             rest.insert(0, key) if front else rest.append(key)
-        if any(kinds[key][0] == CONDITION or (kinds[key][0] == EQUALITY and skips(pattern[key])) for key in first):
-            self.anchors(pattern, first, value, path)
+        if any(kinds[key][0] == anchors.CONDITION
+               or (kinds[key][0] == anchors.EQUALITY and anchors.skips(pattern[key])) for key in first):
+            self.anchors_of(pattern, first, value, path)
         else:
             for key in first:
                 self.certain(*kinds[key], pattern[key], value, path)
         for key in rest:
-            if kinds[key][0] == GLOBAL:
+            if kinds[key][0] == anchors.GLOBAL:
                 self.add(*self.returned(self.conditional(kinds[key][1], pattern[key], value, path, "global")))
             else:
                 self.plain(key, pattern[key], value, path)
@@ -257,14 +235,14 @@ class Compiler(Writer):
     def returned(self, failure: ast.expr) -> list[ast.stmt]:
         return [when(compare(failure, ast.IsNot(), _NONE), [give(failure)])]
 
-    def anchors(self, pattern: dict[str, Any], keys: list[str], value: ast.expr, path: Parts) -> None:
+    def anchors_of(self, pattern: dict[str, Any], keys: list[str], value: ast.expr, path: Parts) -> None:
         """Anchors of which one may skip: all are evaluated, a skip is held against what else there is."""
         skipped, good, direct = (self.code.fresh(stem) for stem in ("skipped", "good", "direct"))
         self.add(assign(skipped, ast.List([], ast.Load())), assign(good, ast.Constant(False)),
                  assign(direct, ast.Constant(False)))
         for key in keys:
-            kind, name = anchor(key)
-            if kind == CONDITION:
+            kind, name = anchors.anchor(key)
+            if kind == anchors.CONDITION:
                 failure: ast.expr = self.conditional(name, pattern[key], value, path, "conditional")
             else:
                 failure = self.named(self.sub(self.certainly(kind, name, pattern[key]), value, path))
@@ -273,7 +251,7 @@ class Compiler(Writer):
                          [assign(direct, ast.Constant(True))])]
             fail = [when(negate(load(direct)), [give(failure)])]
             self.add(when(compare(failure, ast.Is(), _NONE), [assign(good, ast.Constant(True))],
-                          [when(self.call(skips_rule, failure), skip, fail)]))
+                          [when(self.call(failures.skips_rule, failure), skip, fail)]))
         self.add(when(both(load(skipped), either(negate(load(good)), load(direct))),
                       [give(self.wrapped(skipped, path))]))
 
@@ -286,7 +264,7 @@ class Compiler(Writer):
             if isinstance(pattern, (dict, list)) or self.explain:
                 failure = self.named(self.sub(self.checking(pattern), inner, here))
                 matches: ast.expr = compare(failure, ast.Is(), _NONE)
-                skip = self.call(anchor_mismatch, ast.Constant(word), failure) if self.explain \
+                skip = self.call(failures.anchor_mismatch, ast.Constant(word), failure) if self.explain \
                     else self.failure("direct", here)
             else:
                 matches, skip = self.leaf(pattern, self.named(inner)), self.failure("direct", here)
@@ -303,18 +281,18 @@ class Compiler(Writer):
         """An anchor that cannot skip."""
         here = [*path, ast.Constant(f"{name}/")]
         present = compare(ast.Constant(name), ast.In(), value)
-        if kind == NEGATION:
+        if kind == anchors.NEGATION:
             wrong = self.failure("negation", here, "negation anchor matched in resource: ", *here, " is not allowed")
             self.add(when(present, [give(wrong)]))
             return
         with self.inside() as body:
-            check = self.existence if kind == EXISTENCE else self.check
+            check = self.existence if kind == anchors.EXISTENCE else self.check
             check(pattern, self.named(item(value, ast.Constant(name))), here)
         self.add(when(present, body or [ast.Pass()]))
 
     def existence(self, pattern: list[Any], value: ast.expr, here: Parts) -> None:
         """Each map of the pattern matches at least one element."""
-        wrong = self.failure("", here, "invalid resource type ", self.call(go_type, value),
+        wrong = self.failure("", here, "invalid resource type ", self.call(failures.go_type, value),
                              ": Existence ^ () anchor can be used only on list/array type resource")
         self.add(when(negate(self.is_type(value, list)), [give(wrong)]))
         none = self.failure("", here, "existence anchor validation failed at path ", *here)
