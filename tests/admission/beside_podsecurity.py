@@ -131,12 +131,12 @@ def plugin(reply: Reply) -> Said:
 
 
 def engine(decision: Decision) -> Said:
-    """What custody's rules said, where one spoke: as the plugin, it warns of nothing that it denies."""
+    """What custody's rules said, where one spoke."""
     failed = {result.rule: result.message for result in decision.results
               if result.outcome in (Outcome.FAIL, Outcome.ERROR)}
     denied = failed.get("enforce") or failed.get("labels") or ""
     warned = [result.message for result in decision.results if result.outcome is Outcome.WARN]
-    if "warn" in failed and not denied:
+    if "warn" in failed:
         warned.append(failed["warn"])
     return Said(denied, tuple(warned), failed.get("audit", ""))
 
