@@ -78,6 +78,12 @@ def test_a_service_account_is_answered_what_its_role_lets_it_read(kubeconfig: Pa
     assert config_map.value["data"] == {"a": "1"}
     assert answer(ConfigMap("asked", "none")) == Absent()
     assert answer(ApiCall("/api/v1/namespaces/asked/configmaps/none")) == Absent()
+    large = tmp_path / "large"
+    large.write_bytes(b"x" * 900_000)  # the API server compresses such answers for whoever takes that
+    kubectl(kubeconfig, "-n", "asked", "create", "configmap", "large", "--from-file", str(large))
+    config_map = answer(ConfigMap("asked", "large"))
+    assert isinstance(config_map, Answered), config_map
+    assert len(config_map.value["data"]["large"]) == 900_000
     # 3. What nobody serves is not absent, and what is not for it is not either.
     for path, words in (("/apis/example.com/v1/things", "answered 4"), ("/api/v1/namespaces/asked/pods", "403"),
                         ("/api/v1/namespaces/asked/secrets/s", "403")):

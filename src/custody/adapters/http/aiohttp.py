@@ -89,7 +89,8 @@ class AiohttpHttp:
             connector = Connector(self._kept, ssl=self._tls, limit=0, resolver=Resolver(self._lookups, reach))
             self._sessions[reach] = aiohttp.ClientSession(
                 connector=connector, timeout=self._timeout, auto_decompress=False, read_bufsize=_BUFFER,
-                headers={"User-Agent": f"custody/{__version__}"}, cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": f"custody/{__version__}", "Accept-Encoding": "identity"},  # nothing here unpacks
+                cookie_jar=aiohttp.DummyCookieJar(),
                 response_class=Response)
         return self._sessions[reach]
 
