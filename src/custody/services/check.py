@@ -69,15 +69,15 @@ def request_of(resource: dict[str, Any], policies: PolicySet, namespace: str = "
                existing: bool = False) -> Request:
     """What the API server asks when this resource is created by nobody; `existing`: of what lies in it already.
 
-    `namespace` is for a resource that names none and stands in one: the API server writes it into the object before it
-    asks.
+    `namespace` is for a resource that names none, unless its kind is known to stand in none: the API server writes it
+    into the object before it asks.
     """
     request = Request.create(resource, namespace)
     namespaced = policies.kinds.namespaced(request.kind)
     if namespaced is False:  # of a Namespace the API server says its own name
         own = request.name if request.kind == Kind("Namespace") else ""
         request = msgspec.structs.replace(request, namespace=own)
-    elif namespaced and isinstance(metadata := resource.get("metadata"), dict) and not metadata.get("namespace"):
+    elif isinstance(metadata := resource.get("metadata"), dict) and not metadata.get("namespace"):
         filled = {**resource, "metadata": {**metadata, "namespace": request.namespace}}
         request = msgspec.structs.replace(request, object=filled)
     return msgspec.structs.replace(request, existing=existing)

@@ -25,9 +25,6 @@ from tests.fuzz.verdicts import policies, requests
 from tests.fuzz.verdicts.world import Cluster, Registry
 from tests.policy.test_images import NOW
 
-_BATCH = 100
-"""Requests to one policy set."""
-
 
 def _now() -> datetime:
     return NOW
@@ -59,7 +56,7 @@ class Comparison:
         checked = await check_request(request, self.policies, self._registry, _now, lookup=self._cluster)
         differ = [*self._both(first, second, patched, request, checked.decision)]
         again = replay(checked.record, None if whole else self.policies)
-        if msgspec.json.encode(again) != msgspec.json.encode(checked.decision):
+        if again != checked.decision:
             differ.append(f"replay: {again} is not {checked.decision}")
         if request.operation == "CREATE" and not request.subresource and request.object is not None:
             differ += [text async for text in self._created(request, checked)]
@@ -176,15 +173,15 @@ def _unequal(where: str, expected: Any, got: Any) -> Iterator[str]:
            f"    got      {first[1]}" + (f"\n    all expected {expected}\n    all got {got}" if first[0] == "…" else ""))
 
 
-async def run(count: int, seed: int, show: int = 10) -> Counter[str]:
-    """`count` requests. Prints the first differences, each with what to ask again; all are counted."""
+async def run(count: int, seed: int, *, batch: int, show: int = 10) -> Counter[str]:
+    """`count` requests, `batch` to one policy set. Prints the first differences with what to ask again."""
     seen: Counter[str] = Counter()
     made = 0
     while made < count:
         dice = Random(f"{seed}/{made}")
         documents = policies.policy_set(dice)
         comparison = Comparison(documents, seen)
-        for at in range(min(_BATCH, count - made)):
+        for at in range(min(batch, count - made)):
             asked = requests.request(dice)
             differ = await comparison.differences(asked, whole=at % 20 == 0)
             seen["requests"] += 1
@@ -193,11 +190,11 @@ async def run(count: int, seed: int, show: int = 10) -> Counter[str]:
                 if seen["differences"] <= show:
                     print(f"--- seed {seed}/{made}, request {at}", msgspec.json.encode(documents).decode(),
                           msgspec.json.encode(asked).decode(), *differ, sep="\n")
-        made += _BATCH
+        made += batch
     return seen
 
 
-def ask(count: int, seed: int, show: int = 10) -> Counter[str]:
-    return asyncio.run(run(count, seed, show))
+def ask(count: int, seed: int, *, batch: int = 100) -> Counter[str]:
+    return asyncio.run(run(count, seed, batch=batch))
 
 

@@ -15,6 +15,8 @@ _PATTERNS: list[dict[str, Any]] = [
     {"spec": {"containers": [{"image": "ghcr.io/*"}]}}, {"spec": {"containers": [{"image": "*@*"}]}},
     {"metadata": {"labels": {"team": "?*"}}}, {"metadata": {"namespace": "!lab"}},
     {"spec": {"=(hostNetwork)": "false"}}, {"spec": {"=(initContainers)": [{"name": "i*"}]}},
+    {"spec": {"hostNetwork": "false", "containers": [{"name": "c*", "image": "*@*"}]}, "metadata": {
+        "labels": {"team": "blue", "app": "a"}, "annotations": {"note": "x*"}}},
     {"metadata": {"=(labels)": {"=(app)": "a | b"}}}, {"spec": {"(replicas)": ">1"}}]
 _KEYS: list[tuple[str, str, list[Any]]] = [
     ("{{ images.containers.*.tag || `[]` }}", "AnyIn", ["2"]),
@@ -38,15 +40,15 @@ _PATCHES: list[list[dict[str, Any]]] = [
     [{"op": "move", "from": "/spec/initContainers/0", "path": "/spec/containers/-"}],
     [{"op": "replace", "path": "/spec/containers/0/image", "value": "ghcr.io/o/b:3"}],
     [{"op": "test", "path": "/spec/hostNetwork", "value": True}], [{"op": "move", "from": "/spec", "path": "/was"}],
-    [{"op": "replace", "path": "/spec/nowhere/deep", "value": 1}], [{"op": "add", "path": "/spec/containers", "value": 5}]]
+    [{"op": "replace", "path": "/spec/nowhere/deep", "value": 1}],
+    [{"op": "add", "path": "/spec/containers", "value": 5}]]
 
 
 def policy_set(dice: Random) -> list[dict[str, Any]]:
     documents = [_cluster_policy(f"p{at}", dice) for at in range(dice.randint(1, 3))]
-    if dice.random() < 0.4:
+    if dice.random() < 0.5:
         documents.append(_pod_security(dice))
-    for at in range(dice.choice([0, 0, 0, 1, 1, 2])):
-        documents.append(_label(f"toy{at}", dice))
+    documents += [_label(f"toy{at}", dice) for at in range(dice.choice([0, 0, 0, 1, 1, 2]))]
     dice.shuffle(documents)
     return documents
 
@@ -129,7 +131,8 @@ def _validates(dice: Random) -> tuple[dict[str, Any], list[str]]:
 
 def _verifies(dice: Random) -> dict[str, Any]:
     entry: dict[str, Any] = {"imageReferences": dice.choice([
-        ["*"], ["*"], ["ghcr.io/*"], ["ghcr.io/o/a:*"], ["nginx*"], ["docker.io/*", "ghcr.io/o/base*"], ["*@sha256:*"]])}
+        ["*"], ["*"], ["ghcr.io/*"], ["ghcr.io/o/a:*"], ["nginx*"], ["docker.io/*", "ghcr.io/o/base*"],
+        ["*@sha256:*"]])}
     if dice.random() < 0.3:
         entry["skipImageReferences"] = dice.choice([["ghcr.io/o/base:*"], ["docker.io/library/nginx*"], ["*:2"]])
     if dice.random() < 0.8:

@@ -36,10 +36,7 @@ CLUSTER_SCOPED = ("Namespace", "ClusterRole")
 
 def request(dice: Random) -> dict[str, Any]:
     """The `request` of an AdmissionReview."""
-    if dice.random() < 0.18:
-        made = _subresource(dice)
-    else:
-        made = _plain(dice)
+    made = _subresource(dice) if dice.random() < 0.18 else _plain(dice)
     made["userInfo"] = dice.choice(_USERS)
     if dice.random() < 0.15:
         made["dryRun"] = dice.choice([True, None, False])
@@ -51,7 +48,7 @@ def request(dice: Random) -> dict[str, Any]:
 
 
 def _plain(dice: Random) -> dict[str, Any]:
-    kind = dice.choice(["Pod"] * 12 + ["Deployment"] * 3 + ["Namespace", "ConfigMap", "CronJob", "ClusterRole",
+    kind = dice.choice(["Pod"] * 12 + ["Deployment"] * 3 + ["Namespace"] * 2 + ["ConfigMap", "CronJob", "ClusterRole",
                                                            "Widget", "List"])
     plural, version, group = _GVR[kind]
     namespace, name = dice.choice([*NAMESPACES]), dice.choice(["p1", "p2", "q", ""])
