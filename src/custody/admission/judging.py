@@ -154,7 +154,7 @@ def _bounded(questions: list[Question], found_out: dict[Question, Answer],
         except (TypeError, ValueError, RecursionError, OverflowError):
             answer, size = Failed("its answer is no JSON"), 0
         if size > left:
-            reason = f"its answer has {size} bytes, and {left} are left of the {ANSWERED} for the answers to one request"
+            reason = f"its answer has {size} bytes, and {left} are left of {ANSWERED} for the answers to one request"
             answer, size = Failed(reason), 0
         bounded[question] = answer
         left -= size

@@ -132,11 +132,12 @@ def _validates(dice: Random) -> tuple[dict[str, Any], list[str]]:
 def _verifies(dice: Random) -> dict[str, Any]:
     entry: dict[str, Any] = {"imageReferences": dice.choice([
         ["*"], ["*"], ["ghcr.io/*"], ["ghcr.io/o/a:*"], ["nginx*"], ["docker.io/*", "ghcr.io/o/base*"],
-        ["*@sha256:*"]])}
+        ["*@sha256:*"], ["*@sha256:*"]])}
     if dice.random() < 0.3:
         entry["skipImageReferences"] = dice.choice([["ghcr.io/o/base:*"], ["docker.io/library/nginx*"], ["*:2"]])
     if dice.random() < 0.8:
-        signers: list[dict[str, Any]] = [{"keyless": {**KEYLESS, "subject": dice.choice([SUBJECT, "*other", "*"])}}]
+        subject = dice.choice([SUBJECT, SUBJECT, "*other", "*"])
+        signers: list[dict[str, Any]] = [{"keyless": {**KEYLESS, "subject": subject}}]
         if dice.random() < 0.4:
             signers.append({"keys": {"publicKeys": PEM}})
         attestor: dict[str, Any] = {"entries": signers}

@@ -14,6 +14,7 @@ IMAGES: list[Any] = [
     f"ghcr.io/o/a:1@{DIGESTS['c']}", f"ghcr.io/o/a@{DIGESTS['b']}", "docker.io/library/nginx:1",
     "index.docker.io/nginx:2", "ghcr.io/o/base:1", "ghcr.io/o/base:2", f"ghcr.io/o/base@{DIGESTS['c']}",
     f"ghcr.io/o/a@{DIGESTS['a']}", "ghcr.io/o/a:nothing"]
+_GOOD: list[Any] = ["ghcr.io/o/a:1", "GHCR.IO/o/a:1", f"ghcr.io/o/a:1@{DIGESTS['a']}", "ghcr.io/o/base:1"]
 UNREADABLE: list[Any] = ["UPPER/x", "bad name", "ghcr.io/o/a@sha256:zz", 5, {"a": 1}, ["ghcr.io/o/a:1"], "", None]
 _WRONG: list[Any] = [None, 5, "text", [], {}, [5], [None], {"a": None}, True, [[]], "ü", 1.5, -1]
 _USERS: list[Any] = [
@@ -120,11 +121,12 @@ def _object(kind: str, group: str, namespace: str, name: str, dice: Random) -> d
 
 
 def _pod_spec(dice: Random) -> dict[str, Any]:
-    spec: dict[str, Any] = {"containers": _holders("c", dice)}
+    images = _GOOD if dice.random() < 0.4 else IMAGES
+    spec: dict[str, Any] = {"containers": _holders("c", dice, images)}
     if dice.random() < 0.3:
-        spec["initContainers"] = _holders("i", dice)
+        spec["initContainers"] = _holders("i", dice, images)
     if dice.random() < 0.15:
-        spec["volumes"] = [{"name": "v", "image": {"reference": _image(dice)}}]
+        spec["volumes"] = [{"name": "v", "image": {"reference": _image(dice, images)}}]
     if dice.random() < 0.15:
         spec["hostNetwork"] = True
     if dice.random() < 0.1:
@@ -136,12 +138,12 @@ def _pod_spec(dice: Random) -> dict[str, Any]:
     return spec
 
 
-def _holders(letter: str, dice: Random) -> list[dict[str, Any]]:
-    return [{"name": f"{letter}{at}", "image": _image(dice)} for at in range(dice.choice([1, 1, 2]))]
+def _holders(letter: str, dice: Random, images: list[Any] = IMAGES) -> list[dict[str, Any]]:
+    return [{"name": f"{letter}{at}", "image": _image(dice, images)} for at in range(dice.choice([1, 1, 2]))]
 
 
-def _image(dice: Random) -> Any:
-    return dice.choice(UNREADABLE if dice.random() < 0.03 else IMAGES)
+def _image(dice: Random, images: list[Any] = IMAGES) -> Any:
+    return dice.choice(UNREADABLE if dice.random() < 0.03 else images)
 
 
 def _touch(made: dict[str, Any], dice: Random) -> None:
