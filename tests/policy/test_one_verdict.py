@@ -47,7 +47,8 @@ SEEN = [
     "LabelRule: pass", "LabelRule: error", "ModeRule: pass", "ModeRule: fail", "ModeRule: skip", "ModeRule: error",
     "LabelsRule: pass", "LabelsRule: fail", "ValidateRule: pass", "ValidateRule: fail", "ValidateRule: skip",
     "ValidateRule: warn", "ValidateRule: error", "VerifyRule: pass", "VerifyRule: fail", "VerifyRule: skip",
-    "a failure that does not deny", "a patch that does not fit", "patch applied", "dry run", "denied when it is asked again",
+    "a failure that does not deny", "a patch that does not fit", "patch applied", "dry run",
+    "denied when it is asked again",
     "looked up nothing, or could not", "check of the object alone", "a rule in the background",
     "silent: its match does not select this request", "silent: its exclude leaves this request out",
     "silent: it has nothing to judge in this request", "silent: its policy is about requests alone",
@@ -56,7 +57,7 @@ SEEN = [
 
 def test_webhook_check_replay_and_background_say_the_same() -> None:
     logging.getLogger("custody.policy.decide").setLevel(logging.CRITICAL)
-    seen = ask(300, 12, batch=10)
+    seen = ask(300, 13, batch=10)
     assert (seen["requests"], seen["differences"], seen["internal error"]) == (300, 0, 0)
     assert [name for name in SEEN if not seen[name]] == []
 
