@@ -8,6 +8,8 @@ from typing import Any
 from custody.errors import MalformedError
 
 MAX_OPERATIONS = 10_000
+MAX_COPIED = 1_000_000
+"""Values that all copies of a patch may make together: copies of copies double with each."""
 _ADDED = ("add", "replace", "test")
 _MOVED = ("move", "copy")
 
@@ -20,8 +22,16 @@ def apply(document: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
     """
     if len(operations) > MAX_OPERATIONS:
         raise MalformedError("patch", got=f"{len(operations)} operations", expected=f"at most {MAX_OPERATIONS}")
+    copied = 0
     for at, operation in enumerate(operations):
-        document = _applied(document, operation, f"patch[{at}]")
+        where = f"patch[{at}]"
+        try:
+            copied += _copied(document, operation, where, MAX_COPIED - copied)
+            document = _applied(document, operation, where)
+        except MalformedError as error:
+            error.message += _named(operation)
+            error.args = (error.message,)
+            raise
     return document
 
 
@@ -56,6 +66,27 @@ def equal(one: Any, other: Any) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(equal, one, other))
     return bool(one == other)
+
+
+def _named(operation: Any) -> str:
+    """For messages: ` (remove /spec/containers/0)`."""
+    path = operation.get("path") if isinstance(operation, Mapping) else None
+    return f" ({operation.get('op')} {path[:200]})" if isinstance(path, str) else ""
+
+
+def _copied(document: Any, operation: Any, where: str, most: int) -> int:
+    """How many values a copy makes. Raises MalformedError for more than `most`."""
+    if not isinstance(operation, Mapping) or operation.get("op") != "copy" or "from" not in operation:
+        return 0
+    source = f"{where}.from"
+    count, left = 0, [_value(document, steps(operation["from"], source), source)]
+    while left:
+        part = left.pop()
+        count += 1
+        if count > most:
+            raise MalformedError(where, got="copies of copies", expected=f"at most {MAX_COPIED} values copied")
+        left += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    return count
 
 
 def _applied(document: Any, operation: Any, where: str) -> Any:
