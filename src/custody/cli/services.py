@@ -65,12 +65,12 @@ async def _serve(settings: Settings, roles: tuple[str, ...], host: str, port: in
                        policies=chosen) as services:
         services.metrics.count("custody_log_lines_dropped", "Lines of this log that nobody took.", (),
                             lambda: [((), lines.dropped)])
-        if settings.log_format == "text":
-            print("\n".join(describe(services, chosen)), file=sys.stderr, flush=True)
-        event(_LOG, logging.INFO, "started", {
-            "version": __version__, "roles": list(roles), "url": services.url, "webhook": services.webhook or "",
-            "data": str(services.platform.data), "policies": len(chosen.policies)})
-        async with reloading(services, load, sources):
+        async with reloading(services, load, sources):  # before anybody is told: SIGHUP would end the process
+            if settings.log_format == "text":
+                print("\n".join(describe(services, chosen)), file=sys.stderr, flush=True)
+            event(_LOG, logging.INFO, "started", {
+                "version": __version__, "roles": list(roles), "url": services.url, "webhook": services.webhook or "",
+                "data": str(services.platform.data), "policies": len(chosen.policies)})
             event(_LOG, logging.INFO, "stopping", {"signal": (await until_stopped()).name, "drain": settings.drain})
             services.listeners.drain()
             with contextlib.suppress(TimeoutError):

@@ -174,7 +174,7 @@ def _plain_app(platform: Platform, roles: tuple[str, ...], health: Health, metri
 
     routes: list[Route] = []
     if "oidc" in roles:
-        routes += [route for issuer in (platform.people,) for route in oidc.routes(issuer)]
+        routes += oidc.routes(platform.people)
     if "ca" in roles:
         routes += [*ca.routes(platform.ca), *log.tile_routes("/ct", platform.ct.log.reader)]
     if "log" in roles:

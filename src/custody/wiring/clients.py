@@ -66,9 +66,9 @@ def kinds(settings: Settings, crds: Sequence[str | Path] = (), kubeconfig: Path 
     served = builtin()
     if kubeconfig is not None:
         served = asyncio.run(_served(settings, kubeconfig))
-    others, definitions = unwrapped(*gathered(crds or settings.crds))
-    if others:
-        where, document = others[0]
+    documents, definitions = unwrapped(*gathered(crds or settings.crds))
+    if documents:
+        where, document = documents[0]
         got = document.get("kind") if isinstance(document, dict) else type(document).__name__
         raise MalformedError(where, got=got, expected="a CustomResourceDefinition")
     return served.with_crds([crd for _, crd in definitions], [where for where, _ in definitions])

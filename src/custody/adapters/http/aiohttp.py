@@ -133,11 +133,11 @@ def _judge(method: str, url: str, host: str, reach: Reach | None) -> None:
         raise NetworkError(f"{method} {place_of(url)}: {out_of_reach(host, host)}")
 
 
-def _failure(what: str, error: BaseException, proxy: Proxy | None) -> NetworkError:
+def _failure(request: str, error: BaseException, proxy: Proxy | None) -> NetworkError:
     words = str(error) or type(error).__name__
     if isinstance(error, ValueError) and not isinstance(error, OSError):
         words = f"it cannot be sent ({type(error).__name__})"  # the library's words may hold a header's value
-    where = f"{what}: proxy {proxy.url}: {words}" if proxy else f"{what}: {words}"
+    where = f"{request}: proxy {proxy.url}: {words}" if proxy else f"{request}: {words}"
     cause = getattr(error, "os_error", error)
     if isinstance(cause, ConnectionError) or isinstance(error, _BROKEN):
         return ConnectionBrokenError(where)
