@@ -4,6 +4,8 @@
     kind: Label
     metadata: {name: n}
     spec: {label: team, value: a}               or   fromNamespace: true, image: ghcr.io/myorg/other:1, timeout: 3
+
+`patch` is a JSON Patch of its own beside the label.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from custody.policy.kinds import Kinds
 from custody.policy.model import Outcome, RuleResult
 from custody.policy.phases import Phase
 from custody.policy.rule import Needs, Policy, Rule, Spoken
-from custody.policy.scope import Block, Filter, Named, Scope
+from custody.policy.scope import WRITTEN, Block, Filter, Named, Scope
 from custody.ports.lookup import NamespaceLabels
 
 
@@ -35,8 +37,9 @@ class LabelRule(Rule):
         self.computed = fields.take("computed", bool) is True
         self.image = fields.take("image", str)
         self.path = fields.take("path", str)
+        self.patch: list[dict[str, Any]] = fields.take("patch", list) or []
         fields.done()
-        self.scope = Scope(Block([Filter(kinds=[Named("spec.kinds[0]", "Pod")])]))
+        self.scope = Scope(Block([Filter(kinds=[Named("spec.kinds[0]", "Pod")], operations=WRITTEN)]))
 
     def needs(self, given: Given) -> Needs:
         asks = self.from_namespace and not self.computed
@@ -46,13 +49,15 @@ class LabelRule(Rule):
         value = self.value
         if self.from_namespace:
             value = str((given.answers.value(NamespaceLabels(given.request.namespace)) or {}).get(self.label, ""))
-        labels = ((given.object or {}).get("metadata") or {}).get("labels")
+        metadata = (given.object or {}).get("metadata")
+        labels = metadata.get("labels") if isinstance(metadata, dict) else None
         patch: list[dict[str, Any]] = [] if isinstance(labels, dict) else [
             {"op": "add", "path": "/metadata/labels", "value": {}}]
         patch.append({"op": "add", "path": self.path or f"/metadata/labels/{self.label}", "value": value})
         if self.image:
             patch.append({"op": "add", "path": "/spec/initContainers", "value": [
                 {"name": "sidecar", "image": self.image}]})
+        patch += self.patch
         said = RuleResult(policy=self.policy.name, rule=self.name, outcome=Outcome.PASS, message=f"label {value}",
                           resource=given.resource)
         return Spoken([said], patch)

@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import msgspec
+
 from custody.errors import CustodyError
 from custody.evidence.model import EvidenceSet, Rejected, State
 from custody.kit.clock import Clock
@@ -21,12 +23,16 @@ from custody.policy.model import Context, Decision, Request
 from custody.policy.phases import Course
 from custody.policy.record import record
 from custody.policy.snapshot import Snapshot
-from custody.ports.lookup import Answer, Failed, Lookup, Question
+from custody.ports.lookup import Answer, Answered, Failed, Lookup, Question
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
 ROUNDS = 8
 """How often a request is decided on: each of the rounds before answers what the one before it asked."""
+QUESTIONS = 1000
+"""That are looked up for one request."""
+ANSWERED = 16 * 1024 * 1024
+"""Bytes of JSON that the answers to one request may have together; one that is larger than what is left has failed."""
 _HEAVY = 512 * 1024  # bytes of evidence that are decided on beside the event loop
 
 Gather = Callable[[Snapshot, list[str]], Awaitable[Mapping[str, EvidenceSet]]]
@@ -88,7 +94,8 @@ class Judging:
                 asked.update(images)
                 evidence |= await self._evidence(snapshot, images, deadline)
             if questions:
-                answers |= await self._answers(questions, deadline)
+                found_out = await self._answers(questions[:max(QUESTIONS - len(answers), 0)], deadline)
+                answers |= _bounded(questions, found_out, answers)
             # 3. Decide, and find out what that asks: of what a rule changed, of what a policy computes.
             context = Context(now=self._clock())
             beside = large or (bool(evidence) and sum(about.weight for about in evidence.values()) > _HEAVY)
@@ -133,6 +140,29 @@ class Judging:
             if not isinstance(error, CustodyError):
                 _LOG.exception("a question of a policy could not be answered")
             return Failed(words(error))
+
+
+def _bounded(questions: list[Question], found_out: dict[Question, Answer],
+             known: Mapping[Question, Answer]) -> dict[Question, Answer]:
+    """Answers to all questions: what is beyond the bounds of one request has failed, with that reason."""
+    left = ANSWERED - sum(_size(answer) for answer in known.values())
+    bounded: dict[Question, Answer] = {}
+    for question in questions:
+        answer = found_out.get(question, Failed(f"more than {QUESTIONS} questions are asked about one request"))
+        try:
+            size = _size(answer)
+        except (TypeError, ValueError, RecursionError, OverflowError):
+            answer, size = Failed("its answer is no JSON"), 0
+        if size > left:
+            reason = f"its answer has {size} bytes, and {left} are left of {ANSWERED} for the answers to one request"
+            answer, size = Failed(reason), 0
+        bounded[question] = answer
+        left -= size
+    return bounded
+
+
+def _size(answer: Answer) -> int:
+    return len(msgspec.json.encode(answer.value)) if isinstance(answer, Answered) else 0
 
 
 def words(error: Exception) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 from custody.errors import MalformedError
 
 MAX_OPERATIONS = 10_000
+MAX_COPIED = 1_000_000
+"""Values that all copies of a patch may make together: copies of copies double with each."""
 _ADDED = ("add", "replace", "test")
 _MOVED = ("move", "copy")
 
@@ -20,8 +22,16 @@ def apply(document: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
     """
     if len(operations) > MAX_OPERATIONS:
         raise MalformedError("patch", got=f"{len(operations)} operations", expected=f"at most {MAX_OPERATIONS}")
+    copied = 0
     for at, operation in enumerate(operations):
-        document = _applied(document, operation, f"patch[{at}]")
+        where = f"patch[{at}]"
+        try:
+            copied += _copied(document, operation, where, MAX_COPIED - copied)
+            document = _applied(document, operation, where)
+        except MalformedError as error:
+            error.message += _named(operation)
+            error.args = (error.message,)
+            raise
     return document
 
 
@@ -47,15 +57,36 @@ def resolve(document: Any, pointer: str) -> Any:
     return _value(document, steps(pointer), pointer)
 
 
-def equal(one: Any, other: Any) -> bool:
+def equal(left: Any, right: Any) -> bool:
     """Equality of JSON values (RFC 6902, section 4.6): true is not 1, and 1 is 1.0."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(equal(value, other[key]) for key, value in one.items())
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(equal, one, other))
-    return bool(one == other)
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(equal(value, right[key]) for key, value in left.items())
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(equal, left, right))
+    return bool(left == right)
+
+
+def _named(operation: Any) -> str:
+    """For messages: ` (remove /spec/containers/0)`."""
+    path = operation.get("path") if isinstance(operation, Mapping) else None
+    return f" ({operation.get('op')} {path[:200]})" if isinstance(path, str) else ""
+
+
+def _copied(document: Any, operation: Any, where: str, most: int) -> int:
+    """How many values a copy makes. Raises MalformedError for more than `most`."""
+    if not isinstance(operation, Mapping) or operation.get("op") != "copy" or "from" not in operation:
+        return 0
+    source = f"{where}.from"
+    count, left = 0, [_value(document, steps(operation["from"], source), source)]
+    while left:
+        part = left.pop()
+        count += 1
+        if count > most:
+            raise MalformedError(where, got="copies of copies", expected=f"at most {MAX_COPIED} values copied")
+        left += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    return count
 
 
 def _applied(document: Any, operation: Any, where: str) -> Any:

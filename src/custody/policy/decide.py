@@ -91,12 +91,7 @@ class _Fold:
             if isinstance(said, str):
                 self.silent.append(Silent(rule.policy.name, rule.name, said))
                 continue
-            results = said.results
-            if changes and said.patch:
-                if phase is Phase.MUTATE:
-                    results = self._changed(rule, said)
-                else:
-                    self._pins += [operation for operation in said.patch if operation not in self._pins]
+            results = self._changed(rule, said) if changes and said.patch else said.results
             self.results += results
             if judging:
                 for result in results:
@@ -106,33 +101,45 @@ class _Fold:
         self.patch += self._pins
 
     def _changed(self, rule: Rule, said: Spoken) -> Sequence[RuleResult]:
-        """What a rule says, once its patch is applied; its failure where the patch does not fit."""
+        """What a rule says, once its patch is applied; its failure where the patch does not fit.
+
+        What a verify rule patches must fit beside what the others do, and is applied when all have spoken.
+        """
+        pins = [] if rule.phase is Phase.MUTATE else self._pins
+        new = [operation for operation in said.patch if operation not in pins]
         try:
-            self.given = self.given.changed(said.patch)
+            changed = self.given.changed([*pins, *new])
         except MalformedError as error:
             return [rule.failed(self.given, f"its patch does not fit: {error.message}")]
-        self.patch += said.patch
+        except Exception as error:  # whatever an engine hands out as a patch
+            return [rule.failed(self.given, f"its patch could not be applied: {_internal(rule, error)}")]
+        if rule.phase is Phase.MUTATE:
+            self.given = changed
+            self.patch += new
+        else:
+            self._pins += new
         return said.results
 
 
 def _asked(rule: Rule, given: Given) -> Spoken | str:
     """What a rule says of a request, or why it says nothing."""
     answers = given.answers
-    unanswered = len(answers.asked)
+    missed = answers.missed
     try:
         if (reason := rule.silence(given.request, answers)) is not None:
             return reason
         said = rule.evaluate(given)
-        if len(answers.asked) > unanswered:  # whatever a language made of it
-            raise UnansweredError([*answers.asked][unanswered])
+        if answers.missed > missed:  # whatever a language made of it
+            raise UnansweredError(answers.last)
         return said if said.results else "it has nothing to judge in this request"
     except Exception as error:  # a fault of ours or of a hostile input denies with a reason, it never admits
-        if isinstance(error, (CustodyError, LanguageError)):
-            reason = error.message
-        else:
-            _LOG.exception("rule %s/%s", rule.policy.name, rule.name)
-            reason = f"internal error: {type(error).__name__}"
+        reason = error.message if isinstance(error, (CustodyError, LanguageError)) else _internal(rule, error)
         return Spoken([rule.failed(given, f"the rule could not be evaluated: {reason}")])
+
+
+def _internal(rule: Rule, error: Exception) -> str:
+    _LOG.error("rule %s/%s", rule.policy.name, rule.name, exc_info=error)
+    return f"internal error: {type(error).__name__}"
 
 
 def _templates(request: Request, spoke: list[Rule]) -> tuple[str, ...]:

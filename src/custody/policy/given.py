@@ -75,8 +75,9 @@ class Given:
         """
         gathered = self.evidence.get(named.name)
         if gathered is None and named.digest:
-            gathered = next((about for name, about in self.evidence.items()
-                             if about.subject == named.digest and image(name).ref.name == named.ref.name), None)
+            alike = [name for name, about in self.evidence.items()
+                     if about.subject == named.digest and image(name).ref.name == named.ref.name]
+            gathered = self.evidence[min(alike)] if alike else None  # the same one, in whatever order they came
         if gathered is None:
             self.answers.images[named.name] = None
         return gathered

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import logging
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +27,7 @@ from custody.policy.resources import is_crd
 from custody.policy.rule import Needs, Policy, Rule
 from custody.ports.lookup import Question
 
+_LOG = logging.getLogger(__name__)
 _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -82,11 +84,13 @@ class PolicySet:
         given = Given(request, Context(now=_NO_TIME), {}, answers)
         for rule in needing:
             try:
-                if rule.silence(request, answers) is not None:
-                    continue
-            except UnansweredError:  # whether it is asked about the request depends on what is to be looked up
-                pass
-            needs = rule.needs(given)
+                with contextlib.suppress(UnansweredError):  # that it is asked may depend on what is to be looked up
+                    if rule.silence(request, answers) is not None:
+                        continue
+                needs = rule.needs(given)
+            except Exception:  # it fails, or asks, when it is evaluated: one rule's fault is not that of the others
+                _LOG.debug("what rule %s/%s needs", rule.policy.name, rule.name, exc_info=True)
+                continue
             for name, types in needs.images.items():
                 images[name] = images[name] | types if name in images else types
             for question in needs.questions:

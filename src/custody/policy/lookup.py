@@ -29,6 +29,9 @@ class Answers:
     def __init__(self, given: Mapping[Question, Answer]) -> None:
         self._given = given
         self.asked: dict[Question, None] = {}
+        self.missed = 0
+        """How often a question had no answer, also one that was asked before; `last` is the last of them."""
+        self.last: Question
         self.images: dict[str, None] = {}
         """Canonical names of images whose evidence was asked for and not given."""
 
@@ -41,5 +44,7 @@ class Answers:
             return None
         if answer is None:
             self.asked[question] = None
+            self.missed += 1
+            self.last = question
             raise UnansweredError(question)
         raise LookupFailedError(question, answer.reason)

@@ -66,7 +66,18 @@ def read(data: bytes) -> Record:
 
 
 def replay(data: bytes, policies: PolicySet | None = None) -> Decision:
-    """Decide again, with the recorded policies or, to see what would change, with others."""
+    """Decide again, with the recorded policies or, to see what would change, with others.
+
+    Raises MalformedError for a record in which something is missing that its own policies were given.
+    """
     kept = read(data)
-    return decide(kept.request, kept.evidence, policies or PolicySet(kept.policies, kinds=UNCHECKED), kept.context,
-                  at=kept.at, answers=dict(kept.answers))
+    decision = decide(kept.request, kept.evidence, policies or PolicySet(kept.policies, kinds=UNCHECKED), kept.context,
+                      at=kept.at, answers=dict(kept.answers))
+    if policies is None and kept.version == VERSION:
+        missing = [f"the evidence of {name}" for name in decision.asks.images if name not in kept.decision.asks.images]
+        missing += [str(question) for question in decision.asks.questions
+                    if question not in kept.decision.asks.questions]
+        if missing:
+            raise MalformedError("decision record", got=f"nothing about {', '.join(missing)}",
+                                 expected="everything that was decided on")
+    return decision

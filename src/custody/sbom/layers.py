@@ -71,10 +71,12 @@ def read_layer(image: Image, descriptor: Descriptor, diff_id: str, limits: Limit
     """Raises VerificationError where a digest lies, MalformedError for hostile layers, UnsupportedError.
 
     `wanted`: files by path, and the telling names that symbolic links of the image give them. `known`: what was read
-    of this layer, with the same names, before: only the files of catalogers that `changed` since are read again.
+    of this layer, with the same names, before: only the files of catalogers that `changed` since are read again, but
+    for a layer that is `relinked`.
     """
     bounds = limits or Limits()
     shared = accounts or Accounts(bounds)
+    known = None if known is None or known.relinked else known
     collected = _Collected(f"layer {descriptor.digest}", bounds, shared, wanted or {}, {}, known)
     size = _pass(image, descriptor, diff_id, bounds, collected, progress)
     if missing := collected.missing:  # hard links to files without a telling name: once more, with their names known

@@ -54,26 +54,40 @@ async def check(resource: dict[str, Any], policies: PolicySet, gatherer: Gathere
 
     `lookup` answers what policies ask of the world.
     """
+    request = request_of(resource, policies, namespace, existing=at is Course.BACKGROUND)
+    return await check_request(request, policies, gatherer, clock, at, lookup)
+
+
+async def check_request(request: Request, policies: PolicySet, gatherer: Gatherer, clock: Clock,
+                        at: Course = Course.ADMISSION, lookup: Lookup | None = None) -> Checked:
+    """Gather and decide for a whole request: with who asks, what was there before, and a subresource."""
+    name = f"{request.kind.kind}/{request.namespace}/{request.name}"
+    return Checked(name, await Judging(gathering(gatherer), clock, lookup).judge(request, Snapshot(policies), at))
+
+
+def request_of(resource: dict[str, Any], policies: PolicySet, namespace: str = "default", *,
+               existing: bool = False) -> Request:
+    """What the API server asks when this resource is created by nobody; `existing`: of what lies in it already.
+
+    `namespace` is for a resource that names none, unless its kind is known to stand in none: the API server writes it
+    into the object before it asks.
+    """
     request = Request.create(resource, namespace)
-    if policies.kinds.namespaced(request.kind) is False:  # of a Namespace the API server says its own name
+    namespaced = policies.kinds.namespaced(request.kind)
+    if namespaced is False:  # of a Namespace the API server says its own name
         own = request.name if request.kind == Kind("Namespace") else ""
         request = msgspec.structs.replace(request, namespace=own)
-    if at is Course.BACKGROUND:
-        request = msgspec.structs.replace(request, existing=True)
-    name = f"{request.kind.kind}/{request.namespace}/{request.name}"
-    return Checked(name, await _judge(request, policies, gatherer, clock, at, lookup))
+    elif isinstance(metadata := resource.get("metadata"), dict) and not metadata.get("namespace"):
+        filled = {**resource, "metadata": {**metadata, "namespace": request.namespace}}
+        request = msgspec.structs.replace(request, object=filled)
+    return msgspec.structs.replace(request, existing=existing)
 
 
 async def check_image(image: str, policies: PolicySet, gatherer: Gatherer, clock: Clock,
                       namespace: str = "default") -> Checked:
     """Gather and decide for an image alone, in a namespace: rules about the pod around it do not speak."""
     request = msgspec.structs.replace(Request.create(pod_of(image, namespace)), bare=True)
-    return Checked(image, await _judge(request, policies, gatherer, clock, Course.ADMISSION))
-
-
-async def _judge(request: Request, policies: PolicySet, gatherer: Gatherer, clock: Clock, at: Course,
-                 lookup: Lookup | None = None) -> Judged:
-    return await Judging(gathering(gatherer), clock, lookup).judge(request, Snapshot(policies), at)
+    return Checked(image, (await check_request(request, policies, gatherer, clock)).judged)
 
 
 def gathering(gatherer: Gatherer) -> Gather:
