@@ -292,7 +292,10 @@ def walk(*roots: Term | Expr) -> Iterator[Term | Expr]:
     while stack:
         node = stack.pop()
         yield node
-        if isinstance(node, Expr):
+        list_of = _CHILDREN.get(type(node))
+        if list_of is not None:
+            stack += list_of(node)
+        elif isinstance(node, Expr):
             for replacement in node.withs:
                 stack += replacement
             stack += own_terms(node)[len(node.withs):]
@@ -305,8 +308,6 @@ def walk(*roots: Term | Expr) -> Iterator[Term | Expr]:
             stack += node.body
         elif isinstance(node, Template):
             stack += [part for part in node.parts if isinstance(part, Comprehension)]
-        else:
-            stack += children(node)
 
 
 def walk_rule(rule: Rule) -> Iterator[Term | Expr]:
