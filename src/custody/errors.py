@@ -43,6 +43,8 @@ class CustodyError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.place: str | None = None
+        """Where the document stands that it is about, where that is one of several (`policy.engines.standing`)."""
 
 
 class UsageError(CustodyError):

@@ -31,7 +31,7 @@ from custody.policy.snapshot import Snapshot
 from custody.ports.lookup import Absent, Answer, Answered, Failed, NamespaceLabels, Question
 from tests.policy import toy_engine
 from tests.policy.test_images import DIGEST, IMAGE, NOW, keyless, pod, policies, reason, statement
-from tests.policy.toy_engine import label
+from tests.policy.toy_engine import PAIRS, label
 
 OTHER = "ghcr.io/myorg/other:1"
 TEAM = NamespaceLabels("default")
@@ -271,6 +271,23 @@ def test_a_folder_of_two_engines_policies_loads(tmp_path: Path) -> None:
 def test_lint_asks_the_engine() -> None:
     findings, loaded = lint_all([("a", label(value="")), ("b", label("b"))], builtin())
     assert ([(finding.policy, finding.code) for finding in findings], loaded) == ([("toy", "says-nothing")], 2)
+
+
+def value_of(name: str, value: str = "b") -> dict[str, Any]:
+    return {"apiVersion": "toy.example/v1", "kind": "LabelValue", "metadata": {"name": name}, "value": value}
+
+
+def test_lint_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, engine in PAIRS.items():
+        monkeypatch.setitem(ENGINES, key, engine)
+    findings, loaded = lint_all([("v", value_of("toy")), ("a", label()), ("lone", value_of("nobody")),
+                                 ("b", label("b"))], builtin())
+    assert [(finding.policy, finding.code, finding.message) for finding in findings] == [
+        ("toy", "made-of", "v and a"),
+        ("lone", "refused", "metadata.name: got 'nobody', expected that of a Label"),
+        ("b", "made-of", "b")]
+    assert loaded == 3
+    assert PolicySet([value_of("toy"), label()]).policies[0].parts == (0, 1)
 
 
 # Scope

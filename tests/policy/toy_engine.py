@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from custody.errors import UnsupportedError
+from custody.errors import MalformedError, UnsupportedError
 from custody.policy.engine import Finding, Unit
+from custody.policy.engines import standing
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kinds import Kinds
@@ -80,12 +81,39 @@ class Toy:
             policy.parts = (unit.at,)
             yield policy
 
-    def findings(self, document: dict[str, Any], policy: Policy, kinds: Kinds) -> Iterator[Finding]:
-        if document["spec"].get("value") == "":
+    def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Finding]:
+        if units[0].document["spec"].get("value") == "":
             yield "spec.value", "says-nothing", "warning", "the label is empty", ""
 
 
 ROW = {("toy.example", "Label"): Toy()}
+
+
+class Pairing(Toy):
+    """A Label takes its value of the LabelValue of the same name: a policy of two documents."""
+
+    def compile(self, document: dict[str, Any]) -> Any:
+        return document if document["kind"] == "LabelValue" else super().compile(document)
+
+    def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
+        policies = {policy.name: policy for policy in super().link([unit for unit in units
+                                                                     if isinstance(unit.compiled, Policy)])}
+        for unit in units:
+            if isinstance(unit.compiled, dict):
+                with standing(unit.where):
+                    name = unit.document["metadata"]["name"]
+                    if name not in policies:
+                        raise MalformedError("metadata.name", got=name, expected="that of a Label")
+                policies[name].rules[0].value = unit.document["value"]
+                policies[name].parts = tuple(sorted((*policies[name].parts, unit.at)))
+        yield from policies.values()
+
+    def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Finding]:
+        yield "spec", "made-of", "note", " and ".join(unit.where for unit in units), ""
+
+
+_PAIRING = Pairing()
+PAIRS = {("toy.example", "Label"): _PAIRING, ("toy.example", "LabelValue"): _PAIRING}
 
 
 def label(name: str = "toy", **spec: Any) -> dict[str, Any]:

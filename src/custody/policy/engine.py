@@ -37,6 +37,6 @@ class Engine(Protocol):
         """The policies that all of the engine's documents make together. Errors begin with the document's place."""
         ...
 
-    def findings(self, document: dict[str, Any], policy: Policy, kinds: Kinds) -> Iterable[Finding]:
-        """What a document that loads will do that its author may not mean, for `policy lint`."""
+    def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterable[Finding]:
+        """What a policy will do that its author may not mean, for `policy lint`; `units` are what it is made of."""
         ...

@@ -28,11 +28,17 @@ def compiled(documents: Sequence[Any], places: Sequence[str]) -> list[Policy]:
     """The policies of all documents, in the order of the documents. Raises MalformedError, UnsupportedError."""
     units: dict[Engine, list[Unit]] = {}
     for at, (document, where) in enumerate(zip(documents, places, strict=True)):
-        with standing(where):
-            engine = engine_of(document)
-            units.setdefault(engine, []).append(Unit(at, where, document, engine.compile(document)))
+        engine, unit = compile_document(document, at, where)
+        units.setdefault(engine, []).append(unit)
     policies = [policy for engine, parts in units.items() for policy in engine.link(parts)]
     return sorted(policies, key=lambda policy: policy.parts)
+
+
+def compile_document(document: Any, at: int, where: str) -> tuple[Engine, Unit]:
+    """The first step, for the document at one position. Raises MalformedError, UnsupportedError."""
+    with standing(where):
+        engine = engine_of(document)
+        return engine, Unit(at, where, document, engine.compile(document))
 
 
 def engine_of(document: Any) -> Engine:
@@ -58,6 +64,7 @@ def standing(where: str) -> Iterator[None]:
         with language_errors():
             yield
     except CustodyError as error:
+        error.place = where
         error.message = f"{where}: {error.message}"
         error.args = (error.message,)
         raise

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from custody.errors import CustodyError
-from custody.policy.engines import engine_of
+from custody.errors import CustodyError, language_errors
+from custody.policy.engine import Engine, Unit
+from custody.policy.engines import compile_document, engine_of, standing
 from custody.policy.kinds import Kinds, builtin
 from custody.policy.load import PolicySet
 from custody.policy.rule import Policy
@@ -25,30 +26,63 @@ class Finding(NamedTuple):
 
 def lint(document: dict[str, Any], kinds: Kinds | None = None) -> list[Finding]:
     """The findings in one document. Raises CustodyError for one that does not load."""
-    return _linted(document, kinds or builtin(), "policies[0]")[1]
+    _, unit = compile_document(document, 0, "policies[0]")
+    return [finding for policy in PolicySet([document], kinds=kinds).policies
+            for finding in _findings([unit], policy, kinds or builtin())]
 
 
 def lint_all(located: Sequence[tuple[str, Any]], kinds: Kinds) -> tuple[list[Finding], int]:
-    """The findings in all documents, and how many load; one that does not is a finding whose level is `error`."""
-    findings: list[Finding] = []
-    names: set[str] = set()
-    for where, document in located:
+    """The findings in all documents, in their order, and how many load; one that does not is one of level `error`."""
+    by_document: list[list[Finding]] = [[] for _ in located]
+    units: dict[Engine, list[Unit]] = {}
+    for at, (where, document) in enumerate(located):
         try:
-            policy, found = _linted(document, kinds, where)
+            engine, unit = compile_document(document, at, where)
         except CustodyError as error:
-            findings.append(refused(error, where))
-            continue
-        if policy.name in names:
-            findings.append(Finding(policy.name, "metadata.name", "refused", "error", f"{where}: got {policy.name} "
-                                    "twice, expected each policy once"))
-        names.add(policy.name)
-        findings += found
-    return findings, len(located) - sum(finding.level == "error" for finding in findings)
+            by_document[at].append(refused(error, where))
+        else:
+            units.setdefault(engine, []).append(unit)
+    names: set[str] = set()
+    for engine, compiled in units.items():
+        policies, faults = _linked(engine, compiled)
+        for unit, fault in faults:
+            by_document[unit.at].append(refused(fault, unit.where))
+        for policy in sorted(policies, key=lambda policy: policy.parts):
+            at = policy.parts[-1]
+            where = located[at][0]
+            try:
+                with standing(where):
+                    for rule in policy.rules:
+                        rule.scope.check(kinds)
+            except CustodyError as error:
+                by_document[at].append(refused(error, where))
+                continue
+            if policy.name in names:
+                by_document[at].append(Finding(policy.name, "metadata.name", "refused", "error",
+                                               f"{where}: got {policy.name} twice, expected each policy once"))
+            names.add(policy.name)
+            by_document[at] += _findings([unit for unit in compiled if unit.at in policy.parts], policy, kinds)
+    return ([finding for findings in by_document for finding in findings],
+            sum(all(finding.level != "error" for finding in findings) for findings in by_document))
 
 
-def _linted(document: dict[str, Any], kinds: Kinds, where: str) -> tuple[Policy, list[Finding]]:
-    (policy,) = PolicySet([document], [where], kinds).policies
-    return policy, [Finding(policy.name, *found) for found in engine_of(document).findings(document, policy, kinds)]
+def _linked(engine: Engine, units: Sequence[Unit]) -> tuple[list[Policy], list[tuple[Unit, CustodyError]]]:
+    """The policies of those documents that link, and the others with the reason."""
+    faults: list[tuple[Unit, CustodyError]] = []
+    while units:
+        try:
+            with language_errors():
+                return [*engine.link(units)], faults
+        except CustodyError as error:  # of one document, or of none in particular: then of all
+            at_fault = [unit for unit in units if unit.where == error.place] or units
+            faults += [(unit, error) for unit in at_fault]
+            units = [unit for unit in units if unit not in at_fault]
+    return [], faults
+
+
+def _findings(units: Sequence[Unit], policy: Policy, kinds: Kinds) -> list[Finding]:
+    return [Finding(policy.name, *finding)
+            for finding in engine_of(units[-1].document).findings(units, policy, kinds)]
 
 
 def refused(error: CustodyError, where: str) -> Finding:

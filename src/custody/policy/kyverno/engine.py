@@ -27,5 +27,5 @@ class Kyverno:
             policy.parts = (unit.at,)
             yield policy
 
-    def findings(self, document: dict[str, Any], policy: Policy, kinds: Kinds) -> Iterator[Found]:
-        return findings(document, policy, kinds)
+    def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Found]:
+        return findings(units[0].document, policy, kinds)

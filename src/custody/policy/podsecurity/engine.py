@@ -218,9 +218,9 @@ class PodSecurity:
                             LabelsRule(policy, unit.compiled)]
             yield policy
 
-    def findings(self, document: dict[str, Any], policy: Policy, kinds: Kinds) -> Iterator[Finding]:  # noqa: ARG002
+    def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Finding]:  # noqa: ARG002
         """Nothing that it says is easily meant otherwise, but that it says nothing."""
-        if all(demand.level == "privileged" for demand in self.compile(document).defaults.values()):
+        if all(demand.level == "privileged" for demand in units[0].compiled.defaults.values()):
             yield ("defaults", "says-nothing", "note", "namespaces without labels of their own may run "
                    "anything", "defaults:\n  enforce: baseline\n")
 
