@@ -194,7 +194,9 @@ def test_bytes_that_nobody_knows_are_read_again(tmp_path: Path, asked: list[str]
     stored, cache = image(tmp_path / "i", _FILES), _Cache()
     first = catalog(stored, cache)
     [key] = cache
-    for kept in (b"", b"\xc1", b"\x90", cache[key][:-1], b"\x95" + cache[key]):
+    whole = cache[key]
+    changed = [whole[:at] + bytes((whole[at] ^ 1,)) + whole[at + 1:] for at in range(0, len(whole), 7)]
+    for kept in (b"", b"\xc1", b"\x90", whole[:-1], b"\x95" + whole, whole[16:], *changed):
         cache[key] = kept
         asked.clear()
         assert catalog(stored, cache) == first

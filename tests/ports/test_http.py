@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, BinaryIO
 
@@ -84,6 +86,35 @@ def test_bytes_and_content_are_sent_whole_and_content_anew_each_time(make: Calla
     assert whole == [(data, str(len(data)))] * 3
     assert empty[0] == b""
     assert [stream.closed for stream in opened] == [True, True]
+
+
+def test_no_more_of_content_is_sent_than_its_size(make: Callable[..., Http]) -> None:
+    """A file may grow meanwhile; what is sent behind a body is the next request of the connection."""
+    sent = bytearray()
+
+    def answer(listener: socket.socket) -> None:
+        peer = listener.accept()[0]
+        with peer:
+            while b"12345" not in sent:
+                sent.extend(peer.recv(1 << 16))
+            peer.settimeout(0.3)  # whatever came with it is here by then
+            with contextlib.suppress(TimeoutError):
+                sent.extend(peer.recv(1 << 16))
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        answering = threading.Thread(target=answer, args=(listener,))
+        answering.start()
+        grown = Content(5, lambda: io.BytesIO(b"12345GET /more HTTP/1.1\r\n\r\n"))
+
+        async def work(http: Http) -> int:
+            place = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+            async with await http.request("PUT", place, body=grown) as answer:
+                return answer.status
+
+        assert run(make, work) == 200
+        answering.join(60)
+    assert sent.endswith(b"12345")
 
 
 def test_content_that_cannot_be_read_is_said_so(make: Callable[..., Http], url: str) -> None:

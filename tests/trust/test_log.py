@@ -248,7 +248,7 @@ def test_kill_9_at_any_moment_loses_nothing_acknowledged_and_never_forks(tmp_pat
         writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(tmp_path), str(round_)], stdout=subprocess.PIPE,
                                   text=True)
         assert writer.stdout is not None
-        lines = [writer.stdout.readline()]  # it is up
+        lines = [writer.stdout.readline() for _ in range(1 + 12 * round_)]  # it is up, on a slow machine too
         time.sleep(rng.uniform(0, 0.15))
         writer.send_signal(signal.SIGKILL)
         lines += writer.stdout.read().splitlines()

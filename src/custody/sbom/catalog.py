@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,8 @@ from custody.sbom.ownership import owners
 
 _WORKERS = min(4, os.cpu_count() or 1)
 _EXAMPLES = 3
-_FORM = 11
+_CHECK = 16  # bytes
+_FORM = 12
 """Raised with every change of `Fact`, `LayerFacts` or how layers are read; catalogers have versions of their own."""
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(LayerFacts)
 
@@ -65,7 +67,7 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
             facts = read_layer(image, descriptor, diff_id, bounds, progress, accounts=accounts, wanted=wanted,
                                known=known)
         if cache is not None and facts is not known and not accounts.full:
-            cache.put(key, _ENCODER.encode(facts))
+            cache.put(key, _encode(facts))
         return facts
 
     def read_all(wanted: list[dict[str, list[str]]], places: Sequence[int]) -> list[LayerFacts]:
@@ -92,12 +94,24 @@ def catalog(image: Image, cache: LayerCache | None = None, progress: Callable[[i
     return _assemble(image, layers, tree, accounts)
 
 
+def _encode(facts: LayerFacts) -> bytes:
+    data = _ENCODER.encode(facts)
+    return _check(data) + data
+
+
 def _decode(kept: bytes | None) -> LayerFacts | None:
     """What the cache has; None where it has nothing, or something that is broken: the layer is read again."""
+    if kept is None or _check(data := kept[_CHECK:]) != kept[:_CHECK]:
+        return None
     try:
-        return None if kept is None else _DECODER.decode(kept)
+        return _DECODER.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+
+
+def _check(data: bytes) -> bytes:
+    """A disk that changes a byte takes no package out of an image. Whoever writes to the cache may."""
+    return hashlib.blake2b(data, digest_size=_CHECK).digest()
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from policylang.cel.syntax.expander import Macro
 from policylang.cel.syntax.tree import Node, Reference
 from policylang.cel.types import Type
 from policylang.cel.values.values import TypeValue
+from policylang.errors import InputError
 from policylang.source import Source
 
 # Overloads that the compiler may write out; others are looked for and called.
@@ -94,6 +95,11 @@ class Declarations:
         if not ids <= KNOWN:
             self.foreign.add(function.name)
         before = tuple(overload for overload in self.functions.get(function.name, ()) if overload.id not in ids)
+        for overload in function.overloads:
+            for known in before:  # cel-go refuses it too: which of them is called would be left to chance
+                if (known.member, known.params) == (overload.member, overload.params):
+                    raise InputError(f"function {function.name}: got overload {overload.id} with the parameters of "
+                                     f"{known.id}, expected others, or that one's id to take its place")
         self.functions[function.name] = before + function.overloads
 
     # ── names ───────────────────────────────────────────────────────────────────────────────────────────────────────

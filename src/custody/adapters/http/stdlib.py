@@ -11,12 +11,12 @@ import contextlib
 import http.client
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from custody import __version__
@@ -251,7 +251,7 @@ def _exchange(wire: _Wire, method: str, target: str, headers: Mapping[str, str],
     if isinstance(body, Content):
         with contextlib.closing(body.open()) as stream:
             sized = {**headers, "Content-Length": str(body.size)}
-            connection.request(method, target, body=stream, headers=sized)
+            connection.request(method, target, body=_parts(stream, body.size), headers=sized)
     else:
         connection.request(method, target, body=body, headers=dict(headers))
     wire.sock = connection.sock
@@ -259,6 +259,13 @@ def _exchange(wire: _Wire, method: str, target: str, headers: Mapping[str, str],
     if method == "HEAD" or response.length == 0:
         response.read()
     return response
+
+
+def _parts(stream: BinaryIO, left: int) -> Iterator[bytes]:
+    """No more than was announced: what is behind a body is the next request of the connection."""
+    while left and (part := stream.read(min(left, _CHUNK))):
+        left -= len(part)
+        yield part
 
 
 def _failure(asked: str, error: BaseException, proxy: Proxy | None) -> NetworkError:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from policylang.budget import DEFAULT, BudgetExceeded, Limits, Meter
+from policylang.errors import InputError
 from policylang.rego.builtins import BUILTINS
 from policylang.rego.check.policy import check
 from policylang.rego.check.resolve import Resolver
@@ -98,6 +99,9 @@ class Policy:
     def __init__(self, modules: Mapping[str, str], *, version: int = 1, strict: bool = False,
                  types: bool = True, capabilities: Iterable[str] | None = None,
                  functions: Mapping[str, Builtin] | None = None, tests: bool = False) -> None:
+        if not isinstance(modules, Mapping):
+            raise InputError(f"modules: got {type(modules).__name__}, expected texts by name, such as "
+                             '{"policy.rego": "package p …"}')
         self._texts = dict(modules)
         self._options: dict[str, Any] = {"version": version, "strict": strict, "types": types, "functions": functions,
                                          "capabilities": capabilities, "tests": tests}

@@ -339,12 +339,14 @@ class TermParser(ABC):
     def _template_expression(self, start: int, end: int) -> tree.Comprehension:
         outer, self.tokens, self.at = (self.tokens, self.at, self._terms), lex(self.source, start, end).tokens, 0
         self._terms = {}
-        if self.token.kind is END:
-            raise error("invalid template string expression: expected an expression", self.source, start)
-        expr = self.expression()
-        if self.token.kind is not END:
-            raise self.unexpected("in template string expression")
-        self.tokens, self.at, self._terms = outer
+        try:
+            if self.token.kind is END:
+                raise error("invalid template string expression: expected an expression", self.source, start)
+            expr = self.expression()
+            if self.token.kind is not END:
+                raise self.unexpected("in template string expression")
+        finally:  # whoever tries another reading goes on where the template stands
+            self.tokens, self.at, self._terms = outer
         if not isinstance(expr.statement, tree.Term) or expr.negated:
             raise error("unexpected expression in template string: only terms and calls are allowed",
                         self.source, start)
