@@ -8,6 +8,7 @@ import importlib
 import inspect
 import sys
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -91,10 +92,23 @@ def languages() -> str:
         public = getattr(module, "__all__", None) or [
             word for word, value in vars(module).items()
             if not word.startswith("_") and getattr(value, "__module__", "") == module.__name__]
-        parts += [f"| `{_shown(word, getattr(module, word))}` | {_described(getattr(module, word))} |"
-                  for word in sorted(public, key=str.lower)]
+        for word in sorted(public, key=str.lower):
+            for shown, value in ((word, getattr(module, word)), *_methods(word, getattr(module, word))):
+                parts.append(f"| `{_shown(shown, value)}` | {_described(value)} |")
         parts.append("")
     return "\n".join(parts)
+
+
+def _methods(name: str, kind: object) -> Iterator[tuple[str, object]]:
+    """What an object of a class is asked for, and that it can be called; of methods those that say what they do."""
+    if not inspect.isclass(kind) or issubclass(kind, enum.Enum):
+        return
+    own = {word: base for base in reversed(kind.__mro__) if base.__module__.startswith("policylang")
+           for word in vars(base)}
+    for word in own:
+        method = getattr(kind, word)
+        if inspect.isroutine(method) and (word == "__call__" or (not word.startswith("_") and method.__doc__)):
+            yield f"{name}.{word}", method
 
 
 def _shown(name: str, value: object) -> str:
@@ -109,10 +123,13 @@ def _shown(name: str, value: object) -> str:
         return name
     shown: list[str] = []
     for parameter in signature.parameters.values():
+        if parameter.name == "self":
+            continue
         if parameter.kind is parameter.KEYWORD_ONLY and "*" not in shown:
             shown.append("*")
         default = "" if parameter.default is parameter.empty else f" = {_default(parameter.default)}"
-        shown.append(f"{parameter.name}: {_annotation(parameter.annotation)}{default}")
+        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        shown.append(f"{stars}{parameter.name}: {_annotation(parameter.annotation)}{default}")
     result = _annotation(signature.return_annotation)
     arrow = "" if inspect.isclass(value) or result == "None" else f" -> {result}"
     return f"{name}({', '.join(shown)}){arrow}".replace("|", "\\|")
@@ -135,7 +152,8 @@ def _described(value: object) -> str:
 
 
 def _first_line(value: object) -> str:
-    lines = (inspect.getdoc(value) or "").split("\n\n")[0].splitlines()
+    text = inspect.getdoc(value) if getattr(value, "__doc__", None) else ""  # not what `object` says of a method
+    lines = (text or "").split("\n\n")[0].splitlines()
     return " ".join(lines).replace("|", "\\|")
 
 

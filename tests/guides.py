@@ -245,8 +245,9 @@ def expression(expected: str) -> tuple[str, dict[str, str]]:
 
 
 def clone(target: Path) -> None:
-    """The files that git knows, as they are now."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    """The files that git knows or would add, as they are now."""
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
+                            capture_output=True, check=False)
     if listed.returncode:  # this is such a copy itself
         shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
         return

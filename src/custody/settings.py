@@ -24,7 +24,7 @@ _PREFIX = "CUSTODY_"
 _SETTINGS = "the settings are in docs/reference/settings.md"
 _SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ",", "hosts": ","}
 """How a variable lists several values; hosts have colons in them."""
-_PATHS = ("data_dir", "trusted_root", "signing_config", "tls_certificate", "tls_key", "tls_client_ca",
+_PATHS = ("data_dir", "kubeconfig", "trusted_root", "signing_config", "tls_certificate", "tls_key", "tls_client_ca",
           "webhook_certificate", "webhook_key", "webhook_client_ca")
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _OTHERS = {"CUSTODY_CONFIG", "CUSTODY_ORACLES", "CUSTODY_PEERS", "CUSTODY_PEERS_TOOLS", "CUSTODY_IMAGES",
@@ -109,6 +109,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Policy files or folders that `check` and the webhook use. `CUSTODY_POLICIES=a.yaml:folder`."""
     crds: list[str] = []
     """CustomResourceDefinition files or folders: the kinds beyond Kubernetes' own that policies may name."""
+    kubeconfig: str | None = None
+    """Names the API server that `check` and the webhook ask what policies ask of a cluster, such as the labels of a
+    namespace. A webhook that runs as a pod needs none: it asks its own cluster, as its service account."""
     plain_http: list[str] = []
     """Registries without TLS, beside localhost and 127.0.0.0/8. `CUSTODY_PLAIN_HTTP=one:5000,two:5000`."""
     keep_evidence: float = 10.0

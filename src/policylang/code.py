@@ -7,7 +7,8 @@ name, an attribute or a piece of source: texts are constants, names are made by 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _PLAIN = (str, bytes, int, float, bool, type(None))
@@ -60,6 +61,61 @@ class Code:
         return self._reach
 
 
+class Changed:
+    """Some members of a writer, changed for a while. A class, since parts are many: contextlib takes longer."""
+
+    __slots__ = ("before", "members", "state")
+
+    def __init__(self, members: dict[str, Any], state: dict[str, Any]) -> None:
+        self.members, self.state = members, state
+
+    def __enter__(self) -> None:
+        self.before = {name: self.members[name] for name in self.state}
+        self.members.update(self.state)
+
+    def __exit__(self, *_: object) -> None:
+        self.members.update(self.before)
+
+
+class Writer:
+    """What every compiler's emitter is: it writes statements into `body`, and into `code` what they may reach.
+
+    `blocks`: Python's loops and tries around what is written; a function nests no more than 20.
+    """
+
+    def __init__(self, code: Code) -> None:
+        self.code = code
+        self.body: list[ast.stmt] = []
+        self.blocks = 0
+
+    def add(self, *statements: ast.stmt) -> None:
+        self.body.extend(statements)
+
+    def changed(self, **state: Any) -> Changed:
+        """For a `with`: the writer with this state, after which it is as it was."""
+        return Changed(vars(self), state)
+
+    @contextmanager
+    def inside(self, blocks: int = 0) -> Iterator[list[ast.stmt]]:
+        """What is added within goes to the list that it gives, which will stand in so many more blocks."""
+        with self.changed(body=[], blocks=self.blocks + blocks):
+            yield self.body
+
+    def named(self, value: ast.expr, stem: str = "t") -> ast.expr:
+        """The value under a name, so that it may be used twice; names and constants stay themselves."""
+        if isinstance(value, (ast.Name, ast.Constant)):
+            return value
+        name = self.code.fresh(stem)
+        self.add(assign(name, value))
+        return load(name)
+
+    def call(self, function: object, *arguments: ast.expr) -> ast.expr:
+        return call(self.code.hoist(function, "f"), *arguments)
+
+    def is_type(self, value: ast.expr, kind: type) -> ast.expr:
+        return compare(self.call(type, value), ast.Is(), self.code.hoist(kind, "T"))
+
+
 def _place(root: ast.AST) -> None:
     """Line 1 for every node that has no place: Python's compiler wants one."""
     stack: list[ast.AST] = [root]
@@ -69,7 +125,7 @@ def _place(root: ast.AST) -> None:
         if type(node) not in _LEAVES:
             for value in fields.values():
                 if type(value) is list:
-                    stack += [each for each in value if isinstance(each, ast.AST)]
+                    stack += [child for child in value if isinstance(child, ast.AST)]
                 elif isinstance(value, ast.AST) and type(value) not in _PLACELESS:
                     stack.append(value)
         if "lineno" not in fields:
@@ -80,7 +136,7 @@ def _place(root: ast.AST) -> None:
 
 def define(name: str, parameters: Iterable[str], body: list[ast.stmt],
            defaults: Iterable[ast.expr] = ()) -> ast.FunctionDef:
-    arguments = ast.arguments(posonlyargs=[], args=[ast.arg(each) for each in parameters], kwonlyargs=[],
+    arguments = ast.arguments(posonlyargs=[], args=[ast.arg(parameter) for parameter in parameters], kwonlyargs=[],
                               kw_defaults=[], defaults=list(defaults))
     return ast.FunctionDef(name=name, args=arguments, body=body or [ast.Pass()], decorator_list=[])
 

@@ -26,12 +26,12 @@ def resolve(document: Any, where: str) -> Any:
 
 def _resolved(value: Any, path: str, leaves: dict[str, Any], where: str) -> Any:
     if isinstance(value, dict):
-        return {key: _resolved(one, f"{path}/{_key(key)}", leaves, f"{where}.{key}") for key, one in value.items()}
+        return {key: _resolved(item, f"{path}/{_key(key)}", leaves, f"{where}.{key}") for key, item in value.items()}
     if isinstance(value, list):
-        return [_resolved(one, f"{path}/{at}", leaves, f"{where}[{at}]") for at, one in enumerate(value)]
+        return [_resolved(item, f"{path}/{at}", leaves, f"{where}[{at}]") for at, item in enumerate(value)]
     if not isinstance(value, str) or "$(" not in value:
         return value
-    return _ESCAPED.sub(r"\1", _REFERENCE.sub(lambda found: _target(found[0], path, leaves, where), value))
+    return _ESCAPED.sub(r"\1", _REFERENCE.sub(lambda match: _target(match[0], path, leaves, where), value))
 
 
 def _target(reference: str, path: str, leaves: dict[str, Any], where: str) -> str:
@@ -39,19 +39,19 @@ def _target(reference: str, path: str, leaves: dict[str, Any], where: str) -> st
     sign = operator(inner)
     inner = inner[len(sign):]
     goal = inner if inner.startswith("/") else posixpath.join(path, inner)
-    found = leaves.get(posixpath.normpath(goal)) if inner else None
-    if isinstance(found, str):
-        return sign + found
-    if sign and isinstance(found, (int, float)) and not isinstance(found, bool):
-        return sign + (str(found) if isinstance(found, int) else format_float(found, "f", 6))
-    raise InvalidError(where, got=f"{reference}, which leads to {found!r}", expected="the path of a text")
+    leaf = leaves.get(posixpath.normpath(goal)) if inner else None
+    if isinstance(leaf, str):
+        return sign + leaf
+    if sign and isinstance(leaf, (int, float)) and not isinstance(leaf, bool):
+        return sign + (str(leaf) if isinstance(leaf, int) else format_float(leaf, "f", 6))
+    raise InvalidError(where, got=f"{reference}, which leads to {leaf!r}", expected="the path of a text")
 
 
 def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:
     if isinstance(value, dict):
-        return [leaf for key, one in value.items() for leaf in _leaves(one, f"{path}/{_key(key)}")]
+        return [leaf for key, member in value.items() for leaf in _leaves(member, f"{path}/{_key(key)}")]
     if isinstance(value, list):
-        return [leaf for at, one in enumerate(value) for leaf in _leaves(one, f"{path}/{at}")]
+        return [leaf for at, member in enumerate(value) for leaf in _leaves(member, f"{path}/{at}")]
     return [(path, value)]
 
 

@@ -33,16 +33,16 @@ def scan(source: Source, master: re.Pattern[str], *, skip: frozenset[str] = froz
     tokens: list[Token] = []
     at = depth = 0
     while at < len(text):
-        found = match(text, at)
-        if found is None:
+        lexeme = match(text, at)
+        if lexeme is None:
             raise SourceError(f"illegal token {text[at]!r}", source, at)
-        kind, end = found.lastgroup or "", found.end()
+        kind, end = lexeme.lastgroup or "", lexeme.end()
         if bad and kind in bad:
-            raise SourceError(bad[kind].replace("{}", found[0][:40]), source, at)
+            raise SourceError(bad[kind].replace("{}", lexeme[0][:40]), source, at)
         if kind not in skip:
-            tokens.append(Token(kind, found[0], at, end))
+            tokens.append(Token(kind, lexeme[0], at, end))
             if deepest is not None:
-                depth += _BRACKETS.get(found[0], 0)
+                depth += _BRACKETS.get(lexeme[0], 0)
                 if depth > deepest:
                     break
         at = end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -42,21 +43,28 @@ def _shows_a_certificate(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Its kubeconfig; the files of its folder are those of `apiserver start`."""
+    folder = tmp_path_factory.mktemp("apiserver")
+    with api_server(folder, f"--admission-control-config-file={_shows_a_certificate(folder / 'client')}") as path:
+        yield path
+
+
+@contextlib.contextmanager
+def api_server(folder: Path, *flags: str, etcd_port: int | None = None) -> Iterator[Path]:
+    """The kubeconfig of a real API server that runs with these flags; skips by name where a part is not installed."""
     for name in ("kube-apiserver", "etcd", "kubectl", "openssl"):
         peer(name)
     script = TOOLS / "apiserver"
     if not script.is_file():
         pytest.skip("the script that boots an API server is not here")
-    folder = tmp_path_factory.mktemp("apiserver")
     # Image volumes are on by default from Kubernetes 1.35 on only.
     switched_on = folder / "bin" / "kube-apiserver"
     switched_on.parent.mkdir()
     switched_on.write_text(f'#!/bin/sh\nexec {peer("kube-apiserver")} "$@" --feature-gates=ImageVolume=true '
-                           f"--admission-control-config-file={_shows_a_certificate(folder / 'client')}\n")
+                           f"{' '.join(flags)}\n")
     switched_on.chmod(0o755)
     env = {**os.environ, "PATH": f"{switched_on.parent}:{os.environ['PATH']}:{PEERS}",
            "APISERVER_PORT": str(free_port()),
-           "ETCD_PORT": str(free_port())}
+           "ETCD_PORT": str(etcd_port or free_port())}
     log = (folder / "start.log").open("wb")
     try:
         subprocess.run([script, "start", folder], env=env, stdout=log, stderr=log, timeout=120, check=True)

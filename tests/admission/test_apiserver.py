@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,7 +16,8 @@ import pytest
 import yaml
 
 from custody.adapters.http.stdlib import StdlibHttp
-from custody.adapters.kubeconfig import Cluster
+from custody.adapters.kubernetes.cluster import Cluster
+from custody.adapters.kubernetes.kubeconfig import of_kubeconfig
 from custody.admission.certs import ServingCertificate
 from custody.admission.configuration import configurations, to_yaml
 from custody.admission.webhook import Admission
@@ -42,8 +42,13 @@ from tests.serving import served
 pytestmark = pytest.mark.peer
 
 
-def connect(tls: ssl.SSLContext) -> StdlibHttp:
-    return StdlibHttp(tls=tls)
+async def kinds_of(kubeconfig: Path) -> Kinds:
+    access = of_kubeconfig(kubeconfig)
+    cluster = Cluster(access, StdlibHttp(tls=access.tls))
+    try:
+        return await cluster.kinds()
+    finally:
+        await cluster.close()
 
 
 
@@ -142,7 +147,7 @@ def _pod(name: str, namespace: str) -> dict[str, Any]:
 
 def test_the_table_of_kinds_is_what_the_api_server_serves(kubeconfig: Path) -> None:
     """Kubernetes' own groups, by the aggregated discovery that `--kubeconfig` asks for too."""
-    served = asyncio.run(Cluster(kubeconfig, connect).kinds())
+    served = asyncio.run(kinds_of(kubeconfig))
     table = builtin()
 
     def ordered(kinds: Kinds) -> list[ApiResource]:
@@ -155,7 +160,7 @@ def test_the_table_of_kinds_is_what_the_api_server_serves(kubeconfig: Path) -> N
 
 def test_the_schema_of_pods_is_the_one_that_is_kept(kubeconfig: Path) -> None:
     """So that a field which a newer Kubernetes brings is noticed."""
-    served = asyncio.run(Cluster(kubeconfig, connect).kinds())
+    served = asyncio.run(kinds_of(kubeconfig))
     paths = sorted({f"apis/{one.group}/{one.version}" if one.group else f"api/{one.version}"
                     for one in served.resources if one.group in builtin().whole})
     documents = [json.loads(_kubectl(kubeconfig, "get", "--raw", f"/openapi/v3/{path}").stdout) for path in paths]
@@ -185,7 +190,7 @@ def test_what_a_rule_names_is_what_the_api_server_asks_about(kubeconfig: Path, t
         {"key": "{{ request.operation }}", "operator": "Equals", "value": "DELETE"}]}}}
     ignored = policy("label", ["ConfigMap"], failurePolicy="Ignore", webhookTimeoutSeconds=5, validate={
         "message": "team is required", "pattern": {"metadata": {"labels": {"team": "?*"}}}})
-    served_kinds = asyncio.run(Cluster(kubeconfig, connect).kinds())
+    served_kinds = asyncio.run(kinds_of(kubeconfig))
     policies = PolicySet.load([EXEC, KNATIVE, scale, secrets, ignored], served_kinds)
     certificate = ServingCertificate(tmp_path, ["127.0.0.1"])
     certificate.ensure(system_clock())
@@ -400,7 +405,7 @@ def test_a_kubeconfig_that_cannot_be_obeyed_is_refused(kubeconfig: Path, tmp_pat
     file = tmp_path / "kubeconfig"
     file.write_text(yaml.safe_dump(config))
     with pytest.raises(UsageError) as refused:
-        Cluster(file, connect)
+        of_kubeconfig(file)
     assert said in refused.value.message
 
 
@@ -411,8 +416,8 @@ def test_an_api_server_that_does_not_know_the_caller_is_an_error_and_not_an_empt
     file = tmp_path / "kubeconfig"
     file.write_text(yaml.safe_dump(config))
     with pytest.raises(AuthenticationError, match=r"GET https://.*/api: answered 401"):
-        asyncio.run(Cluster(file, connect).kinds())
+        asyncio.run(kinds_of(file))
     config["clusters"][0]["cluster"].pop("certificate-authority-data")
     file.write_text(yaml.safe_dump(config))
     with pytest.raises(NetworkError, match="certificate verify failed"):
-        asyncio.run(Cluster(file, connect).kinds())
+        asyncio.run(kinds_of(file))

@@ -51,6 +51,7 @@ def test_tlog_upload_true_ignored(capsys: pytest.CaptureFixture[str]) -> None:
     (["build", ".", "--repository", "x:", "-o", "oci:x", "--trusted-root", "c"], "--trusted-root: is about signing"),
     (["trust", "token", "--email", "a@b.example", "--subject", "https://x"], "--subject: is a workload's"),
     (["serve", "--roles", "log", "--policy", "p.yaml"], "--policy: is for the admission role, and --roles names log"),
+    (["serve", "--roles", "log", "--kubeconfig", "k"], "--kubeconfig: is for the admission role, and --roles names"),
     (["serve", "--roles", "log", "--webhook-name", "a"], "--webhook-name: is for the admission role"),
     (["sign", "--yes=perhaps", IMAGE], "--yes=perhaps: expected true or false"),
 ])

@@ -132,6 +132,8 @@ def test_check_reads_pods_and_standard_input(place: tuple[Path, str]) -> None:
     (("trust", "token", "--workload", "builder", "--subject", "https://evil.example/x"), 2, "a URI below"),
     (("registry", "history", "none:1"), 4, "no registry is here"),
     (("serve", "--roles", "rekor"), 2, "got 'rekor'"),
+    (("serve", "--roles", "admission", "--kubeconfig", "none"), 2, "none: No such file or directory"),
+    (("up", "--kubeconfig", "none"), 2, "none: No such file or directory"),
     (("demo", "--nonsense"), 2, "No such option"),
     (("--offline", "demo"), 6, "--offline"),
 ])

@@ -37,6 +37,15 @@ def test_a_name_that_a_link_gives(tmp_path: Path, links: list[Member], packages:
     assert apart[0] == packages or apart[1] == {"hard link into another layer"}
 
 
+@pytest.mark.parametrize(("content", "package"), [(METADATA, "Flask_Login"), (_NPM, "n"), (STATUS, "libc6")])
+def test_links_of_several_kinds_to_one_file(tmp_path: Path, content: bytes, package: str) -> None:
+    """Each is read as its own name says, whichever comes first."""
+    links: list[Member] = [("n/package.json", ("link", "opt/m")), (_FLASK + "/METADATA", ("link", "opt/m")),
+                           ("var/lib/dpkg/status", ("link", "opt/m"))]
+    for place, order in enumerate((links, links[::-1])):
+        assert package in _said(tmp_path / f"{place}", [("opt/m", content), *order])[0]
+
+
 @pytest.mark.parametrize(("links", "kind"), [
     ([("opt/b", b"PK"), ("a.jar", ("symlink", "opt/b"))], "Java archive"),
     ([("opt/b", b"PK"), ("a.jar", ("link", "opt/b"))], "Java archive"),

@@ -211,3 +211,16 @@ def test_what_another_cataloger_says_of_a_link_is_kept(
     asked.clear()
     assert catalog(stored, cache) == first
     assert set(asked) == {"python"}
+
+
+@pytest.mark.parametrize("first", [go_program("mod\ta\tv1\n"), METADATA])
+@pytest.mark.parametrize("last", [bytes(100), ("symlink", "/n"), b"Name: other\nVersion: 2\n\n"])
+def test_what_a_link_took_from_a_file_that_was_replaced_is_kept(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bytes, last: bytes | tuple[str, str]) -> None:
+    """Of a path that comes twice in a layer the cache knows the last; a hard link in between shares the first."""
+    path = "s/f.dist-info/METADATA" if first == METADATA else "usr/bin/g"
+    stored, cache = image(tmp_path / "i", [(path, first), ("opt/l", ("link", path)), (path, last),
+                                           ("n/package.json", _NODE)]), _Cache()
+    assert catalog(stored, cache) == catalog(stored)
+    _with(monkeypatch, replace(npm.CATALOGER, version=9))
+    assert catalog(stored, cache) == catalog(stored)

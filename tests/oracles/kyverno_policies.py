@@ -9,6 +9,7 @@ from typing import Any
 
 from custody.errors import CustodyError
 from policylang import jmespath, kpattern
+from policylang.errors import LanguageError
 from policylang.variables import Roots, compile_value
 from tests.languages.kyverno_expressions import jmespath_expressions, patterns
 
@@ -24,7 +25,7 @@ def problem(text: Any, *, pattern: bool) -> str | None:
             compile_value(text, "text", ANY)
         else:
             jmespath.compile(text)
-    except CustodyError as wrong:
+    except (CustodyError, LanguageError) as wrong:
         return wrong.message
     return None
 
@@ -45,7 +46,7 @@ def _cel(folder: Path) -> Iterator[tuple[str, str | None]]:
     for found in cel_expressions(folder):
         try:
             found.env.check(found.expression)
-        except CustodyError as wrong:
+        except (CustodyError, LanguageError) as wrong:
             yield f"{found.file.relative_to(folder)}:{found.path}", wrong.message
         else:
             yield f"{found.file.relative_to(folder)}:{found.path}", None

@@ -106,11 +106,9 @@ def test_who_is_exempt_costs_no_question() -> None:
     (lambda pod: pod["metadata"].update(labels={"a": "b"}), False),
     (lambda pod: pod["spec"].update(activeDeadlineSeconds=5), False),
     (lambda pod: pod["spec"]["containers"][0].update(image="a:2"), True),
-    (lambda pod: pod["metadata"].update(annotations={"seccomp.security.alpha.kubernetes.io/pod": "x"}), True),
+    (lambda pod: pod["metadata"].update(annotations={"seccomp.security.alpha.kubernetes.io/pod": "x"}), False),
     (lambda pod: pod["metadata"].update(annotations={
-        "container.seccomp.security.alpha.kubernetes.io/c": "x"}), True),
-    (lambda pod: pod["metadata"].update(annotations={
-        "container.seccomp.security.alpha.kubernetes.io/d": "x"}), False),
+        "container.seccomp.security.alpha.kubernetes.io/c": "x"}), False),
     (lambda pod: pod["spec"].update(ephemeralContainers=[{"name": "e", "image": "a:1"}]), True),
     (lambda pod: pod["spec"].update(initContainers=[{"name": "i", "image": "a:1"}]), True),
 ])
@@ -212,3 +210,39 @@ def test_check_knows_the_namespaces_that_it_is_given(tmp_path: Path, monkeypatch
         assert HOST in cli.out
         assert "✓ pod-security/labels" in cli.out
         assert cli(cli.write("good.yaml", namespace, GOOD), *flags, policies=(configuration(),)) == 0
+
+
+@pytest.mark.parametrize(("labels", "warned"), [
+    ({"enforce": "restricted"}, 'fail: would violate PodSecurity "restricted:v1.30"'),
+    ({"enforce": "restricted", "enforce-version": "v1.22"}, 'fail: would violate PodSecurity "restricted:v1.22"'),
+    ({"enforce": "restricted", "warn-version": "v1.25"}, 'fail: would violate PodSecurity "restricted:v1.25"'),
+    ({"enforce": "restricted", "warn": "privileged"}, "skip: nothing is checked at privileged:latest"),
+    ({"enforce": "privileged"}, 'fail: would violate PodSecurity "baseline:latest"'),
+    ({"enforce": "wrong"}, 'fail: would violate PodSecurity "baseline:latest"')])
+def test_a_warning_follows_what_a_label_enforces(labels: dict[str, str], warned: str) -> None:
+    """Who made a namespace stricter is told by its Deployments, which enforce lets pass."""
+    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "namespace": "shop"},
+                  "spec": {"template": {"spec": BAD["spec"]}}}
+    prefixed = {f"pod-security.kubernetes.io/{name}": value for name, value in labels.items()}
+    decision = judge(deployment, configuration(enforce="baseline", enforce_version="v1.30", warn="baseline"), prefixed)
+    assert said(decision)["warn"].startswith(warned)
+
+
+def test_nobody_is_warned_of_what_is_denied() -> None:
+    denied = judge(BAD, configuration(enforce="baseline", warn="restricted"))
+    assert said(denied)["warn"] == "skip: enforce denies it"
+    assert denied.warnings == ()
+
+
+def test_labels_of_an_exempt_namespace_are_said_to_be_ignored() -> None:
+    exempt = configuration({"namespaces": ["shop"]})
+    made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {
+        "pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/audit": "restricted"}}}
+    decision = judge(made, exempt)
+    assert decision.verdict is Verdict.ALLOWED
+    assert decision.warnings == ('policy pod-security.labels: namespace "shop" is exempt from Pod Security, and the '
+                                 "policy (enforce=baseline:latest, audit=restricted:latest) will be ignored",)
+    assert judge(made, configuration()).warnings == ()
+    looser = copy.deepcopy(made)
+    looser["metadata"]["labels"] = {"pod-security.kubernetes.io/enforce": "privileged"}
+    assert judge(looser, exempt, operation="UPDATE", old_object=made).warnings == ()

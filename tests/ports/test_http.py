@@ -31,7 +31,8 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     body = await read_body(receive, 1 << 24)
     sent = dict(scope["headers"])
     headers = [(b"x-method", scope["method"].encode()), (b"x-told", sent.get(b"x-tell", b"")),
-               (b"x-length", sent.get(b"content-length", b"none")), (b"location", b"/200")]
+               (b"x-length", sent.get(b"content-length", b"none")), (b"location", b"/200"),
+               (b"x-encoding", sent.get(b"accept-encoding", b"none"))]
     await send({"type": "http.response.start", "status": int(scope["path"][1:]), "headers": [
         *headers, (b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
@@ -127,3 +128,12 @@ def test_no_answer_is_a_network_error_and_offline_asks_nobody(make: Callable[...
         run(make, lambda http: http.request("GET", f"http://127.0.0.1:{port}/"))
     with pytest.raises(OfflineError):
         run(make, lambda http: http.request("GET", f"{url}/200"), offline=True)
+
+
+def test_an_answer_is_asked_for_as_it_is(make: Callable[..., Http], url: str) -> None:
+    """Nobody unpacks one: a server that packs what it may would change what is hashed and parsed."""
+    async def work(http: Http) -> str:
+        async with await http.request("GET", f"{url}/200") as answer:
+            return str(answer.headers["x-encoding"])
+
+    assert run(make, work) == "identity"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from custody.adapters.sqlite.layercache import SqliteLayerCache
 from custody.ports.layers import LayerCache
-from custody.wiring.local import layer_cache
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> LayerCache:
-    return layer_cache(tmp_path / "cache" / "layers.db")
+@pytest.fixture(params=[SqliteLayerCache], ids=["sqlite"])
+def cache(request: pytest.FixtureRequest, tmp_path: Path) -> LayerCache:
+    make: Callable[[Path], LayerCache] = request.param
+    return make(tmp_path / "cache" / "layers.db")
 
 
 def test_it_may_forget_and_never_mixes_up(cache: LayerCache) -> None:

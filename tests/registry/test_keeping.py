@@ -496,6 +496,12 @@ def test_what_a_registry_cannot_do_is_said_in_json(tmp_path: Path, monkeypatch: 
 
 def test_endurance(tmp_path: Path) -> None:
     """A few rounds; `python -m tests.registry.endurance 100` is the whole."""
-    acknowledged, wrong = endurance.run(tmp_path, 3, seconds=0.8)
-    assert wrong == []
-    assert acknowledged > 20
+    acknowledged = 0
+    for turn in range(10):  # a slow machine takes more of them until enough was asked
+        (tmp_path / str(turn)).mkdir()
+        more, wrong = endurance.run(tmp_path / str(turn), 3, seconds=0.8)
+        assert wrong == []
+        acknowledged += more
+        if acknowledged > 20:
+            return
+    pytest.fail(f"{acknowledged} requests were acknowledged in ten turns")

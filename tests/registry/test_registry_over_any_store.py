@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import threading
 
 import pytest
 
@@ -119,6 +120,24 @@ def test_a_manifest_is_checked_in_the_transaction_that_takes_it() -> None:
             storing.result(60)
     with pytest.raises(ManifestUnknownError):
         site.registry.manifest("r", "v1")
+    site.registry.close()
+
+
+def test_what_others_read_meanwhile_is_not_what_a_transaction_sees() -> None:
+    """A pull between a deletion and its commit still sees the blob; a manifest in the same transaction must not."""
+    site = Site()
+    assert site.push("v1", b"layer")
+    gate = threading.Event()
+    waiting = site.registry._committer.submit(lambda _: gate.wait(60))  # what follows is one transaction
+    deleting = site.registry.delete_blob("r", sha(b"layer"))
+    pulled = site.registry._committer.submit(lambda _: site.registry.manifest("r", "v1"))  # as any thread may
+    storing = site.registry.put_manifest("r", "v2", image(b"layer"), KIND, [])
+    gate.set()
+    assert waiting.result(60)
+    deleting.result(60)
+    assert pulled.result(60)
+    with pytest.raises(CustodyError, match="a blob that this repository has"):
+        storing.result(60)
     site.registry.close()
 
 

@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from custody.policy.load import PolicySet
 from custody.server.metrics import Metrics
-from custody.server.observed import role_of
-from custody.server.platform import running
+from custody.server.observed import PREFIXES, role_of
+from custody.server.platform import ROLES, running
 from custody.settings import Settings
 
 POLICY = {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "no-latest"}, "spec": {
@@ -188,6 +188,11 @@ def test_probes_are_quiet(tmp_path: Path, lines: _Lines) -> None:
     ("/healthz", "health"), ("/", "none"), ("/v20", "none")])
 def test_a_request_is_counted_for_the_role_that_answers_it(path: str, role: str) -> None:
     assert role_of(path) == role
+
+
+def test_requests_to_every_role_are_counted_for_it() -> None:
+    """But for the webhook, which has a listener of its own."""
+    assert {role for _, role in PREFIXES} == set(ROLES) - {"admission"}
 
 
 def test_logs_are_counted(tmp_path: Path) -> None:

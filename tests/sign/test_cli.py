@@ -10,7 +10,8 @@ import pytest
 
 from custody.adapters.http.stdlib import StdlibHttp
 from custody.cli.run import run
-from custody.formats import intoto
+from custody.formats import bundle as bundles
+from custody.formats import intoto, oci
 from custody.formats import reference as references
 from custody.kit.clock import system_clock
 from custody.registry.client import RegistryClient
@@ -55,6 +56,34 @@ def test_attest_and_replace(site: Site, capsys: pytest.CaptureFixture[str]) -> N
     assert "removed 0 older attestations" in capsys.readouterr().err
     assert site.custody("verify-attestation", *site.who(), "--type", "slsaprovenance1", image) == 4
     assert "there are https://cyclonedx.org/bom" in capsys.readouterr().err
+
+
+def test_copies_of_an_attestation_under_other_types_take_nothing_from_it(
+        site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever may push referrers puts the same bytes beside it, under a type of which nothing is signed."""
+    image, predicate = site.push("copied-under-other-types"), site.folder / "copied.json"
+    predicate.write_text("{}")
+    assert site.custody("attest", "--identity-token", site.token(), "--predicate", str(predicate), "--type",
+                        "spdxjson", image) == 0
+    ref = references.parse(image)
+
+    async def copy() -> None:
+        async with RegistryClient(StdlibHttp()) as client:
+            subject = await client.resolve(ref)
+            original, = await client.referrers(ref)
+            body = oci.parse_manifest((await client.manifest(ref.at(original.digest)))[1], "", original.media_type)
+            assert isinstance(body, oci.Manifest)
+            layer = body.layers[0]
+            for number in range(6):  # some of them are listed behind the original
+                manifest = oci.Manifest(oci.MANIFEST, body.config, (
+                    oci.Descriptor("text/plain", layer.digest, layer.size),), subject, bundles.MEDIA_TYPE, {
+                        **body.annotations, "number": str(number)})
+                await client.push_manifest(ref, json.dumps(manifest.to_json()).encode(), oci.MANIFEST)
+
+    asyncio.run(copy())
+    capsys.readouterr()
+    assert site.custody("verify-attestation", *site.who(), "--type", "spdxjson", image) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_signature_copied_to_another_image(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

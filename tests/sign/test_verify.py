@@ -468,6 +468,9 @@ def test_legacy_keyless() -> None:
     item = legacy()
     del item.annotations["dev.sigstore.cosign/bundle"]
     refused(item, Check.LOGGED, "log entry: there is none")
+    for part in ("certificate", "chain"):
+        name = f"dev.sigstore.cosign/{part}"
+        refused(replace_annotations(legacy(), {name: "-----BEGIN CERTIFICATE-----\n\u00e9\n"}), Check.FORMAT, name)
 
 
 def test_legacy_attestation() -> None:

@@ -26,7 +26,8 @@ from custody.policy.model import Decision, Outcome, Verdict
 from custody.policy.phases import Course
 from custody.services.check import Checked, check, check_image, unjudged
 from custody.services.manifests import Manifest, Namespaces, from_bytes, from_path
-from custody.wiring import gatherer, registry_client, service_http
+from custody.settings import Settings
+from custody.wiring import cluster_lookup, gatherer, registry_client, service_http
 
 _MARKS = {Outcome.PASS: "✓", Outcome.FAIL: "✗", Outcome.WARN: "!", Outcome.SKIP: "-", Outcome.ERROR: "✗"}
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -47,7 +48,7 @@ Asked = str | Manifest
               help="What stdout gets.")
 @click.option("--record", "folder", type=click.Path(path_type=Path), metavar="DIR",
               help="Keep each decision with its inputs, for `custody replay`.")
-@kinds.options
+@kinds.asking
 def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str, allow_unjudged: bool,
             background: bool, output: str, folder: Path | None, crds: tuple[str, ...],
             kubeconfig: Path | None) -> None:
@@ -62,7 +63,8 @@ def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str,
     """
     if not _NAMESPACE.fullmatch(namespace):
         raise MalformedError("--namespace", got=namespace, expected="lower-case letters, digits and '-', at most 63")
-    chosen = kinds.load(settings(), policies, crds, kubeconfig)
+    configured = settings() if kubeconfig is None else settings().replace(kubeconfig=str(kubeconfig))
+    chosen = kinds.load(configured, policies, crds, kubeconfig)
     if not chosen.policies:
         raise UsageError("check: no policies", hint="--policy FILE, or `policies` in custody.toml")
     if folder is not None:
@@ -70,7 +72,8 @@ def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str,
     asked = [subject for target in targets for subject in _targets(target)]
     if background and (image := next((target for target in asked if isinstance(target, str)), None)) is not None:
         raise UsageError(f"--background: got the image {image}, expected resources, which lie in a cluster")
-    checked = asyncio.run(_check(asked, chosen, namespace, Course.BACKGROUND if background else Course.ADMISSION))
+    checked = asyncio.run(_check(asked, chosen, namespace, Course.BACKGROUND if background else Course.ADMISSION,
+                                 configured))
     if folder is not None:
         for decided in checked:
             destination.write(folder / f"{decided.decision.inputs_digest.replace(':', '-')}.json", decided.record,
@@ -85,12 +88,13 @@ def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str,
     conclude(checked, chosen, allow_unjudged=allow_unjudged)
 
 
-async def _check(asked: Sequence[Asked], policies: PolicySet, namespace: str, at: Course) -> list[Checked]:
-    http = service_http(settings())
+async def _check(asked: Sequence[Asked], policies: PolicySet, namespace: str, at: Course,
+                 configured: Settings) -> list[Checked]:
+    http, cluster = service_http(configured), cluster_lookup(configured)
     gate = asyncio.Semaphore(_AT_ONCE)
     try:
-        source = gatherer(settings(), registry_client(settings(), http))
-        known = Namespaces(target for target in asked if isinstance(target, Manifest))
+        source = gatherer(configured, registry_client(configured, http))
+        known = Namespaces((target for target in asked if isinstance(target, Manifest)), cluster)
 
         async def judge(target: Asked) -> Checked:
             async with gate:
@@ -100,6 +104,8 @@ async def _check(asked: Sequence[Asked], policies: PolicySet, namespace: str, at
 
         return list(await asyncio.gather(*map(judge, asked)))
     finally:
+        if cluster is not None:
+            await cluster.close()
         await http.close()
 
 

@@ -12,14 +12,20 @@ from custody.policy.load import PolicySet
 from custody.settings import Settings
 from custody.wiring import kinds
 
+_SERVED = "Ask this API server which kinds it serves, instead of taking Kubernetes 1.34's"
 
-def options(command: Callable[..., Any]) -> Callable[..., Any]:
+
+def options(command: Callable[..., Any], help_text: str = f"{_SERVED}.") -> Callable[..., Any]:
     """--crd and --kubeconfig."""
     command = click.option("--kubeconfig", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
-                           help="Ask this API server which kinds it serves, instead of taking Kubernetes 1.34's."
-                           )(command)
+                           help=help_text)(command)
     return click.option("--crd", "crds", multiple=True, metavar="FILE|DIR", type=click.Path(exists=True),
                         help="CustomResourceDefinitions of kinds that policies name; default: custody.toml's.")(command)
+
+
+def asking(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--crd and --kubeconfig, of which the second also says whom to ask what policies ask of a cluster."""
+    return options(command, f"{_SERVED}; and what policies ask of a cluster, such as labels of namespaces.")
 
 
 def load(settings: Settings, policies: Sequence[str | Path], crds: Sequence[str], kubeconfig: Path | None) -> PolicySet:

@@ -9,7 +9,7 @@ from click.core import ParameterSource
 
 from custody.admission.configuration import Service
 from custody.cli.run import settings
-from custody.cli.services import log_options, logged, serve_forever
+from custody.cli.services import kubeconfig_option, log_options, logged, serve_forever
 from custody.errors import UsageError
 from custody.server.access.exposure import check_exposure
 from custody.server.platform import ROLES
@@ -39,15 +39,17 @@ _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - they are asked about
 @click.option("--behind-proxy", is_flag=True, help="A proxy in front ends TLS, and nobody else reaches --host.")
 @click.option("--insecure", is_flag=True, help="Serve beyond this machine without [auth] or TLS all the same.")
 @click.option("--policy", "policies", multiple=True, metavar="FILE|DIR", help="Policies; default: custody.toml's.")
+@kubeconfig_option
 @log_options
 def command(roles: str, host: str, port: int, webhook_port: int, webhook_names: tuple[str, ...],
             webhook_service: str | None, webhook_client_ca: str | None, tls_certificate: str | None,
             tls_key: str | None, behind_proxy: bool, insecure: bool, policies: tuple[str, ...],
-            log_format: str | None, log_level: str | None) -> None:
+            kubeconfig: str | None, log_format: str | None, log_level: str | None) -> None:
     """Run some of the services. Where they are reached by other names, `urls` in custody.toml says so."""
     chosen = tuple(roles.split(","))
     context = click.get_current_context()
-    given = {"tls_certificate": tls_certificate, "tls_key": tls_key, "webhook_client_ca": webhook_client_ca}
+    given = {"tls_certificate": tls_certificate, "tls_key": tls_key, "webhook_client_ca": webhook_client_ca,
+             "kubeconfig": kubeconfig}
     configured = logged(settings(), log_format, log_level).replace(
         **{name: value for name, value in given.items() if value is not None})
     if webhook_service is not None:
@@ -58,6 +60,8 @@ def command(roles: str, host: str, port: int, webhook_port: int, webhook_names: 
                 raise UsageError(f"--webhook-{flag}: is for the admission role, and --roles names {roles}")
         if context.get_parameter_source("policies") is ParameterSource.COMMANDLINE:
             raise UsageError(f"--policy: is for the admission role, and --roles names {roles}")
+        if kubeconfig is not None:
+            raise UsageError(f"--kubeconfig: is for the admission role, and --roles names {roles}")
         if context.get_parameter_source("webhook_port") is ParameterSource.COMMANDLINE:
             print(f"warning: --webhook-port: nothing listens there, --roles names {roles}", file=sys.stderr)
     elif (host in _EVERY_ADDRESS

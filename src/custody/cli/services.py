@@ -36,6 +36,11 @@ def log_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def kubeconfig_option(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option("--kubeconfig", metavar="FILE", help="Names the API server that is asked what policies ask of "
+                        "a cluster, such as labels of namespaces; in a pod: its own.")(command)
+
+
 def logged(settings: Settings, log_format: str | None, log_level: str | None) -> Settings:
     """The settings with what the flags say over them."""
     given = {"log_format": log_format, "log_level": log_level}
@@ -60,12 +65,12 @@ async def _serve(settings: Settings, roles: tuple[str, ...], host: str, port: in
                        policies=chosen) as services:
         services.metrics.count("custody_log_lines_dropped", "Lines of this log that nobody took.", (),
                             lambda: [((), lines.dropped)])
-        if settings.log_format == "text":
-            print("\n".join(describe(services, chosen)), file=sys.stderr, flush=True)
-        event(_LOG, logging.INFO, "started", {
-            "version": __version__, "roles": list(roles), "url": services.url, "webhook": services.webhook or "",
-            "data": str(services.platform.data), "policies": len(chosen.policies)})
-        async with reloading(services, load, sources):
+        async with reloading(services, load, sources):  # before anybody is told: SIGHUP would end the process
+            if settings.log_format == "text":
+                print("\n".join(describe(services, chosen)), file=sys.stderr, flush=True)
+            event(_LOG, logging.INFO, "started", {
+                "version": __version__, "roles": list(roles), "url": services.url, "webhook": services.webhook or "",
+                "data": str(services.platform.data), "policies": len(chosen.policies)})
             event(_LOG, logging.INFO, "stopping", {"signal": (await until_stopped()).name, "drain": settings.drain})
             services.listeners.drain()
             with contextlib.suppress(TimeoutError):
@@ -138,6 +143,8 @@ def describe(services: Running, policies: PolicySet) -> list[str]:
              "tsa": f"timestamps    {base}/api/v1/timestamp",
              "admission": f"admission     {services.webhook}/validate, /mutate  ({loaded}; "
                           f"{certified})"}
+    if services.cluster:
+        lines["admission"] += f"\ncluster       {services.cluster}"
     if any(role in TRUST_ROLES for role in services.roles):
         lines["trust"] = f"trust files   {', '.join(map(str, services.platform.trust_files))}"
     elif "admission" in services.roles and trusted_root(services.platform.settings) is None:

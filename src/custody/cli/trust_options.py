@@ -126,11 +126,11 @@ class Expected:
         self.terms = Terms(trust, identity.mismatch if identity else not_by_key)
 
 
-def nothing(ref: Reference, wanted: str, rejected: Sequence[Rejected]) -> VerificationError:
+def nothing(ref: Reference, kind: str, rejected: Sequence[Rejected]) -> VerificationError:
     """The error for an image of which no evidence counts."""
     if not rejected:
-        return MissingEvidenceError(f"{ref}: no {wanted} found")
-    return VerificationError(f"{ref}: no {wanted} that counts\n" + "\n".join(
+        return MissingEvidenceError(f"{ref}: no {kind} found")
+    return VerificationError(f"{ref}: no {kind} that counts\n" + "\n".join(
         f"  {visible(document.source)}: {visible(document.reason)}" for document in rejected))
 
 

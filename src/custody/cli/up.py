@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from custody.cli.run import settings
-from custody.cli.services import log_options, logged, serve_forever
+from custody.cli.services import kubeconfig_option, log_options, logged, serve_forever
 from custody.server.platform import ROLES
 
 
@@ -15,8 +15,12 @@ from custody.server.platform import ROLES
 @click.option("--webhook-port", default=5443, show_default=True, type=click.IntRange(0, 65535),
               help="Admission webhook, with TLS.")
 @click.option("--policy", "policies", multiple=True, metavar="FILE|DIR", help="Policies; default: custody.toml's.")
+@kubeconfig_option
 @log_options
-def command(port: int, webhook_port: int, policies: tuple[str, ...], log_format: str | None,
+def command(port: int, webhook_port: int, policies: tuple[str, ...], kubeconfig: str | None, log_format: str | None,
             log_level: str | None) -> None:
     """Run the registry, the trust services and the admission webhook on 127.0.0.1 until interrupted."""
-    serve_forever(logged(settings(), log_format, log_level), ROLES, "127.0.0.1", port, webhook_port, policies)
+    configured = logged(settings(), log_format, log_level)
+    if kubeconfig is not None:
+        configured = configured.replace(kubeconfig=kubeconfig)
+    serve_forever(configured, ROLES, "127.0.0.1", port, webhook_port, policies)

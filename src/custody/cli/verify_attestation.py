@@ -42,9 +42,10 @@ async def _run(images: tuple[str, ...], expected: Expected, predicate_type: str,
                 there = sorted({statement.predicate_type for statement in judged.verified})
                 raise nothing(ref, f"attestation of type {predicate_type}"
                               + (f" (there are {', '.join(map(visible, there))})" if there else ""), judged.rejected)
-            by_digest = {evidence.digest: evidence for evidence in gathered.evidence}
+            # Not by digest: the same bytes may be there once more, as something that is no attestation.
+            by_source = {evidence.source: evidence for evidence in gathered.evidence}
             for statement in matching:
-                envelope = decode(by_digest[statement.evidence]).envelope
+                envelope = decode(by_source[statement.source]).envelope
                 assert envelope is not None  # verified attestations are envelopes
                 print(json.dumps(envelope.to_json()) if output == "json" else
                       f"{ref}\t{visible(str(statement.predicate_type))}\t{visible(str(statement.signer))}")

@@ -119,18 +119,18 @@ async def _build(world: World, teller: Teller, history: History, commit: str,
                                  fetch=local.fetch_inputs(), clock=system_clock),
             world.folder / "builds" / name) for name in ("one", "two")]
         repository.close()
-        one, two = builds
-        if one.descriptor.digest != two.descriptor.digest:
-            raise CustodyError(f"demo: two builds, two digests: {one.descriptor.digest}, {two.descriptor.digest}")
-        isolation = one.provenance.internal_parameters["isolation"]
-        link.say(f"{len(one.inputs)} inputs fetched by hash; step isolated with {isolation}: no network, no secrets")
-        image = await push(open_layout(one.layout), world.ref(), world.client, "1.0", one.manifest)
-        _, verified = await world.attest(image, PROVENANCE_V1, one.provenance.to_json(),
-                                              world.builder_token(one.provenance.builder_id))
+        first, second = builds
+        if first.descriptor.digest != second.descriptor.digest:
+            raise CustodyError(f"demo: two builds, two digests: {first.descriptor.digest}, {second.descriptor.digest}")
+        isolation = first.provenance.internal_parameters["isolation"]
+        link.say(f"{len(first.inputs)} inputs fetched by hash; step isolated with {isolation}: no network, no secrets")
+        image = await push(open_layout(first.layout), world.ref(), world.client, "1.0", first.manifest)
+        _, verified = await world.attest(image, PROVENANCE_V1, first.provenance.to_json(),
+                                              world.builder_token(first.provenance.builder_id))
         link.say(f"provenance signed by {verified.signer.subject}, log index {verified.log.index}: "
                  f"{REPOSITORY} at {commit[:12]}")
         link.digest = image.digest
-    return one, image
+    return first, image
 
 
 async def _rest(world: World, teller: Teller, image: oci.Descriptor, advisories: AdvisoryStore,

@@ -169,5 +169,5 @@ def pem_certificates(text: str, where: str) -> tuple[bytes, ...]:
         raise MalformedError(where, got=f"{len(blocks)} certificates", expected="1 to 16 in PEM")
     try:
         return tuple(binascii.a2b_base64(block.split("-----END", 1)[0]) for block in blocks)
-    except binascii.Error:
+    except ValueError:  # no base64, or letters beyond ASCII
         raise MalformedError(where, got=text, expected="PEM certificates") from None

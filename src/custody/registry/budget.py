@@ -36,8 +36,8 @@ class Budget:
                                     hint="what cannot be read whole is not believed")
 
     @contextlib.asynccontextmanager
-    async def timeout(self, what: str) -> AsyncIterator[None]:
-        """What runs inside is cancelled when the time is over. Raises NetworkError, naming `what`."""
+    async def timeout(self, question: str) -> AsyncIterator[None]:
+        """What runs inside is cancelled when the time is over. Raises NetworkError, naming `question`."""
         scope = asyncio.timeout(self.remaining)
         try:
             async with scope:
@@ -45,14 +45,14 @@ class Budget:
         except TimeoutError:
             if not scope.expired():
                 raise
-            raise NetworkError(f"{what}: not answered within {self.seconds:g} s") from None
+            raise NetworkError(f"{question}: not answered within {self.seconds:g} s") from None
 
 
 @contextlib.asynccontextmanager
-async def limited(budget: Budget | None, what: str) -> AsyncIterator[None]:
+async def limited(budget: Budget | None, question: str) -> AsyncIterator[None]:
     """`budget.timeout`, or no limit where there is no budget."""
     if budget is None:
         yield
     else:
-        async with budget.timeout(what):
+        async with budget.timeout(question):
             yield

@@ -44,8 +44,8 @@ class Exchange:
         self._given_up = False
 
     @contextlib.asynccontextmanager
-    async def waiting(self, what: str) -> AsyncIterator[None]:
-        """Wait inside for the other side. Raises NetworkError, naming `what`, where this exchange was given up."""
+    async def waiting(self, question: str) -> AsyncIterator[None]:
+        """Wait inside for the other side. Raises NetworkError, naming `question`, where this exchange was given up."""
         scope = asyncio.timeout(0 if self._given_up else None)
         try:
             async with scope:
@@ -54,8 +54,8 @@ class Exchange:
         except TimeoutError:
             if not scope.expired():
                 raise
-            raise NetworkError(f"{what}: given up: {self._exchanges.limit} requests are under way, and this one was "
-                               "begun first") from None
+            raise NetworkError(f"{question}: given up: {self._exchanges.limit} requests are under way, and this one "
+                               "was begun first") from None
         finally:
             self._scope = None
 

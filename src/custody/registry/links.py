@@ -18,7 +18,7 @@ _PARAMETER = re.compile(r""";\s*(?P<name>[^\s=;,"<>]+)
 _LONGEST = 16 * 1024
 
 
-def next_link(header: str, what: str) -> str | None:
+def next_link(header: str, place: str) -> str | None:
     """The target of the one link whose relations include `next`; None where none does. Raises MalformedError."""
     targets: list[str] = []
     at = 0
@@ -27,12 +27,12 @@ def next_link(header: str, what: str) -> str | None:
         match = _LINK.match(text, at) if len(text) <= _LONGEST else None
         relations = None if match is None else _relations(match["parameters"])
         if match is None or relations is None:
-            raise MalformedError(f"{what}: Link", got=header, expected='<URL>; rel="next", or another relation')
+            raise MalformedError(f"{place}: Link", got=header, expected='<URL>; rel="next", or another relation')
         at = match.end()
         if "next" in relations:
             targets.append(match["target"])
     if len(set(targets)) > 1:
-        raise MalformedError(f"{what}: Link", got=header, expected="one next page")
+        raise MalformedError(f"{place}: Link", got=header, expected="one next page")
     return targets[0] if targets else None
 
 

@@ -55,7 +55,8 @@ class Parts:
                      if "nondistributable" in kind or ".foreign." in kind}
         held = [part for part in parts if part.media_type not in elsewhere] if elsewhere else parts
         digests, expected = [part.digest for part in held], [part.size for part in held]
-        linked = self._known(name)
+        # A transaction asks for itself: what others remember is what is committed, which it may have removed by now.
+        linked = self._known(name) if holdings is self._repositories else {}
         if list(map(linked.get, digests)) == expected:  # ten thousand of them take a millisecond
             return
         sizes = self._sizes(holdings, name, dict.fromkeys(digests), linked)

@@ -85,25 +85,25 @@ class Referrers:
         Raises VerificationError where they cannot be had whole, NotFoundError where the image is not there.
         """
         registry = self._requests.registry(ref)
-        entries: list[oci.Descriptor] | None = None
+        referrers: list[oci.Descriptor] | None = None
         if not self._facts.lacks_api(registry):
-            entries = await self._from_api(ref, registry)
-        if entries is None:
-            entries = list((await self._fallback(ref))[1])
-        bare = [entry for entry in entries if _is_bare(entry)]
+            referrers = await self._from_api(ref, registry)
+        if referrers is None:
+            referrers = list((await self._fallback(ref))[1])
+        bare = [referrer for referrer in referrers if _is_bare(referrer)]
         if len(bare) > _MAX_COMPLETED:
             raise VerificationError(f"{ref}: {len(bare)} referrers are listed without their artifactType; custody asks "
                                     f"at most {_MAX_COMPLETED} manifests for it")
-        completed = {entry.digest: entry for entry in await self._complete_all(ref, bare)}
-        return [completed.get(entry.digest, entry) for entry in entries]
+        completed = {referrer.digest: referrer for referrer in await self._complete_all(ref, bare)}
+        return [completed.get(referrer.digest, referrer) for referrer in referrers]
 
     async def added(self, ref: Reference, body: oci.Manifest | oci.Index, pushed: oci.Descriptor) -> None:
         """A manifest with a subject was pushed to a registry that ignored that: write it into the fallback tag."""
         if body.subject is None:
             return
         kind = body.artifact_type or (body.config.media_type if isinstance(body, oci.Manifest) else None)
-        entry = msgspec.structs.replace(pushed, artifact_type=kind, annotations=body.annotations)
-        await self._write(ref.at(body.subject.digest), add=entry)
+        referrer = msgspec.structs.replace(pushed, artifact_type=kind, annotations=body.annotations)
+        await self._write(ref.at(body.subject.digest), add=referrer)
 
     async def dropped(self, ref: Reference, subject: str) -> None:
         """The manifest `ref.digest` was deleted: take it out of the fallback tag, if there is one."""
@@ -121,14 +121,14 @@ class Referrers:
                 refusal = await read_refusal(first)
             await self._judge_refusal(ref, registry, first, refusal)
             return None
-        entries: list[oci.Descriptor] = []
+        referrers: list[oci.Descriptor] = []
         async for data in self._requests.pages(ref, path, first):
-            entries += await self._page(ref, data)
-            if len(entries) > MAX_REFERRERS:
+            referrers += await self._page(ref, data)
+            if len(referrers) > MAX_REFERRERS:
                 raise VerificationError(f"{ref}: more than {MAX_REFERRERS} referrers",
                                         hint="a list that cannot be read whole is not believed")
         self._facts.learn_has(registry)
-        return entries
+        return referrers
 
     async def _judge_refusal(self, ref: Reference, registry: Registry, answer: Answer, refusal: Refusal) -> None:
         """Return where the answer says that there is no referrers API; raise what else it says."""
@@ -156,33 +156,34 @@ class Referrers:
             raise VerificationError(f"{where}: got an image manifest, expected an index")
         return body.manifests
 
-    async def _complete_all(self, ref: Reference, entries: list[oci.Descriptor]) -> list[oci.Descriptor]:
+    async def _complete_all(self, ref: Reference, referrers: list[oci.Descriptor]) -> list[oci.Descriptor]:
         turn = asyncio.Semaphore(_COMPLETED_AT_ONCE)
 
-        async def complete(entry: oci.Descriptor) -> oci.Descriptor:
+        async def complete(referrer: oci.Descriptor) -> oci.Descriptor:
             async with turn:
-                return await self._complete(ref, entry)
+                return await self._complete(ref, referrer)
 
-        tasks = [asyncio.ensure_future(complete(entry)) for entry in entries]
+        tasks = [asyncio.ensure_future(complete(referrer)) for referrer in referrers]
         try:
             return await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
 
-    async def _complete(self, ref: Reference, entry: oci.Descriptor) -> oci.Descriptor:
+    async def _complete(self, ref: Reference, referrer: oci.Descriptor) -> oci.Descriptor:
         """Old writers left artifactType and annotations out of fallback indexes: ask the manifest itself."""
-        place = ref.at(entry.digest)
+        place = ref.at(referrer.digest)
         try:
             _, data = await self._requests.manifest(place)
-            body = oci.parse_manifest(data, str(place), entry.media_type)
+            body = oci.parse_manifest(data, str(place), referrer.media_type)
         except (NotFoundError, MalformedError, UnsupportedError):
-            return entry  # it stays in the list, of no kind; whoever wants it finds out what it is
+            return referrer  # it stays in the list, of no kind; whoever wants it finds out what it is
         kind = body.artifact_type
         if isinstance(body, oci.Manifest) and kind in (None, oci.EMPTY):
             kind = body.config.media_type if body.config.media_type != oci.EMPTY else (
                 body.layers[0].media_type if body.layers else None)
-        return msgspec.structs.replace(entry, artifact_type=kind, annotations=entry.annotations or body.annotations)
+        return msgspec.structs.replace(referrer, artifact_type=kind,
+                                       annotations=referrer.annotations or body.annotations)
 
     # The fallback tag
 
@@ -209,11 +210,11 @@ class Referrers:
     async def _write_in_turn(self, ref: Reference, add: oci.Descriptor | None, drop: str | None) -> None:
         tag = fallback_tag(ref.digest or "")
         for attempt in range(8):
-            digest, entries = await self._fallback(ref)
-            have = {entry.digest for entry in entries}
+            digest, referrers = await self._fallback(ref)
+            have = {referrer.digest for referrer in referrers}
             if (add is None or add.digest in have) and (drop is None or drop not in have):
                 return
-            kept = [entry for entry in entries if entry.digest not in (drop, add.digest if add else None)]
+            kept = [referrer for referrer in referrers if referrer.digest not in (drop, add.digest if add else None)]
             index = oci.Index(oci.INDEX, (*kept, *([add] if add else [])))
             data = json.dumps(index.to_json(), separators=(",", ":")).encode()
             condition = {"If-Match": f'"{digest}"'} if digest else {"If-None-Match": "*"}
@@ -231,7 +232,7 @@ def fallback_tag(digest: str) -> str:
     return f"{algorithm[:32]}-{value[:64]}"
 
 
-def _is_bare(entry: oci.Descriptor) -> bool:
-    return entry.artifact_type in (None, oci.EMPTY) and entry.media_type in (*oci.MANIFEST_TYPES, oci.INDEX)
+def _is_bare(referrer: oci.Descriptor) -> bool:
+    return referrer.artifact_type in (None, oci.EMPTY) and referrer.media_type in (*oci.MANIFEST_TYPES, oci.INDEX)
 
 

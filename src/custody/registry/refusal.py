@@ -43,18 +43,18 @@ async def read_refusal(answer: Answer) -> Refusal:
     return Refusal(codes, [str(error.get("message") or error.get("code") or "") for error in errors])
 
 
-async def refusal(answer: Answer, method: str, what: str, url: str, registry: Registry) -> CustodyError:
+async def refusal(answer: Answer, method: str, named: str, url: str, registry: Registry) -> CustodyError:
     """The error for an answer that was not expected: NotFound, Authentication, Denied, else NetworkError."""
     origin = origin_of(url)
     is_home = origin == registry.origin
     words = (await read_refusal(answer)).words if is_home else ""
     if not is_home:
         place = str(origin)  # the path may hold what is nobody's business, such as a signed URL's key
-    elif what.startswith(f"{registry.host}/"):
+    elif named.startswith(f"{registry.host}/"):
         place = url.partition("?")[0].removeprefix(str(origin))
     else:
         place = url.partition("?")[0]
-    text = f"{what}: {method} {place} answered {answer.status}{f': {words}' if words else ''}"
+    text = f"{named}: {method} {place} answered {answer.status}{f': {words}' if words else ''}"
     if answer.status == 404:
         repository, manifests, name = place.removeprefix("/v2/").partition("/manifests/")
         is_tag = is_home and manifests and ":" not in name

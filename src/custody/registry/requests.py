@@ -112,53 +112,54 @@ class Requests:
         Raises VerificationError where the list cannot be had whole: a page beyond 4 MiB, 16 MiB or 1,000 pages in all,
         a link in a circle or to another origin, a page that fails.
         """
-        what, url = f"{ref.name}: {path}", self.url(ref, path)
+        listing, url = f"{ref.name}: {path}", self.url(ref, path)
         seen: set[str] = set()
         total = 0
         while True:
             seen.add(url)
             try:
-                data, link = await self._page(ref, url, f"{what}: page {len(seen)}", first)
+                data, link = await self._page(ref, url, f"{listing}: page {len(seen)}", first)
             except VerificationError:
                 raise
             except CustodyError as error:
                 if len(seen) == 1:
                     raise
                 # That a later page is "not found" does not mean that the image is.
-                raise VerificationError(f"{what}: page {len(seen)}: {error.message}", hint=_WHOLE) from None
+                raise VerificationError(f"{listing}: page {len(seen)}: {error.message}", hint=_WHOLE) from None
             first = None
             total += len(data)
             if total > MAX_LIST:
-                raise VerificationError(f"{what}: more than {MAX_LIST} bytes of pages", hint=_WHOLE)
+                raise VerificationError(f"{listing}: more than {MAX_LIST} bytes of pages", hint=_WHOLE)
             yield data
             try:
-                target = next_link(link, what)
+                target = next_link(link, listing)
             except MalformedError as error:
                 raise VerificationError(error.message, hint=_WHOLE) from None
             if target is None:
                 return
-            before, url = url, joined(url, target, f"{what}: link to the next page")
+            before, url = url, joined(url, target, f"{listing}: link to the next page")
             if origin_of(url) != origin_of(before):
-                raise VerificationError(f"{what}: the next page is at another origin, {origin_of(url)}", hint=_WHOLE)
+                raise VerificationError(f"{listing}: the next page is at another origin, {origin_of(url)}", hint=_WHOLE)
             if url in seen:
-                raise VerificationError(f"{what}: the pages link in a circle, to {escaped(place_of(url))}", hint=_WHOLE)
+                raise VerificationError(f"{listing}: the pages link in a circle, to {escaped(place_of(url))}",
+                                        hint=_WHOLE)
             if len(seen) >= _MAX_PAGES:
-                raise VerificationError(f"{what}: more than {_MAX_PAGES} pages", hint=_WHOLE)
+                raise VerificationError(f"{listing}: more than {_MAX_PAGES} pages", hint=_WHOLE)
 
-    async def _page(self, ref: Reference, url: str, what: str, answer: Answer | None) -> tuple[bytes, str]:
+    async def _page(self, ref: Reference, url: str, place: str, answer: Answer | None) -> tuple[bytes, str]:
         """One page and its Link header. Where `answer` breaks off, the page is asked for again."""
         unread = [answer] if answer else []
 
         async def read() -> tuple[bytes, str]:
             async with unread.pop() if unread else await self.send("GET", ref, url, actions=PULL) as page:
                 if filtered := page.headers.get("oci-filters-applied"):
-                    raise VerificationError(f"{what}: filtered by {escaped(filtered)}, which nobody asked for",
+                    raise VerificationError(f"{place}: filtered by {escaped(filtered)}, which nobody asked for",
                                             hint=_WHOLE)
                 parts, size = [], 0
                 async for chunk in page.chunks():
                     size += len(chunk)
                     if size > MAX_PAGE:
-                        raise VerificationError(f"{what}: more than {MAX_PAGE} bytes", hint=_WHOLE)
+                        raise VerificationError(f"{place}: more than {MAX_PAGE} bytes", hint=_WHOLE)
                     parts.append(chunk)
                 return b"".join(parts), page.headers.get("link", "")
 

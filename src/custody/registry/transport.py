@@ -61,10 +61,10 @@ class Transport:
     async def close(self) -> None:
         await self._http.close()
 
-    async def send(self, method: str, url: str, registry: Registry, what: str, *, scope: str,
+    async def send(self, method: str, url: str, registry: Registry, named: str, *, scope: str,
                    headers: Mapping[str, str] | None = None, body: bytes | Content | None = None,
                    expect: tuple[int, ...] = (200,)) -> Answer:
-        """An answer of a status in `expect`, to be closed. `what` is the image's name, for messages.
+        """An answer of a status in `expect`, to be closed. `named` is the image's name, for messages.
 
         Every request of the distribution API may be sent twice: what is stored is named by its digest, and an upload
         that was begun twice is forgotten once. Raises AuthenticationError, DeniedError, NotFoundError, NetworkError.
@@ -82,7 +82,7 @@ class Transport:
                 return answer
             async with answer:
                 pause = _pause_after(answer, tries)
-                error = await refusal(answer, method, what, url_answered, registry)
+                error = await refusal(answer, method, named, url_answered, registry)
             if pause is None or not await self._pause(pause):
                 raise error
 
@@ -160,13 +160,13 @@ class Transport:
     async def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | Content | None,
                         reach: Reach | None) -> Answer:
         """One request, when it is its turn at the origin, within the budget."""
-        what = f"{method} {place_of(url)}"
+        question = f"{method} {place_of(url)}"
         turn = self._turns.setdefault(origin_of(url), asyncio.Semaphore(_PER_ORIGIN))
-        async with limited(self.budget, what):
+        async with limited(self.budget, question):
             await turn.acquire()
             exchange = self._exchanges.begin()
             try:
-                async with exchange.waiting(what):
+                async with exchange.waiting(question):
                     if reach is None or not judges_reach(self._http):
                         answer = await self._http.request(method, url, headers=headers, body=body)
                     else:
@@ -175,25 +175,25 @@ class Transport:
                 exchange.end()
                 turn.release()
                 raise
-        return _Held(answer, turn, exchange, self.budget, what)
+        return _Held(answer, turn, exchange, self.budget, question)
 
 
 class _Held:
     """An answer that holds its turn until it is closed, and whose body counts."""
 
     def __init__(self, answer: Answer, turn: asyncio.Semaphore, exchange: Exchange, budget: Budget | None,
-                 what: str) -> None:
+                 question: str) -> None:
         self.status = answer.status
         self.headers = answer.headers
         self.network = network_of_peer(answer)
         self._answer, self._turn, self._exchange = answer, turn, exchange
-        self._budget, self._what = budget, what
+        self._budget, self._question = budget, question
         self._is_open = True
 
     async def chunks(self) -> AsyncIterator[bytes]:
         chunks = self._answer.chunks()
         while True:
-            async with limited(self._budget, self._what), self._exchange.waiting(self._what):
+            async with limited(self._budget, self._question), self._exchange.waiting(self._question):
                 chunk = await anext(chunks, None)
             if chunk is None:
                 return
@@ -203,9 +203,9 @@ class _Held:
 
     async def read(self, limit: int) -> bytes:
         if self._budget is None:
-            async with self._exchange.waiting(self._what):
+            async with self._exchange.waiting(self._question):
                 return await self._answer.read(limit)
-        return await collect(self.chunks(), limit, self._what)
+        return await collect(self.chunks(), limit, self._question)
 
     async def __aenter__(self) -> Self:
         return self
@@ -223,12 +223,12 @@ def _redirected(method: str, url: str, location: str, status: int, has_body: boo
     """Where a redirect leads. Raises NetworkError for one that is not followed."""
     before, target = origin_of(url), joined(url, location, f"{method} {place_of(url)}: redirect")
     after = origin_of(target)
-    what = f"{method} {place_of(url)}: redirected to {after}"
+    step = f"{method} {place_of(url)}: redirected to {after}"
     if before.scheme == "https" and after.scheme == "http":
-        raise NetworkError(f"{what}: from https to plain http, which is not followed")
+        raise NetworkError(f"{step}: from https to plain http, which is not followed")
     is_reading = method in ("GET", "HEAD")
     if not is_reading and (after != before or (has_body and status in (301, 302, 303))):
-        raise NetworkError(f"{what} ({status}): only what is read may be redirected to another origin")
+        raise NetworkError(f"{step} ({status}): only what is read may be redirected to another origin")
     return target, after
 
 

@@ -14,6 +14,7 @@ from custody.sbom.catalogers import Fact, cataloger, choose, versions
 PROGRAM, COUNTED = "program", "?"
 """In a cataloger's place: what is asked of files that no other cares for, and all kinds that are counted."""
 _IN = 256 * 1024
+_LINKS = 100_000
 
 
 class LayerFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True, dict=True):
@@ -35,10 +36,10 @@ class LayerFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True, dic
     @cached_property
     def found(self) -> Mapping[str, tuple[Fact, ...]]:
         """By path, whoever said it."""
-        found: dict[str, tuple[Fact, ...]] = {}
+        facts: dict[str, tuple[Fact, ...]] = {}
         for part in self.parts.values():
-            found.update(part)
-        return found
+            facts.update(part)
+        return facts
 
     @cached_property
     def readers(self) -> Mapping[str, str]:
@@ -50,6 +51,20 @@ class LayerFacts(msgspec.Struct, frozen=True, kw_only=True, array_like=True, dic
     def changed(self) -> frozenset[str]:
         """The names of catalogers that are new, gone or of another version since: of theirs nothing counts any more."""
         return frozenset(name for name, _ in self.versions.items() ^ versions().items())
+
+    @cached_property
+    def relinked(self) -> bool:
+        """Whether a hard link shares a file whose name comes again behind it, or so many that it is not known.
+
+        What is kept by path is of the last file of a name, and the link has what another one said.
+        """
+        targets: set[int] = set()
+        for path, kind, target in map(member, self.lines()):
+            if hash(path) in targets or len(targets) > _LINKS:
+                return True
+            if kind == "link":
+                targets.add(hash(target))
+        return False
 
     def current(self, wanted: Mapping[str, Sequence[str]]) -> LayerFacts | None:
         """The same with the versions of today, where the catalogers that changed want no file of it and read none.

@@ -36,6 +36,8 @@ from custody.sbom.limits import Account, FullError, Limits
 _IN = 256 * 1024
 _SPOOL = 8 << 20
 _LARGE = 1 << 20
+_Ways = dict[tuple[str, ...], Sequence[str]]
+"""By the catalogers that a file has a telling name for, the first names that hard links give it."""
 
 
 class Accounts:
@@ -69,10 +71,12 @@ def read_layer(image: Image, descriptor: Descriptor, diff_id: str, limits: Limit
     """Raises VerificationError where a digest lies, MalformedError for hostile layers, UnsupportedError.
 
     `wanted`: files by path, and the telling names that symbolic links of the image give them. `known`: what was read
-    of this layer, with the same names, before: only the files of catalogers that `changed` since are read again.
+    of this layer, with the same names, before: only the files of catalogers that `changed` since are read again, but
+    for a layer that is `relinked`.
     """
     bounds = limits or Limits()
     shared = accounts or Accounts(bounds)
+    known = None if known is None or known.relinked else known
     collected = _Collected(f"layer {descriptor.digest}", bounds, shared, wanted or {}, {}, known)
     size = _pass(image, descriptor, diff_id, bounds, collected, progress)
     if missing := collected.missing:  # hard links to files without a telling name: once more, with their names known
@@ -105,16 +109,16 @@ class _Collected:
     """
 
     def __init__(self, where: str, limits: Limits, accounts: Accounts, wanted: Mapping[str, Sequence[str]],
-                 linked: Mapping[str, Sequence[str]], known: LayerFacts | None) -> None:
+                 linked: Mapping[str, _Ways], known: LayerFacts | None) -> None:
         self.where = where
         self.accounts = accounts
         self.entries = 0
         self.found: dict[str, tuple[Fact, ...]] = {}
-        self.missing: dict[str, Sequence[str]] = {}
-        """The files whose content hard links need, by path, and the link's names."""
+        self.missing: dict[str, _Ways] = {}
+        """The files whose content hard links need, by path, and the links' names."""
         self._limits, self._wanted, self._wanted_by_links, self._known = limits, wanted, linked, known
         self._readers: dict[str, str] = {}
-        self._linked: dict[str, tuple[Fact, ...]] = {}
+        self._linked: dict[str, dict[tuple[str, ...], tuple[Fact, ...]]] = {}
         self._facts = self._kept = self._named = self._unread_files = 0
         self._stores: set[str] = set()
         self._lines: list[str] = []
@@ -130,7 +134,7 @@ class _Collected:
         self._name(entry)
         base = path.rpartition("/")[2]
         facts: tuple[Fact, ...] | None = None
-        shared: tuple[Fact, ...] | None = None
+        shared: dict[tuple[str, ...], tuple[Fact, ...]] | None = None
         if base.startswith(".wh."):
             if base in (".wh.", ".wh..", ".wh..."):
                 raise MalformedError(f"{self.where}: {path}", got="a whiteout of nothing",
@@ -139,11 +143,13 @@ class _Collected:
             with self.accounts.large if entry.size > _LARGE else contextlib.nullcontext():
                 whole = _Whole(entry)
                 facts = self._file(whole)
-                shared = self._read_as(whole, self._wanted_by_links[path]) or ()
+                shared = {kinds: self._read_as(whole, names) or ()
+                          for kinds, names in self._wanted_by_links[path].items()}
         elif entry.kind == "file":
             facts = self._file(entry)
             if path in self._wanted_by_links:
-                shared = (unknown(f"file of several names of more than {LARGEST >> 20} MiB"),)
+                large = (unknown(f"file of several names of more than {LARGEST >> 20} MiB"),)
+                shared = dict.fromkeys(self._wanted_by_links[path], large)
         elif entry.kind == "link":
             facts = self._link(path, entry.target)
         self._linked.pop(path, None)
@@ -233,15 +239,15 @@ class _Collected:
     def _link(self, path: str, target: str) -> tuple[Fact, ...] | None:
         """The facts of the file that a hard link shares, as far as its own name has a cataloger look for them."""
         names = self._names_of(path)
-        kinds = [kind for kind in map(choose, names) if kind is not None]
-        readers = readers_of(tuple(kinds)) if kinds else self._readers.get(target, PROGRAM)
+        kinds = tuple(kind for kind in map(choose, names) if kind is not None)
+        readers = readers_of(kinds) if kinds else self._readers.get(target, PROGRAM)
         if kinds and self._known is not None and (
                 facts := self._kept_before(path, readers, self._known)) is not None:
             self._readers[path] = readers
             return facts
-        shared = self.found.get(target) if not kinds or kinds == [choose(target)] else None
+        shared = self.found.get(target) if not kinds or kinds == (choose(target),) else None
         if shared is None and kinds:
-            shared = self._linked.get(target)
+            shared = self._linked.get(target, {}).get(kinds)
         if kinds or shared is not None:
             self._readers[path] = readers
         if shared is not None or not kinds:
@@ -250,7 +256,7 @@ class _Collected:
         self._keep(len(path) + len(target) + 150)
         if all(kind.startswith("?") for kind in kinds):
             return tuple(unknown(kind[1:]) for kind in kinds)
-        self.missing.setdefault(target, names)
+        self.missing.setdefault(target, {}).setdefault(kinds, names)
         return (linked(target),)
 
     def _names_of(self, path: str) -> Sequence[str]:

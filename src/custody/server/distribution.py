@@ -68,12 +68,12 @@ def condition(scope: Scope) -> Callable[[str | None], bool]:
 
     Raises Refusal for what cannot be read, since who sends a condition does not want it passed over.
     """
-    wanted, unwanted = _entity_tags(scope, b"if-match"), _entity_tags(scope, b"if-none-match")
+    matching, excluded = _entity_tags(scope, b"if-match"), _entity_tags(scope, b"if-none-match")
 
     def holds(digest: str | None) -> bool:
         present = {"*", digest} if digest else set()
-        return (wanted is None or not present.isdisjoint(wanted)) and (
-            unwanted is None or present.isdisjoint(unwanted))
+        return (matching is None or not present.isdisjoint(matching)) and (
+            excluded is None or present.isdisjoint(excluded))
 
     return holds
 

@@ -19,14 +19,15 @@ _LOG = logging.getLogger(__name__)
 _LONGEST = 300  # characters of what a client chose
 _RESULTS = 20  # of one decision, that are written down
 _REASON = 1_000  # characters of one
-_TRUST = (("/oidc", "oidc"), ("/ct", "ca"), ("/api/v1/timestamp", "tsa"), ("/api/v2/log", "log"),
-          ("/api/v2/checkpoint", "log"), ("/api/v2/tile", "log"), ("/api", "ca"), ("/v2", "registry"))
+PREFIXES = (("/oidc", "oidc"), ("/ct", "ca"), ("/api/v1/timestamp", "tsa"), ("/api/v2/log", "log"),
+            ("/api/v2/checkpoint", "log"), ("/api/v2/tile", "log"), ("/api", "ca"), ("/v2", "registry"))
+"""What a role's paths on the main listener begin with; the first that fits counts."""
 _PROBES = frozenset({"/healthz", "/readyz", "/livez", "/metrics"})
 
 
 def role_of(path: str) -> str:
     """The role that a path of the main listener belongs to; `none` where it is nobody's."""
-    return next((role for prefix, role in _TRUST if path == prefix or path.startswith(prefix + "/")),
+    return next((role for prefix, role in PREFIXES if path == prefix or path.startswith(prefix + "/")),
                 "health" if path in _PROBES else "none")
 
 

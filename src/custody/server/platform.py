@@ -30,7 +30,7 @@ from custody.server.registry import RegistryApp
 from custody.server.run import Paths, serving
 from custody.server.tls import TlsFiles
 from custody.settings import Auth, Settings
-from custody.wiring import TRUST_ROLES, Platform, gatherer, kinds, registry_client, service_http
+from custody.wiring import TRUST_ROLES, Platform, cluster_lookup, gatherer, kinds, registry_client, service_http
 
 _RENEWAL = 3600.0
 """Seconds after which the webhook's own certificate is looked at again; it is renewed weeks before it runs out."""
@@ -49,7 +49,8 @@ class Running:
     roles: tuple[str, ...]
     metrics: Metrics
     listeners: Listeners
-
+    cluster: str
+    """The API server that is asked what policies ask of a cluster; empty where nobody is."""
 
 
 @contextlib.asynccontextmanager
@@ -74,6 +75,7 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
         await box[0](scope, receive, send)
 
     refuse_unused(settings.auth, settings.tls_client_ca, settings.tls_certificate)
+    cluster = cluster_lookup(settings, in_pod=True) if "admission" in chosen else None
     metrics = Metrics()
     names = _names(settings, host)
     health = Health({})
@@ -103,12 +105,15 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             admission.health = health
             given = policies if policies is not None else PolicySet.load(settings.policies, kinds(settings))
             admission.admission = platform.admission(given, gatherer(settings, registry_client(settings, http)),
-                                                     _observer(metrics))
+                                                     _observer(metrics), cluster)
             gauges.of_admission(metrics, admission.admission)
         async with serving(*listeners.all):
-            yield Running(platform, url, webhook, admission, chosen, metrics, listeners)
+            yield Running(platform, url, webhook, admission, chosen, metrics, listeners,
+                          cluster.cluster.url if cluster is not None else "")
     finally:
         listeners.close()
+        if cluster is not None:
+            await cluster.close()
         await http.close()
         platform.close()
 
@@ -169,7 +174,7 @@ def _plain_app(platform: Platform, roles: tuple[str, ...], health: Health, metri
 
     routes: list[Route] = []
     if "oidc" in roles:
-        routes += [route for issuer in (platform.people,) for route in oidc.routes(issuer)]
+        routes += oidc.routes(platform.people)
     if "ca" in roles:
         routes += [*ca.routes(platform.ca), *log.tile_routes("/ct", platform.ct.log.reader)]
     if "log" in roles:

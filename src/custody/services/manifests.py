@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from custody.errors import MalformedError, UsageError
 from custody.formats import yaml
 from custody.policy.load import manifest_files, read
-from custody.ports.lookup import Answer, Answered, Failed, NamespaceLabels, Question
+from custody.ports.lookup import Answer, Answered, Failed, Lookup, NamespaceLabels, Question
 
 MAX_DEPTH = 8
 """Lists within Lists."""
@@ -29,9 +29,13 @@ class Manifests(NamedTuple):
 
 
 class Namespaces:
-    """A Lookup that knows the Namespaces among some resources, and nothing of a cluster beside them."""
+    """A Lookup that knows the Namespaces among some resources, and asks a cluster, where there is one, for the rest.
 
-    def __init__(self, manifests: Iterable[Manifest]) -> None:
+    What is given comes first: it is what the cluster is about to have.
+    """
+
+    def __init__(self, manifests: Iterable[Manifest], cluster: Lookup | None = None) -> None:
+        self._cluster = cluster
         self._labels: dict[str, dict[str, str]] = {}
         for manifest in manifests:
             metadata = manifest.resource.get("metadata")
@@ -44,6 +48,8 @@ class Namespaces:
     async def answer(self, question: Question) -> Answer:
         if isinstance(question, NamespaceLabels) and question.namespace in self._labels:
             return Answered(self._labels[question.namespace])
+        if self._cluster is not None:
+            return await self._cluster.answer(question)
         return Failed("there is no cluster to ask" + (
             f", and no Namespace {question.namespace} among the resources" if isinstance(question, NamespaceLabels)
             else ""))

@@ -188,8 +188,8 @@ class _Tally:
             example = self._aside[kind][0]
             named.append(self._unread("referrers", f"{count} more: {example.reason}", example.predicate_type))
         if len(unnamed) > _MAX_NAMED:
-            others = sum(list(unnamed.values())[_MAX_NAMED:])
-            named.append(self._unread("referrers", f"{others} more of {len(unnamed) - _MAX_NAMED} other types", ""))
+            rest = sum(list(unnamed.values())[_MAX_NAMED:])
+            named.append(self._unread("referrers", f"{rest} more of {len(unnamed) - _MAX_NAMED} other types", ""))
         return (*self._rejected, *named)
 
 

@@ -17,11 +17,11 @@ def key(version: str) -> Any:
     match = _SHAPE.match(version.strip())
     if match is None:
         raise ValueError("not an Alpine version")
-    first, *others = match["digits"].split(".")
+    first, *rest = match["digits"].split(".")
     # The kinds of parts, lowest first: early suffix 0, end 2, revision 3, hash 4, suffix number 5, late suffix 6,
     # letter 7, digits 8.
     result: list[Any] = [(8, 1, int(first))]
-    result += [(8, 0, part) if part[0] == "0" else (8, 1, int(part)) for part in others]
+    result += [(8, 0, part) if part[0] == "0" else (8, 1, int(part)) for part in rest]
     if match["letters"]:
         letters = match["letters"].rstrip("0123456789")
         result.append((7, letters))

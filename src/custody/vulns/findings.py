@@ -126,9 +126,9 @@ def _finding(package: Package, ecosystem: str, vulnerability: _Vulnerability, st
     advisory, match, rating = max(vulnerability.hits or vulnerability.bundles, key=_weight)
     rated_by = advisory.id
     if rating.severity is Severity.UNKNOWN:
-        others = [Hit(record, match, rate(record)) for record in store.named(sorted(vulnerability.names))
+        namesakes = [Hit(record, match, rate(record)) for record in store.named(sorted(vulnerability.names))
                   if not _bundle(record)]
-        best = max([*vulnerability.bundles, *others], key=_weight, default=None)
+        best = max([*vulnerability.bundles, *namesakes], key=_weight, default=None)
         if best is not None:
             rating, rated_by = best.rating, best.advisory.id
     bundles = {name for hit in vulnerability.bundles for name in (hit.advisory.id, *hit.advisory.aliases)}

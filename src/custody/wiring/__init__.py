@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from custody.wiring.clients import cluster_lookup as cluster_lookup
     from custody.wiring.clients import command_http as command_http
     from custody.wiring.clients import gatherer as gatherer
     from custody.wiring.clients import kinds as kinds
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from custody.wiring.trust import WORKLOADS as WORKLOADS
 
 _PLACES = {name: place for place, names in {
-    "clients": ("command_http", "gatherer", "kinds", "registry_client", "service_http", "trusted_root",
-                "trusted_root_file"),
+    "clients": ("cluster_lookup", "command_http", "gatherer", "kinds", "registry_client", "service_http",
+                "trusted_root", "trusted_root_file"),
     "platform": ("Platform",), "trust": ("TRUST_ROLES", "WORKLOADS")}.items() for name in names}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from custody.registry.client import RegistryClient
 from custody.settings import Settings
 
 if TYPE_CHECKING:
+    from custody.adapters.kubernetes.lookup import ClusterLookup
     from custody.policy.kinds import Kinds
     from custody.services.gather import Gatherer
     from custody.trust.roots import TrustedRoot
@@ -63,15 +65,45 @@ def kinds(settings: Settings, crds: Sequence[str | Path] = (), kubeconfig: Path 
 
     served = builtin()
     if kubeconfig is not None:
-        from custody.adapters.kubeconfig import Cluster
-
-        served = asyncio.run(Cluster(kubeconfig, lambda tls: StdlibHttp(offline=settings.offline, tls=tls)).kinds())
-    others, definitions = unwrapped(*gathered(crds or settings.crds))
-    if others:
-        where, document = others[0]
+        served = asyncio.run(_served(settings, kubeconfig))
+    documents, definitions = unwrapped(*gathered(crds or settings.crds))
+    if documents:
+        where, document = documents[0]
         got = document.get("kind") if isinstance(document, dict) else type(document).__name__
         raise MalformedError(where, got=got, expected="a CustomResourceDefinition")
     return served.with_crds([crd for _, crd in definitions], [where for where, _ in definitions])
+
+
+async def _served(settings: Settings, kubeconfig: Path) -> Kinds:
+    from custody.adapters.kubernetes.cluster import Cluster
+    from custody.adapters.kubernetes.kubeconfig import of_kubeconfig
+
+    access = of_kubeconfig(kubeconfig)
+    cluster = Cluster(access, StdlibHttp(offline=settings.offline, tls=access.tls))
+    try:
+        return await cluster.kinds()
+    finally:
+        await cluster.close()
+
+
+def cluster_lookup(settings: Settings, *, in_pod: bool = False) -> ClusterLookup | None:
+    """What asks the API server that the settings' kubeconfig names; with `in_pod` and without one, the pod's own.
+
+    None where there is neither. To be closed.
+    """
+    from custody.adapters.http.aiohttp import AiohttpHttp
+    from custody.adapters.kubernetes.cluster import Cluster
+    from custody.adapters.kubernetes.kubeconfig import of_kubeconfig
+    from custody.adapters.kubernetes.lookup import ClusterLookup
+    from custody.adapters.kubernetes.pod import of_pod
+
+    if settings.kubeconfig is not None:
+        access = of_kubeconfig(Path(settings.kubeconfig))
+    elif (pod := of_pod(os.environ) if in_pod else None) is not None:
+        access = pod
+    else:
+        return None
+    return ClusterLookup(Cluster(access, AiohttpHttp(offline=settings.offline, tls=access.tls)))
 
 
 def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_clock) -> Gatherer:

@@ -22,8 +22,8 @@ class Env(Declarations):
 
     def extended(self, variables: Mapping[str, Type] | None = None, libraries: Sequence[Library] = ()) -> Env:
         """This environment and more."""
-        (old, names, *others), options = self._arguments()
-        return Env((*old, *libraries), {**names, **(variables or {})}, *others, **options)
+        (old, names, *rest), options = self._arguments()
+        return Env((*old, *libraries), {**names, **(variables or {})}, *rest, **options)
 
     def parse(self, text: str, name: str = "<input>") -> Ast:
         """CompileError where the text is no CEL expression."""

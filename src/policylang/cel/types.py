@@ -39,7 +39,6 @@ TIMESTAMP = Type("timestamp", "google.protobuf.Timestamp")
 DURATION = Type("duration", "google.protobuf.Duration")
 TYPE = Type("type", "type")
 
-NUMERIC = frozenset({"int", "uint", "double"})
 PRIMITIVE = frozenset({"bool", "int", "uint", "double", "string", "bytes"})
 
 

@@ -91,12 +91,12 @@ class Matcher:
         if function is None:
             return []
         try:
-            found = function(event.get)
+            matching = function(event.get)
         except (TypeError, AttributeError, ValueError) as wrong:
             raise self._malformed(event, wrong) from None
-        if not found:
+        if not matching:
             return []
-        chosen = (min(found),) if self.match == "first" else sorted(found)
+        chosen = (min(matching),) if self.match == "first" else sorted(matching)
         return [self._alert(self.rules[number], event, hostname) for number in chosen]
 
     def matched(self, event_type: str, event: Event | Mapping[str, Any]) -> list[str]:
@@ -152,9 +152,9 @@ class Matcher:
                 continue
             value = event.get(fields.READ_AS.get(asked.name, asked.name))
             values = value if asked.shape is not Shape.ONE and isinstance(value, (list, tuple)) else [value]
-            for each in values:
-                if each is not None and not isinstance(each, expected):
-                    return InvalidError(f"event field {asked.name}", got=each, expected=expected[0].__name__)
+            for member in values:
+                if member is not None and not isinstance(member, expected):
+                    return InvalidError(f"event field {asked.name}", got=member, expected=expected[0].__name__)
         return InvalidError("event", got=str(wrong), expected="values of their fields' types")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -169,8 +169,8 @@ def _reads(formula: Formula) -> Iterator[Read]:
 
 def _leaves(asked: Read) -> Iterator[Read]:
     yield asked
-    for each in asked.arguments:
-        yield from _leaves(each)
+    for argument in asked.arguments:
+        yield from _leaves(argument)
 
 
 def rendered(formula: Formula) -> tuple[str, list[tuple[int, int]]]:
@@ -196,9 +196,9 @@ def rendered(formula: Formula) -> tuple[str, list[tuple[int, int]]]:
             render(part.parts[0], "not")
         else:
             put("(" if above else "")
-            for number, each in enumerate(part.parts):
+            for number, inner in enumerate(part.parts):
                 put(f" {part.kind} " if number else "")
-                render(each, part.kind)
+                render(inner, part.kind)
             put(")" if above else "")
 
     render(formula, "")

@@ -114,9 +114,9 @@ def template(text: str, source: str, fail: Callable[[str, int], SourceError],
             width, at = int(digits[0]), digits.end()
             if at == len(text):
                 raise fail("invalid formatting syntax: formatting cannot end with a number", percent)
-        found, end = _operand(program, source, at, fail)
+        operand, end = _operand(program, source, at, fail)
         try:
-            read = _time_reader(found) or reader(found, program)
+            read = _time_reader(operand) or reader(operand, program)
         except SourceError as wrong:
             raise fail(wrong.reason, at) from None
         parts.append(Token(text[at:end], read, width))
@@ -130,11 +130,11 @@ def _operand(program: Source, source: str, at: int, fail: Callable[[str, int], S
     if _CALL.match(text, at):
         cursor = Cursor(program, at)
         try:
-            found = operand(cursor)
+            parsed = operand(cursor)
         except SourceError as wrong:
             raise fail(wrong.reason, wrong.offset) from None
-        assert found is not None
-        return found, cursor.at
+        assert parsed is not None
+        return parsed, cursor.at
     match = _NAME.match(text, at)
     name = match[0] if match else ""
     while name:  # the longest name that is a field
@@ -149,11 +149,11 @@ def _operand(program: Source, source: str, at: int, fail: Callable[[str, int], S
     raise fail(f"invalid formatting token {text[at:]}", at)
 
 
-def _time_reader(found: Operand) -> Reader | None:
+def _time_reader(operand: Operand) -> Reader | None:
     """Times are made of evt.rawtime, where an event has no text for them."""
-    if not isinstance(found, Field) or found.name not in _TIMES:
+    if not isinstance(operand, Field) or operand.name not in _TIMES:
         return None
-    name = found.name
+    name = operand.name
 
     def read(get: Callable[[str], Any]) -> Any:
         value = get(name)
@@ -204,4 +204,4 @@ def _padded(text: str, width: int) -> str:
 
 
 def names(templates: Iterable[Template]) -> set[str]:
-    return {part.name for each in templates for part in each.parts if isinstance(part, Token)}
+    return {part.name for template in templates for part in template.parts if isinstance(part, Token)}

@@ -65,7 +65,7 @@ def sources(texts: Texts) -> list[Source]:
     if isinstance(texts, (str, bytes)):
         texts = [texts]
     pairs = texts.items() if isinstance(texts, Mapping) else [
-        each if isinstance(each, tuple) else (f"<rules {number}>", each) for number, each in enumerate(texts, 1)]
+        file if isinstance(file, tuple) else (f"<rules {number}>", file) for number, file in enumerate(texts, 1)]
     return [read_source(text, name, limit=4 << 20) if isinstance(text, bytes) else Source(text, name)
             for name, text in pairs]
 
@@ -80,7 +80,7 @@ def read(files: list[Source]) -> Loaded:
                 collector.add(item)
     collected = collector.finish()
     loader = _Loader(collected, reader, legacy=collector.oldest < LEGACY)
-    rules = [rule for each in collected.rules if (rule := loader.rule(each)) is not None]
+    rules = [rule for rule_text in collected.rules if (rule := loader.rule(rule_text)) is not None]
     for skipped in collector.rules.values():
         if skipped.source not in fields.SOURCES:
             reader.warn("LOAD_UNKNOWN_SOURCE", f"Unknown source {skipped.source}, skipping", skipped.node)

@@ -34,12 +34,12 @@ def read(text: str) -> int:
         raise DurationError(f"time: invalid duration {_quoted(text)}")
     total, at = 0, 0
     while at < len(rest):
-        found = _PART.match(rest, at)
-        whole, fraction, unit = found.groups() if found else ("", "", "")
-        if found is None or not (whole or fraction) or int(whole or "0") > _OVERFLOW:
+        part = _PART.match(rest, at)
+        whole, fraction, unit = part.groups() if part else ("", "", "")
+        if part is None or not (whole or fraction) or int(whole or "0") > _OVERFLOW:
             raise DurationError(f"time: invalid duration {_quoted(text)}")
         if not unit:
-            if rest[found.end():found.end() + 1] == ".":
+            if rest[part.end():part.end() + 1] == ".":
                 raise DurationError(f"time: missing unit in duration {_quoted(text)}")
             raise DurationError(f"time: missing unit in duration {_quoted(text)}")
         size = _UNITS.get(unit)
@@ -49,7 +49,7 @@ def read(text: str) -> int:
         if fraction:
             digits = fraction[:18]  # what Go reads before its int64 would overflow
             total += int(float(int(digits)) * (float(size) / float(10 ** len(digits))))
-        at = found.end()
+        at = part.end()
         if total > _OVERFLOW:
             raise DurationError(f"time: invalid duration {_quoted(text)}")
     if text[0] == "-":

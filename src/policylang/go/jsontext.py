@@ -55,9 +55,9 @@ def without_surrogates(value: Any) -> Any:
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, list):
-        return [without_surrogates(one) for one in value]
+        return [without_surrogates(member) for member in value]
     if isinstance(value, dict):
-        return {without_surrogates(key): without_surrogates(one) for key, one in value.items()}
+        return {without_surrogates(key): without_surrogates(member) for key, member in value.items()}
     return value
 
 
@@ -141,20 +141,20 @@ def _problem(text: str) -> str:
             else:
                 state = "value"
         elif char in _WORDS:
-            for wanted in _WORDS[char][1:]:
+            for letter in _WORDS[char][1:]:
                 at += 1
                 if at >= end:
                     return "unexpected end of JSON input"
-                if text[at] != wanted:
-                    return unexpected(f"in literal {_WORDS[char]} (expecting {quote(wanted, mark=chr(39))})")
+                if text[at] != letter:
+                    return unexpected(f"in literal {_WORDS[char]} (expecting {quote(letter, mark=chr(39))})")
             at, state = at + 1, after
         elif char == "-" or char in "0123456789":
-            found = _NUMBER.match(text, at)
-            if found is None:
+            number = _NUMBER.match(text, at)
+            if number is None:
                 at += 1
                 return unexpected("in numeric literal") if at < end else "unexpected end of JSON input"
-            at, state = found.end(), after
-            if text[at:at + 1] in (".", "e", "E") and found[0][-1:] not in ".eE":
+            at, state = number.end(), after
+            if text[at:at + 1] in (".", "e", "E") and number[0][-1:] not in ".eE":
                 broken = re.compile(r"[.eE][+-]?").match(text, at)
                 mark = text[at]
                 at = broken.end() if broken else at + 1

@@ -91,11 +91,11 @@ class Prefix(NamedTuple):
             return False
         return (address.value ^ self.address.value) >> (address.bits - self.length) == 0
 
-    def overlaps(self, other: Prefix) -> bool:
-        if other.address.version != self.address.version:
+    def overlaps(self, prefix: Prefix) -> bool:
+        if prefix.address.version != self.address.version:
             return False
-        host = self.address.bits - min(self.length, other.length)
-        return (self.address.value ^ other.address.value) >> host == 0
+        host = self.address.bits - min(self.length, prefix.length)
+        return (self.address.value ^ prefix.address.value) >> host == 0
 
     def __str__(self) -> str:
         return f"{self.address}/{self.length}"

@@ -43,24 +43,25 @@ def digits(value: float, bits: int = 64) -> tuple[str, int]:
     mantissa, _, power = shown.partition("e")
     whole, _, rest = mantissa.partition(".")
     point = len(whole) + int(power or 0)
-    found = whole + rest
-    stripped = found.lstrip("0")
-    point -= len(found) - len(stripped)
+    figures = whole + rest
+    stripped = figures.lstrip("0")
+    point -= len(figures) - len(stripped)
     return stripped.rstrip("0") or "0", point
 
 
 def _shortest(value: float, verb: str, bits: int) -> str:
-    found, point = digits(value, bits)
+    figures, point = digits(value, bits)
     sign = "-" if value < 0 or (value == 0 and str(value)[0] == "-") else ""
     if verb == "g":
         verb = "e" if value and not -4 <= point - 1 < 6 else "f"
     if verb == "f":
         if point <= 0:
-            return f"{sign}0.{'0' * -point}{found}"
-        whole, rest = found[:point].ljust(point, "0"), found[point:]
+            return f"{sign}0.{'0' * -point}{figures}"
+        whole, rest = figures[:point].ljust(point, "0"), figures[point:]
         return sign + whole + ("." + rest if rest else "")
     power = point - 1 if value else 0
-    return f"{sign}{found[0]}{'.' + found[1:] if len(found) > 1 else ''}e{'-' if power < 0 else '+'}{abs(power):02d}"
+    rest = "." + figures[1:] if len(figures) > 1 else ""
+    return f"{sign}{figures[0]}{rest}e{'-' if power < 0 else '+'}{abs(power):02d}"
 
 
 def _hexadecimal(value: float, precision: int, verb: str) -> str:

@@ -64,10 +64,10 @@ def sprint(value: Any, limit: int = LONGEST) -> str:
 def _print(value: Any, text: _Text) -> None:
     if isinstance(value, list):
         text.add("[")
-        for at, one in enumerate(value):
+        for at, member in enumerate(value):
             if at:
                 text.add(" ")
-            _print(one, text)
+            _print(member, text)
         text.add("]")
     elif isinstance(value, dict):
         text.add("map[")
@@ -110,8 +110,8 @@ def json_text(text: str) -> str:
     return '"' + _ESCAPED.sub(_json_escape, text) + '"' if _ESCAPED.search(text) else f'"{text}"'
 
 
-def _json_escape(found: re.Match[str]) -> str:
-    char = found[0]
+def _json_escape(match: re.Match[str]) -> str:
+    char = match[0]
     return _SHORT.get(char) or f"\\u{ord(char):04x}"
 
 
@@ -136,9 +136,9 @@ def _write(value: Any, text: _Text) -> None:
         text.add(json_number(value))
     elif isinstance(value, list):
         mark = "["
-        for one in value:
+        for member in value:
             text.add(mark)
-            _write(one, text)
+            _write(member, text)
             mark = ","
         text.add("]" if value else "[]")
     elif isinstance(value, dict):
@@ -163,9 +163,9 @@ def _indent(value: Any, line: str, text: _Text) -> None:
     deeper = line + "  "
     if isinstance(value, list) and value:
         mark = "["
-        for one in value:
+        for member in value:
             text.add(mark + deeper)
-            _indent(one, deeper, text)
+            _indent(member, deeper, text)
             mark = ","
         text.add(f"{line}]")
     elif isinstance(value, dict) and value:

@@ -44,11 +44,13 @@ class Quantity(NamedTuple):
 
     @property
     def value(self) -> Fraction:
-        return Fraction(self.digits) * Fraction(10) ** self.scale
+        if self.scale >= 0:
+            return Fraction(self.digits * int(10 ** self.scale))
+        return Fraction(self.digits, int(10 ** -self.scale))
 
     def __str__(self) -> str:
         """The canonical form: no fraction, the largest unit that allows it, `1024Mi` as `1Gi`."""
-        value = self.value
+        value = self.at(0) if self.scale >= 0 else self.value
         if not value:
             return "0"
         if self.format == BINARY and value.denominator == 1 and not -1024 < value < 1024:
@@ -80,38 +82,38 @@ class Quantity(NamedTuple):
         """The digits for a scale that is not above this one's."""
         return self.digits * int(10 ** (self.scale - scale))
 
-    def compared(self, other: Quantity) -> int:
+    def compared(self, quantity: Quantity) -> int:
         """-1, 0 or 1."""
-        low = min(self.scale, other.scale)
-        left, right = self.at(low), other.at(low)
+        low = min(self.scale, quantity.scale)
+        left, right = self.at(low), quantity.at(low)
         return (left > right) - (left < right)
 
-    def plus(self, other: Quantity) -> Quantity:
-        form = self.format if self.digits else other.format
-        if self.small and other.small and not (self.digits and other.digits):
-            return (self if self.digits or not other.digits else other)._replace(format=form)
-        low = min(self.scale, other.scale)
-        digits = self.at(low) + other.at(low)
-        return Quantity(digits, low, self.small and other.small and _INT_MIN <= digits <= _INT_MAX, form)
+    def plus(self, addend: Quantity) -> Quantity:
+        form = self.format if self.digits else addend.format
+        if self.small and addend.small and not (self.digits and addend.digits):
+            return (self if self.digits or not addend.digits else addend)._replace(format=form)
+        low = min(self.scale, addend.scale)
+        digits = self.at(low) + addend.at(low)
+        return Quantity(digits, low, self.small and addend.small and _INT_MIN <= digits <= _INT_MAX, form)
 
     def negative(self) -> Quantity:
         return self._replace(digits=-self.digits)
 
-    def minus(self, other: Quantity) -> Quantity:
-        return self.plus(other.negative())
+    def minus(self, subtrahend: Quantity) -> Quantity:
+        return self.plus(subtrahend.negative())
 
-    def times(self, other: Quantity) -> Quantity:
-        return Quantity(self.digits * other.digits, self.scale + other.scale, False, self.format)
+    def times(self, factor: Quantity) -> Quantity:
+        return Quantity(self.digits * factor.digits, self.scale + factor.scale, False, self.format)
 
-    def over(self, other: Quantity) -> Quantity:
-        """Cut, not rounded, after as many places as the more precise of the two has. `other` must not be zero."""
-        scale = min(self.scale, other.scale)
-        exact = self.value / other.value / Fraction(10) ** scale
+    def over(self, divisor: Quantity) -> Quantity:
+        """Cut, not rounded, after as many places as the more precise of the two has. `divisor` must not be zero."""
+        scale = min(self.scale, divisor.scale)
+        exact = self.value / divisor.value / Fraction(10) ** scale
         digits = abs(exact.numerator) // exact.denominator
         return Quantity(digits if exact > 0 else -digits, scale, False, self.format)
 
 
-def _by_thousands(value: Fraction) -> tuple[int, int]:
+def _by_thousands(value: Fraction | int) -> tuple[int, int]:
     """(number, power): number * 10^power, the power a multiple of three and as large as it can be."""
     power = 0
     while value.denominator != 1:

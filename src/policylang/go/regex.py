@@ -102,11 +102,11 @@ def expander(pattern: str, template: str) -> Callable[[Any], str]:
     count = compiled(pattern).groups
     parts: list[str | int] = []
     at = 0
-    for found in _TEMPLATE.finditer(template):
-        parts.append(template[at:found.start()])
-        at = found.end()
-        name = found[2] or found[3]
-        if found[1]:
+    for reference in _TEMPLATE.finditer(template):
+        parts.append(template[at:reference.start()])
+        at = reference.end()
+        name = reference[2] or reference[3]
+        if reference[1]:
             parts.append("$")
         elif name.isascii() and name.isdigit():
             if len(name) < 10 and int(name) <= count and (name == "0" or name[0] != "0"):
@@ -130,11 +130,11 @@ def substitute(pattern: str, text: str, expand: Callable[[Any], str]) -> str:
     """ReplaceAllStringFunc: an empty match directly after a match is passed over, as Go does."""
     out: list[str] = []
     at, last_end = 0, -1
-    for found in compiled(pattern).finditer(text):
-        start, end = found.span()
+    for match in compiled(pattern).finditer(text):
+        start, end = match.span()
         if start == end == last_end:
             continue
-        out += (text[at:start], expand(found))
+        out += (text[at:start], expand(match))
         at = last_end = end
     out.append(text[at:])
     return "".join(out)

@@ -1,6 +1,6 @@
 """Semantic versions as the Go libraries read, order and refuse them.
 
-`parse`, `parse_tolerant` and `parse_range` are blang/semver (Kubernetes' and Kyverno's); errors are in its words.
+`parse`, `normalized` and `parse_range` are blang/semver (Kubernetes' and Kyverno's); errors are in its words.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Version(NamedTuple):
     @property
     def rank(self) -> tuple[object, ...]:
         """Orders as the specification does (semver.org 2.0.0, section 11)."""
-        before = tuple((isinstance(each, str), each) for each in self.pre)
+        before = tuple((isinstance(identifier, str), identifier) for identifier in self.pre)
         return self.major, self.minor, self.patch, not before, before
 
     def __str__(self) -> str:
@@ -44,9 +44,9 @@ class Version(NamedTuple):
         return f"{text}+{'.'.join(self.build)}" if self.build else text
 
 
-def compare(one: Version, other: Version) -> int:
+def compare(first: Version, second: Version) -> int:
     """-1, 0 or 1."""
-    left, right = one.rank, other.rank
+    left, right = first.rank, second.rank
     return (left > right) - (left < right)
 
 
@@ -64,21 +64,16 @@ def parse(text: str) -> Version:
     patch = _number(rest, "patch number", "Patch number")
     pre = tuple(map(_identifier, early.split("."))) if dash else ()
     build = tuple(built.split(".")) if plus else ()
-    for each in build:
-        if not each:
+    for identifier in build:
+        if not identifier:
             raise VersionError("Build meta data is empty")
-        if not _IDENTIFIER.fullmatch(each):
-            raise VersionError(f"Invalid character(s) found in build meta data {quote(each)}")
+        if not _IDENTIFIER.fullmatch(identifier):
+            raise VersionError(f"Invalid character(s) found in build meta data {quote(identifier)}")
     return Version(major, minor, patch, pre, build)
 
 
-def parse_tolerant(text: str, short: str = "Short version cannot contain PreRelease/Build meta data") -> Version:
-    """Also `v1.2`, ` 1` and `01.02.03`. `short`: the message where a short version has metadata."""
-    return normalized(text.strip(), short)
-
-
-def normalized(text: str, short: str = "short version cannot contain PreRelease/Build meta data") -> Version:
-    """`parse_tolerant` without trimming spaces: Kubernetes' `semver(text, true)`."""
+def normalized(text: str) -> Version:
+    """Also `v1.2` and `01.02.03`: Kubernetes' `semver(text, true)`, ParseTolerant without trimming spaces."""
     parts = text.removeprefix("v").split(".", 2)
     for index, part in enumerate(parts):
         if len(part) > 1:
@@ -86,14 +81,14 @@ def normalized(text: str, short: str = "short version cannot contain PreRelease/
             parts[index] = part if part and part[0] in "0123456789" else f"0{part}"
     if len(parts) < 3:
         if "+" in parts[-1] or "-" in parts[-1]:
-            raise VersionError(short)
+            raise VersionError("short version cannot contain PreRelease/Build meta data")
         parts += ["0"] * (3 - len(parts))
     return parse(".".join(parts))
 
 
-def _number(text: str, what: str, name: str) -> int:
+def _number(text: str, part: str, name: str) -> int:
     if text and not (text.isascii() and text.isdigit()):
-        raise VersionError(f"Invalid character(s) found in {what} {quote(text)}")
+        raise VersionError(f"Invalid character(s) found in {part} {quote(text)}")
     if len(text) > 1 and text[0] == "0":
         raise VersionError(f"{name} must not contain leading zeroes {quote(text)}")
     return _uint(text)
@@ -197,10 +192,10 @@ def _alternatives(words: list[str]) -> list[list[str]]:
 
 
 def _operator(text: str) -> tuple[str, str]:
-    found = re.search(r"\d", text)
-    if found is None:
+    digit = re.search(r"\d", text)
+    if digit is None:
         raise VersionError(f"Could not get version from string: {quote(text)}")
-    return text[:found.start()].strip(), text[found.start():]
+    return text[:digit.start()].strip(), text[digit.start():]
 
 
 def _without_wildcard(text: str) -> list[str]:

@@ -6,29 +6,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from policylang.go.calendar import (
-    SECOND,
-    UTC,
-    WEEKDAYS,
-    Civil,
-    Fixed,
-    Named,
-    TimeError,
-    Zone,
-    add_date,
-    civil,
-    date_of,
-    days_from,
-    days_in,
-    moment,
-    zone,
-)
+from policylang.go import calendar
 from policylang.go.numbers import quote
-
-__all__ = [
-    "LAYOUTS", "RFC3339", "RFC3339_NANO", "SECOND", "UTC", "WEEKDAYS", "Civil", "Fixed", "Named", "Parsed",
-    "TimeError", "Zone", "add_date", "civil", "days_from", "days_in", "format_time", "moment", "parse_time", "zone",
-]
 
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
            "November", "December")
@@ -54,16 +33,16 @@ _LONGEST = 4_096  # characters of a layout: each of its parts may copy the rest 
 @lru_cache(512)
 def _chunks(layout: str) -> tuple[tuple[str, str], ...]:
     """(text before, chunk) …, the last with an empty chunk."""
-    found, at = [], 0
+    chunks, at = [], 0
     for match in _CHUNK.finditer(layout):
-        found.append((layout[at:match.start()], match[0]))
+        chunks.append((layout[at:match.start()], match[0]))
         at = match.end()
-    return *found, (layout[at:], "")
+    return *chunks, (layout[at:], "")
 
 
-def format_time(ns: int, layout: str = RFC3339_NANO, where: Zone = UTC) -> str:
+def format_time(ns: int, layout: str = RFC3339_NANO, where: calendar.Zone = calendar.UTC) -> str:
     """Time.Format."""
-    at = civil(ns, where)
+    at = calendar.civil(ns, where)
     out: list[str] = []
     for text, chunk in (_chunks if len(layout) <= _LONGEST else _chunks.__wrapped__)(layout):
         out.append(text)
@@ -79,7 +58,7 @@ def format_time(ns: int, layout: str = RFC3339_NANO, where: Zone = UTC) -> str:
     return "".join(out)
 
 
-def _shown(at: Civil, chunk: str) -> str:
+def _shown(at: calendar.Civil, chunk: str) -> str:
     hour = at.hour % 12 or 12
     match chunk:
         case "2006":
@@ -93,9 +72,9 @@ def _shown(at: Civil, chunk: str) -> str:
         case "1" | "01":
             return f"{at.month:0{len(chunk)}d}"
         case "Monday":
-            return WEEKDAYS[at.weekday]
+            return calendar.WEEKDAYS[at.weekday]
         case "Mon":
-            return WEEKDAYS[at.weekday][:3]
+            return calendar.WEEKDAYS[at.weekday][:3]
         case "2" | "02":
             return f"{at.day:0{len(chunk)}d}"
         case "_2":
@@ -136,23 +115,23 @@ _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d+))?(Z
 
 class Parsed(NamedTuple):
     ns: int
-    zone: Zone
+    zone: calendar.Zone
 
 
 def parse_time(layout: str, text: str) -> Parsed:
     """time.Parse. TimeError: `parsing time "x" as "2006": cannot parse "x" as "2006"`."""
-    if layout in (RFC3339, RFC3339_NANO) and (found := _RFC3339.fullmatch(text)):
-        parts = list(map(int, found.groups()[:6]))
-        sign, shift = found[8][0], found[8][1:]
+    if layout in (RFC3339, RFC3339_NANO) and (match := _RFC3339.fullmatch(text)):
+        parts = list(map(int, match.groups()[:6]))
+        sign, shift = match[8][0], match[8][1:]
         offset = 0 if sign == "Z" else (-1 if sign == "-" else 1) * (int(shift[:2]) * 3600 + int(shift[3:]) * 60)
         year, month, day, hour, minute, second = parts
-        if (1 <= month <= 12 and 1 <= day <= days_in(month, year) and hour < 24 and minute < 60 and second < 60
+        if (1 <= month <= 12 and 1 <= day <= calendar.days_in(month, year) and hour < 24 and minute < 60 and second < 60
                 and (sign == "Z" or (int(shift[:2]) <= 24 and int(shift[3:]) < 60))):
-            ns = int((found[7] or "0")[:9].ljust(9, "0"))
-            where = Fixed(offset, "") if offset else UTC
-            return Parsed(moment(year, month, day, hour, minute, second, ns) - offset * SECOND, where)
+            ns = int((match[7] or "0")[:9].ljust(9, "0"))
+            where = calendar.Fixed(offset, "") if offset else calendar.UTC
+            return Parsed(calendar.moment(year, month, day, hour, minute, second, ns) - offset * calendar.SECOND, where)
     if len(layout) > _LONGEST:
-        raise TimeError(f"parsing time: a layout of {len(layout)} characters, at most {_LONGEST} are read")
+        raise calendar.TimeError(f"parsing time: a layout of {len(layout)} characters, at most {_LONGEST} are read")
     return _Parser(layout, text).parse()
 
 
@@ -188,14 +167,14 @@ class _Parser:
             except _Bad:
                 raise self._error(held, chunk) from None
             except _Range as wrong:
-                raise TimeError(f"parsing time {quote(self.text)}: {wrong} out of range") from None
+                raise calendar.TimeError(f"parsing time {quote(self.text)}: {wrong} out of range") from None
         if self.rest:
-            raise TimeError(f"parsing time {quote(self.text)}: extra text: {quote(self.rest)}")
+            raise calendar.TimeError(f"parsing time {quote(self.text)}: extra text: {quote(self.rest)}")
         return self._finish()
 
-    def _error(self, value: str, chunk: str) -> TimeError:
-        return TimeError(f"parsing time {quote(self.text)} as {quote(self.layout)}: "
-                         f"cannot parse {quote(value)} as {quote(chunk)}")
+    def _error(self, value: str, chunk: str) -> calendar.TimeError:
+        return calendar.TimeError(f"parsing time {quote(self.text)} as {quote(self.layout)}: "
+                                  f"cannot parse {quote(value)} as {quote(chunk)}")
 
     def _skip(self, prefix: str) -> None:
         """The layout's own text; a space in it stands for any number of them."""
@@ -208,8 +187,8 @@ class _Parser:
                 continue
             run = left.partition(" ")[0]
             if not self.rest.startswith(run):
-                same = next((at for at, (one, other) in enumerate(zip(run, self.rest, strict=False)) if one != other),
-                            len(self.rest))
+                same = next((at for at, (expected, given) in enumerate(zip(run, self.rest, strict=False))
+                             if expected != given), len(self.rest))
                 self.rest = self.rest[same:]
                 raise self._error(self.rest, prefix)
             left, self.rest = left[len(run):], self.rest[len(run):]
@@ -217,18 +196,18 @@ class _Parser:
     def _digits(self, fixed: int, least: int = 0) -> int:
         """Two digits, or one or two where `fixed` is 0; `least` for three."""
         want = least or 2
-        found = self.rest[:want]
+        digits = self.rest[:want]
         if least:
-            if not (len(found) == want and _is_digits(found)):
+            if not (len(digits) == want and _is_digits(digits)):
                 raise _Bad
-        elif not _is_digits(found[:1]):
+        elif not _is_digits(digits[:1]):
             raise _Bad
-        elif not _is_digits(found) or len(found) < 2:
+        elif not _is_digits(digits) or len(digits) < 2:
             if fixed:
                 raise _Bad
-            found = found[0]
-        self.rest = self.rest[len(found):]
-        return int(found)
+            digits = digits[0]
+        self.rest = self.rest[len(digits):]
+        return int(digits)
 
     def _name(self, names: tuple[str, ...], length: int | None = None) -> int:
         low = self.rest.lower()
@@ -254,7 +233,7 @@ class _Parser:
                 if not 1 <= self.month <= 12:
                     raise _Range("month")
             case "Mon" | "Monday":
-                self._name(WEEKDAYS, 3 if chunk == "Mon" else None)
+                self._name(calendar.WEEKDAYS, 3 if chunk == "Mon" else None)
             case "2" | "_2" | "02":
                 if chunk == "_2" and self.rest[:1] == " ":
                     self.rest = self.rest[1:]
@@ -276,10 +255,10 @@ class _Parser:
                 self.second = self._below(60, "second", chunk == "05")
                 self._fraction_without_chunk(following)
             case "PM" | "pm":
-                found, self.rest = self.rest[:2], self.rest[2:]
-                if found not in (("PM", "AM") if chunk == "PM" else ("pm", "am")):
+                half, self.rest = self.rest[:2], self.rest[2:]
+                if half not in (("PM", "AM") if chunk == "PM" else ("pm", "am")):
                     raise _Bad
-                self.afternoon = found in ("PM", "pm")
+                self.afternoon = half in ("PM", "pm")
             case "MST":
                 self._zone_name()
             case _ if chunk[0] in "-Z":
@@ -287,10 +266,10 @@ class _Parser:
             case _:
                 self._fraction(chunk)
 
-    def _below(self, limit: int, what: str, fixed: int) -> int:
+    def _below(self, limit: int, unit: str, fixed: int) -> int:
         value = self._digits(fixed)
         if value >= limit:
-            raise _Range(what)
+            raise _Range(unit)
         return value
 
     def _some_digits(self, most: int) -> int:
@@ -316,8 +295,8 @@ class _Parser:
     def _fraction(self, chunk: str) -> None:
         count = len(chunk) - 1
         if chunk[1] == "0":
-            found = self.rest[:count + 1]
-            if len(found) < count + 1 or found[0] not in ".," or not _is_digits(found[1:]):
+            fraction = self.rest[:count + 1]
+            if len(fraction) < count + 1 or fraction[0] not in ".," or not _is_digits(fraction[1:]):
                 raise _Bad
         else:
             if len(self.rest) < 2 or self.rest[0] not in ".," or not _is_digits(self.rest[1]):
@@ -325,17 +304,17 @@ class _Parser:
             end = 1
             while _is_digits(self.rest[end:end + 1]):
                 end += 1
-            found = self.rest[:end]
-        self.nanosecond = int(found[1:10].ljust(9, "0"))
-        self.rest = self.rest[len(found):]
+            fraction = self.rest[:end]
+        self.nanosecond = int(fraction[1:10].ljust(9, "0"))
+        self.rest = self.rest[len(fraction):]
 
     def _zone_offset(self, chunk: str) -> None:
         if chunk[0] == "Z" and self.rest[:1] == "Z":
             self.rest, self.utc = self.rest[1:], True
             return
-        found = self.rest[:len(chunk)]
+        offset = self.rest[:len(chunk)]
         pattern = r"([+-])" + re.sub(r"\d\d", r"(\\d\\d)", chunk[1:])
-        match = re.fullmatch(pattern, found, re.ASCII)
+        match = re.fullmatch(pattern, offset, re.ASCII)
         if match is None:
             raise _Bad
         sign, *parts = match.groups()
@@ -364,26 +343,27 @@ class _Parser:
             hour = hour % 12 + 12 * self.afternoon
         month, day = self.month, self.day
         if self.yearday >= 0:
-            year_days = 366 if days_in(2, self.year) == 29 else 365
+            year_days = 366 if calendar.days_in(2, self.year) == 29 else 365
             if not 1 <= self.yearday <= year_days:
-                raise TimeError(f"parsing time {quote(self.text)}: day-of-year out of range")
-            _, by_month, by_day = date_of(days_from(self.year, 1, 1) + self.yearday - 1)
+                raise calendar.TimeError(f"parsing time {quote(self.text)}: day-of-year out of range")
+            _, by_month, by_day = calendar.date_of(calendar.days_from(self.year, 1, 1) + self.yearday - 1)
             if (month >= 0 and month != by_month) or (day >= 0 and day != by_day):
-                raise TimeError(f"parsing time {quote(self.text)}: day-of-year does not match "
-                                f"{'month' if month >= 0 and month != by_month else 'day'}")
+                raise calendar.TimeError(f"parsing time {quote(self.text)}: day-of-year does not match "
+                                         f"{'month' if month >= 0 and month != by_month else 'day'}")
             month, day = by_month, by_day
         month, day = (month if month >= 0 else 1), (day if day >= 0 else 1)
-        if not 1 <= day <= days_in(month, self.year):
-            raise TimeError(f"parsing time {quote(self.text)}: day out of range")
-        ns = moment(self.year, month, day, hour, self.minute, self.second, self.nanosecond)
+        if not 1 <= day <= calendar.days_in(month, self.year):
+            raise calendar.TimeError(f"parsing time {quote(self.text)}: day out of range")
+        ns = calendar.moment(self.year, month, day, hour, self.minute, self.second, self.nanosecond)
         if self.utc:
-            return Parsed(ns, UTC)
+            return Parsed(ns, calendar.UTC)
         if self.offset is not None:
-            return Parsed(ns - self.offset * SECOND, Fixed(self.offset, self.name) if self.offset else UTC)
+            where = calendar.Fixed(self.offset, self.name) if self.offset else calendar.UTC
+            return Parsed(ns - self.offset * calendar.SECOND, where)
         if self.name:
             shift = _gmt(self.name) * 3600 if self.name.startswith("GMT") and len(self.name) > 3 else 0
-            return Parsed(ns, Fixed(shift, self.name))  # Go does not move the time here
-        return Parsed(ns, UTC)
+            return Parsed(ns, calendar.Fixed(shift, self.name))  # Go does not move the time here
+        return Parsed(ns, calendar.UTC)
 
 
 def _is_digits(text: str) -> bool:
@@ -402,8 +382,8 @@ def _abbreviation_length(text: str) -> int:
         sign = re.match(r"GMT([+-])(\d+)", text)
         return len(sign[0]) if sign and int(sign[2][:6]) < 24 else 3
     if text[:1] in ("+", "-"):
-        found = re.match(r"[+-](\d+)", text)
-        return len(found[0]) if found and int(found[1][:6]) < 24 else 0
+        hours = re.match(r"[+-](\d+)", text)
+        return len(hours[0]) if hours and int(hours[1][:6]) < 24 else 0
     count = len(re.match("[A-Z]{0,6}", text)[0])  # type: ignore[index]
     if count == 5 and text[4] == "T":
         return 5

@@ -7,13 +7,12 @@ is filled in at the speed of Python's own `%`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from policylang.go.numbers import format_float, quote
 
-Show = Callable[[Any], str]
 _BACKQUOTABLE = re.compile("[^\0-\x08\n-\x1f`\x7f\ufeff\udc80-\udcff]*")  # strconv.CanBackquote
 _MOST = 1_000_000  # what Go accepts as a width or precision
 STAR = -1
@@ -60,13 +59,13 @@ def _parsed(form: str) -> _Format:
     parts: list[str | _Directive] = []
     at = 0
     while at < len(form):
-        found = form.find("%", at)
-        if found < 0:
+        percent = form.find("%", at)
+        if percent < 0:
             parts.append(form[at:])
             break
-        if found > at:
-            parts.append(form[at:found])
-        directive, at = _directive(form, found + 1)
+        if percent > at:
+            parts.append(form[at:percent])
+        directive, at = _directive(form, percent + 1)
         parts.append(directive)
     plain = all(isinstance(part, str) or (part.verb in ("s", "v", "d", "%") and part[1:] == _PLAIN) for part in parts)
     verbs = "".join(part.verb for part in parts if not isinstance(part, str) and part.verb != "%")
@@ -97,8 +96,8 @@ def _directive(form: str, at: int) -> tuple[_Directive, int]:
     if form[at:at + 1] == ".":
         at += 1
         bad |= index is not None
-        found, at, good = _index(form, at)
-        index = found if found is not None else index
+        explicit, at, good = _index(form, at)
+        index = explicit if explicit is not None else index
         bad |= not good
         if form[at:at + 1] == "*":
             precision, precision_index, index, at = STAR, index, None, at + 1
@@ -271,9 +270,9 @@ class _Printer:
 
     def hexadecimal(self, data: bytes, verb: str) -> str:
         data = data if self.precision is None else data[:self.precision]
-        each = [f"{byte:02{verb}}" for byte in data]
-        prefix = "0" + verb if "#" in self.flags and each else ""
-        return self.pad(" ".join(prefix + byte for byte in each) if " " in self.flags else prefix + "".join(each))
+        pairs = [f"{byte:02{verb}}" for byte in data]
+        prefix = "0" + verb if "#" in self.flags and pairs else ""
+        return self.pad(" ".join(prefix + byte for byte in pairs) if " " in self.flags else prefix + "".join(pairs))
 
     def integer(self, value: int, verb: str) -> str:
         big = _big(value)
@@ -343,13 +342,13 @@ class _Printer:
         sharp = _GO in self.flags
         if isinstance(value, list):
             if sharp:
-                return "[]interface {}{" + ", ".join(self.nested(each, verb) for each in value) + "}"
-            return "[" + " ".join(self.nested(each, verb) for each in value) + "]"
+                return "[]interface {}{" + ", ".join(self.nested(item, verb) for item in value) + "}"
+            return "[" + " ".join(self.nested(item, verb) for item in value) + "]"
         if isinstance(value, dict):
-            members = [(self.nested(each, verb), self.nested(member, verb)) for each, member in sorted(value.items())]
+            members = [(self.nested(key, verb), self.nested(member, verb)) for key, member in sorted(value.items())]
             if sharp:
-                return "map[string]interface {}{" + ", ".join(f"{one}:{two}" for one, two in members) + "}"
-            return "map[" + " ".join(f"{one}:{two}" for one, two in members) + "]"
+                return "map[string]interface {}{" + ", ".join(f"{key}:{member}" for key, member in members) + "}"
+            return "map[" + " ".join(f"{key}:{member}" for key, member in members) + "]"
         return self.string(str(value), verb)
 
     def nested(self, value: Any, verb: str) -> str:
@@ -370,7 +369,7 @@ def _with_point(shown: str, verb: str, precision: int | None) -> str:
     if "." not in mantissa:
         mantissa += "."
     if verb in "gGvxX":
-        wanted = 6 if precision is None else precision
+        places = 6 if precision is None else precision
         have = len(mantissa.replace(".", "").lstrip("-+").lstrip("0")) or 1
-        mantissa += "0" * (wanted - have)
+        mantissa += "0" * (places - have)
     return mantissa + mark + power

@@ -32,6 +32,8 @@ _RSA, _DSA, _ELLIPTIC, _ED25519 = ("1.2.840.113549.1.1.1", "1.2.840.10040.4.1", 
 _CURVES = {"1.3.132.0.33": 28, "1.2.840.10045.3.1.7": 32, "1.3.132.0.34": 48, "1.3.132.0.35": 66}  # bytes
 _REQUESTED = "1.2.840.113549.1.9.14"
 _NAME_CONSTRAINTS = "2.5.29.30"
+_NEVER_CRITICAL = {"2.5.29.14": "subject key identifier", "2.5.29.35": "authority key identifier",
+                   "1.3.6.1.5.5.7.1.1": "authority info access"}
 _ALTERNATIVE_NAMES = {0x82: "DNSNames", 0x81: "EmailAddresses", 0x87: "IPAddresses", 0x86: "URIs"}
 _CONSTRAINED = {0x82: "DNSDomains", 0x81: "EmailAddresses", 0x87: "IPRanges", 0x86: "URIDomains"}
 _LISTS = ("Extensions", "UnhandledCriticalExtensions", "ExtKeyUsage", "UnknownExtKeyUsage", "SubjectKeyId",
@@ -167,6 +169,8 @@ def _certificate(whole: Element) -> Members:
         if extension.oid in seen:
             raise CertificateError(f"x509: certificate contains duplicate extension with OID {quote(extension.oid)}")
         seen.add(extension.oid)
+        if extension.critical and extension.oid in _NEVER_CRITICAL:
+            raise CertificateError(f"x509: {_NEVER_CRITICAL[extension.oid]} incorrectly marked critical")
         reader = _EXTENSIONS.get(extension.oid)
         stated = reader(extension.value) if reader is not None else {}
         members |= stated
@@ -421,6 +425,5 @@ _EXTENSIONS: dict[str, Callable[[Element], Members]] = {
     "1.3.6.1.5.5.7.1.1": _authority_access, "2.5.29.31": _revocation_lists, "2.5.29.32": _policies,
     "2.5.29.33": _policy_mappings, "2.5.29.36": _policy_constraints, "2.5.29.54": _inhibit_any_policy,
     _NAME_CONSTRAINTS: _name_constraints}
-HANDLED = frozenset(_EXTENSIONS)
 HANDLED = frozenset(_EXTENSIONS)
 """Identifiers of the extensions that may be critical."""

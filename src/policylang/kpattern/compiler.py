@@ -11,12 +11,12 @@ first function; a skip that comes directly from a sibling's anchor outweighs wha
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from policylang.code import (
     Code,
+    Writer,
     assign,
     attribute,
     both,
@@ -33,30 +33,7 @@ from policylang.code import (
     when,
 )
 from policylang.go.wildcards import wildcard
-from policylang.kpattern.anchors import (
-    CONDITION,
-    EQUALITY,
-    EXISTENCE,
-    FIRST,
-    GLOBAL,
-    NEGATION,
-    anchor,
-    anchored,
-    skips,
-    wild_tags,
-)
-from policylang.kpattern.failures import (
-    DIRECT,
-    FAIL,
-    WRAPPED,
-    Failure,
-    anchor_mismatch,
-    combined,
-    go_type,
-    note,
-    shown,
-    skips_rule,
-)
+from policylang.kpattern import anchors, failures
 from policylang.kpattern.scalars import leaf, plain_text
 
 _NONE = ast.Constant(None)
@@ -69,15 +46,12 @@ Write = Callable[[ast.expr, Parts], None]
 Expand = Callable[[dict[str, Any], Any], Callable[..., Any]]
 
 
-class Compiler:
+class Compiler(Writer):
     """Writes functions into `code`; with `explain` those that know why. `expand` compiles maps of wildcard keys."""
 
     def __init__(self, code: Code, expand: Expand, *, explain: bool) -> None:
-        self.code = code
-        self.expand = expand
-        self.explain = explain
-        self.body: list[ast.stmt] = []
-        self.blocks = 0
+        super().__init__(code)
+        self.expand, self.explain = expand, explain
 
     def function(self, name: str, pattern: Any, *, expanded: bool = False) -> None:
         """`name(value, path, seen)`, `path` ending in a slash; the first kind takes the value alone.
@@ -88,38 +62,16 @@ class Compiler:
 
     def define(self, name: str, write: Write) -> None:
         parameters = ["value", "path", "seen"] if self.explain else ["value"]
-        blocks, self.blocks = self.blocks, 0
-        with self.inside() as body:
+        with self.inside(-self.blocks) as body:
             write(load("value"), [load("path")])
-        self.blocks = blocks
         self.code.add(name, parameters, [*body, give(_NONE)])
-
-    # --- helpers ------------------------------------------------------------------------------------------------
-
-    def emit(self, *statements: ast.stmt) -> None:
-        self.body.extend(statements)
-
-    @contextmanager
-    def inside(self) -> Iterator[list[ast.stmt]]:
-        """What is emitted within goes to the list that it gives."""
-        outer, self.body = self.body, []
-        try:
-            yield self.body
-        finally:
-            self.body = outer
-
-    def hoist(self, value: Any, stem: str) -> ast.expr:
-        return self.code.hoist(value, stem)
-
-    def is_type(self, value: ast.expr, kind: type) -> ast.expr:
-        return compare(call(self.hoist(type, "type"), value), ast.Is(), self.hoist(kind, "T"))
 
     def failure(self, kind: str, path: Parts, *message: str | ast.expr) -> ast.expr:
         """What to return: with `explain` a Failure of the joined message, `path` in it by that name."""
         if not self.explain:
-            return self.hoist({"": FAIL, "negation": FAIL, "wrapped": WRAPPED, "direct": DIRECT}[kind], "failure")
+            return self.code.hoist(failures.BY_KIND[kind], "failure")
         text = _joined([ast.Constant(part) if isinstance(part, str) else part for part in message])
-        return call(self.hoist(Failure, "Failure"), text, _joined(path), ast.Constant(kind))
+        return self.call(failures.Failure, text, _joined(path), ast.Constant(kind))
 
     def kind(self, failure: ast.expr) -> ast.expr:
         return attribute(failure, "kind")
@@ -133,11 +85,6 @@ class Compiler:
     def checking(self, pattern: Any) -> Write:
         return lambda value, path: self.check(pattern, value, path)
 
-    def name(self, value: ast.expr) -> ast.Name:
-        made = self.code.fresh()
-        self.emit(assign(made, value))
-        return load(made)
-
     # --- patterns -----------------------------------------------------------------------------------------------
 
     def check(self, pattern: Any, value: ast.expr, path: Parts) -> None:
@@ -147,13 +94,13 @@ class Compiler:
         elif isinstance(pattern, list):
             self.elements(pattern, value, path)
         else:
-            wrong = self.failure("", path, "resource value '", call(self.hoist(shown, "shown"), value),
-                                 f"' does not match '{shown(pattern)}' at path ", *path)
-            self.emit(when(negate(self.leaf(pattern, value)), [give(wrong)]))
+            wrong = self.failure("", path, "resource value '", self.call(failures.shown, value),
+                                 f"' does not match '{failures.shown(pattern)}' at path ", *path)
+            self.add(when(negate(self.leaf(pattern, value)), [give(wrong)]))
 
     def leaf(self, pattern: Any, value: ast.expr) -> ast.expr:
         """A test; what most values need is inlined, the rest is left to the closures of `scalars`."""
-        matches = call(self.hoist(leaf(pattern), "leaf"), value)
+        matches = self.call(leaf(pattern), value)
         if self.explain:
             return matches
         quick = self.quick(pattern, value)
@@ -180,7 +127,7 @@ class Compiler:
             return None if sign else is_text
         if operand == "?*":
             return None if sign else both(is_text, value)
-        test: ast.expr = call(self.hoist(wildcard(operand), "wildcard"), value)
+        test: ast.expr = self.call(wildcard(operand), value)
         stem = operand.strip("*")
         if "*" not in stem and "?" not in stem and operand.count("*") == 1:
             word = "startswith" if operand.endswith("*") else "endswith"
@@ -194,7 +141,7 @@ class Compiler:
     def elements(self, pattern: list[Any], value: ast.expr, path: Parts) -> None:
         wrong = self.failure("", path, "validation rule failed at path ", *path,
                              ", resource does not satisfy the expected overlay pattern")
-        self.emit(when(negate(self.is_type(value, list)), [give(wrong)]))
+        self.add(when(negate(self.is_type(value, list)), [give(wrong)]))
         first = pattern[0]
         if isinstance(first, dict):
             self.all_of(first, value, path)
@@ -206,21 +153,19 @@ class Compiler:
     def all_of(self, pattern: dict[str, Any], value: ast.expr, path: Parts) -> None:
         """Every element matches; where all are skipped, so is the list."""
         at, element = self.code.fresh("i"), self.code.fresh("e")
-        here = [*path, call(self.hoist(str, "str"), load(at)), ast.Constant("/")]
-        values = call(self.hoist(enumerate, "enumerate"), value) if self.explain else value
-        if not skips(pattern) and self.blocks < _BLOCKS:
-            self.blocks += 1
-            with self.inside() as body:
+        here = [*path, self.call(str, load(at)), ast.Constant("/")]
+        values = self.call(enumerate, value) if self.explain else value
+        if not anchors.skips(pattern) and self.blocks < _BLOCKS:
+            with self.inside(1) as body:
                 self.check(pattern, load(element), here)
-            self.blocks -= 1
-            self.emit(self.loop(at, element, values, body or [ast.Pass()]))
+            self.add(self.loop(at, element, values, body or [ast.Pass()]))
             return
         skipped, good = self.code.fresh("skipped"), self.code.fresh("good")
         with self.inside() as body:
-            self.collect(self.name(self.sub(self.checking(pattern), load(element), here)), skipped, good)
-        self.emit(assign(skipped, ast.List([], ast.Load())), assign(good, ast.Constant(False)),
-                  self.loop(at, element, values, body),
-                  when(both(load(skipped), negate(load(good))), [give(self.wrapped(skipped, path))]))
+            self.collect(self.named(self.sub(self.checking(pattern), load(element), here)), skipped, good)
+        self.add(assign(skipped, ast.List([], ast.Load())), assign(good, ast.Constant(False)),
+                 self.loop(at, element, values, body),
+                 when(both(load(skipped), negate(load(good))), [give(self.wrapped(skipped, path))]))
 
     def loop(self, at: str, element: str, values: ast.expr, body: list[ast.stmt]) -> ast.stmt:
         if not self.explain:
@@ -229,85 +174,86 @@ class Compiler:
 
     def in_order(self, pattern: list[Any], value: ast.expr, path: Parts) -> None:
         """Element by element."""
-        size = call(self.hoist(len, "len"), value)
+        size = self.call(len, value)
         wrong = self.failure("", [], "validate Array failed, array length mismatch, resource Array len is ",
-                             call(self.hoist(str, "str"), size), f" and pattern Array len is {len(pattern)}")
-        self.emit(when(compare(size, ast.Lt(), ast.Constant(len(pattern))), [give(wrong)]))
+                             self.call(str, size), f" and pattern Array len is {len(pattern)}")
+        self.add(when(compare(size, ast.Lt(), ast.Constant(len(pattern))), [give(wrong)]))
         skipped, good = self.code.fresh("skipped"), self.code.fresh("good")
-        self.emit(assign(skipped, ast.List([], ast.Load())), assign(good, ast.Constant(False)))
+        self.add(assign(skipped, ast.List([], ast.Load())), assign(good, ast.Constant(False)))
         for at, element in enumerate(pattern):
             failure = self.sub(self.checking(element), item(value, ast.Constant(at)), [*path, ast.Constant(f"{at}/")])
-            self.collect(self.name(failure), skipped, good)
-        self.emit(when(both(load(skipped), negate(load(good))), [give(self.wrapped(skipped, path))]))
+            self.collect(self.named(failure), skipped, good)
+        self.add(when(both(load(skipped), negate(load(good))), [give(self.wrapped(skipped, path))]))
 
     def collect(self, failure: ast.expr, skipped: str, good: str) -> None:
         """Takes note of a skip, returns another failure."""
         add = do(call(attribute(load(skipped), "append"), failure))
-        self.emit(when(compare(failure, ast.Is(), _NONE), [assign(good, ast.Constant(True))],
-                       [when(call(self.hoist(skips_rule, "skips"), failure), [add], [give(failure)])]))
+        self.add(when(compare(failure, ast.Is(), _NONE), [assign(good, ast.Constant(True))],
+                      [when(self.call(failures.skips_rule, failure), [add], [give(failure)])]))
 
     def wrapped(self, skipped: str, path: Parts) -> ast.expr:
         if not self.explain:
             return self.failure("wrapped", path)
-        return call(self.hoist(combined, "combined"), load(skipped), _joined(path))
+        return self.call(failures.combined, load(skipped), _joined(path))
 
     # --- maps ---------------------------------------------------------------------------------------------------
 
     def fields(self, pattern: dict[str, Any], value: ast.expr, path: Parts) -> None:
         wrong = self.failure("", path, "pattern and resource have different structures. Path: ", *path,
-                             ". Expected map[string]interface {}, found ", call(self.hoist(go_type, "go_type"), value))
-        self.emit(when(negate(self.is_type(value, dict)), [give(wrong)]))
-        if wild_tags(pattern) is not None:
-            check = call(self.hoist(self.expand, "expand"), self.hoist(pattern, "pattern"), value)
-            self.emit(give(call(check, value, *([_joined(path), load("seen")] if self.explain else []))))
+                             ". Expected map[string]interface {}, found ", self.call(failures.go_type, value))
+        self.add(when(negate(self.is_type(value, dict)), [give(wrong)]))
+        if anchors.wild_tags(pattern) is not None:
+            check = self.call(self.expand, self.code.hoist(pattern, "pattern"), value)
+            self.add(give(call(check, value, *([_joined(path), load("seen")] if self.explain else []))))
             return
         self.plain_map(pattern, value, path)
 
     def plain_map(self, pattern: dict[str, Any], value: ast.expr, path: Parts) -> None:
-        kinds = {key: anchor(key) for key in pattern}
+        kinds = {key: anchors.anchor(key) for key in pattern}
         if self.explain:
             for key in pattern:
-                if kinds[key][0] in (CONDITION, EXISTENCE, NEGATION):
-                    self.emit(do(call(self.hoist(note, "note"), load("seen"), ast.Constant(key),
+                if kinds[key][0] in (anchors.CONDITION, anchors.EXISTENCE, anchors.NEGATION):
+                    self.add(do(self.call(failures.note, load("seen"), ast.Constant(key),
                                       compare(ast.Constant(kinds[key][1]), ast.In(), value))))
-        first = [key for key in sorted(pattern) if kinds[key][0] in FIRST]
+        first = [key for key in sorted(pattern) if kinds[key][0] in anchors.FIRST]
         rest: list[str] = []
-        for key in sorted(key for key in pattern if kinds[key][0] not in FIRST):
-            front = kinds[key][0] == GLOBAL or anchored(pattern[key])
+        for key in sorted(key for key in pattern if kinds[key][0] not in anchors.FIRST):
+            front = kinds[key][0] == anchors.GLOBAL or anchors.anchored(pattern[key])
             rest.insert(0, key) if front else rest.append(key)
-        if any(kinds[key][0] == CONDITION or (kinds[key][0] == EQUALITY and skips(pattern[key])) for key in first):
-            self.anchors(pattern, first, value, path)
+        if any(kinds[key][0] == anchors.CONDITION
+               or (kinds[key][0] == anchors.EQUALITY and anchors.skips(pattern[key])) for key in first):
+            self.anchors_of(pattern, first, value, path)
         else:
             for key in first:
                 self.certain(*kinds[key], pattern[key], value, path)
         for key in rest:
-            if kinds[key][0] == GLOBAL:
-                self.emit(*self.returned(self.conditional(kinds[key][1], pattern[key], value, path, "global")))
+            if kinds[key][0] == anchors.GLOBAL:
+                self.add(*self.returned(self.conditional(kinds[key][1], pattern[key], value, path, "global")))
             else:
                 self.plain(key, pattern[key], value, path)
 
     def returned(self, failure: ast.expr) -> list[ast.stmt]:
         return [when(compare(failure, ast.IsNot(), _NONE), [give(failure)])]
 
-    def anchors(self, pattern: dict[str, Any], keys: list[str], value: ast.expr, path: Parts) -> None:
+    def anchors_of(self, pattern: dict[str, Any], keys: list[str], value: ast.expr, path: Parts) -> None:
         """Anchors of which one may skip: all are evaluated, a skip is held against what else there is."""
         skipped, good, direct = (self.code.fresh(stem) for stem in ("skipped", "good", "direct"))
-        self.emit(assign(skipped, ast.List([], ast.Load())), assign(good, ast.Constant(False)),
-                  assign(direct, ast.Constant(False)))
+        self.add(assign(skipped, ast.List([], ast.Load())), assign(good, ast.Constant(False)),
+                 assign(direct, ast.Constant(False)))
         for key in keys:
-            kind, name = anchor(key)
-            if kind == CONDITION:
+            kind, name = anchors.anchor(key)
+            if kind == anchors.CONDITION:
                 failure: ast.expr = self.conditional(name, pattern[key], value, path, "conditional")
             else:
-                failure = self.name(self.sub(self.certainly(kind, name, pattern[key]), value, path))
+                failure = self.named(self.sub(self.certainly(kind, name, pattern[key]), value, path))
             skip = [do(call(attribute(load(skipped), "append"), failure)),
                     when(compare(self.kind(failure), ast.Eq(), ast.Constant("direct")),
                          [assign(direct, ast.Constant(True))])]
             fail = [when(negate(load(direct)), [give(failure)])]
-            self.emit(when(compare(failure, ast.Is(), _NONE), [assign(good, ast.Constant(True))],
-                           [when(call(self.hoist(skips_rule, "skips"), failure), skip, fail)]))
-        self.emit(when(both(load(skipped), either(negate(load(good)), load(direct))),
-                       [give(self.wrapped(skipped, path))]))
+            self.add(when(compare(failure, ast.Is(), _NONE), [assign(good, ast.Constant(True))],
+                          [when(self.call(failures.skips_rule, failure), skip, fail)]))
+        self.add(when(both(load(skipped), either(negate(load(good)), load(direct))),
+                      [give(self.wrapped(skipped, path))]))
 
     def conditional(self, name: str, pattern: Any, value: ast.expr, path: Parts, word: str) -> ast.Name:
         """A name that holds None, or the skip of a `(k)` or `<(k)` that does not match."""
@@ -316,16 +262,16 @@ class Compiler:
         inner = item(value, ast.Constant(name))
         with self.inside() as present:
             if isinstance(pattern, (dict, list)) or self.explain:
-                failure = self.name(self.sub(self.checking(pattern), inner, here))
+                failure = self.named(self.sub(self.checking(pattern), inner, here))
                 matches: ast.expr = compare(failure, ast.Is(), _NONE)
-                skip = call(self.hoist(anchor_mismatch, "mismatch"), ast.Constant(word), failure) if self.explain \
+                skip = self.call(failures.anchor_mismatch, ast.Constant(word), failure) if self.explain \
                     else self.failure("direct", here)
             else:
-                matches, skip = self.leaf(pattern, self.name(inner)), self.failure("direct", here)
-            self.emit(assign(made, ast.IfExp(matches, _NONE, skip)))
+                matches, skip = self.leaf(pattern, self.named(inner)), self.failure("direct", here)
+            self.add(assign(made, ast.IfExp(matches, _NONE, skip)))
         absent = _NONE if word == "global" else self.failure(
             "direct", here, "conditional anchor mismatch: conditional anchor key doesn't exist in the resource")
-        self.emit(when(compare(ast.Constant(name), ast.In(), value), present, [assign(made, absent)]))
+        self.add(when(compare(ast.Constant(name), ast.In(), value), present, [assign(made, absent)]))
         return load(made)
 
     def certainly(self, kind: str | None, name: str, pattern: Any) -> Write:
@@ -335,36 +281,36 @@ class Compiler:
         """An anchor that cannot skip."""
         here = [*path, ast.Constant(f"{name}/")]
         present = compare(ast.Constant(name), ast.In(), value)
-        if kind == NEGATION:
+        if kind == anchors.NEGATION:
             wrong = self.failure("negation", here, "negation anchor matched in resource: ", *here, " is not allowed")
-            self.emit(when(present, [give(wrong)]))
+            self.add(when(present, [give(wrong)]))
             return
         with self.inside() as body:
-            check = self.existence if kind == EXISTENCE else self.check
-            check(pattern, self.name(item(value, ast.Constant(name))), here)
-        self.emit(when(present, body or [ast.Pass()]))
+            check = self.existence if kind == anchors.EXISTENCE else self.check
+            check(pattern, self.named(item(value, ast.Constant(name))), here)
+        self.add(when(present, body or [ast.Pass()]))
 
     def existence(self, pattern: list[Any], value: ast.expr, here: Parts) -> None:
         """Each map of the pattern matches at least one element."""
-        wrong = self.failure("", here, "invalid resource type ", call(self.hoist(go_type, "go_type"), value),
+        wrong = self.failure("", here, "invalid resource type ", self.call(failures.go_type, value),
                              ": Existence ^ () anchor can be used only on list/array type resource")
-        self.emit(when(negate(self.is_type(value, list)), [give(wrong)]))
+        self.add(when(negate(self.is_type(value, list)), [give(wrong)]))
         none = self.failure("", here, "existence anchor validation failed at path ", *here)
         for mapping in pattern:
             at, element = self.code.fresh("i"), self.code.fresh("e")
-            values = call(self.hoist(enumerate, "enumerate"), value) if self.explain else value
-            path = [*here, call(self.hoist(str, "str"), load(at)), ast.Constant("/")]
+            values = self.call(enumerate, value) if self.explain else value
+            path = [*here, self.call(str, load(at)), ast.Constant("/")]
             failure = self.sub(self.checking(mapping), load(element), path)
             loop = self.loop(at, element, values, [when(compare(failure, ast.Is(), _NONE), [ast.Break()])])
             assert isinstance(loop, ast.For)
             loop.orelse = [give(none)]
-            self.emit(loop)
+            self.add(loop)
 
     def plain(self, key: str, pattern: Any, value: ast.expr, path: Parts) -> None:
-        member = self.name(call(attribute(value, "get"), ast.Constant(key)))
+        member = self.named(call(attribute(value, "get"), ast.Constant(key)))
         if pattern == "*":
             wrong = self.failure("", path, *path, f"/{key} not found")
-            self.emit(when(compare(member, ast.Is(), _NONE), [give(wrong)]))
+            self.add(when(compare(member, ast.Is(), _NONE), [give(wrong)]))
         else:
             self.check(pattern, member, [*path, ast.Constant(f"{key}/")])
 

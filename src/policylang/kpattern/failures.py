@@ -16,6 +16,7 @@ class Failure(NamedTuple):
 
 
 FAIL, WRAPPED, DIRECT = Failure("", ""), Failure("", "", "wrapped"), Failure("", "", "direct")
+BY_KIND = {"": FAIL, "negation": FAIL, "wrapped": WRAPPED, "direct": DIRECT}
 
 
 def skips_rule(failure: Failure) -> bool:

@@ -12,9 +12,8 @@ from policylang.rego.compile.generator import Result
 from policylang.rego.declare import World
 from policylang.rego.evaluation.state import EvaluationError
 from policylang.rego.run.program import Entry, Policy, Query
-from policylang.rego.syntax.constants import NOTHING, constant
 from policylang.rego.syntax.parser import parse_module, parse_query
-from policylang.rego.syntax.tree import Term
+from policylang.rego.syntax.tree import NOTHING, Term, constant
 from policylang.rego.values import UNDEFINED, Set, Value, equal, key, text, to_json
 from policylang.source import Source, SourceError
 
@@ -25,7 +24,7 @@ __all__ = ["UNDEFINED", "Entry", "EvaluationError", "Policy", "Query", "Result",
 def parse_value(written: str) -> Value:
     """A ground term, such as `{1, "a", [true]}`. SourceError where it is none."""
     [expr] = parse_query(Source(written, "term"))
-    value = constant(expr.what) if isinstance(expr.what, Term) else NOTHING
+    value = constant(expr.statement) if isinstance(expr.statement, Term) else NOTHING
     if value is NOTHING:
         raise SourceError("expected a value", Source(written, "term"), 0)
     return value

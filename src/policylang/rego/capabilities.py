@@ -21,9 +21,10 @@ _NAMES = {
                 "regex.replace regex.split regex.template_match glob.match glob.quote_meta",
     "encoding": "base64.decode base64.encode base64.is_valid base64url.decode base64url.encode base64url.encode_no_pad "
                 "hex.decode hex.encode urlquery.decode urlquery.decode_object urlquery.encode urlquery.encode_object "
-                "uri.is_valid uri.parse",
+                "uri.is_valid uri.parse crypto.hmac.equal crypto.hmac.md5 crypto.hmac.sha1 crypto.hmac.sha256 "
+                "crypto.hmac.sha512 crypto.md5 crypto.sha1 crypto.sha256",
     "documents": "json.is_valid json.marshal json.marshal_with_options json.unmarshal yaml.is_valid yaml.marshal "
-                 "yaml.unmarshal",
+                 "yaml.unmarshal rego.parse_module",
     "schemas": "json.match_schema json.verify_schema",
     "times": "time.add_date time.clock time.date time.diff time.format time.now_ns time.parse_duration_ns "
              "time.parse_ns time.parse_rfc3339_ns time.weekday",
@@ -37,8 +38,6 @@ _NAMES = {
            "io.jwt.verify_es256 io.jwt.verify_es384 io.jwt.verify_es512 io.jwt.verify_hs256 io.jwt.verify_hs384 "
            "io.jwt.verify_hs512 io.jwt.verify_ps256 io.jwt.verify_ps384 io.jwt.verify_ps512 io.jwt.verify_rs256 "
            "io.jwt.verify_rs384 io.jwt.verify_rs512",
-    "hashes": "crypto.hmac.equal crypto.hmac.md5 crypto.hmac.sha1 crypto.hmac.sha256 crypto.hmac.sha512 crypto.md5 "
-              "crypto.sha1 crypto.sha256",
     "certificates": "crypto.x509.parse_and_verify_certificates "
                     "crypto.x509.parse_and_verify_certificates_with_options crypto.x509.parse_certificate_request "
                     "crypto.x509.parse_certificates",
@@ -46,6 +45,5 @@ _NAMES = {
     "aws": "providers.aws.sign_req",
     "world": "http.send net.lookup_ip_addr opa.runtime trace print internal.print internal.test_case "
              "rego.metadata.chain rego.metadata.rule",
-    "modules": "rego.parse_module",
 }
 MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}

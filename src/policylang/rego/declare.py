@@ -80,10 +80,10 @@ class Context:
         if world is not None:
             self.world = world
 
-    def ask(self, name: str, what: str) -> World:
+    def ask(self, name: str, missing: str) -> World:
         """The World, for the builtin `name`. Without one the evaluation ends: undefined could allow something."""
         if self.world is None:
-            raise Halt(BuiltinError(f"{name}: {what} is not given"))
+            raise Halt(BuiltinError(f"{name}: {missing} is not given"))
         return self.world
 
     @cached_property

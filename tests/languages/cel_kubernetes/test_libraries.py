@@ -10,8 +10,7 @@ import pytest
 from policylang.cel import DYN, CelError, CompileError
 from policylang.cel.cost.tally import CostExceeded
 from policylang.cel.kubernetes import MINORS, admission, env
-from policylang.cel.kubernetes.budget import Budget
-from policylang.cel.kubernetes.costs import COSTS
+from policylang.cel.kubernetes.costs import COSTS, Budget
 from policylang.cel.kubernetes.objects import misnamed
 from policylang.cel.kubernetes.schemas import escape
 from policylang.cel.libraries.kubernetes.authorizer import Attributes, AuthorizerValue, Decision, User, resource_check
@@ -176,7 +175,7 @@ def test_expressions_share_a_budget() -> None:
     dear = at.compile("object.xs.all(a, object.xs.all(b, a + b >= 0))", cost=COSTS)
     wrong = at.compile("object.nope", cost=COSTS)
     given = {"object": {"x": 2, "xs": list(range(100))}}
-    budget = Budget(total=10_000, each=5_000)
+    budget = Budget(total=10_000, per_call=5_000)
     assert budget.evaluate(cheap, given) is True
     assert budget.left == 10_000 - 3
     with pytest.raises(CelError, match=r"expression 'object\.nope' resulted in error: no such key: nope"):

@@ -10,19 +10,8 @@ import pytest
 from tests.conftest import peer
 from tests.languages.rego_builtins.opa import serving
 
-from policylang.go.times import (
-    LAYOUTS,
-    RFC3339,
-    WEEKDAYS,
-    TimeError,
-    add_date,
-    civil,
-    days_from,
-    format_time,
-    moment,
-    parse_time,
-    zone,
-)
+from policylang.go.calendar import WEEKDAYS, TimeError, add_date, civil, days_from, moment, zone
+from policylang.go.times import LAYOUTS, RFC3339, format_time, parse_time
 
 MOMENTS = (0, 1735689600123456789, 1582977600500000000, -1234567890123456789, 1718000000000000000)
 ZONES = ("", "UTC", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Nope/Zone")

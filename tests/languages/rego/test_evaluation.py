@@ -251,3 +251,11 @@ def test_an_else_branch_has_the_arguments() -> None:
 def test_a_with_needs_its_value_first() -> None:
     with pytest.raises(rego.SourceError, match="var i is unsafe"):
         rego.Policy({"a.rego": "package a\np if { input.a[i] == 1 with input.n as i }"})
+
+
+def test_print_keeps_the_order_after_a_trace() -> None:
+    policy = rego.Policy({"m.rego": "package m\n\nimport rego.v1\n\np if { some x in {3, 1, 2}; print(x); false }\n"})
+    policy.query("data.m.p", traced=True)
+    context = Context(Meter())
+    policy.query("data.m.p")(context=context)
+    assert context.printed == ["1", "2", "3"]

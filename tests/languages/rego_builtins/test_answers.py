@@ -60,6 +60,7 @@ ERROR = "error"
     ("strings.render_template", ["{{eq .a 1}}", {"a": 1}], ERROR), ("strings.render_template", ["{{.a}}", {"a": None}],
                                                                     '"\\u003cundefined\\u003e"'),
     ("time.format", [[1709164800000000000, "UTC", ""]], '"2024-02-29T00:00:00Z"'),
+    ("yaml.unmarshal", ["!!timestamp 2001-12-14t21:59:43.10-05:00"], '"2001-12-14T21:59:43.1-05:00"'),
     ("time.clock", [read("1.00000000000000000001")], "[0,0,0]"),
 ])
 def test_answers(name: str, operands: list[Any], answer: str) -> None:

@@ -28,15 +28,16 @@ _FAILURES = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 
 
 class AiohttpHttp:
-    """Implements ports.http.Http; `ca_file` adds a certificate authority for TLS."""
+    """Implements ports.http.Http; `ca_file` adds a certificate authority for TLS, `tls` is used in its place."""
 
     judges_reach = True
 
-    def __init__(self, *, offline: bool = False, timeout: float = IDLE_TIMEOUT, ca_file: Path | None = None) -> None:
+    def __init__(self, *, offline: bool = False, timeout: float = IDLE_TIMEOUT, ca_file: Path | None = None,
+                 tls: ssl.SSLContext | None = None) -> None:
         self._offline = offline
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=timeout)
         self._ca_file = ca_file
-        self._tls: ssl.SSLContext | None = None
+        self._tls = tls
         self._sessions: dict[Reach | None, aiohttp.ClientSession] = {}
         self._kept = Kept()
         self._lookups = Lookups()
@@ -88,7 +89,8 @@ class AiohttpHttp:
             connector = Connector(self._kept, ssl=self._tls, limit=0, resolver=Resolver(self._lookups, reach))
             self._sessions[reach] = aiohttp.ClientSession(
                 connector=connector, timeout=self._timeout, auto_decompress=False, read_bufsize=_BUFFER,
-                headers={"User-Agent": f"custody/{__version__}"}, cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": f"custody/{__version__}", "Accept-Encoding": "identity"},  # nothing here unpacks
+                cookie_jar=aiohttp.DummyCookieJar(),
                 response_class=Response)
         return self._sessions[reach]
 
@@ -131,11 +133,11 @@ def _judge(method: str, url: str, host: str, reach: Reach | None) -> None:
         raise NetworkError(f"{method} {place_of(url)}: {out_of_reach(host, host)}")
 
 
-def _failure(what: str, error: BaseException, proxy: Proxy | None) -> NetworkError:
+def _failure(request: str, error: BaseException, proxy: Proxy | None) -> NetworkError:
     words = str(error) or type(error).__name__
     if isinstance(error, ValueError) and not isinstance(error, OSError):
         words = f"it cannot be sent ({type(error).__name__})"  # the library's words may hold a header's value
-    where = f"{what}: proxy {proxy.url}: {words}" if proxy else f"{what}: {words}"
+    where = f"{request}: proxy {proxy.url}: {words}" if proxy else f"{request}: {words}"
     cause = getattr(error, "os_error", error)
     if isinstance(cause, ConnectionError) or isinstance(error, _BROKEN):
         return ConnectionBrokenError(where)

@@ -87,9 +87,9 @@ class StdlibHttp:
                       body: bytes | Content | None = None, reach: Reach | None = None) -> _Answer:
         if self._offline:
             raise OfflineError(f"{method} {place_of(url)}: no sockets with --offline")
-        what = f"{method} {place_of(url)}"
+        asked = f"{method} {place_of(url)}"
         proxy = proxy_for(url) if self._proxies else None
-        parts = _split(what, url)
+        parts = _split(asked, url)
         place = (parts.scheme, parts.netloc, proxy.url if proxy else "", reach)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         sent = {"User-Agent": f"custody/{__version__}", **(headers or {})}
@@ -102,13 +102,13 @@ class StdlibHttp:
             reused = bool(idle)
             try:
                 wire = idle.pop() if idle else self._connect(parts, proxy, reach)
-                with waiting(what):
+                with waiting(asked):
                     response = await self.run(wire, _exchange, wire, method, target, sent, body)
             except _FAILURES as error:
                 # A kept connection may have been closed by the other side in the meantime: once more on a new one.
                 if reused and isinstance(error, (http.client.RemoteDisconnected, ConnectionError)):
                     continue
-                raise _failure(what, error, proxy) from None
+                raise _failure(asked, error, proxy) from None
             return _Answer(self, place, wire, response, url, proxy)
 
     async def close(self) -> None:
@@ -205,15 +205,15 @@ class _Answer:
             self._wire.close()
 
 
-def _split(what: str, url: str) -> SplitResult:
+def _split(asked: str, url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https"):
-            raise NetworkError(f"{what}: got scheme {parts.scheme!r}, expected http or https")
+            raise NetworkError(f"{asked}: got scheme {parts.scheme!r}, expected http or https")
         if not parts.hostname or parts.port == 0:
-            raise NetworkError(f"{what}: got a URL without a host and port to connect to")
+            raise NetworkError(f"{asked}: got a URL without a host and port to connect to")
     except ValueError as error:
-        raise NetworkError(f"{what}: {error}") from None
+        raise NetworkError(f"{asked}: {error}") from None
     return parts
 
 
@@ -261,18 +261,18 @@ def _exchange(wire: _Wire, method: str, target: str, headers: Mapping[str, str],
     return response
 
 
-def _failure(what: str, error: BaseException, proxy: Proxy | None) -> NetworkError:
+def _failure(asked: str, error: BaseException, proxy: Proxy | None) -> NetworkError:
     words = str(error) or type(error).__name__
     if isinstance(error, ValueError) and not isinstance(error, OSError):
         words = f"it cannot be sent ({type(error).__name__})"  # the library's words may hold a header's value
-    where = f"{what}: proxy {proxy.url}: {words}" if proxy else f"{what}: {words}"
+    where = f"{asked}: proxy {proxy.url}: {words}" if proxy else f"{asked}: {words}"
     broken = isinstance(error, (ConnectionError, http.client.IncompleteRead, http.client.BadStatusLine))
-    return (ConnectionBrokenError if broken else NetworkError)(where, hint=_hint(what, error))
+    return (ConnectionBrokenError if broken else NetworkError)(where, hint=_hint(asked, error))
 
 
-def _hint(what: str, error: BaseException) -> str | None:
+def _hint(asked: str, error: BaseException) -> str | None:
     if isinstance(error, ssl.SSLCertVerificationError):
         return "authorities beside the system's: SSL_CERT_FILE=FILE (PEM)"
-    if isinstance(error, http.client.RemoteDisconnected) and " http://" in what:
+    if isinstance(error, http.client.RemoteDisconnected) and " http://" in asked:
         return "a server that expects TLS ends a request without it like this"
     return None

@@ -31,8 +31,6 @@ MODES = ("enforce", "audit", "warn")
 _PODS = ("v1/Pod", "v1/Pod/resize")
 _CONTROLLERS = ("v1/PodTemplate", "v1/ReplicationController", "apps/v1/ReplicaSet", "apps/v1/Deployment",
                 "apps/v1/StatefulSet", "apps/v1/DaemonSet", "batch/v1/Job", "batch/v1/CronJob")
-_SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
-_SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
 
 
 class Demand(NamedTuple):
@@ -43,6 +41,10 @@ class Demand(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.level}:{self.version}"
+
+    def same(self, other: Demand) -> bool:
+        """Whether both demand the same: privileged is nothing in each version."""
+        return self == other or self.level == other.level == "privileged"
 
 
 class Configuration(NamedTuple):
@@ -57,7 +59,8 @@ class Configuration(NamedTuple):
     def demands(self, labels: dict[str, str]) -> tuple[dict[str, Demand], list[str]]:
         """What is demanded in a namespace with these labels, by mode, and what is wrong with them.
 
-        A level that is none is read as restricted to enforce, and as privileged to audit and warn.
+        A level that is none is read as restricted to enforce, and as privileged to audit and warn. Where a label
+        enforces more than is warned about, and no label says what to warn about, it is warned about too.
         """
         demands: dict[str, Demand] = {}
         problems: list[str] = []
@@ -77,6 +80,10 @@ class Configuration(NamedTuple):
                     version = "latest"
                     problems.append(_invalid(version_label, text, 'must be "latest" or "v1.x"'))
             demands[mode] = Demand(level, version)
+        enforce, warn = demands["enforce"], demands["warn"]
+        if (f"{PREFIX}warn" not in labels and labels.get(f"{PREFIX}enforce") in standard.LEVELS
+                and standard.LEVELS.index(enforce.level) > standard.LEVELS.index(warn.level)):
+            demands["warn"] = warn._replace(level=enforce.level) if f"{PREFIX}warn-version" in labels else enforce
         return demands, problems
 
 
@@ -131,7 +138,9 @@ class ModeRule(_SecurityRule):
             return self.result(given, Outcome.SKIP, "nothing changed that is checked")
         if isinstance(spec, dict) and spec.get("runtimeClassName") in self.configuration.runtime_classes:
             return self.result(given, Outcome.SKIP, f"runtime class {spec['runtimeClassName']} is exempt")
-        # 3. The standard.
+        # 3. The standard; nobody is warned of what is denied anyway.
+        if self.name == "warn" and kind == "Pod" and standard.evaluate(spec, metadata, *demands["enforce"]):
+            return self.result(given, Outcome.SKIP, "enforce denies it")
         failures = standard.evaluate(spec, metadata, level, version)
         if not failures:
             return self.result(given, Outcome.PASS, f"it meets {level}:{version}")
@@ -158,16 +167,28 @@ class LabelsRule(_SecurityRule):
         request = given.request
         if request.operation not in ("CREATE", "UPDATE") or request.subresource:
             return Spoken([])
-        problems = self._problems(request.object)
-        if not problems:
-            return self.result(given, Outcome.PASS, "its Pod Security labels are valid")
-        if request.operation == "UPDATE" and problems == self._problems(request.old_object):
-            return self.result(given, Outcome.SKIP, f"it had these labels before: {'; '.join(problems)}")
-        return self.result(given, Outcome.FAIL, "; ".join(problems))
+        labels, update = _labels(request.object), request.operation == "UPDATE"
+        demands, problems = self.configuration.demands(labels)
+        before, before_problems = self.configuration.demands(_labels(request.old_object))
+        if problems and not (update and problems == before_problems):
+            return self.result(given, Outcome.FAIL, "; ".join(problems))
+        if problems:
+            spoken = self.result(given, Outcome.SKIP, f"it had these labels before: {'; '.join(problems)}")
+        else:
+            spoken = self.result(given, Outcome.PASS, "its Pod Security labels are valid")
+        if request.name not in self.configuration.namespaces or (update and not _stricter(demands, before)):
+            return spoken
+        warning = self._ignored(request.name, labels, demands)
+        return Spoken([*spoken.results, *self.result(given, Outcome.WARN, warning).results]) if warning else spoken
 
-    def _problems(self, namespace: dict[str, Any] | None) -> list[str]:
-        labels = _map(_map(namespace).get("metadata")).get("labels")
-        return self.configuration.demands(_map(labels))[1]
+    def _ignored(self, name: str, labels: dict[str, str], demands: dict[str, Demand]) -> str:
+        """That the labels of an exempt namespace demand something for nothing; "" where they demand nothing."""
+        if all(demand.same(self.configuration.defaults[mode]) for mode, demand in demands.items()) or all(
+                demand.level == "privileged" for demand in demands.values()):
+            return ""
+        ignored = ", ".join(f"{mode}={demand}" for mode, demand in demands.items() if demand.level != "privileged"
+                            and (f"{PREFIX}{mode}" in labels or f"{PREFIX}{mode}-version" in labels))
+        return f'namespace "{name}" is exempt from Pod Security, and the policy ({ignored}) will be ignored'
 
 
 class PodSecurity:
@@ -204,6 +225,19 @@ class PodSecurity:
                    "anything", "defaults:\n  enforce: baseline\n")
 
 
+def _labels(namespace: Any) -> dict[str, str]:
+    return _map(_map(_map(namespace).get("metadata")).get("labels"))
+
+
+def _stricter(new: dict[str, Demand], old: dict[str, Demand]) -> bool:
+    """Whether what is enforced changed to what pods of before may not meet."""
+    enforce, before = new["enforce"], old["enforce"]
+    if enforce == before or enforce.level == "privileged":
+        return False
+    return enforce.version != before.version or (
+        standard.LEVELS.index(enforce.level) > standard.LEVELS.index(before.level))
+
+
 def _default(fields: Fields, mode: str) -> Demand:
     level, version = fields.take(mode, str) or "privileged", fields.take(f"{mode}-version", str) or "latest"
     if level not in standard.LEVELS:
@@ -237,31 +271,14 @@ def _map(value: Any) -> dict[str, Any]:
 
 
 def _significant(new: Any, old: Any) -> bool:
-    """Whether an update of a pod changes what can be changed and is checked: images, and seccomp annotations."""
-    if _annotations(new).get(_SECCOMP_POD) != _annotations(old).get(_SECCOMP_POD):
-        return True
+    """Whether an update of a pod changes what can be changed and is checked: the images of its containers."""
     for kind in ("containers", "initContainers"):
         before, after = _containers(old, kind), _containers(new, kind)
-        if len(before) != len(after) or any(map(_changed(new, old), after, before)):
+        if [container.get("image") for container in before] != [container.get("image") for container in after]:
             return True
     known = {container.get("name"): container for container in reversed(_containers(old, "ephemeralContainers"))}
-    changed = _changed(new, old)
-    return any(container.get("name") not in known or changed(container, known[container.get("name")])
+    return any(container.get("name") not in known or container.get("image") != known[container.get("name")].get("image")
                for container in _containers(new, "ephemeralContainers"))
-
-
-def _changed(new: Any, old: Any) -> Any:
-    after, before = _annotations(new), _annotations(old)
-
-    def changed(container: dict[str, Any], earlier: dict[str, Any]) -> bool:
-        annotation = f"{_SECCOMP_CONTAINER}{container.get('name', '')}"
-        return container.get("image") != earlier.get("image") or after.get(annotation) != before.get(annotation)
-
-    return changed
-
-
-def _annotations(pod: Any) -> dict[str, Any]:
-    return _map(_map(_map(pod).get("metadata")).get("annotations"))
 
 
 def _containers(pod: Any, kind: str) -> list[dict[str, Any]]:

@@ -74,7 +74,7 @@ class Failure(NamedTuple):
 
 def parse_version(text: str, where: str = "version") -> int:
     """The minor version of `v1.30` or `latest`, at most LATEST. Raises MalformedError."""
-    minor = re.fullmatch(r"v1\.(0|[1-9][0-9]{0,3})", text)
+    minor = re.fullmatch(r"v1\.(0|[1-9][0-9]{0,17})", text)
     if text != "latest" and minor is None:
         raise MalformedError(where, got=text, expected="latest or v1.<minor>, such as v1.30")
     return LATEST if minor is None else min(int(minor[1]), LATEST)

@@ -148,10 +148,10 @@ def _go(section: bytes, spend: Callable[[int], None]) -> Iterator[Fact]:
             else:
                 stated[-1] = [stated[-1][0], *words[1:], ""]  # by another module
     main = next((words for words in stated if words[0] == "mod"), None)  # the linker writes one
-    others = tuple(words[1] for words in stated if words[0] == "dep")
+    needed = tuple(words[1] for words in stated if words[0] == "dep")
     for words in stated:
         version = "" if words[2] == "(devel)" else words[2]
-        yield Fact(type="golang", name=words[1], version=version, requires=(*others, "stdlib") if words is main else ())
+        yield Fact(type="golang", name=words[1], version=version, requires=(*needed, "stdlib") if words is main else ())
 
 
 _READERS: dict[bytes, Callable[[bytes, Callable[[int], None]], Iterator[Fact]]] = {

@@ -15,8 +15,8 @@ def read_statement(envelope: Envelope, subject: str) -> Content:
     statement = intoto.parse_statement(envelope.payload)
     named, about = statement.subject_of(subject), None
     if named is None:
-        digests = ", ".join(f"{algorithm}:{value}" for other in statement.subjects[:2]
-                            for algorithm, value in other.digest.items())
+        digests = ", ".join(f"{algorithm}:{value}" for listed in statement.subjects[:2]
+                            for algorithm, value in listed.digest.items())
         about = f"the statement is about {digests[:200]}"
     signature = statement.predicate_type == intoto.COSIGN_SIGN
     return Content(kind="signature" if signature else "attestation", predicate_type=statement.predicate_type,

@@ -7,29 +7,15 @@ from collections.abc import Callable
 from policylang.cel import types
 from policylang.cel.check.substitution import Substitution
 from policylang.cel.declarations import Declarations
+from policylang.cel.syntax import tree
 from policylang.cel.syntax.issues import CompileError, Issue
-from policylang.cel.syntax.tree import (
-    Ast,
-    Bind,
-    Call,
-    Comprehension,
-    Ident,
-    ListNode,
-    Literal,
-    MapNode,
-    Node,
-    Reference,
-    Select,
-    Struct,
-    children,
-    qualified,
-)
 from policylang.cel.types import BOOL, DYN, ERROR, INT, Type, is_optional, list_of, map_of, optional_of
 from policylang.cel.values.values import type_of
 from policylang.source import Source
 
-_CROSS = frozenset(f"{word}_{one}_{other}" for word in ("less", "less_equals", "greater", "greater_equals")
-                   for one in ("int64", "uint64", "double") for other in ("int64", "uint64", "double") if one != other)
+_CROSS = frozenset(f"{word}_{left}_{right}" for word in ("less", "less_equals", "greater", "greater_equals")
+                   for left in ("int64", "uint64", "double") for right in ("int64", "uint64", "double")
+                   if left != right)
 
 
 class Checker:
@@ -41,7 +27,7 @@ class Checker:
         self.unify = Substitution()
         self.scope: dict[str, Type] = {}
 
-    def check(self, root: Node) -> Type:
+    def check(self, root: tree.Node) -> Type:
         """The type of the whole; CompileError with every issue where there is one."""
         try:
             self._visit(root)
@@ -49,22 +35,22 @@ class Checker:
             raise CompileError.one(self.source, 0, "expression is too complex: nested too deeply") from None
         if self.issues:
             raise CompileError(self.source, sorted(self.issues, key=lambda issue: issue.offset))
-        stack: list[Node | None] = [root]
+        stack: list[tree.Node | None] = [root]
         while stack:
             node = stack.pop()
             if node is None:
                 continue
             if node.type is not None:
                 node.type = self.unify.apply(node.type, to_dyn=True)
-            stack.extend(children(node))
+            stack.extend(tree.children(node))
         assert root.type is not None
         return root.type
 
-    def _issue(self, node: Node, message: str) -> Type:
+    def _issue(self, node: tree.Node, message: str) -> Type:
         self.issues.append(Issue(node.at, message))
         return ERROR
 
-    def _visit(self, node: Node) -> Type:
+    def _visit(self, node: tree.Node) -> Type:
         node.type = of = _VISITS[type(node)](self, node)
         return of
 
@@ -73,9 +59,9 @@ class Checker:
 
     # ── names ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _ident(self, node: Ident) -> Type:
+    def _ident(self, node: tree.Ident) -> Type:
         if (local := self.scope.get(node.name)) is not None:
-            node.reference = Reference(node.name)
+            node.reference = tree.Reference(node.name)
             return local
         resolved = self.declarations.resolve(node.name)
         if resolved is None:
@@ -84,8 +70,8 @@ class Checker:
         node.reference, of = resolved
         return of
 
-    def _select(self, node: Select) -> Type:
-        if not node.test and (name := qualified(node)) is not None and name.split(".", 1)[0] not in self.scope:
+    def _select(self, node: tree.Select) -> Type:
+        if not node.test and (name := tree.qualified(node)) is not None and name.split(".", 1)[0] not in self.scope:
             resolved = self.declarations.resolve(name)
             if resolved is not None:
                 node.reference, of = resolved
@@ -93,7 +79,7 @@ class Checker:
         of = self._field(node, self._visit(node.operand), node.field)
         return BOOL if node.test else of
 
-    def _field(self, node: Node, operand: Type, field: str) -> Type:
+    def _field(self, node: tree.Node, operand: Type, field: str) -> Type:
         operand = self.unify.apply(operand)
         if operand.kind == "param":
             self.unify.assignable(DYN, operand)
@@ -112,16 +98,16 @@ class Checker:
 
     # ── calls ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _call(self, node: Call) -> Type:
+    def _call(self, node: tree.Call) -> Type:
         if node.function == "_?._":
             operand = self.unify.apply(self._visit(node.args[0]))
             node.args[1].type = types.STRING
             node.overloads = ("select_optional_field",)
             name = node.args[1]
-            assert isinstance(name, Literal)
+            assert isinstance(name, tree.Literal)
             of = self._field(node, operand.params[0] if is_optional(operand) else operand, name.value)
             return ERROR if of == ERROR else optional_of(of)
-        if node.target is not None and (name_of := qualified(node.target)) is not None \
+        if node.target is not None and (name_of := tree.qualified(node.target)) is not None \
                 and name_of.split(".", 1)[0] not in self.scope:
             name_found = self.declarations.function_name(f"{name_of}.{node.function}")
             if name_found is not None:
@@ -143,7 +129,7 @@ class Checker:
             return BOOL
         return self._overload(node, arguments)
 
-    def _overload(self, node: Call, arguments: list[Type]) -> Type:
+    def _overload(self, node: tree.Call, arguments: list[Type]) -> Type:
         result: Type | None = None
         ids: list[str] = []
         member = node.target is not None
@@ -165,17 +151,17 @@ class Checker:
         node.overloads = tuple(ids)
         return result
 
-    def _no_match(self, node: Call, arguments: list[Type]) -> Type:
+    def _no_match(self, node: tree.Call, arguments: list[Type]) -> Type:
         shown = [self._shown(argument) for argument in arguments]
         applied = f"{shown[0]}.({', '.join(shown[1:])})" if node.target is not None else f"({', '.join(shown)})"
         return self._issue(node, f"found no matching overload for '{node.function}' applied to '{applied}'")
 
     # ── literals ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _literal(self, node: Literal) -> Type:
+    def _literal(self, node: tree.Literal) -> Type:
         return type_of(node.value)
 
-    def _join(self, node: Node, before: Type | None, now: Type) -> Type:
+    def _join(self, node: tree.Node, before: Type | None, now: Type) -> Type:
         if before is None:
             return now
         if self.unify.assignable(before, now):
@@ -184,7 +170,7 @@ class Checker:
             return DYN
         return self._issue(node, f"expected type '{self._shown(before)}' but found '{self._shown(now)}'")
 
-    def _unwrapped(self, node: Node, of: Type, optional: bool) -> Type:
+    def _unwrapped(self, node: tree.Node, of: Type, optional: bool) -> Type:
         if not optional:
             return of
         of = self.unify.apply(of)
@@ -194,18 +180,18 @@ class Checker:
             return DYN
         return self._issue(node, f"expected type 'optional_type({self._shown(of)})' but found '{self._shown(of)}'")
 
-    def _list(self, node: ListNode) -> Type:
+    def _list(self, node: tree.ListNode) -> Type:
         element: Type | None = None
         for at, item in enumerate(node.elements):
             of = self._unwrapped(item, self._visit(item), at in node.optional)
             element = self._join(item, element, of)
         return list_of(element if element is not None else self.unify.fresh())
 
-    def _map(self, node: MapNode) -> Type:
+    def _map(self, node: tree.MapNode) -> Type:
         key: Type | None = None
         value: Type | None = None
         for entry in node.entries:
-            assert isinstance(entry.key, Node)
+            assert isinstance(entry.key, tree.Node)
             of = self._visit(entry.key)
             # No such key can be; were it part of the type, types could double with each map around another.
             key = self._join(entry.key, key, DYN if any(inner.params for inner in of.params) else of)
@@ -215,7 +201,7 @@ class Checker:
             return map_of(self.unify.fresh(), self.unify.fresh())
         return map_of(key, value)
 
-    def _struct(self, node: Struct) -> Type:
+    def _struct(self, node: tree.Struct) -> Type:
         name = self.declarations.message_name(node.name)
         if name is None:
             for entry in node.entries:
@@ -236,7 +222,7 @@ class Checker:
 
     # ── loops and bindings ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _range(self, node: Comprehension) -> tuple[Type, Type, Type]:
+    def _range(self, node: tree.Comprehension) -> tuple[Type, Type, Type]:
         """What the variables are, and the type of the range."""
         of = self.unify.apply(self._visit(node.source))
         if of.kind == "list":
@@ -250,7 +236,7 @@ class Checker:
                                  "(must be list, map, or dynamic)")
         return ERROR, ERROR, ERROR
 
-    def _comprehension(self, node: Comprehension) -> Type:
+    def _comprehension(self, node: tree.Comprehension) -> Type:
         first, second, of = self._range(node)
         outer = self.scope
         self.scope = {**outer, node.var: first}
@@ -277,7 +263,7 @@ class Checker:
         return self._issue(node, f"found no matching overload for 'cel.@mapInsert' applied to "
                                  f"'(map(dyn, dyn), {self._shown(step)})'")
 
-    def _bad_guard(self, node: Comprehension, of: Type, element: Type, step: Type) -> None:
+    def _bad_guard(self, node: tree.Comprehension, of: Type, element: Type, step: Type) -> None:
         shown = self._shown(of)
         if node.kind in ("all", "exists"):
             assert node.guard is not None
@@ -287,7 +273,7 @@ class Checker:
             f"list({self._shown(element if node.step is None else step)})"
         self._issue(node, f"found no matching overload for '_?_:_' applied to '({shown}, {result}, {result})'")
 
-    def _bind(self, node: Bind) -> Type:
+    def _bind(self, node: tree.Bind) -> Type:
         of = self._visit(node.value)
         outer = self.scope
         self.scope = {**outer, node.var: of}
@@ -296,14 +282,14 @@ class Checker:
         return result
 
 
-_VISITS: dict[type[Node], Callable[..., Type]] = {
-    Literal: Checker._literal, Ident: Checker._ident, Select: Checker._select, Call: Checker._call,
-    ListNode: Checker._list, MapNode: Checker._map, Struct: Checker._struct, Comprehension: Checker._comprehension,
-    Bind: Checker._bind,
+_VISITS: dict[type[tree.Node], Callable[..., Type]] = {
+    tree.Literal: Checker._literal, tree.Ident: Checker._ident, tree.Select: Checker._select, tree.Call: Checker._call,
+    tree.ListNode: Checker._list, tree.MapNode: Checker._map, tree.Struct: Checker._struct, tree.Bind: Checker._bind,
+    tree.Comprehension: Checker._comprehension,
 }
 
 
-def check(declarations: Declarations, ast: Ast) -> Ast:
+def check(declarations: Declarations, ast: tree.Ast) -> tree.Ast:
     """The same tree with types and references; CompileError with all issues."""
     ast.result = Checker(declarations, ast.source).check(ast.root)
     for validate in declarations.validators:

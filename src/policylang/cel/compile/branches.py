@@ -9,7 +9,7 @@ from policylang.cel.compile.emitter import DEEPEST, Branch, Emitter, is_boolean,
 from policylang.cel.syntax.tree import Call
 from policylang.cel.values import errors
 from policylang.cel.values.values import Optional
-from policylang.code import assign, call, choose, load
+from policylang.code import assign, choose, load
 
 _IS_NOT, _NONE = ast.IsNot(), ast.Constant(None)
 _WIDEST = 8  # operands of && and || that are nested rather than tested one after the other
@@ -34,7 +34,7 @@ def logic(emitter: Emitter, node: Call) -> ast.expr:
     result, error = emitter.code.fresh("r"), emitter.code.fresh("e")
     tail: list[ast.stmt] = []
     if keeps:
-        emitter.body.append(assign(error, _NONE))
+        emitter.add(assign(error, _NONE))
         tail = [emitter.error_after(error)]
     neutral: list[ast.stmt] = [assign(result, ast.Constant(not stop))]
 
@@ -49,7 +49,7 @@ def logic(emitter: Emitter, node: Call) -> ast.expr:
     if len(operands) > _WIDEST:
         emitter.body += step(0)
         for at in range(1, len(operands)):
-            emitter.body.append(build.when(undecided, step(at)))
+            emitter.add(build.when(undecided, step(at)))
         emitter.body += [build.when(undecided, tail)] if tail else []
         return mark_boolean(load(result))
     if tail:
@@ -71,7 +71,7 @@ def _either_way(emitter: Emitter, test: ast.expr, yes: Branch, no: Branch) -> as
         made = choose(test, yes.value, no.value)
         return mark_boolean(made) if is_boolean(yes.value) and is_boolean(no.value) else made
     result = emitter.code.fresh("r")
-    emitter.body.append(build.when(test, [*yes.statements, assign(result, yes.value)],
+    emitter.add(build.when(test, [*yes.statements, assign(result, yes.value)],
                                    [*no.statements, assign(result, no.value)]))
     return load(result)
 
@@ -82,8 +82,8 @@ def or_else(emitter: Emitter, node: Call) -> ast.expr:
     first = emitter.named(emitter.emit(node.target), "o")
     emitter.failing = True
     if emitter.type_of(node.target).name != "optional_type":
-        wrong = build.compare(call(emitter.function(type), first), _IS_NOT, emitter.code.hoist(Optional))
-        emitter.body.append(build.when(wrong, [build.do(call(emitter.function(errors.overload)))]))
+        wrong = build.compare(emitter.call(type, first), _IS_NOT, emitter.code.hoist(Optional))
+        emitter.add(build.when(wrong, [build.do(emitter.call(errors.overload))]))
     value = first if node.function == "or" else build.attribute(first, "value")
     return _either_way(emitter, build.attribute(first, "present"), Branch([], value, False),
                        emitter.apart(node.args[0]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 
-from policylang import code as build
 from policylang.cel.compile import branches
 from policylang.cel.compile.emitter import Emitter
 from policylang.cel.library import Overload
@@ -59,17 +58,17 @@ def _arguments(emitter: Emitter, node: Call, function: str) -> list[ast.expr]:
     if not emitter.looping or function in _AT_ONCE:
         return arguments
     return [argument if isinstance(argument, ast.Constant) or emitter.type_of(operand).kind not in _LONG
-            else build.call(emitter.function(metering.looked_through), emitter.meter(), argument)
+            else emitter.call(metering.looked_through, emitter.meter(), argument)
             for argument, operand in zip(arguments, node.operands, strict=True)]
 
 
 def apply(emitter: Emitter, node: Call, function: str, arguments: list[ast.expr]) -> ast.expr:
     """A call of the function, whose value is paid for where values can multiply."""
     if function == "_?._" and function in emitter.declarations.functions:
-        return build.call(emitter.function(containers.optional_field), *arguments)
+        return emitter.call(containers.optional_field, *arguments)
     made = _chosen(emitter, node, function, arguments)
     if emitter.sharing and emitter.type_of(node).kind in _LONG:
-        return build.call(emitter.function(metering.paid), emitter.meter(), made)
+        return emitter.call(metering.paid, emitter.meter(), made)
     return made
 
 
@@ -81,9 +80,9 @@ def _chosen(emitter: Emitter, node: Call, function: str, arguments: list[ast.exp
         if overload.call is not None and all(map(_settled, map(emitter.type_of, node.operands), overload.params)):
             return _direct(emitter, node, overload, arguments)
     if function not in declarations.functions:
-        return build.call(emitter.function(errors.fail), ast.Constant(f"no such overload: {function}"))
+        return emitter.call(errors.fail, ast.Constant(f"no such overload: {function}"))
     dispatcher = declarations.dispatcher(function, node.target is not None, len(arguments), ids)
-    return build.call(emitter.function(dispatcher), *arguments, *([emitter.meter()] if dispatcher.metered else []))
+    return emitter.call(dispatcher, *arguments, *([emitter.meter()] if dispatcher.metered else []))
 
 
 def _direct(emitter: Emitter, node: Call, overload: Overload, arguments: list[ast.expr]) -> ast.expr:
@@ -95,7 +94,7 @@ def _direct(emitter: Emitter, node: Call, overload: Overload, arguments: list[as
         except LanguageError:
             pass  # it is an error of each evaluation, not of the program
     meter = [emitter.meter()] if overload.metered else []
-    return build.call(emitter.function(overload.call), *arguments, *meter)
+    return emitter.call(overload.call, *arguments, *meter)
 
 
 def _settled(known: Type, declared: Type) -> bool:

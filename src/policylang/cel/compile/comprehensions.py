@@ -22,14 +22,14 @@ def comprehension(emitter: Emitter, node: Comprehension) -> ast.expr:
 
 def _for(emitter: Emitter, node: Comprehension) -> ast.expr:
     values = emitter.code.fresh("s")
-    emitter.body.append(assign(values, emitter.emit(node.source)))
+    emitter.add(assign(values, emitter.emit(node.source)))
     emitter.failing = True  # what is looped over may be no list
     if node.var2:
-        emitter.body.append(assign(values, call(emitter.function(containers.pairs), load(values))))
+        emitter.add(assign(values, emitter.call(containers.pairs, load(values))))
     else:
-        kind = build.compare(call(emitter.function(type), load(values)), _IS_NOT, emitter.function(list))
-        emitter.body.append(build.when(kind, [
-            assign(values, call(emitter.function(containers.elements), load(values)))]))
+        kind = build.compare(emitter.call(type, load(values)), _IS_NOT, emitter.code.hoist(list, "f"))
+        emitter.add(build.when(kind, [
+            assign(values, emitter.call(containers.elements, load(values)))]))
     _pay(emitter, values)
     fold = emitter.plan.folds[node.kind]
     loop = Loop(node, values, emitter.code.fresh("r"), emitter.code.fresh("e"))
@@ -43,7 +43,7 @@ def _for(emitter: Emitter, node: Comprehension) -> ast.expr:
     with emitter.changed(scope=scope, body=[], blocks=emitter.blocks + 2, looping=emitter.looping + 1):
         absorbing = fold.turn(emitter, loop, fold.collect)
         body = emitter.body
-    emitter.body.append(ast.For(target, load(values), body, []))
+    emitter.add(ast.For(target, load(values), body, []))
     emitter.body += absorbing
     return fold.value(loop)
 
@@ -51,10 +51,10 @@ def _for(emitter: Emitter, node: Comprehension) -> ast.expr:
 def _pay(emitter: Emitter, values: str) -> None:
     """`left -= len(values)`, once a loop."""
     emitter.loops = True
-    length = call(emitter.function(len), load(values))
-    emitter.body.append(ast.AugAssign(build.store("left"), ast.Sub(), length))
-    emitter.body.append(build.when(build.compare(load("left"), ast.Lt(), ast.Constant(0)),
-                                   [build.do(call(emitter.function(_too_long)))]))
+    length = emitter.call(len, load(values))
+    emitter.add(ast.AugAssign(build.store("left"), ast.Sub(), length))
+    emitter.add(build.when(build.compare(load("left"), ast.Lt(), ast.Constant(0)),
+                                   [build.do(emitter.call(_too_long))]))
 
 
 def _too_long() -> None:
@@ -78,7 +78,7 @@ def _quantified(emitter: Emitter, loop: Loop, collect: Collect) -> list[ast.stmt
     outer, emitter.failing = emitter.failing, False
     test = emitter.truth(guard, emitter.emit(guard))
     fails, emitter.failing = emitter.failing, outer
-    emitter.body.append(build.when(build.negate(test) if every else test, collect(emitter, loop)))
+    emitter.add(build.when(build.negate(test) if every else test, collect(emitter, loop)))
     if not fails:
         return []
     emitter.body = [emitter.caught(emitter.body, loop.error, [], False)]
@@ -98,7 +98,7 @@ def _guarded(emitter: Emitter, loop: Loop, collect: Collect) -> list[ast.stmt]:
     with emitter.changed(body=[]):
         steps = collect(emitter, loop)
         steps = emitter.body + steps
-    emitter.body.append(build.when(test, steps))
+    emitter.add(build.when(test, steps))
     return []
 
 
@@ -123,7 +123,7 @@ def _put(emitter: Emitter, loop: Loop) -> list[ast.stmt]:
 def _merge(emitter: Emitter, loop: Loop) -> list[ast.stmt]:
     assert loop.node.step is not None
     value = emitter.emit(loop.node.step)
-    return [build.do(call(emitter.function(containers.merge), load(loop.result), value))]
+    return [build.do(emitter.call(containers.merge, load(loop.result), value))]
 
 
 _QUANTIFIER = Fold(_undecided, _quantified, _decide, lambda loop: mark_boolean(load(loop.result)))

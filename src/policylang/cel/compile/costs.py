@@ -15,18 +15,7 @@ from policylang import code as build
 from policylang.cel.compile.emitter import Collect, Emitter, Fold, Loop, Plan
 from policylang.cel.cost.tally import Tally
 from policylang.cel.cost.units import LIST, MAP, SELECT, STRUCT, Measured
-from policylang.cel.syntax.tree import (
-    Bind,
-    Call,
-    Comprehension,
-    Ident,
-    ListNode,
-    Literal,
-    MapNode,
-    Node,
-    Select,
-    Struct,
-)
+from policylang.cel.syntax import tree
 from policylang.code import assign, call, choose, load
 
 _CONVERSIONS = frozenset({"bool", "bytes", "double", "duration", "dyn", "int", "string", "timestamp", "type", "uint"})
@@ -53,16 +42,16 @@ class _Counting:
         self.before: dict[str, str] = {}
         self.seen: set[str] = set()
 
-    def nodes(self) -> dict[type[Node], _Emit]:
-        priced: dict[type[Node], Callable[[_Emit], _Emit]] = {
-            Ident: self._ident, Select: self._select, Call: self._call, ListNode: _after(LIST), MapNode: _after(MAP),
-            Struct: _after(STRUCT), Bind: self._bind,
+    def nodes(self) -> dict[type[tree.Node], _Emit]:
+        priced: dict[type[tree.Node], Callable[[_Emit], _Emit]] = {
+            tree.Ident: self._ident, tree.Select: self._select, tree.Call: self._call, tree.Bind: self._bind,
+            tree.ListNode: _after(LIST), tree.MapNode: _after(MAP), tree.Struct: _after(STRUCT),
         }
         return {kind: self._unless_constant(emit, priced[kind](emit)) if kind in priced else emit
                 for kind, emit in self.plan.nodes.items()}
 
     def _unless_constant(self, free: _Emit, priced: _Emit) -> _Emit:
-        def emit(emitter: Emitter, node: Node) -> ast.expr:
+        def emit(emitter: Emitter, node: tree.Node) -> ast.expr:
             if self.quiet:
                 return free(emitter, node)
             if id(node) in self.branches:
@@ -76,14 +65,14 @@ class _Counting:
 
         return emit
 
-    def _constant(self, node: Node) -> bool:
+    def _constant(self, node: tree.Node) -> bool:
         """Whether its value is known before it runs, which for cel-go's own plan is so for single literals only."""
-        return _constant(node) and (self.optimized or isinstance(node, (Literal, Ident, Select)))
+        return _constant(node) and (self.optimized or isinstance(node, (tree.Literal, tree.Ident, tree.Select)))
 
     # ── names ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _ident(self, emit: _Emit) -> _Emit:
-        def priced(emitter: Emitter, node: Ident) -> ast.expr:
+        def priced(emitter: Emitter, node: tree.Ident) -> ast.expr:
             before = self.before.get(node.name)
             if before is None:
                 pay(emitter, SELECT)
@@ -96,7 +85,7 @@ class _Counting:
         return priced
 
     def _select(self, emit: _Emit) -> _Emit:
-        def priced(emitter: Emitter, node: Select) -> ast.expr:
+        def priced(emitter: Emitter, node: tree.Select) -> ast.expr:
             made = emit(emitter, node)
             if node.reference is not None:
                 pay(emitter, SELECT)
@@ -111,10 +100,10 @@ class _Counting:
         return priced
 
     def _bind(self, emit: _Emit) -> _Emit:
-        def priced(emitter: Emitter, node: Bind) -> ast.expr:
+        def priced(emitter: Emitter, node: tree.Bind) -> ast.expr:
             if node.var.startswith("@target"):
                 name = emitter.code.fresh("c")
-                emitter.body.append(assign(name, build.attribute(load("w"), "cost")))
+                emitter.add(assign(name, build.attribute(load("w"), "cost")))
                 self.before[node.var] = name
             return emit(emitter, node)
 
@@ -123,7 +112,7 @@ class _Counting:
     # ── calls ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _call(self, emit: _Emit) -> _Emit:
-        def priced(emitter: Emitter, node: Call) -> ast.expr:
+        def priced(emitter: Emitter, node: tree.Call) -> ast.expr:
             if node.function == "_?_:_":
                 self.branches.update(id(branch) for branch in node.args[1:]
                                      if _attribute(branch) and not self._constant(branch))
@@ -142,7 +131,7 @@ class _Counting:
 
         return priced
 
-    def apply(self, emitter: Emitter, node: Call, function: str, arguments: list[ast.expr]) -> ast.expr:
+    def apply(self, emitter: Emitter, node: tree.Call, function: str, arguments: list[ast.expr]) -> ast.expr:
         if self.quiet or function in _INDICES or (self.optimized and _membership(node)):
             return self.plan.apply(emitter, node, function, arguments)
         names = [emitter.named(argument) for argument in arguments]
@@ -169,7 +158,7 @@ class _Counting:
 
         return fold._replace(collect=collect, turn=_with_end(fold, 1))
 
-    def _collecting(self, node: Comprehension) -> int:
+    def _collecting(self, node: tree.Comprehension) -> int:
         """What adding an element to the accumulator costs."""
         if node.kind == "transformMap":
             return 3
@@ -194,9 +183,9 @@ def _quantifier(fold: Fold, condition: int) -> Fold:
         return [*fold.start(emitter, loop), assign(turns(loop), ast.Constant(0))]
 
     def turn(emitter: Emitter, loop: Loop, collect: Collect) -> list[ast.stmt]:
-        emitter.body.append(ast.AugAssign(build.store(turns(loop)), ast.Add(), ast.Constant(1)))
+        emitter.add(ast.AugAssign(build.store(turns(loop)), ast.Add(), ast.Constant(1)))
         pay(emitter, condition + 1)
-        left = build.compare(load(turns(loop)), ast.Lt(), call(emitter.function(len), load(loop.values)))
+        left = build.compare(load(turns(loop)), ast.Lt(), emitter.call(len, load(loop.values)))
         ended = _paid(choose(left, ast.Constant(condition + 1), ast.Constant(1)))
         return [ended, *fold.turn(emitter, loop, collect)]
 
@@ -205,7 +194,7 @@ def _quantifier(fold: Fold, condition: int) -> Fold:
 
 def pay(emitter: Emitter, cost: int | ast.expr) -> None:
     if cost != 0:
-        emitter.body.append(_paid(cost))
+        emitter.add(_paid(cost))
 
 
 def _paid(cost: int | ast.expr) -> ast.stmt:
@@ -214,7 +203,7 @@ def _paid(cost: int | ast.expr) -> ast.stmt:
 
 def _after(cost: int) -> Callable[[_Emit], _Emit]:
     def decorate(emit: _Emit) -> _Emit:
-        def priced(emitter: Emitter, node: Node) -> ast.expr:
+        def priced(emitter: Emitter, node: tree.Node) -> ast.expr:
             pay(emitter, cost)
             return emit(emitter, node)
 
@@ -223,7 +212,7 @@ def _after(cost: int) -> Callable[[_Emit], _Emit]:
     return decorate
 
 
-def _measured(emitter: Emitter, node: Call, function: str) -> Measured:
+def _measured(emitter: Emitter, node: tree.Call, function: str) -> Measured:
     ids = node.overloads
     overloads = emitter.declarations.overloads(function, node.target is not None, len(node.operands), ids)
     if not overloads:
@@ -237,7 +226,7 @@ def _one(_: tuple[Any, ...], __: Any) -> int:
 
 def _if_present(emitter: Emitter, made: ast.expr) -> ast.expr:
     """An optional that is not there was not paid for."""
-    return call(emitter.function(_pay_present), load("w"), made)
+    return emitter.call(_pay_present, load("w"), made)
 
 
 def _pay_present(tally: Tally, value: Any) -> Any:
@@ -246,28 +235,28 @@ def _pay_present(tally: Tally, value: Any) -> Any:
     return value
 
 
-def _constant(node: Node) -> bool:
+def _constant(node: tree.Node) -> bool:
     """Whether cel-go's optimizer has a value for it before it runs."""
-    if isinstance(node, Literal):
+    if isinstance(node, tree.Literal):
         return True
-    if isinstance(node, (Ident, Select)):
+    if isinstance(node, (tree.Ident, tree.Select)):
         return node.reference is not None and node.reference.constant
-    if isinstance(node, ListNode):
+    if isinstance(node, tree.ListNode):
         return not node.optional and all(map(_constant, node.elements))
-    if isinstance(node, MapNode):
-        return all(not entry.optional and isinstance(entry.key, Node) and _constant(entry.key)
+    if isinstance(node, tree.MapNode):
+        return all(not entry.optional and isinstance(entry.key, tree.Node) and _constant(entry.key)
                    and _constant(entry.value) for entry in node.entries)
-    return isinstance(node, Call) and node.function in _CONVERSIONS and node.target is None \
+    return isinstance(node, tree.Call) and node.function in _CONVERSIONS and node.target is None \
         and len(node.args) == 1 and _constant(node.args[0])
 
 
-def _attribute(node: Node) -> bool:
+def _attribute(node: tree.Node) -> bool:
     """What cel-go evaluates as one way into a variable: names, fields, elements."""
-    return isinstance(node, (Ident, Select)) or (isinstance(node, Call) and (
+    return isinstance(node, (tree.Ident, tree.Select)) or (isinstance(node, tree.Call) and (
         node.function in _INDICES or node.function == "_?_:_"))
 
 
-def _membership(node: Call) -> bool:
+def _membership(node: tree.Call) -> bool:
     """`x in [constants]` is a look-up in a set, which is free."""
-    return node.function == "@in" and _constant(node.args[1]) and isinstance(node.args[1], ListNode) and all(
-        isinstance(element, Literal) for element in node.args[1].elements)
+    return node.function == "@in" and _constant(node.args[1]) and isinstance(node.args[1], tree.ListNode) and all(
+        isinstance(element, tree.Literal) for element in node.args[1].elements)

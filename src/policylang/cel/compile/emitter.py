@@ -17,7 +17,7 @@ from policylang.cel.declarations import Declarations
 from policylang.cel.syntax.tree import Call, Comprehension, Node
 from policylang.cel.types import DYN, Type
 from policylang.cel.values import containers, errors
-from policylang.code import Code, assign, call, choose, load, walrus
+from policylang.code import Code, Writer, assign, call, choose, load, walrus
 
 _IS, _IS_NOT = ast.Is(), ast.IsNot()
 _TRUE, _FALSE, _NONE = ast.Constant(True), ast.Constant(False), ast.Constant(None)
@@ -76,44 +76,28 @@ class Plan(NamedTuple):
 Collect = Callable[["Emitter", Loop], "list[ast.stmt]"]
 
 
-class Emitter:
+class Emitter(Writer):
     """`failing` says whether what was emitted since it was cleared can end in an error.
 
     `careful`: variables are looked up where they are used. `sharing`: the program has loops or bindings, so that one
-    value may stand in many places. `looping`: loops around what is emitted. `blocks`: Python's blocks around it.
-    `used`: Python names of the variables that are loaded at the start. `fields`: see `field`.
+    value may stand in many places. `looping`: loops around what is emitted. `used`: Python names of
+    the variables that are loaded at the start. `fields`: see `field`.
     """
 
     def __init__(self, declarations: Declarations, limits: Limits, plan: Plan, *, careful: bool, sharing: bool) -> None:
+        super().__init__(Code("cel"))
         self.declarations, self.limits, self.plan = declarations, limits, plan
         self.careful, self.sharing = careful, sharing
-        self.code = Code("cel")
-        self.body: list[ast.stmt] = []
         self.scope: dict[str, Local] = {}
         self.used: dict[str, str] = {}
         self.fields: list[str] = []
         self.failing = False
-        self.blocks = self.looping = 0
+        self.looping = 0
         self.loops = self.metered = False
 
     def emit(self, node: Node) -> ast.expr:
         """The expression for a node, after the statements that it needs."""
         return self.plan.nodes[type(node)](self, node)
-
-    def changed(self, **state: Any) -> _Changed:
-        """For a `with`: the emitter with this state, after which it is as it was."""
-        return _Changed(self, state)
-
-    def function(self, function: Any) -> ast.expr:
-        return self.code.hoist(function, "f")
-
-    def named(self, expression: ast.expr, stem: str = "t") -> ast.expr:
-        """The expression under a name, so that it may be used twice; names and constants stay themselves."""
-        if isinstance(expression, (ast.Name, ast.Constant)):
-            return expression
-        name = self.code.fresh(stem)
-        self.body.append(assign(name, expression))
-        return load(name)
 
     def emit_all(self, nodes: Sequence[Node]) -> list[ast.expr]:
         """Expressions in order: what one needs as statements comes after what those before it compute."""
@@ -148,13 +132,13 @@ class Emitter:
             inner.insert(0, ast.Nonlocal(["left"]))
         inner.append(build.give(value))
         name = self.code.fresh("inner")
-        self.body.append(build.define(name, (), inner))
+        self.add(build.define(name, (), inner))
         return call(load(name))
 
     def error_after(self, error: str) -> ast.stmt:
         """`if error is not None: rethrow(error)`"""
         return build.when(build.compare(load(error), _IS_NOT, _NONE),
-                          [build.do(call(self.function(errors.rethrow), load(error)))])
+                          [build.do(self.call(errors.rethrow, load(error)))])
 
     def caught(self, body: list[ast.stmt], error: str, neutral: list[ast.stmt], first: bool) -> ast.stmt:
         """Run `body`; an error is kept in `error` unless there is one already, and `neutral` is done instead."""
@@ -171,7 +155,7 @@ class Emitter:
         """
         self.failing = True
         if isinstance(operand, (ast.Constant, ast.List)):
-            return call(self.function(containers.select), operand, ast.Constant(name))
+            return self.call(containers.select, operand, ast.Constant(name))
         made = build.item(operand, ast.Constant(name))
         self.fields.append(name)
         made.lineno, made.col_offset = len(self.fields) + 1, 0
@@ -184,11 +168,11 @@ class Emitter:
             return expression
         self.failing = True
         if isinstance(expression, ast.Constant):
-            return call(self.function(errors.overload))
+            return self.call(errors.overload)
         name = self.code.fresh()
         known = build.either(build.compare(walrus(name, expression), _IS, _TRUE),
                              build.compare(load(name), _IS, _FALSE))
-        return choose(known, load(name), call(self.function(errors.overload)))
+        return choose(known, load(name), self.call(errors.overload))
 
     @staticmethod
     def type_of(node: Node) -> Type:
@@ -197,22 +181,6 @@ class Emitter:
     def meter(self) -> ast.expr:
         self.metered = True
         return load("meter")
-
-
-class _Changed:
-    __slots__ = ("before", "emitter", "state")
-
-    def __init__(self, emitter: Emitter, state: dict[str, Any]) -> None:
-        self.emitter, self.state = emitter, state
-        self.before: dict[str, Any] = {}
-
-    def __enter__(self) -> None:
-        attributes = vars(self.emitter)
-        self.before = {name: attributes[name] for name in self.state}
-        attributes.update(self.state)
-
-    def __exit__(self, *_: object) -> None:
-        vars(self.emitter).update(self.before)
 
 
 def mark_boolean(expression: ast.expr) -> ast.expr:

@@ -11,32 +11,20 @@ from policylang.budget import Limits, Meter
 from policylang.cel.compile import calls, comprehensions, literals, names, operators
 from policylang.cel.compile.emitter import Emitter, Plan
 from policylang.cel.declarations import Declarations
+from policylang.cel.syntax import tree
 from policylang.cel.syntax.issues import CompileError
-from policylang.cel.syntax.tree import (
-    Bind,
-    Call,
-    Comprehension,
-    Ident,
-    ListNode,
-    Literal,
-    MapNode,
-    Node,
-    Select,
-    Struct,
-    children,
-)
 from policylang.cel.values import errors
 from policylang.code import assign, call, load
 from policylang.source import Source
 
 PLAIN = Plan({
-    Literal: literals.literal, ListNode: literals.list_, MapNode: literals.map_, Struct: literals.struct,
-    Ident: names.ident, Select: names.select, Bind: names.bind, Call: calls.call,
-    Comprehension: comprehensions.comprehension,
+    tree.Literal: literals.literal, tree.ListNode: literals.list_, tree.MapNode: literals.map_,
+    tree.Struct: literals.struct, tree.Ident: names.ident, tree.Select: names.select, tree.Bind: names.bind,
+    tree.Call: calls.call, tree.Comprehension: comprehensions.comprehension,
 }, comprehensions.FOLDS, operators.TABLE, calls.apply)
 
 
-def compile_tree(declarations: Declarations, source: Source, root: Node, limits: Limits, plan: Plan = PLAIN, *,
+def compile_tree(declarations: Declarations, source: Source, root: tree.Node, limits: Limits, plan: Plan = PLAIN, *,
                  careful: bool = False) -> Callable[..., Any]:
     """`run(variables)`, of a watched plan `run(variables, watcher)`; `vars(run)["fields"]` is for errors.error_of.
 
@@ -59,13 +47,13 @@ def _prologue(emitter: Emitter) -> list[ast.stmt]:
     prologue: list[ast.stmt] = []
     if emitter.used:
         loads = [assign(python, build.item(load("v"), ast.Constant(name))) for name, python in emitter.used.items()]
-        missing: list[ast.stmt] = [build.do(call(emitter.function(errors.missing)))]
+        missing: list[ast.stmt] = [build.do(emitter.call(errors.missing))]
         prologue.append(build.attempt(loads, emitter.code.hoist(KeyError), missing))
         for name, python in emitter.used.items():
             expected = names.class_of(emitter.declarations.variables[name])
             if expected is not None:
-                wrong = build.compare(call(emitter.function(type), load(python)), ast.IsNot(),
-                                      emitter.function(expected))
+                wrong = build.compare(emitter.call(type, load(python)), ast.IsNot(),
+                                      emitter.code.hoist(expected, "f"))
                 prologue.append(build.when(wrong, missing))
     if emitter.loops:
         prologue.append(assign("left", ast.Constant(emitter.limits.steps)))
@@ -74,13 +62,13 @@ def _prologue(emitter: Emitter) -> list[ast.stmt]:
     return prologue
 
 
-def _shares(root: Node) -> bool:
+def _shares(root: tree.Node) -> bool:
     """Whether a program has variables of its own: only then can work and values multiply."""
-    stack: list[Node | None] = [root]
+    stack: list[tree.Node | None] = [root]
     while stack:
         node = stack.pop()
-        if isinstance(node, (Bind, Comprehension)):
+        if isinstance(node, (tree.Bind, tree.Comprehension)):
             return True
         if node is not None:
-            stack.extend(children(node))
+            stack.extend(tree.children(node))
     return False

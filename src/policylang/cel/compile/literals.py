@@ -21,13 +21,13 @@ def list_(emitter: Emitter, node: ListNode) -> ast.expr:
         return ast.List(emitter.emit_all(node.elements), ast.Load())
     emitter.failing = True
     made = emitter.code.fresh("l")
-    emitter.body.append(assign(made, ast.List([], ast.Load())))
+    emitter.add(assign(made, ast.List([], ast.Load())))
     for at, element in enumerate(node.elements):
         value = emitter.emit(element)
         if at in node.optional:
-            emitter.body.append(build.do(call(emitter.function(containers.extend), load(made), value)))
+            emitter.add(build.do(emitter.call(containers.extend, load(made), value)))
         else:
-            emitter.body.append(build.do(call(build.attribute(load(made), "append"), value)))
+            emitter.add(build.do(call(build.attribute(load(made), "append"), value)))
     return load(made)
 
 
@@ -41,24 +41,24 @@ def map_(emitter: Emitter, node: MapNode) -> ast.expr:
     made = emitter.code.fresh("m")
     kinds = {emitter.type_of(entry.key).kind for entry in node.entries if isinstance(entry.key, Node)}
     mixed = bool(kinds - {"string", "int", "uint"}) and len(node.entries) > 1
-    emitter.body.append(assign(made, call(emitter.function(Mixed)) if mixed else ast.Dict([], [])))
+    emitter.add(assign(made, emitter.call(Mixed) if mixed else ast.Dict([], [])))
     for entry in node.entries:
         assert isinstance(entry.key, Node)
         key, value = emitter.emit_all([entry.key, entry.value])
         put = containers.put_optional if entry.optional else containers.put
-        emitter.body.append(build.do(call(emitter.function(put), load(made), key, value)))
-    return call(emitter.function(containers.finished), load(made)) if mixed else load(made)
+        emitter.add(build.do(emitter.call(put, load(made), key, value)))
+    return emitter.call(containers.finished, load(made)) if mixed else load(made)
 
 
 def struct(emitter: Emitter, node: Struct) -> ast.expr:
     emitter.failing = True
     name = node.name if node.type is not None else emitter.declarations.message_name(node.name)
     if name is None:
-        return call(emitter.function(errors.fail), ast.Constant(f"unknown type: {node.name}"))
+        return emitter.call(errors.fail, ast.Constant(f"unknown type: {node.name}"))
     made = emitter.code.fresh("m")
-    emitter.body.append(assign(made, ast.Dict([], [])))
+    emitter.add(assign(made, ast.Dict([], [])))
     for entry in node.entries:
         value = emitter.emit(entry.value)
         put = containers.put_optional if entry.optional else containers.put
-        emitter.body.append(build.do(call(emitter.function(put), load(made), ast.Constant(str(entry.key)), value)))
-    return call(emitter.function(emitter.declarations.descriptors.new), ast.Constant(name), load(made))
+        emitter.add(build.do(emitter.call(put, load(made), ast.Constant(str(entry.key)), value)))
+    return emitter.call(emitter.declarations.descriptors.new, ast.Constant(name), load(made))

@@ -12,7 +12,7 @@ from policylang.cel.syntax.tree import Bind, Ident, Reference, Select, qualified
 from policylang.cel.types import Type
 from policylang.cel.values import containers, errors
 from policylang.cel.values.errors import CelError
-from policylang.code import assign, call, choose, load, walrus
+from policylang.code import assign, choose, load, walrus
 
 _IS, _IN, _NONE = ast.Is(), ast.In(), ast.Constant(None)
 # Classes that variables of declared types are looked at for, before anything is computed with them.
@@ -32,7 +32,7 @@ def ident(emitter: Emitter, node: Ident) -> ast.expr:
         return load(local.name)
     emitter.failing = True
     return choose(build.compare(load(local.error), _IS, _NONE), load(local.name),
-                  call(emitter.function(errors.rethrow), load(local.error)))
+                  emitter.call(errors.rethrow, load(local.error)))
 
 
 def _global(emitter: Emitter, reference: Reference | None, name: str) -> ast.expr:
@@ -46,8 +46,8 @@ def _global(emitter: Emitter, reference: Reference | None, name: str) -> ast.exp
     if emitter.careful:
         emitter.failing = True
         expected = class_of(emitter.declarations.variables[reference.name])
-        kind = _NONE if expected is None else emitter.function(expected)
-        return call(emitter.function(_variable), load("v"), ast.Constant(reference.name), kind)
+        kind = _NONE if expected is None else emitter.code.hoist(expected, "f")
+        return emitter.call(_variable, load("v"), ast.Constant(reference.name), kind)
     if reference.name not in emitter.used:
         emitter.used[reference.name] = emitter.code.fresh("g")
     return load(emitter.used[reference.name])
@@ -62,7 +62,7 @@ def _free(emitter: Emitter, name: str) -> ast.expr:
         parts = candidate.split(".")
         choices += [(".".join(parts[:cut]), tuple(parts[cut:]))
                     for cut in range(len(parts), len(parts) - len(names), -1)]
-    return call(emitter.function(_free_name), load("v"), emitter.code.hoist(tuple(choices)))
+    return emitter.call(_free_name, load("v"), emitter.code.hoist(tuple(choices)))
 
 
 def select(emitter: Emitter, node: Select) -> ast.expr:
@@ -80,9 +80,9 @@ def select(emitter: Emitter, node: Select) -> ast.expr:
     if not isinstance(operand, ast.Name):
         name = emitter.code.fresh()
         operand, held = walrus(name, operand), load(name)
-    return choose(build.compare(call(emitter.function(type), operand), _IS, emitter.code.hoist(dict)),
+    return choose(build.compare(emitter.call(type, operand), _IS, emitter.code.hoist(dict)),
                   build.compare(field, _IN, held),
-                  call(emitter.function(containers.has), held, field))
+                  emitter.call(containers.has, held, field))
 
 
 def _qualified(emitter: Emitter, name: str) -> ast.expr:
@@ -109,8 +109,8 @@ def bind(emitter: Emitter, node: Bind) -> ast.expr:
     error = None
     if value.failing:
         error = emitter.code.fresh("e")
-        emitter.body.append(assign(error, _NONE))
-        emitter.body.append(emitter.caught(body, error, [], True))
+        emitter.add(assign(error, _NONE))
+        emitter.add(emitter.caught(body, error, [], True))
     else:
         emitter.body += body
     with emitter.changed(scope={**emitter.scope, node.var: Local(name, error)}):

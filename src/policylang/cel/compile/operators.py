@@ -49,9 +49,9 @@ def _equality(same: bool) -> _Operator:
         left, right = emitter.emit_all(node.args)
         if emitter.sharing:
             within = equality.equal_within if same else equality.unequal_within
-            return mark_boolean(call(emitter.function(within), left, right, emitter.meter()))
+            return mark_boolean(emitter.call(within, left, right, emitter.meter()))
         helper = equality.equal if same else equality.unequal
-        return mark_boolean(call(emitter.function(helper), left, right))
+        return mark_boolean(emitter.call(helper, left, right))
 
     return emit
 
@@ -76,7 +76,7 @@ def _order(operator: ast.cmpop, helper: Callable[..., bool]) -> _Operator:
         if same:
             return build.compare(left, operator, right)
         emitter.failing = True
-        return mark_boolean(call(emitter.function(helper), left, right))
+        return mark_boolean(emitter.call(helper, left, right))
 
     return emit
 
@@ -93,14 +93,14 @@ def _arithmetic(operator: ast.operator, helper: Callable[..., object]) -> _Opera
             name = emitter.code.fresh()
             inside = ast.Compare(ast.Constant(INT_MIN), [ast.LtE(), ast.LtE()],
                                  [walrus(name, ast.BinOp(left, operator, right)), ast.Constant(INT_MAX)])
-            return choose(inside, load(name), call(emitter.function(errors.overflow)))
+            return choose(inside, load(name), emitter.call(errors.overflow))
         emitter.failing = True
         left, right = emitter.emit_all(node.args)
         if helper is arithmetic.add and emitter.sharing:
-            return call(emitter.function(metering.add_within), left, right, emitter.meter())
+            return emitter.call(metering.add_within, left, right, emitter.meter())
         if helper is arithmetic.add:
-            return call(emitter.function(helper), left, right, ast.Constant(emitter.limits.size))
-        return call(emitter.function(helper), left, right)
+            return emitter.call(helper, left, right, ast.Constant(emitter.limits.size))
+        return emitter.call(helper, left, right)
 
     return emit
 
@@ -110,7 +110,7 @@ def _direct(helper: Callable[..., object]) -> _Operator:
     def emit(emitter: Emitter, node: Call) -> ast.expr:
         arguments = emitter.emit_all(node.operands)
         emitter.failing = True
-        return call(emitter.function(helper), *arguments)
+        return emitter.call(helper, *arguments)
 
     return emit
 
@@ -125,7 +125,7 @@ def _minus(emitter: Emitter, node: Call) -> ast.expr:
     if emitter.type_of(node.args[0]).kind == "double":
         return ast.UnaryOp(ast.USub(), operand)
     emitter.failing = True
-    return call(emitter.function(arithmetic.negate), operand)
+    return emitter.call(arithmetic.negate, operand)
 
 
 def _index(emitter: Emitter, node: Call) -> ast.expr:
@@ -134,14 +134,14 @@ def _index(emitter: Emitter, node: Call) -> ast.expr:
     emitter.failing = True
     if isinstance(key, Literal) and type(key.value) is str and emitter.type_of(container).kind in ("dyn", "map", "any"):
         return emitter.field(arguments[0], key.value)
-    return call(emitter.function(containers.index), *arguments)
+    return emitter.call(containers.index, *arguments)
 
 
 def _member(emitter: Emitter, node: Call) -> ast.expr:
     value, container = node.args
     if isinstance(container, ListNode) and not container.optional and container.elements \
             and all(isinstance(element, Literal) and type(element.value) is str for element in container.elements):
-        texts = tuple(each.value for each in container.elements)  # type: ignore[attr-defined]
+        texts = tuple(literal.value for literal in container.elements)  # type: ignore[attr-defined]
         known = emitter.type_of(value).kind == "string"
         many: object = frozenset(texts) if known and len(texts) > _MANY else texts
         return build.compare(emitter.emit(value), _IN, emitter.code.hoist(many))
@@ -149,16 +149,16 @@ def _member(emitter: Emitter, node: Call) -> ast.expr:
     emitter.failing = True
     helper: ast.expr
     if emitter.sharing:
-        helper = emitter.function(equality.contains_within)
+        helper = emitter.code.hoist(equality.contains_within, "f")
         rest: tuple[ast.expr, ...] = (emitter.meter(),)
     else:
-        helper, rest = emitter.function(equality.contains), ()
+        helper, rest = emitter.code.hoist(equality.contains, "f"), ()
     if emitter.type_of(value).kind == "string" and emitter.type_of(container).kind in ("map", "list"):
         expected = dict if emitter.type_of(container).kind == "map" else list
         item, held = emitter.named(first), emitter.named(second)
-        quick: ast.expr = build.compare(call(emitter.function(type), held), _IS, emitter.function(expected))
+        quick: ast.expr = build.compare(emitter.call(type, held), _IS, emitter.code.hoist(expected, "f"))
         if emitter.sharing and expected is list:
-            quick = build.both(quick, build.compare(call(emitter.function(len), held), ast.Lt(), ast.Constant(_SHORT)))
+            quick = build.both(quick, build.compare(emitter.call(len, held), ast.Lt(), ast.Constant(_SHORT)))
         return choose(quick, build.compare(item, _IN, held), mark_boolean(call(helper, item, held, *rest)))
     return mark_boolean(call(helper, first, second, *rest))
 
@@ -168,9 +168,9 @@ def _size(emitter: Emitter, node: Call) -> ast.expr | None:
         return None
     kind = emitter.type_of(node.operands[0]).kind
     if kind in ("list", "map", "string", "bytes"):
-        return call(emitter.function(len), emitter.emit(node.operands[0]))
+        return emitter.call(len, emitter.emit(node.operands[0]))
     emitter.failing = True
-    return call(emitter.function(containers.size), emitter.emit(node.operands[0]))
+    return emitter.call(containers.size, emitter.emit(node.operands[0]))
 
 
 def _is_text(emitter: Emitter, nodes: list[Node], values: list[ast.expr]) -> tuple[ast.expr | None, list[ast.expr]]:
@@ -178,14 +178,14 @@ def _is_text(emitter: Emitter, nodes: list[Node], values: list[ast.expr]) -> tup
     unknown = [at for at, node in enumerate(nodes) if emitter.type_of(node).kind != "string"]
     if not unknown:
         return None, values
-    values = [emitter.named(each) for each in values]
-    tests = [build.compare(call(emitter.function(type), values[at]), _IS, emitter.function(str)) for at in unknown]
+    values = [emitter.named(value) for value in values]
+    tests = [build.compare(emitter.call(type, values[at]), _IS, emitter.code.hoist(str, "f")) for at in unknown]
     return build.both(*tests), values
 
 
 def _text_method(name: str) -> _Operator:
     def emit(emitter: Emitter, node: Call) -> ast.expr | None:
-        kinds = {emitter.type_of(each).kind for each in node.operands}
+        kinds = {emitter.type_of(operand).kind for operand in node.operands}
         if node.target is None or len(node.args) != 1 or not kinds <= {"string", "dyn"} \
                 or isinstance(node.target, Literal):
             return None
@@ -201,7 +201,7 @@ def _text_method(name: str) -> _Operator:
 
 def _else_overload(emitter: Emitter, test: ast.expr, made: ast.expr) -> ast.expr:
     emitter.failing = True
-    return mark_boolean(choose(test, made, call(emitter.function(errors.overload))))
+    return mark_boolean(choose(test, made, emitter.call(errors.overload)))
 
 
 def _scanned(emitter: Emitter, text: ast.expr) -> ast.expr:
@@ -209,8 +209,8 @@ def _scanned(emitter: Emitter, text: ast.expr) -> ast.expr:
     if not emitter.looping or isinstance(text, ast.Constant):
         return text
     name = emitter.code.fresh()
-    short = build.compare(call(emitter.function(len), walrus(name, text)), ast.Lt(), ast.Constant(_LONG))
-    return choose(short, load(name), call(emitter.function(metering.scanned), emitter.meter(), load(name)))
+    short = build.compare(emitter.call(len, walrus(name, text)), ast.Lt(), ast.Constant(_LONG))
+    return choose(short, load(name), emitter.call(metering.scanned, emitter.meter(), load(name)))
 
 
 def _matches(emitter: Emitter, node: Call) -> ast.expr | None:
@@ -226,10 +226,10 @@ def _matches(emitter: Emitter, node: Call) -> ast.expr | None:
     if search is None or emitter.type_of(text).kind not in ("string", "dyn"):
         values = emitter.emit_all(node.operands)
         emitter.failing = True
-        return mark_boolean(call(emitter.function(patterns.matches), *values, emitter.meter()))
+        return mark_boolean(emitter.call(patterns.matches, *values, emitter.meter()))
     test, (value,) = _is_text(emitter, [text], [emitter.emit(text)])
-    found = build.compare(call(emitter.code.hoist(search), _scanned(emitter, value)), _IS_NOT, _NONE)
-    return found if test is None else _else_overload(emitter, test, found)
+    matched = build.compare(call(emitter.code.hoist(search), _scanned(emitter, value)), _IS_NOT, _NONE)
+    return matched if test is None else _else_overload(emitter, test, matched)
 
 
 def _dyn(emitter: Emitter, node: Call) -> ast.expr | None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from policylang.budget import Limits
 from policylang.cel.check.checker import check
-from policylang.cel.compile.emitter import Plan
+from policylang.cel.compile.emitter import Emitter, Plan
 from policylang.cel.compile.function import PLAIN, compile_tree
-from policylang.cel.compile.trace import traced
 from policylang.cel.cost.tally import CostModel, Tally
 from policylang.cel.declarations import Declarations
 from policylang.cel.syntax.parser import parse
-from policylang.cel.syntax.tree import Ast
+from policylang.cel.syntax.tree import Ast, Literal
 from policylang.cel.values.errors import FAULTS, MissingError, error_of
+from policylang.code import call, load
 from policylang.errors import NotEvaluatedError
 from policylang.trace import Trace
 
@@ -62,7 +63,7 @@ class Program:
 
     def _watch(self, variables: Mapping[str, Any], watcher: Any) -> Any:
         if self._watched is None:
-            self._watched = self._again(traced(PLAIN) if self._cost is None or self._trace else _counted(self._cost))
+            self._watched = self._again(_traced(PLAIN) if self._cost is None or self._trace else _counted(self._cost))
         try:
             return self._watched(variables, watcher)
         except FAULTS as fault:
@@ -87,6 +88,16 @@ class Program:
     def __reduce__(self) -> tuple[Any, ...]:
         text, name = self.source.text, self.source.name
         return _restore, (self.declarations, text, name, self.checked, self.limits, self._trace, self._cost)
+
+
+def _traced(plan: Plan) -> Plan:
+    """The plan, with each value but literals noted: the watcher is called with start, end and value."""
+    return plan._replace(watched=True, nodes={
+        kind: emit if kind is Literal else _noting(emit) for kind, emit in plan.nodes.items()})
+
+
+def _noting(emit: Callable[[Emitter, Any], ast.expr]) -> Callable[[Emitter, Any], ast.expr]:
+    return lambda emitter, node: call(load("w"), ast.Constant(node.start), ast.Constant(node.end), emit(emitter, node))
 
 
 def _counted(cost: CostModel) -> Plan:

@@ -25,17 +25,17 @@ class Estimate(NamedTuple):
     least: int
     most: int
 
-    def plus(self, other: Estimate) -> Estimate:
-        return Estimate(min(self.least + other.least, ENDLESS), min(self.most + other.most, ENDLESS))
+    def plus(self, addend: Estimate) -> Estimate:
+        return Estimate(min(self.least + addend.least, ENDLESS), min(self.most + addend.most, ENDLESS))
 
-    def times(self, other: Estimate) -> Estimate:
-        return Estimate(min(self.least * other.least, ENDLESS), min(self.most * other.most, ENDLESS))
+    def times(self, factor: Estimate) -> Estimate:
+        return Estimate(min(self.least * factor.least, ENDLESS), min(self.most * factor.most, ENDLESS))
 
     def scaled(self, factor: float) -> Estimate:
         return Estimate(_scaled(self.least, factor), _scaled(self.most, factor))
 
-    def union(self, other: Estimate) -> Estimate:
-        return Estimate(min(self.least, other.least), max(self.most, other.most))
+    def union(self, alternative: Estimate) -> Estimate:
+        return Estimate(min(self.least, alternative.least), max(self.most, alternative.most))
 
 
 def _scaled(value: int, factor: float) -> int:

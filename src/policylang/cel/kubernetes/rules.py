@@ -85,8 +85,8 @@ def _below(place: _Place) -> Iterator[_Place]:
     is_map = schema.get("type") == "object" and "additionalProperties" in schema
     for name, child in sorted(schema.get("properties", {}).items()):
         yield inside(child, f"{path}.properties[{name}]", "maxProperties" if is_map else None)
-    if isinstance(others := schema.get("additionalProperties"), dict):
-        yield inside(others, f"{path}.additionalProperties", "maxProperties")
+    if isinstance(additional := schema.get("additionalProperties"), dict):
+        yield inside(additional, f"{path}.additionalProperties", "maxProperties")
     if isinstance(items := schema.get("items"), dict):
         yield inside(items, f"{path}.items", "maxItems")
 
@@ -106,14 +106,14 @@ def _rules(place: _Place, version: str) -> Iterator[Rule]:
             yield _priced(environment, of, f"{at}.messageExpression", written["messageExpression"], STRING, 1)
 
 
-def _priced(environment: KubernetesEnv, of: Declaration, path: str, expression: str, wanted: Type, count: int) -> Rule:
-    name, prefix = ("cel expression", "") if wanted == BOOL else ("messageExpression", "messageExpression ")
+def _priced(environment: KubernetesEnv, of: Declaration, path: str, expression: str, result: Type, count: int) -> Rule:
+    name, prefix = ("cel expression", "") if result == BOOL else ("messageExpression", "messageExpression ")
     try:
         ast = environment.check(expression)
     except CompileError as wrong:
         return Rule(path, expression, 0, (f"{prefix}compilation failed: {wrong.message}",))
-    if ast.result != wanted:
-        return Rule(path, expression, 0, (f"{name} must evaluate to a {wanted}",))
+    if ast.result != result:
+        return Rule(path, expression, 0, (f"{name} must evaluate to a {result}",))
     cost = min(environment.cost(ast, SchemaSizes(of)).most * count, ENDLESS)
-    said = "estimated rule cost" if wanted == BOOL else "estimated messageExpression cost"
+    said = "estimated rule cost" if result == BOOL else "estimated messageExpression cost"
     return Rule(path, expression, cost, (exceeded(said, cost, STATIC_LIMIT),) if cost > STATIC_LIMIT else ())

@@ -10,22 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from policylang.cel import types
 from policylang.cel.cost.units import ENDLESS, Estimate, Sized
 from policylang.cel.kubernetes.objects import Fields
-from policylang.cel.types import (
-    BOOL,
-    BYTES,
-    DOUBLE,
-    DURATION,
-    DYN,
-    INT,
-    STRING,
-    TIMESTAMP,
-    Type,
-    list_of,
-    map_of,
-    message,
-)
 
 Schema = Mapping[str, Any]
 
@@ -41,7 +28,7 @@ _ESCAPES = {"__": "__underscores__", ".": "__dot__", "-": "__dash__", "/": "__sl
 class Declaration:
     """A schema's type. `most`: elements or characters at most; `least`: bytes of the shortest value in JSON."""
 
-    type: Type
+    type: types.Type
     most: int = 0
     least: int = 2
     fields: dict[str, Declaration] = field(default_factory=dict)
@@ -50,14 +37,14 @@ class Declaration:
 
     def types(self) -> dict[str, Fields]:
         """Every object type in it by name, for an environment."""
-        types: dict[str, Fields] = {}
+        objects: dict[str, Fields] = {}
         stack = [self]
         while stack:
             declaration = stack.pop()
             stack += [*declaration.fields.values(), *([declaration.element] if declaration.element else [])]
             if declaration.type.kind == "message":
-                types[declaration.type.name] = {name: of.type for name, of in declaration.fields.items()}
-        return types
+                objects[declaration.type.name] = {name: of.type for name, of in declaration.fields.items()}
+        return objects
 
 
 def escape(name: str) -> str | None:
@@ -74,7 +61,7 @@ def escape(name: str) -> str | None:
 def declare(schema: Schema, *, root: bool = False, name: str = "selfType") -> Declaration | None:
     """None where a schema has no type that expressions can see. `root`: of a whole resource, which has metadata."""
     if schema.get("x-kubernetes-int-or-string"):
-        return Declaration(DYN, _longest(schema), 1)
+        return Declaration(types.DYN, _longest(schema), 1)
     if root:
         schema = _resource(schema)
     make = _MAKERS.get(schema.get("type", ""))
@@ -99,19 +86,19 @@ def _array(schema: Schema, name: str) -> Declaration | None:
     if of is None:
         return None
     most = _limit(schema, "maxItems", (REQUEST_SIZE - 2) // (of.least + 1))
-    return Declaration(list_of(of.type), most, element=of)
+    return Declaration(types.list_of(of.type), most, element=of)
 
 
 def _object(schema: Schema, name: str) -> Declaration | None:
-    others = schema.get("additionalProperties")
-    if isinstance(others, Mapping):
-        of = declare(others, root=_embedded(others), name=f"{name}.@elem")
+    additional = schema.get("additionalProperties")
+    if isinstance(additional, Mapping):
+        of = declare(additional, root=_embedded(additional), name=f"{name}.@elem")
         if of is None:
             return None
         most = _limit(schema, "maxProperties", (REQUEST_SIZE - 2) // (of.least + 6))
-        return Declaration(map_of(STRING, of.type), most, key=Declaration(STRING), element=of)
+        return Declaration(types.map_of(types.STRING, of.type), most, key=Declaration(types.STRING), element=of)
     required = schema.get("required", ())
-    made = Declaration(message(name))
+    made = Declaration(types.message(name))
     for word, property_schema in schema.get("properties", {}).items():
         shown = escape(word)
         inner = declare(property_schema, root=_embedded(property_schema), name=f"{name}.{shown}")
@@ -129,22 +116,22 @@ def _text(schema: Schema, _: str) -> Declaration:
     if form in _FORMATS:
         return Declaration(*_FORMATS[form])
     if form == "byte":
-        return Declaration(BYTES, _limit(schema, "maxLength", REQUEST_SIZE - 2))
+        return Declaration(types.BYTES, _limit(schema, "maxLength", REQUEST_SIZE - 2))
     if schema.get("maxLength") is None and schema.get("enum"):
-        return Declaration(STRING, max(len(value.encode()) for value in schema["enum"] if isinstance(value, str)))
-    return Declaration(STRING, _longest(schema))
+        return Declaration(types.STRING, max(len(value.encode()) for value in schema["enum"] if isinstance(value, str)))
+    return Declaration(types.STRING, _longest(schema))
 
 
-_FORMATS: dict[Any, tuple[Type, int, int]] = {
-    "duration": (DURATION, 32, 3), "date": (TIMESTAMP, 12, 12), "date-time": (TIMESTAMP, 32, 21),
+_FORMATS: dict[Any, tuple[types.Type, int, int]] = {
+    "duration": (types.DURATION, 32, 3), "date": (types.TIMESTAMP, 12, 12), "date-time": (types.TIMESTAMP, 32, 21),
 }
 _Maker = Callable[[Schema, str], "Declaration | None"]
 
 _MAKERS: dict[str, _Maker] = {
     "array": _array, "object": _object, "string": _text,
-    "boolean": lambda schema, name: Declaration(BOOL, 0, 4),  # noqa: ARG005 - as the others
-    "number": lambda schema, name: Declaration(DOUBLE, 0, 1),  # noqa: ARG005
-    "integer": lambda schema, name: Declaration(INT, 0, 1),  # noqa: ARG005
+    "boolean": lambda schema, name: Declaration(types.BOOL, 0, 4),  # noqa: ARG005 - as the others
+    "number": lambda schema, name: Declaration(types.DOUBLE, 0, 1),  # noqa: ARG005
+    "integer": lambda schema, name: Declaration(types.INT, 0, 1),  # noqa: ARG005
 }
 
 

@@ -12,7 +12,7 @@ from policylang.cel.syntax.issues import CompileError, Issue
 from policylang.cel.syntax.tree import Call, ListNode, Literal, MapNode, Node, children
 from policylang.cel.types import DYN, Type, is_optional
 from policylang.cel.values.conversions import to_duration, to_timestamp
-from policylang.cel.values.errors import CelError
+from policylang.cel.values.errors import without_error
 from policylang.go.regex import valid
 from policylang.source import Source
 
@@ -55,20 +55,9 @@ def _literal(call: Call) -> Iterator[Issue]:
         yield Issue(first.at, f"invalid {call.function} argument")
 
 
-def _works(convert: Callable[[object], object]) -> Callable[[object], bool]:
-    def test(value: object) -> bool:
-        try:
-            convert(value)
-        except CelError:
-            return False
-        return True
-
-    return test
-
-
 _GOOD: dict[str, Callable[[object], bool]] = {
-    "duration": _works(to_duration),
-    "timestamp": _works(to_timestamp),
+    "duration": without_error(to_duration),
+    "timestamp": without_error(to_timestamp),
     "matches": lambda value: not isinstance(value, str) or valid(value),
 }
 

@@ -13,7 +13,7 @@ from policylang.cel.kubernetes.environment import KubernetesEnv
 from policylang.cel.kubernetes.objects import ADMISSION, NAMESPACE, REQUEST, Declared, Fields
 from policylang.cel.libraries import ext
 from policylang.cel.libraries.kubernetes import jsonpatch
-from policylang.cel.libraries.kyverno import contexts, documents, images, scalars, x509
+from policylang.cel.libraries.kyverno import contexts, documents, images, scalars
 from policylang.cel.libraries.kyverno.ports import World
 from policylang.cel.library import Library
 from policylang.cel.types import DYN, STRING, Type, list_of, map_of, message
@@ -37,7 +37,7 @@ def _common(world: World, namespace: str) -> tuple[Library, ...]:
         ext.bindings(), ext.encoders(), ext.math(), ext.protos(), ext.regex(),
         contexts.resource(world, namespace), contexts.http(world), contexts.global_context(world),
         contexts.image_data(world), images.LIBRARY, scalars.USER, scalars.HASH, scalars.MATH, scalars.random(world),
-        scalars.time(world), x509.LIBRARY, *documents.LIBRARIES, scalars.OR_VALUE,
+        scalars.time(world), scalars.X509, *documents.LIBRARIES, scalars.OR_VALUE,
     )
 
 

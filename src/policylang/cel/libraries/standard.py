@@ -6,17 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from policylang.cel import types
-from policylang.cel.cost.prices import (
-    AFFIX,
-    BYTES_TO_TEXT,
-    COMPARE,
-    CONTAINS,
-    IN_LIST,
-    JOIN_LISTS,
-    JOIN_TEXTS,
-    MATCHES,
-    TEXT_TO_BYTES,
-)
+from policylang.cel.cost import prices
 from policylang.cel.cost.units import CONSTANT, Cost
 from policylang.cel.library import Constant, Function, Library, Overload
 from policylang.cel.syntax import macros
@@ -56,7 +46,7 @@ def _one(name: str, call: Callable[..., Any], *overloads: tuple[str, tuple[Type,
 
 def _ordered(name: str, word: str, call: Callable[..., Any]) -> Function:
     numbers = (INT, UINT, DOUBLE)
-    overloads = [(f"{word}_{_word(of)}", (of, of), BOOL, COMPARE if of in (STRING, BYTES) else CONSTANT)
+    overloads = [(f"{word}_{_word(of)}", (of, of), BOOL, prices.COMPARE if of in (STRING, BYTES) else CONSTANT)
                  for of in (BOOL, INT, UINT, DOUBLE, STRING, BYTES, TIMESTAMP, DURATION)]
     overloads += [(f"{word}_{_word(left)}_{_word(right)}", (left, right), BOOL, CONSTANT)
                   for left in numbers for right in numbers if left is not right]
@@ -76,8 +66,9 @@ _ARITHMETIC = (
     _one("_+_", _add,
          *_constant(("add_int64", (INT, INT), INT), ("add_uint64", (UINT, UINT), UINT),
                     ("add_double", (DOUBLE, DOUBLE), DOUBLE)),
-         ("add_string", (STRING, STRING), STRING, JOIN_TEXTS), ("add_bytes", (BYTES, BYTES), BYTES, JOIN_TEXTS),
-         ("add_list", (_LIST, _LIST), _LIST, JOIN_LISTS),
+         ("add_string", (STRING, STRING), STRING, prices.JOIN_TEXTS),
+         ("add_bytes", (BYTES, BYTES), BYTES, prices.JOIN_TEXTS),
+         ("add_list", (_LIST, _LIST), _LIST, prices.JOIN_LISTS),
          *_constant(("add_timestamp_duration", (TIMESTAMP, DURATION), TIMESTAMP),
                     ("add_duration_timestamp", (DURATION, TIMESTAMP), TIMESTAMP),
                     ("add_duration_duration", (DURATION, DURATION), DURATION)), metered=True),
@@ -105,13 +96,14 @@ _LOGIC = (
     _one("_||_", errors.overload, ("logical_or", (BOOL, BOOL), BOOL, CONSTANT)),
     _one("_?_:_", errors.overload, ("conditional", (BOOL, _A, _A), _A, CONSTANT)),
     _one("!_", arithmetic.invert, ("logical_not", (BOOL,), BOOL, CONSTANT)),
-    _one("_==_", equality.equal, ("equals", (_A, _A), BOOL, COMPARE)),
-    _one("_!=_", equality.unequal, ("not_equals", (_A, _A), BOOL, COMPARE)),
+    _one("_==_", equality.equal, ("equals", (_A, _A), BOOL, prices.COMPARE)),
+    _one("_!=_", equality.unequal, ("not_equals", (_A, _A), BOOL, prices.COMPARE)),
     _ordered("_<_", "less", arithmetic.less),
     _ordered("_<=_", "less_equals", arithmetic.less_equal),
     _ordered("_>_", "greater", arithmetic.greater),
     _ordered("_>=_", "greater_equals", arithmetic.greater_equal),
-    _one("@in", equality.contains, ("in_list", (_A, _LIST), BOOL, IN_LIST), ("in_map", (_A, _MAP), BOOL, CONSTANT)),
+    _one("@in", equality.contains,
+         ("in_list", (_A, _LIST), BOOL, prices.IN_LIST), ("in_map", (_A, _MAP), BOOL, CONSTANT)),
     _one("_[_]", containers.index, ("index_list", (_LIST, INT), _A, CONSTANT), ("index_map", (_MAP, _A), _B, CONSTANT)),
 )
 
@@ -120,7 +112,7 @@ _SIZE = Function("size", tuple(
              member)
     for member in (False, True)
     for word, of in (("string", STRING), ("bytes", BYTES), ("list", _LIST), ("map", _MAP))))
-_WALKED = {(STRING, BYTES): TEXT_TO_BYTES, (BYTES, STRING): BYTES_TO_TEXT}
+_WALKED = {(STRING, BYTES): prices.TEXT_TO_BYTES, (BYTES, STRING): prices.BYTES_TO_TEXT}
 
 
 def _conversion(to: Type, name: str, dispatch: Callable[[Any], Any],
@@ -157,13 +149,13 @@ _CONVERSIONS = (
 
 
 _STRINGS = (
-    _one("contains", lambda text, part: part in text, ("contains_string", (STRING, STRING), BOOL, CONTAINS),
+    _one("contains", lambda text, part: part in text, ("contains_string", (STRING, STRING), BOOL, prices.CONTAINS),
          member=True),
-    _one("startsWith", str.startswith, ("starts_with_string", (STRING, STRING), BOOL, AFFIX), member=True),
-    _one("endsWith", str.endswith, ("ends_with_string", (STRING, STRING), BOOL, AFFIX), member=True),
+    _one("startsWith", str.startswith, ("starts_with_string", (STRING, STRING), BOOL, prices.AFFIX), member=True),
+    _one("endsWith", str.endswith, ("ends_with_string", (STRING, STRING), BOOL, prices.AFFIX), member=True),
     Function("matches", (Overload("matches", (STRING, STRING), BOOL, patterns.matches, CONSTANT, metered=True),
-                         Overload("matches_string", (STRING, STRING), BOOL, patterns.matches, MATCHES, member=True,
-                                  metered=True))),
+                         Overload("matches_string", (STRING, STRING), BOOL, patterns.matches, prices.MATCHES,
+                                  member=True, metered=True))),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from policylang.cel.syntax.expander import Expander, Macro
-from policylang.cel.syntax.tree import Call, Ident, Node, Select
+from policylang.cel.syntax.tree import Call, Ident, Node, Select, qualified
 
 
 def _has(build: Expander, _: Node | None, args: list[Node]) -> Node:
@@ -71,6 +71,25 @@ def _on_value(build: Expander, target: Node | None, args: list[Node], around: Ca
     return build.bind(held, target, build.call("_?_:_", build.call("hasValue", target=build.ident(held)), value, none))
 
 
+def _extension(build: Expander, target: Node | None, args: list[Node]) -> str | None:
+    if not isinstance(target, Ident) or target.name != "proto":
+        return None
+    name = qualified(args[1]) if isinstance(args[1], Select) else None
+    if name is None:
+        raise build.error("invalid extension field", args[1])
+    return name.removeprefix(".")
+
+
+def _get_extension(build: Expander, target: Node | None, args: list[Node]) -> Node | None:
+    name = _extension(build, target, args)
+    return None if name is None else build.select(args[0], name)
+
+
+def _has_extension(build: Expander, target: Node | None, args: list[Node]) -> Node | None:
+    name = _extension(build, target, args)
+    return None if name is None else build.has(args[0], name)
+
+
 STANDARD = (
     Macro("has", 1, False, _has),
     Macro("all", 2, True, _quantifier("all")),
@@ -91,3 +110,4 @@ TWO_VARIABLES = (
 )
 BINDINGS = (Macro("bind", 3, True, _bind),)
 OPTIONALS = (Macro("optMap", 2, True, _opt_map), Macro("optFlatMap", 2, True, _opt_flat_map))
+EXTENSION_FIELDS = (Macro("getExt", 2, True, _get_extension), Macro("hasExt", 2, True, _has_extension))

@@ -36,8 +36,8 @@ def index(container: Any, key: Any) -> Any:
     if kind is dict:
         if type(key) is str:
             return container[key]
-        found, value = lookup(container, key)
-        if found:
+        present, value = lookup(container, key)
+        if present:
             return value
         raise CelError(f"no such key: {key_text(key)}")
     if kind is Optional:
@@ -45,8 +45,8 @@ def index(container: Any, key: Any) -> Any:
     if isinstance(container, list):
         return container[position(key, len(container))]
     if isinstance(container, dict):
-        found, value = lookup(container, key)
-        if found:
+        present, value = lookup(container, key)
+        if present:
             return value
         raise CelError(f"no such key: {key_text(key)}")
     if hasattr(container, "cel_index"):
@@ -79,8 +79,8 @@ def optional_index(container: Any, key: Any) -> Optional:
             raise CelError(f"unsupported index type '{type_name(key)}' in list")
         return Optional(container[int(key)]) if key in range(len(container)) else NONE
     if isinstance(container, dict):
-        found, value = lookup(container, key)
-        return Optional(value) if found else NONE
+        present, value = lookup(container, key)
+        return Optional(value) if present else NONE
     if type(key) is str and hasattr(container, "cel_has"):
         return Optional(container[key]) if container.cel_has(key) else NONE
     return NONE

@@ -48,8 +48,8 @@ def _same_maps(left: dict[Any, Any], right: dict[Any, Any]) -> bool:
             if key not in right or not equal(value, right[key]):
                 return False
         else:
-            found, matching = lookup(right, key)
-            if not found or not equal(value, matching):
+            present, matching = lookup(right, key)
+            if not present or not equal(value, matching):
                 return False
     return True
 
@@ -85,8 +85,8 @@ def equal_within(left: Any, right: Any, meter: Meter) -> bool:
             return False
         meter.spend(len(left))
         for key, value in left.items():
-            found, matching = lookup(right, key)
-            if not found or not equal_within(value, matching, meter):
+            present, matching = lookup(right, key)
+            if not present or not equal_within(value, matching, meter):
                 return False
         return True
     elif kind is Optional and type(right) is Optional and left.present and right.present:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from policylang.errors import LanguageError
@@ -55,6 +56,17 @@ def key_text(key: Any) -> str:
     if key is True or key is False:
         return str(key).lower()
     return str(key)
+
+
+def without_error(read: Callable[..., object]) -> Callable[..., bool]:
+    """Whether `read` takes what it is given."""
+    def test(*arguments: Any) -> bool:
+        try:
+            read(*arguments)
+        except CelError:
+            return False
+        return True
+    return test
 
 
 def missing() -> NoReturn:

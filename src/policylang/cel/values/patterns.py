@@ -9,12 +9,12 @@ from policylang.cel.values.errors import CelError
 from policylang.go import regex
 
 
-def compiled(pattern: str) -> Any:
-    """RE2's pattern; CelError in its words where it is none."""
+def compiled(pattern: str, head: str = "") -> Any:
+    """RE2's pattern; CelError in its words, after `head`, where it is none."""
     try:
         return regex.compiled(pattern)
     except regex.PatternError as wrong:
-        raise CelError(wrong.message) from None
+        raise CelError(head + wrong.message) from None
 
 
 def matches(text: str, pattern: str, meter: Meter) -> bool:

@@ -153,17 +153,12 @@ def seconds(value: Any, name: str = "UTC") -> int:
 
 
 def milliseconds(value: Any, name: str = "UTC") -> int:
-    """Of a duration those that are over after its whole seconds; cel-go gives all of them, see whole_milliseconds."""
+    """Of a duration those that are over after its whole seconds; cel-go gives all of them."""
     if type(value) is Duration:
         total = _whole(value.ns, 10**6)
         return total - _whole(value.ns, _SECOND) * 1000
     _moment(value, name)
     return int(value.ns % _SECOND // 10**6)
-
-
-def whole_milliseconds(value: Duration) -> int:
-    """What cel-go, and so Kubernetes, answers for a duration."""
-    return _whole(value.ns, 10**6)
 
 
 def _whole(ns: int, unit: int) -> int:

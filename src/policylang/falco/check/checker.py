@@ -10,21 +10,7 @@ from typing import Any
 
 from policylang.falco.check.condition import Text
 from policylang.falco.check.formula import Formula, Node, Read, conjunction, disjunction, negation
-from policylang.falco.syntax.tree import (
-    And,
-    Argument,
-    Compare,
-    Condition,
-    Exists,
-    Field,
-    Literal,
-    Macro,
-    Not,
-    Operand,
-    Or,
-    Transform,
-    Values,
-)
+from policylang.falco.syntax import tree
 from policylang.falco.values import fields, literals, operators, patterns, transformers
 from policylang.falco.values.events import EVENTS
 from policylang.falco.values.fields import Shape, Type
@@ -33,27 +19,27 @@ from policylang.falco.values.fields import Shape, Type
 class Checker:
     """`owner(macro)` is the text a macro's condition was parsed from. `legacy`: engines before list-valued fields."""
 
-    def __init__(self, source: str, macros: dict[str, tuple[Condition, Text]], *, legacy: bool = False,
+    def __init__(self, source: str, macros: dict[str, tuple[tree.Condition, Text]], *, legacy: bool = False,
                  warn: Callable[[str, str, Text, int], None] | None = None) -> None:
         self.source, self.macros, self.legacy, self.warn = source, macros, legacy, warn
         self.known: dict[str, Formula] = {}
 
-    def formula(self, condition: Condition, text: Text) -> Formula:
-        if isinstance(condition, And):
+    def formula(self, condition: tree.Condition, text: Text) -> Formula:
+        if isinstance(condition, tree.And):
             return conjunction([self.formula(part, text) for part in condition.parts])
-        if isinstance(condition, Or):
+        if isinstance(condition, tree.Or):
             return disjunction([self.formula(part, text) for part in condition.parts])
-        if isinstance(condition, Not):
+        if isinstance(condition, tree.Not):
             return negation(self.formula(condition.part, text))
-        if isinstance(condition, Macro):
+        if isinstance(condition, tree.Macro):
             if condition.name not in self.known:
                 self.known[condition.name] = self.formula(*self.macros[condition.name])
             return self.known[condition.name]
         return self.test(condition, text)
 
-    def test(self, check: Exists | Compare, text: Text) -> Node:
+    def test(self, check: tree.Exists | tree.Compare, text: Text) -> Node:
         left = self.operand(check.left, text)
-        if isinstance(check, Exists):
+        if isinstance(check, tree.Exists):
             return Node("test", (left, "exists", "", None))
         op, modifier = check.operator, check.modifier
         shape = Shape.ANCESTORS if self.legacy and left.shape is Shape.LIST and op not in ("in", "intersects") else (
@@ -63,7 +49,7 @@ class Checker:
         if modifier and shape is Shape.LIST:
             raise text.error(f"filter error: '{op} {modifier}' operator not supported list filters", check.start)
         left = left._replace(shape=shape)
-        if isinstance(check.right, (Field, Transform)):
+        if isinstance(check.right, (tree.Field, tree.Transform)):
             return Node("test", (left, op, "", self.reference(left, op, check.right, text)))
         listed = isinstance(check.right, tuple)
         items = check.right if isinstance(check.right, tuple) else (check.right,)
@@ -76,7 +62,7 @@ class Checker:
                              "compare fd.port", check.start)
         return Node("test", (left, op, modifier, right))
 
-    def literal(self, item: Literal, left: Read, op: str, text: Text) -> Any:
+    def literal(self, item: tree.Literal, left: Read, op: str, text: Text) -> Any:
         try:
             value = literals.parsed(item.value, left.type, op)
             if op == "regex":
@@ -97,7 +83,7 @@ class Checker:
                           "value", text, item.start)
         return value
 
-    def reference(self, left: Read, op: str, operand: Operand, text: Text) -> Read:
+    def reference(self, left: Read, op: str, operand: tree.Operand, text: Text) -> Read:
         """A right-hand side that is a field."""
         right = self.operand(operand, text)
         if op in ("pmatch", "regex"):
@@ -114,16 +100,16 @@ class Checker:
                              f"'{right.name}' has incompatible type '{kinds[1]}'", operand.start)
         return right
 
-    def operand(self, operand: Operand, text: Text) -> Read:
-        if isinstance(operand, Transform):
+    def operand(self, operand: tree.Operand, text: Text) -> Read:
+        if isinstance(operand, tree.Transform):
             return self.transform(operand, text)
         info = fields.lookup(self.source, operand.name, operand.argument)
         if info is None:
             raise text.error(f"filter_check called with nonexistent field {operand}", operand.start)
         return Read("field", str(operand), info.type, info.shape)
 
-    def transform(self, operand: Transform, text: Text) -> Read:
-        arguments = tuple(self.argument(each, text) for each in operand.arguments)
+    def transform(self, operand: tree.Transform, text: Text) -> Read:
+        arguments = tuple(self.argument(argument, text) for argument in operand.arguments)
         try:
             for read in arguments:
                 if read.shape in (Shape.ANCESTORS, Shape.ENDS) or read.name.partition("[")[0] in fields.ALONE:
@@ -142,11 +128,11 @@ class Checker:
         name = text.source.text[operand.start:operand.end] or operand.name
         return Read(operand.name, name, type_, shape, None, operand.index, arguments)
 
-    def argument(self, argument: Argument, text: Text) -> Read:
-        if isinstance(argument, Literal):
+    def argument(self, argument: tree.Argument, text: Text) -> Read:
+        if isinstance(argument, tree.Literal):
             return Read("constant", "", Type.TEXT, Shape.ONE, argument.value)
-        if isinstance(argument, Values):
-            items = tuple(self.argument(each, text) for each in argument.items)
+        if isinstance(argument, tree.Values):
+            items = tuple(self.argument(value, text) for value in argument.items)
             for item in items:
                 if item.type is not Type.TEXT or item.shape is not Shape.ONE:
                     raise text.error("a list of a transformer holds strings only", 0)

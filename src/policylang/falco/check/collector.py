@@ -7,16 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from policylang.falco.check.condition import Piece, Text, with_exceptions
-from policylang.falco.syntax.definitions import (
-    EngineItem,
-    Exemption,
-    Item,
-    ListItem,
-    MacroItem,
-    PluginItem,
-    RuleItem,
-    semver,
-)
+from policylang.falco.syntax import definitions
 from policylang.falco.syntax.document import Node
 from policylang.falco.syntax.lexer import LISTED, MODIFIERS, NUMERIC, OPERATORS, UNARY
 from policylang.falco.syntax.parser import parse
@@ -62,7 +53,7 @@ class RuleText:
     values: dict[str, Any]
     pieces: list[Piece]
     output: Node
-    exceptions: list[Exemption] = field(default_factory=list)
+    exceptions: list[definitions.Exemption] = field(default_factory=list)
 
 
 @dataclass
@@ -86,14 +77,14 @@ class Collector:
         self.plugins: list[list[tuple[str, str]]] = []
         self.at = 0
 
-    def add(self, item: Item) -> None:
-        if isinstance(item, ListItem):
+    def add(self, item: definitions.Item) -> None:
+        if isinstance(item, definitions.ListItem):
             self._add_list(item)
-        elif isinstance(item, MacroItem):
+        elif isinstance(item, definitions.MacroItem):
             self._add_macro(item)
-        elif isinstance(item, RuleItem):
+        elif isinstance(item, definitions.RuleItem):
             self._add_rule(item)
-        elif isinstance(item, EngineItem):
+        elif isinstance(item, definitions.EngineItem):
             self._add_engine(item)
         else:
             self._add_plugin(item)
@@ -102,24 +93,24 @@ class Collector:
         self.at += 1
         return self.at
 
-    def _add_engine(self, item: EngineItem) -> None:
+    def _add_engine(self, item: definitions.EngineItem) -> None:
         if item.version[0] != ENGINE[0] or item.version > ENGINE:
             raise _invalid(item.node, f"Rules require engine version {'.'.join(map(str, item.version))}, but engine "
                                       f"version is {'.'.join(map(str, ENGINE))}")
         self.engine = max(self.engine, item.version)
         self.oldest = min(self.oldest, item.version)
 
-    def _add_plugin(self, item: PluginItem) -> None:
+    def _add_plugin(self, item: definitions.PluginItem) -> None:
         names = set()
         for name, version in item.alternatives:
-            if semver(version) is None:
+            if definitions.semver(version) is None:
                 raise _invalid(item.node, f"Invalid required version '{version}' for plugin '{name}'")
             if name in names:
                 raise _invalid(item.node, f"Defined multiple alternative version requirements for plugin '{name}'")
             names.add(name)
         self.plugins.append(item.alternatives)
 
-    def _add_list(self, item: ListItem) -> None:
+    def _add_list(self, item: definitions.ListItem) -> None:
         before, at = self.lists.get(item.name), self._next()
         if item.append:
             if before is None:
@@ -131,7 +122,7 @@ class Collector:
             index = before.index if before else at
             self.lists[item.name] = _ListText(item.name, item.node, list(item.items), index, at)
 
-    def _add_macro(self, item: MacroItem) -> None:
+    def _add_macro(self, item: definitions.MacroItem) -> None:
         before, at = self.macros.get(item.name), self._next()
         piece = Piece(item.condition.value, item.condition, True)
         if item.append:
@@ -143,7 +134,7 @@ class Collector:
         else:
             self.macros[item.name] = _MacroText(item.name, item.node, [piece], before.index if before else at, at)
 
-    def _add_rule(self, item: RuleItem) -> None:
+    def _add_rule(self, item: definitions.RuleItem) -> None:
         before = self.rules.get(item.name)
         if item.how == "define":
             self._define(item, before)
@@ -166,10 +157,10 @@ class Collector:
                 before.output = item.output
             if "exceptions" in item.values:
                 before.exceptions = item.values["exceptions"]
-                for each in before.exceptions:
-                    self._validate(each, before.source)
+                for exemption in before.exceptions:
+                    self._validate(exemption, before.source)
 
-    def _define(self, item: RuleItem, before: RuleText | None) -> None:
+    def _define(self, item: definitions.RuleItem, before: RuleText | None) -> None:
         source = item.values.get("source", "syscall")
         if before is not None and before.source != source:
             raise _invalid(item.node, "Rule has been re-defined with a different source")
@@ -178,11 +169,11 @@ class Collector:
         rule = RuleText(item.name, item.node, source, {**item.values, "output": item.values["output"].strip(BLANKS)},
                      [Piece(item.condition.value, item.condition, True)], item.output,
                      item.values.get("exceptions", []))
-        for each in rule.exceptions:
-            self._validate(each, source)
+        for exemption in rule.exceptions:
+            self._validate(exemption, source)
         self.rules[item.name] = rule  # keeps the place of the first definition
 
-    def _append(self, item: RuleItem, before: RuleText) -> None:
+    def _append(self, item: definitions.RuleItem, before: RuleText) -> None:
         if not item.values:
             raise _invalid(item.node, "Appended rule must have exceptions or condition property")
         if item.condition is not None:
@@ -192,23 +183,23 @@ class Collector:
                 before.values[key] = f"{before.values.get(key, '')} {item.values[key]}"
         if "tags" in item.values:
             before.values["tags"] = [*before.values.get("tags", []), *item.values["tags"]]
-        for each in item.values.get("exceptions", []):
-            same = next((other for other in before.exceptions if other.name == each.name), None)
+        for exemption in item.values.get("exceptions", []):
+            same = next((earlier for earlier in before.exceptions if earlier.name == exemption.name), None)
             if same is None:
-                if each.fields is None:
-                    raise _invalid(each.node, "Rule exception must have fields property with a list of fields")
-                if not each.values:
-                    raise _invalid(each.node, "Rule exception must have values property with a list of values")
-                self._validate(each, before.source)
-                before.exceptions = [*before.exceptions, each]
+                if exemption.fields is None:
+                    raise _invalid(exemption.node, "Rule exception must have fields property with a list of fields")
+                if not exemption.values:
+                    raise _invalid(exemption.node, "Rule exception must have values property with a list of values")
+                self._validate(exemption, before.source)
+                before.exceptions = [*before.exceptions, exemption]
                 continue
-            if each.fields is not None:
-                raise _invalid(each.node, "Can not append exception fields to existing exception, only values")
-            if each.comps is not None:
-                raise _invalid(each.node, "Can not append exception comps to existing exception, only values")
-            same.values = same.values + each.values
+            if exemption.fields is not None:
+                raise _invalid(exemption.node, "Can not append exception fields to existing exception, only values")
+            if exemption.comps is not None:
+                raise _invalid(exemption.node, "Can not append exception comps to existing exception, only values")
+            same.values = same.values + exemption.values
 
-    def _validate(self, exception: Exemption, source: str) -> None:
+    def _validate(self, exception: definitions.Exemption, source: str) -> None:
         node = exception.node
         if exception.fields is None:
             raise _invalid(node, "Rule exception item must have fields property with a list of fields")
@@ -238,7 +229,7 @@ class Collector:
 
     def finish(self) -> Collected:
         lists = self._expanded()
-        used: set[str] = {name for each in self.lists.values() for name in each.items if name in self.lists}
+        used: set[str] = {name for listed in self.lists.values() for name in listed.items if name in self.lists}
         texts = lists.items()
 
         def parsed(pieces: list[Piece]) -> tuple[Condition, Text]:
@@ -249,7 +240,7 @@ class Collector:
             except SourceError as wrong:
                 raise text.error(wrong.reason, wrong.offset, wrong.kind) from None
 
-        macros = {name: parsed(each.pieces) for name, each in self.macros.items()}
+        macros = {name: parsed(macro.pieces) for name, macro in self.macros.items()}
         resolver = _Resolver(self.macros, macros)
         for name in self.macros:
             resolver.macro(name)
@@ -258,10 +249,10 @@ class Collector:
         for rule in rules:
             conditions[rule.name] = condition, text = parsed(with_exceptions(rule.pieces, rule.exceptions))
             resolver.rule(condition, text)
-        unused = [("LOAD_UNUSED_MACRO", "Macro not referred to by any other rule/macro", each.node)
-                  for name, each in self.macros.items() if name not in resolver.used]
-        unused += [("LOAD_UNUSED_LIST", "List not referred to by any other rule/macro", each.node)
-                   for name, each in self.lists.items() if name not in used]
+        unused = [("LOAD_UNUSED_MACRO", "Macro not referred to by any other rule/macro", macro.node)
+                  for name, macro in self.macros.items() if name not in resolver.used]
+        unused += [("LOAD_UNUSED_LIST", "List not referred to by any other rule/macro", listed.node)
+                   for name, listed in self.lists.items() if name not in used]
         return Collected(rules, macros, conditions, lists, unused)
 
     def _expanded(self) -> dict[str, list[str]]:
@@ -269,23 +260,23 @@ class Collector:
         done: dict[str, list[str]] = {}
         doing: set[str] = set()
 
-        def expand(each: _ListText) -> list[str]:
-            if each.name in done:
-                return done[each.name]
-            if each.name in doing or len(doing) > DEEPEST:
-                raise _invalid(each.node, f"reference loop in list '{each.name}'")
-            doing.add(each.name)
+        def expand(listed: _ListText) -> list[str]:
+            if listed.name in done:
+                return done[listed.name]
+            if listed.name in doing or len(doing) > DEEPEST:
+                raise _invalid(listed.node, f"reference loop in list '{listed.name}'")
+            doing.add(listed.name)
             items: list[str] = []
-            for item in each.items:
-                other = self.lists.get(item)
-                items += expand(other) if other is not None and other.index < each.visibility else [item]
+            for item in listed.items:
+                nested = self.lists.get(item)
+                items += expand(nested) if nested is not None and nested.index < listed.visibility else [item]
                 if len(items) > MOST_ITEMS:
-                    raise _invalid(each.node, f"list '{each.name}' has more than {MOST_ITEMS} items")
-            doing.discard(each.name)
-            done[each.name] = items
+                    raise _invalid(listed.node, f"list '{listed.name}' has more than {MOST_ITEMS} items")
+            doing.discard(listed.name)
+            done[listed.name] = items
             return items
 
-        return {name: expand(each) for name, each in self.lists.items()}
+        return {name: expand(listed) for name, listed in self.lists.items()}
 
 
 class _Resolver:
@@ -310,20 +301,20 @@ class _Resolver:
 
     def _size(self, condition: Condition, text: Text, visibility: int | None, depth: int) -> tuple[int, int]:
         if isinstance(condition, Macro):
-            found = self._referred(condition, text, visibility)
+            size = self._referred(condition, text, visibility)
         elif isinstance(condition, Not):
             tests, below = self._size(condition.part, text, visibility, depth + 1)
-            found = tests, below + 1
+            size = tests, below + 1
         elif isinstance(condition, (And, Or)):
             sizes = [self._size(part, text, visibility, depth + 1) for part in condition.parts]
-            found = sum(tests for tests, _ in sizes), 1 + max(below for _, below in sizes)
+            size = sum(tests for tests, _ in sizes), 1 + max(below for _, below in sizes)
         else:
             return 1, 1
-        if found[0] > MOST_TESTS:
+        if size[0] > MOST_TESTS:
             raise text.error(f"condition with its macros has more than {MOST_TESTS} checks", 0, "LOAD_ERR_VALIDATE")
-        if found[1] > DEEPEST:
+        if size[1] > DEEPEST:
             raise text.error(f"exceeded max depth limit of {DEEPEST}", 0, "LOAD_ERR_VALIDATE")
-        return found
+        return size
 
     def _referred(self, macro: Macro, text: Text, visibility: int | None) -> tuple[int, int]:
         defined = self.defined.get(macro.name)

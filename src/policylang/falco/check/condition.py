@@ -111,12 +111,12 @@ def with_exceptions(pieces: list[Piece], exceptions: list[Exemption]) -> list[Pi
     if not exceptions:
         return pieces
     node = pieces[0].node
-    found = [Piece("(", node, False), *pieces, Piece(")", node, False)]
-    for each in exceptions:
-        text = _scalar(each) if isinstance(each.fields, str) else _tuples(each)
+    joined = [Piece("(", node, False), *pieces, Piece(")", node, False)]
+    for exemption in exceptions:
+        text = _scalar(exemption) if isinstance(exemption.fields, str) else _tuples(exemption)
         if text:
-            found.append(Piece(f" and not {text}", each.node, False))
-    return found
+            joined.append(Piece(f" and not {text}", exemption.node, False))
+    return joined
 
 
 def _scalar(exception: Exemption) -> str:

@@ -100,8 +100,8 @@ def _types(formula: Formula, negated: bool) -> tuple[bool, frozenset[str]]:
     sets = [_types(part, negated) for part in formula.parts]
     if (formula.kind == "and") is not negated:
         return _met(sets)
-    flipped, found = _met([(not flag, names) for flag, names in sets])
-    return not flipped, found
+    flipped, types = _met([(not flag, names) for flag, names in sets])
+    return not flipped, types
 
 
 def _met(sets: list[tuple[bool, frozenset[str]]]) -> tuple[bool, frozenset[str]]:

@@ -81,12 +81,12 @@ def _counted(node: Node, op: str, right: Any) -> Formula:
 def _merged(node: Node) -> Formula:
     """In `or`: comparisons of one field with constants. In `and`: the negations of such."""
     groups: dict[tuple[Read, str], list[Any]] = {}
-    others: list[Formula] = []
+    unmerged: list[Formula] = []
     for part in node.parts:
         test = part if node.kind == "or" else part.parts[0] if part.kind == "not" else None
         constants = None if test is None or test.kind != "test" else _constants(test)
         if constants is None:
-            others.append(part)
+            unmerged.append(part)
         else:
             key, values = constants
             groups.setdefault(key, []).extend(values)
@@ -99,7 +99,7 @@ def _merged(node: Node) -> Formula:
         else:
             test = Node("test", (read, op, "anyof", unique) if len(unique) > 1 else (read, op, "", unique[0]))
         merged.append(test if node.kind == "or" else negation(test))
-    return disjunction(others + merged) if node.kind == "or" else conjunction(others + merged)
+    return disjunction(unmerged + merged) if node.kind == "or" else conjunction(unmerged + merged)
 
 
 def _factored(node: Node) -> Formula:

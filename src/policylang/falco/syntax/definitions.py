@@ -132,8 +132,8 @@ class Reader:
                         raise SourceError(f"Unknown key '{key}' in {kind} item", node.source, at,
                                           kind="LOAD_UNKNOWN_KEY")
                 read: Any = getattr(self, f"_{kind}")
-                found = read(node)
-                return found if isinstance(found, list) else [found]
+                items = read(node)
+                return items if isinstance(items, list) else [items]
         raise node.error("Unknown top level item", "LOAD_UNKNOWN_ITEM")
 
     # --- kinds of items -----------------------------------------------------------------------------------------
@@ -150,23 +150,23 @@ class Reader:
         value = node.value["required_plugin_versions"]
         if not isinstance(value.value, list):
             raise value.error("Value of required_plugin_versions must be a sequence")
-        found: list[Item] = []
+        items: list[Item] = []
         for entry in value.value:
             if not isinstance(entry.value, dict):
                 raise entry.error("Plugin version must be a mapping")
             _only(entry, ("name", "version", "alternatives"))
             asked = [(_text(entry, "name"), _text(entry, "version"))]
-            others = entry.value.get("alternatives")
-            if others is not None:
-                if not isinstance(others.value, list):
-                    raise others.error("Value of plugin version alternatives must be a sequence")
-                for other in others.value:
-                    if not isinstance(other.value, dict):
-                        raise other.error("Plugin version alternative must be a mapping")
-                    _only(other, ("name", "version"))
-                    asked.append((_text(other, "name"), _text(other, "version")))
-            found.append(PluginItem(asked, entry))
-        return found
+            alternatives = entry.value.get("alternatives")
+            if alternatives is not None:
+                if not isinstance(alternatives.value, list):
+                    raise alternatives.error("Value of plugin version alternatives must be a sequence")
+                for alternative in alternatives.value:
+                    if not isinstance(alternative.value, dict):
+                        raise alternative.error("Plugin version alternative must be a mapping")
+                    _only(alternative, ("name", "version"))
+                    asked.append((_text(alternative, "name"), _text(alternative, "version")))
+            items.append(PluginItem(asked, entry))
+        return items
 
     def _list(self, node: Node) -> ListItem:
         name = _text(node, "list")
@@ -207,19 +207,19 @@ class Reader:
             key for key in ("source", "tags", "exceptions", *_FLAGS, *_COUNTS) if key in keys])]
 
     def _changed(self, name: str, node: Node, changes: dict[str, str]) -> list[Item]:
-        found: list[Item] = []
+        items: list[Item] = []
         for how in ("append", "replace"):
             keys = [key for key in _REPLACEABLE if changes.get(key) == how]
             for key in keys:
                 if key not in node.value:
                     raise node.error(f"An {how} override for '{key}' was specified but '{key}' is not defined")
             if keys:
-                found.append(self._rule_item(name, node, how, keys))
+                items.append(self._rule_item(name, node, how, keys))
         for key in _REPLACEABLE:
             if key in node.value and key not in changes:
                 raise node.value[key].error(f"Unexpected key '{key}': no corresponding entry under 'override' is "
                                             "defined.")
-        return found
+        return items
 
     def _rule_item(self, name: str, node: Node, how: str, keys: list[str]) -> RuleItem:
         item = RuleItem(name, node, how, {})
@@ -246,10 +246,10 @@ class Reader:
         return item
 
     def _append(self, node: Node) -> bool:
-        found = _flag(node, "append") if "append" in node.value else False
-        if found:
+        appending = _flag(node, "append") if "append" in node.value else False
+        if appending:
             self.warn("LOAD_DEPRECATED_ITEM", APPEND_DEPRECATED, node)
-        return found
+        return appending
 
     def _overrides(self, node: Node, appendable: Collection[str], replaceable: Collection[str],
                    append: bool) -> dict[str, str]:
@@ -258,7 +258,7 @@ class Reader:
             return {}
         if not isinstance(value.value, dict):
             raise value.error("Value of override must be a mapping")
-        found = {}
+        overrides = {}
         for key, how in value.value.items():
             if not how.scalar or how.value not in ("append", "replace"):
                 allowed = "".join(f"{word} " for word, keys in (("append", appendable), ("replace", replaceable))
@@ -269,10 +269,10 @@ class Reader:
                 raise how.error(f"Key '{key}' cannot be appended to, use 'replace' instead")
             if how.value == "replace" and key not in replaceable:
                 raise how.error(f"Key '{key}' cannot be replaced")
-            found[key] = how.value
-        if append and found:
+            overrides[key] = how.value
+        if append and overrides:
             raise node.error(APPEND_WITH_OVERRIDE)
-        return found
+        return overrides
 
     def _exceptions(self, node: Node, append: bool) -> list[Exemption]:
         value = node.value["exceptions"]
@@ -280,34 +280,34 @@ class Reader:
             return []
         if not isinstance(value.value, list):
             raise value.error("Rule exceptions must be a sequence")
-        found: list[Exemption] = []
-        for each in value.value:
-            if not isinstance(each.value, dict):
-                raise each.error("Rule exception must be a mapping")
-            _only(each, ("name", "fields", "comps", "values"))
-            item = Exemption(_text(each, "name"), each)
-            if any(item.name == other.name for other in found):
-                raise each.error("Exceptions names in the same object must be unique")
-            if "fields" in each.value:
-                item.fields = _entry(each.value["fields"])
+        exemptions: list[Exemption] = []
+        for mapping in value.value:
+            if not isinstance(mapping.value, dict):
+                raise mapping.error("Rule exception must be a mapping")
+            _only(mapping, ("name", "fields", "comps", "values"))
+            item = Exemption(_text(mapping, "name"), mapping)
+            if any(item.name == earlier.name for earlier in exemptions):
+                raise mapping.error("Exceptions names in the same object must be unique")
+            if "fields" in mapping.value:
+                item.fields = _entry(mapping.value["fields"])
             elif not append:
-                raise each.error("Item has no mapping for key 'fields'")
-            if "comps" in each.value:
-                item.comps = _entry(each.value["comps"])
-            values = each.value.get("values")
+                raise mapping.error("Item has no mapping for key 'fields'")
+            if "comps" in mapping.value:
+                item.comps = _entry(mapping.value["comps"])
+            values = mapping.value.get("values")
             if values is not None:
                 if not isinstance(values.value, list):
                     raise values.error("Rule exception values must be a sequence")
                 item.values = [(_entry(entry), entry) for entry in values.value]
             elif append:
-                self.warn("LOAD_APPEND_NO_VALUES", "Overriding/appending exception with no values", each)
-            found.append(item)
-        return found
+                self.warn("LOAD_APPEND_NO_VALUES", "Overriding/appending exception with no values", mapping)
+            exemptions.append(item)
+        return exemptions
 
 
 def semver(text: str) -> tuple[int, int, int] | None:
-    found = re.fullmatch(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})(?:[-+][0-9A-Za-z.+-]+)?", text)
-    return None if found is None else (int(found[1]), int(found[2]), int(found[3]))
+    match = re.fullmatch(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})(?:[-+][0-9A-Za-z.+-]+)?", text)
+    return None if match is None else (int(match[1]), int(match[2]), int(match[3]))
 
 
 def _only(node: Node, keys: Collection[str]) -> None:
@@ -317,16 +317,16 @@ def _only(node: Node, keys: Collection[str]) -> None:
 
 
 def _value(node: Node, key: str) -> Node:
-    found: Node | None = node.value.get(key)
-    if found is None:
+    value: Node | None = node.value.get(key)
+    if value is None:
         raise node.error(f"Item has no mapping for key '{key}'")
-    if found.null:
+    if value.null:
         raise node.error(f"Mapping for key '{key}' is empty")
-    if not found.scalar:
-        raise found.error("Value is not a scalar value")
-    if not found.value:
-        raise found.error("Value must be non-empty")
-    return found
+    if not value.scalar:
+        raise value.error("Value is not a scalar value")
+    if not value.value:
+        raise value.error("Value must be non-empty")
+    return value
 
 
 def _text(node: Node, key: str) -> str:
@@ -335,10 +335,10 @@ def _text(node: Node, key: str) -> str:
 
 def _flag(node: Node, key: str) -> bool:
     value = _value(node, key)
-    found = value.boolean()
-    if found is None:
+    flag = value.boolean()
+    if flag is None:
         raise value.error("Can't decode YAML scalar value")
-    return found
+    return flag
 
 
 def _count(node: Node, key: str) -> int:
@@ -373,7 +373,7 @@ def _entry(node: Node, depth: int = 0) -> Any:
     if isinstance(node.value, dict) or depth > 2:
         raise node.error("Could not decode scalar value")
     if isinstance(node.value, list):
-        return [_entry(each, depth + 1) for each in node.value]
+        return [_entry(item, depth + 1) for item in node.value]
     if not node.value:
         raise node.error("Value must be non-empty")
     return node.value

@@ -28,7 +28,7 @@ TEXTUAL = ("==", "=", "!=", "glob ", "iglob ", "contains ", "icontains ", "bcont
            "endswith ", "regex ")
 LISTED = ("intersects", "in", "pmatch")
 MODIFIERS = ("oneof", "anyof", "allof")
-OPERATORS = tuple(each.strip() for each in UNARY + NUMERIC + TEXTUAL + LISTED)
+OPERATORS = tuple(operator.strip() for operator in UNARY + NUMERIC + TEXTUAL + LISTED)
 
 
 class Cursor:
@@ -46,10 +46,10 @@ class Cursor:
         return SourceError(message, self.source, self.at if at is None else at, kind="LOAD_ERR_COMPILE_CONDITION")
 
     def blank(self) -> bool:
-        found = _BLANK.match(self.text, self.at)
-        if found:
-            self.at = found.end()
-        return found is not None
+        blanks = _BLANK.match(self.text, self.at)
+        if blanks:
+            self.at = blanks.end()
+        return blanks is not None
 
     def word(self, word: str) -> bool:
         if self.text.startswith(word, self.at):
@@ -59,11 +59,11 @@ class Cursor:
         return False
 
     def match(self, pattern: re.Pattern[str]) -> bool:
-        found = pattern.match(self.text, self.at)
-        if found is None:
+        match = pattern.match(self.text, self.at)
+        if match is None:
             return False
-        self.at = found.end()
-        self.last = found[0]
+        self.at = match.end()
+        self.last = match[0]
         return True
 
     def operator(self, words: tuple[str, ...]) -> bool:
@@ -75,10 +75,10 @@ class Cursor:
 
     def quoted(self) -> bool:
         """A quoted text; `last` becomes what it stands for. An unterminated one is no match."""
-        found = _QUOTED.match(self.text, self.at)
-        if found is None:
+        literal = _QUOTED.match(self.text, self.at)
+        if literal is None:
             return False
-        quote, start = found[0][0], self.at
+        quote, start = literal[0][0], self.at
 
         def escape(match: re.Match[str]) -> str:
             letter = match[1]
@@ -89,8 +89,8 @@ class Cursor:
                 raise self.error(f"unsupported string escape sequence: \\{letter}", start + match.start())
             return meant
 
-        body = found[0][1:-1]
+        body = literal[0][1:-1]
         start += 1
         self.last = _ESCAPE.sub(escape, body) if "\\" in body else body
-        self.at = found.end()
+        self.at = literal.end()
         return True

@@ -29,18 +29,18 @@ class AuditEvent:
         self.known: dict[str, Any] = {}
 
     def get(self, name: str) -> Any:
-        found = self.known.get(name, _ABSENT)
-        if found is _ABSENT:
-            found = self.known[name] = self._read(name)
-        return found
+        value = self.known.get(name, _ABSENT)
+        if value is _ABSENT:
+            value = self.known[name] = self._read(name)
+        return value
 
     def _read(self, name: str) -> Any:
         stem, bracket, argument = name.partition("[")
         extract = _FIELDS.get(stem)
         if extract is None:
             return None
-        found = extract(self.event, argument[:-1] if bracket else None)
-        return None if found == [] else found
+        value = extract(self.event, argument[:-1] if bracket else None)
+        return None if value == [] else value
 
 
 def recognized(event: Any) -> bool:
@@ -52,10 +52,10 @@ def events(document: Any) -> list[Object]:
     """The audit events of a JSON document: one, a list, or an EventList. ValueError where it is none of them."""
     if isinstance(document, dict) and document.get("kind") == "EventList":
         document = document.get("items")
-    found = document if isinstance(document, list) else [document]
-    if not all(map(recognized, found)):
+    objects = document if isinstance(document, list) else [document]
+    if not all(map(recognized, objects)):
         raise ValueError("data not recognized as a k8s audit event")
-    return found
+    return objects
 
 
 def nanoseconds(text: Any) -> int | None:
@@ -92,19 +92,19 @@ def _at(value: Any, keys: tuple[str, ...]) -> Any:
 
 def _one(*keys: str) -> Extract:
     def extract(event: Object, _: str | None) -> Any:
-        found = _at(event, keys)
-        return None if found is _ABSENT else _text(found)
+        value = _at(event, keys)
+        return None if value is _ABSENT else _text(value)
 
     return extract
 
 
 def _many(*keys: str) -> Extract:
     def extract(event: Object, argument: str | None) -> Any:
-        found = _at(event, keys)
-        if not isinstance(found, list):
+        listed = _at(event, keys)
+        if not isinstance(listed, list):
             return None
-        chosen = _chosen(found, argument)
-        return None if chosen is None else [_text(each) for each in chosen]
+        chosen = _chosen(listed, argument)
+        return None if chosen is None else [_text(member) for member in chosen]
 
     return extract
 
@@ -120,17 +120,17 @@ def _chosen(values: list[Any], argument: str | None) -> list[Any] | None:
 
 def _each(place: tuple[str, ...], keys: tuple[str, ...], argument: str | None, event: Object) -> list[Any] | None:
     """What is at `keys` in each object of the list at `place`; lists on the way are gone through."""
-    found = _at(event, place)
-    if not isinstance(found, list):
+    listed = _at(event, place)
+    if not isinstance(listed, list):
         return None
-    chosen = _chosen(found, argument)
-    return None if chosen is None else [value for each in chosen for value in _through(each, keys)]
+    chosen = _chosen(listed, argument)
+    return None if chosen is None else [value for member in chosen for value in _through(member, keys)]
 
 
 def _through(value: Any, keys: tuple[str, ...]) -> list[Any]:
     for number, key in enumerate(keys):
         if isinstance(value, list):
-            return [found for each in value for found in _through(each, keys[number:])]
+            return [leaf for member in value for leaf in _through(member, keys[number:])]
         value = value.get(key, _ABSENT) if isinstance(value, dict) else _ABSENT
         if value is _ABSENT:
             break
@@ -141,12 +141,12 @@ def _listed(place: tuple[str, ...], *keys: str, flat: bool = False) -> Extract:
     """Those that are there. `flat`: each of them is a list, whose items count."""
 
     def extract(event: Object, argument: str | None) -> Any:
-        found = _each(place, keys, argument, event)
-        if found is None:
+        values = _each(place, keys, argument, event)
+        if values is None:
             return None
         if flat:
-            found = [item for each in found if isinstance(each, list) for item in each]
-        return [_text(each) for each in found if each is not _ABSENT]
+            values = [item for member in values if isinstance(member, list) for item in member]
+        return [_text(member) for member in values if member is not _ABSENT]
 
     return extract
 
@@ -162,8 +162,8 @@ def _images(place: tuple[str, ...]) -> Extract:
     """Null where one container has no image."""
 
     def extract(event: Object, argument: str | None) -> Any:
-        found = _each(place, ("image",), argument, event)
-        return None if found is None or _ABSENT in found else [_text(each) for each in found]
+        images = _each(place, ("image",), argument, event)
+        return None if images is None or _ABSENT in images else [_text(image) for image in images]
 
     return extract
 
@@ -172,32 +172,32 @@ def _repositories(place: tuple[str, ...]) -> Extract:
     images = _images(place)
 
     def extract(event: Object, argument: str | None) -> Any:
-        found = images(event, argument)
-        return found and [image.partition(":")[0].partition("@")[0] for image in found]
+        references = images(event, argument)
+        return references and [image.partition(":")[0].partition("@")[0] for image in references]
 
     return extract
 
 
 def _first(of: Extract) -> Extract:
     def extract(event: Object, _: str | None) -> Any:
-        found = of(event, "0")
-        return found[0] if found else None
+        values = of(event, "0")
+        return values[0] if values else None
 
     return extract
 
 
 def _ports(place: tuple[str, ...]) -> Extract:
     def extract(event: Object, argument: str | None) -> Any:
-        found = _each(place, ("ports",), argument, event)
-        if found is None:
+        containers = _each(place, ("ports",), argument, event)
+        if containers is None:
             return None
         ports = []
-        for each in found:
-            if each is _ABSENT:
+        for declared in containers:
+            if declared is _ABSENT:
                 continue
-            if not isinstance(each, list):
+            if not isinstance(declared, list):
                 return None
-            for port in each:
+            for port in declared:
                 number = _at(port, ("hostPort",))
                 number = _at(port, ("containerPort",)) if number is _ABSENT else number
                 if number is not _ABSENT:
@@ -212,22 +212,22 @@ def _effective(place: tuple[str, ...], key: str) -> Extract:
 
     def extract(event: Object, argument: str | None) -> Any:
         pod = _at(event, ("requestObject", "spec", "securityContext", key))
-        found = _each(place, ("securityContext", key), argument, event)
+        ids = _each(place, ("securityContext", key), argument, event)
         default = "0" if pod is _ABSENT else _text(pod)
-        return found and [default if each is _ABSENT else _text(each) for each in found]
+        return ids and [default if own is _ABSENT else _text(own) for own in ids]
 
     return extract
 
 
 def _any_privileged(event: Object, _: str | None) -> str | None:
-    found = _each(_spec("containers"), ("securityContext", "privileged"), None, event)
-    return None if found is None else "true" if True in [each is True for each in found] else "false"
+    flags = _each(_spec("containers"), ("securityContext", "privileged"), None, event)
+    return None if flags is None else "true" if True in [flag is True for flag in flags] else "false"
 
 
 def _of_containers(containers: str) -> dict[str, Extract]:
     place = _spec(containers)
     security = partial(_listed, place, "securityContext")
-    found = {
+    extracts = {
         "name": _listed(place, "name"), "image": _images(place), "image.repository": _repositories(place),
         "command": _listed(place, "command", flat=True), "args": _listed(place, "args", flat=True),
         "host_port": _ports(place), "privileged": security("privileged"),
@@ -237,7 +237,7 @@ def _of_containers(containers: str) -> dict[str, Extract]:
         "eff_run_as_group": _effective(place, "runAsGroup"), "proc_mount": security("procMount"),
         "add_capabilities": security("capabilities", "add", flat=True),
     }
-    return {f"ka.req.pod.{containers}.{name}": extract for name, extract in found.items()}
+    return {f"ka.req.pod.{containers}.{name}": extract for name, extract in extracts.items()}
 
 
 # --- the rest -------------------------------------------------------------------------------------------------------
@@ -249,27 +249,27 @@ _RULES = ("requestObject", "rules")
 def _parameter(event: Object, argument: str | None) -> str | None:
     uri = event.get("requestURI")
     try:
-        found = parse_qs(urlsplit(uri).query, keep_blank_values=True, max_num_fields=1000) if isinstance(
+        parameters = parse_qs(urlsplit(uri).query, keep_blank_values=True, max_num_fields=1000) if isinstance(
             uri, str) else {}
     except ValueError:
         return None
-    return found.get(argument or "", [None])[0]
+    return parameters.get(argument or "", [None])[0]
 
 
 def _host_path(event: Object, argument: str | None) -> str | None:
     """Deprecated: is this host path, or one that begins so, mounted?"""
-    found = _listed(_VOLUMES, "hostPath", "path")(event, None)
-    if found is None or not argument:
+    paths = _listed(_VOLUMES, "hostPath", "path")(event, None)
+    if paths is None or not argument:
         return None
     prefix = argument[:-1] if argument.endswith("*") else None
-    mounted = any(path == argument or (prefix is not None and path.startswith(prefix)) for path in found)
+    mounted = any(path == argument or (prefix is not None and path.startswith(prefix)) for path in paths)
     return "true" if mounted else "false"
 
 
 def _volume_types(event: Object, argument: str | None) -> list[str] | None:
-    found = _at(event, _VOLUMES)
-    chosen = _chosen(found, argument) if isinstance(found, list) else None
-    return chosen and [key for each in chosen if isinstance(each, dict) for key in each if key != "name"]
+    volumes = _at(event, _VOLUMES)
+    chosen = _chosen(volumes, argument) if isinstance(volumes, list) else None
+    return chosen and [key for volume in chosen if isinstance(volume, dict) for key in volume if key != "name"]
 
 
 def _pointer(event: Object, argument: str | None) -> str | None:
@@ -277,8 +277,8 @@ def _pointer(event: Object, argument: str | None) -> str | None:
     if not argument:
         return None
     keys = tuple(key.replace("~1", "/").replace("~0", "~") for key in argument.removeprefix("/").split("/"))
-    found = _at(event, keys)
-    return None if found is _ABSENT else _text(found)
+    value = _at(event, keys)
+    return None if value is _ABSENT else _text(value)
 
 
 def _raw_time(event: Object, _: str | None) -> int | None:

@@ -192,30 +192,30 @@ DEPRECATED = ("evt.dir", "evt.latency", "evt.latency.s", "evt.latency.ns", "evt.
 
 
 def _read(table: str, prefix: str = "") -> dict[str, Info]:
-    found = {}
+    infos = {}
     for entry in table.split():
         match = _ENTRY.match(entry)
         assert match is not None, entry
         name = prefix + match[1]
-        found[name] = Info(name, _TYPES[match[2]], _SHAPES[match[3]], _ARGUMENTS[match[4] or ""])
-    return found
+        infos[name] = Info(name, _TYPES[match[2]], _SHAPES[match[3]], _ARGUMENTS[match[4] or ""])
+    return infos
 
 
 @cache
 def table(source: str) -> dict[str, Info]:
     """Fields of `source` by name."""
-    found = _read(_COMMON)
+    fields = _read(_COMMON)
     if source == "syscall":
-        return found | _read(_SYSCALL)
-    found |= _read(_JSON)
+        return fields | _read(_SYSCALL)
+    fields |= _read(_JSON)
     if source != "k8s_audit":
-        return found | _read({"aws_cloudtrail": _CLOUDTRAIL, "gcp_auditlog": _GCP, "github": _GITHUB,
+        return fields | _read({"aws_cloudtrail": _CLOUDTRAIL, "gcp_auditlog": _GCP, "github": _GITHUB,
                               "okta": _OKTA}[source])
-    found |= _read(_AUDIT)
+    fields |= _read(_AUDIT)
     for containers in CONTAINER_LISTS:
-        found |= _read(_CONTAINERS, f"ka.req.pod.{containers}.")
-    del found["ka.req.pod.ephemeralContainers.host_port"]  # they have no ports
-    return found
+        fields |= _read(_CONTAINERS, f"ka.req.pod.{containers}.")
+    del fields["ka.req.pod.ephemeralContainers.host_port"]  # they have no ports
+    return fields
 
 
 def lookup(source: str, name: str, argument: str | None) -> Info | None:

@@ -23,7 +23,7 @@ def lowered(text: str) -> str:
 
 
 def uppered(text: str) -> str:
-    return text.upper() if text.isascii() else re.sub("[a-z]+", lambda found: found[0].upper(), text)
+    return text.upper() if text.isascii() else re.sub("[a-z]+", lambda match: match[0].upper(), text)
 
 
 @lru_cache(1024)

@@ -92,19 +92,19 @@ def _mapped(single: Callable[[Any], Any], shape: Shape) -> Function:
     if shape is Shape.ONE:
         return lambda value: None if value is None else single(value)
 
-    def each(values: Sequence[Any] | None) -> list[Any] | None:
+    def mapped(values: Sequence[Any] | None) -> list[Any] | None:
         if values is None:
             return None
-        found = [single(value) for value in values]
-        return None if None in found else found
+        results = [single(value) for value in values]
+        return None if None in results else results
 
-    return each
+    return mapped
 
 
 def _indexed(made: Function, index: int) -> Function:
     def at(*values: Any) -> Any:
-        found = made(*values)
-        return found[index] if found is not None and index < len(found) else None
+        result = made(*values)
+        return result[index] if result is not None and index < len(result) else None
 
     return at
 
@@ -147,7 +147,7 @@ def _parsed(arguments: str | Sequence[str] | None, options: str | None) -> list[
         return []
     words = arguments.split() if isinstance(arguments, str) else list(arguments)
     takes = {letter: options[at + 1:at + 2] == ":" for at, letter in enumerate(options) if letter != ":"}
-    found: list[tuple[str, str | None]] = []
+    pairs: list[tuple[str, str | None]] = []
     at = 0
     while at < len(words):
         word = words[at]
@@ -163,21 +163,21 @@ def _parsed(arguments: str | Sequence[str] | None, options: str | None) -> list[
             if letter not in takes:
                 continue
             if not takes[letter]:
-                found.append((letter, None))
+                pairs.append((letter, None))
                 continue
             if place < len(word):
-                found.append((letter, word[place:]))
+                pairs.append((letter, word[place:]))
             elif at < len(words):
-                found.append((letter, words[at]))
+                pairs.append((letter, words[at]))
                 at += 1
             break
-    return found
+    return pairs
 
 
 def _options(arguments: Any, options: str | None) -> list[str] | None:
     """Letters and their values, in the order in which they stand."""
-    found = [text for pair in _parsed(arguments, options) for text in pair if text is not None]
-    return found or None
+    words = [text for pair in _parsed(arguments, options) for text in pair if text is not None]
+    return words or None
 
 
 def _option(index: str) -> Function:

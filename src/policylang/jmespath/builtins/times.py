@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from policylang.go import durations, times
+from policylang.go import calendar, durations, times
+from policylang.go.calendar import TimeError
 from policylang.go.numbers import NumError, parse_int
-from policylang.go.times import RFC3339, Parsed, TimeError
+from policylang.go.times import RFC3339, Parsed
 from policylang.jmespath.builtins.function import Function, declare
 from policylang.jmespath.values import Env, QueryError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ZERO = times.moment(1, 1, 1)
+_ZERO = calendar.moment(1, 1, 1)
 _LONGEST = 2**63 - 1
 
 
@@ -52,12 +53,12 @@ def _since(env: Env, layout: str, start: str, end: str) -> str:
 def _local(env: Env) -> str:
     offset = _clock(env).utcoffset() or timedelta()
     seconds = offset.days * 86_400 + offset.seconds
-    return times.format_time(_now(env), RFC3339, times.Fixed(seconds, "") if seconds else times.UTC)
+    return times.format_time(_now(env), RFC3339, calendar.Fixed(seconds, "") if seconds else calendar.UTC)
 
 
 def _to_cron(text: str) -> str:
     parsed = _parse(text)
-    at = times.civil(parsed.ns, parsed.zone)
+    at = calendar.civil(parsed.ns, parsed.zone)
     return f"{at.minute} {at.hour} {at.day} {at.month} {at.weekday}"
 
 
@@ -73,7 +74,7 @@ def _read(layout: str, text: str) -> str:
         at = _parse(text, layout)
         return times.format_time(at.ns, RFC3339, at.zone)
     try:
-        return times.format_time(parse_int(text) * times.SECOND, RFC3339)
+        return times.format_time(parse_int(text) * calendar.SECOND, RFC3339)
     except NumError as wrong:
         raise QueryError(f"strconv.ParseInt: {wrong}") from None
 

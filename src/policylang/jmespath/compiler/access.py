@@ -24,7 +24,7 @@ def _empty(emitter: Emitter, node: Node, data: ast.expr, mode: Mode) -> ast.expr
 
 def _literal(emitter: Emitter, node: Node, data: ast.expr, mode: Mode) -> ast.expr:
     filled = _filled(emitter, node.value)
-    return emitter.code.constant(node.value) if filled is None else emitter.name(filled)
+    return emitter.code.constant(node.value) if filled is None else emitter.named(filled)
 
 
 def _filled(emitter: Emitter, value: Any) -> ast.expr | None:
@@ -46,17 +46,17 @@ def _filled(emitter: Emitter, value: Any) -> ast.expr | None:
 
 def _field(emitter: Emitter, node: Node, data: ast.expr, mode: Mode) -> ast.expr:
     hole = emitter.holes(node.value)
-    key: ast.expr = ast.Constant(node.value) if hole is None else emitter.name(hole)
+    key: ast.expr = ast.Constant(node.value) if hole is None else emitter.named(hole)
     if isinstance(data, ast.Constant):
         return NONE
     is_map = emitter.is_type(data, dict)
     if mode is not Mode.RAISE:
-        otherwise = [emitter.hoist(MISSING, "MISSING")] if mode is Mode.MARK else []
-        return emitter.name(choose(is_map, call(attribute(data, "get"), key, *otherwise), NONE))
+        otherwise = [emitter.code.hoist(MISSING, "MISSING")] if mode is Mode.MARK else []
+        return emitter.named(choose(is_map, call(attribute(data, "get"), key, *otherwise), NONE))
     member = emitter.code.fresh()
-    unknown = throw(call(emitter.hoist(UnknownKeyError, "UnknownKey"), key))
-    emitter.emit(when(is_map, [when(compare(key, ast.NotIn(), data), [unknown]), assign(member, item(data, key))],
-                      [assign(member, NONE)]))
+    unknown = throw(emitter.call(UnknownKeyError, key))
+    emitter.add(when(is_map, [when(compare(key, ast.NotIn(), data), [unknown]), assign(member, item(data, key))],
+                     [assign(member, NONE)]))
     return load(member)
 
 
@@ -72,10 +72,10 @@ def _chain(emitter: Emitter, node: Node, data: ast.expr, mode: Mode) -> ast.expr
         return emitter.value(right, before, mode)
     result = emitter.code.fresh()
     with emitter.inside() as behind:
-        emitter.emit(assign(result, emitter.value(right, before, mode)))
-    missing = emitter.hoist(MISSING, "MISSING")
-    emitter.emit(when(compare(before, ast.Is(), missing),
-                      [assign(result, missing if mode is Mode.MARK else NONE)], behind))
+        emitter.add(assign(result, emitter.value(right, before, mode)))
+    missing = emitter.code.hoist(MISSING, "MISSING")
+    emitter.add(when(compare(before, ast.Is(), missing),
+                     [assign(result, missing if mode is Mode.MARK else NONE)], behind))
     return load(result)
 
 
@@ -83,9 +83,9 @@ def _index(emitter: Emitter, node: Node, data: ast.expr, mode: Mode) -> ast.expr
     if isinstance(data, ast.Constant):
         return NONE
     at = node.value
-    size = call(emitter.hoist(len, "len"), data)
+    size = emitter.call(len, data)
     within = compare(size, ast.Gt() if at >= 0 else ast.GtE(), ast.Constant(abs(at)))
-    return emitter.name(choose(both(emitter.is_list(data), within), item(data, ast.Constant(at)), NONE))
+    return emitter.named(choose(both(emitter.is_list(data), within), item(data, ast.Constant(at)), NONE))
 
 
 def _slice(emitter: Emitter, node: Node, data: ast.expr, mode: Mode) -> ast.expr:
@@ -94,10 +94,10 @@ def _slice(emitter: Emitter, node: Node, data: ast.expr, mode: Mode) -> ast.expr
     if node.value[2] == 0:
         message = "Invalid slice, step cannot be 0"
         emitter.problems.append((message, node.start))
-        emitter.emit(when(emitter.is_list(data), [emitter.fail(message)]))
+        emitter.add(when(emitter.is_list(data), [emitter.fail(message)]))
         return NONE
     bounds = map(ast.Constant, node.value)
-    return emitter.name(choose(emitter.is_list(data), item(data, ast.Slice(*bounds)), NONE))
+    return emitter.named(choose(emitter.is_list(data), item(data, ast.Slice(*bounds)), NONE))
 
 
 def _pipe(emitter: Emitter, node: Node, data: ast.expr, mode: Mode) -> ast.expr:
@@ -122,11 +122,11 @@ def _selection(emitter: Emitter, data: ast.expr, select: Callable[[], ast.expr])
         return NONE
     selected = emitter.code.fresh()
     with emitter.inside() as body:
-        emitter.emit(assign(selected, select()))
+        emitter.add(assign(selected, select()))
     if isinstance(data, ast.Constant):
-        emitter.emit(*body)
+        emitter.add(*body)
     else:
-        emitter.emit(when(compare(data, ast.Is(), NONE), [assign(selected, NONE)], body))
+        emitter.add(when(compare(data, ast.Is(), NONE), [assign(selected, NONE)], body))
     return load(selected)
 
 

@@ -7,7 +7,7 @@ import ast
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from policylang.code import both, call, do, either, give, load, negate, throw, when
+from policylang.code import both, do, either, give, load, negate, throw, when
 from policylang.jmespath.builtins import FUNCTIONS
 from policylang.jmespath.builtins.function import invalid
 from policylang.jmespath.compiler.emitter import Emit, Emitter, Mode
@@ -20,9 +20,8 @@ _LONG = 256  # characters or elements
 def _expref(emitter: Emitter, node: Node, data: ast.expr, mode: Mode) -> ast.expr:
     parameter, inner = emitter.code.fresh("p"), node.children[0]
     with emitter.function_of(parameter) as name:
-        emitter.emit(give(emitter.value(inner, load(parameter))))
-    return emitter.name(call(emitter.hoist(Expression, "Expression"), load(name),
-                             emitter.hoist(inner.shape(), "shape")))
+        emitter.add(give(emitter.value(inner, load(parameter))))
+    return emitter.named(emitter.call(Expression, load(name), emitter.code.hoist(inner.shape(), "shape")))
 
 
 def _function(emitter: Emitter, node: Node, data: ast.expr, mode: Mode) -> ast.expr:
@@ -44,16 +43,16 @@ def _function(emitter: Emitter, node: Node, data: ast.expr, mode: Mode) -> ast.e
             _check(emitter, value, types)
     for value in arguments:
         if not isinstance(value, ast.Constant):
-            emitter.emit(do(call(emitter.hoist(_looked_through, "looked"), load("env"), value)))
+            emitter.add(do(emitter.call(_looked_through, load("env"), value)))
     emitter.needs |= {function.asks} if function.asks else set()
     known = arguments[function.fixed] if function.prepare is not None else None
     if function.prepare is not None and isinstance(known, ast.Constant) and isinstance(known.value, str):
         prepared = function.prepare(known.value)
         if prepared is not None:
             del arguments[function.fixed]
-            return emitter.name(call(emitter.hoist(prepared, function.name), *arguments))
+            return emitter.named(emitter.call(prepared, *arguments))
     given: Sequence[ast.expr] = [load("env"), *arguments] if function.takes_env else arguments
-    return emitter.name(call(emitter.hoist(function.handler, function.name), *given))
+    return emitter.named(emitter.call(function.handler, *given))
 
 
 def _looked_through(env: Env, value: Any) -> None:
@@ -71,8 +70,8 @@ def _check(emitter: Emitter, value: ast.expr, types: tuple[str, ...]) -> None:
     if "any" in types or (isinstance(value, ast.Constant) and _constant_type(value.value) in types):
         return
     tests = [_TESTS[name](emitter, value) for name in types]
-    wrong = call(emitter.hoist(invalid, "invalid"), value, emitter.hoist(types, "kinds"))
-    emitter.emit(when(negate(either(*tests)), [throw(wrong)]))
+    wrong = emitter.call(invalid, value, emitter.code.hoist(types, "kinds"))
+    emitter.add(when(negate(either(*tests)), [throw(wrong)]))
 
 
 def _constant_type(value: Any) -> str:
@@ -88,7 +87,7 @@ def _all_numbers(values: list[Any]) -> bool:
 
 
 def _list_of(all_of: Callable[[list[Any]], bool]) -> Callable[[Emitter, ast.expr], ast.expr]:
-    return lambda emitter, value: both(emitter.is_type(value, list), call(emitter.hoist(all_of, "all_of"), value))
+    return lambda emitter, value: both(emitter.is_type(value, list), emitter.call(all_of, value))
 
 
 _TESTS: dict[str, Callable[[Emitter, ast.expr], ast.expr]] = {  # a test for each type that JMESPath has a name for

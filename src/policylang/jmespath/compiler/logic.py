@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ast
 
-from policylang.code import assign, both, call, choose, compare, either, load, negate, when
+from policylang.code import assign, both, choose, compare, either, load, negate, when
 from policylang.jmespath.compiler.emitter import NONE, Emit, Emitter, Mode
 from policylang.jmespath.syntax.tree import Node
 from policylang.jmespath.values import is_number, same
@@ -25,11 +25,11 @@ def _decided(emitter: Emitter, node: Node, data: ast.expr, mode: Mode, *, by: bo
     """The left value where it is true or not, as `by` says, else the right one."""
     left, right = node.children
     result = emitter.code.fresh()
-    emitter.emit(assign(result, emitter.value(left, data)))
+    emitter.add(assign(result, emitter.value(left, data)))
     with emitter.inside() as otherwise:
-        emitter.emit(assign(result, emitter.value(right, data, mode)))
+        emitter.add(assign(result, emitter.value(right, data, mode)))
     false = _false(load(result))
-    emitter.emit(when(false if by else negate(false), otherwise))
+    emitter.add(when(false if by else negate(false), otherwise))
     return load(result)
 
 
@@ -39,7 +39,7 @@ def _false(value: ast.expr) -> ast.expr:
 
 
 def _not(emitter: Emitter, node: Node, data: ast.expr, mode: Mode) -> ast.expr:
-    return emitter.name(negate(emitter.test(node.children[0], data)))
+    return emitter.named(negate(emitter.test(node.children[0], data)))
 
 
 def _comparator(emitter: Emitter, node: Node, data: ast.expr, mode: Mode) -> ast.expr:
@@ -47,11 +47,11 @@ def _comparator(emitter: Emitter, node: Node, data: ast.expr, mode: Mode) -> ast
     sign = node.value
     if sign in ("==", "!="):
         equal = _equal(emitter, left, right)
-        return emitter.name(equal if sign == "==" else negate(equal))
+        return emitter.named(equal if sign == "==" else negate(equal))
     numbers = [emitter.is_number(side) for side in (left, right)
                if not (isinstance(side, ast.Constant) and is_number(side.value))]
     test = compare(left, _SIGNS[sign], right)
-    return emitter.name(choose(both(*numbers), test, NONE) if numbers else test)
+    return emitter.named(choose(both(*numbers), test, NONE) if numbers else test)
 
 
 def _equal(emitter: Emitter, left: ast.expr, right: ast.expr) -> ast.expr:
@@ -64,7 +64,7 @@ def _equal(emitter: Emitter, left: ast.expr, right: ast.expr) -> ast.expr:
             if constant.value is None or isinstance(constant.value, bool):
                 return compare(side, ast.Is(), constant)
             return both(emitter.is_number(side), compare(side, ast.Eq(), constant))
-    return call(emitter.hoist(same, "same"), left, right)
+    return emitter.call(same, left, right)
 
 
 LOGIC: dict[str, Emit] = {"OrExpression": _or, "AndExpression": _and, "NotExpression": _not, "Comparator": _comparator}

@@ -30,14 +30,14 @@ def _value_projection(emitter: Emitter, node: Node, data: ast.expr, mode: Mode) 
 
 
 def _flatten(emitter: Emitter, node: Node, data: ast.expr, mode: Mode) -> ast.expr:
-    values = emitter.name(emitter.forgiven(node.children[0], data))
+    values = emitter.named(emitter.forgiven(node.children[0], data))
     flat, element = emitter.code.fresh(), emitter.code.fresh("e")
     add = [when(emitter.is_list(load(element)), [do(call(attribute(load(flat), "extend"), load(element)))],
                 [do(call(attribute(load(flat), "append"), load(element)))])]
     with emitter.inside() as loop:
-        emitter.emit(assign(flat, ast.List([], ast.Load())), each(element, values, add))
+        emitter.add(assign(flat, ast.List([], ast.Load())), each(element, values, add))
         emitter.spend(load(flat))
-    emitter.emit(when(emitter.is_list(values), loop, [assign(flat, NONE)]))
+    emitter.add(when(emitter.is_list(values), loop, [assign(flat, NONE)]))
     return load(flat)
 
 
@@ -49,27 +49,27 @@ def _project(emitter: Emitter, collection: ast.expr, right: Node, kind: type,
     if emitter.blocks >= _BLOCKS:
         parameter = emitter.code.fresh("p")
         with emitter.function_of(parameter) as name:
-            emitter.emit(give(_project(emitter, load(parameter), right, kind, condition)))
-        return emitter.name(call(load(name), collection))
+            emitter.add(give(_project(emitter, load(parameter), right, kind, condition)))
+        return emitter.named(call(load(name), collection))
     projected, element = emitter.code.fresh(), emitter.code.fresh("e")
     with emitter.inside() as loop:
         values = collection
         if kind is dict:
             of_map = _values if strict(right) else _padded_values
-            values = emitter.name(call(emitter.hoist(of_map, "values"), collection))
+            values = emitter.named(emitter.call(of_map, collection))
         emitter.spend(values)
-        emitter.emit(assign(projected, ast.List([], ast.Load())))
-        with emitter.block() as body:
+        emitter.add(assign(projected, ast.List([], ast.Load())))
+        with emitter.inside(1) as body:
             if condition is None:
                 _keep(emitter, right, load(element), projected)
             else:
                 test = emitter.test(condition, load(element))
                 with emitter.inside() as kept:
                     _keep(emitter, right, load(element), projected)
-                emitter.emit(when(test, kept or [ast.Pass()]))
-        emitter.emit(each(element, values, body or [ast.Pass()]))
+                emitter.add(when(test, kept or [ast.Pass()]))
+        emitter.add(each(element, values, body or [ast.Pass()]))
     test = emitter.is_type(collection, dict) if kind is dict else emitter.is_list(collection)
-    emitter.emit(when(test, loop, [assign(projected, NONE)]))
+    emitter.add(when(test, loop, [assign(projected, NONE)]))
     return load(projected)
 
 
@@ -77,9 +77,9 @@ def _keep(emitter: Emitter, right: Node, element: ast.expr, projected: str) -> N
     value = emitter.value(right, element)
     add = do(call(attribute(load(projected), "append"), value))
     if not isinstance(value, ast.Constant):
-        emitter.emit(when(compare(value, ast.IsNot(), NONE), [add]))
+        emitter.add(when(compare(value, ast.IsNot(), NONE), [add]))
     elif value.value is not None:
-        emitter.emit(add)
+        emitter.add(add)
 
 
 def _values(value: dict[str, Any]) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -126,19 +127,15 @@ def nearest(value: Value) -> Number:
     return numbers.result(of_integer(numbers.truncated(moved)))
 
 
-@builtin("bits.and", "number", "number", result="number")
-def bits_and(left: Value, right: Value) -> int:
-    return big_integer(left, 1) & big_integer(right, 2)
+def _bitwise(name: str, whole: Callable[[int, int], int]) -> None:
+    def of_integers(left: Value, right: Value) -> int:
+        return whole(big_integer(left, 1), big_integer(right, 2))
+    builtin(name, "number", "number", result="number")(of_integers)
 
 
-@builtin("bits.or", "number", "number", result="number")
-def bits_or(left: Value, right: Value) -> int:
-    return big_integer(left, 1) | big_integer(right, 2)
-
-
-@builtin("bits.xor", "number", "number", result="number")
-def bits_xor(left: Value, right: Value) -> int:
-    return big_integer(left, 1) ^ big_integer(right, 2)
+_bitwise("bits.and", operator.and_)
+_bitwise("bits.or", operator.or_)
+_bitwise("bits.xor", operator.xor)
 
 
 @builtin("bits.negate", "number", result="number")

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from policylang.go.times import civil
+from policylang.go.calendar import civil
 from policylang.rego.builtins.operands import OperandFault, mapping, number
 from policylang.rego.declare import OperandError, builtin
 from policylang.rego.values import Set, Value, compact, text
@@ -47,13 +47,13 @@ def sign_request(request: Value, config: Value, when: Value) -> Value:
     return asked | {"headers": headers}
 
 
-def _check(given: dict[Value, Value], names: tuple[str, ...], position: int, what: str) -> None:
+def _check(given: dict[Value, Value], names: tuple[str, ...], position: int, subject: str) -> None:
     missing = [name for name in names if name not in given]
     if missing:
-        raise OperandFault(position, f"missing {what}: {text(Set.of(missing))}")
+        raise OperandFault(position, f"missing {subject}: {text(Set.of(missing))}")
     wrong = [name for name in names if type(given[name]) is not str]
     if wrong:
-        raise OperandFault(position, f"invalid values for {what}: {text(Set.of(wrong))}")
+        raise OperandFault(position, f"invalid values for {subject}: {text(Set.of(wrong))}")
 
 
 def _body(request: dict[Value, Value]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import reduce
 
 from policylang.rego.builtins.operands import members
@@ -9,40 +10,17 @@ from policylang.rego.declare import OperandError, builtin
 from policylang.rego.values import Key, Set, Value, compare, equal, key
 
 
-@builtin("equal", "any", "any", result="boolean")
-def is_equal(left: Value, right: Value) -> bool:
-    return equal(left, right)
+def _relation(name: str, holds: Callable[[Value, Value], bool]) -> None:
+    builtin(name, "any", "any", result="boolean")(holds)
 
 
-@builtin("eq", "any", "any", result="boolean")
-@builtin("assign", "any", "any", result="boolean")
-def unify(left: Value, right: Value) -> bool:
-    return equal(left, right)
-
-
-@builtin("neq", "any", "any", result="boolean")
-def is_different(left: Value, right: Value) -> bool:
-    return not equal(left, right)
-
-
-@builtin("lt", "any", "any", result="boolean")
-def is_less(left: Value, right: Value) -> bool:
-    return compare(left, right) < 0
-
-
-@builtin("lte", "any", "any", result="boolean")
-def is_less_or_equal(left: Value, right: Value) -> bool:
-    return compare(left, right) <= 0
-
-
-@builtin("gt", "any", "any", result="boolean")
-def is_greater(left: Value, right: Value) -> bool:
-    return compare(left, right) > 0
-
-
-@builtin("gte", "any", "any", result="boolean")
-def is_greater_or_equal(left: Value, right: Value) -> bool:
-    return compare(left, right) >= 0
+for _name in ("equal", "eq", "assign"):
+    _relation(_name, equal)
+_relation("neq", lambda left, right: not equal(left, right))
+_relation("lt", lambda left, right: compare(left, right) < 0)
+_relation("lte", lambda left, right: compare(left, right) <= 0)
+_relation("gt", lambda left, right: compare(left, right) > 0)
+_relation("gte", lambda left, right: compare(left, right) >= 0)
 
 
 @builtin("internal.member_2", "any", "any", result="boolean")

@@ -1,4 +1,4 @@
-"""JSON and YAML: texts and the values they stand for."""
+"""JSON, YAML and modules: texts and the values they stand for."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ from policylang.go.yamltext import weight
 from policylang.rego.builtins.encoding import lenient
 from policylang.rego.builtins.operands import OperandFault, mapping, readable, string
 from policylang.rego.declare import BuiltinError, Context, builtin
+from policylang.rego.syntax.parser import parse_module
+from policylang.rego.syntax.treejson import module_json
 from policylang.rego.values import Set, Value, compact, pay, printable, running, sorted_names, to_json, type_name
 from policylang.rego.values.numbers import Number, number_text, read
+from policylang.source import Source, SourceError
 
 _MARK = "'"
 
@@ -215,7 +218,8 @@ class _Loader(yaml.CSafeLoader):
         except (ValueError, AttributeError):
             raise yaml.constructor.ConstructorError(None, None, f"cannot decode !!str `{node.value}` as a !!timestamp",
                                                     node.start_mark) from None
-        shown = moment.isoformat() if isinstance(moment, datetime) else f"{moment.isoformat()}T00:00:00"
+        shown = re.sub(r"(\.[0-9]*[1-9])0+", r"\1", moment.isoformat()) if isinstance(moment, datetime) else \
+            f"{moment.isoformat()}T00:00:00"
         return shown.replace("+00:00", "Z") if "+" in shown[10:] or "-" in shown[10:] else f"{shown}Z"
 
 
@@ -402,3 +406,13 @@ def yaml_marshal(context: Context, value: Value) -> str:
                           sort_keys=False)
     context.meter.fit(len(made))
     return made.removesuffix("...\n")
+
+
+# --- modules, as JSON
+
+@builtin("rego.parse_module", "string", "string", result="object[string: any]")
+def rego_parse_module(name: Value, text: Value) -> Value:
+    try:
+        return module_json(parse_module(Source(string(text, 2, -3), string(name, 1))))
+    except SourceError as error:
+        raise BuiltinError(f"1 error occurred: {error}") from None

@@ -1,20 +1,27 @@
-"""Base64, hexadecimal and URLs."""
+"""Base64, hexadecimal, URLs, and digests in hexadecimal."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import re
+from collections.abc import Callable
+from functools import partial
 from urllib.parse import quote_plus
 
 from policylang.go.numbers import quote
 from policylang.go.urls import Url, UrlError, parse
-from policylang.rego.builtins.hashes import utf8
 from policylang.rego.builtins.operands import OperandFault, mapping, readable, string
 from policylang.rego.declare import BuiltinError, OperandError, builtin
 from policylang.rego.values import Set, Value, key, ordered
 
 _STANDARD = re.compile(rb"[A-Za-z0-9+/]*", re.ASCII)
 _URL = re.compile(rb"[A-Za-z0-9_-]*", re.ASCII)
+
+
+def utf8(value: Value, position: int) -> bytes:
+    return string(value, position).encode("utf-8", "surrogateescape")
 
 
 def lenient(data: bytes) -> str:
@@ -61,34 +68,9 @@ def _padding(data: bytes, length: int) -> int | None:
     return None if len(rest) == used else length + used
 
 
-@builtin("base64.encode", "string", result="string")
-def base64_encode(value: Value) -> str:
-    return base64.b64encode(utf8(value, 1)).decode()
-
-
-@builtin("base64.decode", "string", result="string")
-def base64_decode(value: Value) -> str:
-    return lenient(decode64(string(value, 1)))
-
-
 @builtin("base64.is_valid", "string", result="boolean")
 def base64_is_valid(value: Value) -> bool:
     return readable(value, decode64)
-
-
-@builtin("base64url.encode", "string", result="string")
-def base64url_encode(value: Value) -> str:
-    return base64.urlsafe_b64encode(utf8(value, 1)).decode()
-
-
-@builtin("base64url.encode_no_pad", "string", result="string")
-def base64url_encode_no_pad(value: Value) -> str:
-    return base64.urlsafe_b64encode(utf8(value, 1)).decode().rstrip("=")
-
-
-@builtin("base64url.decode", "string", result="string")
-def base64url_decode(value: Value) -> str:
-    return lenient(decode64_url(string(value, 1)))
 
 
 def decode64_url(value: str) -> bytes:
@@ -99,11 +81,6 @@ def decode64_url(value: str) -> bytes:
             raise BuiltinError(f"illegal base64url string: {value}")
         value += "=" * padding
     return decode64(value, url=True)
-
-
-@builtin("hex.encode", "string", result="string")
-def hex_encode(value: Value) -> str:
-    return utf8(value, 1).hex()
 
 
 @builtin("hex.decode", "string", result="string")
@@ -125,18 +102,8 @@ def _bad_hex(byte: int) -> str:
 
 # --- URLs
 
-@builtin("urlquery.encode", "string", result="string")
-def urlquery_encode(value: Value) -> str:
-    return _escaped(string(value, 1))
-
-
 def _escaped(value: str) -> str:
     return quote_plus(value, safe="-_.~", errors="surrogateescape")
-
-
-@builtin("urlquery.decode", "string", result="string")
-def urlquery_decode(value: Value) -> str:
-    return _unescaped(string(value, 1))
 
 
 def _unescaped(value: str) -> str:
@@ -200,3 +167,46 @@ def uri_parse(value: Value) -> dict[str, str]:
     parts = {"scheme": url.scheme, "hostname": url.hostname, "port": url.port, "path": url.path,
              "raw_path": url.raw_path or url.path, "raw_query": url.query, "fragment": url.fragment}
     return {name: part for name, part in parts.items() if part}
+
+
+# --- digests
+
+def _digest(name: str, data: bytes) -> str:
+    return hashlib.new(name, data, usedforsecurity=False).hexdigest()
+
+
+def _keyed(name: str) -> Callable[[Value, Value], str]:
+    def keyed(value: Value, key: Value) -> str:
+        return hmac.new(utf8(key, 2), utf8(value, 1), name).hexdigest()
+    return builtin(f"crypto.hmac.{name}", "string", "string", result="string")(keyed)
+
+
+for _name in ("md5", "sha1", "sha256", "sha512"):
+    _keyed(_name)
+
+
+@builtin("crypto.hmac.equal", "string", "string", result="boolean")
+def same(left: Value, right: Value) -> bool:
+    return hmac.compare_digest(utf8(left, 1), utf8(right, 2))
+
+
+# --- what takes one text and gives another
+
+def _of_bytes(name: str, function: Callable[[bytes], str]) -> None:
+    builtin(name, "string", result="string")(lambda value: function(utf8(value, 1)))
+
+
+def _of_text(name: str, function: Callable[[str], str]) -> None:
+    builtin(name, "string", result="string")(lambda value: function(string(value, 1)))
+
+
+_of_bytes("base64.encode", lambda data: base64.b64encode(data).decode())
+_of_bytes("base64url.encode", lambda data: base64.urlsafe_b64encode(data).decode())
+_of_bytes("base64url.encode_no_pad", lambda data: base64.urlsafe_b64encode(data).decode().rstrip("="))
+_of_bytes("hex.encode", bytes.hex)
+_of_text("base64.decode", lambda text: lenient(decode64(text)))
+_of_text("base64url.decode", lambda text: lenient(decode64_url(text)))
+_of_text("urlquery.encode", _escaped)
+_of_text("urlquery.decode", _unescaped)
+for _name in ("md5", "sha1", "sha256"):
+    _of_bytes(f"crypto.{_name}", partial(_digest, _name))

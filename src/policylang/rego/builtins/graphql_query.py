@@ -6,18 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from policylang.rego.builtins import graphql_syntax as syntax
 from policylang.rego.builtins.graphql_schema import COMPOSITE, INPUT, Schema, named, shown
-from policylang.rego.builtins.graphql_syntax import (
-    BOOLEAN,
-    ENUM,
-    LIST,
-    NULL,
-    OBJECT,
-    VARIABLE,
-    Node,
-    Token,
-    wrong,
-)
+from policylang.rego.builtins.graphql_syntax import Node, Token, wrong
 from policylang.rego.declare import BuiltinError
 
 
@@ -60,45 +51,45 @@ class Query:
         seen: set[str] = set()
         todo = list(_spreads(node))
         while todo:
-            each = todo.pop()
-            if each["Name"] == node["Name"]:
-                raise self.wrong(f'Cannot spread fragment "{node["Name"]}" within itself.', each)
-            if each["Name"] in self.fragments and each["Name"] not in seen:
-                seen.add(each["Name"])
-                todo += _spreads(self.fragments[each["Name"]])
+            spread = todo.pop()
+            if spread["Name"] == node["Name"]:
+                raise self.wrong(f'Cannot spread fragment "{node["Name"]}" within itself.', spread)
+            if spread["Name"] in self.fragments and spread["Name"] not in seen:
+                seen.add(spread["Name"])
+                todo += _spreads(self.fragments[spread["Name"]])
 
-    def _composite(self, name: str, what: str, node: Node) -> None:
-        found = self.schema.types.get(name)
-        if found is None:
+    def _composite(self, name: str, subject: str, node: Node) -> None:
+        definition = self.schema.types.get(name)
+        if definition is None:
             raise self.wrong(f'Unknown type "{name}".', node)
-        if found["Kind"] not in COMPOSITE:
-            raise self.wrong(f'{what} cannot condition on non composite type "{name}".', node)
+        if definition["Kind"] not in COMPOSITE:
+            raise self.wrong(f'{subject} cannot condition on non composite type "{name}".', node)
 
     def _check_operation(self, node: Node) -> None:
         root = self.schema.roots.get(node["Operation"])
         if root is None:
             raise self.wrong(f"Schema does not support operation type \"{node['Operation']}\"", node)
         self.variables, self.seen_variables = {}, set()
-        for each in node.get("VariableDefinitions", []):
-            if each["Variable"] in self.variables:
-                raise self.wrong(f'There can be only one variable named "${each["Variable"]}".', each)
-            kind = self.schema.types.get(named(each["Type"]))
+        for definition in node.get("VariableDefinitions", []):
+            if definition["Variable"] in self.variables:
+                raise self.wrong(f'There can be only one variable named "${definition["Variable"]}".', definition)
+            kind = self.schema.types.get(named(definition["Type"]))
             if kind is None:
-                raise self.wrong(f'Unknown type "{named(each["Type"])}".', each)
+                raise self.wrong(f'Unknown type "{named(definition["Type"])}".', definition)
             if kind["Kind"] not in INPUT:
-                raise self.wrong(f'Variable "${each["Variable"]}" cannot be non-input type '
-                                 f'"{shown(each["Type"])}".', each)
-            self.variables[each["Variable"]] = each
-            if "DefaultValue" in each:
-                self._value(each["DefaultValue"], each["Type"], False)
+                raise self.wrong(f'Variable "${definition["Variable"]}" cannot be non-input type '
+                                 f'"{shown(definition["Type"])}".', definition)
+            self.variables[definition["Variable"]] = definition
+            if "DefaultValue" in definition:
+                self._value(definition["DefaultValue"], definition["Type"], False)
         self._directives(node, node["Operation"].upper())
         self._selections(node.get("SelectionSet", []), root, set())
         if node["Operation"] == "subscription" and len(node.get("SelectionSet", [])) > 1:
             raise self.wrong(f'Subscription "{node["Name"]}" must select only one top level field.', node)
-        for name, each in self.variables.items():
+        for name, definition in self.variables.items():
             if name not in self.seen_variables:
                 where = f' in operation "{node["Name"]}"' if node["Name"] else ""
-                raise self.wrong(f'Variable "${name}" is never used{where}.', each)
+                raise self.wrong(f'Variable "${name}" is never used{where}.', definition)
 
     def _selections(self, selections: list[Node], parent: str, inside: set[str]) -> None:
         answers: dict[str, tuple[str, str]] = {}
@@ -119,21 +110,21 @@ class Query:
             else:
                 self._spread(node, parent, inside)
 
-    def _overlap(self, parent: str, kind: str, what: str, node: Node) -> None:
+    def _overlap(self, parent: str, kind: str, subject: str, node: Node) -> None:
         if not (self.schema.possible(parent) | {parent}) & (self.schema.possible(kind) | {kind}):
-            raise self.wrong(f'{what} cannot be spread here as objects of type "{parent}" can never be of type '
+            raise self.wrong(f'{subject} cannot be spread here as objects of type "{parent}" can never be of type '
                              f'"{kind}".', node)
 
     def _spread(self, node: Node, parent: str, inside: set[str]) -> None:
         self._directives(node, "FRAGMENT_SPREAD")
-        found = self.fragments.get(node["Name"])
-        if found is None:
+        fragment = self.fragments.get(node["Name"])
+        if fragment is None:
             raise self.wrong(f'Unknown fragment "{node["Name"]}".', node)
         self.used.add(node["Name"])
-        self._overlap(parent, found["TypeCondition"], f'Fragment "{node["Name"]}"', node)
+        self._overlap(parent, fragment["TypeCondition"], f'Fragment "{node["Name"]}"', node)
         if node["Name"] not in inside:
-            self._directives(found, "FRAGMENT_DEFINITION")
-            self._selections(found.get("SelectionSet", []), found["TypeCondition"], inside | {node["Name"]})
+            self._directives(fragment, "FRAGMENT_DEFINITION")
+            self._selections(fragment.get("SelectionSet", []), fragment["TypeCondition"], inside | {node["Name"]})
 
     def _field(self, node: Node, parent: str, inside: set[str]) -> None:
         self._directives(node, "FIELD")
@@ -157,71 +148,73 @@ class Query:
             raise self.wrong(f'Field "{name}" must not have a selection since type "{shown(field["Type"])}" has no '
                              "subfields.", node)
 
-    def _arguments(self, node: Node, definition: Node, what: str, of: str) -> None:
+    def _arguments(self, node: Node, definition: Node, subject: str, of: str) -> None:
         known = {argument["Name"]: argument for argument in definition.get("Arguments", [])}
         given: set[str] = set()
-        for each in node.get("Arguments", []):
-            if each["Name"] in given:
-                raise self.wrong(f'There can be only one argument named "{each["Name"]}".', each)
-            given.add(each["Name"])
-            argument = known.get(each["Name"])
+        for passed in node.get("Arguments", []):
+            if passed["Name"] in given:
+                raise self.wrong(f'There can be only one argument named "{passed["Name"]}".', passed)
+            given.add(passed["Name"])
+            argument = known.get(passed["Name"])
             if argument is None:
-                raise self.wrong(f'Unknown argument "{each["Name"]}" on {of}.', each)
-            self._value(each["Value"], argument["Type"], "DefaultValue" in argument)
+                raise self.wrong(f'Unknown argument "{passed["Name"]}" on {of}.', passed)
+            self._value(passed["Value"], argument["Type"], "DefaultValue" in argument)
         for name, argument in known.items():
             if argument["Type"].get("NonNull") and "DefaultValue" not in argument and name not in given:
-                raise self.wrong(f'{what} argument "{name}" of type "{shown(argument["Type"])}" is required, but it '
+                raise self.wrong(f'{subject} argument "{name}" of type "{shown(argument["Type"])}" is required, but it '
                                  "was not provided", node)
 
     def _directives(self, node: Node, location: str) -> None:
         seen: set[str] = set()
-        for each in node.get("Directives", []):
-            found = self.schema.directives.get(each["Name"])
-            if found is None:
-                raise self.wrong(f'Unknown directive "@{each["Name"]}".', each)
-            if location not in found["Locations"]:
-                raise self.wrong(f'Directive "@{each["Name"]}" may not be used on {location}.', each)
-            if each["Name"] in seen and not found.get("IsRepeatable"):
-                raise self.wrong(f'The directive "@{each["Name"]}" can only be used once at this location.', each)
-            seen.add(each["Name"])
-            self._arguments(each, found, f'Directive "@{each["Name"]}"', f'directive "@{each["Name"]}"')
+        for directive in node.get("Directives", []):
+            definition = self.schema.directives.get(directive["Name"])
+            if definition is None:
+                raise self.wrong(f'Unknown directive "@{directive["Name"]}".', directive)
+            if location not in definition["Locations"]:
+                raise self.wrong(f'Directive "@{directive["Name"]}" may not be used on {location}.', directive)
+            if directive["Name"] in seen and not definition.get("IsRepeatable"):
+                raise self.wrong(f'The directive "@{directive["Name"]}" can only be used once at this location.',
+                                 directive)
+            seen.add(directive["Name"])
+            self._arguments(directive, definition, f'Directive "@{directive["Name"]}"',
+                            f'directive "@{directive["Name"]}"')
 
     def _value(self, value: Node, kind: Node, has_default: bool) -> None:
-        if value["Kind"] == VARIABLE:
+        if value["Kind"] == syntax.VARIABLE:
             self._variable(value, kind, has_default)
             return
-        if value["Kind"] == NULL:
+        if value["Kind"] == syntax.NULL:
             if kind.get("NonNull"):
                 raise self.wrong(f'Expected value of type "{shown(kind)}", found null.', value)
             return
         if "Elem" in kind:
-            for each in value.get("Children", []) if value["Kind"] == LIST else [{"Value": value}]:
-                self._value(each["Value"], kind["Elem"], False)
+            for child in value.get("Children", []) if value["Kind"] == syntax.LIST else [{"Value": value}]:
+                self._value(child["Value"], kind["Elem"], False)
             return
-        found = self.schema.types[kind["NamedType"]]
-        if found["Kind"] == "INPUT_OBJECT" and value["Kind"] == OBJECT:
-            self._input(value, found)
-        elif found["Kind"] == "ENUM":
-            names = {each["Name"] for each in found.get("EnumValues", [])}
-            if value["Kind"] != ENUM or value["Raw"] not in names:
-                raise self.wrong(f'Value "{value["Raw"]}" does not exist in "{found["Name"]}" enum.', value)
-        elif found["Kind"] != "SCALAR" or not _fits(value["Kind"], value["Raw"], found["Name"]):
+        definition = self.schema.types[kind["NamedType"]]
+        if definition["Kind"] == "INPUT_OBJECT" and value["Kind"] == syntax.OBJECT:
+            self._input(value, definition)
+        elif definition["Kind"] == "ENUM":
+            names = {member["Name"] for member in definition.get("EnumValues", [])}
+            if value["Kind"] != syntax.ENUM or value["Raw"] not in names:
+                raise self.wrong(f'Value "{value["Raw"]}" does not exist in "{definition["Name"]}" enum.', value)
+        elif definition["Kind"] != "SCALAR" or not _fits(value["Kind"], value["Raw"], definition["Name"]):
             raise self.wrong(f'Expected value of type "{shown(kind)}", found {_raw(value)}.', value)
 
-    def _input(self, value: Node, found: Node) -> None:
-        fields = {field["Name"]: field for field in found.get("Fields", [])}
+    def _input(self, value: Node, kind: Node) -> None:
+        fields = {field["Name"]: field for field in kind.get("Fields", [])}
         given: set[str] = set()
-        for each in value.get("Children", []):
-            if each["Name"] in given:
-                raise self.wrong(f'There can be only one input field named "{each["Name"]}".', each)
-            given.add(each["Name"])
-            field = fields.get(each["Name"])
+        for child in value.get("Children", []):
+            if child["Name"] in given:
+                raise self.wrong(f'There can be only one input field named "{child["Name"]}".', child)
+            given.add(child["Name"])
+            field = fields.get(child["Name"])
             if field is None:
-                raise self.wrong(f'Field "{each["Name"]}" is not defined by type "{found["Name"]}".', each)
-            self._value(each["Value"], field["Type"], "DefaultValue" in field)
+                raise self.wrong(f'Field "{child["Name"]}" is not defined by type "{kind["Name"]}".', child)
+            self._value(child["Value"], field["Type"], "DefaultValue" in field)
         for name, field in fields.items():
             if field["Type"].get("NonNull") and "DefaultValue" not in field and name not in given:
-                raise self.wrong(f'Field "{found["Name"]}.{name}" of required type "{shown(field["Type"])}" was not '
+                raise self.wrong(f'Field "{kind["Name"]}.{name}" of required type "{shown(field["Type"])}" was not '
                                  "provided.", value)
 
     def _variable(self, value: Node, kind: Node, has_default: bool) -> None:
@@ -231,19 +224,19 @@ class Query:
             raise self.wrong(f'Variable "${name}" is not defined.', value)
         self.seen_variables.add(name)
         given = variable["Type"]
-        default = variable.get("DefaultValue", {"Kind": NULL})["Kind"] != NULL
-        wanted = {**kind, "NonNull": False} if default or has_default else kind
-        if not _allowed(wanted, given):
+        default = variable.get("DefaultValue", {"Kind": syntax.NULL})["Kind"] != syntax.NULL
+        expected = {**kind, "NonNull": False} if default or has_default else kind
+        if not _allowed(expected, given):
             raise self.wrong(f'Variable "${name}" of type "{shown(given)}" used in position expecting type '
                              f'"{shown(kind)}".', value)
 
 
-def _allowed(wanted: Node, given: Node) -> bool:
-    if wanted.get("NonNull") and not given.get("NonNull"):
+def _allowed(expected: Node, given: Node) -> bool:
+    if expected.get("NonNull") and not given.get("NonNull"):
         return False
-    if "Elem" in wanted or "Elem" in given:
-        return "Elem" in wanted and "Elem" in given and _allowed(wanted["Elem"], given["Elem"])
-    return bool(wanted["NamedType"] == given["NamedType"])
+    if "Elem" in expected or "Elem" in given:
+        return "Elem" in expected and "Elem" in given and _allowed(expected["Elem"], given["Elem"])
+    return bool(expected["NamedType"] == given["NamedType"])
 
 
 def _fits(kind: int, raw: str, scalar: str) -> bool:
@@ -255,7 +248,7 @@ def _fits(kind: int, raw: str, scalar: str) -> bool:
         case "String":
             return kind in (3, 4)
         case "Boolean":
-            return kind == BOOLEAN
+            return kind == syntax.BOOLEAN
         case "ID":
             return kind in (1, 3, 4)
     return True
@@ -267,17 +260,17 @@ def _raw(value: Node) -> str:
 
 def _plain(node: Any) -> Any:
     if isinstance(node, list):
-        return [_plain(each) for each in node]
-    return sorted((name, _plain(each)) for name, each in node.items()) if isinstance(node, dict) else node
+        return [_plain(member) for member in node]
+    return sorted((name, _plain(member)) for name, member in node.items()) if isinstance(node, dict) else node
 
 
 def _spreads(node: Node) -> Iterator[Node]:
     todo = list(node.get("SelectionSet", []))
     while todo:
-        each = todo.pop()
-        if "Alias" not in each and "TypeCondition" not in each:
-            yield each
-        todo += each.get("SelectionSet", [])
+        selection = todo.pop()
+        if "Alias" not in selection and "TypeCondition" not in selection:
+            yield selection
+        todo += selection.get("SelectionSet", [])
 
 
 _INTROSPECTION: dict[str, Node] = {

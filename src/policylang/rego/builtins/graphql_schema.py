@@ -100,11 +100,11 @@ class Schema:
                              schemas[1])
         roots: dict[str, str] = {}
         for node in [*schemas, *document.get("SchemaExtension", [])]:
-            for each in node.get("OperationTypes", []):
-                if each["Type"] not in self.types:
-                    raise self.wrong(f"Schema root {each['Operation']} refers to a type {each['Type']} that does not "
-                                     "exist.", each)
-                roots[each["Operation"]] = each["Type"]
+            for declared in node.get("OperationTypes", []):
+                if declared["Type"] not in self.types:
+                    raise self.wrong(f"Schema root {declared['Operation']} refers to a type {declared['Type']} that "
+                                     "does not exist.", declared)
+                roots[declared["Operation"]] = declared["Type"]
             self._check_directives(node, "SCHEMA")
         if not schemas:
             for operation, name in (("query", "Query"), ("mutation", "Mutation"), ("subscription", "Subscription")):
@@ -131,8 +131,8 @@ class Schema:
         self._checknamed(node)
         part = _PARTS.get(kind)
         if part and not node.get(part):
-            what = {"Fields": "fields", "EnumValues": "unique enum values", "Types": "unique member types"}[part]
-            raise self.wrong(f"{kind} {node['Name']}: must define one or more {what}.", node)
+            members = {"Fields": "fields", "EnumValues": "unique enum values", "Types": "unique member types"}[part]
+            raise self.wrong(f"{kind} {node['Name']}: must define one or more {members}.", node)
         self._check_directives(node, kind)
         seen: set[str] = set()
         for field in node.get("Fields", []):
@@ -157,10 +157,10 @@ class Schema:
 
     def _check_field(self, field: Node, kind: str) -> None:
         self._checknamed(field)
-        found = self._type(named(field["Type"]), field)["Kind"]
-        if kind == "INPUT_OBJECT" and found not in INPUT:
+        field_kind = self._type(named(field["Type"]), field)["Kind"]
+        if kind == "INPUT_OBJECT" and field_kind not in INPUT:
             raise self.wrong(f"Field {field['Name']}: type {shown(field['Type'])} is no input type.", field)
-        if kind != "INPUT_OBJECT" and found == "INPUT_OBJECT":
+        if kind != "INPUT_OBJECT" and field_kind == "INPUT_OBJECT":
             raise self.wrong(f"Field {field['Name']}: type {shown(field['Type'])} is no output type.", field)
         self._check_inputs(field)
         self._check_directives(field, "INPUT_FIELD_DEFINITION" if kind == "INPUT_OBJECT" else "FIELD_DEFINITION")
@@ -174,44 +174,44 @@ class Schema:
             self._check_directives(argument, "ARGUMENT_DEFINITION")
 
     def _check_directives(self, node: Node, location: str) -> None:
-        for each in node.get("Directives", []):
-            found = self.directives.get(each["Name"])
-            if found is None:
-                raise self.wrong(f"Undefined directive {each['Name']}.", each)
-            if location not in found["Locations"]:
-                raise self.wrong(f"Directive {each['Name']} is not applicable on {location}.", each)
-            known = {argument["Name"]: argument for argument in found.get("Arguments", [])}
-            given = {argument["Name"] for argument in each.get("Arguments", [])}
+        for directive in node.get("Directives", []):
+            definition = self.directives.get(directive["Name"])
+            if definition is None:
+                raise self.wrong(f"Undefined directive {directive['Name']}.", directive)
+            if location not in definition["Locations"]:
+                raise self.wrong(f"Directive {directive['Name']} is not applicable on {location}.", directive)
+            known = {argument["Name"]: argument for argument in definition.get("Arguments", [])}
+            given = {argument["Name"] for argument in directive.get("Arguments", [])}
             for name in given - known.keys():
-                raise self.wrong(f"Undefined argument {name} for directive {each['Name']}.", each)
+                raise self.wrong(f"Undefined argument {name} for directive {directive['Name']}.", directive)
             for name, argument in known.items():
                 if argument["Type"].get("NonNull") and "DefaultValue" not in argument and name not in given:
-                    raise self.wrong(f"Argument {name} for directive {each['Name']} cannot be null.", each)
+                    raise self.wrong(f"Argument {name} for directive {directive['Name']} cannot be null.", directive)
 
     def _check_interfaces(self, node: Node) -> None:
         own = node.get("Interfaces", [])
         for name in own:
-            found = self._type(name, node)
-            if found["Kind"] != "INTERFACE":
-                raise self.wrong(f'{name} is a non interface type {found["Kind"]}.', node)
-            for above in found.get("Interfaces", []):
+            interface = self._type(name, node)
+            if interface["Kind"] != "INTERFACE":
+                raise self.wrong(f'{name} is a non interface type {interface["Kind"]}.', node)
+            for above in interface.get("Interfaces", []):
                 if above not in own:
                     raise self.wrong(f"Type {node['Name']} must implement {above} because it is implemented by {name}.",
                                      node)
             fields = {field["Name"]: field for field in node.get("Fields", [])}
-            for field in found.get("Fields", []):
+            for field in interface.get("Fields", []):
                 self._check_implements(node, name, field, fields.get(field["Name"]))
 
-    def _check_implements(self, node: Node, name: str, wanted: Node, field: Node | None) -> None:
+    def _check_implements(self, node: Node, name: str, promised: Node, field: Node | None) -> None:
         title = f"For {node['Name']} to implement {name}"
         if field is None:
-            raise self.wrong(f"{title} it must have a field called {wanted['Name']}.", node)
-        if not self.covers(wanted["Type"], field["Type"]):
-            raise self.wrong(f"{title} the field {field['Name']} must have type {shown(wanted['Type'])}.", node)
+            raise self.wrong(f"{title} it must have a field called {promised['Name']}.", node)
+        if not self.covers(promised["Type"], field["Type"]):
+            raise self.wrong(f"{title} the field {field['Name']} must have type {shown(promised['Type'])}.", node)
         arguments = {argument["Name"]: argument for argument in field.get("Arguments", [])}
-        for argument in wanted.get("Arguments", []):
-            other = arguments.pop(argument["Name"], None)
-            if other is None or shown(other["Type"]) != shown(argument["Type"]):
+        for argument in promised.get("Arguments", []):
+            counterpart = arguments.pop(argument["Name"], None)
+            if counterpart is None or shown(counterpart["Type"]) != shown(argument["Type"]):
                 raise self.wrong(f"{title} the field {field['Name']} must have the same arguments but it is missing "
                                  f"{argument['Name']}.", node)
         for argument in arguments.values():
@@ -219,13 +219,13 @@ class Schema:
                 raise self.wrong(f"{title} any additional argument on {field['Name']} must be optional or have a "
                                  "default value.", node)
 
-    def covers(self, wanted: Node, found: Node) -> bool:
-        """Whether a field of type `found` may stand where `wanted` is promised."""
-        if wanted.get("NonNull") and not found.get("NonNull"):
+    def covers(self, promised: Node, given: Node) -> bool:
+        """Whether a field of type `given` may stand where one of type `promised` is."""
+        if promised.get("NonNull") and not given.get("NonNull"):
             return False
-        if "Elem" in wanted or "Elem" in found:
-            return "Elem" in wanted and "Elem" in found and self.covers(wanted["Elem"], found["Elem"])
-        return wanted["NamedType"] == found["NamedType"] or found["NamedType"] in self.possible(wanted["NamedType"])
+        if "Elem" in promised or "Elem" in given:
+            return "Elem" in promised and "Elem" in given and self.covers(promised["Elem"], given["Elem"])
+        return promised["NamedType"] == given["NamedType"] or given["NamedType"] in self.possible(promised["NamedType"])
 
     def possible(self, name: str) -> set[str]:
         """The types that a composite type may turn out to be, and interfaces below it."""
@@ -233,7 +233,7 @@ class Schema:
         if node.get("Kind") == "UNION":
             return set(node.get("Types", []))
         if node.get("Kind") == "INTERFACE":
-            return {each["Name"] for each in self.types.values() if name in each.get("Interfaces", [])}
+            return {kind["Name"] for kind in self.types.values() if name in kind.get("Interfaces", [])}
         return {name}
 
 

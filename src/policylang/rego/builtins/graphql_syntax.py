@@ -47,7 +47,7 @@ def wrong(message: str, at: Token | None) -> BuiltinError:
 
 
 def _tokens(text: str) -> list[Token]:
-    found: list[Token] = []
+    tokens: list[Token] = []
     at, line, start = 0, 1, 0
     while at < len(text):
         match = _TOKEN.match(text, at)
@@ -55,35 +55,35 @@ def _tokens(text: str) -> list[Token]:
             broken = len(text) if text.startswith('"', at) else at
             breaks = list(re.finditer(r"\r\n|\r|\n", text[:broken]))
             line, start = len(breaks) + 1, (breaks[-1].end() if breaks else 0)
-            found.append(Token("<Invalid>", "", line, broken - start + 1))
-            return found
+            tokens.append(Token("<Invalid>", "", line, broken - start + 1))
+            return tokens
         kind, shown = match.lastgroup or "", match[0]
         if kind == "string" and (strange := _BAD_ESCAPE.match(shown)) is not None:
-            found.append(Token("<Invalid>", "", line, at - start + strange.end() + 1))
-            return found
+            tokens.append(Token("<Invalid>", "", line, at - start + strange.end() + 1))
+            return tokens
         if kind != "skip":
             value = (_unescaped(shown[1:-1]) if kind == "string" else _block(shown[3:-3]) if kind == "block" else shown)
             # gqlparser counts a string from behind its quote
-            found.append(Token(kind, value, line, at - start + 1 + (kind == "string") + 3 * (kind == "block")))
-        for each in re.finditer(r"\r\n|\r|\n", shown):
-            line, start = line + 1, at + each.end()
+            tokens.append(Token(kind, value, line, at - start + 1 + (kind == "string") + 3 * (kind == "block")))
+        for newline in re.finditer(r"\r\n|\r|\n", shown):
+            line, start = line + 1, at + newline.end()
         at = match.end()
-    found.append(Token("<EOF>", "", line, len(text) - start + 1))
-    return found
+    tokens.append(Token("<EOF>", "", line, len(text) - start + 1))
+    return tokens
 
 
 def _unescaped(shown: str) -> str:
-    def one(found: re.Match[str]) -> str:
-        return chr(int(found[1], 16)) if found[1] else _ESCAPES.get(found[2], found[2])
-    return re.sub(r"\\(?:u([0-9a-fA-F]{4})|(.))", one, shown) if "\\" in shown else shown
+    def character(match: re.Match[str]) -> str:
+        return chr(int(match[1], 16)) if match[1] else _ESCAPES.get(match[2], match[2])
+    return re.sub(r"\\(?:u([0-9a-fA-F]{4})|(.))", character, shown) if "\\" in shown else shown
 
 
 def _block(shown: str) -> str:
     """A block string's text: without common indentation and empty lines around it."""
     lines = re.split(r"\r\n|\r|\n", shown.replace('\\"""', '"""'))
-    margins = [len(each) - len(each.lstrip(" \t")) for each in lines if each.strip(" \t")]  # gqlparser's first counts
+    margins = [len(line) - len(line.lstrip(" \t")) for line in lines if line.strip(" \t")]  # gqlparser's first counts
     margin = min(margins, default=0)
-    lines = [lines[0], *(each[margin:] for each in lines[1:])]
+    lines = [lines[0], *(line[margin:] for line in lines[1:])]
     while lines and not lines[0].strip(" \t"):
         lines.pop(0)
     while lines and not lines[-1].strip(" \t"):
@@ -120,9 +120,9 @@ class Parser:
         return self.token.kind == "sign" and self.token.text == text
 
     def take(self, text: str) -> bool:
-        found = self.sign(text)
-        self.at += found
-        return found
+        taken = self.sign(text)
+        self.at += taken
+        return taken
 
     def expect(self, text: str) -> Token:
         if not self.sign(text):
@@ -142,24 +142,24 @@ class Parser:
         self.places[id(kept)] = at
         return kept
 
-    def many(self, opening: str, each: Callable[[], Any], closing: str, *, some: bool = False) -> list[Any]:
-        """`( each* )`, or nothing where the opening sign is not there."""
+    def many(self, opening: str, item: Callable[[], Any], closing: str, *, some: bool = False) -> list[Any]:
+        """`( item* )`, or nothing where the opening sign is not there."""
         if not self.take(opening):
             return []
         self.depth += 1
         if self.depth > _DEEPEST:
             raise wrong("document nested too deeply", self.token)
-        found: list[Any] = []
+        nodes: list[Any] = []
         while not self.sign(closing):
             if self.token.kind in ("<EOF>", "<Invalid>"):
                 raise self.unexpected() if self.token.kind == "<Invalid>" else wrong(
-                    f"Expected {closing}, found <EOF>" if not found else "Expected Name, found <EOF>", self.token)
-            found.append(each())
-        if some and not found:
+                    f"Expected {closing}, found <EOF>" if not nodes else "Expected Name, found <EOF>", self.token)
+            nodes.append(item())
+        if some and not nodes:
             raise wrong(f"expected at least one definition, found {_shown(self.token)}", self.token)
         self.next()
         self.depth -= 1
-        return found
+        return nodes
 
     # --- what queries and schemas share
 
@@ -206,11 +206,11 @@ class Parser:
         return self.placed({**node, "NonNull": self.take("!")}, at)
 
     def directives(self, constant: bool) -> list[Node]:
-        found = []
+        nodes = []
         while self.sign("@"):
             at = self.next()
-            found.append(self.placed({"Name": self.name(), "Arguments": self.arguments(constant), "Location": ""}, at))
-        return found
+            nodes.append(self.placed({"Name": self.name(), "Arguments": self.arguments(constant), "Location": ""}, at))
+        return nodes
 
     def arguments(self, constant: bool) -> list[Node]:
         return self.many("(", lambda: self._child(None, constant), ")", some=True)
@@ -284,7 +284,7 @@ class Parser:
     # --- schemas
 
     def schema(self) -> Document:
-        found: dict[str, list[Node]] = {name: [] for name in (
+        sections: dict[str, list[Node]] = {name: [] for name in (
             "Schema", "SchemaExtension", "Directives", "Definitions", "Extensions")}
         while self.token.kind != "<EOF>":
             described = self.token
@@ -295,8 +295,8 @@ class Parser:
                     raise wrong(f"Unexpected {_named(described)}", described)
                 self.next()
             into, node = self._definition(description, extension)
-            found[into].append(node)
-        return Document(self.placed(dict(found), self.token), self.places)
+            sections[into].append(node)
+        return Document(self.placed(dict(sections), self.token), self.places)
 
     def _description(self) -> str:
         return self.next().text if self.token.kind in ("string", "block") else ""
@@ -349,10 +349,10 @@ class Parser:
             return []
         self.next()
         self.take("&")
-        found = [self.name()]
+        names = [self.name()]
         while self.take("&"):
-            found.append(self.name())
-        return found
+            names.append(self.name())
+        return names
 
     def _field(self) -> Node:
         description, at = self._description(), self.token
@@ -379,10 +379,10 @@ class Parser:
         if not self.take("="):
             return []
         self.take("|")
-        found = [self.name()]
+        names = [self.name()]
         while self.take("|"):
-            found.append(self.name())
-        return found
+            names.append(self.name())
+        return names
 
     def _directive(self, description: str) -> Node:
         at = self.next()
@@ -404,10 +404,10 @@ class Parser:
 
     def _location(self) -> str:
         at = self.token
-        found = self.name()
-        if found not in LOCATIONS:
+        location = self.name()
+        if location not in LOCATIONS:
             raise wrong(f"Unexpected {_named(at)}", at)
-        return found
+        return location
 
 
 _DEFINITIONS = {"scalar": "SCALAR", "type": "OBJECT", "interface": "INTERFACE", "union": "UNION", "enum": "ENUM",

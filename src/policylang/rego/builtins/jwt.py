@@ -17,8 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from policylang.go import pem
 from policylang.rego.builtins.documents import read_json
-from policylang.rego.builtins.encoding import decode64, decode64_url, lenient
-from policylang.rego.builtins.hashes import utf8
+from policylang.rego.builtins.encoding import decode64, decode64_url, lenient, utf8
 from policylang.rego.builtins.operands import mapping, readable, string
 from policylang.rego.declare import BuiltinError, Context, builtin
 from policylang.rego.values import Value, compact, compare, order, pairs, to_json

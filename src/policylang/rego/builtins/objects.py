@@ -250,11 +250,11 @@ def _attribute(operation: dict[Key, Value], name: str) -> Value:
 
 
 def _patched(value: Value, operation: dict[Key, Value]) -> Value:
-    what = _attribute(operation, "op")
-    if type(what) is not str:
-        raise BuiltinError(f"attribute 'op' must be a string but found: {type_name(what)}")
+    op = _attribute(operation, "op")
+    if type(op) is not str:
+        raise BuiltinError(f"attribute 'op' must be a string but found: {type_name(op)}")
     path = _path(_attribute(operation, "path"))
-    match what:
+    match op:
         case "add":
             return _added(value, path, _attribute(operation, "value"))
         case "remove":
@@ -273,10 +273,10 @@ def _patched(value: Value, operation: dict[Key, Value]) -> Value:
                 raise BuiltinError("value from EditTree != patch value.\n\n"
                                    f"Expected: {text(expected)}\n\nFound: {text(present)}")
             return value
-    raise BuiltinError(f"unrecognized op: '{what}'")
+    raise BuiltinError(f"unrecognized op: '{op}'")
 
 
-def _index(value: list[Value], step: Value, what: str = "access", *, append: bool = False) -> int:
+def _index(value: list[Value], step: Value, action: str = "access", *, append: bool = False) -> int:
     if append and step == "-":
         return len(value)
     if type(step) is str:
@@ -288,7 +288,7 @@ def _index(value: list[Value], step: Value, what: str = "access", *, append: boo
     if type(step) is not int:
         raise BuiltinError("invalid type for indexing")
     if not 0 <= step < len(value) + append:
-        raise BuiltinError(f"index for array {what} out of bounds")
+        raise BuiltinError(f"index for array {action} out of bounds")
     return step
 
 

@@ -109,13 +109,13 @@ def replace(context: Context, value: Value, pattern: Value, template: Value) -> 
     expand = regex.expander(written, put)
     size = 0
 
-    def each(match: Any) -> str:
+    def replacement(match: Any) -> str:
         nonlocal size
         made = expand(match)
         size += len(made)
         context.meter.fit(size)
         return made
-    made = regex.substitute(written, shown, each)
+    made = regex.substitute(written, shown, replacement)
     context.meter.spend(len(shown) >> 8)
     return made
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from policylang.go import regex, times
+from policylang.go import calendar, regex, times
 from policylang.rego.builtins.documents import read_json
 from policylang.rego.declare import BuiltinError, Context, builtin
 from policylang.rego.values import Value, compact, key, pairs, to_json
@@ -41,10 +41,10 @@ def _document(value: Value) -> Any:
          result=f"array<boolean, {_ERRORS}>", context=True, nondeterministic=True)
 def match_schema(context: Context, document: Value, schema: Value) -> list[Value]:
     """[matches, errors]."""
-    given, wanted = _document(document), _document(schema)
-    faults = _Validator(context, _checked(wanted)).faults(given)
-    return [not faults, [{"desc": each.text, "error": f"{each.field}: {each.text}", "field": each.field,
-                          "type": each.type} for each in faults]]
+    given, expected = _document(document), _document(schema)
+    faults = _Validator(context, _checked(expected)).faults(given)
+    return [not faults, [{"desc": fault.text, "error": f"{fault.field}: {fault.text}", "field": fault.field,
+                          "type": fault.type} for fault in faults]]
 
 
 @builtin("json.verify_schema", "any<string, object[any: any]>", result="array<boolean, any<null, string>>",
@@ -69,69 +69,69 @@ _COUNTS = ("maxItems", "maxLength", "maxProperties", "minItems", "minLength", "m
 def _checked(schema: Any) -> Any:
     stack: list[tuple[Any, int]] = [(schema, 0)]
     while stack:
-        found, depth = stack.pop()
+        subschema, depth = stack.pop()
         if depth > _DEEPEST:
             raise BuiltinError("schema nested too deeply")
-        if isinstance(found, bool):
+        if isinstance(subschema, bool):
             continue
-        if not isinstance(found, dict):
+        if not isinstance(subschema, dict):
             raise BuiltinError("schema is invalid")
-        _check_words(schema, found)
-        below = [found[name] for name in _SCHEMAS if name in found]
+        _check_words(schema, subschema)
+        below = [subschema[name] for name in _SCHEMAS if name in subschema]
         for name in _LISTS:
-            if name in found:
-                if not isinstance(found[name], list):
+            if name in subschema:
+                if not isinstance(subschema[name], list):
                     raise BuiltinError(f"{name} must be of an array")
-                below += found[name]
+                below += subschema[name]
         for name in _MAPS:
-            if name in found:
-                if not isinstance(found[name], dict):
+            if name in subschema:
+                if not isinstance(subschema[name], dict):
                     raise BuiltinError(f"{name[0].upper()}{name[1:]} must be of type object")
-                below += found[name].values()
-        items = found.get("items", True)
+                below += subschema[name].values()
+        items = subschema.get("items", True)
         if not isinstance(items, (list, dict, bool)):
             raise BuiltinError("Invalid type. Expected: Valid Schema/Array Of Schemas, given: items")
         below += items if isinstance(items, list) else [items]
-        stack += [(each, depth + 1) for each in below]
+        stack += [(inner, depth + 1) for inner in below]
     return schema
 
 
-def _check_words(root: Any, found: dict[str, Any]) -> None:
-    kinds = found.get("type", [])
+def _check_words(root: Any, words: dict[str, Any]) -> None:
+    kinds = words.get("type", [])
     if not isinstance(kinds, (str, list)) or not all(isinstance(kind, str) for kind in kinds):
         raise BuiltinError("Invalid type. Expected: type, given: string/Array Of Strings")
     for name in ("multipleOf", "minimum", "maximum"):
-        if name in found and type(found[name]) not in (int, float):
+        if name in words and type(words[name]) not in (int, float):
             raise BuiltinError("Invalid type. Expected: number, given: multipleOf" if name == "multipleOf" else
                                f"{name} must be of a Number")
     for limit in ("minimum", "maximum"):
         name = f"exclusive{limit.capitalize()}"
-        if isinstance(found.get(name), bool) and limit not in found:
+        if isinstance(words.get(name), bool) and limit not in words:
             raise BuiltinError(f"{name} cannot be used without {limit}")
-        if name in found and type(found[name]) not in (bool, int, float):
+        if name in words and type(words[name]) not in (bool, int, float):
             raise BuiltinError(f"Invalid type. Expected: boolean/number, given: {name}")
-    if found.get("multipleOf", 1) <= 0:
+    if words.get("multipleOf", 1) <= 0:
         raise BuiltinError("multipleOf must be strictly greater than 0")
     for kind in kinds if isinstance(kinds, list) else [kinds]:
         if kind not in _TYPES:
             raise BuiltinError(f"has a primitive type that is NOT VALID -- given: /{kind}/ Expected valid values are:"
                                f"[{' '.join(_TYPES)}]")
-    if "$ref" in found:
-        _resolve(root, found["$ref"])
+    if "$ref" in words:
+        _resolve(root, words["$ref"])
     for name in _COUNTS:
-        if name in found and (type(found[name]) is not int or not 0 <= found[name] < 1 << 63):
-            raise BuiltinError(f"{name} must be of an integer" if type(found[name]) is not int or found[name] > 0
+        if name in words and (type(words[name]) is not int or not 0 <= words[name] < 1 << 63):
+            raise BuiltinError(f"{name} must be of an integer" if type(words[name]) is not int or words[name] > 0
                                else f"{name} must be greater than or equal to 0")
     for name in ("Items", "Length", "Properties"):
-        if found.get(f"min{name}", 0) > found.get(f"max{name}", 1 << 62):
+        if words.get(f"min{name}", 0) > words.get(f"max{name}", 1 << 62):
             raise BuiltinError(f"min{name} cannot be greater than max{name}")
-    for pattern in [*([found["pattern"]] if "pattern" in found else []), *(found.get("patternProperties") or {})]:
+    for pattern in [*([words["pattern"]] if "pattern" in words else []), *(words.get("patternProperties") or {})]:
         if not isinstance(pattern, str) or not regex.valid(pattern):
             raise BuiltinError("pattern must be a valid regex")
-    if "required" in found and not (isinstance(found["required"], list)
-                                    and all(isinstance(each, str) for each in found["required"])):
+    if "required" in words and not (isinstance(words["required"], list)
+                                    and all(isinstance(required, str) for required in words["required"])):
         raise BuiltinError("required must be of an array")
-    if "enum" in found and not isinstance(found["enum"], list):
+    if "enum" in words and not isinstance(words["enum"], list):
         raise BuiltinError("enum must be of an array")
 
 
@@ -149,16 +149,16 @@ def _resolve(root: Any, reference: Any) -> Any:
             shown = reference if reference.startswith("/") else f"/{reference}"
             raise BuiltinError(f"Reference {shown} must be canonical")
         raise BuiltinError(f"remote reference loading disabled: {reference}")
-    found = root
+    target = root
     for part in filter(None, reference[1:].split("/")):
         name = part.replace("~1", "/").replace("~0", "~").replace("%25", "%")
-        if isinstance(found, dict) and name in found:
-            found = found[name]
-        elif isinstance(found, list) and name.isascii() and name.isdigit() and int(name) < len(found):
-            found = found[int(name)]
+        if isinstance(target, dict) and name in target:
+            target = target[name]
+        elif isinstance(target, list) and name.isascii() and name.isdigit() and int(name) < len(target):
+            target = target[int(name)]
         else:
             raise BuiltinError(f"Object has no key '{name}'")
-    return found
+    return target
 
 
 # --- validation
@@ -218,19 +218,19 @@ class _Validator:
             yield from _number(schema, value, where)
 
     def _combined(self, schema: Any, value: Any, where: str, depth: int) -> Iterator[_Fault]:
-        if schema.get("anyOf") and not any(self.good(each, value, where, depth + 1) for each in schema["anyOf"]):
+        if schema.get("anyOf") and not any(self.good(choice, value, where, depth + 1) for choice in schema["anyOf"]):
             yield _Fault(where, "number_any_of", "Must validate at least one schema (anyOf)")
             yield from self._best(schema["anyOf"], value, where, depth)
         if schema.get("oneOf"):
-            count = sum(self.good(each, value, where, depth + 1) for each in schema["oneOf"])
+            count = sum(self.good(choice, value, where, depth + 1) for choice in schema["oneOf"])
             if count != 1:
                 yield _Fault(where, "number_one_of", "Must validate one and only one schema (oneOf)")
                 if count == 0:
                     yield from self._best(schema["oneOf"], value, where, depth)
         if "allOf" in schema:
-            wrong = [list(self.check(each, value, where, depth + 1)) for each in schema["allOf"]]
-            for each in wrong:
-                yield from each
+            wrong = [list(self.check(part, value, where, depth + 1)) for part in schema["allOf"]]
+            for faults in wrong:
+                yield from faults
             if any(wrong):
                 yield _Fault(where, "number_all_of", "Must validate all the schemas (allOf)")
         if "not" in schema and self.good(schema["not"], value, where, depth + 1):
@@ -246,15 +246,15 @@ class _Validator:
 
     def _best(self, schemas: list[Any], value: Any, where: str, depth: int) -> Iterator[_Fault]:
         """Of alternatives that all fail, the errors of the one with the fewest."""
-        found = [list(self.check(each, value, where, depth + 1)) for each in schemas]
-        yield from min(found, key=len)
+        faults = [list(self.check(alternative, value, where, depth + 1)) for alternative in schemas]
+        yield from min(faults, key=len)
 
     def _fixed(self, schema: Any, value: Any, where: str) -> Iterator[_Fault]:
         field = where
         if "const" in schema and key(schema["const"]) != key(value):
             yield _Fault(where, "const", f"{field} does not match: {compact(schema['const'])}")
-        if "enum" in schema and all(key(each) != key(value) for each in schema["enum"]):
-            allowed = ", ".join(compact(each) for each in schema["enum"])
+        if "enum" in schema and all(key(constant) != key(value) for constant in schema["enum"]):
+            allowed = ", ".join(compact(constant) for constant in schema["enum"])
             yield _Fault(where, "enum", f"{field} must be one of the following: {allowed}")
 
     def _object(self, schema: Any, value: dict[str, Any], where: str, depth: int) -> Iterator[_Fault]:
@@ -265,14 +265,14 @@ class _Validator:
             yield _Fault(where, "array_min_properties", f"Must have at least {schema['minProperties']} properties")
         if len(value) > schema.get("maxProperties", len(value)):
             yield _Fault(where, "array_max_properties", f"Must have at most {schema['maxProperties']} properties")
-        for name, wanted in pairs(schema.get("dependencies", {})):
+        for name, dependency in pairs(schema.get("dependencies", {})):
             if name in value:
-                if isinstance(wanted, list):
-                    for each in wanted:
-                        if each not in value:
-                            yield _Fault(where, "missing_dependency", f"Has a dependency on {each}")
+                if isinstance(dependency, list):
+                    for companion in dependency:
+                        if companion not in value:
+                            yield _Fault(where, "missing_dependency", f"Has a dependency on {companion}")
                 else:
-                    yield from self.check(wanted, value, where, depth + 1)
+                    yield from self.check(dependency, value, where, depth + 1)
         properties, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
         additional = schema.get("additionalProperties", True)
         below_here: list[_Fault] = []
@@ -286,10 +286,10 @@ class _Validator:
             if name in properties:
                 known = True
                 below_here += self.check(properties[name], member, below, depth + 1)
-            for pattern, each in pairs(patterns):
+            for pattern, subschema in pairs(patterns):
                 if regex.compiled(pattern).search(name):
                     known = True
-                    below_here += self.check(each, member, below, depth + 1)
+                    below_here += self.check(subschema, member, below, depth + 1)
             if not known and additional is False:
                 yield _Fault(where, "additional_property_not_allowed", f"Additional property {name} is not allowed")
             elif not known:
@@ -301,8 +301,8 @@ class _Validator:
             return str(at) if where == _ROOT else f"{where}.{at}"
         items = schema.get("items", True)
         if isinstance(items, list):
-            for at, (each, member) in enumerate(zip(items, value, strict=False)):
-                yield from self.check(each, member, below(at), depth + 1)
+            for at, (subschema, member) in enumerate(zip(items, value, strict=False)):
+                yield from self.check(subschema, member, below(at), depth + 1)
             additional = schema.get("additionalItems", True)
             if additional is False and len(value) > len(items):
                 yield _Fault(where, "array_no_additional_items", "No additional items allowed on array")
@@ -366,7 +366,7 @@ def _time(layout: str) -> Callable[[str], bool]:
     def test(value: str) -> bool:
         try:
             times.parse_time(layout, value)
-        except times.TimeError:
+        except calendar.TimeError:
             return False
         return True
     return test

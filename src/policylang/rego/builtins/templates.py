@@ -342,8 +342,8 @@ def _function(name: str, arguments: list[Value]) -> Value:
             return next((value for value in values if not _truth(value)), values[-1])
         case "or", [*values] if values:
             return next((value for value in values if _truth(value)), values[-1])
-        case "eq", [left, *others] if others:
-            return any(_equal(left, right) for right in others)
+        case "eq", [left, *rights] if rights:
+            return any(_equal(left, right) for right in rights)
         case "ne", [left, right]:
             return not _equal(left, right)
         case ("lt" | "le" | "gt" | "ge"), [left, right]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from policylang.go import times
+from policylang.go import calendar, times
 from policylang.go.durations import DurationError, read
 from policylang.rego.builtins.operands import integer, string
 from policylang.rego.declare import BuiltinError, Context, OperandError, builtin
@@ -47,7 +47,7 @@ def parse_rfc3339_ns(value: Value) -> int:
 def _parsed(layout: str, written: str) -> int:
     try:
         return _fits(times.parse_time(layout, written).ns)
-    except times.TimeError as wrong:
+    except calendar.TimeError as wrong:
         raise BuiltinError(str(wrong)) from None
 
 
@@ -61,15 +61,15 @@ def parse_duration_ns(value: Value) -> int:
         raise BuiltinError(str(wrong)) from None
 
 
-def _moment(value: Value) -> tuple[int, times.Zone]:
+def _moment(value: Value) -> tuple[int, calendar.Zone]:
     """Its errors speak of operand 1 wherever it is, as OPA's do."""
     if type(value) is not list or not value:
         if type(value) not in KINDS:
             raise OperandError(1, value, "either number (ns) or [number (ns), string (tz)]")
-        return _timestamp(value), times.UTC
+        return _timestamp(value), calendar.UTC
     if type(value[0]) not in KINDS:
         raise OperandError(1, value[0], "number")
-    zone: times.Zone = times.UTC
+    zone: calendar.Zone = calendar.UTC
     if len(value) > 1:
         if type(value[1]) is not str:
             raise OperandError(1, value[1], "string")
@@ -89,10 +89,10 @@ def _timestamp(value: Number) -> int:
     return nanoseconds
 
 
-def _zone(name: str) -> times.Zone:
+def _zone(name: str) -> calendar.Zone:
     try:
-        return times.zone(name)
-    except times.TimeError as wrong:
+        return calendar.zone(name)
+    except calendar.TimeError as wrong:
         raise BuiltinError(str(wrong)) from None
 
 
@@ -109,23 +109,23 @@ def formatted(value: Value) -> str:
 
 @builtin("time.date", _TIME, result="array<number, number, number>")
 def date(value: Value) -> list[int]:
-    return list(times.civil(*_moment(value))[:3])
+    return list(calendar.civil(*_moment(value))[:3])
 
 
 @builtin("time.clock", _TIME, result="array<number, number, number>")
 def clock(value: Value) -> list[int]:
-    return list(times.civil(*_moment(value))[3:6])
+    return list(calendar.civil(*_moment(value))[3:6])
 
 
 @builtin("time.weekday", _TIME, result="string")
 def weekday(value: Value) -> str:
-    return times.WEEKDAYS[times.civil(*_moment(value)).weekday]
+    return calendar.WEEKDAYS[calendar.civil(*_moment(value)).weekday]
 
 
 @builtin("time.add_date", "number", "number", "number", "number", result="number")
 def add_date(value: Value, years: Value, months: Value, days: Value) -> int:
     ns, zone = _moment(value)
-    return _fits(times.add_date(ns, integer(years, 2), integer(months, 3), integer(days, 4), zone))
+    return _fits(calendar.add_date(ns, integer(years, 2), integer(months, 3), integer(days, 4), zone))
 
 
 @builtin("time.diff", _TIME, _TIME, result="array<number, number, number, number, number, number>")
@@ -134,7 +134,7 @@ def difference(left: Value, right: Value) -> list[int] | Undefined:
     (first, zone), (second, _) = _moment(left), _moment(right)
     if first > second:
         first, second = second, first
-    begin, end = times.civil(first, zone), times.civil(second, zone)
+    begin, end = calendar.civil(first, zone), calendar.civil(second, zone)
     year, month, day = end.year - begin.year, end.month - begin.month, end.day - begin.day
     hour, minute, seconds = end.hour - begin.hour, end.minute - begin.minute, end.second - begin.second
     if seconds < 0:
@@ -144,7 +144,7 @@ def difference(left: Value, right: Value) -> list[int] | Undefined:
     if hour < 0:
         hour, day = hour + 24, day - 1
     if day < 0:
-        day, month = day + times.days_in(begin.month, begin.year), month - 1
+        day, month = day + calendar.days_in(begin.month, begin.year), month - 1
     if month < 0:
         month, year = month + 12, year - 1
     return [year, month, day, hour, minute, seconds]

@@ -15,8 +15,7 @@ from policylang.rego.check.ruletree import Document, Path, Place, gather, plant
 from policylang.rego.check.ruletypes import RuleTypes
 from policylang.rego.check.safety import Arity, Unsafe, check_head, order, vars_in
 from policylang.rego.declare import Builtin
-from policylang.rego.syntax.constants import constant
-from policylang.rego.syntax.tree import Call, Expr, Module, Ref, Rule, Term, Var, walk_rule
+from policylang.rego.syntax.tree import Call, Expr, Module, Ref, Rule, Term, Var, constant, walk_rule
 from policylang.rego.values import key
 from policylang.source import Faults, Source, SourceError
 
@@ -236,7 +235,7 @@ def unsafe_error(unsafe: Unsafe, source: Source) -> SourceError:
 def check_calls(source: Source, parts: Sequence[Term | Expr], documents: Documents,
                 builtins: Mapping[str, Builtin]) -> None:
     """Every function that is called is there, and gets as many arguments as it takes. `parts`: those inside, too."""
-    statements = {id(part.what) for part in parts if isinstance(part, Expr) and isinstance(part.what, Call)}
+    statements = {id(part.statement) for part in parts if isinstance(part, Expr) and isinstance(part.statement, Call)}
     arity = documents.arity(builtins)
     for term in parts:
         if not isinstance(term, Call) or term.operator == ["print"]:

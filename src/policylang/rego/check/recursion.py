@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 
 from policylang.rego.check.ruletree import Document, Path, Place, beneath, ground, shown
-from policylang.rego.syntax.constants import NOTHING, constant
-from policylang.rego.syntax.tree import Call, Expr, Ref, Rule, SomeIn, Term, Unify, Var, walk
+from policylang.rego.syntax.tree import NOTHING, Call, Expr, Ref, Rule, SomeIn, Term, Unify, Var, constant, walk
 from policylang.rego.values import Set, Value, equal, key
 from policylang.source import Faults, SourceError
 
@@ -63,9 +62,9 @@ def find_circles(documents: Mapping[Path, Document], graph: Edges) -> None:
     """Mark the objects of which a part asks for another part, itself or through other rules."""
     owner = {clause: document for document in documents.values() for rule in document.all for clause in rule.chain()}
     below: dict[int, set[int]] = {}
-    for rule, others in graph.items():
+    for rule, targets in graph.items():
         if rule in owner:
-            below.setdefault(owner[rule].slot, set()).update(owner[asked].slot for asked in others if asked in owner)
+            below.setdefault(owner[rule].slot, set()).update(owner[asked].slot for asked in targets if asked in owner)
     for document in documents.values():
         if document.kind != "object":
             continue
@@ -156,16 +155,16 @@ def _learn(expr: Expr, known: _Known) -> None:
     """What an equality, or `some … in`, binds to constants."""
     if expr.negated or expr.withs:
         return
-    what = expr.what
+    statement = expr.statement
     pairs: list[tuple[Term, Term | None]] = []
-    if isinstance(what, Unify):
-        pairs = [(what.left, what.right), (what.right, what.left)]
-    elif isinstance(what, SomeIn):
-        if isinstance(what.value, Var) and what.value.name not in known:
-            collections = _values(what.domain, known)
+    if isinstance(statement, Unify):
+        pairs = [(statement.left, statement.right), (statement.right, statement.left)]
+    elif isinstance(statement, SomeIn):
+        if isinstance(statement.value, Var) and statement.value.name not in known:
+            collections = _values(statement.domain, known)
             values = None if collections is None else _all(collections)
             if values is not None and len(values) <= _WIDEST:
-                known[what.value.name] = values
+                known[statement.value.name] = values
         return
     for var, term in pairs:
         if isinstance(var, Var) and term is not None:

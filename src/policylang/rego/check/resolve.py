@@ -9,31 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 
 from policylang.rego.check.safety import outer_names, vars_in
-from policylang.rego.syntax.tree import (
-    Array,
-    Body,
-    Call,
-    Comprehension,
-    Every,
-    Expr,
-    FunctionName,
-    Logic,
-    Module,
-    Object,
-    Ref,
-    Rule,
-    Scalar,
-    SetOf,
-    Some,
-    SomeIn,
-    Template,
-    Term,
-    Unify,
-    Var,
-    children,
-    rebuilt,
-    value_name,
-)
+from policylang.rego.syntax import tree
 from policylang.source import Source, SourceError
 
 ROOTS = ("data", "input")
@@ -90,7 +66,7 @@ class Resolver:
 
     # --- rules
 
-    def rule(self, rule: Rule) -> None:
+    def rule(self, rule: tree.Rule) -> None:
         written = rule.args
         for clause in rule.chain():
             clause.args = [_copy(argument) for argument in written]
@@ -112,35 +88,35 @@ class Resolver:
             if self.strict and clause.args and not clause.default:
                 self._check_arguments(arguments)
 
-    def _check_written(self, args: list[Term]) -> None:
+    def _check_written(self, args: list[tree.Term]) -> None:
         stack = [*args]
         while stack:
             part = stack.pop()
-            if isinstance(part, Call):
+            if isinstance(part, tree.Call):
                 raise compile_error("rule arguments cannot contain calls", self.source, part.at)
-            if isinstance(part, Ref) and isinstance(part.head, Var):
+            if isinstance(part, tree.Ref) and isinstance(part.head, tree.Var):
                 raise SourceError(f"rego_unsafe_var_error: var {part.head.name} is unsafe", self.source, part.at,
                                   kind="rego_unsafe_var_error")
-            stack += children(part)
+            stack += tree.children(part)
 
-    def _plain(self, argument: Term, body: Body) -> Term:
+    def _plain(self, argument: tree.Term, body: tree.Body) -> tree.Term:
         """An argument that is no pattern is a variable, which the body compares with what was written."""
-        if isinstance(argument, (Var, Scalar)):
+        if isinstance(argument, (tree.Var, tree.Scalar)):
             return argument
-        if isinstance(argument, Array):
-            return Array(argument.at, argument.end, [self._plain(item, body) for item in argument.items])
-        if isinstance(argument, Object):
-            return Object(argument.at, argument.end, [(name, self._plain(value, body))
-                                                      for name, value in argument.pairs])
-        var = Var(argument.at, argument.end, self._unique("arg"))
-        body.append(Expr(argument.at, argument.end, Unify(var, argument)))
+        if isinstance(argument, tree.Array):
+            return tree.Array(argument.at, argument.end, [self._plain(item, body) for item in argument.items])
+        if isinstance(argument, tree.Object):
+            return tree.Object(argument.at, argument.end, [(name, self._plain(value, body))
+                                                           for name, value in argument.pairs])
+        var = tree.Var(argument.at, argument.end, self._unique("arg"))
+        body.append(tree.Expr(argument.at, argument.end, tree.Unify(var, argument)))
         return var
 
     def _check_arguments(self, scope: _Scope) -> None:
         for name, (_, at) in scope.unused.items():
             raise compile_error(f"unused argument {name}. (hint: use _ (wildcard variable) instead)", self.source, at)
 
-    def query(self, body: Body) -> tuple[Body, dict[str, str]]:
+    def query(self, body: tree.Body) -> tuple[tree.Body, dict[str, str]]:
         """A query's body, and its variables: unique name → name as written."""
         scope = _Scope(None)
         resolved = self._body(body, scope)
@@ -152,8 +128,8 @@ class Resolver:
 
     # --- bodies
 
-    def _body(self, body: Body, scope: _Scope) -> Body:
-        resolved_body: Body = []
+    def _body(self, body: tree.Body, scope: _Scope) -> tree.Body:
+        resolved_body: tree.Body = []
         for expr in body:
             resolved = self._expr(expr, scope)
             if resolved is not None:
@@ -162,78 +138,79 @@ class Resolver:
                 resolved_body.append(resolved)
         return resolved_body
 
-    def _called_before(self, expr: Expr) -> Body:
+    def _called_before(self, expr: tree.Expr) -> tree.Body:
         """Calls among a negated expression's arguments are made before it, as in OPA: what they name is not negated."""
-        before: Body = []
+        before: tree.Body = []
 
-        def moved(term: Term) -> Term:
-            if isinstance(term, Call):
-                var = Var(term.at, term.end, self._unique("called"))
-                before.append(Expr(term.at, term.end, Unify(var, term), withs=expr.withs))
+        def moved(term: tree.Term) -> tree.Term:
+            if isinstance(term, tree.Call):
+                var = tree.Var(term.at, term.end, self._unique("called"))
+                before.append(tree.Expr(term.at, term.end, tree.Unify(var, term), withs=expr.withs))
                 return var
-            return rebuilt(term, moved)
+            return tree.rebuilt(term, moved)
 
-        what = expr.what
-        if isinstance(what, Unify):
-            expr.what = Unify(moved(what.left), moved(what.right))
-        elif isinstance(what, Call):
-            expr.what = rebuilt(what, moved)
-        elif isinstance(what, Term):
-            expr.what = moved(what)
+        statement = expr.statement
+        if isinstance(statement, tree.Unify):
+            expr.statement = tree.Unify(moved(statement.left), moved(statement.right))
+        elif isinstance(statement, tree.Call):
+            expr.statement = tree.rebuilt(statement, moved)
+        elif isinstance(statement, tree.Term):
+            expr.statement = moved(statement)
         return before
 
-    def _expr(self, expr: Expr, scope: _Scope) -> Expr | None:
+    def _expr(self, expr: tree.Expr, scope: _Scope) -> tree.Expr | None:
         expr.withs = [(self._target(target), self._replacing(value, scope)) for target, value in expr.withs]
-        what = expr.what
-        if isinstance(what, Some):
-            for var in what.names:
+        statement = expr.statement
+        if isinstance(statement, tree.Some):
+            for var in statement.names:
                 self._declare(var.name, scope, "declared", var.at)
             return None
-        if isinstance(what, SomeIn):
-            both = Array(expr.at, expr.end, [part for part in (what.key, what.value) if part is not None])
-            for name in _pattern_names(both) & _pattern_names(what.domain) - {"_"}:
+        if isinstance(statement, tree.SomeIn):
+            patterns = [part for part in (statement.key, statement.value) if part is not None]
+            both = tree.Array(expr.at, expr.end, patterns)
+            for name in _pattern_names(both) & _pattern_names(statement.domain) - {"_"}:
                 raise compile_error(f"var {name} assigned before", self.source, expr.at)
-            what.domain = self._term(what.domain, scope)
+            statement.domain = self._term(statement.domain, scope)
             self._declare_pattern(both, scope, "declared")
-            what.key = None if what.key is None else self._term(what.key, scope)
-            what.value = self._term(what.value, scope)
-        elif isinstance(what, Every):
-            what.domain = self._term(what.domain, scope)
+            statement.key = None if statement.key is None else self._term(statement.key, scope)
+            statement.value = self._term(statement.value, scope)
+        elif isinstance(statement, tree.Every):
+            statement.domain = self._term(statement.domain, scope)
             inner = _Scope(scope)
-            for declared in (what.key, what.value):
+            for declared in (statement.key, statement.value):
                 if declared is not None and declared.name != "_":
                     self._declare(declared.name, inner, "declared", declared.at)
-            if what.key is not None:
-                what.key = self._pattern_var(what.key, inner)
-            what.value = self._pattern_var(what.value, inner)
+            if statement.key is not None:
+                statement.key = self._pattern_var(statement.key, inner)
+            statement.value = self._pattern_var(statement.value, inner)
             body = _Scope(inner)
-            what.body = self._body(what.body, body)
+            statement.body = self._body(statement.body, body)
             self._check_unused(body)
-            self._check_unused(inner, what.body[0].at if what.body else expr.at)
-        elif isinstance(what, Logic):
-            for side, braced in zip(what.bodies, what.braced, strict=True):
+            self._check_unused(inner, statement.body[0].at if statement.body else expr.at)
+        elif isinstance(statement, tree.Logic):
+            for side, braced in zip(statement.bodies, statement.braced, strict=True):
                 if not braced:
-                    self._check_no_assignment(side, f"implicit {what.operator} operand" if what.operator != "not"
-                                              else "negated expression")
-            what.bodies = [self._closure(declared, scope) for declared in what.bodies]
-        elif isinstance(what, Unify):
-            if what.assign:
+                    self._check_no_assignment(side, f"implicit {statement.operator} operand"
+                                              if statement.operator != "not" else "negated expression")
+            statement.bodies = [self._closure(declared, scope) for declared in statement.bodies]
+        elif isinstance(statement, tree.Unify):
+            if statement.assign:
                 if expr.negated:
                     self._check_no_assignment([expr], "negated expression")
-                self._assign(what, scope)
+                self._assign(statement, scope)
             else:
-                what.left = self._term(what.left, scope)
-                what.right = self._term(what.right, scope)
+                statement.left = self._term(statement.left, scope)
+                statement.right = self._term(statement.right, scope)
         else:
-            expr.what = self._term(what, scope)
+            expr.statement = self._term(statement, scope)
         return expr
 
-    def _check_no_assignment(self, body: Body, where: str) -> None:
+    def _check_no_assignment(self, body: tree.Body, where: str) -> None:
         for expr in body:
-            if isinstance(expr.what, Unify) and expr.what.assign:
+            if isinstance(expr.statement, tree.Unify) and expr.statement.assign:
                 raise compile_error(f"cannot assign vars inside {where}", self.source, expr.at)
 
-    def _closure(self, body: Body, scope: _Scope) -> Body:
+    def _closure(self, body: tree.Body, scope: _Scope) -> tree.Body:
         inner = _Scope(scope)
         resolved = self._body(body, inner)
         self._check_unused(inner)
@@ -245,18 +222,18 @@ class Resolver:
             if how == "declared" or (self.strict and how == "assigned"):
                 self.unused.append(compile_error(f"{how} var {name} unused", self.source, at))
 
-    def _pattern_var(self, var: Var, scope: _Scope) -> Var:
+    def _pattern_var(self, var: tree.Var, scope: _Scope) -> tree.Var:
         resolved = self._term(var, scope, used=False)
-        assert isinstance(resolved, Var)
+        assert isinstance(resolved, tree.Var)
         return resolved
 
-    def _assign(self, what: Unify, scope: _Scope) -> None:
+    def _assign(self, assignment: tree.Unify, scope: _Scope) -> None:
         """`left := right`: what is on the right was there before, what is on the left is new."""
-        if not isinstance(what.left, (Var, Array, Object)):
-            raise compile_error(f"cannot assign to {value_name(what.left)}", self.source, what.left.at)
-        what.right = self._term(what.right, scope)
-        self._declare_pattern(what.left, scope, "assigned")
-        what.left = self._term(what.left, scope, used=False)
+        if not isinstance(assignment.left, (tree.Var, tree.Array, tree.Object)):
+            raise compile_error(f"cannot assign to {tree.value_name(assignment.left)}", self.source, assignment.left.at)
+        assignment.right = self._term(assignment.right, scope)
+        self._declare_pattern(assignment.left, scope, "assigned")
+        assignment.left = self._term(assignment.left, scope, used=False)
 
     def _declare(self, name: str, scope: _Scope, how: str, at: int) -> None:
         """`how` is `arg`, `declared` (some, every) or `assigned`."""
@@ -278,106 +255,106 @@ class Resolver:
         scope.how[name] = how
         scope.unused[name] = (how, at)
 
-    def _declare_pattern(self, term: Term, scope: _Scope, how: str) -> None:
+    def _declare_pattern(self, term: tree.Term, scope: _Scope, how: str) -> None:
         """The variables of a pattern: those in its arrays and under its objects' keys."""
         names: dict[str, int] = {}
         stack = [term]
         while stack:
             part = stack.pop()
-            if isinstance(part, Var):
+            if isinstance(part, tree.Var):
                 if how == "assigned" and part.name in names and part.name != "_":
                     raise compile_error(f"var {part.name} assigned above", self.source, part.at)
                 names.setdefault(part.name, part.at)
-            elif isinstance(part, Array):
+            elif isinstance(part, tree.Array):
                 stack += reversed(part.items)
-            elif isinstance(part, Object):
+            elif isinstance(part, tree.Object):
                 stack += reversed([value for _, value in part.pairs])
             elif how == "assigned":
-                raise compile_error(f"cannot assign to {value_name(part)}", self.source, part.at)
+                raise compile_error(f"cannot assign to {tree.value_name(part)}", self.source, part.at)
         for name, at in names.items():
             self._declare(name, scope, how, at)
 
     # --- terms
 
-    def _target(self, target: Term) -> Term:
-        assert isinstance(target, Ref)
-        assert isinstance(target.head, Var)
+    def _target(self, target: tree.Term) -> tree.Term:
+        assert isinstance(target, tree.Ref)
+        assert isinstance(target.head, tree.Var)
         name = target.head.name
         if name in self.globals:
             self.used.add(name)
             return self._global(self.globals[name], target.at, target.path, target.end)
         return target  # input, data, or a builtin's name, checked where it is compiled
 
-    def _replacing(self, value: Term, scope: _Scope) -> Term:
+    def _replacing(self, value: tree.Term, scope: _Scope) -> tree.Term:
         """What `with` puts in: a value, or a function's name."""
         resolved = self._term(value, scope)
-        head, path = (resolved.head, resolved.path) if isinstance(resolved, Ref) else (resolved, [])
-        if isinstance(head, Var) and head.name not in ROOTS:
-            operator = [head.name, *(str(part.value) for part in path if isinstance(part, Scalar))]
+        head, path = (resolved.head, resolved.path) if isinstance(resolved, tree.Ref) else (resolved, [])
+        if isinstance(head, tree.Var) and head.name not in ROOTS:
+            operator = [head.name, *(str(part.value) for part in path if isinstance(part, tree.Scalar))]
             if ".".join(operator) in self.builtins:
-                return FunctionName(value.at, value.end, operator)
+                return tree.FunctionName(value.at, value.end, operator)
         return resolved
 
-    def _global(self, path: Iterable[str], at: int, rest: list[Term], end: int) -> Ref:
+    def _global(self, path: Iterable[str], at: int, rest: list[tree.Term], end: int) -> tree.Ref:
         root, *names = path
-        return Ref(at, end, Var(at, at, root), [*(Scalar(at, at, name) for name in names), *rest])
+        return tree.Ref(at, end, tree.Var(at, at, root), [*(tree.Scalar(at, at, name) for name in names), *rest])
 
-    def _term(self, term: Term, scope: _Scope, used: bool = True) -> Term:
-        if isinstance(term, Scalar):
+    def _term(self, term: tree.Term, scope: _Scope, used: bool = True) -> tree.Term:
+        if isinstance(term, tree.Scalar):
             return term
-        if isinstance(term, Var):
+        if isinstance(term, tree.Var):
             return self._name(term, scope, used)
-        if isinstance(term, Ref):
+        if isinstance(term, tree.Ref):
             path = [self._term(part, scope) for part in term.path]
-            if isinstance(term.head, Var):
+            if isinstance(term.head, tree.Var):
                 head = self._name(term.head, scope)
-                if isinstance(head, Ref):
-                    return Ref(term.at, term.end, head.head, head.path + path)
+                if isinstance(head, tree.Ref):
+                    return tree.Ref(term.at, term.end, head.head, head.path + path)
             else:
                 head = self._term(term.head, scope)
-            return Ref(term.at, term.end, head, path)
-        if isinstance(term, Call):
+            return tree.Ref(term.at, term.end, head, path)
+        if isinstance(term, tree.Call):
             args = [self._term(argument, scope) for argument in term.args]
             operator = self._operator(term, scope)
             if not args and operator[0] == "data":  # a function without arguments is a rule like any other
                 return self._global(operator, term.at, [], term.end)
-            return Call(term.at, term.end, operator, args, term.infix)
-        if isinstance(term, Array):
-            return Array(term.at, term.end, [self._term(item, scope, used) for item in term.items])
-        if isinstance(term, SetOf):
-            return SetOf(term.at, term.end, [self._term(item, scope) for item in term.items])
-        if isinstance(term, Object):
-            return Object(term.at, term.end, [(self._term(key, scope), self._term(value, scope, used))
-                                              for key, value in term.pairs])
-        if isinstance(term, Template):
-            return Template(term.at, term.end, [part if isinstance(part, str) else self._comprehension(part, scope)
-                                                for part in term.parts], term.raw)
-        assert isinstance(term, Comprehension)
+            return tree.Call(term.at, term.end, operator, args, term.infix)
+        if isinstance(term, tree.Array):
+            return tree.Array(term.at, term.end, [self._term(item, scope, used) for item in term.items])
+        if isinstance(term, tree.SetOf):
+            return tree.SetOf(term.at, term.end, [self._term(item, scope) for item in term.items])
+        if isinstance(term, tree.Object):
+            return tree.Object(term.at, term.end, [(self._term(key, scope), self._term(value, scope, used))
+                                                   for key, value in term.pairs])
+        if isinstance(term, tree.Template):
+            return tree.Template(term.at, term.end, [part if isinstance(part, str) else self._comprehension(part, scope)
+                                                     for part in term.parts], term.raw)
+        assert isinstance(term, tree.Comprehension)
         return self._comprehension(term, scope)
 
-    def _comprehension(self, term: Comprehension, scope: _Scope) -> Comprehension:
+    def _comprehension(self, term: tree.Comprehension, scope: _Scope) -> tree.Comprehension:
         inner = _Scope(scope)
         body = self._body(term.body, inner)
         key = None if term.key is None else self._term(term.key, inner)
         value = self._term(term.value, inner)
         self._check_unused(inner)
-        return Comprehension(term.at, term.end, term.kind, key, value, body)
+        return tree.Comprehension(term.at, term.end, term.kind, key, value, body)
 
-    def _name(self, var: Var, scope: _Scope, used: bool = True) -> Term:
+    def _name(self, var: tree.Var, scope: _Scope, used: bool = True) -> tree.Term:
         name = var.name
         if name == "_":
-            return Var(var.at, var.end, self._unique("_"))
+            return tree.Var(var.at, var.end, self._unique("_"))
         if name.startswith("$value"):
             return var
         unique = scope.declared.get(name) if not used else scope.find(name)
         if unique is not None:
-            return Var(var.at, var.end, unique)
+            return tree.Var(var.at, var.end, unique)
         if name in self.globals:  # in v0 a rule may be called input or data
             self.used.add(name)
             return self._global(self.globals[name], var.at, [], var.end)
-        return Ref(var.at, var.end, var, []) if name in ROOTS else var
+        return tree.Ref(var.at, var.end, var, []) if name in ROOTS else var
 
-    def _operator(self, call: Call, scope: _Scope) -> list[str]:
+    def _operator(self, call: tree.Call, scope: _Scope) -> list[str]:
         first, *rest = call.operator
         if call.infix or (first == "data" and first not in self.globals):
             return call.operator
@@ -390,20 +367,20 @@ class Resolver:
         return call.operator
 
 
-def _copy(term: Term) -> Term:
+def _copy(term: tree.Term) -> tree.Term:
     """Arguments are resolved once for each branch of a rule."""
-    return rebuilt(term, _copy) if isinstance(term, (Array, Object)) else term
+    return tree.rebuilt(term, _copy) if isinstance(term, (tree.Array, tree.Object)) else term
 
 
-def _pattern_names(term: Term) -> set[str]:
+def _pattern_names(term: tree.Term) -> set[str]:
     return {var.name for var in vars_in(term)}
 
 
-def _body_names(body: Body) -> set[str]:
+def _body_names(body: tree.Body) -> set[str]:
     return {name for expr in body for name in outer_names(expr)}
 
 
-def module_names(module: Module, rules: Iterable[str]) -> dict[str, list[str]]:
+def module_names(module: tree.Module, rules: Iterable[str]) -> dict[str, list[str]]:
     """What a module can name: its imports, which come first, and the rules of its package."""
     names = {rule: ["data", *module.package, rule] for rule in rules}
     return names | {imported.name: imported.path for imported in module.imports

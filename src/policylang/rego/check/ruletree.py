@@ -13,9 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from policylang.rego.check.resolve import compile_error, type_error
-from policylang.rego.syntax.constants import NOTHING, constant
 from policylang.rego.syntax.lexer import FUTURE, KEYWORDS
-from policylang.rego.syntax.tree import Module, Rule, Scalar, Term, Var
+from policylang.rego.syntax.tree import NOTHING, Module, Rule, Scalar, Term, Var, constant
 from policylang.rego.values import Key, key, text, unkey
 from policylang.source import Faults
 

@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
+from policylang.rego.check import types
 from policylang.rego.check.recursion import Edges, rules_at
 from policylang.rego.check.ruletree import Document, Path, Place, ground
 from policylang.rego.check.typecheck import Checker, Env
-from policylang.rego.check.types import (
-    ANY,
-    Type,
-    declared,
-    either,
-    object_,
-    set_,
-)
 from policylang.rego.check.typetree import TypeNode
 from policylang.rego.declare import Builtin
 from policylang.rego.syntax.tree import (
@@ -35,7 +28,7 @@ class RuleTypes:
                  graph: Edges) -> None:
         self.documents, self.root, self.builtins, self.graph = documents, root, builtins, graph
         self.tree = TypeNode()
-        self.functions: dict[Path, tuple[list[Type], Type]] = {}
+        self.functions: dict[Path, tuple[list[types.Type], types.Type]] = {}
         self._replaced: dict[Path, TypeNode | None] = {}
 
     def check(self, faults: Faults) -> None:
@@ -47,7 +40,7 @@ class RuleTypes:
                 except SourceError:  # what asks for it is not to be blamed
                     path, rest = ground(clause)
                     if not rest:
-                        self.tree.put(path, ANY)
+                        self.tree.put(path, types.ANY)
                     raise
 
     def check_query(self, body: Body, source: Source) -> None:
@@ -81,31 +74,31 @@ class RuleTypes:
             checker.term(term, env)
         path, rest = ground(rule)
         if rule.args:
-            arguments = [checker.type(argument, env) or ANY for argument in rule.args]
-            value = checker.type(rule.value, env) or ANY
+            arguments = [checker.type(argument, env) or types.ANY for argument in rule.args]
+            value = checker.type(rule.value, env) or types.ANY
             known = self.functions.get(path)
             if known is not None:
-                arguments = [either(pair) for pair in zip(known[0], arguments, strict=True)]
-                value = either((known[1], value))
+                arguments = [types.either(pair) for pair in zip(known[0], arguments, strict=True)]
+                value = types.either((known[1], value))
             self.functions[path] = arguments, value
             return
-        type_ = checker.type(rule.value, env) or ANY
+        type_ = checker.type(rule.value, env) or types.ANY
         if rule.kind == "set":
-            type_ = set_(type_)
+            type_ = types.set_(type_)
         for part in reversed(rest):
-            type_ = object_((), (checker.type(part, env) or ANY, type_))
+            type_ = types.object_((), (checker.type(part, env) or types.ANY, type_))
         self.tree.insert(path, type_)
 
     # --- what is asked
 
-    def function(self, operator: list[str]) -> tuple[list[Type], Type] | None:
+    def function(self, operator: list[str]) -> tuple[list[types.Type], types.Type] | None:
         """The types of a function's arguments, and of its result."""
         if operator[0] == "data":
             return self.functions.get(tuple(operator[1:]))
         builtin = self.builtins.get(".".join(operator))
         if builtin is None:
             return None
-        return [declared(parameter) for parameter in builtin.parameters], declared(builtin.result)
+        return [types.declared(parameter) for parameter in builtin.parameters], types.declared(builtin.result)
 
     def replaced(self, path: Path) -> TypeNode | None:
         """What is known of the rules at `path`, and of all that ask for them, where `with` replaces them: nothing."""
@@ -120,15 +113,15 @@ class RuleTypes:
                         waiting.append(asking)
             made = TypeNode()
             for rule in affected:
-                made.put(ground(rule)[0], ANY)
+                made.put(ground(rule)[0], types.ANY)
             self._replaced[path] = made if affected else None
         return self._replaced[path]
 
     @cached_property
     def _asking(self) -> dict[Rule, list[Rule]]:
         asking: dict[Rule, list[Rule]] = {}
-        for rule, others in self.graph.items():
-            for asked in others:
+        for rule, targets in self.graph.items():
+            for asked in targets:
                 asking.setdefault(asked, []).append(rule)
         return asking
 

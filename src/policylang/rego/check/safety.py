@@ -9,30 +9,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 
-from policylang.rego.syntax.tree import (
-    Array,
-    Body,
-    Call,
-    Comprehension,
-    Every,
-    Expr,
-    Logic,
-    Object,
-    Ref,
-    Scalar,
-    SetOf,
-    SomeIn,
-    Template,
-    Term,
-    Unify,
-    Var,
-    children,
-    inside,
-    own_terms,
-)
+from policylang.rego.syntax import tree
 
 ROOTS = frozenset({"data", "input"})
-Arity = Callable[[Call], int | None]  # arguments of the function that is called; None where it is not known
+Arity = Callable[[tree.Call], int | None]  # arguments of the function that is called; None where it is not known
 
 
 class Unsafe(Exception):  # noqa: N818 - caught by the checker, which knows the module
@@ -43,67 +23,68 @@ class Unsafe(Exception):  # noqa: N818 - caught by the checker, which knows the 
         self.names = names
 
 
-def _closures(term: Term) -> Iterator[Comprehension]:
-    for part in inside(term):
-        if isinstance(part, Comprehension):
+def _closures(term: tree.Term) -> Iterator[tree.Comprehension]:
+    for part in tree.inside(term):
+        if isinstance(part, tree.Comprehension):
             yield part
-        elif isinstance(part, Template):
-            yield from (piece for piece in part.parts if isinstance(piece, Comprehension))
+        elif isinstance(part, tree.Template):
+            yield from (piece for piece in part.parts if isinstance(piece, tree.Comprehension))
 
 
-def vars_in(term: Term) -> Iterator[Var]:
+def vars_in(term: tree.Term) -> Iterator[tree.Var]:
     """Variables outside closures, the roots not counted."""
-    return (part for part in inside(term) if isinstance(part, Var) and part.name not in ROOTS)
+    return (part for part in tree.inside(term) if isinstance(part, tree.Var) and part.name not in ROOTS)
 
 
-def asked_of_input(expr: Expr) -> list[Ref]:
+def asked_of_input(expr: tree.Expr) -> list[tree.Ref]:
     """The references of a positive expression into the input, up to the first part that is no constant text."""
     if expr.negated or expr.withs:
         return []
-    refs: list[Ref] = []
-    for term in own_terms(expr):
-        for part in inside(term):
-            if isinstance(part, Ref) and isinstance(part.head, Var) and part.head.name == "input":
-                names: list[Term] = []
+    refs: list[tree.Ref] = []
+    for term in tree.own_terms(expr):
+        for part in tree.inside(term):
+            if isinstance(part, tree.Ref) and isinstance(part.head, tree.Var) and part.head.name == "input":
+                names: list[tree.Term] = []
                 for name in part.path:
-                    if not (isinstance(name, Scalar) and isinstance(name.value, str)):
+                    if not (isinstance(name, tree.Scalar) and isinstance(name.value, str)):
                         break
                     names.append(name)
                 if names:
-                    refs.append(Ref(part.at, part.end, part.head, names))
+                    refs.append(tree.Ref(part.at, part.end, part.head, names))
     return refs
 
 
-def asked_wholly(terms: Iterable[Term]) -> list[Ref]:
+def asked_wholly(terms: Iterable[tree.Term]) -> list[tree.Ref]:
     """The references without any variable, into input and `data`."""
-    return [part for term in terms for part in inside(term)
-            if isinstance(part, Ref) and isinstance(part.head, Var) and part.head.name in ROOTS
-            and all(isinstance(name, Scalar) for name in part.path)]
+    return [part for term in terms for part in tree.inside(term)
+            if isinstance(part, tree.Ref) and isinstance(part.head, tree.Var) and part.head.name in ROOTS
+            and all(isinstance(name, tree.Scalar) for name in part.path)]
 
 
-def outer_names(expr: Expr) -> set[str]:
+def outer_names(expr: tree.Expr) -> set[str]:
     """Names of the variables that stand in an expression outside closures."""
     return _names(expr)[0]
 
 
-def _names(expr: Expr) -> tuple[set[str], set[str]]:
+def _names(expr: tree.Expr) -> tuple[set[str], set[str]]:
     """Names of the variables outside closures, and of those that references begin with: nothing in the same expression
     binds these.
     """
     names: set[str] = set()
     heads: set[str] = set()
-    for term in own_terms(expr):
-        for part in inside(term):
-            if isinstance(part, Var):
+    for term in tree.own_terms(expr):
+        for part in tree.inside(term):
+            if isinstance(part, tree.Var):
                 names.add(part.name)
-            elif isinstance(part, Ref) and isinstance(part.head, Var):
+            elif isinstance(part, tree.Ref) and isinstance(part.head, tree.Var):
                 heads.add(part.head.name)
-    if isinstance(expr.what, Call) and len(expr.what.operator) == 1 and "#" in expr.what.operator[0]:
-        names.add(expr.what.operator[0])
+    call = expr.statement
+    if isinstance(call, tree.Call) and len(call.operator) == 1 and "#" in call.operator[0]:
+        names.add(call.operator[0])
     return names - ROOTS, heads - ROOTS
 
 
-def all_names(body: Body) -> set[str]:
+def all_names(body: tree.Body) -> set[str]:
     """Names of all variables in a body, those in closures too."""
     names: set[str] = set()
     for expr in body:
@@ -111,21 +92,21 @@ def all_names(body: Body) -> set[str]:
     return names
 
 
-def _closed_names(expr: Expr) -> set[str]:
+def _closed_names(expr: tree.Expr) -> set[str]:
     names: set[str] = set()
-    for term in own_terms(expr):
+    for term in tree.own_terms(expr):
         for closure in _closures(term):
             names |= _comprehension_names(closure)
-    what = expr.what
-    if isinstance(what, Every):
-        names |= all_names(what.body) - {var.name for var in (what.key, what.value) if var is not None}
-    elif isinstance(what, Logic):
-        for body in what.bodies:
+    statement = expr.statement
+    if isinstance(statement, tree.Every):
+        names |= all_names(statement.body) - {var.name for var in (statement.key, statement.value) if var is not None}
+    elif isinstance(statement, tree.Logic):
+        for body in statement.bodies:
             names |= all_names(body)
     return names
 
 
-def _comprehension_names(closure: Comprehension) -> set[str]:
+def _comprehension_names(closure: tree.Comprehension) -> set[str]:
     names = all_names(closure.body)
     for head in (closure.key, closure.value):
         if head is not None:
@@ -135,21 +116,21 @@ def _comprehension_names(closure: Comprehension) -> set[str]:
     return names
 
 
-def _needs(term: Term, needs: set[str], gives: set[str]) -> None:
+def _needs(term: tree.Term, needs: set[str], gives: set[str]) -> None:
     """What evaluating `term` needs, and what it binds on the way: the variables in paths of references."""
-    if isinstance(term, Var):
+    if isinstance(term, tree.Var):
         if term.name not in ROOTS:
             needs.add(term.name)
-    elif isinstance(term, Ref):
+    elif isinstance(term, tree.Ref):
         _needs(term.head, needs, gives)
         for part in term.path:
             _pattern(part, gives, needs, gives)
     else:
-        for part in children(term):
+        for part in tree.children(term):
             _needs(part, needs, gives)
 
 
-def needed(term: Term) -> set[str]:
+def needed(term: tree.Term) -> set[str]:
     """Variables that must be bound before `term` is evaluated."""
     needs: set[str] = set()
     gives: set[str] = set()
@@ -157,14 +138,14 @@ def needed(term: Term) -> set[str]:
     return needs - gives
 
 
-def _pattern(term: Term, names: set[str], needs: set[str], gives: set[str]) -> None:
+def _pattern(term: tree.Term, names: set[str], needs: set[str], gives: set[str]) -> None:
     """Variables that matching `term` against a value binds go to `names`; what else is in it is needed."""
-    if isinstance(term, Var):
+    if isinstance(term, tree.Var):
         names.add(term.name)
-    elif isinstance(term, Array):
+    elif isinstance(term, tree.Array):
         for item in term.items:
             _pattern(item, names, needs, gives)
-    elif isinstance(term, Object):
+    elif isinstance(term, tree.Object):
         for key, value in term.pairs:
             _needs(key, needs, gives)
             _pattern(value, names, needs, gives)
@@ -172,7 +153,7 @@ def _pattern(term: Term, names: set[str], needs: set[str], gives: set[str]) -> N
         _needs(term, needs, gives)
 
 
-def _unify(left: Term, right: Term, bound: set[str]) -> tuple[set[str], set[str]]:
+def _unify(left: tree.Term, right: tree.Term, bound: set[str]) -> tuple[set[str], set[str]]:
     """(needs, binds) of `left = right` when `bound` are bound."""
     sides = []
     for term in (left, right):
@@ -190,9 +171,9 @@ def _unify(left: Term, right: Term, bound: set[str]) -> tuple[set[str], set[str]
         return needed, given | names | names2
     if not (needs | needs2) <= known:  # `x = y[x]`: what a side needs does not come from matching it
         return needed | (names | names2) - known, given
-    if isinstance(left, Array) and isinstance(right, Array) and len(left.items) == len(right.items):
+    if isinstance(left, tree.Array) and isinstance(right, tree.Array) and len(left.items) == len(right.items):
         members = list(zip(left.items, right.items, strict=True))
-    elif isinstance(left, Object) and isinstance(right, Object):
+    elif isinstance(left, tree.Object) and isinstance(right, tree.Object):
         theirs = {_scalar(key): value for key, value in right.pairs}
         members = [(value, theirs[_scalar(key)]) for key, value in left.pairs if _scalar(key) in theirs]
     else:
@@ -209,59 +190,59 @@ def _unify(left: Term, right: Term, bound: set[str]) -> tuple[set[str], set[str]
     return needed | (names | names2) - safe, given | (safe - bound)
 
 
-def never(left: Term, right: Term) -> bool:
+def never(left: tree.Term, right: tree.Term) -> bool:
     """Whether two patterns can never match, so that nothing in them is bound."""
-    if isinstance(left, Array) and isinstance(right, Array):
+    if isinstance(left, tree.Array) and isinstance(right, tree.Array):
         return len(left.items) != len(right.items)
-    if isinstance(left, Object) and isinstance(right, Object):
+    if isinstance(left, tree.Object) and isinstance(right, tree.Object):
         keys = [{_scalar(key) for key, _ in side.pairs} for side in (left, right)]
         return len(left.pairs) != len(right.pairs) or (keys[0] != keys[1] and all(
-            isinstance(key, Scalar) for side in (left, right) for key, _ in side.pairs))
-    kinds = (Array, Object, Scalar, SetOf)
+            isinstance(key, tree.Scalar) for side in (left, right) for key, _ in side.pairs))
+    kinds = (tree.Array, tree.Object, tree.Scalar, tree.SetOf)
     return isinstance(left, kinds) and isinstance(right, kinds) and type(left) is not type(right)
 
 
-def _scalar(term: Term) -> object:
-    return (type(term.value), term.value) if isinstance(term, Scalar) else id(term)
+def _scalar(term: tree.Term) -> object:
+    return (type(term.value), term.value) if isinstance(term, tree.Scalar) else id(term)
 
 
-def needs_and_gives(expr: Expr, bound: set[str], arity: Arity) -> tuple[set[str], set[str]]:
+def needs_and_gives(expr: tree.Expr, bound: set[str], arity: Arity) -> tuple[set[str], set[str]]:
     """What an expression needs, apart from its closures, and the variables that it binds, when `bound` are bound."""
     needs: set[str] = set()
     gives: set[str] = set()
-    what = expr.what
-    if isinstance(what, Unify):
-        needed, given = _unify(what.left, what.right, bound)
+    statement = expr.statement
+    if isinstance(statement, tree.Unify):
+        needed, given = _unify(statement.left, statement.right, bound)
         needs |= needed
         gives |= given
-    elif isinstance(what, SomeIn):
-        _needs(what.domain, needs, gives)
-        for part in (what.key, what.value):
+    elif isinstance(statement, tree.SomeIn):
+        _needs(statement.domain, needs, gives)
+        for part in (statement.key, statement.value):
             if part is not None:
                 _pattern(part, gives, needs, gives)
-    elif isinstance(what, Every):
-        _needs(what.domain, needs, gives)
-    elif isinstance(what, Call):
-        if len(what.operator) == 1 and "#" in what.operator[0]:
-            needs.add(what.operator[0])
-        count = arity(what)
-        for argument in what.args[:count]:
+    elif isinstance(statement, tree.Every):
+        _needs(statement.domain, needs, gives)
+    elif isinstance(statement, tree.Call):
+        if len(statement.operator) == 1 and "#" in statement.operator[0]:
+            needs.add(statement.operator[0])
+        count = arity(statement)
+        for argument in statement.args[:count]:
             _needs(argument, needs, gives)
-        for result in what.args[count:] if count is not None else ():
+        for result in statement.args[count:] if count is not None else ():
             names: set[str] = set()
             _pattern(result, names, needs, gives)
             if needs <= bound | gives:
                 gives |= names
             else:
                 needs |= names
-    elif isinstance(what, Term):
-        _needs(what, needs, gives)
+    elif isinstance(statement, tree.Term):
+        _needs(statement, needs, gives)
     if expr.negated:
         return needs | gives, set()
     return needs, gives
 
 
-def order(body: Body, bound: set[str], arity: Arity) -> tuple[Body, set[str]]:
+def order(body: tree.Body, bound: set[str], arity: Arity) -> tuple[tree.Body, set[str]]:
     """The body in an order in which it can be evaluated, and what is bound after it. Closures are ordered in place.
 
     Expressions keep their places as far as they can: they are taken in turn, in as many rounds as it takes, once what
@@ -275,7 +256,7 @@ def order(body: Body, bound: set[str], arity: Arity) -> tuple[Body, set[str]]:
         heads.append(begun)
     closed = [_closed_names(expr) for expr in body]
     have = set(bound)
-    ordered: Body = []
+    ordered: tree.Body = []
     done: set[int] = set()
     waiting: dict[str, list[int]] = {}  # variable → the expressions that it may let go
     this_round, next_round = list(range(len(body))), list[int]()
@@ -304,7 +285,7 @@ def order(body: Body, bound: set[str], arity: Arity) -> tuple[Body, set[str]]:
     return ordered, have
 
 
-def _replacing(expr: Expr) -> set[str]:
+def _replacing(expr: tree.Expr) -> set[str]:
     """What the values of a `with` need: they are found before the expression is evaluated."""
     needs: set[str] = set()
     gives: set[str] = set()
@@ -313,13 +294,13 @@ def _replacing(expr: Expr) -> set[str]:
     return needs - gives
 
 
-def _missing(body: Body, have: set[str], everything: set[str], arity: Arity) -> list[tuple[str, int]]:
+def _missing(body: tree.Body, have: set[str], everything: set[str], arity: Arity) -> list[tuple[str, int]]:
     unsafe: dict[str, int] = {}
     for expr in body:
         needs, gives = needs_and_gives(expr, have, arity)
         names = (needs - have - gives) | ((_closed_names(expr) & everything) - have) | (_replacing(expr) - have) | (
             _names(expr)[1] - have)
-        for term in own_terms(expr):
+        for term in tree.own_terms(expr):
             for var in vars_in(term):
                 if var.name in names:
                     unsafe.setdefault(var.name, var.at)
@@ -328,18 +309,18 @@ def _missing(body: Body, have: set[str], everything: set[str], arity: Arity) -> 
     return sorted(unsafe.items(), key=lambda pair: pair[1])
 
 
-def _order_closures(expr: Expr, have: set[str], arity: Arity) -> None:
-    for term in own_terms(expr):
+def _order_closures(expr: tree.Expr, have: set[str], arity: Arity) -> None:
+    for term in tree.own_terms(expr):
         order_in(term, have, arity)
-    what = expr.what
-    if isinstance(what, Every):
-        own = {var.name for var in (what.key, what.value) if var is not None}
-        what.body, _ = order(what.body, have | own, arity)
-    elif isinstance(what, Logic):
-        what.bodies = [order(body, have, arity)[0] for body in what.bodies]
+    statement = expr.statement
+    if isinstance(statement, tree.Every):
+        own = {var.name for var in (statement.key, statement.value) if var is not None}
+        statement.body, _ = order(statement.body, have | own, arity)
+    elif isinstance(statement, tree.Logic):
+        statement.bodies = [order(body, have, arity)[0] for body in statement.bodies]
 
 
-def order_in(term: Term, have: set[str], arity: Arity) -> None:
+def order_in(term: tree.Term, have: set[str], arity: Arity) -> None:
     """Order the closures in a term, in place."""
     for closure in _closures(term):
         closure.body, after = order(closure.body, have, arity)
@@ -348,7 +329,7 @@ def order_in(term: Term, have: set[str], arity: Arity) -> None:
                 check_head(head, after, arity)
 
 
-def check_head(term: Term, have: set[str], arity: Arity) -> set[str]:
+def check_head(term: tree.Term, have: set[str], arity: Arity) -> set[str]:
     """A rule's or comprehension's head: all its variables must be bound. What its references bind is returned."""
     needs: set[str] = set()
     gives: set[str] = set()

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 
 from policylang.rego.check.ruletree import Path
 from policylang.rego.check.types import ANY, STRING, Type, either, object_, of_scalar, set_
-from policylang.rego.syntax.constants import NOTHING, constant
-from policylang.rego.syntax.tree import Term
+from policylang.rego.syntax.tree import NOTHING, Term, constant
 from policylang.rego.values import Key, key, unkey
 
 

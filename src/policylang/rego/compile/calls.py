@@ -22,7 +22,7 @@ def called(emitter: Emitter, term: Call) -> V:
         return special(emitter, term)
     test = _comparison(emitter, term, name)
     if test is not None:
-        return V(emitter.temp(test), "json")
+        return V(emitter.named(test), "json")
     nodes = emitter.values(term.args)
     function = emitter.program.function(term.operator)
     assert function is not None, "the checker knows all functions"
@@ -47,7 +47,7 @@ def call_holds(emitter: Emitter, term: Call) -> None:
     if count is not None and len(term.args) == count + 1:
         *args, out = term.args
         value = called(emitter, Call(term.at, term.end, term.operator, args, term.infix))
-        unify(emitter, out, V(emitter.temp(value.node), value.kind))
+        unify(emitter, out, V(emitter.named(value.node), value.kind))
         return
     emitter.fail_if(emitter.is_false(called(emitter, term).node))
 

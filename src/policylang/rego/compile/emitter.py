@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
-from policylang.code import Code, assign, attribute, both, call, compare, define, do, load, store, when
+from policylang.code import Code, Writer, assign, attribute, both, call, compare, define, do, load, store, when
 from policylang.rego.check.ruletree import Document, Path, Place
 from policylang.rego.check.safety import asked_of_input, needed
 from policylang.rego.declare import Builtin
 from policylang.rego.evaluation import operations
 from policylang.rego.evaluation.documents import Node
-from policylang.rego.syntax.tree import Body, Call, Expr, Ref, Term, What
+from policylang.rego.syntax.tree import Body, Call, Expr, Ref, Statement, Term
 from policylang.rego.values import UNDEFINED, equal
 from policylang.source import Source
 
@@ -72,47 +72,26 @@ class Emit(NamedTuple):
     """What nodes of the tree become, by their type. `reference`: the value of a Ref, perhaps not wholly evaluated."""
 
     terms: Mapping[type[Term], Callable[[Emitter, Any], V]]
-    statements: Mapping[type[Expr | What], Callable[[Emitter, Any], None]]
+    statements: Mapping[type[Expr | Statement], Callable[[Emitter, Any], None]]
     reference: Callable[[Emitter, Ref], V]
 
 
-class _Changed:
-    """Some members of an emitter, changed for a while. A class, since bodies are many: contextlib takes longer."""
-
-    __slots__ = ("before", "members", "state")
-
-    def __init__(self, members: dict[str, Any], state: dict[str, Any]) -> None:
-        self.members, self.state = members, state
-
-    def __enter__(self) -> None:
-        self.before = {name: self.members[name] for name in self.state}
-        self.members.update(self.state)
-
-    def __exit__(self, *_: object) -> None:
-        self.members.update(self.before)
-
-
-class Emitter:
+class Emitter(Writer):
     """Where the next statement goes, and what is known there."""
 
     def __init__(self, code: Code, parameters: list[str], state: str, program: Program, source: Source,
                  emit: Emit) -> None:
-        self.code, self.parameters, self.state = code, parameters, state
+        super().__init__(code)
+        self.parameters, self.state = parameters, state
         self.program, self.source, self.emit = program, source, emit
-        self.body: list[ast.stmt] = []
-        self.block = self.body
+        self.whole = self.body  # all of the function
         self.env: dict[str, V] = {}  # bound variables
         self.known: dict[tuple[object, ...], V] = {}  # values of references that were computed before this place
         self.following: Body = []  # the expressions that follow the one that is written
-        self.depth = 0  # loops around this place, in the innermost Python function
         self.outlined = False
         self.flag: str | None = None  # set when the closed part is decided: all its loops end
         self.assigned: list[str] = []  # names that nested functions must assign in their outer one
         self.in_order = program.told  # whether anything tells in which order members were visited
-
-    def changed(self, **state: Any) -> AbstractContextManager[None]:
-        """Write what follows with another block, state, … than before, which are taken up again after it."""
-        return _Changed(vars(self), state)
 
     # --- nodes of the tree
 
@@ -128,14 +107,14 @@ class Emitter:
             later = []
             for at, term in waiting:
                 if needed(term) <= self.env.keys():
-                    nodes[at] = self.temp(self.value(term).node)
+                    nodes[at] = self.named(self.value(term).node)
                 else:
                     later.append((at, term))
             assert len(later) < len(waiting), "the safety check lets no variables be without a value"
             waiting = later
         return [nodes[at] for at in range(len(terms))]
 
-    def statement(self, node: Expr | What) -> None:
+    def statement(self, node: Expr | Statement) -> None:
         """An expression, or what is in it: the statements go on only where it holds."""
         self.emit.statements[type(node)](self, node)
 
@@ -150,11 +129,8 @@ class Emitter:
     def where(self, at: int) -> str:
         return f"{self.source.name}:{self.source.place(at)[0]}"
 
-    def add(self, *statements: ast.stmt) -> None:
-        self.block.extend(statements)
-
     def fail(self) -> ast.stmt:
-        if self.depth:
+        if self.blocks:
             return ast.Continue()
         return ast.Return(None)
 
@@ -170,7 +146,7 @@ class Emitter:
         """What is written inside runs where `test` holds."""
         branch = ast.If(test, [], [])
         self.add(branch)
-        with self.changed(block=branch.body):
+        with self.changed(body=branch.body):
             yield
 
     @contextmanager
@@ -178,7 +154,7 @@ class Emitter:
         """The statement runs where `test` holds, and what is written inside where it does not."""
         branch = ast.If(test, [statement], [])
         self.add(branch)
-        with self.changed(block=branch.orelse):
+        with self.changed(body=branch.orelse):
             yield
 
     def undefined(self) -> ast.expr:
@@ -200,7 +176,7 @@ class Emitter:
             return compare(node, ast.Is(), ast.Constant(value))
         if isinstance(value, str):
             return compare(node, ast.Eq(), ast.Constant(value))
-        node = self.temp(node)
+        node = self.named(node)
         return both(compare(node, ast.Eq(), self.code.constant(value)),
                     compare(self.call(type, node), ast.IsNot(), self.code.hoist(bool)))
 
@@ -209,22 +185,11 @@ class Emitter:
             return compare(left, ast.Eq(), right)
         return self.call(equal, left, right)
 
-    def temp(self, node: ast.expr, stem: str = "t") -> ast.expr:
-        """A name for `node`, which is evaluated here."""
-        if isinstance(node, (ast.Name, ast.Constant)):
-            return node
-        name = self.code.fresh(stem)
-        self.add(assign(name, node))
-        return load(name)
-
     def defined(self, node: ast.expr, stem: str = "t") -> ast.expr:
         """A name for `node`, which must not be undefined."""
-        name = self.temp(node, stem)
+        name = self.named(node, stem)
         self.fail_if(self.is_undefined(name))
         return name
-
-    def call(self, function: object, *arguments: ast.expr) -> ast.expr:
-        return call(self.code.hoist(function, "f"), *arguments)
 
     def of_state(self, name: str) -> ast.expr:
         """An attribute of the run-time State."""
@@ -261,17 +226,17 @@ class Emitter:
         self._open(target, values)
 
     def _open(self, target: ast.expr, values: ast.expr) -> None:
-        if self.depth >= _DEEPEST:  # go on in a nested function: Python allows only so many nested loops
+        if self.blocks >= _DEEPEST:  # go on in a nested function: Python allows only so many nested loops
             function = self._nested("inner")
-            if self.flag and self.depth:
+            if self.flag and self.blocks:
                 self.add(when(load(self.flag), [ast.Break()]))
-            self.block, self.depth, self.outlined = function, 0, True
+            self.body, self.blocks, self.outlined = function, 0, True
         node = ast.For(target, values, [], [])
         self.add(node)
-        if self.flag and self.depth:
+        if self.flag and self.blocks:
             self.add(when(load(self.flag), [ast.Break()]))
-        self.block = node.body
-        self.depth += 1
+        self.body = node.body
+        self.blocks += 1
 
     def _nested(self, stem: str) -> list[ast.stmt]:
         """The body of a function that is defined and called here."""
@@ -285,10 +250,10 @@ class Emitter:
     def closed(self, flag: str | None = None) -> Iterator[None]:
         """A part of its own: what it binds and finds out is forgotten after it. Its loops end when `flag` is set."""
         assigned = len(self.assigned)
-        with self.changed(block=self.block, env=dict(self.env), known=dict(self.known), depth=self.depth, flag=None,
+        with self.changed(body=self.body, env=dict(self.env), known=dict(self.known), blocks=self.blocks, flag=None,
                           outlined=self.outlined, in_order=self.in_order):
-            if self.depth >= _DEEPEST:
-                self.block, self.depth = self._nested("part"), 0
+            if self.blocks >= _DEEPEST:
+                self.body, self.blocks = self._nested("part"), 0
             self._open(store(self.code.fresh("once")), self.code.hoist(_ONCE, "ONCE"))
             self.flag = flag
             try:
@@ -319,7 +284,7 @@ class Emitter:
     def decide(self, flag: str) -> None:
         """Set the flag of the closed part, and leave its innermost loop."""
         self.add(assign(flag, ast.Constant(True)))
-        self.add(ast.Break() if self.depth else ast.Return(None))
+        self.add(ast.Break() if self.blocks else ast.Return(None))
 
     def exists(self, body: Body) -> str:
         """The name of a flag that is True where the body has a solution."""

@@ -100,7 +100,7 @@ class Generator:
         with emitter.closed():
             values: list[ast.expr] = []
             for expr in body:
-                if capture and isinstance(expr.what, Term) and not expr.negated:
+                if capture and isinstance(expr.statement, Term) and not expr.negated:
                     values.append(self._captured(emitter, expr))
                     if len(body) > 1 or _iterates(body):
                         emitter.fail_if(emitter.is_false(values[-1]))
@@ -113,12 +113,12 @@ class Generator:
             result = emitter.call(Result, bindings, ast.List(values, ast.Load()))
             emitter.add(do(call(attribute(load("out"), "append"), result)))
         self._generate()
-        self.code.add("query", ["s", "out"], emitter.body)
+        self.code.add("query", ["s", "out"], emitter.whole)
         run: Callable[..., None] = self._build()["query"]
         return run
 
     def _captured(self, emitter: Emitter, expr: Expr) -> ast.expr:
-        term = expr.what
+        term = expr.statement
         assert isinstance(term, Term)
         if isinstance(term, Call):
             count = self.arity(term)

@@ -54,18 +54,18 @@ def is_test(expr: Expr) -> bool:
         return False
     sides = _sides(expr)
     if sides is None:
-        return isinstance(expr.what, Ref) and _input_place(expr.what) is not None
+        return isinstance(expr.statement, Ref) and _input_place(expr.statement) is not None
     return any(_input_place(asked) is not None and isinstance(value, Scalar)
                for asked, value in (sides, sides[::-1]))
 
 
 def _sides(expr: Expr) -> tuple[Term, Term] | None:
     """What an expression compares with `=` or `==`."""
-    what = expr.what
-    if isinstance(what, Unify):
-        return what.left, what.right
-    if isinstance(what, Call) and what.operator == ["equal"] and len(what.args) == 2:
-        return what.args[0], what.args[1]
+    statement = expr.statement
+    if isinstance(statement, Unify):
+        return statement.left, statement.right
+    if isinstance(statement, Call) and statement.operator == ["equal"] and len(statement.args) == 2:
+        return statement.args[0], statement.args[1]
     return None
 
 

@@ -10,8 +10,7 @@ from policylang.rego.check.ruletree import Document, Place
 from policylang.rego.compile.emitter import Emitter, Program, V
 from policylang.rego.compile.unification import bound, unify
 from policylang.rego.evaluation import documents
-from policylang.rego.syntax.constants import NOTHING, constant
-from policylang.rego.syntax.tree import Call, Expr, Ref, Term, Var
+from policylang.rego.syntax.tree import NOTHING, Call, Expr, Ref, Term, Var, constant
 from policylang.rego.values import key, text
 
 
@@ -114,7 +113,7 @@ def _document(emitter: Emitter, place: Place) -> V:
 
 def _step(emitter: Emitter, base: V, part: Term) -> V:
     """`base[part]`."""
-    node = emitter.temp(base.node)
+    node = emitter.named(base.node)
     fixed = constant(part)
     if fixed is not NOTHING and isinstance(node, ast.Name):
         seen = (node.id, type(fixed), text(fixed))

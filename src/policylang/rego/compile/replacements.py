@@ -9,8 +9,7 @@ from policylang.code import load
 from policylang.rego.compile.emitter import Emitter
 from policylang.rego.declare import Builtin, BuiltinError
 from policylang.rego.evaluation.state import State
-from policylang.rego.syntax.constants import constant
-from policylang.rego.syntax.tree import FunctionName, Ref, Term, Var
+from policylang.rego.syntax.tree import FunctionName, Ref, Term, Var, constant
 from policylang.rego.values import UNDEFINED, Value
 
 
@@ -21,7 +20,7 @@ def replacement(emitter: Emitter, target: Term, value: Term) -> ast.expr:
     function = emitter.program.replaced_function(target)
     if function is not None:
         return ast.Tuple([ast.Constant("mock"), ast.Constant(function), _mock(emitter, value)], ast.Load())
-    node = emitter.temp(emitter.value(value).node)
+    node = emitter.named(emitter.value(value).node)
     names = [constant(part) for part in target.path]
     return ast.Tuple([ast.Constant(target.head.name), emitter.code.constant(names, "path"), node], ast.Load())
 
@@ -39,7 +38,7 @@ def _mock(emitter: Emitter, value: Term) -> ast.expr:
             return load(function)
         if function is not None:
             return emitter.code.hoist(_builtin_mock(function, emitter.where(value.at)))
-    return emitter.call(_value_mock, emitter.temp(emitter.value(value).node))
+    return emitter.call(_value_mock, emitter.named(emitter.value(value).node))
 
 
 def _builtin_mock(function: Builtin, where: str) -> Callable[..., Value]:

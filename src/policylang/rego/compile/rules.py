@@ -18,8 +18,7 @@ from policylang.rego.compile.terms import into_set
 from policylang.rego.compile.unification import unify
 from policylang.rego.evaluation import documents, operations
 from policylang.rego.evaluation.state import UNSET
-from policylang.rego.syntax.constants import NOTHING, constant
-from policylang.rego.syntax.tree import Array, Object, Ref, Rule, Scalar, SomeIn, Term, Var, children, own_terms, walk
+from policylang.rego.syntax import tree
 from policylang.rego.values import Set, equal
 
 _STATE = "s"
@@ -34,14 +33,14 @@ def generate(document: Document, code: Code, program: Program, overridden: bool)
     else:
         memo = ast.Subscript(attribute(load(_STATE), "memo"), ast.Constant(document.slot), ast.Load())
         emitter.add(assign("v", memo),
-                   when(compare(load("v"), ast.IsNot(), code.hoist(UNSET)), [give(load("v"))]))
+                    when(compare(load("v"), ast.IsNot(), code.hoist(UNSET)), [give(load("v"))]))
     if overridden and document.kind != "function":
         override = call(code.hoist(documents.replacement), load(_STATE), code.hoist(document.path, "path"))
         emitter.add(when(attribute(load(_STATE), "targets"),
-                        [assign("v", override),
-                         when(compare(load("v"), ast.IsNot(), code.hoist(UNSET)), [give(load("v"))])]))
+                         [assign("v", override),
+                          when(compare(load("v"), ast.IsNot(), code.hoist(UNSET)), [give(load("v"))])]))
     _RULES[document.kind](document, emitter)
-    return define(document.name, parameters, emitter.body)
+    return define(document.name, parameters, emitter.whole)
 
 
 def _pay(code: Code) -> list[ast.stmt]:
@@ -60,25 +59,26 @@ def _finish(document: Document, value: ast.expr) -> list[ast.stmt]:
     return [ast.Assign([slot], value), give(value)]
 
 
-def _enter(emitter: Emitter, rule: Rule) -> None:
+def _enter(emitter: Emitter, rule: tree.Rule) -> None:
     """Bind a clause's arguments, and evaluate its body."""
     emitter.source = rule.module.source
     for at, argument in enumerate(rule.args):
         unify(emitter, argument, V(load(f"a{at}")))
     program = emitter.program  # rules and functions may raise
-    if not program.told and any(is_made(program, part) for expr in rule.body for part in walk(expr)):
+    if not program.told and any(is_made(program, part) for expr in rule.body for part in tree.walk(expr)):
         _ask(emitter, rule)
     emitter.exprs(rule.body if emitter.program.traced else first_tests(rule.body))
 
 
-def _ask(emitter: Emitter, rule: Rule) -> None:
+def _ask(emitter: Emitter, rule: tree.Rule) -> None:
     """Ask for what a body needs of input and base data: OPA's index passes by a clause for which it is not there."""
     program = emitter.program
     terms = [*rule.path[1:], rule.value]
     for expr in rule.body:
         if not expr.negated and not expr.withs:
-            domain = expr.what.domain if isinstance(expr.what, SomeIn) else None  # its members are asked for
-            terms += children(domain) if isinstance(domain, Ref) else own_terms(expr)
+            # a domain's members are asked for
+            domain = expr.statement.domain if isinstance(expr.statement, tree.SomeIn) else None
+            terms += tree.children(domain) if isinstance(domain, tree.Ref) else tree.own_terms(expr)
     for ref in asked_wholly(terms):
         if not is_made(program, ref):
             reference(emitter, ref)
@@ -87,8 +87,8 @@ def _ask(emitter: Emitter, rule: Rule) -> None:
 # --- complete rules and functions
 
 def _complete(document: Document, emitter: Emitter) -> None:
-    values = [constant(clause.value) for rule in document.rules for clause in rule.chain()]
-    same = bool(values) and all(value is not NOTHING and type(value) is type(values[0]) and equal(value, values[0])
+    values = [tree.constant(clause.value) for rule in document.rules for clause in rule.chain()]
+    same = bool(values) and all(value is not tree.NOTHING and type(value) is type(values[0]) and equal(value, values[0])
                                 for value in values) and not any(rule.otherwise for rule in document.rules)
     message = (f"function {document.shown} produced conflicting values for the same inputs"
                if document.kind == "function" else f"rule {document.shown} produced conflicting values")
@@ -114,16 +114,16 @@ def _complete(document: Document, emitter: Emitter) -> None:
     emitter.add(*_finish(document, load(out)))
 
 
-def _branches(rule: Rule, out: str, emitter: Emitter, message: str) -> None:
+def _branches(rule: tree.Rule, out: str, emitter: Emitter, message: str) -> None:
     """A clause and its else-branches, each of which is tried where none before it had a value."""
     with ExitStack() as before:
         for clause in rule.chain():
             if clause is not rule:
                 before.enter_context(emitter.branch(emitter.is_undefined(load(out))))
-            once = constant(clause.value) is not NOTHING
+            once = tree.constant(clause.value) is not tree.NOTHING
             with emitter.decided() if once else emitter.closed() as flag:
                 _enter(emitter, clause)
-                value = emitter.temp(emitter.value(clause.value).node)
+                value = emitter.named(emitter.value(clause.value).node)
                 if flag is None:
                     emitter.add(_agree(emitter, out, value, clause, message))
                 else:
@@ -131,7 +131,7 @@ def _branches(rule: Rule, out: str, emitter: Emitter, message: str) -> None:
                     emitter.decide(flag)
 
 
-def _agree(emitter: Emitter, out: str, value: ast.expr, rule: Rule, message: str) -> ast.stmt:
+def _agree(emitter: Emitter, out: str, value: ast.expr, rule: tree.Rule, message: str) -> ast.stmt:
     """`out` becomes the value, unless it has another one."""
     conflict = call(attribute(load(_STATE), "conflict"), ast.Constant(emitter.where(rule.at)), ast.Constant(message))
     return when(emitter.is_undefined(load(out)), [assign(out, value)],
@@ -158,7 +158,7 @@ def _object(document: Document, emitter: Emitter) -> None:
     emitter.add(*_finish(document, load(out)))
 
 
-def _clause(document: Document, rule: Rule, out: str, ended: str, emitter: Emitter, count: int) -> None:
+def _clause(document: Document, rule: tree.Rule, out: str, ended: str, emitter: Emitter, count: int) -> None:
     """Enter what a clause of an object gives, under the keys `k0`… of which there are `count`.
 
     OPA asks for an else-branch of a part only where its index passes by the clauses before it.
@@ -204,12 +204,12 @@ def generate_part(document: Document, count: int, code: Code, program: Program) 
     for rule in document.rules:
         _clause(document, rule, out, ended, emitter, count)
     emitter.add(give(load(out)))
-    return define("part", parameters, emitter.body)
+    return define("part", parameters, emitter.whole)
 
 
-def _is_pattern(term: Term) -> bool:
-    if isinstance(term, Array):
+def _is_pattern(term: tree.Term) -> bool:
+    if isinstance(term, tree.Array):
         return all(map(_is_pattern, term.items))
-    if isinstance(term, Object):
-        return all(isinstance(name, Scalar) and _is_pattern(value) for name, value in term.pairs)
-    return isinstance(term, (Scalar, Var))
+    if isinstance(term, tree.Object):
+        return all(isinstance(name, tree.Scalar) and _is_pattern(value) for name, value in term.pairs)
+    return isinstance(term, (tree.Scalar, tree.Var))

@@ -14,29 +14,11 @@ from policylang.rego.compile.references import inside, reference, whole
 from policylang.rego.compile.replacements import replacement
 from policylang.rego.compile.terms import TERMS
 from policylang.rego.compile.unification import unify, unify_terms
-from policylang.rego.syntax.tree import (
-    Array,
-    Call,
-    Comprehension,
-    Every,
-    Expr,
-    Logic,
-    Object,
-    Ref,
-    Scalar,
-    SetOf,
-    SomeIn,
-    Template,
-    Term,
-    Unify,
-    Var,
-    What,
-    rebuilt,
-)
+from policylang.rego.syntax import tree
 from policylang.rego.values import Set
 
 
-def _expression(emitter: Emitter, expr: Expr) -> None:
+def _expression(emitter: Emitter, expr: tree.Expr) -> None:
     _note(emitter, expr, done=False)
     if expr.withs:
         changes = [replacement(emitter, target, value) for target, value in expr.withs]
@@ -49,19 +31,19 @@ def _expression(emitter: Emitter, expr: Expr) -> None:
     _note(emitter, expr, done=True)
 
 
-def _holds(emitter: Emitter, expr: Expr) -> None:
+def _holds(emitter: Emitter, expr: tree.Expr) -> None:
     """An expression under its `with`s."""
     if not expr.negated:
-        emitter.statement(expr.what)
+        emitter.statement(expr.statement)
         return
-    what = _settled(emitter, expr.what)
+    settled = _settled(emitter, expr.statement)
     with emitter.decided() as flag:
-        emitter.statement(what)
+        emitter.statement(settled)
         emitter.decide(flag)
     emitter.fail_if(load(flag))
 
 
-def _note(emitter: Emitter, expr: Expr, *, done: bool) -> None:
+def _note(emitter: Emitter, expr: tree.Expr, *, done: bool) -> None:
     """A step of a trace: an expression is begun, or is done."""
     if not emitter.program.traced or expr.at == expr.end:
         return
@@ -74,109 +56,109 @@ def _note(emitter: Emitter, expr: Expr, *, done: bool) -> None:
 
 # --- what a negation does not cover
 
-def _settled(emitter: Emitter, what: What) -> What:
+def _settled(emitter: Emitter, statement: tree.Statement) -> tree.Statement:
     """A negated expression whose arguments are evaluated before the negation, as in OPA: where `input.x` is not
     there, `not startswith(input.x, "a")` has no value. Only what stands alone, or beside `==`, is what is negated.
     """
-    if isinstance(what, Unify):
-        return Unify(_beside(emitter, what.left), _beside(emitter, what.right))
-    if isinstance(what, Call):
-        settle = _beside if what.operator in (["equal"], ["eq"]) else _before
-        return rebuilt(what, partial(settle, emitter))
-    return _beside(emitter, what) if isinstance(what, Ref) else what
+    if isinstance(statement, tree.Unify):
+        return tree.Unify(_beside(emitter, statement.left), _beside(emitter, statement.right))
+    if isinstance(statement, tree.Call):
+        settle = _beside if statement.operator in (["equal"], ["eq"]) else _before
+        return tree.rebuilt(statement, partial(settle, emitter))
+    return _beside(emitter, statement) if isinstance(statement, tree.Ref) else statement
 
 
-def _beside(emitter: Emitter, term: Term) -> Term:
-    if isinstance(term, Ref):
-        return rebuilt(term, partial(_before, emitter))
-    return term if isinstance(term, (Comprehension, Template)) else _before(emitter, term)
+def _beside(emitter: Emitter, term: tree.Term) -> tree.Term:
+    if isinstance(term, tree.Ref):
+        return tree.rebuilt(term, partial(_before, emitter))
+    return term if isinstance(term, (tree.Comprehension, tree.Template)) else _before(emitter, term)
 
 
-def _before(emitter: Emitter, term: Term) -> Term:
-    if isinstance(term, (Ref, Call, Comprehension)):
+def _before(emitter: Emitter, term: tree.Term) -> tree.Term:
+    if isinstance(term, (tree.Ref, tree.Call, tree.Comprehension)):
         name = f"settled {term.at} {len(emitter.env)}"
-        emitter.env[name] = V(emitter.temp(emitter.value(term).node))
-        return Var(term.at, term.end, name)
-    return rebuilt(term, partial(_before, emitter))
+        emitter.env[name] = V(emitter.named(emitter.value(term).node))
+        return tree.Var(term.at, term.end, name)
+    return tree.rebuilt(term, partial(_before, emitter))
 
 
 # --- the kinds of expressions
 
-def _unify(emitter: Emitter, what: Unify) -> None:
-    unify_terms(emitter, what.left, what.right)
+def _unify(emitter: Emitter, equation: tree.Unify) -> None:
+    unify_terms(emitter, equation.left, equation.right)
 
 
-def _some_in(emitter: Emitter, what: SomeIn) -> None:
-    domain = reference(emitter, what.domain) if isinstance(what.domain, Ref) else emitter.value(what.domain)
-    if what.key is None:
+def _some_in(emitter: Emitter, some: tree.SomeIn) -> None:
+    domain = reference(emitter, some.domain) if isinstance(some.domain, tree.Ref) else emitter.value(some.domain)
+    if some.key is None:
         value = emitter.members(domain.node)
     else:
         name, value = emitter.entries(domain.node)
-        unify(emitter, what.key, V(load(name), inside(domain)))
+        unify(emitter, some.key, V(load(name), inside(domain)))
     member = V(load(value), "doc" if domain.kind == "doc" else inside(domain))
-    unify(emitter, what.value, whole(emitter, member))
+    unify(emitter, some.value, whole(emitter, member))
 
 
-def _every(emitter: Emitter, what: Every) -> None:
-    domain = emitter.value(what.domain)
+def _every(emitter: Emitter, every: tree.Every) -> None:
+    domain = emitter.value(every.domain)
     kind = inside(domain)
     emitter.unless(compare(emitter.call(type, domain.node), ast.In(),
                            emitter.code.hoist(frozenset({list, dict, Set}), "collections")))
     with emitter.decided("failed") as failed:
-        if what.key is None:
+        if every.key is None:
             value = emitter.members(domain.node)
         else:
             name, value = emitter.entries(domain.node)
-            emitter.env[what.key.name] = V(load(name), kind)
-        emitter.env[what.value.name] = V(load(value), kind)
-        holds = emitter.exists(what.body)
+            emitter.env[every.key.name] = V(load(name), kind)
+        emitter.env[every.value.name] = V(load(value), kind)
+        holds = emitter.exists(every.body)
         emitter.add(when(negate(load(holds)), [assign(failed, ast.Constant(True)), ast.Break()]))
     emitter.fail_if(load(failed))
 
 
-def _logic(emitter: Emitter, what: Logic) -> None:
-    if what.operator == "not":
-        emitter.fail_if(load(emitter.exists(what.bodies[0])))
-    elif what.operator == "and":
-        for body in what.bodies:
+def _logic(emitter: Emitter, logic: tree.Logic) -> None:
+    if logic.operator == "not":
+        emitter.fail_if(load(emitter.exists(logic.bodies[0])))
+    elif logic.operator == "and":
+        for body in logic.bodies:
             emitter.unless(load(emitter.exists(body)))
     else:
         with emitter.collected("either", ast.Constant(False)) as either:
-            for body in what.bodies:
+            for body in logic.bodies:
                 with emitter.branch(negate(load(either))), emitter.changed(known=dict(emitter.known)):
                     emitter.add(assign(either, load(emitter.exists(body))))
         emitter.unless(load(either))
 
 
-def _scalar(emitter: Emitter, scalar: Scalar) -> None:
+def _scalar(emitter: Emitter, scalar: tree.Scalar) -> None:
     if scalar.value is False:
         _true(emitter, scalar)
 
 
-def _true(emitter: Emitter, term: Term) -> None:
+def _true(emitter: Emitter, term: tree.Term) -> None:
     """A term that holds where it has a value that is not false."""
     emitter.fail_if(emitter.is_false(emitter.value(term).node))
 
 
-def _there(emitter: Emitter, term: Term) -> None:
+def _there(emitter: Emitter, term: tree.Term) -> None:
     """A term that holds where it has a value, since none of its kind is false."""
     emitter.value(term)
 
 
-_STATEMENTS: Mapping[type[Expr | What], Callable[[Emitter, Any], None]] = {
-    Expr: _expression,
-    Unify: _unify,
-    SomeIn: _some_in,
-    Every: _every,
-    Logic: _logic,
-    Call: call_holds,
-    Scalar: _scalar,
-    Ref: _true,
-    Var: _true,
-    Array: _there,
-    Object: _there,
-    SetOf: _there,
-    Comprehension: _there,
-    Template: _there,
+_STATEMENTS: Mapping[type[tree.Expr | tree.Statement], Callable[[Emitter, Any], None]] = {
+    tree.Expr: _expression,
+    tree.Unify: _unify,
+    tree.SomeIn: _some_in,
+    tree.Every: _every,
+    tree.Logic: _logic,
+    tree.Call: call_holds,
+    tree.Scalar: _scalar,
+    tree.Ref: _true,
+    tree.Var: _true,
+    tree.Array: _there,
+    tree.Object: _there,
+    tree.SetOf: _there,
+    tree.Comprehension: _there,
+    tree.Template: _there,
 }
 EMIT = Emit(TERMS, _STATEMENTS, reference)

@@ -11,62 +11,50 @@ from policylang.rego.compile.calls import called
 from policylang.rego.compile.emitter import Emitter, V
 from policylang.rego.compile.references import reference, whole
 from policylang.rego.evaluation import operations
-from policylang.rego.syntax.constants import NOTHING, constant, holds_set
-from policylang.rego.syntax.tree import (
-    Array,
-    Call,
-    Comprehension,
-    Object,
-    Ref,
-    Scalar,
-    SetOf,
-    Template,
-    Term,
-    Var,
-)
+from policylang.rego.syntax import tree
 from policylang.rego.values import Set, key
 
 
 def into_set(emitter: Emitter, out: str, node: ast.expr) -> None:
     """Enter a value into the dict that a set is made of."""
-    node = emitter.temp(node)
+    node = emitter.named(node)
     emitter.add(ast.Assign([ast.Subscript(load(out), emitter.call(key, node), ast.Store())], node))
 
 
-def _var(emitter: Emitter, var: Var) -> V:
+def _var(emitter: Emitter, var: tree.Var) -> V:
     return emitter.env[var.name]
 
 
-def _scalar(emitter: Emitter, scalar: Scalar) -> V:
+def _scalar(emitter: Emitter, scalar: tree.Scalar) -> V:
     return V(emitter.code.constant(scalar.value, "k"), "json")
 
 
 def _constant_or(emit: Callable[[Emitter, Any], V]) -> Callable[[Emitter, Any], V]:
     """A collection of which nothing is computed is a constant."""
-    def collection(emitter: Emitter, term: Term) -> V:
-        fixed = constant(term)
-        if fixed is NOTHING:
+    def collection(emitter: Emitter, term: tree.Term) -> V:
+        fixed = tree.constant(term)
+        if fixed is tree.NOTHING:
             return emit(emitter, term)
-        return V(emitter.code.constant(fixed, "k"), "any" if holds_set(fixed) else "json")
+        return V(emitter.code.constant(fixed, "k"), "any" if tree.holds_set(fixed) else "json")
     return collection
 
 
-def _array(emitter: Emitter, array: Array) -> V:
+def _array(emitter: Emitter, array: tree.Array) -> V:
     return V(ast.List(emitter.values(array.items), ast.Load()))
 
 
-def _set(emitter: Emitter, term: SetOf) -> V:
-    return V(emitter.temp(emitter.call(Set.of, ast.List(emitter.values(term.items), ast.Load()))))
+def _set(emitter: Emitter, term: tree.SetOf) -> V:
+    return V(emitter.named(emitter.call(Set.of, ast.List(emitter.values(term.items), ast.Load()))))
 
 
-def _object(emitter: Emitter, term: Object) -> V:
+def _object(emitter: Emitter, term: tree.Object) -> V:
     nodes = emitter.values([part for pair in term.pairs for part in pair])
     names = [node if isinstance(node, ast.Constant) and isinstance(node.value, str) else
-             emitter.temp(emitter.call(key, node)) for node in nodes[::2]]
+             emitter.named(emitter.call(key, node)) for node in nodes[::2]]
     return V(ast.Dict(list(names), nodes[1::2]))
 
 
-def _comprehension(emitter: Emitter, term: Comprehension) -> V:
+def _comprehension(emitter: Emitter, term: tree.Comprehension) -> V:
     start: ast.expr = ast.List([], ast.Load()) if term.kind == "array" else ast.Dict([], [])
     with emitter.collected("out", start) as out, emitter.closed():
         emitter.in_order = emitter.program.told or term.kind == "array"
@@ -77,14 +65,14 @@ def _comprehension(emitter: Emitter, term: Comprehension) -> V:
             into_set(emitter, out, emitter.value(term.value).node)
         else:
             assert term.key is not None
-            name = emitter.temp(emitter.value(term.key).node)
+            name = emitter.named(emitter.value(term.key).node)
             value = emitter.value(term.value).node
             emitter.add(do(emitter.call(operations.enter, load(emitter.state), load(out), name, value,
                                         ast.Constant(emitter.where(term.at)))))
-    return V(emitter.temp(emitter.call(Set, load(out))) if term.kind == "set" else load(out))
+    return V(emitter.named(emitter.call(Set, load(out))) if term.kind == "set" else load(out))
 
 
-def _template(emitter: Emitter, template: Template) -> V:
+def _template(emitter: Emitter, template: tree.Template) -> V:
     parts: list[ast.expr] = []
     for part in template.parts:
         if isinstance(part, str):
@@ -92,21 +80,21 @@ def _template(emitter: Emitter, template: Template) -> V:
         else:
             parts.append(emitter.call(operations.template_part, load(emitter.state),
                                       _comprehension(emitter, part).node, ast.Constant(emitter.where(part.at))))
-    return V(emitter.temp(emitter.call(operations.joined, load(emitter.state), ast.List(parts, ast.Load()))), "json")
+    return V(emitter.named(emitter.call(operations.joined, load(emitter.state), ast.List(parts, ast.Load()))), "json")
 
 
-def _reference(emitter: Emitter, ref: Ref) -> V:
+def _reference(emitter: Emitter, ref: tree.Ref) -> V:
     return whole(emitter, reference(emitter, ref))
 
 
-TERMS: Mapping[type[Term], Callable[[Emitter, Any], V]] = {
-    Var: _var,
-    Scalar: _scalar,
-    Ref: _reference,
-    Call: called,
-    Array: _constant_or(_array),
-    SetOf: _constant_or(_set),
-    Object: _constant_or(_object),
-    Comprehension: _comprehension,
-    Template: _template,
+TERMS: Mapping[type[tree.Term], Callable[[Emitter, Any], V]] = {
+    tree.Var: _var,
+    tree.Scalar: _scalar,
+    tree.Ref: _reference,
+    tree.Call: called,
+    tree.Array: _constant_or(_array),
+    tree.SetOf: _constant_or(_set),
+    tree.Object: _constant_or(_object),
+    tree.Comprehension: _comprehension,
+    tree.Template: _template,
 }

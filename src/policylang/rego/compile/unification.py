@@ -9,8 +9,7 @@ from typing import Any
 from policylang.code import both, compare, item
 from policylang.rego.compile.emitter import Emitter, V
 from policylang.rego.evaluation import documents
-from policylang.rego.syntax.constants import NOTHING, constant
-from policylang.rego.syntax.tree import Array, Object, Scalar, Term, Var
+from policylang.rego.syntax.tree import NOTHING, Array, Object, Scalar, Term, Var, constant
 
 
 def bound(emitter: Emitter, term: Term) -> bool:
@@ -77,7 +76,7 @@ def _same(emitter: Emitter, left: Term, right: Term) -> None:
     if isinstance(right, Scalar):
         emitter.unless(emitter.equals(first, right.value))
         return
-    first = emitter.temp(first)
+    first = emitter.named(first)
     emitter.unless(emitter.equal(first, emitter.value(right).node))
 
 
@@ -91,7 +90,7 @@ def unify(emitter: Emitter, term: Term, value: V) -> None:
 def _var(emitter: Emitter, var: Var, value: V) -> None:
     known = emitter.env.get(var.name)
     if known is None:
-        emitter.env[var.name] = V(emitter.temp(value.node), value.kind)
+        emitter.env[var.name] = V(emitter.named(value.node), value.kind)
     else:
         emitter.unless(emitter.equal(known.node, value.node))
 
@@ -104,7 +103,7 @@ def _array(emitter: Emitter, array: Array, value: V) -> None:
     node = _collection(emitter, value, list, len(array.items))
     for at, part in enumerate(array.items):
         member = item(node, ast.Constant(at))
-        unify(emitter, part, V(member if isinstance(part, (Var, Scalar)) else emitter.temp(member), value.kind))
+        unify(emitter, part, V(member if isinstance(part, (Var, Scalar)) else emitter.named(member), value.kind))
 
 
 def _object(emitter: Emitter, pattern: Object, value: V) -> None:
@@ -116,14 +115,14 @@ def _object(emitter: Emitter, pattern: Object, value: V) -> None:
 
 def _collection(emitter: Emitter, value: V, kind: type, length: int) -> ast.expr:
     """A name for a value that is a list or a dict of that length."""
-    node = emitter.temp(value.node)
+    node = emitter.named(value.node)
     emitter.unless(both(compare(emitter.call(type, node), ast.Is(), emitter.code.hoist(kind)),
                         compare(emitter.call(len, node), ast.Eq(), ast.Constant(length))))
     return node
 
 
 def _equal(emitter: Emitter, term: Term, value: V) -> None:
-    node = emitter.temp(value.node)
+    node = emitter.named(value.node)
     emitter.unless(emitter.equal(emitter.value(term).node, node))
 
 

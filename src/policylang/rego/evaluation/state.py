@@ -64,10 +64,10 @@ class State:
         state = State(self.meter, self.data, self.input, len(self.memo), self.strict, self.world)
         state.context = self.context
         state.targets, state.mocks = self.targets, self.mocks
-        for what, path, value in changes:
-            if what == "input":
+        for root, path, value in changes:
+            if root == "input":
                 state.input = _put(state.input, path, value)
-            elif what == "mock":
+            elif root == "mock":
                 state.mocks = {**state.mocks, path: value}
             else:
                 state.targets |= {tuple(map(key, path))}

@@ -9,23 +9,7 @@ from typing import NamedTuple
 from policylang.rego.check.ruletree import ground, shown
 from policylang.rego.compile.generator import Spot
 from policylang.rego.declare import Step
-from policylang.rego.syntax.constants import NOTHING, constant
-from policylang.rego.syntax.tree import (
-    Array,
-    Call,
-    Every,
-    Expr,
-    Module,
-    Object,
-    Ref,
-    Rule,
-    SetOf,
-    SomeIn,
-    Term,
-    Unify,
-    Var,
-    walk_rule,
-)
+from policylang.rego.syntax import tree
 from policylang.rego.values import text
 
 _MOST = 10_000  # lines of one test
@@ -41,12 +25,12 @@ class Line(NamedTuple):
 class _Frame:
     """A clause that is being evaluated, and the expressions in it that were begun. `told`: there is a line of it."""
 
-    clause: Rule
+    clause: tree.Rule
     open: list[Spot] = field(default_factory=list)
     told: bool = False
 
 
-def trace(modules: Iterable[Module], path: str, places: list[Spot], steps: list[Step]) -> list[str]:
+def trace(modules: Iterable[tree.Module], path: str, places: list[Spot], steps: list[Step]) -> list[str]:
     """The lines of a failing test: the rules that were entered, and in them the expressions that did not hold."""
     evaluation = _Evaluation(modules)
     for step in steps:
@@ -66,15 +50,15 @@ def _holds(outer: Spot, inner: Spot) -> bool:
 class _Evaluation:
     """The clauses that are evaluated at a step, each called by the one before it."""
 
-    def __init__(self, modules: Iterable[Module]) -> None:
+    def __init__(self, modules: Iterable[tree.Module]) -> None:
         self._frames: list[_Frame] = []
-        self._expressions: dict[tuple[str, int, int], tuple[Rule, Expr]] = {}
+        self._expressions: dict[tuple[str, int, int], tuple[tree.Rule, tree.Expr]] = {}
         self.lines: list[Line] = []
         for module in modules:
             for rule in module.rules:
                 for clause in rule.chain():
-                    for part in walk_rule(clause):
-                        if isinstance(part, Expr):
+                    for part in tree.walk_rule(clause):
+                        if isinstance(part, tree.Expr):
                             self._expressions[module.source.name, part.at, part.end] = clause, part
 
     def step(self, spot: Spot, *, done: bool) -> None:
@@ -116,18 +100,19 @@ class _Evaluation:
                                f"Fail {_expression(expr, spot.source.text[spot.at:spot.end])}"))
 
 
-def _expression(expr: Expr, written: str) -> str:
+def _expression(expr: tree.Expr, written: str) -> str:
     """An expression as OPA's compiler left it: `==` unifies, signs are calls, names are paths."""
-    what = expr.what
-    if isinstance(what, Unify):
-        made = f"{_term(what.left)} = {_term(what.right)}"
-    elif isinstance(what, Call) and what.operator in (["equal"], ["eq"]) and len(what.args) == 2:
-        made = f"{_term(what.args[0])} = {_term(what.args[1])}"
-    elif isinstance(what, SomeIn):
-        made = f"{_term(what.value)} = {_term(what.domain)}[{'_' if what.key is None else _term(what.key)}]"
-    elif isinstance(what, Term):
-        made = _term(what)
-    elif isinstance(what, Every):
+    statement = expr.statement
+    if isinstance(statement, tree.Unify):
+        made = f"{_term(statement.left)} = {_term(statement.right)}"
+    elif isinstance(statement, tree.Call) and statement.operator in (["equal"], ["eq"]) and len(statement.args) == 2:
+        made = f"{_term(statement.args[0])} = {_term(statement.args[1])}"
+    elif isinstance(statement, tree.SomeIn):
+        key = "_" if statement.key is None else _term(statement.key)
+        made = f"{_term(statement.value)} = {_term(statement.domain)}[{key}]"
+    elif isinstance(statement, tree.Term):
+        made = _term(statement)
+    elif isinstance(statement, tree.Every):
         return " ".join(written.split())
     else:
         return " ".join(written.split())
@@ -136,21 +121,21 @@ def _expression(expr: Expr, written: str) -> str:
     return f"not {made}" if expr.negated else made
 
 
-def _term(term: Term) -> str:
-    fixed = constant(term)
-    if fixed is not NOTHING:
+def _term(term: tree.Term) -> str:
+    fixed = tree.constant(term)
+    if fixed is not tree.NOTHING:
         return text(fixed)
-    if isinstance(term, Var):
+    if isinstance(term, tree.Var):
         return term.name.partition("#")[0]
-    if isinstance(term, Ref):
+    if isinstance(term, tree.Ref):
         head = _term(term.head)
         return head + shown((), term.path).removeprefix("data")
-    if isinstance(term, Call):
+    if isinstance(term, tree.Call):
         return f"{'.'.join(term.operator)}({', '.join(map(_term, term.args))})"
-    if isinstance(term, Array):
+    if isinstance(term, tree.Array):
         return f"[{', '.join(map(_term, term.items))}]"
-    if isinstance(term, SetOf):
+    if isinstance(term, tree.SetOf):
         return "{" + ", ".join(map(_term, term.items)) + "}"
-    if isinstance(term, Object):
+    if isinstance(term, tree.Object):
         return "{" + ", ".join(f"{_term(name)}: {_term(value)}" for name, value in term.pairs) + "}"
     return "…"

@@ -60,7 +60,7 @@ class BodyParser(TermParser):
     def expression(self) -> Expr:
         self.nesting.enter(self.token.start)
         expr = self._logic(("or", "and"), first=True)
-        if isinstance(expr.what, Logic) and expr.what.operator in ("or", "and"):
+        if isinstance(expr.statement, Logic) and expr.statement.operator in ("or", "and"):
             expr = self._with(expr)  # what comes last is for the whole of it
         self.nesting.depth -= 1
         return expr
@@ -83,13 +83,13 @@ class BodyParser(TermParser):
 
     def _check_first(self, side: Expr, operator: str) -> None:
         """What may not come before `and` and `or`."""
-        if isinstance(side.what, (Some, SomeIn, Every)):
+        if isinstance(side.statement, (Some, SomeIn, Every)):
             raise self.unexpected("expected \\n or ; or }")
         if side.withs:
             raise error(f"`with` modifier is not allowed on operand of `{operator}` (hint: Wrap the operand in `(...)` "
                         f"or `{{...}}` to scope, or move `with` after the `{operator}` expression to apply it to the "
                         "whole expression)", self.source, side.at)
-        if isinstance(side.what, (Term, Unify)) and not side.negated and self.source.text[side.at] == "{":
+        if isinstance(side.statement, (Term, Unify)) and not side.negated and self.source.text[side.at] == "{":
             raise self._brace_led(side.at, operator)
 
     def _brace_led(self, start: int, operator: str) -> SourceError:
@@ -102,10 +102,10 @@ class BodyParser(TermParser):
     @staticmethod
     def _side(expr: Expr) -> tuple[Body, bool]:
         """A braced body stands for its expressions."""
-        if isinstance(expr.what, Logic) and expr.what.operator == "{}" and not expr.negated:
-            return expr.what.bodies[0], True
-        if isinstance(expr.what, Logic) and len(expr.what.bodies) == 1 and expr.what.operator == "and":
-            return expr.what.bodies[0], False  # what was in parentheses
+        if isinstance(expr.statement, Logic) and expr.statement.operator == "{}" and not expr.negated:
+            return expr.statement.bodies[0], True
+        if isinstance(expr.statement, Logic) and len(expr.statement.bodies) == 1 and expr.statement.operator == "and":
+            return expr.statement.bodies[0], False  # what was in parentheses
         return [expr], False
 
     def _operand(self, first: bool) -> Expr:
@@ -116,8 +116,8 @@ class BodyParser(TermParser):
             if self.sign("{"):
                 block = self._attempt(self._block) if first else self._side_in_braces()
                 if block is not None:
-                    assert isinstance(block.what, Logic)
-                    self._check_union(block.what.bodies[0])
+                    assert isinstance(block.statement, Logic)
+                    self._check_union(block.statement.bodies[0])
                     return block
         return self._literal(first)
 
@@ -134,8 +134,8 @@ class BodyParser(TermParser):
         return Expr(start, self.last_end, Logic("{}", [body], [True]))
 
     def _check_union(self, body: Body) -> None:
-        what = body[0].what
-        if isinstance(what, Call) and what.infix == "|" and self.source.text[body[0].at] != "(":
+        operand = body[0].statement
+        if isinstance(operand, Call) and operand.infix == "|" and self.source.text[body[0].at] != "(":
             union = self.source.text[body[0].at:body[0].end]
             braces = f"{{{union}}}"
             raise error("ambiguous `{ ... | ... }` operand: read as a body holding a set-union expression, not as a "
@@ -161,11 +161,11 @@ class BodyParser(TermParser):
         """`(a and b)`: parentheses around logic, which no term can be."""
         start = self.next().start
         inner = self.expression()
-        if not self.take(")") or not (isinstance(inner.what, Logic) or inner.negated or inner.withs):
+        if not self.take(")") or not (isinstance(inner.statement, Logic) or inner.negated or inner.withs):
             return None
         if not (self.token.kind is END or self.newline_before() or self._ends()):
             return None
-        if isinstance(inner.what, Logic) and not inner.negated and not inner.withs:
+        if isinstance(inner.statement, Logic) and not inner.negated and not inner.withs:
             return inner
         return Expr(start, self.last_end, Logic("and", [[inner]], [False]))
 
@@ -199,15 +199,15 @@ class BodyParser(TermParser):
                     raise self.unexpected(f"illegal negation of '{word}'" if negated else "")
                 return self._with(Expr(start, self.last_end, self._some() if word == "some" else self._every()))
         left = self.infix()
-        what: Term | Unify = left
+        statement: Term | Unify = left
         if self.sign("=") or self.sign(":="):
             assign = self.next().text == ":="
-            what = Unify(left, self.infix(), assign)
+            statement = Unify(left, self.infix(), assign)
         if negated and "not" in self.features:
-            inner_expr = Expr(left.at, self.last_end, what)
+            inner_expr = Expr(left.at, self.last_end, statement)
             expr = Expr(start, self.last_end, Logic("not", [[inner_expr]], [False]))
         else:
-            expr = Expr(start, self.last_end, what, negated)
+            expr = Expr(start, self.last_end, statement, negated)
         return self._with(expr) if first else expr
 
     def _connects(self) -> bool:

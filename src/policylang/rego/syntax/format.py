@@ -211,8 +211,9 @@ class _Printer(Printer):
 def _written(rule: Rule) -> Body:
     """The body that the author wrote; one that is only `true` says nothing."""
     if len(rule.body) == 1 and not rule.body[0].negated and not rule.body[0].withs:
-        what = rule.body[0].what
-        if isinstance(what, Scalar) and what.value is True and (rule.otherwise is None or what.at == what.end):
+        statement = rule.body[0].statement
+        if isinstance(statement, Scalar) and statement.value is True and (
+                rule.otherwise is None or statement.at == statement.end):
             return []
     return rule.body
 

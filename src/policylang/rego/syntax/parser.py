@@ -6,29 +6,11 @@ Source: the grammar of the OPA documentation's policy reference, and what OPA 1.
 from __future__ import annotations
 
 from policylang.rego import capabilities
+from policylang.rego.syntax import tree
 from policylang.rego.syntax.annotations import attach
 from policylang.rego.syntax.bodyparser import BodyParser
 from policylang.rego.syntax.lexer import FUTURE, LATER, error, string
 from policylang.rego.syntax.termparser import LONGEST_NAME
-from policylang.rego.syntax.tree import (
-    Array,
-    Body,
-    Call,
-    Expr,
-    Import,
-    Module,
-    Object,
-    Ref,
-    Rule,
-    Scalar,
-    SetOf,
-    Some,
-    SomeIn,
-    Term,
-    Unify,
-    Var,
-    value_name,
-)
 from policylang.scanner import END
 from policylang.source import Source, SourceError, checked
 
@@ -36,12 +18,12 @@ _CONSTANTS = frozenset({"null", "true", "false"})
 LONGEST = 8 << 20  # characters of a module
 
 
-def parse_module(source: Source, version: int = 1) -> Module:
+def parse_module(source: Source, version: int = 1) -> tree.Module:
     """A module of Rego `version` 0 or 1; `import rego.v1` makes a v0 module one of v1. Raises SourceError."""
     return _ModuleParser(checked(source, limit=LONGEST), version).module()
 
 
-def parse_query(source: Source, version: int = 1, features: frozenset[str] = frozenset()) -> Body:
+def parse_query(source: Source, version: int = 1, features: frozenset[str] = frozenset()) -> tree.Body:
     """The body that a query is, such as `data.p.allow; x = input.y`."""
     parser = _ModuleParser(checked(source, limit=LONGEST), version)
     parser.use(features)
@@ -56,7 +38,7 @@ def parse_query(source: Source, version: int = 1, features: frozenset[str] = fro
 class _ModuleParser(BodyParser):
     # --- modules
 
-    def module(self) -> Module:
+    def module(self) -> tree.Module:
         if self.token.kind is END:
             raise error("empty module", self.source, 0)
         start = self.token.start
@@ -64,8 +46,8 @@ class _ModuleParser(BodyParser):
             raise self.unexpected("package expected") if self.token.text != "package" else self.unexpected()
         self.at += 1
         package = self._package()
-        imports: list[Import] = []
-        rules: list[Rule] = []
+        imports: list[tree.Import] = []
+        rules: list[tree.Rule] = []
         while self.token.kind is not END:
             if self.sign(";"):
                 self.at += 1
@@ -76,7 +58,7 @@ class _ModuleParser(BodyParser):
                     raise error("an import that changes the language comes before rules", self.source, imports[-1].at)
             else:
                 rules += self._rules()
-        module = Module(self.source, package, start, imports, rules, self.comments, self.version, self.features)
+        module = tree.Module(self.source, package, start, imports, rules, self.comments, self.version, self.features)
         for rule in rules:
             for clause in rule.chain():
                 clause.module = module
@@ -110,7 +92,7 @@ class _ModuleParser(BodyParser):
                 raise self.unexpected("expected a name" if dot else "expected a string")
         return names
 
-    def _import(self) -> Import:
+    def _import(self) -> tree.Import:
         start = self.next().start
         head = self.next()
         if head.kind != "name":
@@ -126,12 +108,12 @@ class _ModuleParser(BodyParser):
             if self.token.kind != "name" or self.token.text in self.keywords:
                 raise self.unexpected("expected var")
             alias = self.next().text
-        imported = Import(start, self.last_end, path, alias)
+        imported = tree.Import(start, self.last_end, path, alias)
         if path[0] in ("future", "rego"):
             self._feature(imported)
         return imported
 
-    def _feature(self, imported: Import) -> None:
+    def _feature(self, imported: tree.Import) -> None:
         path, at = imported.path, imported.at
         if path[0] == "rego":
             if path not in (["rego", "v1"], ["rego", "v2"]):
@@ -156,7 +138,7 @@ class _ModuleParser(BodyParser):
 
     # --- rules
 
-    def _rules(self) -> list[Rule]:
+    def _rules(self) -> list[tree.Rule]:
         """A rule; `p { a } { b }` are several."""
         start = self.token.start
         default = self.word("default")
@@ -201,42 +183,43 @@ class _ModuleParser(BodyParser):
         elif not has_if and self.word("with"):
             raise error("expressions using with keyword cannot be used for rule head", self.source, start)
         while rule.body and self.sign("{"):
-            again = Rule(self.token.start, 0, rule.path, rule.kind, rule.args, rule.value, self._braced(),
-                         generated_value=rule.generated_value, assigned=rule.assigned)
+            again = tree.Rule(self.token.start, 0, rule.path, rule.kind, rule.args, rule.value, self._braced(),
+                              generated_value=rule.generated_value, assigned=rule.assigned)
             again.end = self.last_end
             rules.append(again)
         rule.end = self.last_end
         if len(rules) == 1:
             self._else(rule)
         if not rule.body:
-            rule.body = [Expr(rule.at, rule.at, Scalar(rule.at, rule.at, True))]
+            rule.body = [tree.Expr(rule.at, rule.at, tree.Scalar(rule.at, rule.at, True))]
         return rules
 
-    def _is_builtin(self, rule: Rule) -> bool:
-        names = [part.name if isinstance(part, Var) else part.value for part in rule.path
-                 if isinstance(part, (Var, Scalar))]
+    def _is_builtin(self, rule: tree.Rule) -> bool:
+        names = [part.name if isinstance(part, tree.Var) else part.value for part in rule.path
+                 if isinstance(part, (tree.Var, tree.Scalar))]
         return ".".join(map(str, names)) in capabilities.MODULES
 
     def _no_rule(self, mark: int) -> SourceError:
         """Why the expression that begins at a token is no rule."""
         self.at = mark
         expr = self.expression()
-        what = expr.what
+        statement = expr.statement
         if expr.withs:
             problem = "expressions using with keyword cannot be used for rule head"
         elif expr.negated:
             problem = "negated expressions cannot be used for rule head"
-        elif isinstance(what, (Some, SomeIn)):
+        elif isinstance(statement, (tree.Some, tree.SomeIn)):
             problem = "'some' declarations cannot be used for rule head"
-        elif isinstance(what, Call) and ".".join(what.operator) in capabilities.MODULES:
+        elif isinstance(statement, tree.Call) and ".".join(statement.operator) in capabilities.MODULES:
             problem = "rule name conflicts with built-in function"
-        elif isinstance(what, (Term, Unify)):
-            problem = f"{value_name(what.left if isinstance(what, Unify) else what)} cannot be used for rule name"
+        elif isinstance(statement, (tree.Term, tree.Unify)):
+            value = statement.left if isinstance(statement, tree.Unify) else statement
+            problem = f"{tree.value_name(value)} cannot be used for rule name"
         else:
             problem = "expression cannot be used for rule head"
         return error(problem, self.source, expr.at)
 
-    def _if_body(self) -> Body:
+    def _if_body(self) -> tree.Body:
         """`{ body }`, or one expression without braces; an object or comprehension may start with a brace too."""
         if self.sign("{"):
             mark = self.at
@@ -245,10 +228,10 @@ class _ModuleParser(BodyParser):
                 body = self._braced()
                 if self._connects():
                     raise self.unexpected()
-                what = body[0].what
-                if len(body) == 1 and isinstance(what, Call) and what.infix == "|" and not body[0].withs and (
-                        not body[0].negated):
-                    raise error("a comprehension is meant", self.source, what.at)
+                statement = body[0].statement
+                if len(body) == 1 and isinstance(statement, tree.Call) and statement.infix == "|" and (
+                        not body[0].withs and not body[0].negated):
+                    raise error("a comprehension is meant", self.source, statement.at)
                 return body
             except SourceError as wrong:
                 self.at, self.nesting.depth = mark, depth
@@ -258,27 +241,28 @@ class _ModuleParser(BodyParser):
                     raise wrong from None
         return [self.expression()]
 
-    def _head(self, start: int) -> Rule:
+    def _head(self, start: int) -> tree.Rule:
         term = self._path_term()
-        args: list[Term] = []
+        args: list[tree.Term] = []
         kind = "value"
-        if isinstance(term, Call):
+        if isinstance(term, tree.Call):
             kind, args = "function" if term.args else "value", term.args
             first, *rest = term.operator
-            path: list[Term] = [Var(term.at, term.at, first), *(Scalar(term.at, term.at, part) for part in rest)]
-        elif isinstance(term, Var):
+            path: list[tree.Term] = [tree.Var(term.at, term.at, first),
+                                     *(tree.Scalar(term.at, term.at, part) for part in rest)]
+        elif isinstance(term, tree.Var):
             path = [term]
-        elif isinstance(term, Ref) and isinstance(term.head, Var):
+        elif isinstance(term, tree.Ref) and isinstance(term.head, tree.Var):
             path = [term.head, *term.path]
             if self.sign("(") and self.adjacent():
                 self.at += 1
                 kind, args = "function", self.list_until(")")
         else:
             raise error("rule head must be a name or a reference", self.source, start)
-        if any(isinstance(part, Scalar) and not isinstance(part.value, str) and at == 0
+        if any(isinstance(part, tree.Scalar) and not isinstance(part.value, str) and at == 0
                for at, part in enumerate(path)):
             raise error("rule name must be a string", self.source, start)
-        rule = Rule(start, 0, path, kind, args, Scalar(start, start, True), [])
+        rule = tree.Rule(start, 0, path, kind, args, tree.Scalar(start, start, True), [])
         if self.word("contains"):
             if kind == "function":
                 raise self.unexpected("the contains keyword can only be used with multi-value rule definitions "
@@ -296,36 +280,36 @@ class _ModuleParser(BodyParser):
             rule.kind = "member"  # a set's member, or with `if` an object's; see _rules
         return rule
 
-    def _path_term(self) -> Term:
+    def _path_term(self) -> tree.Term:
         token = self.next()
-        name = Var(token.start, token.end, token.text)
+        name = tree.Var(token.start, token.end, token.text)
         if self.sign("(") and not self.newline_before():  # here a space may stand before the arguments
             self.at += 1
             args = self.list_until(")")
-            return Call(token.start, self.last_end, [token.text], args)
+            return tree.Call(token.start, self.last_end, [token.text], args)
         return self._path(name, token.start, rule=True)
 
-    def _check_default(self, rule: Rule) -> None:
+    def _check_default(self, rule: tree.Rule) -> None:
         if rule.kind in ("set", "member"):
             raise error("illegal default rule (must have a value)", self.source, rule.at)
         if self.sign("{") or self.word("if"):
             raise error("default rules cannot have a body", self.source, self.token.start)
         for argument in rule.args:
-            if not isinstance(argument, Var):
+            if not isinstance(argument, tree.Var):
                 raise error("illegal default rule (arguments must be variables)", self.source, argument.at)
-        stack: list[Term] = [rule.value]
+        stack: list[tree.Term] = [rule.value]
         while stack:
             term = stack.pop()
-            if isinstance(term, (Var, Ref, Call)):
-                name = {Var: "var", Ref: "ref", Call: "call"}[type(term)]
+            if isinstance(term, (tree.Var, tree.Ref, tree.Call)):
+                name = {tree.Var: "var", tree.Ref: "ref", tree.Call: "call"}[type(term)]
                 raise error(f"illegal default rule (value cannot contain {name})", self.source, term.at)
-            if isinstance(term, (Array, SetOf)):
+            if isinstance(term, (tree.Array, tree.SetOf)):
                 stack += term.items
-            elif isinstance(term, Object):
+            elif isinstance(term, tree.Object):
                 stack += [part for pair in term.pairs for part in pair]
-        rule.body = [Expr(rule.at, rule.at, Scalar(rule.at, rule.at, True))]
+        rule.body = [tree.Expr(rule.at, rule.at, tree.Scalar(rule.at, rule.at, True))]
 
-    def _else(self, rule: Rule) -> None:
+    def _else(self, rule: tree.Rule) -> None:
         height = 0
         while self.word("else"):
             height += 1
@@ -334,9 +318,9 @@ class _ModuleParser(BodyParser):
             start = self.next().start
             if rule.kind == "set":
                 raise error("else keyword cannot be used on multi-value rules", self.source, start)
-            if any(isinstance(part, Var) for part in rule.path[1:]):
+            if any(isinstance(part, tree.Var) for part in rule.path[1:]):
                 raise error("else keyword cannot be used on rules with variables in head", self.source, start)
-            branch = Rule(start, 0, rule.path, rule.kind, rule.args, Scalar(start, start, True), [])
+            branch = tree.Rule(start, 0, rule.path, rule.kind, rule.args, tree.Scalar(start, start, True), [])
             if self.sign("=") or self.sign(":="):
                 branch.assigned = self.next().text == ":="
                 branch.value = self.infix()
@@ -354,7 +338,7 @@ class _ModuleParser(BodyParser):
             elif branch.generated_value:
                 raise self.unexpected("expected else value term or rule body")
             else:
-                branch.body = [Expr(start, start, Scalar(start, start, True))]
+                branch.body = [tree.Expr(start, start, tree.Scalar(start, start, True))]
             branch.end = self.last_end
             rule.otherwise = branch
             rule = branch

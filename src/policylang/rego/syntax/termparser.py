@@ -4,23 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from policylang.rego.syntax import tree
 from policylang.rego.syntax.lexer import DEEPEST, Lexed, error, lex, number, string, template_parts
-from policylang.rego.syntax.tree import (
-    Array,
-    Body,
-    Call,
-    Comprehension,
-    Expr,
-    Object,
-    Ref,
-    Scalar,
-    SetOf,
-    Template,
-    Term,
-    Unify,
-    Var,
-    value_name,
-)
 from policylang.scanner import END, Token
 from policylang.source import Nesting, Source, SourceError
 
@@ -45,7 +30,7 @@ class TermParser(ABC):
         self.tokens = lexed.tokens
         self.keywords = keywords
         self.at = 0
-        self._terms: dict[int, tuple[Term | SourceError, int]] = {}  # a term's first token → it, the token after it
+        self._terms: dict[int, tuple[tree.Term | SourceError, int]] = {}  # first token → the term, the token after it
         self.nesting = Nesting(source, DEEPEST, "rego_parse_error: expression nested too deeply")
 
     # --- tokens
@@ -108,7 +93,7 @@ class TermParser(ABC):
 
     # --- expressions
 
-    def infix(self, pairs: bool = True) -> Term:
+    def infix(self, pairs: bool = True) -> tree.Term:
         """A term with operators. `pairs`: `key, value in xs` may be meant, which a list's commas rule out."""
         self.nesting.enter(self.token.start)
         start = self.token.start
@@ -122,18 +107,18 @@ class TermParser(ABC):
                 second = None
             if second is not None and self.word("in"):
                 self.at += 1
-                left = Call(start, self.last_end, ["internal", "member_3"], [left, second, self._level(0)], "in")
+                left = tree.Call(start, self.last_end, ["internal", "member_3"], [left, second, self._level(0)], "in")
                 left.end = self.last_end
             else:
                 self.at = mark
         while self.word("in"):
             self.at += 1
             right = self._level(0)
-            left = Call(start, self.last_end, ["internal", "member_2"], [left, right], "in")
+            left = tree.Call(start, self.last_end, ["internal", "member_2"], [left, right], "in")
         self.nesting.depth -= 1
         return left
 
-    def _level(self, lowest: int) -> Term:
+    def _level(self, lowest: int) -> tree.Term:
         """Terms with the operators between them that bind at least as strongly as those of the level `lowest`."""
         start = self.token.start
         left = self.term()
@@ -148,9 +133,9 @@ class TermParser(ABC):
             height += 1
             self.at += 1
             right = self._level(level + 1)
-            left = Call(start, self.last_end, [operator], [left, right], token.text)
+            left = tree.Call(start, self.last_end, [operator], [left, right], token.text)
 
-    def term(self) -> Term:
+    def term(self) -> tree.Term:
         """A term, which is read once: where a bracket before it turns out to open something else, it is taken as it is.
         """
         at = self.at
@@ -169,26 +154,26 @@ class TermParser(ABC):
             raise term
         return term
 
-    def _term(self) -> Term:
+    def _term(self) -> tree.Term:
         token = self.token
         start = token.start
-        term: Term
+        term: tree.Term
         match token.kind, token.text:
             case "sign", "-":
                 self.at += 1
                 if self.token.kind != "number":
                     raise self.unexpected("expected number")
                 digits = self.next()
-                term = Scalar(start, digits.end, number(digits, self.source, negative=True))
+                term = tree.Scalar(start, digits.end, number(digits, self.source, negative=True))
             case "number", _:
                 self.at += 1
-                term = Scalar(start, token.end, number(token, self.source))
+                term = tree.Scalar(start, token.end, number(token, self.source))
             case "string", _:
                 self.at += 1
-                term = Scalar(start, token.end, string(token.text, self.source, start))
+                term = tree.Scalar(start, token.end, string(token.text, self.source, start))
             case "raw", _:
                 self.at += 1
-                term = Scalar(start, token.end, token.text[1:-1])
+                term = tree.Scalar(start, token.end, token.text[1:-1])
             case "template", _:
                 if not self.version:
                     raise error("template strings are not supported by current capabilities", self.source, start)
@@ -196,10 +181,10 @@ class TermParser(ABC):
                 term = self._template(token)
             case "name", text if text in _CONSTANTS and not self._names_a_ref():
                 self.at += 1
-                term = Scalar(start, token.end, _CONSTANTS[text])
+                term = tree.Scalar(start, token.end, _CONSTANTS[text])
             case "name", text if text not in self.keywords or self._names_a_ref():
                 self.at += 1
-                term = Var(start, token.end, text)
+                term = tree.Var(start, token.end, text)
             case "sign", "[":
                 term = self._array()
             case "sign", "{":
@@ -213,18 +198,18 @@ class TermParser(ABC):
                 raise self.unexpected()
         return self._path(term, start)
 
-    def _path(self, head: Term, start: int, *, rule: bool = False) -> Term:
+    def _path(self, head: tree.Term, start: int, *, rule: bool = False) -> tree.Term:
         """What follows a term without a space: `.name`, `[term]`, `(arguments)`. `rule`: it is a rule's reference,
         whose arguments may come after a variable.
         """
-        path: list[Term] = []
+        path: list[tree.Term] = []
         while self.adjacent() and self.token.kind == "sign":
             if self.sign("."):
                 self.at += 1
                 if self.token.kind != "name" or not self.adjacent():
                     raise self.unexpected("expected identifier")
                 token = self.next()
-                path.append(Scalar(token.start, token.end, token.text))
+                path.append(tree.Scalar(token.start, token.end, token.text))
             elif self.sign("["):
                 self.at += 1
                 path.append(self.infix())
@@ -238,43 +223,43 @@ class TermParser(ABC):
                                       self.source, start, kind="rego_type_error")
                 self.at += 1
                 args = self.list_until(")")
-                head, path = Call(start, self.last_end, name, args), []
+                head, path = tree.Call(start, self.last_end, name, args), []
                 if name == ["set"] and not args:
-                    head = SetOf(start, self.last_end, [])
+                    head = tree.SetOf(start, self.last_end, [])
             else:
                 break
         if len(path) > LONGEST_NAME:
             raise error(f"reference of {len(path)} parts, expected at most {LONGEST_NAME}", self.source, start)
-        if path and isinstance(head, Scalar):
-            raise error(f"illegal ref (head cannot be {value_name(head)})", self.source, start)
-        if path and isinstance(head, Ref) and head.end == path[0].at - 1:
-            return Ref(start, self.last_end, head.head, head.path + path)
-        return Ref(start, self.last_end, head, path) if path else head
+        if path and isinstance(head, tree.Scalar):
+            raise error(f"illegal ref (head cannot be {tree.value_name(head)})", self.source, start)
+        if path and isinstance(head, tree.Ref) and head.end == path[0].at - 1:
+            return tree.Ref(start, self.last_end, head.head, head.path + path)
+        return tree.Ref(start, self.last_end, head, path) if path else head
 
-    def list_until(self, closing: str) -> list[Term]:
+    def list_until(self, closing: str) -> list[tree.Term]:
         """`term, term,` up to and with the closing sign."""
-        items: list[Term] = []
+        items: list[tree.Term] = []
         while not self.take(closing):
             items.append(self.infix(pairs=False))
             if not self.take(",") and not self.sign(closing):
                 raise self.unexpected(f'expected "," or "{closing}"')
         return items
 
-    def _array(self) -> Term:
+    def _array(self) -> tree.Term:
         start = self.next().start
         if self.take("]"):
-            return Array(start, self.last_end, [])
+            return tree.Array(start, self.last_end, [])
         self.take(",")
         made = self._comprehension(start, "array", "]")
         if made is not None:
             return made
         items = self.list_until("]")
-        return Array(start, self.last_end, items)
+        return tree.Array(start, self.last_end, items)
 
-    def _braces(self) -> Term:
+    def _braces(self) -> tree.Term:
         start = self.next().start
         if self.take("}"):
-            return Object(start, self.last_end, [])
+            return tree.Object(start, self.last_end, [])
         self.take(",")
         mark = self.at
         first = self.term()
@@ -294,9 +279,9 @@ class TermParser(ABC):
             items += self.list_until("}")
         else:
             self.expect("}")
-        return SetOf(start, self.last_end, items)
+        return tree.SetOf(start, self.last_end, items)
 
-    def _object(self, start: int, key: Term) -> Term:
+    def _object(self, start: int, key: tree.Term) -> tree.Term:
         self.expect(":")
         mark = self.at
         value = self.term()
@@ -305,7 +290,7 @@ class TermParser(ABC):
             self.at += 1
             body = self._body_or_none("}")
             if body is not None:
-                return Comprehension(start, self.last_end, "object", key, value, body)
+                return tree.Comprehension(start, self.last_end, "object", key, value, body)
             self.at = after
         self.at = mark
         pairs = [(key, self.infix(pairs=False))]
@@ -317,20 +302,20 @@ class TermParser(ABC):
             key = self.infix(pairs=False)
             self.expect(":")
             pairs.append((key, self.infix(pairs=False)))
-        return Object(start, self.last_end, pairs)
+        return tree.Object(start, self.last_end, pairs)
 
-    def _comprehension(self, start: int, kind: str, closing: str) -> Term | None:
+    def _comprehension(self, start: int, kind: str, closing: str) -> tree.Term | None:
         """`term | body` up to the closing sign; None, with nothing taken, where it is no comprehension."""
         mark = self.at
         value = self.term()
         if self.take("|"):
             body = self._body_or_none(closing)
             if body is not None:
-                return Comprehension(start, self.last_end, kind, None, value, body)
+                return tree.Comprehension(start, self.last_end, kind, None, value, body)
         self.at = mark
         return None
 
-    def _body_or_none(self, closing: str) -> Body | None:
+    def _body_or_none(self, closing: str) -> tree.Body | None:
         """The body of a comprehension; None where a union of sets, `{a | b, c}`, must be meant."""
         depth = self.nesting.depth
         body = self.body(closing)
@@ -338,20 +323,20 @@ class TermParser(ABC):
         return body if self.take(closing) else None
 
     @abstractmethod
-    def body(self, *closing: str) -> Body: ...
+    def body(self, *closing: str) -> tree.Body: ...
 
-    def _template(self, token: Token) -> Term:
+    def _template(self, token: Token) -> tree.Term:
         quote = token.text[1]
-        parts: list[str | Comprehension] = []
+        parts: list[str | tree.Comprehension] = []
         for start, end, expression in template_parts(self.source, token.start + 2, token.end, quote):
             if expression:
                 parts.append(self._template_expression(start, end))
             elif end > start:
                 written = self.source.text[start:end].replace("\\{", "{")
                 parts.append(string(f'"{written}"', self.source, start) if quote == '"' else written)
-        return Template(token.start, token.end, parts, quote == "`")
+        return tree.Template(token.start, token.end, parts, quote == "`")
 
-    def _template_expression(self, start: int, end: int) -> Comprehension:
+    def _template_expression(self, start: int, end: int) -> tree.Comprehension:
         outer, self.tokens, self.at = (self.tokens, self.at, self._terms), lex(self.source, start, end).tokens, 0
         self._terms = {}
         if self.token.kind is END:
@@ -360,23 +345,23 @@ class TermParser(ABC):
         if self.token.kind is not END:
             raise self.unexpected("in template string expression")
         self.tokens, self.at, self._terms = outer
-        if not isinstance(expr.what, Term) or expr.negated:
+        if not isinstance(expr.statement, tree.Term) or expr.negated:
             raise error("unexpected expression in template string: only terms and calls are allowed",
                         self.source, start)
-        value = Var(start, end, f"$value{start}")
-        body = [Expr(start, end, Unify(value, expr.what), withs=expr.withs)]
-        return Comprehension(start, end, "set", None, value, body)
+        value = tree.Var(start, end, f"$value{start}")
+        body = [tree.Expr(start, end, tree.Unify(value, expr.statement), withs=expr.withs)]
+        return tree.Comprehension(start, end, "set", None, value, body)
 
     @abstractmethod
-    def expression(self) -> Expr: ...
+    def expression(self) -> tree.Expr: ...
 
 
-def _name_of(head: Term, path: list[Term]) -> list[str] | None:
-    if not isinstance(head, Var):
+def _name_of(head: tree.Term, path: list[tree.Term]) -> list[str] | None:
+    if not isinstance(head, tree.Var):
         return None
     names = [head.name]
     for part in path:
-        if not isinstance(part, Scalar) or not isinstance(part.value, str):
+        if not isinstance(part, tree.Scalar) or not isinstance(part.value, str):
             return None
         names.append(part.value)
     return names

@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from policylang.rego.values import Set, key
 from policylang.rego.values.numbers import Number
 from policylang.source import Source
+
+NOTHING = object()  # what `constant` gives for a term that is no value already
 
 
 @dataclass(slots=True, eq=False)
@@ -101,11 +104,11 @@ def value_name(term: Term) -> str:
 
 @dataclass(slots=True, eq=False)
 class Expr:
-    """A line of a body: `what`, perhaps negated, under `withs` (target, value)."""
+    """A line of a body: `statement`, perhaps negated, under `withs` (target, value)."""
 
     at: int
     end: int
-    what: What
+    statement: Statement
     negated: bool = False
     withs: list[tuple[Term, Term]] = field(default_factory=list)
 
@@ -158,7 +161,7 @@ class Logic:
 
 
 Body: TypeAlias = list[Expr]
-What: TypeAlias = Term | Unify | Some | SomeIn | Every | Logic
+Statement: TypeAlias = Term | Unify | Some | SomeIn | Every | Logic
 
 
 @dataclass(slots=True, eq=False)
@@ -270,16 +273,16 @@ def inside(term: Term) -> Iterator[Term]:
 
 def own_terms(expr: Expr) -> list[Term]:
     """The terms of an expression, without those inside the bodies that it holds."""
-    what = expr.what
+    statement = expr.statement
     terms = [value for _, value in expr.withs]
-    if isinstance(what, Unify):
-        terms += [what.left, what.right]
-    elif isinstance(what, SomeIn):
-        terms += [part for part in (what.key, what.value, what.domain) if part is not None]
-    elif isinstance(what, Every):
-        terms.append(what.domain)
-    elif isinstance(what, Term):
-        terms.append(what)
+    if isinstance(statement, Unify):
+        terms += [statement.left, statement.right]
+    elif isinstance(statement, SomeIn):
+        terms += [part for part in (statement.key, statement.value, statement.domain) if part is not None]
+    elif isinstance(statement, Every):
+        terms.append(statement.domain)
+    elif isinstance(statement, Term):
+        terms.append(statement)
     return terms
 
 
@@ -289,23 +292,49 @@ def walk(*roots: Term | Expr) -> Iterator[Term | Expr]:
     while stack:
         node = stack.pop()
         yield node
-        if isinstance(node, Expr):
+        list_of = _CHILDREN.get(type(node))
+        if list_of is not None:
+            stack += list_of(node)
+        elif isinstance(node, Expr):
             for replacement in node.withs:
                 stack += replacement
             stack += own_terms(node)[len(node.withs):]
-            if isinstance(node.what, Every):
-                stack += node.what.body
-            elif isinstance(node.what, Logic):
-                stack += [expr for body in node.what.bodies for expr in body]
+            if isinstance(node.statement, Every):
+                stack += node.statement.body
+            elif isinstance(node.statement, Logic):
+                stack += [expr for body in node.statement.bodies for expr in body]
         elif isinstance(node, Comprehension):
             stack += [part for part in (node.key, node.value) if part is not None]
             stack += node.body
         elif isinstance(node, Template):
             stack += [part for part in node.parts if isinstance(part, Comprehension)]
-        else:
-            stack += children(node)
 
 
 def walk_rule(rule: Rule) -> Iterator[Term | Expr]:
     """All in one clause, its else-branches apart."""
     return walk(*rule.args, *rule.path[1:], rule.value, *rule.body)
+
+
+def constant(term: Term) -> Any:
+    """The value of a term that holds only scalars; `NOTHING` of others."""
+    if isinstance(term, Scalar):
+        return term.value
+    if isinstance(term, (Array, SetOf)):
+        items = [constant(item) for item in term.items]
+        if any(item is NOTHING for item in items):
+            return NOTHING
+        return items if isinstance(term, Array) else Set.of(items)
+    if isinstance(term, Object):
+        pairs = [(constant(name), constant(value)) for name, value in term.pairs]
+        if any(name is NOTHING or value is NOTHING for name, value in pairs):
+            return NOTHING
+        return {key(name): value for name, value in pairs}
+    return NOTHING
+
+
+def holds_set(value: Any) -> bool:
+    if type(value) is list:
+        return any(map(holds_set, value))
+    if type(value) is dict:
+        return any(map(holds_set, value.values()))
+    return type(value) is Set

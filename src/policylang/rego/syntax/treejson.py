@@ -5,35 +5,13 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from policylang.rego.syntax.constants import NOTHING, constant
-from policylang.rego.syntax.tree import (
-    Array,
-    Body,
-    Call,
-    Comprehension,
-    Every,
-    Expr,
-    Import,
-    Logic,
-    Module,
-    Object,
-    Ref,
-    Rule,
-    Scalar,
-    SetOf,
-    Some,
-    SomeIn,
-    Template,
-    Term,
-    Unify,
-    Var,
-)
+from policylang.rego.syntax import tree
 from policylang.rego.values import order, type_name
 
 Json = dict[str, Any]
 
 
-def module_json(module: Module) -> Json:
+def module_json(module: tree.Module) -> Json:
     """Packages, imports, rules, comments. Take a module as it was parsed: resolving changes its names."""
     made: Json = {"package": {"path": _names(["data", *module.package])}}
     if module.imports:
@@ -47,7 +25,7 @@ def module_json(module: Module) -> Json:
     return made
 
 
-def _location(module: Module, at: int) -> Json:
+def _location(module: tree.Module, at: int) -> Json:
     row, column = module.source.place(at)
     return {"file": module.source.name, "row": row, "col": column}
 
@@ -56,7 +34,7 @@ def _names(names: list[str]) -> list[Json]:
     return [_term("var" if at == 0 else "string", name) for at, name in enumerate(names)]
 
 
-def _import(imported: Import) -> Json:
+def _import(imported: tree.Import) -> Json:
     made: Json = {"path": _term("ref", _names(imported.path))}
     return made | ({"alias": imported.alias} if imported.alias else {})
 
@@ -71,7 +49,7 @@ class _Wild:
     def __init__(self) -> None:
         self.count = 0
 
-    def rule(self, rule: Rule, args: list[Json] | None = None, path: list[Json] | None = None) -> Json:
+    def rule(self, rule: tree.Rule, args: list[Json] | None = None, path: list[Json] | None = None) -> Json:
         branch = path is not None
         if path is None:
             path = [self.term(part) for part in rule.path]
@@ -98,80 +76,83 @@ class _Wild:
             made["else"] = self.rule(rule.otherwise, args, path)
         return made
 
-    def body(self, body: Body) -> list[Json]:
+    def body(self, body: tree.Body) -> list[Json]:
         return [self._expr(expr, at) for at, expr in enumerate(body)]
 
-    def _expr(self, expr: Expr, at: int) -> Json:
-        if isinstance(expr.what, Logic) and expr.what.operator == "and" and len(expr.what.bodies) == 1:
-            return self._expr(expr.what.bodies[0][0], at)
+    def _expr(self, expr: tree.Expr, at: int) -> Json:
+        logic = expr.statement
+        if isinstance(logic, tree.Logic) and logic.operator == "and" and len(logic.bodies) == 1:
+            return self._expr(logic.bodies[0][0], at)
         made: Json = {"index": at}
         if expr.at == expr.end:
             made["generated"] = True
         if expr.negated:
             made["negated"] = True
-        made["terms"] = self._what(expr)
+        made["terms"] = self._statement(expr)
         if expr.withs:
             made["with"] = [{"target": self._target(target), "value": self.term(value)}
                              for target, value in expr.withs]
         return made
 
-    def _what(self, expr: Expr) -> Any:
-        what = expr.what
-        if isinstance(what, Unify):
-            return [_operator(["assign" if what.assign else "eq"]), self.term(what.left), self.term(what.right)]
-        if isinstance(what, Some):
-            return {"symbols": [self.term(name) for name in what.names]}
-        if isinstance(what, SomeIn):
-            parts = [part for part in (what.key, what.value, what.domain) if part is not None]
-            call = Call(expr.at, expr.end, ["internal", f"member_{len(parts)}"], parts)
+    def _statement(self, expr: tree.Expr) -> Any:
+        statement = expr.statement
+        if isinstance(statement, tree.Unify):
+            return [_operator(["assign" if statement.assign else "eq"]),
+                    self.term(statement.left), self.term(statement.right)]
+        if isinstance(statement, tree.Some):
+            return {"symbols": [self.term(name) for name in statement.names]}
+        if isinstance(statement, tree.SomeIn):
+            parts = [part for part in (statement.key, statement.value, statement.domain) if part is not None]
+            call = tree.Call(expr.at, expr.end, ["internal", f"member_{len(parts)}"], parts)
             return {"symbols": [self.term(call)]}
-        if isinstance(what, Every):
-            return {"key": None if what.key is None else self.term(what.key), "value": self.term(what.value),
-                    "domain": self.term(what.domain), "body": self.body(what.body)}
-        if isinstance(what, Logic):
-            return self._logic(what, len(what.bodies) - 1)
-        if isinstance(what, Call):
-            return [_operator(what.operator), *map(self.term, what.args)]
-        return self.term(what)
+        if isinstance(statement, tree.Every):
+            return {"key": None if statement.key is None else self.term(statement.key),
+                    "value": self.term(statement.value), "domain": self.term(statement.domain),
+                    "body": self.body(statement.body)}
+        if isinstance(statement, tree.Logic):
+            return self._logic(statement, len(statement.bodies) - 1)
+        if isinstance(statement, tree.Call):
+            return [_operator(statement.operator), *map(self.term, statement.args)]
+        return self.term(statement)
 
-    def _logic(self, what: Logic, last: int) -> Json:
-        if what.operator == "not":
-            return {"type": "not", "body": self.body(what.bodies[0]), "explicit_body": what.braced[0]}
-        made: Json = {"type": what.operator, "rhs": self.body(what.bodies[last])}
+    def _logic(self, logic: tree.Logic, last: int) -> Json:
+        if logic.operator == "not":
+            return {"type": "not", "body": self.body(logic.bodies[0]), "explicit_body": logic.braced[0]}
+        made: Json = {"type": logic.operator, "rhs": self.body(logic.bodies[last])}
         if last == 1:
-            made["lhs"] = self.body(what.bodies[0])
-            if what.braced[0]:
+            made["lhs"] = self.body(logic.bodies[0])
+            if logic.braced[0]:
                 made["explicit_lhs"] = True
         else:
-            made["lhs"] = [{"index": 0, "terms": self._logic(what, last - 1)}]
-        if what.braced[last]:
+            made["lhs"] = [{"index": 0, "terms": self._logic(logic, last - 1)}]
+        if logic.braced[last]:
             made["explicit_rhs"] = True
         return made
 
-    def term(self, term: Term) -> Json:
-        if isinstance(term, Scalar):
+    def term(self, term: tree.Term) -> Json:
+        if isinstance(term, tree.Scalar):
             return _term(type_name(term.value), {} if term.value is None else term.value)
-        if isinstance(term, Var):
+        if isinstance(term, tree.Var):
             if term.name in ("data", "input"):
                 return _term("ref", [_term("var", term.name)])
             if term.name != "_":
                 return _term("var", term.name)
             self.count += 1
             return _term("var", f"${self.count - 1}")
-        if isinstance(term, Ref):
+        if isinstance(term, tree.Ref):
             return _term("ref", [self._head(term), *map(self.term, term.path)])
-        if isinstance(term, Call):
+        if isinstance(term, tree.Call):
             return _term("call", [_operator(term.operator), *map(self.term, term.args)])
-        if isinstance(term, Array):
+        if isinstance(term, tree.Array):
             return _term("array", [self.term(item) for item in term.items])
-        if isinstance(term, SetOf):
+        if isinstance(term, tree.SetOf):
             return _term("set", [self.term(item) for item in sorted(term.items, key=_order)])
-        if isinstance(term, Object):
+        if isinstance(term, tree.Object):
             pairs = sorted(term.pairs, key=lambda pair: _order(pair[0]))
             return _term("object", [[self.term(key), self.term(value)] for key, value in pairs])
-        if isinstance(term, Template):
+        if isinstance(term, tree.Template):
             return _term("templatestring", {"multi_line": term.raw, "parts": [self._part(part) for part in term.parts]})
-        assert isinstance(term, Comprehension)
+        assert isinstance(term, tree.Comprehension)
         made: Json = {"body": self.body(term.body)}
         if term.kind == "object":
             assert term.key is not None
@@ -180,30 +161,30 @@ class _Wild:
             made["term"] = self.term(term.value)
         return _term(f"{term.kind}comprehension", made)
 
-    def _head(self, term: Ref) -> Json:
+    def _head(self, term: tree.Ref) -> Json:
         head = term.head
-        return _term("var", head.name) if isinstance(head, Var) and head.name != "_" else self.term(head)
+        return _term("var", head.name) if isinstance(head, tree.Var) and head.name != "_" else self.term(head)
 
-    def _target(self, target: Term) -> Json:
-        if isinstance(target, Ref) and not target.path and isinstance(target.head, Var):
+    def _target(self, target: tree.Term) -> Json:
+        if isinstance(target, tree.Ref) and not target.path and isinstance(target.head, tree.Var):
             return self.term(target.head)
         return self.term(target)
 
-    def _part(self, part: str | Comprehension) -> Json:
+    def _part(self, part: str | tree.Comprehension) -> Json:
         if isinstance(part, str):
             return _term("string", part)
-        what = part.body[0].what
-        assert isinstance(what, Unify)
-        value = what.right
-        if isinstance(value, Scalar) and not part.body[0].withs:
+        equation = part.body[0].statement
+        assert isinstance(equation, tree.Unify)
+        value = equation.right
+        if isinstance(value, tree.Scalar) and not part.body[0].withs:
             return self.term(value)
-        return self._expr(Expr(value.at, value.end, value, withs=part.body[0].withs), 0)
+        return self._expr(tree.Expr(value.at, value.end, value, withs=part.body[0].withs), 0)
 
 
-def _order(term: Term) -> Any:
+def _order(term: tree.Term) -> Any:
     """OPA's order of terms, as far as they are constants; others stay where they are, behind them."""
-    value = constant(term)
-    return (9, 0) if value is NOTHING else order(value)
+    value = tree.constant(term)
+    return (9, 0) if value is tree.NOTHING else order(value)
 
 
 def _operator(names: list[str]) -> Json:

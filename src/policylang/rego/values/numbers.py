@@ -228,7 +228,7 @@ def multiply(left: Binary, right: Binary, precision: int = 0) -> Binary:
 
 
 def divide(left: Binary, right: Binary) -> Binary:
-    """The caller has seen that `other` is not zero."""
+    """The caller has seen that `right` is not zero."""
     return _divided(left.negative != right.negative, left.mantissa, right.mantissa, left.exponent - right.exponent,
                     max(left.precision, right.precision))
 

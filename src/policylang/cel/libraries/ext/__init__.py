@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from policylang.cel.libraries.ext import encoders as _encoders
 from policylang.cel.libraries.ext import lists as _lists
 from policylang.cel.libraries.ext import math as _math
-from policylang.cel.libraries.ext import protos as _protos
 from policylang.cel.libraries.ext import regex as _regex
 from policylang.cel.libraries.ext import sets as _sets
 from policylang.cel.libraries.ext import strings as _strings
@@ -14,6 +15,7 @@ from policylang.cel.library import Library
 from policylang.cel.syntax import macros
 from policylang.errors import NotEvaluatedError
 
+_PROTOS = Library("cel.lib.ext.protos", macros=macros.EXTENSION_FIELDS)
 _BINDINGS = Library("cel.lib.ext.cel.bindings", macros=macros.BINDINGS)
 _TWO_VARIABLES = Library("cel.lib.ext.comprev2", macros=macros.TWO_VARIABLES)
 _OPTIONALS_BY_VERSION = {"optFlatMap": 1, "first": 2, "last": 2, "optional.unwrap": 2, "unwrapOpt": 2}
@@ -46,28 +48,13 @@ def lists(version: int | None = None) -> Library:
     return _library("lists", 3, version, _lists.LIBRARY, _lists.SINCE)
 
 
-def sets() -> Library:
-    return _sets.LIBRARY
+def _alone(library: Library) -> Callable[[], Library]:
+    """Of a library that has no versions."""
+    return lambda: library
 
 
-def encoders() -> Library:
-    return _encoders.LIBRARY
-
-
-def bindings() -> Library:
-    return _BINDINGS
-
-
-def two_variables() -> Library:
-    return _TWO_VARIABLES
-
-
-def protos() -> Library:
-    return _protos.LIBRARY
-
-
-def regex() -> Library:
-    return _regex.LIBRARY
+sets, encoders, regex = _alone(_sets.LIBRARY), _alone(_encoders.LIBRARY), _alone(_regex.LIBRARY)
+protos, bindings, two_variables = _alone(_PROTOS), _alone(_BINDINGS), _alone(_TWO_VARIABLES)
 
 
 def network() -> Library:

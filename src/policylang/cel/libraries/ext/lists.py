@@ -73,7 +73,7 @@ def _range(count: int, meter: Meter) -> list[int]:
 
 def _distinct(values: list[Any], meter: Meter) -> list[Any]:
     texts: set[str] = set()
-    others: list[Any] = []
+    nontexts: list[Any] = []
     out: list[Any] = []
     for value in values:
         if type(value) is str:
@@ -81,10 +81,10 @@ def _distinct(values: list[Any], meter: Meter) -> list[Any]:
                 continue
             texts.add(value)
         else:
-            meter.spend(2 * len(others))
-            if any(equal_within(value, other, meter) for other in others):
+            meter.spend(2 * len(nontexts))
+            if any(equal_within(value, nontext, meter) for nontext in nontexts):
                 continue
-            others.append(value)
+            nontexts.append(value)
         out.append(value)
     return out
 

@@ -27,16 +27,16 @@ def _contains(values: list[Any], part: list[Any], meter: Meter) -> bool:
     return all(contains_within(value, values, meter) for value in part)
 
 
-def _intersects(values: list[Any], others: list[Any], meter: Meter) -> bool:
-    texts, other_texts = _texts(values), _texts(others)
-    if texts is not None and other_texts is not None:
-        return not texts.isdisjoint(other_texts)
-    meter.spend(len(values) * len(others))
-    return any(contains_within(value, values, meter) for value in others)
+def _intersects(left: list[Any], right: list[Any], meter: Meter) -> bool:
+    left_texts, right_texts = _texts(left), _texts(right)
+    if left_texts is not None and right_texts is not None:
+        return not left_texts.isdisjoint(right_texts)
+    meter.spend(len(left) * len(right))
+    return any(contains_within(value, left, meter) for value in right)
 
 
-def _equivalent(values: list[Any], others: list[Any], meter: Meter) -> bool:
-    return _contains(values, others, meter) and _contains(others, values, meter)
+def _equivalent(left: list[Any], right: list[Any], meter: Meter) -> bool:
+    return _contains(left, right, meter) and _contains(right, left, meter)
 
 
 def _function(name: str, call: Callable[..., bool], cost: Cost) -> Function:

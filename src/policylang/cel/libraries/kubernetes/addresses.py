@@ -5,17 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from policylang.cel.cost.units import CONSTANT
-from policylang.cel.libraries.kubernetes.prices import (
-    HOLDS_CIDR,
-    HOLDS_CIDR_TEXT,
-    HOLDS_IP,
-    HOLDS_IP_TEXT,
-    READ,
-    READ_TWICE,
-)
+from policylang.cel.libraries.kubernetes import prices
 from policylang.cel.library import Library, Overload, function
 from policylang.cel.types import BOOL, INT, STRING, Type, opaque
-from policylang.cel.values.errors import CelError
+from policylang.cel.values.errors import CelError, without_error
 from policylang.go.netip import Address, AddressError, Prefix, parse_address, parse_prefix
 from policylang.go.numbers import quote
 
@@ -71,22 +64,6 @@ def _cidr(text: str) -> Cidr:
     return Cidr(*prefix)
 
 
-def _is_ip(text: str) -> bool:
-    try:
-        _ip(text)
-    except CelError:
-        return False
-    return True
-
-
-def _is_cidr(text: str) -> bool:
-    try:
-        _cidr(text)
-    except CelError:
-        return False
-    return True
-
-
 def _contains_text(outer: Cidr, text: str) -> bool:
     """Kubernetes does not say what is wrong with the address."""
     try:
@@ -105,10 +82,10 @@ def _of_ip(key: str, result: Type, name: str) -> Overload:
 
 LIBRARIES = (
     Library("kubernetes.net.ip", types=(IP,), functions=(
-        function("ip", Overload("string_to_ip", (STRING,), IP, _ip, READ)),
-        function("isIP", Overload("is_ip", (STRING,), BOOL, _is_ip, READ)),
+        function("ip", Overload("string_to_ip", (STRING,), IP, _ip, prices.READ)),
+        function("isIP", Overload("is_ip", (STRING,), BOOL, without_error(_ip), prices.READ)),
         function("ip.isCanonical",
-                 Overload("ip_is_canonical", (STRING,), BOOL, lambda text: str(_ip(text)) == text, READ_TWICE)),
+                 Overload("ip_is_canonical", (STRING,), BOOL, lambda text: str(_ip(text)) == text, prices.READ_TWICE)),
         function("string", Overload("ip_to_string", (IP,), STRING, str, CONSTANT)),
         function("family", _of_ip("ip_family", INT, "version")),
         function("isUnspecified", _of_ip("ip_is_unspecified", BOOL, "is_unspecified")),
@@ -118,18 +95,18 @@ LIBRARIES = (
         function("isGlobalUnicast", _of_ip("ip_is_global_unicast", BOOL, "is_global_unicast")),
     )),
     Library("kubernetes.net.cidr", types=(CIDR, IP), functions=(
-        function("cidr", Overload("string_to_cidr", (STRING,), CIDR, _cidr, READ)),
-        function("isCIDR", Overload("is_cidr", (STRING,), BOOL, _is_cidr, READ)),
+        function("cidr", Overload("string_to_cidr", (STRING,), CIDR, _cidr, prices.READ)),
+        function("isCIDR", Overload("is_cidr", (STRING,), BOOL, without_error(_cidr), prices.READ)),
         function("string", Overload("cidr_to_string", (CIDR,), STRING, str, CONSTANT)),
         function("containsIP",
                  Overload("cidr_contains_ip_string", (CIDR, STRING), BOOL,
-                          _contains_text, HOLDS_IP_TEXT, member=True),
-                 Overload("cidr_contains_ip_ip", (CIDR, IP), BOOL, lambda outer, ip: outer.contains(ip), HOLDS_IP,
-                          member=True)),
+                          _contains_text, prices.HOLDS_IP_TEXT, member=True),
+                 Overload("cidr_contains_ip_ip", (CIDR, IP), BOOL, lambda outer, ip: outer.contains(ip),
+                          prices.HOLDS_IP, member=True)),
         function("containsCIDR",
                  Overload("cidr_contains_cidr_string", (CIDR, STRING), BOOL,
-                          lambda outer, text: _contains_cidr(outer, _cidr(text)), HOLDS_CIDR_TEXT, member=True),
-                 Overload("cidr_contains_cidr", (CIDR, CIDR), BOOL, _contains_cidr, HOLDS_CIDR, member=True)),
+                          lambda outer, text: _contains_cidr(outer, _cidr(text)), prices.HOLDS_CIDR_TEXT, member=True),
+                 Overload("cidr_contains_cidr", (CIDR, CIDR), BOOL, _contains_cidr, prices.HOLDS_CIDR, member=True)),
         function("ip", Overload("cidr_ip", (CIDR,), IP, lambda of: Ip(*of.address), CONSTANT, member=True)),
         function("prefixLength", Overload("cidr_prefix_length", (CIDR,), INT, lambda of: of.length, CONSTANT,
                                           member=True)),

@@ -98,6 +98,9 @@ class ResourceCheck(_Check):
         return replace(self, asked=replace(self.asked, **changed))
 
 
+VALUES = (AuthorizerValue, PathCheck, GroupCheck, ResourceCheck, Decision)
+
+
 def resource_check(port: Authorizer, user: User, group: str, resource: str, subresource: str = "",
                    namespace: str = "", name: str = "") -> ResourceCheck:
     """The value for `authorizer.requestResource`."""

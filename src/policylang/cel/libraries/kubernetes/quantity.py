@@ -8,7 +8,7 @@ from policylang.cel.cost.units import CONSTANT
 from policylang.cel.libraries.kubernetes.prices import READ
 from policylang.cel.library import Function, Library, Overload, function
 from policylang.cel.types import BOOL, DOUBLE, INT, STRING, Type, message
-from policylang.cel.values.errors import CelError
+from policylang.cel.values.errors import CelError, without_error
 from policylang.go import quantities
 
 QUANTITY = message("kubernetes.Quantity")
@@ -40,14 +40,6 @@ def parse(text: str) -> Quantity:
         raise CelError(wrong.message) from None
 
 
-def _is_quantity(text: str) -> bool:
-    try:
-        parse(text)
-    except CelError:
-        return False
-    return True
-
-
 def _as_integer(of: Quantity) -> int:
     value = of.integer()
     if value is None:
@@ -67,7 +59,7 @@ _TWO = (QUANTITY, QUANTITY)
 
 LIBRARY = Library("kubernetes.quantity", types=(QUANTITY,), functions=(
     function("quantity", Overload("string_to_quantity", (STRING,), QUANTITY, parse, READ)),
-    function("isQuantity", Overload("is_quantity_string", (STRING,), BOOL, _is_quantity, READ)),
+    function("isQuantity", Overload("is_quantity_string", (STRING,), BOOL, without_error(parse), READ)),
     # Kubernetes declares sign as a plain function, so `q.sign()` does not compile there.
     function("sign", Overload("quantity_sign", (QUANTITY,), INT, lambda of: (of.digits > 0) - (of.digits < 0),
                               CONSTANT)),

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from policylang.cel.libraries.kubernetes.prices import FIND
 from policylang.cel.library import Library, Overload, function
 from policylang.cel.types import INT, STRING, list_of
-from policylang.cel.values.errors import CelError
-from policylang.go.regex import PatternError, compiled
+from policylang.cel.values.patterns import compiled
+
+_HEAD = "Illegal regex: "
 
 
 def _find(text: str, pattern: str) -> str:
-    match = _compiled(pattern).search(text)
+    match = compiled(pattern, _HEAD).search(text)
     return match.group() if match else ""
 
 
@@ -20,7 +19,7 @@ def _find_all(text: str, pattern: str, most: int = -1) -> list[str]:
     """An empty match directly after a match is passed over, as Go does."""
     texts: list[str] = []
     end = -1
-    for match in _compiled(pattern).finditer(text):
+    for match in compiled(pattern, _HEAD).finditer(text):
         if 0 <= most <= len(texts):
             break
         if match.start() == match.end() == end:
@@ -28,13 +27,6 @@ def _find_all(text: str, pattern: str, most: int = -1) -> list[str]:
         end = match.end()
         texts.append(match.group())
     return texts
-
-
-def _compiled(pattern: str) -> Any:
-    try:
-        return compiled(pattern)
-    except PatternError as wrong:
-        raise CelError(f"Illegal regex: {wrong.message}") from None
 
 
 LIBRARY = Library("kubernetes.regex", functions=(

@@ -8,7 +8,7 @@ from policylang.cel.cost.units import CONSTANT
 from policylang.cel.libraries.kubernetes.prices import READ
 from policylang.cel.library import Library, Overload, function
 from policylang.cel.types import BOOL, INT, STRING, Type, message
-from policylang.cel.values.errors import CelError
+from policylang.cel.values.errors import CelError, without_error
 from policylang.go.semver import Version, VersionError, compare, normalized, parse
 
 SEMVER = message("kubernetes.Semver")
@@ -44,14 +44,6 @@ def _semver(text: str, normalize: bool = False) -> Semver:
         raise CelError(wrong.message) from None
 
 
-def _is_semver(text: str, normalize: bool = False) -> bool:
-    try:
-        _semver(text, normalize)
-    except CelError:
-        return False
-    return True
-
-
 def _order(left: Semver, right: Semver) -> int:
     return compare(left.version, right.version)
 
@@ -60,10 +52,10 @@ def library(version: int) -> Library:
     """`version` 0 as Kubernetes had it in pre-releases, 1 since 1.33."""
     two = (SEMVER, SEMVER)
     make = [Overload("string_to_semver", (STRING,), SEMVER, _semver, READ)]
-    test = [Overload("is_semver_string", (STRING,), BOOL, _is_semver, READ)]
+    test = [Overload("is_semver_string", (STRING,), BOOL, without_error(_semver), READ)]
     if version:
         make.append(Overload("string_bool_to_semver", (STRING, BOOL), SEMVER, _semver, READ))
-        test.append(Overload("is_semver_string_bool", (STRING, BOOL), BOOL, _is_semver, READ))
+        test.append(Overload("is_semver_string_bool", (STRING, BOOL), BOOL, without_error(_semver), READ))
     return Library("kubernetes.Semver", version, types=(SEMVER,), functions=(
         function("semver", *make),
         function("isSemver", *test),

@@ -6,6 +6,7 @@ Each gives a variable whose methods ask a port; names are written in both ways, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 from policylang.cel.cost.units import CONSTANT
@@ -25,47 +26,44 @@ _OBJECT = map_of(STRING, ANY)
 _LABELS = map_of(STRING, STRING)
 
 
-class _Root:
-    """The value of a library's variable."""
+class Root:
+    """The value of a library's variable; a class for each, by which calls are told apart. `ca_bundle` as
+    `http.Client(bundle)` was given it."""
 
-    __slots__ = ("world",)
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.world,)
-
-
-class ResourceRoot(_Root):
-    __slots__ = ()
-    cel_type: ClassVar[Type] = RESOURCE
-
-
-class HttpRoot(_Root):
-    """`ca_bundle` as `http.Client(bundle)` was given it."""
-
-    __slots__ = ("ca_bundle",)
-    cel_type: ClassVar[Type] = HTTP
+    cel_type: ClassVar[Type]
 
     def __init__(self, world: World, ca_bundle: str = "") -> None:
-        super().__init__(world)
-        self.ca_bundle = ca_bundle
+        self.world, self.ca_bundle = world, ca_bundle
+
+    def ask(self, port: str, name: str, failure: str, method: str, *arguments: Any) -> Any:
+        """What a port of the world answers; CelError where it does not. `name`: the function that asks."""
+        try:
+            return getattr(self.world.need(port, name), method)(*arguments)
+        except AnswerError as no:
+            raise CelError(f"{failure}: {no}") from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.world, self.ca_bundle)
 
 
-class GlobalRoot(_Root):
-    __slots__ = ()
-    cel_type: ClassVar[Type] = GLOBAL
+class ResourceRoot(Root):
+    cel_type = RESOURCE
 
 
-class ImagesRoot(_Root):
-    __slots__ = ()
-    cel_type: ClassVar[Type] = IMAGES
+class HttpRoot(Root):
+    cel_type = HTTP
 
 
-class GeneratorRoot(_Root):
-    __slots__ = ()
-    cel_type: ClassVar[Type] = GENERATOR
+class GlobalRoot(Root):
+    cel_type = GLOBAL
+
+
+class ImagesRoot(Root):
+    cel_type = IMAGES
+
+
+class GeneratorRoot(Root):
+    cel_type = GENERATOR
 
 
 class Gvr:
@@ -82,13 +80,6 @@ class Gvr:
         return f"{self.group}/{self.version}" if self.group else self.version
 
 
-def _ask(port: Any, failure: str, method: str, *arguments: Any) -> Any:
-    try:
-        return getattr(port, method)(*arguments)
-    except AnswerError as no:
-        raise CelError(f"{failure}: {no}") from None
-
-
 def _both_ways(name: str, *overloads: tuple[str, tuple[Type, ...], Type, Callable[..., Any]]) -> tuple[Function, ...]:
     """`Name` and `name`; ids end in how they are written."""
     return tuple(
@@ -100,85 +91,60 @@ def _both_ways(name: str, *overloads: tuple[str, tuple[Type, ...], Type, Callabl
 # ── resource ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 def resource(world: World, namespace: str = "") -> Library:
-    """With `namespace`, of a namespaced policy: it sees no other."""
+    """With `namespace`, of a namespaced policy: it names none, and sees no other."""
     root = ResourceRoot(world)
 
-    def get(api_version: str, plural: str, where: str, name: str) -> Any:
-        port = world.need("resources", "resource.Get")
-        return _ask(port, "failed to get resource", "get", api_version, plural, where, name)
+    def get(_: Any, api_version: str, plural: str, where: str, name: str) -> Any:
+        return root.ask("resources", "resource.Get", "failed to get resource", "get", api_version, plural, where, name)
 
-    def many(api_version: str, plural: str, where: str, labels: dict[str, str] | None = None) -> Any:
-        port = world.need("resources", "resource.List")
-        return _ask(port, "failed to list resource", "list", api_version, plural, where, labels)
+    def many(_: Any, api_version: str, plural: str, where: str, labels: dict[str, str] | None = None) -> Any:
+        return root.ask("resources", "resource.List", "failed to list resource", "list",
+                        api_version, plural, where, labels)
 
-    def post(api_version: str, plural: str, where: str, data: dict[str, Any]) -> Any:
-        port = world.need("resources", "resource.Post")
-        return _ask(port, "failed to create resource", "post", api_version, plural, where, data)
+    def post(_: Any, api_version: str, plural: str, where: str, data: dict[str, Any]) -> Any:
+        return root.ask("resources", "resource.Post", "failed to create resource", "post",
+                        api_version, plural, where, data)
 
     def to_gvr(_: Any, api_version: str, kind: str) -> Gvr:
-        port = world.need("resources", "resource.ToGVR")
-        return Gvr(*_ask(port, "failed to map kind to resource", "to_gvr", api_version, kind))
+        return Gvr(*root.ask("resources", "resource.ToGVR", "failed to map kind to resource", "to_gvr",
+                             api_version, kind))
 
-    convert = ("convert_to_gvr_string_string", (RESOURCE, STRING, STRING), GVR, to_gvr)
-    if namespace:
-        functions = (
-            *_both_ways(
-                "List",
-                ("resource_list_string_string", (RESOURCE, STRING, STRING), _OBJECT,
-                 lambda _, api, plural: many(api, plural, namespace)),
-                ("resource_list_string_string_map", (RESOURCE, STRING, STRING, _LABELS), _OBJECT,
-                 lambda _, api, plural, labels: many(api, plural, namespace, labels)),
-                ("list_resources_gvr", (RESOURCE, GVR), _OBJECT,
-                 lambda _, gvr: many(gvr.api_version, gvr.resource, namespace)),
-                ("list_resources_gvr_map", (RESOURCE, GVR, _LABELS), _OBJECT,
-                 lambda _, gvr, labels: many(gvr.api_version, gvr.resource, namespace, labels))),
-            *_both_ways(
-                "Get",
-                ("resource_get_string_string_string", (RESOURCE, STRING, STRING, STRING), _OBJECT,
-                 lambda _, api, plural, name: get(api, plural, namespace, name)),
-                ("resource_get_gvr_string", (RESOURCE, GVR, STRING), _OBJECT,
-                 lambda _, gvr, name: get(gvr.api_version, gvr.resource, namespace, name))),
-            *_both_ways(
-                "Post",
-                ("resource_post_string_string_map", (RESOURCE, STRING, STRING, _OBJECT), _OBJECT,
-                 lambda _, api, plural, data: post(api, plural, namespace, data))),
-            *_both_ways("ToGVR", convert),
-        )
-    else:
-        functions = (
-            *_both_ways(
-                "List",
-                ("resource_list_string_string_string", (RESOURCE, STRING, STRING, STRING), _OBJECT,
-                 lambda _, api, plural, where: many(api, plural, where)),
-                ("resource_list_string_string_string_map", (RESOURCE, STRING, STRING, STRING, _LABELS), _OBJECT,
-                 lambda _, api, plural, where, labels: many(api, plural, where, labels)),
-                ("list_resources_gvr_string", (RESOURCE, GVR, STRING), _OBJECT,
-                 lambda _, gvr, where: many(gvr.api_version, gvr.resource, where)),
-                ("list_resources_gvr_string_map", (RESOURCE, GVR, STRING, _LABELS), _OBJECT,
-                 lambda _, gvr, where, labels: many(gvr.api_version, gvr.resource, where, labels))),
-            *_both_ways(
-                "Get",
-                ("resource_get_string_string_string_string", (RESOURCE, STRING, STRING, STRING, STRING), _OBJECT,
-                 lambda _, api, plural, where, name: get(api, plural, where, name)),
-                ("resource_get_gvr_string_string", (RESOURCE, GVR, STRING, STRING), _OBJECT,
-                 lambda _, gvr, where, name: get(gvr.api_version, gvr.resource, where, name))),
-            *_both_ways(
-                "Post",
-                ("resource_post_string_string_string_map", (RESOURCE, STRING, STRING, STRING, _OBJECT), _OBJECT,
-                 lambda _, api, plural, where, data: post(api, plural, where, data)),
-                ("resource_post_string_string_map", (RESOURCE, STRING, STRING, _OBJECT), _OBJECT,
-                 lambda _, api, plural, data: post(api, plural, "", data))),
-            *_both_ways("ToGVR", convert),
-        )
+    def placed(call: Callable[..., Any]) -> Callable[..., Any]:
+        return (lambda _, api, plural, *rest: call(_, api, plural, namespace, *rest)) if namespace else call
+
+    def of_gvr(call: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda _, gvr, *rest: placed(call)(_, gvr.api_version, gvr.resource, *rest)
+
+    id_, where = ("", ()) if namespace else ("_string", (STRING,))
+    named, gvr = (RESOURCE, STRING, STRING, *where), (RESOURCE, GVR, *where)
+    anywhere = ("resource_post_string_string_map", (RESOURCE, STRING, STRING, _OBJECT), _OBJECT,
+                lambda _, api, plural, data: post(_, api, plural, "", data))
+    functions = (
+        *_both_ways(
+            "List",
+            (f"resource_list_string_string{id_}", named, _OBJECT, placed(many)),
+            (f"resource_list_string_string{id_}_map", (*named, _LABELS), _OBJECT, placed(many)),
+            (f"list_resources_gvr{id_}", gvr, _OBJECT, of_gvr(many)),
+            (f"list_resources_gvr{id_}_map", (*gvr, _LABELS), _OBJECT, of_gvr(many))),
+        *_both_ways(
+            "Get",
+            (f"resource_get_string_string{id_}_string", (*named, STRING), _OBJECT, placed(get)),
+            (f"resource_get_gvr{id_}_string", (*gvr, STRING), _OBJECT, of_gvr(get))),
+        *_both_ways(
+            "Post",
+            (f"resource_post_string_string{id_}_map", (*named, _OBJECT), _OBJECT, placed(post)),
+            *(() if namespace else (anywhere,))),
+        *_both_ways("ToGVR", ("convert_to_gvr_string_string", (RESOURCE, STRING, STRING), GVR, to_gvr)),
+    )
     return Library("kyverno.resource", functions=functions, constants=(Constant("resource", RESOURCE, root),))
 
 
 # ── http ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 def http(world: World) -> Library:
-    def request(of: HttpRoot, method: str, url: str, body: Any, headers: dict[str, str]) -> Any:
-        port = world.need("http", f"http.{method.capitalize()}")
-        return _ask(port, "request failed", "request", method, url, body, headers, of.ca_bundle)
+    def request(of: Root, method: str, url: str, body: Any, headers: dict[str, str]) -> Any:
+        return of.ask("http", f"http.{method.capitalize()}", "request failed", "request",
+                      method, url, body, headers, of.ca_bundle)
 
     def sending(name: str) -> tuple[Function, ...]:
         method, word = name.upper(), name.lower()
@@ -205,9 +171,8 @@ def http(world: World) -> Library:
 # ── the others ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 def global_context(world: World) -> Library:
-    def get(_: Any, name: str, projection: str = "") -> Any:
-        port = world.need("global_context", "globalContext.Get")
-        return _ask(port, "failed to get global reference", "get", name, projection)
+    def get(of: Root, name: str, projection: str = "") -> Any:
+        return of.ask("global_context", "globalContext.Get", "failed to get global reference", "get", name, projection)
 
     return Library("kyverno.globalcontext", constants=(Constant("globalContext", GLOBAL, GlobalRoot(world)),),
                    functions=_both_ways(
@@ -217,31 +182,28 @@ def global_context(world: World) -> Library:
 
 
 def image_data(world: World) -> Library:
-    def metadata(_: Any, image: str) -> Any:
-        port = world.need("images", "image.GetMetadata")
-        return _ask(port, "failed to get image data", "metadata", image)
+    def metadata(of: Root, image: str) -> Any:
+        return of.ask("images", "image.GetMetadata", "failed to get image data", "metadata", image)
 
     return Library("kyverno.imagedata", constants=(Constant("image", IMAGES, ImagesRoot(world)),),
                    functions=_both_ways("GetMetadata", ("imagedata_get_string", (IMAGES, STRING), DYN, metadata)))
 
 
 def generator(world: World, namespace: str = "") -> Library:
-    def apply(where: str, resources: list[Any]) -> bool:
-        port = world.need("generator", "generator.Apply")
-        _ask(port, "failed to generate resources", "apply", where, resources)
+    def apply(of: Root, where: str, resources: list[Any]) -> bool:
+        of.ask("generator", "generator.Apply", "failed to generate resources", "apply", where, resources)
         return True
 
     overload = ("generator_apply_list", (GENERATOR, list_of(_OBJECT)), BOOL,
-           lambda _, resources: apply(namespace, resources)) if namespace else \
-        ("generator_apply_string_list", (GENERATOR, STRING, list_of(_OBJECT)), BOOL,
-         lambda _, where, resources: apply(where, resources))
+                lambda of, resources: apply(of, namespace, resources)) if namespace else \
+        ("generator_apply_string_list", (GENERATOR, STRING, list_of(_OBJECT)), BOOL, apply)
     return Library("kyverno.generator", constants=(Constant("generator", GENERATOR, GeneratorRoot(world)),),
                    functions=_both_ways("Apply", overload))
 
 
 def image_verify(world: World) -> Library:
     def asked(name: str, method: str) -> Callable[..., Any]:
-        return lambda *arguments: _ask(world.need("verifier", name), "failed to verify", method, *arguments)
+        return partial(Root(world).ask, "verifier", name, "failed to verify", method)
 
     attestors = list_of(DYN)
     return Library("kyverno.imageverify", functions=tuple(

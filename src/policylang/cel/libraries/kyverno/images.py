@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 from policylang.cel.cost.units import CONSTANT
 from policylang.cel.library import Function, Library, Overload, function
 from policylang.cel.types import BOOL, STRING, Type, opaque
-from policylang.cel.values.errors import CelError
+from policylang.cel.values.errors import CelError, without_error
 from policylang.go.urls import UrlError, parse
 
 IMAGE = opaque("kyverno.image")
@@ -82,14 +82,6 @@ def _repository(text: str) -> tuple[str, str] | None:
     return registry, f"library/{rest}" if registry == HUB and "/" not in rest else rest
 
 
-def _is_image(text: str) -> bool:
-    try:
-        parse_image(text)
-    except CelError:
-        return False
-    return True
-
-
 def _part(name: str) -> Function:
     return function(name, Overload(f"image_{name}", (IMAGE,), STRING, lambda of: getattr(of, name), CONSTANT,
                                    member=True))
@@ -98,7 +90,7 @@ def _part(name: str) -> Function:
 LIBRARY = Library("kyverno.image", types=(IMAGE,), functions=(
     function("image", Overload("string_to_image_deprecated", (STRING,), IMAGE, parse_image, CONSTANT)),
     function("parseImageReference", Overload("string_to_image", (STRING,), IMAGE, parse_image, CONSTANT)),
-    function("isImage", Overload("is_image_string", (STRING,), BOOL, _is_image, CONSTANT)),
+    function("isImage", Overload("is_image_string", (STRING,), BOOL, without_error(parse_image), CONSTANT)),
     function("containsDigest", Overload("image_contains_digest", (IMAGE,), BOOL, lambda of: bool(of.digest), CONSTANT,
                                         member=True)),
     *map(_part, ("registry", "repository", "identifier", "tag", "digest")),

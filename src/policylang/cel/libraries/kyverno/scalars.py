@@ -1,4 +1,4 @@
-"""Kyverno's small libraries: hash, math, random, time, user, and the orValue() of older versions."""
+"""Kyverno's small libraries: hash, math, random, time, user, x509, and the orValue() of older versions."""
 
 from __future__ import annotations
 
@@ -112,4 +112,18 @@ def _call_instead(build: Expander, target: Node | None, args: list[Node]) -> Nod
 
 OR_VALUE = Library("kyverno.orvalue", macros=(Macro("orValue", 1, True, _call_instead),), functions=(
     function("__orValueCompat__", Overload("__orValueCompat___dyn_dyn", (DYN, DYN), DYN, _or_value, CONSTANT)),
+))
+
+
+def _decode_x509(text: str) -> Any:
+    from policylang.go.x509 import CertificateError, decode_pem  # cryptography is slow to import
+
+    try:
+        return decode_pem(text)
+    except CertificateError as wrong:
+        raise CelError(str(wrong)) from None
+
+
+X509 = Library("kyverno.x509", functions=(
+    function("x509.decode", Overload("x509_decode_string", (STRING,), DYN, _decode_x509, CONSTANT)),
 ))

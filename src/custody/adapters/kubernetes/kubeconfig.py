@@ -1,4 +1,4 @@
-"""An API server as a kubeconfig names it: address, authority and credentials, and the kinds that it serves.
+"""An API server as the current context of a kubeconfig names it.
 
 Fields: client-go's `v1.Config` (k8s.io/client-go/tools/clientcmd/api/v1). What would run a program or weaken TLS is
 refused by its name.
@@ -15,28 +15,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from custody.errors import AuthenticationError, MalformedError, NetworkError, UnsupportedError
-from custody.kit import strictjson
-from custody.policy.kinds import Kinds
+from custody.adapters.kubernetes.access import Access, token_file
+from custody.errors import MalformedError, UnsupportedError
 from custody.policy.load import read
-from custody.policy.resources import of_discovery
-from custody.ports.http import Http
 
-MAX_ANSWER = 16 * 1024 * 1024
-_ACCEPT = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _REFUSED = {"exec": "custody runs no program for a credential", "auth-provider": "removed from Kubernetes",
             "username": "basic authentication is removed from Kubernetes", "as": "custody asks as itself",
             "insecure-skip-tls-verify": "an answer of who knows whom decides nothing",
             "proxy-url": "not obeyed by custody", "tls-server-name": "not obeyed by custody"}
 
 
-class Cluster:
-    """The API server of the current context."""
+def of_kubeconfig(file: Path) -> Access:
+    """Raises UsageError, MalformedError, UnsupportedError."""
+    return _Kubeconfig(file).access(read(file))
 
-    def __init__(self, file: Path, connect: Callable[[ssl.SSLContext], Http]) -> None:
-        """`connect`: HTTP with this TLS. Raises UsageError, MalformedError, UnsupportedError."""
+
+class _Kubeconfig:
+    def __init__(self, file: Path) -> None:
         self._where = str(file)
-        documents = read(file)
+        self._folder = file.parent
+
+    def access(self, documents: list[Any]) -> Access:
         if len(documents) != 1 or not isinstance(documents[0], dict) or documents[0].get("kind") != "Config":
             raise MalformedError(self._where, got=f"{len(documents)} documents", expected="one of kind Config")
         config = documents[0]
@@ -47,32 +46,16 @@ class Cluster:
             for field, reason in _REFUSED.items():
                 if part.get(field):
                     raise UnsupportedError(f"{self._where}: {name}.{field}", reason)
-        self.url = str(cluster.get("server") or "").rstrip("/")
-        if not self.url.startswith("https://"):
-            raise MalformedError(f"{self._where}: cluster.server", got=self.url, expected="https://host:port")
-        self._folder = file.parent
-        self._token = self._text(user, "token", "tokenFile")
-        self.http = connect(self._tls(cluster, user))
+        url = str(cluster.get("server") or "").rstrip("/")
+        if not url.startswith("https://"):
+            raise MalformedError(f"{self._where}: cluster.server", got=url, expected="https://host:port")
+        return Access(self._where, url, self._tls(cluster, user), self._token(user))
 
-    async def kinds(self) -> Kinds:
-        """What it serves now. Raises NetworkError, AuthenticationError, MalformedError."""
-        try:
-            documents = [await self._get(path) for path in ("/api", "/apis")]
-        finally:
-            await self.http.close()
-        resources = of_discovery(documents, self.url)
-        return Kinds(resources, whole={resource.group for resource in resources}, source=self.url)
-
-    async def _get(self, path: str) -> Any:
-        url = f"{self.url}{path}"
-        bearer = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        async with await self.http.request("GET", url, headers={"Accept": _ACCEPT, **bearer}) as answer:
-            body = await answer.read(MAX_ANSWER)
-            if answer.status in (401, 403):
-                raise AuthenticationError(f"GET {url}: answered {answer.status}", hint=f"credentials in {self._where}")
-            if answer.status != 200:
-                raise NetworkError(f"GET {url}: answered {answer.status}, expected 200")
-        return strictjson.loads(body, url, max_size=MAX_ANSWER)
+    def _token(self, user: dict[str, Any]) -> Callable[[], str]:
+        if user.get("tokenFile"):  # before `token`, as client-go has it
+            return token_file(self._folder / str(user["tokenFile"]))
+        text = str(user.get("token") or "")
+        return lambda: text
 
     def _named(self, config: dict[str, Any], plural: str, field: str, name: Any) -> dict[str, Any]:
         listed = config.get(plural)
@@ -81,11 +64,6 @@ class Cluster:
                 settings: dict[str, Any] = named[field]
                 return settings
         raise MalformedError(f"{self._where}: {plural}", got=f"no {name!r}", expected=f"the {field} that is chosen")
-
-    def _text(self, part: dict[str, Any], field: str, file_field: str) -> str:
-        if part.get(field):
-            return str(part[field])
-        return self._file(part, file_field).decode().strip() if part.get(file_field) else ""
 
     def _file(self, part: dict[str, Any], field: str) -> bytes:
         path = self._folder / str(part[field])
