@@ -10,7 +10,7 @@ import pytest
 
 from policylang import cel
 from policylang.cel.libraries import ext
-from policylang.errors import NotEvaluatedError
+from policylang.errors import InputError, NotEvaluatedError
 
 OBJECT = {"object": {"spec": {"replicas": 3, "names": ["a", "bb"]}}}
 ENV = cel.Env(ext.everything(), {"object": cel.DYN})
@@ -166,3 +166,10 @@ def test_elements_of_one_type() -> None:
     assert cel.Env().compile("[1, 'a']")() == [1, "a"]
     with pytest.raises(cel.CompileError, match="expected type 'int' but found 'string'"):
         cel.Env(homogeneous=True).compile("[1, 'a']")
+
+
+def test_an_overload_with_the_parameters_of_another_is_refused() -> None:
+    twice = cel.Function("double", (cel.Overload("twice", (cel.INT,), cel.INT, lambda number: 2 * number,
+                                                 cel.CONSTANT),))
+    with pytest.raises(InputError, match="function double: got overload twice with the parameters of int64_to_double"):
+        cel.Env(libraries=[cel.Library("own", functions=(twice,))])

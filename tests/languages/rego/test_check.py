@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from policylang import rego
+from policylang.errors import InputError
 
 REFUSED = {
     "unterminated string": ('p := "abc', "rego_parse_error: non-terminated string", 2, 6),
@@ -114,3 +115,8 @@ def test_types_can_be_left_to_run_time() -> None:
 def test_an_unknown_entry_is_named() -> None:
     with pytest.raises(KeyError, match=r"data\.a\.q"):
         rego.Policy({"a.rego": "package a\np := 1"}).entry("data.a.q")
+
+
+def test_modules_are_texts_by_name() -> None:
+    with pytest.raises(InputError, match="modules: got str, expected texts by name"):
+        rego.Policy("package p")  # type: ignore[arg-type]
