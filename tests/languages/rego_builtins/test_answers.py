@@ -56,6 +56,9 @@ ERROR = "error"
     ("json.match_schema", ["[3]", {"items": {"minimum": 5, "exclusiveMinimum": True}}],
      '[false,[{"desc":"Must be greater than 5","error":"0: Must be greater than 5","field":"0",'
      '"type":"number_gt"}]]'),
+    ("strings.render_template", ["a {{/* }} */}} b{{- /* */ -}} c", {}], '"a  bc"'),
+    ("strings.render_template", ["{{/* c *}/}}", {}], ERROR), ("strings.render_template", ["{{/* c */ }}", {}], ERROR),
+    ("strings.render_template", ['{{"a}}b"}}{{`}}`}}', {}], '"a}}b}}"'), ("strings.render_template", ["{{ /* c */}}", {}], ERROR),
     ("strings.render_template", ["{{$x := .a}}{{$x}}", {"a": {"b": [1]}}], '"map[b:[1]]"'),
     ("strings.render_template", ["{{eq .a 1}}", {"a": 1}], ERROR), ("strings.render_template", ["{{.a}}", {"a": None}],
                                                                     '"\\u003cundefined\\u003e"'),

@@ -15,9 +15,12 @@ from policylang.rego.declare import BuiltinError, Context, builtin
 from policylang.rego.values import UNDEFINED, Set, Value, compact, compare, pairs, pay, printable, unkey
 from policylang.rego.values.numbers import KINDS, number_text
 
-_ACTION = re.compile(r"\{\{(-(?=\s))?(.*?)((?<=\s)-)?\}\}", re.DOTALL)
+_ACTION = re.compile(r"""\{\{(-(?=[ \t\r\n]))?((?:"(?:[^"\\\n]|\\.)*"|`[^`]*`|(?!\}\})[^"`])*?)((?<=[ \t\r\n])-)?\}\}""",
+                     re.DOTALL)
+_COMMENT = re.compile(r"\{\{(-[ \t\r\n])?/\*")
+_COMMENT_END = re.compile(r"([ \t\r\n]-)?\}\}")
 _TOKEN = re.compile(
-    r"""\s+|(?P<comment>/\*.*?\*/)|(?P<string>"(?:[^"\\]|\\.)*"|`[^`]*`)|(?P<number>[+-]?[0-9]+(?:\.[0-9]+)?)"""
+    r"""\s+|(?P<string>"(?:[^"\\]|\\.)*"|`[^`]*`)|(?P<number>[+-]?[0-9]+(?:\.[0-9]+)?)"""
     r"""|(?P<field>\$\w*(?:\.\w+)*|\.\w+(?:\.\w+)*|\.)|(?P<sign>:=|=|\||,|\(|\))|(?P<word>\w+)""", re.DOTALL | re.ASCII)
 _SPACE = " \t\r\n"
 _DEEPEST = 50
@@ -78,17 +81,30 @@ class _Parser:
 
     @staticmethod
     def _split(template: str) -> Iterator[tuple[bool, str]]:
-        """(is an action, text) …; `{{-` and `-}}` take the space beside them."""
+        """(is an action, text) …; `{{-` and `-}}` take the space beside them, and comments are none."""
         at, trim = 0, False
-        for action in _ACTION.finditer(template):
-            text = template[at:action.start()]
+        while (start := template.find("{{", at)) >= 0:
+            inside: str | None = None
+            if (comment := _COMMENT.match(template, start)) is not None:
+                close = template.find("*/", comment.end())
+                if close < 0:
+                    raise _wrong("unclosed comment")
+                end = _COMMENT_END.match(template, close + 2)
+                if end is None:
+                    raise _wrong("comment ends before closing delimiter")
+                trims, trimmed, after = comment[1], end[1], end.end()
+            else:
+                action = _ACTION.match(template, start)
+                if action is None:
+                    raise _wrong("unclosed action")
+                inside, trims, trimmed, after = action[2], action[1], action[3], action.end()
+            text = template[at:start]
             text = text.lstrip(_SPACE) if trim else text
-            yield False, text.rstrip(_SPACE) if action[1] else text
-            yield True, action[2].strip(_SPACE)
-            trim, at = bool(action[3]), action.end()
+            yield False, text.rstrip(_SPACE) if trims else text
+            if inside is not None:
+                yield True, inside.strip(_SPACE)
+            trim, at = bool(trimmed), after
         rest = template[at:]
-        if "{{" in rest:
-            raise _wrong("unclosed action")
         yield False, rest.lstrip(_SPACE) if trim else rest
 
     def parse(self) -> list[Node]:
@@ -112,7 +128,7 @@ class _Parser:
                 return nodes, text
             if word in ("if", "with", "range"):
                 nodes.append(self.control(word, text[len(word):]))
-            elif not text.startswith("/*"):
+            else:
                 nodes.append(_shown(_Pipeline(text)))
         return nodes, ""
 
@@ -244,7 +260,7 @@ class _Pipeline:
             match = _TOKEN.match(text, at)
             if match is None:
                 raise _wrong(f"unexpected {text[at]!r} in command")
-            if match.lastgroup and match.lastgroup != "comment":
+            if match.lastgroup:
                 tokens.append((match.lastgroup, match[0]))
             at = match.end()
         return tokens
