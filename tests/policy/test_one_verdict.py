@@ -125,6 +125,17 @@ def test_verify_rules_whose_patches_conflict_are_not_both_applied(monkeypatch: p
     assert [result.policy for result in decision.results if result.denies] == ["q"]
 
 
+def test_a_pin_of_an_image_that_another_verify_rule_took_out_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = PolicySet([VERIFY, {**VERIFY, "metadata": {"name": "q"}}])
+    monkeypatch.setattr(loaded.rules[0], "_pins", lambda _: iter([{"op": "remove", "path": "/spec/containers/0"}]))
+    monkeypatch.setattr(loaded.rules[1], "_pins", lambda _: iter(
+        [{"op": "replace", "path": "/spec/containers/0/image", "value": "ghcr.io/x/y:1"}]))
+    for course in (Course.MUTATING, Course.ADMISSION):
+        decision = decide(Request.create(pod()), EVIDENCE, loaded, Context(now=NOW), at=course)
+        assert [result.policy for result in decision.results if result.denies][:1] == ["q"]
+        assert "its patch does not fit" in reason(decision)
+
+
 # Questions
 
 

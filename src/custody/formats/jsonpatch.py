@@ -26,7 +26,10 @@ def apply(document: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
     for at, operation in enumerate(operations):
         where = f"patch[{at}]"
         try:
-            copied += _copied(document, operation, where, MAX_COPIED - copied)
+            if not isinstance(operation, dict):
+                raise MalformedError(where, got=type(operation).__name__, expected="an operation: a map")
+            if operation.get("op") == "copy" and "from" in operation:
+                copied += _copied(document, operation, where, MAX_COPIED - copied)
             document = _applied(document, operation, where)
         except MalformedError as error:
             error.message += _named(operation)
@@ -41,6 +44,8 @@ def steps(pointer: Any, where: str = "pointer") -> list[str]:
         raise MalformedError(where, got=pointer if isinstance(pointer, str) else type(pointer).__name__,
                              expected="a JSON Pointer: empty, or beginning with /")
     tokens = pointer.split("/")[1:]
+    if "~" not in pointer:
+        return tokens
     for step in tokens:
         if "~" in step.replace("~0", "").replace("~1", ""):
             raise MalformedError(where, got=pointer, expected="~0 or ~1 wherever there is a ~")
@@ -70,14 +75,12 @@ def equal(left: Any, right: Any) -> bool:
 
 def _named(operation: Any) -> str:
     """For messages: ` (remove /spec/containers/0)`."""
-    path = operation.get("path") if isinstance(operation, Mapping) else None
+    path = operation.get("path") if isinstance(operation, dict) else None
     return f" ({operation.get('op')} {path[:200]})" if isinstance(path, str) else ""
 
 
-def _copied(document: Any, operation: Any, where: str, most: int) -> int:
+def _copied(document: Any, operation: dict[str, Any], where: str, most: int) -> int:
     """How many values a copy makes. Raises MalformedError for more than `most`."""
-    if not isinstance(operation, Mapping) or operation.get("op") != "copy" or "from" not in operation:
-        return 0
     source = f"{where}.from"
     count, left = 0, [_value(document, steps(operation["from"], source), source)]
     while left:
@@ -89,9 +92,7 @@ def _copied(document: Any, operation: Any, where: str, most: int) -> int:
     return count
 
 
-def _applied(document: Any, operation: Any, where: str) -> Any:
-    if not isinstance(operation, Mapping):
-        raise MalformedError(where, got=type(operation).__name__, expected="an operation: a map")
+def _applied(document: Any, operation: dict[str, Any], where: str) -> Any:
     name = operation.get("op")
     if name not in (*_ADDED, *_MOVED, "remove"):
         raise MalformedError(f"{where}.op", got=name if isinstance(name, str) else type(name).__name__,

@@ -65,13 +65,17 @@ class _Fold:
         """Rules that judged."""
         self.patch: list[dict[str, Any]] = []
         self._pins: list[dict[str, Any]] = []
-        """What of the patch is applied before the next phase, if there is one."""
+        """What verify rules patch, all of it applied before the next phase, if there is one."""
+        self._pinned: Given | None = None
+        """`given` with them, where that was tried already."""
+        self._renames = True
+        """Whether they are all new names of images, which fit beside each other."""
 
     def take(self, stage: Stage) -> None:
         for phase in stage.phases:
             if self._pins:
-                self.given = self.given.changed(self._pins)
-                self._pins = []
+                self.given = self._with_pins()
+                self._pins, self._pinned, self._renames = [], None, True
             self.given.changes = stage.changes
             if phase in self._unasked:
                 self._unasked.discard(phase)
@@ -105,20 +109,32 @@ class _Fold:
 
         What a verify rule patches must fit beside what the others do, and is applied when all have spoken.
         """
-        pins = [] if rule.phase is Phase.MUTATE else self._pins
-        new = [operation for operation in said.patch if operation not in pins]
+        mutates = rule.phase is Phase.MUTATE
+        new = said.patch if mutates else [operation for operation in said.patch if operation not in self._pins]
+        if not new:
+            return said.results
+        if not mutates and self._renames and self.given.renames(new):
+            self._pins += new
+            self._pinned = None
+            return said.results
         try:
-            changed = self.given.changed([*pins, *new])
+            changed = (self.given if mutates else self._with_pins()).changed(new)
         except MalformedError as error:
             return [rule.failed(self.given, f"its patch does not fit: {error.message}")]
         except Exception as error:  # whatever an engine hands out as a patch
             return [rule.failed(self.given, f"its patch could not be applied: {_internal(rule, error)}")]
-        if rule.phase is Phase.MUTATE:
+        if mutates:
             self.given = changed
             self.patch += new
         else:
+            self._pinned, self._renames, changed.before = changed, False, self.given
             self._pins += new
         return said.results
+
+    def _with_pins(self) -> Given:
+        if self._pinned is None:
+            self._pinned = self.given.changed(self._pins) if self._pins else self.given
+        return self._pinned
 
 
 def _asked(rule: Rule, given: Given) -> Spoken | str:
@@ -126,7 +142,8 @@ def _asked(rule: Rule, given: Given) -> Spoken | str:
     answers = given.answers
     missed = answers.missed
     try:
-        if (reason := rule.silence(given.request, answers)) is not None:
+        reason = rule.silence(given.request, answers)
+        if reason is not None:
             return reason
         said = rule.evaluate(given)
         if answers.missed > missed:  # whatever a language made of it

@@ -42,6 +42,12 @@ class Given:
         after.before = self
         return after
 
+    def renames(self, patch: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether all that a patch does is to give images, where there are some by now, other names."""
+        pointers = {named.pointer for named in self.images}
+        return all(operation.get("op") == "replace" and operation.get("path") in pointers
+                   and isinstance(operation.get("value"), str) for operation in patch)
+
     @property
     def object(self) -> dict[str, Any] | None:
         """The object that is judged: the one that is being deleted for DELETE."""

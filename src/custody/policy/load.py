@@ -84,9 +84,11 @@ class PolicySet:
         given = Given(request, Context(now=_NO_TIME), {}, answers)
         for rule in needing:
             try:
-                with contextlib.suppress(UnansweredError):  # that it is asked may depend on what is to be looked up
+                try:
                     if rule.silence(request, answers) is not None:
                         continue
+                except UnansweredError:  # that it is asked may depend on what is to be looked up
+                    pass
                 needs = rule.needs(given)
             except Exception:  # it fails, or asks, when it is evaluated: one rule's fault is not that of the others
                 _LOG.debug("what rule %s/%s needs", rule.policy.name, rule.name, exc_info=True)

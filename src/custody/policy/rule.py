@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
 from custody.policy.given import Given
 from custody.policy.lookup import Answers
 from custody.policy.model import Outcome, Request, RuleResult
@@ -39,7 +41,7 @@ class Needs(NamedTuple):
     questions: Sequence[Question] = ()
 
 
-class Spoken(NamedTuple):
+class Spoken(msgspec.Struct, frozen=True):
     """What a rule says of a request. Without results it had nothing to judge."""
 
     results: Sequence[RuleResult]
@@ -70,7 +72,7 @@ class Rule(Protocol):
     def silence(self, request: Request, answers: Answers) -> str | None:
         """Why the rule is not asked about a request; None where it is. Raises UnansweredError, LookupFailedError."""
         reason = self.scope.silence(request, answers)
-        if reason is not None or not (request.bare or request.existing):
+        if reason is not None or not (request.existing or request.bare):
             return reason
         if request.bare and not self.reads_images:
             return "it speaks of the pod, and only an image was given"

@@ -97,7 +97,7 @@ class VerifyImages:
 
     def skips(self, image: Image) -> bool:
         """Whether the image's one canonical name is exempt: what exempts must not be spelled into."""
-        return any(match(image.name) for match in self._skipped)
+        return bool(self._skipped) and any(match(image.name) for match in self._skipped)
 
     @property
     def predicate_types(self) -> set[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from custody.errors import CustodyError, MalformedError
 from custody.policy.fields import Fields
@@ -18,7 +20,7 @@ from policylang.kpattern import Mismatch, matcher
 from policylang.variables import compile_value
 
 
-class Judgement(NamedTuple):
+class Judgement(msgspec.Struct, frozen=True):
     """What one rule says of one request or image."""
 
     outcome: Outcome

@@ -52,9 +52,10 @@ class VerifyRule(KyvernoRule):
                     for image in given.images if entry.wants(image)]
         if not given.changes:
             return Spoken(results)
-        outcomes = {result.outcome for result in results}
         # Only a rule that judged, and has nothing against any image, pins.
-        pins = Outcome.PASS in outcomes and outcomes <= {Outcome.PASS, Outcome.SKIP}
+        outcomes = [result.outcome for result in results]
+        passed = outcomes.count(Outcome.PASS)
+        pins = passed and passed + outcomes.count(Outcome.SKIP) == len(outcomes)
         return Spoken(results, list(self._pins(given)) if pins else ())
 
     def _of_image(self, given: Given, entry: VerifyImages, image: Image, *, enforce: bool) -> RuleResult:

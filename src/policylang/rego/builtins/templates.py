@@ -15,8 +15,8 @@ from policylang.rego.declare import BuiltinError, Context, builtin
 from policylang.rego.values import UNDEFINED, Set, Value, compact, compare, pairs, pay, printable, unkey
 from policylang.rego.values.numbers import KINDS, number_text
 
-_ACTION = re.compile(r"""\{\{(-(?=[ \t\r\n]))?((?:"(?:[^"\\\n]|\\.)*"|`[^`]*`|(?!\}\})[^"`])*?)((?<=[ \t\r\n])-)?\}\}""",
-                     re.DOTALL)
+_ACTION = re.compile(
+    r"""\{\{(-(?=[ \t\r\n]))?((?:"(?:[^"\\\n]|\\.)*"|`[^`]*`|(?!\}\})[^"`])*?)((?<=[ \t\r\n])-)?\}\}""", re.DOTALL)
 _COMMENT = re.compile(r"\{\{(-[ \t\r\n])?/\*")
 _COMMENT_END = re.compile(r"([ \t\r\n]-)?\}\}")
 _TOKEN = re.compile(
