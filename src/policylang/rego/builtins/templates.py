@@ -11,18 +11,14 @@ from urllib.parse import quote_plus
 from policylang.go.verbs import sprintf
 from policylang.rego.builtins.encoding import lenient
 from policylang.rego.builtins.operands import mapping, string
-from policylang.rego.declare import BuiltinError, Context, builtin
+from policylang.rego.builtins.templateparts import split, wrong
+from policylang.rego.declare import Context, builtin
 from policylang.rego.values import UNDEFINED, Set, Value, compact, compare, pairs, pay, printable, unkey
 from policylang.rego.values.numbers import KINDS, number_text
 
-_ACTION = re.compile(
-    r"""\{\{(-(?=[ \t\r\n]))?((?:"(?:[^"\\\n]|\\.)*"|`[^`]*`|(?!\}\})[^"`])*?)((?<=[ \t\r\n])-)?\}\}""", re.DOTALL)
-_COMMENT = re.compile(r"\{\{(-[ \t\r\n])?/\*")
-_COMMENT_END = re.compile(r"([ \t\r\n]-)?\}\}")
 _TOKEN = re.compile(
     r"""\s+|(?P<string>"(?:[^"\\]|\\.)*"|`[^`]*`)|(?P<number>[+-]?[0-9]+(?:\.[0-9]+)?)"""
     r"""|(?P<field>\$\w*(?:\.\w+)*|\.\w+(?:\.\w+)*|\.)|(?P<sign>:=|=|\||,|\(|\))|(?P<word>\w+)""", re.DOTALL | re.ASCII)
-_SPACE = " \t\r\n"
 _DEEPEST = 50
 Scope = ChainMap[str, Any]
 Node = Callable[["_Run", Value, Scope], None]
@@ -69,48 +65,16 @@ class _Run:
         self.out.append(text)
 
 
-def _wrong(message: str) -> BuiltinError:
-    return BuiltinError(f"template: template:1: {message}")
-
-
 class _Parser:
     def __init__(self, template: str) -> None:
-        self.parts = list(self._split(template))
+        self.parts = list(split(template))
         self.at = 0
         self.depth = 0
-
-    @staticmethod
-    def _split(template: str) -> Iterator[tuple[bool, str]]:
-        """(is an action, text) …; `{{-` and `-}}` take the space beside them, and comments are none."""
-        at, trim = 0, False
-        while (start := template.find("{{", at)) >= 0:
-            inside: str | None = None
-            if (comment := _COMMENT.match(template, start)) is not None:
-                close = template.find("*/", comment.end())
-                if close < 0:
-                    raise _wrong("unclosed comment")
-                end = _COMMENT_END.match(template, close + 2)
-                if end is None:
-                    raise _wrong("comment ends before closing delimiter")
-                trims, trimmed, after = comment[1], end[1], end.end()
-            else:
-                action = _ACTION.match(template, start)
-                if action is None:
-                    raise _wrong("unclosed action")
-                inside, trims, trimmed, after = action[2], action[1], action[3], action.end()
-            text = template[at:start]
-            text = text.lstrip(_SPACE) if trim else text
-            yield False, text.rstrip(_SPACE) if trims else text
-            if inside is not None:
-                yield True, inside.strip(_SPACE)
-            trim, at = bool(trimmed), after
-        rest = template[at:]
-        yield False, rest.lstrip(_SPACE) if trim else rest
 
     def parse(self) -> list[Node]:
         nodes, end = self.block()
         if end:
-            raise _wrong(f"unexpected {{{{{end}}}}}")
+            raise wrong(f"unexpected {{{{{end}}}}}")
         return nodes
 
     def block(self) -> tuple[list[Node], str]:
@@ -135,7 +99,7 @@ class _Parser:
     def control(self, word: str, text: str) -> Node:
         self.depth += 1
         if self.depth > _DEEPEST:
-            raise _wrong("nested too deeply")
+            raise wrong("nested too deeply")
         pipeline = _Pipeline(text)
         body, end = self.block()
         otherwise: list[Node] = []
@@ -144,13 +108,13 @@ class _Parser:
             if rest:
                 inner = rest.split(None, 1)[0]
                 if inner not in ("if", "with"):
-                    raise _wrong(f"unexpected {rest} in else")
+                    raise wrong(f"unexpected {rest} in else")
                 otherwise = [self.control(inner, rest[len(inner):])]
                 self.depth -= 1
                 return _control(word, pipeline, body, otherwise)
             otherwise, end = self.block()
         if end != "end":
-            raise _wrong("unexpected EOF")
+            raise wrong("unexpected EOF")
         self.depth -= 1
         return _control(word, pipeline, body, otherwise)
 
@@ -172,7 +136,7 @@ def _shown(pipeline: _Pipeline) -> Node:
         else:
             holder = next((names for names in scope.maps if pipeline.names[0] in names), None)
             if holder is None:
-                raise _wrong(f'undefined variable "{pipeline.names[0]}"')
+                raise wrong(f'undefined variable "{pipeline.names[0]}"')
             holder[pipeline.names[0]] = value
     return node
 
@@ -210,7 +174,7 @@ def _entries(value: Value) -> Iterator[tuple[Value, Value]]:
     elif type(value) is int:
         yield from ((at, at) for at in range(min(value, 100_000)))
     elif value is not UNDEFINED and value is not None:
-        raise _wrong(f"range can't iterate over {_text(value)}")
+        raise wrong(f"range can't iterate over {_text(value)}")
 
 
 def _truth(value: Value) -> bool:
@@ -249,9 +213,9 @@ class _Pipeline:
                 break
         self.tokens = tokens
         if not tokens:
-            raise _wrong("missing value for command")
+            raise wrong("missing value for command")
         if [shown for _, shown in tokens] == ["nil"]:
-            raise _wrong("nil is not a command")
+            raise wrong("nil is not a command")
 
     @staticmethod
     def _tokens(text: str) -> list[tuple[str, str]]:
@@ -259,7 +223,7 @@ class _Pipeline:
         while at < len(text):
             match = _TOKEN.match(text, at)
             if match is None:
-                raise _wrong(f"unexpected {text[at]!r} in command")
+                raise wrong(f"unexpected {text[at]!r} in command")
             if match.lastgroup:
                 tokens.append((match.lastgroup, match[0]))
             at = match.end()
@@ -269,7 +233,7 @@ class _Pipeline:
         self.at = 0
         result = self._pipe(dot, scope)
         if self.at < len(self.tokens):
-            raise _wrong(f"unexpected {self.tokens[self.at][1]!r} in operand")
+            raise wrong(f"unexpected {self.tokens[self.at][1]!r} in operand")
         return result
 
     def _pipe(self, dot: Value, scope: Scope) -> Value:
@@ -285,7 +249,7 @@ class _Pipeline:
 
     def _command(self, dot: Value, scope: Scope, last: list[Value]) -> Value:
         if self.at >= len(self.tokens):
-            raise _wrong("missing value for command")
+            raise wrong("missing value for command")
         kind, shown = self.tokens[self.at]
         if kind == "word" and shown not in ("true", "false", "nil"):
             self.at += 1
@@ -294,7 +258,7 @@ class _Pipeline:
                 arguments.append(self._operand(dot, scope))
             return _function(shown, [*arguments, *last])
         if last:
-            raise _wrong(f"non executable command in pipeline stage: {shown}")
+            raise wrong(f"non executable command in pipeline stage: {shown}")
         return self._operand(dot, scope)
 
     def _operand(self, dot: Value, scope: Scope) -> Value:
@@ -312,10 +276,10 @@ class _Pipeline:
         if shown == "(":
             value = self._pipe(dot, scope)
             if self.at >= len(self.tokens) or self.tokens[self.at][1] != ")":
-                raise _wrong("unclosed left paren")
+                raise wrong("unclosed left paren")
             self.at += 1
             return value
-        raise _wrong(f"unexpected {shown!r} in operand")
+        raise wrong(f"unexpected {shown!r} in operand")
 
 
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
@@ -327,7 +291,7 @@ def _field(shown: str, dot: Value, scope: Scope) -> Value:
     head, *names = shown.split(".")
     if head:
         if head not in scope:
-            raise _wrong(f"undefined variable {head!r}".replace("'", '"'))
+            raise wrong(f"undefined variable {head!r}".replace("'", '"'))
         value = scope[head]
     else:
         value = dot
@@ -335,7 +299,7 @@ def _field(shown: str, dot: Value, scope: Scope) -> Value:
         if value is UNDEFINED:
             return value
         if type(value) is not dict:
-            raise _wrong(f"can't evaluate field {name} in type interface {{}}")
+            raise wrong(f"can't evaluate field {name} in type interface {{}}")
         value = value.get(name, UNDEFINED)
     return value
 
@@ -346,7 +310,7 @@ def _function(name: str, arguments: list[Value]) -> Value:
             return len(value.encode("utf-8", "replace") if isinstance(value, str) else value)
         case "index", [value, *names]:
             if value is UNDEFINED or value is None:
-                raise _wrong("error calling index: index of untyped nil")
+                raise wrong("error calling index: index of untyped nil")
             for index in names:
                 value = _member(value, index)
             return value
@@ -377,7 +341,7 @@ def _function(name: str, arguments: list[Value]) -> Value:
             return "".join(map(_script, _printed(values, missing="<no value>")))
         case "urlquery", values:
             return quote_plus(_printed(values, missing="<no value>"), safe="-_.~", errors="replace")
-    raise _wrong(f'function "{name}" not defined for {len(arguments)} arguments')
+    raise wrong(f'function "{name}" not defined for {len(arguments)} arguments')
 
 
 _HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;", "\0": "\ufffd"})
@@ -410,18 +374,18 @@ def _printed(values: list[Value], missing: str = "<nil>") -> str:
 
 def _member(value: Value, index: Value) -> Value:
     if value is UNDEFINED or value is None:
-        raise _wrong("error calling index: index of untyped nil")
+        raise wrong("error calling index: index of untyped nil")
     if type(value) is dict:
         if not isinstance(index, str):
-            raise _wrong(f"error calling index: value has type {_kind(index)}; should be string")
+            raise wrong(f"error calling index: value has type {_kind(index)}; should be string")
         return value.get(str(index), UNDEFINED)
     if type(index) is not int:
-        raise _wrong(f"error calling index: cannot index slice/array with type {_kind(index)}")
+        raise wrong(f"error calling index: cannot index slice/array with type {_kind(index)}")
     held = value.encode("utf-8", "replace") if isinstance(value, str) else value
     if type(held) not in (list, bytes):
-        raise _wrong(f"error calling index: can't index item of type {_kind(value)}")
+        raise wrong(f"error calling index: can't index item of type {_kind(value)}")
     if not 0 <= index < len(held):
-        raise _wrong(f"error calling index: index out of range: {index}")
+        raise wrong(f"error calling index: index out of range: {index}")
     return held[index]
 
 
@@ -429,7 +393,7 @@ def _part(value: Value, bounds: list[Value]) -> Value:
     held = value.encode("utf-8", "replace") if isinstance(value, str) else value
     start, stop = bounds[0] if bounds else 0, bounds[1] if len(bounds) > 1 else len(held)
     if type(start) is not int or type(stop) is not int or not 0 <= start <= stop <= len(held):
-        raise _wrong("error calling slice: index out of range")
+        raise wrong("error calling slice: index out of range")
     return lenient(held[start:stop]) if isinstance(held, bytes) else held[start:stop]
 
 
@@ -446,17 +410,17 @@ def _comparable(left: Value, right: Value) -> bool:
 
 def _equal(left: Value, right: Value) -> bool:
     if any(isinstance(value, (list, dict)) for value in (left, right)):
-        raise _wrong("error calling eq: non-comparable type")
+        raise wrong("error calling eq: non-comparable type")
     if left in (None, UNDEFINED) or right in (None, UNDEFINED):
         return left in (None, UNDEFINED) and right in (None, UNDEFINED)
     if not _comparable(left, right):
-        raise _wrong(f"error calling eq: incompatible types for comparison: {_kind(left)} and {_kind(right)}")
+        raise wrong(f"error calling eq: incompatible types for comparison: {_kind(left)} and {_kind(right)}")
     return bool(left == right)
 
 
 def _ordered(left: Value, right: Value) -> int:
     if not _comparable(left, right):
-        raise _wrong(f"error calling lt: incompatible types for comparison: {_kind(left)} and {_kind(right)}")
+        raise wrong(f"error calling lt: incompatible types for comparison: {_kind(left)} and {_kind(right)}")
     if not isinstance(left, (str, int, float)) or isinstance(left, bool):
-        raise _wrong("error calling lt: invalid type for comparison")
+        raise wrong("error calling lt: invalid type for comparison")
     return compare(left, right) if not isinstance(left, str) else (left > right) - (left < right)
