@@ -24,14 +24,14 @@ from custody.policy.lint import lint_all
 from custody.policy.load import PolicySet
 from custody.policy.lookup import Answers
 from custody.policy.model import Context, Decision, Kind, Outcome, Request, User, Verdict
-from custody.policy.phases import Course
+from custody.policy.phases import Course, Phase
 from custody.policy.record import read, replay
 from custody.policy.scope import Block, Filter, LabelSelector, Named, Requirement, Scope, Subject
 from custody.policy.snapshot import Snapshot
 from custody.ports.lookup import Absent, Answer, Answered, Failed, NamespaceLabels, Question
 from tests.policy import toy_engine
 from tests.policy.test_images import DIGEST, IMAGE, NOW, keyless, pod, policies, reason, statement
-from tests.policy.toy_engine import PAIRS, label
+from tests.policy.toy_engine import PAIRS, LabelRule, label
 
 OTHER = "ghcr.io/myorg/other:1"
 TEAM = NamespaceLabels("default")
@@ -288,6 +288,12 @@ def test_lint_links(monkeypatch: pytest.MonkeyPatch) -> None:
         ("b", "made-of", "b")]
     assert loaded == 3
     assert PolicySet([value_of("toy"), label()]).policies[0].parts == (0, 1)
+
+
+def test_a_rule_that_generates_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LabelRule, "phase", Phase.GENERATE)
+    with pytest.raises(UnsupportedError, match="rule label: what is generated is not made by custody yet"):
+        PolicySet([label()])
 
 
 # Scope

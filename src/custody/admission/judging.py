@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from custody.errors import CustodyError
-from custody.evidence.model import EvidenceSet, Rejected, State
+from custody.evidence.model import EvidenceSet, State, unreached
 from custody.kit.clock import Clock
 from custody.policy.decide import decide
 from custody.policy.model import Context, Decision, Request
@@ -179,6 +179,4 @@ def _seconds(begun: float, deadline: float | None) -> str:
 
 
 def _nothing(images: Iterable[str], reason: str) -> dict[str, EvidenceSet]:
-    return {image: EvidenceSet(subject="", rejected=(
-        Rejected(subject="", evidence=None, source="gather", state=State.UNVERIFIABLE, reason=reason),))
-        for image in images}
+    return {image: unreached(State.UNVERIFIABLE, reason) for image in images}

@@ -20,7 +20,7 @@ def _table(catalog: Catalog, _now: datetime) -> bytes:
     return encode(contents.columns([("NAME", "VERSION", "TYPE"), *rows]))
 
 
-_FORMATS = {"table": Format("text/plain", _table, for_people=True), **SBOMS}
+_FORMATS = {"table": Format(_table), **SBOMS}
 
 
 @click.command("sbom")

@@ -36,7 +36,7 @@ def _table(report: ScanReport, _now: datetime) -> bytes:
     return b"no findings in what was scanned\n" if report.coverage.ecosystems else b"nothing was scanned\n"
 
 
-_FORMATS = {"table": Format("text/plain", _table, for_people=True), **SCANS}
+_FORMATS = {"table": Format(_table), **SCANS}
 
 
 def _severities(_context: click.Context, _parameter: click.Parameter,

@@ -135,6 +135,12 @@ class EvidenceSet(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(statement for statement in self.verified if statement.kind == "signature")
 
 
+def unreached(state: State, reason: str) -> EvidenceSet:
+    """What is known of an image of which nothing could be gathered."""
+    return EvidenceSet(subject="", rejected=(
+        Rejected(subject="", evidence=None, source="gather", state=state, reason=reason),))
+
+
 def seal(evidence: Evidence, *, kind: str, predicate_type: str, predicate: Any, signer: Signer,
          signed_at: datetime | None, log: LogEntry | None, annotations: dict[str, str] | None = None,
          format: str = "bundle", signature: str = "") -> Verified:  # noqa: A002 - the field's name

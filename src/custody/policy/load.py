@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from custody.errors import MalformedError, UsageError
+from custody.errors import MalformedError, UnsupportedError, UsageError
 from custody.formats import yaml
 from custody.kit import strictjson
 from custody.kit.digest import sha256
@@ -45,6 +45,8 @@ class PolicySet:
             for rule in policy.rules:
                 with standing(places[policy.parts[-1]]):
                     rule.scope.check(self.kinds)
+                    if rule.phase is Phase.GENERATE:  # no course asks it
+                        raise UnsupportedError(f"rule {rule.name}", "what is generated is not made by custody yet")
         names = [policy.name for policy in self.policies]
         if twice := {name for name in names if names.count(name) > 1}:
             raise MalformedError("policies", got=f"{min(twice)} twice", expected="each policy once")

@@ -34,12 +34,8 @@ Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None] | N
 class Format(Generic[_Said]):
     """One way to write a catalog or a scan."""
 
-    media_type: str
     write: Callable[[_Said, datetime], bytes]
     """UTF-8; the time is the one that the document bears."""
-    for_people: bool = False
-    """Whether it is text to be read, whose shape nobody may rely on."""
-
 
 def _json(document: Mapping[str, Any]) -> bytes:
     try:
@@ -53,15 +49,14 @@ def encode(text: str) -> bytes:
 
 
 SBOMS: Mapping[str, Format[Catalog]] = {
-    "cyclonedx-json": Format("application/vnd.cyclonedx+json",
-                             lambda catalog, now: _json(cyclonedx.write(catalog, now, __version__))),
-    "spdx-json": Format("application/spdx+json", lambda catalog, now: _json(spdx.write(catalog, now, __version__))),
-    "purls": Format("text/plain", lambda catalog, _: encode("".join(f"{package.purl}\n"
-                                                                     for package in catalog.packages)))}
+    "cyclonedx-json": Format(
+        lambda catalog, now: _json(cyclonedx.write(catalog, now, __version__))),
+    "spdx-json": Format(lambda catalog, now: _json(spdx.write(catalog, now, __version__))),
+    "purls": Format(lambda catalog, _: encode("".join(f"{package.purl}\n" for package in catalog.packages)))}
 """What a catalog is written as, for programs."""
 SCANS: Mapping[str, Format[ScanReport]] = {
-    "json": Format("application/json", lambda report, _: _json(report.to_json())),
-    "cosign-vuln": Format("application/json", lambda report, _: _json(report.to_cosign_vuln()))}
+    "json": Format(lambda report, _: _json(report.to_json())),
+    "cosign-vuln": Format(lambda report, _: _json(report.to_cosign_vuln()))}
 """What a scan is written as, for programs."""
 
 

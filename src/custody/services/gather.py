@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from custody.errors import CustodyError, NetworkError, NotFoundError, VerificationError
-from custody.evidence.model import EvidenceSet, Rejected, State, Verified
+from custody.evidence.model import EvidenceSet, Rejected, State, Verified, unreached
 from custody.formats import reference
 from custody.formats.reference import Reference
 from custody.kit.clock import Clock
@@ -110,12 +110,12 @@ class Gatherer:
             key = (ref.name, ref.digest, question)
             return await self._cache.get(key, lambda: self._collect(ref, question), lambda gathered: gathered.weight)
         except NotFoundError as error:
-            return _nothing(State.MISSING, error.message)
+            return unreached(State.MISSING, error.message)
         except CustodyError as error:
-            return _nothing(State.UNVERIFIABLE, error.message)
+            return unreached(State.UNVERIFIABLE, error.message)
         except Exception as error:
             _LOG.exception("evidence of an image could not be gathered")
-            return _nothing(State.UNVERIFIABLE, f"{name[:200]!r}: gathering failed with {type(error).__name__}")
+            return unreached(State.UNVERIFIABLE, f"{name[:200]!r}: gathering failed with {type(error).__name__}")
 
     async def _resolve(self, ref: Reference) -> str:
         budget = Budget(self._bounds.seconds, self._bounds.documents.total)
@@ -169,11 +169,6 @@ class _Question:
 @lru_cache(64)
 def _loaded(pems: tuple[bytes, ...]) -> tuple[PublicKey, ...]:
     return tuple(load_public_key(pem, "policy key") for pem in pems)
-
-
-def _nothing(state: State, reason: str) -> EvidenceSet:
-    return EvidenceSet(subject="", rejected=(
-        Rejected(subject="", evidence=None, source="gather", state=state, reason=reason),))
 
 
 class _Held:

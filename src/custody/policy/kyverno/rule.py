@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -58,9 +59,9 @@ class KyvernoRule(Rule):
                 return Spoken([self.result(given, Judgement(Outcome.SKIP, said))])
         return self.judged(given)
 
+    @abstractmethod
     def judged(self, given: Given) -> Spoken:
         """What it says where its preconditions hold."""
-        raise NotImplementedError
 
     def result(self, given: Given, judgement: Judgement, *, image: str | None = None, enforce: bool | None = None,
                evidence: tuple[str, ...] = ()) -> RuleResult:
