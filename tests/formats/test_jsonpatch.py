@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from custody.errors import MalformedError
 from custody.formats import jsonpatch
-from custody.formats.jsonpatch import apply, equal, escaped, resolve, steps
+from custody.formats.jsonpatch import apply, diff, equal, escaped, resolve, steps
 
 Json = Any
 _KEYS = st.sampled_from(["a", "b", "a/b", "m~n", "", "0", "-", "~1"])
@@ -145,3 +145,12 @@ def test_any_patch_applies_or_is_malformed(patch: list[dict[str, Any]], document
 def test_pointers_are_read_as_they_are_written(tokens: list[str]) -> None:
     assert steps("".join(f"/{escaped(token)}" for token in tokens)) == tokens
     assert jsonpatch.steps("") == []
+
+
+@given(DOCUMENTS, DOCUMENTS)
+@settings(max_examples=300)
+def test_a_difference_is_a_patch(before: Json, after: Json) -> None:
+    patch = diff(before, after)
+    assert equal(apply(before, patch), after)
+    assert bool(patch) != equal(before, after)
+    assert equal(apply(after, diff(after, after)), after)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from custody.admission.configuration import configurations
@@ -23,7 +24,7 @@ from custody.policy.kinds import builtin
 from custody.policy.lint import lint_all
 from custody.policy.load import PolicySet
 from custody.policy.lookup import Answers
-from custody.policy.model import Context, Decision, Kind, Outcome, Request, User, Verdict
+from custody.policy.model import Change, Context, Decision, Kind, Outcome, Request, User, Verdict
 from custody.policy.phases import Course, Phase
 from custody.policy.record import read, replay
 from custody.policy.scope import Block, Filter, LabelSelector, Named, Requirement, Scope, Subject
@@ -290,10 +291,19 @@ def test_lint_links(monkeypatch: pytest.MonkeyPatch) -> None:
     assert PolicySet([value_of("toy"), label()]).policies[0].parts == (0, 1)
 
 
-def test_a_rule_that_generates_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_that_generates_is_asked_after_admission(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Change(policy="label", rule="label", verb="create", object={"apiVersion": "v1", "kind": "ConfigMap"})
     monkeypatch.setattr(LabelRule, "phase", Phase.GENERATE)
-    with pytest.raises(UnsupportedError, match="rule label: what is generated is not made by custody yet"):
-        PolicySet([label()])
+    evaluate = LabelRule.evaluate
+    monkeypatch.setattr(LabelRule, "evaluate", lambda self, given: msgspec.structs.replace(
+        evaluate(self, given), patch=(), changes=[made]))
+    policies = PolicySet([label()])
+    with pytest.raises(UnsupportedError, match="policy toy, rule label: it changes other objects, and nobody here would"):
+        policies.need_nobody_to_generate()
+    request = Request(operation="CREATE", kind=Kind("Pod"), namespace="default", object=pod())
+    assert decide(request, {}, policies, Context(now=NOW)).changes == ()
+    decision = decide(request, {}, policies, Context(now=NOW), at=Course.GENERATING)
+    assert (decision.changes, decision.verdict) == ((made,), Verdict.NOT_JUDGED)
 
 
 # Scope

@@ -50,7 +50,9 @@ def logged(settings: Settings, log_format: str | None, log_level: str | None) ->
 def serve_forever(settings: Settings, roles: Iterable[str], host: str, port: int | None, webhook_port: int,
                   policies: tuple[str, ...], webhook_names: tuple[str, ...] = ()) -> None:
     def load() -> PolicySet:
-        return kinds.load(settings, policies, (), None)
+        loaded = kinds.load(settings, policies, (), None)
+        loaded.need_nobody_to_generate()
+        return loaded
 
     sources = [Path(source) for source in (*(policies or settings.policies), *settings.crds)]
     with journal(sys.stderr.fileno(), settings.log_format, settings.log_level) as lines:

@@ -38,6 +38,22 @@ def apply(document: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
     return document
 
 
+def diff(before: Any, after: Any, pointer: str = "") -> list[dict[str, Any]]:
+    """A patch that makes the one of the other. Lists are compared element by element, from their beginning."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        patch = [{"op": "remove", "path": f"{pointer}/{escaped(key)}"} for key in before if key not in after]
+        for key, value in after.items():
+            path = f"{pointer}/{escaped(key)}"
+            patch += diff(before[key], value, path) if key in before else [{"op": "add", "path": path, "value": value}]
+        return patch
+    if isinstance(before, list) and isinstance(after, list):
+        common = min(len(before), len(after))
+        patch = [operation for at in range(common) for operation in diff(before[at], after[at], f"{pointer}/{at}")]
+        patch += [{"op": "remove", "path": f"{pointer}/{at}"} for at in reversed(range(common, len(before)))]
+        return patch + [{"op": "add", "path": f"{pointer}/-", "value": value} for value in after[common:]]
+    return [] if equal(before, after) else [{"op": "replace", "path": pointer, "value": after}]
+
+
 def steps(pointer: Any, where: str = "pointer") -> list[str]:
     """The reference tokens of a JSON Pointer, unescaped; [] for the whole document. Raises MalformedError."""
     if not isinstance(pointer, str) or (pointer and not pointer.startswith("/")):

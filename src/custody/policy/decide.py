@@ -18,7 +18,7 @@ from custody.kit.digest import sha256
 from custody.policy.given import Given
 from custody.policy.load import PolicySet
 from custody.policy.lookup import Answers, UnansweredError
-from custody.policy.model import Asks, Context, Decision, Outcome, Request, RuleResult, Silent, Verdict
+from custody.policy.model import Asks, Change, Context, Decision, Outcome, Request, RuleResult, Silent, Verdict
 from custody.policy.phases import JUDGING, Course, Phase, Stage
 from custody.policy.podfields import ABOUT_PODS, pod_templates
 from custody.policy.rule import Rule, Spoken
@@ -47,7 +47,8 @@ def decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Poli
                      (not result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR)))
     verdict = Verdict.DENIED if denied else Verdict.ALLOWED if fold.spoke else Verdict.NOT_JUDGED
     return Decision(verdict=verdict, results=tuple(fold.results), silent=tuple(fold.silent),
-                    unjudged=_templates(request, fold.spoke), patch=[] if denied else fold.patch, warnings=warnings,
+                    unjudged=_templates(request, fold.spoke), patch=[] if denied else fold.patch,
+                    changes=tuple(fold.changes), warnings=warnings,
                     inputs_digest=_inputs(request, evidence, policies, context, at, answers),
                     asks=Asks(tuple(asked.images), tuple(asked.asked)))
 
@@ -63,6 +64,7 @@ class _Fold:
         self.silent: list[Silent] = []
         self.spoke: list[Rule] = []
         """Rules that judged."""
+        self.changes: list[Change] = []
         self.patch: list[dict[str, Any]] = []
         self._pins: list[dict[str, Any]] = []
         """What verify rules patch, all of it applied before the next phase, if there is one."""
@@ -97,6 +99,7 @@ class _Fold:
                 continue
             results = self._changed(rule, said) if changes and said.patch else said.results
             self.results += results
+            self.changes += said.changes
             if judging:
                 for result in results:
                     if result.outcome is not Outcome.SKIP:

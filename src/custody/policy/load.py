@@ -45,8 +45,6 @@ class PolicySet:
             for rule in policy.rules:
                 with standing(places[policy.parts[-1]]):
                     rule.scope.check(self.kinds)
-                    if rule.phase is Phase.GENERATE:  # no course asks it
-                        raise UnsupportedError(f"rule {rule.name}", "what is generated is not made by custody yet")
         names = [policy.name for policy in self.policies]
         if twice := {name for name in names if names.count(name) > 1}:
             raise MalformedError("policies", got=f"{min(twice)} twice", expected="each policy once")
@@ -126,6 +124,13 @@ class PolicySet:
         part._positions = [self._positions[at] for at in kept]
         part._index()
         return part
+
+    def need_nobody_to_generate(self) -> None:
+        """For who judges and carries nothing out. Raises UnsupportedError for a rule that changes other objects."""
+        for rule in self.of(Phase.GENERATE):
+            raise UnsupportedError(f"policy {rule.policy.name}, rule {rule.name}",
+                                   "it changes other objects, and nobody here would",
+                                   hint="`custody admission run` does, in a cluster")
 
     @property
     def timeout(self) -> int | None:

@@ -102,10 +102,37 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     """What to do about a failure."""
     enforce: bool = True
     """Whether a failure or an error denies; False for Audit, and for errors where failurePolicy is Ignore."""
+    properties: dict[str, str] = {}
+    """What a report says beside the message, by name."""
 
     @property
     def denies(self) -> bool:
         return self.enforce and self.outcome in (Outcome.FAIL, Outcome.ERROR)
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rule wants done to another object than the one that was asked about, once that is admitted.
+
+    Who carries it out (`custody admission run`, `custody policy apply`) reads the object again first: it may have
+    changed.
+    """
+
+    policy: str
+    rule: str
+    verb: str
+    """create: where it is not there; apply: as it is here; patch: one that is there; delete."""
+    object: dict[str, Any]
+    """Whole; as it is to be. For delete, what names it."""
+    before: dict[str, Any] | None = None
+    """For patch: as the rule read it."""
+    source: dict[str, Any] | None = None
+    """For generated objects: what they were cloned from, by apiVersion, kind, namespace and name."""
+    synchronize: bool = False
+    """Whether it follows its policy, its trigger and its source from then on."""
+    orphan: bool = False
+    """Whether it stays when its policy goes."""
+    server_side: bool = False
+    """Whether it is sent as an apply patch (server-side apply)."""
 
 
 class Silent(msgspec.Struct, frozen=True):
@@ -137,6 +164,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """JSON pointers of pod templates that no rule has looked into: their pods are judged when they are created."""
     patch: list[dict[str, Any]] = []
     """JSON Patch (RFC 6902) of the object: what rules change, and tags pinned to the digests that were judged."""
+    changes: tuple[Change, ...] = ()
+    """Of other objects; only where rules that generate were asked (`Course.GENERATING`)."""
     warnings: tuple[str, ...] = ()
     inputs_digest: str
     """Of everything that was decided on; the same inputs always give the same decision."""

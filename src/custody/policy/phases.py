@@ -15,7 +15,7 @@ class Phase(enum.IntEnum):
     """It judges images, and may change their names to those that it judged. All see the object as mutation left it."""
     VALIDATE = 3
     GENERATE = 4
-    """It makes other objects of one that was admitted."""
+    """It makes, changes or deletes other objects because of one that was admitted."""
     AUDIT = 5
     """It judges what lies in the cluster and is never asked about a request."""
 
@@ -42,6 +42,8 @@ class Course(enum.StrEnum):
     """The validating webhook alone: what other webhooks and the API server made of the object."""
     ADMISSION = "admission"
     """Both in a row, as the API server asks them about one request."""
+    GENERATING = "generating"
+    """After admission: what becomes of other objects. Nobody waits for the answer."""
     BACKGROUND = "background"
     """What lies in a cluster: nobody asks for it, and nothing is changed."""
 
@@ -59,6 +61,7 @@ _MUTATING = Stage((Phase.MUTATE, Phase.VERIFY), changes=True)
 _VALIDATING = Stage((Phase.VERIFY, Phase.VALIDATE), changes=False)
 _STAGES = {Course.MUTATING: (_MUTATING,), Course.VALIDATING: (_VALIDATING,),
            Course.ADMISSION: (_MUTATING, _VALIDATING),
+           Course.GENERATING: (Stage((Phase.GENERATE,), changes=False),),
            Course.BACKGROUND: (Stage((Phase.VERIFY, Phase.VALIDATE, Phase.AUDIT), changes=False),)}
 _PHASES = {course: tuple(dict.fromkeys(phase for stage in stages for phase in stage.phases))
            for course, stages in _STAGES.items()}

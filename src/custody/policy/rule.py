@@ -10,7 +10,7 @@ import msgspec
 
 from custody.policy.given import Given
 from custody.policy.lookup import Answers
-from custody.policy.model import Outcome, Request, RuleResult
+from custody.policy.model import Change, Outcome, Request, RuleResult
 from custody.policy.phases import Phase
 from custody.policy.scope import Scope
 from custody.ports.lookup import Question
@@ -21,6 +21,7 @@ class Policy:
     """One compiled policy. What the API server is told of it, and what decides in which scans it speaks."""
 
     name: str
+    """`namespace/name` for one that lies in a namespace."""
     engine: str
     failure_policy: str = "Fail"
     """Fail or Ignore: whether what cannot be evaluated, or asked, is denied."""
@@ -47,6 +48,8 @@ class Spoken(msgspec.Struct, frozen=True):
     results: Sequence[RuleResult]
     patch: Sequence[dict[str, Any]] = ()
     """JSON Patch (RFC 6902) of the object."""
+    changes: Sequence[Change] = ()
+    """Of other objects; rules whose phase is GENERATE have them."""
 
 
 class Rule(Protocol):

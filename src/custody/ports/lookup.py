@@ -76,6 +76,26 @@ class HttpCall(msgspec.Struct, frozen=True, tag="httpCall"):
         return f"{self.method} {self.url}"
 
 
+class Roles(msgspec.Struct, frozen=True, tag="roles"):
+    """Answered by `{"roles": ["namespace:name"], "clusterRoles": ["name"]}`: what bindings give to who asks."""
+
+    username: str
+    groups: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"the roles of {self.username}"
+
+
+class GlobalEntry(msgspec.Struct, frozen=True, tag="globalEntry"):
+    """Answered by the data of a GlobalContextEntry, or of one of its projections."""
+
+    name: str
+    projection: str = ""
+
+    def __str__(self) -> str:
+        return f"the global context entry {'/'.join(filter(None, [self.name, self.projection]))}"
+
+
 class Addresses(msgspec.Struct, frozen=True, tag="addresses"):
     """Answered by the list of a host name's IP addresses."""
 
@@ -85,7 +105,8 @@ class Addresses(msgspec.Struct, frozen=True, tag="addresses"):
         return f"the addresses of {self.host}"
 
 
-Question = NamespaceLabels | ConfigMap | ApiCall | ImageData | ExternalData | HttpCall | Addresses
+Question = (NamespaceLabels | ConfigMap | ApiCall | ImageData | ExternalData | HttpCall | Addresses | Roles
+            | GlobalEntry)
 """The time is none of them: a decision has one, `Context.now`."""
 
 
