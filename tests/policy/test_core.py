@@ -298,7 +298,7 @@ def test_a_rule_that_generates_is_asked_after_admission(monkeypatch: pytest.Monk
     monkeypatch.setattr(LabelRule, "evaluate", lambda self, given: msgspec.structs.replace(
         evaluate(self, given), patch=(), changes=[made]))
     policies = PolicySet([label()])
-    with pytest.raises(UnsupportedError, match="policy toy, rule label: it changes other objects, and nobody here would"):
+    with pytest.raises(UnsupportedError, match="policy toy, rule label: it changes other objects, and nobody"):
         policies.need_nobody_to_generate()
     request = Request(operation="CREATE", kind=Kind("Pod"), namespace="default", object=pod())
     assert decide(request, {}, policies, Context(now=NOW)).changes == ()

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,8 +46,8 @@ class PolicySet:
             for rule in policy.rules:
                 with standing(places[policy.parts[-1]]):
                     rule.scope.check(self.kinds)
-        names = [policy.name for policy in self.policies]
-        if twice := {name for name in names if names.count(name) > 1}:
+        policies = Counter((policy.name, policy.kind) for policy in self.policies)
+        if twice := [name for (name, _), count in policies.items() if count > 1]:
             raise MalformedError("policies", got=f"{min(twice)} twice", expected="each policy once")
         self._index()
 

@@ -89,6 +89,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
 class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
+    kind: str = ""
+    """Of the policy: ClusterPolicy."""
     rule: str
     outcome: Outcome
     message: str

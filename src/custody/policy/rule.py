@@ -32,6 +32,8 @@ class Policy:
     rules: list[Rule] = field(default_factory=list)
     parts: tuple[int, ...] = ()
     """Which of the loaded documents it was made of, by their position."""
+    kind: str = ""
+    """Of the document that it is named by: ClusterPolicy."""
 
 
 class Needs(NamedTuple):
@@ -99,8 +101,9 @@ class Rule(Protocol):
 
     def failed(self, given: Given, message: str) -> RuleResult:
         """The result where the rule itself could not be carried out."""
-        return RuleResult(policy=self.policy.name, rule=self.name, outcome=Outcome.ERROR, message=message,
-                          resource=given.resource, enforce=self.enforce and self.policy.failure_policy != "Ignore")
+        return RuleResult(policy=self.policy.name, kind=self.policy.kind, rule=self.name, outcome=Outcome.ERROR,
+                          message=message, resource=given.resource,
+                          enforce=self.enforce and self.policy.failure_policy != "Ignore")
 
     def sees(self, template: str, field: str) -> bool:  # noqa: ARG002 - engines' do
         """Whether it looks at a field of pods, below the pointer of a pod template (`podfields`), for `coverage`."""

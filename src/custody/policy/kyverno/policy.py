@@ -47,7 +47,7 @@ def compile_policy(document: Any) -> Policy:
     timeout = spec.take("webhookTimeoutSeconds", int)
     if timeout is not None and not 1 <= timeout <= 30:
         raise MalformedError("spec.webhookTimeoutSeconds", got=timeout, expected="1 to 30")
-    policy = Policy(name, "kyverno", failure_policy, timeout, background)
+    policy = Policy(name, "kyverno", failure_policy, timeout, background, kind=kind)
     policy.rules = [_rule(entry, policy, enforce=bool(action), every=every) for entry in spec.each("rules")]
     spec.done()
     names = [rule.name for rule in policy.rules]

@@ -68,9 +68,9 @@ class KyvernoRule(Rule):
         enforce = self.enforce if enforce is None else enforce
         if judgement.outcome is Outcome.ERROR and self.policy.failure_policy == "Ignore":
             enforce = False
-        return RuleResult(policy=self.policy.name, rule=self.name, outcome=judgement.outcome,
-                          message=judgement.message, resource=given.resource, image=image, evidence=evidence,
-                          remedy=judgement.remedy, enforce=enforce)
+        return RuleResult(policy=self.policy.name, kind=self.policy.kind, rule=self.name,
+                          outcome=judgement.outcome, message=judgement.message, resource=given.resource, image=image,
+                          evidence=evidence, remedy=judgement.remedy, enforce=enforce)
 
 
 def need_pods(head: Head) -> None:

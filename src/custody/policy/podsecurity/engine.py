@@ -98,8 +98,8 @@ class _SecurityRule(Rule):
         self.scope = Scope(Block([Filter(kinds=[Named("kind", kind) for kind in kinds])]))
 
     def result(self, given: Given, outcome: Outcome, message: str, remedy: str | None = None) -> Spoken:
-        return Spoken([RuleResult(policy=self.policy.name, rule=self.name, outcome=outcome, message=message,
-                                  resource=given.resource, remedy=remedy, enforce=self.enforce)])
+        return Spoken([RuleResult(policy=self.policy.name, kind=self.policy.kind, rule=self.name, outcome=outcome,
+                                  message=message, resource=given.resource, remedy=remedy, enforce=self.enforce)])
 
 
 class ModeRule(_SecurityRule):
@@ -213,7 +213,7 @@ class PodSecurity:
 
     def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
         for unit in units:
-            policy = Policy("pod-security", "podsecurity", parts=(unit.at,))
+            policy = Policy("pod-security", "podsecurity", parts=(unit.at,), kind="PodSecurityConfiguration")
             policy.rules = [*(ModeRule(policy, mode, unit.compiled) for mode in MODES),
                             LabelsRule(policy, unit.compiled)]
             yield policy
