@@ -21,7 +21,7 @@ def test_a_result_leaves_out_what_is_empty() -> None:
 
 
 def test_a_result_says_what_it_is_about() -> None:
-    written = result("fail", subjects=(Subject.of(POD),), severity="high", message="no", properties={"b": "1", "a": "2"})
+    written = result("fail", subjects=(Subject.of(POD),), message="no", properties={"b": "1", "a": "2"})
     assert written.to_json()["resources"] == [
         {"apiVersion": "v1", "kind": "Pod", "name": "web", "namespace": "default", "uid": "u1"}]
     assert [*written.to_json()["properties"]] == ["a", "b"]
