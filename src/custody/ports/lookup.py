@@ -125,8 +125,9 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 
 class Disabled(msgspec.Struct, frozen=True, tag="disabled"):
-    """Nobody is to be asked: policies are tried out, and what is asked for is given otherwise (`policy.model.Simulated`)
-    or left out. Whatever cannot do without it fails.
+    """Nobody is to be asked: policies are tried out, and what is asked for is given otherwise or left out.
+
+    Whatever cannot do without it fails. See `policy.model.Simulated`.
     """
 
 
