@@ -22,8 +22,9 @@ def admission(policies: PolicySet, gatherer: Gatherer, clock: Clock, observer: O
               lookup: Lookup | None = None) -> Admission:
     from custody.admission.webhook import Admission
     from custody.services.check import gathering
+    from custody.services.evidencelookup import EvidenceLookup
 
-    return Admission(policies, gathering(gatherer), clock, observer=observer, lookup=lookup)
+    return Admission(policies, gathering(gatherer), clock, observer=observer, lookup=EvidenceLookup(gatherer, lookup))
 
 
 def decision_keeper(settings: Settings, clock: Clock) -> DecisionKeeper | None:
