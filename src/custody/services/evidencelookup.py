@@ -26,7 +26,7 @@ class EvidenceLookup:
         for secret in question.authority.secrets:
             namespace, _, name = secret.partition("/")
             answer = await self._ask(ApiCall(f"/api/v1/namespaces/{namespace}/secrets/{name}"))
-            if isinstance(answer, Failed):
+            if not isinstance(answer, (Answered, Absent)):
                 return answer
             text = None if isinstance(answer, Absent) else _text(answer.value, _LOGINS)
             if text is None:

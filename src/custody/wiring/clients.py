@@ -17,6 +17,7 @@ from custody.registry.client import RegistryClient
 from custody.settings import Settings
 
 if TYPE_CHECKING:
+    from custody.adapters.kubernetes.client import ClusterClient
     from custody.adapters.kubernetes.lookup import ClusterLookup
     from custody.policy.kinds import Kinds
     from custody.services.gather import Gatherer
@@ -136,3 +137,21 @@ async def others(settings: Settings, *, registry: bool = False, cluster: bool = 
             await known.close()
         if http is not None:
             await http.close()
+
+
+@contextlib.asynccontextmanager
+async def cluster_objects(settings: Settings) -> AsyncIterator[ClusterClient]:
+    """The objects of the cluster that the settings' kubeconfig names. Raises UsageError where they name none."""
+    from custody.adapters.http.aiohttp import AiohttpHttp
+    from custody.adapters.kubernetes.client import ClusterClient
+    from custody.adapters.kubernetes.cluster import Cluster
+    from custody.adapters.kubernetes.kubeconfig import of_kubeconfig
+
+    if settings.kubeconfig is None:
+        raise UsageError("no kubeconfig", hint="--kubeconfig FILE, or `kubeconfig` in custody.toml")
+    access = of_kubeconfig(Path(settings.kubeconfig))
+    cluster = Cluster(access, AiohttpHttp(offline=settings.offline, tls=access.tls))
+    try:
+        yield ClusterClient(cluster)
+    finally:
+        await cluster.close()
