@@ -14,6 +14,7 @@ import msgspec
 
 from custody.errors import CustodyError, MalformedError
 from custody.evidence.model import EvidenceSet
+from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
 from custody.policy.given import Given
 from custody.policy.load import PolicySet
@@ -45,6 +46,8 @@ def decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Poli
     warnings = tuple(f"policy {result.policy}.{result.rule}: {result.message}" for result in fold.results
                      if result.outcome is Outcome.WARN or
                      (not result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR)))
+    warnings += tuple(f"the evidence of {name} is of {format_rfc3339(gathered.stale_since)}: {gathered.stale_reason}"
+                      for name, gathered in evidence.items() if gathered.stale_since is not None)
     verdict = Verdict.DENIED if denied else Verdict.ALLOWED if fold.spoke else Verdict.NOT_JUDGED
     return Decision(verdict=verdict, results=tuple(fold.results), silent=tuple(fold.silent),
                     unjudged=_templates(request, fold.spoke), patch=[] if denied else fold.patch,
@@ -181,7 +184,8 @@ def _inputs(request: Request, evidence: Mapping[str, EvidenceSet], policies: Pol
     facts = [[name, gathered.subject,
               [[v.evidence, v.kind, v.predicate_type, str(v.signer), v.signed_at, v.log, v.annotations, v.format]
                for v in gathered.verified],
-              [[r.evidence, r.source, r.state, r.reason, r.predicate_type] for r in gathered.rejected]]
+              [[r.evidence, r.source, r.state, r.reason, r.predicate_type] for r in gathered.rejected],
+              *([gathered.stale_since] if gathered.stale_since is not None else [])]
              for name, gathered in sorted(evidence.items())]
     return sha256(_ENCODER.encode([request, facts, policies.digest, context, at, pairs(answers)]))
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from custody.adapters.kubernetes.lookup import ClusterLookup
     from custody.policy.kinds import Kinds
     from custody.services.gather import Gatherer
+    from custody.services.remembered import Remembered
     from custody.trust.roots import TrustedRoot
 
 
@@ -106,11 +107,12 @@ def cluster_lookup(settings: Settings, *, in_pod: bool = False) -> ClusterLookup
     return ClusterLookup(Cluster(access, AiohttpHttp(offline=settings.offline, tls=access.tls)))
 
 
-def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_clock) -> Gatherer:
+def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_clock,
+             remembered: Remembered | None = None) -> Gatherer:
     from custody.services.gather import Bounds, Gatherer
     from custody.sign.listing import Limits
 
     size = settings.max_document * 1024 * 1024
     limits = Limits(documents=200, document=size, total=4 * size)
     return Gatherer(client, trusted_root(settings), clock, keep=settings.keep_evidence,
-                    bounds=Bounds(documents=limits, weight=5 * size, memory=6 * size))
+                    bounds=Bounds(documents=limits, weight=5 * size, memory=6 * size), remembered=remembered)
