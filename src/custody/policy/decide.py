@@ -42,9 +42,11 @@ def decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Poli
     for stage in at.stages:
         fold.take(stage)
     denied = any(result.denies for result in fold.results)
+    quiet = policies.quiet
     warnings = tuple(f"policy {result.policy}.{result.rule}: {result.message}" for result in fold.results
-                     if result.outcome is Outcome.WARN or
-                     (not result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR)))
+                     if not (quiet and (result.kind, result.policy) in quiet)
+                     and (result.outcome is Outcome.WARN or
+                          (not result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR))))
     verdict = Verdict.DENIED if denied else Verdict.ALLOWED if fold.spoke else Verdict.NOT_JUDGED
     return Decision(verdict=verdict, results=tuple(fold.results), silent=tuple(fold.silent),
                     unjudged=_templates(request, fold.spoke), patch=[] if denied else fold.patch,
@@ -95,7 +97,8 @@ class _Fold:
         for rule in self._policies.of(phase):
             said = _asked(rule, self.given)
             if isinstance(said, str):
-                self.silent.append(Silent(rule.policy.name, rule.name, said))
+                if said:
+                    self.silent.append(Silent(rule.policy.name, rule.name, said))
                 continue
             results = self._changed(rule, said) if changes and said.patch else said.results
             self.results += results
@@ -141,7 +144,7 @@ class _Fold:
 
 
 def _asked(rule: Rule, given: Given) -> Spoken | str:
-    """What a rule says of a request, or why it says nothing."""
+    """What a rule says of a request, or why it says nothing; empty where that is not worth a word."""
     answers = given.answers
     missed = answers.missed
     try:

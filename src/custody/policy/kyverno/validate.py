@@ -10,8 +10,10 @@ import msgspec
 from custody.errors import CustodyError, MalformedError
 from custody.policy.fields import Fields
 from custody.policy.given import Given
+from custody.policy.kyverno.action import compile_overrides, enforced
 from custody.policy.kyverno.variables import ROOTS, variables
 from custody.policy.model import Outcome
+from custody.policy.podfields import HOLDERS
 from custody.policy.podsecurity import standard
 from policylang.conditions import compile_conditions
 from policylang.errors import LanguageError
@@ -38,7 +40,8 @@ class Validate:
 
     def __init__(self, fields: Fields, rule: str) -> None:
         self.rule = rule
-        self.failure_action = fields.take("failureAction", str)
+        self.enforce = enforced(fields.take("failureAction", str), fields.path("failureAction"))
+        self.overrides = compile_overrides(fields, "failureActionOverrides")
         self.allow_existing = fields.take("allowExistingViolations", bool) is not False
         self.message = fields.take("message", str) or ""
         self._message = compile_value(self.message, fields.path("message"), ROOTS)
@@ -164,7 +167,8 @@ class Validate:
                 return None
             document = given.object or {}
             try:
-                failures = standard.evaluate(document.get("spec"), document.get("metadata"), level, version)
+                spec, metadata = _pod_of(given.request.kind.kind, document)
+                failures = standard.evaluate(spec, metadata, level, version)
             except MalformedError as error:
                 return Judgement(Outcome.ERROR, f"failed to evaluate PodSecurity: {error.message}")
             if not failures:
@@ -173,6 +177,16 @@ class Validate:
                            f'"{level}:{version}": {standard.aggregate(failures)}')
 
         return judge
+
+
+def _pod_of(kind: str, document: Any) -> tuple[Any, Any]:
+    """(PodSpec, metadata) of a pod or of a controller's template. Raises MalformedError for other kinds."""
+    pointer = HOLDERS.get(kind)
+    if pointer is None:
+        raise MalformedError("kind", got=kind, expected="a Pod, or what makes pods")
+    for step in pointer.split("/")[1:-1]:
+        document = document.get(step) if isinstance(document, dict) else None
+    return (document.get("spec"), document.get("metadata")) if isinstance(document, dict) else (None, None)
 
 
 def _matching(pattern: Any, where: str) -> Callable[[Given], _Match]:

@@ -10,7 +10,8 @@ import msgspec
 
 from custody.errors import CustodyError
 from custody.policy.given import Given
-from custody.policy.kyverno.rule import Head, KyvernoRule, enforced, need_pods
+from custody.policy.kyverno.action import Action
+from custody.policy.kyverno.rule import Head, KyvernoRule
 from custody.policy.kyverno.validate import Judgement, Validate
 from custody.policy.kyverno.variables import variables
 from custody.policy.model import Outcome
@@ -35,11 +36,9 @@ class ValidateRule(KyvernoRule):
         # A pattern says nothing of what is deleted.
         self.scope.judged = OPERATIONS if validate.deny else (*WRITTEN, "CONNECT")
         self.reads_images = _mentions(written, "image")
-        self.reads_templates = _reads_template(written)
-        if validate.pod_security:
-            need_pods(head)
-        said = enforced(validate.failure_action, f"{head.where}.validate.failureAction")
-        self.enforce = head.enforce if said is None else said
+        self.reads_templates = validate.pod_security or _reads_template(written)
+        self.action = Action(validate.enforce, validate.overrides, head.action)
+        self.enforce = self.action.may_enforce
 
     def judged(self, given: Given) -> Spoken:
         judgement = self.validate.judge(given)
@@ -47,7 +46,7 @@ class ValidateRule(KyvernoRule):
             return Spoken([])
         request = given.request
         if (judgement.outcome is Outcome.FAIL and request.operation == "UPDATE" and request.old_object is not None
-                and self.enforce and self.validate.allow_existing):
+                and self.action.stated and self.validate.allow_existing):
             judgement = self._excused(given, judgement)
         return Spoken([self.result(given, judgement)])
 
