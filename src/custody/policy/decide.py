@@ -43,16 +43,23 @@ def decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Poli
         fold.take(stage)
     denied = any(result.denies for result in fold.results)
     quiet = policies.quiet
-    warnings = tuple(f"policy {result.policy}.{result.rule}: {result.message}" for result in fold.results
-                     if not (quiet and (result.kind, result.policy) in quiet)
-                     and (result.outcome is Outcome.WARN or
-                          (not result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR))))
+    warnings = tuple(f"policy {result.policy}.{result.rule}: {said}" for result in fold.results
+                     if (said := _warns(result)) and not (quiet and (result.kind, result.policy) in quiet))
     verdict = Verdict.DENIED if denied else Verdict.ALLOWED if fold.spoke else Verdict.NOT_JUDGED
     return Decision(verdict=verdict, results=tuple(fold.results), silent=tuple(fold.silent),
                     unjudged=_templates(request, fold.spoke), patch=[] if denied else fold.patch,
                     changes=tuple(fold.changes), warnings=warnings,
                     inputs_digest=_inputs(request, evidence, policies, context, at, answers),
                     asks=Asks(tuple(asked.images), tuple(asked.asked)))
+
+
+def _warns(result: RuleResult) -> str | None:
+    """What is said of a result that does not deny: of a skip only where something is passed over by it."""
+    if result.outcome is Outcome.SKIP:
+        return result.remedy
+    if result.outcome is Outcome.WARN or (not result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR)):
+        return result.message
+    return None
 
 
 class _Fold:

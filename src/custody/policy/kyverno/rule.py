@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from custody.errors import CustodyError, UnsupportedError
 from custody.policy.given import Given
 from custody.policy.kyverno.action import Action
+from custody.policy.kyverno.judgement import Judgement
 from custody.policy.kyverno.match import WHO
-from custody.policy.kyverno.validate import Judgement
 from custody.policy.kyverno.variables import variables
 from custody.policy.model import Outcome, RuleResult
 from custody.policy.podfields import HOLDERS

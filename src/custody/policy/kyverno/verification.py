@@ -10,8 +10,8 @@ from custody.policy.given import Given
 from custody.policy.images import Image
 from custody.policy.kyverno.action import enforced
 from custody.policy.kyverno.images import VerifyImages
+from custody.policy.kyverno.judgement import Judgement
 from custody.policy.kyverno.rule import Head, KyvernoRule, need_pods
-from custody.policy.kyverno.validate import Judgement
 from custody.policy.model import Outcome, Request, RuleResult
 from custody.policy.phases import Phase
 from custody.policy.podfields import HOLDERS
