@@ -15,6 +15,7 @@ from policylang.go.wildcards import glob, wildcard
 WRITTEN = ("CREATE", "UPDATE")
 Condition = Callable[[Request, Answers], bool]
 _KNOWN = 1024  # kinds, of which it is remembered whether a filter selects them
+_ASKING = frozenset(("namespaceSelector", "roles", "clusterRoles"))
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 
 
@@ -135,10 +136,13 @@ class Filter:
         if namespace_labels is not None:
             tests.append(lambda request, answers: namespace_labels(namespace_labels_of(request, answers)))
         tests += (beside or {}).values()
-        self.asks = namespace_labels is not None or bool(beside)
-        """Whether it may need answers."""
         self.empty = not tests
         self.matches: Condition = _all(tests)
+
+    @property
+    def asks(self) -> bool:
+        """Whether it may need answers."""
+        return not _ASKING.isdisjoint(self.chosen)
 
     @property
     def only(self) -> bool:
