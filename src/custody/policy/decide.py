@@ -16,6 +16,7 @@ from custody.errors import CustodyError, MalformedError
 from custody.evidence.model import EvidenceSet
 from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
+from custody.policy.exceptions import excepted
 from custody.policy.given import Given
 from custody.policy.load import PolicySet
 from custody.policy.lookup import Answers, UnansweredError
@@ -44,7 +45,7 @@ def decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Poli
         fold.take(stage)
     denied = any(result.denies for result in fold.results)
     quiet = policies.quiet
-    warnings = tuple(f"policy {result.policy}.{result.rule}: {said}" for result in fold.results
+    warnings = tuple(result.told or f"policy {result.policy}.{result.rule}: {said}" for result in fold.results
                      if (said := _warns(result)) and not (quiet and (result.kind, result.policy) in quiet))
     warnings += tuple(f"the evidence of {name} is of {format_rfc3339(gathered.stale_since)}: {gathered.stale_reason}"
                       for name, gathered in evidence.items() if gathered.stale_since is not None)
@@ -60,7 +61,8 @@ def _warns(result: RuleResult) -> str | None:
     """What is said of a result that does not deny: of a skip only where something is passed over by it."""
     if result.outcome is Outcome.SKIP:
         return result.remedy
-    if result.outcome is Outcome.WARN or (not result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR)):
+    if result.outcome is Outcome.WARN or (
+            result.warns and not result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR)):
         return result.message
     return None
 
@@ -161,7 +163,8 @@ def _asked(rule: Rule, given: Given) -> Spoken | str:
         reason = rule.silence(given.request, answers)
         if reason is not None:
             return reason
-        said = rule.evaluate(given)
+        excused = None if rule.excepts_itself else excepted(rule, given)
+        said = rule.evaluate(given) if excused is None else excused
         if answers.missed > missed:  # whatever a language made of it
             raise UnansweredError(answers.last)
         return said if said.results else "it has nothing to judge in this request"

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from custody.errors import CustodyError
+from custody.policy.exceptions import PODSECURITY
 from custody.policy.given import Given
 from custody.policy.kyverno.action import Action
 from custody.policy.kyverno.judgement import Judgement
@@ -42,6 +43,8 @@ class ValidateRule(KyvernoRule):
         self.scope.judged = OPERATIONS if validate.deny or validate.foreach or validate.cel else (*WRITTEN, "CONNECT")
         self.reads_images = _mentions(written, "image")
         self.reads_templates = validate.pod_security or _reads_template(written)
+        if validate.pod_security:
+            self.partly = frozenset({PODSECURITY})
         if validate.cel:
             text = str(written)
             self.reads_images, self.reads_templates = "image" in text, ".template.spec" in text
