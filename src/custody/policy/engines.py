@@ -11,14 +11,18 @@ from contextlib import contextmanager
 from typing import Any
 
 from custody.errors import CustodyError, UnsupportedError, language_errors
+from custody.policy.cel.mutating import Mutating
 from custody.policy.engine import Engine, Unit
 from custody.policy.fields import Fields
 from custody.policy.kyverno.engine import Kyverno
 from custody.policy.podsecurity.engine import PodSecurity
 from custody.policy.rule import Policy
 
+_MUTATING = Mutating()
 ENGINES: dict[tuple[str, str], Engine] = {
     ("kyverno.io", "ClusterPolicy"): Kyverno(),
+    ("policies.kyverno.io", "MutatingPolicy"): _MUTATING,
+    ("policies.kyverno.io", "NamespacedMutatingPolicy"): _MUTATING,
     ("pod-security.admission.config.k8s.io", "PodSecurityConfiguration"): PodSecurity(),
 }
 """By group and kind."""
