@@ -14,7 +14,8 @@ import msgspec
 from custody.errors import CustodyError, MalformedError
 from custody.formats import jsonpatch
 from custody.policy.cel.constraints import compile_constraints
-from custody.policy.cel.mutating import Evaluated, MutatingRule, hold
+from custody.policy.cel.evaluated import Evaluated, hold
+from custody.policy.cel.mutating import MutatingRule
 from custody.policy.cel.variables import Variables
 from custody.policy.fields import Fields
 from custody.policy.given import Given
