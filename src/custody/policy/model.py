@@ -154,6 +154,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it stays when its policy goes."""
     server_side: bool = False
     """Whether it is sent as an apply patch (server-side apply)."""
+    propagation: str = ""
+    """For delete: Foreground, Background or Orphan; empty for the cluster's default."""
 
 
 class Silent(msgspec.Struct, frozen=True):
