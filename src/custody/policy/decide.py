@@ -173,6 +173,11 @@ def _asked(rule: Rule, given: Given) -> Spoken | str:
         return Spoken([rule.failed(given, f"the rule could not be evaluated: {reason}")])
 
 
+def spoken(rule: Rule, given: Given) -> Spoken | str:
+    """For who tries a single rule out: the same as in a decision. `given.changes` is the caller's to set."""
+    return _asked(rule, given)
+
+
 def _internal(rule: Rule, error: Exception) -> str:
     _LOG.error("rule %s/%s", rule.policy.name, rule.name, exc_info=error)
     return f"internal error: {type(error).__name__}"
