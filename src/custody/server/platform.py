@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from custody.admission.answered import Answered, Observer
 from custody.errors import UsageError
 from custody.policy.load import PolicySet
 from custody.server import gauges
@@ -25,7 +24,7 @@ from custody.server.health import Health
 from custody.server.hosts import HostCheck, Hosts, is_loopback
 from custody.server.listeners import Listeners
 from custody.server.metrics import Metrics
-from custody.server.observed import decided
+from custody.server.observed import observer
 from custody.server.registry import RegistryApp
 from custody.server.run import Paths, serving
 from custody.server.tls import TlsFiles
@@ -105,7 +104,7 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             admission.health = health
             given = policies if policies is not None else PolicySet.load(settings.policies, kinds(settings))
             admission.admission = platform.admission(given, gatherer(settings, registry_client(settings, http)),
-                                                     _observer(metrics), cluster)
+                                                     observer(metrics), cluster)
             gauges.of_admission(metrics, admission.admission)
         async with serving(*listeners.all):
             yield Running(platform, url, webhook, admission, chosen, metrics, listeners,
@@ -157,14 +156,6 @@ def _files(certificate: str | None, key: str | None, client_ca: str | None, *, p
         raise UsageError(f"{prefix}_{'key' if key is None else 'certificate'}: got none, expected one beside "
                          f"{prefix}_{'certificate' if key is None else 'key'}")
     return TlsFiles(Path(certificate), Path(key), Path(client_ca) if client_ca else None, demanded)
-
-
-def _observer(metrics: Metrics) -> Observer:
-    def observe(answered: Answered) -> None:
-        metrics.reviewed(answered)
-        decided(answered)
-
-    return observe
 
 
 def _plain_app(platform: Platform, roles: tuple[str, ...], health: Health, metrics: Metrics) -> App:
