@@ -69,7 +69,8 @@ class Replica:
         url = f"https://127.0.0.1:{called or self.port}"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "custody.cli.main", "admission", "run", "--kubeconfig", str(cluster.kubeconfig),
-             "--host", "127.0.0.1", "--url", url, "--webhook-port", str(self.port), "--port", str(self.plain), *arguments], cwd=folder, stderr=subprocess.PIPE, text=True)
+             "--host", "127.0.0.1", "--url", url, "--webhook-port", str(self.port), "--port", str(self.plain),
+             *arguments], cwd=folder, stderr=subprocess.PIPE, text=True)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 

@@ -38,6 +38,7 @@ from custody.services.cluster.lease import Leadership
 from custody.services.cluster.operator import PRESENCE, Certificates, Operator
 from custody.services.cluster.policies import Collection, Feed
 from custody.services.cluster.webhooks import Place, Webhooks
+from custody.services.evidencelookup import EvidenceLookup
 from custody.settings import Settings
 from custody.wiring import (
     Platform,
@@ -48,6 +49,7 @@ from custody.wiring import (
     service_http,
     trusted_root,
 )
+from custody.wiring.admission import decision_keeper
 
 _LOG = logging.getLogger(__name__)
 _LAST = 10.0
@@ -130,7 +132,11 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
             def snapshot(policies: PolicySet) -> Snapshot:
                 return Snapshot(policies, root)
 
-            admission = platform.admission(PolicySet([]), gather, observer(metrics), lookup)
+            keeper = decision_keeper(settings, platform.clock)
+            if keeper is not None:
+                closing.callback(keeper.close)
+                gauges.of_decisions(metrics, keeper)
+            admission = platform.admission(PolicySet([]), gather, observer(metrics, keeper), lookup)
 
             def judge(policies: PolicySet) -> None:
                 admission.swap(snapshot(policies))
@@ -149,7 +155,7 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                 presence=Leadership(client, options.namespace, f"{options.name}-{_name(options.identity)}",
                                     options.identity, labels=PRESENCE, kept=False), clock=platform.clock)
             guard = Guard(client, collection, lambda: operator.kinds or admission.policies.kinds,
-                          Judging(gathering(gather), platform.clock, lookup), snapshot,
+                          Judging(gathering(gather), platform.clock, EvidenceLookup(gather, lookup)), snapshot,
                           frozenset((*options.exclude, options.namespace)))
             health.add("admission", app.check)
             health.add("cluster", lambda: _state(operator, feed))
