@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from custody.admission.answered import Answered, Observer
 from custody.errors import UsageError
 from custody.kit.clock import system_clock
 from custody.policy.load import PolicySet
@@ -27,7 +26,7 @@ from custody.server.health import Health
 from custody.server.hosts import HostCheck, Hosts, is_loopback
 from custody.server.listeners import Listeners
 from custody.server.metrics import Metrics
-from custody.server.observed import decided
+from custody.server.observed import observer
 from custody.server.registry import RegistryApp
 from custody.server.run import Paths, serving
 from custody.server.tls import TlsFiles
@@ -112,7 +111,7 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             keeper = decision_keeper(settings, system_clock)
             before = remembered(settings, system_clock)
             source = gatherer(settings, registry_client(settings, http), remembered=before)
-            admission.admission = platform.admission(given, source, _observer(metrics, keeper), cluster)
+            admission.admission = platform.admission(given, source, observer(metrics, keeper), cluster)
             gauges.of_admission(metrics, admission.admission)
             if keeper is not None:
                 gauges.of_decisions(metrics, keeper)
@@ -170,16 +169,6 @@ def _files(certificate: str | None, key: str | None, client_ca: str | None, *, p
         raise UsageError(f"{prefix}_{'key' if key is None else 'certificate'}: got none, expected one beside "
                          f"{prefix}_{'certificate' if key is None else 'key'}")
     return TlsFiles(Path(certificate), Path(key), Path(client_ca) if client_ca else None, demanded)
-
-
-def _observer(metrics: Metrics, keeper: DecisionKeeper | None) -> Observer:
-    def observe(answered: Answered) -> None:
-        metrics.reviewed(answered)
-        decided(answered)
-        if keeper is not None:
-            keeper(answered)
-
-    return observe
 
 
 def _plain_app(platform: Platform, roles: tuple[str, ...], health: Health, metrics: Metrics) -> App:
