@@ -20,8 +20,9 @@ from custody.policy.resources import ApiResource
 from custody.policy.rule import Policy
 from custody.policy.snapshot import Snapshot
 from custody.ports.cluster import ClusterObjects, Object
+from custody.services.controllers.following import Following
 from custody.services.controllers.generating import Generating, Job, PolicyKey
-from custody.services.controllers.named import Reference, resources_of, source_of
+from custody.services.controllers.named import Reference, is_scheduled, resources_of, source_of, version_of
 from custody.services.mirror import Mirror
 
 _LOG = logging.getLogger(__name__)
@@ -44,8 +45,9 @@ class Downstream:
     def __init__(self, cluster: ClusterObjects, snapshot: Callable[[], Snapshot], kinds: Callable[[], Awaitable[Kinds]],
                  generating: Generating) -> None:
         self._cluster, self._snapshot, self._kinds, self._generating = cluster, snapshot, kinds, generating
-        self._mirrors: dict[Any, tuple[Mirror, asyncio.Task[None]]] = {}
-        self._triggers: dict[ApiResource, tuple[Mirror, asyncio.Task[None]]] = {}
+        self._mirrors: Following[Followed] = Following()
+        self._triggers: Following[ApiResource] = Following()
+        self._originals: Following[Reference] = Following()
         self._sources: dict[Reference, set[tuple[PolicyKey, Reference]]] = {}
         self._documents: dict[PolicyKey, Object] = {}
         self._again: dict[Reference, list[float]] = {}
@@ -75,10 +77,8 @@ class Downstream:
                         _LOG.warning("generated objects: %s", error.message)
                 await self._woken.wait()
         finally:
-            for _, following in [*self._mirrors.values(), *self._triggers.values()]:
-                following.cancel()
-            self._mirrors.clear()
-            self._triggers.clear()
+            for following in (self._mirrors, self._triggers, self._originals):
+                await following.close()
 
     # What was carried out
 
@@ -100,20 +100,20 @@ class Downstream:
         followed = about.api_version, about.kind
         if followed in self._mirrors or len(self._mirrors) >= _MOST:
             return
-        mirror = Mirror(self._cluster, [about.api_version], about.kind, labels=POLICY, changed=self._downstream_changed)
-        self._mirrors[followed] = mirror, asyncio.create_task(mirror.run())
+        self._mirrors.follow(followed, Mirror(self._cluster, [about.api_version], about.kind, labels=POLICY,
+                                              changed=self._downstream_changed))
 
     def _follow_source(self, source: Reference, policy: PolicyKey, trigger: Reference) -> None:
         self._sources.setdefault(source, set()).add((policy, trigger))
-        if source in self._mirrors or len(self._mirrors) >= _MOST:
+        if source in self._originals or len(self._originals) >= _MOST:
             return
 
         def changed(before: Object | None, after: Object | None) -> None:
             if before is not None:  # the first sight of it is no change
                 self._later(lambda: self._source_changed(source, gone=after is None))
-        mirror = Mirror(self._cluster, [source.api_version], source.kind, namespace=source.namespace,
-                        fields=f"metadata.name={source.name}", changed=changed)
-        self._mirrors[source] = mirror, asyncio.create_task(mirror.run())
+        self._originals.follow(source, Mirror(self._cluster, [source.api_version], source.kind,
+                                              namespace=source.namespace, fields=f"metadata.name={source.name}",
+                                              changed=changed))
 
     async def _source_changed(self, source: Reference, *, gone: bool) -> None:
         for policy, trigger in [*self._sources.get(source, ())]:
@@ -153,7 +153,7 @@ class Downstream:
             self._generating.add(Job(policy, Request.create(document)))
 
     def _trigger(self, uid: str) -> Object | None:
-        return next((document for mirror, _ in self._triggers.values() for document in mirror.objects.values()
+        return next((document for mirror in self._triggers.values() for document in mirror.objects.values()
                      if document["metadata"].get("uid") == uid), None) if uid else None
 
     def _trigger_changed(self, before: Object | None, after: Object | None) -> None:
@@ -172,7 +172,7 @@ class Downstream:
     async def _policies_changed(self) -> None:
         policies = self._snapshot().policies
         now = {(rule.policy.name, rule.policy.kind): source_of(policies, rule.policy)
-               for rule in policies.of(Phase.GENERATE)}
+               for rule in policies.of(Phase.GENERATE) if not is_scheduled(rule.policy)}
         before, self._documents = self._documents, now
         await self._follow_triggers()
         for key, document in before.items():
@@ -197,11 +197,11 @@ class Downstream:
         wanted = {resource for rule in self._snapshot().policies.of(Phase.GENERATE)
                   if synchronizes(source_of(self._snapshot().policies, rule.policy), rule.name)
                   for resource in resources_of(rule, kinds)}
-        for resource in self._triggers.keys() - wanted:
-            self._triggers.pop(resource)[1].cancel()
-        for resource in wanted - self._triggers.keys():
-            mirror = Mirror(self._cluster, [_version(resource)], resource.kind, changed=self._trigger_changed)
-            self._triggers[resource] = mirror, asyncio.create_task(mirror.run())
+        for resource in set(self._triggers) - wanted:
+            await self._triggers.drop(resource)
+        for resource in wanted - set(self._triggers):
+            self._triggers.follow(resource, Mirror(self._cluster, [version_of(resource)], resource.kind,
+                                                   changed=self._trigger_changed))
 
     async def _existing(self, key: PolicyKey, document: Object) -> None:
         """Ask a policy about what is there already, where it says so."""
@@ -230,9 +230,8 @@ class Downstream:
     # Labels
 
     def _all(self) -> Iterator[Object]:
-        for followed, (mirror, _) in self._mirrors.items():
-            if not isinstance(followed, Reference):
-                yield from mirror.objects.values()
+        for mirror in self._mirrors.values():
+            yield from mirror.objects.values()
 
     def _of_trigger(self, policy: PolicyKey, trigger: Reference) -> list[Object]:
         return [document for document in self._all()
@@ -248,10 +247,6 @@ def _named(source: Mapping[str, Any]) -> Object:
     """A reference as Change.source has it, as a document."""
     return {"apiVersion": source.get("apiVersion"), "kind": source.get("kind"),
             "metadata": {"namespace": source.get("namespace"), "name": source.get("name")}}
-
-
-def _version(resource: ApiResource) -> str:
-    return f"{resource.group}/{resource.version}" if resource.group else resource.version
 
 
 def _label(document: Object, name: str) -> str:

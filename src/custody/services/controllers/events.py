@@ -44,9 +44,10 @@ class Events:
     """`wanted` says of a reason whether such events are written now: those of success usually are not."""
 
     def __init__(self, cluster: ClusterObjects, clock: Clock, instance: str, *, most: int = 1000,
-                 wanted: Callable[[str], bool] = lambda reason: reason != APPLIED) -> None:
+                 wanted: Callable[[str], bool] = lambda reason: reason != APPLIED,
+                 uid_of: Callable[[Reference], str] = lambda _: "") -> None:
         self._cluster, self._clock, self._instance = cluster, clock, instance
-        self._wanted = wanted
+        self._wanted, self._uid_of = wanted, uid_of
         self._waiting: asyncio.Queue[Event] = asyncio.Queue(most)
         self.written = self.dropped = 0
 
@@ -76,6 +77,8 @@ class Events:
 
     def _document(self, event: Event, moment: str, number: int) -> dict[str, Any]:
         about = event.regarding
+        if not about.uid:
+            about = about._replace(uid=self._uid_of(about))
         name = _ODD.sub("-", about.name.lower()).strip("-.") or "a"
         message = event.message if len(event.message) <= _LONGEST else f"{event.message[:_LONGEST - 3]}..."
         document: dict[str, Any] = {

@@ -48,10 +48,18 @@ class Reference(NamedTuple):
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
+SCHEDULED = frozenset({"CleanupPolicy", "ClusterCleanupPolicy", "DeletingPolicy", "NamespacedDeletingPolicy"})
+"""Kinds of policies that are due by a schedule, and asked about no request."""
+
+
+def is_scheduled(policy: Policy) -> bool:
+    return policy.kind in SCHEDULED
+
+
 def source_of(policies: PolicySet, policy: Policy) -> Object:
     """The document that a policy is named by."""
-    document: Object = policies.documents[policy.parts[0]] if policy.parts else {}
-    return document
+    return next((document for document in policies.sources(policy) if isinstance(document, dict)
+                 and document.get("kind") == policy.kind), {})
 
 
 def notes_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -71,3 +79,8 @@ def resources_of(rule: Rule, kinds: Kinds) -> Iterator[ApiResource]:
             yield from (target.resource for target in targets if target.subresource is None)
 
 
+
+
+def version_of(resource: ApiResource) -> str:
+    """Its apiVersion."""
+    return f"{resource.group}/{resource.version}" if resource.group else resource.version

@@ -29,7 +29,8 @@ from custody.policy.rule import Policy
 from custody.policy.snapshot import Snapshot
 from custody.ports.cluster import ClusterObjects, Object
 from custody.services.controllers.events import SCAN, Events, of_decision
-from custody.services.controllers.named import Reference, resources_of
+from custody.services.controllers.following import Following
+from custody.services.controllers.named import Reference, resources_of, version_of
 from custody.services.controllers.reports import Reports, quietly, results_of
 from custody.services.mirror import Key, Mirror, key_of
 
@@ -58,7 +59,7 @@ class Scan:
         self._reports, self._events, self._clock = reports, events, clock
         self._excluded = frozenset(excluded)
         self._share = share
-        self._mirrors: dict[ApiResource, tuple[Mirror, asyncio.Task[None]]] = {}
+        self._mirrors: Following[ApiResource] = Following()
         self._waiting: dict[Task, None] = {}
         self._woken = asyncio.Event()
         self._stale = True
@@ -78,8 +79,8 @@ class Scan:
     @property
     def idle(self) -> bool:
         """Nothing waits, and all kinds are known whole."""
-        return not (self._stale or self._waiting) and all(mirror.synced.is_set() for mirror, _ in
-                                                          self._mirrors.values())
+        return not (self._stale or self._waiting) and all(
+            mirror.synced.is_set() for mirror in self._mirrors.values())
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -104,9 +105,7 @@ class Scan:
                     _LOG.exception("%s %s is not judged", task[0].kind, "/".join(task[1]))
                 await asyncio.sleep((time.monotonic() - begun) * self._share)
         finally:
-            for _, following in self._mirrors.values():
-                following.cancel()
-            self._mirrors.clear()
+            await self._mirrors.close()
 
     def reviewed(self, request: Request, decision: Decision, policies: PolicySet) -> None:
         """What a review said of an object that was let in, for the policies that no scan asks."""
@@ -154,16 +153,13 @@ class Scan:
                   for resource in resources_of(rule, kinds) if resource.kind not in _NEVER}
         kept = set(wanted.values())
         for resource in [resource for resource in self._mirrors if resource not in kept]:
-            mirror, following = self._mirrors.pop(resource)
-            following.cancel()
-            for document in mirror.objects.values():
+            for document in (await self._mirrors.drop(resource)).objects.values():
                 self._waiting[resource, key_of(document)] = None
                 await self._drop(document)
         for resource in kept - set(self._mirrors):
-            mirror = Mirror(self._cluster, [f"{resource.group}/{resource.version}" if resource.group else
-                                            resource.version], resource.kind, changed=self._note(resource))
-            self._mirrors[resource] = mirror, asyncio.create_task(mirror.run())
-        for resource, (mirror, _) in self._mirrors.items():
+            self._mirrors.follow(resource, Mirror(self._cluster, [version_of(resource)], resource.kind,
+                                                  changed=self._note(resource)))
+        for resource, mirror in self._mirrors.items():
             for key in mirror.objects:
                 self._waiting[resource, key] = None
         known = {(policy.name, policy.kind) for policy in policies.policies}
@@ -203,8 +199,8 @@ class Scan:
             if known is not None:
                 await self._tell(known[0], key[1])
             return
-        entry = self._mirrors.get(resource)
-        document = entry[0].objects.get(key) if entry else None
+        mirror = self._mirrors.get(resource)
+        document = mirror.objects.get(key) if mirror else None
         namespace = key[1] if resource.kind == "Namespace" else key[0]
         if document is None or namespace in self._excluded:
             return
@@ -265,8 +261,8 @@ def _scans(policy: Policy) -> bool:
 
 def _digest(policies: PolicySet, policy: Policy, shared: list[Object]) -> str:
     """Of the documents that a policy is made of; whatever the cluster notes beside them."""
-    documents = [policies.documents[at] for at in policy.parts if at < len(policies.documents)]
-    return sha256(json.dumps([_said_in(document) for document in [*documents, *shared]], sort_keys=True).encode())
+    said = [_said_in(document) for document in [*policies.sources(policy), *shared]]
+    return sha256(json.dumps(said, sort_keys=True).encode())
 
 
 def _said_in(document: Mapping[str, Any]) -> list[Any]:

@@ -23,7 +23,7 @@ from custody.policy.resources import ApiResource
 from custody.policy.rule import Policy
 from custody.policy.snapshot import Snapshot
 from custody.ports.cluster import ClusterObjects, Object
-from custody.services.controllers.named import Reference
+from custody.services.controllers.named import Reference, is_scheduled
 
 _LOG = logging.getLogger(__name__)
 REQUESTS = ApiResource(group="kyverno.io", version="v2", kind="UpdateRequest", plural="updaterequests",
@@ -69,7 +69,8 @@ class Triggers:
         background = request.user.username in self._own
         seen: set[int] = set()
         for rule in self._snapshot().policies.of(Phase.GENERATE):
-            if id(rule.policy) in seen or (background and getattr(rule, "skip_background_requests", True)):
+            if id(rule.policy) in seen or is_scheduled(rule.policy) or (
+                    background and getattr(rule, "skip_background_requests", True)):
                 continue
             try:
                 silent = rule.silence(request, Answers({})) is not None
