@@ -79,33 +79,33 @@ class Carrier:
                 return None  # another one by now, of which nobody spoke
             gone = await self._cluster.delete(resource, about.name, about.namespace, uid=uid, propagation=propagation)
             return there if gone else None
-        wanted = _plain(change.object)
+        target = _plain(change.object)
         if change.verb == "patch":
-            return await self._patched(resource, change, wanted, there)
+            return await self._patched(resource, change, target, there)
         if there is None:
             if change.server_side:
-                return await self._cluster.apply(resource, wanted, manager=MANAGER)
-            return await self._cluster.create(resource, wanted)
-        if change.verb == "create" or _holds(wanted, there):
+                return await self._cluster.apply(resource, target, manager=MANAGER)
+            return await self._cluster.create(resource, target)
+        if change.verb == "create" or _holds(target, there):
             return None
         if change.server_side:
-            return await self._cluster.apply(resource, wanted, manager=MANAGER)
-        wanted["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"]
-        return await self._cluster.replace(resource, wanted)
+            return await self._cluster.apply(resource, target, manager=MANAGER)
+        target["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"]
+        return await self._cluster.replace(resource, target)
 
-    async def _patched(self, resource: Served, change: Change, wanted: Object, there: Object | None) -> Object | None:
+    async def _patched(self, resource: Served, change: Change, target: Object, there: Object | None) -> Object | None:
         if there is None:
             return None  # gone since the rule read it
         before = change.before or {}
-        if _plain(before) == wanted:
+        if _plain(before) == target:
             return None
         version = (before.get("metadata") or {}).get("resourceVersion")
-        wanted["metadata"]["resourceVersion"] = version or there["metadata"]["resourceVersion"]
-        changed = await self._cluster.replace(resource, wanted)
+        target["metadata"]["resourceVersion"] = version or there["metadata"]["resourceVersion"]
+        changed = await self._cluster.replace(resource, target)
         status = change.object.get("status")
         if status is not None and status != before.get("status"):
-            wanted["metadata"]["resourceVersion"] = changed["metadata"]["resourceVersion"]
-            changed = await self._cluster.replace(resource, wanted, subresource="status")
+            target["metadata"]["resourceVersion"] = changed["metadata"]["resourceVersion"]
+            changed = await self._cluster.replace(resource, target, subresource="status")
         return changed
 
 
@@ -117,14 +117,14 @@ def _plain(document: Object) -> Object:
     return plain
 
 
-def _holds(wanted: Any, there: Any) -> bool:
-    """Whether an object says all that is wanted; defaults that the API server added do not matter."""
-    if isinstance(wanted, dict) and isinstance(there, dict):
-        return all(name in there and _holds(value, there[name]) for name, value in wanted.items())
-    if isinstance(wanted, list) and isinstance(there, list):
-        return len(wanted) == len(there) and all(_holds(value, other)
-                                                 for value, other in zip(wanted, there, strict=True))
-    return bool(wanted == there)
+def _holds(target: Any, there: Any) -> bool:
+    """Whether an object says all that is target; defaults that the API server added do not matter."""
+    if isinstance(target, dict) and isinstance(there, dict):
+        return all(name in there and _holds(value, there[name]) for name, value in target.items())
+    if isinstance(target, list) and isinstance(there, list):
+        return len(target) == len(there) and all(_holds(value, standing)
+                                                 for value, standing in zip(target, there, strict=True))
+    return bool(target == there)
 
 
 def is_lasting(error: CustodyError) -> bool:

@@ -103,7 +103,7 @@ class Cleanup:
                 "status": {"lastExecutionTime": f"{now:%Y-%m-%dT%H:%M:%SZ}"}}, subresource="status")
 
     async def _execute(self, policy: Policy) -> None:
-        part = self._snapshot().only(lambda other: (other.name, other.kind) == (policy.name, policy.kind))
+        part = self._snapshot().only(lambda named: (named.name, named.kind) == (policy.name, policy.kind))
         kinds = await self._kinds()
         namespace = policy.name.rpartition("/")[0]
         deleted = 0

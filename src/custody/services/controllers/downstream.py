@@ -194,23 +194,23 @@ class Downstream:
 
     async def _follow_triggers(self) -> None:
         kinds = await self._kinds()
-        wanted = {resource for rule in self._snapshot().policies.of(Phase.GENERATE)
+        triggers = {resource for rule in self._snapshot().policies.of(Phase.GENERATE)
                   if synchronizes(source_of(self._snapshot().policies, rule.policy), rule.name)
                   for resource in resources_of(rule, kinds)}
-        for resource in set(self._triggers) - wanted:
+        for resource in set(self._triggers) - triggers:
             await self._triggers.drop(resource)
-        for resource in wanted - set(self._triggers):
+        for resource in triggers - set(self._triggers):
             self._triggers.follow(resource, Mirror(self._cluster, [version_of(resource)], resource.kind,
                                                    changed=self._trigger_changed))
 
     async def _existing(self, key: PolicyKey, document: Object) -> None:
         """Ask a policy about what is there already, where it says so."""
         kinds = await self._kinds()
-        wanted = {resource for rule in self._snapshot().policies.of(Phase.GENERATE)
+        triggers = {resource for rule in self._snapshot().policies.of(Phase.GENERATE)
                   if (rule.policy.name, rule.policy.kind) == key and asks_existing(document, rule.name)
                   for resource in resources_of(rule, kinds)}
         namespace = key[0].rpartition("/")[0]
-        for resource in wanted:
+        for resource in triggers:
             for trigger in (await self._cluster.list(resource, namespace if resource.namespaced else "")).items:
                 trigger["metadata"].pop("managedFields", None)
                 self._generating.add(Job(key, Request.create(trigger)))

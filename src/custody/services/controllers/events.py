@@ -41,19 +41,19 @@ class Event(NamedTuple):
 
 
 class Events:
-    """`wanted` says of a reason whether such events are written now: those of success usually are not."""
+    """`written` says of a reason whether such events are written now: those of success usually are not."""
 
     def __init__(self, cluster: ClusterObjects, clock: Clock, instance: str, *, most: int = 1000,
-                 wanted: Callable[[str], bool] = lambda reason: reason != APPLIED,
+                 written: Callable[[str], bool] = lambda reason: reason != APPLIED,
                  uid_of: Callable[[Reference], str] = lambda _: "") -> None:
         self._cluster, self._clock, self._instance = cluster, clock, instance
-        self._wanted, self._uid_of = wanted, uid_of
+        self._writes, self._uid_of = written, uid_of
         self._waiting: asyncio.Queue[Event] = asyncio.Queue(most)
         self.written = self.dropped = 0
 
     def add(self, events: Iterable[Event]) -> None:
         for event in events:
-            if not event.regarding.name or not self._wanted(event.reason):
+            if not event.regarding.name or not self._writes(event.reason):
                 continue
             try:
                 self._waiting.put_nowait(event)

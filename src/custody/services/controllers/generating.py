@@ -119,7 +119,7 @@ class Generating:
                 await self._close(job)
                 return
             request = msgspec.structs.replace(request, object=trigger)
-        part = self._snapshot().only(lambda other: (other.name, other.kind) == (policy.name, policy.kind))
+        part = self._snapshot().only(lambda named: (named.name, named.kind) == (policy.name, policy.kind))
         deadline = asyncio.get_running_loop().time() + _DEADLINE
         decision = (await self._judging.judge(request, part, Course.GENERATING, deadline=deadline)).decision
         about = Reference.about(request)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from custody.policy.kinds import Kinds, Selector
 from custody.policy.load import PolicySet
-from custody.policy.model import Request
+from custody.policy.model import Request, Resource
 from custody.policy.resources import ApiResource
 from custody.policy.rule import Policy, Rule
 from custody.ports.cluster import Object
@@ -77,8 +77,11 @@ def resources_of(rule: Rule, kinds: Kinds) -> Iterator[ApiResource]:
                 continue
             targets = kinds.find(Selector.parse(text, "kinds"))
             yield from (target.resource for target in targets if target.subresource is None)
-
-
+        for selected in part.resources:
+            if any(name == "*" for name, _ in selected.resources):
+                continue
+            yield from (resource for resource in kinds.resources if selected.selects(
+                Resource(resource.plural, resource.version, resource.group), "", ""))
 
 
 def version_of(resource: ApiResource) -> str:

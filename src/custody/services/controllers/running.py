@@ -59,7 +59,7 @@ class Controllers:
         self._options, self._snapshot = options, snapshot
         self._settings = Mirror(cluster, ["v1"], "ConfigMap", namespace=options.namespace,
                                 fields=f"metadata.name={_CONFIG_MAP}")
-        self.events = Events(cluster, clock, options.instance, wanted=self._wanted, uid_of=uid_of)
+        self.events = Events(cluster, clock, options.instance, written=self._tells, uid_of=uid_of)
         self.triggers = Triggers(cluster, options.namespace, snapshot, options.own)
         self.reports = Reports(cluster, options.reports or WGPOLICY)
         self.scan = Scan(cluster, judging, snapshot, kinds, self.reports, self.events, clock,
@@ -120,7 +120,7 @@ class Controllers:
                 "update_requests_done": self.generating.done, "update_requests_failed": self.generating.failed,
                 "cleanup_deleted": self.cleanup.deleted + self.ttl.deleted, "cleanup_failed": self.cleanup.failed}
 
-    def _wanted(self, reason: str) -> bool:
+    def _tells(self, reason: str) -> bool:
         """Kyverno's `generateSuccessEvents`."""
         if reason in self._options.omitted:
             return False

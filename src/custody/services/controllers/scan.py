@@ -149,9 +149,9 @@ class Scan:
         scanning = [policy for policy in policies.policies if _scans(policy)]
         self._parts = {(policy.name, policy.kind): _digest(policies, policy, shared) for policy in scanning}
         kinds = await self._kinds()
-        wanted = {_unversioned(resource): resource for policy in scanning for rule in policy.rules
+        named = {_unversioned(resource): resource for policy in scanning for rule in policy.rules
                   for resource in resources_of(rule, kinds) if resource.kind not in _NEVER}
-        kept = set(wanted.values())
+        kept = set(named.values())
         for resource in [resource for resource in self._mirrors if resource not in kept]:
             for document in (await self._mirrors.drop(resource)).objects.values():
                 self._waiting[resource, key_of(document)] = None
