@@ -42,15 +42,24 @@ def decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Poli
     for stage in at.stages:
         fold.take(stage)
     denied = any(result.denies for result in fold.results)
-    warnings = tuple(f"policy {result.policy}.{result.rule}: {result.message}" for result in fold.results
-                     if result.outcome is Outcome.WARN or
-                     (not result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR)))
+    quiet = policies.quiet
+    warnings = tuple(f"policy {result.policy}.{result.rule}: {said}" for result in fold.results
+                     if (said := _warns(result)) and not (quiet and (result.kind, result.policy) in quiet))
     verdict = Verdict.DENIED if denied else Verdict.ALLOWED if fold.spoke else Verdict.NOT_JUDGED
     return Decision(verdict=verdict, results=tuple(fold.results), silent=tuple(fold.silent),
                     unjudged=_templates(request, fold.spoke), patch=[] if denied else fold.patch,
                     changes=tuple(fold.changes), warnings=warnings,
                     inputs_digest=_inputs(request, evidence, policies, context, at, answers),
                     asks=Asks(tuple(asked.images), tuple(asked.asked)))
+
+
+def _warns(result: RuleResult) -> str | None:
+    """What is said of a result that does not deny: of a skip only where something is passed over by it."""
+    if result.outcome is Outcome.SKIP:
+        return result.remedy
+    if result.outcome is Outcome.WARN or (not result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR)):
+        return result.message
+    return None
 
 
 class _Fold:
@@ -95,7 +104,8 @@ class _Fold:
         for rule in self._policies.of(phase):
             said = _asked(rule, self.given)
             if isinstance(said, str):
-                self.silent.append(Silent(rule.policy.name, rule.name, said))
+                if said:
+                    self.silent.append(Silent(rule.policy.name, rule.name, said))
                 continue
             results = self._changed(rule, said) if changes and said.patch else said.results
             self.results += results
@@ -141,7 +151,7 @@ class _Fold:
 
 
 def _asked(rule: Rule, given: Given) -> Spoken | str:
-    """What a rule says of a request, or why it says nothing."""
+    """What a rule says of a request, or why it says nothing; empty where that is not worth a word."""
     answers = given.answers
     missed = answers.missed
     try:

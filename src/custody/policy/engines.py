@@ -17,8 +17,10 @@ from custody.policy.kyverno.engine import Kyverno
 from custody.policy.podsecurity.engine import PodSecurity
 from custody.policy.rule import Policy
 
+_KYVERNO = Kyverno()
 ENGINES: dict[tuple[str, str], Engine] = {
-    ("kyverno.io", "ClusterPolicy"): Kyverno(),
+    ("kyverno.io", "ClusterPolicy"): _KYVERNO,
+    ("kyverno.io", "Policy"): _KYVERNO,
     ("pod-security.admission.config.k8s.io", "PodSecurityConfiguration"): PodSecurity(),
 }
 """By group and kind."""

@@ -57,6 +57,7 @@ class PolicySet:
         # Most rules want nothing but the request, and are not asked twice.
         self._needing = {phase: [rule for rule in rules if rule.scope.asks or type(rule).needs is not Rule.needs]
                          for phase, rules in self._by_phase.items()}
+        self.quiet = frozenset((policy.kind, policy.name) for policy in self.policies if not policy.warns)
         self.digest = sha256(json.dumps(self.documents, sort_keys=True, separators=(",", ":")).encode())
 
     @classmethod
