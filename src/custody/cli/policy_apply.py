@@ -20,7 +20,7 @@ from custody.services.simulation import applying, documents, policies, values
 from custody.services.simulation.applying import Applied, Inputs
 from custody.services.simulation.reporting import Counts, count
 from custody.settings import Settings
-from custody.wiring import cluster_objects, others
+from custody.wiring import cluster_client, others
 
 _FORMATS = ("yaml", "json", "table", "junit", "markdown", "sarif")
 _CLONE = "git clone, then custody policy apply DIR"
@@ -179,11 +179,14 @@ async def _run(inputs: Inputs, options: dict[str, Any], now: datetime) -> Applie
     if options["kubeconfig"]:
         configured = configured.replace(kubeconfig=options["kubeconfig"])
     if options["cluster"]:
-        async with cluster_objects(configured) as cluster:
+        cluster = cluster_client(configured)
+        try:
             inputs.kinds = await cluster.kinds()
             applied = applying.load(inputs)
             for resource in applying.listed(applied, inputs.kinds, clusterwide=options["clusterwide"]):
                 inputs.resources += (await cluster.list(resource, options["namespace"])).items
+        finally:
+            await cluster.cluster.close()
         if names := _several(options["resource"]):
             inputs.resources = [resource for resource in inputs.resources if documents.name_of(resource) in names]
             if missing := sorted({*names} - {documents.name_of(resource) for resource in inputs.resources}):

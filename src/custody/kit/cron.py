@@ -68,28 +68,28 @@ class _Entries(NamedTuple):
     values: frozenset[int]
     every: bool
     """Whether `*` or `?` is among it."""
-    others: Sequence[str]
+    odd: Sequence[str]
     """Entries that are none of the common ones, in lower case."""
-    others_late: bool
+    odd_late: bool
     """Whether all of these stand behind a `*`, where Kyverno does not look at them."""
 
 
 def _entries(text: str, field: _Field) -> _Entries:
     values: set[int] = set()
     every = late = False
-    others: list[str] = []
+    odd: list[str] = []
     parts = [part.lower() for part in text.split(",") if part]
     if not parts:
         raise _malformed(text, f"a {field.name}")
     for part in parts:
         if part in ("*", "?"):
-            late = late or not others
+            late = late or not odd
             every = True
             values.update(range(field.first, field.last + 1))
             continue
         spoken = re.fullmatch(rf"(?:(\*)|({field.value})(?:-({field.value}))?)(?:/([0-9]+))?", part)
         if spoken is None:
-            others.append(part)
+            odd.append(part)
             continue
         star, start, end, step = spoken.groups()
         first = field.first if star else field.number(start)
@@ -98,13 +98,13 @@ def _entries(text: str, field: _Field) -> _Entries:
         if not 1 <= stride <= field.last or (last < first and not step):  # with a step it says nothing
             raise _malformed(part, f"an interval of a {field.name}")
         values.update(range(first, last + 1, stride))
-    return _Entries(frozenset(values), every, others, late)
+    return _Entries(frozenset(values), every, odd, late)
 
 
 def _plain(text: str, field: _Field) -> list[int]:
     entries = _entries(text, field)
-    if entries.others and not (entries.every and entries.others_late):
-        raise _malformed(entries.others[0], f"a {field.name}")
+    if entries.odd and not (entries.every and entries.odd_late):
+        raise _malformed(entries.odd[0], f"a {field.name}")
     if not entries.values:
         raise _malformed(text, f"a {field.name}")
     return sorted(entries.values)
@@ -130,23 +130,23 @@ class _Days(NamedTuple):
     def of(cls, day: str, weekday: str) -> _Days:
         days, weekdays = _entries(day, _DAY), _entries(weekday, _WEEKDAY)
         near, last_weekdays, nth = set(), set(), set()
-        for other in days.others:
-            if other in ("l", "lw"):
+        for entry in days.odd:
+            if entry in ("l", "lw"):
                 continue
-            working = re.fullmatch(rf"({_DAY.value})w", other)
+            working = re.fullmatch(rf"({_DAY.value})w", entry)
             if working is None:
-                raise _malformed(other, "a day-of-month")
+                raise _malformed(entry, "a day-of-month")
             near.add(int(working[1]))
-        for other in weekdays.others:
-            special = re.fullmatch(rf"({_WEEKDAY.value})(?:l|#([1-5]))", other)
+        for entry in weekdays.odd:
+            special = re.fullmatch(rf"({_WEEKDAY.value})(?:l|#([1-5]))", entry)
             if special is None:
-                raise _malformed(other, "a day-of-week")
+                raise _malformed(entry, "a day-of-week")
             number = _WEEKDAY.number(special[1]) % 7
             if special[2]:
                 nth.add((number, int(special[2])))
             else:
                 last_weekdays.add(number)
-        return cls(days.values, frozenset(near), "l" in days.others, "lw" in days.others, days.every,
+        return cls(days.values, frozenset(near), "l" in days.odd, "lw" in days.odd, days.every,
                    frozenset(number % 7 for number in weekdays.values), frozenset(last_weekdays), frozenset(nth),
                    weekdays.every)
 

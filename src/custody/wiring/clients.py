@@ -18,9 +18,11 @@ from custody.settings import Settings
 
 if TYPE_CHECKING:
     from custody.adapters.kubernetes.client import ClusterClient
+    from custody.adapters.kubernetes.cluster import Cluster
     from custody.adapters.kubernetes.lookup import ClusterLookup
     from custody.policy.kinds import Kinds
     from custody.services.gather import Gatherer
+    from custody.services.remembered import Remembered
     from custody.services.simulation.testing import Others
     from custody.trust.roots import TrustedRoot
 
@@ -94,10 +96,16 @@ def cluster_lookup(settings: Settings, *, in_pod: bool = False) -> ClusterLookup
 
     None where there is neither. To be closed.
     """
+    from custody.adapters.kubernetes.lookup import ClusterLookup
+
+    cluster = _cluster(settings, in_pod=in_pod)
+    return None if cluster is None else ClusterLookup(cluster)
+
+
+def _cluster(settings: Settings, *, in_pod: bool) -> Cluster | None:
     from custody.adapters.http.aiohttp import AiohttpHttp
     from custody.adapters.kubernetes.cluster import Cluster
     from custody.adapters.kubernetes.kubeconfig import of_kubeconfig
-    from custody.adapters.kubernetes.lookup import ClusterLookup
     from custody.adapters.kubernetes.pod import of_pod
 
     if settings.kubeconfig is not None:
@@ -106,17 +114,32 @@ def cluster_lookup(settings: Settings, *, in_pod: bool = False) -> ClusterLookup
         access = pod
     else:
         return None
-    return ClusterLookup(Cluster(access, AiohttpHttp(offline=settings.offline, tls=access.tls)))
+    return Cluster(access, AiohttpHttp(offline=settings.offline, tls=access.tls))
 
 
-def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_clock) -> Gatherer:
+def cluster_client(settings: Settings) -> ClusterClient:
+    """The objects of the cluster that the settings' kubeconfig names, else of the one that this is a pod of.
+
+    Raises UsageError where there is neither. To be closed: `cluster.close()`.
+    """
+    from custody.adapters.kubernetes.client import ClusterClient
+
+    cluster = _cluster(settings, in_pod=True)
+    if cluster is None:
+        raise UsageError("no cluster: got no --kubeconfig, and this is no pod with a service account",
+                         hint="--kubeconfig FILE names an API server")
+    return ClusterClient(cluster)
+
+
+def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_clock,
+             remembered: Remembered | None = None) -> Gatherer:
     from custody.services.gather import Bounds, Gatherer
     from custody.sign.listing import Limits
 
     size = settings.max_document * 1024 * 1024
     limits = Limits(documents=200, document=size, total=4 * size)
     return Gatherer(client, trusted_root(settings), clock, keep=settings.keep_evidence,
-                    bounds=Bounds(documents=limits, weight=5 * size, memory=6 * size))
+                    bounds=Bounds(documents=limits, weight=5 * size, memory=6 * size), remembered=remembered)
 
 
 @contextlib.asynccontextmanager
@@ -137,21 +160,3 @@ async def others(settings: Settings, *, registry: bool = False, cluster: bool = 
             await known.close()
         if http is not None:
             await http.close()
-
-
-@contextlib.asynccontextmanager
-async def cluster_objects(settings: Settings) -> AsyncIterator[ClusterClient]:
-    """The objects of the cluster that the settings' kubeconfig names. Raises UsageError where they name none."""
-    from custody.adapters.http.aiohttp import AiohttpHttp
-    from custody.adapters.kubernetes.client import ClusterClient
-    from custody.adapters.kubernetes.cluster import Cluster
-    from custody.adapters.kubernetes.kubeconfig import of_kubeconfig
-
-    if settings.kubeconfig is None:
-        raise UsageError("no kubeconfig", hint="--kubeconfig FILE, or `kubeconfig` in custody.toml")
-    access = of_kubeconfig(Path(settings.kubeconfig))
-    cluster = Cluster(access, AiohttpHttp(offline=settings.offline, tls=access.tls))
-    try:
-        yield ClusterClient(cluster)
-    finally:
-        await cluster.close()
