@@ -102,7 +102,7 @@ PATHS = "spec.rules[0]"
     ("metadata/annotations", {"pod-policies.kyverno.io/autogen-controllers": "Deployment"},
      "metadata.annotations.pod-policies.kyverno.io/autogen-controllers"),
     *((f"{RULE}/{field}", value, f"{PATHS}.{field}") for field, value in {
-        "mutate": {"patchStrategicMerge": {}}, "generate": {"kind": "x"}, "context": [{"name": "x"}],
+        "generate": {"kind": "x"},
         "celPreconditions": [{"name": "x"}], "imageExtractors": {"Pod": []}, "skipBackgroundRequests": True,
         "reportProperties": {"a": "b"}}.items()),
     *((f"{RULE}/validate/{field}", value, f"{PATHS}.validate.{field}") for field, value in {

@@ -6,8 +6,10 @@ from typing import Any
 
 from custody.errors import MalformedError, UnsupportedError
 from custody.policy.fields import Fields
+from custody.policy.kyverno.context import compile_context
 from custody.policy.kyverno.images import VerifyImages
 from custody.policy.kyverno.match import compile_block
+from custody.policy.kyverno.mutate.rule import MutateRule
 from custody.policy.kyverno.rule import Head, enforced
 from custody.policy.kyverno.validate import Validate
 from custody.policy.kyverno.validation import ValidateRule
@@ -18,6 +20,7 @@ from custody.policy.scope import Scope
 from policylang.conditions import compile_conditions
 
 AUTOGEN = "pod-policies.kyverno.io/autogen-controllers"
+_FORMS = ("validate", "mutate", "verifyImages")
 _OWN = "policies.custody.internal/"
 ATTESTATIONS = f"{_OWN}attestations"
 """Annotation: `newest` (default) or `all`. Which of one signer's attestations of one type must meet the conditions."""
@@ -77,14 +80,18 @@ def _rule(fields: Fields, policy: Policy, *, enforce: bool, every: bool) -> Rule
     if match is None:
         raise MalformedError(fields.path("match"), got="nothing", expected="what the rule speaks of")
     scope = Scope(compile_block(match), compile_block(exclude, exclude=True) if exclude is not None else None)
+    entries = fields.peek("context")
+    context, roots = compile_context(fields.each("context"), ROOTS, policy.name.rpartition("/")[0])
     block = fields.any("preconditions")
-    preconditions = None if block is None else compile_conditions(block, fields.path("preconditions"), ROOTS)
-    written = {"preconditions": block, "validate": fields.peek("validate"), "verifyImages": fields.peek("verifyImages")}
-    validate, images = fields.inner("validate"), fields.each("verifyImages")
+    preconditions = None if block is None else compile_conditions(block, fields.path("preconditions"), roots)
+    written = {"context": entries, "preconditions": block, **{form: fields.peek(form) for form in _FORMS}}
+    validate, images, mutate = fields.inner("validate"), fields.each("verifyImages"), fields.inner("mutate")
     fields.done()
-    if (validate is None) == (not images):
-        raise MalformedError(fields.where, got="none or both of them", expected="one of validate, verifyImages")
-    head = Head(policy, name, fields.where, match.where, scope, preconditions, written, enforce)
+    if (validate is not None) + bool(images) + (mutate is not None) != 1:
+        raise MalformedError(fields.where, got="none or several of them", expected=f"one of {', '.join(_FORMS)}")
+    head = Head(policy, name, fields.where, match.where, scope, preconditions, written, enforce, context, roots)
     if validate is not None:
-        return ValidateRule(head, Validate(validate, name))
-    return VerifyRule(head, [VerifyImages(entry, every=every) for entry in images])
+        return ValidateRule(head, Validate(validate, name, roots))
+    if mutate is not None:
+        return MutateRule(head, mutate)
+    return VerifyRule(head, [VerifyImages(entry, every=every, entries=tuple(roots.deferred)) for entry in images])

@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.policy.given import Given
+from custody.policy.kyverno.context import Context
 from custody.policy.kyverno.validate import Judgement
-from custody.policy.kyverno.variables import variables
+from custody.policy.kyverno.variables import ROOTS, leave, variables, within
 from custody.policy.model import Outcome, RuleResult
 from custody.policy.rule import Policy, Rule, Spoken
 from custody.policy.scope import Scope
 from policylang.conditions import Conditions
 from policylang.errors import LanguageError
+from policylang.variables import Roots
 
 _EXPRESSION = re.compile(r"\{\{((?:\{[^{}]*\}|[^{}])*)\}\}")
 _WHO_ASKS = re.compile(r"\b(request\.(?:userInfo|roles|clusterRoles)|serviceAccountName(?:space)?)\b")
@@ -35,6 +37,9 @@ class Head(NamedTuple):
     """Its blocks as they were written."""
     enforce: bool
     """Whether the policy's failures deny, where the rule says nothing else."""
+    context: Context = Context()
+    roots: Roots = ROOTS
+    """What its expressions may speak of: also the entries of its context."""
 
 
 class KyvernoRule(Rule):
@@ -42,12 +47,28 @@ class KyvernoRule(Rule):
         self.policy = head.policy
         self.name = head.name
         self.scope = head.scope
+        self.context = head.context
         self.preconditions = head.preconditions
         self.needs_request = _needs_request(head.written) or ("subjects" if any(
             "subjects" in part.chosen for block in (head.scope.match, head.scope.exclude) if block is not None
             for part in block.filters) else "")
 
     def evaluate(self, given: Given) -> Spoken:
+        inner = self.entered(given)
+        said = self._evaluated(inner)
+        if inner is not given:
+            leave(given, inner)
+        return said
+
+    def entered(self, given: Given) -> Given:
+        """The request with the entries of the rule's context among its variables."""
+        if not self.context:
+            return given
+        inner = within(given)
+        inner.memo[variables] = self.context.opened(variables(given), inner)
+        return inner
+
+    def _evaluated(self, given: Given) -> Spoken:
         if self.preconditions is not None:
             try:
                 holds, message = self.preconditions(variables(given), given.context.now)

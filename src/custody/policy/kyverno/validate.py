@@ -17,7 +17,7 @@ from policylang.conditions import compile_conditions
 from policylang.errors import LanguageError
 from policylang.jmespath import QueryError
 from policylang.kpattern import Mismatch, matcher
-from policylang.variables import compile_value
+from policylang.variables import Roots, compile_value
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -36,12 +36,13 @@ _Match = Callable[[Any], Mismatch | None]
 class Validate:
     """One compiled `validate`. `pattern` and `any_pattern` are kept for the linter."""
 
-    def __init__(self, fields: Fields, rule: str) -> None:
+    def __init__(self, fields: Fields, rule: str, roots: Roots = ROOTS) -> None:
         self.rule = rule
+        self._roots = roots
         self.failure_action = fields.take("failureAction", str)
         self.allow_existing = fields.take("allowExistingViolations", bool) is not False
         self.message = fields.take("message", str) or ""
-        self._message = compile_value(self.message, fields.path("message"), ROOTS)
+        self._message = compile_value(self.message, fields.path("message"), roots)
         self.pattern = fields.any("pattern")
         self.any_pattern = fields.take("anyPattern", list)
         deny, security = fields.inner("deny"), fields.inner("podSecurity")
@@ -67,7 +68,7 @@ class Validate:
     # ── patterns ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _pattern(self, where: str) -> Judge:
-        match = _matching(self.pattern, where)
+        match = _matching(self.pattern, where, self._roots)
 
         def judge(given: Given) -> Judgement | None:
             if given.request.operation == "DELETE":
@@ -97,7 +98,7 @@ class Validate:
         return f"validation error: {_dotted(message)} rule {self.rule} {where}"
 
     def _any_pattern(self, patterns: list[Any], where: str) -> Judge:
-        matches = [_matching(pattern, f"{where}[{at}]") for at, pattern in enumerate(patterns)]
+        matches = [_matching(pattern, f"{where}[{at}]", self._roots) for at, pattern in enumerate(patterns)]
 
         def judge(given: Given) -> Judgement | None:
             if given.request.operation == "DELETE":
@@ -131,7 +132,7 @@ class Validate:
         where = fields.path("conditions")
         fields.done()
         # `deny: {}` has nothing that must hold first: it always denies.
-        conditions = compile_conditions(block if block is not None else [], where, ROOTS)
+        conditions = compile_conditions(block if block is not None else [], where, self._roots)
 
         def judge(given: Given) -> Judgement:
             values, now = variables(given), given.context.now
@@ -175,9 +176,9 @@ class Validate:
         return judge
 
 
-def _matching(pattern: Any, where: str) -> Callable[[Given], _Match]:
+def _matching(pattern: Any, where: str, roots: Roots) -> Callable[[Given], _Match]:
     """A function from an input to the matcher: one for all inputs, unless the pattern has variables."""
-    fill = compile_value(pattern, where, ROOTS)
+    fill = compile_value(pattern, where, roots)
     fixed = matcher(pattern, where)
     if fill is None:
         return lambda given: fixed  # noqa: ARG005 - the other one needs it

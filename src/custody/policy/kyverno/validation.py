@@ -34,8 +34,9 @@ class ValidateRule(KyvernoRule):
         self._written = written = head.written["validate"]
         # A pattern says nothing of what is deleted.
         self.scope.judged = OPERATIONS if validate.deny else (*WRITTEN, "CONNECT")
-        self.reads_images = _mentions(written, "image")
-        self.reads_templates = _reads_template(written)
+        read = [written, head.written.get("context")]
+        self.reads_images = _mentions(read, "image")
+        self.reads_templates = _reads_template(read)
         if validate.pod_security:
             need_pods(head)
         said = enforced(validate.failure_action, f"{head.where}.validate.failureAction")
@@ -58,7 +59,7 @@ class ValidateRule(KyvernoRule):
         # nothing.
         old = msgspec.structs.replace(request, operation="CREATE", object=request.old_object, old_object=None,
                                       subresource="")
-        before = Given(old, given.context, given.evidence, given.answers)
+        before = self.entered(Given(old, given.context, given.evidence, given.answers))
         if self.silence(old, given.answers) is not None or not self._applies(before):
             return judgement
         prior = self.validate.judge(before)
