@@ -150,7 +150,7 @@ def test_evidence_of_kinds_that_are_not_evaluated_is_named() -> None:
     assert len(found.signatures) == 1
     assert {one.reason: one.predicate_type for one in found.rejected} == {
         "signatures that cosign stores as OCI 1.1 artifacts are not evaluated by custody yet": intoto.COSIGN_SIGN,
-        "Notation signatures are not evaluated by custody yet": intoto.COSIGN_SIGN,
+        "signatures of the Notary Project count for policies that ask for them alone": intoto.COSIGN_SIGN,
         "documents of type application/spdx+json are not evaluated by custody": "application/spdx+json"}
 
 
@@ -372,10 +372,10 @@ def test_a_fault_of_ours_denies_that_image_with_a_reason() -> None:
         async with gatherer() as gather:
             whole = gather._resolve
 
-            async def fails(ref: Any) -> str:
+            async def fails(ref: Any, question: Any) -> str:
                 if ref.tag == "bad":
                     raise ValueError("secret")
-                return await whole(ref)
+                return await whole(ref, question)
 
             gather._resolve = fails  # type: ignore[method-assign]
             names = [f"{host}/app:bad", f"{host}/app@{IMAGE}"]

@@ -67,7 +67,19 @@ class KeySigner(msgspec.Struct, frozen=True, kw_only=True, tag="key"):
         return f"key {self.fingerprint}"
 
 
-Signer = KeylessSigner | KeySigner
+class CertificateSigner(msgspec.Struct, frozen=True, kw_only=True, tag="certificate"):
+    """Who holds a certificate of the Notary Project."""
+
+    subject: str
+    """RFC 4514: `CN=acme,O=Acme`."""
+    fingerprint: str
+    """`sha256:` of the DER certificate."""
+
+    def __str__(self) -> str:
+        return f"certificate {self.subject}"
+
+
+Signer = KeylessSigner | KeySigner | CertificateSigner
 
 
 class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +111,7 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     annotations: dict[str, str] = {}
     """What the signer put in with `-a key=value`."""
     format: str = "bundle"
-    """`bundle`, `simplesigning` or `dsse`: how it was stored."""
+    """`bundle`, `simplesigning`, `dsse` or `notary`: how it was stored."""
     signature: str = ""
     """The same for every copy of this signature, whatever it is stored as and whatever attests its time."""
 
@@ -124,6 +136,10 @@ class EvidenceSet(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     verified: tuple[Verified, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    stale_since: datetime | None = None
+    """When it was gathered, where it could not be gathered anew."""
+    stale_reason: str = ""
+    """Why it could not."""
     weight: int = 0
     """About how many bytes of memory it takes, where a gatherer has weighed it."""
 

@@ -81,10 +81,25 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
                    namespace=str(metadata.get("namespace") or namespace), name=str(metadata.get("name") or ""))
 
 
-class Context(msgspec.Struct, frozen=True, kw_only=True):
+class Simulated(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Variables that are said instead of found out, where policies are tried out: names with dots and their values.
+
+    They are there before a policy's own context entries. A value that is a map is merged into what is there.
+    """
+
+    policies: dict[str, dict[str, Any]] = {}
+    """By the name of the policy, without a namespace."""
+    rules: dict[str, dict[str, Any]] = {}
+    """By `policy/rule`."""
+    elements: dict[str, dict[str, list[Any]]] = {}
+    """By `policy/rule`: for the elements of a foreach, in their order."""
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a decision depends on beside the request, the evidence and the policies."""
 
     now: datetime
+    simulated: Simulated | None = None
 
 
 class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,11 +116,15 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     evidence: tuple[str, ...] = ()
     """Digests of the Evidence that was relied on."""
     remedy: str | None = None
-    """What to do about a failure."""
+    """What to do about a failure; of a skip, what was passed over and is warned of."""
     enforce: bool = True
     """Whether a failure or an error denies; False for Audit, and for errors where failurePolicy is Ignore."""
     properties: dict[str, str] = {}
     """What a report says beside the message, by name."""
+    warns: bool = True
+    """Whether who asks is told of a failure or an error that does not deny."""
+    told: str = ""
+    """The whole sentence that who asks is told, where the engine has one of its own."""
 
     @property
     def denies(self) -> bool:
@@ -135,6 +154,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it stays when its policy goes."""
     server_side: bool = False
     """Whether it is sent as an apply patch (server-side apply)."""
+    propagation: str = ""
+    """For delete: Foreground, Background or Orphan; empty for the cluster's default."""
 
 
 class Silent(msgspec.Struct, frozen=True):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from custody.policy.kinds import Kinds, Selector
+from custody.policy.kinds import Kinds, Selector, resource_of
 from custody.policy.lookup import Answers, LookupFailedError
-from custody.policy.model import Kind, Request
+from custody.policy.model import Kind, Request, Resource
 from custody.policy.resources import OPERATIONS
 from custody.ports.lookup import NamespaceLabels
 from policylang.go.wildcards import glob, wildcard
@@ -15,6 +15,7 @@ from policylang.go.wildcards import glob, wildcard
 WRITTEN = ("CREATE", "UPDATE")
 Condition = Callable[[Request, Answers], bool]
 _KNOWN = 1024  # kinds, of which it is remembered whether a filter selects them
+_ASKING = frozenset(("namespaceSelector", "roles", "clusterRoles"))
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 
 
@@ -37,6 +38,30 @@ class Requirement(NamedTuple):
         if self.operator in ("Exists", "DoesNotExist"):
             return (self.key in labels) == (self.operator == "Exists")
         return (labels.get(self.key) in self.values) == (self.operator == "In")
+
+
+class ResourceRule(NamedTuple):
+    """admissionregistration.k8s.io/v1 NamedRuleWithOperations: plural names, which `*` stands for all of.
+
+    `resources` may be `pods`, `pods/exec`, `*`, `*/*`, `*/scale`, `pods/*`.
+    """
+
+    groups: frozenset[str]
+    versions: frozenset[str]
+    resources: tuple[tuple[str, str], ...]
+    """With their subresources."""
+    operations: frozenset[str]
+    scope: str = "*"
+    """Namespaced, Cluster or *."""
+    names: tuple[str, ...] = ()
+
+    def selects(self, resource: Resource, subresource: str, operation: str) -> bool:
+        """Whatever the object's name and namespace are; no operation stands for any."""
+        return ((not operation or operation in self.operations or "*" in self.operations)
+                and (resource.group in self.groups or "*" in self.groups)
+                and (resource.version in self.versions or "*" in self.versions)
+                and any(name in ("*", resource.resource) and sub in ("*", subresource)
+                        for name, sub in self.resources))
 
 
 class LabelSelector:
@@ -69,12 +94,17 @@ class Subject(NamedTuple):
 class Filter:
     """What must all hold of a request; a part that is left out holds. Empty `operations`: what the rule can judge."""
 
+    resources: Sequence[ResourceRule] = ()
+    """Of a filter that names resources, as the API server does, and no kinds."""
+
     def __init__(self, *, where: str = "", kinds: Sequence[Named] = (), operations: Sequence[str] = (),
                  names: Sequence[str] = (), namespaces: Sequence[str] = (), annotations: dict[str, str] | None = None,
                  labels: LabelSelector | None = None, namespace_labels: LabelSelector | None = None,
-                 subjects: Sequence[Subject] = (), nobody: bool = False) -> None:
+                 subjects: Sequence[Subject] = (), nobody: bool = False,
+                 beside: Mapping[str, Condition] | None = None) -> None:
         """`where` is the path of its field. `nobody`: whether `subjects` hold where it is not known who asks.
 
+        `beside` are tests of an engine's own, by the names of their fields; they are asked last, and may need answers.
         Raises MalformedError for a kind that is none.
         """
         self.where = where
@@ -83,7 +113,7 @@ class Filter:
         self.selectors = [Selector.parse(named.text, named.where) for named in kinds]
         self.chosen = tuple(field for field, value in (
             ("names", names), ("namespaces", namespaces), ("annotations", annotations), ("selector", labels),
-            ("namespaceSelector", namespace_labels), ("subjects", subjects)) if value)
+            ("namespaceSelector", namespace_labels), ("subjects", subjects)) if value) + tuple(beside or ())
         """Names of the fields beside kinds and operations that it has."""
         tests: list[Condition] = []
         if operations:
@@ -105,8 +135,14 @@ class Filter:
                          if request.user.username or request.user.groups else nobody)
         if namespace_labels is not None:
             tests.append(lambda request, answers: namespace_labels(namespace_labels_of(request, answers)))
+        tests += (beside or {}).values()
         self.empty = not tests
         self.matches: Condition = _all(tests)
+
+    @property
+    def asks(self) -> bool:
+        """Whether it may need answers."""
+        return not _ASKING.isdisjoint(self.chosen)
 
     @property
     def only(self) -> bool:
@@ -143,25 +179,34 @@ class Block:
 class Scope:
     """`match` less `exclude`, where all `conditions` hold.
 
-    `judged` are the operations of which the rule has something to say where its match names none.
+    `judged` are the operations of which the rule has something to say where its match names none. It speaks in no other
+    namespace than `namespace`, and of no other kinds than `kinds`, where these are given.
     """
 
     def __init__(self, match: Block, exclude: Block | None = None, *, judged: Sequence[str] = WRITTEN,
-                 conditions: Sequence[Condition] = ()) -> None:
+                 conditions: Sequence[Condition] = (), namespace: str = "", kinds: Collection[str] = ()) -> None:
         self.match = match
         self.exclude = exclude
         self.judged = tuple(judged)
         self.conditions = tuple(conditions)
+        self.namespace = namespace
+        self.kinds = frozenset(kinds)
 
     @property
     def asks(self) -> bool:
         """Whether matching may need answers."""
         return bool(self.conditions) or any(
-            "namespaceSelector" in part.chosen for block in (self.match, self.exclude) if block is not None
-            for part in block.filters)
+            part.asks for block in (self.match, self.exclude) if block is not None for part in block.filters)
 
     def silence(self, request: Request, answers: Answers) -> str | None:
-        """Why a request is none of this rule's; None where it is. Raises UnansweredError, LookupFailedError."""
+        """Why a request is none of this rule's; None where it is. Empty where another form of the rule is for its kind.
+
+        Raises UnansweredError, LookupFailedError.
+        """
+        if self.namespace and (request.namespace != self.namespace or request.kind.kind == "Namespace"):
+            return f"its policy speaks of namespace {self.namespace} alone"
+        if self.kinds and (request.parent or request.kind).kind not in self.kinds:
+            return ""
         if not self.match.matches(request, answers):
             return "its match does not select this request"
         if self.exclude is not None and self.exclude.matches(request, answers):
@@ -184,8 +229,12 @@ class Scope:
 
     def selects(self, kind: Kind, operation: str = "") -> bool:
         """Whether it may speak of a kind that has no subresource, with this operation or with any."""
+        if self.kinds and kind.kind not in self.kinds:
+            return False
         return any(selector.selects(kind, "") for part in self.match.filters
-                   if not operation or operation in (part.operations or (operation,)) for selector in part.selectors)
+                   if not operation or operation in (part.operations or (operation,)) for selector in part.selectors
+                   ) or any(rule.selects(resource_of(kind), "", operation)
+                            for part in self.match.filters for rule in part.resources)
 
     def operations(self, part: Filter) -> tuple[set[str], bool]:
         """The operations on what a filter of `match` names that all of `match` allows, and whether any is named."""

@@ -105,8 +105,69 @@ class Addresses(msgspec.Struct, frozen=True, tag="addresses"):
         return f"the addresses of {self.host}"
 
 
+class Authority(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whom to believe about an image, where a policy says more than the service's own trust root does.
+
+    Certificates and keys are PEM texts; an empty one leaves to the trust root what it would have replaced.
+    """
+
+    keys: str = ""
+    """Public keys. Nobody else is believed then, and certificates beside a signature are not read."""
+    algorithm: str = ""
+    """sha224, sha256, sha384 or sha512: with which a key signed; empty for what fits the key."""
+    certificate: str = ""
+    """Of the one who signs: its key is believed, if `chain` leads from it to a root."""
+    chain: str = ""
+    roots: str = ""
+    """Of the authorities that issue signing certificates, with the intermediates between."""
+    ignore_log: bool = False
+    """A signature needs no entry in a transparency log, and one that is there attests no time."""
+    log_url: str = ""
+    """What the log of `log_key` is called."""
+    log_key: str = ""
+    ignore_sct: bool = False
+    ct_key: str = ""
+    """Of the log of certificates."""
+    stamps: str = ""
+    """The chain of a timestamp authority."""
+    notary: bool = False
+    """Signatures of the Notary Project, by certificates that `roots` issued."""
+    repository: str = ""
+    """Where evidence is kept; empty: beside the image."""
+    artifacts: bool = False
+    """cosign's signatures that are stored as OCI 1.1 artifacts count too."""
+    secrets: tuple[str, ...] = ()
+    """`namespace/name` of Secrets with logins for registries."""
+    insecure: bool = False
+    """The registry may be asked by plain HTTP."""
+    fresh: bool = False
+    """Nothing that was gathered before is used."""
+
+
+class ImageEvidence(msgspec.Struct, frozen=True, tag="imageEvidence"):
+    """Answered by all that was gathered about an image (`evidence.model.EvidenceSet`) as plain data."""
+
+    image: str
+    """`registry/path@digest`, or with a tag where that is still to be resolved."""
+    authority: Authority
+    predicate_types: tuple[str, ...]
+    """Of documents that are of use, in order; other ones are named and not read."""
+
+    def __str__(self) -> str:
+        return f"the evidence of image {self.image}"
+
+
+class PublicKeyAt(msgspec.Struct, frozen=True, tag="publicKeyAt"):
+    """Answered by the PEM text of a key that a key management service keeps: `awskms://…`, `hashivault://…`."""
+
+    uri: str
+
+    def __str__(self) -> str:
+        return f"the public key {self.uri}"
+
+
 Question = (NamespaceLabels | ConfigMap | ApiCall | ImageData | ExternalData | HttpCall | Addresses | Roles
-            | GlobalEntry)
+            | GlobalEntry | ImageEvidence | PublicKeyAt)
 """The time is none of them: a decision has one, `Context.now`."""
 
 
@@ -124,7 +185,14 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     reason: str
 
 
-Answer = Answered | Absent | Failed
+class Disabled(msgspec.Struct, frozen=True, tag="disabled"):
+    """Nobody is to be asked: policies are tried out, and what is asked for is given otherwise or left out.
+
+    Whatever cannot do without it fails. See `policy.model.Simulated`.
+    """
+
+
+Answer = Answered | Absent | Failed | Disabled
 
 
 class Lookup(Protocol):

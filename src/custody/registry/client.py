@@ -29,7 +29,7 @@ from custody.kit import digest as digests
 from custody.kit import strictjson
 from custody.ports.http import Content, Http
 from custody.registry.budget import Budget
-from custody.registry.logins import Logins
+from custody.registry.logins import Find, Logins
 from custody.registry.origin import joined, origin_of
 from custody.registry.referrers import Referrers, fallback_tag
 from custody.registry.requests import DELETE, PULL, PUSH, Requests
@@ -56,6 +56,18 @@ class RegistryClient:
         self._logins = Logins(now=now)
         self._requests = Requests(Transport(http, Tokens(self._logins, now)), mirrors or {}, plain_http)
         self._referrers = Referrers(self._requests, now)
+
+    def knowing(self, find: Find, *, plain_http: Sequence[str] = (), now: Callable[[], float] = time.monotonic
+                ) -> RegistryClient:
+        """A client over the same connections that has other logins, and tokens of its own; it closes none of them.
+
+        `plain_http` are hosts that are asked without TLS, beside those that this client asks so.
+        """
+        view = copy.copy(self)
+        view._logins = Logins(find, now)
+        view._requests = self._requests.known_by(Tokens(view._logins, now), plain_http)
+        view._referrers = Referrers(view._requests, now)
+        return view
 
     def within(self, budget: Budget) -> RegistryClient:
         """A view of this client whose requests end with the budget; tokens, connections and facts are shared.

@@ -93,6 +93,20 @@ def _document(where: str, data: bytes) -> dict[str, Any]:
     return document
 
 
+def credential_in(documents: Mapping[str, str], host: str, repository: str = "") -> Credential | None:
+    """The first login in JSON texts by where they are from (a Secret's `.dockerconfigjson`); their `auths` alone count.
+
+    Helpers are programs, and whoever writes such a text does not choose what runs here. Raises AuthenticationError or
+    MalformedError.
+    """
+    host = parse_host(host)
+    for where, text in documents.items():
+        auths = {"auths": _document(where, text.encode()).get("auths")}
+        if (credential := _from_document(where, auths, host, repository, lambda *_: None)) is not None:
+            return credential
+    return None
+
+
 def _from_document(where: str, document: dict[str, Any], host: str, repository: str,
                    ask: Ask) -> Credential | None:
     auths, helpers = (_table(where, document, key) for key in ("auths", "credHelpers"))

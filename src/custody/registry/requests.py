@@ -15,7 +15,7 @@ from custody.ports.http import Answer, Content, place_of
 from custody.registry.budget import Budget
 from custody.registry.links import next_link
 from custody.registry.origin import escaped, joined, origin_of
-from custody.registry.tokens import Registry
+from custody.registry.tokens import Registry, Tokens
 from custody.registry.transport import Transport
 
 PULL, PUSH, DELETE = "pull", "pull,push", "pull,push,delete"
@@ -34,6 +34,13 @@ class Requests:
         names = ((_canonical(prefix), target) for prefix, target in mirrors.items())
         self._mirrors = sorted(names, key=lambda pair: -len(pair[0]))
         self._plain = frozenset(parse_host(host, "plain_http") for host in plain_http)
+
+    def known_by(self, tokens: Tokens, plain_http: Sequence[str] = ()) -> Requests:
+        """The same with other tokens, and with more hosts that are asked by plain HTTP."""
+        view = copy.copy(self)
+        view.transport = self.transport.known_by(tokens)
+        view._plain = self._plain | {parse_host(host, "plain_http") for host in plain_http}
+        return view
 
     def within(self, budget: Budget) -> Requests:
         view = copy.copy(self)

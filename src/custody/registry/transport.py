@@ -58,6 +58,12 @@ class Transport:
         view.budget = budget
         return view
 
+    def known_by(self, tokens: Tokens) -> Transport:
+        """With other tokens, over the same connections."""
+        view = copy.copy(self)
+        view._tokens = tokens
+        return view
+
     async def close(self) -> None:
         await self._http.close()
 

@@ -21,6 +21,7 @@ from custody.policy.model import Decision, Kind, Request, Verdict
 from custody.policy.phases import Course
 from custody.policy.snapshot import Snapshot
 from custody.ports.lookup import Lookup
+from custody.services.evidencelookup import EvidenceLookup
 from custody.services.gather import Gatherer
 
 
@@ -62,7 +63,8 @@ async def check_request(request: Request, policies: PolicySet, gatherer: Gathere
                         at: Course = Course.ADMISSION, lookup: Lookup | None = None) -> Checked:
     """Gather and decide for a whole request: with who asks, what was there before, and a subresource."""
     name = f"{request.kind.kind}/{request.namespace}/{request.name}"
-    return Checked(name, await Judging(gathering(gatherer), clock, lookup).judge(request, Snapshot(policies), at))
+    judging = Judging(gathering(gatherer), clock, EvidenceLookup(gatherer, lookup))
+    return Checked(name, await judging.judge(request, Snapshot(policies), at))
 
 
 def request_of(resource: dict[str, Any], policies: PolicySet, namespace: str = "default", *,

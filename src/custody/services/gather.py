@@ -17,6 +17,9 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from custody.errors import CustodyError, NetworkError, NotFoundError, VerificationError
 from custody.evidence.model import EvidenceSet, Rejected, State, Verified, unreached
@@ -24,16 +27,24 @@ from custody.formats import reference
 from custody.formats.reference import Reference
 from custody.kit.clock import Clock
 from custody.kit.concurrency import together
+from custody.kit.digest import sha256
+from custody.ports.lookup import Authority, ImageEvidence
 from custody.registry.budget import Budget
 from custody.registry.client import RegistryClient
+from custody.services.artifacts import notarized
 from custody.services.evidencecache import EvidenceCache
 from custody.services.pace import Pace
+from custody.services.remembered import Remembered
 from custody.services.verify import Terms, Unlogged, sort
 from custody.services.verifying import Share, Verifying
 from custody.sign.keys import PublicKey, load_public_key
-from custody.sign.listing import Document, Limits, fetch_document, list_documents
+from custody.sign.listing import Document, Limits, Listing, fetch_document, list_documents, list_notary
+from custody.sign.trusting import trust_of
 from custody.sign.verify import Trust
 from custody.trust.roots import TrustedRoot
+
+if TYPE_CHECKING:
+    from custody.registry.credentials import Ask, Credential
 
 _LOG = logging.getLogger(__name__)
 _MIB = 1024 * 1024
@@ -65,7 +76,8 @@ class Gatherer:
     """One registry client, one trust root; `keep` is how many seconds an answer counts."""
 
     def __init__(self, client: RegistryClient, root: TrustedRoot | None, clock: Clock, *, keep: float = 10.0,
-                 bounds: Bounds = Bounds()) -> None:
+                 bounds: Bounds = Bounds(), remembered: Remembered | None = None) -> None:
+        """`remembered` has what was gathered before, for when a registry does not answer."""
         self._client = client
         self._root = root
         self._clock = clock
@@ -74,6 +86,7 @@ class Gatherer:
         self._verifying = Verifying()
         self._memory = _Memory(bounds.memory)
         self._pace = Pace()
+        self.remembered = remembered
 
     async def gather(self, images: Iterable[str] | Mapping[str, frozenset[str]], keys: Iterable[bytes] = (), *,
                      root: TrustedRoot | None = None) -> dict[str, EvidenceSet]:
@@ -94,6 +107,23 @@ class Gatherer:
 
         return dict(zip(names, await together(of_image(*place) for place in enumerate(names)), strict=True))
 
+    async def demanded(self, asked: ImageEvidence, logins: Mapping[str, str]) -> EvidenceSet:
+        """What a policy's question asks for, on its own terms; never raises for what the world did.
+
+        `logins` are JSON texts of the Secrets that it names.
+        """
+        question = _Question((), frozenset(asked.predicate_types), self._root, asked.authority,
+                             tuple(sorted(logins.items())))
+        if not asked.authority.fresh:
+            return await self._of_image(asked.image, question, 0)
+        try:
+            ref = reference.parse(asked.image)
+            return await self._collect(ref.at(ref.digest or await self._resolve(ref, question)), question)
+        except NotFoundError as error:
+            return unreached(State.MISSING, error.message)
+        except CustodyError as error:
+            return unreached(State.UNVERIFIABLE, error.message)
+
     def forget(self) -> None:
         """Ask everything anew the next time."""
         self._cache.forget()
@@ -102,13 +132,14 @@ class Gatherer:
         try:
             ref = reference.parse(name)
             # Before the work, not in it: who waits for the same image may come first in his own review.
-            if not self._cache.holds(("digest", str(ref)) if ref.digest is None else (ref.name, ref.digest, question)):
+            named = ("digest", str(ref), question.logins)
+            if not self._cache.holds(named if ref.digest is None else (ref.name, ref.digest, question)):
                 await self._pace.turn(position)
             if ref.digest is None:
                 # The name as it is asked for is the key, so that a 404 for one image says nothing of others.
-                ref = ref.at(await self._cache.get(("digest", str(ref)), lambda: self._resolve(ref), lambda _: _NAME))
+                ref = ref.at(await self._cache.get(named, lambda: self._resolve(ref, question), lambda _: _NAME))
             key = (ref.name, ref.digest, question)
-            return await self._cache.get(key, lambda: self._collect(ref, question), lambda gathered: gathered.weight)
+            return await self._cache.get(key, lambda: self._known(ref, question), lambda gathered: gathered.weight)
         except NotFoundError as error:
             return unreached(State.MISSING, error.message)
         except CustodyError as error:
@@ -117,29 +148,57 @@ class Gatherer:
             _LOG.exception("evidence of an image could not be gathered")
             return unreached(State.UNVERIFIABLE, f"{name[:200]!r}: gathering failed with {type(error).__name__}")
 
-    async def _resolve(self, ref: Reference) -> str:
+    async def _known(self, ref: Reference, question: _Question) -> EvidenceSet:
+        if self.remembered is None:
+            return await self._collect(ref, question)
+        return await self.remembered.gather(_name(ref, question), ref.registry, lambda: self._collect(ref, question))
+
+    async def _resolve(self, ref: Reference, question: _Question) -> str:
         budget = Budget(self._bounds.seconds, self._bounds.documents.total)
-        return (await self._client.within(budget).resolve(ref)).digest
+        return (await self._client_for(ref, question).within(budget).resolve(ref)).digest
+
+    def _client_for(self, ref: Reference, question: _Question) -> RegistryClient:
+        """With the logins of the question where it has some."""
+        insecure = question.authority is not None and question.authority.insecure
+        if not question.logins and not insecure:
+            return self._client
+        from custody.registry.credentials import credential_in, find_credential
+
+        logins = dict(question.logins)
+
+        def find(host: str, repository: str, ask: Ask) -> Credential | None:
+            return credential_in(logins, host, repository) or find_credential(host, repository, ask=ask)
+
+        return self._client.knowing(find, plain_http=[ref.registry] if insecure else [])
 
     async def _collect(self, ref: Reference, question: _Question) -> EvidenceSet:
         bounds = self._bounds
-        # A policy may accept a key's signature without a log; it sees that `log` is None.
-        terms = Terms(Trust(question.root, _loaded(question.keys), max_weight=bounds.weight), unlogged=Unlogged.KEYS)
+        terms = _terms(question, bounds.weight)
         with self._memory.held(str(ref)) as held:
-            client = self._client.within(_Charged(bounds.seconds, bounds.documents.total, held))
+            client = self._client_for(ref, question).within(_Charged(bounds.seconds, bounds.documents.total, held))
             try:
                 async with asyncio.timeout(bounds.seconds):
                     # The image itself is asked for too: evidence about something that is not there admits nothing.
-                    listing, _ = await together((
-                        list_documents(client, ref, unsigned=False, predicate_types=question.predicate_types,
-                                       limits=bounds.documents), self._there(client, ref)))
+                    listing, _ = await together((self._list(client, ref, question), self._there(client, ref)))
                     assert listing is not None
                     share, gate = Share(), asyncio.Semaphore(bounds.at_once)
                     judged = await together(self._judge(client, ref, document, terms, share, gate, held)
                                             for document in listing.documents)
+                    if question.authority is not None and question.authority.notary:
+                        judged += await notarized(
+                            client, ref, question.predicate_types or frozenset(), bounds.documents,
+                            lambda place, document: self._judge(client, place, document, terms, share, gate, held))
             except TimeoutError:
                 raise NetworkError(f"{ref}: evidence did not come within {bounds.seconds:g} s") from None
             return sort(str(ref.digest), judged, listing.rejected, held.parsed + _NAME * (1 + len(listing.rejected)))
+
+    async def _list(self, client: RegistryClient, ref: Reference, question: _Question) -> Listing:
+        authority, limits = question.authority or Authority(), self._bounds.documents
+        place = reference.parse(authority.repository).at(str(ref.digest)) if authority.repository else ref
+        if authority.notary:
+            return await list_notary(client, place, limits)
+        return await list_documents(client, place, unsigned=False, predicate_types=question.predicate_types,
+                                    limits=limits, artifacts=authority.artifacts)
 
     async def _there(self, client: RegistryClient, ref: Reference) -> None:
         await client.resolve(ref)
@@ -164,6 +223,30 @@ class _Question:
     keys: tuple[bytes, ...]
     predicate_types: frozenset[str] | None
     root: TrustedRoot | None = field(hash=False)
+    authority: Authority | None = None
+    """Whom a policy believes instead."""
+    logins: tuple[tuple[str, str], ...] = ()
+
+
+def _name(ref: Reference, question: _Question) -> str:
+    """Of the image and of all that its evidence is verified by; logins only say who may read."""
+    return f"{ref} {_terms_digest(question)}"
+
+
+@lru_cache(64)
+def _terms_digest(question: _Question) -> str:
+    root = question.root.to_json() if question.root is not None else b""
+    types = None if question.predicate_types is None else sorted(question.predicate_types)
+    return sha256(msgspec.json.encode([question.keys, types, sha256(root), question.authority], order="deterministic"))
+
+
+@lru_cache(64)
+def _terms(question: _Question, weight: int) -> Terms:
+    """Raises MalformedError, UnsupportedError or VerificationError for an authority that nobody can be."""
+    if question.authority is not None:
+        return Terms(trust_of(question.authority, question.root, max_weight=weight))
+    # A policy may accept a key's signature without a log; it sees that `log` is None.
+    return Terms(Trust(question.root, _loaded(question.keys), max_weight=weight), unlogged=Unlogged.KEYS)
 
 
 @lru_cache(64)

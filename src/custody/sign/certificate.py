@@ -81,9 +81,10 @@ def load_certificate(der: bytes, where: str) -> x509.Certificate:
     return certificate
 
 
-def read_signing_certificate(der: bytes, where: str = "certificate") -> SigningCertificate:
+def read_signing_certificate(der: bytes, where: str = "certificate", *, named: bool = True) -> SigningCertificate:
     """Decode a leaf. Nothing about it is verified yet, except that it is meant for code signing.
 
+    One that is not `named` may name nobody, or several or other things than identities: its subject is "" then.
     Raises MalformedError, UnsupportedError or VerificationError.
     """
     certificate = load_certificate(der, where)
@@ -99,19 +100,21 @@ def read_signing_certificate(der: bytes, where: str = "certificate") -> SigningC
     if is_ca(certificate):
         raise VerificationError(f"{where}: is a CA certificate, expected a leaf")
     key = public_key(certificate.public_key(), where)
-    return SigningCertificate(der, certificate, key, _signer(certificate, where))
+    return SigningCertificate(der, certificate, key, _signer(certificate, where, named=named))
 
 
-def _signer(certificate: x509.Certificate, where: str) -> KeylessSigner:
+def _signer(certificate: x509.Certificate, where: str, *, named: bool) -> KeylessSigner:
     alternative = extension(certificate, x509.SubjectAlternativeName)
     names = list(alternative.value) if alternative else []
-    if len(names) != 1:
+    name = names[0] if len(names) == 1 else None
+    if name is None and named:
         raise VerificationError(f"{where}: {len(names)} subject alternative names, expected exactly one")
-    name = names[0]
     if isinstance(name, x509.OtherName) and name.type_id == _OTHER_NAME:
         subject = _utf8(name.value, f"{where}: subject alternative name")
     elif isinstance(name, (x509.RFC822Name, x509.UniformResourceIdentifier)):
         subject = name.value
+    elif not named:
+        subject = ""
     else:
         raise UnsupportedError(where, f"a subject alternative name of type {type(name).__name__}")
     texts: dict[int, str] = {}

@@ -24,7 +24,7 @@ import msgspec
 from custody.errors import CustodyError, MalformedError, NotFoundError, UnsupportedError, VerificationError
 from custody.evidence.model import Evidence, Rejected, State
 from custody.formats import bundle as bundles
-from custody.formats import cosign, dsse, intoto, oci
+from custody.formats import cosign, dsse, intoto, notary, oci
 from custody.formats.reference import Reference
 from custody.kit.concurrency import together
 from custody.registry.client import RegistryClient
@@ -32,10 +32,11 @@ from custody.registry.client import RegistryClient
 PREDICATE_TYPE = "dev.sigstore.bundle.predicateType"
 """The annotation of a bundle's manifest that says what is in it (cosign specs/BUNDLE_SPEC.md)."""
 _LAYER_PREDICATE_TYPE = "predicateType"  # the same on a layer of an .att tag
+_ARTIFACT = "application/vnd.dev.cosign.artifact.sig.v1+json"
 _SIGNATURE_KINDS = {
-    "application/vnd.dev.cosign.artifact.sig.v1+json": "signatures that cosign stores as OCI 1.1 artifacts are not "
+    _ARTIFACT: "signatures that cosign stores as OCI 1.1 artifacts are not "
                                                        "evaluated by custody yet",
-    "application/vnd.cncf.notary.signature": "Notation signatures are not evaluated by custody yet"}
+    notary.ARTIFACT_TYPE: "signatures of the Notary Project count for policies that ask for them alone"}
 _TAGS = {".sig": cosign.SIMPLE_SIGNING, ".att": dsse.MEDIA_TYPE, ".sbom": ""}
 _MAX_MANIFEST = 256 * 1024  # a bundle's manifest has about 1 KiB
 _MAX_NAMED = 20  # documents that are not asked for, by digest; the others by their number
@@ -79,18 +80,33 @@ class Listing(msgspec.Struct, frozen=True):
 
 
 async def list_documents(client: RegistryClient, ref: Reference, *, unsigned: bool = True,
-                         predicate_types: frozenset[str] | None = None, limits: Limits = Limits()) -> Listing:
+                         predicate_types: frozenset[str] | None = None, limits: Limits = Limits(),
+                         artifacts: bool = False) -> Listing:
     """List what is kept about `ref.digest`: bundles among its referrers, and the layers of cosign's tags.
 
-    `unsigned` adds the `.sbom` tag. `predicate_types` are those that the caller can use; None: any. Raises whatever
-    keeps the list from being whole, and VerificationError above the limits.
+    `unsigned` adds the `.sbom` tag, `artifacts` the signatures that cosign stores as OCI 1.1 artifacts.
+    `predicate_types` are those that the caller can use; None: any. Raises whatever keeps the list from being whole, and
+    VerificationError above the limits.
     """
     if ref.digest is None:
         raise MalformedError("evidence", got=str(ref), expected="an image with a digest")
     suffixes = [suffix for suffix in _TAGS if _useful(suffix, predicate_types, unsigned=unsigned)]
     tally = _Tally(ref, predicate_types, limits)
-    parts = await together([_bundles(client, tally), *(_layers(client, tally, suffix) for suffix in suffixes)])
+    layers = (_layers(client, tally, suffix) for suffix in suffixes)
+    parts = await together([_bundles(client, tally, artifacts=artifacts), *layers])
     documents = [document for part in parts for document in part]
+    tally.charge(len(documents), sum(document.layer.size for document in documents if document.data is None))
+    return Listing(tuple(sorted(documents, key=lambda document: document.layer.size)), tally.rejected())
+
+
+async def list_notary(client: RegistryClient, ref: Reference, limits: Limits = Limits()) -> Listing:
+    """Signatures of the Notary Project among the referrers of `ref.digest`. Raises as `list_documents` does."""
+    if ref.digest is None:
+        raise MalformedError("evidence", got=str(ref), expected="an artifact with a digest")
+    tally = _Tally(ref, None, limits)
+    signatures = [referrer for referrer in await client.referrers(ref)
+                  if (referrer.artifact_type or referrer.media_type) == notary.ARTIFACT_TYPE]
+    documents = await _read(client, tally, signatures)
     tally.charge(len(documents), sum(document.layer.size for document in documents if document.data is None))
     return Listing(tuple(sorted(documents, key=lambda document: document.layer.size)), tally.rejected())
 
@@ -193,7 +209,7 @@ class _Tally:
         return (*self._rejected, *named)
 
 
-async def _bundles(client: RegistryClient, tally: _Tally) -> list[Document]:
+async def _bundles(client: RegistryClient, tally: _Tally, *, artifacts: bool = False) -> list[Document]:
     listed: list[oci.Descriptor] = []
     for referrer in await client.referrers(tally.ref):
         source, annotations = f"referrer {referrer.digest}", dict(referrer.annotations)
@@ -201,10 +217,18 @@ async def _bundles(client: RegistryClient, tally: _Tally) -> list[Document]:
         if kind.startswith(bundles.PREFIX):
             if tally.asked_for(source, annotations) and tally.fits(source, referrer.size, _MAX_MANIFEST, annotations):
                 listed.append(referrer)
+        elif kind == _ARTIFACT and artifacts:
+            if tally.asked_for(source, {**annotations, PREDICATE_TYPE: intoto.COSIGN_SIGN}):
+                listed.append(referrer)
         elif kind in _SIGNATURE_KINDS:
             tally.put_aside(source, kind, _SIGNATURE_KINDS[kind], intoto.COSIGN_SIGN)
         else:
             tally.put_aside(source, kind, f"documents of type {kind} are not evaluated by custody", kind)
+    return await _read(client, tally, listed)
+
+
+async def _read(client: RegistryClient, tally: _Tally, listed: list[oci.Descriptor]) -> list[Document]:
+    """The documents of these referrers; what is wrong with one is said of that one."""
     tally.charge(len(listed), sum(referrer.size for referrer in listed))
     gate = asyncio.Semaphore(_AT_ONCE)
 

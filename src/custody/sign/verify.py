@@ -19,7 +19,7 @@ from custody.evidence import model
 from custody.kit import strictjson
 from custody.sign.claim import Claim
 from custody.sign.decoders import decode
-from custody.sign.keys import PublicKey, check_digest_signature, check_signature, identity_of
+from custody.sign.keys import PublicKey, Scheme, check_digest_signature, check_signature, identity_of
 from custody.sign.logentry import Logged, check_binding, check_log_validity, check_logged, find_log, is_v1
 from custody.trust.roots import TrustedRoot
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
     from custody.sign.certificate import SigningCertificate
+    from custody.sign.notation import Notaries
 
 NOT_LOGGED = "log entry: there is none"
 """The reason why a signature that is in no log does not count."""
@@ -44,6 +45,16 @@ class Trust:
     """Every signing certificate was promised to a CT log of the root."""
     max_weight: int | None = None
     """Bytes that a document, and then what was signed in it, may take once parsed (`strictjson.weight`); None: any."""
+    keys_alone: bool = False
+    """A certificate beside a signature is not read: whoever holds one of `keys` made it, or nobody did."""
+    scheme: Scheme | None = None
+    """How a key signs, where that is said; None: in any of the ways that the document's format knows."""
+    named: bool = True
+    """A signing certificate names one identity. False: it may name none, and stands for whoever holds its key."""
+    expiring: bool = False
+    """Where nothing attests when a signature was made, its certificate must be valid now; else it does not count."""
+    notaries: Notaries | None = None
+    """Who is believed of the Notary Project; its signatures alone count then."""
     blobs: bool = False
     """A bundle that signs the subject's bytes as those of any file counts too. For an image it does not, nor does it
     for cosign: who signs files does not vouch for images, and a manifest is a file."""
@@ -55,6 +66,10 @@ def verify_evidence(evidence: model.Evidence, trust: Trust, now: datetime) -> mo
     try:
         # 1. Decode: whatever the format, it becomes a claim.
         _check_weight(evidence.data, trust, "document")
+        if trust.notaries is not None:
+            from custody.sign.notation import verify_notation
+
+            return verify_notation(evidence, trust.notaries, now)
         claim = decode(evidence)
         if claim.signed is None and not trust.blobs:
             raise VerificationError("signature: got one of a file's bytes (messageSignature), expected one of a "
@@ -62,12 +77,12 @@ def verify_evidence(evidence: model.Evidence, trust: Trust, now: datetime) -> mo
 
         # 2. Find who may have signed: the leaf certificate, or the first given key that fits.
         check = Check.CERTIFICATE
-        leaf = _leaf(claim, trust)
+        leaf = None if trust.keys_alone else _leaf(claim, trust)
         keys = [leaf.public_key] if leaf else _keys(claim, trust)
 
         # 3. Check the signature over the signed bytes.
         check = Check.SIGNATURE
-        key = _check_any(keys, claim, evidence.subject)
+        key = _check_any(keys, claim, evidence.subject, trust.scheme)
 
         # 4. Collect times that authorities of the root attest for this very signature.
         check = Check.TIME
@@ -76,13 +91,14 @@ def verify_evidence(evidence: model.Evidence, trust: Trust, now: datetime) -> mo
         # 5. Find the signature in a log: the entry is about it (binding), and the log keeps it (SET, inclusion proof).
         check, log = Check.LOG, None
         if trust.require_log:
-            log, logged = _check_log(Logged(claim, key, leaf.der if leaf else None), trust.root, times, now)
+            presented = leaf.der if leaf else _presented(claim, key) if trust.keys_alone else None
+            log, logged = _check_log(Logged(claim, key, presented), trust.root, times, now)
             times += logged
 
         # 6. Check the certificate at every one of those times: chain, authority's validity, leaf's validity; then SCT.
         if leaf is not None and trust.root is not None:
             check = Check.CERTIFICATE
-            issuer = _check_certificate(leaf, claim, trust.root, times)
+            issuer = _check_certificate(leaf, claim, trust.root, times or ([now] if trust.expiring else []))
             check = Check.SCT
             if trust.require_sct:
                 from custody.sign.certificate import check_sct
@@ -121,7 +137,18 @@ def _leaf(claim: Claim, trust: Trust) -> SigningCertificate | None:
     if trust.root is None:
         raise VerificationError("signed with a certificate, and there is no trusted root to check it against",
                                 hint="--trusted-root FILE", check=Check.ROOT)
-    return read_signing_certificate(claim.certificates[0])
+    return read_signing_certificate(claim.certificates[0], named=trust.named)
+
+
+def _presented(claim: Claim, key: PublicKey) -> bytes | None:
+    """The certificate that came with a key's signature, which its log entry then names; None for another key's."""
+    if not claim.certificates:
+        return None
+    from custody.sign.certificate import load_certificate
+    from custody.trust.keys import spki
+
+    leaf = claim.certificates[0]
+    return leaf if spki(load_certificate(leaf, "certificate").public_key()) == key.der else None
 
 
 def _keys(claim: Claim, trust: Trust) -> list[PublicKey]:
@@ -141,7 +168,7 @@ def _fingerprint(hint: str | None) -> str:
     return f"sha256:{digest.hex()}" if len(digest) == 32 else hint or "no hint"
 
 
-def _check_any(keys: Sequence[PublicKey], claim: Claim, subject: str) -> PublicKey:
+def _check_any(keys: Sequence[PublicKey], claim: Claim, subject: str, scheme: Scheme | None = None) -> PublicKey:
     """The first key that made the signature."""
     if claim.signed is None and f"sha256:{claim.digest.hex()}" != subject:
         raise VerificationError(f"subject: the signature is of sha256:{claim.digest.hex()}, expected {subject}",
@@ -150,7 +177,7 @@ def _check_any(keys: Sequence[PublicKey], claim: Claim, subject: str) -> PublicK
     for key in keys:
         try:
             if claim.signed is not None:
-                check_signature(key.key, claim.signature, claim.signed, "signature", claim.scheme)
+                check_signature(key.key, claim.signature, claim.signed, "signature", scheme or claim.scheme)
             else:
                 check_digest_signature(key.key, claim.signature, claim.digest, "signature")
             return key

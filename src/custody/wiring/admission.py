@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,15 +14,40 @@ if TYPE_CHECKING:
     from custody.admission.webhook import Admission
     from custody.policy.load import PolicySet
     from custody.ports.lookup import Lookup
+    from custody.services.decisions import DecisionKeeper
     from custody.services.gather import Gatherer
+    from custody.services.remembered import Remembered
+    from custody.settings import Settings
 
 
 def admission(policies: PolicySet, gatherer: Gatherer, clock: Clock, observer: Observer | None = None,
               lookup: Lookup | None = None) -> Admission:
     from custody.admission.webhook import Admission
     from custody.services.check import gathering
+    from custody.services.evidencelookup import EvidenceLookup
 
-    return Admission(policies, gathering(gatherer), clock, observer=observer, lookup=lookup)
+    return Admission(policies, gathering(gatherer), clock, observer=observer, lookup=EvidenceLookup(gatherer, lookup))
+
+
+def decision_keeper(settings: Settings, clock: Clock) -> DecisionKeeper | None:
+    """Writes what the webhook decides into the data directory; None where the settings keep nothing."""
+    if not settings.keep_decisions:
+        return None
+    from custody.adapters.sqlite.decisions import SqliteDecisions
+    from custody.services.decisions import DecisionKeeper
+
+    return DecisionKeeper(SqliteDecisions(settings.state() / "decisions.db"), clock, settings.keep_decisions,
+                          settings.max_decisions << 20)
+
+
+def remembered(settings: Settings, clock: Clock) -> Remembered | None:
+    """What was gathered before, in the data directory; None where the settings count none of it."""
+    if not settings.stale_evidence:
+        return None
+    from custody.adapters.sqlite.evidence import SqliteEvidence
+    from custody.services.remembered import Remembered
+
+    return Remembered(SqliteEvidence(settings.state() / "evidence.db"), clock, timedelta(hours=settings.stale_evidence))
 
 
 def serving_certificate(folder: Path, hosts: list[str], clock: Clock) -> ServingCertificate:

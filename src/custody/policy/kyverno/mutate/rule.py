@@ -8,10 +8,11 @@ from custody.errors import MalformedError
 from custody.formats import jsonpatch
 from custody.policy.fields import Fields
 from custody.policy.given import Given
+from custody.policy.kyverno.action import Action
+from custody.policy.kyverno.judgement import Judgement
 from custody.policy.kyverno.mutate.foreach import ForEach, ForEachError, patched
 from custody.policy.kyverno.mutate.patch import Patch
 from custody.policy.kyverno.rule import Head, KyvernoRule
-from custody.policy.kyverno.validate import Judgement
 from custody.policy.kyverno.variables import variables
 from custody.policy.model import Outcome
 from custody.policy.phases import Phase
@@ -25,7 +26,7 @@ class Mutation:
     def __init__(self, fields: Fields, head: Head, current: str) -> None:
         """`current` is what `{{@}}` speaks of. Raises MalformedError, UnsupportedError."""
         roots = head.roots.extended((), current=current, skipped=2)
-        namespace = head.policy.name.rpartition("/")[0]
+        namespace = head.namespace
         loops = fields.each("foreach")
         self._foreach = ForEach(loops, roots, namespace=namespace) if loops else None
         self._patch: Patch | None = None
@@ -60,12 +61,17 @@ def mutated(resource: Any) -> str:
     return f"{name} in namespace {namespace}" if namespace else name
 
 
+_DENIES = Action(said=True)
+"""What cannot be mutated is denied, under Audit too; failurePolicy: Ignore admits it."""
+
+
 class MutateRule(KyvernoRule):
     phase = Phase.MUTATE
 
     def __init__(self, head: Head, fields: Fields) -> None:
         """Raises UnsupportedError, MalformedError."""
         super().__init__(head)
+        self.action = _DENIES
         self.enforce = True
         self.scope.judged = WRITTEN
         self.reads_templates = True
