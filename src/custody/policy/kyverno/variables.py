@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from custody.policy.given import Given
@@ -22,6 +23,20 @@ def variables(given: Given) -> dict[str, Any]:
     if known is None:
         known = given.memo[variables] = _variables(given)
     return known
+
+
+def within(given: Given) -> Given:
+    """The same request for one rule, whose variables are its own: `memo[variables]` is to be set."""
+    inner = copy.copy(given)
+    inner.memo = dict(given.memo)
+    return inner
+
+
+def leave(given: Given, inner: Given) -> None:
+    """What was found out about the request within a rule is kept; its variables are not."""
+    for key, value in inner.memo.items():
+        if key is not variables:
+            given.memo.setdefault(key, value)
 
 
 def _variables(given: Given) -> dict[str, Any]:
