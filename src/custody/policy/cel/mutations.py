@@ -21,7 +21,7 @@ from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.ports.lookup import ApiCall
 from policylang.cel.compile.program import Program
-from policylang.cel.kubernetes.objects import misnamed
+from policylang.cel.kubernetes.objects import ObjectValue, misnamed
 from policylang.cel.protobuf.wellknown import to_json
 from policylang.cel.types import list_of, message
 from policylang.cel.values.values import Uint
@@ -112,9 +112,10 @@ def _operation(said: Mapping[str, Any]) -> dict[str, Any]:
     if said.get("from"):
         operation["from"] = said["from"]
     if "value" in said:
-        if wrong := misnamed(said["value"]):
+        value = said["value"]
+        if isinstance(value, ObjectValue) and (wrong := misnamed(value, value.name)):
             raise MergeError("type mismatch: " + "\n".join(wrong))
-        operation["value"] = whole(to_json(said["value"]))
+        operation["value"] = whole(to_json(value))
     return operation
 
 
