@@ -70,7 +70,8 @@ async def apply(applied: Applied, inputs: Inputs, beside: Others, now: datetime,
     """Fill in what is said of each resource. Raises CustodyError for one that cannot be tried, unless `go_on`."""
     kinds = tolerant(inputs.kinds)
     told = Objects(inputs.targets, kinds)
-    world = World(namespaces=dict(inputs.values.namespaces), told=told, roles=inputs.who.roles,
+    world = World(namespaces=dict(inputs.values.namespaces), namespace_objects=inputs.values.objects,
+                  told=told, roles=inputs.who.roles,
                   cluster_roles=inputs.who.cluster_roles, outside=inputs.cluster)
     if inputs.context is not None:
         read_context(inputs.context, told, world)
