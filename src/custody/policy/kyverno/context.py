@@ -115,7 +115,7 @@ class _Waiting(Deferred):
                 else:
                     seen[later._entry.name] = later._before
             try:
-                value = self._entry.source.value(seen, self._given)
+                value = _stored(self._entry.source.value(seen, self._given))
             except LeftOutError:
                 if before is _NOTHING:
                     raise
@@ -126,6 +126,16 @@ class _Waiting(Deferred):
                 value = _merged(before, value)
             self._value = value
         return self._value
+
+
+def _stored(value: Any) -> Any:
+    """As it is once Kyverno has stored it, as JSON: lists of maps that a function made are lists like any other."""
+    if isinstance(value, dict):
+        return {name: _stored(member) for name, member in value.items()} if any(
+            isinstance(member, (dict, list)) for member in value.values()) else value
+    if isinstance(value, list):
+        return [_stored(member) for member in value]
+    return value
 
 
 def _merged(before: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:

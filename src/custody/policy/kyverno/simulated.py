@@ -29,7 +29,9 @@ def of_rule(data: dict[str, Any], given: Given, policy: str, rule: str) -> dict[
     simulated = given.context.simulated
     if simulated is None:
         return data
-    name = f"{policy.rpartition('/')[2]}/{rule}"
+    # Rules that are made of another one take what is said for that.
+    base = rule.removeprefix("autogen-cronjob-").removeprefix("autogen-")
+    name = f"{policy.rpartition('/')[2]}/{base}"
     given.memo[_RULE] = name
     return _with(data, simulated.rules.get(name, {}))
 
