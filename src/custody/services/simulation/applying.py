@@ -79,9 +79,9 @@ async def apply(applied: Applied, inputs: Inputs, beside: Others, now: datetime,
         world.objects = Objects([*inputs.resources, *inputs.targets, *inputs.parameters], kinds)
     bench = Bench(policies=applied.loaded.policies, compiled=applied.loaded.compiled, kinds=kinds, world=world,
                   values=inputs.values, who=inputs.who, now=now)
-    for resource in [*inputs.resources, *inputs.payloads]:
+    for at, resource in enumerate([*inputs.resources, *inputs.payloads]):
         try:
-            applied.responses += await judged(bench, resource, beside)
+            applied.responses += await judged(bench, resource, beside, payload=at >= len(inputs.resources))
         except CustodyError as error:
             if not go_on:
                 raise

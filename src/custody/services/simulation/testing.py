@@ -41,13 +41,14 @@ class Others:
 
 
 async def judged(bench: Bench, resource: dict[str, Any], beside: Others, operation: str = "", *,
-                 default: bool = True) -> list[Response]:
+                 default: bool = True, payload: bool = False) -> list[Response]:
     """What all policies say of one resource; what they ask of others is asked, and they are asked again."""
     outside: dict[Question, Answer] = {}
     evidence: dict[str, EvidenceSet] = {}
     responses: list[Response] = []
     for _ in range(ROUNDS):
-        trial = Trial(bench, resource, operation, outside=outside, evidence=evidence, default=default)
+        trial = Trial(bench, resource, operation, outside=outside, evidence=evidence, default=default,
+                      payload=payload)
         responses = trial.run()
         asks = trial.asks()
         questions = [question for question in asks.questions if question not in outside]
@@ -124,7 +125,7 @@ async def run(test: TestFile, expected: Sequence[Expected], beside: Others, now:
             responses.by_operation.setdefault(operation, {})[key_of(resource)] = asked
             every += asked
     for name, payload in payloads:
-        said = await judged(bench, payload, beside)
+        said = await judged(bench, payload, beside, payload=True)
         responses.triggers.setdefault((name,), []).extend(said)
         every += said
     for target in targets:

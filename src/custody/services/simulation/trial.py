@@ -100,19 +100,25 @@ class Trial:
     """All policies on one resource. `operation` is of the request where the values do not say another."""
 
     def __init__(self, bench: Bench, resource: dict[str, Any], operation: str = "", *,
-                 outside: Mapping[Question, Answer], evidence: Mapping[str, EvidenceSet], default: bool = True) -> None:
-        """`default`: whether policies that no request asks, which delete, speak too."""
+                 outside: Mapping[Question, Answer], evidence: Mapping[str, EvidenceSet], default: bool = True,
+                 payload: bool = False) -> None:
+        """`default`: whether policies that no request asks, which delete, speak too. `payload`: JSON, no object of
+        Kubernetes: only policies about such documents speak.
+        """
         self._bench = bench
         self._resource = resource
         self._current = resource
         self._operation = operation
         self._evidence = evidence
         self._default = default
+        self._payload = payload
         self._answers = {engine: Answers(bench.world.answers(engine, outside)) for engine in (KYVERNO, CEL)}
         self.responses: list[Response] = []
 
     def run(self) -> list[Response]:
         mine = self._bench.policies
+        if self._payload:
+            mine = [tried for tried in mine if of_json(tried) or tried.kind in (*_DELETING, *_IMAGES)]
         classic = [tried for tried in mine if tried.kind in _KPOL]
         for tried in classic:
             if tried.writes("mutate"):
@@ -129,7 +135,8 @@ class Trial:
         self._mutating([tried for tried in mine if tried.kind in ("MutatingPolicy", "NamespacedMutatingPolicy")])
         for tried in mine:
             if tried.kind in ("ValidatingPolicy", "NamespacedValidatingPolicy"):
-                self._respond(tried, (Phase.VALIDATE, Phase.AUDIT), empty=not plain(tried))
+                self._respond(tried, (Phase.VALIDATE, Phase.AUDIT), empty=self._payload or not (
+                    plain(tried) or of_json(tried)))
         for tried in mine:
             if tried.kind in _GENERATING:
                 self._respond(tried, (Phase.GENERATE,), empty=False)
@@ -200,6 +207,10 @@ class Trial:
         else:
             operation = operation or bench.values.operation
         request = _request(resource, operation, bench)
+        if self._payload or of_json(tried):
+            request = msgspec.structs.replace(request, operation="", object=resource, old_object=None)
+        elif tried.kind in _DELETING:
+            request = msgspec.structs.replace(request, existing=True)
         for name, value in values.items():
             if name.startswith("request."):
                 request = _with(request, name.removeprefix("request."), value)
@@ -239,6 +250,8 @@ def _said(tried: Tried, phase: Phase, said: Spoken) -> Iterator[Said]:
             "Mutating" in tried.kind or any(change.verb == "patch" for change in changes)):
         kind = Type.MUTATION
     for at, result in enumerate(said.results):
+        if kind is Type.DELETION and result.outcome is Outcome.SKIP:  # in words of who asks whether it would go
+            result = msgspec.structs.replace(result, outcome=Outcome.FAIL, message="resource did not match")
         yield Said(kind, result, changes if at == 0 else ())
 
 
@@ -296,6 +309,12 @@ def _with(request: Request, name: str, value: Any) -> Request:
     if name == "dryRun" and isinstance(value, bool):
         return msgspec.structs.replace(request, dry_run=value)
     return request
+
+
+def of_json(tried: Tried) -> bool:
+    """Whether a policy is about JSON, whatever it is."""
+    evaluation = tried.spec.get("evaluation")
+    return isinstance(evaluation, dict) and evaluation.get("mode") == "JSON"
 
 
 def plain(tried: Tried) -> bool:
