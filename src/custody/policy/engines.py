@@ -16,18 +16,22 @@ from custody.policy.engine import Engine, Unit
 from custody.policy.exceptions import attach
 from custody.policy.exempting import Exempting
 from custody.policy.fields import Fields
+from custody.policy.kubernetes.validating import AdmissionPolicies
 from custody.policy.kyverno.engine import Kyverno
 from custody.policy.podsecurity.engine import PodSecurity
 from custody.policy.rule import Policy
 
 _VALIDATING = Validating()
 _EXEMPTING = Exempting()
+_ADMISSION = AdmissionPolicies()
 ENGINES: dict[tuple[str, str], Engine] = {
     ("kyverno.io", "ClusterPolicy"): Kyverno(),
     ("policies.kyverno.io", "ValidatingPolicy"): _VALIDATING,
     ("policies.kyverno.io", "NamespacedValidatingPolicy"): _VALIDATING,
     ("kyverno.io", "PolicyException"): _EXEMPTING,
     ("policies.kyverno.io", "PolicyException"): _EXEMPTING,
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): _ADMISSION,
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"): _ADMISSION,
     ("pod-security.admission.config.k8s.io", "PodSecurityConfiguration"): PodSecurity(),
 }
 """By group and kind."""
