@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from custody.admission.configuration import OWN_NAMESPACES, Service
 from custody.admission.judging import Judging
 from custody.errors import CustodyError
+from custody.policy.exempting import uncounted
 from custody.policy.load import PolicySet, gathered, unwrapped
 from custody.policy.resources import ApiResource
 from custody.policy.snapshot import Snapshot
@@ -142,10 +143,11 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                 admission.swap(snapshot(policies))
                 app.admission = admission  # before, reviews are answered as where nobody is: none is admitted unjudged
 
-            collection = Collection()
+            collection = Collection(exceptions=settings.exceptions)
             if options.policies:
                 documents, _ = unwrapped(*gathered(options.policies))
-                collection.fixed = documents
+                collection.fixed = [(where, document) for where, document in documents
+                                    if not uncounted(document, settings.exceptions)]
             feed = Feed(client, collection, watched=not options.policies)
             place = Place(options.place, options.namespace, options.name, options.exclude, options.inject_ca_from)
             operator = Operator(
