@@ -24,15 +24,17 @@ from custody.policy.kyverno.engine import Kyverno
 from custody.policy.podsecurity.engine import PodSecurity
 from custody.policy.rule import Policy
 
+_KYVERNO = Kyverno()
 _VALIDATING = Validating()
 _EXEMPTING = Exempting()
 _MUTATING_ADMISSION = MutatingAdmission()
 _MUTATING, _GENERATING, _DELETING = Mutating(), Generating(), Deleting()
 ENGINES: dict[tuple[str, str], Engine] = {
-    ("kyverno.io", "ClusterPolicy"): Kyverno(),
+    ("kyverno.io", "ClusterPolicy"): _KYVERNO,
+    ("kyverno.io", "Policy"): _KYVERNO,
+    ("kyverno.io", "PolicyException"): _EXEMPTING,
     ("policies.kyverno.io", "ValidatingPolicy"): _VALIDATING,
     ("policies.kyverno.io", "NamespacedValidatingPolicy"): _VALIDATING,
-    ("kyverno.io", "PolicyException"): _EXEMPTING,
     ("policies.kyverno.io", "PolicyException"): _EXEMPTING,
     ("policies.kyverno.io", "MutatingPolicy"): _MUTATING,
     ("policies.kyverno.io", "NamespacedMutatingPolicy"): _MUTATING,

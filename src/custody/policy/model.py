@@ -116,7 +116,7 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     evidence: tuple[str, ...] = ()
     """Digests of the Evidence that was relied on."""
     remedy: str | None = None
-    """What to do about a failure."""
+    """What to do about a failure; of a skip, what was passed over and is warned of."""
     enforce: bool = True
     """Whether a failure or an error denies; False for Audit, and for errors where failurePolicy is Ignore."""
     properties: dict[str, str] = {}
