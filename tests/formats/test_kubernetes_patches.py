@@ -71,10 +71,11 @@ def test_what_does_not_fit_is_said_in_the_librarys_words(operation: dict[str, An
     assert caught.value.message == message
 
 
-@pytest.mark.parametrize("operation", [{"op": "test", "path": "/a/b", "value": 2}, {"op": "test", "path": "/x", "value": 1},
-                                       {"op": "test", "path": "", "value": {}}])
+@pytest.mark.parametrize("operation", [
+    {"op": "test", "path": "/a/b", "value": 2}, {"op": "test", "path": "/x", "value": 1},
+    {"op": "test", "path": "", "value": {}}])
 def test_a_test_that_does_not_hold_is_told_apart(operation: dict[str, Any]) -> None:
-    with pytest.raises(TestFailedError, match="testing value .* failed: test failed"):
+    with pytest.raises(TestFailedError, match=r"testing value .* failed: test failed"):
         _apply(operation)
 
 
