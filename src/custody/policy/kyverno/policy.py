@@ -10,8 +10,10 @@ from custody.policy.fields import Fields
 from custody.policy.kyverno import autogen
 from custody.policy.kyverno.action import Action, compile_overrides, enforced
 from custody.policy.kyverno.cel import match_conditions
+from custody.policy.kyverno.context import compile_context
 from custody.policy.kyverno.images import VerifyImages
 from custody.policy.kyverno.match import compile_block, is_empty
+from custody.policy.kyverno.mutate.rule import MutateRule
 from custody.policy.kyverno.rule import Head, KyvernoRule
 from custody.policy.kyverno.validate import Validate
 from custody.policy.kyverno.validation import ValidateRule
@@ -136,27 +138,30 @@ def _rule(fields: Fields, stated: Stated, order: int, kinds: tuple[str, ...] = (
     scope = Scope(compile_block(match, legacy=stated.legacy, namespaced=namespaced), excluded,
                   conditions=[] if stated.condition is None else [stated.condition], namespace=stated.namespace,
                   kinds=kinds)
+    entries = fields.peek("context")
+    context, roots = compile_context(fields.each("context"), ROOTS, stated.namespace)
     block = fields.any("preconditions")
-    preconditions = None if block is None else compile_conditions(block, fields.path("preconditions"), ROOTS)
+    preconditions = None if block is None else compile_conditions(block, fields.path("preconditions"), roots)
     properties = fields.text_map("reportProperties")
     fields.only("skipBackgroundRequests", True, False)  # of requests of Kyverno's own controllers
-    written = {"preconditions": block, **{form: fields.peek(form) for form in _FORMS}}
+    written = {"context": entries, "preconditions": block, **{form: fields.peek(form) for form in _FORMS}}
     forms = [form for form in _FORMS if fields.peek(form) not in (None, [])]
     if len(forms) != 1:
-        fields.any("validate"), fields.any("verifyImages")
+        for form in _FORMS:
+            fields.any(form)
         fields.done()
         raise MalformedError(fields.where, got=" and ".join(forms) or "none of them",
                              expected=f"one of {', '.join(_FORMS)}")
     head = Head(stated.policy, name, fields.where, match.where, scope, preconditions, written, stated.action,
-                properties, compile_value(properties, fields.path("reportProperties"), ROOTS), order,
-                stated.first_only)
+                properties, compile_value(properties, fields.path("reportProperties"), roots), order,
+                stated.first_only, context, roots, stated.namespace)
     return _FORMS[forms[0]](head, fields, stated)
 
 
 def _validate(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:  # noqa: ARG001 - the forms are alike
     validate = Fields(fields.need("validate", dict), fields.path("validate"))
     fields.only("verifyImages", [])
-    compiled = Validate(validate, head.name, within=fields)
+    compiled = Validate(validate, head.name, head.roots, within=fields, namespace=head.namespace)
     fields.done()
     return ValidateRule(head, compiled)
 
@@ -164,10 +169,18 @@ def _validate(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:  # noq
 def _verify(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:
     images = fields.each("verifyImages")
     fields.done()
-    return VerifyRule(head, [VerifyImages(entry, every=stated.every) for entry in images])
+    return VerifyRule(head, [VerifyImages(entry, every=stated.every,
+                                          entries=tuple(head.roots.deferred)) for entry in images])
 
 
-_FORMS: dict[str, Callable[[Head, Fields, Stated], KyvernoRule]] = {"validate": _validate, "verifyImages": _verify}
+def _mutate(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:  # noqa: ARG001 - the forms are alike
+    mutate = Fields(fields.need("mutate", dict), fields.path("mutate"))
+    fields.done()
+    return MutateRule(head, mutate)
+
+
+_FORMS: dict[str, Callable[[Head, Fields, Stated], KyvernoRule]] = {
+    "validate": _validate, "mutate": _mutate, "verifyImages": _verify}
 """What a rule does, by the name of its block."""
 
 
