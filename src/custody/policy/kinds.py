@@ -23,7 +23,7 @@ from policylang.go.wildcards import glob
 
 KUBERNETES = "1.34"
 """Whose kinds are built in."""
-_VERSION = re.compile(r"(v\d((alpha|beta)\d)?|\*)\Z")
+KIND_VERSION = re.compile(r"(v\d((alpha|beta)\d)?|\*)\Z")
 _CRD_HINT = "for a custom resource give its definition with --crd, or write group/version/Kind"
 _ELSEWHERE = "what another API server serves is asked for with --kubeconfig"
 
@@ -51,9 +51,9 @@ class Selector(NamedTuple):
             case ["*", second] if second and second == second.lower():
                 return cls("*", "*", "*", second)
             case [first, second] if first and second:
-                return cls("*", first, second, "") if _VERSION.match(first) else cls("*", "*", first, second)
+                return cls("*", first, second, "") if KIND_VERSION.match(first) else cls("*", "*", first, second)
             case [first, second, third] if second and third:
-                return cls("*", first, second, third) if _VERSION.match(first) else cls(first, second, third, "")
+                return cls("*", first, second, third) if KIND_VERSION.match(first) else cls(first, second, third, "")
             case [group, version, kind, subresource] if version and kind and subresource:
                 return cls(group, version, kind, subresource)
         raise MalformedError(where, got=text, expected="Kind, version/Kind or group/version/Kind, each with or without "

@@ -57,6 +57,7 @@ class PolicySet:
         # Most rules want nothing but the request, and are not asked twice.
         self._needing = {phase: [rule for rule in rules if rule.scope.asks or type(rule).needs is not Rule.needs]
                          for phase, rules in self._by_phase.items()}
+        self.quiet = frozenset((policy.kind, policy.name) for policy in self.policies if not policy.warns)
         self.digest = sha256(json.dumps(self.documents, sort_keys=True, separators=(",", ":")).encode())
 
     @classmethod
@@ -119,7 +120,7 @@ class PolicySet:
         """Those policies that are selected, as one of several webhooks asks them."""
         part = copy.copy(self)
         part.policies = [policy for policy in self.policies if selects(policy)]
-        parts = {at for policy in part.policies for at in policy.parts}
+        parts = {at for policy in part.policies for at in (*policy.parts, *policy.excepted)}
         kept = [at for at, position in enumerate(self._positions) if position in parts]
         part.documents = [self.documents[at] for at in kept]
         part._positions = [self._positions[at] for at in kept]

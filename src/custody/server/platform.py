@@ -33,7 +33,7 @@ from custody.server.tls import TlsFiles
 from custody.services.decisions import DecisionKeeper
 from custody.settings import Auth, Settings
 from custody.wiring import TRUST_ROLES, Platform, cluster_lookup, gatherer, kinds, registry_client, service_http
-from custody.wiring.admission import decision_keeper
+from custody.wiring.admission import decision_keeper, remembered
 
 _RENEWAL = 3600.0
 """Seconds after which the webhook's own certificate is looked at again; it is renewed weeks before it runs out."""
@@ -109,11 +109,14 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             admission.health = health
             given = policies if policies is not None else PolicySet.load(settings.policies, kinds(settings))
             keeper = decision_keeper(settings, system_clock)
-            admission.admission = platform.admission(given, gatherer(settings, registry_client(settings, http)),
-                                                     observer(metrics, keeper), cluster)
+            before = remembered(settings, system_clock)
+            source = gatherer(settings, registry_client(settings, http), remembered=before)
+            admission.admission = platform.admission(given, source, observer(metrics, keeper), cluster)
             gauges.of_admission(metrics, admission.admission)
             if keeper is not None:
                 gauges.of_decisions(metrics, keeper)
+            if before is not None:
+                gauges.of_evidence(metrics, before)
         async with serving(*listeners.all):
             yield Running(platform, url, webhook, admission, chosen, metrics, listeners,
                           cluster.cluster.url if cluster is not None else "")

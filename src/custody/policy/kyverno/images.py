@@ -21,7 +21,7 @@ from custody.kit.digest import sha256
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.images import Image
-from custody.policy.kyverno.validate import Judgement
+from custody.policy.kyverno.judgement import Judgement
 from custody.policy.kyverno.variables import PREDICATE_ROOTS, variables
 from custody.policy.model import Outcome
 from policylang.conditions import compile_conditions
