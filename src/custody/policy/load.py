@@ -127,6 +127,10 @@ class PolicySet:
         part._index()
         return part
 
+    def sources(self, policy: Policy) -> list[Any]:
+        """The documents that one of its policies was made of; the first is the one that it is named by."""
+        return [self.documents[at] for at, position in enumerate(self._positions) if position in policy.parts]
+
     def need_nobody_to_generate(self) -> None:
         """For who judges and carries nothing out. Raises UnsupportedError for a rule that changes other objects."""
         for rule in self.of(Phase.GENERATE):
