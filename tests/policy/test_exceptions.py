@@ -138,6 +138,20 @@ def test_what_its_condition_asks_is_asked_first() -> None:
     assert "403" in failed.results[0].message
 
 
+@pytest.mark.parametrize(("namespaces", "counts"), [
+    ((), False), (("other",), False), (("ex",), True), (("*",), True)])
+@pytest.mark.parametrize("made", [(policy(), exception()), (rules(), of_rules())])
+def test_exceptions_count_in_the_namespaces_that_are_named(
+        made: tuple[dict[str, Any], ...], namespaces: tuple[str, ...], counts: bool) -> None:
+    policies = PolicySet.load(made, exceptions=namespaces)
+    decision = decide(Request.create(pod("web")), {}, policies, NOW)
+    assert decision.verdict is (Verdict.NOT_JUDGED if counts else Verdict.DENIED)
+    assert [reason for _, reason in policies.uncounted] == ([] if counts else [
+        f"PolicyException {made[1]['metadata']['name']} lies in namespace ex, and exceptions count in "
+        f"{namespaces[0] if namespaces else 'none'} (setting `exceptions`)"])
+    assert len(policies.documents) == (2 if counts else 1)  # a replay knows no other
+
+
 @pytest.mark.parametrize(("document", "words"), [
     (exception(expiresAt="tomorrow"), r"spec\.expiresAt: got 'tomorrow', expected a time"),
     (exception(expiresAt="2026-12-01"), r"spec\.expiresAt: got '2026-12-01'"),

@@ -11,8 +11,10 @@ from custody.policy.kyverno import autogen
 from custody.policy.kyverno.action import Action, compile_overrides, enforced
 from custody.policy.kyverno.cel import match_conditions
 from custody.policy.kyverno.context import compile_context
+from custody.policy.kyverno.generate import GenerateRule
 from custody.policy.kyverno.images import VerifyImages
 from custody.policy.kyverno.match import compile_block, is_empty
+from custody.policy.kyverno.mutate.existing import MutateExistingRule
 from custody.policy.kyverno.mutate.rule import MutateRule
 from custody.policy.kyverno.rule import Head, KyvernoRule
 from custody.policy.kyverno.validate import Validate
@@ -44,6 +46,11 @@ class Stated(NamedTuple):
     legacy: bool
     """Whether it is of v1, whose fields of before v2beta1 may be there."""
     first_only: bool
+    server_side: bool
+    """useServerSideApply: how what is generated is sent."""
+    generates_existing: bool
+    mutates_existing: bool
+    """Whether what lies in the cluster when the policy comes is a trigger, where a rule does not say."""
     every: bool
     """Whether all attestations of a signer must meet the conditions, and not only the newest."""
 
@@ -79,7 +86,13 @@ def compile_policy(document: Any) -> Policy:
     order = spec.take("applyRules", str)
     if order not in (None, "All", "One"):
         raise MalformedError("spec.applyRules", got=order, expected="All or One")
-    stated = Stated(policy, action, condition, namespace, version == VERSIONS[0], order == "One", every)
+    server_side = spec.take("useServerSideApply", bool) is True
+    generates = spec.take("generateExistingOnPolicyUpdate", bool) is True
+    generates = spec.take("generateExisting", bool) is True or generates
+    mutates = spec.take("mutateExistingOnPolicyUpdate", bool) is True
+    stated = Stated(policy, action, condition, namespace, version == VERSIONS[0], order == "One", server_side,
+                    generates,
+                    mutates, every)
     written = spec.each("rules")
     spec.done()
     rules = [_rule(entry, stated, at) for at, entry in enumerate(written)]
@@ -173,14 +186,23 @@ def _verify(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:
                                           entries=tuple(head.roots.deferred)) for entry in images])
 
 
-def _mutate(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:  # noqa: ARG001 - the forms are alike
+def _mutate(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:
     mutate = Fields(fields.need("mutate", dict), fields.path("mutate"))
     fields.done()
+    if mutate.peek("targets"):
+        return MutateExistingRule(head, mutate, existing=stated.mutates_existing)
+    mutate.only("targets", [])
     return MutateRule(head, mutate)
 
 
+def _generate(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:
+    generate = Fields(fields.need("generate", dict), fields.path("generate"))
+    fields.done()
+    return GenerateRule(head, generate, server_side=stated.server_side, existing=stated.generates_existing)
+
+
 _FORMS: dict[str, Callable[[Head, Fields, Stated], KyvernoRule]] = {
-    "validate": _validate, "mutate": _mutate, "verifyImages": _verify}
+    "validate": _validate, "mutate": _mutate, "generate": _generate, "verifyImages": _verify}
 """What a rule does, by the name of its block."""
 
 
