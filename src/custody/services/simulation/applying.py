@@ -69,7 +69,7 @@ def load(inputs: Inputs, *, within_resources: bool = False) -> Applied:
 async def apply(applied: Applied, inputs: Inputs, beside: Others, now: datetime, *, go_on: bool = False) -> None:
     """Fill in what is said of each resource. Raises CustodyError for one that cannot be tried, unless `go_on`."""
     kinds = tolerant(inputs.kinds)
-    told = Objects(inputs.targets, kinds)
+    told = Objects([*inputs.targets, *inputs.parameters], kinds)
     world = World(namespaces=dict(inputs.values.namespaces), namespace_objects=inputs.values.objects,
                   told=told, roles=inputs.who.roles,
                   cluster_roles=inputs.who.cluster_roles, outside=inputs.cluster)

@@ -139,7 +139,7 @@ def load(located: Sequence[tuple[str, Any]], exceptions: Sequence[tuple[str, Any
     """Compiled together, as bindings and exceptions need it. A document that does not compile is left out by name."""
     known = tolerant(kinds)
     loaded = Loaded(PolicySet([], kinds=known), exceptions=len(exceptions))
-    left = [*located, *exceptions]
+    left = [*located, *exceptions, *_bindings(located)]
     while left:
         try:
             policies = PolicySet([document for _, document in left], [where for where, _ in left], known)
@@ -154,6 +154,20 @@ def load(located: Sequence[tuple[str, Any]], exceptions: Sequence[tuple[str, Any
         break
     loaded.documents = [(where, document) for where, document in left if isinstance(document, dict)]
     return loaded
+
+
+def _bindings(located: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """For admission policies that nobody binds: the Kyverno CLI tries those out, though no API server asks them."""
+    bound = {(document["kind"].removesuffix("Binding"), spec.get("policyName")) for _, document in located
+             if isinstance(document, dict) and str(document.get("kind")).endswith("AdmissionPolicyBinding")
+             and isinstance(spec := document.get("spec"), dict)}
+    for where, document in located:
+        kind = document.get("kind") if isinstance(document, dict) else None
+        if kind in ("ValidatingAdmissionPolicy", "MutatingAdmissionPolicy") and (kind, _name(document)) not in bound:
+            actions = {"validationActions": ["Deny"]} if kind == "ValidatingAdmissionPolicy" else {}
+            yield f"{where} (unbound)", {
+                "apiVersion": document["apiVersion"], "kind": f"{kind}Binding", "metadata": {"name": _name(document)},
+                "spec": {"policyName": _name(document), **actions}}
 
 
 def _culprit(error: CustodyError, located: Sequence[tuple[str, Any]]) -> int:

@@ -103,7 +103,8 @@ async def run(test: TestFile, expected: Sequence[Expected], beside: Others, now:
     targets = [*_resources(test.files("targetResources"), kinds)]
     parameters = [*_resources(test.files("paramResources"), kinds)]
     say("  Loading exceptions ...")
-    world = _world(test, values, who, kinds, [*unique.values(), *targets, *parameters], cluster, targets)
+    world = _world(test, values, who, kinds, [*unique.values(), *targets, *parameters], cluster, targets,
+                   parameters)
     bench = Bench(policies=loaded.policies, compiled=loaded.compiled, kinds=known, world=world, values=values, who=who,
                   now=now)
     count, exceptions = len(loaded.policies), loaded.exceptions
@@ -198,7 +199,8 @@ def _cluster(test: TestFile) -> tuple[Kinds, list[dict[str, Any]]]:
 
 
 def _world(test: TestFile, values: Values, who: Who, kinds: Kinds, known: Sequence[dict[str, Any]],
-           cluster: Sequence[dict[str, Any]], targets: Sequence[dict[str, Any]]) -> World:
+           cluster: Sequence[dict[str, Any]], targets: Sequence[dict[str, Any]],
+           parameters: Sequence[dict[str, Any]]) -> World:
     pretended = bool(test.lists["clusterResources"])
     told = Objects((), kinds)
     world = World(namespaces=dict(values.namespaces), namespace_objects=values.objects,
@@ -209,8 +211,11 @@ def _world(test: TestFile, values: Values, who: Who, kinds: Kinds, known: Sequen
         world.told = None
     elif test.context:
         read_context(test.beside(test.context), told, world)
-    for target in targets:
-        told.add(target)
+    for document in (*targets, *parameters):
+        told.add(document)
+    sources = [test.beside(name) for name in dict.fromkeys(result.clone_source for result in test.results) if name]
+    if sources:
+        world.sources = Objects([*_resources(sources, kinds), *known], kinds)
     for mock in test.mocks:
         world.calls[mock.method, mock.url] = (mock.status, mock.body)
     for entry in test.entries:

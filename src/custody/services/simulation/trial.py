@@ -250,8 +250,10 @@ def _said(tried: Tried, phase: Phase, said: Spoken) -> Iterator[Said]:
             "Mutating" in tried.kind or any(change.verb == "patch" for change in changes)):
         kind = Type.MUTATION
     for at, result in enumerate(said.results):
-        if kind is Type.DELETION and result.outcome is Outcome.SKIP:  # in words of who asks whether it would go
-            result = msgspec.structs.replace(result, outcome=Outcome.FAIL, message="resource did not match")
+        if kind is Type.DELETION:  # in words of who asks whether it would go
+            result = msgspec.structs.replace(result, rule=tried.name)
+            if result.outcome is Outcome.SKIP:
+                result = msgspec.structs.replace(result, outcome=Outcome.FAIL, message="resource did not match")
         yield Said(kind, result, changes if at == 0 else ())
 
 

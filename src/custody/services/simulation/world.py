@@ -112,6 +112,8 @@ class World:
     """Whether a namespace that is not among them is one that there is not."""
     told: Objects | None = None
     """What CEL's `resource` library is told of, where no cluster is pretended."""
+    sources: Objects | None = None
+    """What rules of kyverno.io that generate clone from, where no cluster is pretended."""
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
     calls: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
     """(status, body) by (method, URL or path); the method is empty where it does not matter."""
@@ -214,6 +216,10 @@ class Known(Mapping[Question, Answer]):
                 world.namespace_objects):
             return Answered(world.namespace_objects[name])
         objects = world.told if self._cel and world.told is not None else world.objects
+        if objects is None and not self._cel and world.sources is not None and method == "GET":
+            source = world.sources.answer(path)
+            if isinstance(source, Answered) and source.value.get("items") != []:
+                return source
         if objects is None:
             return Absent() if self._cel and not world.outside else Disabled()
         if method != "GET":
