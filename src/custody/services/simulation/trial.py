@@ -21,7 +21,7 @@ from custody.policy.given import Given
 from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
 from custody.policy.lookup import Answers
-from custody.policy.model import Change, Context, Outcome, Request, Resource, RuleResult
+from custody.policy.model import Change, Context, Kind, Outcome, Request, Resource, RuleResult
 from custody.policy.phases import Phase
 from custody.policy.rule import Rule, Spoken
 from custody.ports.lookup import Answer, Question
@@ -81,6 +81,14 @@ class Bench:
     values: Values
     who: Who
     now: datetime
+    _plurals: dict[Kind, str] = field(default_factory=dict)
+
+    def plural(self, kind: Kind) -> str:
+        if kind not in self._plurals:
+            known = next((known for known in self.kinds.resources if (known.kind, known.version, known.group) == (
+                kind.kind, kind.version, kind.group)), None)
+            self._plurals[kind] = (known or guessed(kind)).plural
+        return self._plurals[kind]
 
 
 class Asked(NamedTuple):
@@ -113,6 +121,8 @@ class Trial:
         self._default = default
         self._payload = payload
         self._answers = {engine: Answers(bench.world.answers(engine, outside)) for engine in (KYVERNO, CEL)}
+        self._plain: tuple[dict[str, Any], str, Given] | None = None
+        """The request that policies of which no values are said share, while none of them changes the object."""
         self.responses: list[Response] = []
 
     def run(self) -> list[Response]:
@@ -206,6 +216,10 @@ class Trial:
             simulated = bench.values.simulated(tried.name, values)
         else:
             operation = operation or bench.values.operation
+        alike = group == KYVERNO and simulated is None and not any(name.startswith("request.") for name in values
+                                                                   if name != "request.operation")
+        if alike and self._plain is not None and self._plain[0] is resource and self._plain[1] == operation:
+            return self._plain[2]
         request = _request(resource, operation, bench)
         if self._payload or of_json(tried):
             request = msgspec.structs.replace(request, operation="", object=resource, old_object=None)
@@ -214,8 +228,11 @@ class Trial:
         for name, value in values.items():
             if name.startswith("request."):
                 request = _with(request, name.removeprefix("request."), value)
-        return Given(bench.kinds.located(request), Context(now=bench.now, simulated=simulated), self._evidence,
-                     self._answers[group])
+        given = Given(bench.kinds.located(request), Context(now=bench.now, simulated=simulated), self._evidence,
+                      self._answers[group])
+        if alike:
+            self._plain = resource, operation, given
+        return given
 
 
 def _rules(tried: Tried, phases: tuple[Phase, ...], only: str) -> Iterator[tuple[Phase, Rule]]:
@@ -269,9 +286,7 @@ def _request(resource: dict[str, Any], operation: str, bench: Bench) -> Request:
     own = kind_of(resource)
     part = next((part for part in bench.values.parts if part.own == own), None)
     kind = part.parent if part is not None else own
-    known = next((known for known in bench.kinds.resources
-                  if (known.kind, known.version, known.group) == (kind.kind, kind.version, kind.group)), None)
-    plural = (known or guessed(kind)).plural
+    plural = bench.plural(kind)
     deleted, updated = operation == "DELETE", operation == "UPDATE"
     return Request(
         operation=operation if operation in ("CREATE", "UPDATE", "DELETE", "CONNECT") else "CREATE", kind=own,

@@ -55,11 +55,13 @@ class Values:
         values.setdefault("request.operation", "CREATE")
         return values
 
-    def simulated(self, policy: str, values: Mapping[str, Any]) -> Simulated:
-        """What a decision is told of it."""
+    def simulated(self, policy: str, values: Mapping[str, Any]) -> Simulated | None:
+        """What a decision is told of it; None where nothing is said."""
         told = {name: value for name, value in values.items()
                 if name != "request.operation" and not name.startswith(("request.object", "request.oldObject"))}
         prefix = f"{policy}/"
+        if not told and not any(rule.startswith(prefix) for rule in (*self.rules, *self.elements)):
+            return None
         return Simulated(policies={policy: told} if told else {},
                          rules={rule: variables for rule, variables in self.rules.items() if rule.startswith(prefix)},
                          elements={rule: variables for rule, variables in self.elements.items()

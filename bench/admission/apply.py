@@ -1,0 +1,99 @@
+"""`policy apply` beside `kyverno apply`: `python bench/admission/apply.py [PODS]`, by default 2,000 pods.
+
+Two sets of the oracle's policies: those of Pod Security as patterns (kyverno.io) and as CEL (policies.kyverno.io). The
+same files, the same generated pods, `-p --output-format json` by both, whole processes. Prints CPU time, its ratio,
+and how many results (policy, rule, pod, outcome, message) are the same; exit 1 where one differs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+ORACLES = Path(os.environ.get("CUSTODY_ORACLES", ROOT.parent / "shared" / "oracles"))
+PEER = Path(os.environ.get("CUSTODY_PEERS", Path.home() / ".cache" / "custody" / "peers")) / "kyverno-next"
+SETS = {"patterns": ("kyverno-policies/pod-security", "kyverno.io/"),
+        "CEL": ("kyverno-policies/pod-security-vpol", "policies.kyverno.io/")}
+
+
+def pod(chance: random.Random, at: int) -> dict[str, Any]:
+    """A pod that keeps some of Pod Security's rules and breaks others."""
+    def maybe(fields: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in fields.items() if chance.random() < 0.5}
+
+    def security() -> dict[str, Any]:
+        return maybe({"privileged": chance.random() < 0.3, "allowPrivilegeEscalation": chance.random() < 0.3,
+                      "runAsNonRoot": chance.random() < 0.7, "runAsUser": chance.choice([0, 1, 1000]),
+                      "capabilities": maybe({"drop": chance.choice([["ALL"], ["KILL"], []]),
+                                             "add": chance.choice([["NET_ADMIN"], ["CHOWN"], ["NET_BIND_SERVICE"]])}),
+                      "seccompProfile": {"type": chance.choice(["RuntimeDefault", "Unconfined", "Localhost"])},
+                      "procMount": chance.choice(["Default", "Unmasked"])})
+
+    containers = [{"name": f"c{n}", "image": "nginx:1.27", **maybe({"securityContext": security()}), **maybe(
+        {"ports": [{"containerPort": 80, **maybe({"hostPort": 80})}]})} for n in range(chance.choice([1, 1, 2, 3]))]
+    spec = {"containers": containers, **maybe({
+        "hostNetwork": chance.random() < 0.5, "hostPID": chance.random() < 0.5, "securityContext": security(),
+        "volumes": [chance.choice([{"name": "v", "emptyDir": {}}, {"name": "v", "hostPath": {"path": "/etc"}},
+                                   {"name": "v", "nfs": {"server": "s", "path": "/"}}])],
+        "initContainers": [{"name": "i", "image": "busybox:1", **maybe({"securityContext": security()})}]})}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"pod-{at}", "namespace": "bench", **maybe(
+        {"annotations": {"container.apparmor.security.beta.kubernetes.io/c0": chance.choice(
+            ["runtime/default", "unconfined"])}})}, "spec": spec}
+
+
+def policies(folder: Path, api: str) -> list[str]:
+    files = []
+    for file in sorted(folder.rglob("*.yaml")):
+        if not any(part.startswith(".") for part in file.relative_to(folder).parts):
+            document = yaml.safe_load(file.read_text())
+            if isinstance(document, dict) and str(document.get("apiVersion", "")).startswith(api):
+                files.append(str(file))
+    return files
+
+
+def run(command: list[str]) -> tuple[float, Counter[tuple[str, ...]]]:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    report = next((line for line in done.stdout.splitlines() if line.startswith("{")), None)
+    if report is None:
+        sys.exit(f"{command[0]}: no report\n{done.stdout[:500]}\n{done.stderr[:2000]}")
+    return took, Counter((result["policy"], result.get("rule", ""), result["resources"][0]["name"], result["result"],
+                          result.get("message", "")) for result in json.loads(report)["results"])
+
+
+def main(count: int) -> int:
+    chance = random.Random(7)
+    differ = False
+    with tempfile.TemporaryDirectory() as folder:
+        pods = Path(folder) / "pods.yaml"
+        pods.write_text(yaml.dump_all((pod(chance, at) for at in range(count)), Dumper=yaml.CSafeDumper))
+        for name, (place, api) in SETS.items():
+            files = policies(ORACLES / place, api)
+            flags = ["-r", str(pods), "-p", "--output-format", "json"]
+            took, ours = run([sys.executable, "-m", "custody.cli.main", "policy", "apply", *files, *flags])
+            beside, theirs = run([str(PEER), "apply", *files, *flags])
+            same = sum((ours & theirs).values())
+            differ |= ours != theirs
+            print(f"{name}: {len(files)} policies × {count} pods: custody {took:.1f} s, kyverno {beside:.1f} s, "
+                  f"{beside / took:.0f} × faster; {same} of {sum(theirs.values())} results the same", flush=True)
+            for lines, who in ((ours - theirs, "custody"), (theirs - ours, "kyverno")):
+                for result in [*lines][:5]:
+                    print(f"  only {who}: {' · '.join(result)[:300]}")
+    return int(differ)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000))
