@@ -87,8 +87,8 @@ def main(count: int) -> int:
             beside, theirs = run([str(PEER), "apply", *files, *flags])
             same = sum((ours & theirs).values())
             differ |= ours != theirs
-            print(f"{name}: {len(files)} policies × {count} pods: custody {took:.1f} s, kyverno {beside:.1f} s, "
-                  f"{beside / took:.0f} × faster; {same} of {sum(theirs.values())} results the same", flush=True)
+            print(f"{name}: {len(files)} policies x {count} pods: custody {took:.1f} s, kyverno {beside:.1f} s, "
+                  f"{beside / took:.0f} x faster; {same} of {sum(theirs.values())} results the same", flush=True)
             for lines, who in ((ours - theirs, "custody"), (theirs - ours, "kyverno")):
                 for result in [*lines][:5]:
                     print(f"  only {who}: {' · '.join(result)[:300]}")
