@@ -19,6 +19,7 @@ from custody.admission.answered import Answered
 from custody.admission.configuration import OWN_NAMESPACES, Service
 from custody.admission.judging import Judging, NoLookup
 from custody.errors import CustodyError
+from custody.policy.exempting import uncounted
 from custody.policy.load import PolicySet, gathered, unwrapped
 from custody.policy.resources import ApiResource
 from custody.policy.snapshot import Snapshot
@@ -145,7 +146,7 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
             told = observer(metrics, keeper)
             admission = platform.admission(PolicySet([]), gather, told, watched)
             judging = Judging(gathering(gather), platform.clock, EvidenceLookup(gather, watched))
-            collection = Collection(generates=True)
+            collection = Collection(exceptions=settings.exceptions, generates=True)
             parts = await carrying.controllers(
                 client, judging, lambda: admission.snapshot, client.kinds, platform.clock, collection,
                 namespace=options.namespace, excluded=(*options.exclude, options.namespace), identity=options.identity)
@@ -164,7 +165,8 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
 
             if options.policies:
                 documents, _ = unwrapped(*gathered(options.policies))
-                collection.fixed = documents
+                collection.fixed = [(where, document) for where, document in documents
+                                    if not uncounted(document, settings.exceptions)]
             feed = Feed(client, collection, watched=not options.policies)
             place = Place(options.place, options.namespace, options.name, options.exclude, options.inject_ca_from)
             operator = Operator(
