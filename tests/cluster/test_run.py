@@ -170,3 +170,33 @@ def test_a_kind_that_is_served_later_is_asked_about_then(cluster: Cluster) -> No
     denied = cluster.until(lambda: (done := cluster("apply", "-f", "-", given=widget)).returncode and done, "denied")
     assert "resource Widget/default/w was blocked" in denied.stderr
     cluster.do("delete", "crd", "widgets.example.com")
+
+
+@pytest.mark.usefixtures("replica")
+def test_what_policies_do_to_other_objects_is_carried_out_and_reported(cluster: Cluster) -> None:
+    generating = {"apiVersion": "policies.kyverno.io/v1", "kind": "GeneratingPolicy", "metadata": {"name": "configs"},
+                  "spec": {"matchConstraints": {"resourceRules": [{
+                      "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                      "resources": ["namespaces"]}]},
+                      "variables": [{"name": "downstream", "expression":
+                                     "[{'kind': dyn('ConfigMap'), 'apiVersion': dyn('v1'), 'metadata': dyn({'name': "
+                                     "'made', 'namespace': object.metadata.name}), 'data': dyn({'a': 'b'})}]"}],
+                      "generate": [{"expression":
+                                    "generator.Apply(object.metadata.name, variables.downstream)"}]}}
+    cluster.do("apply", "-f", "-", given=generating)
+    cluster.until(lambda: ((cluster.get("generatingpolicies.policies.kyverno.io", "configs").get("status") or {}).get(
+        "conditionStatus") or {}).get("ready"), "it is ready")
+    cluster.until(lambda: "namespaces" in str(configuration(cluster)), "its trigger is asked about")
+    cluster.do("create", "namespace", "made-for")
+    made = cluster.until(lambda: cluster.get("-n", "made-for", "configmap", "made"), "it is generated")
+    assert made["data"] == {"a": "b"}
+    cluster.do("delete", "generatingpolicies.policies.kyverno.io", "configs")
+    assert cluster.pod("there", "bad").returncode == 0
+    cluster.do("apply", "-f", "-", given=policy("audited", "bad", action="Audit"))
+
+    def failed() -> Any:
+        reports = (cluster.get("-n", "default", "policyreports.wgpolicyk8s.io") or {}).get("items", [])
+        return [result for report in reports for result in report["results"]
+                if report["scope"]["name"] == "there" and result["result"] == "fail"]
+
+    assert cluster.until(failed, "it is reported", seconds=40)[0]["policy"] == "audited"

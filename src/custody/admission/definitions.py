@@ -96,9 +96,37 @@ DEFINITIONS: tuple[Definition, ...] = (
                policy=False, status=False),
 )
 """In the order in which a cluster's policies are loaded."""
+SCHEDULED = frozenset(definition.kind for definition in DEFINITIONS
+                      if definition.kind.endswith(("CleanupPolicy", "DeletingPolicy")))
+"""Kinds of policies that are due by a schedule, and asked about no request."""
 BY_KIND = {(definition.group, definition.kind): definition for definition in DEFINITIONS}
 
 
 def documents() -> list[dict[str, Any]]:
-    """All of them, for `kubectl apply --server-side -f -`."""
-    return [definition.document() for definition in DEFINITIONS]
+    """All of them and what controllers write, for `kubectl apply --server-side -f -`."""
+    return [*(definition.document() for definition in DEFINITIONS), *_WRITTEN]
+
+
+def _written(group: str, version: str, kind: str, plural: str, short: str, columns: tuple[tuple[str, str, str], ...], *,
+             namespaced: bool = True, status: bool = False) -> dict[str, Any]:
+    listed = [{"name": name, "jsonPath": path, "type": type_} for name, path, type_ in columns]
+    return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": f"{plural}.{group}", "labels": {"app.kubernetes.io/part-of": "custody"}},
+            "spec": {"group": group, "scope": "Namespaced" if namespaced else "Cluster",
+                     "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower(),
+                               "shortNames": [short]},
+                     "versions": [{"name": version, "served": True, "storage": True,
+                                   "schema": {"openAPIV3Schema": _PRESERVED}, "additionalPrinterColumns": listed,
+                                   **({"subresources": {"status": {}}} if status else {})}]}}
+
+
+_OF_REPORT = (("KIND", ".scope.kind", "string"), ("NAME", ".scope.name", "string"), *(
+    (outcome.upper(), f".summary.{outcome}", "integer") for outcome in ("pass", "fail", "warn", "error", "skip")), _AGE)
+_WRITTEN = (
+    _written("kyverno.io", "v2", "UpdateRequest", "updaterequests", "ur", (
+        ("POLICY", ".spec.policy", "string"), ("STATUS", ".status.state", "string"), _AGE), status=True),
+    _written("wgpolicyk8s.io", "v1alpha2", "PolicyReport", "policyreports", "polr", _OF_REPORT),
+    _written("wgpolicyk8s.io", "v1alpha2", "ClusterPolicyReport", "clusterpolicyreports", "cpolr", _OF_REPORT,
+             namespaced=False),
+)
+"""Requests to change other objects, which replicas leave to the one that leads, and reports."""

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import Any, NamedTuple
 
+from custody.admission.definitions import SCHEDULED
 from custody.policy.kinds import Kinds, Selector
-from custody.policy.phases import Course
+from custody.policy.phases import Course, Phase
 from custody.policy.resources import OPERATIONS
 from custody.policy.rule import Rule
 from custody.policy.scope import WRITTEN, ResourceRule
@@ -32,7 +33,9 @@ def entries(rules: Iterable[Rule], kinds: Kinds, *, mutate: bool) -> set[Entry]:
     asked: set[Entry] = set()
     course = Course.MUTATING if mutate else Course.VALIDATING
     for rule in rules:
-        if rule.phase in course.phases and rule.policy.admission:
+        # What is to be done to other objects is asked of what the API server tells the validating webhook.
+        triggered = not mutate and rule.phase is Phase.GENERATE and rule.policy.kind not in SCHEDULED
+        if (triggered or rule.phase in course.phases) and rule.policy.admission:
             asked |= set(_of_rule(rule, kinds, mutate=mutate))
     asked |= {entry._replace(resource="pods/ephemeralcontainers") for entry in asked
               if entry.resource in ("pods", "*") and entry.group in ("", "*") and entry.version in ("v1", "*")}

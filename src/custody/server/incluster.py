@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
+from custody.admission.answered import Answered
 from custody.admission.configuration import OWN_NAMESPACES, Service
 from custody.admission.judging import Judging, NoLookup
 from custody.errors import CustodyError
@@ -23,7 +24,7 @@ from custody.policy.load import PolicySet, gathered, unwrapped
 from custody.policy.resources import ApiResource
 from custody.policy.snapshot import Snapshot
 from custody.ports.cluster import ApiError, ClusterObjects
-from custody.server import gauges
+from custody.server import carrying, gauges
 from custody.server.admission import AdmissionApp
 from custody.server.asgi import App
 from custody.server.health import Health, State
@@ -140,13 +141,28 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
             if keeper is not None:
                 closing.callback(keeper.close)
                 gauges.of_decisions(metrics, keeper)
-            admission = platform.admission(PolicySet([]), gather, observer(metrics, keeper), watched)
+            if before is not None:
+                gauges.of_evidence(metrics, before)
+            told = observer(metrics, keeper)
+            admission = platform.admission(PolicySet([]), gather, told, watched)
+            judging = Judging(gathering(gather), platform.clock, EvidenceLookup(gather, watched))
+            collection = Collection(exceptions=settings.exceptions, generates=True)
+            parts = await carrying.controllers(
+                client, judging, lambda: admission.snapshot, client.kinds, platform.clock, collection,
+                namespace=options.namespace, excluded=(*options.exclude, options.namespace), identity=options.identity)
+            carrying.count(metrics, parts)
+
+            def observe(answered: Answered) -> None:
+                told(answered)
+                parts.observe(answered)
+
+            admission.observer = observe
 
             def judge(policies: PolicySet) -> None:
                 admission.swap(snapshot(policies))
+                parts.changed()
                 app.admission = admission  # before, reviews are answered as where nobody is: none is admitted unjudged
 
-            collection = Collection(exceptions=settings.exceptions)
             if options.policies:
                 documents, _ = unwrapped(*gathered(options.policies))
                 collection.fixed = [(where, document) for where, document in documents
@@ -159,8 +175,7 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                 leadership=Leadership(client, options.namespace, options.name, options.identity),
                 presence=Leadership(client, options.namespace, f"{options.name}-{_name(options.identity)}",
                                     options.identity, labels=PRESENCE, kept=False), clock=platform.clock)
-            guard = Guard(client, collection, lambda: operator.kinds or admission.policies.kinds,
-                          Judging(gathering(gather), platform.clock, EvidenceLookup(gather, watched)), snapshot,
+            guard = Guard(client, collection, lambda: operator.kinds or admission.policies.kinds, judging, snapshot,
                           frozenset((*options.exclude, options.namespace)))
             health.add("admission", app.check)
             health.add("cluster", lambda: _state(operator, feed))
@@ -169,6 +184,7 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
             async with serving(*listeners.all):
                 working = asyncio.create_task(operator.run())
                 watches = [asyncio.create_task(watched.run()),
+                           asyncio.create_task(carrying.carry_out(parts, operator.leadership)),
                            *(asyncio.create_task(watch.run()) for watch in listeners.watches)]
                 try:
                     yield InCluster(operator, app, listeners, metrics, webhook, url, client.url, working)

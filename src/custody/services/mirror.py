@@ -17,6 +17,8 @@ from custody.ports.cluster import ApiError, ClusterObjects, Listing, Object, Ser
 _LOG = logging.getLogger(__name__)
 _SHORTEST, _LONGEST = 0.2, 15.0
 """Seconds before what failed is tried again, doubled each time."""
+_FORBIDDEN = 30.0
+"""The same, for what this account may not list: somebody has to give it the right first."""
 ABSENT = 5.0
 """Seconds after which a kind that was not served is asked for again."""
 
@@ -76,7 +78,8 @@ class Mirror:
                     self.failing_since = asyncio.get_running_loop().time()
                     _LOG.warning("watching %s: %s", self.kind, error.message)
                 self.failure = error.message
-                await self._wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - only spread
+                forbidden = isinstance(error, ApiError) and error.answered == 403
+                await self._wait((_FORBIDDEN if forbidden else pause) * random.uniform(0.8, 1.2))  # noqa: S311 - spread
                 pause = min(pause * 2, _LONGEST)
 
     async def _resource(self, *, refresh: bool) -> Served | None:

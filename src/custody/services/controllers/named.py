@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from custody.admission.definitions import SCHEDULED
 from custody.policy.kinds import Kinds, Selector
 from custody.policy.load import PolicySet
 from custody.policy.model import Request, Resource
@@ -46,10 +47,6 @@ class Reference(NamedTuple):
     def __str__(self) -> str:
         """`Pod default/web`."""
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
-
-
-SCHEDULED = frozenset({"CleanupPolicy", "ClusterCleanupPolicy", "DeletingPolicy", "NamespacedDeletingPolicy"})
-"""Kinds of policies that are due by a schedule, and asked about no request."""
 
 
 def is_scheduled(policy: Policy) -> bool:
