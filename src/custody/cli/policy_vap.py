@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import yaml
 
+from custody.admission.configuration import to_yaml
 from custody.errors import UsageError
 from custody.policy.engines import standing
 from custody.policy.exempting import is_exception
@@ -32,7 +32,7 @@ def command(files: tuple[Path, ...], every: bool) -> None:
                 made += admission_policy(document, exceptions)
     if not made:
         raise UsageError("no ValidatingPolicy has autogen.validatingAdmissionPolicy enabled", hint="--all for all")
-    click.echo(yaml.safe_dump_all(made, sort_keys=False), nl=False)
+    click.echo(to_yaml(made), nl=False)
 
 
 def _enabled(document: dict[str, object]) -> bool:
