@@ -1,1 +1,1 @@
-"""The API server's own policies: admissionregistration.k8s.io ValidatingAdmissionPolicy with its bindings."""
+"""The API server's own policies (admissionregistration.k8s.io)."""

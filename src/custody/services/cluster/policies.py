@@ -17,6 +17,7 @@ from custody.policy.exempting import uncounted
 from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
 from custody.ports.cluster import ClusterObjects, Object
+from custody.services.cluster.entries import fault as entry_fault
 from custody.services.mirror import Mirror, key_of, version_of
 
 Place = tuple[str, str, str, str]
@@ -117,7 +118,9 @@ class Collection:
         return held.checked[1]
 
     def fault(self, document: Object, kinds: Kinds) -> str:
-        """The same, of any document."""
+        """The same, of any document of a kind that is watched, or of an entry of the global context."""
+        if document.get("kind") == _ENTRY[1]:
+            return entry_fault(document)
         try:
             policies = PolicySet([essence(document)], [""], kinds)
             if not self._generates:
