@@ -1,4 +1,7 @@
-"""Generated ValidatingPolicies beside the Kyverno CLI: `python -m tests.fuzz.validating_policies [COUNT] [SEED]`."""
+"""Generated ValidatingPolicies beside the Kyverno CLI: `python -m tests.fuzz.validating_policies [COUNT] [SEED]`.
+
+Not among them: objectSelectors that select what has no labels, which the CLI holds against an absent old object too.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ RULES: list[dict[str, Any]] = [
 SELECTORS: list[dict[str, Any]] = [
     {"objectSelector": {"matchLabels": {"team": "x"}}}, {"namespaceSelector": {"matchLabels": {"env": "prod"}}},
     {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "default"}}},
-    {"objectSelector": {"matchExpressions": [{"key": "team", "operator": "DoesNotExist"}]}},
+    {"objectSelector": {"matchExpressions": [{"key": "team", "operator": "Exists"}]}},
     {"excludeResourceRules": [RULES[5]]}]
 
 
