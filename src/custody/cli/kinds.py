@@ -30,7 +30,7 @@ def asking(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def load(settings: Settings, policies: Sequence[str | Path], crds: Sequence[str], kubeconfig: Path | None) -> PolicySet:
-    """The policies, checked against the kinds that the options name. Exceptions that do not count are told of."""
+    """The policies, checked against the kinds that the options name. What does not count of them is said on stderr."""
     loaded = PolicySet.load(policies or settings.policies, kinds(settings, crds, kubeconfig),
                             exceptions=settings.exceptions)
     for where, reason in loaded.uncounted:

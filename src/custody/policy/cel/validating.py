@@ -36,6 +36,7 @@ ACTIONS = ("Deny", "Audit", "Warn")
 JSON = ""
 """The operation of a request that is a JSON document, and no request to an API server."""
 INDEX = "cel.validationIndex"
+_EVALUATION, _CONTEXT = "evaluation", "failed to load context: "
 _NONE: dict[str, Any] = {}
 
 
@@ -90,7 +91,7 @@ class Checks:
             if not holds(self._conditions, values, ignores=self._ignores):
                 return Judgement(Outcome.SKIP, "skip")
         except CelError as error:
-            return Judgement(Outcome.ERROR, f"failed to load context: {error.message}", "evaluation")
+            return Judgement(Outcome.ERROR, f"{_CONTEXT}{error.message}", _EVALUATION)
         values["variables"] = Variables(self._variables, values)
         for at, (program, message, expression) in enumerate(self._validations):
             try:
@@ -103,7 +104,7 @@ class Checks:
         try:
             return Judgement(Outcome.PASS, "success", "", self._annotations(values) if self._audit else {})
         except LanguageError as error:
-            return Judgement(Outcome.ERROR, f"failed to load context: {error.message}", "evaluation")
+            return Judgement(Outcome.ERROR, f"{_CONTEXT}{error.message}", _EVALUATION)
 
     def _annotations(self, values: dict[str, Any]) -> dict[str, str]:
         annotations: dict[str, str] = {}
@@ -174,7 +175,7 @@ class ValidatingRule(Rule):
                       message=f"rule is {word} due to policy exception: {names}")
 
     def unexcepted(self, given: Given, message: str) -> RuleResult:
-        return self._result(given, Judgement(Outcome.ERROR, f"failed to load context: {message}", "evaluation"))
+        return self._result(given, Judgement(Outcome.ERROR, f"{_CONTEXT}{message}", _EVALUATION))
 
     def _result(self, given: Given, judgement: Judgement) -> RuleResult:
         told = ""
@@ -205,6 +206,9 @@ class ExtractedRule(ValidatingRule):
             inner = Given(request, given.context, given.evidence, given.answers)
             inner.exceptions = given.exceptions
             judgement = self.checks.judge(inner)
+            if judgement.rule == _EVALUATION:
+                error = judgement.message.removeprefix(_CONTEXT)
+                return judgement._replace(message=f"{_CONTEXT}pod template at {path}: {error}")
             if judgement.outcome in (Outcome.FAIL, Outcome.ERROR):
                 return judgement._replace(message=f"{judgement.message} (pod template at {path})")
             if judgement.outcome is not Outcome.SKIP:
@@ -240,7 +244,7 @@ def compile_policy(document: dict[str, Any]) -> Policy:
     if unknown := [action for action in actions if action not in ACTIONS]:
         raise MalformedError("spec.validationActions", got=unknown[0], expected=", ".join(ACTIONS))
     timeout = _timeout(spec.inner("webhookConfiguration"))
-    mode, admission, background = _evaluation(spec.inner("evaluation"))
+    mode, admission, background = _evaluation(spec.inner(_EVALUATION))
     policy = Policy(f"{namespace}/{name}" if namespace else name, "kyverno-cel", failure_policy, timeout, background,
                     kind=kind)
     head = Head(policy, name, namespace, actions, admission, mode == "JSON")
