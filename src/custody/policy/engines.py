@@ -19,8 +19,8 @@ from custody.policy.engine import Engine, Unit
 from custody.policy.exceptions import attach
 from custody.policy.exempting import Exempting
 from custody.policy.fields import Fields
-from custody.policy.kubernetes.validating import AdmissionPolicies
 from custody.policy.kubernetes.mutating import BINDING, POLICY, MutatingAdmission
+from custody.policy.kubernetes.validating import AdmissionPolicies
 from custody.policy.kyverno.engine import Kyverno
 from custody.policy.podsecurity.engine import PodSecurity
 from custody.policy.rule import Policy
