@@ -82,12 +82,10 @@ class Binding:
 
 
 class BoundRule(Rule):
-    """A policy by one of its bindings. A binding of None is that of a policy that is tried out without any."""
+    """A policy by one of its bindings; without any it does not speak."""
 
     phase = Phase.MUTATE
     enforce = True
-    tried = False
-    """Whether it speaks without a binding, as Kyverno's command line has it."""
 
     def __init__(self, definition: Definition, binding: Binding | None) -> None:
         self.policy, self.scope = definition.policy, definition.scope
@@ -95,10 +93,10 @@ class BoundRule(Rule):
         self.name = definition.policy.name
 
     def silence(self, request: Request, answers: Answers) -> str | None:
-        if self.binding is None and not self.tried:
+        if self.binding is None:
             return "no MutatingAdmissionPolicyBinding names its policy"
         reason = super().silence(request, answers)
-        if reason is None and self.binding is not None and self.binding.scope is not None:
+        if reason is None and self.binding.scope is not None:
             return self.binding.scope.silence(request, answers)
         return reason
 
