@@ -185,7 +185,10 @@ def test_what_a_deleting_policy_matches_is_deleted_when_it_lies_in_the_cluster()
     [change] = _decide(policy, pod, existing=True).changes
     assert (change.verb, change.object, change.propagation) == ("delete", pod, "Orphan")
     other = {**pod, "metadata": {"name": "q"}}
-    assert _decide(policy, other, existing=True).changes == ()
+    unmatched = _decide(policy, other, existing=True)
+    assert unmatched.changes == ()
+    assert [(said.rule, said.outcome, said.message, said.denies) for said in unmatched.results] == [
+        ("d", Outcome.FAIL, "resource did not match", False)]
     failing = _deleting(conditions=[{"name": "c", "expression": "object.none == 1"}])
     decision = _decide(failing, pod, existing=True)
     assert [said.outcome for said in decision.results] == [Outcome.ERROR]

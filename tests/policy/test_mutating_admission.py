@@ -67,9 +67,10 @@ def test_each_parameter_object_is_one_more_mutation() -> None:
     policy = _policy(_BY_PARAMETER, paramKind={"apiVersion": "v1", "kind": "ConfigMap"})
     bound = _binding(paramRef={"selector": {"matchLabels": {"x": "y"}, "matchExpressions": [
         {"key": "z", "operator": "In", "values": ["1", "2"]}]}, "parameterNotFoundAction": "Deny"})
-    question = ApiCall("/api/v1/namespaces/n/configmaps?labelSelector=x%3Dy%2Cz+in+%281%2C2%29")
+    question = ApiCall("/api/v1/namespaces/n/configmaps")
     assert _decide(policy, bound).asks.questions == (question,)
-    listed = {"items": [{"metadata": {"name": name}, "data": {"team": name.upper()}} for name in ("c", "d")]}
+    listed = {"items": [{"metadata": {"name": name, "labels": {"x": "y", "z": value}}, "data": {"team": name.upper()}}
+                        for name, value in (("c", "1"), ("d", "2"), ("e", "3"))]}
     decision = _decide(policy, bound, answers={question: Answered(listed)})
     assert _mutated(decision)["metadata"]["labels"] == {"c": "C", "d": "D"}
 
@@ -113,6 +114,17 @@ def test_conditions_that_fail_are_errors_or_where_failures_are_ignored_do_not_ho
     assert ignored.patch == []
 
 
+def test_who_asks_is_authorized_by_the_api_server() -> None:
+    condition = [{"name": "c", "expression": 'authorizer.group("").resource("pods").check("get").allowed()'}]
+    documents = _policy(_LABEL, matchConditions=condition), _binding()
+    [question] = _decide(*documents).asks.questions
+    assert isinstance(question, ApiCall)
+    assert (question.path, question.method) == ("/apis/authorization.k8s.io/v1/subjectaccessreviews", "POST")
+    for allowed, outcome in ((True, Outcome.PASS), (False, Outcome.SKIP)):
+        answer = Answered({"status": {"allowed": allowed}})
+        assert [said.outcome for said in _decide(*documents, answers={question: answer}).results] == [outcome]
+
+
 def test_a_patch_of_many_bytes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("custody.policy.cel.mutations.MAX_PATCH", 50)
     decision = _decide(_policy(_LABEL.replace('"a"', '"' + "a" * 60 + '"')), _binding())
@@ -122,10 +134,8 @@ def test_a_patch_of_many_bytes_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize(("documents", "reason"), [
     ([_policy()], r"spec\.mutations: got 'nothing'"),
-    ([_policy(_LABEL, matchConditions=[{"name": "c", "expression": 'authorizer.group("").resource("pods").check("get")'
-                                                                     ".allowed()"}])], r"spec: authorizer is not"),
     ([_policy("params.x")], r"spec\.mutations\[0\]"),
-    ([_policy(_LABEL), _binding(paramRef={"name": "a", "selector": {}})], r"spec\.paramRef: got 'both or neither'"),
+    ([_policy(_LABEL), _binding(paramRef={"name": "a", "selector": {}})], r"spec\.paramRef: got 'both or none'"),
     ([_policy(_LABEL), _binding(paramRef={"name": "a", "parameterNotFoundAction": "Skip"})], r"got 'Skip'"),
     ([_binding(other=1)], r"spec\.other: not evaluated by custody yet"),
     ([_policy(_LABEL) | {"apiVersion": "admissionregistration.k8s.io/v2"}], r"apiVersion: .* is not evaluated"),

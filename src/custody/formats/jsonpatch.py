@@ -41,11 +41,15 @@ def apply(document: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
 
 def diff(before: Any, after: Any, pointer: str = "") -> list[dict[str, Any]]:
     """A patch that makes the one of the other. Lists are compared element by element, from their beginning."""
+    if before is after:
+        return []
     if isinstance(before, dict) and isinstance(after, dict):
         patch = [{"op": "remove", "path": f"{pointer}/{escaped(key)}"} for key in before if key not in after]
         for key, value in after.items():
-            path = f"{pointer}/{escaped(key)}"
-            patch += diff(before[key], value, path) if key in before else [{"op": "add", "path": path, "value": value}]
+            if key not in before:
+                patch.append({"op": "add", "path": f"{pointer}/{escaped(key)}", "value": value})
+            elif before[key] is not value:  # most is shared
+                patch += diff(before[key], value, f"{pointer}/{escaped(key)}")
         return patch
     if isinstance(before, list) and isinstance(after, list):
         common = min(len(before), len(after))

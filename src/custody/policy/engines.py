@@ -14,7 +14,7 @@ from custody.errors import CustodyError, UnsupportedError, language_errors
 from custody.policy.cel.deleting import Deleting
 from custody.policy.cel.engine import Validating
 from custody.policy.cel.generating import Generating
-from custody.policy.cel.mutating import Mutating
+from custody.policy.cel.mutatingpolicy import Mutating
 from custody.policy.engine import Engine, Unit
 from custody.policy.exceptions import attach
 from custody.policy.exempting import Exempting

@@ -36,14 +36,14 @@ def apply(kind: Type, live: dict[str, Any], patch: dict[str, Any], *, atomics: b
 
     `atomics`: whether it may change what is atomic, which a MutatingAdmissionPolicy may not. Raises MergeError.
     """
-    _raise("failed to convert patch object to typed object: ", validate(kind, patch))
+    if not fits(kind, patch):
+        _raise("failed to convert patch object to typed object: ", validate(kind, patch))
     if not atomics and (changed := atomic_paths(kind, patch)):
         raise MergeError(f"invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: "
                          f"{', '.join(changed)}")
-    _raise("failed to convert original object to typed object: ", validate(kind, live, duplicates=True))
-    merge = _Merge()
-    merged = merge.value(kind, live, patch, "")
-    _raise("failed to merge patch: ", merge.errors)
+    if not fits(kind, live, duplicates=True):
+        _raise("failed to convert original object to typed object: ", validate(kind, live, duplicates=True))
+    merged = _merged(kind, live, patch)
     return merged if isinstance(merged, dict) else {}
 
 
@@ -51,6 +51,34 @@ def _raise(prefix: str, errors: Sequence[Error]) -> None:
     if errors:
         lines = [f"{path}: {message}" if path else message for path, message in errors[:_MAX_ERRORS]]
         raise MergeError(prefix + (lines[0] if len(lines) == 1 else "\n  ".join(["errors:", *lines])))
+
+
+def fits(kind: Type, value: Any, *, duplicates: bool = False) -> bool:
+    """Whether `validate` has nothing to say, without the paths of what it would say."""
+    if value is None:
+        return True
+    if isinstance(value, dict):
+        if not kind.is_map:
+            return False
+        fields, element = kind.fields, kind.element
+        for name, inner in value.items():
+            of = fields.get(name) or element
+            if of is None or not (inner is None or fits(of, inner, duplicates=duplicates)):
+                return False
+        return True
+    if isinstance(value, list):
+        if not kind.is_list:
+            return False
+        if kind.associative:
+            try:
+                keys = [_key(kind, inner) for inner in value]
+            except MergeError:
+                return False
+            if not duplicates and len(set(keys)) < len(keys):
+                return False
+        item = kind.item
+        return all(fits(item, inner, duplicates=duplicates) for inner in value)
+    return _is(kind.scalar, value)
 
 
 def validate(kind: Type, value: Any, path: str = "", *, duplicates: bool = False) -> list[Error]:
@@ -94,7 +122,7 @@ def _validate_list(kind: Type, value: list[Any], path: str, *, duplicates: bool)
         step = f"[{at}]"
         if kind.associative:
             try:
-                key, step = _key(kind, inner)
+                key, step = _key(kind, inner), _step(kind, inner)
             except MergeError as error:
                 return [*errors, (path, f"element {at}: {error.message}")]
             if key in observed and not duplicates:
@@ -164,8 +192,28 @@ def atomic_paths(kind: Type, value: Any, path: str = "") -> list[str]:
     return paths
 
 
-def _key(kind: Type, element: Any) -> tuple[Any, str]:
-    """By what an element of a list is told apart, and how that is written in a path. Raises MergeError."""
+def _step(kind: Type, element: Any) -> str:
+    """How an element of a list is written in a path."""
+    if not kind.keys:
+        return f"[={_quoted(element)}]"
+    return "[" + ",".join(f"{name}={_quoted(value)}" for name, value in _fields(kind, element)) + "]"
+
+
+def _fields(kind: Type, element: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The keys of an element that it has, or that have defaults, by name."""
+    fields: list[tuple[str, Any]] = []
+    for name in kind.keys if len(kind.keys) == 1 else sorted(kind.keys):
+        if name in element:
+            fields.append((name, element[name]))
+            continue
+        of = kind.item.fields.get(name)
+        if of is not None and of.default is not None:
+            fields.append((name, of.default))
+    return fields
+
+
+def _key(kind: Type, element: Any) -> Any:
+    """By what an element of a list is told apart. Raises MergeError."""
     if not kind.keys:
         match element:
             case dict():
@@ -174,26 +222,17 @@ def _key(kind: Type, element: Any) -> tuple[Any, str]:
                 raise MergeError("not supported: associative list with lists as elements")
             case None:
                 raise MergeError("associative list without keys has an element that's an explicit null")
-        return _identity(element), f"[={_quoted(element)}]"
+        return _identity(element)
     if element is None:
         raise MergeError("associative list with keys may not have a null element")
     if not isinstance(element, dict):
         raise MergeError("associative list with keys may not have non-map elements")
-    fields: list[tuple[str, Any]] = []
-    for name in kind.keys:
-        if name in element:
-            fields.append((name, element[name]))
-            continue
-        of = kind.item.fields.get(name)
-        if of is not None and of.default is not None:
-            fields.append((name, of.default))
+    fields = _fields(kind, element)
     if not fields:
         names = " ".join(f'"{name}"' for name in kind.keys)
         raise MergeError(f"associative list with keys has an element that omits all key fields [{names}] (and doesn't "
                          "have default values for any key fields)")
-    fields.sort(key=lambda field: field[0])
-    return (tuple((name, _identity(value)) for name, value in fields),
-            "[" + ",".join(f"{name}={_quoted(value)}" for name, value in fields) + "]")
+    return tuple([(name, _identity(value)) for name, value in fields])
 
 
 def _identity(value: Any) -> Any:
@@ -207,83 +246,74 @@ def _quoted(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-class _Merge:
-    def __init__(self) -> None:
-        self.errors: list[Error] = []
+def _merged(kind: Type, live: Any, patch: Any) -> Any:
+    """Of values that fit; `live` may be _ABSENT."""
+    if isinstance(patch, dict) and kind.is_map and not kind.atomic_map:
+        if isinstance(live, dict) and live:
+            return _merged_map(kind, live, patch)
+    elif isinstance(patch, list) and kind.is_list and kind.associative:
+        if isinstance(live, list) and live:
+            return _merged_list(kind, live, patch)
+    elif patch is None:
+        return _left(kind, live)
+    return patch
 
-    def value(self, kind: Type, live: Any, patch: Any, path: str) -> Any:
-        """Merged; `live` may be _ABSENT."""
-        if isinstance(patch, dict) and kind.is_map and not kind.atomic_map:
-            if isinstance(live, dict) and live:
-                return self._map(kind, live, patch, path)
-        elif isinstance(patch, list) and kind.is_list and kind.associative:
-            if isinstance(live, list) and live:
-                return self._list(kind, live, patch, path)
-        elif patch is None:
-            return self._null(kind, live)
-        return patch
 
-    @staticmethod
-    def _null(kind: Type, live: Any) -> Any:
-        """Null says nothing of what is merged, and replaces what is not."""
-        if isinstance(live, dict) and live and kind.is_map and not kind.atomic_map:
-            return live
-        if isinstance(live, list) and live and kind.is_list and kind.associative:
-            return live
-        return None
+def _left(kind: Type, live: Any) -> Any:
+    """Null says nothing of what is merged, and replaces what is not."""
+    if isinstance(live, dict) and live and kind.is_map and not kind.atomic_map:
+        return live
+    if isinstance(live, list) and live and kind.is_list and kind.associative:
+        return live
+    return None
 
-    def _map(self, kind: Type, live: dict[str, Any], patch: dict[str, Any], path: str) -> Any:
-        merged = dict(live)
-        for name, value in patch.items():
-            of = kind.field(name)
-            if of is None:
-                self.errors.append((f"{path}.{name}", UNDECLARED))
-                continue
-            merged[name] = self.value(of, live.get(name, _ABSENT), value, f"{path}.{name}")
-        return merged
 
-    def _list(self, kind: Type, live: list[Any], patch: list[Any], path: str) -> Any:
-        """Elements of both, those of the patch in its order, and those of the object about where they stood."""
-        try:
-            old = [_key(kind, element)[0] for element in live]
-            new = [_key(kind, element)[0] for element in patch]
-            steps = [_key(kind, element)[1] for element in patch]
-        except MergeError as error:
-            self.errors.append((path, error.message))
-            return live
-        by_old: dict[Any, Any] = {}
-        for key, element in zip(old, live, strict=True):
-            by_old[key] = None if key in by_old else element  # of what stands there twice, none is merged
-        by_new = dict(zip(new, range(len(new)), strict=True))
-        shared = [key for key in new if key in by_old]
-        following = 0  # of `shared`: the one that must come next
-        merged: list[Any] = []
-        taken: set[Any] = set()
+def _merged_map(kind: Type, live: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(live)
+    for name, value in patch.items():
+        of = kind.field(name)
+        if of is not None:  # any other does not fit
+            merged[name] = _merged(of, live.get(name, _ABSENT), value)
+    return merged
 
-        def take(at: int) -> None:
-            taken.add(new[at])
-            merged.append(self.value(kind.item, by_old.get(new[at], _ABSENT), patch[at], path + steps[at]))
 
-        left, right = 0, 0
-        while left < len(live) or right < len(patch):
-            if left < len(live) and right < len(patch):
-                if old[left] == new[right]:
-                    take(right)
-                    left, right, following = left + 1, right + 1, following + 1
-                    continue
-                if old[left] in by_new and following < len(shared) and shared[following] != old[left]:
-                    left += 1
-                    continue
-            if left < len(live):
-                if old[left] not in by_new:
-                    merged.append(live[left])
-                    left += 1
-                    continue
-                if old[left] in taken:
-                    left += 1
-            if right < len(patch):
+def _merged_list(kind: Type, live: list[Any], patch: list[Any]) -> list[Any]:
+    """Elements of both, those of the patch in its order, and those of the object about where they stood."""
+    old = [_key(kind, element) for element in live]
+    new = [_key(kind, element) for element in patch]
+    by_old: dict[Any, Any] = {}
+    for key, element in zip(old, live, strict=True):
+        by_old[key] = None if key in by_old else element  # of what stands there twice, none is merged
+    by_new = frozenset(new)
+    shared = [key for key in new if key in by_old]
+    following = 0  # of `shared`: the one that must come next
+    merged: list[Any] = []
+    taken: set[Any] = set()
+
+    def take(at: int) -> None:
+        taken.add(new[at])
+        merged.append(_merged(kind.item, by_old.get(new[at], _ABSENT), patch[at]))
+
+    left, right = 0, 0
+    while left < len(live) or right < len(patch):
+        if left < len(live) and right < len(patch):
+            if old[left] == new[right]:
                 take(right)
-                if following < len(shared) and shared[following] == new[right]:
-                    following += 1
-                right += 1
-        return merged
+                left, right, following = left + 1, right + 1, following + 1
+                continue
+            if old[left] in by_new and following < len(shared) and shared[following] != old[left]:
+                left += 1
+                continue
+        if left < len(live):
+            if old[left] not in by_new:
+                merged.append(live[left])
+                left += 1
+                continue
+            if old[left] in taken:
+                left += 1
+        if right < len(patch):
+            take(right)
+            if following < len(shared) and shared[following] == new[right]:
+                following += 1
+            right += 1
+    return merged

@@ -6,6 +6,7 @@ deleted. One without resource rules is about JSON documents, and about nothing i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from custody.errors import CustodyError, MalformedError
@@ -16,7 +17,7 @@ from custody.policy.cel.evaluated import Documents, Evaluated, Header, confine, 
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.lookup import Answers, UnansweredError
-from custody.policy.model import Change, Outcome, Request
+from custody.policy.model import Change, Outcome, Request, RuleResult
 from custody.policy.phases import Phase
 from custody.policy.rule import Policy, Spoken
 from custody.policy.worlds import WORLD, asking
@@ -33,7 +34,7 @@ class DeletingRule(Evaluated):
 
     def __init__(self, policy: Policy, header: Header) -> None:
         """Raises MalformedError, UnsupportedError."""
-        self.policy = policy
+        self.policy, self.name = policy, header.plain
         fields = Fields(header.spec, "spec")
         expressions = Expressions(env(header.kind, WORLD, namespace=header.namespace, composed={}))
         expressions.declare(fields)
@@ -69,14 +70,20 @@ class DeletingRule(Evaluated):
         with asking(given):
             try:
                 if not hold(self._conditions, self.values(given)):
-                    return Spoken([self.result(given, Outcome.SKIP, "conditions do not hold")])
+                    return Spoken([self.result(given, Outcome.FAIL, "resource did not match")])
             except UnansweredError:
                 raise
             except (CustodyError, LanguageError) as error:
-                return Spoken([self.erred(given, error)])
+                return Spoken([self.result(given, Outcome.ERROR, error.message)])
         change = Change(policy=self.policy.name, rule=self.name, verb="delete", object=document,
                         propagation=self._propagation)
         return Spoken([self.result(given, Outcome.PASS, "resource matched")], changes=[change])
+
+    def result(self, given: Given, outcome: Outcome, message: str, *, properties: Mapping[str, str] = {}) -> RuleResult:
+        """That it matched is a pass, as for Kyverno's command line; nothing is denied by it."""
+        return RuleResult(policy=self.policy.name, kind=self.policy.kind, rule=self.name, outcome=outcome,
+                          message=message, resource=given.resource, enforce=False, warns=False,
+                          properties=dict(properties))
 
 
 def _any_operation(constraints: dict[str, Any]) -> dict[str, Any]:

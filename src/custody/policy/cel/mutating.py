@@ -1,28 +1,14 @@
-"""MutatingPolicy and NamespacedMutatingPolicy (policies.kyverno.io v1, v1beta1, v1alpha1).
-
-A policy is a rule that mutates what is admitted, one more for each kind of controller whose pod templates it means as
-well (`podtemplates`), and with `evaluation.mutateExisting` one that changes what lies in the cluster (`existing`).
-"""
+"""The rules of MutatingPolicies: they change the object that is asked about."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from custody.errors import CustodyError, MalformedError
-from custody.policy.cel import podtemplates
+from custody.errors import CustodyError
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Expressions
-from custody.policy.cel.evaluated import (
-    Documents,
-    Evaluated,
-    Header,
-    annotated,
-    compile_audit,
-    confine,
-    enabled,
-    hold,
-)
+from custody.policy.cel.evaluated import Evaluated, annotated, compile_audit, confine, hold
 from custody.policy.cel.mutations import compile_mutations, difference
 from custody.policy.fields import Fields
 from custody.policy.given import Given
@@ -96,78 +82,3 @@ class CustomRule(Evaluated):
     def evaluate(self, given: Given) -> Spoken:
         return Spoken([self.result(given, Outcome.SKIP,
                                    "extraction mode: mutation for custom workload CRDs is not yet supported")])
-
-
-class Mutating(Documents):
-    """The engine of both kinds."""
-
-    evaluates = "policies.kyverno.io MutatingPolicy"
-
-    def compile(self, document: dict[str, Any]) -> Policy:
-        header = Header(document, "MutatingPolicy")
-        policy = Policy(header.name, "kyverno", kind=header.kind)
-        fields = Fields(header.spec, "spec")
-        policy.failure_policy = fields.take("failurePolicy", str) or "Fail"
-        if policy.failure_policy not in ("Fail", "Ignore"):
-            raise MalformedError("spec.failurePolicy", got=policy.failure_policy, expected="Fail or Ignore")
-        if webhook := fields.inner("webhookConfiguration"):
-            policy.timeout = webhook.take("timeoutSeconds", int)
-            webhook.done()
-        reinvoked = fields.take("reinvocationPolicy", str) or "Never"
-        if reinvoked not in ("Never", "IfNeeded"):
-            raise MalformedError("spec.reinvocationPolicy", got=reinvoked, expected="Never or IfNeeded")
-        admission, existing = self._evaluation(fields, policy)
-        self._autogen(fields)
-        targets = fields.take("targetMatchConstraints", dict)
-        for name in ("matchConstraints", "matchConditions", "variables", "mutations", "targetMatchConditions",
-                     "auditAnnotations"):
-            fields.any(name)
-        fields.done()
-        rules = [MutatingRule(policy, header.spec, header.namespace, header.kind)]
-        rules += [MutatingRule(policy, spec, header.namespace, header.kind)
-                  for _, spec in podtemplates.extended(header.spec)]
-        policy.rules = [*rules, *_customs(policy, header)] if admission and not targets else []
-        if existing:
-            from custody.policy.cel.existing import ExistingRule  # it is made of the rules here
-
-            policy.rules.append(ExistingRule(rules[0], targets, header.namespace, admission=admission))
-        return policy
-
-    @staticmethod
-    def _evaluation(fields: Fields, policy: Policy) -> tuple[bool, bool]:
-        """(whether requests are mutated, whether what lies in the cluster is)."""
-        evaluation = fields.inner("evaluation")
-        if evaluation is None:
-            return True, False
-        evaluation.only("mode", "Kubernetes")
-        admission, policy.background = enabled(evaluation, "admission", True), enabled(evaluation, "background", True)
-        existing = enabled(evaluation, "mutateExisting", False)
-        for name in ("useServerSideApply", "skipBackgroundRequests"):
-            evaluation.take(name, bool)
-        evaluation.done()
-        if not admission and not existing:
-            raise MalformedError("spec.evaluation", got="neither admission nor mutateExisting",
-                                 expected="one of them to be enabled")
-        return admission, existing
-
-    @staticmethod
-    def _autogen(fields: Fields) -> None:
-        """What is made of it is the same policy; who makes a MutatingAdmissionPolicy of it is told by the document."""
-        autogen = fields.inner("autogen")
-        if autogen is None:
-            return
-        enabled(autogen, "mutatingAdmissionPolicy", False)
-        if controllers := autogen.inner("podControllers"):
-            controllers.texts("controllers")
-            controllers.done()
-        autogen.done()
-
-
-def _customs(policy: Policy, header: Header) -> Iterator[CustomRule]:
-    for name in podtemplates.custom(header.spec):
-        resource, version, group = name.split(".", 2)
-        rule = header.spec["matchConstraints"]["resourceRules"][0]
-        constraints = {"resourceRules": [{"apiGroups": [group], "apiVersions": [version], "resources": [resource],
-                                          "operations": rule.get("operations")}]}
-        scope, _ = compile_constraints(Fields(constraints, "spec.matchConstraints"), namespace=header.namespace)
-        yield CustomRule(policy, scope)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
+from custody.formats.kubernetes.apply import MergeError
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Expressions
 from custody.policy.cel.evaluated import hold
@@ -19,7 +20,8 @@ from custody.policy.engine import Finding, Unit
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kinds import Kinds
-from custody.policy.kubernetes.parameters import ParameterKind, ParameterRef
+from custody.policy.kubernetes.authorizer import authorizers
+from custody.policy.kubernetes.params import compile_kind, compile_ref, params_of
 from custody.policy.lookup import Answers, UnansweredError
 from custody.policy.model import Outcome, Request, RuleResult
 from custody.policy.phases import Phase
@@ -31,6 +33,8 @@ from policylang.errors import LanguageError
 POLICY = "MutatingAdmissionPolicy"
 BINDING = f"{POLICY}Binding"
 VERSIONS = ("v1", "v1beta1", "v1alpha1")
+MAX_PARAMETERS = 100
+"""Objects that one binding may select: each is one more mutation."""
 _NONE: dict[str, Any] = {}
 
 
@@ -46,9 +50,9 @@ class Definition:
         reinvoked = fields.need("reinvocationPolicy", str) if fields.has("reinvocationPolicy") else "Never"
         if reinvoked not in ("Never", "IfNeeded"):
             raise MalformedError("spec.reinvocationPolicy", got=reinvoked, expected="Never or IfNeeded")
-        kind = fields.inner("paramKind")
-        self.parameters = None if kind is None else ParameterKind(kind)
-        expressions = Expressions(admission(params=kind is not None, authorized=True, patch=True, composed={}))
+        self.parameters = compile_kind(fields.inner("paramKind"))
+        expressions = Expressions(admission(params=self.parameters is not None, authorized=True, patch=True,
+                                            composed={}))
         expressions.declare(fields)
         self.variables = expressions.variables
         self.conditions = expressions.conditions(fields)
@@ -57,9 +61,8 @@ class Definition:
             raise MalformedError("spec.mutations", got="nothing", expected="at least one mutation")
         self.scope, _ = compile_constraints(fields.inner("matchConstraints"), prefixes=False)
         fields.done()
-        if any(name.startswith("authorizer") for name in expressions.reads):
-            raise UnsupportedError("spec", "authorizer is not evaluated by custody yet")
         self.reads = frozenset(expressions.reads)
+        self.authorized = any(name.startswith("authorizer") for name in self.reads)
 
 
 class Binding:
@@ -68,8 +71,9 @@ class Binding:
     def __init__(self, fields: Fields, name: str) -> None:
         """Raises MalformedError, UnsupportedError."""
         self.name, self.policy = name, fields.need("policyName", str)
-        reference = fields.inner("paramRef")
-        self.parameters = None if reference is None else ParameterRef(reference)
+        reference = fields.take("paramRef", dict)
+        self.parameters = None if reference is None else compile_ref(
+            Fields({"parameterNotFoundAction": "Deny", **reference}, "spec.paramRef"))
         resources = fields.inner("matchResources")
         self.scope: Scope | None = None
         if resources is not None:
@@ -78,12 +82,10 @@ class Binding:
 
 
 class BoundRule(Rule):
-    """A policy by one of its bindings. A binding of None is that of a policy that is tried out without any."""
+    """A policy by one of its bindings; without any it does not speak."""
 
     phase = Phase.MUTATE
     enforce = True
-    tried = False
-    """Whether it speaks without a binding, as Kyverno's command line has it."""
 
     def __init__(self, definition: Definition, binding: Binding | None) -> None:
         self.policy, self.scope = definition.policy, definition.scope
@@ -91,10 +93,10 @@ class BoundRule(Rule):
         self.name = definition.policy.name
 
     def silence(self, request: Request, answers: Answers) -> str | None:
-        if self.binding is None and not self.tried:
+        if self.binding is None:
             return "no MutatingAdmissionPolicyBinding names its policy"
         reason = super().silence(request, answers)
-        if reason is None and self.binding is not None and self.binding.scope is not None:
+        if reason is None and self.binding.scope is not None:
             return self.binding.scope.silence(request, answers)
         return reason
 
@@ -121,6 +123,8 @@ class BoundRule(Rule):
         for parameters in self._parameters(given):
             values = activation(given, self._definition.reads, absent=_NONE)
             values |= {"object": document, "params": parameters}
+            if self._definition.authorized:
+                values |= authorizers(given)
             values["variables"] = Variables(self._definition.variables, values)
             try:
                 if not hold(self._definition.conditions, values):
@@ -136,7 +140,10 @@ class BoundRule(Rule):
 
     def _parameters(self, given: Given) -> Sequence[Mapping[str, Any] | None]:
         kind, reference = self._definition.parameters, self.binding.parameters if self.binding is not None else None
-        return [None] if kind is None or reference is None else reference.collect(kind, given)
+        parameters = params_of(kind, reference, given.request, given.answers)
+        if len(parameters) > MAX_PARAMETERS:
+            raise MergeError(f"{len(parameters)} parameters, expected at most {MAX_PARAMETERS}")
+        return parameters
 
     def _result(self, given: Given, outcome: Outcome, message: str) -> RuleResult:
         return RuleResult(policy=self.policy.name, kind=POLICY, rule=self.name, outcome=outcome, message=message,
