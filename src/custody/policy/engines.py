@@ -19,17 +19,21 @@ from custody.policy.engine import Engine, Unit
 from custody.policy.exceptions import attach
 from custody.policy.exempting import Exempting
 from custody.policy.fields import Fields
+from custody.policy.kyverno.cleanup import Cleaning
 from custody.policy.kyverno.engine import Kyverno
 from custody.policy.podsecurity.engine import PodSecurity
 from custody.policy.rule import Policy
 
 _KYVERNO = Kyverno()
+_CLEANING = Cleaning()
 _VALIDATING = Validating()
 _EXEMPTING = Exempting()
 _MUTATING, _GENERATING, _DELETING = Mutating(), Generating(), Deleting()
 ENGINES: dict[tuple[str, str], Engine] = {
     ("kyverno.io", "ClusterPolicy"): _KYVERNO,
     ("kyverno.io", "Policy"): _KYVERNO,
+    ("kyverno.io", "CleanupPolicy"): _CLEANING,
+    ("kyverno.io", "ClusterCleanupPolicy"): _CLEANING,
     ("kyverno.io", "PolicyException"): _EXEMPTING,
     ("policies.kyverno.io", "ValidatingPolicy"): _VALIDATING,
     ("policies.kyverno.io", "NamespacedValidatingPolicy"): _VALIDATING,

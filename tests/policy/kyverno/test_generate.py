@@ -96,7 +96,8 @@ def test_foreach_makes_one_for_each_element_and_says_what_it_cannot_make() -> No
     decision = decided({"generate": {"foreach": [bad]}})
     assert decision.changes == ()
     assert decision.results[0].message.startswith(
-        "failed to process 0 foreach in rule rule-0: failed to process 1 element: failed to resolve request.object.nope")
+        "failed to process 0 foreach in rule rule-0: failed to process 1 element: failed to resolve "
+        "request.object.nope")
 
 
 def test_too_many_objects_are_refused() -> None:
