@@ -16,8 +16,9 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from custody.admission.configuration import OWN_NAMESPACES, Service
-from custody.admission.judging import Judging
+from custody.admission.judging import Judging, NoLookup
 from custody.errors import CustodyError
+from custody.policy.exempting import uncounted
 from custody.policy.load import PolicySet, gathered, unwrapped
 from custody.policy.resources import ApiResource
 from custody.policy.snapshot import Snapshot
@@ -35,6 +36,7 @@ from custody.services.check import gathering
 from custody.services.cluster.certificates import Certificate, GivenCertificate, OwnCertificates
 from custody.services.cluster.guard import Guard
 from custody.services.cluster.lease import Leadership
+from custody.services.cluster.lookups import WatchedLookup
 from custody.services.cluster.operator import PRESENCE, Certificates, Operator
 from custody.services.cluster.policies import Collection, Feed
 from custody.services.cluster.webhooks import Place, Webhooks
@@ -49,7 +51,7 @@ from custody.wiring import (
     service_http,
     trusted_root,
 )
-from custody.wiring.admission import decision_keeper
+from custody.wiring.admission import decision_keeper, remembered
 
 _LOG = logging.getLogger(__name__)
 _LAST = 10.0
@@ -126,26 +128,29 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
             app.health = health
             webhook = listeners.open(Paths({"/metrics": metrics, "/": cast(App, app)}), options.webhook_port,
                                      files.tls, "webhook", "--webhook-port", role="admission")
-            gather = gatherer(settings, registry_client(settings, http))
+            before = remembered(settings, platform.clock)
+            gather = gatherer(settings, registry_client(settings, http), remembered=before)
             root = trusted_root(settings)
 
             def snapshot(policies: PolicySet) -> Snapshot:
                 return Snapshot(policies, root)
 
+            watched = WatchedLookup(client, lambda: operator.kinds, lookup or NoLookup())
             keeper = decision_keeper(settings, platform.clock)
             if keeper is not None:
                 closing.callback(keeper.close)
                 gauges.of_decisions(metrics, keeper)
-            admission = platform.admission(PolicySet([]), gather, observer(metrics, keeper), lookup)
+            admission = platform.admission(PolicySet([]), gather, observer(metrics, keeper), watched)
 
             def judge(policies: PolicySet) -> None:
                 admission.swap(snapshot(policies))
                 app.admission = admission  # before, reviews are answered as where nobody is: none is admitted unjudged
 
-            collection = Collection()
+            collection = Collection(exceptions=settings.exceptions)
             if options.policies:
                 documents, _ = unwrapped(*gathered(options.policies))
-                collection.fixed = documents
+                collection.fixed = [(where, document) for where, document in documents
+                                    if not uncounted(document, settings.exceptions)]
             feed = Feed(client, collection, watched=not options.policies)
             place = Place(options.place, options.namespace, options.name, options.exclude, options.inject_ca_from)
             operator = Operator(
@@ -155,7 +160,7 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                 presence=Leadership(client, options.namespace, f"{options.name}-{_name(options.identity)}",
                                     options.identity, labels=PRESENCE, kept=False), clock=platform.clock)
             guard = Guard(client, collection, lambda: operator.kinds or admission.policies.kinds,
-                          Judging(gathering(gather), platform.clock, EvidenceLookup(gather, lookup)), snapshot,
+                          Judging(gathering(gather), platform.clock, EvidenceLookup(gather, watched)), snapshot,
                           frozenset((*options.exclude, options.namespace)))
             health.add("admission", app.check)
             health.add("cluster", lambda: _state(operator, feed))
@@ -163,7 +168,8 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
             app.guard = guard.review
             async with serving(*listeners.all):
                 working = asyncio.create_task(operator.run())
-                watches = [asyncio.create_task(watch.run()) for watch in listeners.watches]
+                watches = [asyncio.create_task(watched.run()),
+                           *(asyncio.create_task(watch.run()) for watch in listeners.watches)]
                 try:
                     yield InCluster(operator, app, listeners, metrics, webhook, url, client.url, working)
                 finally:

@@ -16,6 +16,7 @@ from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kyverno.contextlookups import LOOKUPS
 from custody.policy.kyverno.contextvalues import Variable
+from custody.policy.kyverno.simulated import LeftOutError, of_element
 from policylang.variables import Deferred, NotMadeError, Roots
 
 MAX_SIZE = 2 * 1024 * 1024
@@ -54,7 +55,7 @@ class Context:
 
     def opened(self, data: dict[str, Any], given: Given) -> dict[str, Any]:
         """The data with the entries beside it, of which none is evaluated yet."""
-        opened = dict(data)
+        opened = dict(of_element(data, given))
         level: list[_Waiting] = []
         for entry in self.entries:
             waiting = _Waiting(entry, given, level, opened.get(entry.name, _NOTHING))
@@ -113,12 +114,28 @@ class _Waiting(Deferred):
                     seen.pop(later._entry.name, None)
                 else:
                     seen[later._entry.name] = later._before
-            value = self._entry.source.value(seen, self._given)
+            try:
+                value = _stored(self._entry.source.value(seen, self._given))
+            except LeftOutError:
+                if before is _NOTHING:
+                    raise
+                self._value = before
+                return before
             _weigh(self._given, value)
             if isinstance(before, dict) and isinstance(value, dict) and not self._entry.source.replaces:
                 value = _merged(before, value)
             self._value = value
         return self._value
+
+
+def _stored(value: Any) -> Any:
+    """As it is once Kyverno has stored it, as JSON: lists of maps that a function made are lists like any other."""
+    if isinstance(value, dict):
+        return {name: _stored(member) for name, member in value.items()} if any(
+            isinstance(member, (dict, list)) for member in value.values()) else value
+    if isinstance(value, list):
+        return [_stored(member) for member in value]
+    return value
 
 
 def _merged(before: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from custody.errors import MalformedError
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kyverno.contextvalues import Filled, Path, search
+from custody.policy.kyverno.simulated import LeftOutError
 from custody.policy.lookup import LookupFailedError
 from custody.ports.lookup import ApiCall, GlobalEntry, HttpCall, ImageData, Question
 from custody.ports.lookup import ConfigMap as ConfigMapQuestion
@@ -29,6 +30,8 @@ def _answer(given: Given, question: Question, head: str, absent: str) -> Any:
     try:
         value = given.answers.value(question)
     except LookupFailedError as error:
+        if given.answers.disabled(question):
+            raise LeftOutError(head + error.message) from None
         raise NotMadeError(head + error.message) from None
     if value is None:
         raise NotMadeError(head + absent)
@@ -112,6 +115,8 @@ class Call:
             self._stay(call["urlPath"])
         try:
             answer = self._cluster(call, given) if call["urlPath"] else self._service(call, given)
+        except LeftOutError:
+            raise
         except NotMadeError as error:
             if self._default is not None:
                 return self._default

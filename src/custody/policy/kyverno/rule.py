@@ -15,6 +15,7 @@ from custody.policy.kyverno.action import Action
 from custody.policy.kyverno.context import Context
 from custody.policy.kyverno.judgement import Judgement
 from custody.policy.kyverno.match import WHO
+from custody.policy.kyverno.simulated import of_rule
 from custody.policy.kyverno.variables import ROOTS, leave, variables, within
 from custody.policy.model import Outcome, RuleResult
 from custody.policy.podfields import HOLDERS
@@ -94,10 +95,11 @@ class KyvernoRule(Rule):
 
     def entered(self, given: Given) -> Given:
         """The request with the entries of the rule's context among its variables."""
-        if not self.context:
+        if not self.context and given.context.simulated is None:
             return given
         inner = within(given)
-        inner.memo[variables] = self.context.opened(variables(given), inner)
+        known = of_rule(variables(given), inner, self.policy.name, self.name)
+        inner.memo[variables] = self.context.opened(known, inner)
         return inner
 
     def _evaluated(self, given: Given) -> Spoken:

@@ -7,6 +7,7 @@ from typing import Any
 
 from custody.policy.given import Given
 from custody.policy.images import Image
+from custody.policy.kyverno.simulated import of_policy
 from policylang.variables import Roots, Unavailable
 
 _REQUEST = ("object", "oldObject", "operation", "userInfo", "namespace", "name", "kind", "dryRun", "subResource")
@@ -54,8 +55,8 @@ def _variables(given: Given) -> dict[str, Any]:
         "userInfo": {key: value for key, value in user.items() if value}}
     if request.existing:
         fields = {key: value for key, value in fields.items() if key not in _OF_WHO_ASKS}
-    return {"request": fields, "images": _by_holder(given), "serviceAccountName": account[1],
-            "serviceAccountNamespace": account[0]}
+    return of_policy({"request": fields, "images": _by_holder(given), "serviceAccountName": account[1],
+                      "serviceAccountNamespace": account[0]}, given)
 
 
 def _by_holder(given: Given) -> dict[str, dict[str, dict[str, str]]] | Unavailable:

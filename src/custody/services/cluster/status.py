@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from custody.policy.kyverno.autogen import generated
 from custody.policy.phases import Phase
 from custody.policy.rule import Policy
 from custody.ports.cluster import ApiError, ClusterObjects, Object
-from custody.services.cluster.policies import Held
+from custody.services.cluster.policies import Held, essence
+from custody.services.cluster.webhooks import covers
 from custody.services.mirror import key_of
 
 _COUNTED = {Phase.VALIDATE: "validate", Phase.GENERATE: "generate", Phase.MUTATE: "mutate",
@@ -32,7 +34,13 @@ def wanted(held: Held, policy: Policy | None, *, registered: bool, now: datetime
     status: Mapping[str, Any] = held.document.get("status") or {}
     if held.definition.cel:
         return _cel(status.get("conditionStatus") or {}, ready=ready, message=message, now=now)
-    return _old(status, policy, ready=ready, message=message or "Ready", now=now)
+    written = _old(status, policy, ready=ready, message=message or "Ready", now=now)
+    if policy is None or held.definition.kind not in ("ClusterPolicy", "Policy"):
+        return written
+    autogen = {"rules": [made.rule for made in generated(essence(held.judged or held.document))]}
+    if covers((status.get("autogen") or {}).get("rules") or [], autogen["rules"]):  # Kyverno's schema adds defaults
+        return written
+    return {**(written or {}), "autogen": autogen if autogen["rules"] else None}
 
 
 async def write(cluster: ClusterObjects, held: Held, status: Object) -> None:
