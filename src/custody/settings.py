@@ -22,7 +22,8 @@ from custody.kit.near import near
 
 _PREFIX = "CUSTODY_"
 _SETTINGS = "the settings are in docs/reference/settings.md"
-_SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ",", "hosts": ",", "exceptions": ","}
+_SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ",", "hosts": ",", "exceptions": ",",
+               "policy_hosts": ","}
 """How a variable lists several values; hosts have colons in them."""
 _PATHS = ("data_dir", "kubeconfig", "trusted_root", "signing_config", "tls_certificate", "tls_key", "tls_client_ca",
           "webhook_certificate", "webhook_key", "webhook_client_ca")
@@ -115,6 +116,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     kubeconfig: str | None = None
     """Names the API server that `check` and the webhook ask what policies ask of a cluster, such as the labels of a
     namespace. A webhook that runs as a pod needs none: it asks its own cluster, as its service account."""
+    policy_hosts: list[str] = []
+    """`HOST` or `HOST:PORT` of other servers that policies may ask (`apiCall.service`, `http`, `http.send`). None is
+    asked that is not named here. `CUSTODY_POLICY_HOSTS=one.example,two.example:8443`."""
     plain_http: list[str] = []
     """Registries without TLS, beside localhost and 127.0.0.0/8. `CUSTODY_PLAIN_HTTP=one:5000,two:5000`."""
     keep_evidence: float = 10.0

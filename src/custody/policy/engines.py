@@ -21,11 +21,13 @@ from custody.policy.exempting import Exempting
 from custody.policy.fields import Fields
 from custody.policy.kubernetes.mutating import BINDING, POLICY, MutatingAdmission
 from custody.policy.kubernetes.validating import AdmissionPolicies
+from custody.policy.kyverno.cleanup import Cleaning
 from custody.policy.kyverno.engine import Kyverno
 from custody.policy.podsecurity.engine import PodSecurity
 from custody.policy.rule import Policy
 
 _KYVERNO = Kyverno()
+_CLEANING = Cleaning()
 _VALIDATING = Validating()
 _EXEMPTING = Exempting()
 _ADMISSION = AdmissionPolicies()
@@ -34,6 +36,8 @@ _MUTATING, _GENERATING, _DELETING = Mutating(), Generating(), Deleting()
 ENGINES: dict[tuple[str, str], Engine] = {
     ("kyverno.io", "ClusterPolicy"): _KYVERNO,
     ("kyverno.io", "Policy"): _KYVERNO,
+    ("kyverno.io", "CleanupPolicy"): _CLEANING,
+    ("kyverno.io", "ClusterCleanupPolicy"): _CLEANING,
     ("kyverno.io", "PolicyException"): _EXEMPTING,
     ("policies.kyverno.io", "ValidatingPolicy"): _VALIDATING,
     ("policies.kyverno.io", "NamespacedValidatingPolicy"): _VALIDATING,

@@ -1,4 +1,4 @@
-"""What policies ask about images on their own terms, answered by the gatherer; all else by whom the lookup is of."""
+"""What policies ask about images: data, and evidence on their own terms. All else by whom the lookup is of."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import base64
 from typing import Any
 
 from custody.evidence.model import facts
-from custody.ports.lookup import Answer, Answered, ApiCall, Failed, ImageEvidence, Lookup, Question
+from custody.ports.lookup import Answer, Answered, ApiCall, Failed, ImageData, ImageEvidence, Lookup, Question
 from custody.services.gather import Gatherer
+from custody.services.imagedata import image_data
 
 _LOGINS = ".dockerconfigjson"
 
@@ -20,6 +21,8 @@ class EvidenceLookup:
         self._beyond = beyond
 
     async def answer(self, question: Question) -> Answer:
+        if isinstance(question, ImageData):
+            return await image_data(self._gatherer.client, question.image)
         if not isinstance(question, ImageEvidence):
             return await self._ask(question)
         logins: dict[str, str] = {}

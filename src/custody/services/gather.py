@@ -88,6 +88,11 @@ class Gatherer:
         self._pace = Pace()
         self.remembered = remembered
 
+    @property
+    def client(self) -> RegistryClient:
+        """For what is asked of registries beside evidence."""
+        return self._client
+
     async def gather(self, images: Iterable[str] | Mapping[str, frozenset[str]], keys: Iterable[bytes] = (), *,
                      root: TrustedRoot | None = None) -> dict[str, EvidenceSet]:
         """Evidence by the images' names as given; whatever goes wrong with one is said of that one.

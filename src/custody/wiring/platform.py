@@ -149,4 +149,9 @@ class Platform:
 
     def admission(self, policies: PolicySet, gatherer: Gatherer, observer: Observer | None = None,
                   lookup: Lookup | None = None) -> Admission:
+        hosts = self.settings.policy_hosts
+        if hosts:
+            from custody.adapters.http.lookup import HttpLookup
+
+            lookup = HttpLookup(self.http, hosts, lookup)
         return admission.admission(policies, gatherer, self.clock, observer, lookup)

@@ -1,0 +1,112 @@
+"""What policies ask beside evidence: image data of registries, and other servers that the settings name."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from custody.adapters.http.aiohttp import AiohttpHttp
+from custody.adapters.http.lookup import HttpLookup
+from custody.formats import oci
+from custody.kit.digest import sha256
+from custody.ports.lookup import Absent, Answer, Answered, ConfigMap, Failed, HttpCall, ImageData
+from custody.registry.client import RegistryClient
+from custody.server.asgi import Receive, Scope, Send, respond
+from custody.services.evidencelookup import EvidenceLookup
+from custody.services.gather import Gatherer
+from tests.services.registries import FakeRegistry
+from tests.serving import served
+from tests.sign.authority import NOW
+
+CONFIG = {"architecture": "amd64", "os": "linux", "config": {"User": "root"}, "rootfs": {"type": "layers",
+                                                                                         "diff_ids": []}}
+
+
+def data_of(registry: FakeRegistry, name: str) -> Answer:
+    async def main(host: str) -> Answer:
+        async with RegistryClient(AiohttpHttp()) as client:
+            lookup = EvidenceLookup(Gatherer(client, None, lambda: NOW))
+            return await lookup.answer(ImageData(f"{host}/{name}"))
+
+    with served(registry) as url:
+        return asyncio.run(main(url.removeprefix("http://")))
+
+
+def imaged() -> FakeRegistry:
+    registry = FakeRegistry()
+    config = json.dumps(CONFIG).encode()
+    registry.held[sha256(config)] = (config, "application/octet-stream")
+    body = oci.Manifest(oci.MANIFEST, oci.Descriptor(min(oci.CONFIG_TYPES), sha256(config), len(config)), ())
+    registry.held["v1"] = (json.dumps(body.to_json()).encode(), oci.MANIFEST)
+    registry.held[sha256(registry.held["v1"][0])] = registry.held["v1"]
+    return registry
+
+
+def test_an_images_manifest_and_config() -> None:
+    answer = data_of(imaged(), "app:v1")
+    assert isinstance(answer, Answered)
+    value = answer.value
+    assert value["configData"] == CONFIG
+    assert value["manifest"]["config"]["digest"] == sha256(json.dumps(CONFIG).encode())
+    assert (value["repository"], value["identifier"], value["manifestList"]) == ("app", "v1", None)
+    assert "@sha256:" in value["resolvedImage"]
+
+
+def test_an_image_that_is_not_there_is_absent_and_a_name_that_is_none_has_failed() -> None:
+    assert data_of(imaged(), "app:v2") == Absent()
+    assert isinstance(data_of(imaged(), "App::"), Failed)
+
+
+async def echoing(scope: Scope, receive: Receive, send: Send) -> None:
+    """The path and whether there was a body."""
+    body = (await receive()).get("body", b"")
+    if scope["path"] == "/away":
+        await respond(send, 302, b"", b"text/plain", [(b"location", b"http://169.254.169.254/")])
+    elif scope["path"] == "/big":
+        await respond(send, 200, b"x" * (3 << 20), b"text/plain")
+    else:
+        await respond(send, 200, json.dumps([scope["method"], body.decode()]).encode(), b"application/json")
+
+
+def called(path: str, *, hosts: bool = True, method: str = "GET", body: str = "", bundle: str = "",
+           user: str = "") -> Answer:
+    async def main(host: str) -> Answer:
+        http = AiohttpHttp()
+        try:
+            lookup = HttpLookup(http, [host] if hosts else ["other.example"])
+            return await lookup.answer(HttpCall(method, f"http://{user}{host}{path}", (), body, bundle))
+        finally:
+            await http.close()
+
+    with served(echoing) as url:
+        return asyncio.run(main(url.removeprefix("http://")))
+
+
+def test_a_host_that_is_named_is_asked() -> None:
+    answer = called("/x", method="POST", body='{"a":1}')
+    assert isinstance(answer, Answered)
+    assert (answer.value["status"], json.loads(answer.value["body"])) == (200, ["POST", '{"a":1}'])
+
+
+@pytest.mark.parametrize(("answer", "reason"), [
+    (lambda: called("/x", hosts=False), "policies may not ask this host"),
+    (lambda: called("/x", user="one@"), "policies may not ask this host"),
+    (lambda: called("/x", bundle="pem"), "caBundle"), (lambda: called("/big"), "more than 2097152 bytes"),
+], ids=["another host", "a user in it", "authorities of its own", "too much"])
+def test_what_is_not_asked_has_failed(answer: object, reason: str) -> None:
+    said = answer()  # type: ignore[operator]
+    assert isinstance(said, Failed)
+    assert reason in said.reason
+
+
+def test_a_redirect_is_not_followed() -> None:
+    answer = called("/away")
+    assert isinstance(answer, Answered)
+    assert answer.value["status"] == 302
+
+
+def test_other_questions_go_to_whoever_is_beyond() -> None:
+    lookup = HttpLookup(AiohttpHttp(), [])
+    assert isinstance(asyncio.run(lookup.answer(ConfigMap("a", "b"))), Failed)
