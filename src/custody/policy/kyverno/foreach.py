@@ -95,7 +95,8 @@ def _loop(fields: Fields, roots: Roots, depth: int, body: Body) -> _Loop:
     elements = List(fields.need("list", str), fields.path("list"), roots)
     scoped = fields.take("elementScope", bool)
     block = fields.any("preconditions")
-    conditions = None if block is None else compile_conditions(block, fields.path("preconditions"), inner)
+    conditions = None if block is None else compile_conditions(
+        block, fields.path("preconditions"), inner, plain=True)
     return _Loop(elements, scoped, conditions, body(fields, inner, depth + 1), depth)
 
 

@@ -102,7 +102,7 @@ def app_armor(pod: Pod) -> Failure:
             f"{setters} must not set AppArmor profile type to {_quote(values)}")
 
 
-_CAPABILITIES = frozenset(("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD",
+CAPABILITIES = frozenset(("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD",
                            "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"))
 
 
@@ -117,7 +117,7 @@ def _added(pod: Pod, allowed: frozenset[str]) -> tuple[list[str], list[str]]:
 
 
 def capabilities_baseline(pod: Pod) -> Failure:
-    names, forbidden = _added(pod, _CAPABILITIES)
+    names, forbidden = _added(pod, CAPABILITIES)
     return ("non-default capabilities", f"{_named(names)} must not include {_quote(forbidden)} in "
             "securityContext.capabilities.add") if names else None
 
@@ -266,16 +266,16 @@ def capabilities_restricted(pod: Pod) -> Failure:
     return ("unrestricted capabilities", "; ".join(details)) if details else None
 
 
-_VOLUMES = ("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected",
+VOLUMES = ("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected",
             "secret")
-_BAD_VOLUMES = ("hostPath", "gcePersistentDisk", "awsElasticBlockStore", "gitRepo", "nfs", "iscsi", "glusterfs", "rbd",
+BAD_VOLUMES = ("hostPath", "gcePersistentDisk", "awsElasticBlockStore", "gitRepo", "nfs", "iscsi", "glusterfs", "rbd",
                 "flexVolume", "cinder", "cephfs", "flocker", "fc", "azureFile", "vsphereVolume", "quobyte", "azureDisk",
                 "photonPersistentDisk", "portworxVolume", "scaleIO", "storageos")
 
 
 def restricted_volumes(pod: Pod) -> Failure:
-    found = [(name, next((kind for kind in _BAD_VOLUMES if volume.get(kind) is not None), "unknown"))
-             for name, volume in _volumes(pod) if all(volume.get(kind) is None for kind in _VOLUMES)
+    found = [(name, next((kind for kind in BAD_VOLUMES if volume.get(kind) is not None), "unknown"))
+             for name, volume in _volumes(pod) if all(volume.get(kind) is None for kind in VOLUMES)
              # The API server makes a volume without any source an emptyDir before it asks.
              and any(key != "name" and value is not None for key, value in volume.items())]
     names, kinds = [name for name, _ in found], sorted({kind for _, kind in found})
