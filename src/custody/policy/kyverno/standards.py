@@ -80,8 +80,10 @@ def failed(spec: Any, metadata: Any, level: str, minor: int) -> list[Failed]:
 def _contexts(pod: c.Pod) -> Iterator[tuple[str, dict[str, Any], dict[str, Any] | None]]:
     """(path, container, its securityContext or None)."""
     for kind in _CONTAINERS:
-        for at, container in enumerate(pod.spec.get(kind) or ()):
-            yield f"spec.{kind}[{at}]", container, container.get("securityContext")
+        for at, entry in enumerate(c.as_list(pod.spec.get(kind))):
+            container = c.as_map(entry)
+            context = container.get("securityContext")
+            yield f"spec.{kind}[{at}]", container, None if context is None else c.as_map(context)
 
 
 Errors = list[FieldError] | None
@@ -103,7 +105,7 @@ def _each(of: Callable[[dict[str, Any]], Any], field: str, *, pod: bool = True) 
 def _inner(context: dict[str, Any], *steps: str) -> Any:
     value: Any = context
     for step in steps:
-        value = value.get(step) if isinstance(value, dict) else None
+        value = c.as_map(value).get(step)
     return value
 
 
@@ -133,14 +135,14 @@ def _app_armor_reason(errors: list[FieldError]) -> str:
 
 
 def _added(context: dict[str, Any], allowed: frozenset[str]) -> list[str] | None:
-    return sorted({str(name) for name in _inner(context, "capabilities", "add") or ()} - allowed) or None
+    return sorted({str(name) for name in c.as_list(_inner(context, "capabilities", "add"))} - allowed) or None
 
 
 def _capabilities(pod: c.Pod) -> Errors:
     dropped, added = [], []
     for path, _, context in _contexts(pod):
         where = f"{path}.securityContext.capabilities"
-        names = sorted({str(name) for name in _inner(context or {}, "capabilities", "drop") or ()})
+        names = sorted({str(name) for name in c.as_list(_inner(context or {}, "capabilities", "drop"))})
         if "ALL" not in names:
             dropped.append(FieldError(f"{where}.drop", names, required=not names))
         if forbidden := _added(context or {}, frozenset(("NET_BIND_SERVICE",))):
@@ -154,8 +156,8 @@ def _host_namespaces(pod: c.Pod) -> Errors:
 
 
 def _volumes(pod: c.Pod) -> Iterator[tuple[str, dict[str, Any]]]:
-    for at, volume in enumerate(pod.spec.get("volumes") or ()):
-        yield f"spec.volumes[{at}]", volume
+    for at, volume in enumerate(c.as_list(pod.spec.get("volumes"))):
+        yield f"spec.volumes[{at}]", c.as_map(volume)
 
 
 def _host_paths(pod: c.Pod) -> Errors:
@@ -169,8 +171,8 @@ def _restricted_volumes(pod: c.Pod) -> Errors:
 
 
 def _host_ports(pod: c.Pod) -> Errors:
-    return [FieldError(f"{path}.ports[{at}].hostPort", port["hostPort"]) for path, container, _ in _contexts(pod)
-            for at, port in enumerate(container.get("ports") or ()) if port.get("hostPort")]
+    return [FieldError(f"{path}.ports[{at}].hostPort", used) for path, container, _ in _contexts(pod)
+            for at, port in enumerate(c.as_list(container.get("ports"))) if (used := c.as_map(port).get("hostPort"))]
 
 
 def _host_probes(pod: c.Pod) -> Errors:
@@ -186,9 +188,7 @@ def _se_linux(*more: str) -> _Check:
     allowed = ("", "container_t", "container_init_t", "container_kvm_t", *more)
 
     def of(context: dict[str, Any], path: str) -> Iterator[FieldError]:
-        options = context.get("seLinuxOptions")
-        if not isinstance(options, dict):
-            return
+        options = c.as_map(context.get("seLinuxOptions"))
         for field in ("type", "user", "role"):
             value = str(options.get(field) or "")
             if value not in allowed if field == "type" else value:
@@ -241,9 +241,9 @@ def _root(context: dict[str, Any]) -> int | None:
 
 def _sysctls(minor: int) -> _Check:
     allowed = sysctls_of(minor)
-    return lambda pod: [FieldError(f"spec.securityContext.sysctls[{at}].name", str(entry.get("name", "")))
-                        for at, entry in enumerate(pod.security.get("sysctls") or ())
-                        if entry.get("name", "") not in allowed]
+    return lambda pod: [FieldError(f"spec.securityContext.sysctls[{at}].name", str(name))
+                        for at, entry in enumerate(c.as_list(pod.security.get("sysctls")))
+                        if (name := c.as_map(entry).get("name", "")) not in allowed]
 
 
 def _unless_windows(check: _Check) -> _Check:
