@@ -18,13 +18,15 @@ Conditions = Callable[[Any, datetime], tuple[bool, str]]
 """(context, now) → whether they hold, and the messages of the conditions that decided. Raises QueryError."""
 
 
-def compile_conditions(block: Any, where: str, roots: Roots, *, explain: bool = False) -> Conditions:
+def compile_conditions(block: Any, where: str, roots: Roots, *, explain: bool = False,
+                       plain: bool = False) -> Conditions:
     """Compile `{any: […], all: […]}`, a list of such blocks, or the old plain list of conditions (all of it).
 
-    With `explain`, a condition without a message says what it got and wanted where it does not hold.
+    With `explain`, a condition without a message says what it got and wanted where it does not hold. With `plain`,
+    messages are said as they are written, with their variables.
     """
     code = Code("conditions")
-    writer = _Blocks(code, roots, explain)
+    writer = _Blocks(code, roots, explain, plain)
     if isinstance(block, list):
         if block and all(isinstance(condition, dict) and "key" in condition for condition in block):
             writer.block({"all": block}, where, "conditions", between=";")
@@ -53,8 +55,8 @@ def _part(value: ast.expr, at: int) -> ast.expr:
 
 
 class _Blocks:
-    def __init__(self, code: Code, roots: Roots, explain: bool) -> None:
-        self.code, self.roots, self.explain = code, roots, explain
+    def __init__(self, code: Code, roots: Roots, explain: bool, plain: bool) -> None:
+        self.code, self.roots, self.explain, self.plain = code, roots, explain, plain
 
     def named(self, block: Any, where: str) -> str:
         name = self.code.fresh("block")
@@ -96,7 +98,9 @@ class _Blocks:
         body = [assign(key, self.filled(condition["key"], f"{where}.key", "key")),
                 assign(value, self.filled(condition.get("value"), f"{where}.value", "value")),
                 assign(held, call(self.code.hoist(operate, "operator"), load(key), load(value)))]
-        message = Writer(self.code, self.roots).whole(condition.get("message") or "", f"{where}.message")
+        said = condition.get("message") or ""
+        message = ast.Constant(said) if self.plain and isinstance(said, str) else (
+            Writer(self.code, self.roots).whole(said, f"{where}.message"))
         written = call(self.code.hoist(sprint, "sprint"), message)
         failed: ast.expr = written
         if self.explain:

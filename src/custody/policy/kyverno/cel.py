@@ -21,11 +21,23 @@ from custody.ports.lookup import ApiCall
 from policylang.cel import BOOL, STRING, CelError
 from policylang.cel.compile.program import Program
 from policylang.cel.kubernetes import admission, matching
+from policylang.cel.libraries.kyverno.scalars import OR_VALUE
 
 _LONGEST = 5 * 1024
 _NAMESPACE = Kind("Namespace")
 _TIMELESS = Context(now=datetime(1970, 1, 1, tzinfo=UTC))
 """No function of the API server's reads the time."""
+
+
+class _Composited(Variables):
+    """An error of a variable is said with its name."""
+
+    def computed(self, program: Program, values: dict[str, Any]) -> Any:
+        try:
+            return program(values)
+        except CelError as error:
+            name = next(name for name, own in self._programs.items() if own is program)
+            raise CelError(f'composited variable "{name}" fails to evaluate: {error.message}') from None
 
 
 class _Validation(NamedTuple):
@@ -74,7 +86,8 @@ class _ParamsError(CustodyError):
 def compile_cel(fields: Fields, preconditions: Fields, rule: str, message: str) -> Judge:
     """`preconditions` is the rule, with its `celPreconditions`. Raises MalformedError, UnsupportedError."""
     params = _params(fields)
-    expressions = Expressions(admission(params=params is not None, authorized=True, composed={}))
+    expressions = Expressions(admission(params=params is not None, authorized=True, composed={}).extended(
+        libraries=[OR_VALUE]))
     expressions.declare(fields)
     validations = [_validation(entry, expressions, message) for entry in fields.each("expressions")]
     conditions = expressions.conditions(preconditions, "celPreconditions")
@@ -100,7 +113,7 @@ def compile_cel(fields: Fields, preconditions: Fields, rule: str, message: str) 
         for param in found:
             if params is not None:
                 values = {**values, "params": param}
-            values["variables"] = Variables(expressions.variables, values)
+            values["variables"] = _Composited(expressions.variables, values)
             holds = _hold(conditions, values)
             if holds is not True:
                 return Judgement(Outcome.FAIL, holds) if holds else Judgement(Outcome.SKIP, "cel preconditions not met")
@@ -173,8 +186,9 @@ def _validation(fields: Fields, expressions: Expressions, message: str) -> _Vali
     said, words = fields.take("message", str) or message, fields.take("messageExpression", str)
     fields.take("reason", str)  # of the API server's status, which Kyverno's answer does not have
     fields.done()
-    where = fields.path("messageExpression")
-    return _Validation(text, program, said, expressions.program(words, where, STRING) if words else None)
+    message_of = expressions.program(words, fields.path("messageExpression")) if words else None
+    # One that is of no known type is an error in Kyverno, which then says the message.
+    return _Validation(text, program, said, message_of if message_of and message_of.result == STRING else None)
 
 
 def _params(fields: Fields) -> _Params | None:

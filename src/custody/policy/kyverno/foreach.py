@@ -89,7 +89,8 @@ def _loop(fields: Fields, roots: Roots, depth: int, body: Body, namespace: str) 
     context, inner = compile_context(fields.each("context"), inner, namespace)
     scoped = fields.take("elementScope", bool)
     block = fields.any("preconditions")
-    conditions = None if block is None else compile_conditions(block, fields.path("preconditions"), inner)
+    conditions = None if block is None else compile_conditions(
+        block, fields.path("preconditions"), inner, plain=True)
     return _Loop(elements, context, scoped, conditions, body(fields, inner, depth + 1), depth)
 
 

@@ -1,47 +1,164 @@
-"""`validate.podSecurity`: a level of the Pod Security Standards (Kyverno validate_pss.go)."""
+"""`validate.podSecurity`: a level of the Pod Security Standards, less what is excluded (Kyverno pkg/pss)."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from custody.errors import MalformedError
 from custody.policy.fields import Fields
 from custody.policy.kyverno.judgement import Judge, Judgement, Subject
+from custody.policy.kyverno.standards import LATEST, Failed, FieldError, failed
 from custody.policy.model import Outcome
 from custody.policy.podfields import HOLDERS
 from custody.policy.podsecurity import standard
+from policylang.go.wildcards import glob
+
+CONTROLS = {
+    "Capabilities": ("capabilities_baseline", "capabilities_restricted"),
+    "Seccomp": ("seccompProfile_baseline", "seccompProfile_restricted"),
+    "Privileged Containers": ("privileged",), "Host Ports": ("hostPorts",), "/proc Mount Type": ("procMount",),
+    "HostProcess": ("windowsHostProcess",), "SELinux": ("seLinuxOptions",), "Host Namespaces": ("hostNamespaces",),
+    "HostPath Volumes": ("hostPathVolumes",), "Sysctls": ("sysctls",), "AppArmor": ("appArmorProfile",),
+    "Privilege Escalation": ("allowPrivilegeEscalation",), "Running as Non-root": ("runAsNonRoot",),
+    "Running as Non-root user": ("runAsUser",), "Volume Types": ("restrictedVolumes",)}
+"""The checks that a control of the standards is made of."""
+_POD_LEVEL = ("Host Namespaces", "HostPath Volumes", "Sysctls", "Volume Types")
+_CONTAINER_LEVEL = ("Capabilities", "Privileged Containers", "Host Ports", "/proc Mount Type", "Privilege Escalation")
+_RESTRICTED = ("Volume Types", "Privilege Escalation", "Running as Non-root", "Running as Non-root user")
+_CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
+
+
+class Exclusion(NamedTuple):
+    """One entry of `exclude`: of a control, for containers with these images, or of the pod where there are none."""
+
+    control: str
+    images: Sequence[str]
+    field: str
+    values: Sequence[str]
+
+    @classmethod
+    def read(cls, fields: Fields, level: str) -> Exclusion:
+        """Raises MalformedError, UnsupportedError."""
+        control = fields.need("controlName", str)
+        if control not in CONTROLS:
+            raise MalformedError(fields.path("controlName"), got=control, expected=", ".join(CONTROLS))
+        excluded = cls(control, fields.texts("images"), fields.take("restrictedField", str) or "",
+                       fields.texts("values"))
+        fields.done()
+        if control in (_POD_LEVEL if excluded.images else _CONTAINER_LEVEL):
+            raise MalformedError(fields.path("images"), got=", ".join(excluded.images) or "nothing",
+                                 expected=f"{'no images' if excluded.images else 'images'} for {control}")
+        if bool(excluded.field) != bool(excluded.values):
+            raise MalformedError(fields.where, got="restrictedField" if excluded.field else "values",
+                                 expected="both restrictedField and values, or none of them")
+        if level == "baseline" and control in _RESTRICTED:
+            raise MalformedError(fields.path("controlName"), got=control, expected="a control of baseline")
+        return excluded
 
 
 def compile_security(fields: Fields, rule: str) -> Judge:
     """Raises MalformedError, UnsupportedError."""
-    level, version = fields.need("level", str), fields.take("version", str) or "latest"
+    level, version = fields.need("level", str), fields.take("version", str) or ""
+    excluded = [Exclusion.read(entry, level) for entry in fields.each("exclude")]
     fields.done()
     if level not in standard.LEVELS:
         raise MalformedError(fields.path("level"), got=level, expected=" or ".join(standard.LEVELS))
-    standard.parse_version(version, fields.path("version"))
+    minor = min(standard.parse_version(version or "latest", fields.path("version")), LATEST)
 
     def judge(subject: Subject) -> Judgement | None:
         request = subject.given.request
         if request.operation == "DELETE":
             return None
+        kind = request.kind.kind
+        pointer = HOLDERS.get(kind)
+        if pointer is None:
+            return Judgement(Outcome.ERROR, "Error while getting new resource: could not find correct resource type")
         try:
-            spec, metadata = _pod_of(request.kind.kind, subject.given.object or {})
-            failures = standard.evaluate(spec, metadata, level, version)
-        except MalformedError as error:
-            return Judgement(Outcome.ERROR, f"failed to evaluate PodSecurity: {error.message}")
+            spec, metadata = _pod_of(kind, subject.given.object)
+            failures = failed(spec, metadata, level, minor)
+            for exclusion in excluded if failures else ():
+                failures = exempted(failures, exclusion, spec, metadata, level, minor)
+        except (MalformedError, AttributeError, TypeError) as error:  # the API server has no pod of such a shape
+            reason = error.message if isinstance(error, MalformedError) else "it is of another shape than pods are"
+            return Judgement(Outcome.ERROR, f"failed to evaluate PodSecurity: {reason}")
         if not failures:
             return Judgement(Outcome.PASS, f"Validation rule '{rule}' passed.")
+        shown = "".join(str(_placed(failure, pointer)) for failure in failures)
         return Judgement(Outcome.FAIL, f"Validation rule '{rule}' failed. It violates PodSecurity "
-                         f'"{level}:{version}": {standard.aggregate(failures)}')
+                         f'"{level}:{version}": {shown}')
 
     return judge
 
 
-def _pod_of(kind: str, document: Any) -> tuple[Any, Any]:
-    """(PodSpec, metadata) of a pod or of a controller's template. Raises MalformedError for other kinds."""
-    pointer = HOLDERS.get(kind)
-    if pointer is None:
-        raise MalformedError("kind", got=kind, expected="a Pod, or what makes pods")
-    for step in pointer.split("/")[1:-1]:
-        document = document.get(step) if isinstance(document, dict) else None
-    return (document.get("spec"), document.get("metadata")) if isinstance(document, dict) else (None, None)
+def exempted(failures: list[Failed], excluded: Exclusion, spec: Any, metadata: Any, level: str,
+             minor: int) -> list[Failed]:
+    """The failures without the fields that an exclusion takes out, as Kyverno finds them: it asks a pod of which only
+    the excluded part is there, and takes out what is against that."""
+    pods = not excluded.images
+    places = _places(spec, excluded.images)
+    if pods:
+        part: Any = {**spec, "containers": [{"name": "fake"}], "initContainers": None, "ephemeralContainers": None}
+        against = failed(part, metadata, level, minor)
+    else:
+        part = {kind: [container for _, container in found] for kind, found in places.items()}
+        against = failed(part, {}, level, minor)
+    left = {failure.check: failure for failure in failures}
+    for failure in against:
+        if failure.check not in CONTROLS[excluded.control]:
+            continue
+        for error in failure.errors or ():
+            kept = left.get(failure.check)
+            if kept is None or not kept.errors or (excluded.field and error.field != excluded.field):
+                continue
+            if excluded.values and not all(any(glob(pattern, value) for pattern in excluded.values)
+                                           for value in error.values):
+                continue
+            name = None if pods else _name(part, error)
+            at = next((at for at, other in enumerate(kept.errors) if other.field == error.field and (
+                name is None or _name(spec, other) == name)), None)
+            if at is None:
+                continue
+            errors = kept.errors.copy()
+            errors[at] = errors[-1]
+            errors.pop()
+            if errors:
+                left[failure.check] = kept._replace(errors=errors)
+            else:
+                del left[failure.check]
+    return [*left.values()]
+
+
+def _places(spec: Any, images: Sequence[str]) -> dict[str, list[tuple[int, Any]]]:
+    """The containers with one of these images, and where they stand, by their kind."""
+    return {kind: [(at, container) for at, container in enumerate(spec.get(kind) or ())
+                   if any(glob(image, str(container.get("image", ""))) for image in images)] for kind in _CONTAINERS}
+
+
+def _name(spec: Any, error: FieldError) -> str | None:
+    """Of the container whose field it is; None for one of the pod."""
+    _, _, rest = error.path.partition("spec.")
+    kind, _, place = rest.partition("[")
+    if kind not in _CONTAINERS:
+        return None
+    return str(spec[kind][int(place.partition("]")[0])].get("name", ""))
+
+
+def _placed(failure: Failed, pointer: str) -> Failed:
+    """With paths in the object: below a controller's template. Kyverno writes metadata so for pods, too."""
+    spec = pointer[1:].replace("/", ".")
+    errors = [error._replace(path=error.path.replace("spec", spec).replace("metadata", "spec.template.metadata"))
+              for error in failure.errors or ()]
+    return failure._replace(errors=errors)
+
+
+def _pod_of(kind: str, document: Any) -> tuple[dict[str, Any], Any]:
+    """(PodSpec, metadata) of a pod or of a controller's template. Of a CronJob's Kyverno takes the job's metadata."""
+    template: Any = document
+    job: Any = None
+    for step in HOLDERS[kind].split("/")[1:-1]:
+        template = template.get(step) if isinstance(template, dict) else None
+        job = template if step == "jobTemplate" else job
+    template = template if isinstance(template, dict) else {}
+    metadata = job.get("metadata") if isinstance(job, dict) else template.get("metadata")
+    return template.get("spec") or {}, metadata

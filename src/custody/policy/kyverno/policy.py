@@ -133,6 +133,8 @@ def _annotated(annotations: dict[str, str]) -> bool:
     if unknown := [name for name in annotations if name.startswith(_OWN) and name != ATTESTATIONS]:
         raise UnsupportedError(f"metadata.annotations.{unknown[0]}", "custody has no such annotation",
                                hint=f"{ATTESTATIONS} is")
+    if annotations.get(AUTOGEN) == "all":
+        raise MalformedError(f"metadata.annotations.{AUTOGEN}", got="all", expected="kinds, none, or no annotation")
     attestations = annotations.get(ATTESTATIONS, "newest")
     if attestations not in ("newest", "all"):
         raise MalformedError(f"metadata.annotations.{ATTESTATIONS}", got=attestations, expected="newest or all")
@@ -154,7 +156,8 @@ def _rule(fields: Fields, stated: Stated, order: int, kinds: tuple[str, ...] = (
     entries = fields.peek("context")
     context, roots = compile_context(fields.each("context"), ROOTS, stated.namespace)
     block = fields.any("preconditions")
-    preconditions = None if block is None else compile_conditions(block, fields.path("preconditions"), roots)
+    preconditions = None if block is None else compile_conditions(
+        block, fields.path("preconditions"), roots, plain=True)
     properties = fields.text_map("reportProperties")
     fields.only("skipBackgroundRequests", True, False)  # of requests of Kyverno's own controllers
     written = {"context": entries, "preconditions": block, **{form: fields.peek(form) for form in _FORMS}}

@@ -23,6 +23,7 @@ from policylang.variables import Roots, Value, compile_value
 
 _BLOCKS = ("pattern", "anyPattern", "deny", "foreach")
 FORMS = (*_BLOCKS, "cel", "podSecurity")
+_SAID = 256
 _Match = Callable[[Any], Mismatch | None]
 
 
@@ -137,19 +138,23 @@ class Validate:
             return None
 
     def _any_pattern(self, patterns: list[Any], where: str, roots: Roots, fill: Value | None) -> Judge:
-        matches = [_matching(pattern, f"{where}[{at}]", roots) for at, pattern in enumerate(patterns)]
+        places = [f"{where}[{at}]" for at in range(len(patterns))]
+        fixed = [matcher(pattern, place) for pattern, place in zip(patterns, places, strict=True)]
+        fill_in = compile_value(patterns, where, roots)
 
         def judge(subject: Subject) -> Judgement | None:
             judged = _judged_of(subject)
             failed: list[str] = []
             skipped: list[str] = []
             try:
-                filled = [match(subject) for match in matches]
+                matches = fixed if fill_in is None else [
+                    matcher(pattern, place) for pattern, place in
+                    zip(fill_in(subject.values, subject.now), places, strict=True)]
             except QueryError as error:
                 return Judgement(Outcome.ERROR, f"variable substitution failed: {error.message}")
             if judged is None:
                 return None
-            for at, match in enumerate(filled):
+            for at, match in enumerate(matches):
                 mismatch = match(judged)
                 if mismatch is None:
                     return Judgement(Outcome.PASS, f"validation rule '{self.rule}' anyPattern[{at}] passed.")
@@ -179,7 +184,9 @@ class Validate:
         where = fields.path("conditions")
         fields.done()
         # `deny: {}` has nothing that must hold first: it always denies.
-        conditions = compile_conditions(block if block is not None else [], where, roots)
+        conditions = compile_conditions(block if block is not None else [], where, roots, plain=True)
+        _checked_messages(block, where, roots)
+        fills: dict[str, Value | None] = {"": fill}  # by what conditions say: as many as they can say together
 
         def judge(subject: Subject) -> Judgement:
             try:
@@ -190,19 +197,31 @@ class Validate:
                 return Judgement(Outcome.PASS, f"validation rule '{self.rule}' passed.")
             if not self.message and not said:
                 return Judgement(Outcome.FAIL, f"validation error: rule {self.rule} failed")
-            if fill is not None:
-                try:
-                    message = fill(subject.values, subject.now)
-                except QueryError:
-                    return Judgement(Outcome.FAIL, said)
-                if not isinstance(message, str) and not said:
-                    return Judgement(Outcome.FAIL, "the produced message didn't resolve to a string, check your policy "
-                                     "definition.")
-            else:
-                message = self.message
-            return Judgement(Outcome.FAIL, "; ".join(filter(None, [str(message), said])))
+            text = "; ".join(filter(None, [self.message, said]))
+            if said not in fills:
+                if len(fills) >= _SAID:
+                    fills.clear()
+                fills[said] = compile_value(text, where, roots)
+            filled = fills[said]
+            if filled is None:
+                return Judgement(Outcome.FAIL, text)
+            try:
+                message = filled(subject.values, subject.now)
+            except QueryError:
+                return Judgement(Outcome.FAIL, said)
+            if not isinstance(message, str):
+                message = "the produced message didn't resolve to a string, check your policy definition."
+            return Judgement(Outcome.FAIL, message)
 
         return judge
+
+
+def _checked_messages(block: Any, where: str, roots: Roots) -> None:
+    """What conditions say may have variables; those that there are not are refused when the policy is loaded."""
+    for part in block if isinstance(block, list) else [block] if isinstance(block, dict) else []:
+        for condition in [part, *(part.get("any") or []), *(part.get("all") or [])]:
+            if isinstance(message := condition.get("message"), str):
+                compile_value(message, f"{where}.message", roots)
 
 
 def _judged_of(subject: Subject) -> Any:

@@ -20,13 +20,13 @@ _SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
 _SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
 
 
-def _map(value: Any) -> dict[str, Any]:
+def as_map(value: Any) -> dict[str, Any]:
     if value is not None and not isinstance(value, dict):
         raise MalformedError("pod", got=_got(value), expected="a map, as pods have it there")
     return value or {}
 
 
-def _list(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     if value is not None and not isinstance(value, list):
         raise MalformedError("pod", got=_got(value), expected="a list, as pods have it there")
     return value or []
@@ -40,22 +40,23 @@ class Pod:
     """A pod's spec and annotations, with its containers in the order of the API server's visitor."""
 
     def __init__(self, spec: Any, metadata: Any) -> None:
-        self.spec = _map(spec)
-        self.annotations: dict[str, str] = {key: value for key, value in _map(_map(metadata).get("annotations")).items()
+        self.spec = as_map(spec)
+        written = as_map(as_map(metadata).get("annotations"))
+        self.annotations: dict[str, str] = {key: value for key, value in written.items()
                                             if isinstance(value, str)}
-        self.security = _map(self.spec.get("securityContext"))
+        self.security = as_map(self.spec.get("securityContext"))
 
     @cached_property
     def containers(self) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
         """(name, container, its securityContext)."""
         containers = (container for kind in ("initContainers", "containers", "ephemeralContainers")
-                      for container in map(_map, _list(self.spec.get(kind))))
-        return [(str(container.get("name", "")), container, _map(container.get("securityContext")))
+                      for container in map(as_map, as_list(self.spec.get(kind))))
+        return [(str(container.get("name", "")), container, as_map(container.get("securityContext")))
                 for container in containers]
 
     @property
     def windows(self) -> bool:
-        return _map(self.spec.get("os")).get("name") == "windows"
+        return as_map(self.spec.get("os")).get("name") == "windows"
 
     @property
     def user_namespace(self) -> bool:
@@ -83,7 +84,7 @@ def _setters(pod: bool, names: list[str]) -> str:
 def app_armor(pod: Pod) -> Failure:
     def bad(context: dict[str, Any]) -> str | None:
         profile = context.get("appArmorProfile")
-        kind = str(_map(profile).get("type", ""))
+        kind = str(as_map(profile).get("type", ""))
         return kind if isinstance(profile, dict) and kind not in ("RuntimeDefault", "Localhost") else None
 
     pod_value = bad(pod.security)
@@ -102,14 +103,14 @@ def app_armor(pod: Pod) -> Failure:
             f"{setters} must not set AppArmor profile type to {_quote(values)}")
 
 
-_CAPABILITIES = frozenset(("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD",
+CAPABILITIES = frozenset(("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD",
                            "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"))
 
 
 def _added(pod: Pod, allowed: frozenset[str]) -> tuple[list[str], list[str]]:
     names, forbidden = [], set()
     for name, _, context in pod.containers:
-        bad = {str(capability) for capability in _list(_map(context.get("capabilities")).get("add"))} - allowed
+        bad = {str(capability) for capability in as_list(as_map(context.get("capabilities")).get("add"))} - allowed
         forbidden |= bad
         if bad:
             names.append(name)
@@ -117,7 +118,7 @@ def _added(pod: Pod, allowed: frozenset[str]) -> tuple[list[str], list[str]]:
 
 
 def capabilities_baseline(pod: Pod) -> Failure:
-    names, forbidden = _added(pod, _CAPABILITIES)
+    names, forbidden = _added(pod, CAPABILITIES)
     return ("non-default capabilities", f"{_named(names)} must not include {_quote(forbidden)} in "
             "securityContext.capabilities.add") if names else None
 
@@ -128,7 +129,7 @@ def host_namespaces(pod: Pod) -> Failure:
 
 
 def _volumes(pod: Pod) -> list[tuple[str, dict[str, Any]]]:
-    return [(str(volume.get("name", "")), volume) for volume in _list(pod.spec.get("volumes"))
+    return [(str(volume.get("name", "")), volume) for volume in as_list(pod.spec.get("volumes"))
             if isinstance(volume, dict)]
 
 
@@ -140,7 +141,7 @@ def host_path_volumes(pod: Pod) -> Failure:
 def host_ports(pod: Pod) -> Failure:
     names, ports = [], set()
     for name, container, _ in pod.containers:
-        used = {str(_map(port).get("hostPort")) for port in _list(container.get("ports")) if _map(port).get("hostPort")}
+        used = {str(number) for port in as_list(container.get("ports")) if (number := as_map(port).get("hostPort"))}
         ports |= used
         if used:
             names.append(name)
@@ -151,11 +152,11 @@ def host_ports(pod: Pod) -> Failure:
 def host_probes(pod: Pod) -> Failure:
     names, hosts = set(), set()
     for name, container, _ in pod.containers:
-        lifecycle = _map(container.get("lifecycle"))
+        lifecycle = as_map(container.get("lifecycle"))
         handlers = [*(container.get(f"{kind}Probe") for kind in ("liveness", "readiness", "startup")),
                     lifecycle.get("postStart"), lifecycle.get("preStop")]
         used = {str(host) for handler in handlers for action in ("httpGet", "tcpSocket")
-                if (host := _map(_map(handler).get(action)).get("host"))}
+                if (host := as_map(as_map(handler).get(action)).get("host"))}
         hosts |= used
         if used:
             names.add(name)
@@ -183,7 +184,7 @@ def se_linux(*allowed: str) -> Check:
         fields: set[str] = set()
 
         def bad(context: dict[str, Any]) -> bool:
-            options = _map(context.get("seLinuxOptions"))
+            options = as_map(context.get("seLinuxOptions"))
             kind = str(options.get("type") or "")
             wrong = {field for field in ("user", "role") if options.get(field)}
             fields.update(wrong)
@@ -213,7 +214,7 @@ def seccomp_annotations(pod: Pod) -> Failure:
 def _seccomp(context: dict[str, Any]) -> tuple[bool, str | None]:
     """(a profile is set, its type where that is forbidden)."""
     profile = context.get("seccompProfile")
-    kind = str(_map(profile).get("type", ""))
+    kind = str(as_map(profile).get("type", ""))
     return isinstance(profile, dict), None if kind in ("RuntimeDefault", "Localhost") else kind
 
 
@@ -232,7 +233,7 @@ def sysctls(*allowed: str) -> Check:
     permitted = frozenset(allowed)
 
     def check(pod: Pod) -> Failure:
-        found = [str(_map(entry).get("name", "")) for entry in _list(pod.security.get("sysctls"))]
+        found = [str(as_map(entry).get("name", "")) for entry in as_list(pod.security.get("sysctls"))]
         bad = [name for name in found if name not in permitted]
         return ("forbidden sysctls", ", ".join(bad)) if bad else None
 
@@ -241,7 +242,7 @@ def sysctls(*allowed: str) -> Check:
 
 def windows_host_process(pod: Pod) -> Failure:
     def bad(context: dict[str, Any]) -> bool:
-        return _map(context.get("windowsOptions")).get("hostProcess") is True
+        return as_map(context.get("windowsOptions")).get("hostProcess") is True
 
     setters = _setters(bad(pod.security), [name for name, _, context in pod.containers if bad(context)])
     return ("hostProcess",
@@ -258,7 +259,7 @@ def allow_privilege_escalation(pod: Pod) -> Failure:
 
 def capabilities_restricted(pod: Pod) -> Failure:
     missing = [name for name, _, context in pod.containers
-               if "ALL" not in _list(_map(context.get("capabilities")).get("drop"))]
+               if "ALL" not in as_list(as_map(context.get("capabilities")).get("drop"))]
     names, forbidden = _added(pod, frozenset(("NET_BIND_SERVICE",)))
     details = [*([f'{_named(missing)} must set securityContext.capabilities.drop=["ALL"]'] if missing else []),
                *([f"{_named(names)} must not include {_quote(forbidden)} in securityContext.capabilities.add"]
@@ -266,16 +267,16 @@ def capabilities_restricted(pod: Pod) -> Failure:
     return ("unrestricted capabilities", "; ".join(details)) if details else None
 
 
-_VOLUMES = ("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected",
+VOLUMES = ("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected",
             "secret")
-_BAD_VOLUMES = ("hostPath", "gcePersistentDisk", "awsElasticBlockStore", "gitRepo", "nfs", "iscsi", "glusterfs", "rbd",
+BAD_VOLUMES = ("hostPath", "gcePersistentDisk", "awsElasticBlockStore", "gitRepo", "nfs", "iscsi", "glusterfs", "rbd",
                 "flexVolume", "cinder", "cephfs", "flocker", "fc", "azureFile", "vsphereVolume", "quobyte", "azureDisk",
                 "photonPersistentDisk", "portworxVolume", "scaleIO", "storageos")
 
 
 def restricted_volumes(pod: Pod) -> Failure:
-    found = [(name, next((kind for kind in _BAD_VOLUMES if volume.get(kind) is not None), "unknown"))
-             for name, volume in _volumes(pod) if all(volume.get(kind) is None for kind in _VOLUMES)
+    found = [(name, next((kind for kind in BAD_VOLUMES if volume.get(kind) is not None), "unknown"))
+             for name, volume in _volumes(pod) if all(volume.get(kind) is None for kind in VOLUMES)
              # The API server makes a volume without any source an emptyDir before it asks.
              and any(key != "name" and value is not None for key, value in volume.items())]
     names, kinds = [name for name, _ in found], sorted({kind for _, kind in found})

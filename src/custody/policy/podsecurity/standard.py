@@ -33,6 +33,11 @@ def _sysctls() -> dict[int, c.Check]:
     return checks
 
 
+def sysctls_of(minor: int) -> frozenset[str]:
+    """Those that a pod of a minor version may set."""
+    return frozenset(name for since, names in _SYSCTLS.items() if since <= minor for name in names)
+
+
 # id → minor version it is introduced or changed in → check
 _BASELINE: dict[str, dict[int, c.Check]] = {
     "appArmorProfile": {0: c.app_armor},
