@@ -103,7 +103,7 @@ PATHS = "spec.rules[0]"
      "metadata.annotations.pod-policies.kyverno.io/autogen-controllers"),
     *((f"{RULE}/{field}", value, f"{PATHS}.{field}") for field, value in {
         "mutate": {"patchStrategicMerge": {}}, "generate": {"kind": "x"}, "context": [{"name": "x"}],
-        "celPreconditions": [{"name": "x"}], "imageExtractors": {"Pod": []}, "skipBackgroundRequests": True,
+        "celPreconditions": [{"name": "x"}], "skipBackgroundRequests": True,
         "reportProperties": {"a": "b"}}.items()),
     *((f"{RULE}/validate/{field}", value, f"{PATHS}.validate.{field}") for field, value in {
         "cel": {"expressions": []}, "foreach": [{"list": "x"}], "manifests": {"attestors": []}, "assert": {"a": 1},

@@ -6,7 +6,8 @@ from typing import Any
 
 from custody.errors import MalformedError, UnsupportedError
 from custody.policy.fields import Fields
-from custody.policy.kyverno.images import VerifyImages
+from custody.policy.kyverno.imageentry import ImageEntry
+from custody.policy.kyverno.imagefields import compile_extractors
 from custody.policy.kyverno.match import compile_block
 from custody.policy.kyverno.rule import Head, enforced
 from custody.policy.kyverno.validate import Validate
@@ -80,11 +81,13 @@ def _rule(fields: Fields, policy: Policy, *, enforce: bool, every: bool) -> Rule
     block = fields.any("preconditions")
     preconditions = None if block is None else compile_conditions(block, fields.path("preconditions"), ROOTS)
     written = {"preconditions": block, "validate": fields.peek("validate"), "verifyImages": fields.peek("verifyImages")}
-    validate, images = fields.inner("validate"), fields.each("verifyImages")
+    validate, images = fields.inner("validate"), fields.take("verifyImages", list) or []
+    extractors = compile_extractors(fields)
     fields.done()
     if (validate is None) == (not images):
         raise MalformedError(fields.where, got="none or both of them", expected="one of validate, verifyImages")
     head = Head(policy, name, fields.where, match.where, scope, preconditions, written, enforce)
     if validate is not None:
         return ValidateRule(head, Validate(validate, name))
-    return VerifyRule(head, [VerifyImages(entry, every=every) for entry in images])
+    return VerifyRule(head, [ImageEntry(entry, f"{fields.path('verifyImages')}[{at}]", every=every)
+                             for at, entry in enumerate(images)], extractors)
