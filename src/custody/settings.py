@@ -116,6 +116,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Registries without TLS, beside localhost and 127.0.0.0/8. `CUSTODY_PLAIN_HTTP=one:5000,two:5000`."""
     keep_evidence: float = 10.0
     """Seconds for which the webhook counts what it gathered about a digest; newer evidence counts after that."""
+    keep_decisions: Annotated[float, msgspec.Meta(ge=0)] = 7.0
+    """Days for which the webhook keeps what it decided, with all that it was decided on but the values of Secrets, for
+    `explain`, `decisions` and `replay`; 0: not at all."""
+    max_decisions: Annotated[int, msgspec.Meta(ge=1)] = 1024
+    """MiB that they may have; the oldest go first."""
     max_document: Annotated[int, msgspec.Meta(ge=1, le=128)] = 8
     """MiB of the largest signed document that `check` and the webhook read; a larger one is rejected, those beside it
     are not. Each MiB more costs memory and delays other reviews while such a document is read."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from custody.admission.endpoint import Endpoint
+from custody.admission.judging import Judged
 from custody.admission.review import Review
 from custody.policy.model import Decision
 
@@ -22,6 +23,10 @@ class Answered(NamedTuple):
     """None where it was refused without a decision: too large, too late, or a fault."""
     reason: str = ""
     """Why there is no decision."""
+    judged: Judged | None = None
+    """The decision with its inputs; None where there is no decision."""
+    size: int = 0
+    """Bytes of the review."""
 
     @property
     def outcome(self) -> str:

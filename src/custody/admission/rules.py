@@ -7,13 +7,14 @@ is left out where no rule can judge it: a pattern says nothing of what is delete
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import product
 from typing import Any, NamedTuple
 
 from custody.policy.kinds import Kinds, Selector
 from custody.policy.phases import Course
 from custody.policy.resources import OPERATIONS
 from custody.policy.rule import Rule
-from custody.policy.scope import WRITTEN
+from custody.policy.scope import WRITTEN, ResourceRule
 
 
 class Entry(NamedTuple):
@@ -62,6 +63,8 @@ def _of_rule(rule: Rule, kinds: Kinds, *, mutate: bool) -> Iterator[Entry]:
         for where, text in part.kinds:
             operations = (named if explicit else named & judged) - scope.excluded(text)
             yield from _of_kind(text, where, kinds, operations, explicit=explicit)
+        for resource_rule in part.resources:
+            yield from _of_resources(resource_rule)
 
 
 def _of_kind(text: str, where: str, kinds: Kinds, operations: set[str], *, explicit: bool) -> Iterator[Entry]:
@@ -81,6 +84,12 @@ def _of_kind(text: str, where: str, kinds: Kinds, operations: set[str], *, expli
         resource = f"{owner.plural}/{target.subresource.name}" if target.subresource else owner.plural
         for operation in operations if explicit else operations & set(target.operations):
             yield Entry(owner.group, owner.version, resource, "Namespaced" if owner.namespaced else "*", operation)
+
+
+def _of_resources(rule: ResourceRule) -> Iterator[Entry]:
+    operations = OPERATIONS if "*" in rule.operations else rule.operations
+    for group, version, (name, sub), operation in product(rule.groups, rule.versions, rule.resources, operations):
+        yield Entry(group, version, f"{name}/{sub}" if sub else name, rule.scope, operation)
 
 
 def _covers(wide: Entry, entry: Entry) -> bool:

@@ -18,7 +18,6 @@ from custody.admission.review import OversizedError, Review, answer, read
 from custody.kit.clock import Clock
 from custody.policy.kyverno.messages import blocked, shortened
 from custody.policy.load import PolicySet
-from custody.policy.model import Decision
 from custody.policy.snapshot import Snapshot
 from custody.ports.lookup import Lookup
 from custody.trust.roots import TrustedRoot
@@ -72,7 +71,7 @@ class Admission:
         margin = max(seconds * self._margin, 0.1)
         gathered, decided = begun + max(seconds - margin, 0.05), begun + max(seconds - margin / 2, 0.1)
         endpoint, parts, large = endpoint or Endpoint(mutate), self.parts, len(body) > _LARGE
-        decision: Decision | None = None
+        judged: Judged | None = None
         response, reason = b"", ""
         try:
             review = await self._judging.work(read, body, beside=large)
@@ -84,7 +83,6 @@ class Admission:
                     part, self.registered[endpoint.verb] = parts.asked_by(endpoint)
                     judged = await self._judging.judge(review.request, part, endpoint.course, deadline=gathered,
                                                        large=large)
-                    decision = judged.decision
                     response = await self._judging.work(self._answer, review, judged, beside=large)
             except TimeoutError:
                 reason = f"it was not decided within {decided - begun:.1f} s"
@@ -93,7 +91,7 @@ class Admission:
                 reason = f"judging it failed with {words(error)}"
         response = response or refuse(review, reason)
         self._tell(Answered(review, endpoint, asyncio.get_running_loop().time() - begun, parts.snapshot.digest,
-                            decision, reason))
+                            judged.decision if judged is not None else None, reason, judged, len(body)))
         return response
 
     def refuse(self, review: Review, endpoint: Endpoint, reason: str) -> bytes:

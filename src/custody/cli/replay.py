@@ -1,26 +1,60 @@
-"""`custody replay`: why was it denied on Tuesday? The recorded question, decided again."""
+"""`custody replay`: why was it denied on Tuesday? And what would these policies have said all week?"""
 
 from __future__ import annotations
 
+import json
+import sys
+import time
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import click
 
-from custody.cli import kinds
+from custody.cli import decision_search, kinds
 from custody.cli.check import lines
+from custody.cli.decisions import line
 from custody.cli.run import settings
 from custody.errors import DeniedError, NotJudgedError, UsageError
+from custody.kit.visible import visible
+from custody.policy.load import PolicySet
 from custody.policy.model import Verdict
 from custody.policy.record import replay
+from custody.ports.decisions import DecisionSearch
+from custody.services.decisions import Replayed, Tally, reason_of, replayed
+from custody.wiring.local import decisions
+
+_SHOWN = 20
+_STEP = 1.0  # seconds between two lines of progress
 
 
 @click.command("replay")
-@click.argument("records", nargs=-1, required=True, metavar="RECORD…")
+@click.argument("records", nargs=-1, metavar="RECORD…")
 @click.option("--policy", "policies", multiple=True, metavar="FILE|DIR",
               help="Decide by these instead: what would change?")
-def command(records: tuple[str, ...], policies: tuple[str, ...]) -> None:
-    """Decide recorded requests again, without a network. Exit 3 where one is denied, 4 where one is not judged."""
+@decision_search.options
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
+              help="What stdout gets of kept decisions; json is one object for each that changes.")
+def command(records: tuple[str, ...], policies: tuple[str, ...], output: str, **chosen: Any) -> None:
+    """Decide requests again, without a network: recorded ones, or those that the webhook kept.
+
+    RECORD is a file of `check --record` or `explain --record`. Exit 3 where one is denied, 4 where one is not judged.
+
+    Without RECORD, with --since or another of the options that select: all that the webhook decided then, by --policy.
+    Exit 3 where a request that was not denied would be, 4 where a verdict would rest on what nobody asked then.
+    """
+    search = decision_search.search(**chosen)
+    selects = search != DecisionSearch()
+    if bool(records) == selects:
+        raise UsageError(f"replay: got {'both' if records else 'neither'}, expected records, or --since and the like")
     instead = kinds.load(settings(), policies, (), None) if policies else None
+    if records:
+        _records(records, instead)
+    else:
+        _kept(search, instead, output)
+
+
+def _records(records: tuple[str, ...], instead: PolicySet | None) -> None:
     verdicts: list[Verdict] = []
     for name in records:
         try:
@@ -33,3 +67,53 @@ def command(records: tuple[str, ...], policies: tuple[str, ...]) -> None:
         raise DeniedError(f"{denied} of {len(records)} denied")
     if unjudged := verdicts.count(Verdict.NOT_JUDGED):
         raise NotJudgedError(f"{unjudged} of {len(records)} not judged: no rule speaks of it")
+
+
+def _kept(search: DecisionSearch, instead: PolicySet | None, output: str) -> None:
+    tally, total, told = Tally(), 0, time.monotonic()
+    shows = sys.stderr.isatty()
+    with closing(decisions(settings())) as store:
+        for repeated in replayed(store, search, instead):
+            tally.add(repeated)
+            total += 1
+            if output == "json" and (repeated.changed or repeated.problem):
+                click.echo(json.dumps(_data(repeated)))
+            if shows and time.monotonic() - told > _STEP:
+                told = time.monotonic()
+                print(f"\r{total} decided again", end="", file=sys.stderr, flush=True)
+    if shows:
+        print("\r\x1b[K", end="", file=sys.stderr)
+    if not total:
+        raise NotJudgedError("no decision is kept of that", hint="`custody decisions` lists what is")
+    if output == "table":
+        click.echo("\n".join(_words(tally, total)))
+    if tally.denied_now:
+        raise DeniedError(f"{tally.denied_now} of {total} requests that were not denied would be")
+    if tally.unknown:
+        raise NotJudgedError(f"{len(tally.unknown)} of {total} cannot be decided again, such as "
+                             f"{visible(tally.unknown[0].kept.uid)}: {tally.unknown[0].problem}")
+
+
+def _words(tally: Tally, total: int) -> list[str]:
+    result = [f"{total} decisions: {tally.same} as before, {sum(map(len, tally.changed.values()))} otherwise, "
+              f"{len(tally.unknown)} not known"]
+    for (before, now), replays in sorted(tally.changed.items()):
+        result.append(f"{before} → {now}: {len(replays)}")
+        for repeated in replays[:_SHOWN]:
+            assert repeated.decision is not None
+            reason = reason_of(repeated.decision)
+            result.append(visible(f"  {line(repeated.kept)}" if not reason else
+                                  f"  {line(repeated.kept)}\n      now {reason}"))
+        if len(replays) > _SHOWN:
+            result.append(f"  and {len(replays) - _SHOWN} more")
+    result += [visible(f"{count:>8} newly denied by {name}") for name, count in tally.rules.items()]
+    result += [visible(f"  ? {repeated.kept.uid}: {repeated.problem}") for repeated in tally.unknown[:_SHOWN]]
+    return result
+
+
+def _data(repeated: Replayed) -> dict[str, Any]:
+    kept = repeated.kept
+    return {"uid": kept.uid, "kind": kept.kind, "namespace": kept.namespace, "name": kept.name, "before": kept.verdict,
+            "now": str(repeated.decision.verdict) if repeated.decision is not None else None,
+            "reason": reason_of(repeated.decision) if repeated.decision is not None else "",
+            "problem": repeated.problem}

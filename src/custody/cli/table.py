@@ -5,7 +5,9 @@ from __future__ import annotations
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("custody.cli.demo", "The chain", "a real image through every gate, then the attacks that each gate stops"),
     "check": ("custody.cli.check", "The chain", "may this image or pod run? the webhook's answer, rule by rule"),
-    "replay": ("custody.cli.replay", "The chain", "decide recorded requests again, off line"),
+    "decisions": ("custody.cli.decisions", "The chain", "what the webhook decided, searched"),
+    "explain": ("custody.cli.explain", "The chain", "why was this request allowed, or denied?"),
+    "replay": ("custody.cli.replay", "The chain", "decide kept requests again, off line, also by other policies"),
     "source": ("custody.cli.source", "Source and build", "check: signed commits, locked and sane dependencies"),
     "build": ("custody.cli.build", "Source and build", "build a commit in a sandbox, with provenance"),
     "registry": ("custody.cli.registry", "Registry", "scrub stored blobs, show a tag's history"),

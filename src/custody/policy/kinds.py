@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from custody.errors import MalformedError, UnsupportedError
-from custody.policy.model import Kind, Request
+from custody.policy.model import Kind, Request, Resource
 from custody.policy.resources import ApiResource, Subresource, of_crd
 from policylang.go.wildcards import glob
 
@@ -221,6 +221,27 @@ def builtin() -> Kinds:
     data = files("custody.policy").joinpath("kubernetes.json").read_bytes()
     resources = msgspec.json.decode(data, type=list[ApiResource])
     return Kinds(resources, whole={resource.group for resource in resources}, source=f"Kubernetes {KUBERNETES}")
+
+
+@lru_cache(4096)
+def resource_of(kind: Kind) -> Resource:
+    """The plural name of a kind where only an object is given: Kubernetes' own, else as client-go guesses it.
+
+    k8s.io/apimachinery pkg/api/meta UnsafeGuessKindToResource.
+    """
+    for resource in builtin().resources:
+        if (resource.kind, resource.version, resource.group) == (kind.kind, kind.version, kind.group):
+            return Resource(resource.plural, kind.version, kind.group)
+    name = kind.kind.lower()
+    if name.endswith("endpoints"):
+        plural = name
+    elif name.endswith("s"):
+        plural = f"{name}es"
+    elif name.endswith("y"):
+        plural = f"{name[:-1]}ies"
+    else:
+        plural = f"{name}s"
+    return Resource(plural, kind.version, kind.group)
 
 
 UNCHECKED = Kinds((), source="a recorded decision", checked=False)

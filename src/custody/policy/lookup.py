@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from custody.errors import CustodyError
-from custody.ports.lookup import Absent, Answer, Answered, Question
+from custody.ports.lookup import Absent, Answer, Answered, Disabled, Question
 
 
 class UnansweredError(CustodyError):
@@ -47,4 +47,10 @@ class Answers:
             self.missed += 1
             self.last = question
             raise UnansweredError(question)
+        if isinstance(answer, Disabled):
+            raise LookupFailedError(question, "nobody is asked where policies are tried out")
         raise LookupFailedError(question, answer.reason)
+
+    def disabled(self, question: Question) -> bool:
+        """Whether nobody is to be asked this: what would load it is left out, as if it had not been written."""
+        return isinstance(self._given.get(question), Disabled)

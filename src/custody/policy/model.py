@@ -81,10 +81,25 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
                    namespace=str(metadata.get("namespace") or namespace), name=str(metadata.get("name") or ""))
 
 
-class Context(msgspec.Struct, frozen=True, kw_only=True):
+class Simulated(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Variables that are said instead of found out, where policies are tried out: names with dots and their values.
+
+    They are there before a policy's own context entries. A value that is a map is merged into what is there.
+    """
+
+    policies: dict[str, dict[str, Any]] = {}
+    """By the name of the policy, without a namespace."""
+    rules: dict[str, dict[str, Any]] = {}
+    """By `policy/rule`."""
+    elements: dict[str, dict[str, list[Any]]] = {}
+    """By `policy/rule`: for the elements of a foreach, in their order."""
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a decision depends on beside the request, the evidence and the policies."""
 
     now: datetime
+    simulated: Simulated | None = None
 
 
 class RuleResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -42,9 +42,13 @@ class _First(msgspec.Struct, frozen=True, kw_only=True):
 def record(request: Request, evidence: Mapping[str, EvidenceSet], policies: PolicySet, context: Context, *,
            at: Course, answers: Mapping[Question, Answer] = {}, decision: Decision) -> bytes:
     """The JSON document. It holds the whole request and every predicate: keep it as private as those are."""
-    return msgspec.json.encode(Record(request=request, evidence=dict(evidence), answers=pairs(answers),
-                                      policies=policies.documents, context=context, at=at, decision=decision),
-                               order="deterministic")
+    return encode(Record(request=request, evidence=dict(evidence), answers=pairs(answers), policies=policies.documents,
+                         context=context, at=at, decision=decision))
+
+
+def encode(kept: Record) -> bytes:
+    """The JSON document."""
+    return msgspec.json.encode(kept, order="deterministic")
 
 
 def read(data: bytes) -> Record:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from custody.policy.kinds import Kinds, Selector
+from custody.policy.kinds import Kinds, Selector, resource_of
 from custody.policy.lookup import Answers, LookupFailedError
-from custody.policy.model import Kind, Request
+from custody.policy.model import Kind, Request, Resource
 from custody.policy.resources import OPERATIONS
 from custody.ports.lookup import NamespaceLabels
 from policylang.go.wildcards import glob, wildcard
@@ -39,6 +39,30 @@ class Requirement(NamedTuple):
         return (labels.get(self.key) in self.values) == (self.operator == "In")
 
 
+class ResourceRule(NamedTuple):
+    """admissionregistration.k8s.io/v1 NamedRuleWithOperations: plural names, which `*` stands for all of.
+
+    `resources` may be `pods`, `pods/exec`, `*`, `*/*`, `*/scale`, `pods/*`.
+    """
+
+    groups: frozenset[str]
+    versions: frozenset[str]
+    resources: tuple[tuple[str, str], ...]
+    """With their subresources."""
+    operations: frozenset[str]
+    scope: str = "*"
+    """Namespaced, Cluster or *."""
+    names: tuple[str, ...] = ()
+
+    def selects(self, resource: Resource, subresource: str, operation: str) -> bool:
+        """Whatever the object's name and namespace are; no operation stands for any."""
+        return ((not operation or operation in self.operations or "*" in self.operations)
+                and (resource.group in self.groups or "*" in self.groups)
+                and (resource.version in self.versions or "*" in self.versions)
+                and any(name in ("*", resource.resource) and sub in ("*", subresource)
+                        for name, sub in self.resources))
+
+
 class LabelSelector:
     """metav1.LabelSelector; keys and values of `match` may have wildcards."""
 
@@ -68,6 +92,9 @@ class Subject(NamedTuple):
 
 class Filter:
     """What must all hold of a request; a part that is left out holds. Empty `operations`: what the rule can judge."""
+
+    resources: Sequence[ResourceRule] = ()
+    """Of a filter that names resources, as the API server does, and no kinds."""
 
     def __init__(self, *, where: str = "", kinds: Sequence[Named] = (), operations: Sequence[str] = (),
                  names: Sequence[str] = (), namespaces: Sequence[str] = (), annotations: dict[str, str] | None = None,
@@ -185,7 +212,9 @@ class Scope:
     def selects(self, kind: Kind, operation: str = "") -> bool:
         """Whether it may speak of a kind that has no subresource, with this operation or with any."""
         return any(selector.selects(kind, "") for part in self.match.filters
-                   if not operation or operation in (part.operations or (operation,)) for selector in part.selectors)
+                   if not operation or operation in (part.operations or (operation,)) for selector in part.selectors
+                   ) or any(rule.selects(resource_of(kind), "", operation)
+                            for part in self.match.filters for rule in part.resources)
 
     def operations(self, part: Filter) -> tuple[set[str], bool]:
         """The operations on what a filter of `match` names that all of `match` allows, and whether any is named."""

@@ -185,7 +185,14 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     reason: str
 
 
-Answer = Answered | Absent | Failed
+class Disabled(msgspec.Struct, frozen=True, tag="disabled"):
+    """Nobody is to be asked: policies are tried out, and what is asked for is given otherwise or left out.
+
+    Whatever cannot do without it fails. See `policy.model.Simulated`.
+    """
+
+
+Answer = Answered | Absent | Failed | Disabled
 
 
 class Lookup(Protocol):

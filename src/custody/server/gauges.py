@@ -8,6 +8,7 @@ from custody.admission.webhook import Admission
 from custody.server.accepting import REFUSED
 from custody.server.checks import free_bytes
 from custody.server.metrics import Metrics
+from custody.services.decisions import DecisionKeeper
 from custody.trust.log import Sequencer
 from custody.wiring import Platform
 
@@ -43,3 +44,9 @@ def of_admission(metrics: Metrics, admission: Admission) -> None:
     metrics.read("custody_admission_configuration_stale",
                  "Whether the API server asks by a webhook configuration that was made for other policies.",
                  ("webhook",), lambda: [((webhook,), not current) for webhook, current in admission.registered.items()])
+
+
+def of_decisions(metrics: Metrics, keeper: DecisionKeeper) -> None:
+    """Of the history of what was decided."""
+    metrics.count("custody_decisions_dropped", "Decisions that were made and not kept.", (),
+                  lambda: [((), keeper.dropped)])

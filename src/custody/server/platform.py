@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from starlette.routing import Route
 
 from custody.admission.answered import Answered, Observer
 from custody.errors import UsageError
+from custody.kit.clock import system_clock
 from custody.policy.load import PolicySet
 from custody.server import gauges
 from custody.server.access.mtls import Named
@@ -29,8 +31,10 @@ from custody.server.observed import decided
 from custody.server.registry import RegistryApp
 from custody.server.run import Paths, serving
 from custody.server.tls import TlsFiles
+from custody.services.decisions import DecisionKeeper
 from custody.settings import Auth, Settings
 from custody.wiring import TRUST_ROLES, Platform, cluster_lookup, gatherer, kinds, registry_client, service_http
+from custody.wiring.admission import decision_keeper
 
 _RENEWAL = 3600.0
 """Seconds after which the webhook's own certificate is looked at again; it is renewed weeks before it runs out."""
@@ -88,6 +92,7 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
     platform = Platform(settings, url or f"http://{host}", http=http)
     admission = AdmissionApp() if "admission" in chosen else None
     webhook = None
+    keeper: DecisionKeeper | None = None
     try:
         for role, check in checks(platform, chosen, admission).items():
             health.add(role, check)
@@ -104,14 +109,19 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             webhook = listeners.open(app, webhook_port, tls, "webhook", "--webhook-port", role="admission")
             admission.health = health
             given = policies if policies is not None else PolicySet.load(settings.policies, kinds(settings))
+            keeper = decision_keeper(settings, system_clock)
             admission.admission = platform.admission(given, gatherer(settings, registry_client(settings, http)),
-                                                     _observer(metrics), cluster)
+                                                     _observer(metrics, keeper), cluster)
             gauges.of_admission(metrics, admission.admission)
+            if keeper is not None:
+                gauges.of_decisions(metrics, keeper)
         async with serving(*listeners.all):
             yield Running(platform, url, webhook, admission, chosen, metrics, listeners,
                           cluster.cluster.url if cluster is not None else "")
     finally:
         listeners.close()
+        if keeper is not None:
+            await asyncio.to_thread(keeper.close)
         if cluster is not None:
             await cluster.close()
         await http.close()
@@ -159,10 +169,12 @@ def _files(certificate: str | None, key: str | None, client_ca: str | None, *, p
     return TlsFiles(Path(certificate), Path(key), Path(client_ca) if client_ca else None, demanded)
 
 
-def _observer(metrics: Metrics) -> Observer:
+def _observer(metrics: Metrics, keeper: DecisionKeeper | None) -> Observer:
     def observe(answered: Answered) -> None:
         metrics.reviewed(answered)
         decided(answered)
+        if keeper is not None:
+            keeper(answered)
 
     return observe
 

@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from custody.evidence.model import facts
-from custody.ports.lookup import Absent, Answer, Answered, ApiCall, Failed, ImageEvidence, Lookup, Question
+from custody.ports.lookup import Answer, Answered, ApiCall, Failed, ImageEvidence, Lookup, Question
 from custody.services.gather import Gatherer
 
 _LOGINS = ".dockerconfigjson"
@@ -28,7 +28,7 @@ class EvidenceLookup:
             answer = await self._ask(ApiCall(f"/api/v1/namespaces/{namespace}/secrets/{name}"))
             if isinstance(answer, Failed):
                 return answer
-            text = None if isinstance(answer, Absent) else _text(answer.value, _LOGINS)
+            text = _text(answer.value, _LOGINS) if isinstance(answer, Answered) else None
             if text is None:
                 return Failed(f"Secret {secret}: there is none, or none with {_LOGINS}")
             logins[f"Secret {secret}"] = text

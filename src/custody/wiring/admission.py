@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from custody.admission.webhook import Admission
     from custody.policy.load import PolicySet
     from custody.ports.lookup import Lookup
+    from custody.services.decisions import DecisionKeeper
     from custody.services.gather import Gatherer
+    from custody.settings import Settings
 
 
 def admission(policies: PolicySet, gatherer: Gatherer, clock: Clock, observer: Observer | None = None,
@@ -23,6 +25,17 @@ def admission(policies: PolicySet, gatherer: Gatherer, clock: Clock, observer: O
     from custody.services.evidencelookup import EvidenceLookup
 
     return Admission(policies, gathering(gatherer), clock, observer=observer, lookup=EvidenceLookup(gatherer, lookup))
+
+
+def decision_keeper(settings: Settings, clock: Clock) -> DecisionKeeper | None:
+    """Writes what the webhook decides into the data directory; None where the settings keep nothing."""
+    if not settings.keep_decisions:
+        return None
+    from custody.adapters.sqlite.decisions import SqliteDecisions
+    from custody.services.decisions import DecisionKeeper
+
+    return DecisionKeeper(SqliteDecisions(settings.state() / "decisions.db"), clock, settings.keep_decisions,
+                          settings.max_decisions << 20)
 
 
 def serving_certificate(folder: Path, hosts: list[str], clock: Clock) -> ServingCertificate:

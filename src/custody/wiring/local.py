@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from custody.errors import UsageError
 from custody.settings import Settings
 
 if TYPE_CHECKING:
     from custody.adapters.git import GitRepository
     from custody.adapters.sqlite.advisories import SqliteAdvisories
+    from custody.adapters.sqlite.decisions import SqliteDecisions
     from custody.adapters.sqlite.layercache import SqliteLayerCache
     from custody.adapters.world import SystemWorld
     from custody.build.inputs import Fetch
@@ -46,6 +48,16 @@ def layer_cache(file: Path) -> SqliteLayerCache:
     from custody.adapters.sqlite.layercache import SqliteLayerCache
 
     return SqliteLayerCache(file)
+
+
+def decisions(settings: Settings) -> SqliteDecisions:
+    """What the webhook over this data directory decided. Raises UsageError where there is none."""
+    from custody.adapters.sqlite.decisions import SqliteDecisions
+
+    file = settings.data / "decisions.db"
+    if not file.is_file():
+        raise UsageError(f"{file}: no such file", hint="the webhook writes it, into its data directory (data_dir)")
+    return SqliteDecisions(file)
 
 
 def rego_world(*, environment: bool = False, resolve: bool = False) -> SystemWorld:

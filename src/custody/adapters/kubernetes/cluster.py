@@ -9,7 +9,7 @@ from custody.errors import AuthenticationError, NetworkError
 from custody.kit import strictjson
 from custody.policy.kinds import Kinds
 from custody.policy.resources import of_discovery
-from custody.ports.http import Http
+from custody.ports.http import Answer, Http
 
 _MAX_DISCOVERY = 16 * 1024 * 1024
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -32,15 +32,20 @@ class Cluster:
         await self._http.close()
 
     async def ask(self, method: str, path: str, *, limit: int, accept: str = "application/json",
-                  body: bytes | None = None) -> Reply:
+                  body: bytes | None = None, content: str = "application/json") -> Reply:
         """Whatever it answers, of `limit` bytes at most. Raises NetworkError, AuthenticationError, OfflineError."""
+        async with await self.open(method, path, accept=accept, body=body, content=content) as answer:
+            return Reply(answer.status, await answer.read(limit))
+
+    async def open(self, method: str, path: str, *, accept: str = "application/json", body: bytes | None = None,
+                   content: str = "application/json") -> Answer:
+        """An answer that is read as it comes, and to be closed. `content` is the body's type. Raises as `ask` does."""
         headers = {"Accept": accept}
         if token := self._access.token():
             headers["Authorization"] = f"Bearer {token}"
         if body is not None:
-            headers["Content-Type"] = "application/json"
-        async with await self._http.request(method, f"{self.url}{path}", headers=headers, body=body) as answer:
-            return Reply(answer.status, await answer.read(limit))
+            headers["Content-Type"] = content
+        return await self._http.request(method, f"{self.url}{path}", headers=headers, body=body)
 
     async def kinds(self) -> Kinds:
         """What it serves now. Raises NetworkError, AuthenticationError, MalformedError."""

@@ -1,0 +1,100 @@
+"""The expressions of one policy: compiled in one environment, each variable declared for those after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from custody.errors import MalformedError
+from custody.policy.fields import Fields
+from policylang.cel import BOOL, NULL, STRING
+from policylang.cel.compile.program import Program
+from policylang.cel.cost.tally import CostModel
+from policylang.cel.kubernetes.environment import KubernetesEnv
+from policylang.cel.syntax.issues import CompileError
+from policylang.cel.syntax.tree import Ident, Node, Select, children
+from policylang.cel.types import DYN, Type
+
+
+class Condition:
+    """One of matchConditions."""
+
+    __slots__ = ("name", "program")
+
+    def __init__(self, name: str, program: Program) -> None:
+        self.name, self.program = name, program
+
+
+class Expressions:
+    """What compiles a policy's expressions. `variables` are in the order in which they are written.
+
+    `reads` are the names of the environment that any of them uses, and `words` the fields and texts in them.
+    """
+
+    def __init__(self, env: KubernetesEnv, *, cost: CostModel | None = None) -> None:
+        self.env = env
+        self.cost = cost
+        self.variables: dict[str, Program] = {}
+        self.reads: set[str] = set()
+        self.texts: list[str] = []
+
+    def program(self, text: str, where: str, *types: Type) -> Program:
+        """Of one of these types, or of any. Raises MalformedError with the path and the compiler's words."""
+        try:
+            checked = self.env.check(text)
+            if types and checked.result not in types:
+                wanted = " or ".join(map(str, types))
+                raise MalformedError(where, got=f"{text!r}, which is {checked.result}",
+                                     expected=f"an expression of type {wanted}")
+            program = self.env.compile(checked, cost=self.cost)
+        except CompileError as error:
+            raise MalformedError(where, got=text, expected=f"an expression of CEL: {error.message}") from None
+        self.reads |= set(_names(checked.root))
+        self.texts.append(text)
+        return program
+
+    def variable(self, name: str, text: str, where: str) -> None:
+        """Declare `variables.NAME`. Raises MalformedError."""
+        if name in self.variables:
+            raise MalformedError(where, got=f"{name} twice", expected="each variable once")
+        program = self.program(text, where)
+        self.env.declare(name, program.result or DYN)
+        self.variables[name] = program
+
+    def declare(self, fields: Fields, name: str = "variables") -> None:
+        """All of a policy's `variables`. Raises MalformedError."""
+        for entry in fields.each(name):
+            variable, text = entry.need("name", str), entry.need("expression", str)
+            entry.done()
+            self.variable(variable, text, entry.path("expression"))
+
+    def conditions(self, fields: Fields, name: str = "matchConditions") -> list[Condition]:
+        """Raises MalformedError."""
+        compiled = []
+        for entry in fields.each(name):
+            condition, text = entry.need("name", str), entry.need("expression", str)
+            entry.done()
+            compiled.append(Condition(condition, self.program(text, entry.path("expression"), BOOL)))
+        return compiled
+
+    def truth(self, text: str, where: str) -> Program:
+        return self.program(text, where, BOOL)
+
+    def text(self, text: str, where: str) -> Program:
+        return self.program(text, where, STRING)
+
+    def text_or_null(self, text: str, where: str) -> Program:
+        return self.program(text, where, STRING, NULL)
+
+
+def _names(root: Node) -> Iterator[str]:
+    """The environment's variables that an expression uses."""
+    waiting: list[Node | None] = [root]
+    while waiting:
+        node = waiting.pop()
+        if node is None:
+            continue
+        if isinstance(node, (Ident, Select)) and node.reference is not None:
+            if not node.reference.constant:
+                yield node.reference.name
+            continue
+        waiting.extend(children(node))

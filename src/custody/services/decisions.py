@@ -1,0 +1,241 @@
+"""Decisions of the webhook, kept as they are made; and asked for again: what was decided, and what others would.
+
+Keeping holds no review up: a thread writes what an observer was told, in batches; what it has no room for is counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from typing import NamedTuple
+
+import msgspec
+
+from custody.admission.answered import Answered
+from custody.errors import CustodyError, MalformedError
+from custody.evidence.model import EvidenceSet
+from custody.kit.clock import Clock
+from custody.policy.decide import decide
+from custody.policy.kept import Inputs, divided, encoded, inputs, joined
+from custody.policy.load import PolicySet
+from custody.policy.model import Decision, Verdict
+from custody.policy.record import Record
+from custody.ports.decisions import DecisionSearch, DecisionStore, KeptDecision
+
+_LOG = logging.getLogger(__name__)
+_WAITING = 16 * 1024 * 1024  # bytes of reviews whose decisions are not written yet
+_BATCH = 200
+_MOMENT = 0.1  # seconds between two looks where nothing waits
+_PRUNE = 3000  # looks between two prunings
+_EVIDENCE = 64  # images whose evidence is known to be kept
+_REASON = 300  # characters
+
+
+class DecisionKeeper:
+    """An Observer that keeps decisions for `days`, in at most `most` bytes; a thread of its own writes."""
+
+    def __init__(self, store: DecisionStore, clock: Clock, days: float, most: int) -> None:
+        self._store, self._clock = store, clock
+        self._longest, self._most = timedelta(days=days), most
+        self._queue: deque[Answered] = deque()
+        self._waiting = 0
+        self.dropped = 0
+        """Decisions that were made and not kept."""
+        self._evidence: OrderedDict[int, tuple[EvidenceSet, str]] = OrderedDict()
+        self._stored: set[str] = set()
+        """Digests of parts that the store has."""
+        self._writing = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="decisions", daemon=True)
+        self._thread.start()
+
+    def __call__(self, answered: Answered) -> None:
+        if answered.judged is None or answered.review.request.dry_run:
+            return  # without a decision there is nothing to explain; a dry run changes nothing, also here
+        if self._waiting + answered.size > _WAITING:
+            self.dropped += 1
+            return
+        self._waiting += answered.size
+        self._queue.append(answered)
+
+    def close(self) -> None:
+        """Write what waits, and end."""
+        self._ended.set()
+        self._thread.join(10)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with self._writing:
+            self._write()
+
+    def _write(self) -> None:
+        while batch := [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH))]:
+            try:
+                parts: dict[str, bytes] = {}
+                self._store.keep([self._row(answered, parts) for answered in batch], parts)
+                self._stored.update(parts)
+            except CustodyError as error:  # a full disk takes no history, and stops no webhook
+                self.dropped += len(batch)
+                _LOG.warning("%d decisions are not kept: %s", len(batch), error.message)
+            except Exception:
+                self.dropped += len(batch)
+                _LOG.exception("%d decisions are not kept", len(batch))
+            finally:
+                self._waiting -= sum(answered.size for answered in batch)
+
+    def _run(self) -> None:
+        looks = 0
+        while not self._ended.wait(_MOMENT):
+            self.flush()
+            if looks % _PRUNE == 0:
+                self._prune()
+            looks += 1
+        self.flush()
+
+    def _prune(self) -> None:
+        with self._writing, contextlib.suppress(CustodyError):
+            self._stored.clear()
+            self._store.prune(self._clock() - self._longest, self._most)
+
+    def _row(self, answered: Answered, parts: dict[str, bytes]) -> KeptDecision:
+        judged = answered.judged
+        assert judged is not None
+        request, decision, policies = judged.request, judged.decision, judged.snapshot.policies
+        evidence = {image: self._digest(about, parts) for image, about in judged.evidence.items()}
+        if policies.digest not in parts and policies.digest not in self._stored:
+            parts[policies.digest] = msgspec.json.encode(policies.documents)
+        body = divided(request, evidence, policies.digest, judged.context, at=judged.at, answers=judged.answers,
+                       decision=decision)
+        return KeptDecision(
+            uid=answered.review.uid, at=judged.context.now, course=str(judged.at), operation=request.operation,
+            kind=request.kind.kind, namespace=request.namespace, name=request.name, username=request.user.username,
+            verdict=str(decision.verdict), inputs_digest=decision.inputs_digest, policies_digest=policies.digest,
+            reason=reason_of(decision), body=body, parts=(policies.digest, *evidence.values()))
+
+    def _digest(self, about: EvidenceSet, parts: dict[str, bytes]) -> str:
+        known = self._evidence.get(id(about))
+        if known is not None and known[0] is about and (known[1] in self._stored or known[1] in parts):
+            self._evidence.move_to_end(id(about))
+            return known[1]
+        digest, parts[digest] = encoded(about)
+        self._evidence[id(about)] = (about, digest)
+        if len(self._evidence) > _EVIDENCE:
+            self._evidence.popitem(last=False)
+        return digest
+
+
+def reason_of(decision: Decision) -> str:
+    """The first thing that denied: `policy/rule: message`; empty where nothing did."""
+    for result in decision.results:
+        if result.denies:
+            return f"{result.policy}/{result.rule}: {' '.join(result.message.split())}"[:_REASON]
+    return ""
+
+
+# Asked for again
+
+
+def whole(store: DecisionStore, kept: KeptDecision) -> Record:
+    """Raises MalformedError, WithheldError."""
+    return joined(kept.body, store.part)
+
+
+class Replayed(NamedTuple):
+    """One kept decision, made again."""
+
+    kept: KeptDecision
+    decision: Decision | None = None
+    """None where it could not be made again."""
+    problem: str = ""
+    """Why not, or what these policies ask that nobody asked then."""
+
+    @property
+    def changed(self) -> bool:
+        return self.decision is not None and not self.problem and self.decision.verdict != self.kept.verdict
+
+
+def replayed(store: DecisionStore, search: DecisionSearch, policies: PolicySet | None = None) -> Iterator[Replayed]:
+    """Each kept decision of a search again, oldest first: by its own policies, or by others."""
+    own: dict[str, PolicySet | CustodyError] = {}
+    known: OrderedDict[str, bytes | None] = OrderedDict()
+
+    def part(digest: str) -> bytes | None:
+        if digest not in known:
+            known[digest] = store.part(digest)
+            if len(known) > _EVIDENCE:
+                known.popitem(last=False)
+        return known[digest]
+
+    for kept in store.search(search, newest_first=False):
+        try:
+            known_then = inputs(kept.body, part)
+            judging = policies or _own(kept.policies_digest, part, own)
+            decision = decide(known_then.request, known_then.evidence, judging, known_then.context, at=known_then.at,
+                              answers=dict(known_then.answers))
+        except CustodyError as error:
+            yield Replayed(kept, None, error.message)
+            continue
+        yield Replayed(kept, decision, _unknown(decision, known_then) if decision.asks else "")
+
+
+def _unknown(decision: Decision, then: Inputs) -> str:
+    """What was not known then, and is asked now: the verdict would rest on an answer that nobody had."""
+    asked = then.decision.asks
+    images = [f"the evidence of {name}" for name in decision.asks.images if name not in asked.images]
+    questions = [str(question) for question in decision.asks.questions if question not in asked.questions]
+    return f"nobody asked then for {', '.join(images + questions)}" if images or questions else ""
+
+
+def _own(digest: str, part: Callable[[str], bytes | None], known: dict[str, PolicySet | CustodyError]) -> PolicySet:
+    from custody.policy.kinds import UNCHECKED
+
+    if digest not in known:
+        data = part(digest)
+        try:
+            if data is None:
+                raise MalformedError("kept decision", got=f"no policies {digest}", expected="those it was made by")
+            known[digest] = PolicySet(msgspec.json.decode(data), kinds=UNCHECKED)
+        except CustodyError as error:  # of another version of custody
+            known[digest] = error
+    policies = known[digest]
+    if isinstance(policies, CustodyError):
+        raise policies
+    return policies
+
+
+class Tally:
+    """What became of many decisions under other policies."""
+
+    def __init__(self) -> None:
+        self.same = 0
+        self.unknown: list[Replayed] = []
+        self.changed: dict[tuple[str, str], list[Replayed]] = {}
+        """By (verdict then, verdict now)."""
+
+    def add(self, repeated: Replayed) -> None:
+        if repeated.decision is None or repeated.problem:
+            self.unknown.append(repeated)
+        elif repeated.changed:
+            self.changed.setdefault((repeated.kept.verdict, str(repeated.decision.verdict)), []).append(repeated)
+        else:
+            self.same += 1
+
+    @property
+    def denied_now(self) -> int:
+        return sum(len(replays) for (_, now), replays in self.changed.items() if now == Verdict.DENIED)
+
+    @property
+    def rules(self) -> Mapping[str, int]:
+        """How many requests that were not denied each rule would deny."""
+        counts: dict[str, int] = {}
+        for (_, now), replays in self.changed.items():
+            for replay in replays if now == Verdict.DENIED else ():
+                assert replay.decision is not None
+                for name in dict.fromkeys(f"{result.policy}/{result.rule}" for result in replay.decision.results
+                                          if result.denies):
+                    counts[name] = counts.get(name, 0) + 1
+        return dict(sorted(counts.items(), key=lambda item: -item[1]))

@@ -1,0 +1,95 @@
+"""All tests of a folder, on several clusters at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.chainsaw.api import RefusedError
+from tests.chainsaw.cluster import clean, cluster, path_of_programs
+from tests.chainsaw.document import Test, UnsupportedStepError, read
+from tests.chainsaw.runner import run
+
+ELSEWHERE = {"ghcr.io/kyverno/test-verify-image": "it asks a public registry", "curlimages/": "its pods have to run"}
+"""What a test's files say where it needs what is not here."""
+
+
+def needs_more(folder: Path) -> str | None:
+    """Why a test cannot be run here at all; None for those that count."""
+    texts = "".join(file.read_text(errors="replace") for file in folder.rglob("*.yaml"))
+    return next((reason for sign, reason in ELSEWHERE.items() if sign in texts), None)
+
+
+def listed(folder: Path, wanted: str) -> list[tuple[str, Path]]:
+    """Names and files of the tests below a folder that have `wanted` in their name."""
+    files = [(str(file.parent.relative_to(folder)), file) for file in sorted(folder.rglob("chainsaw-test.yaml"))]
+    return [(name.removeprefix("test/conformance/chainsaw/"), file) for name, file in files
+            if any(part in name for part in wanted.split(","))]
+
+
+@contextlib.contextmanager
+def custody(kubeconfig: Path, folder: Path) -> Iterator[None]:
+    """Its admission, as a process beside the cluster."""
+    folder.mkdir()
+    log = Path(os.environ.get("CUSTODY_CHAINSAW_LOG") or folder / "custody.log")
+    with log.open("ab") as lines:
+        process = subprocess.Popen([sys.executable, "-m", "tests.chainsaw.driver", str(kubeconfig), str(folder)],
+                                   stdout=lines, stderr=subprocess.STDOUT)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def results(folder: Path, wanted: str = "", shards: int = 2) -> Iterator[tuple[str, str | None]]:
+    """Each test that can be run here with why it failed, as they end; those that cannot are left out."""
+    waiting: queue.Queue[tuple[str, Path]] = queue.Queue()
+    count = 0
+    for name, file in listed(folder, wanted):
+        if needs_more(file.parent) is None:
+            waiting.put((name, file))
+            count += 1
+    done: queue.Queue[tuple[str, str | None] | BaseException] = queue.Queue()
+    threads = [threading.Thread(target=_shard, args=(waiting, done), daemon=True) for _ in range(shards)]
+    for thread in threads:
+        thread.start()
+    for _ in range(count):
+        result = done.get()
+        if isinstance(result, BaseException):
+            raise result
+        yield result
+    for thread in threads:
+        thread.join()
+
+
+def _shard(waiting: queue.Queue[tuple[str, Path]], done: queue.Queue[tuple[str, str | None] | BaseException]) -> None:
+    try:
+        with tempfile.TemporaryDirectory(prefix="cluster-") as parent:
+            folder = Path(parent) / "cluster"
+            folder.mkdir()
+            with cluster(folder) as (kubeconfig, api), custody(kubeconfig, Path(parent) / "custody"):
+                before = {definition["metadata"]["name"] for definition in api.candidates(
+                    {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"})}
+                while True:
+                    try:
+                        name, file = waiting.get_nowait()
+                    except queue.Empty:
+                        return
+                    try:
+                        loaded: list[Test] = read(file)
+                        reason = next((why for test in loaded
+                                       if (why := run(test, api, kubeconfig, path_of_programs()))), None)
+                    except (UnsupportedStepError, RefusedError) as error:
+                        reason = str(error)
+                    done.put((name, reason))
+                    clean(api, before)
+    except BaseException as error:
+        done.put(error)

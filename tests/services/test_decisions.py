@@ -1,0 +1,178 @@
+"""Decisions of the webhook as they are kept, explained and made again."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from custody.adapters.sqlite.decisions import SqliteDecisions
+from custody.admission.webhook import Admission
+from custody.cli.main import main
+from custody.errors import StorageFullError
+from custody.evidence.model import EvidenceSet
+from custody.policy.kept import WithheldError
+from custody.policy.load import PolicySet
+from custody.policy.record import encode, replay
+from custody.policy.snapshot import Snapshot
+from custody.ports.decisions import DecisionSearch, KeptDecision
+from custody.services.decisions import DecisionKeeper, Tally, replayed, whole
+from tests.admission.test_webhook import ask, review
+from tests.policy.test_images import DIGEST, IMAGE, policies, statement
+from tests.policy.test_load import POLICY, changed
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+DOCKER = {"spec": {"containers": [{"image": "docker.io/*"}]}}
+
+
+class Webhook:
+    """A webhook that keeps what it decides in a data directory."""
+
+    def __init__(self, folder: Path, *documents: Any, evidence: Mapping[str, EvidenceSet] = {}) -> None:
+        self.store = SqliteDecisions(folder / "decisions.db")
+        self.keeper = DecisionKeeper(self.store, lambda: NOW, 7, 1 << 30)
+
+        async def gather(snapshot: Snapshot, names: list[str]) -> Mapping[str, EvidenceSet]:
+            return evidence
+
+        self.admission = Admission(PolicySet(list(documents or [POLICY])), gather, lambda: NOW, observer=self.keeper)
+
+    def ask(self, *reviews: dict[str, Any], mutate: bool = False) -> list[KeptDecision]:
+        for asked in reviews:
+            ask(self.admission, asked, mutate=mutate)
+        self.keeper.close()
+        return list(self.store.search(DecisionSearch(), newest_first=False))
+
+
+def test_what_was_decided_is_kept_whole(tmp_path: Path) -> None:
+    webhook = Webhook(tmp_path)
+    allowed, denied = webhook.ask(review("ghcr.io/myorg/app:1", uid="u-1"), review("docker.io/evil", uid="u-2"))
+    assert [(kept.uid, kept.verdict, kept.username) for kept in (allowed, denied)] == [
+        ("u-1", "allowed", "ann"), ("u-2", "denied", "ann")]
+    assert denied.reason.startswith("p/r: ")
+    assert allowed.reason == ""
+    for kept in (allowed, denied):
+        record = whole(webhook.store, kept)
+        decision = replay(encode(record))
+        assert (decision.inputs_digest, str(decision.verdict)) == (kept.inputs_digest, kept.verdict)
+    assert stat.S_IMODE((tmp_path / "decisions.db").stat().st_mode) == 0o600
+
+
+def test_evidence_is_kept_once_and_judged_again(tmp_path: Path) -> None:
+    about = EvidenceSet(subject=DIGEST, verified=(statement(),))
+    webhook = Webhook(tmp_path, *policies().documents, evidence={IMAGE: about})
+    first, second = webhook.ask(review(IMAGE, uid="u-1"), review(IMAGE, uid="u-2"), mutate=True)
+    assert set(first.parts) == set(second.parts)
+    assert len(first.parts) == 2
+    again = list(replayed(webhook.store, DecisionSearch()))
+    assert [(made.decision.inputs_digest if made.decision else "", made.problem, made.changed) for made in again] == [
+        (first.inputs_digest, "", False), (second.inputs_digest, "", False)]
+    assert first.verdict == "allowed"
+
+
+def test_other_policies_say_what_would_change(tmp_path: Path) -> None:
+    webhook = Webhook(tmp_path)
+    webhook.ask(review("ghcr.io/myorg/app:1", uid="u-1"), review("docker.io/evil", uid="u-2"),
+                review("quay.io/app:1", uid="u-3"))
+    strict = PolicySet([changed("spec/rules/0/validate/pattern", DOCKER)])
+    tally = Tally()
+    for made in replayed(webhook.store, DecisionSearch(), strict):
+        tally.add(made)
+    by = {change: [made.kept.uid for made in replays] for change, replays in tally.changed.items()}
+    assert by[("allowed", "denied")] == ["u-1"]
+    assert by[("denied", "allowed")] == ["u-2"]
+    assert (tally.same, tally.denied_now, list(tally.rules.values())) == (1, 1, [1])
+
+
+def test_what_nobody_asked_then_is_not_decided(tmp_path: Path) -> None:
+    webhook = Webhook(tmp_path)
+    webhook.ask(review("ghcr.io/myorg/app:1"))
+    [made] = replayed(webhook.store, DecisionSearch(), policies())
+    assert made.problem.startswith("nobody asked then for the evidence of ghcr.io/myorg/app:1")
+    assert not made.changed
+
+
+def test_values_of_secrets_are_not_kept(tmp_path: Path) -> None:
+    policy = changed("spec/rules", [{
+        "name": "r", "match": {"any": [{"resources": {"kinds": ["Secret"]}}]},
+        "validate": {"message": "no", "pattern": {"type": "Opaque"}}}])
+    webhook = Webhook(tmp_path, policy)
+    secret = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": {"password": "aHVudGVyMg=="},
+              "metadata": {"name": "s", "annotations": {
+                  "kubectl.kubernetes.io/last-applied-configuration": "aHVudGVyMg=="}}}
+    [kept] = webhook.ask(review(kind={"group": "", "version": "v1", "kind": "Secret"}, object=secret, oldObject=secret,
+                                resource={"group": "", "version": "v1", "resource": "secrets"}))
+    assert kept.verdict == "allowed"
+    assert b"aHVudGVyMg" not in kept.body
+    with pytest.raises(WithheldError):
+        whole(webhook.store, kept)
+    [made] = replayed(webhook.store, DecisionSearch())
+    assert "values of a Secret" in made.problem
+
+
+def test_a_dry_run_is_not_kept(tmp_path: Path) -> None:
+    assert Webhook(tmp_path).ask(review(dryRun=True)) == []
+
+
+def test_a_full_disk_stops_no_webhook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    webhook = Webhook(tmp_path)
+
+    def full(*_: object) -> None:
+        raise StorageFullError("index: the disk is full")
+
+    monkeypatch.setattr(webhook.store, "keep", full)
+    assert webhook.ask(review(), review()) == []
+    assert webhook.keeper.dropped == 2
+
+
+def test_what_waits_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("custody.services.decisions._WAITING", 1500)
+    monkeypatch.setattr(DecisionKeeper, "_run", lambda self: None)
+    webhook = Webhook(tmp_path)
+    for number in range(5):
+        ask(webhook.admission, review(uid=f"u-{number}"))
+    webhook.keeper.flush()
+    kept = list(webhook.store.search(DecisionSearch()))
+    assert 0 < len(kept) < 5
+    assert len(kept) + webhook.keeper.dropped == 5
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                          monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUSTODY_DATA_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert main(["decisions"]) == 2
+    assert "the webhook writes it" in capsys.readouterr().err
+    Webhook(tmp_path).ask(review("ghcr.io/myorg/app:1", uid="u-1"), review("docker.io/evil", uid="u-2"))
+    assert main(["decisions", "--verdict", "denied", "-o", "json"]) == 0
+    [row] = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (row["uid"], row["verdict"], row["user"]) == ("u-2", "denied", "ann")
+    assert main(["explain", "u-2"]) == 0
+    words = capsys.readouterr().out
+    assert "CREATE by ann, uid u-2" in words
+    assert "✗ p/r" in words
+    assert main(["explain", row["inputs"][:20], "-o", "json", "--record", "rec"]) == 0
+    [explained] = json.loads(capsys.readouterr().out)
+    assert explained["request"]["user"]["username"] == "ann"
+    [record] = Path("rec").iterdir()
+    assert main(["replay", str(record)]) == 3
+    capsys.readouterr()
+    assert main(["explain", "u-3"]) == 2
+    assert "u-3: no such decision is kept" in capsys.readouterr().err
+    assert main(["replay", "--since", "2026-11-01"]) == 0
+    assert "2 decisions: 2 as before, 0 otherwise, 0 not known" in capsys.readouterr().out
+    Path("new.yaml").write_text(json.dumps(changed("spec/rules/0/validate/pattern", DOCKER)))
+    assert main(["replay", "--since", "2026-11-01", "--policy", "new.yaml"]) == 3
+    printed = capsys.readouterr()
+    assert "allowed → denied: 1" in printed.out
+    assert "denied → allowed: 1" in printed.out
+    assert "1 of 2 requests that were not denied would be" in printed.err
+    assert main(["replay", "--since", "2026-12-01"]) == 4
+    assert main(["replay"]) == 2
+    assert main(["replay", "--since", "yesterday"]) == 2
+    assert "expected 7d, 90m, 2026-11-29" in capsys.readouterr().err
