@@ -15,6 +15,7 @@ import msgspec
 from custody.errors import CustodyError, MalformedError
 from custody.evidence.model import EvidenceSet
 from custody.kit.digest import sha256
+from custody.policy.exceptions import excepted
 from custody.policy.given import Given
 from custody.policy.load import PolicySet
 from custody.policy.lookup import Answers, UnansweredError
@@ -42,9 +43,9 @@ def decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Poli
     for stage in at.stages:
         fold.take(stage)
     denied = any(result.denies for result in fold.results)
-    warnings = tuple(f"policy {result.policy}.{result.rule}: {result.message}" for result in fold.results
-                     if result.outcome is Outcome.WARN or
-                     (not result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR)))
+    warnings = tuple(result.told or f"policy {result.policy}.{result.rule}: {result.message}"
+                     for result in fold.results if result.outcome is Outcome.WARN or
+                     (result.warns and not result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR)))
     verdict = Verdict.DENIED if denied else Verdict.ALLOWED if fold.spoke else Verdict.NOT_JUDGED
     return Decision(verdict=verdict, results=tuple(fold.results), silent=tuple(fold.silent),
                     unjudged=_templates(request, fold.spoke), patch=[] if denied else fold.patch,
@@ -148,7 +149,8 @@ def _asked(rule: Rule, given: Given) -> Spoken | str:
         reason = rule.silence(given.request, answers)
         if reason is not None:
             return reason
-        said = rule.evaluate(given)
+        excused = None if rule.excepts_itself else excepted(rule, given)
+        said = rule.evaluate(given) if excused is None else excused
         if answers.missed > missed:  # whatever a language made of it
             raise UnansweredError(answers.last)
         return said if said.results else "it has nothing to judge in this request"

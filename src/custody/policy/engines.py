@@ -11,14 +11,23 @@ from contextlib import contextmanager
 from typing import Any
 
 from custody.errors import CustodyError, UnsupportedError, language_errors
+from custody.policy.cel.engine import Validating
 from custody.policy.engine import Engine, Unit
+from custody.policy.exceptions import attach
+from custody.policy.exempting import Exempting
 from custody.policy.fields import Fields
 from custody.policy.kyverno.engine import Kyverno
 from custody.policy.podsecurity.engine import PodSecurity
 from custody.policy.rule import Policy
 
+_VALIDATING = Validating()
+_EXEMPTING = Exempting()
 ENGINES: dict[tuple[str, str], Engine] = {
     ("kyverno.io", "ClusterPolicy"): Kyverno(),
+    ("policies.kyverno.io", "ValidatingPolicy"): _VALIDATING,
+    ("policies.kyverno.io", "NamespacedValidatingPolicy"): _VALIDATING,
+    ("kyverno.io", "PolicyException"): _EXEMPTING,
+    ("policies.kyverno.io", "PolicyException"): _EXEMPTING,
     ("pod-security.admission.config.k8s.io", "PodSecurityConfiguration"): PodSecurity(),
 }
 """By group and kind."""
@@ -31,6 +40,7 @@ def compiled(documents: Sequence[Any], places: Sequence[str]) -> list[Policy]:
         engine, unit = compile_document(document, at, where)
         units.setdefault(engine, []).append(unit)
     policies = [policy for engine, parts in units.items() for policy in engine.link(parts)]
+    attach(policies, [unit.compiled for unit in units.get(_EXEMPTING, ())])
     return sorted(policies, key=lambda policy: policy.parts)
 
 

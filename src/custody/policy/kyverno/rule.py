@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
+from custody.policy.exceptions import excepted
 from custody.policy.given import Given
 from custody.policy.kyverno.validate import Judgement
 from custody.policy.kyverno.variables import variables
@@ -38,6 +39,8 @@ class Head(NamedTuple):
 
 
 class KyvernoRule(Rule):
+    excepts_itself = True  # preconditions come before its exceptions
+
     def __init__(self, head: Head) -> None:
         self.policy = head.policy
         self.name = head.name
@@ -57,7 +60,7 @@ class KyvernoRule(Rule):
             if not holds:
                 said = "; ".join(filter(None, ["preconditions not met", message]))
                 return Spoken([self.result(given, Judgement(Outcome.SKIP, said))])
-        return self.judged(given)
+        return excepted(self, given) or self.judged(given)
 
     @abstractmethod
     def judged(self, given: Given) -> Spoken:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from custody.errors import CustodyError
+from custody.policy.exceptions import PODSECURITY
 from custody.policy.given import Given
 from custody.policy.kyverno.rule import Head, KyvernoRule, enforced, need_pods
 from custody.policy.kyverno.validate import Judgement, Validate
@@ -38,6 +39,7 @@ class ValidateRule(KyvernoRule):
         self.reads_templates = _reads_template(written)
         if validate.pod_security:
             need_pods(head)
+            self.partly = frozenset({PODSECURITY})
         said = enforced(validate.failure_action, f"{head.where}.validate.failureAction")
         self.enforce = head.enforce if said is None else said
 
