@@ -12,6 +12,7 @@ from typing import Any
 
 from custody.errors import CustodyError, UnsupportedError, language_errors
 from custody.policy.cel.engine import Validating
+from custody.policy.cel.imageengine import ImageValidating
 from custody.policy.engine import Engine, Unit
 from custody.policy.exceptions import attach
 from custody.policy.exempting import Exempting
@@ -21,11 +22,14 @@ from custody.policy.podsecurity.engine import PodSecurity
 from custody.policy.rule import Policy
 
 _VALIDATING = Validating()
+_IMAGES = ImageValidating()
 _EXEMPTING = Exempting()
 ENGINES: dict[tuple[str, str], Engine] = {
     ("kyverno.io", "ClusterPolicy"): Kyverno(),
     ("policies.kyverno.io", "ValidatingPolicy"): _VALIDATING,
     ("policies.kyverno.io", "NamespacedValidatingPolicy"): _VALIDATING,
+    ("policies.kyverno.io", "ImageValidatingPolicy"): _IMAGES,
+    ("policies.kyverno.io", "NamespacedImageValidatingPolicy"): _IMAGES,
     ("kyverno.io", "PolicyException"): _EXEMPTING,
     ("policies.kyverno.io", "PolicyException"): _EXEMPTING,
     ("pod-security.admission.config.k8s.io", "PodSecurityConfiguration"): PodSecurity(),

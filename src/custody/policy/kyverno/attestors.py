@@ -35,7 +35,7 @@ EXTENSIONS = ("githubWorkflowTrigger", "githubWorkflowSha", "githubWorkflowName"
               "githubWorkflowRef")
 """Fulcio's extensions 1.3.6.1.4.1.57264.1.2 to .6, which additionalExtensions may name; and oidcIssuer is .1."""
 _ARC = "1.3.6.1.4.1.57264.1."
-_KMS = ("awskms://", "gcpkms://", "azurekms://", "hashivault://")
+KMS = ("awskms://", "gcpkms://", "azurekms://", "hashivault://")
 _NESTED = 8
 _Objection = Callable[[Verified], "str | None"]
 """Why a verified statement is not what an attestor entry demands; None where it is."""
@@ -198,8 +198,8 @@ class Attestors:
     def _keyless(self, fields: Fields, base: Authority, common: list[_Objection]
                  ) -> tuple[Believed, list[_Objection]]:
         subject, issuer = fields.take("subject", str), fields.take("issuer", str)
-        subject_re = _regexp(fields.take("subjectRegExp", str), fields.path("subjectRegExp"), draft=self._draft)
-        issuer_re = _regexp(fields.take("issuerRegExp", str), fields.path("issuerRegExp"), draft=self._draft)
+        subject_re = regexp(fields.take("subjectRegExp", str), fields.path("subjectRegExp"), draft=self._draft)
+        issuer_re = regexp(fields.take("issuerRegExp", str), fields.path("issuerRegExp"), draft=self._draft)
         extensions = _extensions(fields)
         roots = fields.take("roots", str) or ""
         if not fields.has("rekor") and not roots:
@@ -302,7 +302,7 @@ def _kept_at(uri: str, where: str, authority: Authority) -> Believed:
     if place is not None:
         secret = ApiCall(f"/api/v1/namespaces/{place[1]}/secrets/{place[2]}")
         return lambda given: msgspec.structs.replace(authority, keys=_of_secret(given, secret))
-    if uri.startswith(_KMS):
+    if uri.startswith(KMS):
         kept = PublicKeyAt(uri)
         return lambda given: msgspec.structs.replace(authority, keys=str(given.answers.value(kept) or ""))
     raise UnsupportedError(where, f"{uri[:60]!r} is no public key in PEM, no k8s://namespace/secret and no KMS",
@@ -378,7 +378,7 @@ class _Regexp:
         return self._compiled.search(text) is not None
 
 
-def _regexp(pattern: str | None, where: str, *, draft: bool = False) -> _Regexp | None:
+def regexp(pattern: str | None, where: str, *, draft: bool = False) -> _Regexp | None:
     if not pattern or (draft and has_variables(pattern)):
         return None
     try:
