@@ -173,7 +173,7 @@ INTERMEDIATE_KEY = new_key()
     (envelope(b"{}"), "payload"), (envelope(b"\xd2\x80", notary.COSE), "COSE_Sign1"),
     (envelope(b"", notary.COSE), "CBOR"),
     (envelope(jws().data, "text/plain"), "an envelope of type text/plain"),
-    (cose(**{"_1": -6}), "alg"), (cose(**{"_2": ["x"]}), "crit"), (cose(**{f"{NAME}signingTime": 5}), "signingTime"),
+    (cose(_1=-6), "alg"), (cose(_2=["x"]), "crit"), (cose(**{f"{NAME}signingTime": 5}), "signingTime"),
 ])
 def test_exactly_this_is_wrong(made: Evidence, words: str) -> None:
     with pytest.raises(CustodyError) as caught:

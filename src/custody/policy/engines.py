@@ -17,6 +17,7 @@ from custody.policy.engine import Engine, Unit
 from custody.policy.exceptions import attach
 from custody.policy.exempting import Exempting
 from custody.policy.fields import Fields
+from custody.policy.imports.clusterimage import ClusterImage
 from custody.policy.kyverno.engine import Kyverno
 from custody.policy.podsecurity.engine import PodSecurity
 from custody.policy.rule import Policy
@@ -30,6 +31,7 @@ ENGINES: dict[tuple[str, str], Engine] = {
     ("policies.kyverno.io", "NamespacedValidatingPolicy"): _VALIDATING,
     ("policies.kyverno.io", "ImageValidatingPolicy"): _IMAGES,
     ("policies.kyverno.io", "NamespacedImageValidatingPolicy"): _IMAGES,
+    ("policy.sigstore.dev", "ClusterImagePolicy"): ClusterImage(),
     ("kyverno.io", "PolicyException"): _EXEMPTING,
     ("policies.kyverno.io", "PolicyException"): _EXEMPTING,
     ("pod-security.admission.config.k8s.io", "PodSecurityConfiguration"): PodSecurity(),
