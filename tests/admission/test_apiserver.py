@@ -371,7 +371,9 @@ def test_the_pods_of_controllers_are_judged_when_they_are_created(kubeconfig: Pa
         return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "controlled"},
                 "spec": {"replicas": 1, "selector": {"matchLabels": {**labels, "name": name}}, "template": template}}
 
-    policies = PolicySet([policy("registries", ["Pod"], validate=REGISTRIES)])
+    written = policy("registries", ["Pod"], validate=REGISTRIES)
+    written["metadata"]["annotations"] = {"pod-policies.kyverno.io/autogen-controllers": "none"}
+    policies = PolicySet([written])
     with _judged(kubeconfig, tmp_path, policies, _of("probe", BAD, "controlled")), (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen([manager, "--kubeconfig", kubeconfig, "--leader-elect=false", "--secure-port=0",
                                     "--controllers=deployment-controller,replicaset-controller"],

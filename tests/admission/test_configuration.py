@@ -130,7 +130,12 @@ def test_policies_that_ask_about_nothing_make_no_webhook() -> None:
 def test_images_are_asked_about_in_both_and_with_what_they_add_in_ephemeral_containers() -> None:
     entries = [("", "v1", resource, "Namespaced", operation) for resource in ("pods", "pods/ephemeralcontainers")
                for operation in ("CREATE", "UPDATE")]
-    assert asked(images()) == {"mutate": entries, "validate": entries}
+    policy = images()
+    policy["metadata"]["annotations"] = {"pod-policies.kyverno.io/autogen-controllers": "none"}
+    assert asked(policy) == {"mutate": entries, "validate": entries}
+    policy["metadata"]["annotations"] = {"pod-policies.kyverno.io/autogen-controllers": "Job"}
+    jobs = [("batch", "v1", "jobs", "Namespaced", operation) for operation in ("CREATE", "UPDATE")]
+    assert asked(policy) == {"mutate": entries + jobs, "validate": entries + jobs}
 
 
 def test_what_an_api_server_would_not_take_is_refused() -> None:

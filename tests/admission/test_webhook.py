@@ -224,8 +224,9 @@ def test_certificates_are_renewed_under_the_same_authority(tmp_path: Path) -> No
 
 def test_webhook_configurations() -> None:
     pinning = {**PINNING["spec"], "webhookTimeoutSeconds": 7}
-    policies = PolicySet([changed("spec/webhookTimeoutSeconds", 7),
-                          PINNING | {"metadata": {"name": "pin"}, "spec": pinning}])
+    none = {"annotations": {"pod-policies.kyverno.io/autogen-controllers": "none"}}
+    policies = PolicySet([changed("spec/webhookTimeoutSeconds", 7) | {"metadata": {"name": "p", **none}},
+                          PINNING | {"metadata": {"name": "pin", **none}, "spec": pinning}])
     mutating, validating = yaml.safe_load_all(to_yaml(configurations("https://10.0.0.1:9443/", b"CA", policies)))
     assert mutating["kind"] == "MutatingWebhookConfiguration"
     hook = validating["webhooks"][0]

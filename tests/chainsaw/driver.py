@@ -5,24 +5,34 @@ What `custody admission run` does by watches, with no more than the tests of pol
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import logging
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from custody.adapters.http.aiohttp import AiohttpHttp
+from custody.adapters.kubernetes.client import ClusterClient
+from custody.adapters.kubernetes.cluster import Cluster
+from custody.adapters.kubernetes.kubeconfig import of_kubeconfig
+from custody.adapters.kubernetes.lookup import ClusterLookup
 from custody.admission.certs import ServingCertificate
 from custody.admission.configuration import configurations
+from custody.admission.judging import Judging
 from custody.admission.webhook import Admission
 from custody.errors import CustodyError
 from custody.kit.clock import system_clock
 from custody.policy.load import PolicySet
 from custody.server.admission import AdmissionApp
+from custody.server.run import Listener, serving
+from custody.server.tls import server_context
+from custody.services.controllers.running import Controllers, Options
 from custody.settings import Settings
-from custody.wiring.clients import cluster_lookup, kinds
+from custody.wiring.clients import kinds
 from tests.chainsaw.api import Api, Object, RefusedError
-from tests.serving import served
 
 KINDS = [("kyverno.io/v1", "ClusterPolicy"), ("kyverno.io/v1", "Policy"), ("kyverno.io/v2", "PolicyException"),
          ("policies.kyverno.io/v1", "ValidatingPolicy"), ("policies.kyverno.io/v1", "NamespacedValidatingPolicy"),
@@ -44,18 +54,34 @@ class Driver:
         self.certificate.ensure(system_clock())
         self.settings = Settings(kubeconfig=str(kubeconfig))
         self.kinds = kinds(self.settings, (), kubeconfig)
-        self.admission = Admission(PolicySet([], kinds=self.kinds), _no_evidence, system_clock,
-                                   lookup=cluster_lookup(self.settings))
+        access = of_kubeconfig(kubeconfig)
+        self.cluster = Cluster(access, AiohttpHttp(tls=access.tls))
+        self.lookup = ClusterLookup(self.cluster)
+        self.admission = Admission(PolicySet([], kinds=self.kinds), _no_evidence, system_clock, lookup=self.lookup)
+        client = ClusterClient(self.cluster)
+        own = ("system:serviceaccount:kyverno:kyverno-background-controller",)
+        self.controllers = Controllers(
+            client, Judging(_no_evidence, system_clock, self.lookup), lambda: self.admission.snapshot, client.kinds,
+            system_clock, Options(namespace="kyverno", excluded=("kube-system", "kyverno"), own=own),
+            uid_of=lambda policy: self.uids.get((policy.kind, policy.namespace, policy.name), ""))
+        self.admission.observer = self.controllers.observe
+        self.uids: dict[tuple[str, str, str], str] = {}
         self._seen: dict[str, int] | None = None
 
-    def run(self) -> None:
-        app = AdmissionApp(self.admission)
-        with served(app, certificate=self.certificate.certificate, key=self.certificate.key) as url:
+    async def run(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        tls = server_context(self.certificate.certificate, self.certificate.key)
+        listener = Listener(AdmissionApp(self.admission), tls=tls)
+        async with serving(listener), asyncio.TaskGroup() as group:
+            group.create_task(self.controllers.run())
+            group.create_task(self.controllers.lead())
             print("ready", flush=True)
             while True:
-                with contextlib.suppress(RefusedError):
-                    self.look(url)
-                time.sleep(0.2)
+                try:
+                    await asyncio.to_thread(self.look, listener.url)
+                except RefusedError as error:
+                    print(error, flush=True)
+                await asyncio.sleep(0.2)
 
     def look(self, url: str) -> None:
         documents = [document for api_version, kind in KINDS
@@ -77,12 +103,18 @@ class Driver:
             except CustodyError as error:
                 bad[document["metadata"]["uid"]] = error.message
         policies = self._all(good)
-        self.admission.policies = policies
+        self.uids = {(document["kind"], document["metadata"].get("namespace", ""), document["metadata"]["name"]):
+                     document["metadata"]["uid"] for document in documents}
+        self.loop.call_soon_threadsafe(self._swap, policies)
         self._configure(configurations(url, self.certificate.ca_bundle, policies) if policies.policies else [])
         time.sleep(0.3)  # the API server takes up configurations by a watch
         for document in documents:
             self._tell(document, bad.get(document["metadata"]["uid"]))
         self._seen = seen
+
+    def _swap(self, policies: PolicySet) -> None:
+        self.admission.policies = policies
+        self.controllers.changed()
 
     def _all(self, documents: list[Object]) -> PolicySet:
         try:
@@ -123,4 +155,6 @@ class Driver:
 
 
 if __name__ == "__main__":
-    Driver(Path(sys.argv[1]), Path(sys.argv[2])).run()
+    logging.basicConfig(level=logging.WARNING)
+    driver = Driver(Path(sys.argv[1]), Path(sys.argv[2]))
+    asyncio.run(driver.run())

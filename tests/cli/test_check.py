@@ -17,9 +17,13 @@ from custody.policy.kinds import builtin
 PRIVILEGED: dict[str, Any] = {"spec": {"containers": [{"=(securityContext)": {"=(privileged)": "false"}}]}}
 
 
-def policy(name: str, *, kinds: tuple[str, ...] = ("Pod",), **rule: Any) -> dict[str, Any]:
+NO_AUTOGEN = {"pod-policies.kyverno.io/autogen-controllers": "none"}
+
+
+def policy(name: str, *, kinds: tuple[str, ...] = ("Pod",), autogen: bool = False, **rule: Any) -> dict[str, Any]:
     body = rule or {"validate": {"message": "no.", "pattern": PRIVILEGED}}
-    return {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": name}, "spec": {
+    metadata = {"name": name, **({} if autogen else {"annotations": NO_AUTOGEN})}
+    return {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": metadata, "spec": {
         "validationFailureAction": "Enforce", "rules": [
             {"name": "r", "match": {"any": [{"resources": {"kinds": list(kinds)}}]}, **body}]}}
 
@@ -76,6 +80,21 @@ def test_check_cronjob_allowed(cli: Cli, kind: str) -> None:
     assert f"1 of 1 not judged, such as {kind}/shop/d: no rule speaks of it" in cli.err
     assert "--allow-unjudged" in cli.err
     assert cli("d.yaml", "--allow-unjudged") == 0
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob"])
+def test_what_autogen_makes_of_a_rule_judges_the_template(cli: Cli, kind: str) -> None:
+    rule = "autogen-cronjob-r" if kind == "CronJob" else "autogen-r"
+    policies = (policy("unprivileged", autogen=True),)
+    assert cli(cli.write("d.yaml", template(kind)), policies=policies) == 0
+    assert f"{kind}/shop/d: allowed" in cli.out
+    assert f"unprivileged/{rule}" in cli.out
+    bad = template(kind)
+    holder = bad["spec"]["jobTemplate"]["spec"] if kind == "CronJob" else bad["spec"]
+    holder["template"]["spec"]["containers"][0]["securityContext"]["privileged"] = True
+    assert cli(cli.write("d.yaml", bad), policies=policies) == 3
+    where = "/spec/jobTemplate/spec/template/spec" if kind == "CronJob" else "/spec/template/spec"
+    assert f"rule {rule} failed at path {where}/containers/0/securityContext/privileged/" in cli.out
 
 
 def test_pod_templates_of_custom_resources_are_named_as_not_judged(cli: Cli) -> None:

@@ -45,7 +45,12 @@ def deny(key: str, kinds: tuple[str, ...] = ("Pod",)) -> dict[str, Any]:
 ])
 def test_a_rule_sees_the_fields_that_it_names(document: dict[str, Any], fields: set[str]) -> None:
     assert seen(document) == fields
-    assert seen(document, "Deployment") == set()
+    assert seen(document, "Deployment") == (set() if field_of_pods_only(document) else {
+        f"/spec/template{field}" for field in fields})
+
+
+def field_of_pods_only(document: dict[str, Any]) -> bool:
+    return "{{ images." in json.dumps(document)
 
 
 def test_a_rule_about_deletions_sees_nothing_that_comes() -> None:
@@ -53,6 +58,13 @@ def test_a_rule_about_deletions_sees_nothing_that_comes() -> None:
     assert seen(document) == {CONTAINERS}
     document["spec"]["rules"][0]["match"]["any"][0]["resources"]["operations"] = ["DELETE"]
     assert seen(document) == set()
+
+
+def test_without_autogen_no_template_is_seen() -> None:
+    document = changed("spec/rules/0/validate/pattern", {"spec": {"containers": [{"image": "a/*"}]}})
+    document["metadata"]["annotations"] = {"pod-policies.kyverno.io/autogen-controllers": "Job"}
+    assert seen(document, "Deployment") == set()
+    assert seen(document, "Job") == {"/spec/template/spec/containers/[]/image"}
 
 
 def test_templates_are_seen_by_rules_about_their_holders() -> None:

@@ -46,7 +46,7 @@ SEEN = [
         "CREATE", "UPDATE", "DELETE", "CREATE subresource", "UPDATE subresource", "CONNECT subresource")),
     "LabelRule: pass", "LabelRule: error", "ModeRule: pass", "ModeRule: fail", "ModeRule: skip", "ModeRule: error",
     "LabelsRule: pass", "LabelsRule: fail", "ValidateRule: pass", "ValidateRule: fail", "ValidateRule: skip",
-    "ValidateRule: warn", "ValidateRule: error", "VerifyRule: pass", "VerifyRule: fail", "VerifyRule: skip",
+    "ValidateRule: error", "VerifyRule: pass", "VerifyRule: fail", "VerifyRule: skip",
     "a failure that does not deny", "a patch that does not fit", "patch applied", "dry run",
     "denied when it is asked again",
     "looked up nothing, or could not", "check of the object alone", "a rule in the background",

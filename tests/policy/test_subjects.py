@@ -83,7 +83,7 @@ def test_the_same_policies_speak_as_in_kyverno(who: str, tmp_path: Path) -> None
     ({"kind": "Robot", "name": "x"}, "got 'Robot in no namespace', expected a User, a Group"),
     ({"kind": "ServiceAccount", "name": "x"}, "got 'ServiceAccount in no namespace'"),
     ({"kind": "User", "name": "x", "namespace": "y"}, "got 'User in namespace y'"),
-    ({"kind": "User", "name": "{{ request.name }}"}, "variables in match and exclude are not evaluated"),
+    ({"kind": "User", "name": "{{ request.name }}"}, "expected none: match and exclude have no variables"),
     ({"kind": "User", "name": "x", "apiGroup": "other"}, "subjects[0].apiGroup: 'other' is not evaluated"),
     ({"kind": "User"}, "subjects[0].name: got 'nothing'")])
 def test_a_subject_that_is_none_is_refused(subject: dict[str, str], message: str) -> None:

@@ -32,7 +32,7 @@ def entries(rules: Iterable[Rule], kinds: Kinds, *, mutate: bool) -> set[Entry]:
     asked: set[Entry] = set()
     course = Course.MUTATING if mutate else Course.VALIDATING
     for rule in rules:
-        if rule.phase in course.phases:
+        if rule.phase in course.phases and rule.policy.admission:
             asked |= set(_of_rule(rule, kinds, mutate=mutate))
     asked |= {entry._replace(resource="pods/ephemeralcontainers") for entry in asked
               if entry.resource in ("pods", "*") and entry.group in ("", "*") and entry.version in ("v1", "*")}

@@ -14,6 +14,7 @@ import msgspec
 
 from custody.errors import CustodyError, MalformedError
 from custody.evidence.model import EvidenceSet
+from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
 from custody.policy.exceptions import excepted
 from custody.policy.given import Given
@@ -43,15 +44,27 @@ def decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Poli
     for stage in at.stages:
         fold.take(stage)
     denied = any(result.denies for result in fold.results)
-    warnings = tuple(result.told or f"policy {result.policy}.{result.rule}: {result.message}"
-                     for result in fold.results if result.outcome is Outcome.WARN or
-                     (result.warns and not result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR)))
+    quiet = policies.quiet
+    warnings = tuple(result.told or f"policy {result.policy}.{result.rule}: {said}" for result in fold.results
+                     if (said := _warns(result)) and not (quiet and (result.kind, result.policy) in quiet))
+    warnings += tuple(f"the evidence of {name} is of {format_rfc3339(gathered.stale_since)}: {gathered.stale_reason}"
+                      for name, gathered in evidence.items() if gathered.stale_since is not None)
     verdict = Verdict.DENIED if denied else Verdict.ALLOWED if fold.spoke else Verdict.NOT_JUDGED
     return Decision(verdict=verdict, results=tuple(fold.results), silent=tuple(fold.silent),
                     unjudged=_templates(request, fold.spoke), patch=[] if denied else fold.patch,
                     changes=tuple(fold.changes), warnings=warnings,
                     inputs_digest=_inputs(request, evidence, policies, context, at, answers),
                     asks=Asks(tuple(asked.images), tuple(asked.asked)))
+
+
+def _warns(result: RuleResult) -> str | None:
+    """What is said of a result that does not deny: of a skip only where something is passed over by it."""
+    if result.outcome is Outcome.SKIP:
+        return result.remedy
+    if result.outcome is Outcome.WARN or (
+            result.warns and not result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR)):
+        return result.message
+    return None
 
 
 class _Fold:
@@ -96,7 +109,8 @@ class _Fold:
         for rule in self._policies.of(phase):
             said = _asked(rule, self.given)
             if isinstance(said, str):
-                self.silent.append(Silent(rule.policy.name, rule.name, said))
+                if said:
+                    self.silent.append(Silent(rule.policy.name, rule.name, said))
                 continue
             results = self._changed(rule, said) if changes and said.patch else said.results
             self.results += results
@@ -142,7 +156,7 @@ class _Fold:
 
 
 def _asked(rule: Rule, given: Given) -> Spoken | str:
-    """What a rule says of a request, or why it says nothing."""
+    """What a rule says of a request, or why it says nothing; empty where that is not worth a word."""
     answers = given.answers
     missed = answers.missed
     try:
@@ -157,6 +171,11 @@ def _asked(rule: Rule, given: Given) -> Spoken | str:
     except Exception as error:  # a fault of ours or of a hostile input denies with a reason, it never admits
         reason = error.message if isinstance(error, (CustodyError, LanguageError)) else _internal(rule, error)
         return Spoken([rule.failed(given, f"the rule could not be evaluated: {reason}")])
+
+
+def spoken(rule: Rule, given: Given) -> Spoken | str:
+    """For who tries a single rule out: the same as in a decision. `given.changes` is the caller's to set."""
+    return _asked(rule, given)
 
 
 def _internal(rule: Rule, error: Exception) -> str:
@@ -183,7 +202,8 @@ def _inputs(request: Request, evidence: Mapping[str, EvidenceSet], policies: Pol
     facts = [[name, gathered.subject,
               [[v.evidence, v.kind, v.predicate_type, str(v.signer), v.signed_at, v.log, v.annotations, v.format]
                for v in gathered.verified],
-              [[r.evidence, r.source, r.state, r.reason, r.predicate_type] for r in gathered.rejected]]
+              [[r.evidence, r.source, r.state, r.reason, r.predicate_type] for r in gathered.rejected],
+              *([gathered.stale_since] if gathered.stale_since is not None else [])]
              for name, gathered in sorted(evidence.items())]
     return sha256(_ENCODER.encode([request, facts, policies.digest, context, at, pairs(answers)]))
 

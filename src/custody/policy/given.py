@@ -14,6 +14,7 @@ from custody.formats import jsonpatch
 from custody.policy.images import Image, image, images_of
 from custody.policy.lookup import Answers
 from custody.policy.model import Context, Request
+from custody.policy.podfields import HOLDERS
 
 if TYPE_CHECKING:
     from custody.policy.exceptions import PolicyException
@@ -64,10 +65,11 @@ class Given:
 
     @cached_property
     def _named(self) -> tuple[list[Image], list[MalformedError]]:
-        """Of whatever calls itself a Pod, as Kyverno does."""
-        if self.request.kind.kind != "Pod" or self.request.operation not in ("CREATE", "UPDATE"):
+        """Of whatever calls itself a Pod, or a controller of pods, as Kyverno does."""
+        pointer = HOLDERS.get(self.request.kind.kind)
+        if pointer is None or self.request.operation not in ("CREATE", "UPDATE"):
             return [], []  # a deletion brings nothing into a pod
-        return images_of(self.request.object)
+        return images_of(self.request.object, pointer)
 
     @property
     def images(self) -> list[Image]:

@@ -42,27 +42,30 @@ def image(written: str, pointer: str = "", holder: str = "", kind: str = "contai
     return Image(written, pointer, holder, kind, ref, name, reference.spellings(ref) | {written})
 
 
-def images_of(pod: Any) -> tuple[list[Image], list[MalformedError]]:
+def images_of(document: Any, template: str = "/spec") -> tuple[list[Image], list[MalformedError]]:
     """Of initContainers, containers, ephemeralContainers and image volumes, in this order; and why some are not there.
 
-    What is not of a pod's shape may hide an image.
+    `template` is the JSON Pointer of the PodSpec. What is not of a pod's shape may hide an image.
     """
     images: list[Image] = []
     unreadable: list[MalformedError] = []
     try:
-        spec = _part(pod, dict, "object").get("spec")
-        spec = {} if spec is None else _part(spec, dict, "/spec")
+        where, spec = "", _part(document, dict, "object")
+        for step in template.split("/")[1:]:
+            where += f"/{step}"
+            inner = spec.get(step)
+            spec = {} if inner is None else _part(inner, dict, where)
     except MalformedError as error:
         return images, [error]
     for kind, path in _FIELDS:
         try:
-            holders = [] if spec.get(kind) is None else _part(spec[kind], list, f"/spec/{kind}")
+            holders = [] if spec.get(kind) is None else _part(spec[kind], list, f"{template}/{kind}")
         except MalformedError as error:
             unreadable.append(error)
             continue
         for at, holder in enumerate(holders):
             try:
-                pointer = f"/spec/{kind}/{at}"
+                pointer = f"{template}/{kind}/{at}"
                 written: Any = holder
                 for step in path:
                     written = None if written is None else _part(written, dict, pointer).get(step)

@@ -57,6 +57,7 @@ class PolicySet:
         # Most rules want nothing but the request, and are not asked twice.
         self._needing = {phase: [rule for rule in rules if rule.scope.asks or type(rule).needs is not Rule.needs]
                          for phase, rules in self._by_phase.items()}
+        self.quiet = frozenset((policy.kind, policy.name) for policy in self.policies if not policy.warns)
         self.digest = sha256(json.dumps(self.documents, sort_keys=True, separators=(",", ":")).encode())
 
     @classmethod
@@ -125,6 +126,10 @@ class PolicySet:
         part._positions = [self._positions[at] for at in kept]
         part._index()
         return part
+
+    def sources(self, policy: Policy) -> list[Any]:
+        """The documents that one of its policies was made of; the first is the one that it is named by."""
+        return [self.documents[at] for at, position in enumerate(self._positions) if position in policy.parts]
 
     def need_nobody_to_generate(self) -> None:
         """For who judges and carries nothing out. Raises UnsupportedError for a rule that changes other objects."""

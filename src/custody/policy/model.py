@@ -116,7 +116,7 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     evidence: tuple[str, ...] = ()
     """Digests of the Evidence that was relied on."""
     remedy: str | None = None
-    """What to do about a failure."""
+    """What to do about a failure; of a skip, what was passed over and is warned of."""
     enforce: bool = True
     """Whether a failure or an error denies; False for Audit, and for errors where failurePolicy is Ignore."""
     properties: dict[str, str] = {}
@@ -154,6 +154,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it stays when its policy goes."""
     server_side: bool = False
     """Whether it is sent as an apply patch (server-side apply)."""
+    propagation: str = ""
+    """For delete: Foreground, Background or Orphan; empty for the cluster's default."""
 
 
 class Silent(msgspec.Struct, frozen=True):

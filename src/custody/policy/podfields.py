@@ -19,6 +19,8 @@ TEMPLATES = {"Pod": "/spec", "PodTemplate": "/template/spec", "CronJob": "/spec/
              **dict.fromkeys(("ReplicationController", "ReplicaSet", "Deployment", "StatefulSet", "DaemonSet", "Job"),
                              "/spec/template/spec")}
 """Where Kubernetes' own kinds hold a PodSpec."""
+HOLDERS = {kind: pointer for kind, pointer in TEMPLATES.items() if kind != "PodTemplate"}
+"""Of the kinds in which Kyverno looks for images and pods."""
 ABOUT_PODS = frozenset({"kyverno.io", "policies.kyverno.io", "templates.gatekeeper.sh", "constraints.gatekeeper.sh",
                         "mutations.gatekeeper.sh", "admissionregistration.k8s.io", "apiextensions.k8s.io"})
 """API groups whose objects speak of pods and make none: a pattern of a policy is no pod template."""

@@ -37,6 +37,10 @@ class Policy:
     """Which of the loaded documents it was made of, by their position."""
     kind: str = ""
     """Of the document that it is named by: ClusterPolicy."""
+    admission: bool = True
+    """Whether it is asked about requests, and not only of what lies in a cluster."""
+    warns: bool = True
+    """Whether who asks is warned of what it has against the object and does not deny for."""
     excepted: tuple[int, ...] = ()
     """Positions of the exceptions that name any of its rules."""
 
@@ -88,6 +92,8 @@ class Rule(Protocol):
 
     def silence(self, request: Request, answers: Answers) -> str | None:
         """Why the rule is not asked about a request; None where it is. Raises UnansweredError, LookupFailedError."""
+        if not self.policy.admission and not request.existing:
+            return "its policy is about what lies in a cluster alone (admission: false)"
         reason = self.scope.silence(request, answers)
         if reason is not None or not (request.existing or request.bare):
             return reason

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from custody.policy.kinds import Kinds, Selector, resource_of
@@ -15,6 +15,7 @@ from policylang.go.wildcards import glob, wildcard
 WRITTEN = ("CREATE", "UPDATE")
 Condition = Callable[[Request, Answers], bool]
 _KNOWN = 1024  # kinds, of which it is remembered whether a filter selects them
+_ASKING = frozenset(("namespaceSelector", "roles", "clusterRoles"))
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 
 
@@ -99,9 +100,11 @@ class Filter:
     def __init__(self, *, where: str = "", kinds: Sequence[Named] = (), operations: Sequence[str] = (),
                  names: Sequence[str] = (), namespaces: Sequence[str] = (), annotations: dict[str, str] | None = None,
                  labels: LabelSelector | None = None, namespace_labels: LabelSelector | None = None,
-                 subjects: Sequence[Subject] = (), nobody: bool = False) -> None:
+                 subjects: Sequence[Subject] = (), nobody: bool = False,
+                 beside: Mapping[str, Condition] | None = None) -> None:
         """`where` is the path of its field. `nobody`: whether `subjects` hold where it is not known who asks.
 
+        `beside` are tests of an engine's own, by the names of their fields; they are asked last, and may need answers.
         Raises MalformedError for a kind that is none.
         """
         self.where = where
@@ -110,7 +113,7 @@ class Filter:
         self.selectors = [Selector.parse(named.text, named.where) for named in kinds]
         self.chosen = tuple(field for field, value in (
             ("names", names), ("namespaces", namespaces), ("annotations", annotations), ("selector", labels),
-            ("namespaceSelector", namespace_labels), ("subjects", subjects)) if value)
+            ("namespaceSelector", namespace_labels), ("subjects", subjects)) if value) + tuple(beside or ())
         """Names of the fields beside kinds and operations that it has."""
         tests: list[Condition] = []
         if operations:
@@ -132,8 +135,14 @@ class Filter:
                          if request.user.username or request.user.groups else nobody)
         if namespace_labels is not None:
             tests.append(lambda request, answers: namespace_labels(namespace_labels_of(request, answers)))
+        tests += (beside or {}).values()
         self.empty = not tests
         self.matches: Condition = _all(tests)
+
+    @property
+    def asks(self) -> bool:
+        """Whether it may need answers."""
+        return not _ASKING.isdisjoint(self.chosen)
 
     @property
     def only(self) -> bool:
@@ -170,25 +179,34 @@ class Block:
 class Scope:
     """`match` less `exclude`, where all `conditions` hold.
 
-    `judged` are the operations of which the rule has something to say where its match names none.
+    `judged` are the operations of which the rule has something to say where its match names none. It speaks in no other
+    namespace than `namespace`, and of no other kinds than `kinds`, where these are given.
     """
 
     def __init__(self, match: Block, exclude: Block | None = None, *, judged: Sequence[str] = WRITTEN,
-                 conditions: Sequence[Condition] = ()) -> None:
+                 conditions: Sequence[Condition] = (), namespace: str = "", kinds: Collection[str] = ()) -> None:
         self.match = match
         self.exclude = exclude
         self.judged = tuple(judged)
         self.conditions = tuple(conditions)
+        self.namespace = namespace
+        self.kinds = frozenset(kinds)
 
     @property
     def asks(self) -> bool:
         """Whether matching may need answers."""
         return bool(self.conditions) or any(
-            "namespaceSelector" in part.chosen for block in (self.match, self.exclude) if block is not None
-            for part in block.filters)
+            part.asks for block in (self.match, self.exclude) if block is not None for part in block.filters)
 
     def silence(self, request: Request, answers: Answers) -> str | None:
-        """Why a request is none of this rule's; None where it is. Raises UnansweredError, LookupFailedError."""
+        """Why a request is none of this rule's; None where it is. Empty where another form of the rule is for its kind.
+
+        Raises UnansweredError, LookupFailedError.
+        """
+        if self.namespace and (request.namespace != self.namespace or request.kind.kind == "Namespace"):
+            return f"its policy speaks of namespace {self.namespace} alone"
+        if self.kinds and (request.parent or request.kind).kind not in self.kinds:
+            return ""
         if not self.match.matches(request, answers):
             return "its match does not select this request"
         if self.exclude is not None and self.exclude.matches(request, answers):
@@ -211,6 +229,8 @@ class Scope:
 
     def selects(self, kind: Kind, operation: str = "") -> bool:
         """Whether it may speak of a kind that has no subresource, with this operation or with any."""
+        if self.kinds and kind.kind not in self.kinds:
+            return False
         return any(selector.selects(kind, "") for part in self.match.filters
                    if not operation or operation in (part.operations or (operation,)) for selector in part.selectors
                    ) or any(rule.selects(resource_of(kind), "", operation)

@@ -8,12 +8,13 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from custody.admission.answered import Answered
+from custody.admission.answered import Answered, Observer
 from custody.policy.model import Outcome, Request, RuleResult
 from custody.policy.podfields import TEMPLATES, image_texts
 from custody.server.asgi import REFUSAL, App, Receive, Scope, Send, header
 from custody.server.journal import event
 from custody.server.metrics import Metrics, stopwatch
+from custody.services.decisions import DecisionKeeper
 
 _LOG = logging.getLogger(__name__)
 _LONGEST = 300  # characters of what a client chose
@@ -29,6 +30,17 @@ def role_of(path: str) -> str:
     """The role that a path of the main listener belongs to; `none` where it is nobody's."""
     return next((role for prefix, role in PREFIXES if path == prefix or path.startswith(prefix + "/")),
                 "health" if path in _PROBES else "none")
+
+
+def observer(metrics: Metrics, keeper: DecisionKeeper | None = None) -> Observer:
+    """Counts each review, writes down what became of it, and keeps it where somebody does."""
+    def observe(answered: Answered) -> None:
+        metrics.reviewed(answered)
+        decided(answered)
+        if keeper is not None:
+            keeper(answered)
+
+    return observe
 
 
 class Observed:

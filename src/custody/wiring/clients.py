@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,13 @@ from custody.registry.client import RegistryClient
 from custody.settings import Settings
 
 if TYPE_CHECKING:
+    from custody.adapters.kubernetes.client import ClusterClient
+    from custody.adapters.kubernetes.cluster import Cluster
     from custody.adapters.kubernetes.lookup import ClusterLookup
     from custody.policy.kinds import Kinds
     from custody.services.gather import Gatherer
+    from custody.services.remembered import Remembered
+    from custody.services.simulation.testing import Others
     from custody.trust.roots import TrustedRoot
 
 
@@ -91,10 +96,16 @@ def cluster_lookup(settings: Settings, *, in_pod: bool = False) -> ClusterLookup
 
     None where there is neither. To be closed.
     """
+    from custody.adapters.kubernetes.lookup import ClusterLookup
+
+    cluster = _cluster(settings, in_pod=in_pod)
+    return None if cluster is None else ClusterLookup(cluster)
+
+
+def _cluster(settings: Settings, *, in_pod: bool) -> Cluster | None:
     from custody.adapters.http.aiohttp import AiohttpHttp
     from custody.adapters.kubernetes.cluster import Cluster
     from custody.adapters.kubernetes.kubeconfig import of_kubeconfig
-    from custody.adapters.kubernetes.lookup import ClusterLookup
     from custody.adapters.kubernetes.pod import of_pod
 
     if settings.kubeconfig is not None:
@@ -103,14 +114,49 @@ def cluster_lookup(settings: Settings, *, in_pod: bool = False) -> ClusterLookup
         access = pod
     else:
         return None
-    return ClusterLookup(Cluster(access, AiohttpHttp(offline=settings.offline, tls=access.tls)))
+    return Cluster(access, AiohttpHttp(offline=settings.offline, tls=access.tls))
 
 
-def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_clock) -> Gatherer:
+def cluster_client(settings: Settings) -> ClusterClient:
+    """The objects of the cluster that the settings' kubeconfig names, else of the one that this is a pod of.
+
+    Raises UsageError where there is neither. To be closed: `cluster.close()`.
+    """
+    from custody.adapters.kubernetes.client import ClusterClient
+
+    cluster = _cluster(settings, in_pod=True)
+    if cluster is None:
+        raise UsageError("no cluster: got no --kubeconfig, and this is no pod with a service account",
+                         hint="--kubeconfig FILE names an API server")
+    return ClusterClient(cluster)
+
+
+def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_clock,
+             remembered: Remembered | None = None) -> Gatherer:
     from custody.services.gather import Bounds, Gatherer
     from custody.sign.listing import Limits
 
     size = settings.max_document * 1024 * 1024
     limits = Limits(documents=200, document=size, total=4 * size)
     return Gatherer(client, trusted_root(settings), clock, keep=settings.keep_evidence,
-                    bounds=Bounds(documents=limits, weight=5 * size, memory=6 * size))
+                    bounds=Bounds(documents=limits, weight=5 * size, memory=6 * size), remembered=remembered)
+
+
+@contextlib.asynccontextmanager
+async def others(settings: Settings, *, registry: bool = False, cluster: bool = False) -> AsyncIterator[Others]:
+    """Whom policies that are tried out may ask: registries, and the cluster of the settings' kubeconfig."""
+    from custody.policy.snapshot import Snapshot
+    from custody.services.check import gathering
+    from custody.services.simulation.testing import Others
+
+    http = service_http(settings) if registry else None
+    known = cluster_lookup(settings) if cluster else None
+    try:
+        gather = gathering(gatherer(settings, registry_client(settings, http))) if http is not None else None
+        yield Others(lookup=known.answer if known is not None else None, gather=None if gather is None else (
+            lambda policies, images: gather(Snapshot(policies), images)))
+    finally:
+        if known is not None:
+            await known.close()
+        if http is not None:
+            await http.close()

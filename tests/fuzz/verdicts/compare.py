@@ -139,7 +139,7 @@ class Comparison:
                 if rule.policy.background and not rule.needs_request:
                     yield f"background: {named} is silent: {reasons[0]}; a create has {expected}"
                 continue
-            if not rule.policy.background and not reasons:
+            if not rule.policy.background and not reasons and _of(scanned, named):
                 yield f"background: {named} speaks, and its policy says background: false"
             for text in _unequal(f"background: {named}", _of(created_decision, named), _of(scanned, named)):
                 yield text

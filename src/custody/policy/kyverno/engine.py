@@ -14,9 +14,9 @@ from custody.policy.rule import Policy
 
 
 class Kyverno:
-    """One ClusterPolicy is one policy: there is nothing yet to link it with."""
+    """One document is one policy: there is nothing yet to link it with."""
 
-    evaluates = "kyverno.io/v1 ClusterPolicy"
+    evaluates = "kyverno.io/v1 ClusterPolicy and Policy"
 
     def compile(self, document: dict[str, Any]) -> Policy:
         return compile_policy(document)

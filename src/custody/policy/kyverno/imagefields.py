@@ -9,8 +9,7 @@ from custody.errors import MalformedError
 from custody.formats.jsonpatch import escaped
 from custody.policy.fields import Fields
 from custody.policy.given import Given
-from custody.policy.images import Image, image, images_of
-from custody.policy.podfields import TEMPLATES
+from custody.policy.images import Image, image
 from policylang.errors import LanguageError
 from policylang.jmespath import Env, Program, QueryError
 from policylang.jmespath import compile as compile_query
@@ -45,7 +44,7 @@ class ImageFields:
         if request.operation == "DELETE" or request.object is None:
             return [], []
         kind = request.kind.kind
-        if kind not in self._extractors and kind == "Pod":
+        if kind not in self._extractors:
             return given.images, given.unreadable
         known: Named | None = given.memo.get((ImageFields, self, kind))
         if known is None:
@@ -53,12 +52,9 @@ class ImageFields:
         return known
 
     def _extracted(self, document: dict[str, Any], kind: str, env: Env) -> Named:
-        extractors = self._extractors.get(kind)
-        if extractors is None:
-            return _templated(document, kind)
         images: list[Image] = []
         unreadable: list[MalformedError] = []
-        for extractor in extractors:
+        for extractor in self._extractors[kind]:
             try:
                 for named in _walk(document, extractor.steps, "", extractor, env):
                     images.append(named)
@@ -93,20 +89,6 @@ def _query(text: str, where: str) -> Program:
         return compile_query(text)
     except LanguageError as error:
         raise MalformedError(where, got=text, expected=f"a JMESPath expression ({error.message})") from None
-
-
-def _templated(document: dict[str, Any], kind: str) -> Named:
-    where = TEMPLATES.get(kind)
-    if where is None:
-        return [], []
-    holder: Any = document
-    for step in where.split("/")[1:-1]:
-        holder = holder.get(step) if isinstance(holder, dict) else None
-    if not isinstance(holder, dict):
-        return [], [MalformedError(where, got=type(holder).__name__, expected="a pod template")]
-    prefix = where.removesuffix("/spec")
-    images, unreadable = images_of(holder)
-    return [named._replace(pointer=f"{prefix}{named.pointer}") for named in images], unreadable
 
 
 def _walk(part: Any, steps: tuple[str, ...], pointer: str, extractor: _Extractor, env: Env) -> Iterator[Image]:

@@ -16,8 +16,8 @@ from custody.policy.given import Given
 from custody.policy.images import Image
 from custody.policy.kyverno.attestors import PUBLIC_REKOR, Attestor, Attestors
 from custody.policy.kyverno.attestors import regexp as _regexp
+from custody.policy.kyverno.judgement import Judgement
 from custody.policy.kyverno.sought import Sought
-from custody.policy.kyverno.validate import Judgement
 from custody.policy.kyverno.variables import PREDICATE_ROOTS, variables
 from custody.policy.model import Outcome
 from custody.ports.lookup import Authority

@@ -37,12 +37,13 @@ def findings(document: dict[str, Any], policy: Policy, kinds: Kinds) -> Iterator
     if policy.failure_policy == "Ignore":
         yield ("spec.failurePolicy", "fails-open", "warning",
                "what cannot be evaluated, or comes while the webhook is away, is admitted", "")
-    if (document["metadata"].get("annotations") or {}).get(AUTOGEN) is None and any(
-            all((selector.kind, selector.subresource) == ("Pod", "") for selector in rule.scope.selectors)
-            for rule in policy.rules):
+    if (document["metadata"].get("annotations") or {}).get(AUTOGEN) is None and len(policy.rules) == len(
+            spec["rules"]) and any(("Pod", "") in [(selector.kind, selector.subresource)
+                                                   for selector in rule.scope.selectors] for rule in policy.rules):
         yield (f"metadata.annotations.{AUTOGEN}", "no-autogen", "note",
-               "Kyverno also makes rules for Deployments, Jobs and the like; custody judges their pods when they are "
-               "created", f"metadata:\n  annotations:\n    {AUTOGEN}: none\n")
+               "no rules for Deployments, Jobs and the like are made of it, since it selects by name, label or "
+               "annotation, or other kinds beside Pod: their pods are judged when they are created",
+               f"metadata:\n  annotations:\n    {AUTOGEN}: none\n")
     for at, rule in enumerate(spec["rules"]):
         path = f"spec.rules[{at}]"
         scope = policy.rules[at].scope

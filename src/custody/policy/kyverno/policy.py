@@ -1,60 +1,117 @@
-"""A ClusterPolicy, compiled: the fields that custody evaluates; any other is refused by its path."""
+"""A ClusterPolicy or Policy, compiled: the fields that custody evaluates; any other is refused by its path."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from custody.errors import MalformedError, UnsupportedError
 from custody.policy.fields import Fields
+from custody.policy.kyverno import autogen
+from custody.policy.kyverno.action import Action, compile_overrides, enforced
+from custody.policy.kyverno.cel import match_conditions
 from custody.policy.kyverno.imageentry import ImageEntry
 from custody.policy.kyverno.imagefields import compile_extractors
-from custody.policy.kyverno.match import compile_block
-from custody.policy.kyverno.rule import Head, enforced
+from custody.policy.kyverno.match import compile_block, is_empty
+from custody.policy.kyverno.rule import Head, KyvernoRule
 from custody.policy.kyverno.validate import Validate
 from custody.policy.kyverno.validation import ValidateRule
 from custody.policy.kyverno.variables import ROOTS
 from custody.policy.kyverno.verification import VerifyRule
-from custody.policy.rule import Policy, Rule
-from custody.policy.scope import Scope
+from custody.policy.model import Request
+from custody.policy.rule import Policy
+from custody.policy.scope import Condition, Scope
 from policylang.conditions import compile_conditions
+from policylang.variables import compile_value
 
-AUTOGEN = "pod-policies.kyverno.io/autogen-controllers"
+AUTOGEN = autogen.ANNOTATION
+VERSIONS = ("kyverno.io/v1", "kyverno.io/v2beta1")
 _OWN = "policies.custody.internal/"
 ATTESTATIONS = f"{_OWN}attestations"
 """Annotation: `newest` (default) or `all`. Which of one signer's attestations of one type must meet the conditions."""
+
+
+class Stated(NamedTuple):
+    """What a policy states for all its rules."""
+
+    policy: Policy
+    action: Action
+    condition: Condition | None
+    """Of its webhook."""
+    namespace: str
+    """The one that a Policy lies in; empty for a ClusterPolicy."""
+    legacy: bool
+    """Whether it is of v1, whose fields of before v2beta1 may be there."""
+    first_only: bool
+    every: bool
+    """Whether all attestations of a signer must meet the conditions, and not only the newest."""
 
 
 def compile_policy(document: Any) -> Policy:
     """Raises MalformedError and UnsupportedError, whose messages begin with a field's path."""
     top = Fields(document, "")
     kind, version = top.need("kind", str), top.need("apiVersion", str)
-    if version != "kyverno.io/v1":
+    if version not in VERSIONS:
         raise UnsupportedError("kind", f"{version} {kind} is not evaluated by custody yet",
-                               hint="kyverno.io/v1 ClusterPolicy is")
-    metadata = top.need("metadata", dict)
-    name = Fields(metadata, "metadata").need("name", str)
-    every = _annotated(Fields(metadata, "metadata").text_map("annotations"))
+                               hint=f"{' and '.join(VERSIONS)} {kind} are")
+    metadata = Fields(top.need("metadata", dict), "metadata")
+    name, namespace = metadata.need("name", str), metadata.take("namespace", str) or ""
+    if kind == "ClusterPolicy" and namespace:
+        raise MalformedError("metadata.namespace", got=namespace, expected="none for a ClusterPolicy")
+    if kind == "Policy":
+        namespace = namespace or "default"
+        name = f"{namespace}/{name}"
+    every = _annotated(metadata.text_map("annotations"))
     spec = Fields(top.need("spec", dict), "spec")
     top.any("status")
     top.done()
-    action = enforced(spec.take("validationFailureAction", str), "spec.validationFailureAction")
-    failure_policy = spec.take("failurePolicy", str) or "Fail"
-    if failure_policy not in ("Fail", "Ignore"):
-        raise MalformedError("spec.failurePolicy", got=failure_policy, expected="Fail or Ignore")
-    background = spec.peek("background") is not False
-    spec.only("background", True, False)
-    spec.only("admission", True)
-    spec.only("emitWarning", True, hint="custody always warns about failures under Audit")
-    timeout = spec.take("webhookTimeoutSeconds", int)
-    if timeout is not None and not 1 <= timeout <= 30:
-        raise MalformedError("spec.webhookTimeoutSeconds", got=timeout, expected="1 to 30")
-    policy = Policy(name, "kyverno", failure_policy, timeout, background, kind=kind)
-    policy.rules = [_rule(entry, policy, enforce=bool(action), every=every) for entry in spec.each("rules")]
+    action = Action(enforced(spec.take("validationFailureAction", str), "spec.validationFailureAction"),
+                    compile_overrides(spec, "validationFailureActionOverrides"))
+    failure_policy, timeout, condition = _asked(spec)
+    background = spec.take("background", bool) is not False
+    policy = Policy(name, "kyverno", failure_policy, timeout, background, kind=kind,
+                    admission=spec.take("admission", bool) is not False,
+                    warns=spec.take("emitWarning", bool) is not False)
+    if not policy.admission and not policy.background:
+        raise MalformedError("spec.admission", got="false, and background too", expected="one of them")
+    spec.only("schemaValidation", True, False)  # of Kyverno's own checks of patched objects, which it no longer makes
+    order = spec.take("applyRules", str)
+    if order not in (None, "All", "One"):
+        raise MalformedError("spec.applyRules", got=order, expected="All or One")
+    stated = Stated(policy, action, condition, namespace, version == VERSIONS[0], order == "One", every)
+    written = spec.each("rules")
     spec.done()
-    names = [rule.name for rule in policy.rules]
+    rules = [_rule(entry, stated, at) for at, entry in enumerate(written)]
+    names = [rule.name for rule in rules]
     if not names or len(set(names)) != len(names):
         raise MalformedError("spec.rules", got=", ".join(names) or "nothing", expected="rules, each name once")
+    made = autogen.generated(document)
+    for at, rule, kinds in made:
+        rules.append(_rule(Fields(rule, f"spec.rules[{at}]"), stated, len(rules), kinds))
+    if made:
+        _replaced(rules[:len(names)], frozenset(kind for _, _, kinds in made for kind in kinds))
+    policy.rules = [*rules]
     return policy
+
+
+def _asked(spec: Fields) -> tuple[str, int | None, Condition | None]:
+    """(failurePolicy, seconds, condition) of the webhook that asks."""
+    webhook = spec.inner("webhookConfiguration") or Fields({}, "spec.webhookConfiguration")
+    failure_policy = None
+    for fields in (spec, webhook):
+        failure_policy = fields.take("failurePolicy", str) or failure_policy
+        if failure_policy not in (None, "Fail", "Ignore"):
+            raise MalformedError(fields.path("failurePolicy"), got=failure_policy, expected="Fail or Ignore")
+    timeout = None
+    for fields, name in ((spec, "webhookTimeoutSeconds"), (webhook, "timeoutSeconds")):
+        seconds = fields.take(name, int)
+        if seconds is not None and not 1 <= seconds <= 30:
+            raise MalformedError(fields.path(name), got=seconds, expected="1 to 30")
+        timeout = seconds or timeout
+    conditions = match_conditions(webhook) if webhook.peek("matchConditions") else None
+    webhook.any("matchConditions")
+    webhook.done()
+    return failure_policy or "Fail", timeout, conditions
 
 
 def _annotated(annotations: dict[str, str]) -> bool:
@@ -62,32 +119,67 @@ def _annotated(annotations: dict[str, str]) -> bool:
     if unknown := [name for name in annotations if name.startswith(_OWN) and name != ATTESTATIONS]:
         raise UnsupportedError(f"metadata.annotations.{unknown[0]}", "custody has no such annotation",
                                hint=f"{ATTESTATIONS} is")
-    autogen = annotations.get(AUTOGEN)
-    if autogen not in (None, "none"):
-        raise UnsupportedError(f"metadata.annotations.{AUTOGEN}", f"{autogen!r} is not evaluated by custody yet",
-                               hint="the pods of a Deployment are judged when it creates them; write none")
     attestations = annotations.get(ATTESTATIONS, "newest")
     if attestations not in ("newest", "all"):
         raise MalformedError(f"metadata.annotations.{ATTESTATIONS}", got=attestations, expected="newest or all")
     return attestations == "all"
 
 
-def _rule(fields: Fields, policy: Policy, *, enforce: bool, every: bool) -> Rule:
+def _rule(fields: Fields, stated: Stated, order: int, kinds: tuple[str, ...] = ()) -> KyvernoRule:
+    """`kinds`: the only ones that a rule of autogen speaks of."""
     name = fields.need("name", str)
     match, exclude = fields.inner("match"), fields.inner("exclude")
     if match is None:
         raise MalformedError(fields.path("match"), got="nothing", expected="what the rule speaks of")
-    scope = Scope(compile_block(match), compile_block(exclude, exclude=True) if exclude is not None else None)
+    namespaced = bool(stated.namespace)
+    excluded = None if exclude is None or is_empty(exclude) else compile_block(
+        exclude, exclude=True, legacy=stated.legacy, namespaced=namespaced)
+    scope = Scope(compile_block(match, legacy=stated.legacy, namespaced=namespaced), excluded,
+                  conditions=[] if stated.condition is None else [stated.condition], namespace=stated.namespace,
+                  kinds=kinds)
     block = fields.any("preconditions")
     preconditions = None if block is None else compile_conditions(block, fields.path("preconditions"), ROOTS)
-    written = {"preconditions": block, "validate": fields.peek("validate"), "verifyImages": fields.peek("verifyImages")}
-    validate, images = fields.inner("validate"), fields.take("verifyImages", list) or []
+    properties = fields.text_map("reportProperties")
+    fields.only("skipBackgroundRequests", True, False)  # of requests of Kyverno's own controllers
+    written = {"preconditions": block, **{form: fields.peek(form) for form in _FORMS}}
+    forms = [form for form in _FORMS if fields.peek(form) not in (None, [])]
+    if len(forms) != 1:
+        fields.any("validate"), fields.any("verifyImages")
+        fields.done()
+        raise MalformedError(fields.where, got=" and ".join(forms) or "none of them",
+                             expected=f"one of {', '.join(_FORMS)}")
+    head = Head(stated.policy, name, fields.where, match.where, scope, preconditions, written, stated.action,
+                properties, compile_value(properties, fields.path("reportProperties"), ROOTS), order,
+                stated.first_only)
+    return _FORMS[forms[0]](head, fields, stated)
+
+
+def _validate(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:  # noqa: ARG001 - the forms are alike
+    validate = Fields(fields.need("validate", dict), fields.path("validate"))
+    fields.only("verifyImages", [])
+    compiled = Validate(validate, head.name, within=fields)
+    fields.done()
+    return ValidateRule(head, compiled)
+
+
+def _verify(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:
+    images, where = fields.need("verifyImages", list), fields.path("verifyImages")
     extractors = compile_extractors(fields)
     fields.done()
-    if (validate is None) == (not images):
-        raise MalformedError(fields.where, got="none or both of them", expected="one of validate, verifyImages")
-    head = Head(policy, name, fields.where, match.where, scope, preconditions, written, enforce)
-    if validate is not None:
-        return ValidateRule(head, Validate(validate, name))
-    return VerifyRule(head, [ImageEntry(entry, f"{fields.path('verifyImages')}[{at}]", every=every)
+    return VerifyRule(head, [ImageEntry(entry, f"{where}[{at}]", every=stated.every)
                              for at, entry in enumerate(images)], extractors)
+
+
+_FORMS: dict[str, Callable[[Head, Fields, Stated], KyvernoRule]] = {"validate": _validate, "verifyImages": _verify}
+"""What a rule does, by the name of its block."""
+
+
+def _replaced(rules: list[KyvernoRule], kinds: frozenset[str]) -> None:
+    """A rule that is named as if it were generated does not speak of the kinds for which some are."""
+    def other(request: Request, _: Any) -> bool:
+        return (request.parent or request.kind).kind not in kinds
+
+    for rule in rules:
+        if rule.name.startswith(autogen.PREFIX):
+            condition: Condition = other
+            rule.scope.conditions += (condition,)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-from custody.errors import CustodyError, MalformedError, UnsupportedError
+from custody.errors import CustodyError, UnsupportedError
 from custody.policy.exceptions import excepted
 from custody.policy.given import Given
-from custody.policy.kyverno.validate import Judgement
+from custody.policy.kyverno.action import Action
+from custody.policy.kyverno.judgement import Judgement
+from custody.policy.kyverno.match import WHO
 from custody.policy.kyverno.variables import variables
 from custody.policy.model import Outcome, RuleResult
+from custody.policy.podfields import HOLDERS
 from custody.policy.rule import Policy, Rule, Spoken
 from custody.policy.scope import Scope
 from policylang.conditions import Conditions
 from policylang.errors import LanguageError
+from policylang.variables import Value
 
 _EXPRESSION = re.compile(r"\{\{((?:\{[^{}]*\}|[^{}])*)\}\}")
 _WHO_ASKS = re.compile(r"\b(request\.(?:userInfo|roles|clusterRoles)|serviceAccountName(?:space)?)\b")
@@ -34,8 +39,16 @@ class Head(NamedTuple):
     preconditions: Conditions | None
     written: dict[str, Any]
     """Its blocks as they were written."""
-    enforce: bool
-    """Whether the policy's failures deny, where the rule says nothing else."""
+    action: Action
+    """What the policy says of failures, where the rule says nothing else."""
+    properties: Mapping[str, str] = {}
+    """What reports say beside the message, as it is written: `reportProperties`."""
+    fill: Value | None = None
+    """Fills in the variables of `properties`, where they have any."""
+    order: int = 0
+    """The rule's place in its policy."""
+    first_only: bool = False
+    """Whether no rule is asked after one of its policy passed or failed: `applyRules: One`."""
 
 
 class KyvernoRule(Rule):
@@ -46,11 +59,33 @@ class KyvernoRule(Rule):
         self.name = head.name
         self.scope = head.scope
         self.preconditions = head.preconditions
-        self.needs_request = _needs_request(head.written) or ("subjects" if any(
-            "subjects" in part.chosen for block in (head.scope.match, head.scope.exclude) if block is not None
-            for part in block.filters) else "")
+        self.action = head.action
+        self.enforce = head.action.may_enforce
+        self._head = head
+        self.needs_request = _needs_request(head.written) or next((
+            field for block in (head.scope.match, head.scope.exclude) if block is not None
+            for part in block.filters for field in WHO if field in part.chosen), "")
 
     def evaluate(self, given: Given) -> Spoken:
+        if not self._head.first_only:
+            return self._evaluated(given)
+        if self._applied_before(given):
+            return Spoken([])
+        said = self._evaluated(given)
+        if any(result.outcome in (Outcome.PASS, Outcome.FAIL) for result in said.results):
+            given.memo.setdefault((self.policy, self.phase), self._head.order)
+        return said
+
+    def _applied_before(self, given: Given) -> bool:
+        """Whether a rule of the policy and the phase that stands before this one has passed or failed."""
+        at: Given | None = given
+        while at is not None:
+            if at.memo.get((self.policy, self.phase), self._head.order) < self._head.order:
+                return True
+            at = at.before
+        return False
+
+    def _evaluated(self, given: Given) -> Spoken:
         if self.preconditions is not None:
             try:
                 holds, message = self.preconditions(variables(given), given.context.now)
@@ -68,29 +103,38 @@ class KyvernoRule(Rule):
 
     def result(self, given: Given, judgement: Judgement, *, image: str | None = None, enforce: bool | None = None,
                evidence: tuple[str, ...] = ()) -> RuleResult:
-        enforce = self.enforce if enforce is None else enforce
+        if enforce is None:
+            enforce = self.action.enforces(given.request, given.answers)
         if judgement.outcome is Outcome.ERROR and self.policy.failure_policy == "Ignore":
             enforce = False
         return RuleResult(policy=self.policy.name, kind=self.policy.kind, rule=self.name,
                           outcome=judgement.outcome, message=judgement.message, resource=given.resource, image=image,
-                          evidence=evidence, remedy=judgement.remedy, enforce=enforce)
+                          evidence=evidence, remedy=judgement.remedy, enforce=enforce,
+                          properties=self._properties(given) if self._head.properties else {})
+
+    def _properties(self, given: Given) -> dict[str, str]:
+        """As they are written where a variable has no value."""
+        properties = self._head.properties
+        if self._head.fill is not None:
+            with suppress(CustodyError, LanguageError):
+                properties = self._head.fill(variables(given), given.context.now)
+        return {name: str(value) for name, value in properties.items()}
+
+    def failed(self, given: Given, message: str) -> RuleResult:
+        try:
+            enforce = self.action.enforces(given.request, given.answers)
+        except CustodyError:  # a namespace whose labels cannot be had may be one where it denies
+            enforce = self.enforce
+        return RuleResult(policy=self.policy.name, kind=self.policy.kind, rule=self.name, outcome=Outcome.ERROR,
+                          message=message, resource=given.resource,
+                          enforce=enforce and self.policy.failure_policy != "Ignore")
 
 
 def need_pods(head: Head) -> None:
-    """Raises UnsupportedError for a rule that is evaluated on pods and names other kinds."""
-    if any(selector.kind != "Pod" or selector.subresource not in ("", "ephemeralcontainers")
+    """Raises UnsupportedError for a rule that is evaluated on pods and pod controllers, and names other kinds."""
+    if any(selector.kind not in HOLDERS or selector.subresource not in ("", "ephemeralcontainers")
            for selector in head.scope.selectors):
-        raise UnsupportedError(head.match_where, "verifyImages and podSecurity are evaluated on Pods only",
-                               hint="the pods of a Deployment are judged when it creates them")
-
-
-def enforced(text: str | None, where: str) -> bool | None:
-    """Whether a failure denies; None where it is not said. Raises MalformedError."""
-    if text is None:
-        return None
-    if text.lower() not in ("enforce", "audit"):
-        raise MalformedError(where, got=text, expected="Enforce or Audit")
-    return text.lower() == "enforce"
+        raise UnsupportedError(head.match_where, "verifyImages is evaluated on Pods and on what makes them only")
 
 
 def _needs_request(written: Any) -> str:

@@ -1,114 +1,153 @@
-"""`validate` rules: pattern, anyPattern, deny and podSecurity (Kyverno pkg/engine/handlers/validation)."""
+"""`validate` rules: pattern, anyPattern, deny, foreach and podSecurity (Kyverno pkg/engine/handlers/validation)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from custody.errors import CustodyError, MalformedError
 from custody.policy.fields import Fields
 from custody.policy.given import Given
+from custody.policy.kyverno.action import compile_overrides, enforced
+from custody.policy.kyverno.cel import compile_cel
+from custody.policy.kyverno.foreach import compile_foreach
+from custody.policy.kyverno.judgement import Judge, Judgement, Subject
+from custody.policy.kyverno.podsecurity import compile_security
 from custody.policy.kyverno.variables import ROOTS, variables
 from custody.policy.model import Outcome
-from custody.policy.podsecurity import standard
 from policylang.conditions import compile_conditions
 from policylang.errors import LanguageError
 from policylang.jmespath import QueryError
 from policylang.kpattern import Mismatch, matcher
-from policylang.variables import compile_value
+from policylang.variables import Roots, Value, compile_value
 
-
-class Judgement(msgspec.Struct, frozen=True):
-    """What one rule says of one request or image."""
-
-    outcome: Outcome
-    message: str
-    remedy: str | None = None
-
-
-Judge = Callable[[Given], Judgement | None]
-"""None where the rule has nothing to say, as of patterns on DELETE."""
+_BLOCKS = ("pattern", "anyPattern", "deny", "foreach")
+FORMS = (*_BLOCKS, "cel", "podSecurity")
 _Match = Callable[[Any], Mismatch | None]
 
 
 class Validate:
     """One compiled `validate`. `pattern` and `any_pattern` are kept for the linter."""
 
-    def __init__(self, fields: Fields, rule: str) -> None:
+    def __init__(self, fields: Fields, rule: str, roots: Roots = ROOTS,
+                 values: Callable[[Given], dict[str, Any]] = variables, *, within: Fields | None = None) -> None:
+        """`roots`, `values`: the variables that it may name; `within`: its rule, for celPreconditions.
+
+        Raises MalformedError, UnsupportedError.
+        """
         self.rule = rule
-        self.failure_action = fields.take("failureAction", str)
+        self._values = values
+        self.enforce = enforced(fields.take("failureAction", str), fields.path("failureAction"))
+        self.overrides = compile_overrides(fields, "failureActionOverrides")
         self.allow_existing = fields.take("allowExistingViolations", bool) is not False
         self.message = fields.take("message", str) or ""
-        self._message = compile_value(self.message, fields.path("message"), ROOTS)
-        self.pattern = fields.any("pattern")
-        self.any_pattern = fields.take("anyPattern", list)
-        deny, security = fields.inner("deny"), fields.inner("podSecurity")
-        self.pod_security = security is not None
-        self.deny = deny is not None
+        self._message_where = fields.path("message")
+        self.pattern = fields.peek("pattern")
+        self.any_pattern = fields.peek("anyPattern")
+        self.pod_security = fields.has("podSecurity")
+        self.deny = fields.has("deny")
+        self.foreach = fields.has("foreach")
+        self.cel = fields.has("cel")
+        forms = [form for form in FORMS if fields.has(form)]
+        if len(forms) != 1:
+            for form in FORMS:
+                fields.any(form)
+            fields.done()
+            raise MalformedError(fields.where, got=" and ".join(forms) or "none of them",
+                                 expected=f"one of {', '.join(FORMS)}")
+        if forms[0] == "podSecurity":
+            judge = compile_security(Fields(fields.need("podSecurity", dict), fields.path("podSecurity")), rule)
+        elif forms[0] == "cel":
+            judge = compile_cel(Fields(fields.need("cel", dict), fields.path("cel")),
+                                within or Fields({}, fields.where), rule, self.message)
+        else:
+            judge = self._block(fields, roots, 0)
         fields.done()
-        forms = [name for name, value in (("pattern", self.pattern), ("anyPattern", self.any_pattern), ("deny", deny),
-                                          ("podSecurity", security)) if value is not None]
+        self._judge = judge
+
+    def judge(self, given: Given) -> Judgement | None:
+        """None where it has nothing to say."""
+        return self._judge(Subject(given, self._values(given)))
+
+    def _block(self, fields: Fields, roots: Roots, depth: int) -> Judge:
+        """What stands in `validate`, or in an entry of `foreach`."""
+        forms = [form for form in _BLOCKS if fields.has(form)]
         if len(forms) != 1:
             raise MalformedError(fields.where, got=" and ".join(forms) or "none of them",
-                                 expected="one of pattern, anyPattern, deny, podSecurity")
-        if deny is not None:
-            self.judge = self._deny(deny)
-        elif security is not None:
-            self.judge = self._security(security)
-        elif self.any_pattern is not None:
-            if not self.any_pattern:
+                                 expected=f"one of {', '.join(_BLOCKS)}")
+        message = compile_value(self.message, self._message_where, roots) if forms[0] != "foreach" else None
+        if forms[0] == "deny":
+            judge = self._deny(Fields(fields.need("deny", dict), fields.path("deny")), roots, message)
+        elif forms[0] == "pattern":
+            judge = self._pattern(fields.any("pattern"), fields.path("pattern"), roots, message)
+        elif forms[0] == "anyPattern":
+            patterns = fields.take("anyPattern", list)
+            if not patterns:
                 raise MalformedError(fields.path("anyPattern"), got="an empty list", expected="at least one pattern")
-            self.judge = self._any_pattern([*map(_floats, self.any_pattern)], fields.path("anyPattern"))
+            judge = self._any_pattern([*map(_floats, patterns)], fields.path("anyPattern"), roots, message)
         else:
-            self.judge = self._pattern(fields.path("pattern"))
+            loops = fields.each("foreach")
+            if not loops:
+                raise MalformedError(fields.path("foreach"), got="an empty list", expected="at least one list")
+            judge = compile_foreach(loops, roots, depth, self._block)
+        if depth:
+            fields.done()
+        return judge
 
     # ── patterns ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _pattern(self, where: str) -> Judge:
-        match = _matching(self.pattern, where)
+    def _pattern(self, pattern: Any, where: str, roots: Roots, fill: Value | None) -> Judge:
+        match = _matching(pattern, where, roots)
 
-        def judge(given: Given) -> Judgement | None:
-            if given.request.operation == "DELETE":
-                return None
+        def judge(subject: Subject) -> Judgement | None:
+            judged = _judged_of(subject)
             try:
-                mismatch = match(given)(given.object)
+                matches = match(subject)
             except QueryError as error:
                 return Judgement(Outcome.ERROR, f"variable substitution failed: {error.message}")
+            if judged is None:
+                return None
+            mismatch = matches(judged)
             if mismatch is None:
                 return Judgement(Outcome.PASS, f"validation rule '{self.rule}' passed.")
             if mismatch.skip:
                 return Judgement(Outcome.SKIP, mismatch.message)
+            where = f"failed at path {mismatch.path}" if mismatch.path else f"execution error: {mismatch.message}"
             outcome = Outcome.FAIL if mismatch.path else Outcome.ERROR
-            return Judgement(outcome, self._pattern_message(given, mismatch))
+            if not self.message:
+                return Judgement(outcome, f"validation error: rule {self.rule} {where}")
+            message = self._filled(fill, subject)
+            if message is None:
+                return Judgement(outcome, "validation error: variables substitution error in rule "
+                                 f"{self.rule} execution error: {mismatch.message}")
+            return Judgement(outcome, f"validation error: {_dotted(message)} rule {self.rule} {where}")
 
         return judge
 
-    def _pattern_message(self, given: Given, mismatch: Mismatch) -> str:
-        where = f"failed at path {mismatch.path}" if mismatch.path else f"execution error: {mismatch.message}"
-        if not self.message:
-            return f"validation error: rule {self.rule} {where}"
+    def _filled(self, fill: Value | None, subject: Subject) -> str | None:
+        """The rule's message; None where a variable in it has no value."""
+        if fill is None:
+            return self.message
         try:
-            message = str(self._message(variables(given), given.context.now)) if self._message else self.message
+            return str(fill(subject.values, subject.now))
         except QueryError:
-            return ("validation error: variables substitution error in rule "
-                    f"{self.rule} execution error: {mismatch.message}")
-        return f"validation error: {_dotted(message)} rule {self.rule} {where}"
+            return None
 
-    def _any_pattern(self, patterns: list[Any], where: str) -> Judge:
-        matches = [_matching(pattern, f"{where}[{at}]") for at, pattern in enumerate(patterns)]
+    def _any_pattern(self, patterns: list[Any], where: str, roots: Roots, fill: Value | None) -> Judge:
+        matches = [_matching(pattern, f"{where}[{at}]", roots) for at, pattern in enumerate(patterns)]
 
-        def judge(given: Given) -> Judgement | None:
-            if given.request.operation == "DELETE":
-                return None
+        def judge(subject: Subject) -> Judgement | None:
+            judged = _judged_of(subject)
             failed: list[str] = []
             skipped: list[str] = []
-            for at, match in enumerate(matches):
-                try:
-                    mismatch = match(given)(given.object)
-                except QueryError as error:
-                    return Judgement(Outcome.ERROR, f"variable substitution failed: {error.message}")
+            try:
+                filled = [match(subject) for match in matches]
+            except QueryError as error:
+                return Judgement(Outcome.ERROR, f"variable substitution failed: {error.message}")
+            if judged is None:
+                return None
+            for at, match in enumerate(filled):
+                mismatch = match(judged)
                 if mismatch is None:
                     return Judgement(Outcome.PASS, f"validation rule '{self.rule}' anyPattern[{at}] passed.")
                 name = f"rule {self.rule}[{at}]"
@@ -117,73 +156,68 @@ class Validate:
                 else:
                     failed.append(f"{name} failed at path {mismatch.path}" if mismatch.path else
                                   f"{name} failed: {mismatch.message}")
-            if failed:
-                message = f"{_dotted(self.message)} " if self.message else ""
-                return Judgement(Outcome.FAIL, f"validation error: {message}{' '.join(failed)}")
-            return Judgement(Outcome.SKIP, " ".join(skipped))
+            if not failed:
+                return Judgement(Outcome.SKIP, " ".join(skipped))
+            said = " ".join(failed)
+            if not self.message:
+                return Judgement(Outcome.FAIL, f"validation error: {said}")
+            message = self._filled(fill, subject)
+            if message is None:
+                return Judgement(Outcome.FAIL, "validation error: variables substitution error in rule "
+                                 f"{self.rule} execution error: {said}")
+            return Judgement(Outcome.FAIL, f"validation error: {_dotted(message)} {said}")
 
         return judge
 
     # ── conditions ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _deny(self, fields: Fields) -> Judge:
+    def _deny(self, fields: Fields, roots: Roots, fill: Value | None) -> Judge:
         block = fields.any("conditions")
         where = fields.path("conditions")
         fields.done()
         # `deny: {}` has nothing that must hold first: it always denies.
-        conditions = compile_conditions(block if block is not None else [], where, ROOTS)
+        conditions = compile_conditions(block if block is not None else [], where, roots)
 
-        def judge(given: Given) -> Judgement:
-            values, now = variables(given), given.context.now
+        def judge(subject: Subject) -> Judgement:
             try:
-                denied, said = conditions(values, now)
+                denied, said = conditions(subject.values, subject.now)
             except (CustodyError, LanguageError) as error:
                 return Judgement(Outcome.ERROR, f"failed to check deny conditions: {error.message}")
             if not denied:
                 return Judgement(Outcome.PASS, f"validation rule '{self.rule}' passed.")
-            try:
-                message = str(self._message(values, now)) if self._message else self.message
-            except QueryError:
-                return Judgement(Outcome.FAIL, said or f"validation error: rule {self.rule} failed")
-            return Judgement(Outcome.FAIL, "; ".join(filter(None, [message, said]))
-                           or f"validation error: rule {self.rule} failed")
-
-        return judge
-
-    # ── Pod Security ────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _security(self, fields: Fields) -> Judge:
-        level, version = fields.need("level", str), fields.take("version", str) or "latest"
-        fields.done()
-        if level not in standard.LEVELS:
-            raise MalformedError(fields.path("level"), got=level, expected=" or ".join(standard.LEVELS))
-        standard.parse_version(version, fields.path("version"))
-
-        def judge(given: Given) -> Judgement | None:
-            if given.request.operation == "DELETE":
-                return None
-            document = given.object or {}
-            try:
-                failures = standard.evaluate(document.get("spec"), document.get("metadata"), level, version)
-            except MalformedError as error:
-                return Judgement(Outcome.ERROR, f"failed to evaluate PodSecurity: {error.message}")
-            if not failures:
-                return Judgement(Outcome.PASS, f"Validation rule '{self.rule}' passed.")
-            return Judgement(Outcome.FAIL, f"Validation rule '{self.rule}' failed. It violates PodSecurity "
-                           f'"{level}:{version}": {standard.aggregate(failures)}')
+            if not self.message and not said:
+                return Judgement(Outcome.FAIL, f"validation error: rule {self.rule} failed")
+            if fill is not None:
+                try:
+                    message = fill(subject.values, subject.now)
+                except QueryError:
+                    return Judgement(Outcome.FAIL, said)
+                if not isinstance(message, str) and not said:
+                    return Judgement(Outcome.FAIL, "the produced message didn't resolve to a string, check your policy "
+                                     "definition.")
+            else:
+                message = self.message
+            return Judgement(Outcome.FAIL, "; ".join(filter(None, [str(message), said])))
 
         return judge
 
 
-def _matching(pattern: Any, where: str) -> Callable[[Given], _Match]:
+def _judged_of(subject: Subject) -> Any:
+    """What patterns are compared with; None where they say nothing, as of what is deleted."""
+    if subject.element is not None:
+        return subject.element
+    return None if subject.given.request.operation == "DELETE" else subject.given.object
+
+
+def _matching(pattern: Any, where: str, roots: Roots) -> Callable[[Subject], _Match]:
     """A function from an input to the matcher: one for all inputs, unless the pattern has variables."""
-    fill = compile_value(pattern, where, ROOTS)
+    fill = compile_value(pattern, where, roots)
     fixed = matcher(pattern, where)
     if fill is None:
-        return lambda given: fixed  # noqa: ARG005 - the other one needs it
+        return lambda subject: fixed  # noqa: ARG005 - the other one needs it
 
-    def match(given: Given) -> _Match:
-        return matcher(fill(variables(given), given.context.now), where)
+    def match(subject: Subject) -> _Match:
+        return matcher(fill(subject.values, subject.now), where)
 
     return match
 

@@ -11,10 +11,12 @@ import msgspec
 from custody.errors import CustodyError
 from custody.policy.exceptions import PODSECURITY
 from custody.policy.given import Given
-from custody.policy.kyverno.rule import Head, KyvernoRule, enforced, need_pods
-from custody.policy.kyverno.validate import Judgement, Validate
+from custody.policy.kyverno.action import Action
+from custody.policy.kyverno.judgement import Judgement
+from custody.policy.kyverno.rule import Head, KyvernoRule
+from custody.policy.kyverno.validate import Validate
 from custody.policy.kyverno.variables import variables
-from custody.policy.model import Outcome
+from custody.policy.model import Outcome, User
 from custody.policy.phases import Phase
 from custody.policy.podfields import TEMPLATES
 from custody.policy.resources import OPERATIONS
@@ -23,6 +25,10 @@ from custody.policy.scope import WRITTEN
 from policylang.errors import LanguageError
 from policylang.go.wildcards import glob
 from policylang.kpattern import anchor
+
+_STRANGER = User(username="kyverno:kyverno-invalid-controller", uid="kyverno:invaliduid",
+                 groups=("kyverno:invalidgroup",))
+"""Who asked for what is there already is not known: nobody whom a rule names."""
 
 
 class ValidateRule(KyvernoRule):
@@ -34,14 +40,16 @@ class ValidateRule(KyvernoRule):
         self.validate = validate
         self._written = written = head.written["validate"]
         # A pattern says nothing of what is deleted.
-        self.scope.judged = OPERATIONS if validate.deny else (*WRITTEN, "CONNECT")
+        self.scope.judged = OPERATIONS if validate.deny or validate.foreach or validate.cel else (*WRITTEN, "CONNECT")
         self.reads_images = _mentions(written, "image")
-        self.reads_templates = _reads_template(written)
+        self.reads_templates = validate.pod_security or _reads_template(written)
         if validate.pod_security:
-            need_pods(head)
             self.partly = frozenset({PODSECURITY})
-        said = enforced(validate.failure_action, f"{head.where}.validate.failureAction")
-        self.enforce = head.enforce if said is None else said
+        if validate.cel:
+            text = str(written)
+            self.reads_images, self.reads_templates = "image" in text, ".template.spec" in text
+        self.action = Action(validate.enforce, validate.overrides, head.action)
+        self.enforce = self.action.may_enforce
 
     def judged(self, given: Given) -> Spoken:
         judgement = self.validate.judge(given)
@@ -49,29 +57,30 @@ class ValidateRule(KyvernoRule):
             return Spoken([])
         request = given.request
         if (judgement.outcome is Outcome.FAIL and request.operation == "UPDATE" and request.old_object is not None
-                and self.enforce and self.validate.allow_existing):
+                and self.action.stated and self.validate.allow_existing and not self.validate.cel):
             judgement = self._excused(given, judgement)
         return Spoken([self.result(given, judgement)])
 
     def _excused(self, given: Given, judgement: Judgement) -> Judgement:
-        """The judgement, or a warning where the old object has the same violation."""
+        """The judgement, or a skip where the old object has a violation too; its remedy says what is passed over."""
         request = given.request
-        # As if the old object were created now: a rule about a subresource does not speak of that, and so excuses
-        # nothing.
+        # As if the old object were created now, by nobody: a rule about a subresource or about who asks does not speak
+        # of that, and so excuses nothing.
         old = msgspec.structs.replace(request, operation="CREATE", object=request.old_object, old_object=None,
                                       subresource="")
         before = Given(old, given.context, given.evidence, given.answers)
-        if self.silence(old, given.answers) is not None or not self._applies(before):
+        created = msgspec.structs.replace(old, user=_STRANGER)
+        if self.silence(created, given.answers) is not None or not self._applies(before):
             return judgement
         prior = self.validate.judge(before)
         if prior is None or prior.outcome is not Outcome.FAIL:
             return judgement
-        # Kyverno is silent here, and so would let a violation in behind another one.
+        # It skips as Kyverno does. Kyverno says nothing, and so would let a violation in behind another one.
         now = ("and is another one now" if prior.message != judgement.message else
                "unchanged" if _content(request.object) == _content(request.old_object) else
                "its place is the same, the object is not")
-        return Judgement(Outcome.WARN, f"a violation that was there before is allowed on update ({now}): "
-                         f"{judgement.message}", "mend the object, or set validate.allowExistingViolations: false")
+        return Judgement(Outcome.SKIP, "skipping the rule evaluation as pre-existing violations are allowed",
+                         f"a violation that was there before is allowed on update ({now}): {judgement.message}")
 
     def _applies(self, given: Given) -> bool:
         """Whether the rule spoke of the old object. Where that cannot be said its violations are not excused."""

@@ -49,8 +49,8 @@ def _by_holder(given: Given) -> dict[str, dict[str, dict[str, str]]] | Unavailab
     images: dict[str, dict[str, dict[str, str]]] = {}
     for image in given.images:
         if image.holder in images.setdefault(image.kind, {}):  # the later one would stand for both
-            return Unavailable(f"the images of {given.resource}: /spec/{image.kind}: got the name {image.holder!r} "
-                               "twice, expected each name once")
+            return Unavailable(f"the images of {given.resource}: {image.pointer.rpartition(f'/{image.kind}/')[0]}"
+                               f"/{image.kind}: got the name {image.holder!r} twice, expected each name once")
         images[image.kind][image.holder] = _parts(image)
     return images
 

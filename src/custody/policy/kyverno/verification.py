@@ -8,17 +8,16 @@ from typing import Any
 from custody.errors import MalformedError
 from custody.policy.given import Given
 from custody.policy.images import Image
+from custody.policy.kyverno.action import enforced
 from custody.policy.kyverno.imageentry import ImageEntry
 from custody.policy.kyverno.imagefields import ImageFields
 from custody.policy.kyverno.images import VerifyImages
-from custody.policy.kyverno.rule import Head, KyvernoRule, enforced
-from custody.policy.kyverno.validate import Judgement
+from custody.policy.kyverno.judgement import Judgement
+from custody.policy.kyverno.rule import Head, KyvernoRule
 from custody.policy.model import Outcome, Request, RuleResult
 from custody.policy.phases import Phase
-from custody.policy.podfields import TEMPLATES
+from custody.policy.podfields import HOLDERS
 from custody.policy.rule import Needs, Spoken
-
-_SEEN = frozenset(TEMPLATES.values())
 
 
 class VerifyRule(KyvernoRule):
@@ -28,7 +27,7 @@ class VerifyRule(KyvernoRule):
         """Raises UnsupportedError, MalformedError."""
         super().__init__(head)
         self.entries = [(entry, _enforces(entry.draft, head)) for entry in entries]
-        self.enforce = any(enforce for _, enforce in self.entries)
+        self.enforce = any(enforce or (enforce is None and head.action.may_enforce) for _, enforce in self.entries)
         self.keys = [key for entry in entries for key in entry.draft.keys]
         self.predicate_types = frozenset(kind for entry in entries for kind in entry.draft.predicate_types)
         self._fields = fields
@@ -37,13 +36,14 @@ class VerifyRule(KyvernoRule):
             raise MalformedError(f"{entries[0].draft.where}.mutateDigest", got="true beside a jmesPath",
                                  expected="false",
                                  hint="a digest can only be written where the whole text is the image's name")
+        self.reads_templates = True
 
     def needs(self, given: Given) -> Needs:
         """The images that it verifies or pins: not those that an update leaves as they were admitted."""
         return Needs({image.name: self.predicate_types for entry, image in self._wanted(given)
                       if entry.authority is None})
 
-    def _entries(self, given: Given) -> Iterator[tuple[VerifyImages, bool]]:
+    def _entries(self, given: Given) -> Iterator[tuple[VerifyImages, bool | None]]:
         for entry, enforce in self.entries:
             yield entry.filled(given), enforce
 
@@ -73,7 +73,8 @@ class VerifyRule(KyvernoRule):
         pins = passed and passed + outcomes.count(Outcome.SKIP) == len(outcomes)
         return Spoken(results, list(self._pins(given)) if pins else ())
 
-    def _of_image(self, given: Given, entry: VerifyImages, image: Image, *, enforce: bool) -> RuleResult:
+    def _of_image(self, given: Given, entry: VerifyImages, image: Image, *,
+                  enforce: bool | None) -> RuleResult:
         relied: tuple[str, ...] = ()
         if entry.skips(image):
             judgement = Judgement(Outcome.SKIP, f"skipping image reference image {image.name}, policy "
@@ -126,13 +127,14 @@ class VerifyRule(KyvernoRule):
                 yield {"op": "replace", "path": image.pointer, "value": f"{image.name}@{digest}"}
 
     def sees(self, template: str, field: str) -> bool:  # noqa: ARG002 - every image of a pod
-        return template in _SEEN
+        return template in HOLDERS.values()
 
 
-def _enforces(entry: VerifyImages, head: Head) -> bool:
+def _enforces(entry: VerifyImages, head: Head) -> bool | None:
+    """None where the namespace decides."""
     said = enforced(entry.failure_action, f"{entry.where}.failureAction")
-    enforce = head.enforce if said is None else said
-    if not enforce and entry.mutate_digest:
+    enforce = said if said is not None else head.action.stated if head.action.fixed else None
+    if not (head.action.stated if enforce is None else enforce) and entry.mutate_digest:
         raise MalformedError(f"{entry.where}.mutateDigest", got="true under Audit", expected="false",
                              hint="Kyverno refuses this too: what is only audited must not change the pod")
     return enforce
