@@ -94,7 +94,7 @@ PATHS = "spec.rules[0]"
     ("apiVersion", "kyverno.io/v2", "kind"),
     ("spec/webhookConfiguration", {"other": 1}, "spec.webhookConfiguration.other"),
     *((f"{RULE}/{field}", value, f"{PATHS}.{field}") for field, value in {
-        "celPreconditions": [{"name": "x"}], "imageExtractors": {"Pod": []}}.items()),
+        "celPreconditions": [{"name": "x"}]}.items()),
     *((f"{RULE}/validate/{field}", value, f"{PATHS}.validate.{field}") for field, value in {
         "manifests": {"attestors": []},
         "assert": {"a": 1}}.items()),

@@ -144,9 +144,9 @@ def _envelope(attributes: dict[Any, Any], where: str, *, signed: bytes, signatur
     scheme = attributes.pop(_MUST)
     if scheme not in _SCHEMES:
         raise UnsupportedError(f"{where}.signingScheme", f"{scheme!r}; {' and '.join(_SCHEMES)} are read")
-    own, alien = ("signingTime", "authenticSigningTime") if scheme == X509 else ("authenticSigningTime", "signingTime")
-    if f"{_NAME}{alien}" in attributes:
-        raise MalformedError(f"{where}.{alien}", got=f"one beside {scheme}", expected=own)
+    own, foreign = ("signingTime", "authenticSigningTime")[::1 if scheme == X509 else -1]
+    if f"{_NAME}{foreign}" in attributes:
+        raise MalformedError(f"{where}.{foreign}", got=f"one beside {scheme}", expected=own)
     times = {name: moment(attributes.pop(f"{_NAME}{name}"), f"{where}.{name}") for name in (own, "expiry")
              if f"{_NAME}{name}" in attributes}
     if scheme != X509 and own not in times:

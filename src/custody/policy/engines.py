@@ -14,11 +14,13 @@ from custody.errors import CustodyError, UnsupportedError, language_errors
 from custody.policy.cel.deleting import Deleting
 from custody.policy.cel.engine import Validating
 from custody.policy.cel.generating import Generating
+from custody.policy.cel.imageengine import ImageValidating
 from custody.policy.cel.mutatingpolicy import Mutating
 from custody.policy.engine import Engine, Unit
 from custody.policy.exceptions import attach
 from custody.policy.exempting import Exempting
 from custody.policy.fields import Fields
+from custody.policy.imports.clusterimage import ClusterImage
 from custody.policy.kubernetes.mutating import BINDING, POLICY, MutatingAdmission
 from custody.policy.kubernetes.validating import AdmissionPolicies
 from custody.policy.kyverno.cleanup import Cleaning
@@ -29,6 +31,7 @@ from custody.policy.rule import Policy
 _KYVERNO = Kyverno()
 _CLEANING = Cleaning()
 _VALIDATING = Validating()
+_IMAGES = ImageValidating()
 _EXEMPTING = Exempting()
 _ADMISSION = AdmissionPolicies()
 _MUTATING_ADMISSION = MutatingAdmission()
@@ -41,6 +44,9 @@ ENGINES: dict[tuple[str, str], Engine] = {
     ("kyverno.io", "PolicyException"): _EXEMPTING,
     ("policies.kyverno.io", "ValidatingPolicy"): _VALIDATING,
     ("policies.kyverno.io", "NamespacedValidatingPolicy"): _VALIDATING,
+    ("policies.kyverno.io", "ImageValidatingPolicy"): _IMAGES,
+    ("policies.kyverno.io", "NamespacedImageValidatingPolicy"): _IMAGES,
+    ("policy.sigstore.dev", "ClusterImagePolicy"): ClusterImage(),
     ("policies.kyverno.io", "PolicyException"): _EXEMPTING,
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): _ADMISSION,
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"): _ADMISSION,

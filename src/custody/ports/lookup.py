@@ -113,6 +113,8 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Certificates and keys are PEM texts; an empty one leaves to the trust root what it would have replaced.
     """
 
+    root: str = ""
+    """A whole trusted root (Sigstore's trusted_root.json) instead of the service's own."""
     keys: str = ""
     """Public keys. Nobody else is believed then, and certificates beside a signature are not read."""
     algorithm: str = ""

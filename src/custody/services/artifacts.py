@@ -26,11 +26,11 @@ async def notarized(client: RegistryClient, ref: Reference, kinds: frozenset[str
 
     Raises what may pass, and VerificationError where there are more than 50.
     """
-    artifact_types = kinds - {intoto.COSIGN_SIGN}
-    if not artifact_types:
+    types = kinds - {intoto.COSIGN_SIGN}
+    if not types:
         return []
     referrers = [referrer for referrer in await client.referrers(ref)
-                 if (referrer.artifact_type or referrer.media_type) in artifact_types]
+                 if (referrer.artifact_type or referrer.media_type) in types]
     if len(referrers) > _MAX_ARTIFACTS:
         raise VerificationError(f"{ref}: {len(referrers)} artifacts refer to it; at most {_MAX_ARTIFACTS} are read")
 

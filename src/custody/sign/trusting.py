@@ -15,7 +15,13 @@ from custody.sign.keys import PublicKey, Scheme, load_public_key, public_key
 from custody.sign.notation import Notaries
 from custody.sign.verify import Trust
 from custody.trust.keys import AnyPublicKey, key_details, verifies
-from custody.trust.roots import CertificateAuthority, TransparencyLog, TrustedRoot, Validity
+from custody.trust.roots import (
+    CertificateAuthority,
+    TransparencyLog,
+    TrustedRoot,
+    Validity,
+    parse_trusted_root,
+)
 
 PEM_KEY = re.compile(r"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
 HASHES: dict[str, hashes.HashAlgorithm] = {"sha224": hashes.SHA224(), "sha256": hashes.SHA256(),
@@ -34,6 +40,8 @@ def trust_of(authority: Authority, root: TrustedRoot | None, *, max_weight: int 
                                        _certificates(authority.stamps, "tsaCerts") if authority.stamps else ()),
                      max_weight=max_weight)
     base = root or TrustedRoot()
+    if authority.root:
+        base = parse_trusted_root(authority.root.encode(), "trustedRoot")
     believed = TrustedRoot(
         tlogs=(_log(authority.log_key, authority.log_url, "rekor.pubkey"),) if authority.log_key else base.tlogs,
         certificate_authorities=(authorities(authority.roots, "roots") if authority.roots

@@ -12,7 +12,8 @@ from custody.policy.kyverno.action import Action, compile_overrides, enforced
 from custody.policy.kyverno.cel import match_conditions
 from custody.policy.kyverno.context import compile_context
 from custody.policy.kyverno.generate import GenerateRule
-from custody.policy.kyverno.images import VerifyImages
+from custody.policy.kyverno.imageentry import ImageEntry
+from custody.policy.kyverno.imagefields import compile_extractors
 from custody.policy.kyverno.match import compile_block, is_empty
 from custody.policy.kyverno.mutate.existing import MutateExistingRule
 from custody.policy.kyverno.mutate.rule import MutateRule
@@ -183,10 +184,12 @@ def _validate(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:  # noq
 
 
 def _verify(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:
-    images = fields.each("verifyImages")
+    images, where = fields.need("verifyImages", list), fields.path("verifyImages")
+    extractors = compile_extractors(fields)
     fields.done()
-    return VerifyRule(head, [VerifyImages(entry, every=stated.every,
-                                          entries=tuple(head.roots.deferred)) for entry in images])
+    return VerifyRule(head, [ImageEntry(entry, f"{where}[{at}]", every=stated.every,
+                                        entries=tuple(head.roots.deferred))
+                             for at, entry in enumerate(images)], extractors)
 
 
 def _mutate(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:

@@ -9,9 +9,11 @@ from custody.errors import MalformedError
 from custody.policy.given import Given
 from custody.policy.images import Image
 from custody.policy.kyverno.action import enforced
+from custody.policy.kyverno.imageentry import ImageEntry
+from custody.policy.kyverno.imagefields import ImageFields
 from custody.policy.kyverno.images import VerifyImages
 from custody.policy.kyverno.judgement import Judgement
-from custody.policy.kyverno.rule import Head, KyvernoRule, need_pods
+from custody.policy.kyverno.rule import Head, KyvernoRule
 from custody.policy.model import Outcome, Request, RuleResult
 from custody.policy.phases import Phase
 from custody.policy.podfields import HOLDERS
@@ -21,24 +23,34 @@ from custody.policy.rule import Needs, Spoken
 class VerifyRule(KyvernoRule):
     phase = Phase.VERIFY
 
-    def __init__(self, head: Head, entries: Sequence[VerifyImages]) -> None:
+    def __init__(self, head: Head, entries: Sequence[ImageEntry], fields: ImageFields) -> None:
         """Raises UnsupportedError, MalformedError."""
         super().__init__(head)
-        need_pods(head)
-        self.entries = [(entry, _enforces(entry, head)) for entry in entries]
+        self.entries = [(entry, _enforces(entry.draft, head)) for entry in entries]
         self.enforce = any(enforce or (enforce is None and head.action.may_enforce) for _, enforce in self.entries)
-        self.keys = [key for entry in entries for key in entry.keys]
-        self.predicate_types = frozenset(kind for entry in entries for kind in entry.predicate_types)
+        self.keys = [key for entry in entries for key in entry.draft.keys]
+        self.predicate_types = frozenset(kind for entry in entries for kind in entry.draft.predicate_types)
+        self._fields = fields
+        self._validates = any(entry.draft.validates for entry in entries)
+        if fields.queries and any(entry.draft.mutate_digest for entry in entries):
+            raise MalformedError(f"{entries[0].draft.where}.mutateDigest", got="true beside a jmesPath",
+                                 expected="false",
+                                 hint="a digest can only be written where the whole text is the image's name")
         self.reads_templates = True
 
     def needs(self, given: Given) -> Needs:
         """The images that it verifies or pins: not those that an update leaves as they were admitted."""
-        return Needs({image.name: self.predicate_types for _, image in self._wanted(given)})
+        return Needs({image.name: self.predicate_types for entry, image in self._wanted(given)
+                      if entry.authority is None})
+
+    def _entries(self, given: Given) -> Iterator[tuple[VerifyImages, bool | None]]:
+        for entry, enforce in self.entries:
+            yield entry.filled(given), enforce
 
     def _wanted(self, given: Given) -> Iterator[tuple[VerifyImages, Image]]:
         updates = given.request.operation == "UPDATE"
-        for entry, _ in self.entries:
-            for image in given.images:
+        for entry, _ in self._entries(given):
+            for image in self._fields.of(given)[0]:
                 if entry.wants(image) and not entry.skips(image) and not (
                         updates and _unchanged(given.request, image)):
                     yield entry, image
@@ -46,12 +58,13 @@ class VerifyRule(KyvernoRule):
     def judged(self, given: Given) -> Spoken:
         if given.request.operation == "DELETE":
             return Spoken([])
+        images, unreadable = self._fields.of(given)
         # A name that cannot be read may be any image, so it is one that this rule speaks of.
         results = [self.result(given, Judgement(Outcome.FAIL, f"failed to verify images: {error.message}",
                                                 "write an image name that a node can pull"))
-                   for error in given.unreadable]
-        results += [self._of_image(given, entry, image, enforce=enforce) for entry, enforce in self.entries
-                    for image in given.images if entry.wants(image)]
+                   for error in unreadable]
+        results += [self._of_image(given, entry, image, enforce=enforce) for entry, enforce in self._entries(given)
+                    for image in images if entry.wants(image)]
         if not given.changes:
             return Spoken(results)
         # Only a rule that judged, and has nothing against any image, pins.
@@ -68,11 +81,18 @@ class VerifyRule(KyvernoRule):
                                   f"{self.policy.name} ruleName {self.name}")
         elif given.request.operation == "UPDATE" and _unchanged(given.request, image):
             judgement = Judgement(Outcome.SKIP, f"no change in image, skipping check of {image.name}")
+        elif not entry.required and not given.changes and not given.request.existing:
+            judgement = Judgement(Outcome.SKIP, f"{image.name} is verified where it is mutated (required: false)")
+            if entry.verify_digest and not image.digest:
+                judgement = _unpinned(entry, given, image)
         else:
             judgement, relied = self._judged(entry, given, image)
-            pinned = bool(image.digest) or (given.changes and entry.mutate_digest and bool(_resolved(given, image)))
+            pinned = bool(image.digest) or (given.changes and entry.mutate_digest and bool(
+                _resolved(entry, given, image)))
             if judgement.outcome is Outcome.PASS and entry.verify_digest and not pinned:
-                judgement = _unpinned(given, image)
+                judgement = _unpinned(entry, given, image)
+            elif judgement.outcome is Outcome.PASS and self._validates:
+                judgement = Judgement(Outcome.PASS, f"verifyImages validation is passed in {self.name} rule")
         return self.result(given, judgement, image=image.written, enforce=enforce, evidence=relied)
 
     def _judged(self, entry: VerifyImages, given: Given, image: Image) -> tuple[Judgement, tuple[str, ...]]:
@@ -90,10 +110,10 @@ class VerifyRule(KyvernoRule):
         """What was said of the same image before it had this name, where only the evidence decides."""
         if given.before is None or entry.reads_request:
             return None
-        digest = _resolved(given, image)
-        return next((given.before.memo[entry, earlier.name] for earlier in given.before.images
+        digest = _resolved(entry, given, image)
+        return next((given.before.memo[entry, earlier.name] for earlier in self._fields.of(given.before)[0]
                      if earlier.ref.name == image.ref.name and (entry, earlier.name) in given.before.memo
-                     and _resolved(given.before, earlier) == digest), None)
+                     and _resolved(entry, given.before, earlier) == digest), None)
 
     def _pins(self, given: Given) -> Iterator[dict[str, Any]]:
         """Operations that add digests to the names of the images that this rule has judged, and no others.
@@ -101,7 +121,7 @@ class VerifyRule(KyvernoRule):
         An update's image that is as it was admitted was not judged: pinned, it would become another one.
         """
         for entry, image in self._wanted(given):
-            digest = _resolved(given, image)
+            digest = _resolved(entry, given, image)
             if (entry.mutate_digest and not image.digest and digest
                     and self._judged(entry, given, image)[0].outcome is Outcome.PASS):
                 yield {"op": "replace", "path": image.pointer, "value": f"{image.name}@{digest}"}
@@ -131,14 +151,14 @@ def _unchanged(request: Request, image: Image) -> bool:
     return bool(written == image.written)
 
 
-def _resolved(given: Given, image: Image) -> str:
+def _resolved(entry: VerifyImages, given: Given, image: Image) -> str:
     """The digest that the image's tag was found to mean; "" where it could not be had."""
-    evidence = given.evidence_of(image)
+    evidence = entry.image_of(given, image)
     return evidence.subject if evidence is not None else ""
 
 
-def _unpinned(given: Given, image: Image) -> Judgement:
-    evidence = given.evidence_of(image)
+def _unpinned(entry: VerifyImages, given: Given, image: Image) -> Judgement:
+    evidence = entry.image_of(given, image)
     unresolved = evidence is not None and not evidence.subject
     reasons = [rejected.reason for rejected in evidence.rejected] if evidence is not None and unresolved else []
     said = f"missing digest for {image.name}" + (f": {'; '.join(reasons[:5])}" if reasons else "")

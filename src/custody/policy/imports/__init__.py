@@ -1,0 +1,1 @@
+"""Policies about images of other controllers than Kyverno, read as they are."""

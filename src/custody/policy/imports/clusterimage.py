@@ -1,0 +1,218 @@
+"""Sigstore's ClusterImagePolicy as an engine (sigstore/policy-controller, policy.sigstore.dev v1beta1 and v1alpha1).
+
+Every policy that is about an image must hold, and a policy holds where one of its authorities does. Images that no
+policy is about are not judged here; policy-controller denies those, and looks only into namespaces that ask for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from custody.errors import MalformedError, UnsupportedError
+from custody.policy.cel.constraints import compile_selector, resource_asked
+from custody.policy.engine import Finding, Unit
+from custody.policy.fields import Fields
+from custody.policy.given import Given
+from custody.policy.images import Image
+from custody.policy.imports.authority import Compliance, ImageAuthority
+from custody.policy.kinds import Kinds
+from custody.policy.kyverno.imagefields import ImageFields
+from custody.policy.lookup import Answers
+from custody.policy.model import Outcome, Request, RuleResult
+from custody.policy.phases import Phase
+from custody.policy.podfields import TEMPLATES
+from custody.policy.rule import Needs, Policy, Rule, Spoken
+from custody.policy.scope import Block, Condition, Filter, LabelSelector, Named, Scope
+
+_VERSIONS = ("policy.sigstore.dev/v1beta1", "policy.sigstore.dev/v1alpha1")
+_GLOB = re.compile(r"[a-zA-Z0-9_:/*.-]+")
+_PARTS = re.compile(r"\*\*|\*")
+_KINDS = tuple(kind for kind in TEMPLATES if kind not in ("PodTemplate", "ReplicationController"))
+_FIELDS = ImageFields({})
+_KNOWN = 4096
+
+
+class ClusterImageRule(Rule):
+    phase = Phase.VERIFY
+    reads_templates = True
+
+    def __init__(self, policy: Policy, scope: Scope, globs: Sequence[re.Pattern[str]],
+                 authorities: Sequence[ImageAuthority], compliance: Compliance | None, *, enforce: bool) -> None:
+        self.policy, self.scope, self.enforce = policy, scope, enforce
+        self.name = policy.name
+        self._globs = globs
+        self._authorities = authorities
+        self._compliance = compliance
+        self._known: dict[str, bool] = {}
+
+    def _means(self, image: Image) -> bool:
+        known = self._known.get(image.written)
+        if known is None:
+            names = {name for spelling in image.spellings for name in (
+                spelling, re.sub(r"^docker\.io/", "index.docker.io/", spelling))}
+            known = any(glob.fullmatch(name) for glob in self._globs for name in names)
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[image.written] = known
+        return known
+
+    def needs(self, given: Given) -> Needs:
+        return Needs({image.name: frozenset() for image in _FIELDS.of(given)[0]
+                      if not image.digest and self._means(image)})
+
+    def evaluate(self, given: Given) -> Spoken:
+        images, unreadable = _FIELDS.of(given)
+        results = [self._result(given, Outcome.FAIL, f"failed policy: {self.name}: {error.message}")
+                   for error in unreadable]
+        pins: list[dict[str, Any]] = []
+        for image in images:
+            if not self._means(image):
+                continue
+            evidence = None if image.digest else given.evidence_of(image)
+            digest = image.digest or (evidence.subject if evidence is not None else "")
+            if not digest:
+                results.append(self._result(given, Outcome.FAIL, f"failed policy: {self.name}: {image.pointer}: "
+                                            f"{image.name} must be an image digest", image))
+                continue
+            problem, relied = self._judged(given, f"{image.ref.name}@{digest}")
+            if problem is not None:
+                results.append(self._result(given, Outcome.FAIL, f"failed policy: {self.name}: {image.pointer}: "
+                                            f"{image.name}: {problem}", image))
+                continue
+            results.append(self._result(given, Outcome.PASS, f"{image.name} is signed", image, relied))
+            if not image.digest and given.changes:
+                pins.append({"op": "replace", "path": image.pointer, "value": f"{image.name}@{digest}"})
+        return Spoken(results, pins if all(result.outcome is Outcome.PASS for result in results) else ())
+
+    def _judged(self, given: Given, name: str) -> tuple[str | None, tuple[str, ...]]:
+        """Why an image is not as the policy wants it, and the digests of what that relies on."""
+        known: tuple[str | None, tuple[str, ...]] | None = given.memo.get((self, name))
+        if known is None:
+            known = given.memo[self, name] = self._judge(given, name)
+        return known
+
+    def _judge(self, given: Given, name: str) -> tuple[str | None, tuple[str, ...]]:
+        problems: list[str] = []
+        matches: dict[str, Any] = {}
+        relied: list[str] = []
+        for authority in self._authorities:
+            matched = authority.match(given, name)
+            if matched.problem is None:
+                matches[authority.name] = matched.document
+                relied += [statement.evidence for statement in matched.statements]
+            else:
+                problems.append(f"{authority.name}: {matched.problem}")
+        if not matches:
+            return "; ".join(problems), ()
+        if self._compliance is not None:
+            problem = self._compliance.problem(given, self._document(given, matches))
+            if problem is not None:
+                return problem, ()
+        return None, tuple(dict.fromkeys(relied))
+
+    def _document(self, given: Given, matches: dict[str, Any]) -> dict[str, Any]:
+        document: dict[str, Any] = {"authorityMatches": matches}
+        resource, wanted = given.object or {}, self._compliance
+        assert wanted is not None
+        if wanted.include_spec:
+            document["spec"] = resource.get("spec")
+        if wanted.include_metadata:
+            document["metadata"] = resource.get("metadata")
+        if wanted.include_type:
+            document["typemeta"] = {"apiVersion": resource.get("apiVersion"), "kind": resource.get("kind")}
+        return document
+
+    def _result(self, given: Given, outcome: Outcome, message: str, image: Image | None = None,
+                relied: tuple[str, ...] = ()) -> RuleResult:
+        return RuleResult(policy=self.policy.name, kind=self.policy.kind, rule=self.name, outcome=outcome,
+                          message=message, resource=given.resource, image=image.written if image else None,
+                          evidence=relied, enforce=self.enforce)
+
+    def sees(self, template: str, field: str) -> bool:  # noqa: ARG002 - every image of a pod
+        return template in TEMPLATES.values()
+
+
+class ClusterImage:
+    """One document is one policy."""
+
+    evaluates = "policy.sigstore.dev/v1beta1 ClusterImagePolicy"
+
+    def compile(self, document: dict[str, Any]) -> Policy:
+        return compile_policy(document)
+
+    def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
+        for unit in units:
+            policy: Policy = unit.compiled
+            policy.parts = (unit.at,)
+            yield policy
+
+    def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Finding]:  # noqa: ARG002
+        yield from ()
+
+
+def compile_policy(document: dict[str, Any]) -> Policy:
+    """Raises MalformedError and UnsupportedError, whose messages begin with a field's path."""
+    top = Fields(document, "")
+    kind, version = top.need("kind", str), top.need("apiVersion", str)
+    if version not in _VERSIONS:
+        raise UnsupportedError("apiVersion", f"{version} is not evaluated by custody yet", hint=" and ".join(_VERSIONS))
+    name = Fields(top.need("metadata", dict), "metadata").need("name", str)
+    spec = Fields(top.need("spec", dict), "spec")
+    top.any("status")
+    top.done()
+    mode = spec.take("mode", str) or "enforce"
+    if mode not in ("enforce", "warn"):
+        raise MalformedError("spec.mode", got=mode, expected="enforce or warn")
+    globs = [_glob(entry) for entry in spec.each("images")]
+    if not globs:
+        raise MalformedError("spec.images", got="nothing", expected="at least one glob")
+    authorities = [ImageAuthority(entry, at) for at, entry in enumerate(spec.each("authorities"))]
+    if not authorities:
+        raise MalformedError("spec.authorities", got="nothing", expected="at least one authority")
+    compliance = spec.inner("policy")
+    scope = _scope(spec.each("match"))
+    policy = Policy(name, "sigstore", kind=kind)
+    policy.rules = [ClusterImageRule(policy, scope, globs, authorities,
+                                     None if compliance is None else Compliance(compliance), enforce=mode == "enforce")]
+    spec.done()
+    return policy
+
+
+def _glob(fields: Fields) -> re.Pattern[str]:
+    text = fields.need("glob", str)
+    fields.done()
+    if not _GLOB.fullmatch(text):
+        raise MalformedError(fields.path("glob"), got=text, expected="letters, digits and -_:/*.")
+    text = {"*": "index.docker.io/library/*", "*/*": "index.docker.io/*/*"}.get(text, text)
+    parts = _PARTS.split(text)
+    stars = [".*" if star == "**" else "[^/]*" for star in _PARTS.findall(text)]
+    return re.compile("".join(f"{re.escape(part)}{star}" for part, star in zip(parts, [*stars, ""], strict=True)))
+
+
+def _scope(fields: Sequence[Fields]) -> Scope:
+    kinds = Block([Filter(where="spec.match", kinds=[Named("spec.match", kind) for kind in _KINDS])])
+    if not fields:
+        return Scope(kinds)
+    tests = [_match(entry) for entry in fields]
+
+    def matched(request: Request, answers: Answers) -> bool:
+        return any(test(request, answers) for test in tests)
+
+    return Scope(kinds, conditions=[matched])
+
+
+def _match(fields: Fields) -> Condition:
+    group, version, resource = (fields.take(name, str) or "" for name in ("group", "version", "resource"))
+    selector: LabelSelector | None = compile_selector(fields.inner("selector"))
+    fields.done()
+
+    def matched(request: Request, _: Answers) -> bool:
+        asked = resource_asked(request)
+        metadata = (request.object or {}).get("metadata")
+        labels = metadata.get("labels") if isinstance(metadata, dict) else None
+        return (not resource or (group, resource) == (asked.group, asked.resource)) and version in (
+            "", asked.version) and (selector is None or selector(labels if isinstance(labels, dict) else {}))
+
+    return matched

@@ -1,0 +1,90 @@
+"""What an attestor looks among: the verified statements about one image of one kind, by whomever it believes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from custody.errors import MalformedError
+from custody.evidence.model import EvidenceSet, Rejected, State, Verified
+from custody.evidence.newest import newest
+from custody.policy.given import Given
+from custody.policy.images import Image
+from custody.ports.lookup import Authority, ImageEvidence
+
+Absent = Callable[[], str]
+"""Says why there are no candidates."""
+
+
+class Sought:
+    """`kind` is the predicate type of attestations; None for signatures."""
+
+    def __init__(self, given: Given, image: Image, kind: str | None, types: frozenset[str], *, every: bool = False,
+                 unresolved: bool = False) -> None:
+        """`types` are all that the policy's entry reads of this image, so that it asks once.
+
+        `every`: of one signer all attestations of the kind, and not only the newest. `unresolved`: an image without a
+        digest is asked for by its tag, which nobody else can resolve.
+        """
+        self.given = given
+        self.image = image
+        self.kind = kind
+        self._types = tuple(sorted(types))
+        self._every = every
+        self._unresolved = unresolved
+
+    def candidates(self, authority: Authority | None) -> tuple[list[Verified], Absent]:
+        """The statements that count for whoever believes an authority, and why there is none where there is none.
+
+        Raises UnansweredError, LookupFailedError.
+        """
+        evidence = self.evidence(authority)
+        absent = partial(_absent, evidence, self.kind)
+        if self.kind is None:
+            return list(evidence.signatures), absent
+        attestations = list(evidence.of(self.kind))
+        if not self._every and len(attestations) > 1:
+            attestations = newest(attestations).speaking
+        return attestations, absent
+
+    def evidence(self, authority: Authority | None) -> EvidenceSet:
+        gathered = None if authority is not None and self._unresolved else self.given.evidence_of(self.image)
+        if authority is None:
+            return gathered if gathered is not None else EvidenceSet(subject="")
+        if self._unresolved:
+            return evidence_for(self.given, self.image.name, authority, self._types)
+        if gathered is None or not gathered.subject:
+            return gathered if gathered is not None else EvidenceSet(subject="")
+        # By its digest: a tag that is moved meanwhile must not make two images of one.
+        return evidence_for(self.given, f"{self.image.ref.name}@{gathered.subject}", authority, self._types)
+
+
+def evidence_for(given: Given, name: str, authority: Authority, types: Sequence[str]) -> EvidenceSet:
+    """Raises UnansweredError, LookupFailedError, and MalformedError for an answer that is no evidence."""
+    question = ImageEvidence(name, authority, tuple(types))
+    known: EvidenceSet | None = given.memo.get(question)
+    if known is None:
+        known = given.memo[question] = _read(given.answers.value(question), str(question))
+    return known
+
+
+def _read(answer: Any, where: str) -> EvidenceSet:
+    try:
+        return msgspec.convert(answer, EvidenceSet)
+    except msgspec.ValidationError as error:
+        raise MalformedError(where, got=str(error), expected="evidence") from None
+
+
+def _absent(evidence: EvidenceSet, kind: str | None) -> str:
+    """Why there is nothing, by the states of what was rejected; `kind` None for signatures."""
+    what = "no signatures found" if kind is None else f"attestations not found for predicate type {kind}"
+
+    def speaks(rejected: Rejected) -> bool:
+        return rejected.predicate_type in (None, kind) or (kind is None and "cosign" in (rejected.predicate_type or ""))
+
+    reasons = [f"{rejected.state}: {rejected.source}: {rejected.reason}" for rejected in evidence.rejected
+               if speaks(rejected)]
+    return f"{what} ({'; '.join(reasons[:5]) or State.MISSING})"
