@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -66,25 +67,16 @@ class ServingCertificate:
         private(self.folder)
         for key_file in (self.folder / "ca.key", self.key):
             refuse_open(key_file)
-        authority, authority_key = self._authority(now)
+        issuer, issuer_key = self._authority(now)
         if self.certificate.is_file() and self.key.is_file():
             current = x509.load_pem_x509_certificate(self.certificate.read_bytes())
             names = current.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            if (current.not_valid_after_utc - now > _RENEW and list(names) == _names(self.hosts)
-                    and current.issuer == authority.subject):
+            if (current.not_valid_after_utc - now > _RENEW and list(names) == names_of(self.hosts)
+                    and current.issuer == issuer.subject):
                 return False
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = (_builder("custody webhook", now, _SERVING).public_key(key.public_key())
-                       .issuer_name(authority.subject)
-                       .add_extension(x509.SubjectAlternativeName(_names(self.hosts)), critical=False)
-                       .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-                       .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-                       .add_extension(key_usage(digital_signature=True), critical=True)
-                       .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-                       .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()),
-                                      critical=False).sign(authority_key, hashes.SHA256()))
-        _write(self.key, _private(key))
-        _write(self.certificate, certificate.public_bytes(Encoding.PEM))
+        made = serving(Pair(issuer.public_bytes(Encoding.PEM), _private(issuer_key)), self.hosts, now)
+        _write(self.key, made.key)
+        _write(self.certificate, made.certificate)
         return True
 
     def _authority(self, now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
@@ -96,16 +88,55 @@ class ServingCertificate:
             certificate = x509.load_pem_x509_certificate(cert_file.read_bytes())
             if certificate.not_valid_after_utc - now > _SERVING:
                 return certificate, key
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = f"custody webhook CA {now:%Y-%m-%d %H:%M:%S}"
-        certificate = (_builder(name, now, _AUTHORITY).public_key(key.public_key()).issuer_name(_subject(name))
-                       .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-                       .add_extension(key_usage(certificates=True), critical=True)
-                       .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-                       .sign(key, hashes.SHA256()))
-        _write(key_file, _private(key))
-        _write(cert_file, certificate.public_bytes(Encoding.PEM))
-        return certificate, key
+        made = authority(now)
+        _write(key_file, made.key)
+        _write(cert_file, made.certificate)
+        return x509.load_pem_x509_certificate(made.certificate), _key_of(made)
+
+
+class Pair(NamedTuple):
+    """A certificate and its private key, PEM."""
+
+    certificate: bytes
+    key: bytes
+
+    @property
+    def read(self) -> x509.Certificate:
+        return x509.load_pem_x509_certificate(self.certificate)
+
+
+def authority(now: datetime, lifetime: timedelta = _AUTHORITY) -> Pair:
+    """A new authority of webhooks' certificates, whose name no other has."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = f"custody webhook CA {now:%Y-%m-%d %H:%M:%S}"
+    certificate = (_builder(name, now, lifetime).public_key(key.public_key()).issuer_name(_subject(name))
+                   .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+                   .add_extension(key_usage(certificates=True), critical=True)
+                   .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+                   .sign(key, hashes.SHA256()))
+    return Pair(certificate.public_bytes(Encoding.PEM), _private(key))
+
+
+def serving(issuer: Pair, hosts: Sequence[str], now: datetime, lifetime: timedelta = _SERVING) -> Pair:
+    """A new certificate of a webhook that is called by these names. Raises MalformedError for what is none."""
+    key, issuer_key = ec.generate_private_key(ec.SECP256R1()), _key_of(issuer)
+    certificate = (_builder("custody webhook", now, lifetime).public_key(key.public_key())
+                   .issuer_name(issuer.read.subject)
+                   .add_extension(x509.SubjectAlternativeName(names_of(hosts)), critical=False)
+                   .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+                   .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+                   .add_extension(key_usage(digital_signature=True), critical=True)
+                   .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+                   .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
+                                  critical=False).sign(issuer_key, hashes.SHA256()))
+    return Pair(certificate.public_bytes(Encoding.PEM), _private(key))
+
+
+def _key_of(pair: Pair) -> ec.EllipticCurvePrivateKey:
+    key = load_pem_private_key(pair.key, None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise MalformedError("authority's key", got=type(key).__name__, expected="an elliptic curve key")
+    return key
 
 
 def _builder(name: str, now: datetime, lifetime: timedelta) -> x509.CertificateBuilder:
@@ -117,7 +148,8 @@ def _subject(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
-def _names(hosts: Sequence[str]) -> list[x509.GeneralName]:
+def names_of(hosts: Sequence[str]) -> list[x509.GeneralName]:
+    """As a certificate has them. Raises MalformedError."""
     names: list[x509.GeneralName] = []
     for host in hosts:
         try:

@@ -27,6 +27,10 @@ class Entry(NamedTuple):
     operation: str
 
 
+SCHEDULED = frozenset({"CleanupPolicy", "ClusterCleanupPolicy", "DeletingPolicy", "NamespacedDeletingPolicy"})
+"""Kinds of policies that are due by a schedule, and asked about no request."""
+
+
 def entries(rules: Iterable[Rule], kinds: Kinds, *, mutate: bool) -> set[Entry]:
     """What must be asked so that the rules can judge all that they name. Raises UnsupportedError, MalformedError."""
     asked: set[Entry] = set()

@@ -9,6 +9,7 @@ import click
 from custody.admission.certs import certificates
 from custody.admission.configuration import OWN_NAMESPACES, Service, configurations, to_yaml
 from custody.cli import kinds
+from custody.cli.admission_run import crds, run
 from custody.cli.run import settings
 from custody.errors import UsageError
 
@@ -16,6 +17,10 @@ from custody.errors import UsageError
 @click.group("admission")
 def command() -> None:
     """The admission webhook."""
+
+
+command.add_command(crds)
+command.add_command(run)
 
 
 @command.command("config")

@@ -8,8 +8,9 @@ import click
 from click.core import ParameterSource
 
 from custody.admission.configuration import Service
+from custody.cli.loglines import log_options, logged
 from custody.cli.run import settings
-from custody.cli.services import kubeconfig_option, log_options, logged, serve_forever
+from custody.cli.services import kubeconfig_option, serve_forever
 from custody.errors import UsageError
 from custody.server.access.exposure import check_exposure
 from custody.server.platform import ROLES

@@ -27,24 +27,9 @@ from custody.wiring import TRUST_ROLES, trusted_root, trusted_root_file
 _LOG = logging.getLogger(__name__)
 
 
-def log_options(command: Callable[..., None]) -> Callable[..., None]:
-    """--log-format and --log-level."""
-    for flag, choices, text in (
-            ("--log-level", ("debug", "info", "warning", "error"), "The least that is written; default: info."),
-            ("--log-format", ("text", "json"), "How lines are written to standard error; default: text.")):
-        command = click.option(flag, type=click.Choice(choices), help=text)(command)
-    return command
-
-
 def kubeconfig_option(command: Callable[..., None]) -> Callable[..., None]:
     return click.option("--kubeconfig", metavar="FILE", help="Names the API server that is asked what policies ask of "
                         "a cluster, such as labels of namespaces; in a pod: its own.")(command)
-
-
-def logged(settings: Settings, log_format: str | None, log_level: str | None) -> Settings:
-    """The settings with what the flags say over them."""
-    given = {"log_format": log_format, "log_level": log_level}
-    return settings.replace(**{name: value for name, value in given.items() if value is not None})
 
 
 def serve_forever(settings: Settings, roles: Iterable[str], host: str, port: int | None, webhook_port: int,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from custody.cli.loglines import log_options, logged
 from custody.cli.run import settings
-from custody.cli.services import kubeconfig_option, log_options, logged, serve_forever
+from custody.cli.services import kubeconfig_option, serve_forever
 from custody.server.platform import ROLES
 
 

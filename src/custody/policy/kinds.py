@@ -119,6 +119,10 @@ class Kinds:
                 if (resource.group, resource.version, resource.plural) not in new]
         return Kinds([*kept, *added], whole=self.whole, source=self.source, checked=self.checked)
 
+    def unchecked(self) -> Kinds:
+        """The same, for policies that may name what is not served yet."""
+        return Kinds(self.resources, whole=self.whole, source=self.source, checked=False)
+
     def find(self, selector: Selector) -> list[Target]:
         """What a selector selects of what is served, as Kyverno finds it."""
         resources = [resource for resource in self.resources if glob(selector.group, resource.group)
@@ -157,10 +161,13 @@ class Kinds:
         raise MalformedError(where, got=text, expected=expected, hint=_ELSEWHERE if here else _CRD_HINT)
 
     def targets(self, text: str, where: str) -> list[Target]:
-        """What the API server must be told to ask about. Raises UnsupportedError where the table does not tell."""
+        """What the API server must be told to ask about. Raises UnsupportedError where the table does not tell.
+
+        Where kinds are not checked, what is not served is none: its definition may come, and is asked about then.
+        """
         selector = Selector.parse(text, where)
         targets = self.find(selector)
-        if not targets:
+        if not targets and self.checked:
             self.check(text, where)
             raise UnsupportedError(where, f"which resources are {text} is not known", hint="give the "
                                    "CustomResourceDefinition with --crd, or ask the API server with --kubeconfig")

@@ -96,8 +96,8 @@ class ClusterObjects(Protocol):
         """None where the API server says that there is none. Raises ApiError for all else that it refuses."""
 
     async def list(self, resource: Served, namespace: str = "", *, labels: str = "", fields: str = "",
-                   most: int | None = None) -> Listing:
-        """All pages, of one version. Raises NetworkError for more than `most` objects."""
+                   most: int | None = None, first: int | None = None) -> Listing:
+        """All pages, of one version. Raises NetworkError for more than `most` objects; `first` ends with so many."""
 
     def watch(self, resource: Served, namespace: str = "", *, version: str, labels: str = "",
               fields: str = "", seconds: int = 45) -> AsyncIterator[Event]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Protocol
 from urllib.parse import parse_qs
 
 from custody.admission.endpoint import Endpoint
@@ -19,12 +20,22 @@ _NEVER = 16 * MAX_SIZE
 """Bytes that no API server sends."""
 
 
+class PolicyReview(Protocol):
+    async def __call__(self, body: bytes, *, seconds: float) -> bytes:
+        """The answer to an AdmissionReview about a policy. Raises MalformedError for what is none."""
+        ...
+
+
 class AdmissionApp:
     """A deny is HTTP 200 with `allowed: false`, whatever its reason; HTTP errors are for what is no review."""
 
     def __init__(self, admission: Admission | None = None) -> None:
         self.admission = admission
         """None until policies are compiled: not ready."""
+        self.guard: PolicyReview | None = None
+        """What answers about policies themselves, at /policies."""
+        self.managed = False
+        """Whether the webhook configurations are kept by this process or a replica, and nobody need apply them."""
         self.reloader: Reloader | None = None
         self.health = Health({"admission": self.check})
         """What answers /healthz and /readyz."""
@@ -34,6 +45,8 @@ class AdmissionApp:
         endpoint = Endpoint.parse(path)
         if path.startswith(("/healthz", "/readyz")) and method in ("GET", "HEAD"):
             await self.health(scope, receive, send)
+        elif path == "/policies" and method == "POST" and self.guard is not None:
+            await self._policy(self.guard, scope, receive, send)
         elif endpoint is None:
             await respond_json(send, 404, {"error": "no such path"})
         elif method != "POST":
@@ -49,10 +62,18 @@ class AdmissionApp:
             return State(ready=False, note="policies are not compiled")
         if self.reloader is not None and self.reloader.failure is not None:
             return State(note=f"judges by the policies that were loaded before: {self.reloader.failure}")
-        if not all(self.admission.registered.values()):
+        if not self.managed and not all(self.admission.registered.values()):
             return State(note="the API server's webhook configuration was made for other policies than are loaded: "
                               "apply `custody admission config` again")
         return State()
+
+    async def _policy(self, guard: PolicyReview, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await respond(send, 200, await guard(await _body(receive), seconds=_timeout(scope)))
+        except DisconnectedError:
+            return
+        except MalformedError as error:
+            await respond_json(send, error.http_status, {"error": error.message})
 
     async def _review(self, admission: Admission, endpoint: Endpoint, scope: Scope, receive: Receive,
                       send: Send) -> None:

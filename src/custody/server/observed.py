@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from custody.admission.answered import Answered
+from custody.admission.answered import Answered, Observer
 from custody.policy.model import Outcome, Request, RuleResult
 from custody.policy.podfields import TEMPLATES, image_texts
 from custody.server.asgi import REFUSAL, App, Receive, Scope, Send, header
@@ -29,6 +29,15 @@ def role_of(path: str) -> str:
     """The role that a path of the main listener belongs to; `none` where it is nobody's."""
     return next((role for prefix, role in PREFIXES if path == prefix or path.startswith(prefix + "/")),
                 "health" if path in _PROBES else "none")
+
+
+def observer(metrics: Metrics) -> Observer:
+    """Counts each review, and writes down what became of it."""
+    def observe(answered: Answered) -> None:
+        metrics.reviewed(answered)
+        decided(answered)
+
+    return observe
 
 
 class Observed:

@@ -27,7 +27,7 @@ from custody.server.health import Health
 from custody.server.hosts import HostCheck, Hosts, is_loopback
 from custody.server.listeners import Listeners
 from custody.server.metrics import Metrics
-from custody.server.observed import decided
+from custody.server.observed import observer
 from custody.server.registry import RegistryApp
 from custody.server.run import Paths, serving
 from custody.server.tls import TlsFiles
@@ -111,7 +111,7 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             given = policies if policies is not None else PolicySet.load(settings.policies, kinds(settings))
             keeper = decision_keeper(settings, system_clock)
             admission.admission = platform.admission(given, gatherer(settings, registry_client(settings, http)),
-                                                     _observer(metrics, keeper), cluster)
+                                                     observer(metrics), cluster)
             gauges.of_admission(metrics, admission.admission)
             if keeper is not None:
                 gauges.of_decisions(metrics, keeper)
@@ -170,9 +170,10 @@ def _files(certificate: str | None, key: str | None, client_ca: str | None, *, p
 
 
 def _observer(metrics: Metrics, keeper: DecisionKeeper | None) -> Observer:
+    counted = observer(metrics)
+
     def observe(answered: Answered) -> None:
-        metrics.reviewed(answered)
-        decided(answered)
+        counted(answered)
         if keeper is not None:
             keeper(answered)
 

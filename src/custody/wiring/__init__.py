@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from custody.wiring.clients import cluster_client as cluster_client
     from custody.wiring.clients import cluster_lookup as cluster_lookup
     from custody.wiring.clients import command_http as command_http
     from custody.wiring.clients import gatherer as gatherer
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from custody.wiring.trust import WORKLOADS as WORKLOADS
 
 _PLACES = {name: place for place, names in {
-    "clients": ("cluster_lookup", "command_http", "gatherer", "kinds", "registry_client", "service_http",
-                "trusted_root", "trusted_root_file"),
+    "clients": ("cluster_client", "cluster_lookup", "command_http", "gatherer", "kinds", "registry_client",
+                "service_http", "trusted_root", "trusted_root_file"),
     "platform": ("Platform",), "trust": ("TRUST_ROLES", "WORKLOADS")}.items() for name in names}
 
 

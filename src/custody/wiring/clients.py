@@ -16,6 +16,8 @@ from custody.registry.client import RegistryClient
 from custody.settings import Settings
 
 if TYPE_CHECKING:
+    from custody.adapters.kubernetes.client import ClusterClient
+    from custody.adapters.kubernetes.cluster import Cluster
     from custody.adapters.kubernetes.lookup import ClusterLookup
     from custody.policy.kinds import Kinds
     from custody.services.gather import Gatherer
@@ -91,10 +93,16 @@ def cluster_lookup(settings: Settings, *, in_pod: bool = False) -> ClusterLookup
 
     None where there is neither. To be closed.
     """
+    from custody.adapters.kubernetes.lookup import ClusterLookup
+
+    cluster = _cluster(settings, in_pod=in_pod)
+    return None if cluster is None else ClusterLookup(cluster)
+
+
+def _cluster(settings: Settings, *, in_pod: bool) -> Cluster | None:
     from custody.adapters.http.aiohttp import AiohttpHttp
     from custody.adapters.kubernetes.cluster import Cluster
     from custody.adapters.kubernetes.kubeconfig import of_kubeconfig
-    from custody.adapters.kubernetes.lookup import ClusterLookup
     from custody.adapters.kubernetes.pod import of_pod
 
     if settings.kubeconfig is not None:
@@ -103,7 +111,21 @@ def cluster_lookup(settings: Settings, *, in_pod: bool = False) -> ClusterLookup
         access = pod
     else:
         return None
-    return ClusterLookup(Cluster(access, AiohttpHttp(offline=settings.offline, tls=access.tls)))
+    return Cluster(access, AiohttpHttp(offline=settings.offline, tls=access.tls))
+
+
+def cluster_client(settings: Settings) -> ClusterClient:
+    """The objects of the cluster that the settings' kubeconfig names, else of the one that this is a pod of.
+
+    Raises UsageError where there is neither. To be closed: `cluster.close()`.
+    """
+    from custody.adapters.kubernetes.client import ClusterClient
+
+    cluster = _cluster(settings, in_pod=True)
+    if cluster is None:
+        raise UsageError("no cluster: got no --kubeconfig, and this is no pod with a service account",
+                         hint="--kubeconfig FILE names an API server")
+    return ClusterClient(cluster)
 
 
 def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_clock) -> Gatherer:

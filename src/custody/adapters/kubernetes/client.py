@@ -83,24 +83,26 @@ class ClusterClient:
             raise
 
     async def list(self, resource: Served, namespace: str = "", *, labels: str = "", fields: str = "",
-                   most: int | None = None) -> Listing:
+                   most: int | None = None, first: int | None = None) -> Listing:
         for _ in range(_RESTARTS):
             try:
-                return await self._pages(resource, namespace, labels, fields, most or MAX_OBJECTS)
+                return await self._pages(resource, namespace, labels, fields, most or MAX_OBJECTS, first)
             except ApiError as error:  # the version that the pages are of was compacted away meanwhile
                 if not error.expired:
                     raise
         raise NetworkError(f"GET {self.url}{path_of(resource, namespace)}: its version expired {_RESTARTS} times "
                            "before the last page")
 
-    async def _pages(self, resource: Served, namespace: str, labels: str, fields: str, most: int) -> Listing:
+    async def _pages(self, resource: Served, namespace: str, labels: str, fields: str, most: int,
+                     first: int | None) -> Listing:
         path = path_of(resource, namespace)
         items: list[Object] = []
         version = more = ""
         typed = {"apiVersion": api_version(resource), "kind": resource.kind}  # a list does not repeat them
         while True:
-            page = await self._object("GET", path, {"limit": PAGE, "continue": more, "labelSelector": labels,
-                                                    "fieldSelector": fields}, limit=MAX_PAGE)
+            asked = {"limit": min(first or PAGE, PAGE), "continue": more, "labelSelector": labels,
+                     "fieldSelector": fields}
+            page = await self._object("GET", path, asked, limit=MAX_PAGE)
             metadata = page.get("metadata")
             listed = page.get("items")
             if not isinstance(metadata, dict) or not isinstance(listed, list | None):
@@ -109,7 +111,7 @@ class ClusterClient:
             if len(items) > most:
                 raise NetworkError(f"GET {self.url}{path}: got more than {most} objects")
             version, more = str(metadata.get("resourceVersion") or ""), str(metadata.get("continue") or "")
-            if not more:
+            if not more or (first and len(items) >= first):
                 return Listing(items, version)
 
     async def watch(self, resource: Served, namespace: str = "", *, version: str, labels: str = "",

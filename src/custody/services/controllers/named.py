@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from custody.admission.rules import SCHEDULED
 from custody.policy.kinds import Kinds, Selector
 from custody.policy.load import PolicySet
 from custody.policy.model import Request, Resource
@@ -48,11 +49,8 @@ class Reference(NamedTuple):
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
-SCHEDULED = frozenset({"CleanupPolicy", "ClusterCleanupPolicy", "DeletingPolicy", "NamespacedDeletingPolicy"})
-"""Kinds of policies that are due by a schedule, and asked about no request."""
-
-
 def is_scheduled(policy: Policy) -> bool:
+    """Whether it is due by a schedule, and asked about no request."""
     return policy.kind in SCHEDULED
 
 

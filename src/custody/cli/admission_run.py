@@ -1,0 +1,70 @@
+"""`custody admission run` and `custody admission crds`: a cluster whose policies custody judges by."""
+
+from __future__ import annotations
+
+import click
+
+from custody.admission.configuration import OWN_NAMESPACES, Service, to_yaml
+from custody.admission.definitions import documents
+from custody.cli.loglines import log_options, logged
+from custody.cli.run import settings
+from custody.errors import UsageError
+from custody.formats.policyreport import OPENREPORTS, WGPOLICY
+
+
+@click.command("crds")
+def crds() -> None:
+    """Print CustomResourceDefinitions of the policies' kinds, for a cluster without Kyverno's: `kubectl apply
+    --server-side -f -`."""
+    click.echo(to_yaml(documents()), nl=False)
+
+
+@click.command("run")
+@click.option("--kubeconfig", metavar="FILE", help="The cluster; default: the one that this is a pod of.")
+@click.option("--url", help="Where the API server reaches this webhook from outside of the cluster: https://host:port.")
+@click.option("--service", metavar="NAMESPACE/NAME[:PORT]", help="The Service by which it does; default: "
+              "that of --namespace that is called custody.")
+@click.option("--namespace", default="custody", show_default=True,
+              help="Where its Lease and Secrets are; what is in it is never asked about.")
+@click.option("--name", default="custody", show_default=True, help="Of its configurations, Lease and Secrets.")
+@click.option("--policy", "--policies", "policies", multiple=True, metavar="FILE|DIR",
+              help="Judge by these instead of the cluster's policies.")
+@click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")  # noqa: S104 - a pod's own
+@click.option("--webhook-port", default=9443, show_default=True, type=click.IntRange(0, 65535), help="The webhook.")
+@click.option("--port", type=click.IntRange(0, 65535),
+              help="/healthz, /readyz and /metrics without TLS; 0 chooses one.")
+@click.option("--exclude", multiple=True, default=OWN_NAMESPACES, show_default=True, help="Namespaces never sent.")
+@click.option("--tls-secret", default="", metavar="NAME",
+              help="A Secret of --namespace with tls.crt, tls.key and ca.crt that somebody else keeps, such as "
+                   "cert-manager; default: an authority of its own.")
+@click.option("--inject-ca-from", default="", metavar="NAMESPACE/CERTIFICATE",
+              help="With --tls-secret: cert-manager writes caBundle from this Certificate.")
+@click.option("--reports", type=click.Choice(["policyreports", "openreports", "none"]), default="policyreports",
+              show_default=True, help="What is written of what lies in the cluster: wgpolicyk8s.io, openreports.io, or "
+              "nothing, and nothing is scanned.")
+@click.option("--withdraw", is_flag=True, help="The last replica that stops takes the webhooks with it: nothing is "
+              "judged then. Without it, requests fail or pass as failurePolicy says.")
+@log_options
+def run(kubeconfig: str | None, url: str | None, service: str | None, namespace: str, name: str,
+        policies: tuple[str, ...], host: str, webhook_port: int, port: int | None, exclude: tuple[str, ...],
+        tls_secret: str, inject_ca_from: str, reports: str, withdraw: bool,
+        log_format: str | None, log_level: str | None) -> None:
+    """Judge what a cluster is asked for by the policies that it holds.
+
+    Watches policies and exceptions, keeps the webhook configurations, certificates and statuses in step, refuses
+    policies that cannot be compiled. Any number of replicas; one of them leads.
+    """
+    if url is not None and service is not None:
+        raise UsageError("admission run: got --url and --service, expected one of them")
+    if inject_ca_from and not tls_secret:
+        raise UsageError("--inject-ca-from: needs --tls-secret, the Secret of that Certificate")
+    configured = logged(settings(), log_format, log_level)
+    if kubeconfig is not None:
+        configured = configured.replace(kubeconfig=kubeconfig)
+    place = url if url is not None else Service.parse(service or f"{namespace}/custody", "--service", port=True)
+    from custody.cli.incluster import serve
+    from custody.server.incluster import Options
+
+    serve(configured, Options(place, namespace, host, webhook_port, port, name, exclude, policies, tls_secret,
+                              inject_ca_from, {"policyreports": WGPOLICY, "openreports": OPENREPORTS}.get(reports, ""),
+                              withdraw))

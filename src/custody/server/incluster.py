@@ -1,0 +1,258 @@
+"""The webhook in a cluster: policies, certificate and configurations are the cluster's own, and are kept in step."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import secrets
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+from urllib.parse import urlsplit
+
+from custody.admission.configuration import OWN_NAMESPACES, Service
+from custody.admission.judging import Judging
+from custody.errors import CustodyError
+from custody.formats.policyreport import WGPOLICY
+from custody.policy.load import PolicySet, gathered, unwrapped
+from custody.policy.resources import ApiResource
+from custody.policy.snapshot import Snapshot
+from custody.ports.cluster import ApiError, ClusterObjects
+from custody.server import gauges
+from custody.server.admission import AdmissionApp
+from custody.server.asgi import App
+from custody.server.health import Health, State
+from custody.server.listeners import Listeners
+from custody.server.metrics import Metrics
+from custody.server.observed import observer
+from custody.server.run import Paths, serving
+from custody.server.tls import TlsFiles
+from custody.services.check import gathering
+from custody.services.cluster.certificates import Certificate, GivenCertificate, OwnCertificates
+from custody.services.cluster.guard import Guard
+from custody.services.cluster.lease import Leadership
+from custody.services.cluster.operator import PRESENCE, Certificates, Operator
+from custody.services.cluster.policies import Collection, Feed
+from custody.services.cluster.webhooks import Place, Webhooks
+from custody.services.controllers.running import Controllers, both, own_users
+from custody.services.controllers.running import Options as Beside
+from custody.settings import Settings
+from custody.wiring import (
+    Platform,
+    cluster_client,
+    cluster_lookup,
+    gatherer,
+    registry_client,
+    service_http,
+    trusted_root,
+)
+
+_LOG = logging.getLogger(__name__)
+_LAST = 10.0
+"""Seconds for the last words to the API server."""
+_NAMESPACES = ApiResource(version="v1", kind="Namespace", plural="namespaces")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a replica is reached, and what it keeps."""
+
+    place: str | Service
+    """Where the API server calls it."""
+    namespace: str = "custody"
+    """Of its Lease and Secrets; never asked about."""
+    host: str = "0.0.0.0"  # noqa: S104 - a pod is called by its own address, which nobody knows before
+    webhook_port: int = 9443
+    port: int | None = None
+    """Where /healthz, /readyz and /metrics answer without TLS."""
+    name: str = "custody"
+    """Of the configurations, Leases and Secrets."""
+    exclude: Sequence[str] = OWN_NAMESPACES
+    policies: Sequence[str] = ()
+    """Files that are judged by in place of the cluster's policies."""
+    tls_secret: str = ""
+    """A Secret that somebody else keeps; empty: custody's own authority."""
+    inject_ca_from: str = ""
+    reports: str = WGPOLICY
+    """As which kind PolicyReports are written; empty for none."""
+    withdraw: bool = False
+    """Whether the last replica that stops takes the webhooks with it."""
+    identity: str = field(default_factory=lambda: f"{socket.gethostname()}_{secrets.token_hex(4)}")
+
+
+@dataclass(slots=True)
+class InCluster:
+    """What runs, and where."""
+
+    operator: Operator
+    app: AdmissionApp
+    listeners: Listeners
+    metrics: Metrics
+    webhook: str
+    url: str
+    cluster: str
+    working: asyncio.Task[None]
+    """The operator: its end is the process's."""
+
+
+@contextlib.asynccontextmanager
+async def running_in_cluster(settings: Settings, options: Options) -> AsyncIterator[InCluster]:
+    """A replica up on entry, and closed on exit. Raises CustodyError where it cannot start.
+
+    It is ready once the policies are compiled and the API server asks what they need.
+    """
+    client = cluster_client(settings)
+    lookup = cluster_lookup(settings, in_pod=True)
+    http = service_http(settings)
+    metrics, health = Metrics(), Health({})
+    listeners = Listeners(options.host, metrics, health, settings.max_connections_per_peer)
+    with tempfile.TemporaryDirectory(prefix="custody-") as folder, contextlib.ExitStack() as closing:
+        closing.callback(listeners.close)
+        try:
+            await _namespace(client, options.namespace)
+            certificates = _certificates(client, options)
+            files = _Files(Path(folder))
+            platform = Platform(settings, "", http=http)
+            closing.callback(platform.close)
+            files.write(await certificates.ensure(platform.clock()))
+            url = ""
+            plain = Paths({"/healthz": health, "/readyz": health, "/metrics": metrics})
+            if options.port is not None:
+                url = listeners.open(plain, options.port, None, "main", "--port")
+            app = AdmissionApp()
+            app.managed = True
+            app.health = health
+            webhook = listeners.open(Paths({"/metrics": metrics, "/": cast(App, app)}), options.webhook_port,
+                                     files.tls, "webhook", "--webhook-port", role="admission")
+            gather = gatherer(settings, registry_client(settings, http))
+            root = trusted_root(settings)
+
+            def snapshot(policies: PolicySet) -> Snapshot:
+                return Snapshot(policies, root)
+
+            collection = Collection(generates=True)
+            judging = Judging(gathering(gather), platform.clock, lookup)
+            admission = platform.admission(PolicySet([]), gather, None, lookup)
+            controllers = Controllers(
+                client, judging, lambda: admission.snapshot, client.kinds, platform.clock,
+                Beside(namespace=options.namespace, excluded=(*options.exclude, options.namespace),
+                       own=own_users(options.namespace), instance=options.identity, reports=options.reports),
+                uid_of=collection.uid_of)
+            admission.observer = both(observer(metrics), controllers.observe)
+
+            def judge(policies: PolicySet) -> None:
+                admission.swap(snapshot(policies))
+                app.admission = admission  # before, reviews are answered as where nobody is: none is admitted unjudged
+                controllers.changed()
+
+            if options.policies:
+                documents, _ = unwrapped(*gathered(options.policies))
+                collection.fixed = documents
+            feed = Feed(client, collection, watched=not options.policies)
+            place = Place(options.place, options.namespace, options.name, options.exclude, options.inject_ca_from)
+            operator = Operator(
+                cluster=client, discovery=client, feed=feed, certificates=certificates, judge=judge,
+                serve=lambda certificate: files.renew(certificate, listeners), webhooks=Webhooks(client, place),
+                leadership=Leadership(client, options.namespace, options.name, options.identity),
+                presence=Leadership(client, options.namespace, f"{options.name}-{_name(options.identity)}",
+                                    options.identity, labels=PRESENCE, kept=False), clock=platform.clock)
+            guard = Guard(client, collection, lambda: operator.kinds or admission.policies.kinds,
+                          judging, snapshot,
+                          frozenset((*options.exclude, options.namespace)))
+            health.add("admission", app.check)
+            health.add("cluster", lambda: _state(operator, feed))
+            gauges.of_admission(metrics, admission)
+            gauges.of_controllers(metrics, controllers.counts)
+            app.guard = guard.review
+            async with serving(*listeners.all):
+                working = asyncio.create_task(operator.run())
+                watches = [asyncio.create_task(watch.run()) for watch in listeners.watches]
+                watches.append(asyncio.create_task(controllers.run(lambda: operator.leadership.leading)))
+                try:
+                    yield InCluster(operator, app, listeners, metrics, webhook, url, client.url, working)
+                finally:
+                    await _stop(working, *watches)
+                    if options.withdraw:
+                        await _withdraw(operator)
+        finally:
+            if lookup is not None:
+                await lookup.close()
+            await client.cluster.close()
+            await http.close()
+
+
+def _state(operator: Operator, feed: Feed) -> State:
+    """Once ready it stays so: what fails then is judged around by what is known, which is said."""
+    notes = [*([operator.failure] if operator.failure else []), *feed.failures]
+    if not operator.ready:
+        waits = "the API server does not ask yet what the policies need" if operator.policies is not None else (
+            "policies are not compiled")
+        return State(ready=False, note="; ".join([waits, *notes]))
+    return State(note="; ".join(notes))
+
+
+class _Files:
+    """The certificate where TLS reads it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._certificate, self._key = folder / "tls.crt", folder / "tls.key"
+        self.tls = TlsFiles(self._certificate, self._key)
+
+    def write(self, certificate: Certificate) -> None:
+        """The key first: a pair that does not fit is read again."""
+        for path, data in ((self._key, certificate.pair.key), (self._certificate, certificate.pair.certificate)):
+            part = path.with_suffix(".new")
+            part.touch(mode=0o600)
+            part.write_bytes(data)
+            part.replace(path)
+
+    def renew(self, certificate: Certificate, listeners: Listeners) -> None:
+        if self._certificate.read_bytes() != certificate.pair.certificate:
+            self.write(certificate)
+            for watch in listeners.watches:
+                watch.ask()
+
+
+def _certificates(client: ClusterObjects, options: Options) -> Certificates:
+    if options.tls_secret:
+        return GivenCertificate(client, options.namespace, options.tls_secret, injected=bool(options.inject_ca_from))
+    place = options.place
+    hosts = place.hosts if isinstance(place, Service) else (str(urlsplit(place).hostname),)
+    return OwnCertificates(client, options.namespace, f"{options.name}-webhook", [*hosts, "localhost"])
+
+
+async def _namespace(client: ClusterObjects, name: str) -> None:
+    """Made where it is missing, which only whoever runs this outside of the cluster meets."""
+    if await client.get(_NAMESPACES, name) is None:
+        try:
+            await client.create(_NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+
+
+def _name(identity: str) -> str:
+    """As a Lease may be called."""
+    return re.sub(r"[^a-z0-9.-]", "-", identity.lower())[:200].strip("-.")
+
+
+async def _stop(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            _LOG.error("stopped by %s", outcome)
+
+
+async def _withdraw(operator: Operator) -> None:
+    try:
+        async with asyncio.timeout(_LAST):
+            gone = await operator.withdraw()
+        _LOG.info("the webhooks are %s", "withdrawn" if gone else "left to the other replicas")
+    except (CustodyError, TimeoutError) as error:
+        _LOG.warning("the webhooks could not be withdrawn: %s", str(error) or "no answer in time")

@@ -1,0 +1,187 @@
+"""What keeps a replica and the cluster at what the policies say, step by step.
+
+    1. compile what the cluster has, by the kinds that it serves now; judge by it from then on
+    2. the certificate, renewed in time
+    3. who leads: tell the API server what to ask, and each policy how it is
+
+Steps are taken when something changed, and every half a minute. One that fails is said and taken again; what was done
+before stays in force.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from custody.errors import CustodyError
+from custody.kit.clock import Clock
+from custody.policy.kinds import Kinds
+from custody.policy.load import PolicySet
+from custody.ports.cluster import ClusterObjects, Object
+from custody.services.cluster import status
+from custody.services.cluster.certificates import Certificate
+from custody.services.cluster.lease import LEASES, Leadership
+from custody.services.cluster.policies import Feed, Held
+from custody.services.cluster.webhooks import Webhooks, wanted
+
+_LOG = logging.getLogger(__name__)
+_SETTLE = 0.1
+"""Seconds that are waited for more changes: `kubectl apply -f` of a folder is many."""
+_AGAIN = 30.0
+_FAILED = 2.0
+
+
+class Certificates(Protocol):
+    async def ensure(self, now: datetime) -> Certificate: ...
+
+
+class Discovery(Protocol):
+    async def kinds(self, *, refresh: bool = False) -> Kinds: ...
+
+
+class Operator:
+    """Of one replica."""
+
+    def __init__(self, *, cluster: ClusterObjects, discovery: Discovery, feed: Feed, certificates: Certificates,
+                 webhooks: Webhooks, leadership: Leadership, presence: Leadership, clock: Clock,
+                 judge: Callable[[PolicySet], None], serve: Callable[[Certificate], None]) -> None:
+        """`judge` is told of each new set of policies, `serve` of each new certificate. `presence` holds a Lease that
+        only says that this replica lives."""
+        self.kinds: Kinds | None = None
+        """What is served, as policies are checked by it when they are applied."""
+        self.failure: str | None = None
+        """Why the last step did not come to its end; None where it did."""
+        self.ready = False
+        """Whether policies were compiled and the API server asked just what they need, once."""
+        self.policies: PolicySet | None = None
+        """What is in force; None until the first were compiled."""
+        self.stepped = asyncio.Event()
+        """Set after each step that came to its end."""
+        self.leadership = leadership
+        self._cluster, self._discovery, self._feed = cluster, discovery, feed
+        self._certificates, self._judge, self._serve = certificates, judge, serve
+        self._webhooks, self._presence, self._clock = webhooks, presence, clock
+        self._events = (feed.changed, leadership.changed, webhooks.changed)
+        self._certificate: Certificate | None = None
+        self._compiled: tuple[str, Kinds] | None = None
+        self._lenient: Kinds | None = None
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._feed.run())
+            for mirror in self._webhooks.mirrors.values():
+                group.create_task(mirror.run())
+            for lease in (self.leadership, self._presence):
+                group.create_task(lease.run())
+            await self._feed.synced()
+            await self._webhooks.synced()
+            while True:
+                for event in self._events:
+                    event.clear()
+                failed = await self._attempt()
+                await self._wait(_FAILED if failed else _AGAIN if self.ready else _FAILED / 4)
+
+    async def _attempt(self) -> bool:
+        """Whether it failed."""
+        try:
+            await self._step()
+        except CustodyError as error:
+            if error.message != self.failure:
+                _LOG.warning("%s", error.message)
+            self.failure = error.message
+            return True
+        except Exception as error:
+            _LOG.exception("a step failed")
+            self.failure = f"an internal error ({type(error).__name__})"
+            return True
+        self.failure = None
+        self.stepped.set()
+        return False
+
+    async def _wait(self, seconds: float) -> None:
+        waiting = [asyncio.create_task(event.wait()) for event in self._events]
+        done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        if done:
+            await asyncio.sleep(_SETTLE)
+
+    async def _step(self) -> None:
+        # 1. Compile, and judge by it.
+        kinds = self._lenient
+        if kinds is None or self._feed.served_changed:
+            self._feed.served_changed = False
+            fresh = await self._discovery.kinds(refresh=True)
+            if kinds is None or fresh.resources != kinds.resources:
+                self.kinds, self._lenient = fresh, fresh.unchecked()
+                kinds = self._lenient
+        policies = await asyncio.to_thread(self._feed.collection.compile, kinds)
+        if self._compiled != (policies.digest, kinds):
+            self._judge(policies)
+            self._compiled = policies.digest, kinds
+            self.policies = policies
+            _LOG.info("judges by %d policies now", len(policies.policies))
+        policies = self.policies or policies
+        # 2. The certificate.
+        certificate = await self._certificates.ensure(self._clock())
+        if self._certificate is None or certificate.pair != self._certificate.pair:
+            self._serve(certificate)
+        self._certificate = certificate
+        # 3. The API server, and each policy's status.
+        documents = wanted(self._webhooks.place, certificate.bundle, policies)
+        if self.leadership.leading:
+            await self._webhooks.keep(documents)
+            self.ready = True
+            await self._tell(policies)
+        elif not self.ready:
+            self.ready = self._webhooks.current(documents)
+
+    async def _tell(self, policies: PolicySet) -> None:
+        """Each policy whose status is not what it should be. One that cannot be written does not stop the others."""
+        in_force = {(policy.kind, policy.name): policy for policy in policies.policies}
+        failed: CustodyError | None = None
+        for held in list(self._feed.collection.held.values()):
+            said = status.wanted(held, in_force.get(_named(held)), registered=True, now=self._clock())
+            if said is not None:
+                try:
+                    await status.write(self._cluster, held, said)
+                except CustodyError as error:
+                    failed = error
+        if failed is not None:
+            raise failed
+
+    async def withdraw(self) -> bool:
+        """Let the API server ask nothing any more, where no other replica lives. Whether it was so."""
+        listing = await self._cluster.list(LEASES, self._webhooks.place.namespace, labels=PRESENCE_SELECTOR)
+        now = datetime.now(UTC)
+        if any(_alive(lease, now) for lease in listing.items
+               if (lease.get("metadata") or {}).get("name") != self._presence.name):
+            return False
+        await self._webhooks.withdraw()
+        return True
+
+
+PRESENCE = {"app.kubernetes.io/part-of": "custody", "app.kubernetes.io/component": "replica"}
+PRESENCE_SELECTOR = ",".join(f"{name}={value}" for name, value in PRESENCE.items())
+
+
+def _alive(lease: Object, now: datetime) -> bool:
+    """By its writer's clock, which may be some seconds off: whoever is in doubt leaves the webhooks where they are."""
+    spec = lease.get("spec") or {}
+    try:
+        renewed = datetime.fromisoformat(str(spec.get("renewTime")))
+    except ValueError:
+        return False
+    return bool(spec.get("holderIdentity")) and now - renewed < timedelta(
+        seconds=2 * float(spec.get("leaseDurationSeconds") or 15))
+
+
+def _named(held: Held) -> tuple[str, str]:
+    metadata = held.document.get("metadata") or {}
+    namespace, name = metadata.get("namespace"), str(metadata.get("name"))
+    return held.definition.kind, f"{namespace}/{name}" if namespace else name
+

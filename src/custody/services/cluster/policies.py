@@ -1,0 +1,229 @@
+"""The policies of a cluster, each compiled by itself, as one set: what cannot be compiled is said of that object alone.
+
+The set never has a policy that was not compiled whole, and never loses one because of another. A change that cannot be
+compiled leaves the policy in force that this process compiled before, and says so: the policies' webhook refuses such a
+change when it is applied, so it comes only where nobody answered then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from custody.admission.definitions import DEFINITIONS, Definition
+from custody.errors import CustodyError
+from custody.policy.kinds import Kinds
+from custody.policy.load import PolicySet
+from custody.ports.cluster import ClusterObjects, Object
+from custody.services.controllers.named import Reference
+from custody.services.mirror import Mirror, key_of, version_of
+
+Place = tuple[str, str, str, str]
+"""Group, kind, namespace and name of an object."""
+
+
+@dataclass(slots=True)
+class Held:
+    """One object and what became of it."""
+
+    definition: Definition
+    document: Object
+    """As the cluster has it."""
+    judged: Object | None = None
+    """What is in force: `document`, the one before where that cannot be compiled, or None."""
+    fault: str = ""
+    """Why `document` is not in force."""
+    checked: tuple[Kinds, str] | None = None
+    """By which kinds it was compiled alone, and what was wrong."""
+
+    @property
+    def ready(self) -> bool:
+        return not self.fault
+
+
+class Collection:
+    """The documents of all kinds of policies, and the set that they make."""
+
+    def __init__(self, *, generates: bool = False) -> None:
+        """`generates`: somebody carries out what policies do to other objects; else they are refused."""
+        self.held: dict[Place, Held] = {}
+        self.fixed: list[tuple[str, Object]] = []
+        """Documents that come from files, with where they stand: they were compiled before."""
+        self._generates = generates
+
+    def put(self, definition: Definition, document: Object) -> None:
+        place = _place(definition, document)
+        before = self.held.get(place)
+        self.held[place] = Held(definition, document, before.judged if before else None)
+
+    def renew(self, definition: Definition, document: Object) -> None:
+        """The same policy in another version, of which only the status is new."""
+        held = self.held.get(_place(definition, document))
+        if held is not None:
+            if held.judged is held.document:
+                held.judged = document
+            held.document = document
+
+    def drop(self, definition: Definition, document: Object) -> None:
+        self.held.pop(_place(definition, document), None)
+
+    def uid_of(self, about: Reference) -> str:
+        """Of the object that a policy is, as events name it; empty where it is none of the cluster's."""
+        group = about.api_version.rpartition("/")[0]
+        held = self.held.get((group, about.kind, about.namespace, about.name))
+        return str((held.document.get("metadata") or {}).get("uid") or "") if held else ""
+
+    def compile(self, kinds: Kinds) -> PolicySet:
+        """All that can be compiled. Afterwards each object's `judged` and `fault` are those of this set.
+
+        Raises CustodyError only where the documents of files, or two objects together, cannot be.
+        """
+        for held in self.held.values():
+            self._choose(held, self._check(held, kinds))
+        while True:
+            documents = [(where, document) for where, document in self.fixed]
+            places: dict[str, Held] = {}
+            for place, held in self.held.items():
+                if held.judged is not None:
+                    where = _words(place)
+                    places[where] = held
+                    documents.append((where, essence(held.judged)))
+            try:
+                return PolicySet([document for _, document in documents], [where for where, _ in documents], kinds)
+            except CustodyError as error:  # it is well by itself, and not beside the others
+                blamed = places.get(error.place or "")
+                if blamed is None:
+                    raise
+                words = _without(error, error.place or "")
+                if blamed.judged is blamed.document:
+                    self._choose(blamed, words)
+                else:
+                    blamed.judged, blamed.fault = None, blamed.fault or words
+
+    def _choose(self, held: Held, fault: str) -> None:
+        """What is in force of an object: itself, or what was in force before."""
+        if not fault:
+            held.judged, held.fault = held.document, ""
+            return
+        if held.judged is held.document:
+            held.judged = None
+        before = held.judged
+        held.fault = fault if before is None else (
+            f"{fault}; the policy as it was before (resourceVersion {version_of(before)}) is in force")
+
+    def _check(self, held: Held, kinds: Kinds) -> str:
+        """Why one document is no policy that can be in force; "" where it is. Compiled once for each version of it."""
+        if held.checked is None or held.checked[0] is not kinds:
+            held.checked = kinds, self.fault(held.document, kinds)
+        return held.checked[1]
+
+    def fault(self, document: Object, kinds: Kinds) -> str:
+        """The same, of any document."""
+        try:
+            policies = PolicySet([essence(document)], [""], kinds)
+            if not self._generates:
+                policies.need_nobody_to_generate()
+        except CustodyError as error:
+            return _without(error, "")
+        return ""
+
+
+class Feed:
+    """A collection that follows the cluster. `changed` is set whenever it, or what is served, is not as before."""
+
+    def __init__(self, cluster: ClusterObjects, collection: Collection, *, watched: bool = True) -> None:
+        """`watched`: the cluster's policies are followed; else only which kinds it serves."""
+        self.collection = collection
+        self.changed = asyncio.Event()
+        self.served_changed = False
+        """Whether definitions came or went since the kinds were asked for; whoever asks again sets it False."""
+        self.mirrors = [Mirror(cluster, definition.api_versions, definition.kind, changed=self._told(definition))
+                        for definition in DEFINITIONS if watched and (definition.group, definition.kind) != _ENTRY]
+        self._definitions = Mirror(cluster, ["apiextensions.k8s.io/v1"], "CustomResourceDefinition",
+                                   changed=self._defined)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for mirror in (*self.mirrors, self._definitions):
+                group.create_task(mirror.run())
+
+    async def synced(self) -> None:
+        """Wait until all that the cluster has is known."""
+        for mirror in (*self.mirrors, self._definitions):
+            await mirror.synced.wait()
+
+    @property
+    def failures(self) -> list[str]:
+        """Of watches: what is judged by may be older than it should."""
+        return [f"{mirror.kind}: {mirror.failure}" for mirror in (*self.mirrors, self._definitions)
+                if mirror.failure is not None]
+
+    def _told(self, definition: Definition) -> Callable[[Object | None, Object | None], None]:
+        def told(before: Object | None, after: Object | None) -> None:
+            if after is None:
+                if before is not None:
+                    self.collection.drop(definition, before)
+            elif before is not None and _same(before, after):
+                self.collection.renew(definition, after)  # only its status, or what else is not compiled
+                return
+            else:
+                self.collection.put(definition, after)
+            self.changed.set()
+
+        return told
+
+    def _defined(self, before: Object | None, after: Object | None) -> None:
+        if before is not None and after is not None and (
+                _established(before), before["spec"]) == (_established(after), after["spec"]):
+            return
+        self.served_changed = True
+        for mirror in self.mirrors:
+            mirror.look_again()
+        self.changed.set()
+
+
+_ENTRY = ("kyverno.io", "GlobalContextEntry")
+"""No policy: what policies ask for."""
+
+
+def essence(document: Object) -> Object:
+    """What a policy says: without what the cluster keeps of it, so that the same policies have the same digest."""
+    metadata = document.get("metadata") or {}
+    annotations = {name: value for name, value in (metadata.get("annotations") or {}).items()
+                   if name != "kubectl.kubernetes.io/last-applied-configuration"}
+    kept = {name: metadata[name] for name in ("name", "namespace", "labels") if metadata.get(name)}
+    return {**{name: value for name, value in document.items() if name != "status"},
+            "metadata": {**kept, **({"annotations": annotations} if annotations else {})}}
+
+
+def _place(definition: Definition, document: Object) -> Place:
+    return (definition.group, definition.kind, *key_of(document))
+
+
+def _words(place: Place) -> str:
+    group, kind, namespace, name = place
+    return f"{kind}.{group} {namespace + '/' if namespace else ''}{name}"
+
+
+def _without(error: CustodyError, place: str) -> str:
+    """What is wrong, without where the document stands: that is the object itself."""
+    return error.message.removeprefix(f"{place}: ") + (f" ({error.hint})" if error.hint else "")
+
+
+def _same(before: Object, after: Object) -> bool:
+    """Whether what is compiled is the same: the generation counts changes of the spec, and these are no spec."""
+    return _compiled(before) == _compiled(after)
+
+
+def _compiled(document: Object) -> tuple[object, ...]:
+    metadata = document.get("metadata") or {}
+    return (document.get("apiVersion"), metadata.get("uid"), metadata.get("generation"), metadata.get("annotations"),
+            metadata.get("labels"), bool(metadata.get("deletionTimestamp")))
+
+
+def _established(definition: Object) -> bool:
+    conditions = (definition.get("status") or {}).get("conditions") or ()
+    return any(condition.get("type") == "Established" and condition.get("status") == "True"
+               for condition in conditions)

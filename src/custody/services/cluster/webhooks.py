@@ -1,0 +1,141 @@
+"""The API server told what to ask: webhook configurations that are always those of the policies that are in force.
+
+Written by server-side apply, so what others add to them (cert-manager's caBundle, labels) stays. Nothing is written
+where nothing is different.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from custody.admission.configuration import OWN_NAMESPACES, Service, configurations
+from custody.admission.definitions import DEFINITIONS
+from custody.policy.load import PolicySet
+from custody.policy.resources import ApiResource
+from custody.ports.cluster import ClusterObjects, Object
+from custody.services.mirror import Mirror
+
+MANAGER = "custody"
+PART = {"app.kubernetes.io/part-of": "custody", "app.kubernetes.io/managed-by": "custody"}
+POLICIES = "policies"
+"""The path of the webhook that is asked about policies themselves."""
+_RESOURCES = {kind: ApiResource(group="admissionregistration.k8s.io", version="v1", kind=kind, plural=plural)
+              for kind, plural in (("ValidatingWebhookConfiguration", "validatingwebhookconfigurations"),
+                                   ("MutatingWebhookConfiguration", "mutatingwebhookconfigurations"))}
+_NOISE = (("coordination.k8s.io", "leases"), ("", "events"), ("events.k8s.io", "events"),
+          ("authentication.k8s.io", "tokenreviews"), ("authorization.k8s.io", "subjectaccessreviews"),
+          ("authorization.k8s.io", "selfsubjectaccessreviews"))
+"""What a rule about every kind is not asked about: heartbeats, what is written about denials, and questions."""
+
+
+class Place(NamedTuple):
+    """Where and as whom the webhook is called."""
+
+    where: str | Service
+    """`https://host:port`, or a Service."""
+    namespace: str
+    """custody's own: never asked about, so that it can start by itself."""
+    name: str = "custody"
+    """Of the configurations; that of the policies' webhook has `-policies` behind it."""
+    exclude: Sequence[str] = OWN_NAMESPACES
+    inject_ca_from: str = ""
+    """NAMESPACE/CERTIFICATE of cert-manager, which then writes caBundle."""
+
+
+def wanted(place: Place, bundle: bytes, policies: PolicySet) -> list[Object]:
+    """The configurations for these policies, and the one of the policies' own webhook."""
+    exclude = list(dict.fromkeys((*place.exclude, place.namespace)))
+    documents = [*configurations(place.where, bundle, policies, exclude=exclude), _of_policies(place, bundle)]
+    for document in documents:
+        metadata = document["metadata"]
+        metadata["name"] = metadata["name"].replace("custody", place.name, 1)
+        metadata["labels"] = dict(PART)
+        if place.inject_ca_from:
+            metadata["annotations"] = {"cert-manager.io/inject-ca-from": place.inject_ca_from}
+        for webhook in document["webhooks"]:
+            if place.inject_ca_from:
+                del webhook["clientConfig"]["caBundle"]
+            if any("*" in resource for rule in webhook["rules"] for resource in rule["resources"]):
+                webhook["matchConditions"] = [{"name": "no-noise", "expression": _NO_NOISE}]
+    return documents
+
+
+_NO_NOISE = "!(" + " || ".join(f'(request.resource.group == "{group}" && request.resource.resource == "{plural}")'
+                               for group, plural in _NOISE) + ")"
+
+
+def _of_policies(place: Place, bundle: bytes) -> Object:
+    client: dict[str, Any] = {"url": f"{place.where.rstrip('/')}/{POLICIES}"} if isinstance(place.where, str) else {
+        "service": {"namespace": place.where.namespace, "name": place.where.name, "path": f"/{POLICIES}",
+                    "port": place.where.port}}
+    rules = [{"apiGroups": [group], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "scope": "*",
+              "resources": sorted(definition.plural for definition in DEFINITIONS if definition.group == group)}
+             for group in dict.fromkeys(definition.group for definition in DEFINITIONS)]
+    return {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": "custody-policies"}, "webhooks": [{
+                "name": "validate-policy.custody.internal",
+                "clientConfig": {**client, "caBundle": base64.b64encode(bundle).decode()}, "rules": rules,
+                "admissionReviewVersions": ["v1"], "failurePolicy": "Fail", "matchPolicy": "Equivalent",
+                "sideEffects": "None", "timeoutSeconds": 10}]}
+
+
+class Webhooks:
+    """The configurations in the cluster."""
+
+    def __init__(self, cluster: ClusterObjects, place: Place) -> None:
+        self.place = place
+        self.changed = asyncio.Event()
+        """Set when one is not as before, whoever wrote it."""
+        self._cluster = cluster
+        self.mirrors = {kind: Mirror(cluster, ["admissionregistration.k8s.io/v1"], kind, labels=_SELECTOR,
+                                     changed=lambda *_: self.changed.set()) for kind in _RESOURCES}
+        """Those that are custody's, whoever wrote them last."""
+
+    async def synced(self) -> None:
+        for mirror in self.mirrors.values():
+            await mirror.synced.wait()
+
+    def current(self, documents: Sequence[Object]) -> bool:
+        """Whether the API server asks just what these say, as far as the watch tells."""
+        return not self._different(documents) and not self._surplus(documents)
+
+    async def keep(self, documents: Sequence[Object]) -> None:
+        """Make it ask that. What is new is asked before what is gone is not any more. Raises CustodyError."""
+        for document in self._different(documents):
+            await self._cluster.apply(_RESOURCES[document["kind"]], document, manager=MANAGER)
+        for kind, name in self._surplus(documents):
+            await self._cluster.delete(_RESOURCES[kind], name)
+
+    async def withdraw(self) -> None:
+        """Nothing is asked any more. Raises CustodyError."""
+        await self.keep([])
+
+    def _different(self, documents: Sequence[Object]) -> list[Object]:
+        different = []
+        for document in documents:
+            known = self.mirrors[document["kind"]].objects.get(("", document["metadata"]["name"]))
+            if known is None or not _covers(known, document):
+                different.append(document)
+        return different
+
+    def _surplus(self, documents: Sequence[Object]) -> list[tuple[str, str]]:
+        kept = {(document["kind"], document["metadata"]["name"]) for document in documents}
+        own = (self.place.name, f"{self.place.name}-policies")
+        return [(kind, name) for kind, mirror in self.mirrors.items() for _, name in mirror.objects
+                if name in own and (kind, name) not in kept]
+
+
+_SELECTOR = ",".join(f"{name}={value}" for name, value in PART.items())
+
+
+def _covers(known: Any, said: Any) -> bool:
+    """Whether what is said is there; beside it there may be defaults of the API server and what others wrote."""
+    if isinstance(said, Mapping):
+        return isinstance(known, Mapping) and all(name in known and _covers(known[name], value)
+                                                  for name, value in said.items())
+    if isinstance(said, list):
+        return isinstance(known, list) and len(known) == len(said) and all(map(_covers, known, said))
+    return bool(known == said)
