@@ -116,6 +116,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Registries without TLS, beside localhost and 127.0.0.0/8. `CUSTODY_PLAIN_HTTP=one:5000,two:5000`."""
     keep_evidence: float = 10.0
     """Seconds for which the webhook counts what it gathered about a digest; newer evidence counts after that."""
+    stale_evidence: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    """Hours for which the webhook counts what it gathered about a digest before, where a registry does not answer now;
+    each such decision says so. 0: what cannot be gathered is unverifiable."""
     keep_decisions: Annotated[float, msgspec.Meta(ge=0)] = 7.0
     """Days for which the webhook keeps what it decided, with all that it was decided on but the values of Secrets, for
     `explain`, `decisions` and `replay`; 0: not at all."""

@@ -60,15 +60,17 @@ class Cluster:
 class Replica:
     """Its lines are kept."""
 
-    def __init__(self, folder: Path, cluster: Cluster, *arguments: str, port: int | None = None) -> None:
+    def __init__(self, folder: Path, cluster: Cluster, *arguments: str, called: int | None = None) -> None:
+        """`called`: the port that the API server is told, where a balancer stands before several replicas."""
         self.cluster = cluster
-        self.port, self.plain = port or free_port(), free_port()
+        self.port, self.plain = free_port(), free_port()
         self.lines: list[str] = []
         folder.mkdir(exist_ok=True)
+        url = f"https://127.0.0.1:{called or self.port}"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "custody.cli.main", "admission", "run", "--kubeconfig", str(cluster.kubeconfig),
-             "--host", "127.0.0.1", "--url", f"https://127.0.0.1:{self.port}", "--webhook-port", str(self.port),
-             "--port", str(self.plain), *arguments], cwd=folder, stderr=subprocess.PIPE, text=True)
+             "--host", "127.0.0.1", "--url", url, "--webhook-port", str(self.port), "--port", str(self.plain),
+             *arguments], cwd=folder, stderr=subprocess.PIPE, text=True)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
@@ -98,6 +100,7 @@ class Replica:
         return self._ended()
 
     def kill(self) -> None:
+        """Does nothing where it ended before."""
         self.process.kill()
         self._ended()
 

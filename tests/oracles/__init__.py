@@ -10,6 +10,9 @@ reason why it is wrong, in one line. A case that custody does not support is wro
 never skips one, and an exception that leaves `run` is a bug in the runner. Everything a runner needs beside the folder
 it imports from custody.
 
+A set that is counted in parts has more such functions in `PARTS`, by the part's name: `kyverno-policies-cel` is a line
+of its own.
+
 `scores.toml` holds what was right when it was last recorded, `"pod-security" = { right = 10, total = 10 }`;
 `--check` compares and exits 1 where a score dropped, `--record` writes the scores of this run.
 """

@@ -19,12 +19,14 @@ def oracles() -> Path:
     return Path(os.environ.get("CUSTODY_ORACLES", Path(__file__).parents[2].parent / "shared" / "oracles"))
 
 
-def runner(name: str) -> Run | None:
-    module = f"tests.oracles.{name.replace('-', '_')}"
-    if importlib.util.find_spec(module) is None:
-        return None
-    found: Run = importlib.import_module(module).run
-    return found
+def runners(name: str) -> dict[str, Run]:
+    """By the names of their lines: the set's own, and `set-part` for each of the module's PARTS."""
+    place = f"tests.oracles.{name.replace('-', '_')}"
+    if importlib.util.find_spec(place) is None:
+        return {}
+    module = importlib.import_module(place)
+    parts: dict[str, Run] = getattr(module, "PARTS", {})
+    return {name: module.run} | {f"{name}-{part}": run for part, run in parts.items()}
 
 
 def scores() -> dict[str, dict[str, int]]:
@@ -57,25 +59,25 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     known, results, dropped = scores(), {}, False
     for name in options.names or sets:
-        run = runner(name)
-        if run is None:
+        lines = runners(name)
+        if not lines:
             print(f"{name}: no runner yet")
             dropped |= options.check and name in known
-            continue
-        right = total = 0
-        misses: list[str] = []
-        for case, reason in run(root / name):
-            total += 1
-            right += reason is None
-            if reason is not None:
-                misses.append(f"  {case}: {reason}")
-        results[name] = (right, total)
-        note = ""
-        if options.check and name in known and right < known[name]["right"]:
-            dropped, note = True, f"   was {known[name]['right']}/{known[name]['total']}"
-        print(f"{name} {right}/{total}{note}", flush=True)
-        if options.verbose and misses:
-            print("\n".join(misses))
+        for line, run in lines.items():
+            right = total = 0
+            misses: list[str] = []
+            for case, reason in run(root / name):
+                total += 1
+                right += reason is None
+                if reason is not None:
+                    misses.append(f"  {case}: {reason}")
+            results[line] = (right, total)
+            note = ""
+            if options.check and line in known and right < known[line]["right"]:
+                dropped, note = True, f"   was {known[line]['right']}/{known[line]['total']}"
+            print(f"{line} {right}/{total}{note}", flush=True)
+            if options.verbose and misses:
+                print("\n".join(misses))
     if options.record:
         record(results)
     return 1 if dropped else 0

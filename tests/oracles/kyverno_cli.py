@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.oracles.kyverno_policies import run
+from tests.oracles.kyverno_policies import PARTS, run
 
-__all__ = ["run"]
+__all__ = ["PARTS", "run"]

@@ -98,7 +98,7 @@ PATHS = "spec.rules[0]"
         "mutate": {"patchStrategicMerge": {}}, "generate": {"kind": "x"}, "context": [{"name": "x"}],
         "celPreconditions": [{"name": "x"}], "imageExtractors": {"Pod": []}}.items()),
     *((f"{RULE}/validate/{field}", value, f"{PATHS}.validate.{field}") for field, value in {
-        "cel": {"expressions": []}, "manifests": {"attestors": []},
+        "manifests": {"attestors": []},
         "assert": {"a": 1}}.items()),
     (f"{RULE}/match/any/0/clusterRole", ["x"], f"{PATHS}.match.any[0].clusterRole"),
     (f"{RULE}/preconditions", {"all": [{"key": "x", "operator": "Within", "value": "x"}]},

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from custody import wiring
-from custody.cli import kinds, policy_jp
+from custody.cli import kinds, policy_jp, policy_test
 from custody.cli.run import settings
 from custody.errors import CustodyError, MalformedError, UsageError
 from custody.kit.visible import visible
@@ -29,6 +29,7 @@ def command() -> None:
 
 
 command.add_command(policy_jp.command)
+command.add_command(policy_test.command)
 
 
 @command.command("lint")

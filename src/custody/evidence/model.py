@@ -136,6 +136,10 @@ class EvidenceSet(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     verified: tuple[Verified, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    stale_since: datetime | None = None
+    """When it was gathered, where it could not be gathered anew."""
+    stale_reason: str = ""
+    """Why it could not."""
     weight: int = 0
     """About how many bytes of memory it takes, where a gatherer has weighed it."""
 

@@ -10,6 +10,14 @@ from custody.errors import MalformedError
 MAX_OPERATIONS = 10_000
 MAX_COPIED = 1_000_000
 """Values that all copies of a patch may make together: copies of copies double with each."""
+
+
+class TestError(MalformedError):
+    """A `test` that does not hold (RFC 6902, section 4.6)."""
+
+    __test__ = False  # for pytest, which takes the name for its own
+
+
 _ADDED = ("add", "replace", "test")
 _MOVED = ("move", "copy")
 
@@ -131,7 +139,7 @@ def _applied(document: Any, operation: dict[str, Any], where: str) -> Any:
         name = "add"
     if name == "test":
         if not equal(_value(document, path, f"{where}.path"), value):
-            raise MalformedError(f"{where}.value", got="another value there", expected="the value that is tested for")
+            raise TestError(f"{where}.value", got="another value there", expected="the value that is tested for")
         return document
     return _changed(document, path, name, value, f"{where}.path")
 

@@ -39,6 +39,11 @@ def documents(data: bytes, where: str) -> list[Any]:
     return [value for node in nodes if (value := plain.value(node, 0)) is not None]
 
 
+def dumped(document: Any) -> str:
+    """Plain JSON data as YAML: block style, keys in order, as Kubernetes' tools write it."""
+    return yaml.safe_dump(document, sort_keys=True, allow_unicode=True)
+
+
 def _check_events(data: str) -> None:
     """Depth and tags, before nodes are made, which recurses in C."""
     depth = 0

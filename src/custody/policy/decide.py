@@ -14,7 +14,9 @@ import msgspec
 
 from custody.errors import CustodyError, MalformedError
 from custody.evidence.model import EvidenceSet
+from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
+from custody.policy.exceptions import excepted
 from custody.policy.given import Given
 from custody.policy.load import PolicySet
 from custody.policy.lookup import Answers, UnansweredError
@@ -43,8 +45,10 @@ def decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Poli
         fold.take(stage)
     denied = any(result.denies for result in fold.results)
     quiet = policies.quiet
-    warnings = tuple(f"policy {result.policy}.{result.rule}: {said}" for result in fold.results
+    warnings = tuple(result.told or f"policy {result.policy}.{result.rule}: {said}" for result in fold.results
                      if (said := _warns(result)) and not (quiet and (result.kind, result.policy) in quiet))
+    warnings += tuple(f"the evidence of {name} is of {format_rfc3339(gathered.stale_since)}: {gathered.stale_reason}"
+                      for name, gathered in evidence.items() if gathered.stale_since is not None)
     verdict = Verdict.DENIED if denied else Verdict.ALLOWED if fold.spoke else Verdict.NOT_JUDGED
     return Decision(verdict=verdict, results=tuple(fold.results), silent=tuple(fold.silent),
                     unjudged=_templates(request, fold.spoke), patch=[] if denied else fold.patch,
@@ -57,7 +61,8 @@ def _warns(result: RuleResult) -> str | None:
     """What is said of a result that does not deny: of a skip only where something is passed over by it."""
     if result.outcome is Outcome.SKIP:
         return result.remedy
-    if result.outcome is Outcome.WARN or (not result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR)):
+    if result.outcome is Outcome.WARN or (
+            result.warns and not result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR)):
         return result.message
     return None
 
@@ -158,13 +163,19 @@ def _asked(rule: Rule, given: Given) -> Spoken | str:
         reason = rule.silence(given.request, answers)
         if reason is not None:
             return reason
-        said = rule.evaluate(given)
+        excused = None if rule.excepts_itself else excepted(rule, given)
+        said = rule.evaluate(given) if excused is None else excused
         if answers.missed > missed:  # whatever a language made of it
             raise UnansweredError(answers.last)
         return said if said.results else "it has nothing to judge in this request"
     except Exception as error:  # a fault of ours or of a hostile input denies with a reason, it never admits
         reason = error.message if isinstance(error, (CustodyError, LanguageError)) else _internal(rule, error)
         return Spoken([rule.failed(given, f"the rule could not be evaluated: {reason}")])
+
+
+def spoken(rule: Rule, given: Given) -> Spoken | str:
+    """For who tries a single rule out: the same as in a decision. `given.changes` is the caller's to set."""
+    return _asked(rule, given)
 
 
 def _internal(rule: Rule, error: Exception) -> str:
@@ -191,7 +202,8 @@ def _inputs(request: Request, evidence: Mapping[str, EvidenceSet], policies: Pol
     facts = [[name, gathered.subject,
               [[v.evidence, v.kind, v.predicate_type, str(v.signer), v.signed_at, v.log, v.annotations, v.format]
                for v in gathered.verified],
-              [[r.evidence, r.source, r.state, r.reason, r.predicate_type] for r in gathered.rejected]]
+              [[r.evidence, r.source, r.state, r.reason, r.predicate_type] for r in gathered.rejected],
+              *([gathered.stale_since] if gathered.stale_since is not None else [])]
              for name, gathered in sorted(evidence.items())]
     return sha256(_ENCODER.encode([request, facts, policies.digest, context, at, pairs(answers)]))
 

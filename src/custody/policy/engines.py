@@ -11,16 +11,35 @@ from contextlib import contextmanager
 from typing import Any
 
 from custody.errors import CustodyError, UnsupportedError, language_errors
+from custody.policy.cel.deleting import Deleting
+from custody.policy.cel.engine import Validating
+from custody.policy.cel.generating import Generating
+from custody.policy.cel.mutating import Mutating
 from custody.policy.engine import Engine, Unit
+from custody.policy.exceptions import attach
+from custody.policy.exempting import Exempting
 from custody.policy.fields import Fields
 from custody.policy.kyverno.engine import Kyverno
 from custody.policy.podsecurity.engine import PodSecurity
 from custody.policy.rule import Policy
 
 _KYVERNO = Kyverno()
+_VALIDATING = Validating()
+_EXEMPTING = Exempting()
+_MUTATING, _GENERATING, _DELETING = Mutating(), Generating(), Deleting()
 ENGINES: dict[tuple[str, str], Engine] = {
     ("kyverno.io", "ClusterPolicy"): _KYVERNO,
     ("kyverno.io", "Policy"): _KYVERNO,
+    ("kyverno.io", "PolicyException"): _EXEMPTING,
+    ("policies.kyverno.io", "ValidatingPolicy"): _VALIDATING,
+    ("policies.kyverno.io", "NamespacedValidatingPolicy"): _VALIDATING,
+    ("policies.kyverno.io", "PolicyException"): _EXEMPTING,
+    ("policies.kyverno.io", "MutatingPolicy"): _MUTATING,
+    ("policies.kyverno.io", "NamespacedMutatingPolicy"): _MUTATING,
+    ("policies.kyverno.io", "GeneratingPolicy"): _GENERATING,
+    ("policies.kyverno.io", "NamespacedGeneratingPolicy"): _GENERATING,
+    ("policies.kyverno.io", "DeletingPolicy"): _DELETING,
+    ("policies.kyverno.io", "NamespacedDeletingPolicy"): _DELETING,
     ("pod-security.admission.config.k8s.io", "PodSecurityConfiguration"): PodSecurity(),
 }
 """By group and kind."""
@@ -33,6 +52,7 @@ def compiled(documents: Sequence[Any], places: Sequence[str]) -> list[Policy]:
         engine, unit = compile_document(document, at, where)
         units.setdefault(engine, []).append(unit)
     policies = [policy for engine, parts in units.items() for policy in engine.link(parts)]
+    attach(policies, [unit.compiled for unit in units.get(_EXEMPTING, ())])
     return sorted(policies, key=lambda policy: policy.parts)
 
 

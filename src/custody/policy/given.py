@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,6 +15,9 @@ from custody.policy.images import Image, image, images_of
 from custody.policy.lookup import Answers
 from custody.policy.model import Context, Request
 from custody.policy.podfields import HOLDERS
+
+if TYPE_CHECKING:
+    from custody.policy.exceptions import PolicyException
 
 
 class Given:
@@ -32,6 +35,8 @@ class Given:
         """What engines keep for this request: variables, and verdicts on images that are named several times."""
         self.before: Given | None = None
         """The request as it was before a patch."""
+        self.exceptions: Sequence[PolicyException] = ()
+        """Those that hold for the rule that is asked and leave to it what is excepted: controls, images, values."""
 
     def changed(self, patch: Sequence[Mapping[str, Any]]) -> Given:
         """The same request after a patch of its object. Raises MalformedError for a patch that does not fit."""

@@ -120,7 +120,7 @@ class PolicySet:
         """Those policies that are selected, as one of several webhooks asks them."""
         part = copy.copy(self)
         part.policies = [policy for policy in self.policies if selects(policy)]
-        parts = {at for policy in part.policies for at in policy.parts}
+        parts = {at for policy in part.policies for at in (*policy.parts, *policy.excepted)}
         kept = [at for at, position in enumerate(self._positions) if position in parts]
         part.documents = [self.documents[at] for at in kept]
         part._positions = [self._positions[at] for at in kept]

@@ -121,6 +121,10 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a failure or an error denies; False for Audit, and for errors where failurePolicy is Ignore."""
     properties: dict[str, str] = {}
     """What a report says beside the message, by name."""
+    warns: bool = True
+    """Whether who asks is told of a failure or an error that does not deny."""
+    told: str = ""
+    """The whole sentence that who asks is told, where the engine has one of its own."""
 
     @property
     def denies(self) -> bool:
@@ -150,6 +154,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it stays when its policy goes."""
     server_side: bool = False
     """Whether it is sent as an apply patch (server-side apply)."""
+    propagation: str = ""
+    """For delete: Foreground, Background or Orphan; empty for the cluster's default."""
 
 
 class Silent(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -14,6 +14,9 @@ from custody.policy.model import Change, Outcome, Request, RuleResult
 from custody.policy.phases import Phase
 from custody.policy.scope import Scope
 from custody.ports.lookup import Question
+
+if TYPE_CHECKING:
+    from custody.policy.exceptions import PolicyException
 
 
 @dataclass(eq=False)
@@ -38,6 +41,8 @@ class Policy:
     """Whether it is asked about requests, and not only of what lies in a cluster."""
     warns: bool = True
     """Whether who asks is warned of what it has against the object and does not deny for."""
+    excepted: tuple[int, ...] = ()
+    """Positions of the exceptions that name any of its rules."""
 
 
 class Needs(NamedTuple):
@@ -78,6 +83,13 @@ class Rule(Protocol):
     needs_request: str = ""
     """What it reads of a request that no object in a cluster has, such as who asks; empty where it reads none."""
 
+    exceptions: Sequence[PolicyException] = ()
+    """Those that name it."""
+    partly: frozenset[str] = frozenset()
+    """What of an exception's it obeys itself, of `exceptions.PODSECURITY`, IMAGES and VALUES."""
+    excepts_itself: bool = False
+    """Whether `evaluate` asks its exceptions, because something comes before them; else `decide` does."""
+
     def silence(self, request: Request, answers: Answers) -> str | None:
         """Why the rule is not asked about a request; None where it is. Raises UnansweredError, LookupFailedError."""
         if not self.policy.admission and not request.existing:
@@ -110,6 +122,18 @@ class Rule(Protocol):
         return RuleResult(policy=self.policy.name, kind=self.policy.kind, rule=self.name, outcome=Outcome.ERROR,
                           message=message, resource=given.resource,
                           enforce=self.enforce and self.policy.failure_policy != "Ignore")
+
+    def excepted(self, given: Given, holding: Sequence[PolicyException], outcome: Outcome) -> RuleResult:
+        """The result where exceptions leave the rule out: skip or pass, with Kyverno's message."""
+        from custody.policy.exceptions import result
+
+        names = ", ".join(exception.name for exception in holding)
+        return result(self, given, holding, outcome, name=self.name,
+                      message=f"rule is skipped due to policy exceptions{names}")
+
+    def unexcepted(self, given: Given, message: str) -> RuleResult:
+        """The result where it cannot be told whether an exception holds."""
+        return self.failed(given, f"failed to load context: {message}")
 
     def sees(self, template: str, field: str) -> bool:  # noqa: ARG002 - engines' do
         """Whether it looks at a field of pods, below the pointer of a pod template (`podfields`), for `coverage`."""

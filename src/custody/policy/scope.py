@@ -15,6 +15,7 @@ from policylang.go.wildcards import glob, wildcard
 WRITTEN = ("CREATE", "UPDATE")
 Condition = Callable[[Request, Answers], bool]
 _KNOWN = 1024  # kinds, of which it is remembered whether a filter selects them
+_ASKING = frozenset(("namespaceSelector", "roles", "clusterRoles"))
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 
 
@@ -135,10 +136,13 @@ class Filter:
         if namespace_labels is not None:
             tests.append(lambda request, answers: namespace_labels(namespace_labels_of(request, answers)))
         tests += (beside or {}).values()
-        self.asks = namespace_labels is not None or bool(beside)
-        """Whether it may need answers."""
         self.empty = not tests
         self.matches: Condition = _all(tests)
+
+    @property
+    def asks(self) -> bool:
+        """Whether it may need answers."""
+        return not _ASKING.isdisjoint(self.chosen)
 
     @property
     def only(self) -> bool:
@@ -225,11 +229,12 @@ class Scope:
 
     def selects(self, kind: Kind, operation: str = "") -> bool:
         """Whether it may speak of a kind that has no subresource, with this operation or with any."""
-        return (not self.kinds or kind.kind in self.kinds) and (any(
-            selector.selects(kind, "") for part in self.match.filters
-            if not operation or operation in (part.operations or (operation,)) for selector in part.selectors)
-            or any(rule.selects(resource_of(kind), "", operation)
-                   for part in self.match.filters for rule in part.resources))
+        if self.kinds and kind.kind not in self.kinds:
+            return False
+        return any(selector.selects(kind, "") for part in self.match.filters
+                   if not operation or operation in (part.operations or (operation,)) for selector in part.selectors
+                   ) or any(rule.selects(resource_of(kind), "", operation)
+                            for part in self.match.filters for rule in part.resources)
 
     def operations(self, part: Filter) -> tuple[set[str], bool]:
         """The operations on what a filter of `match` names that all of `match` allows, and whether any is named."""

@@ -8,8 +8,7 @@ decision.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,14 +29,19 @@ _GIVEN: ContextVar[Given] = ContextVar("given")
 _SENT = frozenset({"method", "url", "headers", "body", "raw_body", "force_json_decode", "tls_ca_cert", "raise_error"})
 
 
-@contextmanager
-def asking(given: Given) -> Iterator[None]:
+class asking:  # noqa: N801 - a context manager; a class, because each rule enters one for each request
     """Programs of CEL that were compiled with WORLD ask about this request while it lasts."""
-    token = _GIVEN.set(given)
-    try:
-        yield
-    finally:
-        _GIVEN.reset(token)
+
+    __slots__ = ("_given", "_token")
+
+    def __init__(self, given: Given) -> None:
+        self._given = given
+
+    def __enter__(self) -> None:
+        self._token = _GIVEN.set(self._given)
+
+    def __exit__(self, *_: object) -> None:
+        _GIVEN.reset(self._token)
 
 
 def nanoseconds(moment: datetime) -> int:

@@ -9,6 +9,7 @@ from custody.server.accepting import REFUSED
 from custody.server.checks import free_bytes
 from custody.server.metrics import Metrics
 from custody.services.decisions import DecisionKeeper
+from custody.services.remembered import Remembered
 from custody.trust.log import Sequencer
 from custody.wiring import Platform
 
@@ -44,6 +45,12 @@ def of_admission(metrics: Metrics, admission: Admission) -> None:
     metrics.read("custody_admission_configuration_stale",
                  "Whether the API server asks by a webhook configuration that was made for other policies.",
                  ("webhook",), lambda: [((webhook,), not current) for webhook, current in admission.registered.items()])
+
+
+def of_evidence(metrics: Metrics, remembered: Remembered) -> None:
+    """Of what was gathered before."""
+    metrics.count("custody_evidence_stale", "Times that older evidence counted, as a registry did not answer.", (),
+                  lambda: [((), remembered.stale)])
 
 
 def of_decisions(metrics: Metrics, keeper: DecisionKeeper) -> None:

@@ -41,6 +41,7 @@ from custody.services.cluster.policies import Collection, Feed
 from custody.services.cluster.webhooks import Place, Webhooks
 from custody.services.controllers.running import Controllers, both, own_users
 from custody.services.controllers.running import Options as Beside
+from custody.services.evidencelookup import EvidenceLookup
 from custody.settings import Settings
 from custody.wiring import (
     Platform,
@@ -51,6 +52,7 @@ from custody.wiring import (
     service_http,
     trusted_root,
 )
+from custody.wiring.admission import decision_keeper
 
 _LOG = logging.getLogger(__name__)
 _LAST = 10.0
@@ -135,15 +137,19 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
             def snapshot(policies: PolicySet) -> Snapshot:
                 return Snapshot(policies, root)
 
+            keeper = decision_keeper(settings, platform.clock)
+            if keeper is not None:
+                closing.callback(keeper.close)
+                gauges.of_decisions(metrics, keeper)
             collection = Collection(generates=True)
-            judging = Judging(gathering(gather), platform.clock, lookup)
+            judging = Judging(gathering(gather), platform.clock, EvidenceLookup(gather, lookup))
             admission = platform.admission(PolicySet([]), gather, None, lookup)
             controllers = Controllers(
                 client, judging, lambda: admission.snapshot, client.kinds, platform.clock,
                 Beside(namespace=options.namespace, excluded=(*options.exclude, options.namespace),
                        own=own_users(options.namespace), instance=options.identity, reports=options.reports),
                 uid_of=collection.uid_of)
-            admission.observer = both(observer(metrics), controllers.observe)
+            admission.observer = both(observer(metrics, keeper), controllers.observe)
 
             def judge(policies: PolicySet) -> None:
                 admission.swap(snapshot(policies))

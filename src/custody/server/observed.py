@@ -14,6 +14,7 @@ from custody.policy.podfields import TEMPLATES, image_texts
 from custody.server.asgi import REFUSAL, App, Receive, Scope, Send, header
 from custody.server.journal import event
 from custody.server.metrics import Metrics, stopwatch
+from custody.services.decisions import DecisionKeeper
 
 _LOG = logging.getLogger(__name__)
 _LONGEST = 300  # characters of what a client chose
@@ -31,11 +32,13 @@ def role_of(path: str) -> str:
                 "health" if path in _PROBES else "none")
 
 
-def observer(metrics: Metrics) -> Observer:
-    """Counts each review, and writes down what became of it."""
+def observer(metrics: Metrics, keeper: DecisionKeeper | None = None) -> Observer:
+    """Counts each review, writes down what became of it, and keeps it where somebody does."""
     def observe(answered: Answered) -> None:
         metrics.reviewed(answered)
         decided(answered)
+        if keeper is not None:
+            keeper(answered)
 
     return observe
 

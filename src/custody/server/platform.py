@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from custody.admission.answered import Answered, Observer
 from custody.errors import UsageError
 from custody.kit.clock import system_clock
 from custody.policy.load import PolicySet
@@ -34,7 +33,7 @@ from custody.server.tls import TlsFiles
 from custody.services.decisions import DecisionKeeper
 from custody.settings import Auth, Settings
 from custody.wiring import TRUST_ROLES, Platform, cluster_lookup, gatherer, kinds, registry_client, service_http
-from custody.wiring.admission import decision_keeper
+from custody.wiring.admission import decision_keeper, remembered
 
 _RENEWAL = 3600.0
 """Seconds after which the webhook's own certificate is looked at again; it is renewed weeks before it runs out."""
@@ -110,11 +109,14 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             admission.health = health
             given = policies if policies is not None else PolicySet.load(settings.policies, kinds(settings))
             keeper = decision_keeper(settings, system_clock)
-            admission.admission = platform.admission(given, gatherer(settings, registry_client(settings, http)),
-                                                     observer(metrics), cluster)
+            before = remembered(settings, system_clock)
+            source = gatherer(settings, registry_client(settings, http), remembered=before)
+            admission.admission = platform.admission(given, source, observer(metrics, keeper), cluster)
             gauges.of_admission(metrics, admission.admission)
             if keeper is not None:
                 gauges.of_decisions(metrics, keeper)
+            if before is not None:
+                gauges.of_evidence(metrics, before)
         async with serving(*listeners.all):
             yield Running(platform, url, webhook, admission, chosen, metrics, listeners,
                           cluster.cluster.url if cluster is not None else "")
@@ -167,17 +169,6 @@ def _files(certificate: str | None, key: str | None, client_ca: str | None, *, p
         raise UsageError(f"{prefix}_{'key' if key is None else 'certificate'}: got none, expected one beside "
                          f"{prefix}_{'certificate' if key is None else 'key'}")
     return TlsFiles(Path(certificate), Path(key), Path(client_ca) if client_ca else None, demanded)
-
-
-def _observer(metrics: Metrics, keeper: DecisionKeeper | None) -> Observer:
-    counted = observer(metrics)
-
-    def observe(answered: Answered) -> None:
-        counted(answered)
-        if keeper is not None:
-            keeper(answered)
-
-    return observe
 
 
 def _plain_app(platform: Platform, roles: tuple[str, ...], health: Health, metrics: Metrics) -> App:

@@ -19,18 +19,22 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from custody.errors import CustodyError, NetworkError, NotFoundError, VerificationError
 from custody.evidence.model import EvidenceSet, Rejected, State, Verified, unreached
 from custody.formats import reference
 from custody.formats.reference import Reference
 from custody.kit.clock import Clock
 from custody.kit.concurrency import together
+from custody.kit.digest import sha256
 from custody.ports.lookup import Authority, ImageEvidence
 from custody.registry.budget import Budget
 from custody.registry.client import RegistryClient
 from custody.services.artifacts import notarized
 from custody.services.evidencecache import EvidenceCache
 from custody.services.pace import Pace
+from custody.services.remembered import Remembered
 from custody.services.verify import Terms, Unlogged, sort
 from custody.services.verifying import Share, Verifying
 from custody.sign.keys import PublicKey, load_public_key
@@ -72,7 +76,8 @@ class Gatherer:
     """One registry client, one trust root; `keep` is how many seconds an answer counts."""
 
     def __init__(self, client: RegistryClient, root: TrustedRoot | None, clock: Clock, *, keep: float = 10.0,
-                 bounds: Bounds = Bounds()) -> None:
+                 bounds: Bounds = Bounds(), remembered: Remembered | None = None) -> None:
+        """`remembered` has what was gathered before, for when a registry does not answer."""
         self._client = client
         self._root = root
         self._clock = clock
@@ -81,6 +86,7 @@ class Gatherer:
         self._verifying = Verifying()
         self._memory = _Memory(bounds.memory)
         self._pace = Pace()
+        self.remembered = remembered
 
     async def gather(self, images: Iterable[str] | Mapping[str, frozenset[str]], keys: Iterable[bytes] = (), *,
                      root: TrustedRoot | None = None) -> dict[str, EvidenceSet]:
@@ -133,7 +139,7 @@ class Gatherer:
                 # The name as it is asked for is the key, so that a 404 for one image says nothing of others.
                 ref = ref.at(await self._cache.get(named, lambda: self._resolve(ref, question), lambda _: _NAME))
             key = (ref.name, ref.digest, question)
-            return await self._cache.get(key, lambda: self._collect(ref, question), lambda gathered: gathered.weight)
+            return await self._cache.get(key, lambda: self._known(ref, question), lambda gathered: gathered.weight)
         except NotFoundError as error:
             return unreached(State.MISSING, error.message)
         except CustodyError as error:
@@ -141,6 +147,11 @@ class Gatherer:
         except Exception as error:
             _LOG.exception("evidence of an image could not be gathered")
             return unreached(State.UNVERIFIABLE, f"{name[:200]!r}: gathering failed with {type(error).__name__}")
+
+    async def _known(self, ref: Reference, question: _Question) -> EvidenceSet:
+        if self.remembered is None:
+            return await self._collect(ref, question)
+        return await self.remembered.gather(_name(ref, question), ref.registry, lambda: self._collect(ref, question))
 
     async def _resolve(self, ref: Reference, question: _Question) -> str:
         budget = Budget(self._bounds.seconds, self._bounds.documents.total)
@@ -215,6 +226,18 @@ class _Question:
     authority: Authority | None = None
     """Whom a policy believes instead."""
     logins: tuple[tuple[str, str], ...] = ()
+
+
+def _name(ref: Reference, question: _Question) -> str:
+    """Of the image and of all that its evidence is verified by; logins only say who may read."""
+    return f"{ref} {_terms_digest(question)}"
+
+
+@lru_cache(64)
+def _terms_digest(question: _Question) -> str:
+    root = question.root.to_json() if question.root is not None else b""
+    types = None if question.predicate_types is None else sorted(question.predicate_types)
+    return sha256(msgspec.json.encode([question.keys, types, sha256(root), question.authority], order="deterministic"))
 
 
 @lru_cache(64)

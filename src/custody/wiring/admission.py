@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from custody.ports.lookup import Lookup
     from custody.services.decisions import DecisionKeeper
     from custody.services.gather import Gatherer
+    from custody.services.remembered import Remembered
     from custody.settings import Settings
 
 
@@ -36,6 +38,16 @@ def decision_keeper(settings: Settings, clock: Clock) -> DecisionKeeper | None:
 
     return DecisionKeeper(SqliteDecisions(settings.state() / "decisions.db"), clock, settings.keep_decisions,
                           settings.max_decisions << 20)
+
+
+def remembered(settings: Settings, clock: Clock) -> Remembered | None:
+    """What was gathered before, in the data directory; None where the settings count none of it."""
+    if not settings.stale_evidence:
+        return None
+    from custody.adapters.sqlite.evidence import SqliteEvidence
+    from custody.services.remembered import Remembered
+
+    return Remembered(SqliteEvidence(settings.state() / "evidence.db"), clock, timedelta(hours=settings.stale_evidence))
 
 
 def serving_certificate(folder: Path, hosts: list[str], clock: Clock) -> ServingCertificate:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from custody.adapters.kubernetes.lookup import ClusterLookup
     from custody.policy.kinds import Kinds
     from custody.services.gather import Gatherer
+    from custody.services.remembered import Remembered
+    from custody.services.simulation.testing import Others
     from custody.trust.roots import TrustedRoot
 
 
@@ -128,11 +131,32 @@ def cluster_client(settings: Settings) -> ClusterClient:
     return ClusterClient(cluster)
 
 
-def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_clock) -> Gatherer:
+def gatherer(settings: Settings, client: RegistryClient, clock: Clock = system_clock,
+             remembered: Remembered | None = None) -> Gatherer:
     from custody.services.gather import Bounds, Gatherer
     from custody.sign.listing import Limits
 
     size = settings.max_document * 1024 * 1024
     limits = Limits(documents=200, document=size, total=4 * size)
     return Gatherer(client, trusted_root(settings), clock, keep=settings.keep_evidence,
-                    bounds=Bounds(documents=limits, weight=5 * size, memory=6 * size))
+                    bounds=Bounds(documents=limits, weight=5 * size, memory=6 * size), remembered=remembered)
+
+
+@contextlib.asynccontextmanager
+async def others(settings: Settings, *, registry: bool = False, cluster: bool = False) -> AsyncIterator[Others]:
+    """Whom policies that are tried out may ask: registries, and the cluster of the settings' kubeconfig."""
+    from custody.policy.snapshot import Snapshot
+    from custody.services.check import gathering
+    from custody.services.simulation.testing import Others
+
+    http = service_http(settings) if registry else None
+    known = cluster_lookup(settings) if cluster else None
+    try:
+        gather = gathering(gatherer(settings, registry_client(settings, http))) if http is not None else None
+        yield Others(lookup=known.answer if known is not None else None, gather=None if gather is None else (
+            lambda policies, images: gather(Snapshot(policies), images)))
+    finally:
+        if known is not None:
+            await known.close()
+        if http is not None:
+            await http.close()

@@ -13,13 +13,14 @@ from custody.errors import MalformedError
 from custody.policy.fields import Fields
 from custody.policy.kinds import resource_of
 from custody.policy.lookup import Answers, LookupFailedError
-from custody.policy.model import Request, Resource
+from custody.policy.model import Kind, Request, Resource
 from custody.policy.resources import OPERATIONS
 from custody.policy.scope import Block, Condition, Filter, LabelSelector, Requirement, ResourceRule, Scope
 from custody.ports.lookup import NamespaceLabels
 
 _NAMESPACES = Resource("namespaces", "v1", "")
 _TESTS = ("In", "NotIn", "Exists", "DoesNotExist")
+_KNOWN = 1024  # kinds and operations, of which it is remembered which rules select them
 _PLACES = ("*", "Namespaced", "Cluster")
 POLICIES = ("Equivalent", "Exact")
 
@@ -41,7 +42,7 @@ class Constraints(Filter):
         if namespace:
             tests.append(lambda request, _: request.namespace == namespace)
         if rules:
-            tests.append(lambda request, _: any(_selected(rule, request, prefixes) for rule in rules))
+            tests.append(self._of_resource(prefixes))
         if object_labels is not None:
             tests.append(lambda request, _: any(
                 object_labels(labels) for labels in map(_labels, (request.object, request.old_object))
@@ -49,7 +50,24 @@ class Constraints(Filter):
         if namespace_labels is not None:
             tests.append(lambda request, answers: _namespace_holds(namespace_labels, request, answers))
         self.empty = False
-        self.matches: Condition = lambda request, answers: all(test(request, answers) for test in tests)
+        self.matches: Condition = tests[0] if len(tests) == 1 else (
+            lambda request, answers: all(test(request, answers) for test in tests))
+
+    def _of_resource(self, prefixes: bool) -> Condition:
+        known: dict[tuple[Kind, Resource | None, str, str], tuple[ResourceRule, ...]] = {}
+
+        def selected(request: Request, _: Answers) -> bool:
+            kind = request.kind
+            asked = (kind, request.resource, request.subresource, request.operation)
+            selecting = known.get(asked)
+            if selecting is None:
+                selecting = tuple(rule for rule in self.resources if rule.selects(
+                    resource_asked(request), request.subresource, request.operation or "?"))
+                if len(known) < _KNOWN and request.parent is None:
+                    known[asked] = selecting
+            return bool(selecting) and any(_placed(rule, request, prefixes) for rule in selecting)
+
+        return selected
 
 
 def compile_constraints(fields: Fields | None, *, where: str = "spec.matchConstraints", namespace: str = "",
@@ -118,12 +136,10 @@ def resource_asked(request: Request) -> Resource:
     return request.resource or resource_of(request.parent or request.kind)
 
 
-def _selected(rule: ResourceRule, request: Request, prefixes: bool) -> bool:
-    resource = resource_asked(request)
-    if not rule.selects(resource, request.subresource, request.operation or "?"):
-        return False
+def _placed(rule: ResourceRule, request: Request, prefixes: bool) -> bool:
+    """Whether the place and the name of an object are a rule's, whose resource and operation it is."""
     if rule.scope != "*":  # a Namespace is cluster-wide, and its own name stands as its namespace
-        inside = bool(request.namespace) and resource != _NAMESPACES
+        inside = bool(request.namespace) and resource_asked(request) != _NAMESPACES
         if inside != (rule.scope == "Namespaced"):
             return False
     if not rule.names:

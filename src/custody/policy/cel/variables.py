@@ -44,13 +44,15 @@ class Variables(dict[str, Any]):
         return name in self._programs
 
 
-def activation(given: Given, reads: Set[str]) -> dict[str, Any]:
+def activation(given: Given, reads: Set[str], *, absent: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The environment's variables that a policy `reads`, for one evaluation; `variables` and `exceptions` are added.
 
+    `absent` is the value of an object that is not there: null in Kubernetes, an empty map in Kyverno.
     `namespaceObject` is looked up. Raises UnansweredError, LookupFailedError.
     """
     request = given.request
-    values: dict[str, Any] = {"object": request.object, "oldObject": request.old_object}
+    values: dict[str, Any] = {"object": absent if request.object is None else request.object,
+                              "oldObject": absent if request.old_object is None else request.old_object}
     if "request" in reads:
         values["request"] = given.memo.get(_MEMO) or given.memo.setdefault(_MEMO, request_object(request))
     if "namespaceObject" in reads:

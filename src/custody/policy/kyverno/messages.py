@@ -13,16 +13,22 @@ _ALL_WARNINGS = 4000
 
 
 def blocked(request: Request, results: Sequence[RuleResult]) -> str:
-    """A YAML map of policy → rule → message after Kyverno's two introductory lines; a rule's messages are joined."""
+    """A YAML map of policy → rule → message after Kyverno's two introductory lines; a rule's messages are joined.
+
+    What engines have sentences of their own for comes first, as one line: where there is nothing else, it is all.
+    """
     failures: dict[str, dict[str, str]] = {}
+    told = "; ".join(result.told for result in results if result.denies and result.told)
     for result in results:
-        if result.enforce and result.outcome in (Outcome.FAIL, Outcome.ERROR):
+        if result.enforce and not result.told and result.outcome in (Outcome.FAIL, Outcome.ERROR):
             rules = failures.setdefault(result.policy, {})
             rules[result.rule] = f"{rules[result.rule]}; {result.message}" if result.rule in rules else result.message
+    if told and not failures:
+        return told
     text = yaml.dump(failures, Dumper=yaml.CSafeDumper, default_flow_style=False, allow_unicode=True, width=80)
     # Like Kyverno, the object's own name: empty while the API server has yet to generate one.
     resource = f"{request.kind.kind}/{request.namespace}/{request.name}"
-    return f"\n\nresource {resource} was blocked due to the following policies \n\n{text}"
+    return f"{told}\n\nresource {resource} was blocked due to the following policies \n\n{text}"
 
 
 def shortened(warnings: Sequence[str]) -> list[str]:

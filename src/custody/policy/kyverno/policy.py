@@ -9,6 +9,7 @@ from custody.errors import MalformedError, UnsupportedError
 from custody.policy.fields import Fields
 from custody.policy.kyverno import autogen
 from custody.policy.kyverno.action import Action, compile_overrides, enforced
+from custody.policy.kyverno.cel import match_conditions
 from custody.policy.kyverno.images import VerifyImages
 from custody.policy.kyverno.match import compile_block, is_empty
 from custody.policy.kyverno.rule import Head, KyvernoRule
@@ -34,6 +35,8 @@ class Stated(NamedTuple):
 
     policy: Policy
     action: Action
+    condition: Condition | None
+    """Of its webhook."""
     namespace: str
     """The one that a Policy lies in; empty for a ClusterPolicy."""
     legacy: bool
@@ -63,7 +66,9 @@ def compile_policy(document: Any) -> Policy:
     top.done()
     action = Action(enforced(spec.take("validationFailureAction", str), "spec.validationFailureAction"),
                     compile_overrides(spec, "validationFailureActionOverrides"))
-    policy = Policy(name, "kyverno", *_asked(spec), background=spec.take("background", bool) is not False, kind=kind,
+    failure_policy, timeout, condition = _asked(spec)
+    background = spec.take("background", bool) is not False
+    policy = Policy(name, "kyverno", failure_policy, timeout, background, kind=kind,
                     admission=spec.take("admission", bool) is not False,
                     warns=spec.take("emitWarning", bool) is not False)
     if not policy.admission and not policy.background:
@@ -72,7 +77,7 @@ def compile_policy(document: Any) -> Policy:
     order = spec.take("applyRules", str)
     if order not in (None, "All", "One"):
         raise MalformedError("spec.applyRules", got=order, expected="All or One")
-    stated = Stated(policy, action, namespace, version == VERSIONS[0], order == "One", every)
+    stated = Stated(policy, action, condition, namespace, version == VERSIONS[0], order == "One", every)
     written = spec.each("rules")
     spec.done()
     rules = [_rule(entry, stated, at) for at, entry in enumerate(written)]
@@ -88,8 +93,8 @@ def compile_policy(document: Any) -> Policy:
     return policy
 
 
-def _asked(spec: Fields) -> tuple[str, int | None]:
-    """(failurePolicy, seconds) of the webhook that asks."""
+def _asked(spec: Fields) -> tuple[str, int | None, Condition | None]:
+    """(failurePolicy, seconds, condition) of the webhook that asks."""
     webhook = spec.inner("webhookConfiguration") or Fields({}, "spec.webhookConfiguration")
     failure_policy = None
     for fields in (spec, webhook):
@@ -102,10 +107,10 @@ def _asked(spec: Fields) -> tuple[str, int | None]:
         if seconds is not None and not 1 <= seconds <= 30:
             raise MalformedError(fields.path(name), got=seconds, expected="1 to 30")
         timeout = seconds or timeout
-    if webhook.peek("matchConditions") == []:
-        webhook.any("matchConditions")
+    conditions = match_conditions(webhook) if webhook.peek("matchConditions") else None
+    webhook.any("matchConditions")
     webhook.done()
-    return failure_policy or "Fail", timeout
+    return failure_policy or "Fail", timeout, conditions
 
 
 def _annotated(annotations: dict[str, str]) -> bool:
@@ -129,7 +134,8 @@ def _rule(fields: Fields, stated: Stated, order: int, kinds: tuple[str, ...] = (
     excluded = None if exclude is None or is_empty(exclude) else compile_block(
         exclude, exclude=True, legacy=stated.legacy, namespaced=namespaced)
     scope = Scope(compile_block(match, legacy=stated.legacy, namespaced=namespaced), excluded,
-                  namespace=stated.namespace, kinds=kinds)
+                  conditions=[] if stated.condition is None else [stated.condition], namespace=stated.namespace,
+                  kinds=kinds)
     block = fields.any("preconditions")
     preconditions = None if block is None else compile_conditions(block, fields.path("preconditions"), ROOTS)
     properties = fields.text_map("reportProperties")
@@ -148,10 +154,11 @@ def _rule(fields: Fields, stated: Stated, order: int, kinds: tuple[str, ...] = (
 
 
 def _validate(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:  # noqa: ARG001 - the forms are alike
-    validate = fields.need("validate", dict)
+    validate = Fields(fields.need("validate", dict), fields.path("validate"))
     fields.only("verifyImages", [])
+    compiled = Validate(validate, head.name, within=fields)
     fields.done()
-    return ValidateRule(head, Validate(Fields(validate, fields.path("validate")), head.name))
+    return ValidateRule(head, compiled)
 
 
 def _verify(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from custody.errors import CustodyError, UnsupportedError
+from custody.policy.exceptions import excepted
 from custody.policy.given import Given
 from custody.policy.kyverno.action import Action
 from custody.policy.kyverno.judgement import Judgement
@@ -51,6 +52,8 @@ class Head(NamedTuple):
 
 
 class KyvernoRule(Rule):
+    excepts_itself = True  # preconditions come before its exceptions
+
     def __init__(self, head: Head) -> None:
         self.policy = head.policy
         self.name = head.name
@@ -92,7 +95,7 @@ class KyvernoRule(Rule):
             if not holds:
                 said = "; ".join(filter(None, ["preconditions not met", message]))
                 return Spoken([self.result(given, Judgement(Outcome.SKIP, said))])
-        return self.judged(given)
+        return excepted(self, given) or self.judged(given)
 
     @abstractmethod
     def judged(self, given: Given) -> Spoken:

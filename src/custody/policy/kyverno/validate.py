@@ -9,6 +9,7 @@ from custody.errors import CustodyError, MalformedError
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kyverno.action import compile_overrides, enforced
+from custody.policy.kyverno.cel import compile_cel
 from custody.policy.kyverno.foreach import compile_foreach
 from custody.policy.kyverno.judgement import Judge, Judgement, Subject
 from custody.policy.kyverno.podsecurity import compile_security
@@ -21,7 +22,7 @@ from policylang.kpattern import Mismatch, matcher
 from policylang.variables import Roots, Value, compile_value
 
 _BLOCKS = ("pattern", "anyPattern", "deny", "foreach")
-FORMS = (*_BLOCKS, "podSecurity")
+FORMS = (*_BLOCKS, "cel", "podSecurity")
 _Match = Callable[[Any], Mismatch | None]
 
 
@@ -29,8 +30,11 @@ class Validate:
     """One compiled `validate`. `pattern` and `any_pattern` are kept for the linter."""
 
     def __init__(self, fields: Fields, rule: str, roots: Roots = ROOTS,
-                 values: Callable[[Given], dict[str, Any]] = variables) -> None:
-        """`roots`, `values`: the variables that it may name. Raises MalformedError, UnsupportedError."""
+                 values: Callable[[Given], dict[str, Any]] = variables, *, within: Fields | None = None) -> None:
+        """`roots`, `values`: the variables that it may name; `within`: its rule, for celPreconditions.
+
+        Raises MalformedError, UnsupportedError.
+        """
         self.rule = rule
         self._values = values
         self.enforce = enforced(fields.take("failureAction", str), fields.path("failureAction"))
@@ -43,6 +47,7 @@ class Validate:
         self.pod_security = fields.has("podSecurity")
         self.deny = fields.has("deny")
         self.foreach = fields.has("foreach")
+        self.cel = fields.has("cel")
         forms = [form for form in FORMS if fields.has(form)]
         if len(forms) != 1:
             for form in FORMS:
@@ -52,6 +57,9 @@ class Validate:
                                  expected=f"one of {', '.join(FORMS)}")
         if forms[0] == "podSecurity":
             judge = compile_security(Fields(fields.need("podSecurity", dict), fields.path("podSecurity")), rule)
+        elif forms[0] == "cel":
+            judge = compile_cel(Fields(fields.need("cel", dict), fields.path("cel")),
+                                within or Fields({}, fields.where), rule, self.message)
         else:
             judge = self._block(fields, roots, 0)
         fields.done()

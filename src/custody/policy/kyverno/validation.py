@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from custody.errors import CustodyError
+from custody.policy.exceptions import PODSECURITY
 from custody.policy.given import Given
 from custody.policy.kyverno.action import Action
 from custody.policy.kyverno.judgement import Judgement
@@ -39,9 +40,14 @@ class ValidateRule(KyvernoRule):
         self.validate = validate
         self._written = written = head.written["validate"]
         # A pattern says nothing of what is deleted.
-        self.scope.judged = OPERATIONS if validate.deny or validate.foreach else (*WRITTEN, "CONNECT")
+        self.scope.judged = OPERATIONS if validate.deny or validate.foreach or validate.cel else (*WRITTEN, "CONNECT")
         self.reads_images = _mentions(written, "image")
         self.reads_templates = validate.pod_security or _reads_template(written)
+        if validate.pod_security:
+            self.partly = frozenset({PODSECURITY})
+        if validate.cel:
+            text = str(written)
+            self.reads_images, self.reads_templates = "image" in text, ".template.spec" in text
         self.action = Action(validate.enforce, validate.overrides, head.action)
         self.enforce = self.action.may_enforce
 
@@ -51,7 +57,7 @@ class ValidateRule(KyvernoRule):
             return Spoken([])
         request = given.request
         if (judgement.outcome is Outcome.FAIL and request.operation == "UPDATE" and request.old_object is not None
-                and self.action.stated and self.validate.allow_existing):
+                and self.action.stated and self.validate.allow_existing and not self.validate.cel):
             judgement = self._excused(given, judgement)
         return Spoken([self.result(given, judgement)])
 

@@ -17,7 +17,7 @@ from custody.admission.review import Review, answer, read
 from custody.errors import CustodyError
 from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
-from custody.policy.model import Kind, Outcome, Request
+from custody.policy.model import Kind, Outcome, Request, Resource
 from custody.policy.phases import Course, Phase
 from custody.policy.resources import ApiResource
 from custody.policy.rule import Policy
@@ -135,14 +135,15 @@ def _denies(policy: Policy) -> bool:
 def _named(policies: PolicySet) -> Iterator[ApiResource]:
     """The resources whose objects its rules judge: each once, in the version that was named or is listed first."""
     seen: set[tuple[str, str]] = set()
-    for rule in policies.rules:
-        for part in rule.scope.match.filters:
-            for selector in part.selectors:
-                for target in policies.kinds.find(selector):
-                    resource = target.resource
-                    if target.subresource is None and (resource.group, resource.kind) not in seen:
-                        seen.add((resource.group, resource.kind))
-                        yield resource
+    for part in (part for rule in policies.rules for part in rule.scope.match.filters):
+        targets = [target.resource for selector in part.selectors for target in policies.kinds.find(selector)
+                   if target.subresource is None]
+        targets += [resource for resource in policies.kinds.resources for asked in part.resources
+                    if asked.selects(Resource(resource.plural, resource.version, resource.group), "", "")]
+        for resource in targets:
+            if (resource.group, resource.kind) not in seen:
+                seen.add((resource.group, resource.kind))
+                yield resource
 
 
 def _place(document: Object) -> tuple[object, str, Key]:

@@ -32,6 +32,7 @@ _SETTLE = 0.1
 """Seconds that are waited for more changes: `kubectl apply -f` of a folder is many."""
 _AGAIN = 30.0
 _FAILED = 2.0
+_SKEW = timedelta(seconds=5)
 
 
 class Certificates(Protocol):
@@ -177,7 +178,7 @@ def _alive(lease: Object, now: datetime) -> bool:
     except ValueError:
         return False
     return bool(spec.get("holderIdentity")) and now - renewed < timedelta(
-        seconds=2 * float(spec.get("leaseDurationSeconds") or 15))
+        seconds=float(spec.get("leaseDurationSeconds") or 15)) + _SKEW
 
 
 def _named(held: Held) -> tuple[str, str]:

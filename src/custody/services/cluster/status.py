@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from custody.policy.kyverno.autogen import generated
 from custody.policy.phases import Phase
 from custody.policy.rule import Policy
 from custody.ports.cluster import ApiError, ClusterObjects, Object
@@ -32,7 +33,8 @@ def wanted(held: Held, policy: Policy | None, *, registered: bool, now: datetime
     status: Mapping[str, Any] = held.document.get("status") or {}
     if held.definition.cel:
         return _cel(status.get("conditionStatus") or {}, ready=ready, message=message, now=now)
-    return _old(status, policy, ready=ready, message=message or "Ready", now=now)
+    return _old(status, policy, [made.rule for made in generated(held.judged)] if policy is not None and held.judged
+                else [], ready=ready, message=message or "Ready", now=now)
 
 
 async def write(cluster: ClusterObjects, held: Held, status: Object) -> None:
@@ -48,8 +50,9 @@ async def write(cluster: ClusterObjects, held: Held, status: Object) -> None:
             raise
 
 
-def _old(status: Mapping[str, Any], policy: Policy | None, *, ready: bool, message: str,
+def _old(status: Mapping[str, Any], policy: Policy | None, made: list[Object], *, ready: bool, message: str,
          now: datetime) -> Object | None:
+    """`made`: the rules for pod controllers that Kyverno's status shows."""
     condition = {"type": "Ready", "status": "True" if ready else "False",
                  "reason": "Succeeded" if ready else "Failed", "message": message}
     counts = dict.fromkeys(_COUNTED.values(), 0)
@@ -57,9 +60,12 @@ def _old(status: Mapping[str, Any], policy: Policy | None, *, ready: bool, messa
         if rule.phase in _COUNTED:
             counts[_COUNTED[rule.phase]] += 1
     conditions = _with(status.get("conditions") or [], condition, now)
-    if conditions is None and (policy is None or status.get("rulecount") == counts):
+    names = [rule["name"] for rule in made]
+    shown = [rule.get("name") for rule in (status.get("autogen") or {}).get("rules") or ()]
+    if conditions is None and (policy is None or (status.get("rulecount") == counts and names == shown)):
         return None
-    return {"conditions": conditions or status["conditions"], **({"rulecount": counts} if policy is not None else {})}
+    told = {"rulecount": counts, "autogen": {"rules": made}} if policy is not None else {}
+    return {"conditions": conditions or status["conditions"], **told}
 
 
 def _cel(status: Mapping[str, Any], *, ready: bool, message: str, now: datetime) -> Object | None:

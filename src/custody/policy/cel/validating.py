@@ -1,0 +1,320 @@
+"""policies.kyverno.io ValidatingPolicy and NamespacedValidatingPolicy, as Kyverno 1.19 has them.
+
+One document is one policy with a rule of its own and one for each way in which pod templates stand in other objects
+(`autogen`). What its results are called, and their messages, are Kyverno's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from custody.errors import MalformedError, UnsupportedError
+from custody.policy.cel.autogen import EXTRACT, generated, pod_controllers
+from custody.policy.cel.constraints import compile_constraints
+from custody.policy.cel.environment import Condition, Expressions
+from custody.policy.cel.templates import pod_requests
+from custody.policy.cel.variables import Variables, activation
+from custody.policy.exceptions import IMAGES, VALUES, PolicyException, allowed, result
+from custody.policy.fields import Fields
+from custody.policy.given import Given
+from custody.policy.model import Outcome, Request, RuleResult
+from custody.policy.phases import Phase
+from custody.policy.resources import OPERATIONS
+from custody.policy.rule import Policy, Rule, Spoken
+from custody.policy.scope import Block, Filter, Scope
+from custody.policy.worlds import WORLD, asking
+from policylang.cel.compile.program import Program
+from policylang.cel.kyverno import env
+from policylang.cel.values.errors import CelError
+from policylang.errors import LanguageError
+
+KINDS = ("ValidatingPolicy", "NamespacedValidatingPolicy")
+VERSIONS = ("v1", "v1beta1", "v1alpha1")
+ACTIONS = ("Deny", "Audit", "Warn")
+JSON = ""
+"""The operation of a request that is a JSON document, and no request to an API server."""
+INDEX = "cel.validationIndex"
+_NONE: dict[str, Any] = {}
+
+
+class Judgement(NamedTuple):
+    outcome: Outcome
+    message: str
+    rule: str = ""
+    properties: Mapping[str, str] = MappingProxyType({})
+
+
+class Validation(NamedTuple):
+    program: Program
+    message: str
+    expression: Program | None
+
+
+class Head(NamedTuple):
+    """What a policy says beside its expressions."""
+
+    policy: Policy
+    name: str
+    namespace: str
+    actions: tuple[str, ...]
+    admission: bool
+    json: bool
+
+
+class Checks:
+    """The compiled expressions of one spec."""
+
+    def __init__(self, fields: Fields, head: Head) -> None:
+        """Raises MalformedError, UnsupportedError."""
+        expressions = Expressions(env(head.policy.kind, WORLD, namespace=head.namespace, composed={}))
+        self._ignores = head.policy.failure_policy == "Ignore"
+        self._conditions = expressions.conditions(fields)
+        expressions.declare(fields)
+        self._validations = [_validation(entry, expressions) for entry in fields.each("validations")]
+        self._audit: dict[str, Program] = {}
+        for entry in fields.each("auditAnnotations"):
+            key, text = entry.need("key", str), entry.need("valueExpression", str)
+            entry.done()
+            self._audit[key] = expressions.text_or_null(text, entry.path("valueExpression"))
+        self.reads = frozenset(expressions.reads)
+        self.texts = tuple(expressions.texts)
+        self._variables = expressions.variables
+
+    def judge(self, given: Given) -> Judgement:
+        """Raises UnansweredError, LookupFailedError."""
+        values = activation(given, self.reads, absent=_NONE)
+        values["exceptions"] = allowed(given)
+        try:
+            if not holds(self._conditions, values, ignores=self._ignores):
+                return Judgement(Outcome.SKIP, "skip")
+        except CelError as error:
+            return Judgement(Outcome.ERROR, f"failed to load context: {error.message}", "evaluation")
+        values["variables"] = Variables(self._variables, values)
+        for at, (program, message, expression) in enumerate(self._validations):
+            try:
+                passes = program(values)
+                if passes is not True:
+                    said = _message(expression, message, values) or f"CEL expression validation failed at index {at}"
+                    return Judgement(Outcome.FAIL, said, "", {**self._annotations(values), INDEX: str(at)})
+            except LanguageError as error:
+                return Judgement(Outcome.ERROR, f"error: {error.message}", "", {INDEX: str(at)})
+        try:
+            return Judgement(Outcome.PASS, "success", "", self._annotations(values) if self._audit else {})
+        except LanguageError as error:
+            return Judgement(Outcome.ERROR, f"failed to load context: {error.message}", "evaluation")
+
+    def _annotations(self, values: dict[str, Any]) -> dict[str, str]:
+        annotations: dict[str, str] = {}
+        for key, program in self._audit.items():
+            try:
+                value = program(values)
+            except LanguageError as error:
+                raise CelError(f"failed to evaluate auditAnnotation '{key}': {error.message}") from None
+            if value is None:
+                raise CelError(f"failed to convert auditAnnotation '{key}' expression: type conversion error from "
+                               "'null_type' to 'string'")
+            if value:
+                annotations[key] = str(value)
+        return annotations
+
+
+def holds(conditions: Sequence[Condition], values: dict[str, Any], *, ignores: bool) -> bool:
+    """Whether all hold. One that does not outweighs errors; with `ignores` an error is one that does not hold.
+
+    Raises CelError with the errors of all that could not be evaluated.
+    """
+    errors = []
+    for condition in conditions:
+        try:
+            if condition.program(values) is not True:
+                return False
+        except LanguageError as error:
+            errors.append(error.message)
+    if errors and not ignores:
+        raise CelError("; ".join(errors))
+    return not errors
+
+
+class ValidatingRule(Rule):
+    partly = frozenset({IMAGES, VALUES})
+
+    def __init__(self, head: Head, config: str, scope: Scope, checks: Checks) -> None:
+        self.policy, self.scope, self.checks = head.policy, scope, checks
+        self.name = f"autogen-{config}" if config else ""
+        self.phase = Phase.VALIDATE if head.admission else Phase.AUDIT
+        self.enforce = "Deny" in head.actions
+        self.warns = "Warn" in head.actions
+        self._title = head.name
+        self.reads_templates = bool(config)
+        self.needs_request = next((words for text in checks.texts for words in ("request.userInfo",) if words in text),
+                                  "")
+
+    def silence(self, request: Request, answers: Any) -> str | None:
+        reason = super().silence(request, answers)
+        if reason is None and request.operation == JSON:
+            return "it judges objects of a cluster, and this is a JSON document"
+        return reason
+
+    def evaluate(self, given: Given) -> Spoken:
+        with asking(given):
+            return Spoken([self._result(given, self.judged(given))])
+
+    def judged(self, given: Given) -> Judgement:
+        return self.checks.judge(given)
+
+    def failed(self, given: Given, message: str) -> RuleResult:
+        return self._result(given, Judgement(Outcome.ERROR, message))
+
+    def excepted(self, given: Given, holding: Sequence[PolicyException], outcome: Outcome) -> RuleResult:
+        names = ", ".join(exception.name for exception in holding)
+        word = "passed" if outcome is Outcome.PASS else "skipped"
+        return result(self, given, holding, outcome, name="exception",
+                      message=f"rule is {word} due to policy exception: {names}")
+
+    def unexcepted(self, given: Given, message: str) -> RuleResult:
+        return self._result(given, Judgement(Outcome.ERROR, f"failed to load context: {message}", "evaluation"))
+
+    def _result(self, given: Given, judgement: Judgement) -> RuleResult:
+        told = ""
+        if judgement.outcome in (Outcome.FAIL, Outcome.ERROR):
+            word = "failed" if judgement.outcome is Outcome.FAIL else "error"
+            told = f"Policy {self._title} {word}: {judgement.message}"
+        return RuleResult(policy=self.policy.name, kind=self.policy.kind, rule=judgement.rule,
+                          outcome=judgement.outcome, message=judgement.message, resource=given.resource,
+                          enforce=self.enforce, warns=self.warns, told=told, properties=dict(judgement.properties))
+
+    def sees(self, template: str, field: str) -> bool:  # noqa: ARG002 - expressions may build a path
+        words = [word for word in field.split("/") if word not in ("", "[]")]
+        return all(any(word in text for text in self.checks.texts) for word in words)
+
+
+class ExtractedRule(ValidatingRule):
+    """It judges a pod made of each pod template in an object; the first that it has something against counts."""
+
+    def judged(self, given: Given) -> Judgement:
+        pods = pod_requests(given.request)
+        if not pods:
+            kind = given.request.kind
+            version = f"{kind.group}/{kind.version}" if kind.group else kind.version
+            return Judgement(Outcome.ERROR, f"error: extraction mode: no pod template found in {version}/{kind.kind}",
+                             "", {INDEX: "0"})
+        last = Judgement(Outcome.SKIP, "skip")
+        for path, request in pods:
+            inner = Given(request, given.context, given.evidence, given.answers)
+            inner.exceptions = given.exceptions
+            judgement = self.checks.judge(inner)
+            if judgement.outcome in (Outcome.FAIL, Outcome.ERROR):
+                return judgement._replace(message=f"{judgement.message} (pod template at {path})")
+            if judgement.outcome is not Outcome.SKIP:
+                last = judgement
+        return last
+
+
+class JsonRule(ValidatingRule):
+    """evaluation.mode JSON: of any JSON document, and of no request to an API server."""
+
+    def silence(self, request: Request, answers: Any) -> str | None:  # noqa: ARG002 - it is about no cluster
+        return None if request.operation == JSON else "it judges JSON documents, and no requests"
+
+
+def compile_policy(document: dict[str, Any]) -> Policy:
+    """Raises MalformedError and UnsupportedError, whose messages begin with a field's path."""
+    top = Fields(document, "")
+    kind, version = top.need("kind", str), top.need("apiVersion", str)
+    if version.partition("/")[2] not in VERSIONS:
+        raise UnsupportedError("apiVersion", f"{version} {kind} is not evaluated by custody yet",
+                               hint=", ".join(VERSIONS) + " are")
+    metadata = Fields(top.need("metadata", dict), "metadata")
+    name = metadata.need("name", str)
+    namespace = (metadata.take("namespace", str) or "default") if kind.startswith("Namespaced") else ""
+    written = top.need("spec", dict)
+    spec = Fields(written, "spec")
+    top.any("status")
+    top.done()
+    failure_policy = spec.take("failurePolicy", str) or "Fail"
+    if failure_policy not in ("Fail", "Ignore"):
+        raise MalformedError("spec.failurePolicy", got=failure_policy, expected="Fail or Ignore")
+    actions = tuple(spec.texts("validationActions") or ["Deny"])
+    if unknown := [action for action in actions if action not in ACTIONS]:
+        raise MalformedError("spec.validationActions", got=unknown[0], expected=", ".join(ACTIONS))
+    timeout = _timeout(spec.inner("webhookConfiguration"))
+    mode, admission, background = _evaluation(spec.inner("evaluation"))
+    policy = Policy(f"{namespace}/{name}" if namespace else name, "kyverno-cel", failure_policy, timeout, background,
+                    kind=kind)
+    head = Head(policy, name, namespace, actions, admission, mode == "JSON")
+    autogen = spec.inner("autogen")
+    controllers = pod_controllers(autogen)
+    if autogen is not None:
+        admission_policy = autogen.inner("validatingAdmissionPolicy")
+        if admission_policy is not None:
+            admission_policy.take("enabled", bool)
+            admission_policy.done()
+        autogen.done()
+    policy.rules = [_rule(spec, head, "")]
+    if mode == "Kubernetes":
+        kept = {field: value for field, value in written.items() if field in _EXPRESSIONS}
+        policy.rules += [_rule(Fields(made.spec, "spec"), head, made.config) for made in generated(kept, controllers)]
+    return policy
+
+
+_EXPRESSIONS = ("matchConstraints", "matchConditions", "variables", "validations", "auditAnnotations")
+
+
+def _rule(spec: Fields, head: Head, config: str) -> Rule:
+    checks = Checks(spec, head)
+    constraints = spec.inner("matchConstraints")
+    if head.json:
+        spec.done()
+        return JsonRule(head, "", Scope(Block([Filter(where="spec.matchConstraints")])), checks)
+    scope, _ = compile_constraints(constraints, namespace=head.namespace, judged=OPERATIONS)
+    spec.done()
+    return (ExtractedRule if config == EXTRACT else ValidatingRule)(head, config, scope, checks)
+
+
+def _validation(fields: Fields, expressions: Expressions) -> Validation:
+    text, message, expression = (fields.take(name, str) or "" for name in ("expression", "message",
+                                                                           "messageExpression"))
+    fields.only("reason", "Unauthorized", "Forbidden", "Invalid", "RequestEntityTooLarge")
+    fields.done()
+    program = expressions.truth(text, fields.path("expression"))
+    said = expressions.text(expression, fields.path("messageExpression")) if expression else None
+    return Validation(program, message, said)
+
+
+def _message(expression: Program | None, message: str, values: dict[str, Any]) -> str:
+    if expression is None:
+        return message
+    try:
+        return str(expression(values))
+    except LanguageError as error:
+        return f"failed to evaluate message expression: {error.message}"
+
+
+def _timeout(fields: Fields | None) -> int | None:
+    if fields is None:
+        return None
+    timeout = fields.take("timeoutSeconds", int)
+    fields.done()
+    if timeout is not None and not 1 <= timeout <= 30:
+        raise MalformedError(fields.path("timeoutSeconds"), got=timeout, expected="1 to 30")
+    return timeout
+
+
+def _evaluation(fields: Fields | None) -> tuple[str, bool, bool]:
+    """(mode, whether requests are judged, whether what lies in a cluster is)"""
+    if fields is None:
+        return "Kubernetes", True, True
+    mode = fields.take("mode", str) or "Kubernetes"
+    enabled = []
+    for name in ("admission", "background"):
+        inner = fields.inner(name)
+        enabled.append(inner is None or inner.take("enabled", bool) is not False)
+        if inner is not None:
+            inner.done()
+    fields.done()
+    if mode not in ("Kubernetes", "JSON"):
+        raise UnsupportedError(fields.path("mode"), f"{mode!r} is not evaluated by custody yet",
+                               hint="Kubernetes and JSON are")
+    return mode, enabled[0], enabled[1]

@@ -1,0 +1,124 @@
+"""Exceptions from policies: one kind for all engines and gates, of Kyverno's two.
+
+kyverno.io PolicyException (v2, v2beta1) names rules, policies.kyverno.io PolicyException (v1, v1beta1, v1alpha1) names
+policies. Both hold for requests that they match, until they expire: judged by the decision's own time, so that an
+exception ends at once for webhook, check, background scans and replays. `decide` asks them before the rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from custody.errors import CustodyError
+from custody.policy.given import Given
+from custody.policy.lookup import UnansweredError
+from custody.policy.model import Outcome, RuleResult
+from custody.policy.rule import Policy, Rule, Spoken
+from policylang.errors import LanguageError
+
+PODSECURITY, IMAGES, VALUES = "podSecurity", "images", "allowedValues"
+"""What an exception may leave to the rule, instead of the whole rule (`Rule.partly`)."""
+
+
+@dataclass(eq=False)
+class PolicyException:
+    """One compiled exception."""
+
+    name: str
+    """`namespace/name`."""
+    covers: Callable[[Rule], bool]
+    """Whether it names a rule."""
+    holds: Callable[[Given], bool]
+    """Whether it matches a request. Raises CustodyError, LanguageError."""
+    expires: datetime | None = None
+    """The last moment of which it is one."""
+    strict: bool = False
+    """Whether a rule under Fail fails where it cannot be told if the exception holds; else it does not hold."""
+    background: bool = True
+    outcome: Outcome = Outcome.SKIP
+    """Skip or pass."""
+    priority: int = 0
+    images: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+    controls: tuple[Mapping[str, Any], ...] = ()
+    """podSecurity entries: controlName, images, restrictedField, values."""
+    why: Mapping[str, str] = field(default_factory=dict)
+    """Reason, ticket, approver and whatever else it says of itself."""
+    namespace: str = ""
+    at: int = -1
+    """Its position among all documents that are loaded."""
+
+    @property
+    def parts(self) -> frozenset[str]:
+        return frozenset(name for name, value in ((PODSECURITY, self.controls), (IMAGES, self.images),
+                                                  (VALUES, self.values)) if value)
+
+    def stands(self, given: Given) -> bool:
+        """Whether there is such an exception at the time of a decision."""
+        if self.expires is not None and given.context.now > self.expires:
+            return False
+        return self.background or not given.request.existing
+
+
+def attach(policies: Sequence[Policy], exceptions: Sequence[PolicyException]) -> None:
+    """Give each rule the exceptions that name it."""
+    for policy in policies:
+        for rule in policy.rules:
+            rule.exceptions = tuple(exception for exception in exceptions if exception.covers(rule))
+        policy.excepted = tuple(sorted({exception.at for rule in policy.rules for exception in rule.exceptions}))
+
+
+def excepted(rule: Rule, given: Given) -> Spoken | None:
+    """The result of a rule that is excepted from a request; None where it is to be asked.
+
+    `given.exceptions` are then those that leave a part of it to the rule. Raises UnansweredError.
+    """
+    given.exceptions = ()
+    if not rule.exceptions:
+        return None
+    holding: list[PolicyException] = []
+    whole = False
+    for exception in rule.exceptions:
+        if not exception.stands(given):
+            continue
+        try:
+            if not exception.holds(given):
+                continue
+        except UnansweredError:
+            raise
+        except (CustodyError, LanguageError) as error:
+            if exception.strict and not whole and rule.policy.failure_policy != "Ignore":
+                return Spoken([rule.unexcepted(given, error.message)])
+            continue
+        holding.append(exception)
+        whole = whole or not exception.parts & rule.partly
+    if not whole:
+        given.exceptions = tuple(holding)
+        return None
+    first = max(holding, key=lambda exception: exception.priority)
+    said = rule.excepted(given, holding, first.outcome)
+    return Spoken([said])
+
+
+def result(rule: Rule, given: Given, holding: Sequence[PolicyException], outcome: Outcome, *, name: str,
+           message: str) -> RuleResult:
+    """The result of a rule that exceptions leave out; their names, and what they say of themselves, are properties."""
+    properties: dict[str, str] = {"exceptions": ",".join(exception.name.rpartition("/")[2] for exception in holding)}
+    for exception in reversed(holding):
+        properties |= {f"exception-{key}": value for key, value in exception.why.items()}
+    return RuleResult(policy=rule.policy.name, kind=rule.policy.kind, rule=name, outcome=outcome, message=message,
+                      resource=given.resource, enforce=False, warns=False, properties=properties)
+
+
+def allowed(given: Given) -> dict[str, list[str]]:
+    """The variable `exceptions` of CEL: the images and values that exceptions leave to the expressions."""
+    if not given.exceptions:
+        return _NOTHING
+    return {"allowedImages": [image for exception in given.exceptions for image in exception.images],
+            "allowedValues": [value for exception in given.exceptions for value in exception.values]}
+
+
+_NOTHING: dict[str, list[str]] = {"allowedImages": [], "allowedValues": []}

@@ -1,0 +1,118 @@
+"""What was gathered about a digest before, for when it cannot be gathered anew: within a budget of age, and said.
+
+    the registry answers           → what it says, kept for later
+    it does not, and it did before → what was kept, while it is no older than the budget; else an error
+    it is known not to answer      → what was kept at once, without a socket; who asks next is found out beside
+
+Only that nobody answers is no answer. What the registry says, a 404 or a refusal of a login too, counts as it is said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from custody.errors import CustodyError, NetworkError, NotFoundError
+from custody.evidence.model import EvidenceSet
+from custody.kit.clock import Clock
+from custody.ports.evidence import EvidenceStore, KeptEvidence
+
+_LOG = logging.getLogger(__name__)
+_PATIENCE = 1.0  # seconds for which somebody who could be answered from what is kept waits for the registry
+_DOWN = 5.0  # seconds after which one that did not answer is asked again
+_MOST = 512 * 1024 * 1024
+_PRUNE = 600.0  # seconds between two prunings
+_DECODER = msgspec.json.Decoder(EvidenceSet)
+_ENCODER = msgspec.json.Encoder()
+Collect = Callable[[], Coroutine[Any, Any, EvidenceSet]]
+
+
+class Remembered:
+    """`budget` is how old what is kept may be when it counts."""
+
+    def __init__(self, store: EvidenceStore, clock: Clock, budget: timedelta) -> None:
+        self._store, self._clock, self._budget = store, clock, budget
+        self._down: dict[str, float] = {}
+        """Hosts that did not answer → when to ask again."""
+        self._asking: dict[str, asyncio.Task[EvidenceSet]] = {}
+        self._pruned = time.monotonic()
+        self.stale = 0
+        """How often what was kept counted."""
+
+    async def gather(self, key: str, host: str, collect: Collect) -> EvidenceSet:
+        """Raises what `collect` raises, where nothing is kept that counts."""
+        kept = await asyncio.to_thread(self._kept, key)
+        if kept is None:
+            return await self._collected(key, host, collect)
+        if host in self._down:
+            if self._down[host] <= time.monotonic():
+                self._down[host] = time.monotonic() + _DOWN
+                self._asking[key] = self._ask(key, host, collect)
+            return self._stale(kept, f"{host} did not answer a moment ago")
+        task = self._ask(key, host, collect)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await asyncio.shield(task)
+        except TimeoutError:
+            self._down[host] = time.monotonic() + _DOWN
+            return self._stale(kept, f"{host} did not answer within {_PATIENCE:g} s")
+        except NotFoundError:
+            raise
+        except NetworkError as error:
+            return self._stale(kept, error.message)
+
+    def _ask(self, key: str, host: str, collect: Collect) -> asyncio.Task[EvidenceSet]:
+        """Goes on when nobody waits for it any more: it finds out whether the host answers again."""
+        task = self._asking.get(key)
+        if task is None or task.get_loop() is not asyncio.get_running_loop():
+            task = self._asking[key] = asyncio.create_task(self._collected(key, host, collect))
+            task.add_done_callback(lambda done: self._asked(key, done))
+        return task
+
+    def _asked(self, key: str, task: asyncio.Task[EvidenceSet]) -> None:
+        if self._asking.get(key) is task:
+            del self._asking[key]
+        if not task.cancelled():
+            task.exception()  # said by who waits for it
+
+    async def _collected(self, key: str, host: str, collect: Collect) -> EvidenceSet:
+        try:
+            gathered = await collect()
+        except NotFoundError:
+            self._down.pop(host, None)
+            raise
+        except NetworkError:
+            self._down[host] = time.monotonic() + _DOWN
+            raise
+        self._down.pop(host, None)
+        await asyncio.to_thread(self._keep, key, gathered)
+        return gathered
+
+    def _kept(self, key: str) -> EvidenceSet | None:
+        try:
+            kept = self._store.get(key)
+            if kept is None or self._clock() - kept.gathered > self._budget:
+                return None
+            return msgspec.structs.replace(_DECODER.decode(kept.data), stale_since=kept.gathered)
+        except (CustodyError, msgspec.MsgspecError):
+            _LOG.warning("what was gathered before cannot be read", exc_info=True)
+            return None
+
+    def _keep(self, key: str, gathered: EvidenceSet) -> None:
+        try:
+            self._store.put(key, KeptEvidence(self._clock(), _ENCODER.encode(gathered)))
+            if time.monotonic() - self._pruned > _PRUNE:
+                self._pruned = time.monotonic()
+                self._store.prune(self._clock() - self._budget, _MOST)
+        except CustodyError as error:  # a full disk keeps nothing for later, and what was gathered counts
+            _LOG.warning("evidence is not kept: %s", error.message)
+
+    def _stale(self, kept: EvidenceSet, reason: str) -> EvidenceSet:
+        self.stale += 1
+        return msgspec.structs.replace(kept, stale_reason=reason)
