@@ -33,7 +33,7 @@ def wanted(held: Held, policy: Policy | None, *, registered: bool, now: datetime
     status: Mapping[str, Any] = held.document.get("status") or {}
     if held.definition.cel:
         return _cel(status.get("conditionStatus") or {}, ready=ready, message=message, now=now)
-    return _old(status, policy, [made.rule for made in generated(held.judged)] if policy is not None and held.judged
+    return _old(status, policy, [_shown(made.rule) for made in generated(held.judged)] if policy is not None and held.judged
                 else [], ready=ready, message=message or "Ready", now=now)
 
 
@@ -66,6 +66,11 @@ def _old(status: Mapping[str, Any], policy: Policy | None, made: list[Object], *
         return None
     told = {"rulecount": counts, "autogen": {"rules": made}} if policy is not None else {}
     return {"conditions": conditions or status["conditions"], **told}
+
+
+def _shown(rule: Object) -> Object:
+    """As Go writes it: a block that matches has `resources`, also where there is nothing in it."""
+    return {**rule, **{block: {"resources": {}, **rule[block]} for block in ("match", "exclude") if rule.get(block)}}
 
 
 def _cel(status: Mapping[str, Any], *, ready: bool, message: str, now: datetime) -> Object | None:
