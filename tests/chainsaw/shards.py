@@ -47,7 +47,8 @@ def custody(kubeconfig: Path, folder: Path) -> Iterator[None]:
         process = subprocess.Popen(
             [sys.executable, "-m", "custody.cli.main", "admission", "run", "--kubeconfig", str(kubeconfig), "--url",
              f"https://127.0.0.1:{port}", "--host", "127.0.0.1", "--webhook-port", str(port), "--namespace", "kyverno",
-             "--name", "custody", "--exclude", "kube-system", "--exclude", "kyverno", "--log-level", "info", "--port", str(probe)],
+             "--name", "custody", "--exclude", "kube-system", "--exclude", "kyverno", "--log-level", "info",
+             "--port", str(probe)],
             cwd=folder, stdout=lines, stderr=subprocess.STDOUT)
         try:
             _until_ready(process, probe)

@@ -66,7 +66,8 @@ def test_a_policy_is_in_force_once_it_is_ready_and_not_any_more_when_it_is_gone(
     cluster.do("apply", "-f", "-", given=policy("one", "bad"))
     cluster.do("wait", "--for=condition=Ready", "clusterpolicy/one", "--timeout=20s")
     assert ready(cluster, "one")["message"] == "Ready"
-    assert cluster.get("clusterpolicies.kyverno.io", "one")["status"]["rulecount"]["validate"] == 3  # with those for pod controllers
+    counts = cluster.get("clusterpolicies.kyverno.io", "one")["status"]["rulecount"]
+    assert counts["validate"] == 3  # with those for pod controllers
     assert cluster.pod("good", "good").returncode == 0
     denied = cluster.pod("bad", "bad")
     assert "resource Pod/default/bad was blocked due to the following policies" in denied.stderr

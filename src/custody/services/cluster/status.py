@@ -33,8 +33,8 @@ def wanted(held: Held, policy: Policy | None, *, registered: bool, now: datetime
     status: Mapping[str, Any] = held.document.get("status") or {}
     if held.definition.cel:
         return _cel(status.get("conditionStatus") or {}, ready=ready, message=message, now=now)
-    return _old(status, policy, [_shown(made.rule) for made in generated(held.judged)] if policy is not None and held.judged
-                else [], ready=ready, message=message or "Ready", now=now)
+    made = [_shown(made.rule) for made in generated(held.judged)] if policy is not None and held.judged else []
+    return _old(status, policy, made, ready=ready, message=message or "Ready", now=now)
 
 
 async def write(cluster: ClusterObjects, held: Held, status: Object) -> None:
