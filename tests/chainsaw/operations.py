@@ -92,11 +92,13 @@ class Operations:
     def _apply(self, given: dict[str, Any], bindings: Bindings) -> None:
         def put(document: Object) -> Object:
             try:
-                self._api.get(document)
+                there = self._api.get(document)
             except RefusedError as error:
                 if error.status != 404:
                     raise
                 return self._created(document)
+            if there["metadata"].get("deletionTimestamp"):
+                raise RefusedError(409, "an earlier one is being deleted")
             return self._api.merge(document)
         self._each(given, bindings, put)
 

@@ -11,7 +11,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from custody.policy.kinds import Kinds, Selector
-from custody.policy.phases import Course
+from custody.policy.phases import Course, Phase
 from custody.policy.resources import OPERATIONS
 from custody.policy.rule import Rule
 from custody.policy.scope import WRITTEN, ResourceRule
@@ -36,7 +36,9 @@ def entries(rules: Iterable[Rule], kinds: Kinds, *, mutate: bool) -> set[Entry]:
     asked: set[Entry] = set()
     course = Course.MUTATING if mutate else Course.VALIDATING
     for rule in rules:
-        if rule.phase in course.phases and rule.policy.admission:
+        meant = rule.phase in course.phases or (rule.phase is Phase.GENERATE and not mutate
+                                                and rule.policy.kind not in SCHEDULED)
+        if meant and rule.policy.admission:
             asked |= set(_of_rule(rule, kinds, mutate=mutate))
     asked |= {entry._replace(resource="pods/ephemeralcontainers") for entry in asked
               if entry.resource in ("pods", "*") and entry.group in ("", "*") and entry.version in ("v1", "*")}
