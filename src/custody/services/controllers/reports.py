@@ -79,19 +79,15 @@ class Reports:
         """What was written last, by uid: a digest of the results without their times."""
         self.writes = 0
 
-    async def known(self) -> dict[str, str]:
-        """The namespaces of the reports that are there, by the uid that they are named by."""
-        there: dict[str, str] = {}
+    async def known(self) -> list[Object]:
+        """The reports that are there. Raises CustodyError."""
+        there: list[Object] = []
         for resource in self._resources.values():
             try:
-                listing = await self._cluster.list(resource, labels="app.kubernetes.io/managed-by=kyverno")
+                there += (await self._cluster.list(resource, labels="app.kubernetes.io/managed-by=kyverno")).items
             except ApiError as error:
-                if error.answered != 404:
+                if error.answered != 404:  # no such kind, so none
                     raise
-                continue
-            for document in listing.items:
-                metadata = document["metadata"]
-                there[str(metadata["name"])] = str(metadata.get("namespace") or "")
         return there
 
     async def put(self, about: Reference, results: Iterable[Result]) -> None:
@@ -131,6 +127,17 @@ class Reports:
                         uid=about.uid)
         return report(results, name=about.uid, namespace=about.namespace, api_version=self._version, scope=scope,
                       source="kyverno", labels=MANAGED, owners=[owner])
+
+
+def reviewed_in(document: Mapping[str, Any]) -> list[Result]:
+    """The results of a report that no scan can find again: those of reviews."""
+    return [Result(source=str(result.get("source") or ""), policy=str(result.get("policy") or ""),
+                   rule=str(result.get("rule") or ""), result=str(result.get("result") or ""),
+                   message=str(result.get("message") or ""), category=str(result.get("category") or ""),
+                   severity=str(result.get("severity") or ""), scored=result.get("scored") is True,
+                   properties=result["properties"], seconds=int((result.get("timestamp") or {}).get("seconds") or 0))
+            for result in document.get("results") or ()
+            if (result.get("properties") or {}).get("process") == REVIEW]
 
 
 def bounded(results: list[Result]) -> list[Result]:
