@@ -20,7 +20,10 @@ from tests.chainsaw.cluster import clean, cluster, path_of_programs
 from tests.chainsaw.document import Test, UnsupportedStepError, read
 from tests.chainsaw.runner import run
 
-ELSEWHERE = {"ghcr.io/kyverno/test-verify-image": "it asks a public registry", "curlimages/": "its pods have to run"}
+ELSEWHERE = {"ghcr.io/kyverno/test-verify-image": "it asks a public registry",
+             "image.GetMetadata(": "it asks a public registry", "imageRegistry:": "it asks a public registry",
+             "curlimages/": "its pods have to run", "pip install flask": "its pods have to run and to answer",
+             "kind-control-plane": "it is about a node of kind"}
 """What a test's files say where it needs what is not here."""
 
 
