@@ -22,7 +22,7 @@ from custody.kit.near import near
 
 _PREFIX = "CUSTODY_"
 _SETTINGS = "the settings are in docs/reference/settings.md"
-_SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ",", "hosts": ","}
+_SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ",", "hosts": ",", "exceptions": ","}
 """How a variable lists several values; hosts have colons in them."""
 _PATHS = ("data_dir", "kubeconfig", "trusted_root", "signing_config", "tls_certificate", "tls_key", "tls_client_ca",
           "webhook_certificate", "webhook_key", "webhook_client_ca")
@@ -107,6 +107,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """signing_config.json that says where to sign; default: this data directory's services."""
     policies: list[str] = []
     """Policy files or folders that `check` and the webhook use. `CUSTODY_POLICIES=a.yaml:folder`."""
+    exceptions: list[str] = []
+    """Namespaces whose PolicyExceptions count, as Kyverno's --exceptionNamespace; `*`: all. Without any, none does:
+    whoever may write one in a namespace of theirs would be bound by no policy. `CUSTODY_EXCEPTIONS=security,audit`."""
     crds: list[str] = []
     """CustomResourceDefinition files or folders: the kinds beyond Kubernetes' own that policies may name."""
     kubeconfig: str | None = None

@@ -59,19 +59,49 @@ class Unavailable:
         self.message = message
 
 
+class NotMadeError(QueryError):
+    """A `Deferred` could not be made; whoever asked for it fails with its message."""
+
+
+class Deferred:
+    """Stands in the data for a value that is made when an expression names it, and then takes its place there.
+
+    What is never named is never made.
+    """
+
+    def made(self, data: dict[str, Any]) -> Any:
+        """The value, from the data that the expression speaks of. Raises NotMadeError."""
+        raise NotImplementedError
+
+
 class Roots:
     """What expressions may begin with: names of the context, and below `request` the fields that are there.
 
     `asks`: what of the world functions may ask for. `current`: what `{{@}}` stands for at the top of a document, as
-    `request.object`; deeper, it is followed by the path there. None where there is no such thing.
+    `request.object`; deeper, it is followed by the path there, without its first `skipped` steps. None where there is
+    no such thing. `deferred`: names whose value may be a `Deferred`.
     """
 
     def __init__(self, names: Collection[str] | None, request: Collection[str] | None,
-                 asks: Collection[str] = ("clock",), current: str | None = None) -> None:
+                 asks: Collection[str] = ("clock",), current: str | None = None, skipped: int = 0,
+                 deferred: Collection[str] = ()) -> None:
         self.names = names
         self.request = request
         self.asks = frozenset(asks)
         self.current = current
+        self.skipped = skipped
+        self.deferred = {name: _naming(name) for name in deferred}
+
+    def extended(self, names: Collection[str], deferred: Collection[str] = (), current: str | None = None,
+                 skipped: int = 0) -> Roots:
+        """These and more names."""
+        known = None if self.names is None else [*dict.fromkeys([*self.names, *names, *deferred])]
+        return Roots(known, self.request, self.asks, current or self.current, skipped if current else self.skipped,
+                     [*dict.fromkeys([*self.deferred, *deferred])])
+
+    def defers(self, expression: str) -> tuple[str, ...]:
+        """The deferred names that an expression speaks of, as Kyverno reads them out of its text."""
+        return tuple(name for name, naming in self.deferred.items() if naming.search(expression))
 
     def check(self, tree: Node, where: str) -> None:
         """Raises NotEvaluatedError for other names."""
@@ -92,6 +122,11 @@ class Roots:
         return tuple(name for name in FALLIBLE if whole or name in named)
 
 
+def _naming(name: str) -> re.Pattern[str]:
+    """`x` is named by `x.y`, and neither by `y.x` nor by `xy`."""
+    return re.compile(rf"(?:\A|\Z|\s|[^.0-9A-Za-z]){re.escape(name)}\b", re.ASCII)
+
+
 def has_variables(document: Any) -> bool:
     if isinstance(document, dict):
         return any(has_variables(key) or has_variables(value) for key, value in document.items())
@@ -110,6 +145,15 @@ def compile_value(document: Any, where: str, roots: Roots) -> Value | None:
     code = Code("variables")
     code.add("fill", ("data", "env"), [give(Writer(code, roots).whole(document, where))])
     run = code.build()["fill"]
+    return lambda data, now: run(data, Env(now))
+
+
+def compile_query(expression: str, where: str, roots: Roots) -> Value:
+    """A function for one expression of the context, written without braces: a list to go through, a path.
+
+    Raises InvalidError, NotEvaluatedError. The function raises QueryError.
+    """
+    run = _query(expression, roots, where)
     return lambda data, now: run(data, Env(now))
 
 
@@ -187,10 +231,12 @@ class Writer:
               fill: Callable[[str, ast.expr], ast.expr | None]) -> str:
         """The name of a function (data, env) for an expression."""
         expression = expression.strip().removeprefix("-").strip()
+        deferred = self.roots.defers(expression)
         if expression == "@":
             if self.roots.current is None:
                 raise NotEvaluatedError(where, "{{@}} is not evaluated here")
-            expression = self.roots.current + "".join(map(_step, path.split("/")[1:]))
+            steps = path.split("/")[1 + self.roots.skipped:]
+            expression = self.roots.current + "".join(map(_step, steps))
         shown = _HOLE.sub("{{…}}", expression)
         name = self.code.fresh("query")
         outside = _QUOTED.sub(lambda quoted: " " * len(quoted[0]), expression)
@@ -215,8 +261,11 @@ class Writer:
             if names := self.roots.uncertain(tree):
                 guard = call(self.code.hoist(_require, "require"), load("data"), self.code.constant(list(names)))
                 body.insert(0, ast.Expr(guard))
+        if deferred:
+            body.insert(0, ast.Expr(call(self.code.hoist(_make, "make"), load("data"),
+                                         self.code.constant(deferred))))
         made = self.code.fresh("e")
-        head = f"{self.context}failed to resolve {shown} at path {path}: JMESPath query failed: "
+        head = f"{self.context}failed to resolve {shown} at path {path}: "
         wrong = call(self.code.hoist(_unresolved, "unresolved"), ast.Constant(head), load(made))
         self.code.add(name, ("data", "env"), [
             attempt(body, self.code.hoist(QueryError, "QueryError"), [throw(wrong)], made)])
@@ -261,23 +310,37 @@ class _Dynamic:
 @lru_cache(1024)
 def _dynamic(expression: str, roots: Roots, where: str) -> Callable[[Any, Env], Any]:
     try:
-        tree = parse(expression, where)
-        roots.check(tree, where)
-        code = Code("variable")
-        emitter = writer(code)
-        emitter.function("query", tree)
-        _refuse(emitter, roots, where)
-    except (SourceError, NotEvaluatedError, InvalidError) as wrong:
+        return _query(expression, roots, where)
+    except (NotEvaluatedError, InvalidError) as wrong:
         raise QueryError(wrong.message) from None
+
+
+def _query(expression: str, roots: Roots, where: str) -> Callable[[Any, Env], Any]:
+    """Raises InvalidError, NotEvaluatedError."""
+    tree = _parse(expression, where)
+    roots.check(tree, where)
+    code = Code("variable")
+    emitter = writer(code)
+    emitter.function("query", tree)
+    _refuse(emitter, roots, where)
     run: Callable[[Any, Env], Any] = code.build()["query"]
-    if not (names := roots.uncertain(tree)):
+    names, deferred = roots.uncertain(tree), roots.defers(expression)
+    if not names and not deferred:
         return run
 
     def guarded(data: Any, env: Env) -> Any:
+        _make(data, deferred)
         _require(data, names)
         return run(data, env)
 
     return guarded
+
+
+def _make(data: Any, names: Collection[str]) -> None:
+    """Values of these names take the place of what stands for them. Raises NotMadeError."""
+    for name in names:
+        if isinstance(deferred := data.get(name), Deferred):
+            data[name] = deferred.made(data)
 
 
 def _require(data: Any, names: Collection[str]) -> None:
@@ -306,7 +369,10 @@ def _refuse(emitter: Emitter, roots: Roots, where: str) -> None:
 
 
 def _unresolved(head: str, wrong: QueryError) -> QueryError:
-    return wrong if isinstance(wrong, _UnresolvedError) else _UnresolvedError(head + wrong.message)
+    if isinstance(wrong, _UnresolvedError):
+        return wrong
+    return _UnresolvedError(head + ("" if isinstance(wrong, NotMadeError) else "JMESPath query failed: ")
+                            + wrong.message)
 
 
 def _written(value: Any) -> str:

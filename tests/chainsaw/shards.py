@@ -52,7 +52,7 @@ def custody(kubeconfig: Path, folder: Path) -> Iterator[None]:
              f"https://127.0.0.1:{port}", "--host", "127.0.0.1", "--webhook-port", str(port), "--namespace", "kyverno",
              "--name", "custody", "--exclude", "kube-system", "--exclude", "kyverno", "--log-level", "info",
              "--port", str(probe)],
-            cwd=folder, stdout=lines, stderr=subprocess.STDOUT)
+            cwd=folder, stdout=lines, stderr=subprocess.STDOUT, env={**os.environ, "CUSTODY_EXCEPTIONS": "*"})
         try:
             _until_ready(process, probe)
             yield

@@ -54,7 +54,7 @@ def test_a_command_that_is_named_is_there(hint: str) -> None:
     ("scan -f json oci:image", "No such option '-f'.\n\nhint: -o FORMAT"),
     ("scan image oci:image", "hint: custody scan TARGET"), ("fs .", "hint: folders are not scanned yet"),
     ("rego eval -b x data", "hint: name the folder"), ("rego build x", "hint: bundles are not read"),
-    ("check --resource x", "hint: resources are arguments"), ("policy apply x", "hint: custody check FILE --policy"),
+    ("check --resource x", "hint: resources are arguments"), ("apply x", "hint: custody policy apply POLICY"),
     ("-v sign i", "hint: it stands behind the command"), ("sign-blob x", "hint: no files are signed yet"),
     ("registry ls", "hint: crane, oras or skopeo"), ("sbom registry:a/b:1", "hint: it is spelled a/b:1 here"),
     ("sign --yess i", "Did you mean '--yes'?\n\nhint: custody sign --help"),

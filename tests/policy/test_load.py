@@ -93,9 +93,7 @@ PATHS = "spec.rules[0]"
 @pytest.mark.parametrize(("path", "value", "where"), [
     ("apiVersion", "kyverno.io/v2", "kind"),
     ("spec/webhookConfiguration", {"other": 1}, "spec.webhookConfiguration.other"),
-    ("spec/generateExisting", True, "spec.generateExisting"),
     *((f"{RULE}/{field}", value, f"{PATHS}.{field}") for field, value in {
-        "mutate": {"patchStrategicMerge": {}}, "generate": {"kind": "x"}, "context": [{"name": "x"}],
         "celPreconditions": [{"name": "x"}], "imageExtractors": {"Pod": []}}.items()),
     *((f"{RULE}/validate/{field}", value, f"{PATHS}.validate.{field}") for field, value in {
         "manifests": {"attestors": []},

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from custody.kit.visible import visible
 from custody.policy.load import PolicySet
 from custody.settings import Settings
 from custody.wiring import kinds
@@ -29,5 +30,9 @@ def asking(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def load(settings: Settings, policies: Sequence[str | Path], crds: Sequence[str], kubeconfig: Path | None) -> PolicySet:
-    """The policies, checked against the kinds that the options name."""
-    return PolicySet.load(policies or settings.policies, kinds(settings, crds, kubeconfig))
+    """The policies, checked against the kinds that the options name. Exceptions that do not count are said on stderr."""
+    loaded = PolicySet.load(policies or settings.policies, kinds(settings, crds, kubeconfig),
+                            exceptions=settings.exceptions)
+    for where, reason in loaded.uncounted:
+        click.echo(visible(f"note: {where}: {reason}"), err=True)
+    return loaded

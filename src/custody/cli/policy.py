@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from custody import wiring
-from custody.cli import kinds, policy_jp, policy_test
+from custody.cli import kinds, policy_apply, policy_jp, policy_test
 from custody.cli.run import settings
 from custody.errors import CustodyError, MalformedError, UsageError
 from custody.kit.visible import visible
@@ -28,6 +28,7 @@ def command() -> None:
     """Policies, before they are applied."""
 
 
+command.add_command(policy_apply.command)
 command.add_command(policy_jp.command)
 command.add_command(policy_test.command)
 

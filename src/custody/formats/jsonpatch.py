@@ -11,13 +11,6 @@ MAX_OPERATIONS = 10_000
 MAX_COPIED = 1_000_000
 """Values that all copies of a patch may make together: copies of copies double with each."""
 
-
-class TestError(MalformedError):
-    """A `test` that does not hold (RFC 6902, section 4.6)."""
-
-    __test__ = False  # for pytest, which takes the name for its own
-
-
 _ADDED = ("add", "replace", "test")
 _MOVED = ("move", "copy")
 
@@ -139,7 +132,7 @@ def _applied(document: Any, operation: dict[str, Any], where: str) -> Any:
         name = "add"
     if name == "test":
         if not equal(_value(document, path, f"{where}.path"), value):
-            raise TestError(f"{where}.value", got="another value there", expected="the value that is tested for")
+            raise MalformedError(f"{where}.value", got="another value there", expected="the value that is tested for")
         return document
     return _changed(document, path, name, value, f"{where}.path")
 

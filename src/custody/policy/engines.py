@@ -19,6 +19,8 @@ from custody.policy.engine import Engine, Unit
 from custody.policy.exceptions import attach
 from custody.policy.exempting import Exempting
 from custody.policy.fields import Fields
+from custody.policy.kubernetes.mutating import BINDING, POLICY, MutatingAdmission
+from custody.policy.kubernetes.validating import AdmissionPolicies
 from custody.policy.kyverno.engine import Kyverno
 from custody.policy.podsecurity.engine import PodSecurity
 from custody.policy.rule import Policy
@@ -26,6 +28,8 @@ from custody.policy.rule import Policy
 _KYVERNO = Kyverno()
 _VALIDATING = Validating()
 _EXEMPTING = Exempting()
+_ADMISSION = AdmissionPolicies()
+_MUTATING_ADMISSION = MutatingAdmission()
 _MUTATING, _GENERATING, _DELETING = Mutating(), Generating(), Deleting()
 ENGINES: dict[tuple[str, str], Engine] = {
     ("kyverno.io", "ClusterPolicy"): _KYVERNO,
@@ -34,12 +38,16 @@ ENGINES: dict[tuple[str, str], Engine] = {
     ("policies.kyverno.io", "ValidatingPolicy"): _VALIDATING,
     ("policies.kyverno.io", "NamespacedValidatingPolicy"): _VALIDATING,
     ("policies.kyverno.io", "PolicyException"): _EXEMPTING,
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): _ADMISSION,
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"): _ADMISSION,
     ("policies.kyverno.io", "MutatingPolicy"): _MUTATING,
     ("policies.kyverno.io", "NamespacedMutatingPolicy"): _MUTATING,
     ("policies.kyverno.io", "GeneratingPolicy"): _GENERATING,
     ("policies.kyverno.io", "NamespacedGeneratingPolicy"): _GENERATING,
     ("policies.kyverno.io", "DeletingPolicy"): _DELETING,
     ("policies.kyverno.io", "NamespacedDeletingPolicy"): _DELETING,
+    ("admissionregistration.k8s.io", POLICY): _MUTATING_ADMISSION,
+    ("admissionregistration.k8s.io", BINDING): _MUTATING_ADMISSION,
     ("pod-security.admission.config.k8s.io", "PodSecurityConfiguration"): PodSecurity(),
 }
 """By group and kind."""

@@ -16,6 +16,7 @@ from custody.errors import CustodyError
 from custody.policy.given import Given
 from custody.policy.lookup import UnansweredError
 from custody.policy.model import Outcome, RuleResult
+from custody.policy.phases import Phase
 from custody.policy.rule import Policy, Rule, Spoken
 from policylang.errors import LanguageError
 
@@ -111,6 +112,17 @@ def result(rule: Rule, given: Given, holding: Sequence[PolicyException], outcome
         properties |= {f"exception-{key}": value for key, value in exception.why.items()}
     return RuleResult(policy=rule.policy.name, kind=rule.policy.kind, rule=name, outcome=outcome, message=message,
                       resource=given.resource, enforce=False, warns=False, properties=properties)
+
+
+def words(rule: Rule, holding: Sequence[PolicyException]) -> str:
+    """Kyverno's, which differ by what a rule does, and lack a space where it validates or mutates."""
+    if PODSECURITY in rule.partly:
+        whole = next(exception for exception in holding if not exception.parts & rule.partly)
+        return f"rule is skipped due to policy exception {whole.name}"
+    names = ", ".join(exception.name for exception in holding)
+    if rule.phase is Phase.GENERATE:
+        return f"rule is skipped due to policy exception {names}"
+    return f"rule is skipped due to policy exceptions{names}"
 
 
 def allowed(given: Given) -> dict[str, list[str]]:

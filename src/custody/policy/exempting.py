@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -59,6 +59,20 @@ class Exempting:
 def is_exception(document: Any) -> bool:
     return (isinstance(document, dict) and document.get("kind") == KIND
             and str(document.get("apiVersion")).partition("/")[0] in GROUPS)
+
+
+def uncounted(document: Any, namespaces: Collection[str]) -> str:
+    """Why a document does not count: it is an exception that lies in none of these; "" for all else. `*`: anywhere."""
+    if not is_exception(document) or "*" in namespaces:
+        return ""
+    metadata = document.get("metadata")
+    name, namespace = (str((metadata if isinstance(metadata, dict) else {}).get(key) or "")
+                       for key in ("name", "namespace"))
+    if namespace in namespaces and namespace:
+        return ""
+    where = f"in namespace {namespace}" if namespace else "in no namespace"
+    return (f"{KIND} {name} lies {where}, and exceptions count "
+            f"in {', '.join(sorted(namespaces)) or 'none'} (setting `exceptions`)")
 
 
 def compile_exception(document: dict[str, Any]) -> PolicyException:

@@ -9,7 +9,7 @@ import logging
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from custody.formats import yaml
 from custody.kit import strictjson
 from custody.kit.digest import sha256
 from custody.policy.engines import compiled, standing
+from custody.policy.exempting import uncounted
 from custody.policy.given import Given
 from custody.policy.kinds import Kinds, builtin
 from custody.policy.lookup import Answers, UnansweredError
@@ -39,6 +40,8 @@ class PolicySet:
         """`kinds` are those that rules may name, and default to those of Kubernetes."""
         self.kinds = builtin() if kinds is None else kinds
         self.documents = list(raw)
+        self.uncounted: list[tuple[str, str]] = []
+        """Exceptions that were left out: where each stands, and why."""
         self._positions = [*range(len(self.documents))]
         places = list(sources) if sources else [f"policies[{at}]" for at in range(len(self.documents))]
         self.policies: list[Policy] = compiled(self.documents, places)
@@ -61,15 +64,21 @@ class PolicySet:
         self.digest = sha256(json.dumps(self.documents, sort_keys=True, separators=(",", ":")).encode())
 
     @classmethod
-    def load(cls, source: Iterable[str | Path | Any], kinds: Kinds | None = None) -> PolicySet:
+    def load(cls, source: Iterable[str | Path | Any], kinds: Kinds | None = None, *,
+             exceptions: Collection[str] = ("*",)) -> PolicySet:
         """From files, folders (all *.yaml, *.yml and *.json below), or documents that are read already.
 
         Lists are unwrapped. CustomResourceDefinitions among them add to `kinds`, which default to those of Kubernetes.
+        `exceptions` are the namespaces whose PolicyExceptions count: others are left out, and `uncounted` says so.
         """
         documents, crds = unwrapped(*gathered(source))
+        reasons = [(where, reason) for where, document in documents if (reason := uncounted(document, exceptions))]
+        documents = [(where, document) for where, document in documents if not uncounted(document, exceptions)]
         if crds:
             kinds = (kinds or builtin()).with_crds([crd for _, crd in crds], [where for where, _ in crds])
-        return cls([document for _, document in documents], [where for where, _ in documents], kinds)
+        loaded = cls([document for _, document in documents], [where for where, _ in documents], kinds)
+        loaded.uncounted = reasons
+        return loaded
 
     def of(self, phase: Phase) -> Sequence[Rule]:
         """The rules of a phase, in the order of their policies."""

@@ -125,11 +125,9 @@ class Rule(Protocol):
 
     def excepted(self, given: Given, holding: Sequence[PolicyException], outcome: Outcome) -> RuleResult:
         """The result where exceptions leave the rule out: skip or pass, with Kyverno's message."""
-        from custody.policy.exceptions import result
+        from custody.policy.exceptions import result, words
 
-        names = ", ".join(exception.name for exception in holding)
-        return result(self, given, holding, outcome, name=self.name,
-                      message=f"rule is skipped due to policy exceptions{names}")
+        return result(self, given, holding, outcome, name=self.name, message=words(self, holding))
 
     def unexcepted(self, given: Given, message: str) -> RuleResult:
         """The result where it cannot be told whether an exception holds."""

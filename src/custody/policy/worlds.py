@@ -18,7 +18,7 @@ from custody.errors import CustodyError
 from custody.policy.given import Given
 from custody.policy.kinds import Selector, builtin
 from custody.policy.lookup import LookupFailedError
-from custody.ports.lookup import Addresses, ApiCall, HttpCall, ImageData, Question
+from custody.ports.lookup import Addresses, ApiCall, GlobalEntry, HttpCall, ImageData, Question
 from policylang.cel.libraries.kyverno.ports import AnswerError, Object, World
 from policylang.errors import LanguageError
 from policylang.rego.declare import BuiltinError, Halt
@@ -95,12 +95,17 @@ class _Http:
     def request(self, method: str, url: str, body: Any, headers: Mapping[str, str], ca_bundle: str) -> Any:
         sent = "" if body is None else json.dumps(body, sort_keys=True)
         answer = _map(_answer(HttpCall(method, url, tuple(sorted(headers.items())), sent, ca_bundle)))
-        if not 200 <= int(answer.get("status", 0)) < 300:
-            raise AnswerError(f"{method} {url}: answered {answer.get('status')}")
         try:
-            return json.loads(answer.get("body") or "null")
-        except ValueError:
-            raise AnswerError(f"{method} {url}: answered with what is no JSON") from None
+            decoded = json.loads(answer.get("body") or "null")
+        except ValueError:  # as Kyverno 1.19 has it: the policy sees that there is no body, and the status
+            decoded = None
+        status = {"statusCode": int(answer.get("status", 0))}
+        return decoded | status if isinstance(decoded, dict) else {"body": decoded} | status
+
+
+class _GlobalContext:
+    def get(self, name: str, projection: str) -> Any:
+        return _answer(GlobalEntry(name, projection))
 
 
 class _Images:
@@ -113,7 +118,7 @@ class _Clock:
         return nanoseconds(_GIVEN.get().context.now)
 
 
-WORLD = World(resources=_Resources(), http=_Http(), images=_Images(), clock=_Clock())
+WORLD = World(resources=_Resources(), http=_Http(), global_context=_GlobalContext(), images=_Images(), clock=_Clock())
 """What a program is compiled with; it is asked within `asking`. What is not here is refused by name."""
 
 

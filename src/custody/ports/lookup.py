@@ -81,6 +81,8 @@ class Roles(msgspec.Struct, frozen=True, tag="roles"):
 
     username: str
     groups: tuple[str, ...] = ()
+    namespace: str = ""
+    """Of the request: cluster roles that a RoleBinding gives count in its own namespace."""
 
     def __str__(self) -> str:
         return f"the roles of {self.username}"

@@ -16,9 +16,10 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from custody.admission.configuration import OWN_NAMESPACES, Service
-from custody.admission.judging import Judging
+from custody.admission.judging import Judging, NoLookup
 from custody.errors import CustodyError
 from custody.formats.policyreport import WGPOLICY
+from custody.policy.exempting import uncounted
 from custody.policy.load import PolicySet, gathered, unwrapped
 from custody.policy.resources import ApiResource
 from custody.policy.snapshot import Snapshot
@@ -36,6 +37,7 @@ from custody.services.check import gathering
 from custody.services.cluster.certificates import Certificate, GivenCertificate, OwnCertificates
 from custody.services.cluster.guard import Guard
 from custody.services.cluster.lease import Leadership
+from custody.services.cluster.lookups import WatchedLookup
 from custody.services.cluster.operator import PRESENCE, Certificates, Operator
 from custody.services.cluster.policies import Collection, Feed
 from custody.services.cluster.webhooks import Place, Webhooks
@@ -52,7 +54,7 @@ from custody.wiring import (
     service_http,
     trusted_root,
 )
-from custody.wiring.admission import decision_keeper
+from custody.wiring.admission import decision_keeper, remembered
 
 _LOG = logging.getLogger(__name__)
 _LAST = 10.0
@@ -131,19 +133,21 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
             app.health = health
             webhook = listeners.open(Paths({"/metrics": metrics, "/": cast(App, app)}), options.webhook_port,
                                      files.tls, "webhook", "--webhook-port", role="admission")
-            gather = gatherer(settings, registry_client(settings, http))
+            before = remembered(settings, platform.clock)
+            gather = gatherer(settings, registry_client(settings, http), remembered=before)
             root = trusted_root(settings)
 
             def snapshot(policies: PolicySet) -> Snapshot:
                 return Snapshot(policies, root)
 
+            watched = WatchedLookup(client, lambda: operator.kinds, lookup or NoLookup())
             keeper = decision_keeper(settings, platform.clock)
             if keeper is not None:
                 closing.callback(keeper.close)
                 gauges.of_decisions(metrics, keeper)
-            collection = Collection(generates=True)
-            judging = Judging(gathering(gather), platform.clock, EvidenceLookup(gather, lookup))
-            admission = platform.admission(PolicySet([]), gather, None, lookup)
+            collection = Collection(generates=True, exceptions=settings.exceptions)
+            judging = Judging(gathering(gather), platform.clock, EvidenceLookup(gather, watched))
+            admission = platform.admission(PolicySet([]), gather, None, watched)
             controllers = Controllers(
                 client, judging, lambda: admission.snapshot, client.kinds, platform.clock,
                 Beside(namespace=options.namespace, excluded=(*options.exclude, options.namespace),
@@ -158,7 +162,8 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
 
             if options.policies:
                 documents, _ = unwrapped(*gathered(options.policies))
-                collection.fixed = documents
+                collection.fixed = [(where, document) for where, document in documents
+                                    if not uncounted(document, settings.exceptions)]
             feed = Feed(client, collection, watched=not options.policies)
             place = Place(options.place, options.namespace, options.name, options.exclude, options.inject_ca_from)
             operator = Operator(
@@ -177,8 +182,9 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
             app.guard = guard.review
             async with serving(*listeners.all):
                 working = asyncio.create_task(operator.run())
-                watches = [asyncio.create_task(watch.run()) for watch in listeners.watches]
-                watches.append(asyncio.create_task(controllers.run(lambda: operator.leadership.leading)))
+                watches = [asyncio.create_task(watched.run()),
+                           *(asyncio.create_task(watch.run()) for watch in listeners.watches),
+                           asyncio.create_task(controllers.run(lambda: operator.leadership.leading))]
                 try:
                     yield InCluster(operator, app, listeners, metrics, webhook, url, client.url, working)
                 finally:

@@ -107,7 +107,8 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
                 app = Named(app, settings.webhook_client_names)
             webhook = listeners.open(app, webhook_port, tls, "webhook", "--webhook-port", role="admission")
             admission.health = health
-            given = policies if policies is not None else PolicySet.load(settings.policies, kinds(settings))
+            given = policies if policies is not None else PolicySet.load(settings.policies, kinds(settings),
+                                                                         exceptions=settings.exceptions)
             keeper = decision_keeper(settings, system_clock)
             before = remembered(settings, system_clock)
             source = gatherer(settings, registry_client(settings, http), remembered=before)

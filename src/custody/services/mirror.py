@@ -42,6 +42,8 @@ class Mirror:
         """Set once `objects` is whole, or the kind is known not to be served."""
         self.failure: str | None = None
         """Why `objects` may be older than a few seconds; None where it is as the watch tells."""
+        self.failing_since = 0.0
+        """The event loop's time from which on `failure` is one."""
         self._cluster = cluster
         self._versions = versions
         self._namespace, self._labels, self._fields = namespace, labels, fields
@@ -71,6 +73,7 @@ class Mirror:
                 if isinstance(error, ApiError) and error.expired:
                     continue
                 if self.failure is None:
+                    self.failing_since = asyncio.get_running_loop().time()
                     _LOG.warning("watching %s: %s", self.kind, error.message)
                 self.failure = error.message
                 await self._wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - only spread

@@ -21,6 +21,12 @@ class MergeError(CustodyError):
     """An object or a patch that does not fit its schema; the message is the API server's."""
 
 
+class Null:
+    """CEL's null, as it stands in an apply configuration: no value of JSON, and none of any schema."""
+
+
+NULL = Null()
+UNDECLARED = "field not declared in schema"
 Error = tuple[str, str]
 """(path, message)."""
 
@@ -58,7 +64,7 @@ def validate(kind: Type, value: Any, path: str = "", *, duplicates: bool = False
         for name, inner in value.items():
             of = kind.field(name)
             if of is None:
-                errors.append((f"{path}.{name}", "field not declared in schema"))
+                errors.append((f"{path}.{name}", UNDECLARED))
                 break  # the API server looks no further either
             if inner is not None:
                 errors += validate(of, inner, f"{path}.{name}", duplicates=duplicates)
@@ -71,6 +77,8 @@ def validate(kind: Type, value: Any, path: str = "", *, duplicates: bool = False
 
 
 def _is(scalar: str, value: Any) -> bool:
+    if value is NULL:
+        return False
     if scalar == STRING:
         return isinstance(value, str)
     if scalar in (BOOLEAN, NUMERIC):
@@ -117,7 +125,7 @@ def go_text(value: Any) -> str:
         return "map[" + " ".join(f"{key}:{go_text(value[key])}" for key in sorted(value)) + "]"
     if isinstance(value, list):
         return "[" + " ".join(map(go_text, value)) + "]"
-    return "<nil>" if value is None else json.dumps(value)
+    return "NULL_VALUE" if value is NULL else "<nil>" if value is None else json.dumps(value)
 
 
 def _go_syntax(value: Any) -> str:
@@ -127,13 +135,14 @@ def _go_syntax(value: Any) -> str:
             f"{json.dumps(key)}:{_go_syntax(value[key])}" for key in sorted(value)) + "}"
     if isinstance(value, list):
         return "[]interface {}{" + ", ".join(map(_go_syntax, value)) + "}"
-    return "interface {}(nil)" if value is None else json.dumps(value)
+    return "0" if value is NULL else "interface {}(nil)" if value is None else json.dumps(value)
 
 
 def _go_type(value: Any) -> str:
     if isinstance(value, bool):
         return "bool"
-    return {str: "string", dict: "map[string]interface {}", list: "[]interface {}", int: "int64"}.get(
+    return {str: "string", dict: "map[string]interface {}", list: "[]interface {}", int: "int64",
+            Null: "structpb.NullValue"}.get(
         type(value), "float64")
 
 
@@ -228,7 +237,7 @@ class _Merge:
         for name, value in patch.items():
             of = kind.field(name)
             if of is None:
-                self.errors.append((f"{path}.{name}", "field not declared in schema"))
+                self.errors.append((f"{path}.{name}", UNDECLARED))
                 continue
             merged[name] = self.value(of, live.get(name, _ABSENT), value, f"{path}.{name}")
         return merged

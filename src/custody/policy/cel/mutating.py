@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from custody.errors import CustodyError, MalformedError
-from custody.formats import jsonpatch
 from custody.policy.cel import podtemplates
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Expressions
@@ -24,7 +23,7 @@ from custody.policy.cel.evaluated import (
     enabled,
     hold,
 )
-from custody.policy.cel.mutations import compile_mutations
+from custody.policy.cel.mutations import compile_mutations, difference
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.lookup import UnansweredError
@@ -69,14 +68,14 @@ class MutatingRule(Evaluated):
                 values = self.values(given)
                 if not hold(self.conditions, values):
                     return Spoken([self.result(given, Outcome.SKIP, "skip")])
-                patched = self.mutated(values, document, given)
+                patch = difference(document, self.mutated(values, document, given))
                 properties = annotated(self.annotations, values)
             except UnansweredError:
                 raise
             except (CustodyError, LanguageError) as error:
                 return Spoken([self.erred(given, error)])
         passed = self.result(given, Outcome.PASS, "success", properties=properties)
-        return Spoken([passed], jsonpatch.diff(document, patched) if patched is not document else ())
+        return Spoken([passed], patch)
 
     def mutated(self, values: dict[str, Any], document: dict[str, Any], given: Given) -> dict[str, Any]:
         """Each mutation sees what those before it changed; variables that were computed stay as they are."""

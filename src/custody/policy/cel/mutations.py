@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import msgspec
+
 from custody.errors import MalformedError
 from custody.formats import jsonpatch
-from custody.formats.kubernetes import apply
+from custody.formats.kubernetes import apply, patches
 from custody.formats.kubernetes.apply import MergeError
 from custody.formats.kubernetes.schema import Schemas, Type, builtin
 from custody.policy.cel.environment import Expressions
@@ -21,15 +23,15 @@ from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.ports.lookup import ApiCall
 from policylang.cel.compile.program import Program
-from policylang.cel.kubernetes.objects import misnamed
+from policylang.cel.kubernetes.objects import ObjectValue, misnamed
 from policylang.cel.protobuf.wellknown import to_json
 from policylang.cel.types import list_of, message
 from policylang.cel.values.values import Uint
 
 OBJECT = message("Object")
 PATCHES = list_of(message("JSONPatch"))
-MAX_PATCHED = 3 * 1024 * 1024
-"""Characters of JSON, about, that an object may have after a mutation: etcd holds no larger one."""
+MAX_PATCH = 3 * 1024 * 1024
+"""Bytes of a patch as JSON: the API server takes no larger object."""
 
 Document = dict[str, Any]
 
@@ -45,12 +47,16 @@ class Mutation(Protocol):
         ...
 
 
-def compile_mutations(entries: Sequence[Fields], expressions: Expressions, *, atomics: bool = False) -> list[Mutation]:
-    """`atomics`: whether an apply configuration may change what is atomic. Raises MalformedError."""
-    return [_compile(entry, expressions, atomics=atomics) for entry in entries]
+def compile_mutations(entries: Sequence[Fields], expressions: Expressions, *, atomics: bool = False,
+                      strict: bool = False) -> list[Mutation]:
+    """`atomics`: whether an apply configuration may change what is atomic. `strict`: as the API server decodes.
+
+    Raises MalformedError.
+    """
+    return [_compile(entry, expressions, atomics=atomics, strict=strict) for entry in entries]
 
 
-def _compile(entry: Fields, expressions: Expressions, *, atomics: bool) -> Mutation:
+def _compile(entry: Fields, expressions: Expressions, *, atomics: bool, strict: bool) -> Mutation:
     kind = entry.need("patchType", str)
     names = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
     if kind not in names:
@@ -63,7 +69,7 @@ def _compile(entry: Fields, expressions: Expressions, *, atomics: bool) -> Mutat
     entry.done()
     where = inner.path("expression")
     if kind == "JSONPatch":
-        return JsonPatch(expressions.program(text, where, PATCHES))
+        return JsonPatch(expressions.program(text, where, PATCHES), strict=strict)
     return ApplyConfiguration(expressions.program(text, where, OBJECT), atomics=atomics)
 
 
@@ -91,20 +97,30 @@ class ApplyConfiguration:
 class JsonPatch:
     """A list of operations (RFC 6902). Where a `test` does not hold, the object stays as it is."""
 
-    def __init__(self, program: Program) -> None:
-        self._program = program
+    def __init__(self, program: Program, *, strict: bool = False) -> None:
+        """`strict`: whether what it leaves must have no fields but those that are known."""
+        self._program, self._strict = program, strict
 
     def __call__(self, values: Mapping[str, Any], document: Document, given: Given) -> Document:  # noqa: ARG002
         operations = [_operation(said) for said in self._program(values)]
         try:
-            patched = jsonpatch.apply(document, operations)
-        except jsonpatch.TestError:
+            patched = patches.apply(document, operations)
+        except patches.TestFailedError:
             return document
-        except MalformedError as error:
+        except MergeError as error:
             raise MergeError(f"JSON Patch: {error.message}") from None
         if not isinstance(patched, dict):
             raise MergeError(f"JSON Patch: got {type(patched).__name__}, expected an object")
+        if self._strict and (kind := builtin().kind(str(patched.get("apiVersion")), str(patched.get("kind")))):
+            _strict(kind, patched)
         return patched
+
+
+def _strict(kind: Type, document: Document) -> None:
+    for path, reason in apply.validate(kind, document, duplicates=True):
+        if reason == apply.UNDECLARED:
+            raise MergeError(f'Internal error occurred: strict decoding error: unknown field "{path[1:]}"')
+        raise MergeError(f"Internal error occurred: {path[1:]}: {reason}")
 
 
 def _operation(said: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,9 +128,10 @@ def _operation(said: Mapping[str, Any]) -> dict[str, Any]:
     if said.get("from"):
         operation["from"] = said["from"]
     if "value" in said:
-        if wrong := misnamed(said["value"]):
+        value = said["value"]
+        if isinstance(value, ObjectValue) and (wrong := misnamed(value, value.name)):
             raise MergeError("type mismatch: " + "\n".join(wrong))
-        operation["value"] = whole(to_json(said["value"]))
+        operation["value"] = whole(to_json(value))
     return operation
 
 
@@ -132,8 +149,19 @@ def schema_of(document: Document, given: Given) -> Type | None:
     return None if schemas is None else schemas.kind(version, kind)
 
 
+def difference(document: Document, mutated: Document) -> list[dict[str, Any]]:
+    """The patch that a policy's mutations are together. Raises MergeError for one that is too large."""
+    patch = [] if mutated is document else jsonpatch.diff(document, mutated)
+    size = len(msgspec.json.encode(patch)) if patch else 0
+    if size > MAX_PATCH:
+        raise MergeError(f"the mutations are a patch of {size} bytes, expected at most {MAX_PATCH}")
+    return patch
+
+
 def native(value: Any) -> Any:
-    """A value of CEL as JSON has it. Raises MergeError for one that it has not."""
+    """A value of CEL as JSON has it; null is apply.NULL. Raises MergeError for one that it has not."""
+    if value is None:
+        return apply.NULL
     if isinstance(value, dict):
         if any(not isinstance(key, str) for key in value):
             raise MergeError("map keys must be strings")
@@ -142,7 +170,7 @@ def native(value: Any) -> Any:
         return [native(inner) for inner in value]
     if isinstance(value, Uint):
         return int(value)
-    if value is None or isinstance(value, (str, bool, int, float)):
+    if isinstance(value, (str, bool, int, float)):
         return whole(value)
     raise MergeError(f"got {type(value).__name__}, expected a value of JSON")
 

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 from custody.errors import MalformedError
 from custody.policy.fields import Fields
+from custody.policy.kyverno.context import Context, compile_context
 from custody.policy.kyverno.judgement import Judge, Judgement, Subject
 from custody.policy.model import Outcome
-from policylang import jmespath
 from policylang.conditions import Conditions, compile_conditions
-from policylang.errors import LanguageError, NotEvaluatedError
+from policylang.errors import LanguageError
 from policylang.jmespath import QueryError
-from policylang.variables import Roots, Unavailable
+from policylang.variables import Roots, compile_query
 
 _ABSENT = "Unknown key"
 _DEEPEST = 8
@@ -29,7 +29,7 @@ Body = Callable[[Fields, Roots, int], Judge]
 def element_roots(roots: Roots, depth: int) -> Roots:
     """With the names of an element, and of its place, at one depth."""
     names = ("element", "elementIndex", f"element{depth}", f"elementIndex{depth}")
-    return Roots(None if roots.names is None else (*roots.names, *names), roots.request, roots.asks, roots.current)
+    return roots.extended(names)
 
 
 class List:
@@ -37,19 +37,11 @@ class List:
 
     def __init__(self, text: str, where: str, roots: Roots) -> None:
         """Raises InputError for what is no expression, NotEvaluatedError for names that there are not."""
-        tree = jmespath.parse(text.strip(), where)
-        roots.check(tree, where)
-        self._query = jmespath.compile(text.strip(), where)
-        if self._query.asks - roots.asks:
-            raise NotEvaluatedError(where, "what it asks of the world is not given here")
-        self._uncertain = roots.uncertain(tree)
+        self._query = compile_query(text.strip(), where, roots)
 
     def __call__(self, values: dict[str, Any], now: datetime) -> Sequence[Any]:
         """Its elements; one, where it yields no list. Raises QueryError."""
-        for name in self._uncertain:
-            if isinstance(value := values.get(name), Unavailable):
-                raise QueryError(value.message)
-        found = self._query(values, jmespath.Env(now))
+        found = self._query(values, now)
         elements = found if isinstance(found, list) else [found]
         if len(elements) > _MOST:
             raise QueryError(f"the list has {len(elements)} elements, more than {_MOST}")
@@ -58,17 +50,18 @@ class List:
 
 class _Loop(NamedTuple):
     elements: List
+    context: Context
     scoped: bool | None
     preconditions: Conditions | None
     judge: Judge
     depth: int
 
 
-def compile_foreach(loops: Sequence[Fields], roots: Roots, depth: int, body: Body) -> Judge:
+def compile_foreach(loops: Sequence[Fields], roots: Roots, depth: int, body: Body, namespace: str = "") -> Judge:
     """The judgement of all lists of one `foreach`. Raises MalformedError, UnsupportedError and InputError."""
     if depth > _DEEPEST:
         raise MalformedError(loops[0].where, got=f"{depth} lists in each other", expected=f"at most {_DEEPEST}")
-    compiled = [_loop(fields, roots, depth, body) for fields in loops]
+    compiled = [_loop(fields, roots, depth, body, namespace) for fields in loops]
 
     def judge(subject: Subject) -> Judgement | None:
         applied, failure = 0, ""
@@ -90,13 +83,14 @@ def compile_foreach(loops: Sequence[Fields], roots: Roots, depth: int, body: Bod
     return judge
 
 
-def _loop(fields: Fields, roots: Roots, depth: int, body: Body) -> _Loop:
+def _loop(fields: Fields, roots: Roots, depth: int, body: Body, namespace: str) -> _Loop:
     inner = element_roots(roots, depth)
     elements = List(fields.need("list", str), fields.path("list"), roots)
+    context, inner = compile_context(fields.each("context"), inner, namespace)
     scoped = fields.take("elementScope", bool)
     block = fields.any("preconditions")
     conditions = None if block is None else compile_conditions(block, fields.path("preconditions"), inner)
-    return _Loop(elements, scoped, conditions, body(fields, inner, depth + 1), depth)
+    return _Loop(elements, context, scoped, conditions, body(fields, inner, depth + 1), depth)
 
 
 def _judged(loop: _Loop, elements: Sequence[Any], subject: Subject) -> tuple[Judgement | None, int]:
@@ -111,6 +105,7 @@ def _judged(loop: _Loop, elements: Sequence[Any], subject: Subject) -> tuple[Jud
                              f"elements that are not maps, expected type=map got type={_NAMES[type(element)]}"), applied
         values = {**subject.values, "element": element, f"element{loop.depth}": element, "elementIndex": at,
                   f"elementIndex{loop.depth}": at}
+        values = loop.context.opened(values, subject.given)
         inner = Subject(subject.given, values, element if scoped else subject.element)
         if loop.preconditions is not None:
             try:

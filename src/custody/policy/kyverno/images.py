@@ -6,7 +6,7 @@ Evidence comes verified; here it is held against what a policy demands: identiti
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -53,8 +53,12 @@ Attestor = Callable[[list[Verified], Absent], Found]
 class VerifyImages:
     """One compiled entry of `verifyImages`."""
 
-    def __init__(self, fields: Fields, *, every: bool = False) -> None:
-        """`every`: each attestation of a signer must meet the conditions, not only the newest of its type."""
+    def __init__(self, fields: Fields, *, every: bool = False, entries: Sequence[str] = ()) -> None:
+        """`every`: each attestation of a signer must meet the conditions, not only the newest of its type.
+
+        `entries` are the names of the rule's context.
+        """
+        self._roots = PREDICATE_ROOTS.extended((), entries) if entries else PREDICATE_ROOTS
         self.where = fields.where
         self._every = every
         self.failure_action = fields.take("failureAction", str)
@@ -79,7 +83,8 @@ class VerifyImages:
         bundles = kind == "SigstoreBundle"
         self._attestors = [(f".attestors[{at}]", self._set(attestors, f".attestors[{at}]", bundles))
                            for at, attestors in enumerate(fields.each("attestors"))]
-        self.reads_request = _REQUEST.search(str(fields.peek("attestations"))) is not None
+        self.reads_request = bool(entries) or _REQUEST.search(
+            str(fields.peek("attestations"))) is not None
         """Whether conditions may speak of more than the evidence, such as of how the pod names the image."""
         self._attestations = [self._attestation(attestation, f".attestations[{at}]", bundles)
                               for at, attestation in enumerate(fields.each("attestations"))]
@@ -173,7 +178,7 @@ class VerifyImages:
         block = fields.any("conditions")
         fields.done()
         conditions = None if block is None else compile_conditions(
-            block if isinstance(block, list) else [block], fields.path("conditions"), PREDICATE_ROOTS, explain=True)
+            block if isinstance(block, list) else [block], fields.path("conditions"), self._roots, explain=True)
         return kind, path, sets or [_member(path, [_stored(bundles)])], conditions
 
     # ── what is there ───────────────────────────────────────────────────────────────────────────────────────────

@@ -109,7 +109,7 @@ def _has_role(field: str, names: Sequence[str], *, nobody: bool) -> Condition:
         user = request.user
         if not (user.username or user.groups):
             return nobody
-        bound = answers.value(Roles(user.username, user.groups)) or {}
+        bound = answers.value(Roles(user.username, user.groups, request.namespace)) or {}
         return not wanted.isdisjoint(bound.get(field) or ())
 
     return has

@@ -10,8 +10,12 @@ from custody.policy.fields import Fields
 from custody.policy.kyverno import autogen
 from custody.policy.kyverno.action import Action, compile_overrides, enforced
 from custody.policy.kyverno.cel import match_conditions
+from custody.policy.kyverno.context import compile_context
+from custody.policy.kyverno.generate import GenerateRule
 from custody.policy.kyverno.images import VerifyImages
 from custody.policy.kyverno.match import compile_block, is_empty
+from custody.policy.kyverno.mutate.existing import MutateExistingRule
+from custody.policy.kyverno.mutate.rule import MutateRule
 from custody.policy.kyverno.rule import Head, KyvernoRule
 from custody.policy.kyverno.validate import Validate
 from custody.policy.kyverno.validation import ValidateRule
@@ -42,6 +46,11 @@ class Stated(NamedTuple):
     legacy: bool
     """Whether it is of v1, whose fields of before v2beta1 may be there."""
     first_only: bool
+    server_side: bool
+    """useServerSideApply: how what is generated is sent."""
+    generates_existing: bool
+    mutates_existing: bool
+    """Whether what lies in the cluster when the policy comes is a trigger, where a rule does not say."""
     every: bool
     """Whether all attestations of a signer must meet the conditions, and not only the newest."""
 
@@ -77,7 +86,13 @@ def compile_policy(document: Any) -> Policy:
     order = spec.take("applyRules", str)
     if order not in (None, "All", "One"):
         raise MalformedError("spec.applyRules", got=order, expected="All or One")
-    stated = Stated(policy, action, condition, namespace, version == VERSIONS[0], order == "One", every)
+    server_side = spec.take("useServerSideApply", bool) is True
+    generates = spec.take("generateExistingOnPolicyUpdate", bool) is True
+    generates = spec.take("generateExisting", bool) is True or generates
+    mutates = spec.take("mutateExistingOnPolicyUpdate", bool) is True
+    stated = Stated(policy, action, condition, namespace, version == VERSIONS[0], order == "One", server_side,
+                    generates,
+                    mutates, every)
     written = spec.each("rules")
     spec.done()
     rules = [_rule(entry, stated, at) for at, entry in enumerate(written)]
@@ -136,27 +151,30 @@ def _rule(fields: Fields, stated: Stated, order: int, kinds: tuple[str, ...] = (
     scope = Scope(compile_block(match, legacy=stated.legacy, namespaced=namespaced), excluded,
                   conditions=[] if stated.condition is None else [stated.condition], namespace=stated.namespace,
                   kinds=kinds)
+    entries = fields.peek("context")
+    context, roots = compile_context(fields.each("context"), ROOTS, stated.namespace)
     block = fields.any("preconditions")
-    preconditions = None if block is None else compile_conditions(block, fields.path("preconditions"), ROOTS)
+    preconditions = None if block is None else compile_conditions(block, fields.path("preconditions"), roots)
     properties = fields.text_map("reportProperties")
     fields.only("skipBackgroundRequests", True, False)  # of requests of Kyverno's own controllers
-    written = {"preconditions": block, **{form: fields.peek(form) for form in _FORMS}}
+    written = {"context": entries, "preconditions": block, **{form: fields.peek(form) for form in _FORMS}}
     forms = [form for form in _FORMS if fields.peek(form) not in (None, [])]
     if len(forms) != 1:
-        fields.any("validate"), fields.any("verifyImages")
+        for form in _FORMS:
+            fields.any(form)
         fields.done()
         raise MalformedError(fields.where, got=" and ".join(forms) or "none of them",
                              expected=f"one of {', '.join(_FORMS)}")
     head = Head(stated.policy, name, fields.where, match.where, scope, preconditions, written, stated.action,
-                properties, compile_value(properties, fields.path("reportProperties"), ROOTS), order,
-                stated.first_only)
+                properties, compile_value(properties, fields.path("reportProperties"), roots), order,
+                stated.first_only, context, roots, stated.namespace)
     return _FORMS[forms[0]](head, fields, stated)
 
 
 def _validate(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:  # noqa: ARG001 - the forms are alike
     validate = Fields(fields.need("validate", dict), fields.path("validate"))
     fields.only("verifyImages", [])
-    compiled = Validate(validate, head.name, within=fields)
+    compiled = Validate(validate, head.name, head.roots, within=fields, namespace=head.namespace)
     fields.done()
     return ValidateRule(head, compiled)
 
@@ -164,10 +182,27 @@ def _validate(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:  # noq
 def _verify(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:
     images = fields.each("verifyImages")
     fields.done()
-    return VerifyRule(head, [VerifyImages(entry, every=stated.every) for entry in images])
+    return VerifyRule(head, [VerifyImages(entry, every=stated.every,
+                                          entries=tuple(head.roots.deferred)) for entry in images])
 
 
-_FORMS: dict[str, Callable[[Head, Fields, Stated], KyvernoRule]] = {"validate": _validate, "verifyImages": _verify}
+def _mutate(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:
+    mutate = Fields(fields.need("mutate", dict), fields.path("mutate"))
+    fields.done()
+    if mutate.peek("targets"):
+        return MutateExistingRule(head, mutate, existing=stated.mutates_existing)
+    mutate.only("targets", [])
+    return MutateRule(head, mutate)
+
+
+def _generate(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:
+    generate = Fields(fields.need("generate", dict), fields.path("generate"))
+    fields.done()
+    return GenerateRule(head, generate, server_side=stated.server_side, existing=stated.generates_existing)
+
+
+_FORMS: dict[str, Callable[[Head, Fields, Stated], KyvernoRule]] = {
+    "validate": _validate, "mutate": _mutate, "generate": _generate, "verifyImages": _verify}
 """What a rule does, by the name of its block."""
 
 

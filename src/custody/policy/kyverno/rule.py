@@ -12,16 +12,18 @@ from custody.errors import CustodyError, UnsupportedError
 from custody.policy.exceptions import excepted
 from custody.policy.given import Given
 from custody.policy.kyverno.action import Action
+from custody.policy.kyverno.context import Context
 from custody.policy.kyverno.judgement import Judgement
 from custody.policy.kyverno.match import WHO
-from custody.policy.kyverno.variables import variables
+from custody.policy.kyverno.simulated import of_rule
+from custody.policy.kyverno.variables import ROOTS, leave, variables, within
 from custody.policy.model import Outcome, RuleResult
 from custody.policy.podfields import HOLDERS
 from custody.policy.rule import Policy, Rule, Spoken
 from custody.policy.scope import Scope
 from policylang.conditions import Conditions
 from policylang.errors import LanguageError
-from policylang.variables import Value
+from policylang.variables import Roots, Value
 
 _EXPRESSION = re.compile(r"\{\{((?:\{[^{}]*\}|[^{}])*)\}\}")
 _WHO_ASKS = re.compile(r"\b(request\.(?:userInfo|roles|clusterRoles)|serviceAccountName(?:space)?)\b")
@@ -49,6 +51,11 @@ class Head(NamedTuple):
     """The rule's place in its policy."""
     first_only: bool = False
     """Whether no rule is asked after one of its policy passed or failed: `applyRules: One`."""
+    context: Context = Context()
+    roots: Roots = ROOTS
+    """What its expressions may speak of: also the entries of its context."""
+    namespace: str = ""
+    """Of a Policy; empty for a ClusterPolicy."""
 
 
 class KyvernoRule(Rule):
@@ -58,6 +65,7 @@ class KyvernoRule(Rule):
         self.policy = head.policy
         self.name = head.name
         self.scope = head.scope
+        self.context = head.context
         self.preconditions = head.preconditions
         self.action = head.action
         self.enforce = head.action.may_enforce
@@ -85,7 +93,23 @@ class KyvernoRule(Rule):
             at = at.before
         return False
 
+    def entered(self, given: Given) -> Given:
+        """The request with the entries of the rule's context among its variables."""
+        if not self.context and given.context.simulated is None:
+            return given
+        inner = within(given)
+        known = of_rule(variables(given), inner, self.policy.name, self.name)
+        inner.memo[variables] = self.context.opened(known, inner)
+        return inner
+
     def _evaluated(self, given: Given) -> Spoken:
+        inner = self.entered(given)
+        said = self._spoken(inner)
+        if inner is not given:
+            leave(given, inner)
+        return said
+
+    def _spoken(self, given: Given) -> Spoken:
         if self.preconditions is not None:
             try:
                 holds, message = self.preconditions(variables(given), given.context.now)

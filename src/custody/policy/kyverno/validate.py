@@ -30,13 +30,16 @@ class Validate:
     """One compiled `validate`. `pattern` and `any_pattern` are kept for the linter."""
 
     def __init__(self, fields: Fields, rule: str, roots: Roots = ROOTS,
-                 values: Callable[[Given], dict[str, Any]] = variables, *, within: Fields | None = None) -> None:
-        """`roots`, `values`: the variables that it may name; `within`: its rule, for celPreconditions.
+                 values: Callable[[Given], dict[str, Any]] = variables, *, within: Fields | None = None,
+                 namespace: str = "") -> None:
+        """`roots`, `values`: the variables that it may name; `within`: its rule, for celPreconditions; `namespace`: of
+        its policy.
 
         Raises MalformedError, UnsupportedError.
         """
         self.rule = rule
         self._values = values
+        self._namespace = namespace
         self.enforce = enforced(fields.take("failureAction", str), fields.path("failureAction"))
         self.overrides = compile_overrides(fields, "failureActionOverrides")
         self.allow_existing = fields.take("allowExistingViolations", bool) is not False
@@ -89,7 +92,7 @@ class Validate:
             loops = fields.each("foreach")
             if not loops:
                 raise MalformedError(fields.path("foreach"), got="an empty list", expected="at least one list")
-            judge = compile_foreach(loops, roots, depth, self._block)
+            judge = compile_foreach(loops, roots, depth, self._block, self._namespace)
         if depth:
             fields.done()
         return judge

@@ -41,8 +41,9 @@ class ValidateRule(KyvernoRule):
         self._written = written = head.written["validate"]
         # A pattern says nothing of what is deleted.
         self.scope.judged = OPERATIONS if validate.deny or validate.foreach or validate.cel else (*WRITTEN, "CONNECT")
-        self.reads_images = _mentions(written, "image")
-        self.reads_templates = validate.pod_security or _reads_template(written)
+        read = [written, head.written.get("context")]
+        self.reads_images = _mentions(read, "image")
+        self.reads_templates = validate.pod_security or _reads_template(read)
         if validate.pod_security:
             self.partly = frozenset({PODSECURITY})
         if validate.cel:
@@ -68,7 +69,7 @@ class ValidateRule(KyvernoRule):
         # of that, and so excuses nothing.
         old = msgspec.structs.replace(request, operation="CREATE", object=request.old_object, old_object=None,
                                       subresource="")
-        before = Given(old, given.context, given.evidence, given.answers)
+        before = self.entered(Given(old, given.context, given.evidence, given.answers))
         created = msgspec.structs.replace(old, user=_STRANGER)
         if self.silence(created, given.answers) is not None or not self._applies(before):
             return judgement

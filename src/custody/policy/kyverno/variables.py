@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from custody.policy.given import Given
 from custody.policy.images import Image
+from custody.policy.kyverno.simulated import of_policy
 from policylang.variables import Roots, Unavailable
 
 _REQUEST = ("object", "oldObject", "operation", "userInfo", "namespace", "name", "kind", "dryRun", "subResource")
@@ -24,6 +26,20 @@ def variables(given: Given) -> dict[str, Any]:
     return known
 
 
+def within(given: Given) -> Given:
+    """The same request for one rule, whose variables are its own: `memo[variables]` is to be set."""
+    inner = copy.copy(given)
+    inner.memo = dict(given.memo)
+    return inner
+
+
+def leave(given: Given, inner: Given) -> None:
+    """What was found out about the request within a rule is kept; its variables are not."""
+    for key, value in inner.memo.items():
+        if key is not variables:
+            given.memo.setdefault(key, value)
+
+
 def _variables(given: Given) -> dict[str, Any]:
     request = given.request
     parts = request.user.username.split(":")
@@ -39,8 +55,8 @@ def _variables(given: Given) -> dict[str, Any]:
         "userInfo": {key: value for key, value in user.items() if value}}
     if request.existing:
         fields = {key: value for key, value in fields.items() if key not in _OF_WHO_ASKS}
-    return {"request": fields, "images": _by_holder(given), "serviceAccountName": account[1],
-            "serviceAccountNamespace": account[0]}
+    return of_policy({"request": fields, "images": _by_holder(given), "serviceAccountName": account[1],
+                      "serviceAccountNamespace": account[0]}, given)
 
 
 def _by_holder(given: Given) -> dict[str, dict[str, dict[str, str]]] | Unavailable:

@@ -8,14 +8,16 @@ change when it is applied, so it comes only where nobody answered then.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from custody.admission.definitions import DEFINITIONS, Definition
 from custody.errors import CustodyError
+from custody.policy.exempting import uncounted
 from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
 from custody.ports.cluster import ClusterObjects, Object
+from custody.services.cluster.entries import fault as entry_fault
 from custody.services.controllers.named import Reference
 from custody.services.mirror import Mirror, key_of, version_of
 
@@ -45,8 +47,12 @@ class Held:
 class Collection:
     """The documents of all kinds of policies, and the set that they make."""
 
-    def __init__(self, *, generates: bool = False) -> None:
-        """`generates`: somebody carries out what policies do to other objects; else they are refused."""
+    def __init__(self, *, generates: bool = False, exceptions: Sequence[str] = ()) -> None:
+        """`generates`: somebody carries out what policies do to other objects; else they are refused.
+
+        `exceptions`: namespaces whose PolicyExceptions count, `*` for all.
+        """
+        self._exceptions = exceptions
         self.held: dict[Place, Held] = {}
         self.fixed: list[tuple[str, Object]] = []
         """Documents that come from files, with where they stand: they were compiled before."""
@@ -115,11 +121,13 @@ class Collection:
     def _check(self, held: Held, kinds: Kinds) -> str:
         """Why one document is no policy that can be in force; "" where it is. Compiled once for each version of it."""
         if held.checked is None or held.checked[0] is not kinds:
-            held.checked = kinds, self.fault(held.document, kinds)
+            held.checked = kinds, uncounted(held.document, self._exceptions) or self.fault(held.document, kinds)
         return held.checked[1]
 
     def fault(self, document: Object, kinds: Kinds) -> str:
-        """The same, of any document."""
+        """The same, of any document of a kind that is watched, or of an entry of the global context."""
+        if document.get("kind") == _ENTRY[1]:
+            return entry_fault(document)
         try:
             policies = PolicySet([essence(document)], [""], kinds)
             if not self._generates:

@@ -14,7 +14,8 @@ from custody.policy.kyverno.autogen import generated
 from custody.policy.phases import Phase
 from custody.policy.rule import Policy
 from custody.ports.cluster import ApiError, ClusterObjects, Object
-from custody.services.cluster.policies import Held
+from custody.services.cluster.policies import Held, essence
+from custody.services.cluster.webhooks import covers
 from custody.services.mirror import key_of
 
 _COUNTED = {Phase.VALIDATE: "validate", Phase.GENERATE: "generate", Phase.MUTATE: "mutate",
@@ -33,8 +34,14 @@ def wanted(held: Held, policy: Policy | None, *, registered: bool, now: datetime
     status: Mapping[str, Any] = held.document.get("status") or {}
     if held.definition.cel:
         return _cel(status.get("conditionStatus") or {}, ready=ready, message=message, now=now)
-    made = [_shown(made.rule) for made in generated(held.judged)] if policy is not None and held.judged else []
-    return _old(status, policy, made, ready=ready, message=message or "Ready", now=now)
+    written = _old(status, policy, ready=ready, message=message or "Ready", now=now)
+    if policy is None or held.definition.kind not in ("ClusterPolicy", "Policy"):
+        return written
+    autogen = {"rules": [_shown(made.rule) for made in generated(essence(held.judged or held.document))]}
+    shown = status.get("autogen")
+    if shown is not None and covers(shown.get("rules") or [], autogen["rules"]):  # Kyverno's schema adds defaults
+        return written
+    return {**(written or {}), "autogen": autogen}
 
 
 async def write(cluster: ClusterObjects, held: Held, status: Object) -> None:
@@ -50,9 +57,8 @@ async def write(cluster: ClusterObjects, held: Held, status: Object) -> None:
             raise
 
 
-def _old(status: Mapping[str, Any], policy: Policy | None, made: list[Object], *, ready: bool, message: str,
+def _old(status: Mapping[str, Any], policy: Policy | None, *, ready: bool, message: str,
          now: datetime) -> Object | None:
-    """`made`: the rules for pod controllers that Kyverno's status shows."""
     condition = {"type": "Ready", "status": "True" if ready else "False",
                  "reason": "Succeeded" if ready else "Failed", "message": message}
     counts = dict.fromkeys(_COUNTED.values(), 0)
@@ -60,12 +66,9 @@ def _old(status: Mapping[str, Any], policy: Policy | None, made: list[Object], *
         if rule.phase in _COUNTED:
             counts[_COUNTED[rule.phase]] += 1
     conditions = _with(status.get("conditions") or [], condition, now)
-    names = [rule["name"] for rule in made]
-    shown = [rule.get("name") for rule in (status.get("autogen") or {}).get("rules") or ()]
-    if conditions is None and (policy is None or (status.get("rulecount") == counts and names == shown)):
+    if conditions is None and (policy is None or status.get("rulecount") == counts):
         return None
-    told = {"rulecount": counts, "autogen": {"rules": made}} if policy is not None else {}
-    return {"conditions": conditions or status["conditions"], **told}
+    return {"conditions": conditions or status["conditions"], **({"rulecount": counts} if policy is not None else {})}
 
 
 def _shown(rule: Object) -> Object:

@@ -117,7 +117,7 @@ class Webhooks:
         different = []
         for document in documents:
             known = self.mirrors[document["kind"]].objects.get(("", document["metadata"]["name"]))
-            if known is None or not _covers(known, document):
+            if known is None or not covers(known, document):
                 different.append(document)
         return different
 
@@ -131,11 +131,11 @@ class Webhooks:
 _SELECTOR = ",".join(f"{name}={value}" for name, value in PART.items())
 
 
-def _covers(known: Any, said: Any) -> bool:
+def covers(known: Any, said: Any) -> bool:
     """Whether what is said is there; beside it there may be defaults of the API server and what others wrote."""
     if isinstance(said, Mapping):
-        return isinstance(known, Mapping) and all(name in known and _covers(known[name], value)
+        return isinstance(known, Mapping) and all(name in known and covers(known[name], value)
                                                   for name, value in said.items())
     if isinstance(said, list):
-        return isinstance(known, list) and len(known) == len(said) and all(map(_covers, known, said))
+        return isinstance(known, list) and len(known) == len(said) and all(map(covers, known, said))
     return bool(known == said)

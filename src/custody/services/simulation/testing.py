@@ -200,7 +200,8 @@ def _world(test: TestFile, values: Values, who: Who, kinds: Kinds, known: Sequen
            cluster: Sequence[dict[str, Any]], targets: Sequence[dict[str, Any]]) -> World:
     pretended = bool(test.lists["clusterResources"])
     told = Objects((), kinds)
-    world = World(namespaces=dict(values.namespaces), config_maps=pretended, strict=pretended, told=told,
+    world = World(namespaces=dict(values.namespaces), namespace_objects=values.objects,
+                  config_maps=pretended, strict=pretended, told=told,
                   roles=who.roles, cluster_roles=who.cluster_roles)
     if pretended:
         world.objects = Objects([*known, *(document for document in cluster if not is_crd(document))], kinds)

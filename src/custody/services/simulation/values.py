@@ -15,6 +15,7 @@ from custody.policy.fields import Fields
 from custody.policy.model import Kind, Simulated, User
 
 OPERATIONS = ("CREATE", "UPDATE", "DELETE")
+_NAMESPACE = {"apiVersion": "v1", "kind": "Namespace"}
 _VALUES_OPERATIONS = (*OPERATIONS, "CONNECT")
 
 
@@ -36,6 +37,8 @@ class Values:
     elements: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     """Both by `policy/rule`."""
     namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
+    objects: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Namespaces, whole, by name."""
     parts: list[Part] = field(default_factory=list)
     set: dict[str, str] = field(default_factory=dict)
     """By `--set`."""
@@ -91,11 +94,16 @@ def read_spec(fields: Fields) -> Values:
             rule.done()
         policy.done()
     for selector in fields.each("namespaceSelector"):
-        values.namespaces[selector.need("name", str)] = selector.text_map("labels")
+        name, labels = selector.need("name", str), selector.text_map("labels")
+        values.namespaces[name] = labels
+        values.objects[name] = {**_NAMESPACE, "metadata": {"name": name, "labels": labels}}
         selector.done()
-    for namespace in fields.each("namespaces"):  # whole objects, which come before the short form
+    for document in fields.take("namespaces", list) or ():  # whole objects, which come before the short form
+        namespace = Fields(document, fields.path("namespaces"))
         metadata = Fields(namespace.need("metadata", dict), namespace.path("metadata"))
-        values.namespaces[metadata.need("name", str)] = metadata.text_map("labels")
+        name = metadata.need("name", str)
+        values.namespaces[name] = metadata.text_map("labels")
+        values.objects[name] = {**_NAMESPACE, **document}
     for part in fields.each("subresources"):
         own, parent = part.inner("subresource"), part.inner("parentResource")
         if own is None or parent is None:

@@ -32,6 +32,7 @@ from custody.ports.lookup import (
 )
 from custody.services.simulation.documents import guessed, kind_of, name_of, namespace_of
 
+_NAMESPACES = "/api/v1/namespaces/"
 _Place = tuple[str, str, str]
 """Group, version, plural."""
 
@@ -102,6 +103,8 @@ class World:
 
     namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
     """Labels, by the namespace's name."""
+    namespace_objects: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Whole, as CEL's `namespaceObject` is."""
     objects: Objects | None = None
     config_maps: bool = False
     """Whether `objects` answer for ConfigMaps."""
@@ -171,6 +174,8 @@ class Known(Mapping[Question, Answer]):
                 if (mocked := self._mocked(method, url)) is None:
                     return Failed(f"no response is mocked for {method} {url}") if self._cel else Disabled()
                 status, body = mocked
+                if self._cel:  # a mock is seen with its status beside the body, whatever the body is
+                    status, body = 200, {"body": body, "statusCode": status}
                 return Answered({"status": status, "headers": {"content-type": ["application/json"]},
                                  "body": json.dumps(body)})
             case ImageData(image):
@@ -205,6 +210,9 @@ class Known(Mapping[Question, Answer]):
             status, body = mocked
             return Answered(body) if 200 <= status < 300 else Failed(f"HTTP {status} from apiCall mock")
         world = self._world
+        if self._cel and path.startswith(_NAMESPACES) and (name := path.removeprefix(_NAMESPACES)) in (
+                world.namespace_objects):
+            return Answered(world.namespace_objects[name])
         objects = world.told if self._cel and world.told is not None else world.objects
         if objects is None:
             return Absent() if self._cel and not world.outside else Disabled()

@@ -1,0 +1,1 @@
+"""The API server's own policies (admissionregistration.k8s.io)."""

@@ -1,0 +1,179 @@
+"""MutatingAdmissionPolicy and its bindings (admissionregistration.k8s.io v1, v1beta1, v1alpha1; KEP-3962).
+
+Each binding makes a rule, which mutates once for each parameter object. As k8s.io/apiserver 0.34
+pkg/admission/plugin/policy/mutating; the API server sets defaults afterwards, and drops fields that it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from custody.errors import CustodyError, MalformedError, UnsupportedError
+from custody.policy.cel.constraints import compile_constraints
+from custody.policy.cel.environment import Expressions
+from custody.policy.cel.evaluated import hold
+from custody.policy.cel.mutations import compile_mutations, difference
+from custody.policy.cel.variables import Variables, activation
+from custody.policy.engine import Finding, Unit
+from custody.policy.fields import Fields
+from custody.policy.given import Given
+from custody.policy.kinds import Kinds
+from custody.policy.kubernetes.parameters import ParameterKind, ParameterRef
+from custody.policy.lookup import Answers, UnansweredError
+from custody.policy.model import Outcome, Request, RuleResult
+from custody.policy.phases import Phase
+from custody.policy.rule import Policy, Rule, Spoken
+from custody.policy.scope import Scope
+from policylang.cel.kubernetes.environment import admission
+from policylang.errors import LanguageError
+
+POLICY = "MutatingAdmissionPolicy"
+BINDING = f"{POLICY}Binding"
+VERSIONS = ("v1", "v1beta1", "v1alpha1")
+_NONE: dict[str, Any] = {}
+
+
+class Definition:
+    """A policy without its bindings."""
+
+    def __init__(self, fields: Fields, name: str) -> None:
+        """Raises MalformedError, UnsupportedError."""
+        self.policy = Policy(name, "kubernetes", kind=POLICY)
+        self.policy.failure_policy = fields.take("failurePolicy", str) or "Fail"
+        if self.policy.failure_policy not in ("Fail", "Ignore"):
+            raise MalformedError("spec.failurePolicy", got=self.policy.failure_policy, expected="Fail or Ignore")
+        reinvoked = fields.need("reinvocationPolicy", str) if fields.has("reinvocationPolicy") else "Never"
+        if reinvoked not in ("Never", "IfNeeded"):
+            raise MalformedError("spec.reinvocationPolicy", got=reinvoked, expected="Never or IfNeeded")
+        kind = fields.inner("paramKind")
+        self.parameters = None if kind is None else ParameterKind(kind)
+        expressions = Expressions(admission(params=kind is not None, authorized=True, patch=True, composed={}))
+        expressions.declare(fields)
+        self.variables = expressions.variables
+        self.conditions = expressions.conditions(fields)
+        self.mutations = compile_mutations(fields.each("mutations"), expressions, strict=True)
+        if not self.mutations:
+            raise MalformedError("spec.mutations", got="nothing", expected="at least one mutation")
+        self.scope, _ = compile_constraints(fields.inner("matchConstraints"), prefixes=False)
+        fields.done()
+        if any(name.startswith("authorizer") for name in expressions.reads):
+            raise UnsupportedError("spec", "authorizer is not evaluated by custody yet")
+        self.reads = frozenset(expressions.reads)
+
+
+class Binding:
+    """What makes a policy speak, and of what."""
+
+    def __init__(self, fields: Fields, name: str) -> None:
+        """Raises MalformedError, UnsupportedError."""
+        self.name, self.policy = name, fields.need("policyName", str)
+        reference = fields.inner("paramRef")
+        self.parameters = None if reference is None else ParameterRef(reference)
+        resources = fields.inner("matchResources")
+        self.scope: Scope | None = None
+        if resources is not None:
+            self.scope, _ = compile_constraints(resources, where="spec.matchResources", needed=False, prefixes=False)
+        fields.done()
+
+
+class BoundRule(Rule):
+    """A policy by one of its bindings. A binding of None is that of a policy that is tried out without any."""
+
+    phase = Phase.MUTATE
+    enforce = True
+    tried = False
+    """Whether it speaks without a binding, as Kyverno's command line has it."""
+
+    def __init__(self, definition: Definition, binding: Binding | None) -> None:
+        self.policy, self.scope = definition.policy, definition.scope
+        self._definition, self.binding = definition, binding
+        self.name = definition.policy.name
+
+    def silence(self, request: Request, answers: Answers) -> str | None:
+        if self.binding is None and not self.tried:
+            return "no MutatingAdmissionPolicyBinding names its policy"
+        reason = super().silence(request, answers)
+        if reason is None and self.binding is not None and self.binding.scope is not None:
+            return self.binding.scope.silence(request, answers)
+        return reason
+
+    def evaluate(self, given: Given) -> Spoken:
+        document = given.request.object
+        if document is None:
+            return Spoken([self._result(given, Outcome.SKIP, "there is no object to mutate")])
+        try:
+            mutated = self._mutated(given, document)
+            patch = [] if mutated is None else difference(document, mutated)
+        except UnansweredError:
+            raise
+        except (CustodyError, LanguageError) as error:
+            named = f" with binding '{self.binding.name}'" if self.binding is not None else ""
+            message = f"policy '{self.policy.name}'{named} denied request: {error.message}"
+            return Spoken([self._result(given, Outcome.ERROR, message)])
+        if mutated is None:
+            return Spoken([self._result(given, Outcome.SKIP, "match conditions aren't met")])
+        return Spoken([self._result(given, Outcome.PASS, "mutation is successfully applied")], patch)
+
+    def _mutated(self, given: Given, document: dict[str, Any]) -> dict[str, Any] | None:
+        """The object after it; None where its conditions hold for no parameters."""
+        spoke = False
+        for parameters in self._parameters(given):
+            values = activation(given, self._definition.reads, absent=_NONE)
+            values |= {"object": document, "params": parameters}
+            values["variables"] = Variables(self._definition.variables, values)
+            try:
+                if not hold(self._definition.conditions, values):
+                    continue
+            except LanguageError:
+                if self.policy.failure_policy == "Ignore":
+                    continue
+                raise
+            spoke = True
+            for mutation in self._definition.mutations:
+                document = values["object"] = mutation(values, document, given)
+        return document if spoke else None
+
+    def _parameters(self, given: Given) -> Sequence[Mapping[str, Any] | None]:
+        kind, reference = self._definition.parameters, self.binding.parameters if self.binding is not None else None
+        return [None] if kind is None or reference is None else reference.collect(kind, given)
+
+    def _result(self, given: Given, outcome: Outcome, message: str) -> RuleResult:
+        return RuleResult(policy=self.policy.name, kind=POLICY, rule=self.name, outcome=outcome, message=message,
+                          resource=given.resource,
+                          enforce=not (outcome is Outcome.ERROR and self.policy.failure_policy == "Ignore"))
+
+
+class MutatingAdmission:
+    """The engine of policies and bindings."""
+
+    evaluates = f"admissionregistration.k8s.io/v1 {POLICY} and {BINDING}"
+
+    def compile(self, document: dict[str, Any]) -> Definition | Binding:
+        fields = Fields(document, "")
+        kind, version = fields.need("kind", str), fields.need("apiVersion", str)
+        if version.partition("/")[2] not in VERSIONS:
+            raise UnsupportedError("apiVersion", f"{version} {kind} is not evaluated by custody yet",
+                                   hint=", ".join(VERSIONS) + " are")
+        name = Fields(fields.need("metadata", dict), "metadata").need("name", str)
+        spec = Fields(fields.need("spec", dict), "spec")
+        fields.any("status")
+        fields.done()
+        return Binding(spec, name) if kind == BINDING else Definition(spec, name)
+
+    def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
+        """A binding of a policy that is not here binds nothing, as in the API server."""
+        for unit in units:
+            definition = unit.compiled
+            if not isinstance(definition, Definition):
+                continue
+            bound = [binding for binding in units if isinstance(binding.compiled, Binding)
+                     and binding.compiled.policy == definition.policy.name]
+            policy = definition.policy
+            policy.parts = (unit.at, *(binding.at for binding in bound))
+            policy.rules = [BoundRule(definition, binding) for binding in [unit.compiled for unit in bound] or [None]]
+            yield policy
+
+    def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Finding]:  # noqa: ARG002
+        if all(isinstance(unit.compiled, Definition) for unit in units):
+            yield "metadata.name", "binds-nothing", "warning", f"no {BINDING} names it: the API server ignores it", ""

@@ -1,0 +1,279 @@
+"""A strategic merge patch, as Kyverno has kustomize apply it (kyaml yaml/merge2, yaml/walk).
+
+Lists are merged where kyaml knows their merge key: those of the kinds of Kubernetes 1.21, whose OpenAPI it carries
+(`mergekeys.json`). Other lists are replaced. Elements that a patch adds come first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from custody.policy.kyverno.mutate.nodes import MISSING, PatchError, empty, kind, need, text
+
+_DIRECTIVE = "$patch"
+_KEPT = object()  # a null of the object that the patch does not speak of
+_MOST = 5_000_000  # comparisons of list elements in one patch
+_Info = dict[str, Any]
+
+
+def merge(patch: Any, resource: Any) -> Any:
+    """The resource with the patch merged into it; both are changed. Raises PatchError."""
+    return _Merge().walk(resource, patch, None)
+
+
+@cache
+def _table() -> dict[str, Any]:
+    data = files("custody.policy.kyverno.mutate").joinpath("mergekeys.json").read_bytes()
+    table: dict[str, Any] = json.loads(data)
+    return table
+
+
+class _Merge:
+    def __init__(self) -> None:
+        self._types: dict[str, dict[str, _Info]] = _table()["types"]
+        self._kinds: dict[str, str] = _table()["kinds"]
+        self._left = _MOST
+
+    def walk(self, dest: Any, patch: Any, info: _Info | None) -> Any:
+        """What becomes of a value: MISSING or null where it is removed."""
+        first = patch if empty(dest) else dest
+        if not empty(first):
+            expected = kind(first)
+            need(expected, dest, patch)
+            if expected == "SequenceNode":
+                if info is None or "keys" not in info:
+                    return dest if patch is MISSING else patch
+                return self._list(dest, patch, info)
+            if expected == "ScalarNode":
+                return dest if patch is MISSING else patch
+        return self._map(dest, patch, info)
+
+    # ── maps ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _map(self, dest: Any, patch: Any, info: _Info | None) -> Any:
+        if info is None:
+            info = next((found for node in (dest, patch) if (found := self._known(node)) is not None), None)
+        if empty(dest):
+            if isinstance(patch, dict) and _of_map(patch) == "delete":
+                return MISSING
+            if patch is MISSING:
+                return MISSING if dest is MISSING else _KEPT
+            dest = patch
+        elif patch is None:
+            return MISSING
+        elif patch is not MISSING:
+            directive = _of_map(patch)
+            if directive == "delete":
+                return MISSING
+            if directive == "replace":
+                dest = patch
+        if dest is None:
+            return None
+        fields = self._types.get(info.get("type", ""), {}) if info is not None else {}
+        within: _Info | None = None if info is None or not info.get("type") else {}
+        for key in sorted({*dest, *patch} if isinstance(patch, dict) else dest):
+            value = self.walk(dest.get(key, MISSING), patch.get(key, MISSING) if isinstance(patch, dict) else MISSING,
+                              fields.get(key, within))
+            if value is _KEPT:
+                dest[key] = None
+            elif empty(value):
+                dest.pop(key, None)
+            else:
+                # A text stays one: kyaml keeps the quotes that are there.
+                dest[key] = text(value) if isinstance(dest.get(key), str) and not isinstance(
+                    value, (str, dict, list)) else value
+        return dest
+
+    def _known(self, node: Any) -> _Info | None:
+        if not isinstance(node, dict):
+            return None
+        name = self._kinds.get(f"{node.get('apiVersion')}/{node.get('kind')}")
+        return None if name is None else {"type": name}
+
+    # ── lists with a merge key ──────────────────────────────────────────────────────────────────────────────────
+
+    def _list(self, dest: Any, patch: Any, info: _Info) -> Any:
+        if empty(dest):
+            dest = patch
+        elif patch is None:
+            return MISSING
+        elif patch is not MISSING:
+            directive = self._of_list(patch)
+            if directive == "delete":
+                return MISSING
+            if directive == "replace":
+                dest = patch
+        if dest is None:
+            return None
+        keys: list[str] = info["keys"]
+        sources = [source for source in (patch, dest) if isinstance(source, list)]
+        if keys:
+            values = _distinct([_values(element, keys) for source in sources for element in source])
+        else:
+            keys, values = [""], _distinct([[text(element)] for source in sources for element in source])
+        return self._elements(values, keys, dest, patch, {"type": info["type"]} if "type" in info else {})
+
+    def _elements(self, listed: list[list[str]], keys: list[str], dest: list[Any], patch: Any, info: _Info) -> Any:
+        added: list[Any] = []
+        if len(keys) > 1:
+            self._align(listed)
+        sure = keys
+        for values in listed:
+            sure, said = _sure(listed, values, keys)
+            value = self.walk(self._element(dest, sure, said), self._element(patch, sure, said), info)
+            if value is _KEPT:
+                value = None
+            if empty(value) or value == {}:
+                self._set(dest, MISSING, sure, said)
+                continue
+            if isinstance(value, dict):
+                for key, written in zip(sure, said, strict=True):
+                    if key not in value and written:
+                        value[key] = _scalar(written)
+            self._set(added, value, sure, said)
+        return self._appended(added, dest, sure) if listed else dest
+
+    def _appended(self, into: list[Any], elements: list[Any], keys: list[str]) -> list[Any]:
+        """What was there, behind what is added."""
+        for element in list(elements):
+            if keys[0] == "":
+                self._set(into, element, [""], [text(element)])
+                continue
+            values = []
+            for key in keys:
+                need("MappingNode", element)
+                if element is None or key not in element:
+                    into.append(element)
+                else:
+                    values.append(text(element[key]))
+            if len(keys) > 1:
+                self._set(into, MISSING, keys, values)
+            self._set(into, element, keys, values)
+        return into
+
+    def _set(self, elements: list[Any], element: Any, keys: Sequence[str], values: Sequence[str]) -> None:
+        """The element takes the place of those with these values, or the end; MISSING removes them."""
+        self._spend(len(elements))
+        kept: list[Any] = []
+        matched = False
+        of_maps = bool(keys[0]) and bool(values) and bool(values[0])
+        for present in elements:
+            if present is None or present == {}:
+                continue
+            if not isinstance(present, dict) and of_maps:
+                kept.append(present)
+                continue
+            if not _matches(present, keys, values):
+                if values:
+                    kept.append(present)
+                continue
+            matched = True
+            if element is not MISSING:
+                kept.append(element)
+        elements[:] = kept
+        if not matched and not empty(element):
+            elements.append(element)
+
+    def _element(self, elements: Any, keys: list[str], values: list[str]) -> Any:
+        """The first element with these values."""
+        if not isinstance(elements, list):
+            return MISSING
+        self._spend(len(elements))
+        keys, values = _sure([values], values, keys)
+        if not keys[0]:
+            return next((element for element in elements if text(element) == values[0]
+                         and not isinstance(element, (dict, list))), MISSING)
+        return next((element for element in elements if isinstance(element, dict) and all(
+            key in element and text(element[key]) == value for key, value in zip(keys, values, strict=True))), MISSING)
+
+    def _align(self, listed: list[list[str]]) -> None:
+        """Values that differ only where one of them says nothing are the same."""
+        self._spend(len(listed) ** 2)
+        for at in range(len(listed)):
+            values = listed[at]
+            for other in range(len(listed)):
+                if (same := _aligned(values, listed[other])) is not None:
+                    listed[at] = listed[other] = same
+
+    def _of_list(self, patch: list[Any]) -> str:
+        """The directive in a list, which is taken out of it. Raises PatchError."""
+        element = next((element for element in patch if isinstance(element, dict) and _DIRECTIVE in element), None)
+        if element is None or len(element) > 1:
+            return "merge"
+        said = text(element[_DIRECTIVE])
+        if said not in ("delete", "replace", "merge"):
+            raise PatchError(f"unknown patch strategy '{said}'")
+        self._set(patch, MISSING, [_DIRECTIVE], [said])
+        return said
+
+    def _spend(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise PatchError(f"lists too long to merge: more than {_MOST} comparisons of elements")
+
+
+def _of_map(patch: dict[str, Any]) -> str:
+    """The directive of a map, which is taken out of it. Raises PatchError."""
+    if _DIRECTIVE not in patch:
+        return "merge"
+    said = text(patch[_DIRECTIVE])
+    if said not in ("delete", "replace", "merge"):
+        raise PatchError(f"unknown patch strategy '{said}'")
+    del patch[_DIRECTIVE]
+    return said
+
+
+def _values(element: Any, keys: list[str]) -> list[str]:
+    """An element's values for the keys; "" for what it does not have."""
+    if not isinstance(element, dict):
+        return [""] * len(keys)
+    return ["" if element.get(key) in (None, {}, []) else text(element[key]) for key in keys]
+
+
+def _distinct(listed: list[list[str]]) -> list[list[str]]:
+    return list(map(list, dict.fromkeys(map(tuple, listed))))
+
+
+def _sure(listed: list[list[str]], values: list[str], keys: list[str]) -> tuple[list[str], list[str]]:
+    """The keys that some element has a value for, and the values for these; all where none has any."""
+    known = {keys[at] for other in listed for at, value in enumerate(other) if value}
+    if not known:
+        return keys, values
+    return ([key for key in keys if key in known],
+            [value for key, value in zip(keys, values, strict=True) if value or key in known])
+
+
+def _aligned(values: list[str], others: list[str]) -> list[str] | None:
+    if any(value and other and value != other for value, other in zip(values, others, strict=True)):
+        return None
+    if not any(value == other for value, other in zip(values, others, strict=True)):
+        return None
+    return [value or other for value, other in zip(values, others, strict=True)]
+
+
+def _matches(present: Any, keys: Sequence[str], values: Sequence[str]) -> bool:
+    if not values:
+        return False
+    for key, value in zip(keys, values, strict=False):
+        if key == "":
+            need("ScalarNode", present)
+            if text(present) != value:
+                return False
+        else:
+            need("MappingNode", present)
+            if key not in present or (value and text(present[key]) != value):
+                return False
+    return True
+
+
+def _scalar(written: str) -> Any:
+    """What a plain scalar of YAML means."""
+    try:
+        value = json.loads(written)
+    except ValueError:
+        return written
+    return value if isinstance(value, (bool, int, float)) else written

@@ -1,0 +1,1 @@
+"""Kyverno itself, asked the same: generated policies and objects."""

@@ -1,0 +1,174 @@
+"""PolicyExceptions: what Kyverno makes of them, when they end, and what they leave to a rule."""
+
+from __future__ import annotations
+
+import copy
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from custody.errors import CustodyError
+from custody.policy.decide import decide
+from custody.policy.load import PolicySet
+from custody.policy.model import Context, Decision, Request, Verdict
+from custody.policy.phases import Course
+from custody.policy.record import record, replay
+from custody.ports.lookup import Answered, ApiCall, Failed
+from tests.fuzz.validating import NOW, custody
+from tests.policy.exception_cases import (
+    ANSWERS,
+    CASES,
+    RESOURCES,
+    exception,
+    of_rules,
+    pod,
+    policy,
+    rules,
+)
+
+_ANSWERS = json.loads(ANSWERS.read_text())
+
+
+@pytest.mark.parametrize("at", range(len(CASES)))
+def test_as_kyverno_says(at: int) -> None:
+    made, exceptions = CASES[at]
+    said = custody(PolicySet([made, *exceptions]), copy.deepcopy(RESOURCES))
+    assert sorted(map(list, said.elements())) == _ANSWERS[at]
+
+
+def decided(*documents: dict[str, Any], now: datetime = NOW.now, at: Course = Course.VALIDATING,
+            existing: bool = False) -> Decision:
+    request = msgspec.structs.replace(Request.create(pod("web")), existing=existing)
+    return decide(request, {}, PolicySet([*documents]), Context(now=now), at=at)
+
+
+EXPIRES = "policies.custody.internal/exception-expires"
+
+
+@pytest.mark.parametrize("kind", ["policies.kyverno.io", "kyverno.io"])
+@pytest.mark.parametrize("at", [Course.VALIDATING, Course.ADMISSION, Course.BACKGROUND])
+def test_an_exception_ends_with_its_last_moment(kind: str, at: Course) -> None:
+    ends = datetime(2026, 12, 1, tzinfo=UTC)
+    made, excused = (policy(), exception(expiresAt="2026-12-01T00:00:00Z"))
+    if kind == "kyverno.io":
+        made, excused = rules(), of_rules()
+        excused["metadata"]["annotations"] = {EXPIRES: "2026-12-01T00:00:00Z"}
+    before, after = (decided(made, excused, now=now, at=at, existing=at is Course.BACKGROUND)
+                     for now in (ends, ends + timedelta(seconds=1)))
+    assert before.verdict is Verdict.NOT_JUDGED
+    assert "due to policy exception" in before.results[0].message
+    assert after.verdict is Verdict.DENIED
+
+
+def test_a_replay_judges_by_the_time_that_was_recorded() -> None:
+    policies = PolicySet([policy(), exception(expiresAt="2026-12-01T00:00:00Z")])
+    request, now = Request.create(pod("web")), Context(now=datetime(2026, 11, 30, tzinfo=UTC))
+    decision = decide(request, {}, policies, now)
+    kept = record(request, {}, policies, now, at=Course.ADMISSION, decision=decision)
+    assert replay(kept) == decision
+    assert decision.verdict is Verdict.NOT_JUDGED
+
+
+def test_an_exception_is_part_of_what_was_decided_on() -> None:
+    assert decided(policy()).inputs_digest != decided(policy(), exception()).inputs_digest
+    assert PolicySet([policy()]).digest != PolicySet([policy(), exception()]).digest
+
+
+def test_who_excepted_and_why_is_said() -> None:
+    excused = exception(properties={"team": "a"})
+    excused["metadata"]["annotations"] = {
+        "policies.custody.internal/exception-reason": "migration", "policies.custody.internal/exception-ticket": "T-1",
+        "policies.custody.internal/exception-approver": "ann"}
+    assert decided(policy(), excused).results[0].properties == {
+        "exceptions": "e", "exception-reason": "migration", "exception-ticket": "T-1", "exception-approver": "ann",
+        "exception-team": "a"}
+
+
+def test_an_exception_of_a_part_leaves_the_rest_to_the_rule() -> None:
+    made = policy("object.spec.containers.all(c, c.image in exceptions.allowedImages)")
+    assert decided(made, exception(images=["b"])).verdict is Verdict.ALLOWED
+    assert decided(made, exception(images=["c"])).verdict is Verdict.DENIED
+
+
+def test_controls_do_not_leave_out_a_whole_pod_security_rule() -> None:
+    made = rules(validate={"podSecurity": {"level": "restricted", "version": "latest"}})
+    assert decided(made, of_rules(podSecurity=[{"controlName": "Seccomp"}])).verdict is Verdict.DENIED
+    assert decided(made, of_rules()).verdict is Verdict.NOT_JUDGED
+
+
+def test_an_exception_for_admission_alone() -> None:
+    excused = of_rules(background=False)
+    assert decided(rules(), excused).verdict is Verdict.NOT_JUDGED
+    assert decided(rules(), excused, at=Course.BACKGROUND, existing=True).verdict is Verdict.DENIED
+
+
+def test_an_exception_by_who_asks_holds_for_nobody_unknown() -> None:
+    subjects = {"any": [{"resources": {"kinds": ["Pod"]}, "subjects": [{"kind": "User", "name": "ann"}]}]}
+    assert decided(rules(), of_rules(match=subjects, background=False)).verdict is Verdict.DENIED
+
+
+def test_exceptions_that_name_no_rule_change_nothing() -> None:
+    policies = PolicySet([policy(), exception(policyRefs=[{"name": "other", "kind": "ValidatingPolicy"}])])
+    assert not any(rule.exceptions for rule in policies.rules)
+
+
+def test_one_webhook_of_several_keeps_the_exceptions_of_its_policies() -> None:
+    part = PolicySet([policy(), exception(), rules(), of_rules()]).only(lambda made: made.name == "p")
+    assert [document["kind"] for document in part.documents] == ["ValidatingPolicy", "PolicyException"]
+    assert all(rule.exceptions for rule in part.rules)
+
+
+def test_an_autogenerated_rule_is_excepted_too() -> None:
+    excused = PolicySet([policy(), exception()])
+    template = copy.deepcopy(RESOURCES[-1])
+    assert decide(Request.create(template), {}, excused, NOW).verdict is Verdict.NOT_JUDGED
+
+
+def test_what_its_condition_asks_is_asked_first() -> None:
+    policies = PolicySet([policy(), exception(conditions=["namespaceObject.metadata.labels.a == 'b'"])])
+    question, request = ApiCall("/api/v1/namespaces/default"), Request.create(pod("web"))
+    assert decide(request, {}, policies, NOW).asks.questions == (question,)
+    namespace = {"metadata": {"name": "default", "labels": {"a": "b"}}}
+    assert decide(request, {}, policies, NOW, answers={question: Answered(namespace)}).verdict is Verdict.NOT_JUDGED
+    failed = decide(request, {}, policies, NOW, answers={question: Failed("403")})
+    assert failed.verdict is Verdict.DENIED
+    assert "403" in failed.results[0].message
+
+
+@pytest.mark.parametrize(("namespaces", "counts"), [
+    ((), False), (("other",), False), (("ex",), True), (("*",), True)])
+@pytest.mark.parametrize("made", [(policy(), exception()), (rules(), of_rules())])
+def test_exceptions_count_in_the_namespaces_that_are_named(
+        made: tuple[dict[str, Any], ...], namespaces: tuple[str, ...], counts: bool) -> None:
+    policies = PolicySet.load(made, exceptions=namespaces)
+    decision = decide(Request.create(pod("web")), {}, policies, NOW)
+    assert decision.verdict is (Verdict.NOT_JUDGED if counts else Verdict.DENIED)
+    assert [reason for _, reason in policies.uncounted] == ([] if counts else [
+        f"PolicyException {made[1]['metadata']['name']} lies in namespace ex, and exceptions count in "
+        f"{namespaces[0] if namespaces else 'none'} (setting `exceptions`)"])
+    assert len(policies.documents) == (2 if counts else 1)  # a replay knows no other
+
+
+@pytest.mark.parametrize(("document", "words"), [
+    (exception(expiresAt="tomorrow"), r"spec\.expiresAt: got 'tomorrow', expected a time"),
+    (exception(expiresAt="2026-12-01"), r"spec\.expiresAt: got '2026-12-01'"),
+    (exception(reportResult="fail"), r"spec\.reportResult: got 'fail', expected skip or pass"),
+    (exception(policyRefs=[]), r"spec\.policyRefs: got 'nothing'"),
+    (exception(rules=[]), r"spec\.rules: not evaluated"),
+    (exception(evaluationMode="Envoy"), r"spec\.evaluationMode: 'Envoy' is not evaluated"),
+    (exception(conditions=["1"]), r"spec\.matchConditions\[0\]\.expression"),
+    (of_rules(podSecurity=[{"images": ["a"]}]), r"spec\.podSecurity\[0\]\.controlName: got 'nothing'"),
+    (of_rules(match={"any": []}), r"spec\.match")])
+def test_refused_by_its_path(document: dict[str, Any], words: str) -> None:
+    with pytest.raises(CustodyError, match=words):
+        PolicySet([document])
+
+
+def test_an_annotation_that_custody_does_not_know() -> None:
+    excused = exception()
+    excused["metadata"]["annotations"] = {"policies.custody.internal/exception-reasn": "x"}
+    with pytest.raises(CustodyError, match="custody has no such annotation"):
+        PolicySet([excused])
