@@ -62,7 +62,7 @@ def custody(kubeconfig: Path, folder: Path) -> Iterator[None]:
 
 
 def _until_ready(process: subprocess.Popen[bytes], port: int) -> None:
-    for _ in range(300):
+    for _ in range(1200):
         if process.poll() is not None:
             break
         try:

@@ -41,7 +41,9 @@ def test_a_replica_with_the_manifests_account_does_all_its_work(kubeconfig: Path
     finally:
         code = replica.stop()
     assert code == 0
-    assert [line for line in replica.lines if " info " not in line and " decision " not in line][3:] == []
+    said = [line for line in replica.lines if " info " not in line and " decision " not in line][3:]
+    # Nobody aggregates `view` here, so that what the policy names cannot be watched; all else may be done.
+    assert [line for line in said if 'message="watching ' not in line] == []
     assert cluster.get("validatingwebhookconfigurations") is None
 
 
