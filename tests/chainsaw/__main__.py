@@ -20,8 +20,8 @@ def main() -> int:
     for name, reason in results(options.folder, options.wanted, options.shards):
         total += 1
         right += reason is None
-        print(f"{'ok  ' if reason is None else 'FAIL'} {name}{'' if reason is None else f': {reason[:600]}'}",
-              flush=True)
+        said = "" if reason is None else f": {' '.join(reason.split())[:600]}"
+        print(f"{'ok  ' if reason is None else 'FAIL'} {name}{said}", flush=True)
     for name, file in listed(options.folder, options.wanted):
         if (why := needs_more(file.parent)) is not None:
             print(f"left {name}: {why}")

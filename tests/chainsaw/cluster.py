@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,10 +56,35 @@ def cluster(folder: Path) -> Iterator[tuple[Path, Api]]:
                 api.create(definition)
             for document in _installation():
                 api.create(document)
-            yield kubeconfig, api
+            with _kubelet(kubeconfig):
+                yield kubeconfig, api
         finally:
             manager.terminate()
             manager.wait()
+
+
+@contextlib.contextmanager
+def _kubelet(kubeconfig: Path) -> Iterator[None]:
+    """Pods are said to run, as on a node: tests wait for that, and few of them for what the containers would do."""
+    stop = threading.Event()
+
+    def work() -> None:
+        api = Api(kubeconfig)
+        running = {"phase": "Running", "conditions": [
+            {"type": kind, "status": "True"} for kind in ("PodScheduled", "Initialized", "ContainersReady", "Ready")]}
+        while not stop.wait(0.5):
+            with contextlib.suppress(RefusedError):
+                for pod in api.ask("GET", "/api/v1/pods?fieldSelector=status.phase%3DPending")["items"]:
+                    with contextlib.suppress(RefusedError):
+                        api.merge({"apiVersion": "v1", "kind": "Pod", "status": running, "metadata": {
+                            key: pod["metadata"][key] for key in ("name", "namespace")}}, "status")
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def definitions(folder: Path) -> list[Object]:

@@ -14,7 +14,7 @@ from tests.chainsaw.api import Api, Object, RefusedError
 from tests.chainsaw.assertion import Bindings, ExpressionError, differences, template
 from tests.chainsaw.document import UnsupportedStepError, documents, seconds
 
-TIMEOUTS = {"apply": 10.0, "assert": 20.0, "cleanup": 20.0, "delete": 20.0, "error": 20.0, "exec": 30.0}
+TIMEOUTS = {"apply": 10.0, "assert": 8.0, "cleanup": 20.0, "delete": 20.0, "error": 8.0, "exec": 30.0}
 """Seconds. Kyverno waits 90 s for an assertion, on clusters with kubelets; a failing one should not cost that here."""
 _PAUSE = 0.2
 
@@ -92,11 +92,13 @@ class Operations:
     def _apply(self, given: dict[str, Any], bindings: Bindings) -> None:
         def put(document: Object) -> Object:
             try:
-                self._api.get(document)
+                there = self._api.get(document)
             except RefusedError as error:
                 if error.status != 404:
                     raise
                 return self._created(document)
+            if there["metadata"].get("deletionTimestamp"):
+                raise RefusedError(409, "an earlier one is being deleted")
             return self._api.merge(document)
         self._each(given, bindings, put)
 

@@ -19,8 +19,9 @@ from tests.chainsaw.operations import FailedError, Operations
 def run(test: Test, api: Api, kubeconfig: Path, path: str) -> str | None:
     """Why a test failed; None where it did not. `path` is where its scripts look for programs."""
     with tempfile.TemporaryDirectory(prefix="chainsaw-") as parent:
-        folder = Path(parent) / "test"
-        shutil.copytree(test.folder, folder)  # scripts write beside their files
+        whole = test.folder.parent if test.folder.name.startswith(".") else test.folder
+        shutil.copytree(whole, Path(parent) / "test")  # scripts write beside their files
+        folder = Path(parent) / "test" / test.folder.relative_to(whole)
         namespace = test.namespace or f"chainsaw-{secrets.token_hex(4)}"
         own: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
         operations = Operations(api, folder, namespace, kubeconfig, path, test.timeouts)
@@ -79,7 +80,8 @@ def remove(api: Api, objects: Iterable[Object], timeout: float = 20.0) -> None:
         except RefusedError as error:
             if error.status == 404:
                 continue
-        waiting.append(document)
+        if document["kind"] != "Namespace":  # which takes seconds; whoever makes the same one again waits for it
+            waiting.append(document)
     end = time.monotonic() + timeout
     for document in waiting:
         while time.monotonic() < end:

@@ -9,15 +9,21 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.admission.conftest import free_port
 from tests.chainsaw.api import RefusedError
 from tests.chainsaw.cluster import clean, cluster, path_of_programs
 from tests.chainsaw.document import Test, UnsupportedStepError, read
 from tests.chainsaw.runner import run
 
-ELSEWHERE = {"ghcr.io/kyverno/test-verify-image": "it asks a public registry", "curlimages/": "its pods have to run"}
+ELSEWHERE = {"ghcr.io/kyverno/test-verify-image": "it asks a public registry",
+             "image.GetMetadata(": "it asks a public registry", "imageRegistry:": "it asks a public registry",
+             "curlimages/": "its pods have to run", "pip install flask": "its pods have to run and to answer",
+             "kind-control-plane": "it is about a node of kind"}
 """What a test's files say where it needs what is not here."""
 
 
@@ -38,15 +44,33 @@ def listed(folder: Path, wanted: str) -> list[tuple[str, Path]]:
 def custody(kubeconfig: Path, folder: Path) -> Iterator[None]:
     """Its admission, as a process beside the cluster."""
     folder.mkdir()
-    log = Path(os.environ.get("CUSTODY_CHAINSAW_LOG") or folder / "custody.log")
+    log = Path(os.environ.get("CHAINSAW_LOG") or folder / "custody.log")
     with log.open("ab") as lines:
-        process = subprocess.Popen([sys.executable, "-m", "tests.chainsaw.driver", str(kubeconfig), str(folder)],
-                                   stdout=lines, stderr=subprocess.STDOUT)
+        port, probe = free_port(), free_port()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "custody.cli.main", "admission", "run", "--kubeconfig", str(kubeconfig), "--url",
+             f"https://127.0.0.1:{port}", "--host", "127.0.0.1", "--webhook-port", str(port), "--namespace", "kyverno",
+             "--name", "custody", "--exclude", "kube-system", "--exclude", "kyverno", "--log-level", "info",
+             "--port", str(probe)],
+            cwd=folder, stdout=lines, stderr=subprocess.STDOUT, env={**os.environ, "CUSTODY_EXCEPTIONS": "*"})
         try:
+            _until_ready(process, probe)
             yield
         finally:
             process.terminate()
             process.wait()
+
+
+def _until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+    for _ in range(1200):
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError("custody admission run is not ready: see CHAINSAW_LOG")
 
 
 def results(folder: Path, wanted: str = "", shards: int = 2) -> Iterator[tuple[str, str | None]]:

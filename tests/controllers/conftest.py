@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import json
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import pytest
@@ -61,11 +61,15 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 class Replica:
     """Controllers over a cluster. `set` gives it other policies."""
 
-    def __init__(self, client: ClusterClient, lookup: ClusterLookup) -> None:
+    def __init__(self, client: ClusterClient, lookup: ClusterLookup, policies: Sequence[Object] = ()) -> None:
         self.client = client
-        self._snapshot = Snapshot(PolicySet([]))
+        self._snapshot = Snapshot(PolicySet(policies))
         self.controllers = Controllers(client, Judging(_nothing, system_clock, lookup), lambda: self._snapshot,
                                        client.kinds, system_clock, Options(), uid_of=lambda _: "a-uid")
+
+    @property
+    def policies(self) -> PolicySet:
+        return self._snapshot.policies
 
     def set(self, *documents: Object) -> None:
         self._snapshot = Snapshot(PolicySet(documents))
@@ -106,11 +110,11 @@ async def _nothing(_snapshot: Any, _images: list[str]) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def _leading(kubeconfig: Path) -> AsyncIterator[Replica]:
+async def _leading(kubeconfig: Path, policies: Sequence[Object]) -> AsyncIterator[Replica]:
     access = of_kubeconfig(kubeconfig)
     cluster = Cluster(access, AiohttpHttp(tls=access.tls))
-    replica = Replica(ClusterClient(cluster), ClusterLookup(cluster))
-    tasks = [asyncio.create_task(work) for work in (replica.controllers.run(), replica.controllers.lead())]
+    replica = Replica(ClusterClient(cluster), ClusterLookup(cluster), policies)
+    tasks = [asyncio.create_task(work) for work in (replica.controllers.run(lambda: True),)]
     try:
         yield replica
     finally:
@@ -121,24 +125,25 @@ async def _leading(kubeconfig: Path) -> AsyncIterator[Replica]:
         await asyncio.sleep(0.25)  # aiohttp lets go of connections under TLS a little later
 
 
-Scenario = Callable[[Callable[[Replica], Awaitable[None]]], None]
+class Scenario(Protocol):
+    def __call__(self, scenario: Callable[[Replica], Awaitable[None]], *policies: Object) -> None: ...
 
 
 @pytest.fixture
 def leading(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> Scenario:
-    """Runs a scenario with a replica that leads."""
+    """Runs a scenario with a replica that leads, and has policies when it begins to."""
     for row, engine in ROWS.items():
         monkeypatch.setitem(engines.ENGINES, row, engine)
 
-    def run(scenario: Callable[[Replica], Awaitable[None]]) -> None:
+    def run(scenario: Callable[[Replica], Awaitable[None]], *policies: Object) -> None:
         async def main() -> None:
-            async with asyncio.timeout(60), _leading(kubeconfig) as replica:
+            async with asyncio.timeout(180), _leading(kubeconfig, policies) as replica:
                 await scenario(replica)
         asyncio.run(main())
     return run
 
 
-async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 15) -> Any:
+async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 90) -> Any:
     """What it gives once that is something."""
     async with asyncio.timeout(seconds):
         while True:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from custody.policy.model import User
+from custody.policy.decide import decide
+from custody.policy.model import Context, Request, User
 from tests.controllers.conftest import Replica, Scenario, until
 from tests.controllers.engine import config_map, making
 
@@ -105,6 +107,38 @@ def test_violations_of_a_scan_are_events_on_the_policy_and_the_object(leading: S
     leading(scenario)
 
 
+def test_a_replica_that_takes_over_removes_reports_in_which_nothing_is_said_and_keeps_what_reviews_said(
+        leading: Scenario) -> None:
+    made: dict[str, Any] = {}
+
+    async def before(replica: Replica) -> None:
+        made["pod"] = await replica.create(pod("left"))
+        replica.set(labelled("left"))
+        await until(lambda: report_of(replica, made["pod"]))
+
+    async def after(replica: Replica) -> None:
+        await until(lambda: _gone(replica, made["pod"]))
+        # What a review said, of a policy that no scan asks.
+        quiet = labelled("quiet")
+        quiet["spec"]["background"] = False
+        replica.set(quiet)
+        request = Request.create(made["pod"])
+        decision = decide(request, {}, replica.policies, Context(now=datetime.now(UTC)))
+        replica.controllers.scan.reviewed(request, decision, replica.policies)
+        report = await until(lambda: report_of(replica, made["pod"]))
+        assert report["results"][0]["properties"] == {"process": "admission review"}
+        made["quiet"] = quiet
+
+    async def again(replica: Replica) -> None:
+        replica.set(made["quiet"], labelled("loud"))
+        await until(lambda: _summary(replica, made["pod"], "fail", 2))
+        await replica.delete(made["pod"])
+
+    for scenario in (before, after):
+        leading(scenario)
+    leading(again, made["quiet"])
+
+
 def test_what_is_generated_follows_its_trigger_and_its_policy(leading: Scenario) -> None:
     async def scenario(replica: Replica) -> None:
         policy = making("follow", "Secret", synchronize=True, object=config_map("made-NAME", "default", a="1"))
@@ -197,7 +231,6 @@ def test_update_requests_of_a_replica_that_ended_are_worked_off(leading: Scenari
 
     async def scenario(replica: Replica) -> None:
         from custody.policy.load import PolicySet
-        from custody.policy.model import Request
         from custody.services.controllers.updaterequests import update_request
         trigger = await replica.create({"apiVersion": "v1", "kind": "Secret",
                                         "metadata": {"name": "waits", "namespace": "default"}})

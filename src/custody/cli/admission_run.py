@@ -9,6 +9,7 @@ from custody.admission.definitions import documents
 from custody.cli.loglines import log_options, logged
 from custody.cli.run import settings
 from custody.errors import UsageError
+from custody.formats.policyreport import OPENREPORTS, WGPOLICY
 
 
 @click.command("crds")
@@ -38,12 +39,16 @@ def crds() -> None:
                    "cert-manager; default: an authority of its own.")
 @click.option("--inject-ca-from", default="", metavar="NAMESPACE/CERTIFICATE",
               help="With --tls-secret: cert-manager writes caBundle from this Certificate.")
+@click.option("--reports", type=click.Choice(["policyreports", "openreports", "none"]), default="policyreports",
+              show_default=True, help="What is written of what lies in the cluster: wgpolicyk8s.io, openreports.io, or "
+              "nothing, and nothing is scanned.")
 @click.option("--withdraw", is_flag=True, help="The last replica that stops takes the webhooks with it: nothing is "
               "judged then. Without it, requests fail or pass as failurePolicy says.")
 @log_options
 def run(kubeconfig: str | None, url: str | None, service: str | None, namespace: str, name: str,
         policies: tuple[str, ...], host: str, webhook_port: int, port: int | None, exclude: tuple[str, ...],
-        tls_secret: str, inject_ca_from: str, withdraw: bool, log_format: str | None, log_level: str | None) -> None:
+        tls_secret: str, inject_ca_from: str, reports: str, withdraw: bool,
+        log_format: str | None, log_level: str | None) -> None:
     """Judge what a cluster is asked for by the policies that it holds.
 
     Watches policies and exceptions, keeps the webhook configurations, certificates and statuses in step, refuses
@@ -61,4 +66,5 @@ def run(kubeconfig: str | None, url: str | None, service: str | None, namespace:
     from custody.server.incluster import Options
 
     serve(configured, Options(place, namespace, host, webhook_port, port, name, exclude, policies, tls_secret,
-                              inject_ca_from, withdraw))
+                              inject_ca_from, {"policyreports": WGPOLICY, "openreports": OPENREPORTS}.get(reports, ""),
+                              withdraw))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from custody.admission.webhook import Admission
 from custody.server.accepting import REFUSED
@@ -57,3 +57,9 @@ def of_decisions(metrics: Metrics, keeper: DecisionKeeper) -> None:
     """Of the history of what was decided."""
     metrics.count("custody_decisions_dropped", "Decisions that were made and not kept.", (),
                   lambda: [((), keeper.dropped)])
+
+
+def of_controllers(metrics: Metrics, counts: Callable[[], Mapping[str, int]]) -> None:
+    """Of what is done beside admission: scans, reports, events, generated and deleted objects."""
+    metrics.count("custody_controllers", "What was done, dropped or failed beside admission.", ("work",),
+                  lambda: [((name,), number) for name, number in counts().items()])

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
-from custody.admission.answered import Answered
 from custody.admission.configuration import OWN_NAMESPACES, Service
 from custody.admission.judging import Judging, NoLookup
 from custody.errors import CustodyError
+from custody.formats.policyreport import WGPOLICY
 from custody.policy.exempting import uncounted
 from custody.policy.load import PolicySet, gathered, unwrapped
 from custody.policy.resources import ApiResource
 from custody.policy.snapshot import Snapshot
 from custody.ports.cluster import ApiError, ClusterObjects
-from custody.server import carrying, gauges
+from custody.server import gauges
 from custody.server.admission import AdmissionApp
 from custody.server.asgi import App
 from custody.server.health import Health, State
@@ -41,6 +41,8 @@ from custody.services.cluster.lookups import WatchedLookup
 from custody.services.cluster.operator import PRESENCE, Certificates, Operator
 from custody.services.cluster.policies import Collection, Feed
 from custody.services.cluster.webhooks import Place, Webhooks
+from custody.services.controllers.running import Controllers, both, own_users
+from custody.services.controllers.running import Options as Beside
 from custody.services.evidencelookup import EvidenceLookup
 from custody.settings import Settings
 from custody.wiring import (
@@ -80,6 +82,8 @@ class Options:
     tls_secret: str = ""
     """A Secret that somebody else keeps; empty: custody's own authority."""
     inject_ca_from: str = ""
+    reports: str = WGPOLICY
+    """As which kind PolicyReports are written; empty for none."""
     withdraw: bool = False
     """Whether the last replica that stops takes the webhooks with it."""
     identity: str = field(default_factory=lambda: f"{socket.gethostname()}_{secrets.token_hex(4)}")
@@ -143,25 +147,20 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                 gauges.of_decisions(metrics, keeper)
             if before is not None:
                 gauges.of_evidence(metrics, before)
-            told = observer(metrics, keeper)
-            admission = platform.admission(PolicySet([]), gather, told, watched)
+            collection = Collection(generates=True, exceptions=settings.exceptions)
             judging = Judging(gathering(gather), platform.clock, EvidenceLookup(gather, watched))
-            collection = Collection(exceptions=settings.exceptions, generates=True)
-            parts = await carrying.controllers(
-                client, judging, lambda: admission.snapshot, client.kinds, platform.clock, collection,
-                namespace=options.namespace, excluded=(*options.exclude, options.namespace), identity=options.identity)
-            carrying.count(metrics, parts)
-
-            def observe(answered: Answered) -> None:
-                told(answered)
-                parts.observe(answered)
-
-            admission.observer = observe
+            admission = platform.admission(PolicySet([]), gather, None, watched)
+            controllers = Controllers(
+                client, judging, lambda: admission.snapshot, client.kinds, platform.clock,
+                Beside(namespace=options.namespace, excluded=(*options.exclude, options.namespace),
+                       own=own_users(options.namespace), instance=options.identity, reports=options.reports),
+                uid_of=collection.uid_of)
+            admission.observer = both(observer(metrics, keeper), controllers.observe)
 
             def judge(policies: PolicySet) -> None:
                 admission.swap(snapshot(policies))
-                parts.changed()
                 app.admission = admission  # before, reviews are answered as where nobody is: none is admitted unjudged
+                controllers.changed()
 
             if options.policies:
                 documents, _ = unwrapped(*gathered(options.policies))
@@ -175,17 +174,19 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                 leadership=Leadership(client, options.namespace, options.name, options.identity),
                 presence=Leadership(client, options.namespace, f"{options.name}-{_name(options.identity)}",
                                     options.identity, labels=PRESENCE, kept=False), clock=platform.clock)
-            guard = Guard(client, collection, lambda: operator.kinds or admission.policies.kinds, judging, snapshot,
+            guard = Guard(client, collection, lambda: operator.kinds or admission.policies.kinds,
+                          judging, snapshot,
                           frozenset((*options.exclude, options.namespace)))
             health.add("admission", app.check)
             health.add("cluster", lambda: _state(operator, feed))
             gauges.of_admission(metrics, admission)
+            gauges.of_controllers(metrics, controllers.counts)
             app.guard = guard.review
             async with serving(*listeners.all):
                 working = asyncio.create_task(operator.run())
                 watches = [asyncio.create_task(watched.run()),
-                           asyncio.create_task(carrying.carry_out(parts, operator.leadership)),
-                           *(asyncio.create_task(watch.run()) for watch in listeners.watches)]
+                           *(asyncio.create_task(watch.run()) for watch in listeners.watches),
+                           asyncio.create_task(controllers.run(lambda: operator.leadership.leading))]
                 try:
                     yield InCluster(operator, app, listeners, metrics, webhook, url, client.url, working)
                 finally:

@@ -18,6 +18,7 @@ from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
 from custody.ports.cluster import ClusterObjects, Object
 from custody.services.cluster.entries import fault as entry_fault
+from custody.services.controllers.named import Reference
 from custody.services.mirror import Mirror, key_of, version_of
 
 Place = tuple[str, str, str, str]
@@ -72,6 +73,12 @@ class Collection:
 
     def drop(self, definition: Definition, document: Object) -> None:
         self.held.pop(_place(definition, document), None)
+
+    def uid_of(self, about: Reference) -> str:
+        """Of the object that a policy is, as events name it; empty where it is none of the cluster's."""
+        group = about.api_version.rpartition("/")[0]
+        held = self.held.get((group, about.kind, about.namespace, about.name))
+        return str((held.document.get("metadata") or {}).get("uid") or "") if held else ""
 
     def compile(self, kinds: Kinds) -> PolicySet:
         """All that can be compiled. Afterwards each object's `judged` and `fault` are those of this set.

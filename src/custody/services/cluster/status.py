@@ -37,10 +37,11 @@ def wanted(held: Held, policy: Policy | None, *, registered: bool, now: datetime
     written = _old(status, policy, ready=ready, message=message or "Ready", now=now)
     if policy is None or held.definition.kind not in ("ClusterPolicy", "Policy"):
         return written
-    autogen = {"rules": [made.rule for made in generated(essence(held.judged or held.document))]}
-    if covers((status.get("autogen") or {}).get("rules") or [], autogen["rules"]):  # Kyverno's schema adds defaults
+    autogen = {"rules": [_shown(made.rule) for made in generated(essence(held.judged or held.document))]}
+    shown = status.get("autogen")
+    if shown is not None and covers(shown.get("rules") or [], autogen["rules"]):  # Kyverno's schema adds defaults
         return written
-    return {**(written or {}), "autogen": autogen if autogen["rules"] else None}
+    return {**(written or {}), "autogen": autogen}
 
 
 async def write(cluster: ClusterObjects, held: Held, status: Object) -> None:
@@ -68,6 +69,11 @@ def _old(status: Mapping[str, Any], policy: Policy | None, *, ready: bool, messa
     if conditions is None and (policy is None or status.get("rulecount") == counts):
         return None
     return {"conditions": conditions or status["conditions"], **({"rulecount": counts} if policy is not None else {})}
+
+
+def _shown(rule: Object) -> Object:
+    """As Go writes it: a block that matches has `resources`, also where there is nothing in it."""
+    return {**rule, **{block: {"resources": {}, **rule[block]} for block in ("match", "exclude") if rule.get(block)}}
 
 
 def _cel(status: Mapping[str, Any], *, ready: bool, message: str, now: datetime) -> Object | None:

@@ -50,6 +50,7 @@ class Reference(NamedTuple):
 
 
 def is_scheduled(policy: Policy) -> bool:
+    """Whether it is due by a schedule, and asked about no request."""
     return policy.kind in SCHEDULED
 
 

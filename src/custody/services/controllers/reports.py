@@ -18,7 +18,7 @@ from custody.policy.load import PolicySet
 from custody.policy.model import Decision, Outcome, RuleResult
 from custody.policy.resources import ApiResource
 from custody.policy.rule import Policy
-from custody.ports.cluster import ApiError, ClusterObjects, Object
+from custody.ports.cluster import ClusterObjects, Object
 from custody.services.controllers.named import Reference, notes_of, source_of
 
 _LOG = logging.getLogger(__name__)
@@ -77,22 +77,24 @@ class Reports:
             plural=_PLURALS[api_version][not namespaced], namespaced=namespaced) for namespaced in (True, False)}
         self._written: dict[str, str] = {}
         """What was written last, by uid: a digest of the results without their times."""
+        self._told = False
         self.writes = 0
 
-    async def known(self) -> dict[str, str]:
-        """The namespaces of the reports that are there, by the uid that they are named by."""
-        there: dict[str, str] = {}
+    async def known(self) -> list[Object]:
+        """The reports that are there. Raises CustodyError."""
+        there: list[Object] = []
         for resource in self._resources.values():
-            try:
-                listing = await self._cluster.list(resource, labels="app.kubernetes.io/managed-by=kyverno")
-            except ApiError as error:
-                if error.answered != 404:
-                    raise
-                continue
-            for document in listing.items:
-                metadata = document["metadata"]
-                there[str(metadata["name"])] = str(metadata.get("namespace") or "")
+            if await self._served(resource):
+                there += (await self._cluster.list(resource, labels="app.kubernetes.io/managed-by=kyverno")).items
         return there
+
+    async def _served(self, resource: ApiResource) -> bool:
+        """Whether the cluster has reports; it is told once where it has none."""
+        served = await self._cluster.resource(self._version, resource.kind) is not None
+        if not served and not self._told:
+            self._told = True
+            _LOG.info("no reports are written: the cluster serves no %s %s", self._version, resource.kind)
+        return served
 
     async def put(self, about: Reference, results: Iterable[Result]) -> None:
         """The report of an object. Without results there is none. Raises CustodyError."""
@@ -104,7 +106,7 @@ class Reports:
             self._written[about.uid] = ""
             return
         shape = _shape(kept)
-        if self._written.get(about.uid) == shape:
+        if self._written.get(about.uid) == shape or not await self._served(resource):
             return
         document = self._document(about, kept)
         there = await self._cluster.get(resource, about.uid, about.namespace)
@@ -119,11 +121,8 @@ class Reports:
     async def remove(self, uid: str, namespace: str) -> None:
         """Raises CustodyError."""
         self._written.pop(uid, None)
-        try:
+        if await self._served(self._resources[bool(namespace)]):
             await self._cluster.delete(self._resources[bool(namespace)], uid, namespace)
-        except ApiError as error:
-            if error.answered != 404:
-                raise
 
     def _document(self, about: Reference, results: list[Result]) -> Object:
         owner = {"apiVersion": about.api_version, "kind": about.kind, "name": about.name, "uid": about.uid}
@@ -131,6 +130,17 @@ class Reports:
                         uid=about.uid)
         return report(results, name=about.uid, namespace=about.namespace, api_version=self._version, scope=scope,
                       source="kyverno", labels=MANAGED, owners=[owner])
+
+
+def reviewed_in(document: Mapping[str, Any]) -> list[Result]:
+    """The results of a report that no scan can find again: those of reviews."""
+    return [Result(source=str(result.get("source") or ""), policy=str(result.get("policy") or ""),
+                   rule=str(result.get("rule") or ""), result=str(result.get("result") or ""),
+                   message=str(result.get("message") or ""), category=str(result.get("category") or ""),
+                   severity=str(result.get("severity") or ""), scored=result.get("scored") is True,
+                   properties=result["properties"], seconds=int((result.get("timestamp") or {}).get("seconds") or 0))
+            for result in document.get("results") or ()
+            if (result.get("properties") or {}).get("process") == REVIEW]
 
 
 def bounded(results: list[Result]) -> list[Result]:

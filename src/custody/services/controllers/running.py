@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
-from custody.admission.answered import Answered
+from custody.admission.answered import Answered, Observer
 from custody.admission.judging import Judging
 from custody.formats.policyreport import WGPOLICY
 from custody.kit.clock import Clock
@@ -29,6 +29,7 @@ from custody.services.mirror import Mirror
 _LOG = logging.getLogger(__name__)
 _CONFIG_MAP = "kyverno"
 _AGAIN = 5.0  # seconds
+_LOOK = 0.5  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +92,20 @@ class Controllers:
         for part in (self.scan, self.downstream, self.cleanup, self.ttl):
             part.changed()
 
-    async def run(self) -> None:
-        """Of every replica, until cancelled."""
+    async def run(self, leading: Callable[[], bool]) -> None:
+        """Of every replica, until cancelled; while it leads, it does what only one may do."""
         async with asyncio.TaskGroup() as group:
-            for work in (self._settings.run(), self.events.run(), self.triggers.run()):
-                group.create_task(work)
+            for part in (self._settings.run, self.events.run, self.triggers.run):
+                group.create_task(_lasting(part))
+            leader: asyncio.Task[None] | None = None
+            while True:
+                if leading() and leader is None:
+                    leader = group.create_task(self.lead())
+                elif not leading() and leader is not None:
+                    leader.cancel()
+                    await asyncio.gather(leader, return_exceptions=True)
+                    leader = None
+                await asyncio.sleep(_LOOK)
 
     async def lead(self) -> None:
         """Of the replica that leads, until cancelled."""
@@ -128,6 +138,20 @@ class Controllers:
             return True
         settings: Object = self._settings.objects.get((self._options.namespace, _CONFIG_MAP), {})
         return str((settings.get("data") or {}).get("generateSuccessEvents")).lower() == "true"
+
+
+def both(first: Observer, second: Observer) -> Observer:
+    def observe(answered: Answered) -> None:
+        first(answered)
+        second(answered)
+
+    return observe
+
+
+def own_users(namespace: str) -> tuple[str, ...]:
+    """The service accounts by which controllers change objects: custody's, and Kyverno's in the same namespace."""
+    accounts = ("custody", "custody-background", "kyverno-background-controller")
+    return tuple(f"system:serviceaccount:{namespace}:{account}" for account in accounts)
 
 
 async def _lasting(part: Callable[[], Awaitable[None]]) -> None:

@@ -7,6 +7,7 @@ Kinds are watched, not listed again and again. One object is judged at a time, a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -31,7 +32,7 @@ from custody.ports.cluster import ClusterObjects, Object
 from custody.services.controllers.events import SCAN, Events, of_decision
 from custody.services.controllers.following import Following
 from custody.services.controllers.named import Reference, resources_of, version_of
-from custody.services.controllers.reports import Reports, quietly, results_of
+from custody.services.controllers.reports import Reports, quietly, results_of, reviewed_in
 from custody.services.mirror import Key, Mirror, key_of
 
 _LOG = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ _MUTATING = frozenset({"MutatingPolicy", "NamespacedMutatingPolicy", "MutatingAd
 _NEVER = frozenset({"Event", "Lease", "PolicyReport", "ClusterPolicyReport", "Report", "ClusterReport",
                     "UpdateRequest", "EphemeralReport", "ClusterEphemeralReport"})
 NOT_APPLIED = "mutation is not applied"
+_LOOK = 1.0  # seconds
 _SHARE = 1.0
 """Seconds that pass for each second of judging: half of one processor, at most, goes into scans."""
 
@@ -69,6 +71,8 @@ class Scan:
         """By uid and policy: the digest of the policy, and what it said of the object as it is."""
         self._reviewed: dict[str, tuple[Reference, dict[PolicyKey, list[Result]]]] = {}
         """What reviews said that no scan says."""
+        self._left: dict[str, str] = {}
+        """Namespaces of reports that another replica left, by uid, until all is judged."""
         self._only: dict[frozenset[PolicyKey], Snapshot] = {}
         self.judged = 0
 
@@ -85,14 +89,18 @@ class Scan:
     async def run(self) -> None:
         """Until cancelled."""
         try:
-            await self._forget_strangers()
+            await self._take_over()
             while True:
                 if self._stale:
                     self._stale = False
                     await self._policies_changed()
                 if not self._waiting:
+                    if self._left and self.idle:
+                        await self._quiet(self._settle())
                     self._woken.clear()
-                    await self._woken.wait()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_LOOK if self._left else None):
+                            await self._woken.wait()
                     continue
                 task = next(iter(self._waiting))
                 del self._waiting[task]
@@ -106,6 +114,13 @@ class Scan:
                 await asyncio.sleep((time.monotonic() - begun) * self._share)
         finally:
             await self._mirrors.close()
+
+    @staticmethod
+    async def _quiet(work: Awaitable[None]) -> None:
+        try:
+            await work
+        except CustodyError as error:
+            _LOG.warning("reports: %s", error.message)
 
     def reviewed(self, request: Request, decision: Decision, policies: PolicySet) -> None:
         """What a review said of an object that was let in, for the policies that no scan asks."""
@@ -132,14 +147,35 @@ class Scan:
 
     # Policies
 
-    async def _forget_strangers(self) -> None:
-        """Reports of before, of objects that are gone, are the garbage collector's; those that no policy speaks of any
-        more are rewritten when their object is judged, or removed here once all is known."""
+    async def _take_over(self) -> None:
+        """What reviews said before this replica led is kept; reports that nothing is said in any more are removed once
+        all is judged (`_settle`). Those of objects that are gone are the garbage collector's."""
+        self._left = {}
         try:
-            self._left = await self._reports.known()
+            there = await self._reports.known()
         except CustodyError as error:
             _LOG.warning("reports cannot be listed: %s", error.message)
-            self._left = {}
+            return
+        kinds = {policy.name: policy.kind for policy in self._snapshot().policies.policies if not policy.background}
+        for document in there:
+            uid = str(document["metadata"]["name"])
+            scope = document.get("scope") or {}
+            about = Reference.of({"apiVersion": scope.get("apiVersion"), "kind": scope.get("kind"),
+                                  "metadata": {**scope, "uid": uid}})
+            self._left[uid] = about.namespace
+            by_policy: dict[PolicyKey, list[Result]] = {}
+            for result in reviewed_in(document):
+                if result.policy in kinds:
+                    by_policy.setdefault((result.policy, kinds[result.policy]), []).append(result)
+            if by_policy and uid not in self._reviewed:
+                self._reviewed[uid] = about, by_policy
+
+    async def _settle(self) -> None:
+        left, self._left = self._left, {}
+        for uid, namespace in left.items():
+            said = any(results for _, results in self._said.get(uid, {}).values())
+            if not said and uid not in self._reviewed:
+                await self._reports.remove(uid, namespace)
 
     async def _policies_changed(self) -> None:
         policies = self._snapshot().policies

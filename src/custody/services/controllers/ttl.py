@@ -16,7 +16,7 @@ from custody.errors import CustodyError
 from custody.kit.clock import Clock
 from custody.policy.kinds import Kinds
 from custody.policy.resources import ApiResource
-from custody.ports.cluster import ClusterObjects, Object
+from custody.ports.cluster import ApiError, ClusterObjects, Object
 from custody.services.controllers.following import Following
 from custody.services.controllers.named import version_of
 from custody.services.mirror import Mirror
@@ -78,7 +78,7 @@ class Ttl:
                 try:
                     if self._stale:
                         self._stale = False
-                        self._follow(await self._kinds())
+                        await self._follow(await self._kinds())
                     await self._sweep(self._clock())
                 except CustodyError as error:
                     _LOG.warning("what has a time to live: %s", error.message)
@@ -86,7 +86,8 @@ class Ttl:
         finally:
             await self._mirrors.close()
 
-    def _follow(self, kinds: Kinds) -> None:
+    async def _follow(self, kinds: Kinds) -> None:
+        """Kinds that custody may not list have no objects that it could delete."""
         served: dict[tuple[str, str], ApiResource] = {}
         for resource in kinds.resources:
             name = resource.group, resource.kind
@@ -94,9 +95,18 @@ class Ttl:
             if "DELETE" in resource.operations and (name not in served or stable):
                 served[name] = resource
         for resource in served.values():
-            if resource not in self._mirrors and len(self._mirrors) < _MOST:
+            if resource not in self._mirrors and len(self._mirrors) < _MOST and await self._may_list(resource):
                 self._mirrors.follow(resource, Mirror(self._cluster, [version_of(resource)], resource.kind,
                                                       labels=LABEL, changed=self._note(resource)))
+
+    async def _may_list(self, resource: ApiResource) -> bool:
+        try:
+            await self._cluster.list(resource, labels=LABEL)
+        except ApiError as error:
+            if error.reason in ("Forbidden", "MethodNotAllowed", "NotFound"):
+                return False
+            raise
+        return True
 
     def _note(self, resource: ApiResource) -> Callable[[Object | None, Object | None], None]:
         def note(before: Object | None, after: Object | None) -> None:
