@@ -44,7 +44,8 @@ def record(results: dict[str, tuple[int, int]]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.oracles", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="a set; where none is named, all but those that take long")
+    parser.add_argument("names", nargs="*", metavar="NAME",
+                        help="a set; where none is named, all but those that take long")
     parser.add_argument("-v", "--verbose", action="store_true", help="print each miss with its reason")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--check", action="store_true", help="exit 1 where a score is lower than in scores.toml")
