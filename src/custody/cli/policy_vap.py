@@ -38,5 +38,5 @@ def command(files: tuple[Path, ...], every: bool) -> None:
 def _enabled(document: dict[str, object]) -> bool:
     spec = document["spec"]
     autogen = spec.get("autogen") if isinstance(spec, dict) else None
-    wanted = (autogen or {}).get("validatingAdmissionPolicy") or {}
-    return bool(wanted.get("enabled"))
+    emitted = (autogen or {}).get("validatingAdmissionPolicy") or {}
+    return bool(emitted.get("enabled"))

@@ -16,7 +16,7 @@ from custody.errors import CustodyError, MalformedError
 from custody.evidence.model import EvidenceSet
 from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
-from custody.policy.exceptions import excepted
+from custody.policy.excepting import excepted
 from custody.policy.given import Given
 from custody.policy.load import PolicySet
 from custody.policy.lookup import Answers, UnansweredError

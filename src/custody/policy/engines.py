@@ -17,7 +17,7 @@ from custody.policy.cel.generating import Generating
 from custody.policy.cel.imageengine import ImageValidating
 from custody.policy.cel.mutatingpolicy import Mutating
 from custody.policy.engine import Engine, Unit
-from custody.policy.exceptions import attach
+from custody.policy.excepting import attach
 from custody.policy.exempting import Exempting
 from custody.policy.fields import Fields
 from custody.policy.imports.clusterimage import ClusterImage

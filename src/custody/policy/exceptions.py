@@ -2,23 +2,18 @@
 
 kyverno.io PolicyException (v2, v2beta1) names rules, policies.kyverno.io PolicyException (v1, v1beta1, v1alpha1) names
 policies. Both hold for requests that they match, until they expire: judged by the decision's own time, so that an
-exception ends at once for webhook, check, background scans and replays. `decide` asks them before the rule.
+exception ends at once for webhook, check, background scans and replays. `decide` asks them before the rule
+(`excepting`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from custody.errors import CustodyError
-from custody.policy.given import Given
-from custody.policy.lookup import UnansweredError
-from custody.policy.model import Outcome, RuleResult
-from custody.policy.phases import Phase
-from custody.policy.rule import Policy, Rule, Spoken
-from policylang.errors import LanguageError
+from custody.policy.model import Outcome
 
 PODSECURITY, IMAGES, VALUES = "podSecurity", "images", "allowedValues"
 """What an exception may leave to the rule, instead of the whole rule (`Rule.partly`)."""
@@ -30,10 +25,10 @@ class PolicyException:
 
     name: str
     """`namespace/name`."""
-    covers: Callable[[Rule], bool]
-    """Whether it names a rule."""
-    holds: Callable[[Given], bool]
-    """Whether it matches a request. Raises CustodyError, LanguageError."""
+    covers: Callable[[Any], bool]
+    """Whether it names a Rule."""
+    holds: Callable[[Any], bool]
+    """Whether it matches the request of a Given. Raises CustodyError, LanguageError."""
     expires: datetime | None = None
     """The last moment of which it is one."""
     strict: bool = False
@@ -57,80 +52,6 @@ class PolicyException:
         return frozenset(name for name, value in ((PODSECURITY, self.controls), (IMAGES, self.images),
                                                   (VALUES, self.values)) if value)
 
-    def stands(self, given: Given) -> bool:
-        """Whether there is such an exception at the time of a decision."""
-        if self.expires is not None and given.context.now > self.expires:
-            return False
-        return self.background or not given.request.existing
-
-
-def attach(policies: Sequence[Policy], exceptions: Sequence[PolicyException]) -> None:
-    """Give each rule the exceptions that name it."""
-    for policy in policies:
-        for rule in policy.rules:
-            rule.exceptions = tuple(exception for exception in exceptions if exception.covers(rule))
-        policy.excepted = tuple(sorted({exception.at for rule in policy.rules for exception in rule.exceptions}))
-
-
-def excepted(rule: Rule, given: Given) -> Spoken | None:
-    """The result of a rule that is excepted from a request; None where it is to be asked.
-
-    `given.exceptions` are then those that leave a part of it to the rule. Raises UnansweredError.
-    """
-    given.exceptions = ()
-    if not rule.exceptions:
-        return None
-    holding: list[PolicyException] = []
-    whole = False
-    for exception in rule.exceptions:
-        if not exception.stands(given):
-            continue
-        try:
-            if not exception.holds(given):
-                continue
-        except UnansweredError:
-            raise
-        except (CustodyError, LanguageError) as error:
-            if exception.strict and not whole and rule.policy.failure_policy != "Ignore":
-                return Spoken([rule.unexcepted(given, error.message)])
-            continue
-        holding.append(exception)
-        whole = whole or not exception.parts & rule.partly
-    if not whole:
-        given.exceptions = tuple(holding)
-        return None
-    first = max(holding, key=lambda exception: exception.priority)
-    said = rule.excepted(given, holding, first.outcome)
-    return Spoken([said])
-
-
-def result(rule: Rule, given: Given, holding: Sequence[PolicyException], outcome: Outcome, *, name: str,
-           message: str) -> RuleResult:
-    """The result of a rule that exceptions leave out; their names, and what they say of themselves, are properties."""
-    properties: dict[str, str] = {"exceptions": ",".join(exception.name.rpartition("/")[2] for exception in holding)}
-    for exception in reversed(holding):
-        properties |= {f"exception-{key}": value for key, value in exception.why.items()}
-    return RuleResult(policy=rule.policy.name, kind=rule.policy.kind, rule=name, outcome=outcome, message=message,
-                      resource=given.resource, enforce=False, warns=False, properties=properties)
-
-
-def words(rule: Rule, holding: Sequence[PolicyException]) -> str:
-    """Kyverno's, which differ by what a rule does, and lack a space where it validates or mutates."""
-    if PODSECURITY in rule.partly:
-        whole = next(exception for exception in holding if not exception.parts & rule.partly)
-        return f"rule is skipped due to policy exception {whole.name}"
-    names = ", ".join(exception.name for exception in holding)
-    if rule.phase is Phase.GENERATE:
-        return f"rule is skipped due to policy exception {names}"
-    return f"rule is skipped due to policy exceptions{names}"
-
-
-def allowed(given: Given) -> dict[str, list[str]]:
-    """The variable `exceptions` of CEL: the images and values that exceptions leave to the expressions."""
-    if not given.exceptions:
-        return _NOTHING
-    return {"allowedImages": [image for exception in given.exceptions for image in exception.images],
-            "allowedValues": [value for exception in given.exceptions for value in exception.values]}
-
-
-_NOTHING: dict[str, list[str]] = {"allowedImages": [], "allowedValues": []}
+    def stands(self, now: datetime, *, existing: bool) -> bool:
+        """Whether there is such an exception at the time of a decision about what is asked for, or lies there."""
+        return (self.expires is None or now <= self.expires) and (self.background or not existing)

@@ -123,11 +123,10 @@ class Rule(Protocol):
                           message=message, resource=given.resource,
                           enforce=self.enforce and self.policy.failure_policy != "Ignore")
 
-    def excepted(self, given: Given, holding: Sequence[PolicyException], outcome: Outcome) -> RuleResult:
-        """The result where exceptions leave the rule out: skip or pass, with Kyverno's message."""
-        from custody.policy.exceptions import result, words
-
-        return result(self, given, holding, outcome, name=self.name, message=words(self, holding))
+    def excepted(self, given: Given, holding: Sequence[PolicyException],  # noqa: ARG002 - engines' do
+                 outcome: Outcome) -> RuleResult | None:  # noqa: ARG002
+        """The result where exceptions leave the rule out: skip or pass; None for that of a kyverno.io rule."""
+        return None
 
     def unexcepted(self, given: Given, message: str) -> RuleResult:
         """The result where it cannot be told whether an exception holds."""

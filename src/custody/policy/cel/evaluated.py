@@ -9,7 +9,8 @@ from custody.errors import CustodyError, MalformedError
 from custody.policy.cel.environment import Condition, Expressions
 from custody.policy.cel.variables import Variables, activation
 from custody.policy.engine import Finding, Unit
-from custody.policy.exceptions import IMAGES, VALUES, PolicyException, allowed, result
+from custody.policy.excepting import allowed, result
+from custody.policy.exceptions import IMAGES, VALUES, PolicyException
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kinds import Kinds

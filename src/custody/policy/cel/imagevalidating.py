@@ -19,7 +19,8 @@ from custody.policy.cel.imageverifying import IMAGE_WORLD, Attestation, Verifica
 from custody.policy.cel.templates import pod_requests
 from custody.policy.cel.validating import ACTIONS, JSON, VERSIONS, Head, Validation, holds
 from custody.policy.cel.variables import Variables, activation
-from custody.policy.exceptions import IMAGES, VALUES, PolicyException, result
+from custody.policy.excepting import result
+from custody.policy.exceptions import IMAGES, VALUES, PolicyException
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.images import Image
@@ -222,7 +223,8 @@ class ImageRule(Rule):
     def speaks(self, given: Given) -> bool:
         """Whether it is asked about a request, and not excepted from it."""
         return self.silence(given.request, given.answers) is None and not any(
-            exception.stands(given) and exception.holds(given) for exception in self.exceptions)
+            exception.stands(given.context.now, existing=given.request.existing)
+            and exception.holds(given) for exception in self.exceptions)
 
     def failed(self, given: Given, message: str) -> RuleResult:
         return self._result(given, Outcome.ERROR, message, rule="evaluation")

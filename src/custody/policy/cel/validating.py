@@ -16,7 +16,8 @@ from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Condition, Expressions
 from custody.policy.cel.templates import pod_requests
 from custody.policy.cel.variables import Variables, activation
-from custody.policy.exceptions import IMAGES, VALUES, PolicyException, allowed, result
+from custody.policy.excepting import allowed, result
+from custody.policy.exceptions import IMAGES, VALUES, PolicyException
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.model import Outcome, Request, RuleResult

@@ -13,10 +13,9 @@ from custody.policy.kyverno.judgement import Judge, Judgement, Subject
 from custody.policy.model import Outcome
 from policylang.conditions import Conditions, compile_conditions
 from policylang.errors import LanguageError
-from policylang.jmespath import QueryError
+from policylang.jmespath import QueryError, UnknownKeyError
 from policylang.variables import Roots, compile_query
 
-_ABSENT = "Unknown key"
 _DEEPEST = 8
 _MOST = 10_000
 """Elements of one list."""
@@ -68,9 +67,10 @@ def compile_foreach(loops: Sequence[Fields], roots: Roots, depth: int, body: Bod
         for loop in compiled:
             try:
                 elements = loop.elements(subject.values, subject.now)
+            except UnknownKeyError:  # a field that is not there is no list
+                continue
             except QueryError as error:
-                if _ABSENT not in error.message:  # a field that is not there is no list
-                    failure = f"JMESPath query failed: {error.message}"
+                failure = f"JMESPath query failed: {error.message}"
                 continue
             said, count = _judged(loop, elements, subject)
             if said is not None:

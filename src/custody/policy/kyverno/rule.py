@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from custody.errors import CustodyError, UnsupportedError
-from custody.policy.exceptions import excepted
+from custody.policy.excepting import excepted
 from custody.policy.given import Given
 from custody.policy.kyverno.action import Action
 from custody.policy.kyverno.context import Context

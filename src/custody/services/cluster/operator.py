@@ -91,9 +91,9 @@ class Operator:
         try:
             await self._step()
         except CustodyError as error:
-            if error.message != self.failure:
-                _LOG.warning("%s", error.message)
-            self.failure = error.message
+            before, self.failure = self.failure, error.message
+            if self.failure != before:
+                _LOG.warning("%s", self.failure)
             return True
         except Exception as error:
             _LOG.exception("a step failed")

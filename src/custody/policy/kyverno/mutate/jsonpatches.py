@@ -64,6 +64,10 @@ def apply(operations: list[Operation], resource: dict[str, Any]) -> Any:
     return document.root
 
 
+class _AbsentError(PatchError):
+    """A map does not have a key."""
+
+
 class _Document:
     def __init__(self, root: Any) -> None:
         self.root = root
@@ -173,10 +177,10 @@ class _Document:
             raise PatchError(f"test operation does not apply: is missing path: {path}: {_MISSING}")
         try:
             present = _get(holder, key)
-        except PatchError as error:
-            if not error.message.endswith(_MISSING):
-                raise PatchError(f"error in test for path: '{path}': {error.message}") from None
+        except _AbsentError:
             present = None
+        except PatchError as error:
+            raise PatchError(f"error in test for path: '{path}': {error.message}") from None
         if not equal(present, value):
             raise failed
 
@@ -211,7 +215,7 @@ def _get(part: Any, key: str) -> Any:
         return part
     if isinstance(part, dict):
         if key not in part:
-            raise PatchError(f"unable to get nonexistent key: {key}: {_MISSING}")
+            raise _AbsentError(f"unable to get nonexistent key: {key}: {_MISSING}")
         return part[key]
     at = _index(key, "")
     if at >= len(part) or at < -len(part):
