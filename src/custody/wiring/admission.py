@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from custody.kit.clock import Clock
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from custody.ports.lookup import Lookup
     from custody.services.decisions import DecisionKeeper
     from custody.services.gather import Gatherer
+    from custody.services.prefetch import Names, Prefetch
     from custody.services.remembered import Remembered
     from custody.settings import Settings
 
@@ -27,6 +30,27 @@ def admission(policies: PolicySet, gatherer: Gatherer, clock: Clock, observer: O
     from custody.services.evidencelookup import EvidenceLookup
 
     return Admission(policies, gathering(gatherer), clock, observer=observer, lookup=EvidenceLookup(gatherer, lookup))
+
+
+def prefetch(admission: Admission, gatherer: Gatherer, clock: Clock, lookup: Lookup | None = None,
+             names: Callable[[str], Sequence[str]] = lambda _: ()) -> Prefetch:
+    """Gathers beforehand what an admission will ask of this gatherer; to be run beside it."""
+    from custody.admission.judging import Judging, NoLookup
+    from custody.services.check import gathering
+    from custody.services.evidencelookup import EvidenceLookup
+    from custody.services.prefetch import Prefetch, Reading
+
+    judging = Judging(gathering(gatherer), clock, EvidenceLookup(gatherer, Reading(lookup or NoLookup())))
+    return Prefetch(judging, gatherer, lambda: admission.parts.known, names)
+
+
+def own_names(settings: Settings, url: str) -> Names:
+    """What pods call the repositories of the registry at a URL."""
+    from custody.services.prefetch import Names
+
+    place = urlsplit(url)
+    alike = [f"localhost:{place.port}"] if place.hostname == "127.0.0.1" else []
+    return Names([place.netloc, *alike, *settings.hosts], settings.mirrors)
 
 
 def decision_keeper(settings: Settings, clock: Clock) -> DecisionKeeper | None:
