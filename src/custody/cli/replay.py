@@ -101,9 +101,9 @@ def _words(tally: Tally, total: int) -> list[str]:
         result.append(f"{before} → {now}: {len(replays)}")
         for repeated in replays[:_SHOWN]:
             assert repeated.decision is not None
-            reason = reason_of(repeated.decision)
-            result.append(visible(f"  {line(repeated.kept)}" if not reason else
-                                  f"  {line(repeated.kept)}\n      now {reason}"))
+            result.append(visible(f"  {line(repeated.kept)}"))
+            if reason := reason_of(repeated.decision):
+                result.append(visible(f"      now {reason}"))
         if len(replays) > _SHOWN:
             result.append(f"  and {len(replays) - _SHOWN} more")
     result += [visible(f"{count:>8} newly denied by {name}") for name, count in tally.rules.items()]

@@ -132,7 +132,7 @@ def reason_of(decision: Decision) -> str:
     """The first thing that denied: `policy/rule: message`; empty where nothing did."""
     for result in decision.results:
         if result.denies:
-            return f"{result.policy}/{result.rule}: {' '.join(result.message.split())}"[:_REASON]
+            return f"{result.title}: {' '.join(result.message.split())}"[:_REASON]
     return ""
 
 
@@ -235,7 +235,7 @@ class Tally:
         for (_, now), replays in self.changed.items():
             for replay in replays if now == Verdict.DENIED else ():
                 assert replay.decision is not None
-                for name in dict.fromkeys(f"{result.policy}/{result.rule}" for result in replay.decision.results
+                for name in dict.fromkeys(result.title for result in replay.decision.results
                                           if result.denies):
                     counts[name] = counts.get(name, 0) + 1
         return dict(sorted(counts.items(), key=lambda item: -item[1]))
