@@ -1,6 +1,7 @@
-"""Writes base.lock: what of Debian the image has, each file by its SHA-256, as this machine's packages have it.
+"""Writes what the image is locked to: base.lock, what of Debian it has, each file by its SHA-256, as this machine's
+packages have it; and wheels.lock, the packages of requirements/run.txt that a Linux has.
 
-usage: python3 deploy/image/lock.py        on Debian 12, after `apt-get upgrade` brought packages that are newer
+usage: .venv/bin/python deploy/image/lock.py     on Debian 12, after `apt-get upgrade` or after a dependency is another
 
     package NAME VERSION ARCHITECTURE SOURCE
     SHA256  PATH                a file
@@ -15,6 +16,12 @@ import re
 import subprocess
 from pathlib import Path
 
+from packaging.markers import Marker
+
+HERE = Path(__file__).parent
+_LINUX = {"implementation_name": "cpython", "platform_python_implementation": "CPython", "os_name": "posix",
+          "python_full_version": "3.11.2", "python_version": "3.11", "sys_platform": "linux",
+          "platform_system": "Linux", "platform_machine": "x86_64"}
 PACKAGES = {
     "base-files": r"usr/lib/os-release",
     "gcc-12-base": r"", "ca-certificates": r"usr/share/ca-certificates/mozilla/.*\.crt",
@@ -44,7 +51,21 @@ def _line(path: str) -> str:
     return f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {path}"
 
 
+def wheels() -> str:
+    """A lock says the same on every machine, so that it has no markers: what they select here is said instead."""
+    entries = re.split(r"(?m)^(?=\S)", (HERE.parents[1] / "requirements" / "run.txt").read_text())
+    kept = ["# Of requirements/run.txt, written by deploy/image/lock.py.\n"]
+    for entry in filter(None, entries):
+        marker = re.match(r"\S+ ; (?P<marker>[^\\\n]*)", entry)
+        if marker is None:
+            kept.append(entry)
+        elif Marker(marker["marker"]).evaluate(_LINUX):
+            kept.append(entry.replace(f" ; {marker['marker']}", " ", 1))
+    return "".join(kept)
+
+
 def main() -> None:
+    (HERE / "wheels.lock").write_text(wheels())
     lines = [line for line in (__doc__ or "").splitlines() if line.startswith("    ")]
     lines = ["# Written by deploy/image/lock.py:", *(f"#{line[3:]}" for line in lines)]
     for name, pattern in sorted(PACKAGES.items()):
@@ -58,7 +79,7 @@ def main() -> None:
         if not chosen:
             raise SystemExit(f"{name}: none of its files is {pattern}")
         lines += [_line(path) for path in chosen]
-    Path(__file__).with_name("base.lock").write_text("\n".join(lines) + "\n")
+    (HERE / "base.lock").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
