@@ -93,7 +93,7 @@ def of_each_kind() -> list[dict[str, Any]]:
         "MutatingPolicy": {"mutations": [{"patchType": "JSONPatch", "jsonPatch": {
             "expression": '[JSONPatch{op: "add", path: "/metadata/labels/a", value: "b"}]'}}]},
         "GeneratingPolicy": {"variables": [{"name": "made", "expression": MADE}], "generate": [
-            {"expression": 'generator.Apply("default", variables.made)'}]},
+            {"expression": 'generator.Apply("default", [variables.made])'}]},
         "ImageValidatingPolicy": {"matchImageReferences": [{"glob": "registry.example.com/*"}], "attestors": [
             {"name": "a", "cosign": {"key": {"data": KEY}}}], "validations": [{
                 "expression": "images.containers.map(i, verifyImageSignatures(i, [attestors.a])).all(e, e > 0)"}]}}
@@ -112,7 +112,7 @@ def of_each_kind() -> list[dict[str, Any]]:
             "name": "namespaced", "namespace": "default"}}]
 
 
-MADE = '[{"apiVersion": dyn("v1"), "kind": dyn("ConfigMap"), "metadata": dyn({"name": "made"})}]'
+MADE = '{"apiVersion": dyn("v1"), "kind": dyn("ConfigMap"), "metadata": dyn({"name": "made"})}'
 KEY = ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(
     Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
