@@ -42,7 +42,6 @@ def base(layer: pathlib.Path) -> None:
     for name, text in records.items():
         (records_folder / name).write_text(text)
     for link, target in (("lib", "usr/lib"), ("lib64", "usr/lib64"), ("bin", "usr/bin"),
-                         ("usr/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"),
                          ("usr/bin/python3", "python3.11"), ("usr/lib/ssl/cert.pem", "/etc/ssl/certs/ca-certificates.crt"),
                          ("etc/os-release", "../usr/lib/os-release")):
         (layer / link).parent.mkdir(parents=True, exist_ok=True)

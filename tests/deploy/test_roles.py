@@ -92,8 +92,7 @@ def of_each_kind() -> list[dict[str, Any]]:
         "ValidatingPolicy": {"validations": [{"expression": "true"}]},
         "MutatingPolicy": {"mutations": [{"patchType": "JSONPatch", "jsonPatch": {
             "expression": '[JSONPatch{op: "add", path: "/metadata/labels/a", value: "b"}]'}}]},
-        "GeneratingPolicy": {"variables": [{"name": "made", "expression": MADE}], "generate": [
-            {"expression": 'generator.Apply("default", [variables.made])'}]},
+        "GeneratingPolicy": {"generate": [{"expression": MADE}]},
         "ImageValidatingPolicy": {"matchImageReferences": [{"glob": "registry.example.com/*"}], "attestors": [
             {"name": "a", "cosign": {"key": {"data": KEY}}}], "validations": [{
                 "expression": "images.containers.map(i, verifyImageSignatures(i, [attestors.a])).all(e, e > 0)"}]}}
@@ -112,7 +111,8 @@ def of_each_kind() -> list[dict[str, Any]]:
             "name": "namespaced", "namespace": "default"}}]
 
 
-MADE = '{"apiVersion": dyn("v1"), "kind": dyn("ConfigMap"), "metadata": dyn({"name": "made"})}'
+MADE = """generator.Apply("default", [{"apiVersion": dyn("v1"), "kind": dyn("ConfigMap"), "metadata": dyn({
+    "name": "made", "namespace": "default"})}])"""
 KEY = ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(
     Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
