@@ -11,6 +11,7 @@ import compileall
 import hashlib
 import os
 import pathlib
+import py_compile
 import shutil
 import subprocess
 import sys
@@ -110,7 +111,7 @@ def compiled(layer: pathlib.Path) -> None:
     """Modules as bytecode beside them: nothing can write it later, where the file system is read-only. It is not
     compared with its source again, whose time is no longer the same."""
     if not compileall.compile_dir(layer, maxlevels=30, quiet=2, stripdir=str(layer), prependdir="/", workers=1,
-                                  invalidation_mode=compileall.PycInvalidationMode.UNCHECKED_HASH):
+                                  invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH):
         print("some modules are not compiled")
 
 

@@ -92,13 +92,15 @@ def of_each_kind() -> list[dict[str, Any]]:
         "ValidatingPolicy": {"validations": [{"expression": "true"}]},
         "MutatingPolicy": {"mutations": [{"patchType": "JSONPatch", "jsonPatch": {
             "expression": '[JSONPatch{op: "add", path: "/metadata/labels/a", value: "b"}]'}}]},
-        "GeneratingPolicy": {"generate": [{"expression": MADE}]},
+        "GeneratingPolicy": {"generate": [{"expression": f'generator.Apply("default", {MADE})'}]},
         "ImageValidatingPolicy": {"matchImageReferences": [{"glob": "registry.example.com/*"}], "attestors": [
             {"name": "a", "cosign": {"key": {"data": KEY}}}], "validations": [{
                 "expression": "images.containers.map(i, verifyImageSignatures(i, [attestors.a])).all(e, e > 0)"}]}}
     documents = [{"apiVersion": "policies.kyverno.io/v1", "kind": f"{prefix}{kind}", "metadata": {
         "name": "of-its-kind", **({"namespace": "default"} if prefix else {})},
         "spec": {"matchConstraints": constraints, **spec}} for kind, spec in specs.items() for prefix in ("", "Namespaced")]
+    made = next(document for document in documents if document["kind"] == "NamespacedGeneratingPolicy")
+    made["spec"] = {**made["spec"], "generate": [{"expression": f"generator.Apply({MADE})"}]}
     documents += [{"apiVersion": "policies.kyverno.io/v1", "kind": f"{prefix}DeletingPolicy", "metadata": {
         "name": "of-its-kind", **({"namespace": "default"} if prefix else {})}, "spec": {
             "schedule": "0 0 29 2 *", "conditions": [{"name": "never", "expression": "false"}],
@@ -111,8 +113,7 @@ def of_each_kind() -> list[dict[str, Any]]:
             "name": "namespaced", "namespace": "default"}}]
 
 
-MADE = """generator.Apply("default", [{"apiVersion": dyn("v1"), "kind": dyn("ConfigMap"), "metadata": dyn({
-    "name": "made", "namespace": "default"})}])"""
+MADE = """[{"apiVersion": dyn("v1"), "kind": dyn("ConfigMap"), "metadata": dyn({"name": "made"})}]"""
 KEY = ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(
     Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
