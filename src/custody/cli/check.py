@@ -22,7 +22,7 @@ from custody.kit import destination
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.policy.load import PolicySet
-from custody.policy.model import Decision, Outcome, Verdict
+from custody.policy.model import Decision, Outcome, RuleResult, Verdict
 from custody.policy.phases import Course
 from custody.services.check import Checked, check, check_image, unjudged
 from custody.services.manifests import Manifest, Namespaces, from_bytes, from_path
@@ -162,6 +162,8 @@ def lines(decision: Decision, name: str) -> list[str]:
                       + (f"  {visible(rule.image)}" if rule.image else ""))
         if rule.outcome is not Outcome.PASS:
             result += [f"      {visible(part)}" for part in rule.message.split("\n")]
+            if excused := excuse(rule):
+                result.append(f"      {visible(excused)}")
             if rule.remedy and rule.outcome is not Outcome.SKIP:
                 result.append(f"      try: {visible(rule.remedy)}")
     if decision.verdict is Verdict.NOT_JUDGED and not decision.results:
@@ -172,6 +174,15 @@ def lines(decision: Decision, name: str) -> list[str]:
                "they are created" for pointer in decision.unjudged]
     return result + [visible(f"  → {change['path']} = {change['value']}" if "value" in change else
                              f"  → {change['op']} {change['path']}") for change in decision.patch]
+
+
+def excuse(result: RuleResult) -> str:
+    """What exceptions that left a rule out say of themselves: until when, why, by whom."""
+    said = result.properties
+    if "exceptions" not in said:
+        return ""
+    why = [f"{key.removeprefix('exception-')} {value}" for key, value in said.items() if key.startswith("exception-")]
+    return f"exception {said['exceptions']}: {', '.join(why) or 'without an end, a reason or an approver'}"
 
 
 def summary(decisions: Sequence[Decision]) -> str:
