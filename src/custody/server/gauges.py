@@ -11,6 +11,7 @@ from custody.server.metrics import Metrics
 from custody.services.decisions import DecisionKeeper
 from custody.services.prefetch import Prefetch
 from custody.services.remembered import Remembered
+from custody.services.summaries import Summarizing
 from custody.trust.log import Sequencer
 from custody.wiring import Platform
 
@@ -60,6 +61,13 @@ def of_prefetch(metrics: Metrics, prefetch: Prefetch) -> None:
                   (), lambda: [((), prefetch.done)])
     metrics.count("custody_evidence_prefetch_dropped", "Those that were not, as too many waited.", (),
                   lambda: [((), prefetch.dropped)])
+
+
+def of_summaries(metrics: Metrics, summaries: Summarizing) -> None:
+    """Of verification summaries."""
+    metrics.count("custody_summaries_written", "Summaries that were stored beside images.", (),
+                  lambda: [((), summaries.written)])
+    metrics.count("custody_summaries_failed", "Those that were not.", (), lambda: [((), summaries.failed)])
 
 
 def of_decisions(metrics: Metrics, keeper: DecisionKeeper) -> None:

@@ -55,7 +55,7 @@ from custody.wiring import (
     service_http,
     trusted_root,
 )
-from custody.wiring.admission import decision_keeper, prefetch, remembered
+from custody.wiring.admission import decision_keeper, prefetch, remembered, summarizing, summary_terms
 
 _LOG = logging.getLogger(__name__)
 _LAST = 10.0
@@ -149,7 +149,8 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
             if before is not None:
                 gauges.of_evidence(metrics, before)
             collection = Collection(generates=True, exceptions=settings.exceptions)
-            judging = Judging(gathering(gather), platform.clock, EvidenceLookup(gather, watched))
+            judging = Judging(gathering(gather), platform.clock, EvidenceLookup(gather, watched),
+                              summary_terms(settings))
             admission = platform.admission(PolicySet([]), gather, None, watched)
             controllers = Controllers(
                 client, judging, lambda: admission.snapshot, client.kinds, platform.clock,
@@ -159,6 +160,11 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
             early = prefetch(admission, gather, platform.clock, watched)
             gauges.of_prefetch(metrics, early)
             admission.observer = both(both(observer(metrics, keeper), controllers.observe), early)
+
+            summaries = summarizing(settings, http, gather.client, platform.clock)
+            if summaries is not None:
+                admission.observer = both(admission.observer, summaries)
+                gauges.of_summaries(metrics, summaries)
 
             def judge(policies: PolicySet) -> None:
                 admission.swap(snapshot(policies))
@@ -189,6 +195,7 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
             async with serving(*listeners.all):
                 working = asyncio.create_task(operator.run())
                 watches = [asyncio.create_task(watched.run()), asyncio.create_task(early.run()),
+                           *([asyncio.create_task(summaries.run())] if summaries is not None else []),
                            *(asyncio.create_task(watch.run()) for watch in listeners.watches),
                            asyncio.create_task(controllers.run(lambda: operator.leadership.leading))]
                 try:

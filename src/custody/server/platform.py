@@ -34,7 +34,7 @@ from custody.server.tls import TlsFiles
 from custody.services.decisions import DecisionKeeper
 from custody.settings import Auth, Settings
 from custody.wiring import TRUST_ROLES, Platform, cluster_lookup, gatherer, kinds, registry_client, service_http
-from custody.wiring.admission import decision_keeper, own_names, prefetch, remembered
+from custody.wiring.admission import decision_keeper, own_names, prefetch, remembered, summarizing
 
 _RENEWAL = 3600.0
 """Seconds after which the webhook's own certificate is looked at again; it is renewed weeks before it runs out."""
@@ -117,6 +117,10 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             judge = admission.admission = platform.admission(given, source, None, cluster)
             early = prefetch(judge, source, system_clock, cluster, own_names(settings, url) if url else lambda _: ())
             judge.observer = both(observer(metrics, keeper), early)
+            if (summaries := summarizing(settings, http, source.client, system_clock)) is not None:
+                judge.observer = both(judge.observer, summaries)
+                working.append(asyncio.create_task(summaries.run()))
+                gauges.of_summaries(metrics, summaries)
             if "registry" in chosen:
                 platform.registry.observer = early.pushed
             working.append(asyncio.create_task(early.run()))
