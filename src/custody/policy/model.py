@@ -95,11 +95,26 @@ class Simulated(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """By `policy/rule`: for the elements of a foreach, in their order."""
 
 
+class SummaryTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose verification summaries count where the evidence itself cannot be had."""
+
+    keys: str
+    """PEM public keys."""
+    verifier: str
+    """The `verifier.id` that they must name."""
+    max_age: float
+    """Seconds since they were made."""
+    policies: str = ""
+    """`PolicySet.meaning` of what is judged by: they must be of the same."""
+
+
 class Context(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a decision depends on beside the request, the evidence and the policies."""
 
     now: datetime
     simulated: Simulated | None = None
+    summaries: SummaryTerms | None = None
+    """None: none count."""
 
 
 class RuleResult(msgspec.Struct, frozen=True, kw_only=True):

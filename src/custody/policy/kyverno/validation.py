@@ -79,6 +79,7 @@ class ValidateRule(KyvernoRule):
         created = msgspec.structs.replace(old, user=_STRANGER)
         if self.silence(created, given.answers) is not None or not self._applies(before):
             return judgement
+        before.exceptions = given.exceptions
         prior = self.validate.judge(before)
         if prior is None or prior.outcome is not Outcome.FAIL:
             return judgement

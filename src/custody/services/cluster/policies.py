@@ -167,6 +167,13 @@ class Feed:
             await mirror.synced.wait()
 
     @property
+    def kyvernos(self) -> bool:
+        """Whether the cluster has Kyverno's own definitions, and not custody's."""
+        definition = self._definitions.objects.get(("", "clusterpolicies.kyverno.io"))
+        return definition is not None and (definition["metadata"].get("labels") or {}).get(
+            "app.kubernetes.io/part-of") != "custody"
+
+    @property
     def failures(self) -> list[str]:
         """Of watches: what is judged by may be older than it should."""
         return [f"{mirror.kind}: {mirror.failure}" for mirror in (*self.mirrors, self._definitions)
