@@ -1,10 +1,10 @@
 """Pods through a real API server while the webhook is hurt: `python bench/admission/storm.py [SECONDS [RATE]]`.
 
 `custody serve --workers 2` with the oracle's Pod Security policies under Enforce behind kube-apiserver; 200 dry-run pods
-a second, one in eight of them bad, by an open loop. Every four seconds one thing in turn: a worker is killed, the serving
-certificate is made anew, the disk of the data directory fills (a tmpfs; root is needed), and is emptied. Counted: bad
-pods that came through (wrong), good pods that a policy denied (wrong), requests that the API server failed because
-nobody answered it, requests that hung for more than 10 s, and latency. Kyverno's controller stands the same load
+a second, one in eight of them bad, by an open loop. Every four seconds one thing in turn: a worker is killed, the
+serving certificate is made anew, the disk of the data directory fills (a tmpfs; root is needed), and is emptied.
+Counted: bad pods that came through (wrong), good pods that a policy denied (wrong), requests that the API server failed
+because nobody answered it, requests that hung for more than 10 s, and latency. Kyverno's controller stands the same load
 alone, without being hurt. 30 s by default, 300 for a release. Exit 1 where anything was wrong or hung.
 """
 
@@ -29,7 +29,6 @@ import aiohttp
 from bench.admission.webhook import PEERS, TOOLS, pss
 
 
-
 def _free() -> int:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
@@ -47,8 +46,9 @@ def pods(count: int = 64) -> list[tuple[bool, bytes]]:
     made = []
     for at in range(count):
         bad = at % 8 == 7
-        body = subprocess.run([sys.executable, TOOLS / "admission-load", "body", "--kind", "pod", "--index", str(at // 8),
-                               *(["--bad", "1"] if bad else [])], capture_output=True, check=True).stdout
+        command = [sys.executable, TOOLS / "admission-load", "body", "--kind", "pod", "--index", str(at // 8),
+                   *(["--bad", "1"] if bad else [])]
+        body = subprocess.run(command, capture_output=True, check=True).stdout
         pod = json.loads(body)
         pod["metadata"] = {**pod.get("metadata", {}), "name": f"storm-{at}", "namespace": "default"}
         made.append((bad, json.dumps(pod).encode()))
@@ -105,20 +105,21 @@ class Load:
         """Whether nothing was wrong."""
         took = sorted(self.took)
         at = lambda share: took[min(int(len(took) * share), len(took) - 1)] * 1e3  # noqa: E731
-        print(f"{label}: {dict(self.counts)}; p50 {at(0.5):.0f} p99 {at(0.99):.0f} max {took[-1] * 1e3:.0f} ms", flush=True)
+        print(f"{label}: {dict(self.counts)}; p50 {at(0.5):.0f} p99 {at(0.99):.0f} max {took[-1] * 1e3:.0f} ms",
+              flush=True)
         for words, count in self.words.most_common(4):
-            print(f"    {count} × {words}")
+            print(f"    {count} times {words}")
         wrong = sum(self.counts[name] for name in ("bad pods admitted", "good pods denied", "hung", "else"))
         return wrong == 0
 
 
 def workers(parent: int) -> list[int]:
-    found = []
+    running = []
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if int((place / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(int(place.name))
-    return sorted(found)
+                running.append(int(place.name))
+    return sorted(running)
 
 
 async def hurt(server: subprocess.Popen[bytes], data: Path, done: Counter[str]) -> None:
@@ -158,8 +159,9 @@ def custody(folder: Path, cluster: Path, policies: list[Path], seconds: float, r
     named = [flag for file in policies for flag in ("--policy", str(file))]
     program = [sys.executable, "-m", "custody.cli.main"]
     with (folder / "serve.log").open("wb") as log:
-        server = subprocess.Popen([*program, "serve", "--roles", "admission", "--workers", "2", "--webhook-port", str(PORT),
-                                   "--log-level", "error", *named], env=environment, stdout=log, stderr=log)
+        serve = [*program, "serve", "--roles", "admission", "--workers", "2", "--webhook-port", str(PORT),
+                 "--log-level", "error", *named]
+        server = subprocess.Popen(serve, env=environment, stdout=log, stderr=log)
     done: Counter[str] = Counter()
     load = Load(cluster)
     try:
