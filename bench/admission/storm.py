@@ -1,10 +1,10 @@
 """Pods through a real API server while the webhook is hurt: `python bench/admission/storm.py [SECONDS [RATE]]`.
 
-`custody serve --workers 2` with the oracle's Pod Security policies under Enforce behind kube-apiserver; 200 dry-run pods
-a second, one in eight of them bad, by an open loop. Every four seconds one thing in turn: a worker is killed, the
-serving certificate is made anew, the disk of the data directory fills (a tmpfs; root is needed), and is emptied.
-Counted: bad pods that came through (wrong), good pods that a policy denied (wrong), requests that the API server failed
-because nobody answered it, requests that hung for more than 10 s, and latency. Kyverno's controller stands the same load
+`custody serve --workers 2` with the oracle's Pod Security policies under Enforce behind kube-apiserver; 200
+dry-run pods a second, one in eight of them bad, by an open loop. Every four seconds one thing in turn: a worker is
+killed, the serving certificate is made anew, the disk of the data directory fills (a tmpfs; root is needed), and is emptied.
+Counted: bad pods that came through (wrong), good pods that a policy denied (wrong), requests that failed
+because nobody answered it, requests that hung for more than 10 s, and latency. Kyverno stands the same load
 alone, without being hurt. 30 s by default, 300 for a release. Exit 1 where anything was wrong or hung.
 """
 
@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -144,7 +145,7 @@ async def hurt(server: subprocess.Popen[bytes], data: Path, done: Counter[str]) 
 
 
 def kubectl(cluster: Path, *arguments: str, given: bytes | None = None) -> None:
-    subprocess.run([PEERS / "kubectl", "--kubeconfig", cluster / "kubeconfig", *arguments], input=given, check=True,
+    subprocess.run([shutil.which("kubectl") or PEERS / "kubectl", "--kubeconfig", cluster / "kubeconfig", *arguments], input=given, check=True,
                    stdout=subprocess.DEVNULL)
 
 
