@@ -81,7 +81,7 @@ class ExistingRule(Evaluated):
     def trigger(self, given: Given) -> dict[str, Any]:
         """What expressions about the trigger are evaluated on: of what is deleted, `object` is what it was."""
         values = self.values(given)
-        if given.request.operation == "DELETE" and values.get("object") is None:
+        if given.request.operation == "DELETE" and given.request.object is None:
             values["object"] = given.request.old_object
         return values
 
