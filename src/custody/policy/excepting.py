@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from custody.errors import CustodyError
+from custody.kit.clock import format_rfc3339
 from custody.policy.exceptions import PODSECURITY, PolicyException
 from custody.policy.given import Given
 from custody.policy.lookup import UnansweredError
@@ -66,6 +67,9 @@ def excused(holding: Sequence[PolicyException]) -> dict[str, str]:
     properties: dict[str, str] = {"exceptions": ",".join(exception.name.rpartition("/")[2] for exception in holding)}
     for exception in reversed(holding):
         properties |= {f"exception-{key}": value for key, value in exception.why.items()}
+    ends = [exception.expires for exception in holding if exception.expires is not None]
+    if ends:
+        properties["exception-expires"] = format_rfc3339(min(ends))
     return properties
 
 

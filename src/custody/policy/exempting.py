@@ -88,7 +88,8 @@ def compile_exception(document: dict[str, Any]) -> PolicyException:
     top.any("status")
     top.done()
     exception = (_of_rules if group == "kyverno.io" else _of_policies)(spec)
-    spec.done()
+    spec.done(hint=f"kyverno.io has no such field; the annotation {EXPIRES} is the same"
+              if group == "kyverno.io" and spec.has("expiresAt") else None)
     _described(exception, metadata)
     return exception
 

@@ -76,6 +76,8 @@ class Guard:
 
     async def _warnings(self, review: Review, deadline: float) -> list[str]:
         assert review.request.object is not None
+        if uncounting := self._collection.uncounting(review.request.object):
+            return [uncounting]
         try:
             policies = await asyncio.to_thread(self._with, review.request.object)
             name = key_of(review.request.object)
@@ -92,6 +94,9 @@ class Guard:
                     _LOG.info("the trial of policy %s ended after %d objects, for want of time", full, trial.tried)
         except CustodyError as error:
             return [f"it was not tried on what the cluster holds: {error.message}"[:200]]
+        except Exception as error:  # the trial refuses nothing, whatever happens in it
+            _LOG.exception("a policy could not be tried")
+            return [f"it was not tried on what the cluster holds: an internal error ({type(error).__name__})"]
         if not trial.denied:
             return []
         rest = len(trial.denied) - _NAMED
