@@ -108,7 +108,8 @@ class Roots:
         """Raises NotEvaluatedError for other names."""
         for chain in _chains(tree):
             # `x == null` compares with a field of that name, which nothing has: so it is written for what is not there.
-            if self.names is not None and chain[0] not in self.names and chain != ("null",):
+            if self.names is not None and chain[0] not in self.names and (
+                    chain != ["null"] or tree.kind == "Field"):
                 raise NotEvaluatedError(where, f"variable {chain[0]!r} is not evaluated here",
                                        hint="these are: " + ", ".join(sorted(self.names)))
             if (self.request is not None and chain[0] == "request" and len(chain) > 1
