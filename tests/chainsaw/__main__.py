@@ -1,5 +1,5 @@
-"""`python -m tests.chainsaw [-k TEXT[,TEXT…]] [-j SHARDS] [--part N/M] [--check] [FOLDER]`: a line for each test, and how
-many are right, of each area and in all."""
+"""`python -m tests.chainsaw [-k TEXT[,TEXT…]] [-j SHARDS] [--part N/M] [--check] [FOLDER]`: a line for each test, and
+how many are right, of each area and in all."""
 
 from __future__ import annotations
 
