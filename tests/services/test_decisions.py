@@ -106,7 +106,8 @@ def test_a_live_cluster_is_asked_what_nobody_asked_then_and_it_is_marked(tmp_pat
     assert unknown.problem.startswith("nobody asked then for GET /api/v1/namespaces/")
     assert made.decision is not None
     assert (made.decision.verdict, made.problem, len(made.now), len(asked)) == ("allowed", "", 1, 1)
-    [failed] = replayed(webhook.store, DecisionSearch(), asks, lambda questions: dict.fromkeys(questions, Failed("503")))
+    down = Failed("503")
+    [failed] = replayed(webhook.store, DecisionSearch(), asks, lambda questions: dict.fromkeys(questions, down))
     assert failed.problem == unknown.problem
     assert failed.now == ()
     tally = Tally()

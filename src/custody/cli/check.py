@@ -177,7 +177,7 @@ def lines(decision: Decision, name: str) -> list[str]:
     result = [f"{visible(name)}: {decision.verdict}  (inputs {decision.inputs_digest})"]
     for rule in decision.results:
         audit = "" if rule.enforce else " (audit)"
-        result.append(f"  {_MARKS[rule.outcome]} {visible(f'{rule.policy}/{rule.rule}')}{audit}"
+        result.append(f"  {_MARKS[rule.outcome]} {visible(rule.title)}{audit}"
                       + (f"  {visible(rule.image)}" if rule.image else ""))
         if rule.outcome is not Outcome.PASS:
             result += [f"      {visible(part)}" for part in rule.message.split("\n")]
@@ -186,7 +186,7 @@ def lines(decision: Decision, name: str) -> list[str]:
             if rule.remedy and rule.outcome is not Outcome.SKIP:
                 result.append(f"      try: {visible(rule.remedy)}")
     if decision.verdict is Verdict.NOT_JUDGED and not decision.results:
-        result += [visible(f"  - {rule.policy}/{rule.rule}  {rule.reason}") for rule in decision.silent[:20]]
+        result += [visible(f"  - {rule.title}  {rule.reason}") for rule in decision.silent[:20]]
         if len(decision.silent) > 20:
             result.append(f"  - and {len(decision.silent) - 20} rules more")
     result += [f"  ? {visible(pointer)}  not judged: no rule looked into this pod template; its pods are judged when "
@@ -213,10 +213,10 @@ def summary(decisions: Sequence[Decision]) -> str:
 def to_json(decided: Checked) -> dict[str, Any]:
     """The decision as data; `spoke` are the rules that judged, `skipped` those that did not, each with its reason."""
     decision = decided.decision
-    spoke = dict.fromkeys(f"{rule.policy}/{rule.rule}" for rule in decision.results
+    spoke = dict.fromkeys(rule.title for rule in decision.results
                           if rule.outcome is not Outcome.SKIP)
     skipped = [{"policy": rule.policy, "rule": rule.rule, "reason": rule.message} for rule in decision.results
-               if rule.outcome is Outcome.SKIP and f"{rule.policy}/{rule.rule}" not in spoke]
+               if rule.outcome is Outcome.SKIP and rule.title not in spoke]
     plain = facts(decision)
     plain.pop("silent")
     plain.pop("asks")

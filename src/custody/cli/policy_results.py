@@ -74,7 +74,7 @@ def _append(file: Path, texts: Sequence[str], fresh: set[Path], *, folder: bool)
 
 def _print(response: Response, texts: Sequence[str], *, generated: bool, piped: bool) -> None:
     if not piped:
-        click.echo(visible(f"\npolicy {response.tried.name} applied to {named(response.resource)}:"), nl=False)
+        click.echo(f"\npolicy {visible(response.tried.name)} applied to {visible(named(response.resource))}:", nl=False)
     click.echo(f"\n{texts[0]}\n---")
     if len(texts) > 1:
         click.echo("patched targets: \n\n" + "\n".join(f"{text}\n---\n" for text in texts[1:]))
@@ -87,7 +87,7 @@ def _print(response: Response, texts: Sequence[str], *, generated: bool, piped: 
 def refusals(applied: Applied) -> None:
     """To stderr: policies that were not applied, and why not."""
     if applied.refused:
-        lines = [f"{at}. {refused.name or refused.where}: {refused.error.message}"
+        lines = [f"{at}. {f'{refused.name}: ' if refused.name else ''}{refused.error.message}"
                  for at, refused in enumerate(applied.refused, 1)]
         print("\n".join([_RULE, "Policies Skipped:", *map(visible, lines), _RULE]), file=sys.stderr)
 

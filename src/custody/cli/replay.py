@@ -57,7 +57,7 @@ def command(records: tuple[str, ...], policies: tuple[str, ...], kubeconfig: Pat
     if bool(records) == selects:
         raise UsageError(f"replay: got {'both' if records else 'neither'}, expected records, or --since and the like")
     if records and kubeconfig is not None:
-        raise UsageError("--kubeconfig: got records, expected --since and the like: a record is judged by what it holds")
+        raise UsageError("--kubeconfig: got records, which are judged by what they hold; expected --since and the like")
     instead = kinds.load(settings(), policies, (), None) if policies else None
     if records:
         _records(records, instead)
@@ -136,10 +136,9 @@ def _words(tally: Tally, total: int) -> list[str]:
         result.append(f"{before} → {now}: {len(replays)}")
         for repeated in replays[:_SHOWN]:
             assert repeated.decision is not None
-            reason = reason_of(repeated.decision)
-            mark = "*" if repeated.now else " "
-            result.append(visible(f"{mark} {line(repeated.kept)}" if not reason else
-                                  f"{mark} {line(repeated.kept)}\n      now {reason}"))
+            result.append(visible(f"{'*' if repeated.now else ' '} {line(repeated.kept)}"))
+            if reason := reason_of(repeated.decision):
+                result.append(visible(f"      now {reason}"))
         if len(replays) > _SHOWN:
             result.append(f"  and {len(replays) - _SHOWN} more")
     result += [visible(f"{count:>8} newly denied by {name}") for name, count in tally.rules.items()]

@@ -23,6 +23,7 @@ from custody.kit.digest import sha256
 from custody.policy.engines import compiled, standing
 from custody.policy.exempting import uncounted
 from custody.policy.given import Given
+from custody.policy.index import Index
 from custody.policy.kinds import Kinds, builtin
 from custody.policy.lookup import Answers, UnansweredError
 from custody.policy.model import Context, Request
@@ -67,10 +68,11 @@ class PolicySet:
 
     def _index(self) -> None:
         self.rules = [rule for policy in self.policies for rule in policy.rules]
-        self._by_phase = {phase: [rule for rule in self.rules if rule.phase is phase] for phase in Phase}
+        self._by_phase = {phase: Index([rule for rule in self.rules if rule.phase is phase]) for phase in Phase}
         # Most rules want nothing but the request, and are not asked twice.
-        self._needing = {phase: [rule for rule in rules if rule.scope.asks or type(rule).needs is not Rule.needs]
-                         for phase, rules in self._by_phase.items()}
+        needing = {phase: [rule for rule in index.rules if rule.scope.asks or type(rule).needs is not Rule.needs]
+                   for phase, index in self._by_phase.items()}
+        self._needing = {phase: Index(rules) for phase, rules in needing.items() if rules}
         self.quiet = frozenset((policy.kind, policy.name) for policy in self.policies if not policy.warns)
         self.digest = sha256(json.dumps(self.documents, sort_keys=True, separators=(",", ":")).encode())
 
@@ -93,11 +95,16 @@ class PolicySet:
 
     def of(self, phase: Phase) -> Sequence[Rule]:
         """The rules of a phase, in the order of their policies."""
+        return self._by_phase[phase].rules
+
+    def index(self, phase: Phase) -> Index:
+        """The rules of a phase by the requests that they may speak of."""
         return self._by_phase[phase]
 
     def needs(self, request: Request, at: Course = Course.ADMISSION) -> Needs:
         """What the rules that a course asks want to know of a request, as it is before anything changes it."""
-        needing = [rule for phase in at.phases for rule in self._needing[phase]]
+        needing = [rule for phase in at.phases if phase in self._needing
+                   for rule in self._needing[phase].asked(request)]
         if not needing:
             return Needs()
         images: dict[str, frozenset[str]] = {}

@@ -142,6 +142,11 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     """The whole sentence that who asks is told, where the engine has one of its own."""
 
     @property
+    def title(self) -> str:
+        """As people are told of it: `policy/rule`, or the policy where its rule has no name."""
+        return f"{self.policy}/{self.rule}" if self.rule else self.policy
+
+    @property
     def denies(self) -> bool:
         return self.enforce and self.outcome in (Outcome.FAIL, Outcome.ERROR)
 
@@ -179,6 +184,10 @@ class Silent(msgspec.Struct, frozen=True):
     policy: str
     rule: str
     reason: str
+
+    @property
+    def title(self) -> str:
+        return f"{self.policy}/{self.rule}" if self.rule else self.policy
 
 
 class Asks(msgspec.Struct, frozen=True):

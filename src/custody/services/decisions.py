@@ -135,7 +135,7 @@ def reason_of(decision: Decision) -> str:
     """The first thing that denied: `policy/rule: message`; empty where nothing did."""
     for result in decision.results:
         if result.denies:
-            return f"{result.policy}/{result.rule}: {' '.join(result.message.split())}"[:_REASON]
+            return f"{result.title}: {' '.join(result.message.split())}"[:_REASON]
     return ""
 
 
@@ -196,10 +196,11 @@ def replayed(store: DecisionStore, search: DecisionSearch, policies: PolicySet |
 
 def _again(then: Inputs, policies: PolicySet, ask: Ask | None) -> tuple[Decision, tuple[str, ...]]:
     """The decision, and what was asked for it now. What was not answered then is not asked again."""
-    answers, live = dict(then.answers), list[str]()
-    for _ in range(ROUNDS):
+    answers, live, rounds = dict(then.answers), list[str](), 0
+    while True:
+        rounds += 1
         decision = decide(then.request, then.evidence, policies, then.context, at=then.at, answers=answers)
-        if ask is None or not decision.asks.questions:
+        if ask is None or not decision.asks.questions or rounds == ROUNDS:
             break
         before = then.decision.asks.questions
         known = {question: answer for question, answer in ask(
@@ -268,7 +269,7 @@ class Tally:
         for (_, now), replays in self.changed.items():
             for replay in replays if now == Verdict.DENIED else ():
                 assert replay.decision is not None
-                for name in dict.fromkeys(f"{result.policy}/{result.rule}" for result in replay.decision.results
+                for name in dict.fromkeys(result.title for result in replay.decision.results
                                           if result.denies):
                     counts[name] = counts.get(name, 0) + 1
         return dict(sorted(counts.items(), key=lambda item: -item[1]))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from custody.errors import MalformedError
+from custody.policy.excepting import excused
 from custody.policy.fields import Fields
 from custody.policy.kyverno.judgement import Judge, Judgement, Subject
 from custody.policy.kyverno.standards import LATEST, Failed, FieldError, failed
@@ -38,8 +39,8 @@ class Exclusion(NamedTuple):
     values: Sequence[str]
 
     @classmethod
-    def read(cls, fields: Fields, level: str) -> Exclusion:
-        """Raises MalformedError, UnsupportedError."""
+    def read(cls, fields: Fields, level: str = "") -> Exclusion:
+        """Of a policy whose level is known, or of an exception. Raises MalformedError, UnsupportedError."""
         control = fields.need("controlName", str)
         if control not in CONTROLS:
             raise MalformedError(fields.path("controlName"), got=control, expected=", ".join(CONTROLS))
@@ -79,9 +80,16 @@ def compile_security(fields: Fields, rule: str) -> Judge:
             failures = failed(spec, metadata, level, minor)
             for exclusion in excluded if failures else ():
                 failures = exempted(failures, exclusion, spec, metadata, level, minor)
+            exceptions = subject.given.exceptions if failures else ()
+            for exclusion in (control for exception in exceptions for control in exception.controls):
+                failures = exempted(failures, exclusion, spec, metadata, level, minor)
         except (MalformedError, AttributeError, TypeError) as error:  # the API server has no pod of such a shape
             reason = error.message if isinstance(error, MalformedError) else "it is of another shape than pods are"
             return Judgement(Outcome.ERROR, f"failed to evaluate PodSecurity: {reason}")
+        if not failures and exceptions:
+            names = [exception.name for exception in exceptions]
+            return Judgement(Outcome.SKIP, f"rule is skipped due to policy exceptions {', '.join(names)}",
+                             properties=excused(exceptions))
         if not failures:
             return Judgement(Outcome.PASS, f"Validation rule '{rule}' passed.")
         shown = "".join(str(_placed(failure, pointer)) for failure in failures)

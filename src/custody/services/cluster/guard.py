@@ -72,6 +72,8 @@ class Guard:
 
     async def _warnings(self, review: Review, deadline: float) -> list[str]:
         assert review.request.object is not None
+        if uncounting := self._collection.uncounting(review.request.object):
+            return [uncounting]
         try:
             policies = await asyncio.to_thread(self._with, review.request.object)
             name = key_of(review.request.object)
