@@ -120,6 +120,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     exceptions: list[str] = []
     """Namespaces whose PolicyExceptions count, as Kyverno's --exceptionNamespace; `*`: all. Without any, none does:
     whoever may write one in a namespace of theirs would be bound by no policy. `CUSTODY_EXCEPTIONS=security,audit`."""
+    webhooks_named_as: Literal["", "kyverno", "custody"] = ""
+    """Whose names the webhooks of `admission run` have, as `kubectl` shows them in denials: `kyverno`
+    (`validate.kyverno.svc-fail`), or `custody`. Default: Kyverno's where the cluster has Kyverno's definitions."""
     crds: list[str] = []
     """CustomResourceDefinition files or folders: the kinds beyond Kubernetes' own that policies may name."""
     kubeconfig: str | None = None

@@ -21,6 +21,7 @@ from custody.kit.visible import visible
 from custody.policy.model import Outcome
 from custody.services.simulation.applying import Applied, named
 from custody.services.simulation.documents import kind_of, name_of, namespace_of
+from custody.services.simulation.policies import reason
 from custody.services.simulation.reporting import Counts, reports, result
 from custody.services.simulation.trial import Response, Type, outcome
 
@@ -87,7 +88,7 @@ def _print(response: Response, texts: Sequence[str], *, generated: bool, piped: 
 def refusals(applied: Applied) -> None:
     """To stderr: policies that were not applied, and why not."""
     if applied.refused:
-        lines = [f"{at}. {f'{refused.name}: ' if refused.name else ''}{refused.error.message}"
+        lines = [f"{at}. {refused.name or refused.where}: {reason(refused.error, refused.where)}"
                  for at, refused in enumerate(applied.refused, 1)]
         print("\n".join([_RULE, "Policies Skipped:", *map(visible, lines), _RULE]), file=sys.stderr)
 

@@ -57,7 +57,8 @@ def command(records: tuple[str, ...], policies: tuple[str, ...], kubeconfig: Pat
     if bool(records) == selects:
         raise UsageError(f"replay: got {'both' if records else 'neither'}, expected records, or --since and the like")
     if records and kubeconfig is not None:
-        raise UsageError("--kubeconfig: got records, which are judged by what they hold; expected --since and the like")
+        raise UsageError("--kubeconfig: got records, expected --since and the like",
+                         hint="a record is judged by what it holds")
     instead = kinds.load(settings(), policies, (), None) if policies else None
     if records:
         _records(records, instead)
@@ -136,7 +137,8 @@ def _words(tally: Tally, total: int) -> list[str]:
         result.append(f"{before} → {now}: {len(replays)}")
         for repeated in replays[:_SHOWN]:
             assert repeated.decision is not None
-            result.append(visible(f"{'*' if repeated.now else ' '} {line(repeated.kept)}"))
+            mark = "*" if repeated.now else " "
+            result.append(visible(f"{mark} {line(repeated.kept)}"))
             if reason := reason_of(repeated.decision):
                 result.append(visible(f"      now {reason}"))
         if len(replays) > _SHOWN:

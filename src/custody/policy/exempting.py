@@ -119,7 +119,8 @@ def _of_rules(spec: Fields) -> PolicyException:
     written = spec.any("conditions")
     conditions = None if written is None else compile_conditions(written, "spec.conditions", ROOTS)
     background = spec.take("background", bool) is not False
-    asker = next((f"{part.where}.{name}" for part in block.filters for name in WHO if name in part.chosen), None)
+    asker = next((f"{part.where.removesuffix('.resources')}.{name}" for part in block.filters for name in WHO
+                  if name in part.chosen), None)
     if background and asker is not None:
         raise MalformedError(asker, got="who asks", expected="none, or background: false: what lies in a cluster was "
                              "asked for by nobody")

@@ -86,4 +86,5 @@ class Fields:
         """Refuse what is left. Raises UnsupportedError naming the first field's path."""
         for name, value in self._left.items():
             if value is not None:
-                raise UnsupportedError(self.path(name), "not evaluated by custody yet", hint=near(name, self._known, hint))
+                raise UnsupportedError(self.path(name), "not evaluated by custody yet",
+                                       hint=near(name, self._known, hint))

@@ -176,7 +176,8 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                 collection.fixed = [(where, document) for where, document in documents
                                     if not uncounted(document, settings.exceptions)]
             feed = Feed(client, collection, watched=not options.policies)
-            place = Place(options.place, options.namespace, options.name, options.exclude, options.inject_ca_from)
+            place = Place(options.place, options.namespace, options.name, options.exclude, options.inject_ca_from,
+                          settings.webhooks_named_as)
             operator = Operator(
                 cluster=client, discovery=client, feed=feed, certificates=certificates, judge=judge,
                 serve=lambda certificate: files.renew(certificate, listeners), webhooks=Webhooks(client, place),

@@ -24,9 +24,9 @@ CONTROLS = {
     "Privilege Escalation": ("allowPrivilegeEscalation",), "Running as Non-root": ("runAsNonRoot",),
     "Running as Non-root user": ("runAsUser",), "Volume Types": ("restrictedVolumes",)}
 """The checks that a control of the standards is made of."""
-_POD_LEVEL = ("Host Namespaces", "HostPath Volumes", "Sysctls", "Volume Types")
-_CONTAINER_LEVEL = ("Capabilities", "Privileged Containers", "Host Ports", "/proc Mount Type", "Privilege Escalation")
-_RESTRICTED = ("Volume Types", "Privilege Escalation", "Running as Non-root", "Running as Non-root user")
+POD_LEVEL = ("Host Namespaces", "HostPath Volumes", "Sysctls", "Volume Types")
+CONTAINER_LEVEL = ("Capabilities", "Privileged Containers", "Host Ports", "/proc Mount Type", "Privilege Escalation")
+RESTRICTED = ("Volume Types", "Privilege Escalation", "Running as Non-root", "Running as Non-root user")
 _CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
 
 
@@ -47,13 +47,13 @@ class Exclusion(NamedTuple):
         excluded = cls(control, fields.texts("images"), fields.take("restrictedField", str) or "",
                        fields.texts("values"))
         fields.done()
-        if control in (_POD_LEVEL if excluded.images else _CONTAINER_LEVEL):
+        if control in (POD_LEVEL if excluded.images else CONTAINER_LEVEL):
             raise MalformedError(fields.path("images"), got=", ".join(excluded.images) or "nothing",
                                  expected=f"{'no images' if excluded.images else 'images'} for {control}")
         if bool(excluded.field) != bool(excluded.values):
             raise MalformedError(fields.where, got="restrictedField" if excluded.field else "values",
                                  expected="both restrictedField and values, or none of them")
-        if level == "baseline" and control in _RESTRICTED:
+        if level == "baseline" and control in RESTRICTED:
             raise MalformedError(fields.path("controlName"), got=control, expected="a control of baseline")
         return excluded
 
@@ -77,7 +77,10 @@ def compile_security(fields: Fields, rule: str) -> Judge:
             return Judgement(Outcome.ERROR, "Error while getting new resource: could not find correct resource type")
         try:
             spec, metadata = _pod_of(kind, subject.given.object)
-            failures = failed(spec, metadata, level, minor)
+            known = subject.given.memo
+            if (failed, level, minor) not in known:  # rules of several policies ask the same standard
+                known[failed, level, minor] = failed(spec, metadata, level, minor)
+            failures = known[failed, level, minor]
             for exclusion in excluded if failures else ():
                 failures = exempted(failures, exclusion, spec, metadata, level, minor)
             exceptions = subject.given.exceptions if failures else ()

@@ -78,6 +78,11 @@ class Tried(NamedTuple):
         return self.annotations.get("policies.kyverno.io/scored") != "false"
 
 
+def reason(error: CustodyError, where: str) -> str:
+    """An error's words without the place that it begins with, and what may have been meant."""
+    return error.message.removeprefix(where).lstrip(":. ") + (f" ({error.hint})" if error.hint else "")
+
+
 class Refused(NamedTuple):
     """A document that is not tried out, and why not."""
 
