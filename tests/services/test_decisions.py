@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,10 @@ from custody.policy.phases import Course
 from custody.policy.record import encode, replay
 from custody.policy.snapshot import Snapshot
 from custody.ports.decisions import DecisionSearch, KeptDecision
-from custody.ports.lookup import Answer, Answered, ApiCall, GlobalEntry, HttpCall, Question
+from custody.ports.lookup import Answer, Answered, ApiCall, Failed, GlobalEntry, HttpCall, Question
 from custody.services.decisions import DecisionKeeper, Tally, replayed, whole
 from tests.admission.test_webhook import ask, review
+from tests.policy.exception_cases import policy
 from tests.policy.test_images import DIGEST, IMAGE, policies, statement
 from tests.policy.test_load import POLICY, changed
 
@@ -92,6 +93,31 @@ def test_other_policies_say_what_would_change(tmp_path: Path) -> None:
     assert by[("allowed", "denied")] == ["u-1"]
     assert by[("denied", "allowed")] == ["u-2"]
     assert (tally.same, tally.denied_now, list(tally.rules.values())) == (1, 1, [1])
+
+
+def test_a_live_cluster_is_asked_what_nobody_asked_then_and_it_is_marked(tmp_path: Path) -> None:
+    webhook = Webhook(tmp_path)
+    webhook.ask(review("ghcr.io/myorg/app:1", uid="u-1"))
+    asks = PolicySet([policy("namespaceObject.metadata.labels.tier == 'gold'")])
+    asked: list[Question] = []
+
+    def ask(questions: Sequence[Question]) -> Mapping[Question, Answer]:
+        asked.extend(questions)
+        return {question: Answered({"metadata": {"name": "n", "labels": {"tier": "gold"}}}) for question in questions}
+
+    [unknown] = replayed(webhook.store, DecisionSearch(), asks)
+    [made] = replayed(webhook.store, DecisionSearch(), asks, ask)
+    assert unknown.problem.startswith("nobody asked then for GET /api/v1/namespaces/")
+    assert made.decision is not None
+    assert (made.decision.verdict, made.problem, len(made.now), len(asked)) == ("allowed", "", 1, 1)
+    [failed] = replayed(webhook.store, DecisionSearch(), asks,
+                        lambda questions: dict.fromkeys(questions, Failed("503")))
+    assert failed.problem == unknown.problem
+    assert failed.now == ()
+    tally = Tally()
+    for repeated in (made, failed):
+        tally.add(repeated)
+    assert (tally.live, len(tally.unknown)) == (1, 1)
 
 
 def test_what_nobody_asked_then_is_not_decided(tmp_path: Path) -> None:

@@ -124,8 +124,12 @@ class Collection:
     def _check(self, held: Held, kinds: Kinds) -> str:
         """Why one document is no policy that can be in force; "" where it is. Compiled once for each version of it."""
         if held.checked is None or held.checked[0] is not kinds:
-            held.checked = kinds, uncounted(held.document, self._exceptions) or self.fault(held.document, kinds)
+            held.checked = kinds, self.uncounting(held.document) or self.fault(held.document, kinds)
         return held.checked[1]
+
+    def uncounting(self, document: Object) -> str:
+        """Why an exception does not count where it lies; "" for all else."""
+        return uncounted(document, self._exceptions)
 
     def fault(self, document: Object, kinds: Kinds) -> str:
         """The same, of any document of a kind that is watched, or of an entry of the global context."""
@@ -167,6 +171,13 @@ class Feed:
         """Wait until all that the cluster has is known."""
         for mirror in (*self.mirrors, self._definitions):
             await mirror.synced.wait()
+
+    @property
+    def kyvernos(self) -> bool:
+        """Whether the cluster has Kyverno's own definitions, and not custody's."""
+        definition = self._definitions.objects.get(("", "clusterpolicies.kyverno.io"))
+        return definition is not None and (definition["metadata"].get("labels") or {}).get(
+            "app.kubernetes.io/part-of") != "custody"
 
     @property
     def failures(self) -> list[str]:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
-from custody.admission.answered import Answered, Observer
+from custody.admission.answered import Answered
 from custody.admission.judging import Judging
 from custody.formats.policyreport import WGPOLICY
 from custody.kit.clock import Clock
@@ -139,14 +139,6 @@ class Controllers:
             return True
         settings: Object = self._settings.objects.get((self._options.namespace, _CONFIG_MAP), {})
         return str((settings.get("data") or {}).get("generateSuccessEvents")).lower() == "true"
-
-
-def both(first: Observer, second: Observer) -> Observer:
-    def observe(answered: Answered) -> None:
-        first(answered)
-        second(answered)
-
-    return observe
 
 
 def own_users(namespace: str) -> tuple[str, ...]:

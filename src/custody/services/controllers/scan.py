@@ -12,6 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -67,6 +68,8 @@ class Scan:
         self._waiting: dict[Task, None] = {}
         self._woken = asyncio.Event()
         self._stale = True
+        self._ends: datetime | None = None
+        """When the next exception ends: what it excused is judged again then."""
         self._parts: dict[PolicyKey, str] = {}
         """A digest of each policy that scans."""
         self._said: dict[str, dict[PolicyKey, tuple[str, list[Result]]]] = {}
@@ -93,7 +96,7 @@ class Scan:
         try:
             await self._take_over()
             while True:
-                if self._stale:
+                if self._stale or (self._ends is not None and self._clock() > self._ends):
                     self._stale = False
                     await self._policies_changed()
                 if not self._waiting:
@@ -101,7 +104,7 @@ class Scan:
                         await self._quiet(self._settle())
                     self._woken.clear()
                     with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(_LOOK if self._left else None):
+                        async with asyncio.timeout(_LOOK if self._left or self._ends is not None else None):
                             await self._woken.wait()
                     continue
                 task = next(iter(self._waiting))
@@ -189,7 +192,12 @@ class Scan:
         shared = [document for document in policies.documents
                   if isinstance(document, dict) and document.get("kind") == "PolicyException"]
         scanning = [policy for policy in policies.policies if _scans(policy)]
-        self._parts = {(policy.name, policy.kind): _digest(policies, policy, shared) for policy in scanning}
+        now = self._clock()
+        ends = [exception.expires for policy in scanning for rule in policy.rules for exception in rule.exceptions
+                if exception.expires is not None]
+        self._ends = min((moment for moment in ends if moment >= now), default=None)
+        self._parts = {(policy.name, policy.kind): _digest(policies, policy, shared, _ended(policy, now))
+                       for policy in scanning}
         kinds = await self._kinds()
         named = {_unversioned(resource): resource for policy in scanning for rule in policy.rules
                   for resource in resources_of(rule, kinds) if resource.kind not in _NEVER}
@@ -301,9 +309,15 @@ def _scans(policy: Policy) -> bool:
                for rule in policy.rules)
 
 
-def _digest(policies: PolicySet, policy: Policy, shared: list[Object]) -> str:
-    """Of the documents that a policy is made of; whatever the cluster notes beside them."""
-    said = [_said_in(document) for document in [*policies.sources(policy), *shared]]
+def _ended(policy: Policy, now: datetime) -> list[str]:
+    """Names of its exceptions that are over."""
+    return sorted({exception.name for rule in policy.rules for exception in rule.exceptions
+                   if exception.expires is not None and exception.expires < now})
+
+
+def _digest(policies: PolicySet, policy: Policy, shared: list[Object], ended: list[str]) -> str:
+    """Of the documents that a policy is made of, whatever the cluster notes beside them, and of what ended of them."""
+    said = [*(_said_in(document) for document in [*policies.sources(policy), *shared]), ended]
     return sha256(json.dumps(said, sort_keys=True).encode())
 
 
