@@ -14,7 +14,7 @@ from tests.deploy.template import Chart
 
 _ROOT = Path(__file__).parents[2]
 _DEPLOY = _ROOT / "deploy"
-_HEAD = """# custody as a cluster's admission controller, after the definitions of the policies' kinds (crds.yaml, or Kyverno's own
+_HEAD = """# custody as a cluster's admission controller, after the definitions of the policies' kinds (../crds, or Kyverno's own
 # where they are). Written from deploy/helm/custody by `python -m tests.deploy.generated`: change it there.
 """
 
@@ -22,13 +22,19 @@ _HEAD = """# custody as a cluster's admission controller, after the definitions 
 def texts() -> dict[Path, str]:
     """What each file is to have."""
     definitions = to_yaml(documents())
-    rendering = Chart(_DEPLOY / "helm" / "custody").text({"namespace": {"create": True}}, manager="kustomize")
-    order = sorted(rendering, key=lambda name: name != "namespace.yaml")
-    lines = "".join(rendering[name] for name in order).split("\n")
-    body = "\n".join(line.rstrip() for line in lines if line.strip()).removesuffix("---") + ""
-    base = _DEPLOY / "kustomize" / "base"
+    chart, kustomize = Chart(_DEPLOY / "helm" / "custody"), _DEPLOY / "kustomize"
+    base = chart.text({"namespace": {"create": True}}, manager="kustomize")
+    issued = chart.text({"certificates": {"certManager": {"enabled": True}}})["certificates.yaml"]
     return {_DEPLOY / "helm" / "custody" / "crds" / "custody.yaml": definitions,
-            base / "crds.yaml": definitions, base / "custody.yaml": _HEAD + body}
+            kustomize / "crds" / "custody.yaml": definitions,
+            kustomize / "base" / "custody.yaml": _HEAD + _one(
+                [base[name] for name in sorted(base, key=lambda name: name != "namespace.yaml")]),
+            kustomize / "overlays" / "cert-manager" / "certificates.yaml": _one([issued])}
+
+
+def _one(renderings: list[str]) -> str:
+    lines = [line.rstrip() for line in "".join(renderings).split("\n") if line.strip()]
+    return "\n".join(lines).removesuffix("---")
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ def at_work(cluster: Cluster, running: Replica, reports: str) -> None:
     cluster.until(lambda: '"fail": 1' not in json.dumps(cluster.get(reports, "-n", "default")), "this one too")
     cluster.do("delete", "clusterpolicies.kyverno.io", "--all")
     for kind in (reports, f"cluster{reports}"):
-        cluster.until(lambda kind=kind: not cluster.get(kind, "-n", "default")["items"], f"no {kind} are left")
+        cluster.until(lambda kind=kind: not cluster.get(kind, "-n", "default"), f"no {kind} are left")
     assert cluster.get("mutatingwebhookconfigurations", "custody")
     for document in of_each_kind():
         cluster.do("delete", f"{document['kind']}.{document['apiVersion'].partition('/')[0]}".lower(),
@@ -181,7 +181,7 @@ def test_all_that_it_asks_is_allowed_and_all_that_is_allowed_is_asked(server: Se
     requests |= set(asked(server.audit))
     # What was refused: whether an object has a time to live is asked of every kind.
     refused = {request for request in requests if request.code == 403}
-    assert {request.verb for request in refused} <= {"list"}, refused
+    assert not [request for request in refused if request.verb != "list"]
     allowed = rights(own)
     by = [[right for right in allowed if allows(right, request)] for request in requests - refused]
     needed = {rights[0] for rights in by if len(rights) == 1}

@@ -69,7 +69,8 @@ def test_every_digest_that_was_decided_on_is_admitted_within_its_age(tmp_path: P
                 policies = PolicySet([entry])
 
                 def webhook() -> Admission:
-                    memory = Remembered(SqliteEvidence(tmp_path / "evidence.db"), lambda: moment[0], timedelta(hours=24))
+                    memory = Remembered(SqliteEvidence(tmp_path / "evidence.db"), lambda: moment[0],
+                                        timedelta(hours=24))
                     gatherer = Gatherer(client, None, lambda: moment[0], keep=0, remembered=memory)
                     return Admission(policies, gathering(gatherer), lambda: moment[0], lookup=EvidenceLookup(gatherer))
 

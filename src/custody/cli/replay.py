@@ -57,7 +57,8 @@ def command(records: tuple[str, ...], policies: tuple[str, ...], kubeconfig: Pat
     if bool(records) == selects:
         raise UsageError(f"replay: got {'both' if records else 'neither'}, expected records, or --since and the like")
     if records and kubeconfig is not None:
-        raise UsageError("--kubeconfig: got records, expected --since and the like: a record is judged by what it holds")
+        raise UsageError("--kubeconfig: got records, expected --since and the like",
+                         hint="a record is judged by what it holds")
     instead = kinds.load(settings(), policies, (), None) if policies else None
     if records:
         _records(records, instead)

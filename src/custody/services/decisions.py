@@ -197,13 +197,15 @@ def replayed(store: DecisionStore, search: DecisionSearch, policies: PolicySet |
 def _again(then: Inputs, policies: PolicySet, ask: Ask | None) -> tuple[Decision, tuple[str, ...]]:
     """The decision, and what was asked for it now. What was not answered then is not asked again."""
     answers, live = dict(then.answers), list[str]()
-    for _ in range(ROUNDS):
+    asked_then = then.decision.asks.questions if ask is not None else ()
+    rounds = 0
+    while True:
+        rounds += 1
         decision = decide(then.request, then.evidence, policies, then.context, at=then.at, answers=answers)
-        if ask is None or not decision.asks.questions:
+        if ask is None or rounds == ROUNDS or not decision.asks.questions:
             break
-        before = then.decision.asks.questions
         known = {question: answer for question, answer in ask(
-            [question for question in decision.asks.questions if question not in before]).items()
+            [question for question in decision.asks.questions if question not in asked_then]).items()
             if isinstance(answer, (Known, Absent))}
         if not known:
             break

@@ -94,6 +94,9 @@ class Guard:
                     _LOG.info("the trial of policy %s ended after %d objects, for want of time", full, trial.tried)
         except CustodyError as error:
             return [f"it was not tried on what the cluster holds: {error.message}"[:200]]
+        except Exception as error:  # the trial refuses nothing, whatever happens in it
+            _LOG.exception("a policy could not be tried")
+            return [f"it was not tried on what the cluster holds: an internal error ({type(error).__name__})"]
         if not trial.denied:
             return []
         rest = len(trial.denied) - _NAMED

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from custody.admission.configuration import OWN_NAMESPACES, Service, configurations
 from custody.admission.definitions import DEFINITIONS
+from custody.admission.rules import named
 from custody.policy.load import PolicySet
 from custody.policy.resources import ApiResource
 from custody.ports.cluster import ClusterObjects, Object
@@ -56,6 +57,7 @@ def wanted(place: Place, bundle: bytes, policies: PolicySet, *, kyvernos: bool =
     as_kyverno = place.names == "kyverno" or (kyvernos and not place.names)
     documents = [*configurations(place.where, bundle, policies, exclude=exclude, as_kyverno=as_kyverno),
                  _of_policies(place, bundle, as_kyverno=as_kyverno)]
+    noise = _noise(policies)
     for document in documents:
         metadata = document["metadata"]
         metadata["name"] = metadata["name"].replace("custody", place.name, 1)
@@ -66,12 +68,18 @@ def wanted(place: Place, bundle: bytes, policies: PolicySet, *, kyvernos: bool =
             if place.inject_ca_from:
                 del webhook["clientConfig"]["caBundle"]
             if any("*" in resource for rule in webhook["rules"] for resource in rule["resources"]):
-                webhook["matchConditions"] = [{"name": "no-noise", "expression": _NO_NOISE}]
+                webhook["matchConditions"] = [{"name": "no-noise", "expression": noise}]
     return documents
 
 
-_NO_NOISE = "!(" + " || ".join(f'(request.resource.group == "{group}" && request.resource.resource == "{plural}")'
-                               for group, plural in _NOISE) + ")"
+def _noise(policies: PolicySet) -> str:
+    """What a webhook with a rule about every kind is not asked about: nothing that another rule names, for whose sake
+    it is asked, whoever wrote the one about every kind."""
+    asked = named((rule for policy in policies.policies for rule in policy.rules), policies.kinds)
+    left = [(group, plural) for group, plural in _NOISE
+            if not {(group, plural), ("*", plural), (group, "*")} & asked]
+    return "!(" + " || ".join(f'(request.resource.group == "{group}" && request.resource.resource == "{plural}")'
+                              for group, plural in left) + ")" if left else "true"
 
 
 def _of_policies(place: Place, bundle: bytes, *, as_kyverno: bool) -> Object:

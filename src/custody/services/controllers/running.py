@@ -80,7 +80,8 @@ class Controllers:
         if request.dry_run:
             return
         policies = self._snapshot().policies
-        if answered.endpoint.course is Course.VALIDATING or not decision.allowed:
+        if request.kind.kind != "Event" and (answered.endpoint.course is Course.VALIDATING or not decision.allowed):
+            # An event about an event would be asked about, too, and so on.
             self._tell(of_decision(policies, decision, Reference.about(request), ADMISSION))
         if self.leading and decision.allowed and answered.endpoint.course is Course.VALIDATING and self._options.scan:
             self.scan.reviewed(request, decision, policies)

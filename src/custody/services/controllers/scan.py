@@ -41,6 +41,8 @@ _MUTATING = frozenset({"MutatingPolicy", "NamespacedMutatingPolicy", "MutatingAd
 """Kinds whose scan says whether an object is as they would make it."""
 _NEVER = frozenset({"Event", "Lease", "PolicyReport", "ClusterPolicyReport", "Report", "ClusterReport",
                     "UpdateRequest", "EphemeralReport", "ClusterEphemeralReport"})
+_REVIEWED = 20_000
+"""Objects of which what reviews said is kept, beyond what their reports say."""
 NOT_APPLIED = "mutation is not applied"
 _LOOK = 1.0  # seconds
 _SHARE = 1.0
@@ -130,6 +132,8 @@ class Scan:
         about = Reference.about(request)
         if not about.uid or request.subresource or request.dry_run or request.operation not in ("CREATE", "UPDATE"):
             return
+        if about.kind in _NEVER:  # a report about a report would be reviewed, too, and so on
+            return
         quiet = {(policy.name, policy.kind) for policy in policies.policies if not policy.background}
         said = [result for result in decision.results if (result.policy, result.kind) in quiet]
         if not said:
@@ -142,6 +146,8 @@ class Scan:
         known = self._reviewed.setdefault(about.uid, (about, {}))
         known[1].update(by_policy)
         self._reviewed[about.uid] = (about, known[1])
+        if len(self._reviewed) > _REVIEWED:
+            del self._reviewed[next(iter(self._reviewed))]
         group, _, version = about.api_version.rpartition("/")
         resource = ApiResource(group=group, version=version, kind=about.kind, plural="",
                                namespaced=bool(about.namespace))
