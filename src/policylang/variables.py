@@ -104,8 +104,10 @@ class Roots:
         return tuple(name for name, naming in self.deferred.items() if naming.search(expression))
 
     def check(self, tree: Node, where: str) -> None:
-        """Raises NotEvaluatedError for other names."""
+        """Raises NotEvaluatedError for other names. The name `""`, as people write an empty text, is never there."""
         for chain in _chains(tree):
+            if chain[0] == "":
+                continue
             if self.names is not None and chain[0] not in self.names:
                 raise NotEvaluatedError(where, f"variable {chain[0]!r} is not evaluated here",
                                        hint="these are: " + ", ".join(sorted(self.names)))
