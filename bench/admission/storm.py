@@ -2,8 +2,8 @@
 
 `custody serve --workers 2` with the oracle's Pod Security policies under Enforce behind kube-apiserver; 200
 dry-run pods a second, one in eight of them bad, by an open loop. Every four seconds one thing in turn: a worker is
-killed, the serving certificate is made anew, the disk of the data directory fills (a tmpfs; root is needed), and is emptied.
-Counted: bad pods that came through (wrong), good pods that a policy denied (wrong), requests that failed
+killed, the serving certificate is made anew, the disk of the data directory fills (a tmpfs; root is needed), and
+is emptied. Counted: bad pods that came through (wrong), good pods that a policy denied (wrong), requests that failed
 because nobody answered it, requests that hung for more than 10 s, and latency. Kyverno stands the same load
 alone, without being hurt. 30 s by default, 300 for a release. Exit 1 where anything was wrong or hung.
 """
@@ -145,7 +145,8 @@ async def hurt(server: subprocess.Popen[bytes], data: Path, done: Counter[str]) 
 
 
 def kubectl(cluster: Path, *arguments: str, given: bytes | None = None) -> None:
-    subprocess.run([shutil.which("kubectl") or PEERS / "kubectl", "--kubeconfig", cluster / "kubeconfig", *arguments], input=given, check=True,
+    program = shutil.which("kubectl") or PEERS / "kubectl"
+    subprocess.run([program, "--kubeconfig", cluster / "kubeconfig", *arguments], input=given, check=True,
                    stdout=subprocess.DEVNULL)
 
 

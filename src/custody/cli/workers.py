@@ -66,7 +66,7 @@ class Workers:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self._send, signal.SIGHUP)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         kept: list[asyncio.Task[None]] = []
         try:
             # One after the other: the first makes what is missing in the data directory.
@@ -90,6 +90,12 @@ class Workers:
         self._told = True
         self._send(signal.SIGTERM)
         self._stopping.set()
+
+    def _reload(self) -> None:
+        """One that is only starting would end by it, and reads the files anyway."""
+        for number, process in self._running.items():
+            if process.returncode is None and Path(self._folder, str(number)).exists():
+                process.send_signal(signal.SIGHUP)
 
     def _send(self, number: signal.Signals) -> None:
         for process in self._running.values():
