@@ -24,7 +24,8 @@ CRDS = Path(os.environ.get("CUSTODY_KYVERNO_CRDS") or
 """Kyverno's own definitions, of its source."""
 _CONTROLLERS = ("namespace-controller,deployment-controller,replicaset-controller,statefulset-controller,"
                 "daemonset-controller,job-controller,cronjob-controller,garbage-collector-controller,"
-                "clusterrole-aggregation-controller,replicationcontroller-controller")
+                "clusterrole-aggregation-controller,replicationcontroller-controller,serviceaccount-controller,"
+                "certificatesigningrequest-signing-controller")
 _KEPT = {"default", "kube-system", "kube-public", "kube-node-lease", "kyverno", "custody"}
 _POLICIES = [("kyverno.io/v1", "ClusterPolicy"), ("kyverno.io/v1", "Policy"), ("kyverno.io/v2", "PolicyException"),
              ("kyverno.io/v2", "CleanupPolicy"), ("kyverno.io/v2", "ClusterCleanupPolicy"),
@@ -46,6 +47,7 @@ def cluster(folder: Path) -> Iterator[tuple[Path, Api]]:
         api = Api(kubeconfig)
         manager = subprocess.Popen(
             [peer("kube-controller-manager"), f"--kubeconfig={made}", f"--controllers={_CONTROLLERS}",
+             f"--cluster-signing-cert-file={folder / 'ca.crt'}", f"--cluster-signing-key-file={folder / 'ca.key'}",
              "--leader-elect=false", "--secure-port=0", "--concurrent-namespace-syncs=20",
              "--kube-api-qps=200", "--kube-api-burst=400"],
             stdout=(folder / "manager.log").open("wb"), stderr=subprocess.STDOUT)

@@ -97,7 +97,7 @@ class Operations:
                 if error.status != 404:
                     raise
                 return self._created(document)
-            if there["metadata"].get("deletionTimestamp"):
+            if there["metadata"].get("deletionTimestamp") and document["kind"] == "Namespace":  # of an earlier test
                 raise RefusedError(409, "an earlier one is being deleted")
             return self._api.merge(document)
         self._each(given, bindings, put)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,13 +24,18 @@ from tests.chainsaw.runner import run
 ELSEWHERE = {"ghcr.io/kyverno/test-verify-image": "it asks a public registry",
              "image.GetMetadata(": "it asks a public registry", "imageRegistry:": "it asks a public registry",
              "curlimages/": "its pods have to run", "pip install flask": "its pods have to run and to answer",
-             "kind-control-plane": "it is about a node of kind"}
+             "kind-control-plane": "it is about a node of kind",
+             "- projected: {}": "it looks for the volume of the ServiceAccount admission plugin, which is off here"}
 """What a test's files say where it needs what is not here."""
+_SCRIPT = re.compile(r"(?:content|entrypoint): *\|?-?\s*(?:bash |sh )?\./([\w.-]+\.sh)\b")
 
 
 def needs_more(folder: Path) -> str | None:
     """Why a test cannot be run here at all; None for those that count."""
     texts = "".join(file.read_text(errors="replace") for file in folder.rglob("*.yaml"))
+    script = next((name for name in _SCRIPT.findall(texts) if not (folder / name).is_file()), "")
+    if script:
+        return f"its script {script} is not among the files"
     return next((reason for sign, reason in ELSEWHERE.items() if sign in texts), None)
 
 

@@ -168,3 +168,39 @@ def test_who_asks_and_how_come_from_files(files: list[str], tmp_path: Path) -> N
 def test_a_file_of_who_asks_that_is_none_is_refused(document: dict[str, Any], files: list[str], tmp_path: Path) -> None:
     (tmp_path / "who.yaml").write_text(yaml.safe_dump(document))
     assert run(["policy", "apply", *files, "-u", str(tmp_path / "who.yaml")]) == 2
+
+
+def test_what_is_changed_begins_on_a_line_of_its_own(tmp_path: Path, capsys: Capture) -> None:
+    document = policy("labels")
+    document["spec"]["rules"][0].pop("validate")
+    document["spec"]["rules"][0]["mutate"] = {"patchStrategicMerge": {"metadata": {"labels": {"a": "b"}}}}
+    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(document))
+    (tmp_path / "pods.yaml").write_text(yaml.safe_dump_all([pod("one"), pod("two")]))
+    assert run(["policy", "apply", str(tmp_path / "policy.yaml"), "-r", str(tmp_path / "pods.yaml")]) == 0
+    out = capsys.readouterr().out
+    assert [line for line in out.splitlines() if line.startswith("policy ")] == [
+        "policy labels applied to shop/Pod/one:", "policy labels applied to shop/Pod/two:"]
+    assert "\\n" not in out
+
+
+def test_policies_of_a_list_are_told_of_by_their_file(files: list[str], tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "policy.yaml").write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "List", "items": [policy("privileged")]}]}))
+    assert run(["policy", "apply", *files]) == 1
+    assert f"Warning: {files[0]}: kyverno.io/v1 ClusterPolicy is deprecated" in capsys.readouterr().err
+
+
+def test_a_misspelt_policy_is_named_once_with_what_may_have_been_meant(files: list[str], capsys: Capture) -> None:
+    document = policy("privileged")
+    document["spec"]["rulez"] = document["spec"].pop("rules")
+    kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+    Path(files[0]).write_text(yaml.safe_dump_all([
+        document, {**document, "kind": "ClusterPolcy"}, ["no map"], kustomization]))
+    assert run(["policy", "apply", *files]) == 1
+    refused = [line.partition(" ")[2] for line in capsys.readouterr().err.splitlines() if line[0].isdecimal()]
+    assert refused[:3] == [
+        "privileged: spec.rulez: not evaluated by custody yet (did you mean rules?)",
+        "privileged: kind: kyverno.io/v1 ClusterPolcy is not evaluated by custody yet (did you mean ClusterPolicy?)",
+        f"{files[0]}[2]: got 'list', expected a map"]
+    assert refused[3].startswith(f"{files[0]}[3]: kind: kustomize.config.k8s.io/v1beta1 Kustomization is not evaluated")
+    assert "ClusterPolicy, Policy, " in refused[3]

@@ -9,7 +9,15 @@ from typing import Any
 import click
 
 from custody import __version__, wiring
-from custody.cli import kinds, policy_apply, policy_jp, policy_migrate, policy_test, policy_vap
+from custody.cli import (
+    kinds,
+    policy_apply,
+    policy_exceptions,
+    policy_jp,
+    policy_migrate,
+    policy_test,
+    policy_vap,
+)
 from custody.cli.run import settings
 from custody.errors import CustodyError, MalformedError, UsageError
 from custody.formats import sarif
@@ -31,6 +39,7 @@ def command() -> None:
 
 
 command.add_command(policy_apply.command)
+command.add_command(policy_exceptions.command)
 command.add_command(policy_jp.command)
 command.add_command(policy_migrate.command)
 command.add_command(policy_test.command)

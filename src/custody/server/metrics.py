@@ -60,6 +60,8 @@ class Metrics:
                                                "From a review's body to its answer.", "webhook")
         self._rules = self._counter("custody_admission_rule_results", "Results of rules that judged.",
                                     "policy", "rule", "outcome")
+        self._exceptions = self._counter("custody_admission_exceptions", "Rules that an exception left out.",
+                                         "policy", "exception")
         self._expiries: dict[str, Callable[[], float]] = {}
         self.read("custody_certificate_expiry_timestamp_seconds", "When a listener's certificate runs out.",
                   ("listener",), lambda: [((name,), reading()) for name, reading in self._expiries.items()])
@@ -96,6 +98,9 @@ class Metrics:
             for result in answered.decision.results:
                 if result.outcome is not Outcome.SKIP:
                     self._rules.labels(result.policy, result.rule, str(result.outcome)).inc()
+                for exception in result.properties.get("exceptions", "").split(",") if result.properties else ():
+                    if exception:
+                        self._exceptions.labels(result.policy, exception).inc()
 
     def reloaded(self, subject: str, *, succeeded: bool) -> None:
         """`subject` is policies or certificate."""

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from custody.admission.answered import both
 from custody.errors import UsageError
 from custody.kit.clock import system_clock
 from custody.policy.load import PolicySet
@@ -33,7 +34,7 @@ from custody.server.tls import TlsFiles
 from custody.services.decisions import DecisionKeeper
 from custody.settings import Auth, Settings
 from custody.wiring import TRUST_ROLES, Platform, cluster_lookup, gatherer, kinds, registry_client, service_http
-from custody.wiring.admission import decision_keeper, remembered
+from custody.wiring.admission import decision_keeper, own_names, prefetch, remembered, summarizing
 
 _RENEWAL = 3600.0
 """Seconds after which the webhook's own certificate is looked at again; it is renewed weeks before it runs out."""
@@ -92,6 +93,7 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
     admission = AdmissionApp() if "admission" in chosen else None
     webhook = None
     keeper: DecisionKeeper | None = None
+    working: list[asyncio.Task[None]] = []
     try:
         for role, check in checks(platform, chosen, admission).items():
             health.add(role, check)
@@ -112,7 +114,17 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             keeper = decision_keeper(settings, system_clock)
             before = remembered(settings, system_clock)
             source = gatherer(settings, registry_client(settings, http), remembered=before)
-            admission.admission = platform.admission(given, source, observer(metrics, keeper), cluster)
+            judge = admission.admission = platform.admission(given, source, None, cluster)
+            early = prefetch(judge, source, system_clock, cluster, own_names(settings, url) if url else lambda _: ())
+            judge.observer = both(observer(metrics, keeper), early)
+            if (summaries := summarizing(settings, http, source.client, system_clock)) is not None:
+                judge.observer = both(judge.observer, summaries)
+                working.append(asyncio.create_task(summaries.run()))
+                gauges.of_summaries(metrics, summaries)
+            if "registry" in chosen:
+                platform.registry.observer = early.pushed
+            working.append(asyncio.create_task(early.run()))
+            gauges.of_prefetch(metrics, early)
             gauges.of_admission(metrics, admission.admission)
             if keeper is not None:
                 gauges.of_decisions(metrics, keeper)
@@ -123,6 +135,9 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
                           cluster.cluster.url if cluster is not None else "")
     finally:
         listeners.close()
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
         if keeper is not None:
             await asyncio.to_thread(keeper.close)
         if cluster is not None:

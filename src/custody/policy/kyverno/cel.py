@@ -83,9 +83,15 @@ class _ParamsError(CustodyError):
     pass
 
 
-def compile_cel(fields: Fields, preconditions: Fields, rule: str, message: str) -> Judge:
-    """`preconditions` is the rule, with its `celPreconditions`. Raises MalformedError, UnsupportedError."""
+def compile_cel(fields: Fields, preconditions: Fields, rule: str, message: str, namespace: str = "") -> Judge:
+    """`preconditions` is the rule, with its `celPreconditions`; `namespace` that of a policy that lies in one.
+
+    Raises MalformedError, UnsupportedError.
+    """
     params = _params(fields)
+    if params is not None and namespace and not (params.namespaced and params.namespace in ("", namespace)):
+        raise MalformedError(fields.path("paramRef.namespace"), got=params.namespace or "none",
+                             expected=f"{namespace}: a policy of a namespace reads nothing outside of it")
     expressions = Expressions(admission(params=params is not None, authorized=True, composed={}).extended(
         libraries=[OR_VALUE]))
     expressions.declare(fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ _REPLACED = {
     "Policy": "NamespacedValidatingPolicy and the other namespaced policy types",
     "ClusterCleanupPolicy": "DeletingPolicy", "CleanupPolicy": "NamespacedDeletingPolicy", EXCEPTION: "PolicyException"}
 """Kinds that Kyverno is to drop, and what it has instead."""
+_INSIDE = re.compile(r"(\[\d+])?(\.items\[\d+])*$")
 
 
 class Tried(NamedTuple):
@@ -74,6 +76,11 @@ class Tried(NamedTuple):
     @property
     def scored(self) -> bool:
         return self.annotations.get("policies.kyverno.io/scored") != "false"
+
+
+def reason(error: CustodyError, where: str) -> str:
+    """An error's words without the place that it begins with, and what may have been meant."""
+    return error.message.removeprefix(where).lstrip(":. ") + (f" ({error.hint})" if error.hint else "")
 
 
 class Refused(NamedTuple):
@@ -199,11 +206,16 @@ def _own(policy: Policy, parts: Sequence[Any]) -> dict[str, Any]:
     return own
 
 
+def _file(where: str) -> str:
+    """Of where a document stands, the file: `FILE[at].items[at]`."""
+    return _INSIDE.sub("", where)
+
+
 def deprecations(loaded: Loaded) -> Iterator[str]:
     """What the Kyverno CLI warns of: kinds that go away, by the file that has them."""
     for where, document in loaded.documents:
         version, kind = str(document.get("apiVersion", "")), str(document.get("kind", ""))
         if version.startswith(f"{KYVERNO}/") and kind in _REPLACED:
-            yield (f"{where.partition('[')[0]}: {version} {kind} is deprecated and will be removed in a future "
+            yield (f"{_file(where)}: {version} {kind} is deprecated and will be removed in a future "
                    f"release; migrate to {_REPLACED[kind]} (policies.kyverno.io), see "
                    "https://kyverno.io/docs/guides/migration-to-cel/")

@@ -17,7 +17,7 @@ from custody.policy.resources import is_crd
 from custody.ports.lookup import Answer, Question
 from custody.services.simulation import policies as loading
 from custody.services.simulation.documents import clusterwide, kind_of, name_of, namespace_of, parsed, read, resources
-from custody.services.simulation.policies import Loaded, tolerant
+from custody.services.simulation.policies import Loaded, reason, tolerant
 from custody.services.simulation.rows import Responses, Row, key_of, rows
 from custody.services.simulation.testfile import Entry, Expected, TestFile
 from custody.services.simulation.trial import Bench, Response, Trial
@@ -85,7 +85,7 @@ async def run(test: TestFile, expected: Sequence[Expected], beside: Others, now:
     files = [*loading.policy_files(test.files("policies"))]
     loaded = _loaded(test, files, known)
     for refused in loaded.refused:
-        say(f"  ERROR: {refused.where}: {refused.error.message}")
+        say(f"  ERROR: {refused.where}: {reason(refused.error, refused.where)}")
     if deprecated := [*loading.deprecations(loaded)]:
         for warning in deprecated:
             say(f"  Warning: {warning}")
