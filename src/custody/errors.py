@@ -64,7 +64,8 @@ class MalformedError(UsageError):
         shown = repr(got) if isinstance(got, (str, bytes)) else str(got)
         if len(shown) > 120:
             shown = shown[:117] + "..."
-        super().__init__(f"{where}: got {shown}, expected {expected}", hint=hint)
+        super().__init__(f"{where}: got {shown}, expected {expected}" if where else f"got {shown}, expected {expected}",
+                         hint=hint)
         self.where = where
 
 

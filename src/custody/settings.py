@@ -26,11 +26,11 @@ _SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ",", "h
                "policy_hosts": ","}
 """How a variable lists several values; hosts have colons in them."""
 _PATHS = ("data_dir", "kubeconfig", "trusted_root", "signing_config", "tls_certificate", "tls_key", "tls_client_ca",
-          "webhook_certificate", "webhook_key", "webhook_client_ca")
+          "webhook_certificate", "webhook_key", "webhook_client_ca", "summary_key")
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _OTHERS = {"CUSTODY_CONFIG", "CUSTODY_ORACLES", "CUSTODY_PEERS", "CUSTODY_PEERS_TOOLS", "CUSTODY_IMAGES",
-           "CUSTODY_TRACEBACK", "CUSTODY_INPUTS", "CUSTODY_OUTPUT", "CUSTODY_SOURCE", "CUSTODY_ROOT"}
-"""No settings: where the file is, what custody's own tests use, and what a build step is told."""
+           "CUSTODY_TRACEBACK", "CUSTODY_INPUTS", "CUSTODY_OUTPUT", "CUSTODY_SOURCE", "CUSTODY_ROOT", "CUSTODY_WORKER"}
+"""No settings: where the file is, what custody's own tests use, what a build step is told, and a worker."""
 _KUBERNETES = re.compile(r"CUSTODY_(?:[A-Z0-9_]+_)?(?:SERVICE_(?:HOST|PORT)(?:_[A-Z0-9_]+)?|"
                          r"PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)\Z")
 """What the kubelet sets in every pod for a Service whose name begins with `custody`."""
@@ -93,6 +93,15 @@ class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Who may do what where."""
 
 
+class Summaries(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Verification summaries that the webhook goes by where the evidence itself cannot be had."""
+
+    keys: list[str]
+    """Files of public keys; nobody else's count."""
+    max_age: Annotated[float, msgspec.Meta(gt=0)] = 24.0
+    """Hours since they were made."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a command knows before it starts. Paths are relative to the file that names them."""
 
@@ -111,6 +120,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     exceptions: list[str] = []
     """Namespaces whose PolicyExceptions count, as Kyverno's --exceptionNamespace; `*`: all. Without any, none does:
     whoever may write one in a namespace of theirs would be bound by no policy. `CUSTODY_EXCEPTIONS=security,audit`."""
+    webhooks_named_as: Literal["", "kyverno", "custody"] = ""
+    """Whose names the webhooks of `admission run` have, as `kubectl` shows them in denials: `kyverno`
+    (`validate.kyverno.svc-fail`), or `custody`. Default: Kyverno's where the cluster has Kyverno's definitions."""
     crds: list[str] = []
     """CustomResourceDefinition files or folders: the kinds beyond Kubernetes' own that policies may name."""
     kubeconfig: str | None = None
@@ -126,6 +138,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     stale_evidence: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     """Hours for which the webhook counts what it gathered about a digest before, where a registry does not answer now;
     each such decision says so. 0: what cannot be gathered is unverifiable."""
+    summaries: Summaries | None = None
+    """SLSA verification summaries that count where the evidence itself cannot be had; without it none does."""
+    summary_key: str | None = None
+    """The private key with which the webhook signs a summary of each digest that it allows, and stores it beside the
+    image; the password is in COSIGN_PASSWORD. Without it none is written."""
+    summary_verifier: str = "https://custody.internal/verifier"
+    """Who verified: the `verifier.id` of the summaries that are written, and of those that count."""
     keep_decisions: Annotated[float, msgspec.Meta(ge=0)] = 7.0
     """Days for which the webhook keeps what it decided, with all that it was decided on but the values of Secrets, for
     `explain`, `decisions` and `replay`; 0: not at all."""
@@ -213,6 +232,9 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
         auth = values["auth"] if isinstance(values.get("auth"), dict) else {}
         if isinstance(auth.get("htpasswd"), str):
             auth["htpasswd"] = str(file.parent / auth["htpasswd"])
+        summaries = values["summaries"] if isinstance(values.get("summaries"), dict) else {}
+        if isinstance(summaries.get("keys"), list):
+            summaries["keys"] = [str(file.parent / str(entry)) for entry in summaries["keys"]]
         for table in (values, auth):
             for entry in table["issuers"] if isinstance(table.get("issuers"), list) else []:
                 if isinstance(entry, dict) and isinstance(entry.get("jwks"), str):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from functools import lru_cache
@@ -63,15 +64,15 @@ class NotMadeError(QueryError):
     """A `Deferred` could not be made; whoever asked for it fails with its message."""
 
 
-class Deferred:
+class Deferred(ABC):
     """Stands in the data for a value that is made when an expression names it, and then takes its place there.
 
     What is never named is never made.
     """
 
+    @abstractmethod
     def made(self, data: dict[str, Any]) -> Any:
         """The value, from the data that the expression speaks of. Raises NotMadeError."""
-        raise NotImplementedError
 
 
 class Roots:
@@ -108,7 +109,9 @@ class Roots:
         for chain in _chains(tree):
             if chain[0] == "":
                 continue
-            if self.names is not None and chain[0] not in self.names:
+            # `x == null` compares with a field of that name, which nothing has: so it is written for what is not there.
+            if self.names is not None and chain[0] not in self.names and (
+                    chain != ["null"] or tree.kind == "Field"):
                 raise NotEvaluatedError(where, f"variable {chain[0]!r} is not evaluated here",
                                        hint="these are: " + ", ".join(sorted(self.names)))
             if (self.request is not None and chain[0] == "request" and len(chain) > 1

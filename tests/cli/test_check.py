@@ -132,6 +132,48 @@ def test_a_rule_that_looks_into_the_template_judges_it(cli: Cli) -> None:
     assert "? " not in cli.out
 
 
+@pytest.mark.parametrize("validate", [
+    {"foreach": [{"list": "request.object.spec.containers", "pattern": {"image": "?*"}}]},
+    {"pattern": {"=(metadata)": {"=(labels)": {"=(app)": "?*"}}}},
+    {"cel": {"expressions": [{"expression": "object.spec.containers.all(c, has(c.image))"}]}},
+])
+def test_a_rule_that_autogen_made_judges_the_template(cli: Cli, validate: dict[str, Any]) -> None:
+    name = cli.write("d.yaml", template("Deployment"))
+    made = policy("made", autogen=True, validate={"message": "m", **validate})
+    assert cli(name, policies=(made,)) == 0
+    assert "Deployment/shop/d: allowed" in cli.out
+    assert "? " not in cli.out
+    # One that is named as if it were, about something beside the template, is not.
+    named = policy("named", kinds=("Deployment",), validate={
+        "message": "m", "pattern": {"metadata": {"=(labels)": {"=(app)": "?*"}}}})
+    named["spec"]["rules"][0]["name"] = "autogen-named"
+    assert cli(name, policies=(named,)) == 0
+    assert "? /spec/template/spec  not judged" in cli.out
+
+
+def test_a_list_over_the_templates_containers_judges_it(cli: Cli) -> None:
+    listed = policy("listed", kinds=("Deployment",), validate={
+        "message": "m", "foreach": [{"list": "request.object.spec.template.spec.containers",
+                                     "pattern": {"image": "?*"}}]})
+    assert cli(cli.write("d.yaml", template("Deployment")), policies=(listed, policy("unprivileged"))) == 0
+    assert "? " not in cli.out
+
+
+@pytest.mark.parametrize(("expression", "seen"), [
+    ("object.spec.template.spec.containers.all(c, has(c.image))", True),
+    ("object.spec.template.?spec.hostNetwork.orValue(false) == false", True),
+    ("!has(object.spec.template.metadata)", False),
+    ("object.kind == 'Deployment'", False),
+])
+def test_a_result_without_a_rule_is_called_by_its_policy(cli: Cli, expression: str, seen: bool) -> None:
+    deployments = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["deployments"]}
+    own = {"apiVersion": "policies.kyverno.io/v1", "kind": "ValidatingPolicy", "metadata": {"name": "own"},
+           "spec": {"matchConstraints": {"resourceRules": [deployments]}, "validations": [{"expression": expression}]}}
+    assert cli(cli.write("d.yaml", template("Deployment")), policies=(own,)) == 0
+    assert "  ✓ own\n" in cli.out
+    assert ("? /spec/template/spec  not judged" in cli.out) is not seen
+
+
 def test_everything_unjudged_is_no_yes_also_without_containers(cli: Cli) -> None:
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}
     assert cli(cli.write("c.yaml", config)) == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -168,3 +169,59 @@ def test_who_asks_and_how_come_from_files(files: list[str], tmp_path: Path) -> N
 def test_a_file_of_who_asks_that_is_none_is_refused(document: dict[str, Any], files: list[str], tmp_path: Path) -> None:
     (tmp_path / "who.yaml").write_text(yaml.safe_dump(document))
     assert run(["policy", "apply", *files, "-u", str(tmp_path / "who.yaml")]) == 2
+
+
+@pytest.mark.parametrize("place", ["policies", "resources"])
+def test_a_pipe_in_a_folder_is_not_waited_for(place: str, files: list[str], tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "folder" / "a.yaml")
+    folder = str(tmp_path / "folder")
+    assert run(["policy", "apply", *([folder, *files[1:]] if place == "policies" else [files[0], "-r", folder])]) != 0
+    assert "got a pipe, socket or device, expected a file" in "".join(capsys.readouterr())
+
+
+def test_folders_that_link_to_each_other_are_read_once(tmp_path: Path, files: list[str], capsys: Capture) -> None:
+    folder = tmp_path / "folder"
+    (folder / "in").mkdir(parents=True)
+    (folder / "in" / "policy.yaml").write_text(Path(files[0]).read_text())
+    for at in range(4):
+        (folder / "in" / f"up{at}").symlink_to(folder)
+        (folder / f"down{at}").symlink_to(folder / "in")
+    assert run(["policy", "apply", str(folder), *files[1:]]) == 1
+    assert "Applying 1 policy rule(s) to 2 resource(s)" in capsys.readouterr().out
+
+
+def test_what_is_changed_begins_on_a_line_of_its_own(tmp_path: Path, capsys: Capture) -> None:
+    document = policy("labels")
+    document["spec"]["rules"][0].pop("validate")
+    document["spec"]["rules"][0]["mutate"] = {"patchStrategicMerge": {"metadata": {"labels": {"a": "b"}}}}
+    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(document))
+    (tmp_path / "pods.yaml").write_text(yaml.safe_dump_all([pod("one"), pod("two")]))
+    assert run(["policy", "apply", str(tmp_path / "policy.yaml"), "-r", str(tmp_path / "pods.yaml")]) == 0
+    out = capsys.readouterr().out
+    assert [line for line in out.splitlines() if line.startswith("policy ")] == [
+        "policy labels applied to shop/Pod/one:", "policy labels applied to shop/Pod/two:"]
+    assert "\\n" not in out
+
+
+def test_policies_of_a_list_are_told_of_by_their_file(files: list[str], tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "policy.yaml").write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "List", "items": [policy("privileged")]}]}))
+    assert run(["policy", "apply", *files]) == 1
+    assert f"Warning: {files[0]}: kyverno.io/v1 ClusterPolicy is deprecated" in capsys.readouterr().err
+
+
+def test_a_misspelt_policy_is_named_once_with_what_may_have_been_meant(files: list[str], capsys: Capture) -> None:
+    document = policy("privileged")
+    document["spec"]["rulez"] = document["spec"].pop("rules")
+    kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+    Path(files[0]).write_text(yaml.safe_dump_all([
+        document, {**document, "kind": "ClusterPolcy"}, ["no map"], kustomization]))
+    assert run(["policy", "apply", *files]) == 1
+    refused = [line.partition(" ")[2] for line in capsys.readouterr().err.splitlines() if line[0].isdecimal()]
+    assert refused[:3] == [
+        "privileged: spec.rulez: not evaluated by custody yet (did you mean rules?)",
+        "privileged: kind: kyverno.io/v1 ClusterPolcy is not evaluated by custody yet (did you mean ClusterPolicy?)",
+        f"{files[0]}[2]: got 'list', expected a map"]
+    assert refused[3].startswith(f"{files[0]}[3]: kind: kustomize.config.k8s.io/v1beta1 Kustomization is not evaluated")
+    assert "ClusterPolicy, Policy, " in refused[3]

@@ -92,3 +92,27 @@ def test_a_server_that_fails_is_asked_again_and_what_was_known_stays_until_then(
                       ([config("a", "1")], "2"))
     told, _ = told_by(cluster)
     assert told == [("a", "added")]
+
+
+def test_an_object_that_who_is_told_stumbles_over_ends_no_watch() -> None:
+    told: list[str] = []
+
+    def changed(_before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
+        name = (after or {})["metadata"]["name"]
+        if name.startswith("bad"):
+            raise TypeError(name)
+        told.append(name)
+
+    cluster = Cluster(([config("bad", "1"), config("b", "2")], "5"),
+                      [Event("ADDED", config("bad-too", "6"), "6"), Event("ADDED", config("c", "7"), "7")])
+    mirror = Mirror(cluster, ["v1"], "ConfigMap", changed=changed)  # type: ignore[arg-type]
+
+    async def main() -> None:
+        running = asyncio.create_task(mirror.run())
+        async with asyncio.timeout(20):
+            await until(lambda: told == ["b", "c"])
+        assert mirror.failure is None
+        assert not running.done()
+        running.cancel()
+
+    asyncio.run(main())

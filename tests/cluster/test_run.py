@@ -87,6 +87,7 @@ def test_a_policy_that_cannot_be_compiled_is_refused_by_its_field_when_it_is_app
     cluster.do("apply", "-f", "-", given=policy("changed", "bad"))
     changed = cluster("apply", "-f", "-", given=policy("changed", "bad", field="patern"))
     assert "spec.rules[0].validate.patern" in changed.stderr
+    assert "(did you mean pattern?)" in changed.stderr
     typo = policy("typo", "bad")
     typo["spec"]["rules"][0]["match"]["any"][0]["resources"]["kinds"] = ["Pdo"]
     assert "Pdo" in cluster("apply", "-f", "-", given=typo).stderr
@@ -149,6 +150,22 @@ def test_who_enforces_is_warned_of_what_would_have_been_denied(cluster: Cluster)
     assert "would have denied 2 of 3 objects that are there: Pod default/" in warned.stderr
     audited = cluster("apply", "-f", "-", given=policy("audited", "bad", action="Audit"))
     assert "would have denied" not in audited.stderr
+
+
+@pytest.mark.usefixtures("replica")
+def test_who_applies_an_exception_that_counts_nowhere_is_told_so(cluster: Cluster) -> None:
+    exception = {"apiVersion": "kyverno.io/v2", "kind": "PolicyException",
+                 "metadata": {"name": "alone", "namespace": "default"}, "spec": {
+                     "exceptions": [{"policyName": "one", "ruleNames": ["label"]}],
+                     "match": {"any": [{"resources": {"kinds": ["Pod"]}}]}}}
+    applied = cluster("apply", "-f", "-", given=exception)
+    assert applied.returncode == 0, applied.stderr
+    assert ("Warning: PolicyException alone lies in namespace default, and exceptions count in none "
+            "(setting `exceptions`)") in applied.stderr
+    exception["spec"]["expiresAt"] = "2030-01-01T00:00:00Z"
+    refused = cluster("apply", "-f", "-", given=exception)
+    assert "spec.expiresAt: not evaluated by custody yet (kyverno.io has no such field; the annot" in refused.stderr
+    cluster.do("delete", "policyexceptions.kyverno.io", "alone")
 
 
 @pytest.mark.usefixtures("replica")

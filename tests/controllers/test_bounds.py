@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 
+from custody.admission.answered import Answered
 from custody.admission.configuration import configurations
+from custody.admission.endpoint import Endpoint
+from custody.admission.review import Review
 from custody.formats.policyreport import Result
 from custody.policy import engines
+from custody.policy.decide import decide
+from custody.policy.kinds import UNCHECKED
 from custody.policy.load import PolicySet
-from custody.policy.model import Change
+from custody.policy.model import Change, Context, Kind, Request
+from custody.policy.phases import Course
+from custody.policy.resources import ApiResource
+from custody.policy.rule import Policy
+from custody.policy.snapshot import Snapshot
 from custody.ports.cluster import ApiError
 from custody.services.controllers.changes import ChangeError
+from custody.services.controllers.cleanup import Cleanup
+from custody.services.controllers.events import Event
 from custody.services.controllers.reports import MOST_BYTES, MOST_RESULTS, bounded
-from custody.services.controllers.ttl import due
+from custody.services.controllers.running import Controllers
+from custody.services.controllers.scan import Scan
+from custody.services.controllers.ttl import Ttl, due
+from custody.services.controllers.updaterequests import Triggers, request_of, update_request
 from tests.chainsaw.assertion import differences
 from tests.controllers.engine import ROWS, making
 
@@ -81,3 +97,83 @@ def test_a_refusal_that_another_attempt_cannot_mend_is_told_apart(reason: str, l
     ({"a": "($name)"}, {"a": "n"}, 0), ({"a": True}, {"a": 1}, 1), ({"\\(a)\\": 1}, {"(a)": 1}, 0)])
 def test_assertion_trees(tree: object, value: object, count: int) -> None:
     assert len(list(differences(tree, value, {"name": "n"}))) == count
+
+
+def test_a_request_for_updates_has_no_values_of_secrets() -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": {"a": "hunter2"}, "metadata": {
+        "name": "s", "namespace": "a", "labels": {"b": "c"},
+        "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "hunter2", "d": "e"}}}
+    request = Request(operation="DELETE", kind=Kind("Secret"), namespace="a", name="s", old_object=secret)
+    written = update_request(Policy("p", "kyverno"), request, "custody")
+    assert "hunter2" not in json.dumps(written)
+    kept = request_of(written).old_object
+    assert kept is not None
+    assert kept["metadata"] == {"name": "s", "namespace": "a", "labels": {"b": "c"}, "annotations": {"d": "e"}}
+    other = {**secret, "kind": "ConfigMap"}
+    assert request_of(update_request(Policy("p", "kyverno"), msgspec.structs.replace(
+        request, kind=Kind("ConfigMap"), old_object=other), "custody")).old_object == other
+
+
+@pytest.mark.parametrize(("kind", "told"), [("Event", 0), ("Pod", 2)])
+def test_no_event_tells_of_an_event(kind: str, told: int) -> None:
+    document = {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"}, "spec": {"rules": [
+        {"name": "r", "match": {"any": [{"resources": {"kinds": [kind]}}]},
+         "validate": {"message": "no", "deny": {}}}]}}
+    policies = PolicySet([document])
+    controllers = Controllers.__new__(Controllers)
+    snapshot = Snapshot(policies)
+    events: list[Event] = []
+    controllers._tell = events.extend  # type: ignore[method-assign]
+    controllers._snapshot, controllers.leading = lambda: snapshot, False
+    controllers.triggers = Triggers(None, "custody", lambda: snapshot)  # type: ignore[arg-type]
+    request = Request.create({"apiVersion": "v1", "kind": kind, "metadata": {"name": "a", "namespace": "b"}})
+    decision = decide(request, {}, policies, Context(now=MADE), at=Course.VALIDATING)
+    controllers.observe(Answered(Review("admission.k8s.io/v1", "u", request), Endpoint(mutate=False), 0, "", decision))
+    assert len(events) == told
+
+
+@pytest.mark.parametrize(("reason", "again"), [("InternalError", True), ("Forbidden", True), ("Conflict", False)])
+def test_what_is_due_and_could_not_be_deleted_is_tried_again(reason: str, again: bool) -> None:
+    class Refusing:
+        async def delete(self, *_: object, **__: object) -> bool:
+            raise ApiError("DELETE …", {"reason": reason, "message": "no"}, 500)
+
+    ttl = Ttl(Refusing(), None, lambda: MADE)  # type: ignore[arg-type]
+    key = ApiResource(version="v1", kind="ConfigMap", plural="configmaps", namespaced=True), "a", "b"
+    ttl._due[key] = MADE, "u"
+    asyncio.run(ttl._sweep(MADE))
+    assert (ttl._due.get(key, (MADE,))[0] > MADE) is again
+
+
+@pytest.mark.parametrize("said", [{"lastExecutionTime": "never"}, {"lastExecutionTime": "2026-11-29T12:00:00"},
+                                  {"lastExecutionTime": 5}, {"lastExecutionTime": ["x"]}, {}])
+def test_a_status_that_names_no_time_stops_no_cleanup(said: dict[str, object]) -> None:
+    policies = PolicySet([{
+        "apiVersion": "kyverno.io/v2", "kind": "ClusterCleanupPolicy", "metadata": {"name": "p"},
+        "spec": {"schedule": "*/5 * * * *", "match": {"any": [{"resources": {"kinds": ["ConfigMap"]}}]}}}])
+
+    class Keeping:
+        async def resource(self, *_: object) -> ApiResource:
+            return ApiResource(group="kyverno.io", version="v2", kind="ClusterCleanupPolicy", plural="p",
+                               namespaced=False)
+
+        async def get(self, *_: object) -> dict[str, object]:
+            return {"metadata": {"creationTimestamp": "2026-11-29T12:01:00Z"}, "status": said}
+
+    snapshot = Snapshot(policies)
+    cleanup = Cleanup(Keeping(), None, lambda: snapshot, None, None, lambda: MADE)  # type: ignore[arg-type]
+    assert asyncio.run(cleanup._when(policies.policies[0], MADE)) == MADE + timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(("kind", "count"), [("PolicyReport", 0), ("Event", 0), ("Pod", 1)])
+def test_no_report_tells_of_a_report(kind: str, count: int) -> None:
+    policies = PolicySet([{"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"}, "spec": {
+        "background": False, "rules": [{"name": "r", "match": {"any": [{"resources": {"kinds": [f"*/{kind}"]}}]},
+                                        "validate": {"message": "no", "deny": {}}}]}}], kinds=UNCHECKED)
+    scan = Scan(None, None, None, None, None, None, lambda: MADE)  # type: ignore[arg-type]
+    request = Request.create({"apiVersion": "v1", "kind": kind, "metadata": {"name": "a", "namespace": "b",
+                                                                                   "uid": "u"}})
+    decision = decide(request, {}, policies, Context(now=MADE), at=Course.VALIDATING)
+    assert decision.results
+    scan.reviewed(request, decision, policies)
+    assert len(scan._reviewed) == len(scan._waiting) == count

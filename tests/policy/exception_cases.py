@@ -62,7 +62,37 @@ def condition(key: str) -> dict[str, Any]:
 _WEB = ["object.metadata.name == 'web'"]
 _BROKEN = ["object.none == 1"]
 _DENY = {"validate": {"message": "no", "deny": {"conditions": condition("web")}}}
-RESOURCES = [pod("web"), pod("db"), pod("x", "team", {"a": "b"}), {
+_OPEN = {"securityContext": {"windowsOptions": {"hostProcess": True}, "seccompProfile": {"type": "Unconfined"},
+                              "sysctls": [{"name": "fake.value", "value": "1"}]}, "hostNetwork": True,
+         "volumes": [{"name": "v", "hostPath": {"path": "/var"}}],
+         "initContainers": [{"name": "i", "image": "busybox:1", "securityContext": {"allowPrivilegeEscalation": True}}],
+         "containers": [{"name": "a", "image": "nginx:1", "ports": [{"containerPort": 80, "hostPort": 80}],
+                         "securityContext": {"capabilities": {"add": ["SYS_ADMIN"], "drop": ["ALL"]},
+                                             "privileged": True, "runAsNonRoot": False}},
+                        {"name": "b", "image": "redis:2", "securityContext": {"runAsUser": 0}}]}
+_EASED = {"containers": [{"name": "a", "image": "nginx:1", "securityContext": {
+    "runAsNonRoot": True, "allowPrivilegeEscalation": False, "seccompProfile": {"type": "RuntimeDefault"},
+    "capabilities": {"drop": ["ALL"], "add": ["SYS_ADMIN"]}}}]}
+_CONTROLS: list[list[list[dict[str, Any]]]] = [
+    [[{"controlName": "Capabilities", "images": ["nginx*"]}]], [[{"controlName": "Capabilities", "images": ["red*"]}]],
+    [[{"controlName": "Capabilities", "images": ["nginx*"], "restrictedField":
+       "spec.containers[*].securityContext.capabilities.add", "values": ["SYS_ADMIN"]}]],
+    [[{"controlName": "Capabilities", "images": ["nginx*"], "restrictedField":
+       "spec.containers[*].securityContext.capabilities.add", "values": ["NET_RAW"]}]],
+    [[{"controlName": name}] for name in ("HostProcess", "Host Namespaces", "Sysctls")],
+    [[{"controlName": "HostProcess"}, {"controlName": "Host Namespaces"}, {"controlName": "Sysctls"},
+      {"controlName": "HostPath Volumes"}, {"controlName": "Seccomp"}, {"controlName": "Running as Non-root"}],
+     [{"controlName": name, "images": ["*"]} for name in ("Capabilities", "Privileged Containers", "Host Ports",
+      "Privilege Escalation", "Running as Non-root", "Running as Non-root user", "Seccomp", "SELinux")]],
+    [[{"controlName": "Running as Non-root", "images": ["*"]}], [{"controlName": "Seccomp"}]]]
+"""Of podSecurity, for each exception."""
+
+
+def _of(spec: dict[str, Any], name: str) -> dict[str, Any]:
+    return {**pod(name), "spec": spec}
+
+
+RESOURCES = [_of(_OPEN, "open"), _of(_EASED, "eased"), pod("web"), pod("db"), pod("x", "team", {"a": "b"}), {
     "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"}, "spec": {
         "template": {"metadata": {"labels": {}}, "spec": {"containers": [{"name": "a", "image": "b"}]}}}}]
 CASES: list[tuple[dict[str, Any], list[dict[str, Any]]]] = [
@@ -94,8 +124,11 @@ CASES: list[tuple[dict[str, Any], list[dict[str, Any]]]] = [
     (rules(preconditions={"all": [{"key": "a", "operator": "Equals", "value": "b"}]}), [of_rules()]),
     (rules(), [of_rules(match={"any": [{"resources": {"kinds": ["Pod"], "namespaces": ["team"]}}]})]),
     (rules(), [of_rules(match={"all": [{"resources": {"kinds": ["Pod"], "selector": {"matchLabels": {"a": "b"}}}}]})]),
-    (rules(), [of_rules(podSecurity=[{"controlName": "Capabilities"}])]),
+    (rules(), [of_rules(podSecurity=[{"controlName": "Capabilities", "images": ["*"]}])]),
     (rules(), [of_rules(of="other")]), (rules(), [of_rules(background=True)]),
+    *((rules(validate={"podSecurity": {"level": level, "version": "latest"}}), [
+        of_rules(f"k{at}", match=PODS, podSecurity=controls) for at, controls in enumerate(parts)])
+      for level in ("baseline", "restricted") for parts in _CONTROLS),
 ]
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from custody.adapters.sqlite.decisions import SqliteDecisions
@@ -16,13 +17,18 @@ from custody.admission.webhook import Admission
 from custody.cli.main import main
 from custody.errors import StorageFullError
 from custody.evidence.model import EvidenceSet
-from custody.policy.kept import WithheldError
+from custody.policy.decide import decide
+from custody.policy.kept import WithheldError, divided, inputs
 from custody.policy.load import PolicySet
+from custody.policy.model import Context, Kind, Request
+from custody.policy.phases import Course
 from custody.policy.record import encode, replay
 from custody.policy.snapshot import Snapshot
 from custody.ports.decisions import DecisionSearch, KeptDecision
+from custody.ports.lookup import Answer, Answered, ApiCall, Failed, GlobalEntry, HttpCall, Question
 from custody.services.decisions import DecisionKeeper, Tally, replayed, whole
 from tests.admission.test_webhook import ask, review
+from tests.policy.exception_cases import policy
 from tests.policy.test_images import DIGEST, IMAGE, policies, statement
 from tests.policy.test_load import POLICY, changed
 
@@ -89,6 +95,31 @@ def test_other_policies_say_what_would_change(tmp_path: Path) -> None:
     assert (tally.same, tally.denied_now, list(tally.rules.values())) == (1, 1, [1])
 
 
+def test_a_live_cluster_is_asked_what_nobody_asked_then_and_it_is_marked(tmp_path: Path) -> None:
+    webhook = Webhook(tmp_path)
+    webhook.ask(review("ghcr.io/myorg/app:1", uid="u-1"))
+    asks = PolicySet([policy("namespaceObject.metadata.labels.tier == 'gold'")])
+    asked: list[Question] = []
+
+    def ask(questions: Sequence[Question]) -> Mapping[Question, Answer]:
+        asked.extend(questions)
+        return {question: Answered({"metadata": {"name": "n", "labels": {"tier": "gold"}}}) for question in questions}
+
+    [unknown] = replayed(webhook.store, DecisionSearch(), asks)
+    [made] = replayed(webhook.store, DecisionSearch(), asks, ask)
+    assert unknown.problem.startswith("nobody asked then for GET /api/v1/namespaces/")
+    assert made.decision is not None
+    assert (made.decision.verdict, made.problem, len(made.now), len(asked)) == ("allowed", "", 1, 1)
+    [failed] = replayed(webhook.store, DecisionSearch(), asks,
+                        lambda questions: dict.fromkeys(questions, Failed("503")))
+    assert failed.problem == unknown.problem
+    assert failed.now == ()
+    tally = Tally()
+    for repeated in (made, failed):
+        tally.add(repeated)
+    assert (tally.live, len(tally.unknown)) == (1, 1)
+
+
 def test_what_nobody_asked_then_is_not_decided(tmp_path: Path) -> None:
     webhook = Webhook(tmp_path)
     webhook.ask(review("ghcr.io/myorg/app:1"))
@@ -113,6 +144,47 @@ def test_values_of_secrets_are_not_kept(tmp_path: Path) -> None:
         whole(webhook.store, kept)
     [made] = replayed(webhook.store, DecisionSearch())
     assert "values of a Secret" in made.problem
+
+
+def _kept(request: Request, answers: dict[Question, Answer], patch: list[dict[str, Any]] | None = None) -> bytes:
+    decision = msgspec.structs.replace(
+        decide(request, {}, PolicySet([]), Context(now=NOW), answers=answers), patch=patch or [])
+    return divided(request, {}, "sha256:0", Context(now=NOW), at=Course.ADMISSION, answers=answers, decision=decision)
+
+
+@pytest.mark.parametrize(("question", "answer"), [
+    (ApiCall("/api/v1/namespaces/a/%73ecrets/s"), {"data": {"a": "hunter2"}}),
+    (ApiCall("/api/v1/secrets?limit=1"), {"items": [{"data": {"a": "hunter2"}}]}),
+    (ApiCall("/api/v1/namespaces/a/serviceaccounts/s/token", "POST", "{}"), {"status": {"token": "hunter2"}}),
+    (ApiCall("/apis/authentication.k8s.io/v1/tokenreviews", "POST", '{"spec": {"token": "hunter2"}}'), {}),
+    (GlobalEntry("all"), [{"kind": "Secret", "data": {"a": "hunter2"}}]),
+    (GlobalEntry("all"), {"items": [{"kind": "Secret", "data": {"a": "hunter2"}}]}),
+    (HttpCall("GET", "https://a/", (("Authorization", "Bearer hunter2"),)), {"status": 200}),
+    (HttpCall("GET", "https://a/", (("X-Api-Key", "hunter2"),)), {"status": 200})])
+def test_what_policies_were_told_of_secrets_is_not_kept(question: Question, answer: Any) -> None:
+    kept = _kept(Request(operation="CREATE", kind=Kind("Pod")), {question: Answered(answer)})
+    assert b"hunter2" not in kept
+    with pytest.raises(WithheldError):
+        inputs(kept, lambda _: b"{}")
+
+
+def test_other_answers_are_kept() -> None:
+    known: dict[Question, Answer] = {
+        ApiCall("/api/v1/namespaces/a/configmaps/secrets-of-a"): Answered({"data": {}}),
+        HttpCall("GET", "https://a/", (("accept", "text/plain"),)): Answered({"status": 200}),
+        GlobalEntry("all"): Answered([{"kind": "ConfigMap"}])}
+    kept = _kept(Request(operation="CREATE", kind=Kind("Pod")), known)
+    assert dict(inputs(kept, lambda _: b"{}").answers) == known
+
+
+@pytest.mark.parametrize(("kind", "fields"), [
+    (Kind("Secret"), {"data": {"a": "hunter2"}}), (Kind("TokenReview", "v1", "authentication.k8s.io"), {
+        "spec": {"token": "hunter2"}})])
+def test_what_a_rule_writes_into_a_secret_is_not_kept(kind: Kind, fields: dict[str, Any]) -> None:
+    kept = _kept(Request(operation="CREATE", kind=kind, object={"kind": kind.kind, "metadata": {}, **fields}), {},
+                 [{"op": "add", "path": "/data/b", "value": "hunter2"}])
+    assert b"hunter2" not in kept
+    assert b"/data/b" in kept
 
 
 def test_a_dry_run_is_not_kept(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -149,6 +150,19 @@ def test_deltas_that_multiply(repository: Repo, by: str) -> None:
     opened = open_again(repository)
     with pytest.raises(MalformedError, match=r"object 2222.*got '1073741824 bytes', expected at most 536870912"):
         opened.blob("22" * 20)
+
+
+def test_a_delta_behind_a_large_table_of_codes(repository: Repo) -> None:
+    """Deflate says its codes first (RFC 1951, 3.2.7), in some hundred bytes where many are in use."""
+    base = b"base"
+    inserted = bytes(int(256 * math.sin(index) ** 8) % 256 * 37 % 256 for index in range(127 * 40))
+    delta = varint(len(base)) + varint(len(inserted)) + b"".join(
+        b"\x7f" + inserted[at:at + 127] for at in range(0, len(inserted), 127))
+    assert len(zlib.decompressobj().decompress(zlib.compress(delta)[:64], 24)) == 0
+    made = hashlib.sha1(b"blob %d\0" % len(inserted) + inserted, usedforsecurity=False).hexdigest()
+    first = entry(3, len(base), base)
+    pack(repository, (b"11" * 20, first), (made.encode(), entry(6, len(delta), delta, offset(len(first)))))
+    assert open_again(repository).blob(made) == inserted
 
 
 def offset(distance: int) -> bytes:

@@ -35,3 +35,12 @@ class Answered(NamedTuple):
 
 
 Observer = Callable[[Answered], None]
+
+
+def both(first: Observer, second: Observer) -> Observer:
+    """Tells two."""
+    def observe(answered: Answered) -> None:
+        first(answered)
+        second(answered)
+
+    return observe

@@ -52,13 +52,14 @@ class Service:
 
 def configurations(place: str | Service, ca_bundle: bytes, policies: PolicySet | None = None, *,
                    failure_policy: str | None = None, timeout: int | None = None,
-                   exclude: Sequence[str] = OWN_NAMESPACES) -> list[dict[str, Any]]:
+                   exclude: Sequence[str] = OWN_NAMESPACES, as_kyverno: bool = False) -> list[dict[str, Any]]:
     """At most two documents, mutating (where images are verified) and validating: what the policies name, and no more.
 
     Each failurePolicy and timeout that the policies ask for has a webhook of its own, whose path says which policies
     it asks; `failure_policy` and `timeout` (seconds, 1 to 30) are used for all of them instead. `place` is a
-    `https://host:port`, or a Service. Without policies, pods are asked about. Raises UnsupportedError for a kind whose
-    resource is not known.
+    `https://host:port`, or a Service. Without policies, pods are asked about. `as_kyverno`: webhooks of its policies
+    have Kyverno's names, which the API server tells who is denied. Raises UnsupportedError for a kind whose resource is
+    not known.
     """
     if isinstance(place, str) and not place.startswith("https://"):
         raise MalformedError("url", got=place, expected="https://…, the API server calls nothing else")
@@ -71,19 +72,42 @@ def configurations(place: str | Service, ca_bundle: bytes, policies: PolicySet |
         raise MalformedError("failurePolicy", got=failure_policy, expected="Fail or Ignore")
     documents = []
     for mutate in (True, False):
-        webhooks = []
+        webhooks: list[dict[str, Any]] = []
         for endpoint in _endpoints(policies, mutate, failure_policy, timeout):
             asked = _PODS if policies is None else entries(
                 [rule for policy in policies.policies if endpoint.selects(policy) for rule in policy.rules],
                 policies.kinds, mutate=mutate)
             if asked:
-                webhooks.append(_webhook(endpoint, place, ca_bundle, to_rules(asked), exclude,
-                                         failure_policy or endpoint.failure_policy or _only(policies, "Fail"),
-                                         timeout or endpoint.seconds or _seconds(policies)))
+                webhook = _webhook(endpoint, place, ca_bundle, to_rules(asked), exclude,
+                                   failure_policy or endpoint.failure_policy or _only(policies, "Fail"),
+                                   timeout or endpoint.seconds or _seconds(policies))
+                if as_kyverno and policies is not None:
+                    webhook["name"] = _kyvernos(webhook, endpoint, policies, {known["name"] for known in webhooks})
+                webhooks.append(webhook)
         if webhooks:
             documents.append({"apiVersion": "admissionregistration.k8s.io/v1", "kind": _KINDS[mutate],
                               "metadata": {"name": "custody"}, "webhooks": webhooks})
     return documents
+
+
+_FAMILIES = {"ClusterPolicy": "", "Policy": "", "ValidatingPolicy": "vpol.", "NamespacedValidatingPolicy": "nvpol.",
+             "MutatingPolicy": "mpol.", "NamespacedMutatingPolicy": "nmpol.", "GeneratingPolicy": "gpol.",
+             "NamespacedGeneratingPolicy": "ngpol.", "ImageValidatingPolicy": "ivpol.",
+             "NamespacedImageValidatingPolicy": "ivpol."}
+"""Kinds of Kyverno's policies, and how the names of their webhooks begin (Kyverno 1.19 pkg/config)."""
+
+
+def _kyvernos(webhook: dict[str, Any], endpoint: Endpoint, policies: PolicySet, taken: set[str]) -> str:
+    """Kyverno's name for what asks the policies of one family; where there are several, that of ClusterPolicies."""
+    asked = [policy for policy in policies.policies if endpoint.selects(policy)
+             and entries(policy.rules, policies.kinds, mutate=endpoint.mutate)]
+    if any(policy.kind not in _FAMILIES for policy in asked):
+        return str(webhook["name"])
+    families = {_FAMILIES[policy.kind] for policy in asked}
+    family = families.pop() if len(families) == 1 else ""
+    verb = "mutate" if endpoint.mutate and family in ("", "ivpol.") else "validate"
+    name = f"{family}{verb}.kyverno.svc-{webhook['failurePolicy'].lower()}"
+    return f"{name}-{webhook['timeoutSeconds']}" if name in taken else name
 
 
 def _endpoints(policies: PolicySet | None, mutate: bool, failure_policy: str | None,

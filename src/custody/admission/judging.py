@@ -19,7 +19,8 @@ from custody.errors import CustodyError
 from custody.evidence.model import EvidenceSet, State, unreached
 from custody.kit.clock import Clock
 from custody.policy.decide import decide
-from custody.policy.model import Context, Decision, Request
+from custody.policy.load import PolicySet
+from custody.policy.model import Context, Decision, Request, SummaryTerms
 from custody.policy.phases import Course
 from custody.policy.record import record
 from custody.policy.snapshot import Snapshot
@@ -67,8 +68,11 @@ class Judged:
 class Judging:
     """`clock` says the time that a decision is made for."""
 
-    def __init__(self, gather: Gather, clock: Clock, lookup: Lookup | None = None) -> None:
+    def __init__(self, gather: Gather, clock: Clock, lookup: Lookup | None = None,
+                 summaries: SummaryTerms | None = None) -> None:
+        """`summaries` are those that count where evidence cannot be had."""
         self._gather = gather
+        self._summaries = summaries
         self._clock = clock
         self._lookup = lookup or NoLookup()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="decide")
@@ -97,13 +101,18 @@ class Judging:
                 found_out = await self._answers(questions[:max(QUESTIONS - len(answers), 0)], deadline)
                 answers |= _bounded(questions, found_out, answers)
             # 3. Decide, and find out what that asks: of what a rule changed, of what a policy computes.
-            context = Context(now=self._clock())
+            context = Context(now=self._clock(), summaries=self._terms(policies))
             beside = large or (bool(evidence) and sum(about.weight for about in evidence.values()) > _HEAVY)
             decision = await self.work(_decide, request, evidence, snapshot, context, at, answers, beside=beside)
             images = [name for name in decision.asks.images if name not in asked]
             questions = [*decision.asks.questions]
             if rounds == ROUNDS or not (images or questions):
                 return Judged(request, snapshot, evidence, answers, context, at, decision)
+
+    def _terms(self, policies: PolicySet) -> SummaryTerms | None:
+        if self._summaries is None:
+            return None
+        return msgspec.structs.replace(self._summaries, policies=policies.meaning)
 
     async def work(self, function: Callable[..., _T], *arguments: Any, beside: bool) -> _T:
         """What the function gives: called here where it is small, in a thread where it would hold up other requests."""

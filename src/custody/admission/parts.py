@@ -18,6 +18,11 @@ class Parts:
         self.snapshot = snapshot
         self._known: dict[Endpoint, tuple[Snapshot, bool]] = {}
 
+    @property
+    def known(self) -> list[Snapshot]:
+        """Those by which paths were asked so far; the whole snapshot where none was."""
+        return [part for part, _ in self._known.values()] or [self.snapshot]
+
     def asked_by(self, endpoint: Endpoint) -> tuple[Snapshot, bool]:
         """The policies that a path asks, and whether the API server was told of them as they are.
 

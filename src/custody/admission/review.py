@@ -107,11 +107,15 @@ def read(body: bytes) -> Review:
 
 
 def answer(review: Review, *, allowed: bool, message: str = "", patch: Sequence[Mapping[str, Any]] = (),
-           warnings: Sequence[str] = (), audit: Mapping[str, str] | None = None) -> bytes:
-    """The reply, which never repeats anything of the request but its uid. A patch goes only with a permission."""
+           warnings: Sequence[str] = (), audit: Mapping[str, str] | None = None, reason: str = "Forbidden") -> bytes:
+    """The reply, which never repeats anything of the request but its uid. A patch goes only with a permission.
+
+    `reason` of a denial goes with code 403; without one it has neither, as Kyverno's denials.
+    """
     response: dict[str, Any] = {"uid": review.uid, "allowed": allowed}
     if not allowed:
-        response["status"] = {"status": "Failure", "message": message, "reason": "Forbidden", "code": 403}
+        response["status"] = {"status": "Failure", "message": message,
+                              **({"reason": reason, "code": 403} if reason else {})}
     elif patch:
         response["patchType"] = "JSONPatch"
         response["patch"] = base64.b64encode(msgspec.json.encode(patch)).decode()

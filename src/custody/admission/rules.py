@@ -42,6 +42,14 @@ def entries(rules: Iterable[Rule], kinds: Kinds, *, mutate: bool) -> set[Entry]:
     return {entry for entry in asked if not any(wider != entry and _covers(wider, entry) for wider in asked)}
 
 
+def named(rules: Iterable[Rule], kinds: Kinds) -> set[tuple[str, str]]:
+    """(group, resource) of what rules name by themselves; `*` for each resource of a group that they name."""
+    asked = {entry for rule in rules if rule.policy.admission and rule.policy.kind not in SCHEDULED
+             for entry in _of_rule(rule, kinds, mutate=False)}
+    return {(entry.group, entry.resource.partition("/")[0]) for entry in asked
+            if entry.group not in ("", "*") or not entry.resource.startswith("*")}
+
+
 def to_rules(asked: Iterable[Entry]) -> list[dict[str, Any]]:
     """As admissionregistration.k8s.io/v1 has them: what differs only in one way is one rule."""
     operations: dict[tuple[str, str, str, str], set[str]] = {}

@@ -18,6 +18,7 @@ from custody.admission.review import OversizedError, Review, answer, read
 from custody.kit.clock import Clock
 from custody.policy.kyverno.messages import blocked, shortened
 from custody.policy.load import PolicySet
+from custody.policy.model import SummaryTerms
 from custody.policy.snapshot import Snapshot
 from custody.ports.lookup import Lookup
 from custody.trust.roots import TrustedRoot
@@ -31,14 +32,15 @@ class Admission:
     """Answers reviews by one snapshot at a time."""
 
     def __init__(self, policies: PolicySet, gather: Gather, clock: Clock, *, root: TrustedRoot | None = None,
-                 margin: float = 0.1, observer: Observer | None = None, lookup: Lookup | None = None) -> None:
+                 margin: float = 0.1, observer: Observer | None = None, lookup: Lookup | None = None,
+                 summaries: SummaryTerms | None = None) -> None:
         """`margin` is the share of the API server's timeout that is kept for answering; at least 0.1 s are kept.
 
         `lookup` answers what policies ask of the world; without one such rules fail, with that reason. `observer` is
-        told of each review once it is answered.
+        told of each review once it is answered. `summaries` count where evidence cannot be had.
         """
         self.parts = Parts(Snapshot(policies, root))
-        self._judging = Judging(gather, clock, lookup)
+        self._judging = Judging(gather, clock, lookup, summaries)
         self._margin = margin
         self.observer = observer
         self.registered: dict[str, bool] = {}

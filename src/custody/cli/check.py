@@ -15,6 +15,7 @@ import click
 
 from custody.cli import kinds
 from custody.cli.run import settings
+from custody.cli.trust_options import load_signing_key
 from custody.errors import DeniedError, MalformedError, NotJudgedError, UnsupportedError, UsageError
 from custody.evidence.model import facts
 from custody.formats import reference
@@ -22,12 +23,15 @@ from custody.kit import destination
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.policy.load import PolicySet
-from custody.policy.model import Decision, Outcome, Verdict
+from custody.policy.model import Decision, Outcome, RuleResult, Verdict
 from custody.policy.phases import Course
 from custody.services.check import Checked, check, check_image, unjudged
 from custody.services.manifests import Manifest, Namespaces, from_bytes, from_path
+from custody.services.summaries import drafts, write
 from custody.settings import Settings
-from custody.wiring import cluster_lookup, gatherer, registry_client, service_http
+from custody.sign.keys import PrivateKey
+from custody.wiring import cluster_lookup, command_http, gatherer, registry_client, service_http
+from custody.wiring.admission import summary_signer
 
 _MARKS = {Outcome.PASS: "✓", Outcome.FAIL: "✗", Outcome.WARN: "!", Outcome.SKIP: "-", Outcome.ERROR: "✗"}
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -48,10 +52,12 @@ Asked = str | Manifest
               help="What stdout gets.")
 @click.option("--record", "folder", type=click.Path(path_type=Path), metavar="DIR",
               help="Keep each decision with its inputs, for `custody replay`.")
+@click.option("--summary", "summary_key", metavar="KEY", help="Sign a verification summary (SLSA VSA) of each image "
+              "that is allowed, and store it beside the image.")
 @kinds.asking
 def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str, allow_unjudged: bool,
-            background: bool, output: str, folder: Path | None, crds: tuple[str, ...],
-            kubeconfig: Path | None) -> None:
+            background: bool, output: str, folder: Path | None, summary_key: str | None,
+            crds: tuple[str, ...], kubeconfig: Path | None) -> None:
     """Gather the evidence, decide, and say rule by rule why.
 
     Targets are images, files of resources, folders of such files, and - for standard input; Lists are taken apart. Of
@@ -72,8 +78,11 @@ def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str,
     asked = [subject for target in targets for subject in _targets(target)]
     if background and (image := next((target for target in asked if isinstance(target, str)), None)) is not None:
         raise UsageError(f"--background: got the image {image}, expected resources, which lie in a cluster")
+    key = load_signing_key(summary_key)
     checked = asyncio.run(_check(asked, chosen, namespace, Course.BACKGROUND if background else Course.ADMISSION,
                                  configured))
+    if key is not None:
+        asyncio.run(_summarize(checked, key, configured))
     if folder is not None:
         for decided in checked:
             destination.write(folder / f"{decided.decision.inputs_digest.replace(':', '-')}.json", decided.record,
@@ -107,6 +116,16 @@ async def _check(asked: Sequence[Asked], policies: PolicySet, namespace: str, at
         if cluster is not None:
             await cluster.close()
         await http.close()
+
+
+async def _summarize(checked: Sequence[Checked], key: PrivateKey, configured: Settings) -> None:
+    http = command_http(configured)
+    signer = summary_signer(http, key, system_clock)
+    async with registry_client(configured, http) as client:
+        for decided in checked:
+            for draft in drafts(decided.judged, configured.summary_verifier):
+                digest = await write(draft, signer, client, system_clock)
+                print(visible(f"summary of {draft.ref}: {digest}"), file=sys.stderr)
 
 
 def _targets(target: str) -> Sequence[Asked]:
@@ -158,20 +177,31 @@ def lines(decision: Decision, name: str) -> list[str]:
     result = [f"{visible(name)}: {decision.verdict}  (inputs {decision.inputs_digest})"]
     for rule in decision.results:
         audit = "" if rule.enforce else " (audit)"
-        result.append(f"  {_MARKS[rule.outcome]} {visible(f'{rule.policy}/{rule.rule}')}{audit}"
+        result.append(f"  {_MARKS[rule.outcome]} {visible(rule.title)}{audit}"
                       + (f"  {visible(rule.image)}" if rule.image else ""))
         if rule.outcome is not Outcome.PASS:
             result += [f"      {visible(part)}" for part in rule.message.split("\n")]
+            if excused := excuse(rule):
+                result.append(f"      {visible(excused)}")
             if rule.remedy and rule.outcome is not Outcome.SKIP:
                 result.append(f"      try: {visible(rule.remedy)}")
     if decision.verdict is Verdict.NOT_JUDGED and not decision.results:
-        result += [visible(f"  - {rule.policy}/{rule.rule}  {rule.reason}") for rule in decision.silent[:20]]
+        result += [visible(f"  - {rule.title}  {rule.reason}") for rule in decision.silent[:20]]
         if len(decision.silent) > 20:
             result.append(f"  - and {len(decision.silent) - 20} rules more")
     result += [f"  ? {visible(pointer)}  not judged: no rule looked into this pod template; its pods are judged when "
                "they are created" for pointer in decision.unjudged]
     return result + [visible(f"  → {change['path']} = {change['value']}" if "value" in change else
                              f"  → {change['op']} {change['path']}") for change in decision.patch]
+
+
+def excuse(result: RuleResult) -> str:
+    """What exceptions that left a rule out say of themselves: until when, why, by whom."""
+    said = result.properties
+    if "exceptions" not in said:
+        return ""
+    why = [f"{key.removeprefix('exception-')} {value}" for key, value in said.items() if key.startswith("exception-")]
+    return f"exception {said['exceptions']}: {', '.join(why) or 'without an end, a reason or an approver'}"
 
 
 def summary(decisions: Sequence[Decision]) -> str:
@@ -183,10 +213,10 @@ def summary(decisions: Sequence[Decision]) -> str:
 def to_json(decided: Checked) -> dict[str, Any]:
     """The decision as data; `spoke` are the rules that judged, `skipped` those that did not, each with its reason."""
     decision = decided.decision
-    spoke = dict.fromkeys(f"{rule.policy}/{rule.rule}" for rule in decision.results
+    spoke = dict.fromkeys(rule.title for rule in decision.results
                           if rule.outcome is not Outcome.SKIP)
     skipped = [{"policy": rule.policy, "rule": rule.rule, "reason": rule.message} for rule in decision.results
-               if rule.outcome is Outcome.SKIP and f"{rule.policy}/{rule.rule}" not in spoke]
+               if rule.outcome is Outcome.SKIP and rule.title not in spoke]
     plain = facts(decision)
     plain.pop("silent")
     plain.pop("asks")

@@ -68,7 +68,7 @@ def _words(store: DecisionStore, kept: KeptDecision) -> list[str]:
         head += [visible(f"    ✗ {item.state}: {item.reason}") for item in about.rejected]
     head += [visible(f"  looked up {question}: {type(answer).__name__.lower()}") for question, answer in record.answers]
     spoke = {(result.policy, result.rule) for result in decision.results}
-    head += [visible(f"  silent: {rule.policy}/{rule.rule}, {rule.reason}") for rule in decision.silent
+    head += [visible(f"  silent: {rule.title}, {rule.reason}") for rule in decision.silent
              if (rule.policy, rule.rule) not in spoke]
     return head
 

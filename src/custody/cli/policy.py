@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from custody import wiring
-from custody.cli import kinds, policy_apply, policy_jp, policy_test, policy_vap
+from custody.cli import kinds, policy_apply, policy_exceptions, policy_jp, policy_test, policy_vap
 from custody.cli.run import settings
 from custody.errors import CustodyError, MalformedError, UsageError
 from custody.kit.visible import visible
@@ -29,6 +29,7 @@ def command() -> None:
 
 
 command.add_command(policy_apply.command)
+command.add_command(policy_exceptions.command)
 command.add_command(policy_jp.command)
 command.add_command(policy_test.command)
 command.add_command(policy_vap.command)

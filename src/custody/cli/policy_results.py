@@ -21,6 +21,7 @@ from custody.kit.visible import visible
 from custody.policy.model import Outcome
 from custody.services.simulation.applying import Applied, named
 from custody.services.simulation.documents import kind_of, name_of, namespace_of
+from custody.services.simulation.policies import reason
 from custody.services.simulation.reporting import Counts, reports, result
 from custody.services.simulation.trial import Response, Type, outcome
 
@@ -74,7 +75,7 @@ def _append(file: Path, texts: Sequence[str], fresh: set[Path], *, folder: bool)
 
 def _print(response: Response, texts: Sequence[str], *, generated: bool, piped: bool) -> None:
     if not piped:
-        click.echo(visible(f"\npolicy {response.tried.name} applied to {named(response.resource)}:"), nl=False)
+        click.echo(f"\npolicy {visible(response.tried.name)} applied to {visible(named(response.resource))}:", nl=False)
     click.echo(f"\n{texts[0]}\n---")
     if len(texts) > 1:
         click.echo("patched targets: \n\n" + "\n".join(f"{text}\n---\n" for text in texts[1:]))
@@ -87,7 +88,7 @@ def _print(response: Response, texts: Sequence[str], *, generated: bool, piped: 
 def refusals(applied: Applied) -> None:
     """To stderr: policies that were not applied, and why not."""
     if applied.refused:
-        lines = [f"{at}. {refused.name or refused.where}: {refused.error.message}"
+        lines = [f"{at}. {refused.name or refused.where}: {reason(refused.error, refused.where)}"
                  for at, refused in enumerate(applied.refused, 1)]
         print("\n".join([_RULE, "Policies Skipped:", *map(visible, lines), _RULE]), file=sys.stderr)
 

@@ -19,6 +19,7 @@ from custody.formats import junit, yaml
 from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.services.simulation import selector, testfile, testing
+from custody.services.simulation.policies import reason
 from custody.services.simulation.rows import Row
 from custody.services.simulation.testfile import Broken, TestFile
 from custody.wiring import others
@@ -58,7 +59,7 @@ def command(folders: tuple[str, ...], name: str, selected: str, output: str | No
     broken = [test for test in tests if isinstance(test, Broken)]
     if broken:
         for unread in broken:
-            print(visible(f"{unread.path}: {unread.error.message}"), file=sys.stderr)
+            print(visible(f"{unread.path}: {reason(unread.error, str(unread.path))}"), file=sys.stderr)
         raise CustodyError(f"found {len(broken)} errors after loading tests")
     if not tests:
         click.echo("\nNo test yamls available")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,9 @@ from custody.policy.load import PolicySet
 from custody.policy.model import Verdict
 from custody.policy.record import replay
 from custody.ports.decisions import DecisionSearch
-from custody.services.decisions import Replayed, Tally, reason_of, replayed
+from custody.ports.lookup import Answer, Question
+from custody.services.decisions import Ask, Replayed, Tally, reason_of, replayed
+from custody.wiring import cluster_lookup
 from custody.wiring.local import decisions
 
 _SHOWN = 20
@@ -32,10 +37,14 @@ _STEP = 1.0  # seconds between two lines of progress
 @click.argument("records", nargs=-1, metavar="RECORD…")
 @click.option("--policy", "policies", multiple=True, metavar="FILE|DIR",
               help="Decide by these instead: what would change?")
+@click.option("--kubeconfig", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+              help="Ask this API server what --policy asks and nobody asked then; what rests on such an answer, of the "
+                   "cluster as it is now, is marked.")
 @decision_search.options
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True,
               help="What stdout gets of kept decisions; json is one object for each that changes.")
-def command(records: tuple[str, ...], policies: tuple[str, ...], output: str, **chosen: Any) -> None:
+def command(records: tuple[str, ...], policies: tuple[str, ...], kubeconfig: Path | None, output: str,
+            **chosen: Any) -> None:
     """Decide requests again, without a network: recorded ones, or those that the webhook kept.
 
     RECORD is a file of `check --record` or `explain --record`. Exit 3 where one is denied, 4 where one is not judged.
@@ -47,11 +56,36 @@ def command(records: tuple[str, ...], policies: tuple[str, ...], output: str, **
     selects = search != DecisionSearch()
     if bool(records) == selects:
         raise UsageError(f"replay: got {'both' if records else 'neither'}, expected records, or --since and the like")
+    if records and kubeconfig is not None:
+        raise UsageError("--kubeconfig: got records, expected --since and the like",
+                         hint="a record is judged by what it holds")
     instead = kinds.load(settings(), policies, (), None) if policies else None
     if records:
         _records(records, instead)
     else:
-        _kept(search, instead, output)
+        with _asking(kubeconfig) as ask:
+            _kept(search, instead, output, ask)
+
+
+@contextlib.contextmanager
+def _asking(kubeconfig: Path | None) -> Iterator[Ask | None]:
+    """Whom to ask; each question once, whatever number of decisions asks it."""
+    lookup = None if kubeconfig is None else cluster_lookup(settings().replace(kubeconfig=str(kubeconfig)))
+    if lookup is None:
+        yield None
+        return
+    known: dict[Question, Answer] = {}
+    with asyncio.Runner() as runner:
+        def ask(questions: Sequence[Question]) -> Mapping[Question, Answer]:
+            for question in questions:
+                if question not in known:
+                    known[question] = runner.run(lookup.answer(question))
+            return {question: known[question] for question in questions}
+
+        try:
+            yield ask
+        finally:
+            runner.run(lookup.close())
 
 
 def _records(records: tuple[str, ...], instead: PolicySet | None) -> None:
@@ -69,11 +103,11 @@ def _records(records: tuple[str, ...], instead: PolicySet | None) -> None:
         raise NotJudgedError(f"{unjudged} of {len(records)} not judged: no rule speaks of it")
 
 
-def _kept(search: DecisionSearch, instead: PolicySet | None, output: str) -> None:
+def _kept(search: DecisionSearch, instead: PolicySet | None, output: str, ask: Ask | None) -> None:
     tally, total, told = Tally(), 0, time.monotonic()
     shows = sys.stderr.isatty()
     with closing(decisions(settings())) as store:
-        for repeated in replayed(store, search, instead):
+        for repeated in replayed(store, search, instead, ask):
             tally.add(repeated)
             total += 1
             if output == "json" and (repeated.changed or repeated.problem):
@@ -97,13 +131,16 @@ def _kept(search: DecisionSearch, instead: PolicySet | None, output: str) -> Non
 def _words(tally: Tally, total: int) -> list[str]:
     result = [f"{total} decisions: {tally.same} as before, {sum(map(len, tally.changed.values()))} otherwise, "
               f"{len(tally.unknown)} not known"]
+    if tally.live:
+        result.append(f"{tally.live} of them by what the cluster says now, which nobody asked then (*)")
     for (before, now), replays in sorted(tally.changed.items()):
         result.append(f"{before} → {now}: {len(replays)}")
         for repeated in replays[:_SHOWN]:
             assert repeated.decision is not None
-            reason = reason_of(repeated.decision)
-            result.append(visible(f"  {line(repeated.kept)}" if not reason else
-                                  f"  {line(repeated.kept)}\n      now {reason}"))
+            mark = "*" if repeated.now else " "
+            result.append(visible(f"{mark} {line(repeated.kept)}"))
+            if reason := reason_of(repeated.decision):
+                result.append(visible(f"      now {reason}"))
         if len(replays) > _SHOWN:
             result.append(f"  and {len(replays) - _SHOWN} more")
     result += [visible(f"{count:>8} newly denied by {name}") for name, count in tally.rules.items()]
@@ -116,4 +153,4 @@ def _data(repeated: Replayed) -> dict[str, Any]:
     return {"uid": kept.uid, "kind": kept.kind, "namespace": kept.namespace, "name": kept.name, "before": kept.verdict,
             "now": str(repeated.decision.verdict) if repeated.decision is not None else None,
             "reason": reason_of(repeated.decision) if repeated.decision is not None else "",
-            "problem": repeated.problem}
+            "problem": repeated.problem, **({"asked": list(repeated.now)} if repeated.now else {})}

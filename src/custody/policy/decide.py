@@ -7,7 +7,8 @@ have to know beside is in `Decision.asks`; whoever can find out decides again (`
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
 from custody.policy.excepting import excepted
 from custody.policy.given import Given
+from custody.policy.index import Index
 from custody.policy.load import PolicySet
 from custody.policy.lookup import Answers, UnansweredError
 from custody.policy.model import Asks, Change, Context, Decision, Outcome, Request, RuleResult, Silent, Verdict
@@ -99,14 +101,15 @@ class _Fold:
             elif not any(result.denies for result in self.results):
                 # Another rule's patch can take an image out of what one exempts, and what was to be changed may not
                 # have been: these rules are asked again, and what they have against the object counts.
-                for rule in self._policies.of(phase):
+                for rule in self._policies.index(phase).asked(self.given.request):
                     said = _asked(rule, self.given)
                     if isinstance(said, Spoken):
                         self.results += [result for result in said.results if result.denies]
 
     def _ask(self, phase: Phase) -> None:
         judging, changes = phase in JUDGING, self.given.changes
-        for rule in self._policies.of(phase):
+        index = self._policies.index(phase)
+        for rule in self._in_order(index) if index.rules else ():
             said = _asked(rule, self.given)
             if isinstance(said, str):
                 if said:
@@ -121,6 +124,20 @@ class _Fold:
                         self.spoke.append(rule)
                         break
         self.patch += self._pins
+
+    def _in_order(self, index: Index) -> Iterator[Rule]:
+        """The rules that may speak of the request, as it is when their turn comes; the others are silent."""
+        selection, heard = index.of(self.given.request), 0
+        turns, given = deque(selection.ranks(self.given.request)), self.given
+        while turns:
+            rank = turns.popleft()
+            self.silent += selection.quiet[heard:selection.before[rank]]
+            heard = selection.before[rank + 1]
+            yield index.rules[rank]
+            if self.given is not given and selection.by_content:
+                given = self.given
+                turns = deque(later for later in selection.ranks(given.request) if later > rank)
+        self.silent += selection.quiet[heard:]
 
     def _changed(self, rule: Rule, said: Spoken) -> Sequence[RuleResult]:
         """What a rule says, once its patch is applied; its failure where the patch does not fit.

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from custody.errors import CustodyError, UnsupportedError, language_errors
+from custody.kit.near import near
 from custody.policy.cel.deleting import Deleting
 from custody.policy.cel.engine import Validating
 from custody.policy.cel.generating import Generating
@@ -92,9 +93,13 @@ def engine_of(document: Any) -> Engine:
 
 
 def unsupported(kind: str, version: str) -> UnsupportedError:
-    known = list(dict.fromkeys(engine.evaluates for engine in ENGINES.values()))
-    return UnsupportedError("kind", f"{version} {kind} is not evaluated by custody yet",
-                            hint=f"{' and '.join(known)} {'is' if len(known) == 1 else 'are'}")
+    meant = near(kind, dict.fromkeys(name for _, name in ENGINES))
+    if meant is None:
+        known: dict[str, list[str]] = {}
+        for group, name in ENGINES:
+            known.setdefault(group, []).append(name)
+        meant = "; ".join(f"{', '.join(names)} of {group}" for group, names in known.items()) + " are"
+    return UnsupportedError("kind", f"{version} {kind} is not evaluated by custody yet", hint=meant)
 
 
 @contextmanager

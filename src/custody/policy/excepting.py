@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from custody.errors import CustodyError
+from custody.kit.clock import format_rfc3339
 from custody.policy.exceptions import PODSECURITY, PolicyException
 from custody.policy.given import Given
 from custody.policy.lookup import UnansweredError
@@ -57,11 +58,19 @@ def excepted(rule: Rule, given: Given) -> Spoken | None:
 def result(rule: Rule, given: Given, holding: Sequence[PolicyException], outcome: Outcome, *, name: str,
            message: str) -> RuleResult:
     """The result of a rule that exceptions leave out; their names, and what they say of themselves, are properties."""
+    return RuleResult(policy=rule.policy.name, kind=rule.policy.kind, rule=name, outcome=outcome, message=message,
+                      resource=given.resource, enforce=False, warns=False, properties=excused(holding))
+
+
+def excused(holding: Sequence[PolicyException]) -> dict[str, str]:
+    """Properties of such a result."""
     properties: dict[str, str] = {"exceptions": ",".join(exception.name.rpartition("/")[2] for exception in holding)}
     for exception in reversed(holding):
         properties |= {f"exception-{key}": value for key, value in exception.why.items()}
-    return RuleResult(policy=rule.policy.name, kind=rule.policy.kind, rule=name, outcome=outcome, message=message,
-                      resource=given.resource, enforce=False, warns=False, properties=properties)
+    ends = [exception.expires for exception in holding if exception.expires is not None]
+    if ends:
+        properties["exception-expires"] = format_rfc3339(min(ends))
+    return properties
 
 
 def words(rule: Rule, holding: Sequence[PolicyException]) -> str:

@@ -39,8 +39,8 @@ class PolicyException:
     priority: int = 0
     images: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
-    controls: tuple[Mapping[str, Any], ...] = ()
-    """podSecurity entries: controlName, images, restrictedField, values."""
+    controls: tuple[Any, ...] = ()
+    """podSecurity entries, each a `kyverno.podsecurity.Exclusion`."""
     why: Mapping[str, str] = field(default_factory=dict)
     """Reason, ticket, approver and whatever else it says of itself."""
     namespace: str = ""

@@ -14,7 +14,8 @@ from custody.policy.exceptions import PolicyException
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kinds import Kinds
-from custody.policy.kyverno.match import compile_block
+from custody.policy.kyverno.match import WHO, compile_block
+from custody.policy.kyverno.podsecurity import Exclusion
 from custody.policy.kyverno.variables import ROOTS, variables
 from custody.policy.model import Outcome
 from custody.policy.rule import Policy, Rule
@@ -87,7 +88,8 @@ def compile_exception(document: dict[str, Any]) -> PolicyException:
     top.any("status")
     top.done()
     exception = (_of_rules if group == "kyverno.io" else _of_policies)(spec)
-    spec.done()
+    spec.done(hint=f"kyverno.io has no such field; the annotation {EXPIRES} is the same"
+              if group == "kyverno.io" and spec.has("expiresAt") else None)
     _described(exception, metadata)
     return exception
 
@@ -117,11 +119,16 @@ def _of_rules(spec: Fields) -> PolicyException:
     written = spec.any("conditions")
     conditions = None if written is None else compile_conditions(written, "spec.conditions", ROOTS)
     background = spec.take("background", bool) is not False
+    asker = next((f"{part.where.removesuffix('.resources')}.{name}" for part in block.filters for name in WHO
+                  if name in part.chosen), None)
+    if background and asker is not None:
+        raise MalformedError(asker, got="who asks", expected="none, or background: false: what lies in a cluster was "
+                             "asked for by nobody")
     named: list[tuple[str, list[str]]] = []
     for entry in spec.each("exceptions"):
         named.append((entry.need("policyName", str), entry.texts("ruleNames")))
         entry.done()
-    controls = tuple(_control(entry) for entry in spec.each("podSecurity"))
+    controls = tuple(Exclusion.read(entry) for entry in spec.each("podSecurity"))
 
     def covers(rule: Rule) -> bool:
         return rule.policy.kind in ("ClusterPolicy", "Policy") and any(
@@ -133,15 +140,6 @@ def _of_rules(spec: Fields) -> PolicyException:
         return conditions is None or conditions(variables(given), given.context.now)[0]
 
     return PolicyException("", covers, holds, background=background, controls=controls)
-
-
-def _control(fields: Fields) -> dict[str, Any]:
-    control: dict[str, Any] = {"controlName": fields.need("controlName", str)}
-    control |= {name: values for name in ("images", "values") if (values := fields.texts(name))}
-    if restricted := fields.take("restrictedField", str):
-        control["restrictedField"] = restricted
-    fields.done()
-    return control
 
 
 def _of_policies(spec: Fields) -> PolicyException:

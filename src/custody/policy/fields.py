@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from custody.errors import MalformedError, UnsupportedError
+from custody.kit.near import near
 
 T = TypeVar("T")
 _NAMES = {str: "text", bool: "true or false", int: "a whole number", list: "a list", dict: "a map"}
@@ -18,12 +19,14 @@ class Fields:
             raise MalformedError(where, got=type(value).__name__, expected="a map")
         self.where = where
         self._left = dict(value)
+        self._known: list[str] = []
 
     def path(self, name: str) -> str:
         return f"{self.where}.{name}" if self.where else name
 
     def take(self, name: str, kind: type[T]) -> T | None:
         """The field's value, or None where it is absent or null. Raises MalformedError for another type."""
+        self._known.append(name)
         value = self._left.pop(name, None)
         if value is None:
             return None
@@ -39,6 +42,7 @@ class Fields:
         return value
 
     def any(self, name: str) -> Any:
+        self._known.append(name)
         return self._left.pop(name, None)
 
     def peek(self, name: str) -> Any:
@@ -73,6 +77,7 @@ class Fields:
 
     def only(self, name: str, *allowed: Any, hint: str | None = None) -> None:
         """A field that is accepted with these values alone. Raises UnsupportedError for others."""
+        self._known.append(name)
         value = self._left.pop(name, None)
         if value is not None and not any(type(value) is type(choice) and value == choice for choice in allowed):
             raise UnsupportedError(self.path(name), f"{value!r} is not evaluated by custody yet", hint=hint)
@@ -81,4 +86,5 @@ class Fields:
         """Refuse what is left. Raises UnsupportedError naming the first field's path."""
         for name, value in self._left.items():
             if value is not None:
-                raise UnsupportedError(self.path(name), "not evaluated by custody yet", hint=hint)
+                raise UnsupportedError(self.path(name), "not evaluated by custody yet",
+                                       hint=near(name, self._known, hint))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import msgspec
 
@@ -11,10 +13,10 @@ from custody.errors import CustodyError, MalformedError
 from custody.evidence.model import EvidenceSet
 from custody.kit.digest import sha256
 from custody.policy.decide import pairs
-from custody.policy.model import Context, Decision, Request
+from custody.policy.model import Asks, Context, Decision, Request
 from custody.policy.phases import Course
 from custody.policy.record import VERSION, Record
-from custody.ports.lookup import Answer, Answered, ApiCall, Question
+from custody.ports.lookup import Answer, Answered, ApiCall, GlobalEntry, HttpCall, Question
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +56,11 @@ _EVIDENCE = msgspec.json.Decoder(EvidenceSet)
 _DECISION = msgspec.json.Decoder(Decision)
 _DOCUMENTS = msgspec.json.Decoder(list[Any])
 _T = TypeVar("_T")
-_SECRETS = ("data", "stringData")
+_SECRETS = {("", "Secret"): ("data", "stringData"), ("authentication.k8s.io", "TokenReview"): ("spec", "status"),
+            ("authentication.k8s.io", "TokenRequest"): ("status",)}
+"""What objects of a group and kind have that only those may see who may read the objects."""
+_CREDENTIALS = re.compile("auth|cookie|key|token|secret|password", re.IGNORECASE)
+"""In names of HTTP headers."""
 
 
 def encoded(evidence: EvidenceSet) -> tuple[str, bytes]:
@@ -67,14 +73,19 @@ def divided(request: Request, evidence: Mapping[str, str], policies: str, contex
             answers: Mapping[Question, Answer], decision: Decision) -> bytes:
     """The part of a record that is this decision's alone; `evidence` and `policies` are named by digest.
 
-    The values of Secrets are left out of it, and the record says so: it cannot be decided on again.
+    The values of Secrets, tokens and credentials are left out of it, and the record says so: it cannot be decided on
+    again.
     """
     kept, withheld = _without_secrets(request)
     known: list[tuple[Question, Answer]] = []
     for question, answer in pairs(answers):
-        hidden = isinstance(question, ApiCall) and "/secrets" in question.path and isinstance(answer, Answered)
-        withheld = withheld or hidden
-        known.append((question, Answered(None) if hidden else answer))
+        shown = _without_credentials(question)
+        hidden = isinstance(answer, Answered) and _secret(question, answer.value)
+        withheld = withheld or hidden or shown is not question
+        known.append((shown, Answered(None) if hidden else answer))
+    if withheld:
+        patch = [{name: value for name, value in operation.items() if name != "value"} for operation in decision.patch]
+        decision = msgspec.structs.replace(decision, patch=patch, changes=(), asks=Asks())
     return _ENCODER.encode(_Divided(request=kept, evidence=dict(evidence), answers=known, policies=policies,
                                     context=context, at=at, decision=msgspec.Raw(_ENCODER.encode(decision)),
                                     withheld=withheld))
@@ -139,14 +150,36 @@ def _part(part: Callable[[str], bytes | None], digest: str) -> bytes:
     return data
 
 
+def _secret(question: Question, value: Any) -> bool:
+    """Whether an answer is, or has, what only those may see who may read Secrets and have tokens made."""
+    if isinstance(question, ApiCall):
+        steps = [unquote(step) for step in question.path.partition("?")[0].split("/")]
+        return bool({"secrets", "token", "tokenreviews"} & {*steps})
+    if isinstance(question, GlobalEntry):
+        items = value if isinstance(value, list) else value.get("items", [value]) if isinstance(value, dict) else ()
+        return any(isinstance(item, dict) and item.get("kind") == "Secret" for item in items or ())
+    return False
+
+
+def _without_credentials(question: Question) -> Question:
+    """The same question, where it carries none."""
+    if isinstance(question, HttpCall) and any(_CREDENTIALS.search(name) for name, _ in question.headers):
+        return msgspec.structs.replace(question, headers=tuple(
+            (name, "" if _CREDENTIALS.search(name) else value) for name, value in question.headers))
+    if isinstance(question, ApiCall) and question.body and _secret(question, None):
+        return msgspec.structs.replace(question, body="")
+    return question
+
+
 def _without_secrets(request: Request) -> tuple[Request, bool]:
-    if request.kind.kind != "Secret" or request.kind.group:
+    private = _SECRETS.get((request.kind.group, request.kind.kind))
+    if private is None:
         return request, False
     objects = {}
     for field in ("object", "old_object"):
         document = getattr(request, field)
         if isinstance(document, dict):
-            objects[field] = {name: value for name, value in document.items() if name not in _SECRETS}
+            objects[field] = {name: value for name, value in document.items() if name not in private}
             metadata = objects[field].get("metadata")
             if isinstance(metadata, dict):  # kubectl apply writes the whole object into an annotation
                 objects[field]["metadata"] = {key: value for key, value in metadata.items() if key != "annotations"}

@@ -87,6 +87,6 @@ def _findings(units: Sequence[Unit], policy: Policy, kinds: Kinds) -> list[Findi
 
 def refused(error: CustodyError, where: str) -> Finding:
     """Of what does not load: `policy` is where it stands."""
-    text = error.message.removeprefix(f"{where}: ")
+    text = error.message.removeprefix(f"{where}: ").removeprefix(f"{where} ")  # YAML says the line behind it
     return Finding(where, str(getattr(error, "where", where)), "refused", "error",
                    text + (f" ({error.hint})" if error.hint else ""))

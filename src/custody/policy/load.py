@@ -11,16 +11,19 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from custody.errors import MalformedError, UnsupportedError, UsageError
 from custody.formats import yaml
 from custody.kit import strictjson
+from custody.kit.canonical import canonical
 from custody.kit.digest import sha256
 from custody.policy.engines import compiled, standing
 from custody.policy.exempting import uncounted
 from custody.policy.given import Given
+from custody.policy.index import Index
 from custody.policy.kinds import Kinds, builtin
 from custody.policy.lookup import Answers, UnansweredError
 from custody.policy.model import Context, Request
@@ -30,6 +33,7 @@ from custody.policy.rule import Needs, Policy, Rule
 from custody.ports.lookup import Question
 
 _LOG = logging.getLogger(__name__)
+_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -52,14 +56,23 @@ class PolicySet:
         policies = Counter((policy.name, policy.kind) for policy in self.policies)
         if twice := [name for (name, _), count in policies.items() if count > 1]:
             raise MalformedError("policies", got=f"{min(twice)} twice", expected="each policy once")
+        self.whole = tuple(self.documents)
+        """All documents that were loaded, also where this is a part of them."""
         self._index()
+
+    @cached_property
+    def meaning(self) -> str:
+        """Digest of all that was loaded, in whatever order, without what a cluster notes beside it: the same for
+        replicas, for parts, and for files that say the same."""
+        return sha256(b"\n".join(sorted(canonical(_said(document)) for document in self.whole)))
 
     def _index(self) -> None:
         self.rules = [rule for policy in self.policies for rule in policy.rules]
-        self._by_phase = {phase: [rule for rule in self.rules if rule.phase is phase] for phase in Phase}
+        self._by_phase = {phase: Index([rule for rule in self.rules if rule.phase is phase]) for phase in Phase}
         # Most rules want nothing but the request, and are not asked twice.
-        self._needing = {phase: [rule for rule in rules if rule.scope.asks or type(rule).needs is not Rule.needs]
-                         for phase, rules in self._by_phase.items()}
+        needing = {phase: [rule for rule in index.rules if rule.scope.asks or type(rule).needs is not Rule.needs]
+                   for phase, index in self._by_phase.items()}
+        self._needing = {phase: Index(rules) for phase, rules in needing.items() if rules}
         self.quiet = frozenset((policy.kind, policy.name) for policy in self.policies if not policy.warns)
         self.digest = sha256(json.dumps(self.documents, sort_keys=True, separators=(",", ":")).encode())
 
@@ -82,11 +95,16 @@ class PolicySet:
 
     def of(self, phase: Phase) -> Sequence[Rule]:
         """The rules of a phase, in the order of their policies."""
+        return self._by_phase[phase].rules
+
+    def index(self, phase: Phase) -> Index:
+        """The rules of a phase by the requests that they may speak of."""
         return self._by_phase[phase]
 
     def needs(self, request: Request, at: Course = Course.ADMISSION) -> Needs:
         """What the rules that a course asks want to know of a request, as it is before anything changes it."""
-        needing = [rule for phase in at.phases for rule in self._needing[phase]]
+        needing = [rule for phase in at.phases if phase in self._needing
+                   for rule in self._needing[phase].asked(request)]
         if not needing:
             return Needs()
         images: dict[str, frozenset[str]] = {}
@@ -153,6 +171,17 @@ class PolicySet:
         return max((policy.timeout for policy in self.policies if policy.timeout), default=None)
 
 
+def _said(document: Any) -> Any:
+    metadata = document.get("metadata") if isinstance(document, dict) else None
+    if not isinstance(metadata, dict):
+        return document
+    annotations = metadata.get("annotations")
+    kept = {key: metadata[key] for key in ("name", "namespace", "labels") if metadata.get(key)}
+    if isinstance(annotations, dict):
+        kept["annotations"] = {key: value for key, value in annotations.items() if key != _APPLIED}
+    return {**{key: value for key, value in document.items() if key != "status"}, "metadata": kept}
+
+
 def manifest_files(path: Path) -> list[Path]:
     """The file itself, or all *.yaml, *.yml and *.json below a folder and the folders that it links to, in order.
 
@@ -171,13 +200,14 @@ def manifest_files(path: Path) -> list[Path]:
         entered.add((state.st_dev, state.st_ino))
         # Kubernetes mounts a ConfigMap as links to a folder `..data` that it replaces as one.
         inner[:] = sorted(name for name in inner if not name.startswith(".."))
-        files += [_file(Path(folder, name)) for name in names if name.lower().endswith((".yaml", ".yml", ".json"))]
+        files += [regular(Path(folder, name)) for name in names if name.lower().endswith((".yaml", ".yml", ".json"))]
     return sorted(files)
 
 
-def _file(path: Path) -> Path:
+def regular(path: Path) -> Path:
+    """The same, where somebody else may have put there a pipe or device. Raises UsageError."""
     with contextlib.suppress(OSError):  # said when it is read
-        if not stat.S_ISREG(path.stat().st_mode):
+        if not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode)):
             raise UsageError(f"{path}: got a pipe, socket or device, expected a file")
     return path
 

@@ -95,11 +95,26 @@ class Simulated(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """By `policy/rule`: for the elements of a foreach, in their order."""
 
 
+class SummaryTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose verification summaries count where the evidence itself cannot be had."""
+
+    keys: str
+    """PEM public keys."""
+    verifier: str
+    """The `verifier.id` that they must name."""
+    max_age: float
+    """Seconds since they were made."""
+    policies: str = ""
+    """`PolicySet.meaning` of what is judged by: they must be of the same."""
+
+
 class Context(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a decision depends on beside the request, the evidence and the policies."""
 
     now: datetime
     simulated: Simulated | None = None
+    summaries: SummaryTerms | None = None
+    """None: none count."""
 
 
 class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +140,11 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     """Whether who asks is told of a failure or an error that does not deny."""
     told: str = ""
     """The whole sentence that who asks is told, where the engine has one of its own."""
+
+    @property
+    def title(self) -> str:
+        """As people are told of it: `policy/rule`, or the policy where its rule has no name."""
+        return f"{self.policy}/{self.rule}" if self.rule else self.policy
 
     @property
     def denies(self) -> bool:
@@ -164,6 +184,10 @@ class Silent(msgspec.Struct, frozen=True):
     policy: str
     rule: str
     reason: str
+
+    @property
+    def title(self) -> str:
+        return f"{self.policy}/{self.rule}" if self.rule else self.policy
 
 
 class Asks(msgspec.Struct, frozen=True):

@@ -10,13 +10,18 @@ from custody.policy.lookup import Answers, LookupFailedError
 from custody.policy.model import Kind, Request, Resource
 from custody.policy.resources import OPERATIONS
 from custody.ports.lookup import NamespaceLabels
-from policylang.go.wildcards import glob, wildcard
+from policylang.go.wildcards import glob, has_wildcard, wildcard
 
 WRITTEN = ("CREATE", "UPDATE")
 Condition = Callable[[Request, Answers], bool]
 _KNOWN = 1024  # kinds, of which it is remembered whether a filter selects them
 _ASKING = frozenset(("namespaceSelector", "roles", "clusterRoles"))
 _SERVICE_ACCOUNT = "system:serviceaccount:"
+_HOME, _NAMESPACE, _LABEL = "home", "namespace", "label"
+Handles = tuple[tuple[str, ...], ...]
+"""What can be looked up of a request: (home, namespace), (namespace, name) or (label, key, value)."""
+NOTHING_KNOWN = Answers({})
+"""For tests that ask nothing."""
 
 
 class Named(NamedTuple):
@@ -70,6 +75,12 @@ class LabelSelector:
     def __init__(self, match: dict[str, str], requirements: Sequence[Requirement] = ()) -> None:
         self._match = [(wildcard(key), wildcard(value)) for key, value in match.items()]
         self._requirements = requirements
+        exact: list[Handles] = [((_LABEL, key, value),) for key, value in match.items()
+                 if not has_wildcard(key) and not has_wildcard(value)]
+        exact += [tuple((_LABEL, requirement.key, value) for value in requirement.values)
+                  for requirement in requirements if requirement.operator == "In"]
+        self.handles: Handles | None = exact[0] if exact else None
+        """Of which labels that it holds of have at least one."""
 
     def __call__(self, labels: dict[str, str]) -> bool:
         return all(any(key(name) and value(text) for name, text in labels.items()) for key, value in self._match
@@ -116,10 +127,11 @@ class Filter:
             ("namespaceSelector", namespace_labels), ("subjects", subjects)) if value) + tuple(beside or ())
         """Names of the fields beside kinds and operations that it has."""
         tests: list[Condition] = []
+        self._kind = self._of_kind() if kinds else None
         if operations:
             tests.append(lambda request, _: request.operation in operations)
-        if kinds:
-            tests.append(self._of_kind())
+        if self._kind is not None:
+            tests.append(self._kind)
         if names:
             tests.append(lambda request, _: any(glob(name, _name(request)) for name in names))
         if namespaces:
@@ -136,6 +148,8 @@ class Filter:
         if namespace_labels is not None:
             tests.append(lambda request, answers: namespace_labels(namespace_labels_of(request, answers)))
         tests += (beside or {}).values()
+        self.handles = handles_for(namespaces, labels)
+        """Of which a request has at least one that it holds of; None where it may hold of any."""
         self.empty = not tests
         self.matches: Condition = _all(tests)
 
@@ -143,6 +157,12 @@ class Filter:
     def asks(self) -> bool:
         """Whether it may need answers."""
         return not _ASKING.isdisjoint(self.chosen)
+
+    def apart(self, request: Request) -> bool:
+        """Whether it holds of no request with this kind and operation. Raises UnsupportedError."""
+        if self.operations and request.operation not in self.operations:
+            return True
+        return self._kind is not None and not self._kind(request, NOTHING_KNOWN)
 
     @property
     def only(self) -> bool:
@@ -174,6 +194,22 @@ class Block:
         tests = [part.matches for part in filters]
         self.matches: Condition = _all(tests) if every or len(tests) == 1 else (
             lambda request, answers: any(test(request, answers) for test in tests))
+        asking = next((at for at, part in enumerate(filters) if part.asks), len(filters)) if every else len(filters)
+        self._first = self.filters[:asking + 1]
+        """What can be said of a request without an answer: of `every` one those up to the first that may ask."""
+
+    def apart(self, request: Request) -> bool:
+        """Whether it holds of no request with this kind and operation. Raises UnsupportedError."""
+        return (any if self.every else all)(part.apart(request) for part in self._first)
+
+    @property
+    def handles(self) -> Handles | None:
+        """Of which a request has at least one that it holds of; None where it may hold of any."""
+        if self.every:
+            return next((part.handles for part in self._first if part.handles is not None), None)
+        handles = [part.handles for part in self._first]
+        known = [part for part in handles if part is not None]
+        return tuple(handle for part in known for handle in part) if len(known) == len(handles) else None
 
 
 class Scope:
@@ -215,6 +251,19 @@ class Scope:
             return "its match conditions do not hold"
         return None
 
+    def apart(self, request: Request) -> bool:
+        """Whether it is silent about every request with this kind and operation. Raises UnsupportedError."""
+        if self.namespace:
+            return False  # its reason differs by where the object lies
+        if self.kinds and (request.parent or request.kind).kind not in self.kinds:
+            return True
+        return self.match.apart(request)
+
+    @property
+    def handles(self) -> Handles | None:
+        """Of which a request has at least one that the rule speaks of; None where it may speak of any."""
+        return ((_HOME, self.namespace),) if self.namespace else self.match.handles
+
     def check(self, kinds: Kinds) -> None:
         """Whether each kind that it names can be asked about. Raises MalformedError."""
         for block in (self.match, self.exclude):
@@ -252,6 +301,24 @@ class Scope:
         return {operation for part in self.exclude.filters if part.only
                 and (not part.kinds or text in (named.text for named in part.kinds))
                 for operation in part.operations or OPERATIONS}
+
+
+def handles_for(namespaces: Sequence[str], labels: LabelSelector | None) -> Handles | None:
+    """Handles of what lies in these namespaces and has these labels; None where a wildcard leaves it open."""
+    if namespaces and not any(map(has_wildcard, namespaces)):
+        return tuple((_NAMESPACE, name) for name in namespaces)
+    return labels.handles if labels is not None else None
+
+
+def handles_of(request: Request) -> list[tuple[str, ...]]:
+    """All handles that a request has: of where it lies, and of its labels now and before."""
+    handles: list[tuple[str, ...]] = [(_HOME, request.namespace), (_NAMESPACE, _namespace(request))]
+    for document in (request.object, request.old_object):
+        metadata = document.get("metadata") if document is not None else None
+        labels = metadata.get("labels") if isinstance(metadata, dict) else None
+        if isinstance(labels, dict):
+            handles += [(_LABEL, key, value) for key, value in labels.items() if isinstance(value, str)]
+    return handles
 
 
 def namespace_labels_of(request: Request, answers: Answers) -> dict[str, str]:

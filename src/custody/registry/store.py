@@ -7,6 +7,7 @@ made by one thread, which answers when they are durable (`committer`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -20,6 +21,8 @@ from custody.ports.repositories import Holdings, Repositories, TagEvent, Transac
 from custody.registry.committer import Committer
 from custody.registry.parts import MissingPartError, Parts
 from custody.registry.uploads import Uploads
+
+_COSIGN_TAG = re.compile(r"(sha256)-([0-9a-f]{64})(?:\.(?:sig|att|sbom))?")
 
 
 class BlobUnknownError(NotFoundError):
@@ -55,6 +58,9 @@ class Registry:
         self._clock = clock
         self._parts = Parts(blobs, repositories, sparse=sparse_indexes)
         self._committer = Committer(blobs, repositories, self.uploads.sweep)
+        self.observer: Callable[[str, str, list[str]], None] | None = None
+        """Told of what came about an image once it is durable, by another thread: repository, the image's digest, and
+        the tags that name it now."""
 
     def close(self) -> None:
         """Finish what was begun."""
@@ -166,7 +172,11 @@ class Registry:
             self._parts.remember_whole(name, digest, changes)
             return descriptor, subject
 
-        return self._committer.submit(change, digest, data)
+        future = self._committer.submit(change, digest, data)
+        if self.observer is not None:
+            tell, about, named = self.observer, *_about(digest, subject, tags)
+            future.add_done_callback(lambda done: None if done.exception() else tell(name, about, named))
+        return future
 
     def delete_manifest(self, name: str, reference: str,
                         only_if: Callable[[str | None], bool] = lambda _: True) -> Future[None]:
@@ -189,6 +199,16 @@ class Registry:
     def history(self, name: str, tag: str) -> list[TagEvent]:
         """What a tag pointed at, oldest first; append-only."""
         return self.repositories.history(name, tag)
+
+
+def _about(digest: str, subject: str | None, tags: list[str]) -> tuple[str, list[str]]:
+    """The image that a manifest is about, with its own tags: another's, where it refers to one or has cosign's tag."""
+    if subject is not None:
+        return subject, []
+    for tag in tags:
+        if told := _COSIGN_TAG.fullmatch(tag):
+            return f"{told[1]}:{told[2]}", []
+    return digest, tags
 
 
 def _require_condition(holdings: Holdings, name: str, reference: str, only_if: Callable[[str | None], bool]) -> None:

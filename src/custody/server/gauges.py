@@ -9,7 +9,9 @@ from custody.server.accepting import REFUSED
 from custody.server.checks import free_bytes
 from custody.server.metrics import Metrics
 from custody.services.decisions import DecisionKeeper
+from custody.services.prefetch import Prefetch
 from custody.services.remembered import Remembered
+from custody.services.summaries import Summarizing
 from custody.trust.log import Sequencer
 from custody.wiring import Platform
 
@@ -51,6 +53,21 @@ def of_evidence(metrics: Metrics, remembered: Remembered) -> None:
     """Of what was gathered before."""
     metrics.count("custody_evidence_stale", "Times that older evidence counted, as a registry did not answer.", (),
                   lambda: [((), remembered.stale)])
+
+
+def of_prefetch(metrics: Metrics, prefetch: Prefetch) -> None:
+    """Of what is gathered before it is asked for."""
+    metrics.count("custody_evidence_prefetched", "Images and pod templates that were looked at before their pods came.",
+                  (), lambda: [((), prefetch.done)])
+    metrics.count("custody_evidence_prefetch_dropped", "Those that were not, as too many waited.", (),
+                  lambda: [((), prefetch.dropped)])
+
+
+def of_summaries(metrics: Metrics, summaries: Summarizing) -> None:
+    """Of verification summaries."""
+    metrics.count("custody_summaries_written", "Summaries that were stored beside images.", (),
+                  lambda: [((), summaries.written)])
+    metrics.count("custody_summaries_failed", "Those that were not.", (), lambda: [((), summaries.failed)])
 
 
 def of_decisions(metrics: Metrics, keeper: DecisionKeeper) -> None:

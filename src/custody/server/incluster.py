@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
+from custody.admission.answered import both
 from custody.admission.configuration import OWN_NAMESPACES, Service
 from custody.admission.judging import Judging, NoLookup
 from custody.errors import CustodyError
@@ -41,7 +42,7 @@ from custody.services.cluster.lookups import WatchedLookup
 from custody.services.cluster.operator import PRESENCE, Certificates, Operator
 from custody.services.cluster.policies import Collection, Feed
 from custody.services.cluster.webhooks import Place, Webhooks
-from custody.services.controllers.running import Controllers, both, own_users
+from custody.services.controllers.running import Controllers, own_users
 from custody.services.controllers.running import Options as Beside
 from custody.services.evidencelookup import EvidenceLookup
 from custody.settings import Settings
@@ -54,7 +55,7 @@ from custody.wiring import (
     service_http,
     trusted_root,
 )
-from custody.wiring.admission import decision_keeper, remembered
+from custody.wiring.admission import decision_keeper, prefetch, remembered, summarizing, summary_terms
 
 _LOG = logging.getLogger(__name__)
 _LAST = 10.0
@@ -148,14 +149,22 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
             if before is not None:
                 gauges.of_evidence(metrics, before)
             collection = Collection(generates=True, exceptions=settings.exceptions)
-            judging = Judging(gathering(gather), platform.clock, EvidenceLookup(gather, watched))
+            judging = Judging(gathering(gather), platform.clock, EvidenceLookup(gather, watched),
+                              summary_terms(settings))
             admission = platform.admission(PolicySet([]), gather, None, watched)
             controllers = Controllers(
                 client, judging, lambda: admission.snapshot, client.kinds, platform.clock,
                 Beside(namespace=options.namespace, excluded=(*options.exclude, options.namespace),
                        own=own_users(options.namespace), instance=options.identity, reports=options.reports),
                 uid_of=collection.uid_of)
-            admission.observer = both(observer(metrics, keeper), controllers.observe)
+            early = prefetch(admission, gather, platform.clock, watched)
+            gauges.of_prefetch(metrics, early)
+            admission.observer = both(both(observer(metrics, keeper), controllers.observe), early)
+
+            summaries = summarizing(settings, http, gather.client, platform.clock)
+            if summaries is not None:
+                admission.observer = both(admission.observer, summaries)
+                gauges.of_summaries(metrics, summaries)
 
             def judge(policies: PolicySet) -> None:
                 admission.swap(snapshot(policies))
@@ -167,7 +176,8 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                 collection.fixed = [(where, document) for where, document in documents
                                     if not uncounted(document, settings.exceptions)]
             feed = Feed(client, collection, watched=not options.policies)
-            place = Place(options.place, options.namespace, options.name, options.exclude, options.inject_ca_from)
+            place = Place(options.place, options.namespace, options.name, options.exclude, options.inject_ca_from,
+                          settings.webhooks_named_as)
             operator = Operator(
                 cluster=client, discovery=client, feed=feed, certificates=certificates, judge=judge,
                 serve=lambda certificate: files.renew(certificate, listeners), webhooks=Webhooks(client, place),
@@ -184,7 +194,8 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
             app.guard = guard.review
             async with serving(*listeners.all):
                 working = asyncio.create_task(operator.run())
-                watches = [asyncio.create_task(watched.run()),
+                watches = [asyncio.create_task(watched.run()), asyncio.create_task(early.run()),
+                           *([asyncio.create_task(summaries.run())] if summaries is not None else []),
                            *(asyncio.create_task(watch.run()) for watch in listeners.watches),
                            asyncio.create_task(controllers.run(lambda: operator.leadership.leading))]
                 try:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from custody.admission.answered import both
 from custody.errors import UsageError
 from custody.kit.clock import system_clock
 from custody.policy.load import PolicySet
@@ -30,10 +31,11 @@ from custody.server.observed import observer
 from custody.server.registry import RegistryApp
 from custody.server.run import Paths, serving
 from custody.server.tls import TlsFiles
+from custody.server.worker import current
 from custody.services.decisions import DecisionKeeper
 from custody.settings import Auth, Settings
 from custody.wiring import TRUST_ROLES, Platform, cluster_lookup, gatherer, kinds, registry_client, service_http
-from custody.wiring.admission import decision_keeper, remembered
+from custody.wiring.admission import decision_keeper, own_names, prefetch, remembered, summarizing
 
 _RENEWAL = 3600.0
 """Seconds after which the webhook's own certificate is looked at again; it is renewed weeks before it runs out."""
@@ -92,6 +94,7 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
     admission = AdmissionApp() if "admission" in chosen else None
     webhook = None
     keeper: DecisionKeeper | None = None
+    working: list[asyncio.Task[None]] = []
     try:
         for role, check in checks(platform, chosen, admission).items():
             health.add(role, check)
@@ -112,7 +115,17 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             keeper = decision_keeper(settings, system_clock)
             before = remembered(settings, system_clock)
             source = gatherer(settings, registry_client(settings, http), remembered=before)
-            admission.admission = platform.admission(given, source, observer(metrics, keeper), cluster)
+            judge = admission.admission = platform.admission(given, source, None, cluster)
+            early = prefetch(judge, source, system_clock, cluster, own_names(settings, url) if url else lambda _: ())
+            judge.observer = both(observer(metrics, keeper), early)
+            if (summaries := summarizing(settings, http, source.client, system_clock)) is not None:
+                judge.observer = both(judge.observer, summaries)
+                working.append(asyncio.create_task(summaries.run()))
+                gauges.of_summaries(metrics, summaries)
+            if "registry" in chosen:
+                platform.registry.observer = early.pushed
+            working.append(asyncio.create_task(early.run()))
+            gauges.of_prefetch(metrics, early)
             gauges.of_admission(metrics, admission.admission)
             if keeper is not None:
                 gauges.of_decisions(metrics, keeper)
@@ -123,6 +136,9 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
                           cluster.cluster.url if cluster is not None else "")
     finally:
         listeners.close()
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
         if keeper is not None:
             await asyncio.to_thread(keeper.close)
         if cluster is not None:
@@ -159,7 +175,9 @@ def _webhook_files(platform: Platform, host: str, names: Iterable[str]) -> TlsFi
     chosen = list(dict.fromkeys((*own, *names, "localhost")))
     made = platform.certificate(chosen)
     client_ca = Path(settings.webhook_client_ca) if settings.webhook_client_ca else None
-    return TlsFiles(made.certificate, made.key, client_ca, True, lambda: platform.certificate(chosen))
+    worker = current()
+    renew = None if worker is not None and not worker.first else lambda: platform.certificate(chosen)
+    return TlsFiles(made.certificate, made.key, client_ca, True, renew)
 
 
 def _files(certificate: str | None, key: str | None, client_ca: str | None, *, prefix: str = "tls",

@@ -88,8 +88,13 @@ def request_of(resource: dict[str, Any], policies: PolicySet, namespace: str = "
 async def check_image(image: str, policies: PolicySet, gatherer: Gatherer, clock: Clock,
                       namespace: str = "default") -> Checked:
     """Gather and decide for an image alone, in a namespace: rules about the pod around it do not speak."""
-    request = msgspec.structs.replace(Request.create(pod_of(image, namespace)), bare=True)
+    request = request_of_image(image, namespace)
     return Checked(image, (await check_request(request, policies, gatherer, clock)).judged)
+
+
+def request_of_image(image: str, namespace: str = "default") -> Request:
+    """What is asked of an image alone. Raises MalformedError."""
+    return msgspec.structs.replace(Request.create(pod_of(image, namespace)), bare=True)
 
 
 def gathering(gatherer: Gatherer) -> Gather:

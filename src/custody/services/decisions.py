@@ -9,13 +9,14 @@ import contextlib
 import logging
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
 import msgspec
 
 from custody.admission.answered import Answered
+from custody.admission.judging import ROUNDS
 from custody.errors import CustodyError, MalformedError
 from custody.evidence.model import EvidenceSet
 from custody.kit.clock import Clock
@@ -25,6 +26,8 @@ from custody.policy.load import PolicySet
 from custody.policy.model import Decision, Verdict
 from custody.policy.record import Record
 from custody.ports.decisions import DecisionSearch, DecisionStore, KeptDecision
+from custody.ports.lookup import Absent, Answer, Question
+from custody.ports.lookup import Answered as Known
 
 _LOG = logging.getLogger(__name__)
 _WAITING = 16 * 1024 * 1024  # bytes of reviews whose decisions are not written yet
@@ -132,7 +135,7 @@ def reason_of(decision: Decision) -> str:
     """The first thing that denied: `policy/rule: message`; empty where nothing did."""
     for result in decision.results:
         if result.denies:
-            return f"{result.policy}/{result.rule}: {' '.join(result.message.split())}"[:_REASON]
+            return f"{result.title}: {' '.join(result.message.split())}"[:_REASON]
     return ""
 
 
@@ -152,14 +155,24 @@ class Replayed(NamedTuple):
     """None where it could not be made again."""
     problem: str = ""
     """Why not, or what these policies ask that nobody asked then."""
+    now: tuple[str, ...] = ()
+    """What nobody asked then and was asked now: the verdict rests on the cluster as it is."""
 
     @property
     def changed(self) -> bool:
         return self.decision is not None and not self.problem and self.decision.verdict != self.kept.verdict
 
 
-def replayed(store: DecisionStore, search: DecisionSearch, policies: PolicySet | None = None) -> Iterator[Replayed]:
-    """Each kept decision of a search again, oldest first: by its own policies, or by others."""
+Ask = Callable[[Sequence[Question]], Mapping[Question, Answer]]
+"""Answers of a live cluster; one that has failed is none."""
+
+
+def replayed(store: DecisionStore, search: DecisionSearch, policies: PolicySet | None = None,
+             ask: Ask | None = None) -> Iterator[Replayed]:
+    """Each kept decision of a search again, oldest first: by its own policies, or by others.
+
+    `ask` is asked what nobody asked then; without it that is not known.
+    """
     own: dict[str, PolicySet | CustodyError] = {}
     known: OrderedDict[str, bytes | None] = OrderedDict()
 
@@ -174,12 +187,31 @@ def replayed(store: DecisionStore, search: DecisionSearch, policies: PolicySet |
         try:
             known_then = inputs(kept.body, part)
             judging = policies or _own(kept.policies_digest, part, own)
-            decision = decide(known_then.request, known_then.evidence, judging, known_then.context, at=known_then.at,
-                              answers=dict(known_then.answers))
+            decision, live = _again(known_then, judging, ask)
         except CustodyError as error:
             yield Replayed(kept, None, error.message)
             continue
-        yield Replayed(kept, decision, _unknown(decision, known_then) if decision.asks else "")
+        yield Replayed(kept, decision, _unknown(decision, known_then) if decision.asks else "", live)
+
+
+def _again(then: Inputs, policies: PolicySet, ask: Ask | None) -> tuple[Decision, tuple[str, ...]]:
+    """The decision, and what was asked for it now. What was not answered then is not asked again."""
+    answers, live = dict(then.answers), list[str]()
+    asked_then = then.decision.asks.questions if ask is not None else ()
+    rounds = 0
+    while True:
+        rounds += 1
+        decision = decide(then.request, then.evidence, policies, then.context, at=then.at, answers=answers)
+        if ask is None or rounds == ROUNDS or not decision.asks.questions:
+            break
+        known = {question: answer for question, answer in ask(
+            [question for question in decision.asks.questions if question not in asked_then]).items()
+            if isinstance(answer, (Known, Absent))}
+        if not known:
+            break
+        answers |= known
+        live += map(str, known)
+    return decision, tuple(live)
 
 
 def _unknown(decision: Decision, then: Inputs) -> str:
@@ -212,11 +244,14 @@ class Tally:
 
     def __init__(self) -> None:
         self.same = 0
+        self.live = 0
+        """How many rest on what the cluster says now."""
         self.unknown: list[Replayed] = []
         self.changed: dict[tuple[str, str], list[Replayed]] = {}
         """By (verdict then, verdict now)."""
 
     def add(self, repeated: Replayed) -> None:
+        self.live += bool(repeated.now)
         if repeated.decision is None or repeated.problem:
             self.unknown.append(repeated)
         elif repeated.changed:
@@ -235,7 +270,7 @@ class Tally:
         for (_, now), replays in self.changed.items():
             for replay in replays if now == Verdict.DENIED else ():
                 assert replay.decision is not None
-                for name in dict.fromkeys(f"{result.policy}/{result.rule}" for result in replay.decision.results
+                for name in dict.fromkeys(result.title for result in replay.decision.results
                                           if result.denies):
                     counts[name] = counts.get(name, 0) + 1
         return dict(sorted(counts.items(), key=lambda item: -item[1]))

@@ -31,6 +31,8 @@ class _Flight:
         self.task = task
         self.cost = cost
         self.waiting = 0
+        self.outdated = False
+        """Whether what it gathers is of before something changed: those who wait have it, and nobody after them."""
 
 
 class EvidenceCache:
@@ -77,14 +79,23 @@ class EvidenceCache:
         kept = self._kept.get(key)
         return kept is not None and kept.until > time.monotonic()
 
-    def forget(self) -> None:
-        """Ask everything anew the next time."""
-        self._kept.clear()
-        self.size = 0
+    def forget(self, about: Callable[[Hashable], bool] | None = None) -> None:
+        """Ask everything anew the next time, or what these keys are of."""
+        if about is None:
+            self._kept.clear()
+            self.size = 0
+            return
+        for key in [key for key in self._kept if about(key)]:
+            self._discard(key)
+        for key in [key for key in self._flights if about(key)]:
+            self._flights.pop(key).outdated = True
 
     def _land(self, key: Hashable, flight: _Flight) -> None:
         self._drop_flight(key, flight)
         if flight.task.cancelled():
+            return
+        if flight.outdated:
+            flight.task.exception()  # said by who waits for it
             return
         error = flight.task.exception()
         if error is None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -129,9 +129,14 @@ class Gatherer:
         except CustodyError as error:
             return unreached(State.UNVERIFIABLE, error.message)
 
-    def forget(self) -> None:
-        """Ask everything anew the next time."""
-        self._cache.forget()
+    def forget(self, name: str = "", digest: str = "", tags: Collection[str] = ()) -> None:
+        """Ask everything anew the next time; with a name, what is known of that digest and what these tags mean."""
+        if not name:
+            self._cache.forget()
+            return
+        tagged = {f"{name}:{tag}" for tag in tags}
+        self._cache.forget(lambda key: isinstance(key, tuple) and (
+            key[:2] == (name, digest) or (key[0] == "digest" and key[1] in tagged)))
 
     async def _of_image(self, name: str, question: _Question, position: int) -> EvidenceSet:
         try:

@@ -111,8 +111,8 @@ class Mirror:
             if before is None and len(self.objects) >= self._most:
                 raise CustodyError(f"there are more than {self._most} objects of kind {self.kind}")
             self.objects[key] = after
-        if self._changed is not None and (before is not None or after is not None):
-            self._changed(before, after)
+        if before is not None or after is not None:
+            self._tell(before, after)
 
     def _replace(self, listing: Listing) -> None:
         """What is different is told as if a watch had told it."""
@@ -123,11 +123,22 @@ class Mirror:
             return
         for key, document in before.items():
             if key not in now:
-                self._changed(document, None)
+                self._tell(document, None)
         for key, document in now.items():
             known = before.get(key)
             if known is None or version_of(known) != version_of(document):
-                self._changed(known, document)
+                self._tell(known, document)
+
+    def _tell(self, before: Object | None, after: Object | None) -> None:
+        """An object that whoever is told stumbles over, which anybody may have written, ends no watch of all others."""
+        if self._changed is None:
+            return
+        try:
+            self._changed(before, after)
+        except CustodyError:
+            raise
+        except Exception:
+            _LOG.exception("%s %s is passed over", self.kind, "/".join(key_of(after or before or {})))
 
     async def _wait(self, seconds: float) -> None:
         self._woken.clear()

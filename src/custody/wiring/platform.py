@@ -154,4 +154,5 @@ class Platform:
             from custody.adapters.http.lookup import HttpLookup
 
             lookup = HttpLookup(self.http, hosts, lookup)
-        return admission.admission(policies, gatherer, self.clock, observer, lookup)
+        return admission.admission(policies, gatherer, self.clock, observer, lookup,
+                                   admission.summary_terms(self.settings))

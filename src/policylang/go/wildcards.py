@@ -19,6 +19,11 @@ def wildcard(pattern: str) -> Callable[[str], bool]:
     return lambda text: _by_steps(pattern, text)
 
 
+def has_wildcard(pattern: str) -> bool:
+    """Whether it may match another text than itself."""
+    return "*" in pattern or "?" in pattern
+
+
 def starred(pattern: str) -> Callable[[str], bool]:
     """A matcher where only `*` has a meaning: the leftmost place of what is between two is never worse than another."""
     first, *middle = pattern.split("*")

@@ -20,7 +20,7 @@ _MAX_CHAIN = 4096
 """git's own limit is 4095 (pack.depth)."""
 _MAX_WORK = 4 << 30
 """Bytes of all objects of a chain together."""
-_HEAD = 64
+_HEAD = 1024
 
 
 class PackSizes:

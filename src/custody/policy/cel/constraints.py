@@ -38,9 +38,11 @@ class Constraints(Filter):
         self.resources = tuple(rules)
         self.chosen = ("resourceRules", *(name for name, value in (
             ("objectSelector", object_labels), ("namespaceSelector", namespace_labels)) if value is not None))
+        self.handles = object_labels.handles if object_labels is not None else None
         tests: list[Condition] = []
         if namespace:
             tests.append(lambda request, _: request.namespace == namespace)
+            self.handles = (("home", namespace),)
         if rules:
             tests.append(self._of_resource(prefixes))
         if object_labels is not None:
@@ -53,19 +55,25 @@ class Constraints(Filter):
         self.matches: Condition = tests[0] if len(tests) == 1 else (
             lambda request, answers: all(test(request, answers) for test in tests))
 
+    def apart(self, request: Request) -> bool:
+        return bool(self.resources) and not self._selecting(request)
+
+    def _selecting(self, request: Request) -> tuple[ResourceRule, ...]:
+        """Its rules for a request's resource and operation."""
+        asked = (request.kind, request.resource, request.subresource, request.operation)
+        selecting = self._known.get(asked)
+        if selecting is None:
+            selecting = tuple(rule for rule in self.resources if rule.selects(
+                resource_asked(request), request.subresource, request.operation or "?"))
+            if len(self._known) < _KNOWN and request.parent is None:
+                self._known[asked] = selecting
+        return selecting
+
     def _of_resource(self, prefixes: bool) -> Condition:
-        known: dict[tuple[Kind, Resource | None, str, str], tuple[ResourceRule, ...]] = {}
+        self._known: dict[tuple[Kind, Resource | None, str, str], tuple[ResourceRule, ...]] = {}
 
         def selected(request: Request, _: Answers) -> bool:
-            kind = request.kind
-            asked = (kind, request.resource, request.subresource, request.operation)
-            selecting = known.get(asked)
-            if selecting is None:
-                selecting = tuple(rule for rule in self.resources if rule.selects(
-                    resource_asked(request), request.subresource, request.operation or "?"))
-                if len(known) < _KNOWN and request.parent is None:
-                    known[asked] = selecting
-            return bool(selecting) and any(_placed(rule, request, prefixes) for rule in selecting)
+            return any(_placed(rule, request, prefixes) for rule in self._selecting(request))
 
         return selected
 

@@ -13,7 +13,7 @@ from custody.errors import CustodyError, MalformedError
 from custody.kit.cron import Schedule
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Expressions
-from custody.policy.cel.evaluated import Documents, Evaluated, Header, confine, hold
+from custody.policy.cel.evaluated import Documents, Evaluated, Header, hold
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.lookup import Answers, UnansweredError
@@ -45,7 +45,6 @@ class DeletingRule(Evaluated):
             None if constraints is None else Fields(_any_operation(constraints), "spec.matchConstraints"),
             namespace=header.namespace, needed=False)
         self._rules = bool((constraints or {}).get("resourceRules"))
-        confine(expressions, header.namespace)
         self.reads = frozenset(expressions.reads)
         self.schedule = Schedule(fields.need("schedule", str))
         self._propagation = fields.take("deletionPropagationPolicy", str) or ""

@@ -27,7 +27,7 @@ class Condition:
 class Expressions:
     """What compiles a policy's expressions. `variables` are in the order in which they are written.
 
-    `reads` are the names of the environment that any of them uses, and `words` the fields and texts in them.
+    `reads` are the names of the environment that any of them uses, and `texts` the expressions.
     """
 
     def __init__(self, env: KubernetesEnv, *, cost: CostModel | None = None) -> None:
@@ -36,6 +36,7 @@ class Expressions:
         self.variables: dict[str, Program] = {}
         self.reads: set[str] = set()
         self.texts: list[str] = []
+        self._confined = _CONFINED if env.namespace else frozenset[str]()
 
     def program(self, text: str, where: str, *types: Type) -> Program:
         """Of one of these types, or of any. Raises MalformedError with the path and the compiler's words."""
@@ -45,6 +46,10 @@ class Expressions:
                 wanted = " or ".join(map(str, types))
                 raise MalformedError(where, got=f"{text!r}, which is {checked.result}",
                                      expected=f"an expression of type {wanted}")
+            used = set(_names(checked.root, constant=True))
+            if self._confined & used:
+                raise MalformedError(where, got=f"{min(self._confined & used)}.*",
+                                     expected="none of it in a policy of a namespace")
             program = self.env.compile(checked, cost=self.cost)
         except CompileError as error:
             raise MalformedError(where, got=text, expected=f"an expression of CEL: {error.message}") from None
@@ -86,15 +91,19 @@ class Expressions:
         return self.program(text, where, STRING, NULL)
 
 
-def _names(root: Node) -> Iterator[str]:
-    """The environment's variables that an expression uses."""
+_CONFINED = frozenset(("globalContext", "http"))
+"""What a policy of a namespace does not ask: other servers, and what was gathered of the whole cluster."""
+
+
+def _names(root: Node, *, constant: bool = False) -> Iterator[str]:
+    """The environment's variables, or its constants, that an expression uses."""
     waiting: list[Node | None] = [root]
     while waiting:
         node = waiting.pop()
         if node is None:
             continue
         if isinstance(node, (Ident, Select)) and node.reference is not None:
-            if not node.reference.constant:
+            if bool(node.reference.constant) is constant:
                 yield node.reference.name
             continue
         waiting.extend(children(node))

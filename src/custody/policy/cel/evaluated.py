@@ -63,16 +63,6 @@ def enabled(fields: Fields | None, name: str, otherwise: bool) -> bool:
     return otherwise if value is None else value
 
 
-def confine(expressions: Expressions, namespace: str) -> None:
-    """A policy of a namespace asks neither other servers nor the whole cluster. Raises MalformedError."""
-    if not namespace:
-        return
-    for text in expressions.texts:
-        for name in ("globalContext", "http"):
-            if f"{name}." in text:
-                raise MalformedError("spec", got=f"{name}.*", expected="none of it in a policy of a namespace")
-
-
 class Evaluated(Rule):
     """A rule whose conditions and variables are CEL."""
 

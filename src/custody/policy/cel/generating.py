@@ -12,16 +12,7 @@ from typing import Any
 from custody.errors import CustodyError, MalformedError
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Expressions
-from custody.policy.cel.evaluated import (
-    Documents,
-    Evaluated,
-    Header,
-    annotated,
-    compile_audit,
-    confine,
-    enabled,
-    hold,
-)
+from custody.policy.cel.evaluated import Documents, Evaluated, Header, annotated, compile_audit, enabled, hold
 from custody.policy.cel.generation import GENERATING, MAX_GENERATED, compile_generation
 from custody.policy.cel.variables import Variables
 from custody.policy.fields import Fields
@@ -57,7 +48,6 @@ class GeneratingRule(Evaluated):
         self._generations = [compile_generation(entry, expressions) for entry in fields.each("generate")]
         self._annotations = compile_audit(fields, expressions)
         self.scope, _ = compile_constraints(fields.inner("matchConstraints"), namespace=header.namespace)
-        confine(expressions, header.namespace)
         self.reads = frozenset(expressions.reads)
         self.server_side = fields.take("useServerSideApply", bool) is True
         evaluation = fields.inner("evaluation")

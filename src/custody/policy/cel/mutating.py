@@ -8,7 +8,7 @@ from typing import Any
 from custody.errors import CustodyError
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Expressions
-from custody.policy.cel.evaluated import Evaluated, annotated, compile_audit, confine, hold
+from custody.policy.cel.evaluated import Evaluated, annotated, compile_audit, hold
 from custody.policy.cel.mutations import compile_mutations, difference
 from custody.policy.fields import Fields
 from custody.policy.given import Given
@@ -42,7 +42,6 @@ class MutatingRule(Evaluated):
         self.mutations = compile_mutations(fields.each("mutations"), self.expressions, atomics=atomics)
         self.annotations = compile_audit(fields, self.expressions)
         self.scope, _ = compile_constraints(fields.inner("matchConstraints"), namespace=namespace)
-        confine(self.expressions, namespace)
         self.reads = frozenset(self.expressions.reads)
 
     def evaluate(self, given: Given) -> Spoken:

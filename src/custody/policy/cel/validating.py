@@ -6,6 +6,7 @@ One document is one policy with a rule of its own and one for each way in which 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -39,6 +40,8 @@ JSON = ""
 INDEX = "cel.validationIndex"
 _EVALUATION, _CONTEXT = "evaluation", "failed to load context: "
 _NONE: dict[str, Any] = {}
+_TEMPLATE = re.compile(r"\btemplate\.\??spec\b|\btemplate\s*$")
+"""What reads a pod template's spec, or names a template to read it by."""
 
 
 class Judgement(NamedTuple):
@@ -149,7 +152,7 @@ class ValidatingRule(Rule):
         self.enforce = "Deny" in head.actions
         self.warns = "Warn" in head.actions
         self._title = head.name
-        self.reads_templates = bool(config)
+        self.reads_templates = bool(config) or any(map(_TEMPLATE.search, checks.texts))
         self.needs_request = next((words for text in checks.texts for words in ("request.userInfo",) if words in text),
                                   "")
 

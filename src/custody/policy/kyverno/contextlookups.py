@@ -21,7 +21,7 @@ from policylang.jmespath import QueryError
 from policylang.variables import NotMadeError, Roots
 
 _METHODS = ("GET", "POST")
-_NAMESPACED = re.compile(r"/apis?/.*?/namespaces/([^/]+)/?.*", re.DOTALL)
+_NAMESPACED = re.compile(r"/(?:api/[^/]+|apis/[^/]+/[^/]+)/namespaces/([^/?#]+)(?:/.*)?", re.DOTALL)
 _CREDENTIALS = "custody asks registries with the credentials of its settings"
 
 
@@ -132,12 +132,15 @@ class Call:
 
     def _stay(self, path: str) -> None:
         """A policy of a namespace asks about that alone. Raises NotMadeError."""
-        clean = posixpath.normpath(unquote(path))
+        # Without the query: the API server reads no namespace there.
+        written = path.partition("?")[0]
+        clean = posixpath.normpath(unquote(written))
         inside = _NAMESPACED.fullmatch(clean)
         if inside is None:
             raise NotMadeError(f"failed to fetch data for APICall: path {clean} does not contain a namespace segment, "
                                "which is required for namespaced policies")
-        if inside[1] != self._own:
+        sent = _NAMESPACED.fullmatch(written)  # a part that is two once it is decoded is one to the API server
+        if inside[1] != self._own or sent is None or unquote(sent[1]) != self._own:
             raise NotMadeError(f"failed to fetch data for APICall: path {clean} refers to namespace {inside[1]}, which "
                                f"is different from the policy namespace {self._own}")
 

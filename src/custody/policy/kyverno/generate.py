@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from custody.errors import CustodyError, MalformedError
 from custody.policy.fields import Fields
 from custody.policy.given import Given
+from custody.policy.kinds import builtin
 from custody.policy.kyverno import objects
 from custody.policy.kyverno.context import Context, compile_context
 from custody.policy.kyverno.foreach import List, element_roots
@@ -18,7 +19,7 @@ from custody.policy.kyverno.judgement import Judgement
 from custody.policy.kyverno.rule import Head, KyvernoRule
 from custody.policy.kyverno.variables import variables
 from custody.policy.lookup import UnansweredError
-from custody.policy.model import Change, Outcome
+from custody.policy.model import Change, Kind, Outcome
 from custody.policy.phases import Phase
 from custody.policy.rule import Spoken
 from custody.policy.scope import WRITTEN
@@ -201,6 +202,10 @@ class GenerateRule(KyvernoRule):
             metadata["namespace"] = target["namespace"]
         document = {**content, "apiVersion": target["apiVersion"] or content.get("apiVersion"),
                     "kind": content.get("kind") or target["kind"], "metadata": metadata}
+        group, _, version = str(document["apiVersion"]).rpartition("/")
+        if self._head.namespace and builtin().namespaced(Kind(str(document["kind"]), version, group)) is False:
+            raise GenerateError(f"a namespaced policy cannot generate cluster-wide resources, received: "
+                                f"{document['kind']}")
         return Change(policy=self.policy.name, rule=self.name, verb="apply" if self.synchronize else "create",
                       object=document, source=source, synchronize=self.synchronize, orphan=self.orphan,
                       server_side=self.server_side)

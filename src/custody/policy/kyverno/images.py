@@ -167,7 +167,14 @@ class VerifyImages:
     # ── what is there ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _sought(self, given: Given, image: Image, kind: str | None) -> Sought:
-        return Sought(given, image, kind, self._types, every=self._every, unresolved=self.authority is not None)
+        reached = None if given.context.summaries is None else given.memo.setdefault((self, image.name, "reached"), {})
+        return Sought(given, image, kind, self._types, every=self._every, unresolved=self.authority is not None,
+                      reached=reached)
+
+    def out_of_reach(self, given: Given, image: Image) -> bool:
+        """Whether what `verify` looked for could not be had, none of it: nothing speaks against the image either."""
+        reached: dict[str, bool] = given.memo.get((self, image.name, "reached"), {})
+        return bool(reached) and not any(reached.values())
 
     def verify(self, given: Given, image: Image) -> tuple[Judgement, list[Verified]]:
         """The judgement on one image, and the statements it relies on. Raises UnansweredError, LookupFailedError."""

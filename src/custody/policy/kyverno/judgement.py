@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ class Judgement(msgspec.Struct, frozen=True):
     outcome: Outcome
     message: str
     remedy: str | None = None
+    properties: Mapping[str, str] | None = None
+    """Of its result: the exceptions because of which it says so."""
 
 
 class Subject(NamedTuple):

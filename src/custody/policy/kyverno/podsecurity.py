@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from custody.errors import MalformedError
+from custody.policy.excepting import excused
 from custody.policy.fields import Fields
 from custody.policy.kyverno.judgement import Judge, Judgement, Subject
 from custody.policy.kyverno.standards import LATEST, Failed, FieldError, failed
@@ -23,9 +24,9 @@ CONTROLS = {
     "Privilege Escalation": ("allowPrivilegeEscalation",), "Running as Non-root": ("runAsNonRoot",),
     "Running as Non-root user": ("runAsUser",), "Volume Types": ("restrictedVolumes",)}
 """The checks that a control of the standards is made of."""
-_POD_LEVEL = ("Host Namespaces", "HostPath Volumes", "Sysctls", "Volume Types")
-_CONTAINER_LEVEL = ("Capabilities", "Privileged Containers", "Host Ports", "/proc Mount Type", "Privilege Escalation")
-_RESTRICTED = ("Volume Types", "Privilege Escalation", "Running as Non-root", "Running as Non-root user")
+POD_LEVEL = ("Host Namespaces", "HostPath Volumes", "Sysctls", "Volume Types")
+CONTAINER_LEVEL = ("Capabilities", "Privileged Containers", "Host Ports", "/proc Mount Type", "Privilege Escalation")
+RESTRICTED = ("Volume Types", "Privilege Escalation", "Running as Non-root", "Running as Non-root user")
 _CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
 
 
@@ -38,21 +39,21 @@ class Exclusion(NamedTuple):
     values: Sequence[str]
 
     @classmethod
-    def read(cls, fields: Fields, level: str) -> Exclusion:
-        """Raises MalformedError, UnsupportedError."""
+    def read(cls, fields: Fields, level: str = "") -> Exclusion:
+        """Of a policy whose level is known, or of an exception. Raises MalformedError, UnsupportedError."""
         control = fields.need("controlName", str)
         if control not in CONTROLS:
             raise MalformedError(fields.path("controlName"), got=control, expected=", ".join(CONTROLS))
         excluded = cls(control, fields.texts("images"), fields.take("restrictedField", str) or "",
                        fields.texts("values"))
         fields.done()
-        if control in (_POD_LEVEL if excluded.images else _CONTAINER_LEVEL):
+        if control in (POD_LEVEL if excluded.images else CONTAINER_LEVEL):
             raise MalformedError(fields.path("images"), got=", ".join(excluded.images) or "nothing",
                                  expected=f"{'no images' if excluded.images else 'images'} for {control}")
         if bool(excluded.field) != bool(excluded.values):
             raise MalformedError(fields.where, got="restrictedField" if excluded.field else "values",
                                  expected="both restrictedField and values, or none of them")
-        if level == "baseline" and control in _RESTRICTED:
+        if level == "baseline" and control in RESTRICTED:
             raise MalformedError(fields.path("controlName"), got=control, expected="a control of baseline")
         return excluded
 
@@ -76,12 +77,22 @@ def compile_security(fields: Fields, rule: str) -> Judge:
             return Judgement(Outcome.ERROR, "Error while getting new resource: could not find correct resource type")
         try:
             spec, metadata = _pod_of(kind, subject.given.object)
-            failures = failed(spec, metadata, level, minor)
+            known = subject.given.memo
+            if (failed, level, minor) not in known:  # rules of several policies ask the same standard
+                known[failed, level, minor] = failed(spec, metadata, level, minor)
+            failures = known[failed, level, minor]
             for exclusion in excluded if failures else ():
+                failures = exempted(failures, exclusion, spec, metadata, level, minor)
+            exceptions = subject.given.exceptions if failures else ()
+            for exclusion in (control for exception in exceptions for control in exception.controls):
                 failures = exempted(failures, exclusion, spec, metadata, level, minor)
         except (MalformedError, AttributeError, TypeError) as error:  # the API server has no pod of such a shape
             reason = error.message if isinstance(error, MalformedError) else "it is of another shape than pods are"
             return Judgement(Outcome.ERROR, f"failed to evaluate PodSecurity: {reason}")
+        if not failures and exceptions:
+            names = [exception.name for exception in exceptions]
+            return Judgement(Outcome.SKIP, f"rule is skipped due to policy exceptions {', '.join(names)}",
+                             properties=excused(exceptions))
         if not failures:
             return Judgement(Outcome.PASS, f"Validation rule '{rule}' passed.")
         shown = "".join(str(_placed(failure, pointer)) for failure in failures)

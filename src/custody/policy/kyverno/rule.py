@@ -134,7 +134,8 @@ class KyvernoRule(Rule):
         return RuleResult(policy=self.policy.name, kind=self.policy.kind, rule=self.name,
                           outcome=judgement.outcome, message=judgement.message, resource=given.resource, image=image,
                           evidence=evidence, remedy=judgement.remedy, enforce=enforce,
-                          properties=self._properties(given) if self._head.properties else {})
+                          properties={**(self._properties(given) if self._head.properties else {}),
+                                      **(judgement.properties or {})})
 
     def _properties(self, given: Given) -> dict[str, str]:
         """As they are written where a variable has no value."""

@@ -13,6 +13,7 @@ from custody.evidence.model import EvidenceSet, Rejected, State, Verified
 from custody.evidence.newest import newest
 from custody.policy.given import Given
 from custody.policy.images import Image
+from custody.policy.lookup import LookupFailedError
 from custody.ports.lookup import Authority, ImageEvidence
 
 Absent = Callable[[], str]
@@ -23,11 +24,11 @@ class Sought:
     """`kind` is the predicate type of attestations; None for signatures."""
 
     def __init__(self, given: Given, image: Image, kind: str | None, types: frozenset[str], *, every: bool = False,
-                 unresolved: bool = False) -> None:
+                 unresolved: bool = False, reached: dict[str, bool] | None = None) -> None:
         """`types` are all that the policy's entry reads of this image, so that it asks once.
 
         `every`: of one signer all attestations of the kind, and not only the newest. `unresolved`: an image without a
-        digest is asked for by its tag, which nobody else can resolve.
+        digest is asked for by its tag, which nobody else can resolve. `reached` is told what could be had and what not.
         """
         self.given = given
         self.image = image
@@ -35,6 +36,7 @@ class Sought:
         self._types = tuple(sorted(types))
         self._every = every
         self._unresolved = unresolved
+        self._reached = reached
 
     def candidates(self, authority: Authority | None) -> tuple[list[Verified], Absent]:
         """The statements that count for whoever believes an authority, and why there is none where there is none.
@@ -51,6 +53,22 @@ class Sought:
         return attestations, absent
 
     def evidence(self, authority: Authority | None) -> EvidenceSet:
+        """Raises UnansweredError, LookupFailedError."""
+        place = repr(authority)
+        try:
+            known = self._evidence(authority)
+        except LookupFailedError:
+            self._tell(place, reached=False)
+            raise
+        self._tell(place, reached=bool(known.subject) or not any(rejected.state is State.UNVERIFIABLE
+                                                                 for rejected in known.rejected))
+        return known
+
+    def _tell(self, place: str, *, reached: bool) -> None:
+        if self._reached is not None:
+            self._reached[place] = reached
+
+    def _evidence(self, authority: Authority | None) -> EvidenceSet:
         gathered = None if authority is not None and self._unresolved else self.given.evidence_of(self.image)
         if authority is None:
             return gathered if gathered is not None else EvidenceSet(subject="")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from custody.policy.podsecurity import checks as c
@@ -65,7 +66,7 @@ def _shown(value: Any) -> str:
 
 def failed(spec: Any, metadata: Any, level: str, minor: int) -> list[Failed]:
     """`minor` is at most LATEST. Raises MalformedError for what is no pod."""
-    pod = c.Pod(spec, metadata)
+    pod = _Pod(spec, metadata)
     found = []
     for name, reason, baseline, versions in _CHECKS:
         if level == "baseline" and not baseline:
@@ -77,26 +78,30 @@ def failed(spec: Any, metadata: Any, level: str, minor: int) -> list[Failed]:
     return found
 
 
-def _contexts(pod: c.Pod) -> Iterator[tuple[str, dict[str, Any], dict[str, Any] | None]]:
-    """(path, container, its securityContext or None)."""
-    for kind in _CONTAINERS:
-        for at, entry in enumerate(c.as_list(pod.spec.get(kind))):
-            container = c.as_map(entry)
-            context = container.get("securityContext")
-            yield f"spec.{kind}[{at}]", container, None if context is None else c.as_map(context)
+class _Pod(c.Pod):
+    @cached_property
+    def contexts(self) -> list[tuple[str, dict[str, Any], dict[str, Any] | None]]:
+        """(path, container, its securityContext or None)."""
+        contexts = []
+        for kind in _CONTAINERS:
+            for at, entry in enumerate(c.as_list(self.spec.get(kind))):
+                container = c.as_map(entry)
+                context = container.get("securityContext")
+                contexts.append((f"spec.{kind}[{at}]", container, None if context is None else c.as_map(context)))
+        return contexts
 
 
 Errors = list[FieldError] | None
-_Check = Callable[[c.Pod], Errors]
+_Check = Callable[[_Pod], Errors]
 
 
 def _each(of: Callable[[dict[str, Any]], Any], field: str, *, pod: bool = True) -> _Check:
     """Of a field of securityContexts: `of` gives a value that is not allowed, or None."""
-    def check(given: c.Pod) -> Errors:
+    def check(given: _Pod) -> Errors:
         errors = []
         if pod and (value := of(given.security)) is not None:
             errors.append(FieldError(f"spec.securityContext.{field}", value))
-        return errors + [FieldError(f"{path}.securityContext.{field}", value) for path, _, context in _contexts(given)
+        return errors + [FieldError(f"{path}.securityContext.{field}", value) for path, _, context in given.contexts
                          if (value := of(context or {})) is not None]
 
     return check
@@ -122,7 +127,7 @@ def _true(*steps: str) -> Callable[[dict[str, Any]], bool | None]:
     return lambda context: True if _inner(context, *steps) is True else None
 
 
-def _app_armor(pod: c.Pod) -> Errors:
+def _app_armor(pod: _Pod) -> Errors:
     annotated = [FieldError(f"metadata.annotations[{key}]", value) for key, value in sorted(pod.annotations.items())
                  if key.startswith(_APPARMOR) and value not in ("", "runtime/default")
                  and not value.startswith("localhost/")]
@@ -138,9 +143,9 @@ def _added(context: dict[str, Any], allowed: frozenset[str]) -> list[str] | None
     return sorted({str(name) for name in c.as_list(_inner(context, "capabilities", "add"))} - allowed) or None
 
 
-def _capabilities(pod: c.Pod) -> Errors:
+def _capabilities(pod: _Pod) -> Errors:
     dropped, added = [], []
-    for path, _, context in _contexts(pod):
+    for path, _, context in pod.contexts:
         where = f"{path}.securityContext.capabilities"
         names = sorted({str(name) for name in c.as_list(_inner(context or {}, "capabilities", "drop"))})
         if "ALL" not in names:
@@ -150,32 +155,32 @@ def _capabilities(pod: c.Pod) -> Errors:
     return dropped + added
 
 
-def _host_namespaces(pod: c.Pod) -> Errors:
+def _host_namespaces(pod: _Pod) -> Errors:
     return [FieldError(f"spec.{field}", True) for field in ("hostNetwork", "hostPID", "hostIPC")
             if pod.spec.get(field) is True]
 
 
-def _volumes(pod: c.Pod) -> Iterator[tuple[str, dict[str, Any]]]:
+def _volumes(pod: _Pod) -> Iterator[tuple[str, dict[str, Any]]]:
     for at, volume in enumerate(c.as_list(pod.spec.get("volumes"))):
         yield f"spec.volumes[{at}]", c.as_map(volume)
 
 
-def _host_paths(pod: c.Pod) -> Errors:
+def _host_paths(pod: _Pod) -> Errors:
     return [FieldError(f"{path}.hostPath", str(_inner(volume, "hostPath", "path") or ""))
             for path, volume in _volumes(pod) if volume.get("hostPath") is not None]
 
 
-def _restricted_volumes(pod: c.Pod) -> Errors:
+def _restricted_volumes(pod: _Pod) -> Errors:
     return [FieldError(f"{path}.{next((kind for kind in c.BAD_VOLUMES if volume.get(kind) is not None), 'unknown')}")
             for path, volume in _volumes(pod) if all(volume.get(kind) is None for kind in c.VOLUMES)]
 
 
-def _host_ports(pod: c.Pod) -> Errors:
-    return [FieldError(f"{path}.ports[{at}].hostPort", used) for path, container, _ in _contexts(pod)
+def _host_ports(pod: _Pod) -> Errors:
+    return [FieldError(f"{path}.ports[{at}].hostPort", used) for path, container, _ in pod.contexts
             for at, port in enumerate(c.as_list(container.get("ports"))) if (used := c.as_map(port).get("hostPort"))]
 
 
-def _host_probes(pod: c.Pod) -> Errors:
+def _host_probes(pod: _Pod) -> Errors:
     return None if c.host_probes(pod) else []
 
 
@@ -194,12 +199,12 @@ def _se_linux(*more: str) -> _Check:
             if value not in allowed if field == "type" else value:
                 yield FieldError(f"{path}.securityContext.seLinuxOptions.{field}", value)
 
-    return lambda pod: [*of(pod.security, "spec"), *(error for path, _, context in _contexts(pod)
+    return lambda pod: [*of(pod.security, "spec"), *(error for path, _, context in pod.contexts
                                                      for error in of(context or {}, path))]
 
 
-def _seccomp_annotations(pod: c.Pod) -> Errors:
-    keys = [_SECCOMP_POD, *(_SECCOMP_CONTAINER + str(container.get("name", "")) for _, container, _ in _contexts(pod))]
+def _seccomp_annotations(pod: _Pod) -> Errors:
+    keys = [_SECCOMP_POD, *(_SECCOMP_CONTAINER + str(container.get("name", "")) for _, container, _ in pod.contexts)]
     return [FieldError(f"metadata.annotations[{key}]", value) for key in keys
             if (value := pod.annotations.get(key)) is not None and value not in ("runtime/default", "docker/default")
             and not value.startswith("localhost/")]
@@ -208,18 +213,18 @@ def _seccomp_annotations(pod: c.Pod) -> Errors:
 _seccomp_baseline = _each(_profile("seccompProfile"), "seccompProfile.type")
 
 
-def _seccomp_restricted(pod: c.Pod) -> Errors:
+def _seccomp_restricted(pod: _Pod) -> Errors:
     if explicit := _seccomp_baseline(pod):
         return explicit
     if isinstance(pod.security.get("seccompProfile"), dict):
         return []
     return [FieldError(f"{path}.securityContext.seccompProfile.type", required=True)
-            for path, _, context in _contexts(pod) if not isinstance((context or {}).get("seccompProfile"), dict)]
+            for path, _, context in pod.contexts if not isinstance((context or {}).get("seccompProfile"), dict)]
 
 
-def _escalation(pod: c.Pod) -> Errors:
+def _escalation(pod: _Pod) -> Errors:
     errors = []
-    for path, _, context in _contexts(pod):
+    for path, _, context in pod.contexts:
         value = (context or {}).get("allowPrivilegeEscalation")
         if value is not False:
             errors.append(FieldError(f"{path}.securityContext.allowPrivilegeEscalation",
@@ -227,11 +232,11 @@ def _escalation(pod: c.Pod) -> Errors:
     return errors
 
 
-def _non_root(pod: c.Pod) -> Errors:
+def _non_root(pod: _Pod) -> Errors:
     at_pod = pod.security.get("runAsNonRoot")
     explicit = _each(lambda context: False if context.get("runAsNonRoot") is False else None, "runAsNonRoot")(pod) or []
     return explicit + [FieldError(f"{path}.securityContext.runAsNonRoot", required=True)
-                       for path, _, context in _contexts(pod)
+                       for path, _, context in pod.contexts
                        if (context or {}).get("runAsNonRoot") is None and at_pod is not True]
 
 

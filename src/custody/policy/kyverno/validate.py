@@ -63,7 +63,7 @@ class Validate:
             judge = compile_security(Fields(fields.need("podSecurity", dict), fields.path("podSecurity")), rule)
         elif forms[0] == "cel":
             judge = compile_cel(Fields(fields.need("cel", dict), fields.path("cel")),
-                                within or Fields({}, fields.where), rule, self.message)
+                                within or Fields({}, fields.where), rule, self.message, namespace)
         else:
             judge = self._block(fields, roots, 0)
         fields.done()

@@ -30,6 +30,9 @@ _STRANGER = User(username="kyverno:kyverno-invalid-controller", uid="kyverno:inv
                  groups=("kyverno:invalidgroup",))
 """Who asked for what is there already is not known: nobody whom a rule names."""
 
+_QUERIES = ("list", "jmesPath")
+"""Fields that are expressions without `{{ }}`."""
+
 
 class ValidateRule(KyvernoRule):
     phase = Phase.VALIDATE
@@ -44,11 +47,14 @@ class ValidateRule(KyvernoRule):
         read = [written, head.written.get("context")]
         self.reads_images = _mentions(read, "image")
         self.reads_templates = validate.pod_security or _reads_template(read)
+        if head.scope.kinds:  # made by autogen: it judges a template as the rule that it was made of judges a pod
+            self.reads_templates = True
         if validate.pod_security:
             self.partly = frozenset({PODSECURITY})
         if validate.cel:
             text = str(written)
-            self.reads_images, self.reads_templates = "image" in text, ".template.spec" in text
+            self.reads_images = "image" in text
+            self.reads_templates = bool(head.scope.kinds) or ".template.spec" in text
         self.action = Action(validate.enforce, validate.overrides, head.action)
         self.enforce = self.action.may_enforce
 
@@ -73,6 +79,7 @@ class ValidateRule(KyvernoRule):
         created = msgspec.structs.replace(old, user=_STRANGER)
         if self.silence(created, given.answers) is not None or not self._applies(before):
             return judgement
+        before.exceptions = given.exceptions
         prior = self.validate.judge(before)
         if prior is None or prior.outcome is not Outcome.FAIL:
             return judgement
@@ -144,11 +151,17 @@ def _mentions(block: Any, word: str) -> bool:
 
 def _reads_template(block: Any) -> bool:
     if isinstance(block, dict):
-        return any((_named("template", str(key)) and _mentions(value, "spec")) or _reads_template(value)
+        return any((_named("template", str(key)) and _mentions(value, "spec"))
+                   or (key in _QUERIES and isinstance(value, str) and _reads_spec(value)) or _reads_template(value)
                    for key, value in block.items() if key != "message")
     if isinstance(block, list):
         return any(map(_reads_template, block))
-    return isinstance(block, str) and "{{" in block and re.search(r"\btemplate\b.*\bspec\b", block) is not None
+    return isinstance(block, str) and "{{" in block and _reads_spec(block)
+
+
+def _reads_spec(expression: str) -> bool:
+    """Whether it speaks of what stands in a template's spec."""
+    return re.search(r"\btemplate\b.*\bspec\b", expression) is not None
 
 
 def _named(word: str, text: str) -> bool:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from custody.errors import MalformedError
+from custody.evidence.model import Verified
 from custody.policy.given import Given
 from custody.policy.images import Image
 from custody.policy.kyverno.action import enforced
@@ -14,10 +17,12 @@ from custody.policy.kyverno.imagefields import ImageFields
 from custody.policy.kyverno.images import VerifyImages
 from custody.policy.kyverno.judgement import Judgement
 from custody.policy.kyverno.rule import Head, KyvernoRule
+from custody.policy.lookup import LookupFailedError
 from custody.policy.model import Outcome, Request, RuleResult
 from custody.policy.phases import Phase
 from custody.policy.podfields import HOLDERS
 from custody.policy.rule import Needs, Spoken
+from custody.policy.summaries import SUMMARY, summary_of
 
 
 class VerifyRule(KyvernoRule):
@@ -95,7 +100,11 @@ class VerifyRule(KyvernoRule):
                 judgement = _unpinned(entry, given, image)
             elif judgement.outcome is Outcome.PASS and self._validates:
                 judgement = Judgement(Outcome.PASS, f"verifyImages validation is passed in {self.name} rule")
-        return self.result(given, judgement, image=image.written, enforce=enforce, evidence=relied)
+        result = self.result(given, judgement, image=image.written, enforce=enforce, evidence=relied)
+        if given.context.summaries is not None and (SUMMARY, image.written) in given.memo and relied:
+            properties = {**result.properties, SUMMARY: given.memo[SUMMARY, image.written]}
+            result = msgspec.structs.replace(result, properties=properties)
+        return result
 
     def _judged(self, entry: VerifyImages, given: Given, image: Image) -> tuple[Judgement, tuple[str, ...]]:
         """The judgement on an image and the digests of what it relies on; once a request, however often it is named."""
@@ -103,10 +112,43 @@ class VerifyRule(KyvernoRule):
         if judged is None:
             judged = self._earlier(entry, given, image)
             if judged is None and entry.verifies:
-                judgement, relied = entry.verify(given, image)
-                judged = judgement, tuple(dict.fromkeys(statement.evidence for statement in relied))
+                judged = self._verified(entry, given, image)
             given.memo[entry, image.name] = judged = judged or (_unverified(entry, given, image), ())
         return judged
+
+    def _verified(self, entry: VerifyImages, given: Given, image: Image) -> tuple[Judgement, tuple[str, ...]]:
+        """By the evidence; by a summary of what was found before, where none of it can be had and one counts."""
+        failure: LookupFailedError | None = None
+        judgement = Judgement(Outcome.FAIL, "")
+        try:
+            judgement, relied = entry.verify(given, image)
+            if judgement.outcome is Outcome.PASS or given.context.summaries is None:
+                return judgement, tuple(dict.fromkeys(statement.evidence for statement in relied))
+        except LookupFailedError as error:
+            if given.context.summaries is None:
+                raise
+            failure = error
+        said: tuple[Verified, str] | str = ""
+        digest = image.digest or _resolved(entry, given, image)
+        if digest and self.summed(entry) and entry.out_of_reach(given, image):
+            said = summary_of(self, given, image.ref, digest)
+        if isinstance(said, tuple):
+            given.memo[SUMMARY, image.written] = said[1]
+            return Judgement(Outcome.PASS, f"verified by a summary for {image.name}: {said[1]}"), (said[0].evidence,)
+        if failure is not None:
+            raise failure
+        reason = f"; by no summary either: {said}" if said else ""
+        return msgspec.structs.replace(judgement, message=judgement.message + reason), ()
+
+    def summed(self, entry: VerifyImages) -> bool:
+        """Whether a summary can speak of what an entry says of an image: it is by the image's evidence alone."""
+        return entry.verifies and not entry.reads_request and any(own.draft is entry for own, _ in self.entries)
+
+    def summary_speaks(self, given: Given, image: str) -> bool:
+        """Whether all that this rule says of an image, as the request names it, can go into a summary."""
+        judged = [entry for entry, _ in self._entries(given) for named in self._fields.of(given)[0]
+                  if named.written == image and entry.wants(named)]
+        return bool(judged) and not self.exceptions and all(map(self.summed, judged))
 
     def _earlier(self, entry: VerifyImages, given: Given, image: Image) -> tuple[Judgement, tuple[str, ...]] | None:
         """What was said of the same image before it had this name, where only the evidence decides."""

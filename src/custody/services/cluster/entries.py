@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -81,7 +82,7 @@ class _Entry:
         return Failed(self._fault)
 
 
-class _Projected(_Entry):
+class _Projected(_Entry, ABC):
     """Data, and what each projection makes of it, computed when it is first asked for after a change."""
 
     def __init__(self, name: str, projections: Mapping[str, jmespath.Program]) -> None:
@@ -90,8 +91,9 @@ class _Projected(_Entry):
         self._projections = projections
         self._results: dict[str, Answer] = {}
 
+    @abstractmethod
     def _data(self) -> Any:
-        raise NotImplementedError
+        """What there is now."""
 
     def _result(self, projection: str) -> Answer:
         if projection not in self._results:

@@ -24,6 +24,7 @@ from custody.policy.rule import Policy
 from custody.policy.snapshot import Snapshot
 from custody.ports.cluster import ClusterObjects, Object
 from custody.services.cluster.policies import Collection, essence
+from custody.services.cluster.refusals import refusal
 from custody.services.mirror import Key, key_of
 
 _LOG = logging.getLogger(__name__)
@@ -62,16 +63,21 @@ class Guard:
             return answer(review, allowed=True)
         begun = asyncio.get_running_loop().time()
         try:
-            fault = await asyncio.to_thread(self._collection.fault, request.object, self._kinds())
+            fault = (refusal(request.object, self._kinds())
+                     or await asyncio.to_thread(self._collection.fault, request.object, self._kinds()))
         except Exception:
             _LOG.exception("a policy could not be checked")
             fault = "checking it failed with an internal error"
         if fault:
-            return answer(review, allowed=False, message=fault)
+            # Kyverno gives warnings of the same words for its newer kinds, and no reason.
+            told = [fault] if request.kind.group == "policies.kyverno.io" else []
+            return answer(review, allowed=False, message=fault, warnings=told, reason="")
         return answer(review, allowed=True, warnings=await self._warnings(review, begun + seconds * _SHARE))
 
     async def _warnings(self, review: Review, deadline: float) -> list[str]:
         assert review.request.object is not None
+        if uncounting := self._collection.uncounting(review.request.object):
+            return [uncounting]
         try:
             policies = await asyncio.to_thread(self._with, review.request.object)
             name = key_of(review.request.object)
@@ -88,6 +94,9 @@ class Guard:
                     _LOG.info("the trial of policy %s ended after %d objects, for want of time", full, trial.tried)
         except CustodyError as error:
             return [f"it was not tried on what the cluster holds: {error.message}"[:200]]
+        except Exception as error:  # the trial refuses nothing, whatever happens in it
+            _LOG.exception("a policy could not be tried")
+            return [f"it was not tried on what the cluster holds: an internal error ({type(error).__name__})"]
         if not trial.denied:
             return []
         rest = len(trial.denied) - _NAMED

@@ -24,6 +24,7 @@ from custody.ports.cluster import ClusterObjects, Object
 from custody.services.cluster import status
 from custody.services.cluster.certificates import Certificate
 from custody.services.cluster.lease import LEASES, Leadership
+from custody.services.cluster.permissions import Permissions, named
 from custody.services.cluster.policies import Feed, Held
 from custody.services.cluster.webhooks import Webhooks, wanted
 
@@ -69,6 +70,7 @@ class Operator:
         self._certificate: Certificate | None = None
         self._compiled: tuple[str, Kinds] | None = None
         self._lenient: Kinds | None = None
+        self._permissions = Permissions(cluster)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -133,7 +135,7 @@ class Operator:
             self._serve(certificate)
         self._certificate = certificate
         # 3. The API server, and each policy's status.
-        documents = wanted(self._webhooks.place, certificate.bundle, policies)
+        documents = wanted(self._webhooks.place, certificate.bundle, policies, kyvernos=self._feed.kyvernos)
         if self.leadership.leading:
             await self._webhooks.keep(documents)
             self.ready = True
@@ -146,14 +148,20 @@ class Operator:
         in_force = {(policy.kind, policy.name): policy for policy in policies.policies}
         failed: CustodyError | None = None
         for held in list(self._feed.collection.held.values()):
-            said = status.wanted(held, in_force.get(_named(held)), registered=True, now=self._clock())
-            if said is not None:
-                try:
+            try:
+                missing = await self._missing(held) if held.definition.cel and held.ready else ""
+                said = status.wanted(held, in_force.get(_named(held)), registered=True, now=self._clock(),
+                                     missing=missing)
+                if said is not None:
                     await status.write(self._cluster, held, said)
-                except CustodyError as error:
-                    failed = error
+            except CustodyError as error:
+                failed = error
         if failed is not None:
             raise failed
+
+    async def _missing(self, held: Held) -> str:
+        made = [config["spec"] for config in status.shown_configs(held).values()]
+        return await self._permissions.missing(named([held.document.get("spec") or {}, *made]), self.kinds)
 
     async def withdraw(self) -> bool:
         """Let the API server ask nothing any more, where no other replica lives. Whether it was so."""

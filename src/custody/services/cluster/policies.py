@@ -8,6 +8,7 @@ change when it is applied, so it comes only where nobody answered then.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ from custody.ports.cluster import ClusterObjects, Object
 from custody.services.cluster.entries import fault as entry_fault
 from custody.services.controllers.named import Reference
 from custody.services.mirror import Mirror, key_of, version_of
+
+_LOG = logging.getLogger(__name__)
 
 Place = tuple[str, str, str, str]
 """Group, kind, namespace and name of an object."""
@@ -85,12 +88,12 @@ class Collection:
 
         Raises CustodyError only where the documents of files, or two objects together, cannot be.
         """
-        for held in self.held.values():
+        for held in [*self.held.values()]:  # the watch puts others there meanwhile
             self._choose(held, self._check(held, kinds))
         while True:
             documents = [(where, document) for where, document in self.fixed]
             places: dict[str, Held] = {}
-            for place, held in self.held.items():
+            for place, held in [*self.held.items()]:
                 if held.judged is not None:
                     where = _words(place)
                     places[where] = held
@@ -121,19 +124,26 @@ class Collection:
     def _check(self, held: Held, kinds: Kinds) -> str:
         """Why one document is no policy that can be in force; "" where it is. Compiled once for each version of it."""
         if held.checked is None or held.checked[0] is not kinds:
-            held.checked = kinds, uncounted(held.document, self._exceptions) or self.fault(held.document, kinds)
+            held.checked = kinds, self.uncounting(held.document) or self.fault(held.document, kinds)
         return held.checked[1]
+
+    def uncounting(self, document: Object) -> str:
+        """Why an exception does not count where it lies; "" for all else."""
+        return uncounted(document, self._exceptions)
 
     def fault(self, document: Object, kinds: Kinds) -> str:
         """The same, of any document of a kind that is watched, or of an entry of the global context."""
-        if document.get("kind") == _ENTRY[1]:
-            return entry_fault(document)
         try:
+            if document.get("kind") == _ENTRY[1]:
+                return entry_fault(document)
             policies = PolicySet([essence(document)], [""], kinds)
             if not self._generates:
                 policies.need_nobody_to_generate()
         except CustodyError as error:
             return _without(error, "")
+        except Exception as error:  # a fault of ours: of this policy alone, and it is not in force
+            _LOG.exception("%s %s could not be compiled", document.get("kind"), "/".join(key_of(document)))
+            return f"compiling it failed with an internal error ({type(error).__name__})"
         return ""
 
 
@@ -161,6 +171,13 @@ class Feed:
         """Wait until all that the cluster has is known."""
         for mirror in (*self.mirrors, self._definitions):
             await mirror.synced.wait()
+
+    @property
+    def kyvernos(self) -> bool:
+        """Whether the cluster has Kyverno's own definitions, and not custody's."""
+        definition = self._definitions.objects.get(("", "clusterpolicies.kyverno.io"))
+        return definition is not None and (definition["metadata"].get("labels") or {}).get(
+            "app.kubernetes.io/part-of") != "custody"
 
     @property
     def failures(self) -> list[str]:

@@ -1,7 +1,8 @@
 """How each policy is, said in its status as Kyverno's own controllers say it.
 
 kyverno.io: `.status.conditions[Ready]` and `.status.rulecount`. policies.kyverno.io: `.status.conditionStatus`, with
-the condition WebhookConfigured. Tools such as `kubectl wait` and chainsaw read these.
+the conditions WebhookConfigured and RBACPermissionsGranted. Both: what they say of pod controllers, in
+`.status.autogen`. Tools such as `kubectl wait` and chainsaw read these.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from custody.policy.cel import autogen, podtemplates
+from custody.policy.kinds import builtin
 from custody.policy.kyverno.autogen import generated
 from custody.policy.phases import Phase
 from custody.policy.rule import Policy
 from custody.ports.cluster import ApiError, ClusterObjects, Object
+from custody.services.cluster.permissions import named
 from custody.services.cluster.policies import Held, essence
 from custody.services.cluster.webhooks import covers
 from custody.services.mirror import key_of
@@ -22,10 +26,11 @@ _COUNTED = {Phase.VALIDATE: "validate", Phase.GENERATE: "generate", Phase.MUTATE
             Phase.VERIFY: "verifyimages"}
 
 
-def wanted(held: Held, policy: Policy | None, *, registered: bool, now: datetime) -> Object | None:
+def wanted(held: Held, policy: Policy | None, *, registered: bool, now: datetime,
+           missing: str = "") -> Object | None:
     """The status that it should have; None where it has it. `registered`: the API server asks about it.
 
-    `policy` is what it was compiled to, where it is in force.
+    `policy` is what it was compiled to, where it is in force. `missing`: what scans may not read of it.
     """
     if not held.definition.policy:
         return None
@@ -33,15 +38,21 @@ def wanted(held: Held, policy: Policy | None, *, registered: bool, now: datetime
     message = held.fault[:1024] if held.fault else ("" if registered else "Not Ready")
     status: Mapping[str, Any] = held.document.get("status") or {}
     if held.definition.cel:
-        return _cel(status.get("conditionStatus") or {}, ready=ready, message=message, now=now)
+        told = _cel(held, status.get("conditionStatus") or {}, ready=ready, message=message, now=now, missing=missing)
+        configs = shown_configs(held)
+        kept = (status.get("autogen") or {}).get("configs") or {}
+        if "autogen" in status and configs.keys() == kept.keys() and covers(kept, configs):
+            return told
+        gone = dict.fromkeys(kept.keys() - configs.keys())
+        return {**(told or {}), "autogen": {"configs": {**configs, **gone}} if configs or gone else {}}
     written = _old(status, policy, ready=ready, message=message or "Ready", now=now)
     if policy is None or held.definition.kind not in ("ClusterPolicy", "Policy"):
         return written
-    autogen = {"rules": [_shown(made.rule) for made in generated(essence(held.judged or held.document))]}
+    rules = {"rules": [_shown(made.rule) for made in generated(essence(held.judged or held.document))]}
     shown = status.get("autogen")
-    if shown is not None and covers(shown.get("rules") or [], autogen["rules"]):  # Kyverno's schema adds defaults
+    if shown is not None and covers(shown.get("rules") or [], rules["rules"]):  # Kyverno's schema adds defaults
         return written
-    return {**(written or {}), "autogen": autogen}
+    return {**(written or {}), "autogen": rules}
 
 
 async def write(cluster: ClusterObjects, held: Held, status: Object) -> None:
@@ -59,8 +70,7 @@ async def write(cluster: ClusterObjects, held: Held, status: Object) -> None:
 
 def _old(status: Mapping[str, Any], policy: Policy | None, *, ready: bool, message: str,
          now: datetime) -> Object | None:
-    condition = {"type": "Ready", "status": "True" if ready else "False",
-                 "reason": "Succeeded" if ready else "Failed", "message": message}
+    condition = _condition("Ready", ready, message)
     counts = dict.fromkeys(_COUNTED.values(), 0)
     for rule in policy.rules if policy is not None else ():
         if rule.phase in _COUNTED:
@@ -76,14 +86,60 @@ def _shown(rule: Object) -> Object:
     return {**rule, **{block: {"resources": {}, **rule[block]} for block in ("match", "exclude") if rule.get(block)}}
 
 
-def _cel(status: Mapping[str, Any], *, ready: bool, message: str, now: datetime) -> Object | None:
-    condition = {"type": "WebhookConfigured", "status": "True" if ready else "False",
-                 "reason": "Succeeded" if ready else "Failed",
-                 "message": message or ("Webhook configured." if ready else "Policy is not configured in the webhook.")}
-    conditions = _with(status.get("conditions") or [], condition, now)
-    if conditions is None and status.get("ready") is ready and status.get("message", "") == message:
+def _cel(held: Held, status: Mapping[str, Any], *, ready: bool, message: str, now: datetime,
+         missing: str) -> Object | None:
+    admission, background = (_enabled(held.document, part) for part in ("admission", "background"))
+    mutates = held.definition.kind.endswith("MutatingPolicy")
+    changed = []
+    conditions = list(status.get("conditions") or [])
+    if held.fault or admission or not (background or mutates):
+        changed.append(_condition("WebhookConfigured", ready, message or (
+            "Webhook configured." if ready else "Policy is not configured in the webhook.")))
+    if not held.fault and held.definition.kind.removeprefix("Namespaced") != "DeletingPolicy":
+        changed.append(_condition("RBACPermissionsGranted", not missing or not background, (
+            "Background scanning disabled; reporting permissions not required." if not background else
+            f"Policy is not ready for reporting, missing permissions: {missing}." if missing else
+            "Policy is ready for reporting.")))
+    for condition in changed:
+        conditions = _with(conditions, condition, now) or conditions
+    whole = all(condition["status"] == "True" for condition in changed)
+    if (conditions == (status.get("conditions") or []) and status.get("ready") is whole
+            and status.get("message", "") == message):
         return None
-    return {"conditionStatus": {"ready": ready, "message": message, "conditions": conditions or status["conditions"]}}
+    return {"conditionStatus": {"ready": whole, "message": message, "conditions": conditions}}
+
+
+def _enabled(document: Mapping[str, Any], part: str) -> bool:
+    """Of spec.evaluation: admission, or background."""
+    evaluation = (document.get("spec") or {}).get("evaluation") or {}
+    return (evaluation.get(part) or {}).get("enabled") is not False
+
+
+def shown_configs(held: Held) -> Object:
+    """`status.autogen.configs`: what a policy about pods says of what makes pods."""
+    spec = (held.judged or {}).get("spec") or {}
+    kind = held.definition.kind.removeprefix("Namespaced")
+    if (spec.get("evaluation") or {}).get("mode") == "JSON":
+        return {}
+    if kind in ("ValidatingPolicy", "ImageValidatingPolicy"):
+        controllers = ((spec.get("autogen") or {}).get("podControllers") or {}).get("controllers")
+        made = [(config.config, config.spec) for config in autogen.generated(spec, controllers)]
+    elif kind == "MutatingPolicy":
+        made = [*podtemplates.extended(spec)]
+    else:
+        return {}
+    return {name: {"targets": _targets(said), "spec": said} for name, said in made}
+
+
+def _targets(spec: Mapping[str, Any]) -> list[Object]:
+    kinds = {(resource.group, resource.plural): resource.kind for resource in builtin().resources}
+    return [{"group": group, "version": version, "resource": plural, "kind": kinds.get((group, plural), "")}
+            for group, version, plural in named([spec])]
+
+
+def _condition(type_: str, holds: bool, message: str) -> Object:
+    return {"type": type_, "status": "True" if holds else "False", "reason": "Succeeded" if holds else "Failed",
+            "message": message}
 
 
 def _with(conditions: list[Object], condition: Object, now: datetime) -> list[Object] | None:

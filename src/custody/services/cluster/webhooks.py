@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from custody.admission.configuration import OWN_NAMESPACES, Service, configurations
 from custody.admission.definitions import DEFINITIONS
+from custody.admission.rules import named
 from custody.policy.load import PolicySet
 from custody.policy.resources import ApiResource
 from custody.ports.cluster import ClusterObjects, Object
@@ -43,12 +44,20 @@ class Place(NamedTuple):
     exclude: Sequence[str] = OWN_NAMESPACES
     inject_ca_from: str = ""
     """NAMESPACE/CERTIFICATE of cert-manager, which then writes caBundle."""
+    names: str = ""
+    """`kyverno` or `custody`: whose names webhooks have; empty: Kyverno's where the cluster has its definitions."""
 
 
-def wanted(place: Place, bundle: bytes, policies: PolicySet) -> list[Object]:
-    """The configurations for these policies, and the one of the policies' own webhook."""
+def wanted(place: Place, bundle: bytes, policies: PolicySet, *, kyvernos: bool = False) -> list[Object]:
+    """The configurations for these policies, and the one of the policies' own webhook.
+
+    `kyvernos`: whether the cluster has Kyverno's own definitions.
+    """
     exclude = list(dict.fromkeys((*place.exclude, place.namespace)))
-    documents = [*configurations(place.where, bundle, policies, exclude=exclude), _of_policies(place, bundle)]
+    as_kyverno = place.names == "kyverno" or (kyvernos and not place.names)
+    documents = [*configurations(place.where, bundle, policies, exclude=exclude, as_kyverno=as_kyverno),
+                 _of_policies(place, bundle, as_kyverno=as_kyverno)]
+    noise = _noise(policies)
     for document in documents:
         metadata = document["metadata"]
         metadata["name"] = metadata["name"].replace("custody", place.name, 1)
@@ -59,15 +68,21 @@ def wanted(place: Place, bundle: bytes, policies: PolicySet) -> list[Object]:
             if place.inject_ca_from:
                 del webhook["clientConfig"]["caBundle"]
             if any("*" in resource for rule in webhook["rules"] for resource in rule["resources"]):
-                webhook["matchConditions"] = [{"name": "no-noise", "expression": _NO_NOISE}]
+                webhook["matchConditions"] = [{"name": "no-noise", "expression": noise}]
     return documents
 
 
-_NO_NOISE = "!(" + " || ".join(f'(request.resource.group == "{group}" && request.resource.resource == "{plural}")'
-                               for group, plural in _NOISE) + ")"
+def _noise(policies: PolicySet) -> str:
+    """What a webhook with a rule about every kind is not asked about: nothing that another rule names, for whose sake
+    it is asked, whoever wrote the one about every kind."""
+    asked = named((rule for policy in policies.policies for rule in policy.rules), policies.kinds)
+    left = [(group, plural) for group, plural in _NOISE
+            if not {(group, plural), ("*", plural), (group, "*")} & asked]
+    return "!(" + " || ".join(f'(request.resource.group == "{group}" && request.resource.resource == "{plural}")'
+                              for group, plural in left) + ")" if left else "true"
 
 
-def _of_policies(place: Place, bundle: bytes) -> Object:
+def _of_policies(place: Place, bundle: bytes, *, as_kyverno: bool) -> Object:
     client: dict[str, Any] = {"url": f"{place.where.rstrip('/')}/{POLICIES}"} if isinstance(place.where, str) else {
         "service": {"namespace": place.where.namespace, "name": place.where.name, "path": f"/{POLICIES}",
                     "port": place.where.port}}
@@ -76,7 +91,7 @@ def _of_policies(place: Place, bundle: bytes) -> Object:
              for group in dict.fromkeys(definition.group for definition in DEFINITIONS)]
     return {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
             "metadata": {"name": "custody-policies"}, "webhooks": [{
-                "name": "validate-policy.custody.internal",
+                "name": "validate-policy.kyverno.svc" if as_kyverno else "validate-policy.custody.internal",
                 "clientConfig": {**client, "caBundle": base64.b64encode(bundle).decode()}, "rules": rules,
                 "admissionReviewVersions": ["v1"], "failurePolicy": "Fail", "matchPolicy": "Equivalent",
                 "sideEffects": "None", "timeoutSeconds": 10}]}

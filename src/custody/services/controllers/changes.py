@@ -11,7 +11,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from custody.errors import AuthenticationError, CustodyError, NetworkError, UnsupportedError
+from custody.errors import AuthenticationError, CustodyError, MalformedError, NetworkError, UnsupportedError
 from custody.policy.model import Change
 from custody.ports.cluster import ApiError, ClusterObjects, Object, Propagation, Served
 from custody.services.controllers.named import Reference
@@ -66,6 +66,7 @@ class Carrier:
         resource = await self._cluster.resource(about.api_version, about.kind)
         if resource is None:
             raise UnsupportedError(f"{about.api_version} {about.kind}", "the cluster serves no such kind")
+        _check(change, about, resource)
         there = await self._cluster.get(resource, about.name, about.namespace)
         if change.verb == "delete":
             if there is None:
@@ -107,6 +108,19 @@ class Carrier:
             target["metadata"]["resourceVersion"] = changed["metadata"]["resourceVersion"]
             changed = await self._cluster.replace(resource, target, subresource="status")
         return changed
+
+
+def _check(change: Change, about: Reference, resource: Served) -> None:
+    """Whether a policy may want it: whatever its engine let through is carried out by an account that may do more than
+    who wrote the policy. Raises MalformedError."""
+    namespace = change.policy.rpartition("/")[0]
+    if namespace and not (resource.namespaced and about.namespace == namespace):
+        raise MalformedError(f"policy {change.policy}", got=str(about), expected=f"an object of namespace {namespace}")
+    if change.verb == "patch" and change.before is not None:
+        was = Reference.of(change.before)
+        if (was.kind, was.namespace, was.name) != (about.kind, about.namespace, about.name):
+            raise MalformedError(f"policy {change.policy}", got=f"{was}, made {about}",
+                                 expected="a patch that leaves kind, namespace and name")
 
 
 def _plain(document: Object) -> Object:

@@ -87,7 +87,7 @@ class Cleanup:
             status = (there or {}).get("status") or {}
             made = ((there or {}).get("metadata") or {}).get("creationTimestamp")
             text = status.get("lastExecutionTime") or made
-            self._last[key] = datetime.fromisoformat(text) if text else now
+            self._last[key] = _moment(text) or _moment(made) or now
         return Schedule(str((document.get("spec") or {}).get("schedule"))).after(self._last[key], UTC)
 
     async def _read(self, document: Object) -> Object | None:
@@ -150,3 +150,12 @@ class Cleanup:
         self._events.add([Event(regarding, about, CLEANUP, APPLIED, "Resource Cleaned Up",
                                 f"successfully {past} the target resource {named}")])
         return 1
+
+
+def _moment(text: object) -> datetime | None:
+    """Of a status, which others may write too; None for what is no time."""
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else None

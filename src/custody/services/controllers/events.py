@@ -86,11 +86,18 @@ class Events:
             "metadata": {"name": f"{name}.{number:x}", "namespace": about.namespace or "default"},
             "eventTime": moment, "reportingController": event.source,
             "reportingInstance": f"{event.source}-{self._instance}"[:128], "action": event.action,
-            "reason": event.reason, "regarding": about.document(), "note": message,
+            "reason": event.reason, "regarding": _versioned(about).document(), "note": message,
             "type": "Normal" if event.reason in (APPLIED, SKIPPED) else "Warning"}
         if event.related is not None:
-            document["related"] = event.related.document()
+            document["related"] = _versioned(event.related).document()
         return document
+
+
+def _versioned(about: Reference) -> Reference:
+    """Kyverno's own kinds are told of in the version that its controllers read, whichever custody reads."""
+    if about.api_version.startswith("policies.kyverno.io/"):
+        return about._replace(api_version="policies.kyverno.io/v1beta1")
+    return about
 
 
 def of_decision(policies: PolicySet, decision: Decision, about: Reference, source: str) -> Iterator[Event]:

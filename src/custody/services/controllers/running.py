@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
-from custody.admission.answered import Answered, Observer
+from custody.admission.answered import Answered
 from custody.admission.judging import Judging
 from custody.formats.policyreport import WGPOLICY
 from custody.kit.clock import Clock
@@ -80,7 +80,8 @@ class Controllers:
         if request.dry_run:
             return
         policies = self._snapshot().policies
-        if answered.endpoint.course is Course.VALIDATING or not decision.allowed:
+        if request.kind.kind != "Event" and (answered.endpoint.course is Course.VALIDATING or not decision.allowed):
+            # An event about an event would be asked about, too, and so on.
             self._tell(of_decision(policies, decision, Reference.about(request), ADMISSION))
         if self.leading and decision.allowed and answered.endpoint.course is Course.VALIDATING and self._options.scan:
             self.scan.reviewed(request, decision, policies)
@@ -138,14 +139,6 @@ class Controllers:
             return True
         settings: Object = self._settings.objects.get((self._options.namespace, _CONFIG_MAP), {})
         return str((settings.get("data") or {}).get("generateSuccessEvents")).lower() == "true"
-
-
-def both(first: Observer, second: Observer) -> Observer:
-    def observe(answered: Answered) -> None:
-        first(answered)
-        second(answered)
-
-    return observe
 
 
 def own_users(namespace: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -40,6 +41,8 @@ _MUTATING = frozenset({"MutatingPolicy", "NamespacedMutatingPolicy", "MutatingAd
 """Kinds whose scan says whether an object is as they would make it."""
 _NEVER = frozenset({"Event", "Lease", "PolicyReport", "ClusterPolicyReport", "Report", "ClusterReport",
                     "UpdateRequest", "EphemeralReport", "ClusterEphemeralReport"})
+_REVIEWED = 20_000
+"""Objects of which what reviews said is kept, beyond what their reports say."""
 NOT_APPLIED = "mutation is not applied"
 _LOOK = 1.0  # seconds
 _SHARE = 1.0
@@ -65,6 +68,8 @@ class Scan:
         self._waiting: dict[Task, None] = {}
         self._woken = asyncio.Event()
         self._stale = True
+        self._ends: datetime | None = None
+        """When the next exception ends: what it excused is judged again then."""
         self._parts: dict[PolicyKey, str] = {}
         """A digest of each policy that scans."""
         self._said: dict[str, dict[PolicyKey, tuple[str, list[Result]]]] = {}
@@ -91,7 +96,7 @@ class Scan:
         try:
             await self._take_over()
             while True:
-                if self._stale:
+                if self._stale or (self._ends is not None and self._clock() > self._ends):
                     self._stale = False
                     await self._policies_changed()
                 if not self._waiting:
@@ -99,7 +104,7 @@ class Scan:
                         await self._quiet(self._settle())
                     self._woken.clear()
                     with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(_LOOK if self._left else None):
+                        async with asyncio.timeout(_LOOK if self._left or self._ends is not None else None):
                             await self._woken.wait()
                     continue
                 task = next(iter(self._waiting))
@@ -127,6 +132,8 @@ class Scan:
         about = Reference.about(request)
         if not about.uid or request.subresource or request.dry_run or request.operation not in ("CREATE", "UPDATE"):
             return
+        if about.kind in _NEVER:  # a report about a report would be reviewed, too, and so on
+            return
         quiet = {(policy.name, policy.kind) for policy in policies.policies if not policy.background}
         said = [result for result in decision.results if (result.policy, result.kind) in quiet]
         if not said:
@@ -139,6 +146,8 @@ class Scan:
         known = self._reviewed.setdefault(about.uid, (about, {}))
         known[1].update(by_policy)
         self._reviewed[about.uid] = (about, known[1])
+        if len(self._reviewed) > _REVIEWED:
+            del self._reviewed[next(iter(self._reviewed))]
         group, _, version = about.api_version.rpartition("/")
         resource = ApiResource(group=group, version=version, kind=about.kind, plural="",
                                namespaced=bool(about.namespace))
@@ -183,7 +192,12 @@ class Scan:
         shared = [document for document in policies.documents
                   if isinstance(document, dict) and document.get("kind") == "PolicyException"]
         scanning = [policy for policy in policies.policies if _scans(policy)]
-        self._parts = {(policy.name, policy.kind): _digest(policies, policy, shared) for policy in scanning}
+        now = self._clock()
+        ends = [exception.expires for policy in scanning for rule in policy.rules for exception in rule.exceptions
+                if exception.expires is not None]
+        self._ends = min((moment for moment in ends if moment >= now), default=None)
+        self._parts = {(policy.name, policy.kind): _digest(policies, policy, shared, _ended(policy, now))
+                       for policy in scanning}
         kinds = await self._kinds()
         named = {_unversioned(resource): resource for policy in scanning for rule in policy.rules
                   for resource in resources_of(rule, kinds) if resource.kind not in _NEVER}
@@ -295,9 +309,15 @@ def _scans(policy: Policy) -> bool:
                for rule in policy.rules)
 
 
-def _digest(policies: PolicySet, policy: Policy, shared: list[Object]) -> str:
-    """Of the documents that a policy is made of; whatever the cluster notes beside them."""
-    said = [_said_in(document) for document in [*policies.sources(policy), *shared]]
+def _ended(policy: Policy, now: datetime) -> list[str]:
+    """Names of its exceptions that are over."""
+    return sorted({exception.name for rule in policy.rules for exception in rule.exceptions
+                   if exception.expires is not None and exception.expires < now})
+
+
+def _digest(policies: PolicySet, policy: Policy, shared: list[Object], ended: list[str]) -> str:
+    """Of the documents that a policy is made of, whatever the cluster notes beside them, and of what ended of them."""
+    said = [*(_said_in(document) for document in [*policies.sources(policy), *shared]), ended]
     return sha256(json.dumps(said, sort_keys=True).encode())
 
 

@@ -26,6 +26,8 @@ _LOG = logging.getLogger(__name__)
 LABEL = "cleanup.kyverno.io/ttl"
 _MOST = 500
 """Kinds that are watched."""
+_AGAIN = timedelta(minutes=1)
+"""After which what could not be deleted is tried again."""
 _UNITS = {"n": 1e-9, "u": 1e-6, "µ": 1e-6, "milli": 1e-3, "ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400,
           "w": 604800}
 _PART = re.compile(r"(\d+)\s*([A-Za-zµ]+)")
@@ -135,3 +137,5 @@ class Ttl:
                 self.deleted += await self._cluster.delete(resource, name, namespace, uid=uid)
             except CustodyError as error:
                 _LOG.warning("%s %s is due and not deleted: %s", resource.kind, name, error.message)
+                if not (isinstance(error, ApiError) and error.reason == "Conflict"):  # another one by now
+                    self._due[key] = now + _AGAIN, uid

@@ -32,6 +32,7 @@ POLICY_KIND = "custody.internal/policy-kind"
 MOST = 10_000
 """Requests that wait to be written, in one replica."""
 _ATTEMPTS = 6
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _TYPES = {"MutatingPolicy": "cel-mutate", "NamespacedMutatingPolicy": "cel-mutate", "GeneratingPolicy": "cel-generate",
           "NamespacedGeneratingPolicy": "cel-generate"}
 
@@ -132,10 +133,16 @@ def update_request(policy: Policy, request: Request, namespace: str, uid: str = 
 
 
 def _small(document: Object | None) -> Object | None:
-    """Without managedFields, which no policy reads."""
+    """Without managedFields, which no policy reads, and without what a Secret keeps: who may look at requests for
+    updates may not therefore read Secrets."""
     if document is None:
         return None
     metadata = {name: value for name, value in (document.get("metadata") or {}).items() if name != "managedFields"}
+    if document.get("kind") == "Secret" and document.get("apiVersion") == "v1":
+        document = {name: value for name, value in document.items() if name not in ("data", "stringData")}
+        notes = metadata.get("annotations")
+        if isinstance(notes, dict):  # kubectl apply writes the whole object into one
+            metadata["annotations"] = {name: value for name, value in notes.items() if name != _LAST_APPLIED}
     return {**document, "metadata": metadata}
 
 

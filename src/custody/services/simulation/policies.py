@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 from custody.errors import CustodyError, UnsupportedError, UsageError
 from custody.policy.kinds import Kinds, builtin
-from custody.policy.load import PolicySet
+from custody.policy.load import PolicySet, regular
 from custody.policy.rule import Policy
 from custody.services.simulation.documents import read
 
@@ -22,6 +23,7 @@ _REPLACED = {
     "Policy": "NamespacedValidatingPolicy and the other namespaced policy types",
     "ClusterCleanupPolicy": "DeletingPolicy", "CleanupPolicy": "NamespacedDeletingPolicy", EXCEPTION: "PolicyException"}
 """Kinds that Kyverno is to drop, and what it has instead."""
+_INSIDE = re.compile(r"(\[\d+])?(\.items\[\d+])*$")
 
 
 class Tried(NamedTuple):
@@ -76,6 +78,11 @@ class Tried(NamedTuple):
         return self.annotations.get("policies.kyverno.io/scored") != "false"
 
 
+def reason(error: CustodyError, where: str) -> str:
+    """An error's words without the place that it begins with, and what may have been meant."""
+    return error.message.removeprefix(where).lstrip(":. ") + (f" ({error.hint})" if error.hint else "")
+
+
 class Refused(NamedTuple):
     """A document that is not tried out, and why not."""
 
@@ -105,17 +112,26 @@ def tolerant(kinds: Kinds | None = None) -> Kinds:
     return Kinds(known.resources, whole=known.whole, source=known.source, checked=False)
 
 
-def policy_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Files, and all YAML and JSON below folders but what is hidden, by name. Raises UsageError."""
+def policy_files(paths: Iterable[Path], entered: set[tuple[int, int]] | None = None) -> Iterator[Path]:
+    """Files, and all YAML and JSON below folders but what is hidden, by name. Raises UsageError.
+
+    `entered` are folders that this one lies in: a link back is passed over.
+    """
     for path in paths:
         if not path.exists():
             raise UsageError(f"{path}: no such file or directory")
         if path.name.startswith(".") and path.name not in (".", ".."):
             continue
         if path.is_dir():
-            yield from policy_files(sorted(path / name for name in os.listdir(path)))
+            state = path.stat()
+            place = state.st_dev, state.st_ino
+            if entered is None:
+                yield from policy_files(sorted(path / name for name in os.listdir(path)), {place})
+            elif place not in entered:
+                entered.add(place)
+                yield from policy_files(sorted(path / name for name in os.listdir(path)), entered)
         elif path.suffix in (".yaml", ".yml", ".json"):
-            yield path
+            yield path if entered is None else regular(path)
 
 
 def documents(files: Iterable[Path]) -> Iterator[tuple[str, Any]]:
@@ -199,11 +215,16 @@ def _own(policy: Policy, parts: Sequence[Any]) -> dict[str, Any]:
     return own
 
 
+def _file(where: str) -> str:
+    """Of where a document stands, the file: `FILE[at].items[at]`."""
+    return _INSIDE.sub("", where)
+
+
 def deprecations(loaded: Loaded) -> Iterator[str]:
     """What the Kyverno CLI warns of: kinds that go away, by the file that has them."""
     for where, document in loaded.documents:
         version, kind = str(document.get("apiVersion", "")), str(document.get("kind", ""))
         if version.startswith(f"{KYVERNO}/") and kind in _REPLACED:
-            yield (f"{where.partition('[')[0]}: {version} {kind} is deprecated and will be removed in a future "
+            yield (f"{_file(where)}: {version} {kind} is deprecated and will be removed in a future "
                    f"release; migrate to {_REPLACED[kind]} (policies.kyverno.io), see "
                    "https://kyverno.io/docs/guides/migration-to-cel/")

@@ -12,12 +12,12 @@ from custody.errors import CustodyError, MalformedError, UnsupportedError, Usage
 from custody.evidence.model import EvidenceSet
 from custody.policy.fields import Fields
 from custody.policy.kinds import Kinds, builtin
-from custody.policy.load import PolicySet
+from custody.policy.load import PolicySet, regular
 from custody.policy.resources import is_crd
 from custody.ports.lookup import Answer, Question
 from custody.services.simulation import policies as loading
 from custody.services.simulation.documents import clusterwide, kind_of, name_of, namespace_of, parsed, read, resources
-from custody.services.simulation.policies import Loaded, tolerant
+from custody.services.simulation.policies import Loaded, reason, tolerant
 from custody.services.simulation.rows import Responses, Row, key_of, rows
 from custody.services.simulation.testfile import Entry, Expected, TestFile
 from custody.services.simulation.trial import Bench, Response, Trial
@@ -85,7 +85,7 @@ async def run(test: TestFile, expected: Sequence[Expected], beside: Others, now:
     files = [*loading.policy_files(test.files("policies"))]
     loaded = _loaded(test, files, known)
     for refused in loaded.refused:
-        say(f"  ERROR: {refused.where}: {refused.error.message}")
+        say(f"  ERROR: {refused.where}: {reason(refused.error, refused.where)}")
     if deprecated := [*loading.deprecations(loaded)]:
         for warning in deprecated:
             say(f"  Warning: {warning}")
@@ -163,7 +163,7 @@ def _loaded(test: TestFile, files: Sequence[Path], kinds: Kinds) -> Loaded:
 def _resources(files: Sequence[Path], kinds: Kinds) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     if files and files[0].is_dir():  # then it is all that counts, as in the Kyverno CLI
-        files = [file for file in sorted(files[0].iterdir()) if file.suffix in (".yaml", ".yml")]
+        files = [regular(file) for file in sorted(files[0].iterdir()) if file.suffix in (".yaml", ".yml")]
     for file in files:
         made += resources(read(file), str(file), kinds)
     return made

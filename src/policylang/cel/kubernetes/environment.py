@@ -82,6 +82,13 @@ class KubernetesEnv(Env):
                               homogeneous=self.same, validated=self.validated)
         return environment.by(_extended, of=self, variables=variables, libraries=libraries)
 
+    @property
+    def namespace(self) -> str:
+        """Of the policy that it was made for, where that lies in one."""
+        arguments = self._made[1]
+        of = arguments.get("of")
+        return of.namespace if isinstance(of, KubernetesEnv) else str(arguments.get("namespace") or "")
+
     def by(self, maker: Callable[..., KubernetesEnv], **arguments: Any) -> KubernetesEnv:
         """Remember how it was made: libraries are functions, which do not travel to other processes."""
         self._made = maker, arguments

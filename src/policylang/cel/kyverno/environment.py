@@ -6,6 +6,7 @@ Kyverno builds on Kubernetes' latest environment, so what that has is here too.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from policylang.cel.kubernetes import environment as kubernetes
@@ -48,6 +49,8 @@ def env(kind: str = "ValidatingPolicy", world: World | None = None, *, namespace
     `json`: of evaluation.mode JSON, which knows no request. The kind `image` is that of matchImageReferences.
     """
     world = world or World()
+    if namespace:  # Kyverno refuses both in a policy of a namespace; they are not there either
+        world = replace(world, http=None, global_context=None)
     name = kind.removeprefix("Namespaced")
     if name == "image":
         environment = KubernetesEnv((*kubernetes.libraries(), *_matching()), {"ref": STRING}, Declared({}),

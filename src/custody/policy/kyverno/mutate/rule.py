@@ -88,5 +88,6 @@ class MutateRule(KyvernoRule):
             raise MalformedError("mutate", got=type(after).__name__, expected="patches that leave an object")
         patch = jsonpatch.diff(resource, after)
         if not jsonpatch.fits(patch):
-            raise MalformedError("mutate", got=f"a patch of more than {jsonpatch.MAX_SIZE} bytes", expected="a smaller one")
+            raise MalformedError("mutate", got=f"a patch of more than {jsonpatch.MAX_SIZE} bytes",
+                                 expected="a smaller one")
         return Spoken([self.result(given, judgement)], patch)

@@ -1,0 +1,48 @@
+"""Values that people install with: what each is about, and what it says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+POLICY = """apiVersion: kyverno.io/v1
+kind: ClusterPolicy
+metadata:
+  name: label
+spec:
+  validationFailureAction: Enforce
+  rules:
+    - name: label
+      match: {any: [{resources: {kinds: [Pod]}}]}
+      validate: {message: "no", pattern: {metadata: {labels: {which: "!bad"}}}}
+"""
+EVERYTHING: dict[str, Any] = {
+    "namespace": {"create": True},
+    "image": {"repository": "registry.example.com/custody", "digest": f"sha256:{'a' * 64}", "pullSecrets": ["pull"]},
+    "replicas": 5, "log": {"level": "debug"},
+    "settings": {"keep_decisions": 2, "keep_evidence": 2.5, "plain_http": ["one.example:5000"], "offline": False,
+                 "mirrors": {"ghcr.io/myorg": "127.0.0.1:5080/myorg"}, "policy_hosts": ["a.example"]},
+    "exceptions": {"namespaces": ["security", "audit"]}, "policies": {"inline": {"label.yaml": POLICY}},
+    "exclude": ["kube-system", "kube-public"], "reports": "openreports", "withdraw": True,
+    "certificates": {"certManager": {"enabled": True}},
+    "trustedRoot": {"configMap": "trust", "key": "root.json"}, "registries": {"secret": "pull"},
+    "data": {"persistent": True, "size": "5Gi", "storageClass": "fast"},
+    "rbac": {"extraRules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "delete"]}]},
+    "networkPolicy": {"egressPorts": [443], "metricsFrom": [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]},
+    "podDisruptionBudget": {"maxUnavailable": "40%"}, "priorityClassName": "system-cluster-critical",
+    "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+    "nodeSelector": {"kubernetes.io/os": "linux"}, "tolerations": [{"key": "a", "operator": "Exists"}],
+    "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
+        "weight": 1, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {
+            "matchLabels": {"app.kubernetes.io/name": "custody"}}}}]}},
+    "podAnnotations": {"a.example/b": "c: d"}, "podLabels": {"team": "platform"}}
+VALUES: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "everything": EVERYTHING,
+    "minimal": {"replicas": 1, "reports": "none", "exclude": [], "rbac": {"view": False}, "resources": {},
+                "networkPolicy": {"enabled": False}, "podDisruptionBudget": {"enabled": False},
+                "topologySpread": {"enabled": False}},
+    "an issuer of yours": {"certificates": {"secret": "custody-cert", "certManager": {
+        "enabled": True, "issuer": {"name": "company", "kind": "ClusterIssuer"}}}},
+    "a certificate of yours": {"certificates": {"secret": "custody-cert"}, "policies": {"configMap": "policies"}},
+    "no egress but DNS": {"networkPolicy": {"egressPorts": []}, "image": {"tag": "1.2"}}}
