@@ -138,8 +138,8 @@ def test_lint_false_notes(image: str) -> None:
     assert messages(pattern(image)) == {}
     services = changed("spec/rules/0/match/any/0/resources", {"kinds": ["Service"]})
     services["spec"]["rules"][0]["validate"] = {"message": "m", "pattern": {"spec": {"=(type)": "!NodePort"}}}
-    assert lint(services) == []
-    assert [finding.code for finding in lint(pattern(image))] == []
+    assert [finding for finding in lint(services) if finding.code != "deprecated"] == []
+    assert codes(pattern(image)) == []
 
 
 @pytest.mark.parametrize(("image", "said"), [
