@@ -96,7 +96,7 @@ def test_good_pods_are_pinned_bad_ones_rejected_and_outages_follow_the_failure_p
                 ("missing", world.pod(f"{world.name}:none"), "mutate", "answered 404"),
                 ("no-init", without, "validate", "failed at path /spec/initContainers/"),
                 ("privileged", world.pod(f"{world.name}:1.0", securityContext={"privileged": True}), "validate",
-                 'violates PodSecurity "restricted:latest": privileged (container "shop" must not set'),
+                 'violates PodSecurity "restricted:latest": (Forbidden reason: allowPrivilegeEscalation'),
             ):
                 done = await create(pod, name)
                 said = " ".join(done.stderr.split())

@@ -31,7 +31,7 @@ REASONS = {
     "a blob changed at rest": "blob bytes are sha256:",
     "a tag moved to another image": "no signatures found (missing); pods pinned to the digest still run",
     "a log that drops an entry": "an entry was dropped or changed",
-    "a privileged pod": 'violates PodSecurity "restricted:latest": privileged (container "shop" must not set',
+    "a privileged pod": 'violates PodSecurity "restricted:latest": (Forbidden reason: allowPrivilegeEscalation',
 }
 
 

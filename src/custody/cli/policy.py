@@ -8,10 +8,20 @@ from typing import Any
 
 import click
 
-from custody import wiring
-from custody.cli import kinds, policy_apply, policy_exceptions, policy_jp, policy_test, policy_vap
+from custody import __version__, wiring
+from custody.cli import (
+    kinds,
+    policy_apply,
+    policy_exceptions,
+    policy_jp,
+    policy_migrate,
+    policy_test,
+    policy_vap,
+)
 from custody.cli.run import settings
 from custody.errors import CustodyError, MalformedError, UsageError
+from custody.formats import sarif
+from custody.kit.clock import system_clock
 from custody.kit.visible import visible
 from custody.policy.coverage import Coverage, covered
 from custody.policy.lint import Finding, lint_all, refused
@@ -31,13 +41,15 @@ def command() -> None:
 command.add_command(policy_apply.command)
 command.add_command(policy_exceptions.command)
 command.add_command(policy_jp.command)
+command.add_command(policy_migrate.command)
 command.add_command(policy_test.command)
 command.add_command(policy_vap.command)
 
 
 @command.command("lint")
 @_FILES
-@_OUTPUT
+@click.option("-o", "--output", type=click.Choice(["table", "json", "sarif"]), default="table", show_default=True,
+              help="What stdout gets.")
 @click.option("--coverage", is_flag=True, help="Which fields that bring images into pods no rule sees, instead.")
 @kinds.options
 def _lint(files: tuple[Path, ...], output: str, coverage: bool, crds: tuple[str, ...], kubeconfig: Path | None) -> int:
@@ -54,7 +66,7 @@ def _lint(files: tuple[Path, ...], output: str, coverage: bool, crds: tuple[str,
         known = known.with_crds([crd for _, crd in definitions], [where for where, _ in definitions])
     except CustodyError as error:
         findings.append(refused(error, "CustomResourceDefinition"))
-    more, loaded = lint_all(policies, known)
+    more, loaded = lint_all(policies, known, system_clock())
     findings += more
     errors = [finding for finding in findings if finding.level == "error"]
     if coverage:
@@ -63,7 +75,10 @@ def _lint(files: tuple[Path, ...], output: str, coverage: bool, crds: tuple[str,
         _print_coverage(covered(PolicySet(kept, kinds=known)), output)
     elif output == "json":
         click.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
-    for finding in () if coverage or output == "json" else findings:
+    elif output == "sarif":
+        click.echo(json.dumps(sarif.findings([_place(finding) for finding in findings], "custody", __version__),
+                              indent=2, ensure_ascii=False))
+    for finding in () if coverage or output != "table" else findings:
         place = finding.policy if finding.level == "error" else f"{finding.policy}: {finding.path}"
         click.echo(visible(f"{finding.level}: {place}: {finding.message} [{finding.code}]"))
         if finding.excerpt:
@@ -75,6 +90,10 @@ def _lint(files: tuple[Path, ...], output: str, coverage: bool, crds: tuple[str,
         does = "document does" if len(errors) == 1 else "documents do"
         raise UsageError(f"{len(errors)} {does} not load, first {errors[0].policy}: {errors[0].message}")
     return 0
+
+
+def _place(finding: Finding) -> sarif.Place:
+    return sarif.Place(finding.code, finding.level, finding.message, finding.policy, finding.path)
 
 
 def _read(files: tuple[Path, ...]) -> tuple[list[tuple[str, Any]], list[Finding]]:

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from custody.formats.policyreport import Result
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _LEVELS = {"fail": "error", "error": "error", "warn": "warning"}
+
+
+class Place(NamedTuple):
+    """A finding about a policy, and where in it."""
+
+    code: str
+    level: str
+    """error, warning or note."""
+    message: str
+    policy: str
+    path: str
+
+
+def findings(places: Sequence[Place], tool: str, version: str) -> dict[str, Any]:
+    """Of findings about policies: a rule for each code."""
+    codes = [*dict.fromkeys(place.code for place in places)]
+    return _log(tool, version, [{"id": code, "shortDescription": {"text": code}} for code in codes], [
+        {"ruleId": place.code, "ruleIndex": codes.index(place.code), "level": place.level,
+         "message": {"text": place.message}, "locations": [{"logicalLocations": [
+             {"kind": "member", "name": place.path, "fullyQualifiedName": f"{place.policy}/{place.path}"}]}]}
+        for place in places])
 
 
 def document(results: Sequence[Result], tool: str, version: str) -> dict[str, Any]:
@@ -26,5 +47,9 @@ def document(results: Sequence[Result], tool: str, version: str) -> dict[str, An
             for subject in result.subjects]
         made.append({"ruleId": name, "ruleIndex": [*rules].index(name), "level": level,
                      "message": {"text": result.message or result.result}, "locations": where})
+    return _log(tool, version, [*rules.values()], made)
+
+
+def _log(tool: str, version: str, rules: list[dict[str, Any]], results: list[dict[str, Any]]) -> dict[str, Any]:
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [{
-        "tool": {"driver": {"name": tool, "version": version, "rules": [*rules.values()]}}, "results": made}]}
+        "tool": {"driver": {"name": tool, "version": version, "rules": rules}}, "results": results}]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from custody.policy.cel.lint import findings
 from custody.policy.cel.validating import compile_policy
 from custody.policy.engine import Finding, Unit
 from custody.policy.kinds import Kinds
@@ -26,4 +27,4 @@ class Validating:
             yield policy
 
     def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Finding]:  # noqa: ARG002
-        yield from ()
+        yield from findings(units[-1].document)

@@ -7,6 +7,7 @@ from typing import Any
 
 from custody.errors import CustodyError, MalformedError
 from custody.policy.cel.environment import Condition, Expressions
+from custody.policy.cel.lint import findings
 from custody.policy.cel.variables import Variables, activation
 from custody.policy.engine import Finding, Unit
 from custody.policy.excepting import allowed, result
@@ -127,4 +128,4 @@ class Documents:
             yield policy
 
     def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Finding]:  # noqa: ARG002
-        yield from ()
+        yield from findings(units[-1].document)

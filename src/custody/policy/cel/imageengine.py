@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from custody.policy.cel.imagevalidating import ImageRule, compile_policy
+from custody.policy.cel.lint import findings
 from custody.policy.engine import Finding, Unit
 from custody.policy.kinds import Kinds
 from custody.policy.rule import Policy
@@ -30,4 +31,4 @@ class ImageValidating:
             yield policy
 
     def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Finding]:  # noqa: ARG002
-        yield from ()
+        yield from findings(units[-1].document)

@@ -14,6 +14,7 @@ import yaml
 from custody.errors import MalformedError
 from custody.formats import reference
 from custody.policy.kinds import Kinds
+from custody.policy.kyverno.deprecated import deprecated
 from custody.policy.kyverno.guarded import Found, guarded, lookalike
 from custody.policy.kyverno.idle import idle
 from custody.policy.kyverno.policy import AUTOGEN
@@ -34,6 +35,7 @@ _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?")
 def findings(document: dict[str, Any], policy: Policy, kinds: Kinds) -> Iterator[Found]:
     """Of one ClusterPolicy that loads, in the order of its fields."""
     spec = document["spec"]
+    yield from deprecated(document)
     if policy.failure_policy == "Ignore":
         yield ("spec.failurePolicy", "fails-open", "warning",
                "what cannot be evaluated, or comes while the webhook is away, is admitted", "")

@@ -1,0 +1,208 @@
+"""Whether a policy and its translation say the same: both are asked about generated objects and given ones.
+
+What is compared is whether a request is denied, and whether it was judged: for, against, or not at all. A failure and
+an error are both against it.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from custody.errors import CustodyError, MalformedError
+from custody.formats import reference
+from custody.policy.decide import decide
+from custody.policy.kinds import Kinds, Selector, builtin
+from custody.policy.load import PolicySet
+from custody.policy.migrate.matching import Named
+from custody.policy.migrate.samples import Samples, Vocabulary
+from custody.policy.model import Context, Decision, Kind, Outcome, Request, Resource, User
+from custody.policy.podfields import TEMPLATES
+from custody.ports.lookup import Answer, Answered, NamespaceLabels
+
+_NO_LABEL = re.compile(r"[^A-Za-z0-9._-]")
+_NOW = datetime(2026, 1, 1, tzinfo=UTC)
+_PODS = ("Deployment", "CronJob", "Job", "ReplicationController")
+_EXCUSED = "skipping the rule evaluation as pre-existing violations are allowed"
+_NAMESPACES = ("default", "kube-system")
+
+
+class Difference(NamedTuple):
+    """A counter-example."""
+
+    request: Request
+    said: str
+    """By the policy as it is: for, against or nothing, and whether it denies."""
+    says: str
+    """By its translation."""
+    messages: tuple[str, str]
+
+
+class Comparison:
+    """One rule beside the policies that it became."""
+
+    def __init__(self, before: Sequence[Any], after: Sequence[Any], kinds: Kinds) -> None:
+        """Raises MalformedError, UnsupportedError for what does not load."""
+        self.before, self.after = PolicySet(before, kinds=kinds), PolicySet(after, kinds=kinds)
+        self.asked = self.judged = self.denied = 0
+        """Requests; those that the policy judged; and those that it was against."""
+
+    def difference(self, request: Request) -> Difference | None:
+        answers: dict[Any, Answer] = {NamespaceLabels(request.namespace): Answered({})}
+        context = Context(now=_NOW)
+        said = decide(request, {}, self.before, context, answers=answers)
+        says = decide(request, {}, self.after, context, answers=answers)
+        self.asked += 1
+        left, right = _stance(said), _stance(says)
+        self.judged += left != "nothing"
+        self.denied += left == "against"
+        if left == right and said.allowed == says.allowed:
+            return None
+        if said.allowed == says.allowed and right == "for" and any(
+                result.message == _EXCUSED for result in said.results):
+            return None  # a violation that was there before: a pass now, which was a skip
+        return Difference(request, _words(left, said), _words(right, says), (_message(said), _message(says)))
+
+
+def _stance(decision: Decision) -> str:
+    outcomes = {result.outcome for result in decision.results}
+    return "against" if outcomes & {Outcome.FAIL, Outcome.ERROR} else "for" if Outcome.PASS in outcomes else "nothing"
+
+
+def _words(stance: str, decision: Decision) -> str:
+    return stance if decision.allowed else f"{stance}, denied"
+
+
+def _message(decision: Decision) -> str:
+    return next((result.message for result in decision.results if result.message), "")
+
+
+def requests(rule: dict[str, Any], resources: Sequence[Named], operations: Sequence[str], kinds: Kinds, count: int,
+             given: Sequence[dict[str, Any]] = ()) -> Iterator[Request]:
+    """Generated requests about what a rule speaks of, and the given objects, each created, changed and deleted."""
+    vocabulary = Vocabulary()
+    vocabulary.policy(rule)
+    words = [word for word in vocabulary.values.values() if isinstance(word, str) and word]
+    plain = [resource for resource in resources if "/" not in resource.resource and resource.group != "*"]
+    asked = {(target.group, target.kind): target for target in plain}
+    if ("", "Pod") in asked:
+        for name in _PODS:
+            selector = Selector("*", "*", name, "")
+            for served in kinds.find(selector)[:1]:
+                holder = served.resource
+                asked[(holder.group, name)] = Named(holder.group, holder.version, holder.plural, name)
+    if not asked:
+        asked[("", "ConfigMap")] = Named("", "v1", "configmaps", "ConfigMap")
+    debugged = "ephemeralContainers" in str(rule)
+    typed = {served.resource.group for served in builtin().find(Selector("*", "*", "*", ""))}
+    for turn, target in enumerate(asked.values()):
+        objects = Samples(vocabulary, typed=target.group in typed, seed=turn).objects(count)
+        last: dict[str, Any] | None = None
+        for at, made in enumerate(objects):
+            document = _object(made, target, at, words)
+            yield from _asking(document, last, target, operations, kinds, at, words, debugged=debugged)
+            last = document
+    for document in given:
+        yield Request.create(document, "default")
+
+
+def _object(made: dict[str, Any], target: Named, at: int, words: Sequence[str]) -> dict[str, Any]:
+    """An object that the API server could send: with a name, labels of texts, and pods where there must be some."""
+    made = copy.deepcopy(made)
+    metadata = made["metadata"] = _metadata(made.get("metadata"))
+    metadata["name"] = words[at % len(words)] if words and at % 3 == 0 else f"sample-{at}"
+    if target.kind in TEMPLATES:
+        made["spec"] = _pod(made.get("spec"))
+        template = {key: made[key] for key in ("metadata", "spec")}
+        pointer = TEMPLATES[target.kind].removesuffix("/spec").split("/")[1:]
+        if target.kind != "Pod":
+            inner: dict[str, Any] = template
+            for step in reversed(pointer):
+                inner = {step: inner}
+            made = {**inner, "metadata": {"name": metadata["name"], "labels": dict(metadata.get("labels") or {})}}
+    version = f"{target.group}/{target.version}" if target.group else target.version
+    return {**made, "apiVersion": version, "kind": target.kind}
+
+
+def _metadata(metadata: Any) -> dict[str, Any]:
+    kept = dict(metadata) if isinstance(metadata, dict) else {}
+    for field in ("labels", "annotations"):
+        if field in kept:
+            kept[field] = {key: str(value) for key, value in kept[field].items()} if isinstance(
+                kept[field], dict) else {}
+    if isinstance(kept.get("labels"), dict):  # whose letters the API server checks
+        kept["labels"] = {key: _NO_LABEL.sub("z", value) for key, value in kept["labels"].items()}
+    for field in ("namespace", "generateName", "uid", "resourceVersion"):
+        if field in kept:
+            kept[field] = str(kept[field])
+    return kept
+
+
+def _pod(spec: Any) -> dict[str, Any]:
+    made = spec if isinstance(spec, dict) else {}
+    for field in ("containers", "initContainers", "ephemeralContainers"):
+        if field == "containers" or field in made:
+            written = made.get(field)
+            entries = written if isinstance(written, list) else []
+            containers = [entry for entry in entries if isinstance(entry, dict)] or (
+                [{}] if field == "containers" else [])
+            for at, container in enumerate(containers):
+                container["name"] = f"{field.lower()}-{at}"
+                container["image"] = _image(container.get("image"))
+            made[field] = containers
+    return made
+
+
+def _image(name: Any) -> str:
+    """A name that can be read: of others custody's rules about `images` are errors."""
+    try:
+        reference.parse(str(name))
+    except MalformedError:
+        return "registry.example.com/app:1"
+    return str(name)
+
+
+def _asking(document: dict[str, Any], last: dict[str, Any] | None, target: Named, operations: Sequence[str],
+            kinds: Kinds, at: int, words: Sequence[str], *, debugged: bool) -> Iterator[Request]:
+    kind = Kind(target.kind, target.version, target.group)
+    resource = Resource(target.resource, target.version, target.group)
+    namespace = ""
+    if kinds.namespaced(kind) is not False:
+        choices = [*_NAMESPACES, *words]
+        namespace = _NAMESPACES[0] if at % 3 else choices[at // 3 % len(choices)]
+        document["metadata"]["namespace"] = namespace
+    elif kind.kind == "Namespace":
+        namespace = document["metadata"]["name"]
+    user = User(username=words[at % len(words)] if words and at % 4 == 0 else "admin",
+                groups=("system:authenticated", *([words[at % len(words)]] if words and at % 5 == 0 else [])))
+    name = document["metadata"]["name"]
+
+    def asked(operation: str, new: dict[str, Any] | None, old: dict[str, Any] | None) -> Request:
+        return Request(operation=operation, kind=kind, resource=resource, namespace=namespace, name=name, object=new,
+                       old_object=old, user=user)
+
+    yield asked("CREATE", document, None)
+    if last is not None:
+        yield asked("UPDATE", document, last)
+    if at % 4 == 0:
+        yield asked("UPDATE", document, document)
+        if "DELETE" in operations:
+            yield asked("DELETE", None, document)
+    if debugged and target.kind == "Pod" and last is not None and at % 3 == 0:
+        yield Request(operation="UPDATE", kind=kind, resource=resource, namespace=namespace, name=name,
+                      object=document, old_object=last, user=user, subresource="ephemeralcontainers", parent=kind)
+
+
+def checked(comparison: Comparison, asked: Iterator[Request]) -> Difference | None:
+    """The first counter-example."""
+    for request in asked:
+        try:
+            difference = comparison.difference(request)
+        except CustodyError:
+            continue  # a request that nobody can judge, such as one of a resource whose kind is not known
+        if difference is not None:
+            return difference
+    return None

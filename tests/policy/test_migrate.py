@@ -1,0 +1,148 @@
+"""Policies of kyverno.io as ValidatingPolicies: what is said, what is refused, and that a wrong one is found out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from custody.cli.run import run
+from custody.errors import CustodyError, UnsupportedError
+from custody.policy.kinds import builtin
+from custody.policy.migrate.equivalence import Comparison, checked, requests
+from custody.policy.migrate.matching import Named
+from custody.policy.migrate.rules import Migrated, migrate
+
+
+def policy(validate: dict[str, Any], kinds: tuple[str, ...] = ("Pod",), **beside: Any) -> dict[str, Any]:
+    spec = beside.pop("spec", {})
+    rule = {"name": "r", "match": {"any": [{"resources": {"kinds": [*kinds]}}]}, "validate": validate, **beside}
+    return {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"},
+            "spec": {**spec, "rules": [rule]}}
+
+
+def translated(document: dict[str, Any]) -> Migrated:
+    (rule,) = migrate(document, builtin(), count=80)
+    return rule
+
+
+def expressions(document: dict[str, Any]) -> str:
+    rule = translated(document)
+    assert rule.refused is None, rule.refused
+    return rule.documents[0]["spec"]["validations"][0]["expression"]
+
+
+PATTERN = {"message": "m", "pattern": {"spec": {"containers": [{"image": "ghcr.io/*"}]}}}
+
+
+def test_a_pattern_becomes_an_expression() -> None:
+    assert expressions(policy(PATTERN)) == (
+        "has(object.spec.containers) && object.spec.containers.all(element, has(element.image) && "
+        "string(element.image).startsWith('ghcr.io/'))")
+
+
+@pytest.mark.parametrize("validate", [
+    {"pattern": {"spec": {"=(hostNetwork)": False}}},
+    {"pattern": {"metadata": {"labels": {"app": "?*"}}}},
+    {"pattern": {"spec": {"containers": [{"resources": {"limits": {"memory": "<=4Gi"}}}]}}},
+    {"pattern": {"spec": {"containers": [{"(name)": "c*", "image": "!*:latest"}]}}},
+    {"pattern": {"spec": {"X(hostPID)": "null"}}},
+    {"pattern": {"spec": {"^(volumes)": [{"name": "a"}]}}},
+    {"anyPattern": [{"spec": {"hostPID": True}}, {"spec": {"securityContext": {"runAsNonRoot": True}}}]},
+    {"deny": {"conditions": {"any": [{"key": "{{ request.object.spec.hostIPC || '' }}", "operator": "Equals",
+                                      "value": True}]}}},
+    {"deny": {"conditions": {"all": [{"key": "{{ request.object.metadata.labels.team || '' }}",
+                                      "operator": "AnyNotIn", "value": ["a", "b*"]}]}}},
+    {"foreach": [{"list": "request.object.spec.[containers, initContainers][]",
+                  "pattern": {"image": "ghcr.io/*"}}]},
+])
+@pytest.mark.parametrize("action", ["Audit", "Enforce"])
+def test_what_is_said_in_cel_is_the_same(validate: dict[str, Any], action: str) -> None:
+    rule = translated(policy({"message": "m", **validate}, spec={"validationFailureAction": action}))
+    assert rule.refused is None, rule.refused
+    assert 0 < rule.denied < rule.judged
+    assert rule.documents[0]["spec"]["validationActions"] == ["Deny" if action == "Enforce" else "Audit"]
+
+
+def test_pod_controllers_are_those_of_autogen() -> None:
+    document = policy(PATTERN)
+    document["metadata"]["annotations"] = {"pod-policies.kyverno.io/autogen-controllers": "CronJob,Deployment"}
+    (made, *_) = translated(document).documents
+    assert made["spec"]["autogen"] == {"podControllers": {"controllers": ["cronjobs", "deployments"]}}
+    assert "annotations" not in made["metadata"]
+
+
+def test_no_pod_controllers_and_what_is_added_to_pods() -> None:
+    document = policy(PATTERN)
+    document["metadata"]["annotations"] = {"pod-policies.kyverno.io/autogen-controllers": "none"}
+    (made,) = translated(document).documents
+    assert made["spec"]["matchConstraints"]["resourceRules"][0]["resources"] == ["pods", "pods/ephemeralcontainers"]
+
+
+def test_what_is_deleted_is_asked_about_by_a_policy_of_its_own() -> None:
+    rule = translated(policy({"message": "m", "deny": {"conditions": {"any": [
+        {"key": "{{ request.object.metadata.labels.keep || '' }}", "operator": "Equals", "value": "yes"}]}}},
+        ("ConfigMap",)))
+    assert [made["metadata"]["name"] for made in rule.documents] == ["p", "p-on-delete"]
+    assert "oldObject.metadata" in rule.documents[1]["spec"]["validations"][0]["expression"]
+
+
+def test_exclusions_and_preconditions_are_conditions() -> None:
+    rule = translated(policy(PATTERN, exclude={"any": [{"resources": {"namespaces": ["kube-*"]}}]}, preconditions={
+        "all": [{"key": "{{ request.operation }}", "operator": "NotEquals", "value": "DELETE"}]}))
+    assert [entry["expression"] for entry in rule.documents[0]["spec"]["matchConditions"]] == [
+        "!(request.kind.kind == 'Namespace' ? request.name : request.namespace).startsWith('kube-')",
+        "request.operation != 'DELETE'"]
+
+
+@pytest.mark.parametrize(("document", "path", "words"), [
+    (policy({"podSecurity": {"level": "baseline"}}), "spec.rules[0].validate.podSecurity", "no words"),
+    (policy({"pattern": {"metadata": {"labels": {"*": "x"}}}}), "spec.rules[0].validate.pattern", "wildcards"),
+    (policy({"pattern": {"spec": {"x": "{{ request.name }}"}}}), "spec.rules[0].validate.pattern", "variables"),
+    (policy({"pattern": {"spec": {"x": ">10s"}}}), "spec.rules[0].validate.pattern.spec.x", "durations"),
+    (policy(PATTERN, match={"any": [{"resources": {"kinds": ["Pod"]}, "roles": ["a:b"]}]}),
+     "spec.rules[0].match.any[0].roles", "roles"),
+    (policy({"message": "{{ time_now_utc() }}", "pattern": {"spec": {"x": "y"}}}),
+     "spec.rules[0].validate.message", "time_now_utc()"),
+])
+def test_what_has_no_words_is_refused_by_its_path(document: dict[str, Any], path: str, words: str) -> None:
+    refused = translated(document).refused
+    assert isinstance(refused, UnsupportedError)
+    assert refused.message.startswith(path)
+    assert words in refused.message
+
+
+def test_a_rule_that_no_request_proves_is_refused() -> None:
+    refused = translated(policy({"pattern": {"kind": "ConfigMap"}}, ("ConfigMap",))).refused
+    assert refused is not None
+    assert "there is none that it is against" in refused.message
+
+
+def test_a_translation_that_says_another_thing_is_found_out() -> None:
+    document = policy(PATTERN)
+    (made, *_) = translated(document).documents
+    made["spec"]["validations"][0]["expression"] = "object.spec.containers.exists(c, c.image.startsWith('ghcr.io/'))"
+    difference = checked(Comparison([document], [made], builtin()), requests(
+        document["spec"]["rules"][0], [Named("", "v1", "pods", "Pod")], ("CREATE",), builtin(), 80))
+    assert difference is not None
+    assert (difference.said, difference.says) == ("against", "for")
+
+
+def test_other_kinds_are_refused() -> None:
+    with pytest.raises(CustodyError, match="ValidatingPolicy is not migrated"):
+        migrate({"apiVersion": "policies.kyverno.io/v1", "kind": "ValidatingPolicy"}, builtin())
+
+
+def test_files_are_written_only_for_what_is_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    documents = [policy(PATTERN), policy({"podSecurity": {"level": "baseline"}})]
+    documents[1]["metadata"] = {"name": "q"}
+    (tmp_path / "in.yaml").write_text(yaml.safe_dump_all(documents))
+    assert run(["policy", "migrate", str(tmp_path / "in.yaml"), "-o", str(tmp_path / "out"), "--samples", "60"]) == 1
+    said = capsys.readouterr().err
+    assert "✓ p/r: p; both say the same of" in said
+    assert "✗ q/r: spec.rules[0].validate.podSecurity" in said
+    assert "1 rule stays behind" in said
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["p.yaml"]
+    assert yaml.safe_load((tmp_path / "out/p.yaml").read_text())["kind"] == "ValidatingPolicy"
