@@ -43,7 +43,8 @@ def base(layer: pathlib.Path) -> None:
     for name, text in records.items():
         (records_folder / name).write_text(text)
     for link, target in (("lib", "usr/lib"), ("lib64", "usr/lib64"), ("bin", "usr/bin"),
-                         ("usr/bin/python3", "python3.11"), ("usr/lib/ssl/cert.pem", "/etc/ssl/certs/ca-certificates.crt"),
+                         ("usr/bin/python3", "python3.11"),
+                         ("usr/lib/ssl/cert.pem", "/etc/ssl/certs/ca-certificates.crt"),
                          ("etc/os-release", "../usr/lib/os-release")):
         (layer / link).parent.mkdir(parents=True, exist_ok=True)
         (layer / link).symlink_to(target)

@@ -25,9 +25,11 @@ _LINUX = {"implementation_name": "cpython", "platform_python_implementation": "C
 PACKAGES = {
     "base-files": r"usr/lib/os-release",
     "gcc-12-base": r"", "ca-certificates": r"usr/share/ca-certificates/mozilla/.*\.crt",
-    "libbz2-1.0": r".*/libbz2\.so\..*", "libc6": r".*/(?:lib(?:c|m|dl|pthread|rt|resolv)\.so\.\d|ld-linux-x86-64\.so\.2)",
+    "libbz2-1.0": r".*/libbz2\.so\..*",
+    "libc6": r".*/(?:lib(?:c|m|dl|pthread|rt|resolv)\.so\.\d|ld-linux-x86-64\.so\.2)",
     "libexpat1": r".*/libexpat\.so\..*", "libffi8": r".*/libffi\.so\..*", "libgcc-s1": r".*/libgcc_s\.so\..*",
-    "liblzma5": r".*/liblzma\.so\..*", "libsqlite3-0": r".*/libsqlite3\.so\..*", "libssl3": r".*/lib(?:ssl|crypto)\.so\.3",
+    "liblzma5": r".*/liblzma\.so\..*", "libsqlite3-0": r".*/libsqlite3\.so\..*",
+    "libssl3": r".*/lib(?:ssl|crypto)\.so\.3",
     "libstdc++6": r".*/libstdc\+\+\.so\.[\d.]*", "libuuid1": r".*/libuuid\.so\..*", "zlib1g": r".*/libz\.so\..*",
     "libpython3.11-minimal": r"usr/lib/python3\.11/.*", "libpython3.11-stdlib": r"usr/lib/python3\.11/.*",
     "python3.11-minimal": r"usr/bin/python3\.11"}

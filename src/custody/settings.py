@@ -29,8 +29,8 @@ _PATHS = ("data_dir", "kubeconfig", "trusted_root", "signing_config", "tls_certi
           "webhook_certificate", "webhook_key", "webhook_client_ca", "summary_key")
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _OTHERS = {"CUSTODY_CONFIG", "CUSTODY_ORACLES", "CUSTODY_PEERS", "CUSTODY_PEERS_TOOLS", "CUSTODY_IMAGES",
-           "CUSTODY_TRACEBACK", "CUSTODY_INPUTS", "CUSTODY_OUTPUT", "CUSTODY_SOURCE", "CUSTODY_ROOT"}
-"""No settings: where the file is, what custody's own tests use, and what a build step is told."""
+           "CUSTODY_TRACEBACK", "CUSTODY_INPUTS", "CUSTODY_OUTPUT", "CUSTODY_SOURCE", "CUSTODY_ROOT", "CUSTODY_WORKER"}
+"""No settings: where the file is, what custody's own tests use, what a build step is told, and a worker."""
 _KUBERNETES = re.compile(r"CUSTODY_(?:[A-Z0-9_]+_)?(?:SERVICE_(?:HOST|PORT)(?:_[A-Z0-9_]+)?|"
                          r"PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)\Z")
 """What the kubelet sets in every pod for a Service whose name begins with `custody`."""

@@ -105,9 +105,13 @@ class Roots:
         return tuple(name for name, naming in self.deferred.items() if naming.search(expression))
 
     def check(self, tree: Node, where: str) -> None:
-        """Raises NotEvaluatedError for other names."""
+        """Raises NotEvaluatedError for other names. The name `""`, as people write an empty text, is never there."""
         for chain in _chains(tree):
-            if self.names is not None and chain[0] not in self.names:
+            if chain[0] == "":
+                continue
+            # `x == null` compares with a field of that name, which nothing has: so it is written for what is not there.
+            if self.names is not None and chain[0] not in self.names and (
+                    chain != ["null"] or tree.kind == "Field"):
                 raise NotEvaluatedError(where, f"variable {chain[0]!r} is not evaluated here",
                                        hint="these are: " + ", ".join(sorted(self.names)))
             if (self.request is not None and chain[0] == "request" and len(chain) > 1

@@ -253,3 +253,21 @@ def test_a_rule_that_cannot_be_matched_denies_with_the_reason() -> None:
     assert "gadgets.example.com/v1 is not known, nor whether its scale is of a Deployment" in " ".join(
         answer["status"]["message"].split())
     assert ask(admission(policy("scales", ["apps/v1/Deployment/scale"])), scale)["response"]["allowed"] is True
+
+
+def names(*documents: dict[str, Any]) -> list[str]:
+    return [hook["name"] for made in configurations("https://x", b"CA", PolicySet.load(documents), as_kyverno=True)
+            for hook in made["webhooks"]]
+
+
+def test_webhooks_have_kyvernos_names_where_they_are_asked_for() -> None:
+    checked = {"apiVersion": "policies.kyverno.io/v1", "kind": "ValidatingPolicy", "metadata": {"name": "v"}, "spec": {
+        "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"],
+                                                "operations": ["CREATE"]}]}, "validations": [{"expression": "true"}]}}
+    loose = {**checked, "metadata": {"name": "w"}, "spec": {**checked["spec"], "failurePolicy": "Ignore"}}
+    slow = policy("slow", ["Pod"], webhookTimeoutSeconds=25)
+    assert names(DENIED) == ["validate.kyverno.svc-fail"]
+    assert names(checked) == ["vpol.validate.kyverno.svc-fail"]
+    assert names(checked, loose) == ["vpol.validate.kyverno.svc-fail", "vpol.validate.kyverno.svc-ignore"]
+    assert names(checked, DENIED) == ["validate.kyverno.svc-fail"], "one webhook asks both"
+    assert names(slow, DENIED) == ["validate.kyverno.svc-fail", "validate.kyverno.svc-fail-25"]

@@ -26,7 +26,7 @@ _CONTROLLERS = ("namespace-controller,deployment-controller,replicaset-controlle
                 "daemonset-controller,job-controller,cronjob-controller,garbage-collector-controller,"
                 "clusterrole-aggregation-controller,replicationcontroller-controller,serviceaccount-controller,"
                 "certificatesigningrequest-signing-controller")
-_KEPT = {"default", "kube-system", "kube-public", "kube-node-lease", "kyverno", "custody"}
+_KEPT = {"default", "kube-system", "kube-public", "kube-node-lease", "kyverno", "custody", "local-path-storage"}
 _POLICIES = [("kyverno.io/v1", "ClusterPolicy"), ("kyverno.io/v1", "Policy"), ("kyverno.io/v2", "PolicyException"),
              ("kyverno.io/v2", "CleanupPolicy"), ("kyverno.io/v2", "ClusterCleanupPolicy"),
              ("kyverno.io/v2beta1", "GlobalContextEntry"),
@@ -52,7 +52,7 @@ def cluster(folder: Path) -> Iterator[tuple[Path, Api]]:
              "--kube-api-qps=200", "--kube-api-burst=400"],
             stdout=(folder / "manager.log").open("wb"), stderr=subprocess.STDOUT)
         try:
-            for name in ("kyverno", "custody"):
+            for name in ("kyverno", "custody", "local-path-storage"):
                 api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
             for definition in definitions(CRDS):
                 api.create(definition)
@@ -103,7 +103,18 @@ def _installation() -> list[Object]:
              "data": {"excludeGroups": "system:nodes", "resourceFilters": "[Event,*,*]\n[*/*,kube-system,*]\n",
                       "generateSuccessEvents": "false"}},
             *({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "kyverno"}}
-              for name in accounts)]
+              for name in accounts),
+            _provisioner()]
+
+
+def _provisioner() -> Object:
+    """A Deployment that kind's clusters have: reports and events are told of it."""
+    labels = {"app": "local-path-provisioner"}
+    container = {"name": "local-path-provisioner", "image": "docker.io/kindest/local-path-provisioner:v20250214"}
+    return {"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "local-path-provisioner", "namespace": "local-path-storage"},
+            "spec": {"selector": {"matchLabels": labels},
+                     "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}}}}
 
 
 def _administrator(folder: Path, kubeconfig: Path) -> Path:

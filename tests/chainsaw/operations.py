@@ -124,6 +124,7 @@ class Operations:
     def _each(self, given: dict[str, Any], bindings: Bindings, put: Callable[[Object], Object]) -> None:
         for document in self._documents(given, bindings):
             def attempt(document: Object = document) -> str:
+                self._place(document, bindings)  # a kind may be served only now
                 try:
                     actual, error = put(document), None
                 except RefusedError as refused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import queue
 import re
@@ -14,9 +15,10 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.admission.conftest import free_port
-from tests.chainsaw.api import RefusedError
+from tests.chainsaw.api import Api, RefusedError
 from tests.chainsaw.cluster import clean, cluster, path_of_programs
 from tests.chainsaw.document import Test, UnsupportedStepError, read
 from tests.chainsaw.runner import run
@@ -39,11 +41,33 @@ def needs_more(folder: Path) -> str | None:
     return next((reason for sign, reason in ELSEWHERE.items() if sign in texts), None)
 
 
-def listed(folder: Path, wanted: str) -> list[tuple[str, Path]]:
+class Part(NamedTuple):
+    """One of several parts of all tests, as even as hashes of their names are: the same ones each time."""
+
+    number: int
+    """From 1."""
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """`1/3`. Raises ValueError."""
+        number, of = map(int, text.split("/"))
+        if not 1 <= number <= of:
+            raise ValueError(text)
+        return cls(number, of)
+
+    def has(self, name: str) -> bool:
+        return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) % self.of == self.number - 1
+
+
+WHOLE = Part(1, 1)
+
+
+def listed(folder: Path, wanted: str, part: Part = WHOLE) -> list[tuple[str, Path]]:
     """Names and files of the tests below a folder that have `wanted` in their name."""
     files = [(str(file.parent.relative_to(folder)), file) for file in sorted(folder.rglob("chainsaw-test.yaml"))]
     return [(name.removeprefix("test/conformance/chainsaw/"), file) for name, file in files
-            if any(part in name for part in wanted.split(","))]
+            if any(text in name for text in wanted.split(",")) and part.has(name)]
 
 
 @contextlib.contextmanager
@@ -79,16 +103,20 @@ def _until_ready(process: subprocess.Popen[bytes], port: int) -> None:
     raise RuntimeError("custody admission run is not ready: see CHAINSAW_LOG")
 
 
-def results(folder: Path, wanted: str = "", shards: int = 2) -> Iterator[tuple[str, str | None]]:
-    """Each test that can be run here with why it failed, as they end; those that cannot are left out."""
+def results(folder: Path, wanted: str = "", shards: int = 2, part: Part = WHOLE, *,
+            again: bool = False) -> Iterator[tuple[str, str | None]]:
+    """Each test that can be run here with why it failed, as they end; those that cannot are left out.
+
+    `again`: one that fails is run once more, since a busy machine answers late.
+    """
     waiting: queue.Queue[tuple[str, Path]] = queue.Queue()
     count = 0
-    for name, file in listed(folder, wanted):
+    for name, file in listed(folder, wanted, part):
         if needs_more(file.parent) is None:
             waiting.put((name, file))
             count += 1
     done: queue.Queue[tuple[str, str | None] | BaseException] = queue.Queue()
-    threads = [threading.Thread(target=_shard, args=(waiting, done), daemon=True) for _ in range(shards)]
+    threads = [threading.Thread(target=_shard, args=(waiting, done, again), daemon=True) for _ in range(shards)]
     for thread in threads:
         thread.start()
     for _ in range(count):
@@ -100,7 +128,8 @@ def results(folder: Path, wanted: str = "", shards: int = 2) -> Iterator[tuple[s
         thread.join()
 
 
-def _shard(waiting: queue.Queue[tuple[str, Path]], done: queue.Queue[tuple[str, str | None] | BaseException]) -> None:
+def _shard(waiting: queue.Queue[tuple[str, Path]], done: queue.Queue[tuple[str, str | None] | BaseException],
+           again: bool) -> None:
     try:
         with tempfile.TemporaryDirectory(prefix="cluster-") as parent:
             folder = Path(parent) / "cluster"
@@ -113,13 +142,20 @@ def _shard(waiting: queue.Queue[tuple[str, Path]], done: queue.Queue[tuple[str, 
                         name, file = waiting.get_nowait()
                     except queue.Empty:
                         return
-                    try:
-                        loaded: list[Test] = read(file)
-                        reason = next((why for test in loaded
-                                       if (why := run(test, api, kubeconfig, path_of_programs()))), None)
-                    except (UnsupportedStepError, RefusedError) as error:
-                        reason = str(error)
-                    done.put((name, reason))
+                    reason = _reason(file, api, kubeconfig)
                     clean(api, before)
+                    if reason is not None and again:
+                        reason = _reason(file, api, kubeconfig)
+                        clean(api, before)
+                    done.put((name, reason))
     except BaseException as error:
         done.put(error)
+
+
+def _reason(file: Path, api: Api, kubeconfig: Path) -> str | None:
+    """Why a file's tests fail; None where they do not."""
+    try:
+        loaded: list[Test] = read(file)
+        return next((why for test in loaded if (why := run(test, api, kubeconfig, path_of_programs()))), None)
+    except (UnsupportedStepError, RefusedError) as error:
+        return str(error)

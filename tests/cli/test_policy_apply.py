@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -168,6 +169,26 @@ def test_who_asks_and_how_come_from_files(files: list[str], tmp_path: Path) -> N
 def test_a_file_of_who_asks_that_is_none_is_refused(document: dict[str, Any], files: list[str], tmp_path: Path) -> None:
     (tmp_path / "who.yaml").write_text(yaml.safe_dump(document))
     assert run(["policy", "apply", *files, "-u", str(tmp_path / "who.yaml")]) == 2
+
+
+@pytest.mark.parametrize("place", ["policies", "resources"])
+def test_a_pipe_in_a_folder_is_not_waited_for(place: str, files: list[str], tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "folder" / "a.yaml")
+    folder = str(tmp_path / "folder")
+    assert run(["policy", "apply", *([folder, *files[1:]] if place == "policies" else [files[0], "-r", folder])]) != 0
+    assert "got a pipe, socket or device, expected a file" in "".join(capsys.readouterr())
+
+
+def test_folders_that_link_to_each_other_are_read_once(tmp_path: Path, files: list[str], capsys: Capture) -> None:
+    folder = tmp_path / "folder"
+    (folder / "in").mkdir(parents=True)
+    (folder / "in" / "policy.yaml").write_text(Path(files[0]).read_text())
+    for at in range(4):
+        (folder / "in" / f"up{at}").symlink_to(folder)
+        (folder / f"down{at}").symlink_to(folder / "in")
+    assert run(["policy", "apply", str(folder), *files[1:]]) == 1
+    assert "Applying 1 policy rule(s) to 2 resource(s)" in capsys.readouterr().out
 
 
 def test_what_is_changed_begins_on_a_line_of_its_own(tmp_path: Path, capsys: Capture) -> None:

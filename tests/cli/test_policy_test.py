@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -148,3 +149,18 @@ def test_a_result_with_an_operation_is_of_a_request_of_its_own(tmp_path: Path) -
          "operation": "UPDATE"}])
     (folder / "policy.yaml").write_text(yaml.safe_dump(matched))
     assert run(["policy", "test", str(folder)]) == 0
+
+
+@pytest.mark.parametrize(("name", "fields"), [
+    ("kyverno-test.yaml", None), ("pipe.yaml", {"resources": ["pipe.yaml"]}),
+    ("pipe.yaml", {"policies": ["pipe.yaml"]}),
+    ("pipe.yaml", {"variables": "pipe.yaml"}), ("pipe.yaml", {"userinfo": "pipe.yaml"}),
+    ("pipe.yaml", {"globalContextEntries": [{"name": "e", "resourceFiles": ["pipe.yaml"]}]})])
+def test_a_pipe_among_the_files_of_a_test_is_not_waited_for(name: str, fields: dict[str, Any] | None, tmp_path: Path,
+                                                            capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, **(fields or {}))
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    assert run(["policy", "test", str(tmp_path)]) != 0
+    out, err = capsys.readouterr()
+    assert "got a pipe, socket or device, expected a file" in out + err

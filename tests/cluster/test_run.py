@@ -164,7 +164,7 @@ def test_who_applies_an_exception_that_counts_nowhere_is_told_so(cluster: Cluste
             "(setting `exceptions`)") in applied.stderr
     exception["spec"]["expiresAt"] = "2030-01-01T00:00:00Z"
     refused = cluster("apply", "-f", "-", given=exception)
-    assert "spec.expiresAt: not evaluated by custody yet (kyverno.io has no such field; the annotation" in refused.stderr
+    assert "spec.expiresAt: not evaluated by custody yet (kyverno.io has no such field; the annot" in refused.stderr
     cluster.do("delete", "policyexceptions.kyverno.io", "alone")
 
 

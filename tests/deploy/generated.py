@@ -14,8 +14,8 @@ from tests.deploy.template import Chart
 
 _ROOT = Path(__file__).parents[2]
 _DEPLOY = _ROOT / "deploy"
-_HEAD = """# custody as a cluster's admission controller, after the definitions of the policies' kinds (../crds, or Kyverno's own
-# where they are). Written from deploy/helm/custody by `python -m tests.deploy.generated`: change it there.
+_HEAD = """# custody as a cluster's admission controller, after the definitions of the policies' kinds (../crds, or
+# Kyverno's own where they are). Written from deploy/helm/custody by `python -m tests.deploy.generated`.
 """
 
 

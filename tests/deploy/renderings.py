@@ -32,8 +32,9 @@ EVERYTHING: dict[str, Any] = {
     "podDisruptionBudget": {"maxUnavailable": "40%"}, "priorityClassName": "system-cluster-critical",
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "nodeSelector": {"kubernetes.io/os": "linux"}, "tolerations": [{"key": "a", "operator": "Exists"}],
-    "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": {
-        "topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "custody"}}}}]}},
+    "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
+        "weight": 1, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {
+            "matchLabels": {"app.kubernetes.io/name": "custody"}}}}]}},
     "podAnnotations": {"a.example/b": "c: d"}, "podLabels": {"team": "platform"}}
 VALUES: dict[str, dict[str, Any]] = {
     "defaults": {},

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-_ACTION = re.compile(r"\{\{(?P<left>-(?=\s))?\s*(?P<text>(?:/\*.*?\*/|\"(?:[^\"\\]|\\.)*\"|.)*?)\s*(?P<right>(?<=\s)-)?\}\}", re.DOTALL)
+_ACTION = re.compile(r"\{\{(?P<left>-(?=\s))?\s*(?P<text>(?:/\*.*?\*/|\"(?:[^\"\\]|\\.)*\"|.)*?)\s*"
+                     r"(?P<right>(?<=\s)-)?\}\}", re.DOTALL)
 _TOKEN = re.compile(r"\s*(?:(?P<string>\"(?:[^\"\\]|\\.)*\")|(?P<number>-?\d+)|(?P<path>(?:\$\w*|)(?:\.\w+)+|\$\w*|\.)"
                     r"|(?P<word>\w+)|(?P<mark>:=|[()|,]))")
 

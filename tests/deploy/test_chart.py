@@ -38,8 +38,9 @@ def test_it_renders_as_helm_does(name: str, tmp_path: Path) -> None:
     if helm is None:
         pytest.skip("helm is not installed")
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(VALUES[name]))
-    done = subprocess.run([helm, "template", "custody", str(FOLDER), "--namespace", "custody", "--kube-version", "1.34.0",
-                           "--values", str(tmp_path / "values.yaml")], capture_output=True, text=True, check=False)
+    command = [helm, "template", "custody", str(FOLDER), "--namespace", "custody", "--kube-version", "1.34.0"]
+    done = subprocess.run([*command, "--values", str(tmp_path / "values.yaml")], capture_output=True, text=True,
+                          check=False)
     assert done.returncode == 0, done.stderr
     rendered = [document for document in yaml.safe_load_all(done.stdout) if document]
     assert _sorted(rendered) == _sorted(CHART.documents(VALUES[name]))
@@ -109,8 +110,9 @@ def test_the_schema_takes_what_people_say(name: str) -> None:
 
 @pytest.mark.parametrize(("values", "where"), [
     ({"replica": 3}, "replica"), ({"replicas": 0}, "replicas"), ({"image": {"digest": "latest"}}, "digest"),
-    ({"settings": {"data_dir": "/"}}, "data_dir"), ({"reports": "all"}, "reports"), ({"policies": {"inline": {"a": ""}}}, "a"),
-    ({"exclude": ["Not_a_name"]}, "Not_a_name"), ({"log": {"level": "loud"}}, "loud"), ({"rbac": {"views": True}}, "views")])
+    ({"settings": {"data_dir": "/"}}, "data_dir"), ({"reports": "all"}, "reports"),
+    ({"policies": {"inline": {"a": ""}}}, "a"), ({"exclude": ["Not_a_name"]}, "Not_a_name"),
+    ({"log": {"level": "loud"}}, "loud"), ({"rbac": {"views": True}}, "views")])
 def test_the_schema_refuses_what_nobody_would_obey(values: dict[str, Any], where: str) -> None:
     with pytest.raises(jsonschema_rs.ValidationError, match=where):
         SCHEMA.validate(merged(CHART.values, values))
@@ -122,12 +124,13 @@ def test_no_policies_from_two_places() -> None:
 
 
 def test_settings_that_the_chart_says_itself_are_settings() -> None:
-    own = json.loads((FOLDER / "values.schema.json").read_text())["properties"]["settings"]["propertyNames"]["not"]["enum"]
-    assert set(own) <= {field.name for field in msgspec.structs.fields(Settings)}
+    values = json.loads((FOLDER / "values.schema.json").read_text())["properties"]
+    own = set(values["settings"]["propertyNames"]["not"]["enum"])
+    assert own <= {field.name for field in msgspec.structs.fields(Settings)}
 
 
 def test_everything_says_each_value() -> None:
-    """So that what is looked at here is all there is: a value that no rendering sets is not tested."""
+    """So that what is looked at here is all there is."""
     def paths(values: dict[str, Any], before: str = "") -> set[str]:
         return {path for key, value in values.items() for path in (
             paths(value, f"{before}{key}.") if isinstance(value, dict) and value else {before + key})}

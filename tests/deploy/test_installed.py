@@ -16,22 +16,17 @@ from tests.deploy.installation import account, replica
 from tests.deploy.renderings import POLICY
 
 pytestmark = pytest.mark.peer
-EXCEPTION = {"apiVersion": "kyverno.io/v2", "kind": "PolicyException", "metadata": {"name": "let", "namespace": "security"},
-             "spec": {"exceptions": [{"policyName": "label", "ruleNames": ["label"]}], "match": {"any": [
-                 {"resources": {"kinds": ["Pod"], "names": ["let"]}}]}}}
 
 
 def test_files_of_policies_settings_and_a_certificate_of_yours(server: Server, tmp_path: Path,
                                                               monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = server.cluster
     values: dict[str, Any] = {"policies": {"inline": {"label.yaml": POLICY}}, "reports": "none", "withdraw": True,
-                              "exceptions": {"namespaces": ["security"]}, "certificates": {"secret": "custody-cert"},
+                              "certificates": {"secret": "custody-cert"},
                               "settings": {"keep_decisions": 1}}
     documents = CHART.documents(values)
     install(cluster, documents)
     cluster.do("apply", "--server-side", "-f", "-", given=_certificate())
-    cluster.do("apply", "--server-side", "-f", "-", given=[
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "security"}}, EXCEPTION])
     running = replica(documents, account(cluster, tmp_path), tmp_path / "pod", monkeypatch).started()
     try:
         assert "blocked" in cluster.pod("bad", "bad").stderr
@@ -58,7 +53,7 @@ def _certificate() -> dict[str, Any]:
 
 def test_without_a_right_it_is_not_ready_and_says_which(server: Server, tmp_path: Path,
                                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here that to tell the API server what to ask: a replica that is asked nothing must not pass for one that judges."""
+    """Here that to tell the API server what to ask: who is asked nothing must not pass for one that judges."""
     cluster = server.cluster
     documents = CHART.documents({"reports": "none"})
     role = of_kind(documents, "ClusterRole")

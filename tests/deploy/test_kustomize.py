@@ -17,7 +17,8 @@ OVERLAYS = ["base", *sorted(f"overlays/{folder.name}" for folder in (FOLDER / "o
 
 
 def built(name: str) -> list[dict[str, Any]]:
-    done = subprocess.run([peer("kubectl"), "kustomize", str(FOLDER / name)], capture_output=True, text=True, check=False)
+    done = subprocess.run([peer("kubectl"), "kustomize", str(FOLDER / name)], capture_output=True, text=True,
+                          check=False)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 

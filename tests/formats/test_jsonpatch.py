@@ -154,3 +154,13 @@ def test_a_difference_is_a_patch(before: Json, after: Json) -> None:
     assert equal(apply(before, patch), after)
     assert bool(patch) != equal(before, after)
     assert equal(apply(after, diff(after, after)), after)
+
+
+def test_how_large_a_patch_is_is_found_out_without_writing_it() -> None:
+    """Values that are shared are written each time: these would be 10 GB."""
+    text = "a" * 1_000_000
+    patch: list[dict[str, Any]] = [{"op": "add", "path": f"/l{at}", "value": [text]} for at in range(10_000)]
+    assert not jsonpatch.fits(patch)
+    assert jsonpatch.fits(patch[:2])
+    assert not jsonpatch.fits(patch[:2], 1_000_000)
+    assert jsonpatch.fits([{"op": "add", "path": "/a", "value": {"b": [None, 1, True]}}], 80)

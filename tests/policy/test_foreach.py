@@ -102,4 +102,14 @@ def test_a_list_is_bounded() -> None:
     resource = two()
     resource["spec"]["containers"] *= 6000
     assert said(CONTAINERS | {"deny": {}}, resource=resource) == (
-        "error", "failed to evaluate list: JMESPath query failed: the list has 12000 elements, more than 10000")
+        "error", "the lists of foreach have more than 10000 elements together")
+
+
+def test_lists_in_lists_are_bounded_together() -> None:
+    """Three of 10,000 would be a billion rounds."""
+    resource = two()
+    resource["spec"]["containers"] = [{"name": "a", "image": "x"}] * 300
+    nested = CONTAINERS | {"foreach": [CONTAINERS | {"foreach": [CONTAINERS | {"deny": IS_BAD}]}]}
+    outcome, message = said(nested, resource=resource) or ("", "")
+    assert outcome == "error"
+    assert "the lists of foreach have more than 10000 elements together" in message

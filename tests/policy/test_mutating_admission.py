@@ -129,7 +129,7 @@ def test_a_patch_of_many_bytes_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("custody.policy.cel.mutations.MAX_PATCH", 50)
     decision = _decide(_policy(_LABEL.replace('"a"', '"' + "a" * 60 + '"')), _binding())
     assert decision.verdict is Verdict.DENIED
-    assert "bytes, expected at most 50" in decision.results[0].message
+    assert "a patch of more than 50 bytes" in decision.results[0].message
 
 
 @pytest.mark.parametrize(("documents", "reason"), [

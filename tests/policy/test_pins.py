@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from custody.evidence.model import EvidenceSet, Rejected, State
 from custody.policy.decide import decide
@@ -66,7 +67,7 @@ def test_a_tag_that_cannot_be_resolved_is_not_allowed_as_pinned() -> None:
 def test_a_pin_that_takes_an_image_out_of_an_exemption_is_judged_again() -> None:
     # The webhook's second question is about the pinned name, which no pattern of tags exempts.
     exempting = policies(**keyless(), skipImageReferences=["ghcr.io/myorg/app:*"]).documents[0]
-    pinning = policies().documents[0]
+    pinning = policies(required=False).documents[0]
     pinning["metadata"]["name"] = "q"
     found = PolicySet([exempting, pinning])
     decision = decide(Request.create(pod()), UNSIGNED, found, CONTEXT)
@@ -105,3 +106,32 @@ def test_check_asks_as_both_webhooks_do_where_a_rule_pins_nothing() -> None:
     assert (mutating.allowed, mutating.patch) == (True, [])
     assert f"missing digest for {IMAGE}" in reason(validating)
     assert f"missing digest for {IMAGE}" in reason(decide(*given))
+
+
+@pytest.mark.parametrize(("image", "fields", "expected"), [
+    (IMAGE, {"verifyDigest": False}, f"unverified image {IMAGE}"),
+    (IMAGE, {}, f"missing digest for {IMAGE}"),
+    (f"{IMAGE}@{DIGEST}", {}, f"unverified image ghcr.io/myorg/app@{DIGEST}"),
+    (IMAGE, {"verifyDigest": False, "skipImageReferences": ["*"]}, f"unverified image {IMAGE}"),
+])
+def test_an_image_that_nobody_vouches_for_is_not_verified(image: str, fields: dict[str, Any], expected: str) -> None:
+    """As kyverno 1.19.1 says it: what is required was not done, so it is no pass."""
+    document = policies(**fields, mutateDigest=False, required=True).documents[0]
+    for at in (Course.ADMISSION, Course.VALIDATING):
+        decision = decide(Request.create(pod(image)), {IMAGE: EvidenceSet(subject=DIGEST)}, PolicySet([document]),
+                          CONTEXT, at=at)
+        assert decision.verdict is Verdict.DENIED
+        assert expected in reason(decision)
+
+
+def test_an_entry_that_asks_for_nothing_judges_nothing() -> None:
+    document = policies(required=False, verifyDigest=False, mutateDigest=False).documents[0]
+    decision = decide(Request.create(pod()), UNSIGNED, PolicySet([document]), CONTEXT)
+    assert decision.results == ()
+    assert decision.verdict is Verdict.NOT_JUDGED
+
+
+def test_an_exemption_is_of_signatures_and_not_of_the_digest() -> None:
+    document = policies(**keyless(), skipImageReferences=["*"], mutateDigest=False).documents[0]
+    decision = decide(Request.create(pod()), UNSIGNED, PolicySet([document]), CONTEXT, at=Course.VALIDATING)
+    assert reason(decision) == f"missing digest for {IMAGE}"

@@ -9,6 +9,7 @@ import pytest
 
 from custody.adapters.http.aiohttp import AiohttpHttp
 from custody.adapters.http.lookup import HttpLookup
+from custody.errors import NetworkError
 from custody.formats import oci
 from custody.kit.digest import sha256
 from custody.ports.lookup import Absent, Answer, Answered, ConfigMap, Failed, HttpCall, ImageData
@@ -105,6 +106,21 @@ def test_a_redirect_is_not_followed() -> None:
     answer = called("/away")
     assert isinstance(answer, Answered)
     assert answer.value["status"] == 302
+
+
+def test_headers_that_say_where_a_request_goes_and_ends_are_custody_s() -> None:
+    sent: list[dict[str, str]] = []
+
+    class Recorded:
+        async def request(self, *_: object, headers: dict[str, str], **__: object) -> None:
+            sent.append(headers)
+            raise NetworkError("nobody is there")
+
+    headers = (("Host", "inner"), ("content-length", "5"), ("Transfer-Encoding", "chunked"), ("Connection", "upgrade"),
+               (" host ", "inner"), ("Upgrade", "x"), ("X-Token", "t"), ("Content-Type", "text/plain"))
+    lookup = HttpLookup(Recorded(), ["a"])  # type: ignore[arg-type]
+    asyncio.run(lookup.answer(HttpCall("POST", "http://a/", headers, "{}")))
+    assert sent == [{"accept": "application/json", "content-type": "text/plain", "x-token": "t"}]
 
 
 def test_other_questions_go_to_whoever_is_beyond() -> None:

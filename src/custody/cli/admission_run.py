@@ -44,10 +44,12 @@ def crds() -> None:
               "nothing, and nothing is scanned.")
 @click.option("--withdraw", is_flag=True, help="The last replica that stops takes the webhooks with it: nothing is "
               "judged then. Without it, requests fail or pass as failurePolicy says.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), metavar="N",
+              help="Processes that share the addresses, one for each core; each is a replica, and one of all leads.")
 @log_options
 def run(kubeconfig: str | None, url: str | None, service: str | None, namespace: str, name: str,
         policies: tuple[str, ...], host: str, webhook_port: int, port: int | None, exclude: tuple[str, ...],
-        tls_secret: str, inject_ca_from: str, reports: str, withdraw: bool,
+        tls_secret: str, inject_ca_from: str, reports: str, withdraw: bool, workers: int,
         log_format: str | None, log_level: str | None) -> None:
     """Judge what a cluster is asked for by the policies that it holds.
 
@@ -63,8 +65,14 @@ def run(kubeconfig: str | None, url: str | None, service: str | None, namespace:
         configured = configured.replace(kubeconfig=kubeconfig)
     place = url if url is not None else Service.parse(service or f"{namespace}/custody", "--service", port=True)
     from custody.cli.incluster import serve
+    from custody.cli.workers import supervised
     from custody.server.incluster import Options
+    from custody.server.worker import current
 
+    if workers > 1 and current() is None:
+        supervised(configured, workers, {"--webhook-port": (host, webhook_port)} | (
+            {} if port is None else {"--port": (host, port)}))
+        return
     serve(configured, Options(place, namespace, host, webhook_port, port, name, exclude, policies, tls_secret,
                               inject_ca_from, {"policyreports": WGPOLICY, "openreports": OPENREPORTS}.get(reports, ""),
                               withdraw))

@@ -13,6 +13,7 @@ from custody import __version__
 from custody.cli.services import until_stopped
 from custody.server.incluster import InCluster, Options, running_in_cluster
 from custody.server.journal import event, journal
+from custody.server.worker import attached, current
 from custody.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ def serve(configured: Settings, options: Options) -> None:
 
 
 async def _run(configured: Settings, options: Options) -> None:
-    async with running_in_cluster(configured, options) as running:
+    async with running_in_cluster(configured, options) as running, attached(running.metrics.text):
         telling = asyncio.create_task(_tell(running, configured))
         stopped = asyncio.create_task(until_stopped())
         done, _ = await asyncio.wait({stopped, running.working}, return_when=asyncio.FIRST_COMPLETED)
@@ -41,7 +42,8 @@ async def _run(configured: Settings, options: Options) -> None:
 
 
 async def _tell(running: InCluster, configured: Settings) -> None:
-    if configured.log_format == "text":
+    worker = current()
+    if configured.log_format == "text" and (worker is None or worker.first):
         print(f"admission     {running.webhook}\ncluster       {running.cluster}\nctrl-c stops", file=sys.stderr,
               flush=True)
     while not running.operator.ready:
@@ -51,4 +53,4 @@ async def _tell(running: InCluster, configured: Settings) -> None:
     event(_LOG, logging.INFO, "started", {
         "version": __version__, "webhook": running.webhook, "url": running.url, "cluster": running.cluster,
         "policies": len(policies.policies) if policies is not None else 0,
-        "leads": running.operator.leadership.leading})
+        "leads": running.operator.leadership.leading, **({} if worker is None else {"worker": worker.number})})

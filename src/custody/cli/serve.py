@@ -11,9 +11,11 @@ from custody.admission.configuration import Service
 from custody.cli.loglines import log_options, logged
 from custody.cli.run import settings
 from custody.cli.services import kubeconfig_option, serve_forever
+from custody.cli.workers import supervised, workers_option
 from custody.errors import UsageError
 from custody.server.access.exposure import check_exposure
 from custody.server.platform import ROLES
+from custody.server.worker import current
 
 _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - they are asked about
 
@@ -40,12 +42,13 @@ _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - they are asked about
 @click.option("--behind-proxy", is_flag=True, help="A proxy in front ends TLS, and nobody else reaches --host.")
 @click.option("--insecure", is_flag=True, help="Serve beyond this machine without [auth] or TLS all the same.")
 @click.option("--policy", "policies", multiple=True, metavar="FILE|DIR", help="Policies; default: custody.toml's.")
+@workers_option
 @kubeconfig_option
 @log_options
 def command(roles: str, host: str, port: int, webhook_port: int, webhook_names: tuple[str, ...],
             webhook_service: str | None, webhook_client_ca: str | None, tls_certificate: str | None,
             tls_key: str | None, behind_proxy: bool, insecure: bool, policies: tuple[str, ...],
-            kubeconfig: str | None, log_format: str | None, log_level: str | None) -> None:
+            workers: int, kubeconfig: str | None, log_format: str | None, log_level: str | None) -> None:
     """Run some of the services. Where they are reached by other names, `urls` in custody.toml says so."""
     chosen = tuple(roles.split(","))
     context = click.get_current_context()
@@ -77,6 +80,13 @@ def command(roles: str, host: str, port: int, webhook_port: int, webhook_names: 
         print(warning, file=sys.stderr)
     alone = set(chosen) == {"admission"}
     asked = context.get_parameter_source("port") is ParameterSource.COMMANDLINE
+    if workers > 1 and not alone:
+        raise UsageError(f"--workers: is for the admission role alone, and --roles names {roles}",
+                         hint="the log has one sequencer, and the registry one owner of its data")
+    if workers > 1 and current() is None:
+        addresses = {"--webhook-port": (host, webhook_port)} | ({"--port": (host, port)} if asked else {})
+        supervised(configured, workers, addresses)
+        return
     if alone and not asked and configured.webhook_client_ca is not None:
         print("warning: webhook_client_ca: who looks after the process has no such certificate; --port gives it "
               "/healthz and /readyz", file=sys.stderr)

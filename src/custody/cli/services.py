@@ -21,6 +21,7 @@ from custody.policy.snapshot import Snapshot
 from custody.server.journal import Journal, event, journal
 from custody.server.platform import Running, running
 from custody.server.reload import Reloader
+from custody.server.worker import attached, current
 from custody.settings import Settings
 from custody.wiring import TRUST_ROLES, trusted_root, trusted_root_file
 
@@ -53,16 +54,19 @@ async def _serve(settings: Settings, roles: tuple[str, ...], host: str, port: in
         services.metrics.count("custody_log_lines_dropped", "Lines of this log that nobody took.", (),
                             lambda: [((), lines.dropped)])
         async with reloading(services, load, sources):  # before anybody is told: SIGHUP would end the process
-            if settings.log_format == "text":
+            worker = current()
+            if settings.log_format == "text" and (worker is None or worker.first):
                 print("\n".join(describe(services, chosen)), file=sys.stderr, flush=True)
             event(_LOG, logging.INFO, "started", {
                 "version": __version__, "roles": list(roles), "url": services.url, "webhook": services.webhook or "",
-                "data": str(services.platform.data), "policies": len(chosen.policies)})
-            event(_LOG, logging.INFO, "stopping", {"signal": (await until_stopped()).name, "drain": settings.drain})
-            services.listeners.drain()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(settings.drain):
-                    await until_stopped()
+                "data": str(services.platform.data), "policies": len(chosen.policies),
+                **({} if worker is None else {"worker": worker.number})})
+            async with attached(services.metrics.text):
+                event(_LOG, logging.INFO, "stopping", {"signal": (await until_stopped()).name, "drain": settings.drain})
+                services.listeners.drain()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(settings.drain):
+                        await until_stopped()
 
 
 @contextlib.asynccontextmanager

@@ -8,6 +8,8 @@ from typing import Any
 from custody.errors import MalformedError
 
 MAX_OPERATIONS = 10_000
+MAX_SIZE = 3 * 1024 * 1024
+"""Of a patch: the API server takes no larger object."""
 MAX_COPIED = 1_000_000
 """Values that all copies of a patch may make together: copies of copies double with each."""
 
@@ -57,6 +59,27 @@ def diff(before: Any, after: Any, pointer: str = "") -> list[dict[str, Any]]:
         patch += [{"op": "remove", "path": f"{pointer}/{at}"} for at in reversed(range(common, len(before)))]
         return patch + [{"op": "add", "path": f"{pointer}/-", "value": value} for value in after[common:]]
     return [] if equal(before, after) else [{"op": "replace", "path": pointer, "value": after}]
+
+
+def fits(patch: Sequence[Mapping[str, Any]], most: int = MAX_SIZE) -> bool:
+    """Whether a patch, written as JSON, is of about `most` characters or fewer: values that it shares are counted each
+    time that they come, and not written to find out."""
+    left: list[Any] = [*patch]
+    while left:
+        part = left.pop()
+        if isinstance(part, str):
+            most -= len(part) + 3
+        elif isinstance(part, Mapping):
+            most -= sum(map(len, part)) + 4 * len(part) + 2
+            left += part.values()
+        elif isinstance(part, (list, tuple)):
+            most -= len(part) + 2
+            left += part
+        else:
+            most -= 1
+        if most < 0:
+            return False
+    return True
 
 
 def steps(pointer: Any, where: str = "pointer") -> list[str]:

@@ -200,13 +200,14 @@ def manifest_files(path: Path) -> list[Path]:
         entered.add((state.st_dev, state.st_ino))
         # Kubernetes mounts a ConfigMap as links to a folder `..data` that it replaces as one.
         inner[:] = sorted(name for name in inner if not name.startswith(".."))
-        files += [_file(Path(folder, name)) for name in names if name.lower().endswith((".yaml", ".yml", ".json"))]
+        files += [regular(Path(folder, name)) for name in names if name.lower().endswith((".yaml", ".yml", ".json"))]
     return sorted(files)
 
 
-def _file(path: Path) -> Path:
+def regular(path: Path) -> Path:
+    """The same, where somebody else may have put there a pipe or device. Raises UsageError."""
     with contextlib.suppress(OSError):  # said when it is read
-        if not stat.S_ISREG(path.stat().st_mode):
+        if not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode)):
             raise UsageError(f"{path}: got a pipe, socket or device, expected a file")
     return path
 

@@ -31,6 +31,7 @@ from custody.server.observed import observer
 from custody.server.registry import RegistryApp
 from custody.server.run import Paths, serving
 from custody.server.tls import TlsFiles
+from custody.server.worker import current
 from custody.services.decisions import DecisionKeeper
 from custody.settings import Auth, Settings
 from custody.wiring import TRUST_ROLES, Platform, cluster_lookup, gatherer, kinds, registry_client, service_http
@@ -174,7 +175,9 @@ def _webhook_files(platform: Platform, host: str, names: Iterable[str]) -> TlsFi
     chosen = list(dict.fromkeys((*own, *names, "localhost")))
     made = platform.certificate(chosen)
     client_ca = Path(settings.webhook_client_ca) if settings.webhook_client_ca else None
-    return TlsFiles(made.certificate, made.key, client_ca, True, lambda: platform.certificate(chosen))
+    worker = current()
+    renew = None if worker is not None and not worker.first else lambda: platform.certificate(chosen)
+    return TlsFiles(made.certificate, made.key, client_ca, True, renew)
 
 
 def _files(certificate: str | None, key: str | None, client_ca: str | None, *, prefix: str = "tls",

@@ -20,6 +20,7 @@ from custody.server.accepting import Connections, Protocol, accept
 from custody.server.asgi import App, Receive, Scope, Send
 from custody.server.limits import Limits, sweep
 from custody.server.refusal import refuse
+from custody.server.worker import inherited
 
 _SWITCH = 0.0005  # seconds
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
@@ -40,6 +41,22 @@ class Paths:
         await refuse(send, path, 404, "no such path")
 
 
+def bind(host: str, port: int, flag: str = "--port") -> socket.socket:
+    """A socket with this address; `flag` is what chose the port, for the error. Raises NetworkError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio switches Nagle off only for sockets that say they are TCP; with it an answer waits 40 ms.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise NetworkError(f"{host}:{port}: {error.strerror}",
+                           hint=f"another program listens there; choose another {flag}"
+                           if error.errno == errno.EADDRINUSE else None) from None
+    return bound
+
+
 class Listener:
     """One address, one application, TLS where a context is given."""
 
@@ -50,17 +67,7 @@ class Listener:
                                       http=Protocol, ws="none", access_log=False, server_header=False,
                                       date_header=False, proxy_headers=False, timeout_graceful_shutdown=5,
                                       backlog=1024, ssl_context_factory=None if tls is None else lambda *_: tls)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        # asyncio switches Nagle off only for sockets that say they are TCP; with it an answer waits 40 ms.
-        self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind((host, port))
-        except OSError as error:
-            self._socket.close()
-            raise NetworkError(f"{host}:{port}: {error.strerror}",
-                               hint=f"another program listens there; choose another {flag}"
-                               if error.errno == errno.EADDRINUSE else None) from None
+        self._socket = inherited(flag) or bind(host, port, flag)
         self.port: int = self._socket.getsockname()[1]
         name = f"[{host}]" if ":" in host else host
         self.url = f"{'https' if tls else 'http'}://{name}:{self.port}"

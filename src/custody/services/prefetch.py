@@ -21,7 +21,7 @@ from custody.admission.judging import Judging
 from custody.errors import CustodyError
 from custody.formats import reference
 from custody.policy.model import Request
-from custody.policy.phases import Course
+from custody.policy.phases import Course, Phase
 from custody.policy.podfields import pod_templates
 from custody.policy.snapshot import Snapshot
 from custody.ports.lookup import Answer, ApiCall, ExternalData, Failed, HttpCall, Lookup, Question
@@ -64,6 +64,8 @@ class Prefetch:
         if judged is None or judged.request.dry_run or not judged.decision.allowed:
             return
         request = judged.request
+        if not any(snapshot.policies.of(Phase.VERIFY) for snapshot in self._snapshots()):
+            return  # nobody will ask for evidence
         if request.operation not in ("CREATE", "UPDATE") or request.kind.kind == "Pod" or request.subresource:
             return
         try:
@@ -147,7 +149,7 @@ class Prefetch:
         asked = set()
         for snapshot in self._snapshots():
             terms = snapshot.keys, snapshot.predicate_types, snapshot.digest
-            if terms not in asked:
+            if terms not in asked and snapshot.policies.of(Phase.VERIFY):
                 asked.add(terms)
                 await self._judging.judge(request, snapshot, Course.ADMISSION, deadline=deadline)
 

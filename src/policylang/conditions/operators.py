@@ -17,6 +17,7 @@ from policylang.jmespath import QueryError, same
 Operator = Callable[[Any, Any], bool]
 _SECOND = 10**9
 _FARTHEST = 2**62
+_COMPARED = 1_000_000  # of keys and values with wildcards, in one condition
 
 
 def is_number(value: Any) -> bool:
@@ -95,6 +96,20 @@ def _either(left: str, right: str) -> bool:
     return glob(left, right) or glob(right, left)
 
 
+def _inside(keys: list[str], texts: list[str]) -> list[bool]:
+    """Whether each key is among the texts, where either may have wildcards."""
+    plain, wild = set(texts), [text for text in texts if "*" in text or "?" in text]
+    inside = []
+    compared = 0
+    for key in keys:
+        against = texts if "*" in key or "?" in key else wild
+        compared += len(against)
+        if compared > _COMPARED:
+            raise QueryError(f"lists too long to compare: more than {_COMPARED} comparisons with wildcards")
+        inside.append(key in plain or any(_either(key, text) for text in against))
+    return inside
+
+
 def _array(value: str) -> list[str] | None:
     """A text that is a JSON list of texts; null among them is an empty text."""
     try:
@@ -150,7 +165,7 @@ def _many_in(keys: list[str], value: Any, quantifier: str) -> bool | None:
         texts = [sprint(value)]
     else:
         texts = None
-    return None if texts is None else judge([any(_either(key, text) for text in texts) for key in keys])
+    return None if texts is None else judge(_inside(keys, texts))
 
 
 def _membership(quantifier: str) -> Operator:

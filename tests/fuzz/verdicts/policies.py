@@ -150,6 +150,8 @@ def _verifies(dice: Random) -> dict[str, Any]:
             {"key": key, "operator": "Equals", "value": True}]}]}]
     if dice.random() < 0.15:
         entry["failureAction"] = dice.choice(["Enforce", "Audit"])
+    if not entry.keys() & {"attestors", "attestations"}:
+        entry["required"] = False  # it only pins
     return entry | {field: False for field in ("mutateDigest", "verifyDigest") if dice.random() < 0.3}
 
 

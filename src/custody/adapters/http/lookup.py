@@ -6,7 +6,7 @@ not asked. Redirects are not followed: they lead wherever the server says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from custody.errors import CustodyError
@@ -17,6 +17,9 @@ MAX_SIZE = 2 * 1024 * 1024
 """Bytes of an answer's body."""
 _PORTS = {"http": 80, "https": 443}
 _SETTING = "policy_hosts"
+_OURS = frozenset({"connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization",
+                   "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"})
+"""Headers that say where a request goes and ends: a policy's are left out, as Go's client leaves out most of them."""
 
 
 class HttpLookup:
@@ -42,9 +45,8 @@ class HttpLookup:
                           "they may")
         if call.ca_bundle:
             return Failed(f"{place}: authorities of its own (caBundle) are not evaluated by custody yet")
-        headers: Mapping[str, str] = {"accept": "application/json", **(
-            {"content-type": "application/json"} if call.body else {}), **{name.lower(): value
-                                                                          for name, value in call.headers}}
+        headers = {"accept": "application/json"} | ({"content-type": "application/json"} if call.body else {})
+        headers |= {name.lower(): value for name, value in call.headers if name.strip().lower() not in _OURS}
         try:
             async with await self._http.request(call.method, call.url, headers=headers,
                                                 body=call.body.encode() if call.body else None) as answer:

@@ -39,8 +39,10 @@ class ExistingRule(Evaluated):
     phase = Phase.GENERATE
 
     def __init__(self, mutation: MutatingRule, targets: dict[str, Any] | None, namespace: str, *,
-                 admission: bool) -> None:
-        """`mutation` is the policy's rule of pods or whatever it is about. Raises MalformedError, UnsupportedError."""
+                 admission: bool, background_requests: bool = False) -> None:
+        """`mutation` is the policy's rule of pods or whatever it is about. `background_requests`: whether what
+        controllers of policies ask for is a trigger. Raises MalformedError, UnsupportedError."""
+        self.skip_background_requests = not background_requests
         self.policy, self.scope, self.variables = mutation.policy, mutation.scope, mutation.variables
         self._mutation, self._namespace, self._admission = mutation, namespace, admission
         self._chosen = None
@@ -56,7 +58,9 @@ class ExistingRule(Evaluated):
         self.reads = frozenset(mutation.expressions.reads)
 
     def silence(self, request: Request, answers: Answers) -> str | None:
-        if not self._admission and not request.existing:
+        if request.existing:  # whatever evaluation.background says: that is about reports
+            return self.scope.silence(request, answers)
+        if not self._admission:
             return "its policy is about what lies in the cluster alone (evaluation.admission: false)"
         return super().silence(request, answers)
 
@@ -65,7 +69,7 @@ class ExistingRule(Evaluated):
         changes: list[Change] = []
         with asking(given):
             try:
-                if not hold(self._mutation.conditions, self.values(given)):
+                if not hold(self._mutation.conditions, self.trigger(given)):
                     return Spoken([self.result(given, Outcome.SKIP, "skip")])
                 results += [self._mutated(given, target, changes) for target in self._objects(given)]
             except UnansweredError:
@@ -73,6 +77,13 @@ class ExistingRule(Evaluated):
             except (CustodyError, LanguageError) as error:
                 results.append(self.erred(given, error))
         return Spoken(results or [self.result(given, Outcome.SKIP, "no targets matched")], changes=changes)
+
+    def trigger(self, given: Given) -> dict[str, Any]:
+        """What expressions about the trigger are evaluated on: of what is deleted, `object` is what it was."""
+        values = self.values(given)
+        if given.request.operation == "DELETE" and given.request.object is None:
+            values["object"] = given.request.old_object
+        return values
 
     def _mutated(self, given: Given, target: dict[str, Any], changes: list[Change]) -> RuleResult:
         values = self.values(given) | {"object": target, "oldObject": None}
@@ -92,7 +103,7 @@ class ExistingRule(Evaluated):
     def _objects(self, given: Given) -> Iterator[dict[str, Any]]:
         """The targets. Raises UnansweredError, LookupFailedError."""
         if self._chosen is not None:
-            listed = self._chosen(self.values(given))
+            listed = self._chosen(self.trigger(given))
             yield from _items(listed, "spec.targetMatchConstraints.expression")
             return
         missing: UnansweredError | None = None

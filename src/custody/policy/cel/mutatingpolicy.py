@@ -37,7 +37,7 @@ class Mutating(Documents):
         reinvoked = fields.take("reinvocationPolicy", str) or "Never"
         if reinvoked not in ("Never", "IfNeeded"):
             raise MalformedError("spec.reinvocationPolicy", got=reinvoked, expected="Never or IfNeeded")
-        admission, existing = self._evaluation(fields, policy)
+        admission, existing, background_requests = self._evaluation(fields, policy)
         self._autogen(fields)
         targets = fields.take("targetMatchConstraints", dict)
         for name in ("matchConstraints", "matchConditions", "variables", "mutations", "targetMatchConditions",
@@ -49,25 +49,26 @@ class Mutating(Documents):
                   for _, spec in podtemplates.extended(header.spec)]
         policy.rules = [*rules, *_customs(policy, header)] if admission and not targets else []
         if existing:
-            policy.rules.append(ExistingRule(rules[0], targets, header.namespace, admission=admission))
+            policy.rules.append(ExistingRule(rules[0], targets, header.namespace, admission=admission,
+                                             background_requests=background_requests))
         return policy
 
     @staticmethod
-    def _evaluation(fields: Fields, policy: Policy) -> tuple[bool, bool]:
-        """(whether requests are mutated, whether what lies in the cluster is)."""
+    def _evaluation(fields: Fields, policy: Policy) -> tuple[bool, bool, bool]:
+        """(whether requests are mutated, whether what lies in the cluster is, also by controllers' requests)."""
         evaluation = fields.inner("evaluation")
         if evaluation is None:
-            return True, False
+            return True, False, False
         evaluation.only("mode", "Kubernetes")
         admission, policy.background = enabled(evaluation, "admission", True), enabled(evaluation, "background", True)
         existing = enabled(evaluation, "mutateExisting", False)
-        for name in ("useServerSideApply", "skipBackgroundRequests"):
-            evaluation.take(name, bool)
+        evaluation.take("useServerSideApply", bool)
+        skip = evaluation.take("skipBackgroundRequests", bool)
         evaluation.done()
         if not admission and not existing:
             raise MalformedError("spec.evaluation", got="neither admission nor mutateExisting",
                                  expected="one of them to be enabled")
-        return admission, existing
+        return admission, existing, skip is False
 
     @staticmethod
     def _autogen(fields: Fields) -> None:

@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import msgspec
-
 from custody.errors import MalformedError
 from custody.formats import jsonpatch
 from custody.formats.kubernetes import apply, patches
@@ -30,8 +28,8 @@ from policylang.cel.values.values import Uint
 
 OBJECT = message("Object")
 PATCHES = list_of(message("JSONPatch"))
-MAX_PATCH = 3 * 1024 * 1024
-"""Bytes of a patch as JSON: the API server takes no larger object."""
+
+MAX_PATCH = jsonpatch.MAX_SIZE
 
 Document = dict[str, Any]
 
@@ -152,9 +150,8 @@ def schema_of(document: Document, given: Given) -> Type | None:
 def difference(document: Document, mutated: Document) -> list[dict[str, Any]]:
     """The patch that a policy's mutations are together. Raises MergeError for one that is too large."""
     patch = [] if mutated is document else jsonpatch.diff(document, mutated)
-    size = len(msgspec.json.encode(patch)) if patch else 0
-    if size > MAX_PATCH:
-        raise MergeError(f"the mutations are a patch of {size} bytes, expected at most {MAX_PATCH}")
+    if not jsonpatch.fits(patch, MAX_PATCH):
+        raise MergeError(f"the mutations are a patch of more than {MAX_PATCH} bytes")
     return patch
 
 

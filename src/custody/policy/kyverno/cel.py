@@ -13,7 +13,7 @@ from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kinds import Selector, builtin, resource_of
 from custody.policy.kyverno.judgement import Judge, Judgement, Subject
-from custody.policy.lookup import Answers
+from custody.policy.lookup import Answers, LookupFailedError
 from custody.policy.model import Context, Kind, Outcome, Request
 from custody.policy.scope import Condition as Test
 from custody.policy.worlds import path_of
@@ -51,7 +51,8 @@ class _Params(NamedTuple):
     """Where the objects are that `params` stands for, one after the other."""
 
     kind: Kind
-    namespaced: bool
+    namespaced: bool | None
+    """None where only the API server knows."""
     namespace: str
     name: str
     labels: dict[str, str]
@@ -60,11 +61,11 @@ class _Params(NamedTuple):
     def of(self, given: Given) -> list[Any]:
         """Raises _ParamsError, and UnansweredError, LookupFailedError."""
         namespace = ""
-        if self.namespaced:
+        version = f"{self.kind.group}/{self.kind.version}" if self.kind.group else self.kind.version
+        if self._lies_in_namespaces(given, version):
             namespace = self.namespace or ("" if given.request.kind == _NAMESPACE else given.request.namespace)
             if not namespace:
                 raise _ParamsError("can't use namespaced paramRef to match cluster-scoped resources")
-        version = f"{self.kind.group}/{self.kind.version}" if self.kind.group else self.kind.version
         plural = resource_of(self.kind).resource
         path = path_of(version, plural, namespace, self.name, self.labels)
         value = given.answers.value(ApiCall(path))
@@ -77,6 +78,18 @@ class _Params(NamedTuple):
         if not items and self.needed:
             raise _ParamsError("no params found")
         return list(items or ())
+
+    def _lies_in_namespaces(self, given: Given, version: str) -> bool:
+        """Of a kind that is not Kubernetes' own, by the API server's discovery. Raises UnansweredError."""
+        if self.namespaced is not None:
+            return self.namespaced
+        try:
+            served = given.answers.value(ApiCall(f"/apis/{version}"))
+        except LookupFailedError:  # nobody to ask, as on a command line
+            return False
+        resources = served.get("resources") if isinstance(served, dict) else None
+        return any(isinstance(resource, dict) and resource.get("kind") == self.kind.kind
+                   and resource.get("namespaced") is True for resource in resources or ())
 
 
 class _ParamsError(CustodyError):
@@ -220,7 +233,7 @@ def _params(fields: Fields) -> _Params | None:
         raise MalformedError(ref.where, got="name and selector" if name else "neither", expected="name or selector")
     served = [target.resource for target in builtin().find(Selector(group or "", version, named.kind, ""))
               if target.resource.group == group]
-    namespaced = served[0].namespaced if served else bool(namespace)
+    namespaced = served[0].namespaced if served else bool(namespace) or None
     if namespace and not namespaced:
         raise MalformedError(ref.path("namespace"), got=namespace, expected=f"none: a {named.kind} lies in none")
     return _Params(named, namespaced, namespace, name, labels, action == "Deny")

@@ -41,10 +41,7 @@ class List:
     def __call__(self, values: dict[str, Any], now: datetime) -> Sequence[Any]:
         """Its elements; one, where it yields no list. Raises QueryError."""
         found = self._query(values, now)
-        elements = found if isinstance(found, list) else [found]
-        if len(elements) > _MOST:
-            raise QueryError(f"the list has {len(elements)} elements, more than {_MOST}")
-        return elements
+        return found if isinstance(found, list) else [found]
 
 
 class _Loop(NamedTuple):
@@ -63,6 +60,8 @@ def compile_foreach(loops: Sequence[Fields], roots: Roots, depth: int, body: Bod
     compiled = [_loop(fields, roots, depth, body, namespace) for fields in loops]
 
     def judge(subject: Subject) -> Judgement | None:
+        counted = [0] if subject.counted is None else subject.counted
+        subject = subject._replace(counted=counted)
         applied, failure = 0, ""
         for loop in compiled:
             try:
@@ -72,6 +71,9 @@ def compile_foreach(loops: Sequence[Fields], roots: Roots, depth: int, body: Bod
             except QueryError as error:
                 failure = f"JMESPath query failed: {error.message}"
                 continue
+            counted[0] += len(elements)
+            if counted[0] > _MOST:  # of nested lists, in each round of the outer one
+                return Judgement(Outcome.ERROR, f"the lists of foreach have more than {_MOST} elements together")
             said, count = _judged(loop, elements, subject)
             if said is not None:
                 return said
@@ -107,7 +109,7 @@ def _judged(loop: _Loop, elements: Sequence[Any], subject: Subject) -> tuple[Jud
         values = {**subject.values, "element": element, f"element{loop.depth}": element, "elementIndex": at,
                   f"elementIndex{loop.depth}": at}
         values = loop.context.opened(values, subject.given)
-        inner = Subject(subject.given, values, element if scoped else subject.element)
+        inner = Subject(subject.given, values, element if scoped else subject.element, subject.counted)
         if loop.preconditions is not None:
             try:
                 if not loop.preconditions(values, subject.now)[0]:

@@ -131,6 +131,11 @@ class VerifyImages:
     def verifies(self) -> bool:
         return bool(self._attestors or self._attestations)
 
+    def demands(self, given: Given, image: Image) -> bool:
+        """Whether it has anything to say of an image: an entry may neither verify, nor require, nor pin."""
+        return self.verifies or self.required or self.verify_digest or (
+            given.changes and self.mutate_digest and not image.digest)
+
     def image_of(self, given: Given, image: Image) -> EvidenceSet | None:
         """What is known of an image, with its digest; None where nothing was gathered. Raises UnansweredError."""
         if self.authority is None:

@@ -30,6 +30,8 @@ class Subject(NamedTuple):
     """Of the variables that its expressions may name."""
     element: Any = None
     """The map that patterns are of, in place of the object; None outside lists and for other elements."""
+    counted: list[int] | None = None
+    """How many elements of lists were judged so far; None outside lists."""
 
     @property
     def now(self) -> datetime:

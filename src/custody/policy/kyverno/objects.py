@@ -24,6 +24,18 @@ def plural_of(api_version: str, kind: str) -> str:
     return name[:-1] + "ies" if name.endswith("y") else name + "s"
 
 
+def served(api_version: str, kind: str) -> str:
+    """The apiVersion that is meant by one with wildcards, as Kubernetes' own kinds are served."""
+    if "*" not in api_version:
+        return api_version
+    group, _, version = api_version.rpartition("/")
+    targets = builtin().find(Selector(group or "*", version, kind, ""))
+    if not targets:
+        return api_version
+    resource = targets[0].resource
+    return f"{resource.group}/{resource.version}" if resource.group else resource.version
+
+
 def get(given: Given, api_version: str, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
     """One object; None where it is not there. Raises UnansweredError, LookupFailedError."""
     return _of(given, ApiCall(path_of(api_version, plural_of(api_version, kind), namespace, name)))

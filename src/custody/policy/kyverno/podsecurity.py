@@ -118,6 +118,7 @@ def exempted(failures: list[Failed], excluded: Exclusion, spec: Any, metadata: A
     for failure in against:
         if failure.check not in CONTROLS[excluded.control]:
             continue
+        named: list[tuple[str, str | None]] | None = None
         for error in failure.errors or ():
             kept = left.get(failure.check)
             if kept is None or not kept.errors or (excluded.field and error.field != excluded.field):
@@ -125,17 +126,18 @@ def exempted(failures: list[Failed], excluded: Exclusion, spec: Any, metadata: A
             if excluded.values and not all(any(glob(pattern, value) for pattern in excluded.values)
                                            for value in error.values):
                 continue
-            name = None if pods else _name(part, error)
-            at = next((at for at, other in enumerate(kept.errors) if other.field == error.field and (
-                name is None or _name(spec, other) == name)), None)
-            if at is None:
+            if named is None:  # as the errors that are kept stand
+                named = [(other.field, None if pods else _name(spec, other)) for other in kept.errors]
+                kept = left[failure.check] = kept._replace(errors=kept.errors.copy())
+            errors = kept.errors or []
+            try:
+                at = named.index((error.field, None if pods else _name(part, error)))
+            except ValueError:
                 continue
-            errors = kept.errors.copy()
-            errors[at] = errors[-1]
+            errors[at], named[at] = errors[-1], named[-1]
             errors.pop()
-            if errors:
-                left[failure.check] = kept._replace(errors=errors)
-            else:
+            named.pop()
+            if not errors:
                 del left[failure.check]
     return [*left.values()]
 

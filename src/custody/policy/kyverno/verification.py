@@ -69,7 +69,7 @@ class VerifyRule(KyvernoRule):
                                                 "write an image name that a node can pull"))
                    for error in unreadable]
         results += [self._of_image(given, entry, image, enforce=enforce) for entry, enforce in self._entries(given)
-                    for image in images if entry.wants(image)]
+                    for image in images if entry.wants(image) and entry.demands(given, image)]
         if not given.changes:
             return Spoken(results)
         # Only a rule that judged, and has nothing against any image, pins.
@@ -81,12 +81,14 @@ class VerifyRule(KyvernoRule):
     def _of_image(self, given: Given, entry: VerifyImages, image: Image, *,
                   enforce: bool | None) -> RuleResult:
         relied: tuple[str, ...] = ()
-        if entry.skips(image):
+        if entry.verifies and entry.skips(image):
             judgement = Judgement(Outcome.SKIP, f"skipping image reference image {image.name}, policy "
                                   f"{self.policy.name} ruleName {self.name}")
+            if entry.verify_digest and not (entry.mutate_digest or given.changes or image.digest):
+                judgement = _unpinned(entry, given, image)  # exempt from signatures alone
         elif given.request.operation == "UPDATE" and _unchanged(given.request, image):
             judgement = Judgement(Outcome.SKIP, f"no change in image, skipping check of {image.name}")
-        elif not entry.required and not given.changes and not given.request.existing:
+        elif entry.verifies and not entry.required and not given.changes and not given.request.existing:
             judgement = Judgement(Outcome.SKIP, f"{image.name} is verified where it is mutated (required: false)")
             if entry.verify_digest and not image.digest:
                 judgement = _unpinned(entry, given, image)
@@ -94,7 +96,7 @@ class VerifyRule(KyvernoRule):
             judgement, relied = self._judged(entry, given, image)
             pinned = bool(image.digest) or (given.changes and entry.mutate_digest and bool(
                 _resolved(entry, given, image)))
-            if judgement.outcome is Outcome.PASS and entry.verify_digest and not pinned:
+            if (judgement.outcome is Outcome.PASS or not entry.verifies) and entry.verify_digest and not pinned:
                 judgement = _unpinned(entry, given, image)
             elif judgement.outcome is Outcome.PASS and self._validates:
                 judgement = Judgement(Outcome.PASS, f"verifyImages validation is passed in {self.name} rule")
@@ -111,7 +113,7 @@ class VerifyRule(KyvernoRule):
             judged = self._earlier(entry, given, image)
             if judged is None and entry.verifies:
                 judged = self._verified(entry, given, image)
-            given.memo[entry, image.name] = judged = judged or (Judgement(Outcome.PASS, "mutated image digest"), ())
+            given.memo[entry, image.name] = judged = judged or (_unverified(entry, given, image), ())
         return judged
 
     def _verified(self, entry: VerifyImages, given: Given, image: Image) -> tuple[Judgement, tuple[str, ...]]:
@@ -197,6 +199,15 @@ def _resolved(entry: VerifyImages, given: Given, image: Image) -> str:
     """The digest that the image's tag was found to mean; "" where it could not be had."""
     evidence = entry.image_of(given, image)
     return evidence.subject if evidence is not None else ""
+
+
+def _unverified(entry: VerifyImages, given: Given, image: Image) -> Judgement:
+    """Of an image for which nobody need vouch: that it is verified all the same cannot be had."""
+    if entry.required:
+        return Judgement(Outcome.FAIL, f"unverified image {image.name}",
+                         "name attestors, or write required: false where images are only to be pinned")
+    return Judgement(Outcome.PASS, "mutated image digest" if given.changes and entry.mutate_digest else
+                     "image verified")
 
 
 def _unpinned(entry: VerifyImages, given: Given, image: Image) -> Judgement:

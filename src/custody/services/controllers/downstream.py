@@ -12,6 +12,8 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from custody.errors import CustodyError
 from custody.policy.kinds import Kinds
 from custody.policy.model import Change, Request
@@ -213,7 +215,7 @@ class Downstream:
         for resource in triggers:
             for trigger in (await self._cluster.list(resource, namespace if resource.namespaced else "")).items:
                 trigger["metadata"].pop("managedFields", None)
-                self._generating.add(Job(key, Request.create(trigger)))
+                self._generating.add(Job(key, _of_existing(key, trigger)))
 
     async def _adopt(self) -> None:
         """What was generated before this replica led is followed from now on."""
@@ -241,6 +243,12 @@ class Downstream:
         resource = await self._cluster.resource(about.api_version, about.kind)
         if resource is not None:
             await self._cluster.delete(resource, about.name, about.namespace, uid=about.uid)
+
+
+def _of_existing(policy: PolicyKey, trigger: Object) -> Request:
+    """A policy of policies.kyverno.io tells what was asked for from what lies there (evaluation.admission)."""
+    request = Request.create(trigger)
+    return msgspec.structs.replace(request, existing=True) if policy[1].endswith("MutatingPolicy") else request
 
 
 def _named(source: Mapping[str, Any]) -> Object:

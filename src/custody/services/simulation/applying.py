@@ -10,6 +10,7 @@ from typing import Any
 
 from custody.errors import CustodyError
 from custody.policy.kinds import Kinds, builtin
+from custody.policy.load import regular
 from custody.policy.resources import is_crd
 from custody.services.simulation import policies as loading
 from custody.services.simulation.documents import kind_of, parsed, read, resources
@@ -96,8 +97,9 @@ def read_resources(paths: Sequence[str], kinds: Kinds, standard_input: bytes | N
             made += resources(parsed(standard_input, "standard input"), "standard input", kinds)
             continue
         path = Path(text)
-        inside = sorted(path.iterdir()) if path.is_dir() else [path]
-        for file in inside if not path.is_dir() else [file for file in inside if file.suffix in (".yaml", ".yml")]:
+        inside = [path] if not path.is_dir() else [
+            regular(file) for file in sorted(path.iterdir()) if file.suffix in (".yaml", ".yml")]
+        for file in inside:
             made += resources(read(file), str(file), kinds)
     return made
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from custody.errors import CustodyError, UnsupportedError, UsageError
 from custody.policy.kinds import Kinds, builtin
-from custody.policy.load import PolicySet
+from custody.policy.load import PolicySet, regular
 from custody.policy.rule import Policy
 from custody.services.simulation.documents import read
 
@@ -112,17 +112,26 @@ def tolerant(kinds: Kinds | None = None) -> Kinds:
     return Kinds(known.resources, whole=known.whole, source=known.source, checked=False)
 
 
-def policy_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Files, and all YAML and JSON below folders but what is hidden, by name. Raises UsageError."""
+def policy_files(paths: Iterable[Path], entered: set[tuple[int, int]] | None = None) -> Iterator[Path]:
+    """Files, and all YAML and JSON below folders but what is hidden, by name. Raises UsageError.
+
+    `entered` are folders that this one lies in: a link back is passed over.
+    """
     for path in paths:
         if not path.exists():
             raise UsageError(f"{path}: no such file or directory")
         if path.name.startswith(".") and path.name not in (".", ".."):
             continue
         if path.is_dir():
-            yield from policy_files(sorted(path / name for name in os.listdir(path)))
+            state = path.stat()
+            place = state.st_dev, state.st_ino
+            if entered is None:
+                yield from policy_files(sorted(path / name for name in os.listdir(path)), {place})
+            elif place not in entered:
+                entered.add(place)
+                yield from policy_files(sorted(path / name for name in os.listdir(path)), entered)
         elif path.suffix in (".yaml", ".yml", ".json"):
-            yield path
+            yield path if entered is None else regular(path)
 
 
 def documents(files: Iterable[Path]) -> Iterator[tuple[str, Any]]:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from custody.errors import CustodyError, MalformedError
 from custody.policy.fields import Fields
+from custody.policy.load import regular
 from custody.services.simulation.documents import parsed
 from custody.services.simulation.values import OPERATIONS, Values, read_spec
 
@@ -108,11 +109,11 @@ class TestFile:
         return self.path.parent
 
     def files(self, name: str) -> list[Path]:
-        """Of a list of the test, beside its file."""
+        """Of a list of the test, beside its file. Raises UsageError."""
         return [self.beside(text) for text in self.lists[name]]
 
     def beside(self, text: str) -> Path:
-        return Path(os.path.normpath(self.folder / text))
+        return regular(Path(os.path.normpath(self.folder / text)))
 
 
 class Broken(NamedTuple):
@@ -129,7 +130,7 @@ def find(folder: Path, name: str = FILE) -> Iterator[Path]:
         if path.is_dir() and not path.is_symlink():
             yield from find(path, name)
         elif entry == name:
-            yield path
+            yield regular(path)
 
 
 def read(path: Path) -> list[TestFile | Broken]:

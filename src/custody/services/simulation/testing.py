@@ -12,7 +12,7 @@ from custody.errors import CustodyError, MalformedError, UnsupportedError, Usage
 from custody.evidence.model import EvidenceSet
 from custody.policy.fields import Fields
 from custody.policy.kinds import Kinds, builtin
-from custody.policy.load import PolicySet
+from custody.policy.load import PolicySet, regular
 from custody.policy.resources import is_crd
 from custody.ports.lookup import Answer, Question
 from custody.services.simulation import policies as loading
@@ -163,7 +163,7 @@ def _loaded(test: TestFile, files: Sequence[Path], kinds: Kinds) -> Loaded:
 def _resources(files: Sequence[Path], kinds: Kinds) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     if files and files[0].is_dir():  # then it is all that counts, as in the Kyverno CLI
-        files = [file for file in sorted(files[0].iterdir()) if file.suffix in (".yaml", ".yml")]
+        files = [regular(file) for file in sorted(files[0].iterdir()) if file.suffix in (".yaml", ".yml")]
     for file in files:
         made += resources(read(file), str(file), kinds)
     return made

@@ -100,7 +100,8 @@ class MutateExistingRule(KyvernoRule):
             except QueryError as error:
                 raise QueryError(f"failed to substitute variables in target[{at}]: {error.message}") from None
         namespace = self._head.namespace or str(written["namespace"])
-        api_version, kind, name = str(written["apiVersion"]), str(written["kind"]), str(written["name"])
+        kind, name = str(written["kind"]), str(written["name"])
+        api_version = objects.served(str(written["apiVersion"]), kind)
         if name and not _pattern(name) and not _pattern(namespace) and not written["selector"]:
             resource = objects.get(given, api_version, kind, namespace, name)
             if resource is not None:

@@ -86,4 +86,8 @@ class MutateRule(KyvernoRule):
             return Spoken([self.result(given, judgement)])
         if not isinstance(after, dict):
             raise MalformedError("mutate", got=type(after).__name__, expected="patches that leave an object")
-        return Spoken([self.result(given, judgement)], jsonpatch.diff(resource, after))
+        patch = jsonpatch.diff(resource, after)
+        if not jsonpatch.fits(patch):
+            raise MalformedError("mutate", got=f"a patch of more than {jsonpatch.MAX_SIZE} bytes",
+                                 expected="a smaller one")
+        return Spoken([self.result(given, judgement)], patch)
