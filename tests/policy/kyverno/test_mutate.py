@@ -157,6 +157,13 @@ def test_what_is_said_of_a_foreach(rule: dict[str, Any], message: str) -> None:
     assert said(rule) == message
 
 
+def test_what_a_foreach_copies_is_bounded() -> None:
+    resource = {**POD, "spec": {"containers": [{"name": f"c{at}", "image": "a"} for at in range(2_000)]}}
+    rule = loop(patchesJson6902="- {op: add, path: '/metadata/annotations/a{{ elementIndex }}', value: b}")
+    message = said(rule, resource)
+    assert message.startswith("error: failed to mutate elements: foreach copies more than 4000000 values")
+
+
 def test_a_huge_list_is_an_error_and_changes_nothing() -> None:
     resource = {**POD, "spec": {"containers": [{"name": f"c{at}"} for at in range(10_001)]}}
     rule = loop(patchesJson6902="- {op: add, path: /metadata/annotations/a, value: b}")

@@ -8,7 +8,7 @@ from custody.errors import CustodyError, MalformedError
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kyverno.context import compile_context
-from custody.policy.kyverno.mutate.nodes import PatchError
+from custody.policy.kyverno.mutate.nodes import PatchError, size
 from custody.policy.kyverno.mutate.patch import Patch
 from custody.policy.lookup import UnansweredError
 from custody.policy.model import Outcome
@@ -21,6 +21,9 @@ _ORDERS = ("Ascending", "Descending")
 _DEEPEST = 8
 MAX_ELEMENTS = 10_000
 """Elements that all lists of a rule may have together, those of nested ones in each round of the outer."""
+MAX_VALUES = 4_000_000
+"""Values that may be copied for all elements of a rule together: each patch copies the object, however large."""
+_WEIGHED = 32  # patches between which an object is weighed anew
 
 
 class ForEachError(PatchError):
@@ -41,6 +44,32 @@ def elements_of(listed: Value, data: dict[str, Any], given: Given) -> list[Any]:
     """What a `list` finds; a single value is a list of one. Raises QueryError."""
     found = listed(data, given.context.now)
     return found if isinstance(found, list) else [found]
+
+
+class _Left:
+    """What a rule may still do for one request."""
+
+    def __init__(self) -> None:
+        self._elements = MAX_ELEMENTS
+        self._values = MAX_VALUES
+        self._patches = 0
+        self._size = 0
+
+    def take(self, elements: int) -> None:
+        """Raises ForEachError."""
+        self._elements -= elements
+        if self._elements < 0:
+            raise ForEachError(f"the lists of foreach have more than {MAX_ELEMENTS} elements together")
+
+    def copy(self, resource: Any) -> None:
+        """Raises ForEachError."""
+        if self._patches % _WEIGHED == 0:
+            self._size = size(resource)
+        self._patches += 1
+        self._values -= self._size
+        if self._values < 0:
+            raise ForEachError(f"foreach copies more than {MAX_VALUES} values: its patches are too many for an object "
+                               f"of {self._size}")
 
 
 class _Loop:
@@ -82,9 +111,9 @@ class ForEach:
 
     def patched(self, resource: dict[str, Any], data: dict[str, Any], given: Given) -> tuple[Outcome, str, Any]:
         """(outcome, message, resource). Raises ForEachError; UnansweredError."""
-        return self._patched(resource, data, given, [MAX_ELEMENTS])
+        return self._patched(resource, data, given, _Left())
 
-    def _patched(self, resource: Any, data: dict[str, Any], given: Given, left: list[int]) -> tuple[Outcome, str, Any]:
+    def _patched(self, resource: Any, data: dict[str, Any], given: Given, left: _Left) -> tuple[Outcome, str, Any]:
         applied = 0
         for loop in self._loops:
             try:
@@ -92,9 +121,7 @@ class ForEach:
             except QueryError as error:
                 reason = error.message if isinstance(error, NotMadeError) else f"JMESPath query failed: {error.message}"
                 raise ForEachError(f"failed to evaluate list {loop.listed}: {reason}: {reason}") from None
-            left[0] -= len(elements)
-            if left[0] < 0:
-                raise ForEachError(f"the lists of foreach have more than {MAX_ELEMENTS} elements together")
+            left.take(len(elements))
             try:
                 after = self._of_loop(loop, elements, resource, data, given, left)
             except ForEachError as error:
@@ -107,7 +134,7 @@ class ForEach:
         return outcome, f"{applied} elements processed", resource
 
     def _of_loop(self, loop: _Loop, elements: list[Any], resource: Any, data: dict[str, Any], given: Given,
-                 left: list[int]) -> Any:
+                 left: _Left) -> Any:
         indexed = list(enumerate(elements))
         for index, element in reversed(indexed) if loop.reverse else indexed:
             if element is None:
@@ -124,6 +151,7 @@ class ForEach:
             if loop.inner is not None:
                 resource = loop.inner._patched(resource, own, given, left)[2]
             elif loop.patch is not None:
+                left.copy(resource)
                 resource = patched(loop.patch, resource, own, given)
         return resource
 
