@@ -452,3 +452,59 @@ def test_a_rule_about_the_templates_labels_does_not_judge_its_containers(cli: Cl
     rules = (policy("deep", kinds=("Deployment",), validate={"message": "m", **validate}), policy("unprivileged"))
     assert cli("d.yaml", policies=rules) == code
     assert ("do not see the pod template at /spec/template/spec" in cli.err) == (code == 4)
+
+
+def test_who_asks_is_said(cli: Cli) -> None:
+    rule = {"validate": {"message": "not you.", "deny": {"conditions": {"any": [
+        {"key": "{{ request.userInfo.username || 'nobody' }}", "operator": "AnyNotIn", "value": ["ann"]}]}}}}
+    only = (policy("ann", **rule),)
+    cli.write("pod.yaml", pod())
+    assert cli("pod.yaml", "--user", "ann", policies=only) == 0
+    assert cli("pod.yaml", "--user", "eve", policies=only) == 3
+    assert "not you." in cli.out
+    excluded = policy("admins")
+    excluded["spec"]["rules"][0]["exclude"] = {"any": [{"subjects": [{"kind": "Group", "name": "admins"}]}]}
+    cli.write("bad.yaml", pod(privileged=True))
+    assert cli("bad.yaml", "--user", "ann", "--group", "dev", policies=(excluded,)) == 3
+    assert cli("bad.yaml", "--user", "ann", "--group", "dev", "--group", "admins", "--allow-unjudged",
+               policies=(excluded,)) == 0
+
+
+def test_an_operation_is_said(cli: Cli) -> None:
+    kept = policy("kept", validate={"message": "image is kept.", "deny": {"conditions": {"any": [
+        {"key": "{{ request.operation }}", "operator": "Equals", "value": "DELETE"},
+        {"key": "{{ request.oldObject.spec.containers[0].image || '' }}", "operator": "AnyIn", "value": ["old"]}]}}})
+    cli.write("pod.yaml", pod())
+    cli.write("now/pod.yaml", pod("else"), pod(image="old"))
+    cli.write("other.yaml", pod("other"))
+    assert cli("pod.yaml", policies=(kept,)) == 0
+    assert cli("pod.yaml", "--operation", "DELETE", policies=(kept,)) == 3
+    assert cli("pod.yaml", "--old", "now", policies=(kept,)) == 3
+    assert cli("pod.yaml", "--old", "pod.yaml", policies=(kept,)) == 0
+    assert cli("other.yaml", "--old", "now", policies=(kept,)) == 2
+    assert "--old: got no Pod/shop/other, expected it as it is now" in cli.err
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    (("--operation", "UPDATE"), "--operation UPDATE: got no --old"),
+    (("--operation", "DELETE", "--old", "pod.yaml"), "--old: got it beside --operation DELETE"),
+    (("--namespace-labels", "a"), "--namespace-labels: got 'a', expected KEY=VALUE"),
+    (("--namespace-labels", "a=1,a=2"), "each key once"),
+    (("--background", "--user", "ann"), "nobody asks for what lies in a cluster"),
+    (("--operation", "CONNECT"), "'CONNECT' is not one of"),
+], ids=str)
+def test_what_cannot_be_asked(cli: Cli, options: tuple[str, ...], words: str) -> None:
+    cli.write("pod.yaml", pod())
+    assert cli("pod.yaml", *options) == 2
+    assert words in cli.err
+
+
+def test_labels_of_namespaces_are_said(cli: Cli) -> None:
+    chosen = policy("chosen")
+    chosen["spec"]["rules"][0]["match"]["any"][0]["resources"]["namespaceSelector"] = {"matchLabels": {"tier": "prod"}}
+    cli.write("bad.yaml", pod(privileged=True))
+    assert cli("bad.yaml", policies=(chosen,)) == 3  # nobody knows the labels: an error under Enforce
+    assert "there is no cluster to ask" in cli.out
+    assert cli("bad.yaml", "--namespace-labels", "tier=prod,team=a", policies=(chosen,)) == 3
+    assert "there is no cluster to ask" not in cli.out
+    assert cli("bad.yaml", "--namespace-labels", "tier=dev", "--allow-unjudged", policies=(chosen,)) == 0

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from custody.cli import kinds
+from custody.cli import asker, kinds
 from custody.cli.run import settings
 from custody.cli.trust_options import load_signing_key
 from custody.errors import DeniedError, MalformedError, NotJudgedError, UnsupportedError, UsageError
@@ -25,7 +25,7 @@ from custody.kit.visible import visible
 from custody.policy.load import PolicySet
 from custody.policy.model import Decision, Outcome, RuleResult, Verdict
 from custody.policy.phases import Course
-from custody.services.check import Checked, check, check_image, unjudged
+from custody.services.check import Checked, check, check_image, check_request, unjudged
 from custody.services.manifests import Manifest, Namespaces, from_bytes, from_path
 from custody.services.summaries import drafts, write
 from custody.settings import Settings
@@ -54,15 +54,17 @@ Asked = str | Manifest
               help="Keep each decision with its inputs, for `custody replay`.")
 @click.option("--summary", "summary_key", metavar="KEY", help="Sign a verification summary (SLSA VSA) of each image "
               "that is allowed, and store it beside the image.")
+@asker.options
 @kinds.asking
 def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str, allow_unjudged: bool,
             background: bool, output: str, folder: Path | None, summary_key: str | None,
-            crds: tuple[str, ...], kubeconfig: Path | None) -> None:
+            crds: tuple[str, ...], kubeconfig: Path | None, **how: Any) -> None:
     """Gather the evidence, decide, and say rule by rule why.
 
     Targets are images, files of resources, folders of such files, and - for standard input; Lists are taken apart. Of
     an IMAGE only rules about images speak. With --background no rule speaks that reads who asks, or how, and none of a
-    policy with `background: false`.
+    policy with `background: false`. --user, --group, --operation and --old say who asks, and how; without them nobody
+    creates what is given.
 
     Exit 3 where a rule denies. Exit 4 where a resource that runs containers, or everything that was given, was judged
     by no rule: that is not a yes.
@@ -78,9 +80,11 @@ def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str,
     asked = [subject for target in targets for subject in _targets(target)]
     if background and (image := next((target for target in asked if isinstance(target, str)), None)) is not None:
         raise UsageError(f"--background: got the image {image}, expected resources, which lie in a cluster")
+    if background and asker.said(how):
+        raise UsageError("--background: got who asks or how, expected neither: nobody asks for what lies in a cluster")
     key = load_signing_key(summary_key)
     checked = asyncio.run(_check(asked, chosen, namespace, Course.BACKGROUND if background else Course.ADMISSION,
-                                 configured))
+                                 configured, asker.asker(chosen, namespace, **how)))
     if key is not None:
         asyncio.run(_summarize(checked, key, configured))
     if folder is not None:
@@ -98,18 +102,21 @@ def command(targets: tuple[str, ...], policies: tuple[str, ...], namespace: str,
 
 
 async def _check(asked: Sequence[Asked], policies: PolicySet, namespace: str, at: Course,
-                 configured: Settings) -> list[Checked]:
+                 configured: Settings, by: asker.Asker) -> list[Checked]:
     http, cluster = service_http(configured), cluster_lookup(configured)
     gate = asyncio.Semaphore(_AT_ONCE)
     try:
         source = gatherer(configured, registry_client(configured, http))
-        known = Namespaces((target for target in asked if isinstance(target, Manifest)), cluster)
+        known = Namespaces((target for target in asked if isinstance(target, Manifest)), cluster, by.labels)
 
         async def judge(target: Asked) -> Checked:
             async with gate:
                 if isinstance(target, str):
                     return await check_image(target, policies, source, system_clock, namespace)
-                return await check(target.resource, policies, source, system_clock, namespace, at, known)
+                if at is Course.BACKGROUND:
+                    return await check(target.resource, policies, source, system_clock, namespace, at, known)
+                request = by.request(target.resource, policies, namespace)
+                return await check_request(request, policies, source, system_clock, at, known)
 
         return list(await asyncio.gather(*map(judge, asked)))
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,8 +34,11 @@ class Namespaces:
     What is given comes first: it is what the cluster is about to have.
     """
 
-    def __init__(self, manifests: Iterable[Manifest], cluster: Lookup | None = None) -> None:
+    def __init__(self, manifests: Iterable[Manifest], cluster: Lookup | None = None,
+                 labels: Mapping[str, str] | None = None) -> None:
+        """`labels` are those of every other namespace, where they are known."""
         self._cluster = cluster
+        self._usual = labels
         self._labels: dict[str, dict[str, str]] = {}
         for manifest in manifests:
             metadata = manifest.resource.get("metadata")
@@ -48,6 +51,8 @@ class Namespaces:
     async def answer(self, question: Question) -> Answer:
         if isinstance(question, NamespaceLabels) and question.namespace in self._labels:
             return Answered(self._labels[question.namespace])
+        if isinstance(question, NamespaceLabels) and self._usual is not None:
+            return Answered({**self._usual, "kubernetes.io/metadata.name": question.namespace})
         if self._cluster is not None:
             return await self._cluster.answer(question)
         return Failed("there is no cluster to ask" + (
