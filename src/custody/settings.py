@@ -23,7 +23,7 @@ from custody.kit.near import near
 _PREFIX = "CUSTODY_"
 _SETTINGS = "the settings are in docs/reference/settings.md"
 _SEPARATORS = {"policies": os.pathsep, "crds": os.pathsep, "plain_http": ",", "hosts": ",", "exceptions": ",",
-               "policy_hosts": ","}
+               "policy_hosts": ",", "exception_keys": os.pathsep}
 """How a variable lists several values; hosts have colons in them."""
 _PATHS = ("data_dir", "kubeconfig", "trusted_root", "signing_config", "tls_certificate", "tls_key", "tls_client_ca",
           "webhook_certificate", "webhook_key", "webhook_client_ca", "summary_key")
@@ -120,6 +120,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     exceptions: list[str] = []
     """Namespaces whose PolicyExceptions count, as Kyverno's --exceptionNamespace; `*`: all. Without any, none does:
     whoever may write one in a namespace of theirs would be bound by no policy. `CUSTODY_EXCEPTIONS=security,audit`."""
+    exception_keys: list[str] = []
+    """Public keys in PEM, one of which must have signed a PolicyException (`custody policy sign`) that counts; without
+    any, whoever may write into those namespaces decides."""
     webhooks_named_as: Literal["", "kyverno", "custody"] = ""
     """Whose names the webhooks of `admission run` have, as `kubectl` shows them in denials: `kyverno`
     (`validate.kyverno.svc-fail`), or `custody`. Default: Kyverno's where the cluster has Kyverno's definitions."""
@@ -226,7 +229,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
         for key in _PATHS:
             if isinstance(values.get(key), str):
                 values[key] = str(file.parent / values[key])
-        for key in ("policies", "crds"):
+        for key in ("policies", "crds", "exception_keys"):
             if isinstance(values.get(key), list):
                 values[key] = [str(file.parent / entry) for entry in values[key]]
         auth = values["auth"] if isinstance(values.get("auth"), dict) else {}

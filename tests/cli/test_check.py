@@ -13,6 +13,7 @@ import yaml
 
 from custody.cli.run import run
 from custody.policy.kinds import builtin
+from custody.sign.keys import encrypt_key, generate_key
 
 PRIVILEGED: dict[str, Any] = {"spec": {"containers": [{"=(securityContext)": {"=(privileged)": "false"}}]}}
 
@@ -508,3 +509,29 @@ def test_labels_of_namespaces_are_said(cli: Cli) -> None:
     assert cli("bad.yaml", "--namespace-labels", "tier=prod,team=a", policies=(chosen,)) == 3
     assert "there is no cluster to ask" not in cli.out
     assert cli("bad.yaml", "--namespace-labels", "tier=dev", "--allow-unjudged", policies=(chosen,)) == 0
+
+
+def test_an_exception_counts_once_it_is_signed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = generate_key()
+    cli.write("bad.yaml", pod(privileged=True))
+    (cli.folder / "key.pem").write_bytes(encrypt_key(key, b""))
+    (cli.folder / "key.pub").write_bytes(key.public.pem)
+    exception = {"apiVersion": "kyverno.io/v2", "kind": "PolicyException", "metadata": {
+        "name": "later", "namespace": "security",
+        "annotations": {"policies.custody.internal/exception-ticket": "SEC-1"}}, "spec": {
+        "exceptions": [{"policyName": "unprivileged", "ruleNames": ["r"]}],
+        "match": {"any": [{"resources": {"kinds": ["Pod"]}}]}}}
+    cli.write("exception.yaml", exception)
+    monkeypatch.setenv("CUSTODY_EXCEPTIONS", "security")
+    monkeypatch.setenv("CUSTODY_EXCEPTION_KEYS", "key.pub")
+    monkeypatch.setattr("custody.cli.trust_options.ask", lambda _: b"")
+    assert cli("bad.yaml", "--policy", "exception.yaml", "--allow-unjudged") == 3
+    assert "PolicyException later is not signed (setting `exception_keys`)" in cli.err
+    assert run(["policy", "sign", "exception.yaml", "--key", "key.pem"]) == 0
+    (cli.folder / "signed.yaml").write_text(cli.capsys.readouterr().out)
+    assert cli("bad.yaml", "--policy", "signed.yaml", "--allow-unjudged") == 0
+    assert "SEC-1" in cli.out
+    assert run(["policy", "sign", "bad.yaml", "--key", "key.pem"]) == 2
+    assert "bad.yaml: got Pod, expected a PolicyException" in cli.capsys.readouterr().err
+    monkeypatch.setenv("CUSTODY_EXCEPTION_KEYS", "bad.yaml")
+    assert cli("bad.yaml") == 2

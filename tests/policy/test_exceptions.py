@@ -12,12 +12,14 @@ import msgspec
 import pytest
 
 from custody.errors import CustodyError
+from custody.policy.counting import SIGNATURE, Counting, sign
 from custody.policy.decide import decide
 from custody.policy.load import PolicySet
 from custody.policy.model import Context, Decision, Request, Verdict
 from custody.policy.phases import Course
 from custody.policy.record import record, replay
 from custody.ports.lookup import Answered, ApiCall, Failed
+from custody.sign.keys import generate_key
 from tests.fuzz.validating import NOW, custody
 from tests.policy.exception_cases import (
     ANSWERS,
@@ -150,7 +152,7 @@ def test_what_its_condition_asks_is_asked_first() -> None:
 @pytest.mark.parametrize("made", [(policy(), exception()), (rules(), of_rules())])
 def test_exceptions_count_in_the_namespaces_that_are_named(
         made: tuple[dict[str, Any], ...], namespaces: tuple[str, ...], counts: bool) -> None:
-    policies = PolicySet.load(made, exceptions=namespaces)
+    policies = PolicySet.load(made, exceptions=Counting(namespaces))
     decision = decide(Request.create(pod("web")), {}, policies, NOW)
     assert decision.verdict is (Verdict.NOT_JUDGED if counts else Verdict.DENIED)
     assert [reason for _, reason in policies.uncounted] == ([] if counts else [
@@ -183,3 +185,59 @@ def test_an_annotation_that_custody_does_not_know() -> None:
     excused["metadata"]["annotations"] = {"policies.custody.internal/exception-reasn": "x"}
     with pytest.raises(CustodyError, match="custody has no such annotation"):
         PolicySet([excused])
+
+
+def _changed(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    part = after = copy.deepcopy(document)
+    *steps, last = path.split("/")
+    for step in steps:
+        part = part.setdefault(step, {})
+    part[last] = value
+    return after
+
+
+@pytest.mark.parametrize("made", [(policy(), exception()), (rules(), of_rules())], ids=["CEL", "rules"])
+def test_an_exception_is_signed_where_keys_are_named(made: tuple[dict[str, Any], ...]) -> None:
+    key, stranger = generate_key(), generate_key()
+    counting = Counting(("ex",), [key.public])
+    unsigned = _changed(made[1], "metadata/annotations", {
+        "policies.custody.internal/exception-expires": "2099-01-01T00:00:00Z",
+        "policies.custody.internal/exception-approver": "eve"})
+    document = sign(unsigned, key)
+    name = made[1]["metadata"]["name"]
+
+    def fault(changed: dict[str, Any]) -> str:
+        reason = counting.fault(changed)
+        loaded = PolicySet.load([made[0], changed], exceptions=counting)
+        assert [said for _, said in loaded.uncounted] == ([reason] if reason else [])
+        decision = decide(Request.create(pod("web")), {}, loaded, NOW)
+        assert decision.verdict is (Verdict.DENIED if reason else Verdict.NOT_JUDGED)
+        return reason.removeprefix(f"PolicyException {name} ").removesuffix(" (setting `exception_keys`)")
+
+    assert fault(document) == ""
+    # What the API server and tools write beside it is not signed.
+    beside = {"uid": "u", "resourceVersion": "7", "labels": {"a": "b"}}
+    stored = {**document, "metadata": {**document["metadata"], **beside}}
+    assert fault(_changed(stored, "status", {})) == ""
+    assert fault(unsigned) == "is not signed"
+    assert fault(sign(unsigned, stranger)) == "is not what a key that counts has signed"
+    for annotation, value in (("exception-expires", "2100-01-01T00:00:00Z"), ("exception-approver", "ann")):
+        after = copy.deepcopy(document)
+        after["metadata"]["annotations"][f"policies.custody.internal/{annotation}"] = value
+        assert fault(after) == "is not what a key that counts has signed"
+    broken = {**document["metadata"]["annotations"], SIGNATURE: "no base64!"}
+    assert fault(_changed(document, "metadata/annotations", broken)) == "has a signature that is none"
+    other = sign(_changed(unsigned, "metadata/name", "other"), key)
+    moved = _changed(document, "metadata/annotations", other["metadata"]["annotations"])
+    assert fault(moved) == "is not what a key that counts has signed"
+    elsewhere = _changed(document, "metadata/namespace", "team")
+    assert "lies in namespace team" in counting.fault(elsewhere)
+    everywhere = Counting(("*",), [key.public])
+    assert "is not what a key that counts has signed" in everywhere.fault(elsewhere)
+
+
+def test_what_the_api_server_adds_to_a_signed_exception() -> None:
+    key = generate_key()
+    document = sign(exception(), key)
+    assert Counting(("ex",), [key.public]).fault(_changed(document, "spec/reportResult", "skip")) == ""
+    assert "has signed" in Counting(("ex",), [key.public]).fault(_changed(document, "spec/reportResult", "pass"))

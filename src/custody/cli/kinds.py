@@ -12,6 +12,7 @@ from custody.kit.visible import visible
 from custody.policy.load import PolicySet
 from custody.settings import Settings
 from custody.wiring import kinds
+from custody.wiring.admission import exceptions
 
 _SERVED = "Ask this API server which kinds it serves, instead of taking Kubernetes 1.34's"
 
@@ -32,7 +33,7 @@ def asking(command: Callable[..., Any]) -> Callable[..., Any]:
 def load(settings: Settings, policies: Sequence[str | Path], crds: Sequence[str], kubeconfig: Path | None) -> PolicySet:
     """The policies, checked against the kinds that the options name. What does not count of them is said on stderr."""
     loaded = PolicySet.load(policies or settings.policies, kinds(settings, crds, kubeconfig),
-                            exceptions=settings.exceptions)
+                            exceptions=exceptions(settings))
     for where, reason in loaded.uncounted:
         click.echo(visible(f"note: {where}: {reason}"), err=True)
     return loaded

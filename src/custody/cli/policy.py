@@ -15,6 +15,7 @@ from custody.cli import (
     policy_exceptions,
     policy_jp,
     policy_migrate,
+    policy_sign,
     policy_test,
     policy_vap,
 )
@@ -40,6 +41,7 @@ def command() -> None:
 
 command.add_command(policy_apply.command)
 command.add_command(policy_exceptions.command)
+command.add_command(policy_sign.command)
 command.add_command(policy_jp.command)
 command.add_command(policy_migrate.command)
 command.add_command(policy_test.command)

@@ -19,6 +19,7 @@ from custody.policy.load import PolicySet
 from custody.ports.decisions import DecisionSearch
 from custody.services.exceptionlist import Listed, Use, listed, used_in
 from custody.wiring import kinds
+from custody.wiring.admission import exceptions
 from custody.wiring.local import decisions
 
 
@@ -38,7 +39,7 @@ def command(files: tuple[Path, ...], since: datetime | None, output: str) -> Non
     if not sources:
         raise UsageError("policy exceptions: no policies", hint="FILE, or `policies` in custody.toml")
     policies = PolicySet.load(sources, kinds(settings()))
-    rows = list(listed(policies, settings().exceptions, system_clock(), _uses(since)))
+    rows = list(listed(policies, exceptions(settings()), system_clock(), _uses(since)))
     if output == "json":
         click.echo(json.dumps([facts(row) for row in rows], indent=2))
         return

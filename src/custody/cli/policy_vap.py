@@ -8,8 +8,8 @@ import click
 
 from custody.admission.configuration import to_yaml
 from custody.errors import UsageError
+from custody.policy.counting import is_exception
 from custody.policy.engines import standing
-from custody.policy.exempting import is_exception
 from custody.policy.kubernetes.emission import admission_policy
 from custody.policy.load import PolicySet, gathered, unwrapped
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from custody.errors import MalformedError, UnsupportedError
 from custody.policy.cel.environment import Condition, Expressions
 from custody.policy.cel.variables import activation
+from custody.policy.counting import GROUPS, OWN, SIGNATURE
 from custody.policy.engine import Finding, Unit
 from custody.policy.exceptions import PolicyException
 from custody.policy.fields import Fields
@@ -26,11 +27,8 @@ from policylang.conditions import compile_conditions
 from policylang.errors import LanguageError
 from policylang.go.wildcards import glob
 
-KIND = "PolicyException"
-GROUPS = {"kyverno.io": ("v2", "v2beta1"), "policies.kyverno.io": ("v1", "v1beta1", "v1alpha1")}
-_OWN = "policies.custody.internal/"
-_WHY = {f"{_OWN}exception-{name}": name for name in ("reason", "ticket", "approver")}
-EXPIRES = f"{_OWN}exception-expires"
+_WHY = {f"{OWN}exception-{name}": name for name in ("reason", "ticket", "approver")}
+EXPIRES = f"{OWN}exception-expires"
 """Annotation: when a kyverno.io PolicyException ends, which has no field for it (RFC 3339)."""
 _PRIORITY = "polex.kyverno.io/priority"
 
@@ -57,25 +55,6 @@ class Exempting:
         yield from ()
 
 
-def is_exception(document: Any) -> bool:
-    return (isinstance(document, dict) and document.get("kind") == KIND
-            and str(document.get("apiVersion")).partition("/")[0] in GROUPS)
-
-
-def uncounted(document: Any, namespaces: Collection[str]) -> str:
-    """Why a document does not count: it is an exception that lies in none of these; "" for all else. `*`: anywhere."""
-    if not is_exception(document) or "*" in namespaces:
-        return ""
-    metadata = document.get("metadata")
-    name, namespace = (str((metadata if isinstance(metadata, dict) else {}).get(key) or "")
-                       for key in ("name", "namespace"))
-    if namespace in namespaces and namespace:
-        return ""
-    where = f"in namespace {namespace}" if namespace else "in no namespace"
-    return (f"{KIND} {name} lies {where}, and exceptions count "
-            f"in {', '.join(sorted(namespaces)) or 'none'} (setting `exceptions`)")
-
-
 def compile_exception(document: dict[str, Any]) -> PolicyException:
     """Raises MalformedError and UnsupportedError, whose messages begin with a field's path."""
     top = Fields(document, "")
@@ -98,9 +77,9 @@ def _described(exception: PolicyException, metadata: Fields) -> None:
     name, exception.namespace = metadata.need("name", str), metadata.take("namespace", str) or ""
     exception.name = f"{exception.namespace}/{name}" if exception.namespace else name
     annotations = metadata.text_map("annotations")
-    if unknown := [key for key in annotations if key.startswith(_OWN) and key not in (*_WHY, EXPIRES)]:
+    if unknown := [key for key in annotations if key.startswith(OWN) and key not in (*_WHY, EXPIRES, SIGNATURE)]:
         raise UnsupportedError(f"metadata.annotations.{unknown[0]}", "custody has no such annotation",
-                               hint=f"{', '.join(_WHY)} and {EXPIRES} are")
+                               hint=f"{', '.join(_WHY)}, {EXPIRES} and {SIGNATURE} are")
     exception.why = {**exception.why, **{name: annotations[key] for key, name in _WHY.items() if key in annotations}}
     if EXPIRES in annotations:
         ends = _moment(annotations[EXPIRES], f"metadata.annotations.{EXPIRES}")

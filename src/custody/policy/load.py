@@ -9,7 +9,7 @@ import logging
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -20,8 +20,8 @@ from custody.formats import yaml
 from custody.kit import strictjson
 from custody.kit.canonical import canonical
 from custody.kit.digest import sha256
+from custody.policy.counting import Counting
 from custody.policy.engines import compiled, standing
-from custody.policy.exempting import uncounted
 from custody.policy.given import Given
 from custody.policy.index import Index
 from custody.policy.kinds import Kinds, builtin
@@ -78,15 +78,15 @@ class PolicySet:
 
     @classmethod
     def load(cls, source: Iterable[str | Path | Any], kinds: Kinds | None = None, *,
-             exceptions: Collection[str] = ("*",)) -> PolicySet:
+             exceptions: Counting = Counting()) -> PolicySet:
         """From files, folders (all *.yaml, *.yml and *.json below), or documents that are read already.
 
         Lists are unwrapped. CustomResourceDefinitions among them add to `kinds`, which default to those of Kubernetes.
-        `exceptions` are the namespaces whose PolicyExceptions count: others are left out, and `uncounted` says so.
+        `exceptions` says which PolicyExceptions count: others are left out, and `uncounted` says why.
         """
         documents, crds = unwrapped(*gathered(source))
-        reasons = [(where, reason) for where, document in documents if (reason := uncounted(document, exceptions))]
-        documents = [(where, document) for where, document in documents if not uncounted(document, exceptions)]
+        reasons = [(where, reason) for where, document in documents if (reason := exceptions.fault(document))]
+        documents = [(where, document) for where, document in documents if not exceptions.fault(document)]
         if crds:
             kinds = (kinds or builtin()).with_crds([crd for _, crd in crds], [where for where, _ in crds])
         loaded = cls([document for _, document in documents], [where for where, _ in documents], kinds)

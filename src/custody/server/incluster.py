@@ -20,7 +20,6 @@ from custody.admission.configuration import OWN_NAMESPACES, Service
 from custody.admission.judging import Judging, NoLookup
 from custody.errors import CustodyError
 from custody.formats.policyreport import WGPOLICY
-from custody.policy.exempting import uncounted
 from custody.policy.load import PolicySet, gathered, unwrapped
 from custody.policy.resources import ApiResource
 from custody.policy.snapshot import Snapshot
@@ -55,7 +54,7 @@ from custody.wiring import (
     service_http,
     trusted_root,
 )
-from custody.wiring.admission import decision_keeper, prefetch, remembered, summarizing, summary_terms
+from custody.wiring.admission import decision_keeper, exceptions, prefetch, remembered, summarizing, summary_terms
 
 _LOG = logging.getLogger(__name__)
 _LAST = 10.0
@@ -148,7 +147,8 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                 gauges.of_decisions(metrics, keeper)
             if before is not None:
                 gauges.of_evidence(metrics, before)
-            collection = Collection(generates=True, exceptions=settings.exceptions)
+            counting = exceptions(settings)
+            collection = Collection(generates=True, exceptions=counting)
             judging = Judging(gathering(gather), platform.clock, EvidenceLookup(gather, watched),
                               summary_terms(settings))
             admission = platform.admission(PolicySet([]), gather, None, watched)
@@ -174,7 +174,7 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
             if options.policies:
                 documents, _ = unwrapped(*gathered(options.policies))
                 collection.fixed = [(where, document) for where, document in documents
-                                    if not uncounted(document, settings.exceptions)]
+                                    if not counting.fault(document)]
             feed = Feed(client, collection, watched=not options.policies)
             place = Place(options.place, options.namespace, options.name, options.exclude, options.inject_ca_from,
                           settings.webhooks_named_as)

@@ -35,7 +35,7 @@ from custody.server.worker import current
 from custody.services.decisions import DecisionKeeper
 from custody.settings import Auth, Settings
 from custody.wiring import TRUST_ROLES, Platform, cluster_lookup, gatherer, kinds, registry_client, service_http
-from custody.wiring.admission import decision_keeper, own_names, prefetch, remembered, summarizing
+from custody.wiring.admission import decision_keeper, exceptions, own_names, prefetch, remembered, summarizing
 
 _RENEWAL = 3600.0
 """Seconds after which the webhook's own certificate is looked at again; it is renewed weeks before it runs out."""
@@ -111,7 +111,7 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             webhook = listeners.open(app, webhook_port, tls, "webhook", "--webhook-port", role="admission")
             admission.health = health
             given = policies if policies is not None else PolicySet.load(settings.policies, kinds(settings),
-                                                                         exceptions=settings.exceptions)
+                                                                         exceptions=exceptions(settings))
             keeper = decision_keeper(settings, system_clock)
             before = remembered(settings, system_clock)
             source = gatherer(settings, registry_client(settings, http), remembered=before)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 import msgspec
 
-from custody.policy.exempting import compile_exception, is_exception, uncounted
+from custody.policy.counting import Counting, is_exception
+from custody.policy.exempting import compile_exception
 from custody.policy.kept import decision_of
 from custody.policy.load import PolicySet
 from custody.ports.decisions import KeptDecision
@@ -33,15 +34,15 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     """Decisions in which it left a rule out; None where none are kept."""
 
 
-def listed(policies: PolicySet, namespaces: Collection[str], now: datetime,
+def listed(policies: PolicySet, counting: Counting, now: datetime,
            uses: Mapping[Use, int] | None = None) -> Iterator[Listed]:
-    """Of the policies' documents, those that count in no namespace included."""
+    """Of the policies' documents, those that do not count included."""
     for document in policies.documents:
         if not is_exception(document):
             continue
         exception = compile_exception(document)
         covered = [rule for rule in policies.rules if exception.covers(rule)]
-        state = uncounted(document, namespaces) or ("expired" if exception.expires is not None
+        state = counting.fault(document) or ("expired" if exception.expires is not None
                                                      and now > exception.expires else
                                                      "stands" if covered else "names nothing")
         base = exception.name.rpartition("/")[2]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from custody.admission.answered import Observer
     from custody.admission.certs import ServingCertificate
     from custody.admission.webhook import Admission
+    from custody.policy.counting import Counting
     from custody.policy.load import PolicySet
     from custody.policy.model import SummaryTerms
     from custody.ports.lookup import Lookup
@@ -96,6 +97,15 @@ def summary_signer(http: Http, key: PrivateKey, clock: Clock) -> Signer:
     from custody.trust.roots import SigningConfig
 
     return Signer(http=http, config=SigningConfig(), root=None, key=key, clock=clock)
+
+
+def exceptions(settings: Settings) -> Counting:
+    """Which PolicyExceptions count by the settings. Raises UsageError, MalformedError for keys that are none."""
+    from custody.policy.counting import Counting
+    from custody.sign.keys import load_public_key, read_key_file
+
+    return Counting(settings.exceptions, [load_public_key(read_key_file(path), path)
+                                          for path in settings.exception_keys])
 
 
 def decision_keeper(settings: Settings, clock: Clock) -> DecisionKeeper | None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from custody.admission.definitions import DEFINITIONS, Definition
 from custody.errors import CustodyError
-from custody.policy.exempting import uncounted
+from custody.policy.counting import Counting
 from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
 from custody.ports.cluster import ClusterObjects, Object
@@ -50,10 +50,10 @@ class Held:
 class Collection:
     """The documents of all kinds of policies, and the set that they make."""
 
-    def __init__(self, *, generates: bool = False, exceptions: Sequence[str] = ()) -> None:
+    def __init__(self, *, generates: bool = False, exceptions: Counting = Counting(())) -> None:
         """`generates`: somebody carries out what policies do to other objects; else they are refused.
 
-        `exceptions`: namespaces whose PolicyExceptions count, `*` for all.
+        `exceptions` says which PolicyExceptions count.
         """
         self._exceptions = exceptions
         self.held: dict[Place, Held] = {}
@@ -129,7 +129,7 @@ class Collection:
 
     def uncounting(self, document: Object) -> str:
         """Why an exception does not count where it lies; "" for all else."""
-        return uncounted(document, self._exceptions)
+        return self._exceptions.fault(document)
 
     def fault(self, document: Object, kinds: Kinds) -> str:
         """The same, of any document of a kind that is watched, or of an entry of the global context."""
