@@ -5,21 +5,38 @@ from __future__ import annotations
 import asyncio
 import json
 
+import msgspec
 import pytest
 
 from custody.adapters.http.aiohttp import AiohttpHttp
 from custody.adapters.http.lookup import HttpLookup
 from custody.errors import NetworkError
-from custody.formats import oci
+from custody.evidence.model import EvidenceSet
+from custody.formats import intoto, oci
 from custody.kit.digest import sha256
-from custody.ports.lookup import Absent, Answer, Answered, ConfigMap, Failed, HttpCall, ImageData
+from custody.policy.load import PolicySet
+from custody.policy.snapshot import Snapshot
+from custody.ports.lookup import (
+    Absent,
+    Answer,
+    Answered,
+    Authority,
+    ConfigMap,
+    Failed,
+    HttpCall,
+    ImageData,
+    ImageEvidence,
+)
 from custody.registry.client import RegistryClient
 from custody.server.asgi import Receive, Scope, Send, respond
 from custody.services.evidencelookup import EvidenceLookup
 from custody.services.gather import Gatherer
+from custody.wiring.admission import admission
 from tests.services.registries import FakeRegistry
+from tests.services.test_gather import ROOT, signed
 from tests.serving import served
-from tests.sign.authority import NOW
+from tests.sign.authority import IMAGE as SIGNED
+from tests.sign.authority import NOW, World
 
 CONFIG = {"architecture": "amd64", "os": "linux", "config": {"User": "root"}, "rootfs": {"type": "layers",
                                                                                          "diff_ids": []}}
@@ -126,3 +143,20 @@ def test_headers_that_say_where_a_request_goes_and_ends_are_custody_s() -> None:
 def test_other_questions_go_to_whoever_is_beyond() -> None:
     lookup = HttpLookup(AiohttpHttp(), [])
     assert isinstance(asyncio.run(lookup.answer(ConfigMap("a", "b"))), Failed)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_evidence_is_judged_by_the_trust_root_of_the_moment(replaced: bool) -> None:
+    """A webhook whose trust root is another one by now believes nobody of the old one, whatever form a policy has."""
+    async def main(host: str) -> EvidenceSet:
+        async with RegistryClient(AiohttpHttp()) as client:
+            webhook = admission(PolicySet([]), Gatherer(client, ROOT, lambda: NOW), lambda: NOW)
+            webhook.swap(Snapshot(PolicySet([]), World().trusted_root() if replaced else None))
+            question = ImageEvidence(f"{host}/app@{SIGNED}", Authority(), (intoto.COSIGN_SIGN,))
+            answer = await webhook._judging._lookup.answer(question)
+            assert isinstance(answer, Answered)
+            return msgspec.convert(answer.value, EvidenceSet)
+
+    with served(signed()) as url:
+        about = asyncio.run(main(url.removeprefix("http://")))
+    assert (len(about.verified), len(about.rejected)) == ((0, 1) if replaced else (1, 0))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 from custody.evidence.model import facts
 from custody.ports.lookup import Answer, Answered, ApiCall, Failed, ImageData, ImageEvidence, Lookup, Question
 from custody.services.gather import Gatherer
 from custody.services.imagedata import image_data
+from custody.trust.roots import TrustedRoot
 
 _LOGINS = ".dockerconfigjson"
 
@@ -19,6 +21,8 @@ class EvidenceLookup:
     def __init__(self, gatherer: Gatherer, beyond: Lookup | None = None) -> None:
         self._gatherer = gatherer
         self._beyond = beyond
+        self.root: Callable[[], TrustedRoot | None] = lambda: None
+        """The trust root of the moment, where it is not the gatherer's own."""
 
     async def answer(self, question: Question) -> Answer:
         if isinstance(question, ImageData):
@@ -35,7 +39,7 @@ class EvidenceLookup:
             if text is None:
                 return Failed(f"Secret {secret}: there is none, or none with {_LOGINS}")
             logins[f"Secret {secret}"] = text
-        return Answered(facts(await self._gatherer.demanded(question, logins)))
+        return Answered(facts(await self._gatherer.demanded(question, logins, self.root())))
 
     async def _ask(self, question: Question) -> Answer:
         if self._beyond is None:

@@ -112,12 +112,13 @@ class Gatherer:
 
         return dict(zip(names, await together(of_image(*place) for place in enumerate(names)), strict=True))
 
-    async def demanded(self, asked: ImageEvidence, logins: Mapping[str, str]) -> EvidenceSet:
+    async def demanded(self, asked: ImageEvidence, logins: Mapping[str, str],
+                       root: TrustedRoot | None = None) -> EvidenceSet:
         """What a policy's question asks for, on its own terms; never raises for what the world did.
 
-        `logins` are JSON texts of the Secrets that it names.
+        `logins` are JSON texts of the Secrets that it names. `root` counts where it names none, or this gatherer's own.
         """
-        question = _Question((), frozenset(asked.predicate_types), self._root, asked.authority,
+        question = _Question((), frozenset(asked.predicate_types), root or self._root, asked.authority,
                              tuple(sorted(logins.items())))
         if not asked.authority.fresh:
             return await self._of_image(asked.image, question, 0)

@@ -38,8 +38,10 @@ def admission(policies: PolicySet, gatherer: Gatherer, clock: Clock, observer: O
     from custody.services.check import gathering
     from custody.services.evidencelookup import EvidenceLookup
 
-    return Admission(policies, gathering(gatherer), clock, observer=observer, lookup=EvidenceLookup(gatherer, lookup),
-                     summaries=summaries)
+    evidence = EvidenceLookup(gatherer, lookup)
+    made = Admission(policies, gathering(gatherer), clock, observer=observer, lookup=evidence, summaries=summaries)
+    evidence.root = lambda: made.snapshot.root
+    return made
 
 
 def prefetch(admission: Admission, gatherer: Gatherer, clock: Clock, lookup: Lookup | None = None,
@@ -50,7 +52,9 @@ def prefetch(admission: Admission, gatherer: Gatherer, clock: Clock, lookup: Loo
     from custody.services.evidencelookup import EvidenceLookup
     from custody.services.prefetch import Prefetch, Reading
 
-    judging = Judging(gathering(gatherer), clock, EvidenceLookup(gatherer, Reading(lookup or NoLookup())))
+    evidence = EvidenceLookup(gatherer, Reading(lookup or NoLookup()))
+    evidence.root = lambda: admission.snapshot.root
+    judging = Judging(gathering(gatherer), clock, evidence)
     return Prefetch(judging, gatherer, lambda: admission.parts.known, names)
 
 
