@@ -18,7 +18,7 @@ from custody.policy import engines
 from custody.policy.decide import decide
 from custody.policy.kinds import UNCHECKED
 from custody.policy.load import PolicySet
-from custody.policy.model import Change, Context, Kind, Request
+from custody.policy.model import Change, Context, Kind, Request, User
 from custody.policy.phases import Course
 from custody.policy.resources import ApiResource
 from custody.policy.rule import Policy
@@ -177,3 +177,27 @@ def test_no_report_tells_of_a_report(kind: str, count: int) -> None:
     assert decision.results
     scan.reviewed(request, decision, policies)
     assert len(scan._reviewed) == len(scan._waiting) == count
+
+
+GENERATED = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "b"}}
+
+
+@pytest.mark.parametrize(("said", "triggers"), [(None, False), (True, False), (False, True)])
+@pytest.mark.parametrize("kind", ["ClusterPolicy", "GeneratingPolicy"])
+def test_what_controllers_ask_for_is_a_trigger_only_where_a_policy_says_so(kind: str, said: bool | None,
+                                                                          triggers: bool) -> None:
+    skip = {} if said is None else {"skipBackgroundRequests": said}
+    spec = {"rules": [{"name": "r", "match": {"any": [{"resources": {"kinds": ["Secret"]}}]}, **skip, "generate": {
+        "apiVersion": "v1", "kind": "ConfigMap", "name": "a", "namespace": "b", "data": {"data": {}}}}]}
+    if kind == "GeneratingPolicy":
+        spec = {"evaluation": skip, "matchConstraints": {"resourceRules": [
+            {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"]}]},
+            "generate": [{"expression": f"generator.Apply('b', [dyn({json.dumps(GENERATED)})])"}]}
+    group = "kyverno.io/v1" if kind == "ClusterPolicy" else "policies.kyverno.io/v1"
+    policies = PolicySet([{"apiVersion": group, "kind": kind, "metadata": {"name": "p"}, "spec": spec}])
+    watching = Triggers(None, "custody", lambda: Snapshot(policies), ["custody"])  # type: ignore[arg-type]
+    request = Request.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "b"}})
+    watching.admitted(msgspec.structs.replace(request, user=User(username="ann")))
+    assert watching._waiting.qsize() == 1
+    watching.admitted(msgspec.structs.replace(request, user=User(username="custody")))
+    assert watching._waiting.qsize() == 1 + triggers

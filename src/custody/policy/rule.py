@@ -80,6 +80,8 @@ class Rule(Protocol):
     """Whether it may speak of the names of images, so of a pod that was made up around one."""
     reads_templates: bool = False
     """Whether it may look into the spec of a pod template, and not only at its labels."""
+    skip_background_requests: bool = True
+    """Whether what controllers of policies ask for is no trigger for it; of rules that change other objects."""
     needs_request: str = ""
     """What it reads of a request that no object in a cluster has, such as who asks; empty where it reads none."""
 

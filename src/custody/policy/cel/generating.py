@@ -57,7 +57,7 @@ class GeneratingRule(Evaluated):
         self.synchronize = enabled(evaluation, "synchronize", False)
         self.orphan = enabled(evaluation, "orphanDownstreamOnPolicyDelete", False)
         if evaluation is not None:
-            evaluation.take("skipBackgroundRequests", bool)
+            self.skip_background_requests = evaluation.take("skipBackgroundRequests", bool) is not False
             evaluation.done()
         policy.failure_policy = "Ignore"
         if webhook := fields.inner("webhookConfiguration"):

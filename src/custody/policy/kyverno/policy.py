@@ -160,7 +160,7 @@ def _rule(fields: Fields, stated: Stated, order: int, kinds: tuple[str, ...] = (
     preconditions = None if block is None else compile_conditions(
         block, fields.path("preconditions"), roots, plain=True)
     properties = fields.text_map("reportProperties")
-    fields.only("skipBackgroundRequests", True, False)  # of requests of Kyverno's own controllers
+    skip = fields.take("skipBackgroundRequests", bool) is not False
     written = {"context": entries, "preconditions": block, **{form: fields.peek(form) for form in _FORMS}}
     forms = [form for form in _FORMS if fields.peek(form) not in (None, [])]
     if len(forms) != 1:
@@ -172,7 +172,9 @@ def _rule(fields: Fields, stated: Stated, order: int, kinds: tuple[str, ...] = (
     head = Head(stated.policy, name, fields.where, match.where, scope, preconditions, written, stated.action,
                 properties, compile_value(properties, fields.path("reportProperties"), roots), order,
                 stated.first_only, context, roots, stated.namespace)
-    return _FORMS[forms[0]](head, fields, stated)
+    rule = _FORMS[forms[0]](head, fields, stated)
+    rule.skip_background_requests = skip
+    return rule
 
 
 def _validate(head: Head, fields: Fields, stated: Stated) -> KyvernoRule:  # noqa: ARG001 - the forms are alike

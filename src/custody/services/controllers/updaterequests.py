@@ -71,7 +71,7 @@ class Triggers:
         seen: set[int] = set()
         for rule in self._snapshot().policies.of(Phase.GENERATE):
             if id(rule.policy) in seen or is_scheduled(rule.policy) or (
-                    background and getattr(rule, "skip_background_requests", True)):
+                    background and rule.skip_background_requests):
                 continue
             try:
                 silent = rule.silence(request, Answers({})) is not None
