@@ -84,8 +84,8 @@ def test_an_engine_is_a_row_and_its_versions_are_its_own() -> None:
         PolicySet([{**label(), "apiVersion": "toy.example/v2"}])
     with pytest.raises(UnsupportedError, match="v1 Pod is not evaluated by custody yet") as refused:
         PolicySet([{"apiVersion": "v1", "kind": "Pod"}])
-    assert "kyverno.io/v1 ClusterPolicy" in str(refused.value.hint)
-    assert "toy.example/v1 Label" in str(refused.value.hint)
+    assert "ClusterPolicy, Policy" in str(refused.value.hint)
+    assert "Label of toy.example" in str(refused.value.hint)
 
 
 def test_rules_see_what_those_before_them_changed() -> None:

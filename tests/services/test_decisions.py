@@ -29,7 +29,7 @@ from custody.ports.lookup import Answer, Answered, ApiCall, Failed, GlobalEntry,
 from custody.services.decisions import DecisionKeeper, Tally, replayed, whole
 from tests.admission.test_webhook import ask, review
 from tests.policy.exception_cases import policy
-from tests.policy.test_images import DIGEST, IMAGE, policies, statement
+from tests.policy.test_images import DIGEST, IMAGE, keyless, policies, statement
 from tests.policy.test_load import POLICY, changed
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -71,7 +71,7 @@ def test_what_was_decided_is_kept_whole(tmp_path: Path) -> None:
 
 def test_evidence_is_kept_once_and_judged_again(tmp_path: Path) -> None:
     about = EvidenceSet(subject=DIGEST, verified=(statement(),))
-    webhook = Webhook(tmp_path, *policies().documents, evidence={IMAGE: about})
+    webhook = Webhook(tmp_path, *policies(**keyless()).documents, evidence={IMAGE: about})
     first, second = webhook.ask(review(IMAGE, uid="u-1"), review(IMAGE, uid="u-2"), mutate=True)
     assert set(first.parts) == set(second.parts)
     assert len(first.parts) == 2

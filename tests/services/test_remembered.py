@@ -20,7 +20,7 @@ from custody.ports.evidence import KeptEvidence
 from custody.services import remembered
 from custody.services.gather import Gatherer
 from custody.services.remembered import Remembered
-from tests.policy.test_images import DIGEST, IMAGE, NOW, pod, policies, statement
+from tests.policy.test_images import DIGEST, IMAGE, NOW, keyless, pod, policies, statement
 from tests.services.test_gather import gatherer, signed
 from tests.serving import served
 from tests.sign.authority import IMAGE as SIGNED
@@ -133,8 +133,8 @@ def test_a_host_that_is_down_is_asked_beside(tmp_path: Path, monkeypatch: pytest
 def test_a_decision_on_stale_evidence_says_so() -> None:
     stale = EvidenceSet(subject=DIGEST, verified=(statement(),), stale_since=NOW, stale_reason="ghcr.io: refused")
     request = Request.create(pod(IMAGE), "default")
-    fresh = decide(request, {IMAGE: KNOWN}, policies(), Context(now=NOW))
-    decision = decide(request, {IMAGE: stale}, policies(), Context(now=NOW))
+    fresh = decide(request, {IMAGE: KNOWN}, policies(**keyless()), Context(now=NOW))
+    decision = decide(request, {IMAGE: stale}, policies(**keyless()), Context(now=NOW))
     assert decision.verdict is fresh.verdict is Verdict.ALLOWED
     assert decision.inputs_digest != fresh.inputs_digest
     assert any("is of 2026-11-24" in warning and "ghcr.io: refused" in warning for warning in decision.warnings)
