@@ -15,6 +15,7 @@ from custody.adapters.sqlite.decisions import SqliteDecisions
 from custody.admission.judging import Judging
 from custody.admission.webhook import Admission
 from custody.cli.main import main
+from custody.policy.counting import Counting
 from custody.policy.load import PolicySet
 from custody.policy.model import Verdict
 from custody.policy.phases import Course
@@ -93,8 +94,8 @@ def test_the_list_says_who_until_when_and_how_often(tmp_path: Path, monkeypatch:
 
 
 def test_what_counts_nowhere_is_listed_with_its_reason() -> None:
-    (row,) = listed(PolicySet([rules(), excused()]), ["security"], ENDS)
+    (row,) = listed(PolicySet([rules(), excused()]), Counting(["security"]), ENDS)
     assert "exceptions count in security" in row.state
     assert row.used is None
-    (row,) = listed(PolicySet([policy(), made()]), ["*"], ENDS)
+    (row,) = listed(PolicySet([policy(), made()]), Counting(), ENDS)
     assert (row.state, row.rules) == ("stands", ["p", "p/autogen-cronjobs", "p/autogen-defaults"])
