@@ -96,3 +96,21 @@ def test_a_policy_about_every_kind_takes_nothing_from_others(kinds: list[str], l
     every = {"leases", "events", "tokenreviews", "subjectaccessreviews"}
     for namespace in ("", "team"):
         assert noise(policy("all", "*", namespace=namespace), policy("strict", *kinds)) == every - left
+
+
+def test_nothing_is_said_of_a_policy_before_it_was_compiled() -> None:
+    """What comes while the others are compiled is not Ready because nobody found anything wrong with it yet."""
+    collection, kinds = Collection(), builtin()
+    collection.put(_CLUSTER_POLICY, policy("well", "ConfigMap"))
+    assert collection.compiled == []
+    collection.compile(kinds)
+    assert [held.ready for held in collection.compiled] == [True]
+    broken = policy("broken", "ConfigMap")
+    broken["spec"]["rules"][0]["validate"]["patern"] = {}
+    collection.put(_CLUSTER_POLICY, broken)
+    changed = policy("well", "ConfigMap")
+    changed["spec"]["rules"][0]["validate"]["patern"] = {}
+    collection.put(_CLUSTER_POLICY, changed)
+    assert collection.compiled == []
+    collection.compile(kinds)
+    assert [held.ready for held in collection.compiled] == [False, False]

@@ -147,7 +147,7 @@ class Operator:
         """Each policy whose status is not what it should be. One that cannot be written does not stop the others."""
         in_force = {(policy.kind, policy.name): policy for policy in policies.policies}
         failed: CustodyError | None = None
-        for held in list(self._feed.collection.held.values()):
+        for held in self._feed.collection.compiled:  # of what came meanwhile the next step tells
             try:
                 missing = await self._missing(held) if held.definition.cel and held.ready else ""
                 said = status.wanted(held, in_force.get(_named(held)), registered=True, now=self._clock(),

@@ -77,6 +77,11 @@ class Collection:
     def drop(self, definition: Definition, document: Object) -> None:
         self.held.pop(_place(definition, document), None)
 
+    @property
+    def compiled(self) -> list[Held]:
+        """Those of which it is known what became of them. One that came since may be as broken as it likes."""
+        return [held for held in [*self.held.values()] if held.checked is not None]
+
     def uid_of(self, about: Reference) -> str:
         """Of the object that a policy is, as events name it; empty where it is none of the cluster's."""
         group = about.api_version.rpartition("/")[0]
