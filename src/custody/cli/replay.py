@@ -129,7 +129,8 @@ def _kept(search: DecisionSearch, instead: PolicySet | None, output: str, ask: A
 
 
 def _words(tally: Tally, total: int) -> list[str]:
-    result = [f"{total} decisions: {tally.same} as before, {sum(map(len, tally.changed.values()))} otherwise, "
+    otherwise = sum(map(len, tally.changed.values()))
+    result = [f"{total} decision{'s' * (total != 1)}: {tally.same} as before, {otherwise} otherwise, "
               f"{len(tally.unknown)} not known"]
     if tally.live:
         result.append(f"{tally.live} of them by what the cluster says now, which nobody asked then (*)")

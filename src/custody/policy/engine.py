@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from custody.policy.kinds import Kinds
@@ -40,3 +40,13 @@ class Engine(Protocol):
     def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterable[Finding]:
         """What a policy will do that its author may not mean, for `policy lint`; `units` are what it is made of."""
         ...
+
+
+class Documents:
+    """An engine each document of which is a policy: there is nothing to link it with."""
+
+    def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
+        for unit in units:
+            policy: Policy = unit.compiled
+            policy.parts = (unit.at,)
+            yield policy

@@ -1,4 +1,4 @@
-"""Documents of kind PolicyException as an engine, and which of them count."""
+"""Documents of kind PolicyException as an engine. `counting` says which of them count."""
 
 from __future__ import annotations
 

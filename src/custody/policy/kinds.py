@@ -232,23 +232,21 @@ def builtin() -> Kinds:
 
 @lru_cache(4096)
 def resource_of(kind: Kind) -> Resource:
-    """The plural name of a kind where only an object is given: Kubernetes' own, else as client-go guesses it.
-
-    k8s.io/apimachinery pkg/api/meta UnsafeGuessKindToResource.
-    """
+    """The plural name of a kind where only an object is given: Kubernetes' own, else a guess."""
     for resource in builtin().resources:
         if (resource.kind, resource.version, resource.group) == (kind.kind, kind.version, kind.group):
             return Resource(resource.plural, kind.version, kind.group)
-    name = kind.kind.lower()
+    return Resource(guessed_plural(kind.kind), kind.version, kind.group)
+
+
+def guessed_plural(kind: str) -> str:
+    """As client-go guesses it (k8s.io/apimachinery pkg/api/meta UnsafeGuessKindToResource)."""
+    name = kind.lower()
     if name.endswith("endpoints"):
-        plural = name
-    elif name.endswith("s"):
-        plural = f"{name}es"
-    elif name.endswith("y"):
-        plural = f"{name[:-1]}ies"
-    else:
-        plural = f"{name}s"
-    return Resource(plural, kind.version, kind.group)
+        return name
+    if name.endswith("s"):
+        return f"{name}es"
+    return f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"
 
 
 UNCHECKED = Kinds((), source="a recorded decision", checked=False)

@@ -13,7 +13,7 @@ from custody.errors import CustodyError, MalformedError
 from custody.kit.cron import Schedule
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Expressions
-from custody.policy.cel.evaluated import Documents, Evaluated, Header, hold
+from custody.policy.cel.evaluated import Changing, Evaluated, Header, hold
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.lookup import Answers, UnansweredError
@@ -25,7 +25,7 @@ from policylang.cel.kyverno.environment import env
 from policylang.errors import LanguageError
 
 JSON = ""
-"""The operation of a request that is a JSON document (`cel.validating`)."""
+"""The operation of a request that is a JSON document (`cel.heading`)."""
 PROPAGATIONS = ("Foreground", "Background", "Orphan")
 
 
@@ -94,7 +94,7 @@ def _any_operation(constraints: dict[str, Any]) -> dict[str, Any]:
                                              for rule in rules]}
 
 
-class Deleting(Documents):
+class Deleting(Changing):
     """The engine of both kinds."""
 
     evaluates = "policies.kyverno.io DeletingPolicy"

@@ -7,24 +7,18 @@ from typing import Any
 
 from custody.policy.cel.lint import findings
 from custody.policy.cel.validating import compile_policy
-from custody.policy.engine import Finding, Unit
+from custody.policy.engine import Documents, Finding, Unit
 from custody.policy.kinds import Kinds
 from custody.policy.rule import Policy
 
 
-class Validating:
+class Validating(Documents):
     """One document is one policy. Exceptions are another engine's, and are linked into all of them."""
 
     evaluates = "policies.kyverno.io/v1 ValidatingPolicy and NamespacedValidatingPolicy"
 
     def compile(self, document: dict[str, Any]) -> Policy:
         return compile_policy(document)
-
-    def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
-        for unit in units:
-            policy: Policy = unit.compiled
-            policy.parts = (unit.at,)
-            yield policy
 
     def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Finding]:  # noqa: ARG002
         yield from findings(units[-1].document)

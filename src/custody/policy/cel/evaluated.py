@@ -9,7 +9,7 @@ from custody.errors import CustodyError, MalformedError
 from custody.policy.cel.environment import Condition, Expressions
 from custody.policy.cel.lint import findings
 from custody.policy.cel.variables import Variables, activation
-from custody.policy.engine import Finding, Unit
+from custody.policy.engine import Documents, Finding, Unit
 from custody.policy.excepting import allowed, result
 from custody.policy.exceptions import IMAGES, VALUES, PolicyException
 from custody.policy.fields import Fields
@@ -118,14 +118,8 @@ def annotated(annotations: Mapping[str, Program], values: Mapping[str, Any]) -> 
     return {key: said for key, program in annotations.items() if isinstance(said := program(values), str) and said}
 
 
-class Documents:
-    """Engines one document of which is one policy."""
-
-    def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
-        for unit in units:
-            policy: Policy = unit.compiled
-            policy.parts = (unit.at,)
-            yield policy
+class Changing(Documents):
+    """Engines of policies that change things."""
 
     def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Finding]:  # noqa: ARG002
         yield from findings(units[-1].document)

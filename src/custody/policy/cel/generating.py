@@ -12,7 +12,7 @@ from typing import Any
 from custody.errors import CustodyError, MalformedError
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Expressions
-from custody.policy.cel.evaluated import Documents, Evaluated, Header, annotated, compile_audit, enabled, hold
+from custody.policy.cel.evaluated import Changing, Evaluated, Header, annotated, compile_audit, enabled, hold
 from custody.policy.cel.generation import GENERATING, MAX_GENERATED, compile_generation
 from custody.policy.cel.variables import Variables
 from custody.policy.fields import Fields
@@ -146,7 +146,7 @@ def printed(document: Mapping[str, Any]) -> dict[str, Any]:
     return {**document, "metadata": metadata | ({"labels": labels} if labels else {})}
 
 
-class Generating(Documents):
+class Generating(Changing):
     """The engine of both kinds."""
 
     evaluates = "policies.kyverno.io GeneratingPolicy"

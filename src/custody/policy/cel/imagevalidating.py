@@ -10,14 +10,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
-from custody.policy.cel.autogen import EXTRACT, generated, pod_controllers
+from custody.policy.cel.autogen import EXTRACT
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Expressions
+from custody.policy.cel.heading import JSON, Head, compile_heading, compile_validation
 from custody.policy.cel.imageattestors import compile_attestors
 from custody.policy.cel.imagenames import ImagePlaces, References
 from custody.policy.cel.imageverifying import IMAGE_WORLD, Attestation, Verification, verifying
 from custody.policy.cel.templates import pod_requests
-from custody.policy.cel.validating import ACTIONS, JSON, VERSIONS, Head, Validation, holds
+from custody.policy.cel.validating import holds
 from custody.policy.cel.variables import Variables, activation
 from custody.policy.excepting import result
 from custody.policy.exceptions import IMAGES, VALUES, PolicyException
@@ -71,7 +72,7 @@ class ImageChecks:
         expressions.declare(fields)
         self._attestors = compile_attestors(fields, base, expressions)
         self._attestations = _attestations(fields)
-        self._validations = [_validation(entry, expressions) for entry in fields.each("validations")]
+        self._validations = [compile_validation(entry, expressions) for entry in fields.each("validations")]
         if not self._validations:
             raise MalformedError(fields.path("validations"), got="nothing", expected="at least one validation")
         self._audit: dict[str, Program] = {}
@@ -282,42 +283,7 @@ class JsonImageRule(ImageRule):
 
 def compile_policy(document: dict[str, Any]) -> Policy:
     """Raises MalformedError and UnsupportedError, whose messages begin with a field's path."""
-    top = Fields(document, "")
-    kind, version = top.need("kind", str), top.need("apiVersion", str)
-    if version.partition("/")[2] not in VERSIONS:
-        raise UnsupportedError("apiVersion", f"{version} {kind} is not evaluated by custody yet",
-                               hint=", ".join(VERSIONS) + " are")
-    metadata = Fields(top.need("metadata", dict), "metadata")
-    name = metadata.need("name", str)
-    namespace = (metadata.take("namespace", str) or "default") if kind.startswith("Namespaced") else ""
-    written = top.need("spec", dict)
-    spec = Fields(written, "spec")
-    top.any("status")
-    top.done()
-    failure_policy = spec.take("failurePolicy", str) or "Fail"
-    if failure_policy not in ("Fail", "Ignore"):
-        raise MalformedError("spec.failurePolicy", got=failure_policy, expected="Fail or Ignore")
-    actions = tuple(spec.texts("validationActions") or ["Deny"])
-    if unknown := [action for action in actions if action not in ACTIONS]:
-        raise MalformedError("spec.validationActions", got=unknown[0], expected=", ".join(ACTIONS))
-    webhook = spec.inner("webhookConfiguration") or Fields({}, "spec.webhookConfiguration")
-    timeout = webhook.take("timeoutSeconds", int)
-    webhook.done()
-    if timeout is not None and not 1 <= timeout <= 30:
-        raise MalformedError("spec.webhookConfiguration.timeoutSeconds", got=timeout, expected="1 to 30")
-    mode, admission, background = _evaluation(spec.inner("evaluation") or Fields({}, "spec.evaluation"))
-    policy = Policy(f"{namespace}/{name}" if namespace else name, "kyverno-images", failure_policy, timeout, background,
-                    kind=kind)
-    head = Head(policy, name, namespace, actions, admission, mode == "JSON")
-    autogen = spec.inner("autogen")
-    controllers = pod_controllers(autogen)
-    if autogen is not None:
-        autogen.done()
-    policy.rules = [_rule(spec, head, "")]
-    if mode == "Kubernetes":
-        kept = {field: value for field, value in written.items() if field in _EXPRESSIONS}
-        policy.rules += [_rule(Fields(made.spec, "spec"), head, made.config) for made in generated(kept, controllers)]
-    return policy
+    return compile_heading(document, "kyverno-images").compiled(_rule, _EXPRESSIONS)
 
 
 def _rule(spec: Fields, head: Head, config: str) -> Rule:
@@ -329,22 +295,6 @@ def _rule(spec: Fields, head: Head, config: str) -> Rule:
     scope, _ = compile_constraints(constraints, namespace=head.namespace, judged=WRITTEN)
     spec.done()
     return (ExtractedImageRule if config == EXTRACT else ImageRule)(head, config, scope, checks)
-
-
-def _evaluation(fields: Fields) -> tuple[str, bool, bool]:
-    """(mode, whether requests are judged, whether what lies in a cluster is)"""
-    mode = fields.take("mode", str) or "Kubernetes"
-    enabled = []
-    for name in ("admission", "background"):
-        inner = fields.inner(name)
-        enabled.append(inner is None or inner.take("enabled", bool) is not False)
-        if inner is not None:
-            inner.done()
-    fields.done()
-    if mode not in ("Kubernetes", "JSON"):
-        raise UnsupportedError(fields.path("mode"), f"{mode!r} is not evaluated by custody yet",
-                               hint="Kubernetes and JSON are")
-    return mode, enabled[0], enabled[1]
 
 
 def _base(fields: Fields | None) -> Authority:
@@ -374,16 +324,6 @@ def _attestations(fields: Fields) -> dict[str, Attestation]:
         inner.done()
         entry.done()
     return attestations
-
-
-def _validation(fields: Fields, expressions: Expressions) -> Validation:
-    text, message, expression = (fields.take(name, str) or "" for name in ("expression", "message",
-                                                                           "messageExpression"))
-    fields.only("reason", "Unauthorized", "Forbidden", "Invalid", "RequestEntityTooLarge")
-    fields.done()
-    program = expressions.truth(text, fields.path("expression"))
-    said = expressions.text(expression, fields.path("messageExpression")) if expression else None
-    return Validation(program, message, said)
 
 
 def _error(error: LanguageError | CustodyError) -> Judged:

@@ -12,14 +12,14 @@ from typing import Any
 from custody.errors import MalformedError
 from custody.policy.cel import podtemplates
 from custody.policy.cel.constraints import compile_constraints
-from custody.policy.cel.evaluated import Documents, Header, enabled
+from custody.policy.cel.evaluated import Changing, Header, enabled
 from custody.policy.cel.existing import ExistingRule
 from custody.policy.cel.mutating import CustomRule, MutatingRule
 from custody.policy.fields import Fields
 from custody.policy.rule import Policy
 
 
-class Mutating(Documents):
+class Mutating(Changing):
     """The engine of both kinds."""
 
     evaluates = "policies.kyverno.io MutatingPolicy"

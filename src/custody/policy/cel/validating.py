@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from custody.errors import MalformedError, UnsupportedError
-from custody.policy.cel.autogen import EXTRACT, generated, pod_controllers
+from custody.policy.cel.autogen import EXTRACT
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Condition, Expressions
+from custody.policy.cel.heading import JSON, Head, compile_heading, compile_validation
 from custody.policy.cel.templates import pod_requests
 from custody.policy.cel.variables import Variables, activation
 from custody.policy.excepting import allowed, result
@@ -33,10 +33,6 @@ from policylang.cel.values.errors import CelError
 from policylang.errors import LanguageError
 
 KINDS = ("ValidatingPolicy", "NamespacedValidatingPolicy")
-VERSIONS = ("v1", "v1beta1", "v1alpha1")
-ACTIONS = ("Deny", "Audit", "Warn")
-JSON = ""
-"""The operation of a request that is a JSON document, and no request to an API server."""
 INDEX = "cel.validationIndex"
 _EVALUATION, _CONTEXT = "evaluation", "failed to load context: "
 _NONE: dict[str, Any] = {}
@@ -51,23 +47,6 @@ class Judgement(NamedTuple):
     properties: Mapping[str, str] = MappingProxyType({})
 
 
-class Validation(NamedTuple):
-    program: Program
-    message: str
-    expression: Program | None
-
-
-class Head(NamedTuple):
-    """What a policy says beside its expressions."""
-
-    policy: Policy
-    name: str
-    namespace: str
-    actions: tuple[str, ...]
-    admission: bool
-    json: bool
-
-
 class Checks:
     """The compiled expressions of one spec."""
 
@@ -77,7 +56,7 @@ class Checks:
         self._ignores = head.policy.failure_policy == "Ignore"
         self._conditions = expressions.conditions(fields)
         expressions.declare(fields)
-        self._validations = [_validation(entry, expressions) for entry in fields.each("validations")]
+        self._validations = [compile_validation(entry, expressions) for entry in fields.each("validations")]
         self._audit: dict[str, Program] = {}
         for entry in fields.each("auditAnnotations"):
             key, text = entry.need("key", str), entry.need("valueExpression", str)
@@ -229,42 +208,12 @@ class JsonRule(ValidatingRule):
 
 def compile_policy(document: dict[str, Any]) -> Policy:
     """Raises MalformedError and UnsupportedError, whose messages begin with a field's path."""
-    top = Fields(document, "")
-    kind, version = top.need("kind", str), top.need("apiVersion", str)
-    if version.partition("/")[2] not in VERSIONS:
-        raise UnsupportedError("apiVersion", f"{version} {kind} is not evaluated by custody yet",
-                               hint=", ".join(VERSIONS) + " are")
-    metadata = Fields(top.need("metadata", dict), "metadata")
-    name = metadata.need("name", str)
-    namespace = (metadata.take("namespace", str) or "default") if kind.startswith("Namespaced") else ""
-    written = top.need("spec", dict)
-    spec = Fields(written, "spec")
-    top.any("status")
-    top.done()
-    failure_policy = spec.take("failurePolicy", str) or "Fail"
-    if failure_policy not in ("Fail", "Ignore"):
-        raise MalformedError("spec.failurePolicy", got=failure_policy, expected="Fail or Ignore")
-    actions = tuple(spec.texts("validationActions") or ["Deny"])
-    if unknown := [action for action in actions if action not in ACTIONS]:
-        raise MalformedError("spec.validationActions", got=unknown[0], expected=", ".join(ACTIONS))
-    timeout = _timeout(spec.inner("webhookConfiguration"))
-    mode, admission, background = _evaluation(spec.inner(_EVALUATION))
-    policy = Policy(f"{namespace}/{name}" if namespace else name, "kyverno-cel", failure_policy, timeout, background,
-                    kind=kind)
-    head = Head(policy, name, namespace, actions, admission, mode == "JSON")
-    autogen = spec.inner("autogen")
-    controllers = pod_controllers(autogen)
-    if autogen is not None:
-        admission_policy = autogen.inner("validatingAdmissionPolicy")
-        if admission_policy is not None:
-            admission_policy.take("enabled", bool)
-            admission_policy.done()
-        autogen.done()
-    policy.rules = [_rule(spec, head, "")]
-    if mode == "Kubernetes":
-        kept = {field: value for field, value in written.items() if field in _EXPRESSIONS}
-        policy.rules += [_rule(Fields(made.spec, "spec"), head, made.config) for made in generated(kept, controllers)]
-    return policy
+    heading = compile_heading(document, "kyverno-cel")
+    emitted = heading.autogen.inner("validatingAdmissionPolicy")
+    if emitted is not None:  # it is judged here all the same; `custody policy vap` writes the other one
+        emitted.take("enabled", bool)
+        emitted.done()
+    return heading.compiled(_rule, _EXPRESSIONS)
 
 
 _EXPRESSIONS = ("matchConstraints", "matchConditions", "variables", "validations", "auditAnnotations")
@@ -281,16 +230,6 @@ def _rule(spec: Fields, head: Head, config: str) -> Rule:
     return (ExtractedRule if config == EXTRACT else ValidatingRule)(head, config, scope, checks)
 
 
-def _validation(fields: Fields, expressions: Expressions) -> Validation:
-    text, message, expression = (fields.take(name, str) or "" for name in ("expression", "message",
-                                                                           "messageExpression"))
-    fields.only("reason", "Unauthorized", "Forbidden", "Invalid", "RequestEntityTooLarge")
-    fields.done()
-    program = expressions.truth(text, fields.path("expression"))
-    said = expressions.text(expression, fields.path("messageExpression")) if expression else None
-    return Validation(program, message, said)
-
-
 def _message(expression: Program | None, message: str, values: dict[str, Any]) -> str:
     if expression is None:
         return message
@@ -298,31 +237,3 @@ def _message(expression: Program | None, message: str, values: dict[str, Any]) -
         return str(expression(values))
     except LanguageError as error:
         return f"failed to evaluate message expression: {error.message}"
-
-
-def _timeout(fields: Fields | None) -> int | None:
-    if fields is None:
-        return None
-    timeout = fields.take("timeoutSeconds", int)
-    fields.done()
-    if timeout is not None and not 1 <= timeout <= 30:
-        raise MalformedError(fields.path("timeoutSeconds"), got=timeout, expected="1 to 30")
-    return timeout
-
-
-def _evaluation(fields: Fields | None) -> tuple[str, bool, bool]:
-    """(mode, whether requests are judged, whether what lies in a cluster is)"""
-    if fields is None:
-        return "Kubernetes", True, True
-    mode = fields.take("mode", str) or "Kubernetes"
-    enabled = []
-    for name in ("admission", "background"):
-        inner = fields.inner(name)
-        enabled.append(inner is None or inner.take("enabled", bool) is not False)
-        if inner is not None:
-            inner.done()
-    fields.done()
-    if mode not in ("Kubernetes", "JSON"):
-        raise UnsupportedError(fields.path("mode"), f"{mode!r} is not evaluated by custody yet",
-                               hint="Kubernetes and JSON are")
-    return mode, enabled[0], enabled[1]

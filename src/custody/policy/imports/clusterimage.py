@@ -12,7 +12,7 @@ from typing import Any
 
 from custody.errors import MalformedError, UnsupportedError
 from custody.policy.cel.constraints import compile_selector, resource_asked
-from custody.policy.engine import Finding, Unit
+from custody.policy.engine import Documents, Finding, Unit
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.images import Image
@@ -134,19 +134,13 @@ class ClusterImageRule(Rule):
         return template in TEMPLATES.values()
 
 
-class ClusterImage:
+class ClusterImage(Documents):
     """One document is one policy."""
 
     evaluates = "policy.sigstore.dev/v1beta1 ClusterImagePolicy"
 
     def compile(self, document: dict[str, Any]) -> Policy:
         return compile_policy(document)
-
-    def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
-        for unit in units:
-            policy: Policy = unit.compiled
-            policy.parts = (unit.at,)
-            yield policy
 
     def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Finding]:  # noqa: ARG002
         yield from ()

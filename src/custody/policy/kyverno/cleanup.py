@@ -10,7 +10,7 @@ from typing import Any
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
 from custody.kit.cron import Schedule, standard
-from custody.policy.engine import Unit
+from custody.policy.engine import Documents, Unit
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kinds import Kinds
@@ -101,7 +101,7 @@ def _need_nobody(block: Fields) -> None:
                                  expected="nothing: nobody asks for what is cleaned up")
 
 
-class Cleaning:
+class Cleaning(Documents):
     """The engine of both kinds."""
 
     evaluates = "kyverno.io CleanupPolicy and ClusterCleanupPolicy"
@@ -126,12 +126,6 @@ class Cleaning:
         policy = Policy(name, "kyverno", "Ignore", kind=kind)
         policy.rules = [CleanupRule(policy, spec, namespace)]
         return policy
-
-    def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
-        for unit in units:
-            policy: Policy = unit.compiled
-            policy.parts = (unit.at,)
-            yield policy
 
     def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Found]:  # noqa: ARG002
         return iter(())

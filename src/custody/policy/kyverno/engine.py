@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from custody.policy.engine import Unit
+from custody.policy.engine import Documents, Unit
 from custody.policy.kinds import Kinds
 from custody.policy.kyverno.guarded import Found
 from custody.policy.kyverno.lint import findings
@@ -13,19 +13,13 @@ from custody.policy.kyverno.policy import compile_policy
 from custody.policy.rule import Policy
 
 
-class Kyverno:
+class Kyverno(Documents):
     """One document is one policy: there is nothing yet to link it with."""
 
     evaluates = "kyverno.io/v1 ClusterPolicy and Policy"
 
     def compile(self, document: dict[str, Any]) -> Policy:
         return compile_policy(document)
-
-    def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
-        for unit in units:
-            policy: Policy = unit.compiled
-            policy.parts = (unit.at,)
-            yield policy
 
     def findings(self, units: Sequence[Unit], policy: Policy, kinds: Kinds) -> Iterator[Found]:
         return findings(units[0].document, policy, kinds)

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from custody.policy.given import Given
-from custody.policy.kinds import Selector, builtin
+from custody.policy.kinds import Selector, builtin, guessed_plural
 from custody.policy.lookup import LookupFailedError
 from custody.policy.worlds import path_of
 from custody.ports.lookup import ApiCall
@@ -18,10 +18,7 @@ def plural_of(api_version: str, kind: str) -> str:
     for target in builtin().find(Selector(group, version, kind, "")):
         if target.resource.group == group:
             return target.resource.plural
-    name = kind.lower()
-    if name.endswith("s"):
-        return name + "es"
-    return name[:-1] + "ies" if name.endswith("y") else name + "s"
+    return guessed_plural(kind)
 
 
 def served(api_version: str, kind: str) -> str:

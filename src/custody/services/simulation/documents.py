@@ -9,7 +9,7 @@ from typing import Any
 from custody.errors import MalformedError, UsageError
 from custody.formats import yaml
 from custody.kit import strictjson
-from custody.policy.kinds import Kinds
+from custody.policy.kinds import Kinds, guessed_plural
 from custody.policy.model import Kind
 from custody.policy.resources import ApiResource
 
@@ -115,17 +115,6 @@ def _filled(value: Any, name: str = "") -> Any:
 
 
 def guessed(kind: Kind) -> ApiResource:
-    """A resource of which nothing is known but its kind, with the plural that Kubernetes guesses
-    (UnsafeGuessKindToResource of apimachinery).
-    """
-    single = kind.kind.lower()
-    if single.endswith("endpoints"):
-        plural = single
-    elif single.endswith("s"):
-        plural = f"{single}es"
-    elif single.endswith("y"):
-        plural = f"{single[:-1]}ies"
-    else:
-        plural = f"{single}s"
-    return ApiResource(group=kind.group, version=kind.version, kind=kind.kind, plural=plural, singular=single,
-                       namespaced=True, operations=("CREATE", "UPDATE", "DELETE"))
+    """A resource of which nothing is known but its kind."""
+    return ApiResource(group=kind.group, version=kind.version, kind=kind.kind, plural=guessed_plural(kind.kind),
+                       singular=kind.kind.lower(), namespaced=True, operations=("CREATE", "UPDATE", "DELETE"))
