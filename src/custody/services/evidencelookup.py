@@ -1,4 +1,4 @@
-"""What policies ask about images: data, and evidence on their own terms. All else by whom the lookup is of."""
+"""What policies ask about images and signatures, on their own terms. All else by whom the lookup is of."""
 
 from __future__ import annotations
 
@@ -7,9 +7,20 @@ from collections.abc import Callable
 from typing import Any
 
 from custody.evidence.model import facts
-from custody.ports.lookup import Answer, Answered, ApiCall, Failed, ImageData, ImageEvidence, Lookup, Question
+from custody.ports.lookup import (
+    Answer,
+    Answered,
+    ApiCall,
+    BlobEvidence,
+    Failed,
+    ImageData,
+    ImageEvidence,
+    ImageLayers,
+    Lookup,
+    Question,
+)
 from custody.services.gather import Gatherer
-from custody.services.imagedata import image_data
+from custody.services.imagedata import image_data, image_layers
 from custody.trust.roots import TrustedRoot
 
 _LOGINS = ".dockerconfigjson"
@@ -27,10 +38,20 @@ class EvidenceLookup:
     async def answer(self, question: Question) -> Answer:
         if isinstance(question, ImageData):
             return await image_data(self._gatherer.client, question.image)
-        if not isinstance(question, ImageEvidence):
+        if isinstance(question, BlobEvidence):
+            return Answered(facts(await self._gatherer.signed(question, self.root())))
+        if not isinstance(question, ImageEvidence | ImageLayers):
             return await self._ask(question)
+        logins = await self._logins(question.authority.secrets)
+        if isinstance(logins, Failed):
+            return logins
+        if isinstance(question, ImageLayers):
+            return await image_layers(self._gatherer.asking(question.image, question.authority, logins), question.image)
+        return Answered(facts(await self._gatherer.demanded(question, logins, self.root())))
+
+    async def _logins(self, secrets: tuple[str, ...]) -> dict[str, str] | Failed:
         logins: dict[str, str] = {}
-        for secret in question.authority.secrets:
+        for secret in secrets:
             namespace, _, name = secret.partition("/")
             answer = await self._ask(ApiCall(f"/api/v1/namespaces/{namespace}/secrets/{name}"))
             if isinstance(answer, Failed):
@@ -39,7 +60,7 @@ class EvidenceLookup:
             if text is None:
                 return Failed(f"Secret {secret}: there is none, or none with {_LOGINS}")
             logins[f"Secret {secret}"] = text
-        return Answered(facts(await self._gatherer.demanded(question, logins, self.root())))
+        return logins
 
     async def _ask(self, question: Question) -> Answer:
         if self._beyond is None:

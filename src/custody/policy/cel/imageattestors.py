@@ -12,7 +12,8 @@ from custody.evidence.model import KeylessSigner, Verified
 from custody.policy.cel.environment import Expressions
 from custody.policy.fields import Fields
 from custody.policy.given import Given
-from custody.policy.kyverno.attestors import EXTENSIONS, KMS, regexp
+from custody.policy.kyverno.attestors import EXTENSIONS, regexp
+from custody.policy.kyverno.keptkeys import KMS, key_at
 from custody.ports.lookup import Authority, PublicKeyAt
 from custody.sign.trusting import HASHES, trust_of
 from policylang.cel.compile.program import Program
@@ -53,7 +54,7 @@ class Attestor:
                 raise CelError(f"failed to convert {name} in compiled attestor: {self.name}, error: not a string")
             fields[name] = value
         if self._kms:
-            fields["keys"] = str(given.answers.value(PublicKeyAt(self._kms)) or "")
+            fields["keys"] = key_at(given, PublicKeyAt(self._kms))
         return Authority(**fields)
 
     def accepts(self, statement: Verified) -> bool:
