@@ -189,6 +189,10 @@ class ImageLayers(msgspec.Struct, frozen=True, tag="imageLayers"):
         return f"the files in image {self.image}"
 
 
+KEY_SERVICES = ("awskms://", "gcpkms://", "azurekms://", "hashivault://", "openbao://")
+"""What the names of keys begin with that key management services keep."""
+
+
 class PublicKeyAt(msgspec.Struct, frozen=True, tag="publicKeyAt"):
     """Answered by the PEM text of a key that a key management service keeps: `awskms://…`, `hashivault://…`."""
 

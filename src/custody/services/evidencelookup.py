@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from custody.evidence.model import facts
@@ -46,7 +47,8 @@ class EvidenceLookup:
         if isinstance(logins, Failed):
             return logins
         if isinstance(question, ImageLayers):
-            return await image_layers(self._gatherer.asking(question.image, question.authority, logins), question.image)
+            asking = partial(self._gatherer.asking, authority=question.authority, logins=logins)
+            return await image_layers(asking, question.image)
         return Answered(facts(await self._gatherer.demanded(question, logins, self.root())))
 
     async def _logins(self, secrets: tuple[str, ...]) -> dict[str, str] | Failed:

@@ -135,9 +135,8 @@ class Gatherer:
         """Whose a signature is that was not fetched: by `root`, or this gatherer's own. Never raises for what it is."""
         return blob_evidence(asked, root or self._root, self._clock())
 
-    def asking(self, image: str, authority: Authority, logins: Mapping[str, str]) -> RegistryClient:
-        """The client for an image, with logins and as the authority says. Raises MalformedError for no name."""
-        ref = reference.parse(image)
+    def asking(self, ref: Reference, authority: Authority, logins: Mapping[str, str]) -> RegistryClient:
+        """The client for an image, with logins and as the authority says."""
         question = _Question((), None, None, authority, tuple(sorted(logins.items())))
         return self._client_for(ref, question).within(Budget(self._bounds.seconds, self._bounds.documents.total))
 

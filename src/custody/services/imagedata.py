@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 from custody.errors import CustodyError, NotFoundError
@@ -27,10 +28,11 @@ async def image_data(client: RegistryClient, name: str) -> Answer:
         return Failed(error.message)
 
 
-async def image_layers(client: RegistryClient, name: str) -> Answer:
+async def image_layers(asking: Callable[[Reference], RegistryClient], name: str) -> Answer:
     """The layers of an image that holds small files, as they are stored: at most MAX_LAYERS bytes together."""
     try:
         ref = reference.parse(name)
+        client = asking(ref)
         descriptor, manifest = await client.image(ref)
         if sum(layer.size for layer in manifest.layers) > MAX_LAYERS:
             return Failed(f"{ref}: its layers have more than {MAX_LAYERS} bytes")

@@ -16,10 +16,10 @@ from custody.formats import intoto
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kyverno.attestors import regexp
-from custody.policy.kyverno.keptkeys import KMS, checked, decoded, key_at
+from custody.policy.kyverno.keptkeys import checked, decoded, key_at
 from custody.policy.kyverno.sought import evidence_for
 from custody.policy.worlds import RegoWorld
-from custody.ports.lookup import ApiCall, Authority, PublicKeyAt
+from custody.ports.lookup import KEY_SERVICES, ApiCall, Authority, PublicKeyAt
 from custody.sign.trusting import HASHES, trust_of
 from policylang.errors import LanguageError
 from policylang.rego import UNDEFINED, Set
@@ -133,7 +133,7 @@ class ImageAuthority:
             said["keys"] = data
         elif secret is not None:
             self._key_of = _secret(secret)
-        elif kms.startswith(KMS):
+        elif kms.startswith(KEY_SERVICES):
             kept = PublicKeyAt(kms)
             self._key_of = lambda given: key_at(given, kept)
         else:

@@ -12,10 +12,8 @@ import msgspec
 from custody.errors import UnsupportedError
 from custody.policy.given import Given
 from custody.policy.lookup import LookupFailedError
-from custody.ports.lookup import ApiCall, Authority, PublicKeyAt, Question
+from custody.ports.lookup import KEY_SERVICES, ApiCall, Authority, PublicKeyAt, Question
 from custody.sign.trusting import PEM_KEY
-
-KMS = ("awskms://", "gcpkms://", "azurekms://", "hashivault://")
 
 
 def kept_at(uri: str, where: str, authority: Authority) -> Callable[[Given], Authority]:
@@ -24,7 +22,7 @@ def kept_at(uri: str, where: str, authority: Authority) -> Callable[[Given], Aut
     if place is not None:
         secret = ApiCall(f"/api/v1/namespaces/{place[1]}/secrets/{place[2]}")
         return lambda given: msgspec.structs.replace(authority, keys=_of_secret(given, secret))
-    if uri.startswith(KMS):
+    if uri.startswith(KEY_SERVICES):
         kept = PublicKeyAt(uri)
         return lambda given: msgspec.structs.replace(authority, keys=key_at(given, kept))
     raise UnsupportedError(where, f"{uri[:60]!r} is no public key in PEM, no k8s://namespace/secret and no KMS",

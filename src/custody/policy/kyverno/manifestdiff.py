@@ -73,11 +73,13 @@ def differences(signed: Mapping[str, Any], judged: Mapping[str, Any]) -> list[Di
     for path in before.keys() | after.keys():
         old, new = before.get(path), after.get(path)
         key = ".".join(map(str, path))
-        if _same(old, new) or (key.endswith("image") and _canonical(old, new)):
+        if _same(old, new) or (isinstance(path[-1], str) and _nothing(old) and _nothing(new)):
+            continue
+        if key.endswith("image") and _canonical(old, new):
             continue
         if path not in before and ((new == {} and path[-1] in _FILLED) or _GIVEN.get(path) == new):
             continue
-        if path in inner:
+        if path in inner and (old in ({}, []) or new in ({}, [])):
             continue  # a map that is empty on one side alone: what is in it on the other says enough
         if path not in after and old in ({}, []) and isinstance(path[-1], str):
             continue
@@ -131,8 +133,13 @@ def _leaves(value: Any, path: _Path) -> Iterator[tuple[_Path, Any]]:
             yield path, value
         for at, member in enumerate(value):
             yield from _leaves(member, (*path, at))
-    elif in_list or (value is not None and value != ""):
+    elif in_list or value is not None:
         yield path, "" if value is None else value
+
+
+def _nothing(value: Any) -> bool:
+    """Whether a field's value says as much as its absence."""
+    return value is None or value == ""
 
 
 def _same(old: Any, new: Any) -> bool:

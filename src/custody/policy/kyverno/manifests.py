@@ -153,8 +153,8 @@ class _Check:
         self._dry_run = dry_run
         metadata = judged.get("metadata")
         annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
-        self._annotations = {name: value for name, value in annotations.items() if isinstance(value, str)} if (
-            isinstance(annotations, dict)) else {}
+        self._annotations: dict[str, str] = annotations if isinstance(annotations, dict) and all(
+            isinstance(value, str) for value in annotations.values()) else {}
         self._matched: dict[str, list[Difference]] = {}
 
     def attested(self, attestors: _Set) -> tuple[bool | None, str]:
