@@ -25,7 +25,7 @@ from custody.ports.lookup import Authority
 from policylang.conditions import Conditions, compile_conditions
 from policylang.errors import LanguageError
 from policylang.go.wildcards import wildcard
-from policylang.variables import Value, compile_value, has_variables
+from policylang.variables import Roots, Value, compile_value, has_variables
 
 __all__ = ["PUBLIC_REKOR", "VerifyImages", "_regexp"]
 
@@ -98,7 +98,7 @@ class VerifyImages:
         """Whether conditions may speak of more than the evidence, such as of how the pod names the image."""
         self._attestations = [self._attestation(attestation, f".attestations[{at}]", kind, old.attestors)
                               for at, attestation in enumerate(fields.each("attestations"))]
-        self._deny = _deny(fields.inner("validate"))
+        self._deny = _deny(fields.inner("validate"), self._roots)
         fields.done()
         self._types = frozenset(self.predicate_types)
 
@@ -262,7 +262,7 @@ def _base(fields: Fields) -> Authority:
     return Authority(repository=repository, artifacts=artifacts, secrets=tuple(secrets), insecure=insecure, fresh=fresh)
 
 
-def _deny(fields: Fields | None) -> _Deny | None:
+def _deny(fields: Fields | None, roots: Roots) -> _Deny | None:
     if fields is None:
         return None
     message, deny = fields.take("message", str) or "", fields.inner("deny")
@@ -273,8 +273,8 @@ def _deny(fields: Fields | None) -> _Deny | None:
     deny.done()
     if block is None:
         raise MalformedError(deny.path("conditions"), got="nothing", expected="any or all of conditions")
-    return _Deny(compile_conditions(block, deny.path("conditions"), PREDICATE_ROOTS), message,
-                 compile_value(message, fields.path("message"), PREDICATE_ROOTS))
+    return _Deny(compile_conditions(block, deny.path("conditions"), roots), message,
+                 compile_value(message, fields.path("message"), roots))
 
 
 def _denied(deny: _Deny, shown: dict[str, Any], given: Given) -> str | None:
