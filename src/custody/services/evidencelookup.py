@@ -12,6 +12,7 @@ from custody.ports.lookup import (
     Answer,
     Answered,
     ApiCall,
+    Authority,
     BlobEvidence,
     Failed,
     ImageData,
@@ -43,7 +44,7 @@ class EvidenceLookup:
             return Answered(facts(await self._gatherer.signed(question, self.root())))
         if not isinstance(question, ImageEvidence | ImageLayers):
             return await self._ask(question)
-        logins = await self._logins(question.authority.secrets)
+        logins = await self._logins(question.authority)
         if isinstance(logins, Failed):
             return logins
         if isinstance(question, ImageLayers):
@@ -51,14 +52,16 @@ class EvidenceLookup:
             return await image_layers(asking, question.image)
         return Answered(facts(await self._gatherer.demanded(question, logins, self.root())))
 
-    async def _logins(self, secrets: tuple[str, ...]) -> dict[str, str] | Failed:
+    async def _logins(self, authority: Authority) -> dict[str, str] | Failed:
         logins: dict[str, str] = {}
-        for secret in secrets:
+        for secret in (*authority.secrets, *authority.pull_secrets):
             namespace, _, name = secret.partition("/")
             answer = await self._ask(ApiCall(f"/api/v1/namespaces/{namespace}/secrets/{name}"))
+            text = _text(answer.value, _LOGINS) if isinstance(answer, Answered) else None
+            if text is None and secret not in authority.secrets:
+                continue
             if isinstance(answer, Failed):
                 return answer
-            text = _text(answer.value, _LOGINS) if isinstance(answer, Answered) else None
             if text is None:
                 return Failed(f"Secret {secret}: there is none, or none with {_LOGINS}")
             logins[f"Secret {secret}"] = text

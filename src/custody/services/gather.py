@@ -265,7 +265,8 @@ def _terms_digest(question: _Question) -> str:
 def _terms(question: _Question, weight: int) -> Terms:
     """Raises MalformedError, UnsupportedError or VerificationError for an authority that nobody can be."""
     if question.authority is not None:
-        return Terms(trust_of(question.authority, question.root, max_weight=weight))
+        trust = trust_of(question.authority, question.root, max_weight=weight)
+        return Terms(trust, unlogged=Unlogged.KEYS) if question.authority.also else Terms(trust)
     # A policy may accept a key's signature without a log; it sees that `log` is None.
     return Terms(Trust(question.root, _loaded(question.keys), max_weight=weight), unlogged=Unlogged.KEYS)
 

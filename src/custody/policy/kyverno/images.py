@@ -18,7 +18,7 @@ from custody.policy.images import Image
 from custody.policy.kyverno.attestors import PUBLIC_REKOR, Attestor, Attestors
 from custody.policy.kyverno.attestors import regexp as _regexp
 from custody.policy.kyverno.judgement import Judgement
-from custody.policy.kyverno.sought import Sought
+from custody.policy.kyverno.sought import Sought, pull_secrets
 from custody.policy.kyverno.variables import PREDICATE_ROOTS, variables
 from custody.policy.model import Outcome
 from custody.ports.lookup import Authority
@@ -139,7 +139,9 @@ class VerifyImages:
     def image_of(self, given: Given, image: Image) -> EvidenceSet | None:
         """What is known of an image, with its digest; None where nothing was gathered. Raises UnansweredError."""
         if self.authority is None:
-            return given.evidence_of(image)
+            known = given.evidence_of(image)
+            if known is None or known.subject or not pull_secrets(given):
+                return known
         return self._sought(given, image, None).evidence(self.authority)
 
     # ── what is demanded ────────────────────────────────────────────────────────────────────────────────────────
@@ -169,7 +171,7 @@ class VerifyImages:
     def _sought(self, given: Given, image: Image, kind: str | None) -> Sought:
         reached = None if given.context.summaries is None else given.memo.setdefault((self, image.name, "reached"), {})
         return Sought(given, image, kind, self._types, every=self._every, unresolved=self.authority is not None,
-                      reached=reached)
+                      reached=reached, keys=b"".join(self.keys).decode())
 
     def out_of_reach(self, given: Given, image: Image) -> bool:
         """Whether what `verify` looked for could not be had, none of it: nothing speaks against the image either."""
