@@ -148,6 +148,8 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """PEM keys that count beside whomever else is believed, without a log."""
     insecure: bool = False
     """The registry may be asked by plain HTTP."""
+    registry_ca: str = ""
+    """Certificates in PEM by which alone the registry's TLS is believed."""
     fresh: bool = False
     """Nothing that was gathered before is used."""
 

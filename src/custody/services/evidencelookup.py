@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from custody.errors import MalformedError
 from custody.evidence.model import facts
+from custody.formats import yaml
 from custody.ports.lookup import (
     Answer,
     Answered,
@@ -26,6 +29,8 @@ from custody.services.imagedata import image_data, image_layers
 from custody.trust.roots import TrustedRoot
 
 _LOGINS = ".dockerconfigjson"
+_FIRST = ".dockercfg"
+_OWN = "secret.yaml"
 
 
 class EvidenceLookup:
@@ -57,7 +62,7 @@ class EvidenceLookup:
         for secret in (*authority.secrets, *authority.pull_secrets):
             namespace, _, name = secret.partition("/")
             answer = await self._ask(ApiCall(f"/api/v1/namespaces/{namespace}/secrets/{name}"))
-            text = _text(answer.value, _LOGINS) if isinstance(answer, Answered) else None
+            text = _logins(answer.value) if isinstance(answer, Answered) else None
             if text is None and secret not in authority.secrets:
                 continue
             if isinstance(answer, Failed):
@@ -71,6 +76,23 @@ class EvidenceLookup:
         if self._beyond is None:
             return Failed(f"there is nobody to ask for {question}")
         return await self._beyond.answer(question)
+
+
+def _logins(secret: Any) -> str | None:
+    """Logins as Docker's configuration has them: as they are there, in its first form, or of Connaisseur's
+    `secret.yaml`."""
+    text = _text(secret, _LOGINS)
+    if text is None and (auths := _text(secret, _FIRST)) is not None:
+        return f'{{"auths":{auths}}}'
+    own = _text(secret, _OWN) if text is None else None
+    if own is None:
+        return text
+    try:
+        said = yaml.documents(own.encode(), _OWN)[0]
+        username, password, registry = (str(said[field]) for field in ("username", "password", "registry"))
+    except (MalformedError, LookupError, TypeError):
+        return None
+    return json.dumps({"auths": {registry: {"username": username, "password": password}}})
 
 
 def _text(secret: Any, key: str) -> str | None:

@@ -153,7 +153,7 @@ class Gatherer:
         try:
             ref = reference.parse(name)
             # Before the work, not in it: who waits for the same image may come first in his own review.
-            named = ("digest", str(ref), question.logins)
+            named = ("digest", str(ref), question.logins, question.connection)
             if not self._cache.holds(named if ref.digest is None else (ref.name, ref.digest, question)):
                 await self._pace.turn(position)
             if ref.digest is None:
@@ -181,7 +181,8 @@ class Gatherer:
     def _client_for(self, ref: Reference, question: _Question) -> RegistryClient:
         """With the logins of the question where it has some."""
         insecure = question.authority is not None and question.authority.insecure
-        if not question.logins and not insecure:
+        ca = question.authority.registry_ca if question.authority is not None else ""
+        if not question.logins and not insecure and not ca:
             return self._client
         from custody.registry.credentials import credential_in, find_credential
 
@@ -190,7 +191,7 @@ class Gatherer:
         def find(host: str, repository: str, ask: Ask) -> Credential | None:
             return credential_in(logins, host, repository) or find_credential(host, repository, ask=ask)
 
-        return self._client.knowing(find, plain_http=[ref.registry] if insecure else [])
+        return self._client.knowing(find, plain_http=[ref.registry] if insecure else [], ca=ca)
 
     async def _collect(self, ref: Reference, question: _Question) -> EvidenceSet:
         bounds = self._bounds
@@ -247,6 +248,11 @@ class _Question:
     authority: Authority | None = None
     """Whom a policy believes instead."""
     logins: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def connection(self) -> tuple[bool, str]:
+        """By what a registry's word is believed: whether plain HTTP will do, and which certificates."""
+        return (self.authority.insecure, self.authority.registry_ca) if self.authority is not None else (False, "")
 
 
 def _name(ref: Reference, question: _Question) -> str:
