@@ -218,9 +218,9 @@ class Gatherer:
         authority, limits = question.authority or Authority(), self._bounds.documents
         place = reference.parse(authority.repository).at(str(ref.digest)) if authority.repository else ref
         if authority.notary:
-            return await list_notary(client, place, limits)
+            return await list_notary(client, place, limits, apart=bool(authority.repository))
         return await list_documents(client, place, unsigned=False, predicate_types=question.predicate_types,
-                                    limits=limits, artifacts=authority.artifacts)
+                                    limits=limits, artifacts=authority.artifacts, apart=bool(authority.repository))
 
     async def _there(self, client: RegistryClient, ref: Reference) -> None:
         await client.resolve(ref)
