@@ -104,7 +104,7 @@ class ImageAuthority:
             self._key(key, said)
         elif (keyless := fields.inner("keyless")) is not None:
             self._keyless(keyless, said)
-        _logs(fields, said)
+        _logs(fields, said, keyed=forms == ["key"])
         bundle = fields.take("signatureFormat", str) or "legacy"
         if bundle not in _FORMATS:
             raise MalformedError(fields.path("signatureFormat"), got=bundle, expected=" or ".join(_FORMATS))
@@ -245,12 +245,15 @@ def _secret(fields: Fields) -> Callable[[Given], str]:
     return key
 
 
-def _logs(fields: Fields, said: dict[str, Any]) -> None:
+def _logs(fields: Fields, said: dict[str, Any], *, keyed: bool) -> None:
+    """Which log a signature must be in: of a key only one that is named, as policy-controller has it."""
     ctlog, stamp = fields.inner("ctlog"), fields.inner("rfc3161timestamp")
     if ctlog is not None:
         _no_trust_root(ctlog)
         said["ignore_log"] = not ctlog.take("url", str)
         ctlog.done()
+    else:
+        said["ignore_log"] = keyed
     if stamp is not None:
         _no_trust_root(stamp)
         stamp.done()

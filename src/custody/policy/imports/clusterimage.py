@@ -27,7 +27,7 @@ from custody.policy.rule import Needs, Policy, Rule, Spoken
 from custody.policy.scope import Block, Condition, Filter, LabelSelector, Named, Scope
 
 _VERSIONS = ("policy.sigstore.dev/v1beta1", "policy.sigstore.dev/v1alpha1")
-_GLOB = re.compile(r"[a-zA-Z0-9_:/*.-]+")
+_GLOB = re.compile(r"[a-zA-Z0-9_:/*.@-]+")
 _PARTS = re.compile(r"\*\*|\*")
 _KINDS = tuple(kind for kind in TEMPLATES if kind not in ("PodTemplate", "ReplicationController"))
 _FIELDS = ImageFields({})
@@ -178,7 +178,7 @@ def _glob(fields: Fields) -> re.Pattern[str]:
     text = fields.need("glob", str)
     fields.done()
     if not _GLOB.fullmatch(text):
-        raise MalformedError(fields.path("glob"), got=text, expected="letters, digits and -_:/*.")
+        raise MalformedError(fields.path("glob"), got=text, expected="letters, digits and -_:/*.@")
     text = {"*": "index.docker.io/library/*", "*/*": "index.docker.io/*/*"}.get(text, text)
     parts = _PARTS.split(text)
     stars = [".*" if star == "**" else "[^/]*" for star in _PARTS.findall(text)]
