@@ -1,8 +1,8 @@
 """ClusterImagePolicies that nobody wrote, judged by sigstore's policy-tester and by custody over one registry.
 
-`python -m tests.fuzz.clusterimage TESTER COUNT [SEED]`: TESTER is the program that policy-controller's `cmd/tester` builds.
-Real registry, cosign signs; policies are globs, several authorities of keys, certificates and static ones, attestations,
-logs or none, and Rego over what was verified.
+`python -m tests.fuzz.clusterimage TESTER COUNT [SEED]`: TESTER is what policy-controller's `cmd/tester` builds. Real
+registry, cosign signs; policies are globs, several authorities of keys and static ones, attestations, logs or none, and
+Rego over what was verified.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ _WHOLE = """package sigstore
 default isCompliant = false
 isCompliant {{ {condition} }}
 """
-_CONDITIONS = ("count(input.authorityMatches) == 1", "count(input.authorityMatches) > 1", 'input.authorityMatches["a0"]',
-               'input.authorityMatches["a1"].static', 'count(input.authorityMatches["a0"].signatures) > 0',
-               'input.spec.containers[0].name == "c"', 'input.metadata.name == "p"', 'input.typemeta.kind == "Pod"',
-               'count(input.authorityMatches["a0"].attestations.x0) == 1')
+_CONDITIONS = ("count(input.authorityMatches) == 1", "count(input.authorityMatches) > 1",
+               'input.authorityMatches["a0"]', 'input.authorityMatches["a1"].static',
+               'count(input.authorityMatches["a0"].signatures) > 0',
+               'count(input.authorityMatches["a0"].attestations.x0) == 1', 'input.spec.containers[0].name == "c"',
+               'input.metadata.name == "p"', 'input.typemeta.kind == "Pod"')
 
 
 class Author:

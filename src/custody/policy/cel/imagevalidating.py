@@ -27,6 +27,7 @@ from custody.policy.given import Given
 from custody.policy.images import Image
 from custody.policy.images import image as named
 from custody.policy.kyverno.imagefields import ImageFields
+from custody.policy.lookup import UnansweredError
 from custody.policy.model import Outcome, Request, RuleResult
 from custody.policy.phases import Phase
 from custody.policy.rule import Needs, Policy, Rule, Spoken
@@ -200,8 +201,12 @@ class ImageRule(Rule):
         """Once for a request, whoever asks."""
         known: Judged | None = given.memo.get(self)
         if known is None:
+            missed = given.answers.missed
             with asking(given):
-                known = given.memo[self] = self._judge(given)
+                known = self._judge(given)
+            if given.answers.missed > missed:
+                raise UnansweredError(given.answers.last)
+            given.memo[self] = known
         return known
 
     def _judge(self, given: Given) -> Judged:

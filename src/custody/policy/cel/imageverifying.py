@@ -20,7 +20,7 @@ from custody.policy.cel.imageattestors import Attestor
 from custody.policy.given import Given
 from custody.policy.images import image as named
 from custody.policy.kyverno.sought import evidence_for
-from custody.policy.lookup import LookupFailedError, UnansweredError
+from custody.policy.lookup import UnansweredError
 from custody.policy.worlds import WORLD
 from custody.ports.lookup import Authority, ImageData
 from policylang.cel.libraries.kyverno.ports import AnswerError, Object
@@ -55,7 +55,12 @@ class Verification:
     def signatures(self, image: str, attestors: Sequence[Any]) -> int:
         if not self._matches(image):
             return 0
-        count = sum(bool(self._of(image, attestor, None)) for attestor in map(_attestor, attestors))
+        count = 0
+        for attestor in map(_attestor, attestors):
+            try:
+                count += bool(self._of(image, attestor, None))
+            except UnansweredError:
+                count += 1  # so that the evaluation goes on to the next question; what it gives is not used
         return self._counted(image, count, attestors)
 
     def attestations(self, image: str, name: str, attestors: Sequence[Any]) -> int:
@@ -68,7 +73,11 @@ class Verification:
                 raise AnswerError("notary verifier only supports oci 1.1 referrers as attestations")
             if not attestor.notary and attestation.kind != "intoto":
                 continue
-            statements = self._of(image, attestor, attestation.type)
+            try:
+                statements = self._of(image, attestor, attestation.type)
+            except UnansweredError:
+                count += 1  # as above
+                continue
             if statements:
                 count += 1
                 self._payloads[image, name] = _payload(statements[0], attestation)
@@ -82,7 +91,10 @@ class Verification:
         return self._payloads[image, name]
 
     def data(self, image: str) -> Object:
-        value = _told(lambda: self.given.answers.value(ImageData(image)))
+        try:
+            value = _told(lambda: self.given.answers.value(ImageData(image)))
+        except UnansweredError as error:
+            raise AnswerError(error.message) from None
         if not isinstance(value, dict):
             raise AnswerError(f"failed to get imagedata: {image}: not found")
         return value
@@ -146,10 +158,12 @@ def _payload(statement: Verified, attestation: Attestation) -> Any:
 
 
 def _told(ask: Callable[[], Any]) -> Any:
-    """Raises AnswerError for what could not be had: a decision knows what was asked and not answered."""
+    """Raises AnswerError for what could not be had, and UnansweredError."""
     try:
         return ask()
-    except (UnansweredError, LookupFailedError, CustodyError) as error:
+    except UnansweredError:
+        raise
+    except CustodyError as error:
         raise AnswerError(error.message) from None
 
 

@@ -19,7 +19,7 @@ from custody.policy.images import Image
 from custody.policy.imports.authority import Compliance, ImageAuthority
 from custody.policy.kinds import Kinds
 from custody.policy.kyverno.imagefields import ImageFields
-from custody.policy.lookup import Answers
+from custody.policy.lookup import Answers, Together
 from custody.policy.model import Outcome, Request, RuleResult
 from custody.policy.phases import Phase
 from custody.policy.podfields import TEMPLATES
@@ -67,24 +67,27 @@ class ClusterImageRule(Rule):
         results = [self._result(given, Outcome.FAIL, f"failed policy: {self.name}: {error.message}")
                    for error in unreadable]
         pins: list[dict[str, Any]] = []
+        together = Together()
         for image in images:
-            if not self._means(image):
-                continue
-            evidence = None if image.digest else given.evidence_of(image)
-            digest = image.digest or (evidence.subject if evidence is not None else "")
-            if not digest:
-                results.append(self._result(given, Outcome.FAIL, f"failed policy: {self.name}: {image.pointer}: "
-                                            f"{image.name} must be an image digest", image))
-                continue
-            problem, relied = self._judged(given, f"{image.ref.name}@{digest}")
-            if problem is not None:
-                results.append(self._result(given, Outcome.FAIL, f"failed policy: {self.name}: {image.pointer}: "
-                                            f"{image.name}: {problem}", image))
-                continue
-            results.append(self._result(given, Outcome.PASS, f"{image.name} is signed", image, relied))
-            if not image.digest and given.changes:
-                pins.append({"op": "replace", "path": image.pointer, "value": f"{image.name}@{digest}"})
+            if self._means(image):
+                with together:
+                    results.append(self._of_image(given, image, pins))
+        together.done()
         return Spoken(results, pins if all(result.outcome is Outcome.PASS for result in results) else ())
+
+    def _of_image(self, given: Given, image: Image, pins: list[dict[str, Any]]) -> RuleResult:
+        """Raises UnansweredError, LookupFailedError. What is to be pinned goes into `pins`."""
+        evidence = None if image.digest else given.evidence_of(image)
+        digest = image.digest or (evidence.subject if evidence is not None else "")
+        place = f"failed policy: {self.name}: {image.pointer}: {image.name}"
+        if not digest:
+            return self._result(given, Outcome.FAIL, f"{place} must be an image digest", image)
+        problem, relied = self._judged(given, f"{image.ref.name}@{digest}")
+        if problem is not None:
+            return self._result(given, Outcome.FAIL, f"{place}: {problem}", image)
+        if not image.digest and given.changes:
+            pins.append({"op": "replace", "path": image.pointer, "value": f"{image.name}@{digest}"})
+        return self._result(given, Outcome.PASS, f"{image.name} is signed", image, relied)
 
     def _judged(self, given: Given, name: str) -> tuple[str | None, tuple[str, ...]]:
         """Why an image is not as the policy wants it, and the digests of what that relies on."""
@@ -97,13 +100,16 @@ class ClusterImageRule(Rule):
         problems: list[str] = []
         matches: dict[str, Any] = {}
         relied: list[str] = []
+        together = Together()
         for authority in self._authorities:
-            matched = authority.match(given, name)
-            if matched.problem is None:
-                matches[authority.name] = matched.document
-                relied += [statement.evidence for statement in matched.statements]
-            else:
-                problems.append(f"{authority.name}: {matched.problem}")
+            with together:
+                matched = authority.match(given, name)
+                if matched.problem is None:
+                    matches[authority.name] = matched.document
+                    relied += [statement.evidence for statement in matched.statements]
+                else:
+                    problems.append(f"{authority.name}: {matched.problem}")
+        together.done()
         if not matches:
             return "; ".join(problems), ()
         if self._compliance is not None:

@@ -20,7 +20,7 @@ from custody.policy.imports.validators import Demand, Options, Signed, Static, V
 from custody.policy.kinds import Kinds
 from custody.policy.kyverno.imagefields import ImageFields
 from custody.policy.kyverno.sought import evidence_for
-from custody.policy.lookup import LookupFailedError, UnansweredError
+from custody.policy.lookup import LookupFailedError, Together
 from custody.policy.model import Outcome, RuleResult
 from custody.policy.phases import Phase
 from custody.policy.podfields import TEMPLATES
@@ -103,18 +103,14 @@ class ConnaisseurRule(Rule):
         results = [self._result(given, Outcome.FAIL, f"invalid image reference: {error.message}", enforce=judges)
                    for error in unreadable]
         pins: list[dict[str, Any]] = []
-        unanswered: UnansweredError | None = None
+        together = Together()
         for image in images:
-            try:
+            with together:
                 outcome, message, relied, digest = self._judged(given, image)
-            except UnansweredError as error:  # of all images at once
-                unanswered = error
-                continue
-            results.append(self._result(given, outcome, message, image, relied, enforce=judges))
-            if digest and not image.digest and given.changes:
-                pins.append({"op": "replace", "path": image.pointer, "value": f"{image.name}@{digest}"})
-        if unanswered is not None:
-            raise unanswered
+                results.append(self._result(given, outcome, message, image, relied, enforce=judges))
+                if digest and not image.digest and given.changes:
+                    pins.append({"op": "replace", "path": image.pointer, "value": f"{image.name}@{digest}"})
+        together.done()
         pods = not self._features.pods or given.request.kind.kind == "Pod"
         fine = pods and not any(result.outcome in (Outcome.FAIL, Outcome.ERROR) for result in results)
         return Spoken(results, pins if fine else ())

@@ -19,7 +19,7 @@ from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kyverno.attestors import KMS, regexp
 from custody.policy.kyverno.sought import evidence_for
-from custody.policy.lookup import UnansweredError
+from custody.policy.lookup import Together
 from custody.ports.lookup import Authority, ImageEvidence, PublicKeyAt, Question
 from custody.sign.keys import load_public_key
 from custody.sign.trusting import authorities, trust_of
@@ -90,21 +90,17 @@ class Demand:
         """
         signed: dict[str, list[Verified]] = {}
         reasons: list[str] = []
-        unanswered: UnansweredError | None = None
+        together = Together()
         for root in self._roots:
-            try:
+            with together:
                 evidence = evidence_for(given, name, root.believed(given), _TYPES)
-            except UnansweredError as error:
-                unanswered = error
-                continue
-            reached[root.name] = had(evidence)
-            statements = [statement for statement in evidence.signatures if root.accepts(statement)]
-            if statements:
-                signed[root.name] = statements
-            else:
-                reasons.append(f"{root.name}: {absent(evidence)}")
-        if unanswered is not None:
-            raise unanswered
+                reached[root.name] = had(evidence)
+                statements = [statement for statement in evidence.signatures if root.accepts(statement)]
+                if statements:
+                    signed[root.name] = statements
+                else:
+                    reasons.append(f"{root.name}: {absent(evidence)}")
+        together.done()
         if len(signed) < self._threshold:
             return Signed(_because(f"validation threshold not reached ({len(signed)}/{self._threshold})", reasons))
         missing = [name for name in self._required if name not in signed]

@@ -17,7 +17,7 @@ from custody.policy.kyverno.imagefields import ImageFields
 from custody.policy.kyverno.images import VerifyImages
 from custody.policy.kyverno.judgement import Judgement
 from custody.policy.kyverno.rule import Head, KyvernoRule
-from custody.policy.lookup import LookupFailedError
+from custody.policy.lookup import LookupFailedError, Together
 from custody.policy.model import Outcome, Request, RuleResult
 from custody.policy.phases import Phase
 from custody.policy.podfields import HOLDERS
@@ -68,8 +68,13 @@ class VerifyRule(KyvernoRule):
         results = [self.result(given, Judgement(Outcome.FAIL, f"failed to verify images: {error.message}",
                                                 "write an image name that a node can pull"))
                    for error in unreadable]
-        results += [self._of_image(given, entry, image, enforce=enforce) for entry, enforce in self._entries(given)
-                    for image in images if entry.wants(image) and entry.demands(given, image)]
+        together = Together()
+        for entry, enforce in self._entries(given):
+            for image in images:
+                if entry.wants(image) and entry.demands(given, image):
+                    with together:
+                        results.append(self._of_image(given, entry, image, enforce=enforce))
+        together.done()
         if not given.changes:
             return Spoken(results)
         # Only a rule that judged, and has nothing against any image, pins.
