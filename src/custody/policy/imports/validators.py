@@ -13,13 +13,13 @@ import msgspec
 from cryptography.x509 import load_pem_x509_certificates
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
-from custody.evidence.model import EvidenceSet, KeylessSigner, State, Verified
+from custody.evidence.model import EvidenceSet, KeylessSigner, Verified
 from custody.formats import intoto
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kyverno.attestors import KMS, regexp
 from custody.policy.kyverno.sought import evidence_for
-from custody.policy.lookup import Together
+from custody.policy.lookup import LookupFailedError, Together
 from custody.ports.lookup import Authority, ImageEvidence, PublicKeyAt, Question
 from custody.sign.keys import load_public_key
 from custody.sign.trusting import authorities, trust_of
@@ -53,6 +53,8 @@ class Signed(NamedTuple):
 
     problem: str | None
     statements: Sequence[Verified] = ()
+    summary: str = ""
+    """Words for the summary that it rests on."""
 
 
 class TrustRoot(NamedTuple):
@@ -86,15 +88,20 @@ class Demand:
     def judge(self, given: Given, name: str, reached: dict[str, bool]) -> Signed:
         """`reached` is told of each trust root whether its evidence could be had.
 
-        Raises UnansweredError, once all is asked that is to be, and LookupFailedError.
+        Raises UnansweredError, once all is asked that is to be.
         """
         signed: dict[str, list[Verified]] = {}
         reasons: list[str] = []
         together = Together()
         for root in self._roots:
             with together:
-                evidence = evidence_for(given, name, root.believed(given), _TYPES)
-                reached[root.name] = had(evidence)
+                reached[root.name] = False
+                try:
+                    evidence = evidence_for(given, name, root.believed(given), _TYPES)
+                except LookupFailedError as error:
+                    reasons.append(f"{root.name}: {error.message}")
+                    continue
+                reached[root.name] = evidence.reached
                 statements = [statement for statement in evidence.signatures if root.accepts(statement)]
                 if statements:
                     signed[root.name] = statements
@@ -227,11 +234,6 @@ def options(fields: Fields | None, kind: str) -> Options:
     said = Options(fields.take("trustRoot", str) or "", threshold, required, log=log, sct=sct)
     fields.done()
     return said
-
-
-def had(evidence: EvidenceSet) -> bool:
-    """Whether evidence could be had: nothing of it is known, or what is known is all there is."""
-    return bool(evidence.subject) or not any(rejected.state is State.UNVERIFIABLE for rejected in evidence.rejected)
 
 
 def absent(evidence: EvidenceSet) -> str:
