@@ -77,7 +77,7 @@ async def apply(applied: Applied, inputs: Inputs, beside: Others, now: datetime,
     told = Objects([*inputs.targets, *inputs.parameters], kinds)
     world = World(namespaces=dict(inputs.values.namespaces), namespace_objects=inputs.values.objects,
                   told=told, roles=inputs.who.roles,
-                  cluster_roles=inputs.who.cluster_roles, outside=inputs.cluster)
+                  cluster_roles=inputs.who.cluster_roles, outside=inputs.cluster, registries=beside.gather is not None)
     if inputs.context is not None:
         read_context(inputs.context, told, world)
     if not inputs.cluster:
