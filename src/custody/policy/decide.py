@@ -255,6 +255,8 @@ def spoken(rule: Rule, given: Given) -> Spoken | str:
 
 
 def _internal(rule: Rule, error: Exception) -> str:
+    if isinstance(error, RecursionError):  # of what the API server takes, and no pod is
+        return "the object is nested too deep to be judged"
     _LOG.error("rule %s/%s", rule.policy.name, rule.name, exc_info=error)
     return f"internal error: {type(error).__name__}"
 
