@@ -31,8 +31,9 @@ from custody.services.cluster.policies import Feed, Held
 from custody.services.cluster.webhooks import Webhooks, wanted
 
 _LOG = logging.getLogger(__name__)
-_SETTLE = 0.1
-"""Seconds that are waited for more changes: `kubectl apply -f` of a folder is many."""
+_SETTLE, _PROMPT, _QUIET = 0.1, 0.01, 1.0
+"""Seconds that are waited for more changes, since `kubectl apply -f` of a folder is many; fewer for the first one after
+a second without any: who applies one policy expects it to be in force."""
 _AGAIN = 30.0
 _FAILED = 2.0
 _SKEW = timedelta(seconds=5)
@@ -74,6 +75,7 @@ class Operator:
         self._compiled: tuple[str, Kinds] | None = None
         self._judged: PolicySet | None = None
         self._lenient: Kinds | None = None
+        self._changed = 0.0
         self._permissions = Permissions(cluster)
 
     async def run(self) -> None:
@@ -116,7 +118,9 @@ class Operator:
         for task in waiting:
             task.cancel()
         if done:
-            await asyncio.sleep(_SETTLE)
+            now = asyncio.get_running_loop().time()
+            await asyncio.sleep(_PROMPT if now - self._changed > _QUIET else _SETTLE)
+            self._changed = now
 
     async def _step(self) -> None:
         # 1. Compile, and judge by it.
