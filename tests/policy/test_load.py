@@ -104,8 +104,6 @@ PATHS = "spec.rules[0]"
      f"{PATHS}.preconditions.all[0].key"),
     (f"{RULE}/preconditions", {"all": [{"key": "{{ configmap.data }}", "operator": "Equals", "value": "x"}]},
      f"{PATHS}.preconditions.all[0].key"),
-    (f"{RULE}/preconditions", {"all": [{"key": "{{ request.roles }}", "operator": "Equals", "value": "x"}]},
-     f"{PATHS}.preconditions.all[0].key"),
     (f"{RULE}/validate/pattern", {"spec": {"hostNetwork": "{{@}}"}}, f"{PATHS}.validate.pattern.spec.hostNetwork"),
 ])
 def test_fields_that_are_not_evaluated_are_refused_by_their_path(path: str, value: Any, where: str) -> None:
