@@ -30,7 +30,9 @@ from custody.services.cluster.webhooks import Webhooks, wanted
 
 _LOG = logging.getLogger(__name__)
 _SETTLE = 0.1
-"""Seconds that are waited for more changes: `kubectl apply -f` of a folder is many."""
+"""Seconds without another change after which a step is taken: `kubectl apply -f` of a folder is many."""
+_LATEST = 1.0
+"""Seconds after the first change, however many follow: a burst of them makes one set of policies a second."""
 _AGAIN = 30.0
 _FAILED = 2.0
 _SKEW = timedelta(seconds=5)
@@ -111,7 +113,19 @@ class Operator:
         for task in waiting:
             task.cancel()
         if done:
-            await asyncio.sleep(_SETTLE)
+            await self._settled()
+
+    async def _settled(self) -> None:
+        """Until policies stop changing for a moment, but not for ever."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _LATEST
+        while (left := end - loop.time()) > 0:
+            self._feed.changed.clear()
+            try:
+                async with asyncio.timeout(min(_SETTLE, left)):
+                    await self._feed.changed.wait()
+            except TimeoutError:
+                return
 
     async def _step(self) -> None:
         # 1. Compile, and judge by it.
