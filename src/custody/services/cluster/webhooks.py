@@ -143,6 +143,23 @@ class Webhooks:
                 if name in own and (kind, name) not in kept]
 
 
+async def withdraw(cluster: ClusterObjects, name: str) -> list[str]:
+    """Let the API server ask nobody about objects; about policies it asks on. Their kinds and names, where there were
+    any. Raises CustodyError."""
+    gone = []
+    for resource in _RESOURCES.values():
+        for document in (await cluster.list(resource, labels=_SELECTOR)).items:
+            own = str(document["metadata"]["name"])
+            if own in asking(name) and await cluster.delete(resource, own):
+                gone.append(f"{resource.kind} {own}")
+    return gone
+
+
+def asking(name: str) -> tuple[str, ...]:
+    """How configurations about objects may be called, where custody's are called `name`."""
+    return (name,)
+
+
 _SELECTOR = ",".join(f"{name}={value}" for name, value in PART.items())
 
 
