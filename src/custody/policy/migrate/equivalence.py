@@ -41,6 +41,17 @@ class Difference(NamedTuple):
     messages: tuple[str, str]
 
 
+class Proof(NamedTuple):
+    """What was tried of a translation. It holds where there is no difference, and some are judged, not all against."""
+
+    difference: Difference | None
+    asked: int
+    """Requests of which both said the same."""
+    judged: int
+    denied: int
+    """Of these, for what it is that a rule of this form does: denied, changed, generated."""
+
+
 class Comparison:
     """One rule beside the policies that it became."""
 
