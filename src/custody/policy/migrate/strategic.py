@@ -196,6 +196,11 @@ class _Merge:
                 raise UnsupportedError(f"{where}[{at}]", f"an element without a text at {key}")
             known.append(written(part[key], f"{where}[{at}].{key}", self.names))
         element = "element" + (str(depth) if depth else "")
+        if place.loops and place.loops[-1].list == of and (own := self.same(added, standing, known, place.loops[-1])):
+            self.each(own, key, place, here, element, where, depth)
+            return
+        if place.loops and known:
+            raise UnsupportedError(where, "an element that is not named by the element of the loop")
         chosen, test = TRUE, TRUE
         at = f"at{depth or ''}"
         if standing:
@@ -203,8 +208,8 @@ class _Merge:
             test = self.chosen(standing[0], f"{of}[{at}]", where)
             if chosen == FALSE:
                 return
-        if any(GLOBAL == anchor(name)[0] for part in standing for name in part):
-            held = f"size({of}) == 0 || {of}.exists({element}, {chosen})"
+        if any(anchor(name)[0] == GLOBAL for part in standing for name in part):
+            held = f"(size({of}) == 0 || {of}.exists({element}, {chosen}))"
             self.conditions.append(every((guard, here, held)))
             standing = []
         if not known and not standing:
@@ -217,13 +222,39 @@ class _Merge:
         for part in standing:
             if known:
                 test = every((test, f"!({of}[{at}].{key} in [{', '.join(known)}])"))
+            first = ""
             if anchored(part, (ADDITION,)):
-                if known or any(anchor(name)[0] == ADDITION for name in part) and chosen != TRUE:
+                if known or (any(anchor(name)[0] == ADDITION for name in part) and chosen != TRUE):
                     raise UnsupportedError(where, "an add anchor that elements settle which are not patched")
                 first = f"{of}[0]" if chosen == TRUE else f"{of}.filter({element}, {chosen})[0]"
-                self.element(part, "", inner, Loop(of, at, test), where, depth, first=first)
-            else:
-                self.element(part, "", inner, Loop(of, at, test), where, depth)
+            self.element(part, "", inner, Loop(of, at, test), where, depth, first=first)
+
+    @staticmethod
+    def same(added: Sequence[dict[str, Any]], standing: Sequence[dict[str, Any]], known: Sequence[str],
+             loop: Loop) -> dict[str, Any] | None:
+        """What is said of the very element that a foreach is at, by its name."""
+        if len(added) + len(standing) != 1:
+            return None
+        if added:
+            return added[0] if known[0] == f"{loop.list}[{loop.index}].name" else None
+        part = dict(standing[0])
+        name = part.pop("(name)", None)
+        return part if isinstance(name, str) and _ELEMENT.fullmatch(name) else None
+
+    def each(self, part: dict[str, Any], key: str, place: Place, here: str, element: str, where: str,
+             depth: int) -> None:
+        """What is said of each element of a foreach, of the list that it goes over."""
+        loop, of = place.loops[-1], place.value
+        if anchored(part):
+            raise UnsupportedError(where, "anchors in an element of a foreach have no words in CEL here")
+        around = place.loops[:-1]
+        if loop.test != TRUE:
+            chosen = loop.test.replace(f"{of}[{loop.index}]", element)
+            value = f"{of}.filter({element}, {chosen}) + {of}.filter({element}, {negation(chosen)})"
+            self.structure.setdefault(depth, []).append(Operation(
+                "replace", pointer(place.steps), value, "", every((place.guard, here)), around, place.outer))
+        inner = place._replace(loops=around, guard=TRUE, outer=every((place.outer, place.guard, here)))
+        self.element(part, key, inner, loop, where, depth)
 
     def element(self, part: dict[str, Any], key: str, place: Place, loop: Loop, where: str, depth: int, *,
                 first: str = "") -> None:

@@ -10,6 +10,12 @@ from custody.policy.migrate.queries import Names, query, text_of, whole
 from policylang.variables import has_variables
 
 
+class Quoted(str):
+    """One variable within quotes: a text, whatever its value is."""
+
+    __slots__ = ()
+
+
 def written(value: Any, where: str, names: Names) -> str:
     """JSON with variables in its texts as CEL. Raises UnsupportedError."""
     return _written(value, where, names)[0]
@@ -30,7 +36,7 @@ def _written(value: Any, where: str, names: Names) -> tuple[str, str]:
         return f"[{', '.join(texts)}]", f"list({inner_type})"
     if isinstance(value, str) and has_variables(value):
         expression = whole(value)
-        if expression is None:
+        if expression is None or isinstance(value, Quoted):
             return text_of(value, where, names), "text"
         said = query(expression, where, names)
         if said.over:
