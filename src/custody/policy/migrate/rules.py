@@ -26,6 +26,7 @@ def migrate(document: dict[str, Any], kinds: Kinds, given: Sequence[dict[str, An
         name = f"{document.get('apiVersion')} {document.get('kind')}"
         raise UnsupportedError("kind", f"{name} is not migrated by custody yet",
                                hint="kyverno.io ClusterPolicy and Policy are")
+    kinds = kinds.unchecked()
     PolicySet([document], kinds=kinds)
     made = autogen.generated(document)
     rules = []
