@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from custody.errors import CustodyError, MalformedError
 from custody.formats import reference
 from custody.policy.decide import decide
-from custody.policy.kinds import Kinds, Selector, builtin
+from custody.policy.kinds import Kinds, Selector, builtin, guessed_plural
 from custody.policy.load import PolicySet
 from custody.policy.migrate.matching import Named
 from custody.policy.migrate.samples import Samples, Vocabulary
@@ -97,7 +97,7 @@ def requests(rule: dict[str, Any], resources: Sequence[Named], operations: Seque
     vocabulary = Vocabulary()
     vocabulary.policy(rule)
     words = [word for word in vocabulary.values.values() if isinstance(word, str) and word]
-    plain = [resource for resource in resources if "/" not in resource.resource and resource.group != "*"]
+    plain = [_served(resource) for resource in resources if "/" not in resource.resource and resource.kind]
     asked = {(target.group, target.kind): target for target in plain}
     if ("", "Pod") in asked:
         for name in _PODS:
@@ -118,6 +118,15 @@ def requests(rule: dict[str, Any], resources: Sequence[Named], operations: Seque
             last = document
     for document in given:
         yield Request.create(document, "default")
+
+
+def _served(resource: Named) -> Named:
+    """A resource of which only the kind is known, or a wildcard of it, as some API server may serve it."""
+    if resource.told:
+        return resource
+    kind = resource.kind.replace("*", "Thing").replace("?", "X")
+    return Named("example.com" if resource.group == "*" else resource.group,
+                 "v1" if resource.version == "*" else resource.version, guessed_plural(kind), kind)
 
 
 def _object(made: dict[str, Any], target: Named, at: int, words: Sequence[str]) -> dict[str, Any]:

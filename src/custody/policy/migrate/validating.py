@@ -9,9 +9,10 @@ from custody.errors import UnsupportedError
 from custody.policy.kinds import Kinds, builtin
 from custody.policy.kyverno.autogen import ANNOTATION, Generated
 from custody.policy.migrate import conditions, patterns
+from custody.policy.migrate.contexts import context
 from custody.policy.migrate.expressions import FALSE, TRUE, every, negation, some
 from custody.policy.migrate.matching import Matched, matched
-from custody.policy.migrate.queries import Names, element_names, query, text_of, whole
+from custody.policy.migrate.queries import Names, element_names, query, text_of
 from custody.policy.podfields import HOLDERS
 from custody.policy.resources import OPERATIONS
 from custody.policy.scope import WRITTEN
@@ -121,7 +122,7 @@ def _typed(match: Matched) -> bool:
 def _spoken(rule: dict[str, Any], where: str, match: Matched, names: Names) -> Spoken:
     made = [(f"match-{at}" if at else "match", text) for at, text in enumerate(match.conditions)]
     made = [(f"custody-{label}", text) for label, text in made]
-    names = _context(rule.get("context") or [], f"{where}.context", names)
+    names = context(rule.get("context") or [], f"{where}.context", names)
     if rule.get("preconditions"):
         made.append(("preconditions", conditions.compiled(rule["preconditions"], f"{where}.preconditions", names)))
     made += [(entry.get("name") or f"cel-{at}", entry["expression"])
@@ -177,19 +178,6 @@ def _block(block: dict[str, Any], where: str, names: Names, depth: int) -> Block
         spoken.append(f"size({listed}) > 0" if speaks == TRUE else f"{listed}.exists({name}, {speaks})")
         meets.append(f"{listed}.all({name}, {some((negation(speaks), part.meets))})")
     return Block(negation(some(spoken)), every(meets))
-
-
-def _context(entries: Sequence[dict[str, Any]], where: str, names: Names) -> Names:
-    for at, entry in enumerate(entries):
-        path = f"{where}[{at}]"
-        variable = entry.get("variable")
-        if variable is None or not isinstance(variable.get("jmesPath"), str) or set(variable) - {"jmesPath"}:
-            form = next((form for form in entry if form != "name"), "name")
-            raise UnsupportedError(f"{path}.{form}", "it has no words in CEL yet")
-        text = variable["jmesPath"]
-        said = query(whole(text) or text, f"{path}.variable.jmesPath", names)
-        names = element_names(names, **{entry["name"]: said.unit})
-    return names
 
 
 def _asked(spec: dict[str, Any]) -> dict[str, Any]:
