@@ -6,10 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from custody.errors import UnsupportedError
 from custody.formats.kubernetes import schema
 from custody.policy.kyverno.mutate.anchors import anchored
-from custody.policy.migrate.expressions import TRUE, every, member, quoted
+from custody.policy.migrate.expressions import member
 from custody.policy.migrate.queries import Names
 from custody.policy.migrate.values import written
 from policylang.kpattern import anchor
@@ -75,7 +74,8 @@ class _Apply:
 
     def list(self, patch: list[Any], of: str, value: str, where: str) -> str:
         (part,) = patch if len(patch) == 1 else (None,)
-        if not isinstance(part, dict) or not anchored(part) or value != f"{self._names.object}.spec.containers":
+        holder = value.removesuffix(".containers").removeprefix(f"{self._names.object}.")
+        if not isinstance(part, dict) or not anchored(part) or holder not in self._names.certain:
             if all(isinstance(word, str) and not has_variables(word) for word in patch) and patch:
                 return written(patch, where, self._names)
             raise _LabouredError

@@ -135,16 +135,30 @@ def _object(made: dict[str, Any], target: Named, at: int, words: Sequence[str]) 
     metadata = made["metadata"] = _metadata(made.get("metadata"))
     metadata["name"] = words[at % len(words)] if words and at % 3 == 0 else f"sample-{at}"
     if target.kind in TEMPLATES:
-        made["spec"] = _pod(made.get("spec"))
-        template = {key: made[key] for key in ("metadata", "spec")}
-        pointer = TEMPLATES[target.kind].removesuffix("/spec").split("/")[1:]
-        if target.kind != "Pod":
-            inner: dict[str, Any] = template
-            for step in reversed(pointer):
-                inner = {step: inner}
-            made = {**inner, "metadata": {"name": metadata["name"], "labels": dict(metadata.get("labels") or {})}}
+        steps = TEMPLATES[target.kind].split("/")[1:]
+        if len(steps) > 1 and isinstance(made.get("spec"), dict) and steps[1] in made["spec"]:
+            _templated(made, steps)  # the rule speaks of what makes pods, and not of pods
+        else:
+            made["spec"] = _pod(made.get("spec"))
+            if target.kind != "Pod":
+                inner: dict[str, Any] = {key: made[key] for key in ("metadata", "spec")}
+                for step in reversed(steps[:-1]):
+                    inner = {step: inner}
+                made = {**inner, "metadata": {"name": metadata["name"],
+                                              "labels": dict(metadata.get("labels") or {})}}
     version = f"{target.group}/{target.version}" if target.group else target.version
     return {**made, "apiVersion": version, "kind": target.kind}
+
+
+def _templated(made: dict[str, Any], steps: Sequence[str]) -> None:
+    """Pods in the template that is there."""
+    holder = made
+    for step in steps[:-1]:
+        inner = holder.get(step)
+        holder[step] = holder = inner if isinstance(inner, dict) else {}
+    if "metadata" in holder:
+        holder["metadata"] = _metadata(holder["metadata"])
+    holder["spec"] = _pod(holder.get("spec"))
 
 
 def _metadata(metadata: Any) -> dict[str, Any]:

@@ -1,17 +1,18 @@
-"""`patchesJson6902` as JSON Patches in CEL: Kyverno makes what is missing on the way of `add`, and forgives `remove`."""
+"""`patchesJson6902` as JSON Patches in CEL: what Kyverno makes on the way of `add`, and that it forgives `remove`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from custody.errors import UnsupportedError
 from custody.policy.kyverno.mutate import jsonpatches
 from custody.policy.kyverno.mutate.nodes import PatchError
-from custody.policy.migrate.expressions import TRUE, every, literal, member, negation, present
-from custody.policy.migrate.operations import Loop, Operation, index, pointer, step
-from custody.policy.migrate.queries import Names, query, text_of
+from custody.policy.migrate.expressions import TRUE, member, negation
+from custody.policy.migrate.operations import Loop, Operation, index, plain, pointer, step
+from custody.policy.migrate.queries import Names, query
 from custody.policy.migrate.values import Quoted, written
 
 _VARIABLE = re.compile(r"\{\{((?:\{[^{}]*\}|[^{}])*)\}\}")
@@ -24,10 +25,10 @@ class _Step(NamedTuple):
 
     pointer: str
     """CEL of a text."""
-    value: str
-    """CEL of what is there."""
+    soft: str
+    """CEL of what is there, as an optional value."""
     there: str
-    """That it is there, where what holds it is."""
+    """That all the way to it is there."""
     position: int | None
     """In a list; None for a key."""
 
@@ -63,62 +64,66 @@ class _Patches:
         if not steps:
             raise UnsupportedError(f"{self._where}.path", "the whole object")
         if op == "remove":
-            guard = every(entry.there for entry in steps)
-            return [self._made("remove", steps, guard=guard)]
+            return [self._made("remove", steps, guard=steps[-1].there)]
         if op in ("move", "copy"):
             source = self._path(operation["from"])
             return [self._made(op, steps, source=pointer(entry.pointer for entry in source))]
         value = self._value(operation["value"], f"{self._where}.value")
         if op == "replace":
-            return [self._made("replace", steps, value)]
+            # What is not there is an error, which to the API server's library only the removal of it is.
+            return [self._made("remove", steps), self._made("add", steps, value)]
         return self._add(steps, value)
 
     def _add(self, steps: list[_Step], value: str) -> list[Operation]:
+        """What is missing on the way is made first."""
         made = []
-        for at in range(len(steps) - 1):
-            if steps[at].there == TRUE:
-                continue
-            guard = every([*(entry.there for entry in steps[:at]), negation(steps[at].there)])
-            made.append(self._made("add", steps[:at + 1], _nested(steps[at + 1:], value), guard=guard))
-        made.append(self._made("add", steps, value, guard=every(entry.there for entry in steps[:-1])))
-        return made
+        for at, (entry, following) in enumerate(pairwise(steps)):
+            if entry.there != TRUE:
+                empty = "{}" if following.position is None else f"[{', '.join(['null'] * following.position)}]"
+                made.append(self._made("add", steps[:at + 1], empty, guard=negation(entry.there)))
+        return [*made, self._made("add", steps, value)]
 
     def _made(self, op: str, steps: Sequence[_Step], value: str = "", *, source: str = "",
               guard: str = TRUE) -> Operation:
         return Operation(op, pointer(entry.pointer for entry in steps), value, source, guard, self._loops)
 
     def _path(self, text: str) -> list[_Step]:
-        root, certain = self._names.object, self._names.certain
-        value, made = root, []
-        for written_step in text.split("/")[1:]:
-            if _PLACE.search(written_step):
-                entry = self._computed(written_step, value)
-            elif re.fullmatch(r"[0-9]{1,6}", written_step):
-                at = int(written_step)
-                entry = _Step(step(written_step), f"{value}[{at}]", f"size({value}) > {at}", at)
-            elif written_step == "-":
-                entry = _Step(step("-"), "", "", 0)
-            elif written_step.startswith("-"):
+        root, made = self._names.object, list[_Step]()
+        soft, strict = root, root
+        for part in text.split("/")[1:]:
+            position: int | None = None
+            if _PLACE.search(part):
+                at = self._index(part)
+                if strict == plain(self._loops[-1].of if self._loops else "") and at == self._loops[-1].at:
+                    made = [entry._replace(there=TRUE) for entry in made]
+                    soft = strict = f"{strict}[{at}]"
+                    made.append(_Step(index(at), soft, TRUE, None))
+                    continue
+                pointed, soft, strict = index(at), f"{soft}[?{at}]", f"{strict}[{at}]"
+            elif part == "-":
+                pointed, position = step("-"), 0
+            elif part.startswith("-"):
                 raise UnsupportedError(f"{self._where}.path", "a negative index")
+            elif re.fullmatch(r"[0-9]{1,6}", part):
+                position, pointed = int(part), step(part)
+                soft, strict = f"{soft}[?{part}]", f"{strict}[{part}]"
             else:
-                key = written_step.replace("~1", "/").replace("~0", "~")
-                there = TRUE if value == root and key in certain else present(value, key)
-                entry = _Step(step(key), member(value, key), there, None)
-            made.append(entry)
-            value = entry.value
+                key = part.replace("~1", "/").replace("~0", "~")
+                pointed, strict = step(key), member(strict, key)
+                certain = strict.removeprefix(f"{root}.") in self._names.certain
+                soft = strict if certain else member(soft, key, optional=True)
+            there = TRUE if soft == strict else f"{soft}.hasValue()"
+            made.append(_Step(pointed, soft, there, position))
         return made
 
-    def _computed(self, text: str, value: str) -> _Step:
+    def _index(self, text: str) -> str:
+        """The variable that a step is, which must be the index of an element."""
         filled = self._filled(text)
-        whole = _VARIABLE.fullmatch(filled)
-        name = whole[1].strip() if whole else ""
-        if re.fullmatch(r"elementIndex[0-9]*", name):
-            at = query(name, f"{self._where}.path", self._names).text
-            return _Step(index(at), f"{value}[{at}]", f"size({value}) > {at}", None)
-        key = text_of(filled.replace("~1", "/").replace("~0", "~"), f"{self._where}.path", self._names)
-        if not all(re.fullmatch(r"elementIndex[0-9]*", part.strip()) for part in _VARIABLE.findall(filled)):
-            raise UnsupportedError(f"{self._where}.path", "a key that is computed may lead into another place")
-        return _Step(text_of(filled, f"{self._where}.path", self._names), f"{value}[{key}]", f"{key} in {value}", None)
+        match = _VARIABLE.fullmatch(filled)
+        if match is None or not re.fullmatch(r"elementIndex[0-9]*", match[1].strip()):
+            raise UnsupportedError(f"{self._where}.path",
+                                   f"{filled}: a key that is computed may lead into another place")
+        return query(match[1].strip(), f"{self._where}.path", self._names).text
 
     def _filled(self, text: str) -> str:
         return _PLACE.sub(lambda match: self._variables[int(match[0]) - _NUMBER], text)
@@ -147,18 +152,3 @@ class _Patches:
         if _PLACE.search(key):
             raise UnsupportedError(where, "a key that is computed")
         return key
-
-
-def _nested(steps: Sequence[_Step], value: str) -> str:
-    for entry in reversed(steps):
-        if entry.position is not None:
-            padding = ["dyn(null)"] * entry.position
-            value = f"[{', '.join([*padding, f'dyn({value})' if padding else value])}]"
-        else:
-            value = f"{{{entry.pointer if not entry.pointer.startswith(chr(39)) else _key_of(entry)}: {value}}}"
-    return value
-
-
-def _key_of(entry: _Step) -> str:
-    text = entry.pointer[1:-1].replace("~1", "/").replace("~0", "~")
-    return literal(text.replace("\\'", "'"))

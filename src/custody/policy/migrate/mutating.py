@@ -13,7 +13,7 @@ from custody.policy.migrate.contexts import context
 from custody.policy.migrate.expressions import TRUE, every
 from custody.policy.migrate.heading import asked, policy
 from custody.policy.migrate.matching import Matched, matched
-from custody.policy.migrate.operations import Loop, Operation, patch
+from custody.policy.migrate.operations import Loop, Operation, patch, plain
 from custody.policy.migrate.queries import Names, element_names, query
 from custody.policy.podfields import HOLDERS
 from custody.policy.scope import WRITTEN
@@ -48,6 +48,8 @@ def translated(document: Document, at: int, kinds: Kinds, made: Sequence[Generat
     """
     spec = document["spec"]
     rule = spec["rules"][at]
+    if rule["mutate"].get("targets"):
+        raise UnsupportedError(f"spec.rules[{at}].mutate.targets", "not migrated by custody yet")
     if unknown := sorted(set(rule) - _DONE):
         raise UnsupportedError(f"spec.rules[{at}].{unknown[0]}", "it has no words in a MutatingPolicy")
     if spec.get("applyRules") == "One" and len(spec["rules"]) > 1:
@@ -82,8 +84,14 @@ def _policy(document: Document, part: Part, kinds: Kinds, *, plainly: bool) -> D
 
 def certain(match: Matched) -> tuple[str, ...]:
     """The fields that every object has that a rule is asked about."""
-    pods = all(target.kind in HOLDERS for target in match.resources)
-    return ("metadata", "kind", "apiVersion", *(("spec",) if pods else ()))
+    always = ["metadata", "kind", "apiVersion"]
+    if match.resources and all(target.kind in HOLDERS for target in match.resources):
+        ways = {HOLDERS[target.kind] for target in match.resources}
+        always.append("spec")
+        if len(ways) == 1:
+            steps = ways.pop().split("/")[1:]
+            always += [".".join(steps[:at]) for at in range(2, len(steps) + 1)]
+    return (*always,)
 
 
 def typed(match: Matched) -> bool:
@@ -155,7 +163,7 @@ def _loop(loop: Document, where: str, names: Names, kinds: Sequence[tuple[str, s
     nesting = len(around)
     at = f"index{nesting or ''}"
     listed = elements.unit
-    element = f"{listed}[{at}]"
+    element = f"{plain(listed)}[{at}]"
     inner = element_names(names, element=element, elementIndex=at, **{f"element{nesting}": element,
                                                                       f"elementIndex{nesting}": at})
     entered = context(loop.get("context") or [], f"{where}.context", inner)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from custody.policy.migrate.expressions import TRUE, every, quoted
@@ -11,8 +12,8 @@ from custody.policy.migrate.expressions import TRUE, every, quoted
 class Loop(NamedTuple):
     """Over a list, by the index of its elements."""
 
-    list: str
-    index: str
+    of: str
+    at: str
     test: str = TRUE
     backwards: bool = False
 
@@ -39,6 +40,12 @@ class Operation(NamedTuple):
         if self.value:
             fields.append(f"value: {self.value}")
         return f"JSONPatch{{{', '.join(fields)}}}"
+
+
+def plain(listed: str) -> str:
+    """A list as it is where it has elements: without what is said of its not being there."""
+    bare = listed.removesuffix(".orValue([])").removesuffix(".orValue(null)")
+    return listed if bare == listed else bare.replace(".?", ".").replace("[?", "[")
 
 
 def pointer(steps: Iterable[str]) -> str:
@@ -72,30 +79,34 @@ def index(name: str) -> str:
 
 def patch(operations: Sequence[Operation]) -> str:
     """All of them in order, as an expression that gives a list of JSONPatch."""
-    groups: list[list[Operation]] = []
-    for operation in operations:
-        if groups and groups[-1][0][4:] == operation[4:]:
-            groups[-1].append(operation)
-        else:
-            groups.append([operation])
-    return " + ".join(_group(group, alone=len(groups) == 1) for group in groups) or "[]"
+    groups = [[*group] for _, group in groupby(operations, lambda operation: (operation.outer, operation.loops))]
+    parts = [part for group in groups for part in _group(group)]
+    return " +\n".join(_where(*part, alone=len(parts) == 1) for part in parts) or "[]"
 
 
-def _group(group: Sequence[Operation], *, alone: bool) -> str:
+def _group(group: Sequence[Operation]) -> list[tuple[str, str]]:
+    """(condition, list) of operations that are done in the same loops."""
     first = group[0]
-    texts = [operation.text for operation in group]
+    guarded = [(guard, [*part]) for guard, part in groupby(group, lambda operation: operation.guard)]
     if not first.loops:
-        return _where(every((first.outer, first.guard)), f"[{', '.join(texts)}]", alone=alone)
-    inner = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
-    nested = len(texts) > 1
+        return [(every((first.outer, guard)), _listed(part)) for guard, part in guarded]
+    (guard, part), nested = guarded[0], len(group) > 1
+    if len(guarded) == 1:
+        inner = _listed(part) if nested else part[0].text
+    else:
+        guard, inner = TRUE, " + ".join(_where(test, _listed(texts), alone=False) for test, texts in guarded)
     for at, loop in reversed([*enumerate(first.loops)]):
-        test = every((loop.test, first.guard)) if at == len(first.loops) - 1 else loop.test
-        of = f"lists.range(size({loop.list}))" + (".reverse()" if loop.backwards else "")
+        test = every((loop.test, guard)) if at == len(first.loops) - 1 else loop.test
+        of = f"lists.range(size({loop.of}))" + (".reverse()" if loop.backwards else "")
         if test != TRUE:
-            of += f".filter({loop.index}, {test})"
-        inner = f"{of}.map({loop.index}, {inner})" + (".flatten()" if nested else "")
+            of += f".filter({loop.at}, {test})"
+        inner = f"{of}.map({loop.at}, {inner})" + (".flatten()" if nested else "")
         nested = True
-    return _where(first.outer, inner, alone=alone)
+    return [(first.outer, inner)]
+
+
+def _listed(operations: Sequence[Operation]) -> str:
+    return f"[{', '.join(operation.text for operation in operations)}]"
 
 
 def _where(guard: str, listed: str, *, alone: bool) -> str:

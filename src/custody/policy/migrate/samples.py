@@ -40,7 +40,8 @@ class Vocabulary:
         self.patterns: list[Any] = []
 
     def policy(self, rule: Mapping[str, Any]) -> None:
-        for part in ("match", "exclude", "preconditions", "context", "celPreconditions", "validate"):
+        for part in ("match", "exclude", "preconditions", "context", "celPreconditions", "validate", "mutate",
+                     "generate"):
             self._read(rule.get(part), part)
 
     def _read(self, value: Any, name: str) -> None:
@@ -49,6 +50,10 @@ class Vocabulary:
         elif name == "anyPattern":
             for pattern in value or []:
                 self._pattern(pattern)
+        elif name == "patchStrategicMerge" and isinstance(value, dict):
+            self._merge(value)
+        elif name == "patchesJson6902" and isinstance(value, str):
+            self._operations(value)
         elif name in ("selector", "annotations") and isinstance(value, dict):
             self._labels(value if name == "annotations" else value.get("matchLabels") or {},
                          "annotations" if name == "annotations" else "labels")
@@ -107,6 +112,11 @@ class Vocabulary:
     def _loop(self, loop: Mapping[str, Any]) -> None:
         """A list of a foreach, and the patterns of its elements."""
         self._jmespath(loop["list"])
+        try:
+            listed = jmespath.parse(loop["list"].strip())
+        except LanguageError:
+            return
+        self._listed(listed.children[0] if listed.kind == "OrExpression" else listed, None)
         patterns = [*([loop["pattern"]] if isinstance(loop.get("pattern"), dict) else []),
                     *(loop.get("anyPattern") or [])]
         for pattern in patterns:
@@ -139,6 +149,37 @@ class Vocabulary:
                 if operator(pattern) or "|" in pattern or "&" in pattern:
                     self.values.pop(repr(pattern), None)
         return None
+
+    def _merge(self, patch: Mapping[str, Any]) -> None:
+        """A strategic merge: objects with what it writes, without it, and such as its anchors ask for."""
+        self.patterns.append(_fitting(patch))
+        _grow(self.tree, self._patched(patch))
+
+    def _patched(self, patch: Any) -> Any:
+        if isinstance(patch, dict):
+            return {anchor(key)[1]: self._patched(value) for key, value in patch.items()}
+        if isinstance(patch, list) and any(isinstance(part, dict) for part in patch):
+            merged: Tree = {}
+            for part in patch:
+                _grow(merged, self._patched(part))
+            return [merged]
+        for value in patch if isinstance(patch, list) else [patch]:
+            if isinstance(value, str) and "{{" in value:
+                self._read(value, "")
+            elif value is not None and not isinstance(value, (bool, list, dict)):
+                self._value(value)
+        return [None] if isinstance(patch, list) else None
+
+    def _operations(self, text: str) -> None:
+        """Fields on the way of JSON Patches, and their expressions."""
+        self._read(re.sub(r"(?m)^.*\bpath:.*$", "", text), "")
+        text = re.sub(r"\{\{.*?\}\}", "0", text)
+        for path in re.findall(r"""\b(?:path|from)["']?:\s*["']?(/[^\s"',}]*)""", text):
+            steps = [step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:]]
+            made: Any = None
+            for step in reversed(steps):
+                made = [made] if step == "-" or step.isdigit() else {step: made}
+            _grow(self.tree, made)
 
     # ── expressions ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -267,6 +308,16 @@ class Vocabulary:
                 for chain in chains:
                     _grow(tree, _nested(chain))
                 holder[key] = [tree or None]
+
+
+def _fitting(patch: Any) -> Any:
+    """What an object looks like that a strategic merge has something to do with: its anchors hold."""
+    if isinstance(patch, dict):
+        return {f"=({anchor(key)[1]})" if anchor(key)[0] in (None, "+") else key: _fitting(value)
+                for key, value in patch.items()}
+    if isinstance(patch, list):
+        return [_fitting(part) for part in patch]
+    return "*" if isinstance(patch, str) and "{{" in patch else patch
 
 
 _MAPS = frozenset(("labels", "annotations", "matchLabels", "nodeSelector", "data", "limits", "requests", "status"))

@@ -1,8 +1,8 @@
 """`patchStrategicMerge` as JSON Patches in CEL: conditional and add anchors, merged lists and their order.
 
-What Kyverno does to an object is said step by step: first the lists whose elements are told apart get the elements that
-a patch adds, and the order that Kyverno leaves them in; then each value is written where it belongs. Each step sees what
-the one before it left.
+What Kyverno does to an object is said step by step: first the lists whose elements are told apart get the elements
+that a patch adds, and the order that Kyverno leaves them in; then each value is written where it belongs. Each step
+sees what the one before it left.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from custody.policy.kyverno.mutate.merging import Described
 from custody.policy.kyverno.mutate.nodes import text
 from custody.policy.migrate import patterns, scalars
 from custody.policy.migrate.expressions import FALSE, TRUE, every, member, negation, present, some
-from custody.policy.migrate.operations import Loop, Operation, index, pointer, step
+from custody.policy.migrate.operations import Loop, Operation, index, plain, pointer, step
 from custody.policy.migrate.queries import Names
 from custody.policy.migrate.values import written
 from policylang.kpattern import anchor
@@ -40,6 +40,8 @@ class Place(NamedTuple):
 
     value: str
     """CEL of what is there."""
+    soft: str
+    """The same, as an optional value where any of it may be missing."""
     steps: tuple[str, ...]
     described: tuple[Described, ...]
     """Of each kind that the patch is for."""
@@ -52,29 +54,38 @@ class Place(NamedTuple):
     """Of a place in an element: the same place in the element that settles add anchors."""
     settled: str = TRUE
     """That the place in that element is there."""
+    sure: bool = True
+    """Whether it is there, wherever anything is asked of it."""
+
+    @property
+    def element(self) -> bool:
+        """Whether it is an element of a list."""
+        return not self.steps or self.steps[-1].startswith("string(")
 
     def below(self, key: str) -> Place:
         first = member(self.first, key) if self.first else ""
-        return self._replace(value=member(self.value, key), steps=(*self.steps, step(key)), first=first,
+        return self._replace(value=member(self.value, key), soft=member(self.soft, key, optional=True),
+                             steps=(*self.steps, step(key)), first=first,
                              described=tuple(known.below(key) for known in self.described))
 
 
 def merged(patch: dict[str, Any], where: str, names: Names, kinds: Sequence[tuple[str, str]], *,
-           root: str = "", around: tuple[Loop, ...] = ()) -> Merged:
-    """`kinds`: (apiVersion, kind) of the objects; `root`: what they are called; `around`: elements of foreach.
+           around: tuple[Loop, ...] = ()) -> Merged:
+    """`kinds`: (apiVersion, kind) of the objects; `around`: elements of foreach.
 
     Raises UnsupportedError.
     """
-    merge = _Merge(names, where)
+    merge = _Merge(names, bool(around))
     described = tuple(Described.of_kind(*kind) for kind in kinds)
-    merge.map(_pruned(patch, where), Place(root or names.object, (), described, loops=around), where, 0)
+    merge.map(_pruned(patch, where), Place(names.object, names.object, (), described, loops=around), where, 0)
     steps = [merge.structure[depth] for depth in sorted(merge.structure)]
     return Merged(merge.conditions, [*steps, *([merge.leaves] if merge.leaves else [])])
 
 
 class _Merge:
-    def __init__(self, names: Names, where: str) -> None:
-        self.names, self.where = names, where
+    def __init__(self, names: Names, around: bool) -> None:
+        """`around`: whether it is done for each element of a foreach."""
+        self.names, self.around = names, around
         self.conditions: list[str] = []
         self.structure: dict[int, list[Operation]] = {}
         self.leaves: list[Operation] = []
@@ -113,13 +124,21 @@ class _Merge:
             if isinstance(pattern, str) and _ELEMENT.fullmatch(pattern):
                 return every((here, f"{inner} == {written(pattern, where, self.names)}"))
             raise UnsupportedError(where, "a condition that is computed may be a wildcard, which has no words in CEL")
-        if isinstance(pattern, str) and not pattern.strip("*") and pattern:
+        if pattern in ("*", "?*") and name == "name" and place.element and self.names.typed:
+            return TRUE  # elements have names, or the API server refuses them
+        if isinstance(pattern, str) and pattern and not pattern.strip("*"):
             return here
         return every((here, scalars.holds(text(pattern), inner, where)))
 
     def there(self, place: Place, name: str) -> str:
-        certain = place.value == self.names.object and name in self.names.certain
-        return TRUE if certain else present(place.value, name)
+        if self.certain(place, name):
+            return TRUE
+        return present(place.value, name) if place.sure else f"{member(place.soft, name, optional=True)}.hasValue()"
+
+    def certain(self, place: Place, name: str) -> bool:
+        root = f"{self.names.object}."
+        return f"{place.value}.{name}".startswith(root) and (
+            f"{place.value}.{name}".removeprefix(root) in self.names.certain)
 
     def key(self, kind: str | None, name: str, value: Any, place: Place, where: str, depth: int, *,
             holding: bool) -> None:
@@ -134,21 +153,29 @@ class _Merge:
         if value is None:
             self.leaf("remove", target, "", every((place.guard, here)))
         elif isinstance(value, dict):
-            inside = every((place.guard, here))
-            if place.first and anchored(value, (ADDITION,)):
-                settled = every((place.settled, present(place.first, name)))
-                target = target._replace(settled=settled)
-                missing = every((place.guard, negation(here), _remains(value, target)))
-                self.leaf("add", target, "{}", missing)
-                self.map(value, target, where, depth, holding=holding)
-                return
-            if not anchored(value, (CONDITION, GLOBAL)) or holding or _in_lists(value):
-                self.whole(value, target, every((place.guard, negation(here))), where)
-            self.map(value, target._replace(guard=inside), where, depth, holding=holding)
+            self.inner(value, target, here, place, name, where, depth, holding=holding)
         elif isinstance(value, list):
-            self.list(value, target, here, where, depth)
+            self.listed(value, target, here, where, depth)
         else:
             self.leaf("add", target, written(value, where, self.names), place.guard)
+
+    def inner(self, value: dict[str, Any], target: Place, here: str, place: Place, name: str, where: str, depth: int, *,
+              holding: bool) -> None:
+        """A map within a map: it is made first, where it is not there and something is written into it."""
+        settled = place.first and anchored(value, (ADDITION,))
+        if settled:
+            target = target._replace(settled=every((place.settled, present(place.first, name))))
+        if here != TRUE:
+            if not holding and not _in_lists(value):
+                self.conditions.append(every((place.guard, here)))
+                target = target._replace(sure=True)
+            elif _whole(value) is _NOTHING:
+                target = target._replace(guard=every((place.guard, here)), sure=True)
+            else:
+                writes = _remains(value, target) if settled else TRUE
+                self.leaf("add", target, "{}", every((place.guard, negation(here), writes)))
+                target = target._replace(sure=False)
+        self.map(value, target, where, depth, holding=holding)
 
     def leaf(self, op: str, place: Place, value: str, guard: str) -> None:
         if guard != FALSE:
@@ -162,7 +189,7 @@ class _Merge:
 
     # ── lists ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def list(self, patch: list[Any], place: Place, here: str, where: str, depth: int) -> None:
+    def listed(self, patch: list[Any], place: Place, here: str, where: str, depth: int) -> None:
         """`place` is the list's."""
         told = {None if known.keys is None else tuple(known.keys) for known in place.described}
         if len(told) != 1:
@@ -177,7 +204,7 @@ class _Merge:
         if not keys:
             texts = written(patch, where, self.names)
             self.leaf("add", place, texts, every((guard, negation(here))))
-            self.leaf("add", place, f"{texts} + {place.value}.filter(word, !(word in {texts}))", every((guard, here)))
+            self.leaf("add", place, f"({texts} + {place.value}).distinct()", every((guard, here)))
             return
         if len(keys) > 1:
             raise UnsupportedError(where, f"a list that is merged by {' and '.join(keys)} has no words in CEL here")
@@ -191,15 +218,16 @@ class _Merge:
             raise UnsupportedError(where, "several elements that stand for others, or of a list without names")
         added = [part for part in patch if not (isinstance(part, dict) and anchored(part))]
         known: list[str] = []
-        for at, part in enumerate(added):
+        for place_in, part in enumerate(added):
             if not isinstance(part, dict) or not isinstance(part.get(key), str):
-                raise UnsupportedError(f"{where}[{at}]", f"an element without a text at {key}")
-            known.append(written(part[key], f"{where}[{at}].{key}", self.names))
+                raise UnsupportedError(f"{where}[{place_in}]", f"an element without a text at {key}")
+            known.append(written(part[key], f"{where}[{place_in}].{key}", self.names))
         element = "element" + (str(depth) if depth else "")
-        if place.loops and place.loops[-1].list == of and (own := self.same(added, standing, known, place.loops[-1])):
+        turn = place.loops[-1] if place.loops and plain(place.loops[-1].of) == of else None
+        if turn is not None and (own := self.same(added, standing, known, turn)) is not None:
             self.each(own, key, place, here, element, where, depth)
             return
-        if place.loops and known:
+        if self.around and known:
             raise UnsupportedError(where, "an element that is not named by the element of the loop")
         chosen, test = TRUE, TRUE
         at = f"at{depth or ''}"
@@ -236,7 +264,7 @@ class _Merge:
         if len(added) + len(standing) != 1:
             return None
         if added:
-            return added[0] if known[0] == f"{loop.list}[{loop.index}].name" else None
+            return added[0] if known[0] == f"{plain(loop.of)}[{loop.at}].name" else None
         part = dict(standing[0])
         name = part.pop("(name)", None)
         return part if isinstance(name, str) and _ELEMENT.fullmatch(name) else None
@@ -249,7 +277,7 @@ class _Merge:
             raise UnsupportedError(where, "anchors in an element of a foreach have no words in CEL here")
         around = place.loops[:-1]
         if loop.test != TRUE:
-            chosen = loop.test.replace(f"{of}[{loop.index}]", element)
+            chosen = loop.test.replace(f"{of}[{loop.at}]", element)
             value = f"{of}.filter({element}, {chosen}) + {of}.filter({element}, {negation(chosen)})"
             self.structure.setdefault(depth, []).append(Operation(
                 "replace", pointer(place.steps), value, "", every((place.guard, here)), around, place.outer))
@@ -258,14 +286,15 @@ class _Merge:
 
     def element(self, part: dict[str, Any], key: str, place: Place, loop: Loop, where: str, depth: int, *,
                 first: str = "") -> None:
-        inner = Place(f"{loop.list}[{loop.index}]", (*place.steps, index(loop.index)),
+        value = f"{plain(loop.of)}[{loop.at}]"
+        inner = Place(value, value, (*place.steps, index(loop.at)),
                       tuple(known.element for known in place.described), TRUE, (*place.loops, loop), place.outer, first)
         self.map({name: value for name, value in part.items() if name != key}, inner, f"{where}[]", depth + 1,
                  holding=not key)
 
     def chosen(self, part: dict[str, Any], element: str, where: str) -> str:
         """Whether an element is one that a part of the patch stands for."""
-        place = Place(element, (), ())
+        place = Place(element, element, (), ())
         return every(self.asked(part, place, f"{where}[]"))
 
     def asked(self, part: dict[str, Any], place: Place, where: str) -> list[str]:
@@ -278,7 +307,7 @@ class _Merge:
                     raise UnsupportedError(path, "a global anchor within an element's fields")
                 tests.append(every((place.guard, self.condition(value, name, place, path))))
             elif isinstance(value, dict):
-                inner = Place(member(place.value, name), ("x",), (),
+                inner = Place(member(place.value, name), member(place.value, name), ("inner",), (),
                               every((place.guard, present(place.value, name))))
                 inside = self.asked(value, inner, path)
                 if inside and anchored(part, (ADDITION,)):
