@@ -19,6 +19,7 @@ from custody.ports.lookup import (
     Question,
     Roles,
 )
+from policylang.variables import has_variables
 
 
 class Cluster:
@@ -75,3 +76,28 @@ class Cluster:
         told = ((str(document["kind"]), guessed_plural(document["kind"])) for document in self._objects
                 if document["apiVersion"] == version)
         return next((kind for kind, name in (*known, *told) if name == plural), "")
+
+
+def sources(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the generate rules of a policy clone, where it is told what that is."""
+    made = []
+    for rule in document["spec"]["rules"]:
+        generate = rule.get("generate") or {}
+        for pattern in [generate, *(generate.get("foreach") or [])]:
+            if (clone := pattern.get("clone")) and not has_variables(clone):
+                made.append(_source(pattern.get("apiVersion") or "v1", pattern["kind"], clone.get("namespace") or "",
+                                    clone["name"], {}))
+            if (clones := pattern.get("cloneList")) and not has_variables(clones):
+                labels = (clones.get("selector") or {}).get("matchLabels") or {}
+                for text in clones["kinds"]:
+                    version, _, kind = text.rpartition("/")
+                    made += [_source(version or "v1", kind, clones.get("namespace") or "", name, chosen)
+                             for name, chosen in (("first", labels), ("second", labels), ("third", {"other": "x"}))]
+    return made
+
+
+def _source(version: str, kind: str, namespace: str, name: str, labels: dict[str, str]) -> dict[str, Any]:
+    return {"apiVersion": version, "kind": kind, "data": {"key": "dmFsdWU="},
+            "metadata": {"name": name, **({"namespace": namespace} if namespace else {}), "labels": labels,
+                         "uid": f"uid-{name}", "resourceVersion": "7", "creationTimestamp": "2026-01-01T00:00:00Z",
+                         "ownerReferences": [{"apiVersion": "v1", "kind": "Namespace", "name": "x", "uid": "y"}]}}

@@ -17,7 +17,7 @@ from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
 from custody.policy.migrate.clusters import Cluster
 from custody.policy.migrate.equivalence import Difference
-from custody.policy.migrate.outcome import shown
+from custody.policy.migrate.outcome import Migrated, shown
 from custody.policy.model import Change, Context, Decision, Outcome, Request
 from custody.policy.phases import Course
 from custody.ports.lookup import Answer, Question
@@ -124,3 +124,15 @@ def unequal(at: str, difference: Difference) -> CustodyError:
         return UnsupportedError(at, f"the policy and its translation do different things to {shown(difference)}")
     return UnsupportedError(at, f"the policy does: {difference.said}, its translation: {difference.says}, for "
                                 f"{shown(difference)}")
+
+
+def outcome(policy: str, name: str, path: str, documents: Sequence[dict[str, Any]], effects: Effects,
+            difference: Difference | None, doing: str) -> Migrated:
+    """Of a translation that was tried; `doing`: what is said of requests because of which something was done."""
+    error = None
+    if difference is not None:
+        error = unequal(path, difference)
+    elif not effects.done:
+        error = UnsupportedError(path, f"of {effects.asked} requests there is none because of which it does anything, so "
+                                 "nothing is known of its translation", hint="give objects with --resource")
+    return Migrated(policy, name, documents, error, difference, effects.asked, effects.asked, effects.done, doing)

@@ -113,7 +113,7 @@ def requests(rule: dict[str, Any], resources: Sequence[Named], operations: Seque
         objects = Samples(vocabulary, typed=target.group in typed, seed=turn).objects(count)
         last: dict[str, Any] | None = None
         for at, made in enumerate(objects):
-            document = _object(made, target, at, words)
+            document = _object(made, target, at, words, direct=target in plain)
             yield from _asking(document, last, target, operations, kinds, at, words, debugged=debugged)
             last = document
     for document in given:
@@ -129,15 +129,18 @@ def _served(resource: Named) -> Named:
                  "v1" if resource.version == "*" else resource.version, guessed_plural(kind), kind)
 
 
-def _object(made: dict[str, Any], target: Named, at: int, words: Sequence[str]) -> dict[str, Any]:
-    """An object that the API server could send: with a name, labels of texts, and pods where there must be some."""
+def _object(made: dict[str, Any], target: Named, at: int, words: Sequence[str], *, direct: bool) -> dict[str, Any]:
+    """An object that the API server could send: with a name, labels of texts, and pods where there must be some.
+
+    `direct`: the rule speaks of its kind, and not of the pods that it makes.
+    """
     made = copy.deepcopy(made)
     metadata = made["metadata"] = _metadata(made.get("metadata"))
     metadata["name"] = words[at % len(words)] if words and at % 3 == 0 else f"sample-{at}"
     if target.kind in TEMPLATES:
         steps = TEMPLATES[target.kind].split("/")[1:]
-        if len(steps) > 1 and isinstance(made.get("spec"), dict) and steps[1] in made["spec"]:
-            _templated(made, steps)  # the rule speaks of what makes pods, and not of pods
+        if direct and target.kind != "Pod":
+            _templated(made, steps)
         else:
             made["spec"] = _pod(made.get("spec"))
             if target.kind != "Pod":

@@ -12,7 +12,7 @@ from custody.policy.kinds import Kinds
 from custody.policy.kyverno.autogen import Generated
 from custody.policy.migrate import mutating
 from custody.policy.migrate.clusters import Cluster
-from custody.policy.migrate.effects import Effects, unequal
+from custody.policy.migrate.effects import Effects, outcome
 from custody.policy.migrate.equivalence import requests
 from custody.policy.migrate.matching import matched
 from custody.policy.migrate.outcome import Migrated, alone, behind, name_of
@@ -27,7 +27,7 @@ def rule(document: dict[str, Any], at: int, made: Sequence[Generated], kinds: Ki
     """The plainest policies that do the same, or why there are none."""
     policy, name = document["metadata"]["name"], document["spec"]["rules"][at]["name"]
     path = f"spec.rules[{at}]"
-    refused = None
+    tried: Migrated | None = None
     try:
         choices = mutating.translated(document, at, kinds, made, name_of(document, at))
         before = alone(document, at, made)
@@ -38,20 +38,12 @@ def rule(document: dict[str, Any], at: int, made: Sequence[Generated], kinds: Ki
                 difference = effects.checked(_asked(before, path, kinds, given, count * times))
                 if difference is not None or effects.done:
                     break
-            if difference is None and effects.done:
-                return Migrated(policy, name, documents, None, None, effects.asked, effects.asked, effects.done,
-                                "changed")
-            error = unequal(path, difference) if difference is not None else _unproven(path, effects)
-            refused = Migrated(policy, name, documents, error, difference, effects.asked, effects.asked, effects.done,
-                               "changed")
+            tried = outcome(policy, name, path, documents, effects, difference, "changed")
+            if tried.refused is None:
+                break
     except CustodyError as error:
         return behind(policy, name, error)
-    return refused or behind(policy, name, UnsupportedError(path, "it changes nothing"))
-
-
-def _unproven(path: str, effects: Effects) -> CustodyError:
-    return UnsupportedError(path, f"of {effects.asked} requests there is none that it changes, so nothing is known of "
-                            "its translation", hint="give objects with --resource")
+    return tried or behind(policy, name, UnsupportedError(path, "it changes nothing"))
 
 
 def _asked(policy: dict[str, Any], path: str, kinds: Kinds, given: Sequence[dict[str, Any]],
