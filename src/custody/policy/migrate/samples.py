@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from custody.policy.migrate.patterns import LISTS
+from custody.policy.migrate.queries import spans
 from policylang import jmespath
 from policylang.errors import LanguageError
 from policylang.jmespath import Node
@@ -23,6 +24,7 @@ Tree = dict[str, Any]
 _VALUES: tuple[Any, ...] = ("", "x", "5", "*", "true", 0, 1, -1, 5, True, False, "10Mi", "1.5")
 _IMAGES = ("nginx", "nginx:latest", "ghcr.io/org/app:v1", f"ghcr.io/org/app@sha256:{'0' * 64}",
            "registry.example.com:5000/app:1.0")
+_MOMENTS = ("2025-12-31T12:00:00Z", "2025-08-01T00:00:00Z", "2019-01-01T00:00:00Z", "2027-01-01T00:00:00Z")
 _WORD = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|`([^`]*)`|\b([0-9]+)\b""")
 _CHAIN = re.compile(r"\b(?:object|oldObject)((?:\.\??[A-Za-z_][A-Za-z0-9_]*|\[\??['\"][^'\"]+['\"]\])+)")
 _INNER = re.compile(r"\.(?:all|exists|exists_one|filter|map)\(\s*([A-Za-z_][A-Za-z0-9_]*)\s*,")
@@ -38,6 +40,9 @@ class Vocabulary:
         self.tree: Tree = {}
         self.values: dict[str, Any] = {}
         self.patterns: list[Any] = []
+        self.answers: dict[int, Tree] = {}
+        """Of what entries of contexts look up, by the id of the entry."""
+        self._entries: dict[str, Tree] = {}
 
     def policy(self, rule: Mapping[str, Any]) -> None:
         for part in ("match", "exclude", "preconditions", "context", "celPreconditions", "validate"):
@@ -52,7 +57,12 @@ class Vocabulary:
         elif name in ("selector", "annotations") and isinstance(value, dict):
             self._labels(value if name == "annotations" else value.get("matchLabels") or {},
                          "annotations" if name == "annotations" else "labels")
+        elif name == "context" and isinstance(value, list):
+            for entry in value:
+                self._entry(entry)
         elif isinstance(value, dict):
+            if value.get("context"):
+                self._read(value["context"], "context")
             if isinstance(value.get("list"), str):
                 self._loop(value)
             for key, inner in value.items():
@@ -65,7 +75,7 @@ class Vocabulary:
                 self._read(inner, name)
         elif isinstance(value, str):
             if "{{" in value or name in ("list", "jmesPath"):
-                for expression in re.findall(r"\{\{((?:\{[^{}]*\}|[^{}])*)\}\}", value) or [value]:
+                for expression in [value[start + 2:end - 2] for start, end in spans(value)] or [value]:
                     self._jmespath(expression)
             elif name in ("expression", "expressions", "valueExpression"):
                 self._cel(value)
@@ -140,23 +150,48 @@ class Vocabulary:
                     self.values.pop(repr(pattern), None)
         return None
 
+    def _entry(self, entry: Mapping[str, Any]) -> None:
+        """What is looked up has the fields that are asked of it, there and wherever the entry is named."""
+        form = next((form for form in entry if form != "name"), "")
+        body = entry.get(form) or {}
+        if form == "variable":
+            self._read({key: value for key, value in body.items() if key != "jmesPath"}, form)
+            tree = self._jmespath(body["jmesPath"]) if body.get("jmesPath") else None
+            self._entries[entry["name"]] = {} if tree is None else tree
+            return
+        self._read({key: value for key, value in body.items() if key != "jmesPath"}, form)
+        answer = self.answers[id(entry)] = {}
+        path = body.get("jmesPath")
+        tree = self._jmespath(path, answer) if path else answer
+        self._entries[entry["name"]] = {} if tree is None else tree
+
     # ── expressions ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _jmespath(self, expression: str) -> None:
+    def _jmespath(self, expression: str, at: Tree | None = None) -> Tree | None:
+        last, written = 0, ""
+        for start, end in spans(expression):
+            self._jmespath(expression[start + 2:end - 2])
+            written += expression[last:start] + ('"x"' if expression[start - 1:start] == "`" else "x")
+            last = end
+        expression = written + expression[last:]
+        if "time_" in expression:
+            for moment in _MOMENTS:
+                self.values[moment] = moment
         for quoted in re.findall(r"'([^']*)'|`\"([^\"]*)\"`", expression):
             self._value(quoted[0] or quoted[1])
         try:
             tree = jmespath.parse(expression.strip())
         except LanguageError:
-            return
-        self._walk(tree, None)
+            return None
+        return self._walk(tree, at)
 
     def _walk(self, node: Node, at: Tree | None) -> Tree | None:
         """`at` is where `@` is in the tree; returns where the expression's value is."""
         kind, children = node.kind, node.children
         if kind == "Field":
             if at is None:
-                return _ROOTS if node.value == "request" else self._element(node.value)
+                return _ROOTS if node.value == "request" else (
+                    self._entries[node.value] if node.value in self._entries else self._element(node.value))
             if at is _ROOTS:
                 return self.tree if node.value in ("object", "oldObject") else {}
             if node.value not in at or at[node.value] is None:
@@ -351,6 +386,10 @@ class Samples:
                 made = self._grown(self._vocabulary.tree, self._random.choice((0.02, 0.15, 0.4)))
             yield made if isinstance(made, dict) else {}
 
+    def value(self, tree: Any) -> Any:
+        """What is looked up."""
+        return self._grown(tree, self._random.choice((0.02, 0.02, 0.15, 0.4)))
+
     def _meeting(self, pattern: Any, wrong: float, name: str = "") -> Any:
         """What matches a pattern, with a chance of something else at each of its fields."""
         if isinstance(pattern, dict):
@@ -391,5 +430,6 @@ class Samples:
         if draw < 0.06 and not self._typed:
             return None
         if (draw < 0.10 and not self._typed) or (name in LISTS and self._typed):
-            return [self._random.choice(self._values) for _ in range(self._random.choice((0, 1, 2)))]
+            values = [value for value in self._values if isinstance(value, str)] if self._typed else self._values
+            return [self._random.choice(values) for _ in range(self._random.choice((0, 1, 2)))]
         return self._random.choice(self._values)
