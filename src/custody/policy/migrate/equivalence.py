@@ -128,7 +128,7 @@ def requests(rule: dict[str, Any], resources: Sequence[Named], operations: Seque
         objects = Samples(vocabulary, typed=target.group in typed, seed=turn).objects(count)
         last: dict[str, Any] | None = None
         for at, made in enumerate(objects):
-            document = _object(made, target, at, words)
+            document = _object(made, target, at, words, direct=target in plain)
             yield from _asking(document, last, target, operations, kinds, at, words, debugged=debugged)
             last = document
     for document in given:
@@ -144,22 +144,39 @@ def _served(resource: Named) -> Named:
                  "v1" if resource.version == "*" else resource.version, guessed_plural(kind), kind)
 
 
-def _object(made: dict[str, Any], target: Named, at: int, words: Sequence[str]) -> dict[str, Any]:
-    """An object that the API server could send: with a name, labels of texts, and pods where there must be some."""
+def _object(made: dict[str, Any], target: Named, at: int, words: Sequence[str], *, direct: bool) -> dict[str, Any]:
+    """An object that the API server could send: with a name, labels of texts, and pods where there must be some.
+
+    `direct`: the rule speaks of its kind, and not of the pods that it makes.
+    """
     made = copy.deepcopy(made)
     metadata = made["metadata"] = _metadata(made.get("metadata"))
     metadata["name"] = words[at % len(words)] if words and at % 3 == 0 else f"sample-{at}"
     if target.kind in TEMPLATES:
-        made["spec"] = _pod(made.get("spec"))
-        template = {key: made[key] for key in ("metadata", "spec")}
-        pointer = TEMPLATES[target.kind].removesuffix("/spec").split("/")[1:]
-        if target.kind != "Pod":
-            inner: dict[str, Any] = template
-            for step in reversed(pointer):
-                inner = {step: inner}
-            made = {**inner, "metadata": {"name": metadata["name"], "labels": dict(metadata.get("labels") or {})}}
+        steps = TEMPLATES[target.kind].split("/")[1:]
+        if direct and target.kind != "Pod":
+            _templated(made, steps)
+        else:
+            made["spec"] = _pod(made.get("spec"))
+            if target.kind != "Pod":
+                inner: dict[str, Any] = {key: made[key] for key in ("metadata", "spec")}
+                for step in reversed(steps[:-1]):
+                    inner = {step: inner}
+                made = {**inner, "metadata": {"name": metadata["name"],
+                                              "labels": dict(metadata.get("labels") or {})}}
     version = f"{target.group}/{target.version}" if target.group else target.version
     return {**made, "apiVersion": version, "kind": target.kind}
+
+
+def _templated(made: dict[str, Any], steps: Sequence[str]) -> None:
+    """Pods in the template that is there."""
+    holder = made
+    for step in steps[:-1]:
+        inner = holder.get(step)
+        holder[step] = holder = inner if isinstance(inner, dict) else {}
+    if "metadata" in holder:
+        holder["metadata"] = _metadata(holder["metadata"])
+    holder["spec"] = _pod(holder.get("spec"))
 
 
 def _metadata(metadata: Any) -> dict[str, Any]:

@@ -24,6 +24,8 @@ class Migrated(NamedTuple):
     """Requests of which both said the same."""
     judged: int
     denied: int
+    counted: str = "against"
+    """What is said of those that `denied` counts."""
 
 
 def outcome(policy: str, rule: str, at: int, documents: Sequence[dict[str, Any]], proof: Proof) -> Migrated:
