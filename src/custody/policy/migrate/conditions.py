@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from custody.errors import UnsupportedError
+from custody.policy.migrate import comparisons
 from custody.policy.migrate.expressions import FALSE, TRUE, every, literal, negation, quoted, some, wildcard
-from custody.policy.migrate.queries import Names, Said, query, whole
+from custody.policy.migrate.queries import query, text_of, whole
+from custody.policy.migrate.said import Names, Said
+from custody.policy.migrate.scalars import holds
 from custody.policy.resources import OPERATIONS
 from policylang.conditions.operators import OPERATORS
 from policylang.go.durations import parse as duration
@@ -34,38 +37,61 @@ def compiled(block: Any, where: str, names: Names) -> str:
 def _condition(condition: dict[str, Any], where: str, names: Names) -> str:
     key, name, value = condition["key"], condition["operator"], condition.get("value")
     said = _key(key, f"{where}.key", names)
-    if has_variables(value) and name in ("Equals", "NotEquals") and isinstance(value, str) and whole(value):
-        computed = query(whole(value) or "", f"{where}.value", names)
-        if said.type == computed.type and said.type in ("int", "bool"):
-            return f"{said.unit} {'==' if name == 'Equals' else '!='} {computed.unit}"
     if has_variables(value):
-        raise UnsupportedError(f"{where}.value",
-                               "a value that is computed may be a wildcard, which has no words in CEL")
+        return _compared(said, _computed(value, f"{where}.value", names), name, where)
     if said.over and name not in _IN:
-        raise UnsupportedError(f"{where}.key", "a list of lists has no words in CEL here")
+        said = said.single
     if said.text in _KNOWN and name in OPERATORS:
         return TRUE if OPERATORS[name](said.text.strip("'"), value) else FALSE
     if name in ("Equals", "Equal", "NotEquals", "NotEqual"):
+        if isinstance(value, str) and (duration(value) is not None or said.type in ("duration", "timestamp")):
+            return _compared(said, Said(literal(value), "text"), name, where)
         return _equality(said, value, f"{where}.value", differs=name.startswith("Not"))
     if name in _IN:
         return _membership(said, name, value, where)
-    if name in _ORDERS:
-        if isinstance(value, bool) or not isinstance(value, int) or said.type != "int":
-            raise UnsupportedError(f"{where}.operator", f"{name} of what may be a text, a duration or a quantity has "
-                                   "no words in CEL")
+    if name in _ORDERS and isinstance(value, int) and not isinstance(value, bool) and said.type == "int":
         return f"{said.unit} {_ORDERS[name]} {value}"
-    raise UnsupportedError(f"{where}.operator", f"{name} has no words in CEL yet")
+    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        return _compared(said, _written(value), name, where)
+    raise UnsupportedError(f"{where}.value", f"{name} of a list or a map never holds")
+
+
+def _written(value: Any) -> Said:
+    kinds = {bool: "bool", int: "int", float: "number", str: "text", list: "list", dict: "map"}
+    return Said(literal(value), kinds.get(type(value), ""))
+
+
+def _compared(key: Said, value: Said, name: str, where: str) -> str:
+    """Of values that are not known before."""
+    key, value = key.single, value.single
+    if name in ("Equals", "Equal", "NotEquals", "NotEqual"):
+        return comparisons.equal(key, value, differs=name.startswith("Not"))
+    if name in _IN:
+        return comparisons.member(key, value, name)
+    if name in _ORDERS:
+        return comparisons.ordered(key, value, name)
+    if name.removeprefix("Duration") in _ORDERS:
+        return comparisons.elapsed(key, value, name)
+    raise UnsupportedError(f"{where}.operator", f"{name} is not known")
 
 
 def _key(key: Any, where: str, names: Names) -> Said:
-    if not has_variables(key):
-        if isinstance(key, (dict, list)):
-            raise UnsupportedError(where, "a key that is written as a list or a map")
-        return Said(literal(key), {bool: "bool", int: "int", str: "text"}.get(type(key), ""))
-    expression = whole(key) if isinstance(key, str) else None
-    if expression is None:
-        raise UnsupportedError(where, "a text with several expressions has no words in CEL yet")
-    return query(expression, where, names)
+    if isinstance(key, dict) or (isinstance(key, list) and any(isinstance(part, (dict, list)) for part in key)):
+        raise UnsupportedError(where, "a key that is written as a map, or a list of them")
+    return _computed(key, where, names) if has_variables(key) else _written(key)
+
+
+def _computed(value: Any, where: str, names: Names) -> Said:
+    if isinstance(value, list):
+        parts = [_computed(part, f"{where}[{at}]", names) if has_variables(part) else _written(part)
+                 for at, part in enumerate(value)]
+        if any(part.type == "list" for part in parts):
+            raise UnsupportedError(where, "a list that is computed in a list")
+        return Said(f"[{', '.join(f'dyn({part.text})' for part in parts)}]", "list")
+    if not isinstance(value, str):
+        raise UnsupportedError(where, "a map that is computed")
+    expression = whole(value)
+    return Said(text_of(value, where, names), "text") if expression is None else query(expression, where, names)
 
 
 def _equality(key: Said, value: Any, where: str, *, differs: bool) -> str:
@@ -80,8 +106,6 @@ def _equality(key: Said, value: Any, where: str, *, differs: bool) -> str:
         text = f"string({key.text})"
         same = f"isQuantity({text}) && quantity({text}).compareTo(quantity({quoted(value)})) == 0"
         return negation(same) if differs else same
-    if duration(value) is not None:
-        raise UnsupportedError(where, f"{value!r}: a duration has no words in CEL for what may be none")
     text = key.unit if key.type == "text" or ("*" not in value and "?" not in value) else f"string({key.text})"
     same = wildcard(value, text)
     if not differs:
@@ -94,10 +118,13 @@ def _equality(key: Said, value: Any, where: str, *, differs: bool) -> str:
 
 def _membership(key: Said, name: str, value: Any, where: str) -> str:
     if isinstance(value, str):
-        if sign_of(value) == "-" or value[:1] in ("[", "{", '"') or value in ("null", "true", "false") or (
-                quantity(value) is not None):
-            raise UnsupportedError(f"{where}.value", f"{value!r}: ranges and texts of JSON have no words in CEL yet")
+        if sign_of(value) == "-":
+            return _ranged(key.single, name, value, where)
+        if value[:1] in ("[", "{", '"') or value in ("null", "true", "false") or quantity(value) is not None:
+            return _compared(key, Said(literal(value), "text"), name, where)
         value = [value]
+    if isinstance(value, (bool, int)) or name in ("In", "NotIn"):
+        return _compared(key, _written(value), name, where)
     if not isinstance(value, list) or not all(isinstance(text, (str, int)) and not isinstance(text, bool)
                                               for text in value):
         raise UnsupportedError(f"{where}.value", "only texts and lists of texts and whole numbers have words in CEL")
@@ -126,6 +153,26 @@ def _membership(key: Said, name: str, value: Any, where: str) -> str:
     if name == "AllNotIn":
         return key.holds("all", "word", negation(inside))
     raise UnsupportedError(f"{where}.operator", f"{name} of a list has no words in CEL yet: it is deprecated")
+
+
+def _ranged(key: Said, name: str, value: str, where: str) -> str:
+    """Of a range such as `1-5`."""
+    negative = name.endswith("NotIn")
+    beside = value.replace("-", "!-", 1)
+    inside = holds(value, "word", f"{where}.value")
+    several = {"AnyIn": f"{{}}.exists(word, {inside})", "AllIn": f"{{}}.all(word, {inside})",
+               "AnyNotIn": f"{{}}.exists(word, {holds(beside, 'word', f'{where}.value')})",
+               "AllNotIn": f"!{{}}.exists(word, {inside})"}
+    if name not in several:
+        raise UnsupportedError(f"{where}.operator", f"{name} of a range")
+    if key.type == "list":
+        return several[name].format(key.unit)
+    single = holds(value, key.unit, f"{where}.value")
+    single = negation(single) if negative else single
+    if key.type:
+        return single
+    return (f"type({key.text}) == list ? {several[name].format(key.unit)} : "
+            f"type({key.text}) != map && {key.unit} != null && {_bracketed(single)}")
 
 
 def _bracketed(part: str) -> str:

@@ -17,6 +17,7 @@ from custody.formats import reference
 from custody.policy.decide import decide
 from custody.policy.kinds import Kinds, Selector, builtin, guessed_plural
 from custody.policy.load import PolicySet
+from custody.policy.migrate.answers import Answers
 from custody.policy.migrate.matching import Named
 from custody.policy.migrate.samples import Samples, Vocabulary
 from custody.policy.model import Context, Decision, Kind, Outcome, Request, Resource, User
@@ -27,6 +28,7 @@ _NO_LABEL = re.compile(r"[^A-Za-z0-9._-]")
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _PODS = ("Deployment", "CronJob", "Job", "ReplicationController")
 _EXCUSED = "skipping the rule evaluation as pre-existing violations are allowed"
+_ROUNDS = 50  # of looking up what either asks for
 _NAMESPACES = ("default", "kube-system")
 
 
@@ -55,8 +57,13 @@ class Proof(NamedTuple):
 class Comparison:
     """One rule beside the policies that it became."""
 
-    def __init__(self, before: Sequence[Any], after: Sequence[Any], kinds: Kinds) -> None:
-        """Raises MalformedError, UnsupportedError for what does not load."""
+    def __init__(self, before: Sequence[Any], after: Sequence[Any], kinds: Kinds,
+                 rule: dict[str, Any] | None = None) -> None:
+        """`rule`: what is looked up is made up for this one. Raises MalformedError, UnsupportedError for what does not
+        load."""
+        vocabulary = Vocabulary()
+        vocabulary.policy(rule or {})
+        self._lookups = Answers(rule or {}, vocabulary)
         self.before, self.after = PolicySet(before, kinds=kinds), PolicySet(after, kinds=kinds)
         self.asked = self.judged = self.denied = 0
         """Requests; those that the policy judged; and those that it was against."""
@@ -64,8 +71,16 @@ class Comparison:
     def difference(self, request: Request) -> Difference | None:
         answers: dict[Any, Answer] = {NamespaceLabels(request.namespace): Answered({})}
         context = Context(now=_NOW)
-        said = decide(request, {}, self.before, context, answers=answers)
-        says = decide(request, {}, self.after, context, answers=answers)
+        self._lookups.turn()
+        said, says = (decide(request, {}, policies, context, answers=answers) for policies in (self.before, self.after))
+        for _ in range(_ROUNDS):
+            questions = {*said.asks.questions, *says.asks.questions}
+            if not questions:
+                break
+            answers |= {question: self._lookups.answer(question) for question in questions}
+            said, says = (decide(request, {}, policies, context, answers=answers)
+                          for policies in (self.before, self.after))
+        self.answers = answers
         self.asked += 1
         left, right = _stance(said), _stance(says)
         self.judged += left != "nothing"

@@ -201,7 +201,8 @@ def _guessed(target: Named, *, alone: bool) -> str:
     if not alone:
         tests += [f"request.kind.{field} == {quoted(value)}" for field, value in (
             ("group", target.group), ("version", target.version)) if value != "*"]
-        tests.append(f"request.subResource == {quoted(target.resource.partition('/')[2])}")
+        if "/" in target.resource:
+            tests.append(f"request.?subResource.orValue('') == {quoted(target.resource.partition('/')[2])}")
     return every(tests)
 
 

@@ -29,8 +29,8 @@ def rule(document: dict[str, Any], at: int, made: Sequence[Generated], kinds: Ki
 
 def _proof(alone: dict[str, Any], at: int, documents: list[dict[str, Any]], kinds: Kinds,
            given: Sequence[dict[str, Any]], count: int) -> Proof:
-    comparison = Comparison([alone], documents, kinds)
     (written,) = alone["spec"]["rules"]
+    comparison = Comparison([alone], documents, kinds, written)
     match = matched(written, f"spec.rules[{at}]", kinds, OPERATIONS, "object")
     difference = None
     for times in (1, 8):  # more, where the first ones do not bring it to say yes and to say no

@@ -9,10 +9,11 @@ from custody.errors import UnsupportedError
 from custody.policy.kinds import Kinds, builtin
 from custody.policy.kyverno.autogen import ANNOTATION, Generated
 from custody.policy.migrate import conditions, patterns
-from custody.policy.migrate.contexts import context
-from custody.policy.migrate.expressions import FALSE, TRUE, every, negation, some
+from custody.policy.migrate.contexts import context, shared
+from custody.policy.migrate.expressions import FALSE, TRUE, every, is_unit, negation, some
 from custody.policy.migrate.matching import Matched, matched
-from custody.policy.migrate.queries import Names, element_names, query, text_of
+from custody.policy.migrate.queries import query, text_of
+from custody.policy.migrate.said import Names, element_names
 from custody.policy.podfields import HOLDERS
 from custody.policy.resources import OPERATIONS
 from custody.policy.scope import WRITTEN
@@ -84,7 +85,9 @@ def _part(document: dict[str, Any], at: int, kinds: Kinds, made: Sequence[Genera
         return []
     pods = all(target.kind in HOLDERS for target in match.resources)
     names = Names(root, certain=("metadata", "kind", "apiVersion", *(("spec",) if pods else ())),
-                  operation="request.operation" if root == "object" else "'DELETE'", typed=_typed(match))
+                  operation="request.operation" if root == "object" else "'DELETE'", typed=_typed(match),
+                  home=_home(document))
+    names = context(rule.get("context") or [], f"{where}.context", names)
     spoken = _spoken(rule, where, match, names)
     if any(text == FALSE for _, text in spoken.conditions):
         return []
@@ -108,9 +111,17 @@ def _part(document: dict[str, Any], at: int, kinds: Kinds, made: Sequence[Genera
         written |= {field: cel[field] for field in ("variables", "auditAnnotations") if cel.get(field)}
         written["validations"] = _expressions(cel, validate, where)
     else:
-        written["validations"] = [_said({"expression": meets}, validate.get("message"), f"{where}.validate.message",
-                                        names, rule["name"])]
+        said = _said({"expression": meets}, validate.get("message"), f"{where}.validate.message", names, rule["name"])
+        fields = [field for field in ("expression", "messageExpression") if field in said]
+        texts, variables = shared([said[field] for field in fields], names)
+        if variables:
+            written["variables"] = variables
+        written["validations"] = [{**said, **dict(zip(fields, texts, strict=True))}]
     return _documents(document, name, written, match, controllers, mentions="ephemeralContainers" in str(rule))
+
+
+def _home(document: dict[str, Any]) -> str:
+    return (document["metadata"].get("namespace") or "default") if document["kind"] == "Policy" else ""
 
 
 def _typed(match: Matched) -> bool:
@@ -122,7 +133,6 @@ def _typed(match: Matched) -> bool:
 def _spoken(rule: dict[str, Any], where: str, match: Matched, names: Names) -> Spoken:
     made = [(f"match-{at}" if at else "match", text) for at, text in enumerate(match.conditions)]
     made = [(f"custody-{label}", text) for label, text in made]
-    names = context(rule.get("context") or [], f"{where}.context", names)
     if rule.get("preconditions"):
         made.append(("preconditions", conditions.compiled(rule["preconditions"], f"{where}.preconditions", names)))
     made += [(entry.get("name") or f"cel-{at}", entry["expression"])
@@ -138,9 +148,13 @@ def _spoken(rule: dict[str, Any], where: str, match: Matched, names: Names) -> S
 def _excusing(rule: dict[str, Any], where: str, kinds: Kinds, judged: Sequence[str], meets: str, names: Names) -> str:
     """A violation that was there before is none on update, as under Enforce in Kyverno."""
     old = matched(rule, where, kinds, judged, "oldObject")
-    before = _spoken(rule, where, old, names._replace(object="oldObject", old="", operation="'CREATE'"))
+    names = Names("oldObject", "", names.certain, operation="'CREATE'", typed=names.typed, home=names.home)
+    before = _spoken(rule, where, old, context(rule.get("context") or [], f"{where}.context", names))
     held = every([*(text for _, text in before.conditions), negation(before.meets)])
-    return some((meets, every(("request.operation == 'UPDATE'", "oldObject != null", held))))
+    if meets in (TRUE, FALSE):
+        return TRUE if meets == TRUE else every(("request.operation == 'UPDATE'", "oldObject != null", held))
+    excused = every(("request.operation == 'UPDATE'", "oldObject != null", held))
+    return f"{meets} ? true : {excused}" if is_unit(meets.removeprefix("!")) else f"({meets}) ? true : {excused}"
 
 
 def _block(block: dict[str, Any], where: str, names: Names, depth: int) -> Block:
@@ -160,9 +174,8 @@ def _block(block: dict[str, Any], where: str, names: Names, depth: int) -> Block
     spoken, meets = [], []
     for at, loop in enumerate(block["foreach"]):
         path = f"{where}.foreach[{at}]"
-        for field in ("context", "elementScope"):
-            if loop.get(field) is not None:
-                raise UnsupportedError(f"{path}.{field}", "it has no words in CEL yet")
+        if loop.get("elementScope") is not None:
+            raise UnsupportedError(f"{path}.elementScope", "it has no words in CEL yet")
         elements = query(loop["list"], f"{path}.list", names, lenient=True)
         if elements.over:
             raise UnsupportedError(f"{path}.list", "a list of lists has no words in CEL here")
@@ -171,6 +184,7 @@ def _block(block: dict[str, Any], where: str, names: Names, depth: int) -> Block
             listed = listed.removesuffix("null)") + "[])"
         name = "element" if depth == 0 else f"element{depth}"
         inner = element_names(names, **{"element": name, f"element{depth}": name})
+        inner = context(loop.get("context") or [], f"{path}.context", inner)
         asked = conditions.compiled(loop["preconditions"], f"{path}.preconditions", inner) if loop.get(
             "preconditions") else TRUE
         part = _block(loop, path, inner, depth + 1)
@@ -223,7 +237,7 @@ def _documents(document: dict[str, Any], name: str, spec: dict[str, Any], match:
     kept = {field: value for field in ("labels", "annotations")
             if (value := {key: text for key, text in (metadata.get(field) or {}).items() if key not in _DROPPED})}
     namespaced = document["kind"] == "Policy"
-    place = {"namespace": metadata.get("namespace") or "default"} if namespaced else {}
+    place = {"namespace": _home(document)} if namespaced else {}
 
     def policy(called: str, body: dict[str, Any]) -> dict[str, Any]:
         return {"apiVersion": "policies.kyverno.io/v1",
