@@ -21,7 +21,7 @@ from custody.policy.migrate.equivalence import requests
 from custody.policy.migrate.expressions import TRUE, every, literal, some
 from custody.policy.migrate.heading import policy
 from custody.policy.migrate.matching import Matched, matched
-from custody.policy.migrate.mutating import certain, typed
+from custody.policy.migrate.mutating import certain, home, sharing, typed
 from custody.policy.migrate.outcome import Migrated, behind
 from custody.policy.migrate.queries import Names, element_names, query
 from custody.policy.migrate.shaping import shaped
@@ -55,7 +55,8 @@ def document(written: Document, kinds: Kinds, given: Sequence[Document], count: 
     try:
         made = [translated(written, kinds)]
         match = _matched(written["spec"], kinds)
-        effects = Effects([written], made, kinds, Course.GENERATING, Cluster(kinds))
+        asked = {**written["spec"], "preconditions": written["spec"].get("conditions")}
+        effects = Effects([written], made, kinds, Course.GENERATING, Cluster(kinds, asked))
         difference = None
         for times in (1, 8):
             difference = effects.checked(_asked(written, match, kinds, given, count * times))
@@ -74,7 +75,8 @@ def translated(written: Document, kinds: Kinds) -> Document:
     """Raises UnsupportedError."""
     spec = written["spec"]
     match = _matched(spec, kinds)
-    names = Names("object", old="", certain=certain(match), typed=typed(match), operation="'CREATE'")
+    names = Names("object", old="", certain=certain(match), typed=typed(match), operation="'CREATE'",
+                  home=home(written))
     names = context(spec.get("context") or [], "spec.context", element_names(names, target="object"))
     meets = [(f"match-{at}" if at else "match", _of_object(text)) for at, text in enumerate(match.conditions)]
     if spec.get("conditions"):
@@ -84,8 +86,7 @@ def translated(written: Document, kinds: Kinds) -> Document:
     body: Document = {"matchConstraints": {**match.constraints, "resourceRules": rules}}
     if listed := [{"name": name, "expression": text} for name, text in meets if text != TRUE]:
         body["conditions"] = listed
-    if variables := [{"name": name, "expression": text} for name, text in getattr(names, "variables", {}).items()]:
-        body["variables"] = variables
+    body = sharing(body, names)
     body["schedule"] = spec["schedule"]
     if spec.get("deletionPropagationPolicy"):
         body["deletionPropagationPolicy"] = spec["deletionPropagationPolicy"]
