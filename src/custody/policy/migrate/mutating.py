@@ -137,14 +137,14 @@ def conditioned(document: Document, meets: Sequence[tuple[str, str]]) -> list[Do
 def sharing(body: Document, names: Names) -> Document:
     """A policy's spec whose expressions speak of entries of the context by variables; without lists that are empty."""
     holders = [entry for field in ("matchConditions", "targetMatchConditions", "conditions",
-                                                "generate") for entry in body.get(field) or []]
+                                                "generate", "validations") for entry in body.get(field) or []]
     holders += [mutation.get("jsonPatch") or mutation["applyConfiguration"] for mutation in body.get("mutations") or []]
     texts, variables = shared([holder["expression"] for holder in holders], names)
     for holder, text in zip(holders, texts, strict=True):
         holder["expression"] = text
     kept: Document = {}
     for field, value in body.items():
-        if field in ("mutations", "generate", "conditions") and variables:
+        if field in ("mutations", "generate", "conditions", "validations") and variables:
             kept["variables"] = variables
         if value != []:
             kept[field] = value
