@@ -19,6 +19,8 @@ from policylang.variables import has_variables
 
 _ORDERS = {"GreaterThan": ">", "GreaterThanOrEquals": ">=", "LessThan": "<", "LessThanOrEquals": "<="}
 _KNOWN = frozenset(literal(operation) for operation in OPERATIONS)
+LOOKUPS = ("resource.", "globalContext.", "image.Get")
+"""How what is looked up begins, in CEL."""
 _IN = ("AnyIn", "AllIn", "AnyNotIn", "AllNotIn", "In", "NotIn")
 
 
@@ -35,10 +37,38 @@ def compiled(block: Any, where: str, names: Names) -> str:
 
 
 def _condition(condition: dict[str, Any], where: str, names: Names) -> str:
+    """Kyverno makes both sides before it compares them: what can fail is asked for also where it would not matter."""
+    text, value = _judged(condition, where, names)
+    lookups = [names.beside[name] for name in names.whole if any(word in names.beside[name] for word in LOOKUPS)]
+    parts = [part for part in dict.fromkeys((*lookups, *names.pasted)) if part in text]
+    if value is not None and not value.startswith(("request.", "'")):
+        parts.append(value)
+    asked = [part for part in dict.fromkeys(parts) if not text.startswith(part) and not _safe(part) and not any(
+        more.startswith(f"{part}.") for more in parts)]
+    if not asked:
+        return text
+    # && would take no notice of an error beside what is false.
+    return f"(size([{', '.join(f'dyn({part})' for part in asked)}]) == {len(asked)} ? {text} : false)"
+
+
+def _safe(text: str) -> bool:
+    """Whether it is always there."""
+    return (text.endswith(("metadata.name", ".orValue('')", ".orValue([])", ".orValue(null)", ".orValue({})")) and not (
+        any(word in text for word in LOOKUPS))) or text.startswith("request.")
+
+
+def _judged(condition: dict[str, Any], where: str, names: Names) -> tuple[str, str | None]:
+    """Whether it holds, and its value where that is computed."""
     key, name, value = condition["key"], condition["operator"], condition.get("value")
     said = _key(key, f"{where}.key", names)
     if has_variables(value):
-        return _compared(said, _computed(value, f"{where}.value", names), name, where)
+        computed = _computed(value, f"{where}.value", names).single
+        return _compared(said, computed, name, where), computed.text
+    return _with(said, name, value, where), None
+
+
+def _with(said: Said, name: str, value: Any, where: str) -> str:
+    """Of a value that is written."""
     if said.over and name not in _IN:
         said = said.single
     if said.text in _KNOWN and name in OPERATORS:

@@ -72,6 +72,7 @@ def query(expression: str, where: str, names: Names, *, lenient: bool = False, c
         elif "'" not in (before, after) and not re.search(r"'[^']*\Z", expression[:start]):
             raise UnsupportedError(where, f"{expression}: a part of an expression that is computed has no words in CEL")
         pasted.append(query(expression[start + 2:end - 2].strip(), where, names))
+        names.pasted.append(pasted[-1].text)
         written += expression[last:start] + marker
         last = end
     try:
@@ -195,19 +196,18 @@ class _Query:
         index = node.children[1]
         if index.kind != "Index":
             raise self.refused("a slice")
-        return self.indexed(left, index.value, lenient=lenient)
+        return self.indexed(left, index.value)
 
     def _index(self, node: Node, current: Said | None, lenient: bool) -> Said:
         if current is None:
             raise self.refused("an index of all of the context")
-        return self.indexed(current, node.value, lenient=lenient)
+        return self.indexed(current, node.value)
 
-    def indexed(self, left: Said, index: int, *, lenient: bool) -> Said:
+    def indexed(self, left: Said, index: int) -> Said:
+        """Null where there are not so many."""
         left = left.single
         at = str(index) if index >= 0 else f"size({left.text}) - {-index}"
-        if lenient:
-            return Said(f"{left.unit}[?{at}].orValue(null)", left.elements)
-        return Said(f"{left.unit}[{at}]", left.elements)
+        return Said(f"{left.unit}[?{at}].orValue(null)")
 
     def needed(self, node: Node, current: Said | None, *, lenient: bool) -> Said:
         """An argument that may not be null."""

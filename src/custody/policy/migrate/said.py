@@ -67,6 +67,8 @@ class Names(NamedTuple):
     """What stands behind names of `beside`, by their text: configMap, apiCall and the like."""
     whole: Mapping[str, Said] = {}
     """What is known of entries of the context, by their names."""
+    pasted: list[str] = []  # noqa: RUF012 - of all names that came of the same ones
+    """What stands in literals of expressions, in their place."""
     home: str = ""
     """The namespace of a policy that has one."""
     pods: str = "spec"

@@ -6,12 +6,13 @@ always gets the same objects.
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Iterator
 from typing import Any
 
 from custody.policy.migrate.patterns import LISTS
-from custody.policy.migrate.vocabulary import MAPS, Tree, Vocabulary
+from custody.policy.migrate.vocabulary import ANY, MAPS, Tree, Vocabulary
 from policylang.kpattern import anchor, scalar
 
 _VALUES: tuple[Any, ...] = ("", "x", "5", "*", "true", 0, 1, -1, 5, True, False, "10Mi", "1.5")
@@ -28,13 +29,17 @@ class Samples:
         self._random = random.Random(seed)  # noqa: S311 - the same objects each time
         self._vocabulary = vocabulary
         self._typed = typed
-        self._values = [*vocabulary.values.values(), *_VALUES]
+        self._values = self._all = [*vocabulary.values.values(), *_VALUES]
+        self._written = [*vocabulary.written.values(), True, False, "x"]
 
     def objects(self, count: int) -> Iterator[dict[str, Any]]:
         """Half of them meet a pattern but for a field or two."""
         patterns = self._vocabulary.patterns
         for at in range(count):
-            if patterns and at % 2:
+            self._values = self._written if at % 4 == 2 else self._all
+            if at % 8 == 2:  # with all fields, and nothing in them but what the rule speaks of
+                made = self._grown(self._vocabulary.tree, 0)
+            elif patterns and at % 2:
                 made = self._meeting(self._random.choice(patterns), self._random.random() * 0.3)
             else:
                 made = self._grown(self._vocabulary.tree, self._random.choice((0.02, 0.15, 0.4)))
@@ -73,9 +78,36 @@ class Samples:
             return {**made, **{key: self._leaf(name) for key in tree or {} if self._random.random() >= gaps}}
         if not tree:
             return self._leaf(name)
+        if ANY in tree:
+            keys = ["x", *(value for value in self._written if isinstance(value, str))]
+            made = {self._random.choice(keys): "x" for _ in range(self._random.choice((0, 1, 1, 2)))}
+            return {**made, **{key: self._grown(below, gaps, key) for key, below in tree.items()
+                               if key != ANY and self._random.random() >= gaps}}
         if not self._typed and self._random.random() < 0.03:
             return self._random.choice((None, [], {}, "x", 1))
         return {name: self._grown(below, gaps, name) for name, below in tree.items() if self._random.random() >= gaps}
+
+    def changed(self, document: dict[str, Any]) -> dict[str, Any]:
+        """The same object but for one field."""
+        made = copy.deepcopy(document)
+        at: Any = made
+        for _ in range(12):
+            keys = [*range(len(at))] if isinstance(at, list) else [key for key in at if at is not made or key not in (
+                "apiVersion", "kind")]
+            if not keys:
+                break
+            key = self._random.choice(keys)
+            below = at[key]
+            if isinstance(below, (dict, list)) and below:
+                at = below
+                continue
+            if key not in ("name", "namespace", "image"):
+                if isinstance(at, dict) and self._random.random() < 0.3:
+                    del at[key]
+                else:
+                    at[key] = str(self._leaf("")) if isinstance(below, str) else self._leaf(str(key))
+            break
+        return made
 
     def _leaf(self, name: str) -> Any:
         if name == "image" and self._random.random() < 0.3:

@@ -63,6 +63,8 @@ def migrated(document: dict[str, Any], at: int, kinds: Kinds, made: Sequence[Gen
     parts: list[tuple[str, tuple[str, ...], str]] = [
         (name, tuple(operation for operation in judged if operation != "DELETE"), "object"),
         (f"{name}-on-delete", tuple(operation for operation in judged if operation == "DELETE"), "oldObject")]
+    if "DELETE" not in judged and rule.get("preconditions"):  # which are asked all the same, and may fail
+        parts[1] = (f"{name}-on-delete", ("DELETE",), "oldObject")
     if "cel" in validate:  # which speaks of object and oldObject itself
         parts = [(name, tuple(judged), "object")]
     documents = []
@@ -91,6 +93,13 @@ def _part(document: dict[str, Any], at: int, kinds: Kinds, made: Sequence[Genera
     spoken = _spoken(rule, where, match, names)
     if any(text == FALSE for _, text in spoken.conditions):
         return []
+    if root == "oldObject" and not {"deny", "foreach"} & {*validate}:
+        before = dict(spoken.conditions).get("preconditions", "")
+        if not any(word in before for word in conditions.LOOKUPS):
+            return []
+        spoken = spoken._replace(conditions=[
+            (label, f"({text}) ? false : false" if label == "preconditions" else text)
+            for label, text in spoken.conditions if label != "applies"])
     action = validate.get("failureAction") or spec.get("validationFailureAction") or "Audit"
     enforces = action.lower() == "enforce"
     meets = spoken.meets
