@@ -79,7 +79,8 @@ def _bound(key: Said, value: Said, write: Callable[[Said, Said], str]) -> str:
     text = write(left, right)
     if right is not value:
         text = f"cel.bind(value, {_dyn(value)}, {text})"
-    return text if left is key else f"cel.bind(key, {_dyn(key)}, {text})"
+    text = text if left is key else f"cel.bind(key, {_dyn(key)}, {text})"
+    return every((*(f"{side.maybe} != null" for side in (key, value) if side.maybe), text))
 
 
 def _short(said: Said) -> bool:

@@ -40,7 +40,7 @@ def _condition(condition: dict[str, Any], where: str, names: Names) -> str:
     """Kyverno makes both sides before it compares them: what can fail is asked for also where it would not matter."""
     text, value = _judged(condition, where, names)
     lookups = [names.beside[name] for name in names.whole if any(word in names.beside[name] for word in LOOKUPS)]
-    parts = [part for part in dict.fromkeys((*lookups, *names.pasted)) if part in text]
+    parts = [part for part in dict.fromkeys((*lookups, *(names.pasted or ()))) if part in text]
     if value is not None and not value.startswith(("request.", "'")):
         parts.append(value)
     asked = [part for part in dict.fromkeys(parts) if not text.startswith(part) and not _safe(part) and not any(
@@ -176,12 +176,13 @@ def _membership(key: Said, name: str, value: Any, where: str) -> str:
     inside = _inside(Said("word"), texts)
     if name == "AnyIn":
         return key.holds("exists", "word", inside)
+    there = f"{key.maybe} != null" if key.maybe else TRUE
     if name == "AllIn":
-        return key.holds("all", "word", inside)
+        return every((there, key.holds("all", "word", inside)))
     if name == "AnyNotIn":
         return key.holds("exists", "word", negation(inside))
     if name == "AllNotIn":
-        return key.holds("all", "word", negation(inside))
+        return every((there, key.holds("all", "word", negation(inside))))
     raise UnsupportedError(f"{where}.operator", f"{name} of a list has no words in CEL yet: it is deprecated")
 
 

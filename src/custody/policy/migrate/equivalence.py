@@ -134,7 +134,10 @@ def requests(rule: dict[str, Any], resources: Sequence[Named], operations: Seque
             place = places[at // 4 % len(places)] if places and at % 4 == 2 else ("", "")
             if place[0]:
                 document["metadata"]["name"] = place[0]
-            before = samples.changed(document) if at % 2 else last
+            before = last
+            if at % 2:
+                before = samples.changed(document)
+                before["metadata"] = {**_metadata(before.get("metadata")), "name": document["metadata"]["name"]}
             yield from _asking(document, before, target, operations, kinds, at, words, debugged=debugged,
                                place=place[1])
             last = document

@@ -72,7 +72,8 @@ def query(expression: str, where: str, names: Names, *, lenient: bool = False, c
         elif "'" not in (before, after) and not re.search(r"'[^']*\Z", expression[:start]):
             raise UnsupportedError(where, f"{expression}: a part of an expression that is computed has no words in CEL")
         pasted.append(query(expression[start + 2:end - 2].strip(), where, names))
-        names.pasted.append(pasted[-1].text)
+        if names.pasted is not None:
+            names.pasted.append(pasted[-1].text)
         written += expression[last:start] + marker
         last = end
     try:
@@ -238,15 +239,16 @@ class _Query:
                             lenient=lenient)
             name = self.element()
             inner = self.listed(right, Said(name))
-            return inner._replace(over=(*outer.over, (outer.unit, name), *inner.over))
+            return inner._replace(maybe=outer.maybe, over=(*outer.over, (outer.unit, name), *inner.over))
         return self.listed(node, current, lenient=lenient)
 
     def listed(self, node: Node, current: Said | None, *, lenient: bool = True) -> Said:
         said = self.of(node, current, lenient=lenient)
         text = said.text
-        if text.endswith(".orValue(null)"):
+        maybe = text if text.endswith(".orValue(null)") else ""
+        if maybe:
             text = text.removesuffix("null)") + "[])"
-        return said._replace(text=text, type="list")
+        return said._replace(text=text, type="list", maybe=maybe)
 
     def _projection(self, node: Node, current: Said | None, lenient: bool) -> Said:
         base, right = node.children

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import random
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,6 +92,7 @@ class Samples:
         """The same object but for one field."""
         made = copy.deepcopy(document)
         at: Any = made
+        name = ""
         for _ in range(12):
             keys = [*range(len(at))] if isinstance(at, list) else [key for key in at if at is not made or key not in (
                 "apiVersion", "kind")]
@@ -99,13 +101,15 @@ class Samples:
             key = self._random.choice(keys)
             below = at[key]
             if isinstance(below, (dict, list)) and below:
-                at = below
+                at, name = below, str(key)
                 continue
             if key not in ("name", "namespace", "image"):
-                if isinstance(at, dict) and self._random.random() < 0.3:
+                if isinstance(at, dict) and (self._random.random() < 0.3 or isinstance(below, (dict, list))):
                     del at[key]
-                else:
-                    at[key] = str(self._leaf("")) if isinstance(below, str) else self._leaf(str(key))
+                elif not isinstance(below, (dict, list)):
+                    leaf = self._leaf(str(key))
+                    at[key] = leaf if not isinstance(below, str) else str(leaf) if name != "labels" else re.sub(
+                        r"[^A-Za-z0-9._-]", "z", str(leaf))
             break
         return made
 

@@ -88,7 +88,7 @@ def _part(document: dict[str, Any], at: int, kinds: Kinds, made: Sequence[Genera
     pods = all(target.kind in HOLDERS for target in match.resources)
     names = Names(root, certain=("metadata", "kind", "apiVersion", *(("spec",) if pods else ())),
                   operation="request.operation" if root == "object" else "'DELETE'", typed=_typed(match),
-                  home=_home(document))
+                  home=_home(document), pasted=[])
     names = context(rule.get("context") or [], f"{where}.context", names)
     spoken = _spoken(rule, where, match, names)
     if any(text == FALSE for _, text in spoken.conditions):
@@ -150,14 +150,20 @@ def _spoken(rule: dict[str, Any], where: str, match: Matched, names: Names) -> S
         return Spoken(made, TRUE)
     block = _block(rule["validate"], f"{where}.validate", names, 0)
     if block.skips != FALSE:
-        made.append(("applies", negation(block.skips)))
+        label, before = made[-1] if made else ("", "")
+        if label == "preconditions" and any(word in before for word in (*conditions.LOOKUPS, "size([dyn(")):
+            # Apart, what is false of the one would hide an error of the other.
+            made[-1] = (label, f"({before}) ? {negation(block.skips)} : false")
+        else:
+            made.append(("applies", negation(block.skips)))
     return Spoken([(label, text) for label, text in made if text != TRUE], block.meets)
 
 
 def _excusing(rule: dict[str, Any], where: str, kinds: Kinds, judged: Sequence[str], meets: str, names: Names) -> str:
     """A violation that was there before is none on update, as under Enforce in Kyverno."""
     old = matched(rule, where, kinds, judged, "oldObject")
-    names = Names("oldObject", "", names.certain, operation="'CREATE'", typed=names.typed, home=names.home)
+    names = Names("oldObject", "", names.certain, operation="'CREATE'", typed=names.typed, home=names.home,
+                  pasted=[])
     before = _spoken(rule, where, old, context(rule.get("context") or [], f"{where}.context", names))
     held = every([*(text for _, text in before.conditions), negation(before.meets)])
     if meets in (TRUE, FALSE):

@@ -39,7 +39,7 @@ class Vocabulary:
         self._entries: dict[str, Tree] = {}
 
     def policy(self, rule: Mapping[str, Any]) -> None:
-        for part in ("match", "exclude", "preconditions", "context", "celPreconditions", "validate", "mutate",
+        for part in ("match", "exclude", "context", "preconditions", "celPreconditions", "validate", "mutate",
                      "generate"):
             self._read(rule.get(part), part)
 
@@ -154,6 +154,7 @@ class Vocabulary:
                 # Kyverno takes a value that is the pattern's own text for one that matches; its translation does not.
                 if operator(pattern) or "|" in pattern or "&" in pattern:
                     self.values.pop(repr(pattern), None)
+                    self.written.pop(repr(pattern), None)
         return None
 
     def _entry(self, entry: Mapping[str, Any]) -> None:
