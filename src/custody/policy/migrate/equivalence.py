@@ -65,6 +65,7 @@ class Comparison:
         vocabulary.policy(rule or {})
         self._lookups = Answers(rule or {}, vocabulary)
         self.before, self.after = PolicySet(before, kinds=kinds), PolicySet(after, kinds=kinds)
+        self._ignores = any(document["spec"].get("failurePolicy") == "Ignore" for document in after)
         self.asked = self.judged = self.denied = 0
         """Requests; those that the policy judged; and those that it was against."""
 
@@ -87,6 +88,9 @@ class Comparison:
         self.denied += left == "against"
         if left == right and said.allowed == says.allowed:
             return None
+        if said.allowed == says.allowed and right == "nothing" and self._ignores and {
+                result.outcome for result in said.results} <= {Outcome.ERROR, Outcome.SKIP}:
+            return None  # an error of a match condition is nothing then
         if said.allowed == says.allowed and right == "for" and any(
                 result.message == _EXCUSED for result in said.results):
             return None  # a violation that was there before: a pass now, which was a skip
@@ -206,6 +210,7 @@ def _metadata(metadata: Any) -> dict[str, Any]:
 
 def _pod(spec: Any) -> dict[str, Any]:
     made = spec if isinstance(spec, dict) else {}
+    _named(made.get("volumes"), "volume")
     for field in ("containers", "initContainers", "ephemeralContainers"):
         if field == "containers" or field in made:
             written = made.get(field)
@@ -215,8 +220,17 @@ def _pod(spec: Any) -> dict[str, Any]:
             for at, container in enumerate(containers):
                 container["name"] = f"{field.lower()}-{at}"
                 container["image"] = _image(container.get("image"))
+                for inner in ("env", "volumeMounts"):
+                    _named(container.get(inner), inner.lower())
             made[field] = containers
     return made
+
+
+def _named(entries: Any, words: str) -> None:
+    """What has a name, with one."""
+    for at, entry in enumerate(entries if isinstance(entries, list) else []):
+        if isinstance(entry, dict) and not (isinstance(entry.get("name"), str) and entry["name"]):
+            entry["name"] = f"{words}-{at}"
 
 
 def _image(name: Any) -> str:

@@ -17,6 +17,11 @@ from custody.policy.migrate.vocabulary import ANY, MAPS, Tree, Vocabulary
 from policylang.kpattern import anchor, scalar
 
 _VALUES: tuple[Any, ...] = ("", "x", "5", "*", "true", 0, 1, -1, 5, True, False, "10Mi", "1.5")
+_NUMBERS = frozenset(("replicas", "runAsUser", "runAsGroup", "fsGroup", "containerPort", "hostPort", "backoffLimit",
+                      "terminationGracePeriodSeconds", "parallelism", "completions", "revisionHistoryLimit"))
+_TRUTHS = frozenset(("hostNetwork", "hostPID", "hostIPC", "privileged", "runAsNonRoot", "allowPrivilegeEscalation",
+                     "readOnlyRootFilesystem", "automountServiceAccountToken", "hostProcess", "readOnly", "suspend"))
+"""Fields of Kubernetes that are whole numbers, and true or false."""
 _IMAGES = ("nginx", "nginx:latest", "ghcr.io/org/app:v1", f"ghcr.io/org/app@sha256:{'0' * 64}",
            "registry.example.com:5000/app:1.0")
 
@@ -72,6 +77,9 @@ class Samples:
 
     def _grown(self, tree: Any, gaps: float, name: str = "") -> Any:
         if isinstance(tree, list):
+            if not tree[0]:
+                words = [value for value in self._values if isinstance(value, str) or not self._typed]
+                return [self._random.choice(words) for _ in range(self._random.choice((0, 1, 1, 2, 3)))]
             return [self._grown(tree[0], gaps) for _ in range(self._random.choice((0, 1, 1, 2, 3)))]
         if name in MAPS and self._random.random() < (0.8 if not tree else 0.3):
             keys = [value for value in self._values if isinstance(value, str)]
@@ -81,11 +89,10 @@ class Samples:
             return self._leaf(name)
         if ANY in tree:
             keys = ["x", *(value for value in self._written if isinstance(value, str))]
+            keys = [key for key in keys if key not in tree]
             made = {self._random.choice(keys): "x" for _ in range(self._random.choice((0, 1, 1, 2)))}
             return {**made, **{key: self._grown(below, gaps, key) for key, below in tree.items()
                                if key != ANY and self._random.random() >= gaps}}
-        if not self._typed and self._random.random() < 0.03:
-            return self._random.choice((None, [], {}, "x", 1))
         return {name: self._grown(below, gaps, name) for name, below in tree.items() if self._random.random() >= gaps}
 
     def changed(self, document: dict[str, Any]) -> dict[str, Any]:
@@ -116,6 +123,14 @@ class Samples:
     def _leaf(self, name: str) -> Any:
         if name == "image" and self._random.random() < 0.3:
             return self._random.choice(_IMAGES)
+        if self._typed and name in _NUMBERS:
+            numbers = [value for value in self._values if isinstance(value, int) and not isinstance(value, bool)]
+            return self._random.choice(numbers or [1])
+        if self._typed and name in _TRUTHS:
+            return self._random.choice((True, False))
+        if self._typed and (name == "name" or name.endswith("Name")):
+            names = [value for value in self._values if isinstance(value, str) and value]
+            return re.sub(r"[^A-Za-z0-9.:*-]", "z", self._random.choice(names or ["x"])).replace("*", "z")
         draw = self._random.random()
         if draw < 0.06 and not self._typed:
             return None

@@ -192,9 +192,7 @@ def _block(block: dict[str, Any], where: str, names: Names, depth: int) -> Block
         if loop.get("elementScope") is not None:
             raise UnsupportedError(f"{path}.elementScope", "it has no words in CEL yet")
         elements = query(loop["list"], f"{path}.list", names, lenient=True)
-        if elements.over:
-            raise UnsupportedError(f"{path}.list", "a list of lists has no words in CEL here")
-        listed = elements.unit
+        listed = elements.single.unit
         if listed.endswith(".orValue(null)"):
             listed = listed.removesuffix("null)") + "[])"
         name = "element" if depth == 0 else f"element{depth}"
@@ -205,7 +203,9 @@ def _block(block: dict[str, Any], where: str, names: Names, depth: int) -> Block
         part = _block(loop, path, inner, depth + 1)
         speaks = every((asked, negation(part.skips)))
         spoken.append(f"size({listed}) > 0" if speaks == TRUE else f"{listed}.exists({name}, {speaks})")
-        meets.append(f"{listed}.all({name}, {some((negation(speaks), part.meets))})")
+        said = f"({speaks}) ? ({part.meets}) : true" if speaks != TRUE and conditions.fails(speaks) else (
+            some((negation(speaks), part.meets)))
+        meets.append(f"{listed}.all({name}, {said})")
     return Block(negation(some(spoken)), every(meets))
 
 

@@ -60,10 +60,10 @@ class Vocabulary:
             for entry in value:
                 self._entry(entry)
         elif isinstance(value, dict):
-            if value.get("context"):
-                self._read(value["context"], "context")
             if isinstance(value.get("list"), str):
                 self._loop(value)
+            if value.get("context"):
+                self._read(value["context"], "context")
             for key, inner in value.items():
                 if key in ("pattern", "anyPattern") and "list" in value:
                     continue
@@ -117,7 +117,11 @@ class Vocabulary:
 
     def _loop(self, loop: Mapping[str, Any]) -> None:
         """A list of a foreach, and the patterns of its elements."""
-        self._jmespath(loop["list"])
+        element = self._jmespath(loop["list"])
+        self._entries.pop("element", None)
+        if element is not None and element is not _ROOTS and not re.search(
+                r"\]\s*\[\]?$", loop["list"].strip()):
+            self._entries["element"] = element
         try:
             listed = jmespath.parse(loop["list"].strip())
         except LanguageError:
@@ -243,15 +247,24 @@ class Vocabulary:
             return self._walk(children[1], self._walk(children[0], at))
         if kind in ("Projection", "FilterProjection", "Flatten", "IndexExpression"):
             self._listed(children[0], at)
-            inner = self._walk(children[0], at)
+            inner = result = self._walk(children[0], at)
             for child in children[1:]:
                 if child.kind not in ("Index", "Slice", "Identity"):
                     last = self._walk(child, inner)
-                    inner = last if child is children[1] else inner
-            return inner
+                    result = last if child is children[1] else result
+            return result
         if kind in ("Identity", "CurrentNode"):
             return at
-        result: Tree | None = None
+        if kind == "MultiSelectList" and at is not None and at is not _ROOTS and all(
+                child.kind == "Field" for child in children):
+            trees = [self._walk(child, at) for child in children]
+            shared = next((tree for tree in trees if tree is not None), {})
+            for child, tree in zip(children, trees, strict=True):
+                if tree is not shared:
+                    _grow(shared, tree)
+                    at[child.value] = [shared] if isinstance(at[child.value], list) else shared
+            return shared
+        result = None
         for child in children:
             below = self._walk(child, at)
             if kind == "FunctionExpression" and node.value in _OF_MAPS and below is not None and below is not _ROOTS:
@@ -266,11 +279,13 @@ class Vocabulary:
                 self._listed(child, at)
             return
         if node.kind == "Flatten":
-            self._listed(node.children[0], at)
+            inner = node.children[0]
+            if inner.kind in ("Projection", "FilterProjection"):
+                self._listed(inner.children[1], self._walk(inner.children[0], at))
+            self._listed(inner, at)
             return
         if node.kind in ("Projection", "FilterProjection"):
             self._listed(node.children[0], at)
-            self._listed(node.children[1], self._walk(node.children[0], at))
             return
         if node.kind == "Subexpression":
             if node.children[1].kind == "MultiSelectList":
