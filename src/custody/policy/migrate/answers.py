@@ -92,11 +92,17 @@ class Answers:
         named = _IMAGE.match(image)
         parts = named.groupdict() if named is not None else {}
         for field in ("manifest", "configData"):
-            if not isinstance(made.get(field), dict):
-                made[field] = {}
+            made[field] = _texts(made[field]) if isinstance(made.get(field), dict) else {}
         return {**made, "image": image, "resolvedImage": f"{image.partition('@')[0]}@sha256:{'a' * 64}",
                 "registry": parts.get("registry") or "index.docker.io", "repository": parts.get("repository") or "",
                 "identifier": parts.get("digest") or parts.get("tag") or "latest"}
+
+
+def _texts(value: Any) -> Any:
+    """As an image says of itself, in texts."""
+    if isinstance(value, dict):
+        return {key: _texts(inner) for key, inner in value.items()}
+    return [_texts(inner) for inner in value] if isinstance(value, list) else str(value)
 
 
 def entries(rule: Any) -> Iterator[dict[str, Any]]:

@@ -79,7 +79,8 @@ def _bound(key: Said, value: Said, write: Callable[[Said, Said], str]) -> str:
     text = write(left, right)
     if right is not value:
         text = f"cel.bind(value, {_dyn(value)}, {text})"
-    return text if left is key else f"cel.bind(key, {_dyn(key)}, {text})"
+    text = text if left is key else f"cel.bind(key, {_dyn(key)}, {text})"
+    return every((*(f"{side.maybe} != null" for side in (key, value) if side.maybe), text))
 
 
 def _short(said: Said) -> bool:
@@ -240,9 +241,7 @@ def _old(left: Said, right: Said, operator: str) -> str:
 def _judged(keys: str, values: str, operator: str) -> str:
     word = "exists" if operator.startswith("Any") else "all"
     inside = _either("string(part)", values)
-    judged = f"{keys}.{word}(part, {negation(inside) if operator.endswith('NotIn') else inside})"
-    # The values are asked for, and may fail, also where there is nothing to look for in them.
-    return every((f"size([{values}]) == 1", judged)) if re.fullmatch(r"[a-z.A-Z_]+", values) else judged
+    return f"{keys}.{word}(part, {negation(inside) if operator.endswith('NotIn') else inside})"
 
 
 def _either(key: str, values: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from custody.errors import UnsupportedError
 from custody.policy.migrate import comparisons
-from custody.policy.migrate.expressions import FALSE, TRUE, every, literal, negation, quoted, some, wildcard
+from custody.policy.migrate.expressions import FALSE, TRUE, every, is_unit, literal, negation, quoted, some, wildcard
 from custody.policy.migrate.queries import query, text_of, whole
 from custody.policy.migrate.said import Names, Said
 from custody.policy.migrate.scalars import holds
@@ -18,7 +20,12 @@ from policylang.kpattern import operator as sign_of
 from policylang.variables import has_variables
 
 _ORDERS = {"GreaterThan": ">", "GreaterThanOrEquals": ">=", "LessThan": "<", "LessThanOrEquals": "<="}
+_STRICT = re.compile(r"\b(?:object|oldObject|element[0-9]*)\.(?!metadata\b|kind\b|apiVersion\b|spec\.\?)[A-Za-z]")
 _KNOWN = frozenset(literal(operation) for operation in OPERATIONS)
+LOOKUPS = ("resource.", "globalContext.", "image.Get")
+"""How what is looked up begins, in CEL."""
+_PARTIAL = ("size([dyn(", ".contains(", ".split(", "Ascii()", "json.", "timestamp(", "double(", ".join(")
+"""Words of CEL that are errors of values of other types."""
 _IN = ("AnyIn", "AllIn", "AnyNotIn", "AllNotIn", "In", "NotIn")
 
 
@@ -26,19 +33,73 @@ def compiled(block: Any, where: str, names: Names) -> str:
     """Whether they hold. Raises UnsupportedError."""
     if isinstance(block, list):
         if block and all(isinstance(part, dict) and "key" in part for part in block):
-            return every(_condition(part, f"{where}[{at}]", names) for at, part in enumerate(block))
-        return every(compiled(part, f"{where}[{at}]", names) for at, part in enumerate(block))
-    parts = [every(_condition(part, f"{where}.all[{at}]", names) for at, part in enumerate(block.get("all") or []))]
+            return in_order([_condition(part, f"{where}[{at}]", names) for at, part in enumerate(block)])
+        return in_order([compiled(part, f"{where}[{at}]", names) for at, part in enumerate(block)])
+    parts = [in_order([_condition(part, f"{where}.all[{at}]", names)
+                       for at, part in enumerate(block.get("all") or [])])]
     if "any" in block:
-        parts.insert(0, some(_condition(part, f"{where}.any[{at}]", names) for at, part in enumerate(block["any"])))
-    return every(parts)
+        parts.insert(0, in_order([_condition(part, f"{where}.any[{at}]", names)
+                                  for at, part in enumerate(block["any"])], every_=False))
+    return in_order(parts)
+
+
+def in_order(parts: Sequence[str], *, every_: bool = True) -> str:
+    """All of them, or one. What comes after one that may fail is not asked: `&&` and `||` would hide the failure."""
+    failing = next((at for at, part in enumerate(parts[:-1]) if fails(part)), None)
+    if failing is None:
+        return every(parts) if every_ else some(parts)
+    first, rest = parts[failing], in_order(parts[failing + 1:], every_=every_)
+    if rest == (TRUE if every_ else FALSE):
+        chain = first
+    else:
+        first, rest = _apart(first), _apart(rest)
+        chain = f"({first} ? {rest} : false)" if every_ else f"({first} ? true : {rest})"
+    before = parts[:failing]
+    return every([*before, chain]) if every_ else some([*before, chain])
+
+
+def fails(text: str) -> bool:
+    """Whether an expression may end with an error: what it speaks of may not be there, or not be had."""
+    return any(word in text for word in (*LOOKUPS, *_PARTIAL)) or _STRICT.search(text) is not None
+
+
+def _apart(text: str) -> str:
+    return text if is_unit(text) else f"({text})"
 
 
 def _condition(condition: dict[str, Any], where: str, names: Names) -> str:
+    """Kyverno makes both sides before it compares them: what can fail is asked for also where it would not matter."""
+    text, value = _judged(condition, where, names)
+    lookups = [names.beside[name] for name in names.whole if any(word in names.beside[name] for word in LOOKUPS)]
+    parts = [part for part in dict.fromkeys((*lookups, *(names.pasted or ()))) if part in text]
+    if value is not None and not value.startswith(("request.", "'")):
+        parts.append(value)
+    asked = [part for part in dict.fromkeys(parts) if not text.startswith(part) and not _safe(part) and not any(
+        more.startswith(f"{part}.") for more in parts)]
+    if not asked:
+        return text
+    # && would take no notice of an error beside what is false.
+    return f"(size([{', '.join(f'dyn({part})' for part in asked)}]) == {len(asked)} ? {_apart(text)} : false)"
+
+
+def _safe(text: str) -> bool:
+    """Whether it is always there."""
+    return (text.endswith(("metadata.name", ".orValue('')", ".orValue([])", ".orValue(null)", ".orValue({})")) and not (
+        any(word in text for word in LOOKUPS))) or text.startswith("request.")
+
+
+def _judged(condition: dict[str, Any], where: str, names: Names) -> tuple[str, str | None]:
+    """Whether it holds, and its value where that is computed."""
     key, name, value = condition["key"], condition["operator"], condition.get("value")
     said = _key(key, f"{where}.key", names)
     if has_variables(value):
-        return _compared(said, _computed(value, f"{where}.value", names), name, where)
+        computed = _computed(value, f"{where}.value", names).single
+        return _compared(said, computed, name, where), computed.text
+    return _with(said, name, value, where), None
+
+
+def _with(said: Said, name: str, value: Any, where: str) -> str:
+    """Of a value that is written."""
     if said.over and name not in _IN:
         said = said.single
     if said.text in _KNOWN and name in OPERATORS:
@@ -117,18 +178,20 @@ def _equality(key: Said, value: Any, where: str, *, differs: bool) -> str:
 
 
 def _membership(key: Said, name: str, value: Any, where: str) -> str:
+    single = False
+    if key.over and fails(key.text):
+        key = key.single
     if isinstance(value, str):
         if sign_of(value) == "-":
             return _ranged(key.single, name, value, where)
         if value[:1] in ("[", "{", '"') or value in ("null", "true", "false") or quantity(value) is not None:
             return _compared(key, Said(literal(value), "text"), name, where)
-        value = [value]
+        value, single = [value], True
     if isinstance(value, (bool, int)) or name in ("In", "NotIn"):
         return _compared(key, _written(value), name, where)
-    if not isinstance(value, list) or not all(isinstance(text, (str, int)) and not isinstance(text, bool)
-                                              for text in value):
+    if not isinstance(value, list) or not all(isinstance(text, (str, int)) for text in value):
         raise UnsupportedError(f"{where}.value", "only texts and lists of texts and whole numbers have words in CEL")
-    texts = [str(text) for text in value]
+    texts = [literal(text) if isinstance(text, bool) else str(text) for text in value]
     negative = name.endswith("NotIn")
     if key.type != "list":
         if key.type not in ("text", "int"):
@@ -138,20 +201,21 @@ def _membership(key: Said, name: str, value: Any, where: str) -> str:
                        "AllNotIn": f"{{}}.all({element}, {negation(scalar)})"}
             if name not in several:
                 raise UnsupportedError(f"{where}.operator", f"{name} of what may be a list has no words in CEL")
-            inside = _inside(key, texts)
+            inside = _inside(key, texts, either=not single)
             return (f"type({key.text}) == list ? {several[name].format(key.unit)} : "
                     f"{key.unit} != null && {_bracketed(negation(inside) if negative else inside)}")
-        inside = _inside(key, texts)
+        inside = _inside(key, texts, either=not single)
         return negation(inside) if negative else inside
     inside = _inside(Said("word"), texts)
     if name == "AnyIn":
         return key.holds("exists", "word", inside)
+    there = f"{key.maybe} != null" if key.maybe else TRUE
     if name == "AllIn":
-        return key.holds("all", "word", inside)
+        return every((there, key.holds("all", "word", inside)))
     if name == "AnyNotIn":
         return key.holds("exists", "word", negation(inside))
     if name == "AllNotIn":
-        return key.holds("all", "word", negation(inside))
+        return every((there, key.holds("all", "word", negation(inside))))
     raise UnsupportedError(f"{where}.operator", f"{name} of a list has no words in CEL yet: it is deprecated")
 
 
@@ -179,13 +243,13 @@ def _bracketed(part: str) -> str:
     return f"({part})" if "||" in part else part
 
 
-def _inside(key: Said, texts: list[str]) -> str:
-    """Whether one of the texts is the key, either of them taken for a wildcard."""
+def _inside(key: Said, texts: list[str], *, either: bool = True) -> str:
+    """Whether one of the texts is the key, with `either` also where the key is the wildcard."""
     text = key.text if key.type == "text" else f"string({key.text})"
     plain = [word for word in texts if "*" not in word and "?" not in word]
     tests = [f"{text} in {literal(plain)}"] if len(plain) > 1 else [f"{text} == {quoted(word)}" for word in plain]
     tests += [wildcard(word, text) for word in texts if word not in plain]
-    if not key.plain:
+    if not key.plain and either:
         expression = (r"'^\\Q' + " + text + r".replace('*', '\\E.*\\Q').replace('?', '\\E.\\Q') + '\\E$'")
         tests.append(every((f"{text}.matches('[*?]')", f"{literal(texts)}.exists(known, known.matches({expression}))")))
     return TRUE if TRUE in tests else some(tests)

@@ -65,6 +65,7 @@ class Comparison:
         vocabulary.policy(rule or {})
         self._lookups = Answers(rule or {}, vocabulary)
         self.before, self.after = PolicySet(before, kinds=kinds), PolicySet(after, kinds=kinds)
+        self._ignores = any(document["spec"].get("failurePolicy") == "Ignore" for document in after)
         self.asked = self.judged = self.denied = 0
         """Requests; those that the policy judged; and those that it was against."""
 
@@ -87,6 +88,9 @@ class Comparison:
         self.denied += left == "against"
         if left == right and said.allowed == says.allowed:
             return None
+        if said.allowed == says.allowed and right == "nothing" and self._ignores and {
+                result.outcome for result in said.results} <= {Outcome.ERROR, Outcome.SKIP}:
+            return None  # an error of a match condition is nothing then
         if said.allowed == says.allowed and right == "for" and any(
                 result.message == _EXCUSED for result in said.results):
             return None  # a violation that was there before: a pass now, which was a skip
@@ -111,7 +115,8 @@ def requests(rule: dict[str, Any], resources: Sequence[Named], operations: Seque
     """Generated requests about what a rule speaks of, and the given objects, each created, changed and deleted."""
     vocabulary = Vocabulary()
     vocabulary.policy(rule)
-    words = [word for word in vocabulary.values.values() if isinstance(word, str) and word]
+    words = [word.replace("/", "z").replace("%", "z") for word in vocabulary.values.values()
+             if isinstance(word, str) and word]
     plain = [_served(resource) for resource in resources if "/" not in resource.resource and resource.kind]
     asked = {(target.group, target.kind): target for target in plain}
     if ("", "Pod") in asked:
@@ -124,13 +129,23 @@ def requests(rule: dict[str, Any], resources: Sequence[Named], operations: Seque
         asked[("", "ConfigMap")] = Named("", "v1", "configmaps", "ConfigMap")
     debugged = "ephemeralContainers" in str(rule)
     typed = {served.resource.group for served in builtin().find(Selector("*", "*", "*", ""))}
+    places = _places(rule)
     for turn, target in enumerate(asked.values()):
-        objects = Samples(vocabulary, typed=target.group in typed, seed=turn).objects(count)
+        samples = Samples(vocabulary, typed=target.group in typed, seed=turn)
         last: dict[str, Any] | None = None
-        for at, made in enumerate(objects):
+        for at, made in enumerate(samples.objects(count)):
             document = _object(made, target, at, words, direct=target in plain)
-            yield from _asking(document, last, target, operations, kinds, at, words, debugged=debugged)
+            place = places[at // 4 % len(places)] if places and at % 4 == 2 else ("", "")
+            if place[0]:
+                document["metadata"]["name"] = place[0]
+            before = last
+            if at % 2:
+                before = samples.changed(document)
+                before["metadata"] = {**_metadata(before.get("metadata")), "name": document["metadata"]["name"]}
+            yield from _asking(document, before, target, operations, kinds, at, words, debugged=debugged,
+                               place=place[1])
             last = document
+    yield from _connecting([resource for resource in resources if "/" in resource.resource], kinds, words, count)
     for document in given:
         yield Request.create(document, "default")
 
@@ -195,6 +210,7 @@ def _metadata(metadata: Any) -> dict[str, Any]:
 
 def _pod(spec: Any) -> dict[str, Any]:
     made = spec if isinstance(spec, dict) else {}
+    _named(made.get("volumes"), "volume")
     for field in ("containers", "initContainers", "ephemeralContainers"):
         if field == "containers" or field in made:
             written = made.get(field)
@@ -204,8 +220,17 @@ def _pod(spec: Any) -> dict[str, Any]:
             for at, container in enumerate(containers):
                 container["name"] = f"{field.lower()}-{at}"
                 container["image"] = _image(container.get("image"))
+                for inner in ("env", "volumeMounts"):
+                    _named(container.get(inner), inner.lower())
             made[field] = containers
     return made
+
+
+def _named(entries: Any, words: str) -> None:
+    """What has a name, with one."""
+    for at, entry in enumerate(entries if isinstance(entries, list) else []):
+        if isinstance(entry, dict) and not (isinstance(entry.get("name"), str) and entry["name"]):
+            entry["name"] = f"{words}-{at}"
 
 
 def _image(name: Any) -> str:
@@ -218,13 +243,13 @@ def _image(name: Any) -> str:
 
 
 def _asking(document: dict[str, Any], last: dict[str, Any] | None, target: Named, operations: Sequence[str],
-            kinds: Kinds, at: int, words: Sequence[str], *, debugged: bool) -> Iterator[Request]:
+            kinds: Kinds, at: int, words: Sequence[str], *, debugged: bool, place: str = "") -> Iterator[Request]:
     kind = Kind(target.kind, target.version, target.group)
     resource = Resource(target.resource, target.version, target.group)
     namespace = ""
     if kinds.namespaced(kind) is not False:
         choices = [*_NAMESPACES, *words]
-        namespace = _NAMESPACES[0] if at % 3 else choices[at // 3 % len(choices)]
+        namespace = place or (_NAMESPACES[0] if at % 3 else choices[at // 3 % len(choices)])
         document["metadata"]["namespace"] = namespace
     elif kind.kind == "Namespace":
         namespace = document["metadata"]["name"]
@@ -246,6 +271,44 @@ def _asking(document: dict[str, Any], last: dict[str, Any] | None, target: Named
     if debugged and target.kind == "Pod" and last is not None and at % 3 == 0:
         yield Request(operation="UPDATE", kind=kind, resource=resource, namespace=namespace, name=name,
                       object=document, old_object=last, user=user, subresource="ephemeralcontainers", parent=kind)
+
+
+def _places(rule: dict[str, Any]) -> list[tuple[str, str]]:
+    """Names and namespaces that a rule speaks of together."""
+    made = []
+    for block in (rule.get("match") or {}, rule.get("exclude") or {}):
+        for part in (block, *(block.get("any") or []), *(block.get("all") or [])):
+            resources = part.get("resources") or {}
+            names = [*(resources.get("names") or []), *filter(None, [resources.get("name")])] or [""]
+            made += [(name.replace("*", "z").replace("?", "q"), namespace.replace("*", "z").replace("?", "q"))
+                     for name in names for namespace in resources.get("namespaces") or [""] if name or namespace]
+    return made
+
+
+def _connecting(resources: Sequence[Named], kinds: Kinds, words: Sequence[str], count: int) -> Iterator[Request]:
+    """Requests about subresources."""
+    for resource in resources:
+        plural, _, sub = resource.resource.partition("/")
+        target = next((target for target in kinds.find(Selector(resource.group, resource.version, resource.kind, sub))
+                       if target.subresource is not None), None)
+        if target is None or target.subresource is None or sub == "*":
+            continue
+        inner = target.subresource
+        kind = Kind(inner.kind or resource.kind, inner.version or resource.version, inner.group)
+        version = f"{kind.group}/{kind.version}" if kind.group else kind.version
+        for at in range(count):
+            namespace = [*_NAMESPACES, *words][at % (len(words) + 2)]
+            name = f"sample-{at}"
+            document: dict[str, Any] = {"apiVersion": version, "kind": kind.kind}
+            if "CONNECT" not in inner.operations:
+                document["metadata"] = {"name": name, "namespace": namespace}
+            for operation in inner.operations:
+                user = User(username=words[at // 3 % len(words)] if words and at % 2 else "admin")
+                owner = Resource(plural, resource.version, resource.group)
+                yield Request(operation=operation, kind=kind, resource=owner,
+                              namespace=namespace, name=name, object=document, user=user, subresource=sub,
+                              old_object=document if operation in ("UPDATE", "DELETE") else None,
+                              parent=Kind(resource.kind, resource.version, resource.group))
 
 
 def checked(comparison: Comparison, asked: Iterator[Request]) -> Difference | None:

@@ -77,7 +77,7 @@ def matched(rule: dict[str, Any], where: str, kinds: Kinds, judged: Sequence[str
         whole = some(every((_of([] if told and {*targets} == every_kind else targets,
                                 [] if {*operations} == every_operation else operations), test))
                      for targets, operations, test in asks)
-    if not any(targets for targets, _, _ in asks):
+    if not any(_resources(part).get("kinds") for _, part in filters):
         raise UnsupportedError(path, "a rule without kinds has no words in matchConstraints")
     constraints: dict[str, Any] = {"resourceRules": _rules(rules)}
     if shared is not None:

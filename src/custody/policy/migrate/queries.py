@@ -30,6 +30,7 @@ _REQUEST = {"operation": "request.operation", "namespace": "request.namespace", 
             "userInfo": "request.userInfo", "kind": "request.kind", "subResource": "request.subResource"}
 _PLAIN = ("request.operation", "request.namespace")
 _TEXTS = ("request.namespace", "request.name", "request.userInfo.username")
+_NOTHING = "optional.none().orValue(null)"
 _PASTED = re.compile("\ue000([0-9]+)\ue000")  # of no text that anybody writes
 
 
@@ -72,6 +73,8 @@ def query(expression: str, where: str, names: Names, *, lenient: bool = False, c
         elif "'" not in (before, after) and not re.search(r"'[^']*\Z", expression[:start]):
             raise UnsupportedError(where, f"{expression}: a part of an expression that is computed has no words in CEL")
         pasted.append(query(expression[start + 2:end - 2].strip(), where, names))
+        if names.pasted is not None:
+            names.pasted.append(pasted[-1].text)
         written += expression[last:start] + marker
         last = end
     try:
@@ -154,6 +157,10 @@ class _Query:
             # Without data there is no key that is not there, but nothing.
             inner = self.path(steps[1:], Said(f"{root}.data"), lenient=lenient)
             return Said(f"(has({root}.data) ? {inner.text} : null)")
+        if root == _NOTHING:
+            if not lenient:
+                raise self.refused("there is no old object")
+            return Said(_NOTHING)
         text, optional = root, False
         for at, step in enumerate(steps):
             soft = lenient and not (at == 0 and step in certain)
@@ -183,7 +190,7 @@ class _Query:
         if second in ("object", "oldObject"):
             root = self.names.object if second == "object" else self.names.old
             if not root:
-                raise self.refused("there is no old object")
+                return _NOTHING, steps[2:]
             return root, steps[2:]
         if second not in _REQUEST:
             raise self.refused(f"request.{second} is another thing there")
@@ -195,19 +202,18 @@ class _Query:
         index = node.children[1]
         if index.kind != "Index":
             raise self.refused("a slice")
-        return self.indexed(left, index.value, lenient=lenient)
+        return self.indexed(left, index.value)
 
     def _index(self, node: Node, current: Said | None, lenient: bool) -> Said:
         if current is None:
             raise self.refused("an index of all of the context")
-        return self.indexed(current, node.value, lenient=lenient)
+        return self.indexed(current, node.value)
 
-    def indexed(self, left: Said, index: int, *, lenient: bool) -> Said:
+    def indexed(self, left: Said, index: int) -> Said:
+        """Null where there are not so many."""
         left = left.single
         at = str(index) if index >= 0 else f"size({left.text}) - {-index}"
-        if lenient:
-            return Said(f"{left.unit}[?{at}].orValue(null)", left.elements)
-        return Said(f"{left.unit}[{at}]", left.elements)
+        return Said(f"{left.unit}[?{at}].orValue(null)")
 
     def needed(self, node: Node, current: Said | None, *, lenient: bool) -> Said:
         """An argument that may not be null."""
@@ -221,7 +227,11 @@ class _Query:
         return f"item{self._fresh if self._fresh > 1 else ''}"
 
     def _multiselectlist(self, node: Node, current: Said | None, lenient: bool) -> Said:
-        return Said(f"[{', '.join(self.of(child, current, lenient=lenient).text for child in node.children)}]", "list")
+        parts = [self.of(child, current, lenient=lenient).single for child in node.children]
+        texts = all(part.type == "text" for part in parts)
+        written = [part.text if part.text[:1] == "'" else f"string({part.text})" if texts else f"dyn({part.text})"
+                   for part in parts]
+        return Said(f"[{', '.join(written)}]", "list", elements="text" if texts else "")
 
     def flat(self, node: Node, current: Said | None, *, lenient: bool) -> Said:
         """The list that `[]` makes of a value."""
@@ -234,19 +244,28 @@ class _Query:
             right = node.children[1]
             if right.kind == "Identity":
                 return self.of(node, current, lenient=lenient)
-            outer = self.of(Node(node.kind, None, (node.children[0], Node("Identity"), *node.children[2:])), current,
+            before = Node("Identity")
+            if right.kind == "Subexpression" and right.children[1].kind == "FunctionExpression":
+                before, right = right.children
+            outer = self.of(Node(node.kind, None, (node.children[0], before, *node.children[2:])), current,
                             lenient=lenient)
             name = self.element()
             inner = self.listed(right, Said(name))
-            return inner._replace(over=(*outer.over, (outer.unit, name), *inner.over))
+            return inner._replace(maybe=outer.maybe, over=(*outer.over, (outer.unit, name), *inner.over))
         return self.listed(node, current, lenient=lenient)
 
     def listed(self, node: Node, current: Said | None, *, lenient: bool = True) -> Said:
+        if lenient and node.kind == "Subexpression" and node.children[1].value in ("keys", "values"):
+            of = self.of(node.children[0], current, lenient=True)
+            if of.text.endswith(".orValue(null)"):
+                there = Said(f"{of.text.removesuffix('null)')}{{}})", "map")
+                return self.of(node.children[1], there, lenient=True)._replace(maybe=of.text)
         said = self.of(node, current, lenient=lenient)
         text = said.text
+        maybe = text if text.endswith(".orValue(null)") and said.type != "list" else ""
         if text.endswith(".orValue(null)"):
             text = text.removesuffix("null)") + "[])"
-        return said._replace(text=text, type="list")
+        return said._replace(text=text, type="list", maybe=maybe)
 
     def _projection(self, node: Node, current: Said | None, lenient: bool) -> Said:
         base, right = node.children
@@ -275,6 +294,9 @@ class _Query:
             there = present(name, right.value)
             kept = f"{values.unit}.filter({name}, {there})" if there else values.unit
             return values._replace(text=f"{kept}.map({name}, {member(name, right.value)})", elements="")
+        if right.kind in ("Subexpression", "IndexExpression") and right.children[1].kind in (
+                "FunctionExpression", "Index"):  # of null nothing is asked
+            values, right = self.projected(values, right.children[0]), right.children[1]
         inner = self.of(right, Said(name, values.elements), lenient=True).single
         if inner.type and not inner.text.endswith(".orValue(null)"):
             values = values._replace(elements=inner.type)
@@ -283,8 +305,9 @@ class _Query:
                                elements=inner.type)
 
     def _pipe(self, node: Node, current: Said | None, lenient: bool) -> Said:
-        write = self.needed if _asks(node.children[1]) else self.of
-        left = write(node.children[0], current, lenient=lenient)
+        strict, self._strict = self._strict, _asks(node.children[1])
+        left = self.of(node.children[0], current, lenient=lenient)
+        self._strict = strict
         return self.of(node.children[1], left, lenient=lenient)
 
     def _orexpression(self, node: Node, current: Said | None, lenient: bool) -> Said:
@@ -296,7 +319,7 @@ class _Query:
         if said.sure:
             return said
         if said.type == "list" and right.kind == "Literal" and right.value == []:
-            return said
+            return said._replace(maybe="")
         if said.type == "list" and right.kind in ("Literal", "MultiSelectList"):
             listed = said.single
             return Said(f"(size({listed.text}) > 0 ? dyn({listed.text}) : dyn({fallback.text}))", spare=listed.text
@@ -416,9 +439,9 @@ _TRUTHS = {"contains": "contains", "starts_with": "startsWith", "ends_with": "en
 
 
 def _asks(node: Node) -> bool:
-    """Whether a function has `@` for an argument."""
-    return any((node.kind == "FunctionExpression" and child.kind == "CurrentNode") or _asks(child)
-               for child in node.children)
+    """Whether a function that takes no null has `@` for an argument."""
+    return any((node.kind == "FunctionExpression" and child.kind == "CurrentNode" and node.value not in (
+        "to_string", "to_array", "type", "not_null")) or _asks(child) for child in node.children)
 
 
 def _is_text(steps: list[str]) -> bool:
@@ -438,7 +461,9 @@ def text_of(text: str, where: str, names: Names) -> str:
         if said.type == "list":
             parts.append(f"json.marshal({said.single.text})")
         else:
-            parts.append(said.text if said.type == "text" else f"string({said.text})")
+            parts.append(said.text if said.type == "text" else f"string({said.text})" if said.type or (
+                not said.text.endswith(".orValue(null)")) else f"cel.bind(part, {said.text}, part == null ? '' : "
+                         "string(part))")
         last = end
     if last < len(text):
         parts.append(quoted(text[last:]))

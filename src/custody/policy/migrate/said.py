@@ -22,6 +22,8 @@ class Said(NamedTuple):
     """Of a list that is made of one list for each element: those, and the names of their elements."""
     elements: str = ""
     """Of a list: the type of what it has."""
+    maybe: str = ""
+    """Of a list that is empty where there is none: what is null then."""
     spare: str = ""
     """Of a list that something else stands for where it is empty: the list."""
 
@@ -67,6 +69,8 @@ class Names(NamedTuple):
     """What stands behind names of `beside`, by their text: configMap, apiCall and the like."""
     whole: Mapping[str, Said] = {}
     """What is known of entries of the context, by their names."""
+    pasted: list[str] | None = None
+    """What stands in literals of expressions, in their place: of all names that came of the same ones."""
     home: str = ""
     """The namespace of a policy that has one."""
     pods: str = "spec"

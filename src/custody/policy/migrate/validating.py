@@ -63,6 +63,8 @@ def migrated(document: dict[str, Any], at: int, kinds: Kinds, made: Sequence[Gen
     parts: list[tuple[str, tuple[str, ...], str]] = [
         (name, tuple(operation for operation in judged if operation != "DELETE"), "object"),
         (f"{name}-on-delete", tuple(operation for operation in judged if operation == "DELETE"), "oldObject")]
+    if "DELETE" not in judged and rule.get("preconditions"):  # which are asked all the same, and may fail
+        parts[1] = (f"{name}-on-delete", ("DELETE",), "oldObject")
     if "cel" in validate:  # which speaks of object and oldObject itself
         parts = [(name, tuple(judged), "object")]
     documents = []
@@ -86,11 +88,18 @@ def _part(document: dict[str, Any], at: int, kinds: Kinds, made: Sequence[Genera
     pods = all(target.kind in HOLDERS for target in match.resources)
     names = Names(root, certain=("metadata", "kind", "apiVersion", *(("spec",) if pods else ())),
                   operation="request.operation" if root == "object" else "'DELETE'", typed=_typed(match),
-                  home=_home(document))
+                  home=_home(document), pasted=[])
     names = context(rule.get("context") or [], f"{where}.context", names)
     spoken = _spoken(rule, where, match, names)
     if any(text == FALSE for _, text in spoken.conditions):
         return []
+    if root == "oldObject" and not {"deny", "foreach"} & {*validate}:
+        before = dict(spoken.conditions).get("preconditions", "")
+        if not any(word in before for word in conditions.LOOKUPS):
+            return []
+        spoken = spoken._replace(conditions=[
+            (label, f"({text}) ? false : false" if label == "preconditions" else text)
+            for label, text in spoken.conditions if label != "applies"])
     action = validate.get("failureAction") or spec.get("validationFailureAction") or "Audit"
     enforces = action.lower() == "enforce"
     meets = spoken.meets
@@ -141,14 +150,20 @@ def _spoken(rule: dict[str, Any], where: str, match: Matched, names: Names) -> S
         return Spoken(made, TRUE)
     block = _block(rule["validate"], f"{where}.validate", names, 0)
     if block.skips != FALSE:
-        made.append(("applies", negation(block.skips)))
+        label, before = made[-1] if made else ("", "")
+        if label == "preconditions" and any(word in before for word in (*conditions.LOOKUPS, "size([dyn(")):
+            # Apart, what is false of the one would hide an error of the other.
+            made[-1] = (label, f"({before}) ? {negation(block.skips)} : false")
+        else:
+            made.append(("applies", negation(block.skips)))
     return Spoken([(label, text) for label, text in made if text != TRUE], block.meets)
 
 
 def _excusing(rule: dict[str, Any], where: str, kinds: Kinds, judged: Sequence[str], meets: str, names: Names) -> str:
     """A violation that was there before is none on update, as under Enforce in Kyverno."""
     old = matched(rule, where, kinds, judged, "oldObject")
-    names = Names("oldObject", "", names.certain, operation="'CREATE'", typed=names.typed, home=names.home)
+    names = Names("oldObject", "", names.certain, operation="'CREATE'", typed=names.typed, home=names.home,
+                  pasted=[])
     before = _spoken(rule, where, old, context(rule.get("context") or [], f"{where}.context", names))
     held = every([*(text for _, text in before.conditions), negation(before.meets)])
     if meets in (TRUE, FALSE):
@@ -177,9 +192,7 @@ def _block(block: dict[str, Any], where: str, names: Names, depth: int) -> Block
         if loop.get("elementScope") is not None:
             raise UnsupportedError(f"{path}.elementScope", "it has no words in CEL yet")
         elements = query(loop["list"], f"{path}.list", names, lenient=True)
-        if elements.over:
-            raise UnsupportedError(f"{path}.list", "a list of lists has no words in CEL here")
-        listed = elements.unit
+        listed = elements.single.unit
         if listed.endswith(".orValue(null)"):
             listed = listed.removesuffix("null)") + "[])"
         name = "element" if depth == 0 else f"element{depth}"
@@ -190,7 +203,9 @@ def _block(block: dict[str, Any], where: str, names: Names, depth: int) -> Block
         part = _block(loop, path, inner, depth + 1)
         speaks = every((asked, negation(part.skips)))
         spoken.append(f"size({listed}) > 0" if speaks == TRUE else f"{listed}.exists({name}, {speaks})")
-        meets.append(f"{listed}.all({name}, {some((negation(speaks), part.meets))})")
+        said = f"({speaks}) ? ({part.meets}) : true" if speaks != TRUE and conditions.fails(speaks) else (
+            some((negation(speaks), part.meets)))
+        meets.append(f"{listed}.all({name}, {said})")
     return Block(negation(some(spoken)), every(meets))
 
 

@@ -20,8 +20,9 @@ _WORD = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|`([^`]*)`|\b([0-9
 _CHAIN = re.compile(r"\b(?:object|oldObject)((?:\.\??[A-Za-z_][A-Za-z0-9_]*|\[\??['\"][^'\"]+['\"]\])+)")
 _INNER = re.compile(r"\.(?:all|exists|exists_one|filter|map)\(\s*([A-Za-z_][A-Za-z0-9_]*)\s*,")
 _STEP = re.compile(r"\.\??([A-Za-z_][A-Za-z0-9_]*)|\[\??['\"]([^'\"]+)['\"]\]")
+_INDEX = "__index__"
 _VERBS = frozenset(("all", "exists", "exists_one", "filter", "map", "orValue", "startsWith", "endsWith", "contains",
-                    "matches", "size", "hasValue", "split", "join", "value", "or", "optMap", "flatten"))
+                    "matches", "size", "hasValue", "split", "join", "or", "optMap", "flatten"))
 
 
 class Vocabulary:
@@ -30,13 +31,15 @@ class Vocabulary:
     def __init__(self) -> None:
         self.tree: Tree = {}
         self.values: dict[str, Any] = {}
+        self.written: dict[str, Any] = {}
+        """Of these, the ones that are written, and what regular expressions stand for."""
         self.patterns: list[Any] = []
         self.answers: dict[int, Tree] = {}
         """Of what entries of contexts look up, by the id of the entry."""
         self._entries: dict[str, Tree] = {}
 
     def policy(self, rule: Mapping[str, Any]) -> None:
-        for part in ("match", "exclude", "preconditions", "context", "celPreconditions", "validate", "mutate",
+        for part in ("match", "exclude", "context", "preconditions", "celPreconditions", "validate", "mutate",
                      "generate"):
             self._read(rule.get(part), part)
 
@@ -57,10 +60,10 @@ class Vocabulary:
             for entry in value:
                 self._entry(entry)
         elif isinstance(value, dict):
-            if value.get("context"):
-                self._read(value["context"], "context")
             if isinstance(value.get("list"), str):
                 self._loop(value)
+            if value.get("context"):
+                self._read(value["context"], "context")
             for key, inner in value.items():
                 if key in ("pattern", "anyPattern") and "list" in value:
                     continue
@@ -83,8 +86,10 @@ class Vocabulary:
     def _value(self, value: Any) -> None:
         if len(self.values) > 200:
             return
-        self.values[repr(value)] = value
+        self.values[repr(value)] = self.written[repr(value)] = value
         if isinstance(value, str):
+            if re.search(r"[\\\[^$+]|\.\*", value) and (example := example_of(value)) is not None:
+                self.values[repr(example)] = self.written[repr(example)] = example
             bare = value.lstrip("!<>= ")
             for filled in (bare, f"z{value}", f"{value}z", *(text.replace("*", star).replace("?", "q")
                                                              for text in (bare, value) for star in ("z", ""))):
@@ -100,9 +105,9 @@ class Vocabulary:
 
     def _number(self, number: int, unit: str = "") -> None:
         for beside in (number - 1, number, number + 1):
-            self.values[repr(beside)] = beside
+            self.values[repr(beside)] = self.written[repr(beside)] = beside
             if unit:
-                self.values[f"{beside}{unit}"] = f"{beside}{unit}"
+                self.values[f"{beside}{unit}"] = self.written[f"{beside}{unit}"] = f"{beside}{unit}"
 
     def _labels(self, labels: Mapping[str, Any], field: str) -> None:
         into = self.tree.setdefault("metadata", {}).setdefault(field, {})
@@ -112,7 +117,11 @@ class Vocabulary:
 
     def _loop(self, loop: Mapping[str, Any]) -> None:
         """A list of a foreach, and the patterns of its elements."""
-        self._jmespath(loop["list"])
+        element = self._jmespath(loop["list"])
+        self._entries.pop("element", None)
+        if element is not None and element is not _ROOTS and not re.search(
+                r"\]\s*\[\]?$", loop["list"].strip()):
+            self._entries["element"] = element
         try:
             listed = jmespath.parse(loop["list"].strip())
         except LanguageError:
@@ -149,6 +158,7 @@ class Vocabulary:
                 # Kyverno takes a value that is the pattern's own text for one that matches; its translation does not.
                 if operator(pattern) or "|" in pattern or "&" in pattern:
                     self.values.pop(repr(pattern), None)
+                    self.written.pop(repr(pattern), None)
         return None
 
     def _entry(self, entry: Mapping[str, Any]) -> None:
@@ -202,13 +212,15 @@ class Vocabulary:
     def _jmespath(self, expression: str, at: Tree | None = None) -> Tree | None:
         last, written = 0, ""
         for start, end in spans(expression):
-            self._jmespath(expression[start + 2:end - 2])
+            inner = self._jmespath(expression[start + 2:end - 2])
+            if inner is not None and inner is not _ROOTS and expression[start - 1:start] == "`":
+                inner.setdefault(ANY, None)
             written += expression[last:start] + ('"x"' if expression[start - 1:start] == "`" else "x")
             last = end
         expression = written + expression[last:]
         if "time_" in expression:
             for moment in _MOMENTS:
-                self.values[moment] = moment
+                self.values[moment] = self.written[moment] = moment
         for quoted in re.findall(r"'([^']*)'|`\"([^\"]*)\"`", expression):
             self._value(quoted[0] or quoted[1])
         try:
@@ -235,17 +247,29 @@ class Vocabulary:
             return self._walk(children[1], self._walk(children[0], at))
         if kind in ("Projection", "FilterProjection", "Flatten", "IndexExpression"):
             self._listed(children[0], at)
-            inner = self._walk(children[0], at)
+            inner = result = self._walk(children[0], at)
             for child in children[1:]:
                 if child.kind not in ("Index", "Slice", "Identity"):
                     last = self._walk(child, inner)
-                    inner = last if child is children[1] else inner
-            return inner
+                    result = last if child is children[1] else result
+            return result
         if kind in ("Identity", "CurrentNode"):
             return at
-        result: Tree | None = None
+        if kind == "MultiSelectList" and at is not None and at is not _ROOTS and all(
+                child.kind == "Field" for child in children):
+            trees = [self._walk(child, at) for child in children]
+            shared = next((tree for tree in trees if tree is not None), {})
+            for child, tree in zip(children, trees, strict=True):
+                if tree is not shared:
+                    _grow(shared, tree)
+                    at[child.value] = [shared] if isinstance(at[child.value], list) else shared
+            return shared
+        result = None
         for child in children:
-            result = self._walk(child, at) or result
+            below = self._walk(child, at)
+            if kind == "FunctionExpression" and node.value in _OF_MAPS and below is not None and below is not _ROOTS:
+                below.setdefault(ANY, None)
+            result = below or result
         return result
 
     def _listed(self, node: Node, at: Tree | None) -> None:
@@ -255,6 +279,12 @@ class Vocabulary:
                 self._listed(child, at)
             return
         if node.kind == "Flatten":
+            inner = node.children[0]
+            if inner.kind in ("Projection", "FilterProjection"):
+                self._listed(inner.children[1], self._walk(inner.children[0], at))
+            self._listed(inner, at)
+            return
+        if node.kind in ("Projection", "FilterProjection"):
             self._listed(node.children[0], at)
             return
         if node.kind == "Subexpression":
@@ -294,9 +324,16 @@ class Vocabulary:
             self._value(int(word) if found[3] else word)
         inner = [*dict.fromkeys(_INNER.findall(text))]
         placed: set[str] = set()
-        for chain in _CHAIN.findall(text):
+        for chain in _CHAIN.findall(re.sub(r"\[[0-9]+\]", f".{_INDEX}", text)):
             at: Any = self.tree
+            holder: Any = None
+            name = ""
             for step in _steps(chain):
+                if step == _INDEX:
+                    if holder is not None:
+                        holder[name] = [at]
+                    continue
+                holder, name = at, step
                 below = at.get(step)
                 if isinstance(below, list):
                     below = below[0]
@@ -347,6 +384,9 @@ def _fitting(patch: Any) -> Any:
 
 
 MAPS = frozenset(("labels", "annotations", "matchLabels", "nodeSelector", "data", "limits", "requests", "status"))
+ANY = "*"
+"""A field of a map whose names are of no matter."""
+_OF_MAPS = frozenset(("keys", "values", "label_match", "merge", "items"))
 _ROOTS: Tree = {"object": {}}
 
 
@@ -405,3 +445,44 @@ def _grow(tree: Any, more: Any) -> None:
             _grow(below[0], value)
         elif below is None:
             tree[key] = value
+
+
+def example_of(expression: str) -> str | None:
+    """A text that a regular expression matches, of those that use no more than is usual."""
+    made, at = "", 0
+    text = expression.removeprefix("(?i)")
+    while at < len(text):
+        letter = text[at]
+        if letter in "^$":
+            at += 1
+            continue
+        if letter == "\\" and at + 1 < len(text):
+            piece = {"d": "1", "s": " ", "w": "a", "b": "", "S": "a"}.get(text[at + 1], text[at + 1])
+            at += 2
+        elif letter == "[":
+            end = text.find("]", at + 2)
+            if end < 0:
+                return None
+            piece, at = ("~" if text[at + 1] == "^" else text[at + 1]), end + 1
+        elif letter == "(":
+            end = text.find(")", at)
+            if end < 0 or "(" in text[at + 1:end]:
+                return None
+            inner = example_of(text[at + 1:end].removeprefix("?:").partition("|")[0])
+            if inner is None:
+                return None
+            piece, at = inner, end + 1
+        elif letter == "|":
+            break
+        elif letter in ")]*+?{":
+            return None
+        else:
+            piece, at = ("a" if letter == "." else letter), at + 1
+        if at < len(text) and text[at] in "*?":
+            piece, at = "", at + 1
+        elif at < len(text) and text[at] == "+":
+            at += 1
+        elif match := re.match(r"\{([0-9]+)(,[0-9]*)?\}", text[at:]):
+            piece, at = piece * min(int(match[1]), 100), at + match.end()
+        made += piece
+    return made
