@@ -168,7 +168,7 @@ class _Attestors:
             return
         form = next(form for form in ("keys", "keyless", "certificates") if entry.get(form))
         block, path = entry[form], f"{where}.{form}"
-        logs = self._logs(block, path)
+        logs = self._logs(block)
         if form == "keys":
             algorithm = block.get("signatureAlgorithm") or entry.get("signatureAlgorithm") or self._entry.get(
                 "signatureAlgorithm")
@@ -223,7 +223,7 @@ class _Attestors:
         return made
 
     @staticmethod
-    def _logs(block: Document, where: str) -> Document:
+    def _logs(block: Document) -> Document:
         rekor, ctlog = block.get("rekor") or {}, block.get("ctlog") or {}
         made = {name: value for name, value in (
             ("insecureIgnoreTlog", rekor.get("ignoreTlog")), ("rekorPubKey", rekor.get("pubkey")),
