@@ -59,7 +59,8 @@ def test_rules_of_several_forms_and_their_policies() -> None:
 
 
 @pytest.mark.parametrize(("document", "path", "words"), [
-    (excepting("tag", podSecurity=[{"controlName": "Capabilities", "images": ["*"]}]), "spec.podSecurity", "all of a policy"),
+    (excepting("tag", podSecurity=[{"controlName": "Capabilities", "images": ["*"]}]), "spec.podSecurity",
+     "all of a policy"),
     (excepting("tag", background=False), "spec.background", "what lies there"),
     (excepting("tag", policy_name="q"), "spec.exceptions[0].policyName", "none of the policies"),
     (excepting("other"), "spec.exceptions", "none of the rules"),
@@ -74,7 +75,7 @@ def test_what_has_no_words_is_refused(document: dict[str, Any], path: str, words
     assert words in refused.message
 
 
-def test_lists_comments_and_exceptions_before_their_policies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lists_comments_and_exceptions_before_policies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     items = {"apiVersion": "v1", "kind": "List", "items": [excepting("tag", "autogen-tag"), policy(VALIDATE)]}
     (tmp_path / "in.yaml").write_text("# who asked for it\n" + yaml.safe_dump(items))
     assert run(["policy", "migrate", str(tmp_path / "in.yaml"), "-o", str(tmp_path / "out"), "--samples", "60"]) == 0

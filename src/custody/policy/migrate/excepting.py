@@ -53,11 +53,11 @@ def exception(document: Document, done: Done, kinds: Kinds, count: int) -> Migra
         return behind(name, name, error)
     refused: CustodyError | None = None
     if difference is not None:
-        refused = UnsupportedError("spec", f"the exception says {difference.said}, its translation {difference.says}, of "
-                                   f"{shown(difference)}")
+        refused = UnsupportedError("spec", f"the exception says {difference.said}, its translation {difference.says}, "
+                                   f"of {shown(difference)}")
     elif not 0 < comparison.excepted < comparison.asked:
-        refused = UnsupportedError("spec", f"of {comparison.asked} requests it excepts {comparison.excepted}, so nothing "
-                                   "is known of its translation")
+        refused = UnsupportedError("spec", f"of {comparison.asked} requests it excepts {comparison.excepted}, so "
+                                   "nothing is known of its translation")
     return Migrated(name, name, made, refused, difference, comparison.asked, comparison.asked, comparison.excepted,
                     "excepted")
 
@@ -104,8 +104,8 @@ def _parts(spec: Document, done: Done) -> Iterator[_Part]:
         path = f"spec.exceptions[{at}]"
         policies = [pair for pair in done if _called(pair[0]) == entry["policyName"]]
         if not policies:
-            raise UnsupportedError(f"{path}.policyName", f"{entry['policyName']} is none of the policies that are migrated "
-                                   "with it", hint="name its file, too")
+            raise UnsupportedError(f"{path}.policyName", f"{entry['policyName']} is none of the policies that are "
+                                   "migrated with it", hint="name its file, too")
         for policy, rules in policies:
             made = autogen.generated(policy)
             for place, rule in enumerate(rules):
