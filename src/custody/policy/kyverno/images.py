@@ -20,6 +20,7 @@ from custody.policy.kyverno.attestors import regexp as _regexp
 from custody.policy.kyverno.judgement import Judgement
 from custody.policy.kyverno.sought import Sought, pull_secrets
 from custody.policy.kyverno.variables import PREDICATE_ROOTS, variables
+from custody.policy.lookup import Together
 from custody.policy.model import Outcome
 from custody.ports.lookup import PROVIDERS, Authority
 from policylang.conditions import Conditions, compile_conditions
@@ -187,12 +188,15 @@ class VerifyImages:
                              "check that the registry can be reached and has this image"), []
         relied: list[Verified] = []
         # 1. Every attestor set must be satisfied by signatures.
+        together = Together()
         for path, attestors in self._attestors:
-            attested = attestors(self._sought(given, image, None))
-            if attested.problem is not None:
-                return Judgement(Outcome.FAIL, f"failed to verify image {image.name}: {attested.problem or path}",
-                                 _remedy(image, evidence, "custody sign")), []
-            relied += attested.statements
+            with together:
+                attested = attestors(self._sought(given, image, None))
+                if attested.problem is not None:
+                    return Judgement(Outcome.FAIL, f"failed to verify image {image.name}: {attested.problem or path}",
+                                     _remedy(image, evidence, "custody sign")), []
+                relied += attested.statements
+        together.done()
         # 2. For every attestation, each of its attestor sets must vouch, and what they vouch for must hold: of one
         #    signer the newest, since an older scan says nothing of today.
         shown: dict[str, Any] = {}

@@ -66,8 +66,7 @@ class Sought:
         except LookupFailedError:
             self._tell(place, reached=False)
             raise
-        self._tell(place, reached=bool(known.subject) or not any(rejected.state is State.UNVERIFIABLE
-                                                                 for rejected in known.rejected))
+        self._tell(place, reached=known.reached)
         return known
 
     def _tell(self, place: str, *, reached: bool) -> None:
