@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 
 from custody.errors import MalformedError
+from custody.formats import yamllines
+from policylang.errors import Shape
 from policylang.go.yamltext import PlainLoader, plain_scalar
 
 MAX_SIZE = 4 * 1024 * 1024
@@ -26,6 +28,14 @@ def documents(data: bytes, where: str) -> list[Any]:
         raise MalformedError(where, got=f"more than {MAX_SIZE} bytes", expected=f"at most {MAX_SIZE} bytes")
     try:
         text = data.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedError(where, got=str(error)[:100], expected="plain YAML in UTF-8") from None
+    return [*yamllines.documents(text)] or any_documents(text, where)
+
+
+def any_documents(text: str, where: str) -> list[Any]:
+    """The same of a text, whatever it is. Raises MalformedError."""
+    try:
         _check_events(text)
         nodes = list(yaml.compose_all(text, PlainLoader))
     except yaml.YAMLError as error:
@@ -80,7 +90,7 @@ class _Plain:
             if isinstance(key, (bool, int, float)):
                 key = json.dumps(key)
             if not isinstance(key, str):
-                raise self._wrong(key_node, type(key).__name__, "text as a key")
+                raise self._wrong(key_node, Shape(key), "text as a key")
             if key in result:
                 raise self._wrong(key_node, f"key {key!r} twice", "each key once")
             result[key] = self.value(value_node, depth + 1)
@@ -93,5 +103,5 @@ class _Plain:
             raise self._wrong(node, text, "a finite number" if text[-1].isalpha() else "a number of 64 bits")
         return value
 
-    def _wrong(self, node: yaml.Node, got: str, expected: str) -> MalformedError:
+    def _wrong(self, node: yaml.Node, got: str | Shape, expected: str) -> MalformedError:
         return MalformedError(f"{self.where} line {node.start_mark.line + 1}", got=got, expected=expected)

@@ -28,7 +28,7 @@ from custody.formats.reference import Reference
 from custody.kit.clock import Clock
 from custody.kit.concurrency import together
 from custody.kit.digest import sha256
-from custody.ports.lookup import Authority, ImageEvidence
+from custody.ports.lookup import Authority, BlobEvidence, ImageEvidence
 from custody.registry.budget import Budget
 from custody.registry.client import RegistryClient
 from custody.services.artifacts import notarized
@@ -37,6 +37,7 @@ from custody.services.pace import Pace
 from custody.services.remembered import Probe, Remembered
 from custody.services.verify import Terms, Unlogged, sort
 from custody.services.verifying import Share, Verifying
+from custody.sign.blob import blob_evidence
 from custody.sign.keys import PublicKey, load_public_key
 from custody.sign.listing import Document, Limits, Listing, fetch_document, list_documents, list_notary
 from custody.sign.trusting import trust_of
@@ -129,6 +130,15 @@ class Gatherer:
             return unreached(State.MISSING, error.message)
         except CustodyError as error:
             return unreached(State.UNVERIFIABLE, error.message)
+
+    async def signed(self, asked: BlobEvidence, root: TrustedRoot | None = None) -> EvidenceSet:
+        """Whose a signature is that was not fetched: by `root`, or this gatherer's own. Never raises for what it is."""
+        return blob_evidence(asked, root or self._root, self._clock())
+
+    def asking(self, ref: Reference, authority: Authority, logins: Mapping[str, str]) -> RegistryClient:
+        """The client for an image, with logins and as the authority says."""
+        question = _Question((), None, None, authority, tuple(sorted(logins.items())))
+        return self._client_for(ref, question).within(Budget(self._bounds.seconds, self._bounds.documents.total))
 
     def forget(self, name: str = "", digest: str = "", tags: Collection[str] = ()) -> None:
         """Ask everything anew the next time; with a name, what is known of that digest and what these tags mean."""
@@ -279,7 +289,8 @@ def _terms_digest(question: _Question) -> str:
 def _terms(question: _Question, weight: int) -> Terms:
     """Raises MalformedError, UnsupportedError or VerificationError for an authority that nobody can be."""
     if question.authority is not None:
-        return Terms(trust_of(question.authority, question.root, max_weight=weight))
+        trust = trust_of(question.authority, question.root, max_weight=weight)
+        return Terms(trust, unlogged=Unlogged.KEYS) if question.authority.also else Terms(trust)
     # A policy may accept a key's signature without a log; it sees that `log` is None.
     return Terms(Trust(question.root, _loaded(question.keys), max_weight=weight), unlogged=Unlogged.KEYS)
 

@@ -18,10 +18,10 @@ from custody.evidence.model import EvidenceSet, KeylessSigner, Verified
 from custody.formats import intoto
 from custody.policy.fields import Fields
 from custody.policy.given import Given
-from custody.policy.kyverno.attestors import KMS, regexp
+from custody.policy.kyverno.attestors import regexp
 from custody.policy.kyverno.sought import evidence_for
 from custody.policy.lookup import LookupFailedError, Together
-from custody.ports.lookup import Authority, ImageEvidence, PublicKeyAt, Question
+from custody.ports.lookup import KEY_SERVICES, Authority, ImageEvidence, PublicKeyAt, Question
 from custody.sign.keys import load_public_key
 from custody.sign.trusting import authorities, trust_of
 from policylang.errors import LanguageError
@@ -323,7 +323,7 @@ def _cosign_root(fields: Fields, base: Authority) -> TrustRoot:
     key = fields.need("key", str).strip()
     fields.done()
     base = msgspec.structs.replace(base, roots="")
-    if key.startswith(KMS):
+    if key.startswith(KEY_SERVICES):
         return TrustRoot(name, _checked(base, fields.where), kms=key)
     if not key.startswith("-----BEGIN"):
         raise UnsupportedError(fields.path("key"), f"{key[:60]!r} is no public key in PEM and names no KMS",

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from custody.errors import MalformedError
 from custody.policy.fields import Fields
 from custody.policy.model import Kind, Simulated, User
+from policylang.errors import Shape
 
 OPERATIONS = ("CREATE", "UPDATE", "DELETE")
 _NAMESPACE = {"apiVersion": "v1", "kind": "Namespace"}
@@ -48,6 +49,11 @@ class Values:
         """Of every request; empty where nothing is said."""
         operation = self.everywhere.get("request.operation")
         return operation if isinstance(operation, str) else ""
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is said but labels of namespaces, so that policies are told the same."""
+        return not (self.everywhere or self.resources or self.rules or self.elements or self.set)
 
     def of(self, policy: str, resource: str) -> dict[str, Any]:
         """Names with dots, and values, for one policy and one resource."""
@@ -90,7 +96,7 @@ def read_spec(fields: Fields) -> Values:
             values.rules[key_of_rule] = dict(rule.take("values", dict) or {})
             for variable, elements in (rule.take("foreachValues", dict) or {}).items():
                 if not isinstance(elements, list):
-                    raise MalformedError(f"{rule.path('foreachValues')}.{variable}", got=type(elements).__name__,
+                    raise MalformedError(f"{rule.path('foreachValues')}.{variable}", got=Shape(elements),
                                          expected="a list")
                 values.elements.setdefault(key_of_rule, {})[variable] = elements
             rule.done()
