@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from custody.cli.main import main
 from custody.errors import CustodyError
+from custody.formats import yaml
 from custody.policy.imports import kyvernoimages, translation
 from custody.policy.imports.translation import translate
 from custody.policy.load import PolicySet
@@ -36,7 +39,7 @@ def values(*rules: dict[str, Any], **features: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("document", [
-    sigstore(BY_KEY), sigstore(KEYLESS), sigstore({"static": {"action": "fail"}}, globs=("**",)),
+    sigstore(BY_KEY), sigstore(KEYLESS), sigstore(BY_KEY, {"static": {"action": "fail"}}, globs=("**",)),
     sigstore({"key": {"data": pem(KEY)}, "ctlog": {"url": "https://rekor.sigstore.dev"}},
              globs=("*", "index.docker.io/myuser/*")),
     sigstore({**BY_KEY, "source": [{"oci": "ghcr.io/x/y"}], "attestations": [
@@ -72,6 +75,8 @@ def test_the_translation_judges_real_signatures() -> None:
     (sigstore({**BY_KEY, "attestations": [{"name": "a", "predicateType": "https://a.example/b", "policy": {
         "type": "rego", "data": "package sigstore\nisCompliant { true }\n"}}]}), "attestations[0].policy"),
     (sigstore(BY_KEY, mode="warn"), "says something else"),
+    (sigstore({"static": {"action": "fail"}}), "must have an attestor"),
+    (values({"pattern": "*:*", "validator": "deny"}), "must have an attestor"),
     (values({"pattern": "*:*"}, automaticChildApproval=True), "application.features.automaticChildApproval"),
     (values({"pattern": "*:*"}, automaticUnchangedApproval=True), "automaticUnchangedApproval"),
     (values({"pattern": "*:*"}, resourceValidationMode="podsOnly"), "resourceValidationMode"),
@@ -103,3 +108,17 @@ def test_what_is_none() -> None:
         translate({"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"}})
     with pytest.raises(CustodyError, match="authorities"):
         translate(sigstore())
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text(yaml.dumped(sigstore(BY_KEY)))
+    bad.write_text(yaml.dumped(values({"pattern": "*:*"}, automaticChildApproval=True)))
+    assert main(["policy", "import", str(good), "-o", str(tmp_path / "out")]) == 0
+    assert "✓ p: both say the same of" in capsys.readouterr().err
+    PolicySet.load([tmp_path / "out" / "p.yaml"])
+    assert main(["policy", "import", str(bad)]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "application.features.automaticChildApproval" in said.err
+    assert "1 document stays behind" in said.err

@@ -48,8 +48,10 @@ def translated(document: dict[str, Any]) -> list[dict[str, Any]]:
         "matchImageReferences": [{"expression": f"!({allowed})"}],
         "validationConfigurations": {"mutateDigest": any(entry.mutates for entry in demanding), "verifyDigest": False,
                                      "required": False}}
-    if attestors:
-        spec["attestors"] = [*attestors.values()]
+    if not attestors:
+        raise UnsupportedError("policy", "no rule asks for signatures, and an ImageValidatingPolicy must have an "
+                               "attestor")
+    spec["attestors"] = [*attestors.values()]
     spec["validations"] = [{"expression": f"({HOLDERS}).all(name, {judged})",
                             "message": "an image is not signed as the policy of Connaisseur wants it"}]
     return [{"apiVersion": "policies.kyverno.io/v1", "kind": "ImageValidatingPolicy",

@@ -41,8 +41,9 @@ def translated(document: dict[str, Any]) -> dict[str, Any]:
         "autogen": {"podControllers": {"controllers": []}},
         "matchImageReferences": [{"expression": wanted}],
         "validationConfigurations": {"mutateDigest": True, "verifyDigest": False, "required": False}}
-    if attestors:
-        made["attestors"] = attestors
+    if not attestors:
+        raise UnsupportedError("spec.authorities", "all are static, and an ImageValidatingPolicy must have an attestor")
+    made["attestors"] = attestors
     if attestations:
         made["attestations"] = [{"name": called, "intoto": {"type": kind}} for kind, called in attestations.items()]
     made["validations"] = [{"expression": f"({HOLDERS}).all(image, {some(conditions)})",
