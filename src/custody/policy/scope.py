@@ -227,6 +227,7 @@ class Scope:
         self.conditions = tuple(conditions)
         self.namespace = namespace
         self.kinds = frozenset(kinds)
+        self._checked: Kinds | None = None
 
     @property
     def asks(self) -> bool:
@@ -272,10 +273,13 @@ class Scope:
 
     def check(self, kinds: Kinds) -> None:
         """Whether each kind that it names can be asked about. Raises MalformedError."""
+        if self._checked is kinds:  # it is part of many sets, one after the other
+            return
         for block in (self.match, self.exclude):
             for part in block.filters if block is not None else ():
                 for named in part.kinds:
                     kinds.check(named.text, named.where)
+        self._checked = kinds
 
     @property
     def selectors(self) -> list[Selector]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from policylang.code import Code, assign, attribute, call, do, give, load, negate, when
 from policylang.conditions.operators import OPERATORS, UNLIKE, fixed
-from policylang.errors import InvalidError, NotEvaluatedError
+from policylang.errors import InvalidError, NotEvaluatedError, Shape
 from policylang.go.printing import sprint
 from policylang.jmespath import Env
 from policylang.variables import Roots, Writer, changes
@@ -142,4 +142,4 @@ def _join(messages: list[str], between: str = "; ") -> str:
 
 
 def _shape(value: Any) -> str:
-    return f"keys {', '.join(map(str, value))}" if isinstance(value, dict) else type(value).__name__
+    return f"keys {', '.join(map(str, value))}" if isinstance(value, dict) else str(Shape(value))

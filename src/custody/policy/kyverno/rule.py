@@ -16,7 +16,7 @@ from custody.policy.kyverno.context import Context
 from custody.policy.kyverno.judgement import Judgement
 from custody.policy.kyverno.match import WHO
 from custody.policy.kyverno.simulated import of_rule
-from custody.policy.kyverno.variables import ROOTS, leave, variables, within
+from custody.policy.kyverno.variables import ROOTS, leave, variables, with_roles, within
 from custody.policy.model import Outcome, RuleResult
 from custody.policy.podfields import HOLDERS
 from custody.policy.rule import Policy, Rule, Spoken
@@ -27,6 +27,7 @@ from policylang.variables import Roots, Value
 
 _EXPRESSION = re.compile(r"\{\{((?:\{[^{}]*\}|[^{}])*)\}\}")
 _WHO_ASKS = re.compile(r"\b(request\.(?:userInfo|roles|clusterRoles)|serviceAccountName(?:space)?)\b")
+_ROLES = re.compile(r"\brequest\.(?:roles|clusterRoles)\b")
 _HOW = re.compile(r"\b(request\.(?:operation|oldObject|dryRun))\b")
 
 
@@ -70,6 +71,7 @@ class KyvernoRule(Rule):
         self.action = head.action
         self.enforce = head.action.may_enforce
         self._head = head
+        self._reads_roles = bool(_ROLES.search(str(head.written)) or _ROLES.search(str(head.properties)))
         self.needs_request = _needs_request(head.written) or next((
             field for block in (head.scope.match, head.scope.exclude) if block is not None
             for part in block.filters for field in WHO if field in part.chosen), "")
@@ -97,10 +99,11 @@ class KyvernoRule(Rule):
 
     def entered(self, given: Given) -> Given:
         """The request with the entries of the rule's context among its variables."""
-        if not self.context and given.context.simulated is None:
+        if not self.context and not self._reads_roles and given.context.simulated is None:
             return given
         inner = within(given)
-        known = of_rule(variables(given), inner, self.policy.name, self.name)
+        known = with_roles(variables(given), given) if self._reads_roles else variables(given)
+        known = of_rule(known, inner, self.policy.name, self.name)
         inner.memo[variables] = self.context.opened(known, inner)
         return inner
 
