@@ -14,6 +14,7 @@ from typing import Any
 
 from custody.errors import CustodyError, UnsupportedError, language_errors
 from custody.kit.near import near
+from custody.policy.bounds import bound
 from custody.policy.cel.deleting import Deleting
 from custody.policy.cel.engine import Validating
 from custody.policy.cel.generating import Generating
@@ -101,6 +102,7 @@ def compile_document(document: Any, at: int, where: str) -> tuple[Engine, Unit]:
     """The first step, for the document at one position. Raises MalformedError, UnsupportedError."""
     with standing(where):
         engine = engine_of(document)
+        bound(document)
         return engine, Unit(at, where, document, engine.compile(document))
 
 

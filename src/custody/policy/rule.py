@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -11,7 +11,7 @@ import msgspec
 
 from custody.policy.given import Given
 from custody.policy.lookup import Answers
-from custody.policy.model import Change, Outcome, Request, RuleResult
+from custody.policy.model import Change, Outcome, Request, RuleResult, Vouched
 from custody.policy.phases import Phase
 from custody.policy.scope import Scope
 from custody.ports.lookup import Question
@@ -134,6 +134,13 @@ class Rule(Protocol):
     def unexcepted(self, given: Given, message: str) -> RuleResult:
         """The result where it cannot be told whether an exception holds."""
         return self.failed(given, f"failed to load context: {message}")
+
+    def vouched(self, given: Given, results: Sequence[RuleResult]) -> Iterable[Vouched]:  # noqa: ARG002 - engines' do
+        """What a summary may say of images that it judged; `results` are its policy's in an allowed decision.
+
+        Of a rule that reads more than the evidence, such as who asks or what time it is, nothing.
+        """
+        return ()
 
     def sees(self, template: str, field: str) -> bool:  # noqa: ARG002 - engines' do
         """Whether it looks at a field of pods, below the pointer of a pod template (`podfields`), for `coverage`."""

@@ -261,6 +261,12 @@ class Scope:
         return self.match.apart(request)
 
     @property
+    def by_kind(self) -> bool:
+        """Whether nothing of a request but its kind, operation and subresource decides."""
+        return not (self.namespace or self.conditions or self.exclude is not None
+                    or any(part.chosen for part in self.match.filters))
+
+    @property
     def handles(self) -> Handles | None:
         """Of which a request has at least one that the rule speaks of; None where it may speak of any."""
         return ((_HOME, self.namespace),) if self.namespace else self.match.handles

@@ -195,6 +195,7 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                 working = asyncio.create_task(operator.run())
                 watches = [asyncio.create_task(watched.run()), asyncio.create_task(early.run()),
                            *([asyncio.create_task(summaries.run())] if summaries is not None else []),
+                           *([asyncio.create_task(before.watch())] if before is not None else []),
                            *(asyncio.create_task(watch.run()) for watch in listeners.watches),
                            asyncio.create_task(controllers.run(lambda: operator.leadership.leading))]
                 try:

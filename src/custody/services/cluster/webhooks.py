@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -32,6 +33,8 @@ _NOISE = (("coordination.k8s.io", "leases"), ("", "events"), ("events.k8s.io", "
           ("authentication.k8s.io", "tokenreviews"), ("authorization.k8s.io", "subjectaccessreviews"),
           ("authorization.k8s.io", "selfsubjectaccessreviews"))
 """What a rule about every kind is not asked about: heartbeats, what is written about denials, and questions."""
+_OWN = ("kyverno.io", "policies.kyverno.io", "reports.kyverno.io", "wgpolicyk8s.io", "openreports.io")
+"""Groups of which it is not either: a policy that denies all could not be taken back, nor could reports be written."""
 
 
 _KYVERNOS = (("MutatingWebhookConfiguration", "kyverno-resource-mutating-webhook-cfg"),
@@ -83,8 +86,18 @@ def _noise(policies: PolicySet) -> str:
     asked = named((rule for policy in policies.policies for rule in policy.rules), policies.kinds)
     left = [(group, plural) for group, plural in _NOISE
             if not {(group, plural), ("*", plural), (group, "*")} & asked]
-    return "!(" + " || ".join(f'(request.resource.group == "{group}" && request.resource.resource == "{plural}")'
-                              for group, plural in left) + ")" if left else "true"
+    tests = [f'(request.resource.group == "{group}" && request.resource.resource == "{plural}")'
+             for group, plural in left]
+    for group in _OWN:
+        plurals = sorted(plural for of, plural in asked if of == group or (of == "*" and plural in _KNOWN[group]))
+        if "*" not in plurals:
+            but = f" && !(request.resource.resource in {json.dumps(plurals)})" if plurals else ""
+            tests.append(f'(request.resource.group == "{group}"{but})')
+    return "!(" + " || ".join(tests) + ")" if tests else "true"
+
+
+_KNOWN = {group: frozenset(definition.plural for definition in DEFINITIONS if definition.group == group)
+          for group in _OWN}
 
 
 def _of_policies(place: Place, bundle: bytes, *, as_kyverno: bool) -> Object:
