@@ -32,8 +32,8 @@ from custody.services.cluster.webhooks import Webhooks, wanted
 
 _LOG = logging.getLogger(__name__)
 _SETTLE, _PROMPT, _QUIET = 0.1, 0.01, 1.0
-"""Seconds without another change after which a step is taken, since `kubectl apply -f` of a folder is many; fewer for the
-first one after a second without any: who applies a policy expects it to be in force."""
+"""Seconds without another change after which a step is taken, since `kubectl apply -f` of a folder is many; fewer for
+the first one after a second without any: who applies a policy expects it to be in force."""
 _LATEST = 1.0
 """Seconds after the first change, however many follow: a burst of them makes one set of policies a second."""
 _AGAIN = 30.0
