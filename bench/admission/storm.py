@@ -18,6 +18,9 @@ be asked), requests that took longer than 12 s (hung), requests that failed beca
 each was due, and whose processor time all took. Before it custody alone, and after it Kyverno's controller alone (one
 process, as its chart's default), on the same API server under the same load for at most 60 s each.
 Exit 1 where anything was wrong or hung.
+
+Whoever is late is seen by the cores that each has used, by the API server's own means of a request and of each call,
+and by how late the generator was. Where `machine busy` is near 1, RATE is more than this machine can bear.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ import yaml
 from cryptography import x509
 
 sys.path[:0] = [str(Path(__file__).parents[2])]
-from bench.admission.stormload import Load, Pod, Webhooks, processor, written  # noqa: E402
+from bench.admission.stormload import Load, Pod, Webhooks, machine, processor, written  # noqa: E402
 from bench.admission.webhook import PEERS, ROOT, TOOLS, pss  # noqa: E402
 
 _EVERY = 4.0  # seconds
@@ -321,12 +324,15 @@ def loaded(label: str, cluster: Cluster, load: Load, pods: list[Pod], seconds: f
             hurting.cancel()
             await asyncio.wait({hurting})
 
+    busy = machine()
     before, used = cluster.metrics(), {name: processor(ids) for name, ids in processes.items()}
     own, begun = time.process_time(), time.monotonic()
     uvloop.run(both())
     lasted = time.monotonic() - begun
+    share = round((machine()[0] - busy[0]) / (machine()[1] - busy[1]), 2)
     cores = {name: round((processor(ids) - used[name]) / lasted, 2) for name, ids in processes.items()}
     figures = {"seconds": round(lasted, 1), **load.figures(), **cluster.metrics().since(before),
+               "machine busy": share,
                "cores": {**cores, "generator": round((time.process_time() - own) / lasted, 2)},
                **({"hurt": dict(beside.done)} if beside else {})}
     print(f"\n{label}", flush=True)
