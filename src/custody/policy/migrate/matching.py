@@ -210,7 +210,7 @@ def _test(part: dict[str, Any], where: str, root: str) -> str:
     """What a filter demands beside kinds and operations."""
     resources = _resources(part)
     if unknown := set(resources) - _FIELDS:
-        raise UnsupportedError(f"{where}.resources.{min(unknown)}", "it has no words in CEL yet")
+        raise UnsupportedError(f"{where}.resources.{min(unknown)}", "it has no words in CEL")
     for field in ("roles", "clusterRoles"):
         if part.get(field):
             raise UnsupportedError(f"{where}.{field}", "a ValidatingPolicy does not know the roles of who asks")

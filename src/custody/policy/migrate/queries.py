@@ -462,7 +462,7 @@ def text_of(text: str, where: str, names: Names) -> str:
             parts.append(f"json.marshal({said.single.text})")
         else:
             parts.append(said.text if said.type == "text" else f"string({said.text})" if said.type or (
-                not said.text.endswith(".orValue(null)")) else f"cel.bind(part, {said.text}, part == null ? '' : "
+                not said.text.endswith(".orValue(null)")) else f"cel.bind(part, {said.text}, part == null ? 'null' : "
                          "string(part))")
         last = end
     if last < len(text):

@@ -77,7 +77,7 @@ class Names(NamedTuple):
     """Where the pod is in the object, for `images`; empty where there is none."""
 
 
-def element_names(names: Names, **beside: str) -> Names:
+def element_names(names: Names, /, **beside: str) -> Names:
     return names._replace(beside={**names.beside, **beside})
 
 

@@ -48,7 +48,7 @@ class Samples:
             elif patterns and at % 2:
                 made = self._meeting(self._random.choice(patterns), self._random.random() * 0.3)
             else:
-                made = self._grown(self._vocabulary.tree, self._random.choice((0.02, 0.15, 0.4)))
+                made = self._grown(self._vocabulary.tree, self._random.choice((0.02, 0.15, 0.4, 0.7)))
             yield made if isinstance(made, dict) else {}
 
     def value(self, tree: Any) -> Any:

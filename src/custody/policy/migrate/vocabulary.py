@@ -16,13 +16,15 @@ from policylang.kpattern import anchor, operator
 Tree = dict[str, Any]
 """Fields that are named: maps, lists of one tree, or None where nothing below is."""
 _MOMENTS = ("2025-12-31T12:00:00Z", "2025-08-01T00:00:00Z", "2019-01-01T00:00:00Z", "2027-01-01T00:00:00Z")
+_CRONS = ("0 1 * * *", "*/5 * * * 1", "@hourly")
 _WORD = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|`([^`]*)`|\b([0-9]+)\b""")
 _CHAIN = re.compile(r"\b(?:object|oldObject)((?:\.\??[A-Za-z_][A-Za-z0-9_]*|\[\??['\"][^'\"]+['\"]\])+)")
 _INNER = re.compile(r"\.(?:all|exists|exists_one|filter|map)\(\s*([A-Za-z_][A-Za-z0-9_]*)\s*,")
 _STEP = re.compile(r"\.\??([A-Za-z_][A-Za-z0-9_]*)|\[\??['\"]([^'\"]+)['\"]\]")
 _INDEX = "__index__"
-_VERBS = frozenset(("all", "exists", "exists_one", "filter", "map", "orValue", "startsWith", "endsWith", "contains",
-                    "matches", "size", "hasValue", "split", "join", "or", "optMap", "flatten"))
+_VERBS = frozenset(("upperAscii", "lowerAscii", "distinct", "reverse", "sort", "sum", "indexOf", "substring",
+                    "trim", "replace", "all", "exists", "exists_one", "filter", "map", "orValue", "startsWith",
+                    "endsWith", "contains", "matches", "size", "hasValue", "split", "join", "or", "optMap", "flatten"))
 
 
 class Vocabulary:
@@ -39,6 +41,9 @@ class Vocabulary:
         self._entries: dict[str, Tree] = {}
 
     def policy(self, rule: Mapping[str, Any]) -> None:
+        if "cron" in str(rule).lower():
+            for text in _CRONS:
+                self.values[text] = self.written[text] = text
         for part in ("match", "exclude", "context", "preconditions", "celPreconditions", "validate", "mutate",
                      "generate"):
             self._read(rule.get(part), part)
@@ -255,6 +260,11 @@ class Vocabulary:
             return result
         if kind in ("Identity", "CurrentNode"):
             return at
+        if kind == "MultiSelectHash":
+            members: Tree = {}
+            for child in children:
+                members[child.value] = self._walk(child.children[0], at)
+            return members
         if kind == "MultiSelectList" and at is not None and at is not _ROOTS and all(
                 child.kind == "Field" for child in children):
             trees = [self._walk(child, at) for child in children]
@@ -320,7 +330,7 @@ class Vocabulary:
 
     def _cel(self, text: str) -> None:
         for found in _WORD.findall(text):
-            word = next((part for part in found if part), "")
+            word = next((part for part in found if part), "").replace("\\\\", "\\")
             self._value(int(word) if found[3] else word)
         inner = [*dict.fromkeys(_INNER.findall(text))]
         placed: set[str] = set()
@@ -346,7 +356,7 @@ class Vocabulary:
             for match in re.finditer(r"((?:\.\??[A-Za-z_][A-Za-z0-9_]*)+)(?:\.orValue\(\[\]\))?\)?\.(?:all|exists|"
                                      rf"exists_one|filter|map)\(\s*{name}\s*,", text):
                 last = _steps(match[1])[-1:]
-                for holder, key in _holders(self.tree, last[0]) if last else ():
+                for holder, key in _holders(self.tree, last[0]) if last and last[0] not in MAPS else ():
                     below = holder[key]
                     tree = below[0] if isinstance(below, list) else below if isinstance(below, dict) else {}
                     tree = tree if isinstance(tree, dict) else {}
