@@ -124,7 +124,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Public keys in PEM, one of which must have signed a PolicyException (`custody policy sign`) that counts; without
     any, whoever may write into those namespaces decides."""
     webhooks_named_as: Literal["", "kyverno", "custody"] = ""
-    """Whose names the webhooks of `admission run` have, as `kubectl` shows them in denials: `kyverno`
+    """Whose webhook configurations those of `admission run` are like, in names and all: `kyverno`
     (`validate.kyverno.svc-fail`), or `custody`. Default: Kyverno's where the cluster has Kyverno's definitions."""
     crds: list[str] = []
     """CustomResourceDefinition files or folders: the kinds beyond Kubernetes' own that policies may name."""

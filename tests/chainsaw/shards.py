@@ -7,6 +7,8 @@ import hashlib
 import os
 import queue
 import re
+import secrets
+import socket
 import subprocess
 import sys
 import tempfile
@@ -71,32 +73,48 @@ def listed(folder: Path, wanted: str, part: Part = WHOLE) -> list[tuple[str, Pat
 
 
 @contextlib.contextmanager
-def custody(kubeconfig: Path, folder: Path) -> Iterator[None]:
+def custody(kubeconfig: Path, folder: Path, api: Api) -> Iterator[None]:
     """Its admission, as a process beside the cluster."""
     folder.mkdir()
     log = Path(os.environ.get("CHAINSAW_LOG") or folder / "custody.log")
     with log.open("ab") as lines:
-        port, probe = free_port(), free_port()
+        probe, reached = free_port(), _reached(api)
         process = subprocess.Popen(
-            [sys.executable, "-m", "custody.cli.main", "admission", "run", "--kubeconfig", str(kubeconfig), "--url",
-             f"https://127.0.0.1:{port}", "--host", "127.0.0.1", "--webhook-port", str(port), "--namespace", "kyverno",
-             "--name", "custody", "--exclude", "kube-system", "--exclude", "kyverno", "--log-level", "info",
-             "--port", str(probe)],
+            [sys.executable, "-m", "custody.cli.main", "admission", "run", "--kubeconfig", str(kubeconfig), *reached,
+             "--namespace", "kyverno", "--name", "custody", "--exclude", "kube-system", "--exclude", "kyverno",
+             "--log-level", "info", "--port", str(probe)],
             cwd=folder, stdout=lines, stderr=subprocess.STDOUT, env={**os.environ, "CUSTODY_EXCEPTIONS": "*"})
         try:
-            _until_ready(process, probe)
+            _until_ready(process, f"{reached[reached.index('--host') + 1]}:{probe}")
             yield
         finally:
             process.terminate()
             process.wait()
 
 
-def _until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+def _reached(api: Api) -> list[str]:
+    """By the Service that Kyverno has, whose port is 443: of an address of this machine that nobody else listens on.
+
+    By a URL where this user may not listen on that port: tests of how Kyverno's webhooks are reached fail then.
+    """
+    address = f"127.{secrets.randbelow(250) + 2}.{secrets.randbelow(250)}.{secrets.randbelow(250) + 2}"
+    try:
+        with socket.create_server((address, 443)):
+            pass
+    except OSError:
+        port = free_port()
+        return ["--url", f"https://127.0.0.1:{port}", "--host", "127.0.0.1", "--webhook-port", str(port)]
+    api.create({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "kyverno-svc", "namespace": "kyverno"},
+                "spec": {"type": "ExternalName", "externalName": address, "ports": [{"port": 443, "name": "https"}]}})
+    return ["--service", "kyverno/kyverno-svc", "--host", address, "--webhook-port", "443"]
+
+
+def _until_ready(process: subprocess.Popen[bytes], host: str) -> None:
     for _ in range(1200):
         if process.poll() is not None:
             break
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+            with urllib.request.urlopen(f"http://{host}/readyz", timeout=5):
                 return
         except OSError:
             time.sleep(0.1)
@@ -134,7 +152,7 @@ def _shard(waiting: queue.Queue[tuple[str, Path]], done: queue.Queue[tuple[str, 
         with tempfile.TemporaryDirectory(prefix="cluster-") as parent:
             folder = Path(parent) / "cluster"
             folder.mkdir()
-            with cluster(folder) as (kubeconfig, api), custody(kubeconfig, Path(parent) / "custody"):
+            with cluster(folder) as (kubeconfig, api), custody(kubeconfig, Path(parent) / "custody", api):
                 before = {definition["metadata"]["name"] for definition in api.candidates(
                     {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"})}
                 while True:

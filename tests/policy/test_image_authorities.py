@@ -167,7 +167,9 @@ def test_a_key_that_a_kms_keeps() -> None:
     asks = PublicKeyAt("hashivault://release")
     good(entry, layer(KEY), known={asks: pem(KEY)})
     bad(entry, layer(KEY), words="the signature is not this key's", known={asks: pem(new_key())})
-    bad(entry, layer(KEY), words="no key is trusted")
+    bad(entry, layer(KEY), words="there is no such key")
+    bad(entry, layer(KEY), words="got no public key in PEM", known={asks: "none"})
+    bad(entry, layer(KEY), words="got no public key in PEM", known={asks: ""})
 
 
 def corporate(key: Any, **more: Any) -> Any:

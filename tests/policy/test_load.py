@@ -96,7 +96,6 @@ PATHS = "spec.rules[0]"
     *((f"{RULE}/{field}", value, f"{PATHS}.{field}") for field, value in {
         "celPreconditions": [{"name": "x"}]}.items()),
     *((f"{RULE}/validate/{field}", value, f"{PATHS}.validate.{field}") for field, value in {
-        "manifests": {"attestors": []},
         "assert": {"a": 1}}.items()),
     (f"{RULE}/match/any/0/clusterRole", ["x"], f"{PATHS}.match.any[0].clusterRole"),
     (f"{RULE}/preconditions", {"all": [{"key": "x", "operator": "Within", "value": "x"}]},

@@ -119,7 +119,6 @@ def test_conditions_of_anchors_and_of_the_rule_are_match_conditions() -> None:
 
 
 @pytest.mark.parametrize(("mutate", "path", "words"), [
-    (merge({"spec": {"x": "{{ @ }}"}}), "patchStrategicMerge.spec.x", "@"),
     (merge({"spec": {"$patch": "replace"}}), "patchStrategicMerge.spec.$patch", "directives"),
     (merge({"metadata": {"labels": {"{{ request.name }}": "x"}}}), "patchStrategicMerge.metadata.labels", "computed"),
     (containers({"(name)": "a"}, {"(name)": "b"}), "patchStrategicMerge.spec.containers", "several"),
@@ -145,7 +144,7 @@ def test_another_object_is_found_out() -> None:
         "Object{metadata: Object.metadata{labels: Object.metadata.labels{a: 'c'}}}")
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", "namespace": "default"},
            "spec": {"containers": [{"name": "a", "image": "b"}]}}
-    difference = Effects([document], [made], builtin(), Course.MUTATING, Cluster(builtin())).difference(
+    difference = Effects([document], [made], builtin(), Course.MUTATING, Cluster(builtin(), {})).difference(
         Request.create(pod))
     assert difference is not None
     assert (difference.said, difference.says) == ("done", "done")

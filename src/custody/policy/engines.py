@@ -22,6 +22,7 @@ from custody.policy.excepting import attach
 from custody.policy.exempting import Exempting
 from custody.policy.fields import Fields
 from custody.policy.imports.clusterimage import ClusterImage
+from custody.policy.imports.connaisseur import Connaisseur, is_configuration
 from custody.policy.kubernetes.mutating import BINDING, POLICY, MutatingAdmission
 from custody.policy.kubernetes.validating import AdmissionPolicies
 from custody.policy.kyverno.cleanup import Cleaning
@@ -37,6 +38,7 @@ _EXEMPTING = Exempting()
 _ADMISSION = AdmissionPolicies()
 _MUTATING_ADMISSION = MutatingAdmission()
 _MUTATING, _GENERATING, _DELETING = Mutating(), Generating(), Deleting()
+_CONNAISSEUR = Connaisseur()
 ENGINES: dict[tuple[str, str], Engine] = {
     ("kyverno.io", "ClusterPolicy"): _KYVERNO,
     ("kyverno.io", "Policy"): _KYVERNO,
@@ -84,6 +86,8 @@ def compile_document(document: Any, at: int, where: str) -> tuple[Engine, Unit]:
 
 def engine_of(document: Any) -> Engine:
     """Raises MalformedError for what is no object of Kubernetes, UnsupportedError for what no engine reads."""
+    if is_configuration(document):
+        return _CONNAISSEUR
     fields = Fields(document, "")
     kind, version = fields.need("kind", str), fields.need("apiVersion", str)
     engine = ENGINES.get((version.rpartition("/")[0], kind))

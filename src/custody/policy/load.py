@@ -67,6 +67,7 @@ class PolicySet:
         return sha256(b"\n".join(sorted(canonical(_said(document)) for document in self.whole)))
 
     def _index(self) -> None:
+        self._at = {position: at for at, position in enumerate(self._positions)}
         self.rules = [rule for policy in self.policies for rule in policy.rules]
         self._by_phase = {phase: Index([rule for rule in self.rules if rule.phase is phase]) for phase in Phase}
         # Most rules want nothing but the request, and are not asked twice.
@@ -156,7 +157,7 @@ class PolicySet:
 
     def sources(self, policy: Policy) -> list[Any]:
         """The documents that one of its policies was made of; the first is the one that it is named by."""
-        return [self.documents[at] for at, position in enumerate(self._positions) if position in policy.parts]
+        return [self.documents[self._at[position]] for position in sorted(policy.parts) if position in self._at]
 
     def need_nobody_to_generate(self) -> None:
         """For who judges and carries nothing out. Raises UnsupportedError for a rule that changes other objects."""

@@ -57,15 +57,17 @@ class RegistryClient:
         self._requests = Requests(Transport(http, Tokens(self._logins, now)), mirrors or {}, plain_http)
         self._referrers = Referrers(self._requests, now)
 
-    def knowing(self, find: Find, *, plain_http: Sequence[str] = (), now: Callable[[], float] = time.monotonic
-                ) -> RegistryClient:
+    def knowing(self, find: Find, *, plain_http: Sequence[str] = (), ca: str = "",
+                now: Callable[[], float] = time.monotonic) -> RegistryClient:
         """A client over the same connections that has other logins, and tokens of its own; it closes none of them.
 
-        `plain_http` are hosts that are asked without TLS, beside those that this client asks so.
+        `plain_http` are hosts that are asked without TLS, beside those that this client asks so. With `ca`,
+        certificates in PEM, its connections are its own and believe those alone. Raises UnsupportedError,
+        MalformedError for them.
         """
         view = copy.copy(self)
         view._logins = Logins(find, now)
-        view._requests = self._requests.known_by(Tokens(view._logins, now), plain_http)
+        view._requests = self._requests.known_by(Tokens(view._logins, now), plain_http, ca)
         view._referrers = Referrers(view._requests, now)
         return view
 

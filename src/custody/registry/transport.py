@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 
 from custody.errors import ConnectionBrokenError, NetworkError
 from custody.kit.address import Network, Reach, reach_from
-from custody.ports.http import Answer, Content, Http, collect, judges_reach, network_of_peer, place_of
+from custody.ports.http import Answer, Content, Http, believing, collect, judges_reach, network_of_peer, place_of
 from custody.registry.budget import Budget, limited
 from custody.registry.exchanges import Exchange, Exchanges
 from custody.registry.origin import Origin, joined, origin_of
@@ -58,10 +58,15 @@ class Transport:
         view.budget = budget
         return view
 
-    def known_by(self, tokens: Tokens) -> Transport:
-        """With other tokens, over the same connections."""
+    def known_by(self, tokens: Tokens, ca: str = "") -> Transport:
+        """With other tokens, over the same connections, or over such as believe certificates in PEM alone.
+
+        Raises UnsupportedError, MalformedError for those.
+        """
         view = copy.copy(self)
         view._tokens = tokens
+        if ca:
+            view._http, view._exchanges = believing(self._http, ca), Exchanges()
         return view
 
     async def close(self) -> None:

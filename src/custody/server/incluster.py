@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from custody.admission.answered import both
 from custody.admission.configuration import OWN_NAMESPACES, Service
-from custody.admission.judging import Judging, NoLookup
+from custody.admission.judging import Judging
 from custody.errors import CustodyError
 from custody.formats.policyreport import WGPOLICY
 from custody.policy.load import PolicySet, gathered, unwrapped
@@ -140,7 +140,7 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
             def snapshot(policies: PolicySet) -> Snapshot:
                 return Snapshot(policies, root)
 
-            watched = WatchedLookup(client, lambda: operator.kinds, lookup or NoLookup())
+            watched = WatchedLookup(client, lambda: operator.kinds, platform.lookup(lookup))
             keeper = decision_keeper(settings, platform.clock)
             if keeper is not None:
                 closing.callback(keeper.close)

@@ -28,7 +28,7 @@ from custody.formats.reference import Reference
 from custody.kit.clock import Clock
 from custody.kit.concurrency import together
 from custody.kit.digest import sha256
-from custody.ports.lookup import Authority, ImageEvidence
+from custody.ports.lookup import Authority, BlobEvidence, ImageEvidence
 from custody.registry.budget import Budget
 from custody.registry.client import RegistryClient
 from custody.services.artifacts import notarized
@@ -37,6 +37,7 @@ from custody.services.pace import Pace
 from custody.services.remembered import Remembered
 from custody.services.verify import Terms, Unlogged, sort
 from custody.services.verifying import Share, Verifying
+from custody.sign.blob import blob_evidence
 from custody.sign.keys import PublicKey, load_public_key
 from custody.sign.listing import Document, Limits, Listing, fetch_document, list_documents, list_notary
 from custody.sign.trusting import trust_of
@@ -130,6 +131,15 @@ class Gatherer:
         except CustodyError as error:
             return unreached(State.UNVERIFIABLE, error.message)
 
+    async def signed(self, asked: BlobEvidence, root: TrustedRoot | None = None) -> EvidenceSet:
+        """Whose a signature is that was not fetched: by `root`, or this gatherer's own. Never raises for what it is."""
+        return blob_evidence(asked, root or self._root, self._clock())
+
+    def asking(self, ref: Reference, authority: Authority, logins: Mapping[str, str]) -> RegistryClient:
+        """The client for an image, with logins and as the authority says."""
+        question = _Question((), None, None, authority, tuple(sorted(logins.items())))
+        return self._client_for(ref, question).within(Budget(self._bounds.seconds, self._bounds.documents.total))
+
     def forget(self, name: str = "", digest: str = "", tags: Collection[str] = ()) -> None:
         """Ask everything anew the next time; with a name, what is known of that digest and what these tags mean."""
         if not name:
@@ -143,7 +153,7 @@ class Gatherer:
         try:
             ref = reference.parse(name)
             # Before the work, not in it: who waits for the same image may come first in his own review.
-            named = ("digest", str(ref), question.logins)
+            named = ("digest", str(ref), question.logins, question.connection)
             if not self._cache.holds(named if ref.digest is None else (ref.name, ref.digest, question)):
                 await self._pace.turn(position)
             if ref.digest is None:
@@ -171,7 +181,8 @@ class Gatherer:
     def _client_for(self, ref: Reference, question: _Question) -> RegistryClient:
         """With the logins of the question where it has some."""
         insecure = question.authority is not None and question.authority.insecure
-        if not question.logins and not insecure:
+        ca = question.authority.registry_ca if question.authority is not None else ""
+        if not question.logins and not insecure and not ca:
             return self._client
         from custody.registry.credentials import credential_in, find_credential
 
@@ -180,7 +191,7 @@ class Gatherer:
         def find(host: str, repository: str, ask: Ask) -> Credential | None:
             return credential_in(logins, host, repository) or find_credential(host, repository, ask=ask)
 
-        return self._client.knowing(find, plain_http=[ref.registry] if insecure else [])
+        return self._client.knowing(find, plain_http=[ref.registry] if insecure else [], ca=ca)
 
     async def _collect(self, ref: Reference, question: _Question) -> EvidenceSet:
         bounds = self._bounds
@@ -237,6 +248,11 @@ class _Question:
     authority: Authority | None = None
     """Whom a policy believes instead."""
     logins: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def connection(self) -> tuple[bool, str]:
+        """By what a registry's word is believed: whether plain HTTP will do, and which certificates."""
+        return (self.authority.insecure, self.authority.registry_ca) if self.authority is not None else (False, "")
 
 
 def _name(ref: Reference, question: _Question) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -16,11 +15,11 @@ from custody.evidence.newest import newest
 from custody.formats import intoto
 from custody.policy.fields import Fields
 from custody.policy.given import Given
-from custody.policy.kyverno.attestors import KMS, regexp
+from custody.policy.kyverno.attestors import regexp
+from custody.policy.kyverno.keptkeys import checked, decoded, key_at
 from custody.policy.kyverno.sought import evidence_for
-from custody.policy.lookup import LookupFailedError
 from custody.policy.worlds import RegoWorld
-from custody.ports.lookup import ApiCall, Authority, PublicKeyAt
+from custody.ports.lookup import KEY_SERVICES, ApiCall, Authority, PublicKeyAt
 from custody.sign.trusting import HASHES, trust_of
 from policylang.errors import LanguageError
 from policylang.rego import UNDEFINED, Set
@@ -134,9 +133,9 @@ class ImageAuthority:
             said["keys"] = data
         elif secret is not None:
             self._key_of = _secret(secret)
-        elif kms.startswith(KMS):
+        elif kms.startswith(KEY_SERVICES):
             kept = PublicKeyAt(kms)
-            self._key_of = lambda given: str(given.answers.value(kept) or "")
+            self._key_of = lambda given: key_at(given, kept)
         else:
             raise UnsupportedError(fields.path("kms"), f"{kms[:60]!r} names no service that custody asks")
 
@@ -235,12 +234,8 @@ def _secret(fields: Fields) -> Callable[[Given], str]:
     def key(given: Given) -> str:
         secret = given.answers.value(asked)
         data = secret.get("data") if isinstance(secret, dict) else None
-        if isinstance(data, dict) and len(data) == 1:
-            try:
-                return base64.b64decode(next(iter(data.values())), validate=True).decode()
-            except (ValueError, TypeError):
-                pass
-        raise LookupFailedError(asked, "it is no Secret with one public key")
+        text = decoded(next(iter(data.values()))) if isinstance(data, dict) and len(data) == 1 else None
+        return checked(text, asked, "it is no Secret with one public key")
 
     return key
 

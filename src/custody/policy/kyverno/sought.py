@@ -14,7 +14,7 @@ from custody.evidence.newest import newest
 from custody.policy.given import Given
 from custody.policy.images import Image
 from custody.policy.lookup import LookupFailedError
-from custody.ports.lookup import Authority, ImageEvidence
+from custody.ports.lookup import Authority, BlobEvidence, ImageEvidence
 
 Absent = Callable[[], str]
 """Says why there are no candidates."""
@@ -82,7 +82,11 @@ class Sought:
 
 def evidence_for(given: Given, name: str, authority: Authority, types: Sequence[str]) -> EvidenceSet:
     """Raises UnansweredError, LookupFailedError, and MalformedError for an answer that is no evidence."""
-    question = ImageEvidence(name, authority, tuple(types))
+    return evidence_of(given, ImageEvidence(name, authority, tuple(types)))
+
+
+def evidence_of(given: Given, question: ImageEvidence | BlobEvidence) -> EvidenceSet:
+    """As `evidence_for`."""
     known: EvidenceSet | None = given.memo.get(question)
     if known is None:
         known = given.memo[question] = _read(given.answers.value(question), str(question))

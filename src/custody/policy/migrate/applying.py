@@ -6,10 +6,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from custody.errors import UnsupportedError
 from custody.formats.kubernetes import schema
 from custody.policy.kyverno.mutate.anchors import anchored
 from custody.policy.migrate.expressions import member
 from custody.policy.migrate.queries import Names
+from custody.policy.migrate.strategic import OBJECT
 from custody.policy.migrate.values import written
 from policylang.kpattern import anchor
 from policylang.kpattern.anchors import CONDITION, GLOBAL
@@ -23,14 +25,14 @@ _WORDS = frozenset(("true", "false", "null", "in", "as", "break", "const", "cont
 def applied(patch: dict[str, Any], where: str, names: Names, kinds: Sequence[tuple[str, str]]) -> str | None:
     """The expression; None for what is not plain enough, or of kinds whose schema is not known.
 
-    Conditions that stand in maps are the caller's (`strategic.merged`). Raises UnsupportedError for what has no words.
+    Conditions that stand in maps are the caller's (`strategic.merged`).
     """
     known = [schema.builtin().kind(*kind) for kind in kinds]
     if not known or any(kind is None for kind in known):
         return None
     try:
-        return _Apply(names).map(patch, "Object", names.object, where)
-    except _LabouredError:
+        return _Apply(names).map(patch, "Object", OBJECT, where)
+    except (_LabouredError, UnsupportedError):
         return None
 
 
@@ -74,7 +76,7 @@ class _Apply:
 
     def list(self, patch: list[Any], of: str, value: str, where: str) -> str:
         (part,) = patch if len(patch) == 1 else (None,)
-        holder = value.removesuffix(".containers").removeprefix(f"{self._names.object}.")
+        holder = value.removesuffix(".containers").removeprefix(f"{OBJECT}.")
         if not isinstance(part, dict) or not anchored(part) or holder not in self._names.certain:
             if all(isinstance(word, str) and not has_variables(word) for word in patch) and patch:
                 return written(patch, where, self._names)

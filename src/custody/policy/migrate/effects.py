@@ -41,9 +41,10 @@ class Effects:
         """Requests; those because of which something was done; and those because of which nothing was."""
 
     def difference(self, request: Request) -> Difference | None:
+        self._cluster.turn()
         said, says = (self._effect(request, policies) for policies in (self._before, self._after))
         self.asked += 1
-        self.done += said[0] == "done"
+        self.done += said[0].startswith("done")
         self.untouched += said[0] == "nothing"
         if said[0] == says[0] and jsonpatch.equal(said[1], says[1]):
             return None
@@ -90,10 +91,11 @@ def _mutated(decision: Decision, request: Request) -> Effect:
 
 
 def _changed(decision: Decision) -> Effect:
-    if _failed(decision):
-        return "an error", None
+    failed = _failed(decision)
     made = sorted((_change(change) for change in decision.changes), key=lambda part: json.dumps(part, sort_keys=True))
-    return ("done", made) if made else ("nothing", None)
+    if not made:
+        return ("an error" if failed else "nothing"), None
+    return ("done and an error" if failed else "done"), made
 
 
 def _change(change: Change) -> dict[str, Any]:
@@ -133,6 +135,6 @@ def outcome(policy: str, name: str, path: str, documents: Sequence[dict[str, Any
     if difference is not None:
         error = unequal(path, difference)
     elif not effects.done:
-        error = UnsupportedError(path, f"of {effects.asked} requests there is none because of which it does anything, so "
-                                 "nothing is known of its translation", hint="give objects with --resource")
+        error = UnsupportedError(path, f"of {effects.asked} requests there is none because of which it does anything, "
+                                 "so nothing is known of its translation", hint="give objects with --resource")
     return Migrated(policy, name, documents, error, difference, effects.asked, effects.asked, effects.done, doing)

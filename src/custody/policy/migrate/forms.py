@@ -7,7 +7,8 @@ from typing import Any
 
 from custody.policy.kinds import Kinds
 from custody.policy.kyverno.autogen import Generated
-from custody.policy.migrate import generating, mutated, validated
+from custody.policy.kyverno.cleanup import KINDS
+from custody.policy.migrate import cleaning, generating, mutated, validated, verified
 from custody.policy.migrate.outcome import Migrated
 
 Rule = Callable[[dict[str, Any], int, Sequence[Generated], Kinds, Sequence[dict[str, Any]], int], Migrated]
@@ -15,7 +16,8 @@ Rule = Callable[[dict[str, Any], int, Sequence[Generated], Kinds, Sequence[dict[
 that both are asked about, beside `count` generated ones of each kind."""
 Document = Callable[[dict[str, Any], Kinds, Sequence[dict[str, Any]], int], list[Migrated]]
 
-RULES: Mapping[str, Rule] = {"validate": validated.rule, "mutate": mutated.rule, "generate": generating.rule}
+RULES: Mapping[str, Rule] = {"validate": validated.rule, "mutate": mutated.rule, "generate": generating.rule,
+                             "verifyImages": verified.rule}
 """By the field of a rule that says what it does."""
-DOCUMENTS: Mapping[str, Document] = {}
+DOCUMENTS: Mapping[str, Document] = dict.fromkeys(KINDS, cleaning.document)
 """Kinds of kyverno.io whose documents have no rules."""

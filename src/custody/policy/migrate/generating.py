@@ -18,7 +18,7 @@ from custody.policy.migrate.equivalence import requests
 from custody.policy.migrate.expressions import TRUE, literal
 from custody.policy.migrate.heading import policy
 from custody.policy.migrate.matching import matched
-from custody.policy.migrate.mutating import certain, conditioned, said, typed
+from custody.policy.migrate.mutating import certain, conditioned, home, said, sharing, typed
 from custody.policy.migrate.operations import plain
 from custody.policy.migrate.outcome import Migrated, alone, behind, name_of
 from custody.policy.migrate.queries import Names, element_names, query
@@ -31,8 +31,8 @@ from policylang.variables import has_variables
 
 _DONE = frozenset(("name", "match", "exclude", "preconditions", "generate", "celPreconditions", "context",
                    "skipBackgroundRequests"))
-_GENERATE = frozenset(("apiVersion", "kind", "name", "namespace", "data", "clone", "cloneList", "foreach", "synchronize",
-                       "generateExisting", "orphanDownstreamOnPolicyDelete"))
+_GENERATE = frozenset(("apiVersion", "kind", "name", "namespace", "data", "clone", "cloneList", "foreach",
+                       "synchronize", "generateExisting", "orphanDownstreamOnPolicyDelete"))
 _LOOP = frozenset(("list", "context", "preconditions", "apiVersion", "kind", "name", "namespace", "data", "clone",
                    "cloneList"))
 Document = dict[str, Any]
@@ -45,7 +45,8 @@ def rule(document: Document, at: int, made: Sequence[Generated], kinds: Kinds, g
     try:
         documents = [translated(document, at, kinds, name_of(document, at))]
         before = alone(document, at, made)
-        effects = Effects([before], documents, kinds, Course.GENERATING, Cluster(kinds, sources(before)))
+        cluster = Cluster(kinds, before["spec"]["rules"][0], sources(before))
+        effects = Effects([before], documents, kinds, Course.GENERATING, cluster)
         difference = None
         for times in (1, 8):  # more, where the first ones do not bring it to make anything
             difference = effects.checked(_asked(before, path, kinds, given, count * times))
@@ -77,7 +78,7 @@ def translated(document: Document, at: int, kinds: Kinds, name: str) -> Document
     if spec.get("applyRules") == "One" and len(spec["rules"]) > 1:
         raise UnsupportedError("spec.applyRules", "policies do not know of each other")
     match = matched(single, where, kinds, _operations(single), "object")
-    names = Names("object", certain=certain(match), typed=typed(match))
+    names = Names("object", certain=certain(match), typed=typed(match), home=home(document))
     names = context(single.get("context") or [], f"{where}.context", names)
     meets = [(f"match-{at}" if at else "match", text) for at, text in enumerate(match.conditions)]
     meets += said(single, where, names)
@@ -95,9 +96,9 @@ def translated(document: Document, at: int, kinds: Kinds, name: str) -> Document
     if spec.get("useServerSideApply"):
         body["useServerSideApply"] = True
     body["matchConstraints"] = match.constraints
-    body |= conditioned(document, names, meets)
+    body["matchConditions"] = conditioned(document, meets)
     body["generate"] = [{"expression": text} for text in expressions]
-    return policy(document, "GeneratingPolicy", name, body)
+    return policy(document, "GeneratingPolicy", name, sharing(body, names))
 
 
 def _operations(single: Document) -> Sequence[str]:
@@ -129,8 +130,6 @@ def _each(loop: Document, where: str, names: Names, kinds: Kinds) -> list[str]:
     element = f"{plain(listed)}[index]"
     inner = element_names(names, element=element, element0=element, elementIndex="index", elementIndex0="index")
     entered = context(loop.get("context") or [], f"{where}.context", inner)
-    if getattr(entered, "variables", None) != getattr(names, "variables", None):
-        raise UnsupportedError(f"{where}.context", "what is asked for each element has no words in CEL here")
     indices = f"lists.range(size({listed}))"
     if loop.get("preconditions"):
         test = conditions.compiled(loop["preconditions"], f"{where}.preconditions", entered)
@@ -165,8 +164,8 @@ def _applied(pattern: Document, where: str, names: Names, kinds: Kinds) -> list[
 def _cloned(pattern: Document, where: str, names: Names, kinds: Kinds, namespace: str) -> str:
     source = pattern["clone"]
     if source["name"] != pattern["name"]:
-        raise UnsupportedError(f"{where}.clone.name", "a clone keeps the name of its source: CEL has no words for a map "
-                               "with one field changed")
+        raise UnsupportedError(f"{where}.clone.name", "a clone keeps the name of its source: CEL has no words for a "
+                               "map with one field changed")
     place = written(source.get("namespace") or "", f"{where}.clone.namespace", names)
     name = written(source["name"], f"{where}.clone.name", names)
     version = pattern.get("apiVersion") or "v1"

@@ -9,6 +9,11 @@ from custody.policy.kyverno.autogen import ANNOTATION
 _DROPPED = (ANNOTATION, "kubectl.kubernetes.io/last-applied-configuration", "kyverno.io/kyverno-version",
             "policies.kyverno.io/minversion", "kyverno.io/kubernetes-version")
 
+PLURAL = {"CronJob": "cronjobs", "DaemonSet": "daemonsets", "Deployment": "deployments", "Job": "jobs",
+          "ReplicaSet": "replicasets", "ReplicationController": "replicationcontrollers",
+          "StatefulSet": "statefulsets"}
+"""What Kyverno's controllers are called in `autogen.podControllers`."""
+
 
 def policy(document: dict[str, Any], kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
     """A policies.kyverno.io/v1 document of a kind, or its namespaced form where the old one is."""

@@ -12,11 +12,13 @@ from custody.policy.kyverno.mutate import jsonpatches
 from custody.policy.kyverno.mutate.nodes import PatchError
 from custody.policy.migrate.expressions import TRUE, member, negation
 from custody.policy.migrate.operations import Loop, Operation, index, plain, pointer, step
-from custody.policy.migrate.queries import Names, query
+from custody.policy.migrate.queries import Names, query, text_of
+from custody.policy.migrate.strategic import OBJECT
 from custody.policy.migrate.values import Quoted, written
 
 _VARIABLE = re.compile(r"\{\{((?:\{[^{}]*\}|[^{}])*)\}\}")
 _NUMBER = 700_000_000  # where a variable stands, while the text is read: a number without quotes, a text within
+_INDEX = re.compile(r"elementIndex[0-9]*")
 _PLACE = re.compile(r"7000[0-9]{5}")
 
 
@@ -47,8 +49,10 @@ def operations(text: str, where: str, names: Names, loops: tuple[Loop, ...] = ()
         raise UnsupportedError(where, error.message) from None
     made = []
     for at, operation in enumerate(read):
-        path = f"{where}[{at}]"
-        made.append(_Patches(variables, path, names, loops).of(operation))
+        steps = _Patches(variables, f"{where}[{at}]", names, loops).of(operation)
+        # What is made on the way is made once, before anything is put into it for each element.
+        ways = steps[:-1] if loops and operation["op"] == "add" else []
+        made += [ways, steps[len(ways):]] if ways else [steps]
     return made
 
 
@@ -88,18 +92,20 @@ class _Patches:
         return Operation(op, pointer(entry.pointer for entry in steps), value, source, guard, self._loops)
 
     def _path(self, text: str) -> list[_Step]:
-        root, made = self._names.object, list[_Step]()
+        root, made = OBJECT, list[_Step]()
         soft, strict = root, root
         for part in text.split("/")[1:]:
             position: int | None = None
-            if _PLACE.search(part):
-                at = self._index(part)
-                if strict == plain(self._loops[-1].of if self._loops else "") and at == self._loops[-1].at:
+            if _PLACE.search(part) and (at := self._index(part)) is not None:
+                if self._loops and strict == plain(self._loops[-1].of) and at == self._loops[-1].at:
                     made = [entry._replace(there=TRUE) for entry in made]
                     soft = strict = f"{strict}[{at}]"
                     made.append(_Step(index(at), soft, TRUE, None))
                     continue
                 pointed, soft, strict = index(at), f"{soft}[?{at}]", f"{strict}[{at}]"
+            elif _PLACE.search(part):
+                pointed, key = self._numbered(part)
+                soft, strict = f"{soft}[?{key}]", f"{strict}[{key}]"
             elif part == "-":
                 pointed, position = step("-"), 0
             elif part.startswith("-"):
@@ -116,14 +122,22 @@ class _Patches:
             made.append(_Step(pointed, soft, there, position))
         return made
 
-    def _index(self, text: str) -> str:
-        """The variable that a step is, which must be the index of an element."""
+    def _index(self, text: str) -> str | None:
+        """The index of an element that a step is; None where it is another text."""
+        match = _VARIABLE.fullmatch(self._filled(text))
+        if match is None or not _INDEX.fullmatch(match[1].strip()):
+            return None
+        return query(match[1].strip(), f"{self._where}.path", self._names).text
+
+    def _numbered(self, text: str) -> tuple[str, str]:
+        """(step, key) of a text with indices in it."""
         filled = self._filled(text)
-        match = _VARIABLE.fullmatch(filled)
-        if match is None or not re.fullmatch(r"elementIndex[0-9]*", match[1].strip()):
+        if not all(_INDEX.fullmatch(name.strip()) for name in _VARIABLE.findall(filled)):
             raise UnsupportedError(f"{self._where}.path",
                                    f"{filled}: a key that is computed may lead into another place")
-        return query(match[1].strip(), f"{self._where}.path", self._names).text
+        where = f"{self._where}.path"
+        return (text_of(filled, where, self._names),
+                text_of(filled.replace("~1", "/").replace("~0", "~"), where, self._names))
 
     def _filled(self, text: str) -> str:
         return _PLACE.sub(lambda match: self._variables[int(match[0]) - _NUMBER], text)

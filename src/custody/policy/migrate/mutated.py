@@ -10,7 +10,7 @@ import msgspec
 from custody.errors import CustodyError, UnsupportedError
 from custody.policy.kinds import Kinds
 from custody.policy.kyverno.autogen import Generated
-from custody.policy.migrate import mutating
+from custody.policy.migrate import existing, mutating
 from custody.policy.migrate.clusters import Cluster
 from custody.policy.migrate.effects import Effects, outcome
 from custody.policy.migrate.equivalence import requests
@@ -25,6 +25,8 @@ from custody.policy.scope import WRITTEN
 def rule(document: dict[str, Any], at: int, made: Sequence[Generated], kinds: Kinds,
          given: Sequence[dict[str, Any]], count: int) -> Migrated:
     """The plainest policies that do the same, or why there are none."""
+    if document["spec"]["rules"][at]["mutate"].get("targets"):
+        return existing.rule(document, at, made, kinds, given, count)
     policy, name = document["metadata"]["name"], document["spec"]["rules"][at]["name"]
     path = f"spec.rules[{at}]"
     tried: Migrated | None = None
@@ -32,7 +34,7 @@ def rule(document: dict[str, Any], at: int, made: Sequence[Generated], kinds: Ki
         choices = mutating.translated(document, at, kinds, made, name_of(document, at))
         before = alone(document, at, made)
         for documents in choices:
-            effects = Effects([before], documents, kinds, Course.MUTATING, Cluster(kinds))
+            effects = Effects([before], documents, kinds, Course.MUTATING, Cluster(kinds, before["spec"]["rules"][0]))
             difference = None
             for times in (1, 8):  # more, where the first ones do not bring it to change anything
                 difference = effects.checked(_asked(before, path, kinds, given, count * times))

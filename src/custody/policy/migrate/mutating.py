@@ -9,7 +9,7 @@ from custody.errors import UnsupportedError
 from custody.policy.kinds import Kinds, builtin
 from custody.policy.kyverno.autogen import Generated
 from custody.policy.migrate import applying, conditions, jsonpatches, strategic
-from custody.policy.migrate.contexts import context
+from custody.policy.migrate.contexts import context, shared
 from custody.policy.migrate.expressions import TRUE, every
 from custody.policy.migrate.heading import asked, policy
 from custody.policy.migrate.matching import Matched, matched
@@ -46,14 +46,7 @@ def translated(document: Document, at: int, kinds: Kinds, made: Sequence[Generat
 
     Raises UnsupportedError.
     """
-    spec = document["spec"]
-    rule = spec["rules"][at]
-    if rule["mutate"].get("targets"):
-        raise UnsupportedError(f"spec.rules[{at}].mutate.targets", "not migrated by custody yet")
-    if unknown := sorted(set(rule) - _DONE):
-        raise UnsupportedError(f"spec.rules[{at}].{unknown[0]}", "it has no words in a MutatingPolicy")
-    if spec.get("applyRules") == "One" and len(spec["rules"]) > 1:
-        raise UnsupportedError("spec.applyRules", "policies do not know of each other")
+    known(document, at)
     choices: list[list[Document]] = []
     for plainly in (True, False):
         documents = [_policy(document, part, kinds, plainly=plainly) for part in parts(document, at, made, name)]
@@ -62,9 +55,18 @@ def translated(document: Document, at: int, kinds: Kinds, made: Sequence[Generat
     return choices
 
 
+def known(document: Document, at: int) -> None:
+    """Raises UnsupportedError for what no MutatingPolicy says."""
+    spec = document["spec"]
+    if unknown := sorted(set(spec["rules"][at]) - _DONE):
+        raise UnsupportedError(f"spec.rules[{at}].{unknown[0]}", "it has no words in a MutatingPolicy")
+    if spec.get("applyRules") == "One" and len(spec["rules"]) > 1:
+        raise UnsupportedError("spec.applyRules", "policies do not know of each other")
+
+
 def _policy(document: Document, part: Part, kinds: Kinds, *, plainly: bool) -> Document:
     match = matched(part.rule, part.where, kinds, WRITTEN, "object")
-    names = Names("object", certain=certain(match), typed=typed(match))
+    names = Names("object", certain=certain(match), typed=typed(match), home=home(document))
     names = context(part.rule.get("context") or [], f"{part.where}.context", names)
     meets = [(f"match-{at}" if at else "match", text) for at, text in enumerate(match.conditions)]
     meets += said(part.rule, part.where, names)
@@ -77,9 +79,9 @@ def _policy(document: Document, part: Part, kinds: Kinds, *, plainly: bool) -> D
     if any(target.resource == "pods" for target in match.resources):
         body["autogen"] = {"podControllers": {"controllers": []}}
     body["matchConstraints"] = constraints(match)
-    body |= conditioned(document, names, meets)
+    body["matchConditions"] = conditioned(document, meets)
     body["mutations"] = mutations
-    return policy(document, "MutatingPolicy", part.name, body)
+    return policy(document, "MutatingPolicy", part.name, sharing(body, names))
 
 
 def certain(match: Matched) -> tuple[str, ...]:
@@ -120,13 +122,33 @@ def constraints(match: Matched) -> Document:
     return {**match.constraints, "resourceRules": rules}
 
 
-def conditioned(document: Document, names: Names, meets: Sequence[tuple[str, str]]) -> Document:
-    """`matchConditions` and `variables`."""
+def home(document: Document) -> str:
+    """The namespace of a policy that has one."""
+    namespaced = document["kind"] in ("Policy", "CleanupPolicy")
+    return str(document["metadata"].get("namespace") or "default") if namespaced else ""
+
+
+def conditioned(document: Document, meets: Sequence[tuple[str, str]]) -> list[Document]:
     webhook = document["spec"].get("webhookConfiguration") or {}
-    listed = [*(webhook.get("matchConditions") or []),
-              *({"name": label, "expression": text} for label, text in meets if text != TRUE)]
-    variables = [{"name": label, "expression": text} for label, text in getattr(names, "variables", {}).items()]
-    return {**({"matchConditions": listed} if listed else {}), **({"variables": variables} if variables else {})}
+    return [*(webhook.get("matchConditions") or []),
+            *({"name": label, "expression": text} for label, text in meets if text != TRUE)]
+
+
+def sharing(body: Document, names: Names) -> Document:
+    """A policy's spec whose expressions speak of entries of the context by variables; without lists that are empty."""
+    holders = [entry for field in ("matchConditions", "targetMatchConditions", "conditions",
+                                                "generate", "validations") for entry in body.get(field) or []]
+    holders += [mutation.get("jsonPatch") or mutation["applyConfiguration"] for mutation in body.get("mutations") or []]
+    texts, variables = shared([holder["expression"] for holder in holders], names)
+    for holder, text in zip(holders, texts, strict=True):
+        holder["expression"] = text
+    kept: Document = {}
+    for field, value in body.items():
+        if field in ("mutations", "generate", "conditions", "validations") and variables:
+            kept["variables"] = variables
+        if value != []:
+            kept[field] = value
+    return kept
 
 
 def mutated(mutate: Document, where: str, names: Names, kinds: Sequence[tuple[str, str]], *,
@@ -167,8 +189,6 @@ def _loop(loop: Document, where: str, names: Names, kinds: Sequence[tuple[str, s
     inner = element_names(names, element=element, elementIndex=at, **{f"element{nesting}": element,
                                                                       f"elementIndex{nesting}": at})
     entered = context(loop.get("context") or [], f"{where}.context", inner)
-    if getattr(entered, "variables", None) != getattr(names, "variables", None):
-        raise UnsupportedError(f"{where}.context", "what is asked for each element has no words in CEL here")
     test = conditions.compiled(loop["preconditions"], f"{where}.preconditions", entered) if loop.get(
         "preconditions") else TRUE
     this = Loop(listed, at, test, loop.get("order") == "Descending")

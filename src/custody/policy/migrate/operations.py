@@ -51,20 +51,15 @@ def plain(listed: str) -> str:
 def pointer(steps: Iterable[str]) -> str:
     """The way to a place as CEL that makes a text; each step is CEL of a text, as `step` and `index` give it."""
     parts: list[str] = []
+    text = ""
     for step in steps:
-        _add(parts, "/")
-        if step.startswith("'") and step.endswith("'") and len(step) > 1:
-            _add(parts, step[1:-1])
+        text += "/"
+        if step.startswith("'") and step.endswith("'"):
+            text += step[1:-1]
         else:
-            parts.append(step)
-    return " + ".join(part if not part.startswith("'") else f"{part}'" for part in parts)
-
-
-def _add(parts: list[str], text: str) -> None:
-    if parts and parts[-1].startswith("'"):
-        parts[-1] += text
-    else:
-        parts.append(f"'{text}")
+            parts += [f"'{text}'", step]
+            text = ""
+    return " + ".join([*parts, f"'{text}'"] if text else parts)
 
 
 def step(key: str) -> str:

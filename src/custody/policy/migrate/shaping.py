@@ -39,8 +39,10 @@ def _value(value: Any, kind: Type, words: Sequence[str], salt: int) -> Any:
         elements = [kept for at, inner in enumerate(listed)
                     if (kept := _value(inner, kind.item, words, salt + at)) is not _NOTHING]
         return _told(elements, kind, words, salt)
-    if value is None or isinstance(value, list) or (kind.is_map and not kind.scalar):
+    if value is None or isinstance(value, list):
         return _NOTHING
+    if kind.is_map and not kind.scalar:
+        return {}
     return _scalar(value, kind)
 
 

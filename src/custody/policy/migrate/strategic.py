@@ -18,7 +18,7 @@ from custody.policy.kyverno.mutate.nodes import text
 from custody.policy.migrate import patterns, scalars
 from custody.policy.migrate.expressions import FALSE, TRUE, every, member, negation, present, some
 from custody.policy.migrate.operations import Loop, Operation, index, plain, pointer, step
-from custody.policy.migrate.queries import Names
+from custody.policy.migrate.queries import Names, element_names
 from custody.policy.migrate.values import written
 from policylang.kpattern import anchor
 from policylang.kpattern.anchors import ADDITION, CONDITION, GLOBAL
@@ -26,6 +26,8 @@ from policylang.variables import has_variables
 
 _ANCHORS = (CONDITION, GLOBAL, ADDITION)
 _NOTHING = object()
+OBJECT = "object"
+_THERE = re.compile(r"\{\{\s*@\s*\}\}")
 _ELEMENT = re.compile(r"\{\{\s*element[0-9]*\.name\s*\}\}")
 
 
@@ -71,13 +73,14 @@ class Place(NamedTuple):
 
 def merged(patch: dict[str, Any], where: str, names: Names, kinds: Sequence[tuple[str, str]], *,
            around: tuple[Loop, ...] = ()) -> Merged:
-    """`kinds`: (apiVersion, kind) of the objects; `around`: elements of foreach.
+    """`kinds`: (apiVersion, kind) of the objects; `around`: elements of foreach. `names.certain` are fields of the
+    object that is patched, which is called `object` wherever it is.
 
     Raises UnsupportedError.
     """
     merge = _Merge(names, bool(around))
     described = tuple(Described.of_kind(*kind) for kind in kinds)
-    merge.map(_pruned(patch, where), Place(names.object, names.object, (), described, loops=around), where, 0)
+    merge.map(_pruned(patch, where), Place(OBJECT, OBJECT, (), described, loops=around), where, 0)
     steps = [merge.structure[depth] for depth in sorted(merge.structure)]
     return Merged(merge.conditions, [*steps, *([merge.leaves] if merge.leaves else [])])
 
@@ -136,9 +139,8 @@ class _Merge:
         return present(place.value, name) if place.sure else f"{member(place.soft, name, optional=True)}.hasValue()"
 
     def certain(self, place: Place, name: str) -> bool:
-        root = f"{self.names.object}."
-        return f"{place.value}.{name}".startswith(root) and (
-            f"{place.value}.{name}".removeprefix(root) in self.names.certain)
+        path = f"{place.value}.{name}"
+        return path.startswith(f"{OBJECT}.") and path.removeprefix(f"{OBJECT}.") in self.names.certain
 
     def key(self, kind: str | None, name: str, value: Any, place: Place, where: str, depth: int, *,
             holding: bool) -> None:
@@ -157,7 +159,15 @@ class _Merge:
         elif isinstance(value, list):
             self.listed(value, target, here, where, depth)
         else:
-            self.leaf("add", target, written(value, where, self.names), place.guard)
+            self.leaf("add", target, self.value(value, target, where), place.guard)
+
+    def value(self, value: Any, place: Place, where: str) -> str:
+        """Of one that is no list and no map; `{{ @ }}` in it is what is there."""
+        names = self.names
+        if isinstance(value, str) and _THERE.search(value):
+            value = _THERE.sub("{{ there }}", value)
+            names = element_names(names, there=place.value)
+        return written(value, where, names)
 
     def inner(self, value: dict[str, Any], target: Place, here: str, place: Place, name: str, where: str, depth: int, *,
               holding: bool) -> None:
@@ -173,7 +183,10 @@ class _Merge:
                 target = target._replace(guard=every((place.guard, here)), sure=True)
             else:
                 writes = _remains(value, target) if settled else TRUE
-                self.leaf("add", target, "{}", every((place.guard, negation(here), writes)))
+                made = Operation("add", pointer(target.steps), "{}", "", every((place.guard, negation(here), writes)),
+                                 place.loops, place.outer)
+                # For each element of a foreach: once, before anything is put into it.
+                (self.structure.setdefault(-1, []) if self.around else self.leaves).append(made)
                 target = target._replace(sure=False)
         self.map(value, target, where, depth, holding=holding)
 

@@ -135,7 +135,8 @@ class Operator:
             self._serve(certificate)
         self._certificate = certificate
         # 3. The API server, and each policy's status.
-        documents = wanted(self._webhooks.place, certificate.bundle, policies, kyvernos=self._feed.kyvernos)
+        kyvernos = await self._webhooks.like_kyvernos(defined=self._feed.kyvernos)
+        documents = wanted(self._webhooks.place, certificate.bundle, policies, kyvernos=kyvernos)
         if self.leadership.leading:
             await self._webhooks.keep(documents)
             self.ready = True

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from custody.policy.cel import autogen, podtemplates
+from custody.policy.cel import podtemplates
 from custody.policy.kinds import builtin
 from custody.policy.kyverno.autogen import generated
 from custody.policy.phases import Phase
@@ -118,16 +118,7 @@ def _enabled(document: Mapping[str, Any], part: str) -> bool:
 def shown_configs(held: Held) -> Object:
     """`status.autogen.configs`: what a policy about pods says of what makes pods."""
     spec = (held.judged or {}).get("spec") or {}
-    kind = held.definition.kind.removeprefix("Namespaced")
-    if (spec.get("evaluation") or {}).get("mode") == "JSON":
-        return {}
-    if kind in ("ValidatingPolicy", "ImageValidatingPolicy"):
-        controllers = ((spec.get("autogen") or {}).get("podControllers") or {}).get("controllers")
-        made = [(config.config, config.spec) for config in autogen.generated(spec, controllers)]
-    elif kind == "MutatingPolicy":
-        made = [*podtemplates.extended(spec)]
-    else:
-        return {}
+    made = podtemplates.configs(held.definition.kind, spec)
     return {name: {"targets": _targets(said), "spec": said} for name, said in made}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from custody.policy.resources import ApiResource
 from custody.ports.cluster import ClusterObjects, Object
 from custody.services.mirror import Mirror
 
+_LOG = logging.getLogger(__name__)
 MANAGER = "custody"
 PART = {"app.kubernetes.io/part-of": "custody", "app.kubernetes.io/managed-by": "custody"}
 POLICIES = "policies"
@@ -30,6 +32,12 @@ _NOISE = (("coordination.k8s.io", "leases"), ("", "events"), ("events.k8s.io", "
           ("authentication.k8s.io", "tokenreviews"), ("authorization.k8s.io", "subjectaccessreviews"),
           ("authorization.k8s.io", "selfsubjectaccessreviews"))
 """What a rule about every kind is not asked about: heartbeats, what is written about denials, and questions."""
+
+
+_KYVERNOS = (("MutatingWebhookConfiguration", "kyverno-resource-mutating-webhook-cfg"),
+             ("ValidatingWebhookConfiguration", "kyverno-resource-validating-webhook-cfg"),
+             ("ValidatingWebhookConfiguration", "kyverno-policy-validating-webhook-cfg"))
+"""Kinds and names of the configurations that Kyverno keeps."""
 
 
 class Place(NamedTuple):
@@ -45,30 +53,27 @@ class Place(NamedTuple):
     inject_ca_from: str = ""
     """NAMESPACE/CERTIFICATE of cert-manager, which then writes caBundle."""
     names: str = ""
-    """`kyverno` or `custody`: whose names webhooks have; empty: Kyverno's where the cluster has its definitions."""
+    """`kyverno` or `custody`: whose configurations they are like; empty: Kyverno's where the cluster has its
+    definitions."""
 
 
 def wanted(place: Place, bundle: bytes, policies: PolicySet, *, kyvernos: bool = False) -> list[Object]:
-    """The configurations for these policies, and the one of the policies' own webhook.
-
-    `kyvernos`: whether the cluster has Kyverno's own definitions.
-    """
+    """The configurations for these policies, and the one of the policies' own webhook. `kyvernos`: those of Kyverno."""
     exclude = list(dict.fromkeys((*place.exclude, place.namespace)))
-    as_kyverno = place.names == "kyverno" or (kyvernos and not place.names)
-    documents = [*configurations(place.where, bundle, policies, exclude=exclude, as_kyverno=as_kyverno),
-                 _of_policies(place, bundle, as_kyverno=as_kyverno)]
+    documents = [*configurations(place.where, bundle, policies, exclude=exclude, as_kyverno=kyvernos),
+                 _of_policies(place, bundle, as_kyverno=kyvernos)]
     noise = _noise(policies)
     for document in documents:
         metadata = document["metadata"]
         metadata["name"] = metadata["name"].replace("custody", place.name, 1)
-        metadata["labels"] = dict(PART)
+        metadata["labels"] = {**metadata.get("labels", {}), **PART}
         if place.inject_ca_from:
-            metadata["annotations"] = {"cert-manager.io/inject-ca-from": place.inject_ca_from}
+            metadata.setdefault("annotations", {})["cert-manager.io/inject-ca-from"] = place.inject_ca_from
         for webhook in document["webhooks"]:
             if place.inject_ca_from:
                 del webhook["clientConfig"]["caBundle"]
             if any("*" in resource for rule in webhook["rules"] for resource in rule["resources"]):
-                webhook["matchConditions"] = [{"name": "no-noise", "expression": noise}]
+                webhook.setdefault("matchConditions", []).append({"name": "no-noise", "expression": noise})
     return documents
 
 
@@ -90,7 +95,7 @@ def _of_policies(place: Place, bundle: bytes, *, as_kyverno: bool) -> Object:
               "resources": sorted(definition.plural for definition in DEFINITIONS if definition.group == group)}
              for group in dict.fromkeys(definition.group for definition in DEFINITIONS)]
     return {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
-            "metadata": {"name": "custody-policies"}, "webhooks": [{
+            "metadata": {"name": _KYVERNOS[2][1] if as_kyverno else "custody-policies"}, "webhooks": [{
                 "name": "validate-policy.kyverno.svc" if as_kyverno else "validate-policy.custody.internal",
                 "clientConfig": {**client, "caBundle": base64.b64encode(bundle).decode()}, "rules": rules,
                 "admissionReviewVersions": ["v1"], "failurePolicy": "Fail", "matchPolicy": "Equivalent",
@@ -102,6 +107,7 @@ class Webhooks:
 
     def __init__(self, cluster: ClusterObjects, place: Place) -> None:
         self.place = place
+        self._warned = False
         self.changed = asyncio.Event()
         """Set when one is not as before, whoever wrote it."""
         self._cluster = cluster
@@ -112,6 +118,24 @@ class Webhooks:
     async def synced(self) -> None:
         for mirror in self.mirrors.values():
             await mirror.synced.wait()
+
+    async def like_kyvernos(self, *, defined: bool) -> bool:
+        """Whether the configurations are those that Kyverno would write. `defined`: the cluster has its definitions.
+
+        They are not where a Kyverno has written its own, which is left alone. Raises CustodyError.
+        """
+        if not (self.place.names == "kyverno" or (defined and not self.place.names)):
+            return False
+        for kind, name in _KYVERNOS:
+            if ("", name) not in self.mirrors[kind].objects:
+                there = await self._cluster.get(_RESOURCES[kind], name)
+                if there is not None and not covers((there.get("metadata") or {}).get("labels"), PART):
+                    if not self._warned:
+                        _LOG.warning("%s %s is somebody else's: the configurations are named as custody's", kind, name)
+                        self._warned = True
+                    return False
+        self._warned = False
+        return True
 
     def current(self, documents: Sequence[Object]) -> bool:
         """Whether the API server asks just what these say, as far as the watch tells."""
@@ -138,7 +162,7 @@ class Webhooks:
 
     def _surplus(self, documents: Sequence[Object]) -> list[tuple[str, str]]:
         kept = {(document["kind"], document["metadata"]["name"]) for document in documents}
-        own = (self.place.name, f"{self.place.name}-policies")
+        own = (self.place.name, f"{self.place.name}-policies", *(name for _, name in _KYVERNOS))
         return [(kind, name) for kind, mirror in self.mirrors.items() for _, name in mirror.objects
                 if name in own and (kind, name) not in kept]
 
