@@ -259,12 +259,14 @@ class _Query:
             of = self.of(node.children[0], current, lenient=True)
             if of.text.endswith(".orValue(null)"):
                 there = Said(f"{of.text.removesuffix('null)')}{{}})", "map")
-                return self.of(node.children[1], there, lenient=True)._replace(maybe=of.text)
+                return self.of(node.children[1], there, lenient=True)._replace(maybe=f"{of.text} != null")
         said = self.of(node, current, lenient=lenient)
         text = said.text
-        maybe = text if text.endswith(".orValue(null)") and said.type != "list" else ""
+        maybe = ""
         if text.endswith(".orValue(null)"):
-            text = text.removesuffix("null)") + "[])"
+            maybe = f"{text} != null" if said.type != "list" else "has(request.userInfo.groups)"
+            nullable = text == f"{self.names.object}.?rules.orValue(null)"  # of roles, as the API server writes them
+            text = f"({text} == null ? [] : {text})" if nullable else text.removesuffix("null)") + "[])"
         return said._replace(text=text, type="list", maybe=maybe)
 
     def _projection(self, node: Node, current: Said | None, lenient: bool) -> Said:
