@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from custody.policy.migrate.patterns import LISTS
-from custody.policy.migrate.vocabulary import ANY, MAPS, Tree, Vocabulary
+from custody.policy.migrate.trees import Tree
+from custody.policy.migrate.vocabulary import ANY, MAPS, Vocabulary
 from policylang.kpattern import anchor, scalar
 
 _VALUES: tuple[Any, ...] = ("", "x", "5", "*", "true", 0, 1, -1, 5, True, False, "10Mi", "1.5")
