@@ -209,7 +209,7 @@ def _membership(key: Said, name: str, value: Any, where: str) -> str:
     inside = _inside(Said("word"), texts)
     if name == "AnyIn":
         return key.holds("exists", "word", inside)
-    there = f"{key.maybe} != null" if key.maybe else TRUE
+    there = key.maybe or TRUE
     if name == "AllIn":
         return every((there, key.holds("all", "word", inside)))
     if name == "AnyNotIn":

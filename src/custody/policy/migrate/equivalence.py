@@ -178,8 +178,8 @@ def _object(made: dict[str, Any], target: Named, at: int, words: Sequence[str], 
                 inner: dict[str, Any] = {key: made[key] for key in ("metadata", "spec")}
                 for step in reversed(steps[:-1]):
                     inner = {step: inner}
-                made = {**inner, "metadata": {"name": metadata["name"],
-                                              "labels": dict(metadata.get("labels") or {})}}
+                labels = dict(metadata.get("labels") or {}) if at % 3 else {}
+                made = {**inner, "metadata": {"name": metadata["name"], "labels": labels}}
     version = f"{target.group}/{target.version}" if target.group else target.version
     return {**made, "apiVersion": version, "kind": target.kind}
 

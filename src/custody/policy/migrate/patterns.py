@@ -16,7 +16,10 @@ from policylang.kpattern import anchors, leaf
 from policylang.variables import has_variables
 
 LISTS = frozenset(("command", "args", "drop", "add", "finalizers", "accessModes", "verbs", "resources", "apiGroups",
-                    "resourceNames", "nonResourceURLs", "externalIPs", "hostnames", "gateways", "hosts", "dnsNames"))
+                    "resourceNames", "nonResourceURLs", "externalIPs", "hostnames", "gateways", "hosts", "dnsNames",
+                    "supplementalGroups",
+                    "loadBalancerSourceRanges", "clusterIPs", "ipFamilies", "policyTypes", "namespaces", "values",
+                    "nameservers", "searches", "except", "topologyKeys", "allowedTopologies"))
 """Fields whose value may be a list of texts or numbers: a plain pattern is then of each of them."""
 
 
