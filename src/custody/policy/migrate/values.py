@@ -41,6 +41,10 @@ def typed(value: Any, where: str, names: Names) -> tuple[str, str]:
         said = query(expression, where, names)
         if said.over:
             raise UnsupportedError(where, f"{value}: a list of lists has no words in CEL here")
+        if said.type == "timestamp":
+            return f"string({said.text})", "text"
+        if said.type == "duration":
+            raise UnsupportedError(where, f"{value}: a duration is written in another way there")
         return said.text, said.type if said.type in ("text", "int", "bool") else "dyn"
     if isinstance(value, str):
         return quoted(value), "text"
