@@ -25,12 +25,13 @@ from tests.chainsaw.cluster import clean, cluster, path_of_programs
 from tests.chainsaw.document import Test, UnsupportedStepError, read
 from tests.chainsaw.runner import run
 
-ELSEWHERE = {"ghcr.io/kyverno/test-verify-image": "it asks a public registry",
-             "image.GetMetadata(": "it asks a public registry", "imageRegistry:": "it asks a public registry",
+ELSEWHERE = {"image.GetMetadata(": "it asks a public registry", "imageRegistry:": "it asks a public registry",
              "curlimages/": "its pods have to run", "pip install flask": "its pods have to run and to answer",
              "kind-control-plane": "it is about a node of kind",
              "- projected: {}": "it looks for the volume of the ServiceAccount admission plugin, which is off here"}
 """What a test's files say where it needs what is not here."""
+_VERIFIED = re.compile(r"^\s*(?:- )?image: *[\"']?ghcr\.io/", re.MULTILINE)
+"""An image of a public registry in what is applied, which a policy that verifies images asks for."""
 _SCRIPT = re.compile(r"(?:content|entrypoint): *\|?-?\s*(?:bash |sh )?\./([\w.-]+\.sh)\b")
 
 
@@ -40,6 +41,8 @@ def needs_more(folder: Path) -> str | None:
     script = next((name for name in _SCRIPT.findall(texts) if not (folder / name).is_file()), "")
     if script:
         return f"its script {script} is not among the files"
+    if ("verifyImages:" in texts or "ImageValidatingPolicy" in texts) and _VERIFIED.search(texts):
+        return "it asks a public registry"
     return next((reason for sign, reason in ELSEWHERE.items() if sign in texts), None)
 
 

@@ -142,6 +142,10 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """cosign's signatures that are stored as OCI 1.1 artifacts count too."""
     secrets: tuple[str, ...] = ()
     """`namespace/name` of Secrets with logins for registries."""
+    pull_secrets: tuple[str, ...] = ()
+    """The same, of which those that cannot be had are passed over: with what a node would pull."""
+    also: str = ""
+    """PEM keys that count beside whomever else is believed, without a log."""
     insecure: bool = False
     """The registry may be asked by plain HTTP."""
     registry_ca: str = ""

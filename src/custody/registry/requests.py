@@ -62,6 +62,10 @@ class Requests:
         scheme = "http" if self._is_plain(host) else "https"
         return Registry(login, origin_of(f"{scheme}://{server}", login), repository)
 
+    async def ping(self, ref: Reference) -> None:
+        """Raises NetworkError where the registry gives no answer at all."""
+        await self.transport.ping(f"{self.registry(ref).origin}/v2/")
+
     def url(self, ref: Reference, path: str) -> str:
         registry = self.registry(ref)
         return f"{registry.origin}/v2/{quote(registry.repository)}/{path}"

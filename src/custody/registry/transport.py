@@ -72,6 +72,18 @@ class Transport:
     async def close(self) -> None:
         await self._http.close()
 
+    async def ping(self, url: str) -> None:
+        """Raises NetworkError where no answer comes, whatever it would say."""
+        for last in (False, True):
+            try:
+                answer = await self._http.request("GET", url)
+            except ConnectionBrokenError:  # of a connection that was kept
+                if last:
+                    raise
+                continue
+            await answer.__aexit__(None, None, None)
+            return
+
     async def send(self, method: str, url: str, registry: Registry, named: str, *, scope: str,
                    headers: Mapping[str, str] | None = None, body: bytes | Content | None = None,
                    expect: tuple[int, ...] = (200,)) -> Answer:

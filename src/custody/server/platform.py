@@ -132,6 +132,7 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
                 gauges.of_decisions(metrics, keeper)
             if before is not None:
                 gauges.of_evidence(metrics, before)
+                working.append(asyncio.create_task(before.watch()))
         async with serving(*listeners.all):
             yield Running(platform, url, webhook, admission, chosen, metrics, listeners,
                           cluster.cluster.url if cluster is not None else "")

@@ -15,6 +15,7 @@ from custody.ports.lookup import (
     Answer,
     Answered,
     ApiCall,
+    Authority,
     BlobEvidence,
     Failed,
     ImageData,
@@ -28,6 +29,7 @@ from custody.services.imagedata import image_data, image_layers
 from custody.trust.roots import TrustedRoot
 
 _LOGINS = ".dockerconfigjson"
+_FIRST = ".dockercfg"
 _OWN = "secret.yaml"
 
 
@@ -47,7 +49,7 @@ class EvidenceLookup:
             return Answered(facts(await self._gatherer.signed(question, self.root())))
         if not isinstance(question, ImageEvidence | ImageLayers):
             return await self._ask(question)
-        logins = await self._logins(question.authority.secrets)
+        logins = await self._logins(question.authority)
         if isinstance(logins, Failed):
             return logins
         if isinstance(question, ImageLayers):
@@ -55,14 +57,16 @@ class EvidenceLookup:
             return await image_layers(asking, question.image)
         return Answered(facts(await self._gatherer.demanded(question, logins, self.root())))
 
-    async def _logins(self, secrets: tuple[str, ...]) -> dict[str, str] | Failed:
+    async def _logins(self, authority: Authority) -> dict[str, str] | Failed:
         logins: dict[str, str] = {}
-        for secret in secrets:
+        for secret in (*authority.secrets, *authority.pull_secrets):
             namespace, _, name = secret.partition("/")
             answer = await self._ask(ApiCall(f"/api/v1/namespaces/{namespace}/secrets/{name}"))
+            text = _logins(answer.value) if isinstance(answer, Answered) else None
+            if text is None and secret not in authority.secrets:
+                continue
             if isinstance(answer, Failed):
                 return answer
-            text = _logins(answer.value) if isinstance(answer, Answered) else None
             if text is None:
                 return Failed(f"Secret {secret}: there is none, or none with {_LOGINS}")
             logins[f"Secret {secret}"] = text
@@ -75,8 +79,11 @@ class EvidenceLookup:
 
 
 def _logins(secret: Any) -> str | None:
-    """Logins as Docker's configuration has them: as they are there, or of Connaisseur's `secret.yaml`."""
+    """Logins as Docker's configuration has them: as they are there, in its first form, or of Connaisseur's
+    `secret.yaml`."""
     text = _text(secret, _LOGINS)
+    if text is None and (auths := _text(secret, _FIRST)) is not None:
+        return f'{{"auths":{auths}}}'
     own = _text(secret, _OWN) if text is None else None
     if own is None:
         return text

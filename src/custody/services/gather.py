@@ -34,7 +34,7 @@ from custody.registry.client import RegistryClient
 from custody.services.artifacts import notarized
 from custody.services.evidencecache import EvidenceCache
 from custody.services.pace import Pace
-from custody.services.remembered import Remembered
+from custody.services.remembered import Probe, Remembered
 from custody.services.verify import Terms, Unlogged, sort
 from custody.services.verifying import Share, Verifying
 from custody.sign.blob import blob_evidence
@@ -156,11 +156,14 @@ class Gatherer:
             named = ("digest", str(ref), question.logins, question.connection)
             if not self._cache.holds(named if ref.digest is None else (ref.name, ref.digest, question)):
                 await self._pace.turn(position)
+            meant: EvidenceSet | None = None
             if ref.digest is None:
                 # The name as it is asked for is the key, so that a 404 for one image says nothing of others.
-                ref = ref.at(await self._cache.get(named, lambda: self._resolve(ref, question), lambda _: _NAME))
+                meant = await self._cache.get(named, lambda: self._meant(ref, question), lambda _: _NAME)
+                ref = ref.at(meant.subject)
             key = (ref.name, ref.digest, question)
-            return await self._cache.get(key, lambda: self._known(ref, question), lambda gathered: gathered.weight)
+            gathered = await self._cache.get(key, lambda: self._known(ref, question), lambda gathered: gathered.weight)
+            return gathered if meant is None or meant.stale_since is None else _of_old_tag(gathered, meant)
         except NotFoundError as error:
             return unreached(State.MISSING, error.message)
         except CustodyError as error:
@@ -169,10 +172,25 @@ class Gatherer:
             _LOG.exception("evidence of an image could not be gathered")
             return unreached(State.UNVERIFIABLE, f"{name[:200]!r}: gathering failed with {type(error).__name__}")
 
+    async def _meant(self, ref: Reference, question: _Question) -> EvidenceSet:
+        """What a tag means: of evidence the subject alone. It is stale where that could not be looked up anew."""
+        async def resolve() -> EvidenceSet:
+            return EvidenceSet(subject=await self._resolve(ref, question))
+
+        if self.remembered is None:
+            return await resolve()
+        place = sha256(msgspec.json.encode(question.connection))
+        return await self.remembered.gather(f"tag {ref} {place}", ref.registry, resolve, self._probe(ref, question),
+                                            moves=True)
+
     async def _known(self, ref: Reference, question: _Question) -> EvidenceSet:
         if self.remembered is None:
             return await self._collect(ref, question)
-        return await self.remembered.gather(_name(ref, question), ref.registry, lambda: self._collect(ref, question))
+        return await self.remembered.gather(_name(ref, question), ref.registry, lambda: self._collect(ref, question),
+                                            self._probe(ref, question))
+
+    def _probe(self, ref: Reference, question: _Question) -> Probe:
+        return lambda: self._client_for(ref, question).ping(ref)
 
     async def _resolve(self, ref: Reference, question: _Question) -> str:
         budget = Budget(self._bounds.seconds, self._bounds.documents.total)
@@ -271,7 +289,8 @@ def _terms_digest(question: _Question) -> str:
 def _terms(question: _Question, weight: int) -> Terms:
     """Raises MalformedError, UnsupportedError or VerificationError for an authority that nobody can be."""
     if question.authority is not None:
-        return Terms(trust_of(question.authority, question.root, max_weight=weight))
+        trust = trust_of(question.authority, question.root, max_weight=weight)
+        return Terms(trust, unlogged=Unlogged.KEYS) if question.authority.also else Terms(trust)
     # A policy may accept a key's signature without a log; it sees that `log` is None.
     return Terms(Trust(question.root, _loaded(question.keys), max_weight=weight), unlogged=Unlogged.KEYS)
 
@@ -279,6 +298,14 @@ def _terms(question: _Question, weight: int) -> Terms:
 @lru_cache(64)
 def _loaded(pems: tuple[bytes, ...]) -> tuple[PublicKey, ...]:
     return tuple(load_public_key(pem, "policy key") for pem in pems)
+
+
+def _of_old_tag(gathered: EvidenceSet, meant: EvidenceSet) -> EvidenceSet:
+    """What is known of the digest that a tag was found to mean before."""
+    since = meant.stale_since
+    older = gathered.stale_since is None or (since is not None and since < gathered.stale_since)
+    return msgspec.structs.replace(gathered, tag_since=since, stale_since=since if older else gathered.stale_since,
+                                   stale_reason=meant.stale_reason if older else gathered.stale_reason)
 
 
 class _Held:

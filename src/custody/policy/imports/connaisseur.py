@@ -20,12 +20,13 @@ from custody.policy.imports.validators import Demand, Options, Signed, Static, V
 from custody.policy.kinds import Kinds
 from custody.policy.kyverno.imagefields import ImageFields
 from custody.policy.kyverno.sought import evidence_for
-from custody.policy.lookup import LookupFailedError, UnansweredError
-from custody.policy.model import Outcome, RuleResult
+from custody.policy.lookup import LookupFailedError, Together
+from custody.policy.model import Outcome, RuleResult, Vouched
 from custody.policy.phases import Phase
 from custody.policy.podfields import TEMPLATES
 from custody.policy.rule import Needs, Policy, Rule, Spoken
 from custody.policy.scope import WRITTEN, Block, Filter, LabelSelector, Named, Requirement, Scope
+from custody.policy.summaries import SUMMARY, summary_of, vouched
 from custody.ports.lookup import Authority, Question
 
 KIND = "Connaisseur"
@@ -35,6 +36,7 @@ _LABEL = "securesystemsengineering.connaisseur/webhook"
 _KINDS = ("Pod", "Pod/ephemeralcontainers", "Deployment", "ReplicaSet", "DaemonSet", "StatefulSet",
           "ReplicationController", "Job", "CronJob")
 _FIELDS = ImageFields({})
+_NOTHING = Signed(None)
 _MODES = ("mutate", "insecureValidateOnly")
 
 
@@ -103,18 +105,14 @@ class ConnaisseurRule(Rule):
         results = [self._result(given, Outcome.FAIL, f"invalid image reference: {error.message}", enforce=judges)
                    for error in unreadable]
         pins: list[dict[str, Any]] = []
-        unanswered: UnansweredError | None = None
+        together = Together()
         for image in images:
-            try:
-                outcome, message, relied, digest = self._judged(given, image)
-            except UnansweredError as error:  # of all images at once
-                unanswered = error
-                continue
-            results.append(self._result(given, outcome, message, image, relied, enforce=judges))
-            if digest and not image.digest and given.changes:
-                pins.append({"op": "replace", "path": image.pointer, "value": f"{image.name}@{digest}"})
-        if unanswered is not None:
-            raise unanswered
+            with together:
+                outcome, message, signed, digest = self._judged(given, image)
+                results.append(self._result(given, outcome, message, image, signed, enforce=judges))
+                if digest and not image.digest and given.changes:
+                    pins.append({"op": "replace", "path": image.pointer, "value": f"{image.name}@{digest}"})
+        together.done()
         pods = not self._features.pods or given.request.kind.kind == "Pod"
         fine = pods and not any(result.outcome in (Outcome.FAIL, Outcome.ERROR) for result in results)
         return Spoken(results, pins if fine else ())
@@ -123,27 +121,27 @@ class ConnaisseurRule(Rule):
         at = self._specificity.of(image)
         return None if at is None else self._rules[at]
 
-    def _judged(self, given: Given, image: Image) -> tuple[Outcome, str, tuple[str, ...], str]:
+    def _judged(self, given: Given, image: Image) -> tuple[Outcome, str, Signed, str]:
         """The outcome, words, what it relies on, and the digest that is to be pinned."""
         rule = self._of(image)
         if rule is None:
-            return Outcome.FAIL, f"{image.written}: no matching rule", (), ""
+            return Outcome.FAIL, f"{image.written}: no matching rule", _NOTHING, ""
         if rule.demand is None:
             said = "allow" if rule.approve else "deny"
             return (Outcome.PASS if rule.approve else Outcome.FAIL,
-                    f"static {said} for image {image.written} using rule {rule.pattern.text}", (), "")
+                    f"static {said} for image {image.written} using rule {rule.pattern.text}", _NOTHING, "")
         if self._features.unchanged and image.written in _before(given):
-            return Outcome.SKIP, f"skipped validation: unchanged image reference for image {image.written}", (), ""
+            return (Outcome.SKIP, f"skipped validation: unchanged image reference for image {image.written}", _NOTHING,
+                    "")
         if self._features.children and not self._features.pods and image.written in parent_images(given):
             return (Outcome.SKIP, "skipped validation: automatic approval of child image reference for image "
-                    f"{image.written}", (), "")
+                    f"{image.written}", _NOTHING, "")
         signed, digest = self._validated(given, rule, image)
         if signed.problem is not None:
             return (Outcome.FAIL, f"error during {rule.type} validation of image {image.written}: {signed.problem}",
-                    (), "")
-        relied = tuple(dict.fromkeys(statement.evidence for statement in signed.statements))
+                    signed, "")
         return (Outcome.PASS, f"successfully validated image {image.written} using rule {rule.pattern.text} and "
-                f"validator {rule.validator}. Result is {image.name.partition('@')[0]}@{digest}.", relied,
+                f"validator {rule.validator}. Result is {image.name.partition('@')[0]}@{digest}.", signed,
                 digest if rule.mutates else "")
 
     def _validated(self, given: Given, rule: _Rule, image: Image) -> tuple[Signed, str]:
@@ -159,15 +157,28 @@ class ConnaisseurRule(Rule):
             digest, reason = _digest(given, rule, image)
             if not digest:
                 return Signed(f"{image.name}: {reason or 'its digest is not known'}"), ""
-            return rule.demand.judge(given, f"{image.ref.name}@{digest}", {}), digest
+            reached: dict[str, bool] = {}
+            signed = rule.demand.judge(given, f"{image.ref.name}@{digest}", reached)
+            if signed.problem is None or any(reached.values()):
+                return signed, digest
+            # None of the evidence can be had: a summary may say what was found before.
+            summary = summary_of(self, given, image.ref, digest)
+            if isinstance(summary, tuple):
+                return Signed(None, [summary[0]], summary[1]), digest
+            reason = f"; by no summary either: {summary}" if summary else ""
+            return Signed(signed.problem + reason), digest
         except LookupFailedError as error:
             return Signed(error.message), ""
 
     def _result(self, given: Given, outcome: Outcome, message: str, image: Image | None = None,
-                relied: tuple[str, ...] = (), *, enforce: bool) -> RuleResult:
+                signed: Signed = _NOTHING, *, enforce: bool) -> RuleResult:
         return RuleResult(policy=self.policy.name, kind=self.policy.kind, rule=self.name, outcome=outcome,
                           message=message, resource=given.resource, image=image.written if image else None,
-                          evidence=relied, enforce=enforce)
+                          evidence=tuple(dict.fromkeys(statement.evidence for statement in signed.statements)),
+                          enforce=enforce, properties={SUMMARY: signed.summary} if signed.summary else {})
+
+    def vouched(self, given: Given, results: Sequence[RuleResult]) -> Iterator[Vouched]:
+        return vouched(self, given, results, lambda _: True)
 
     def sees(self, template: str, field: str) -> bool:  # noqa: ARG002 - every image of a pod
         return template in TEMPLATES.values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ from custody.errors import CustodyError
 from custody.policy.given import Given
 from custody.policy.images import images_of
 from custody.policy.kinds import Selector, builtin
-from custody.policy.lookup import LookupFailedError, UnansweredError
+from custody.policy.lookup import LookupFailedError, Together
 from custody.policy.podfields import TEMPLATES
 from custody.policy.worlds import path_of
 from custody.ports.lookup import ApiCall
@@ -29,20 +30,15 @@ def parent_images(given: Given) -> frozenset[str]:
 
 
 def _all(given: Given) -> Iterator[str]:
-    unanswered: UnansweredError | None = None
+    together = Together()
     for kind, path, uid in _owners(given):
-        try:
+        owner: Any = None
+        with together, contextlib.suppress(LookupFailedError):  # then it is judged as if it had no owner
             owner = given.answers.value(ApiCall(path))
-        except UnansweredError as error:
-            unanswered = error
-            continue
-        except LookupFailedError:
-            continue  # it is judged as if it had no owner
         metadata = owner.get("metadata") if isinstance(owner, dict) else None
         if isinstance(metadata, dict) and metadata.get("uid") == uid:
             yield from (image.written for image in images_of(owner, TEMPLATES[kind])[0])
-    if unanswered is not None:
-        raise unanswered
+    together.done()
 
 
 def _owners(given: Given) -> Iterator[tuple[str, str, str]]:

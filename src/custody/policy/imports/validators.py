@@ -13,13 +13,13 @@ import msgspec
 from cryptography.x509 import load_pem_x509_certificates
 
 from custody.errors import CustodyError, MalformedError, UnsupportedError
-from custody.evidence.model import EvidenceSet, KeylessSigner, State, Verified
+from custody.evidence.model import EvidenceSet, KeylessSigner, Verified
 from custody.formats import intoto
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kyverno.attestors import regexp
 from custody.policy.kyverno.sought import evidence_for
-from custody.policy.lookup import UnansweredError
+from custody.policy.lookup import LookupFailedError, Together
 from custody.ports.lookup import KEY_SERVICES, Authority, ImageEvidence, PublicKeyAt, Question
 from custody.sign.keys import load_public_key
 from custody.sign.trusting import authorities, trust_of
@@ -53,6 +53,8 @@ class Signed(NamedTuple):
 
     problem: str | None
     statements: Sequence[Verified] = ()
+    summary: str = ""
+    """Words for the summary that it rests on."""
 
 
 class TrustRoot(NamedTuple):
@@ -86,25 +88,26 @@ class Demand:
     def judge(self, given: Given, name: str, reached: dict[str, bool]) -> Signed:
         """`reached` is told of each trust root whether its evidence could be had.
 
-        Raises UnansweredError, once all is asked that is to be, and LookupFailedError.
+        Raises UnansweredError, once all is asked that is to be.
         """
         signed: dict[str, list[Verified]] = {}
         reasons: list[str] = []
-        unanswered: UnansweredError | None = None
+        together = Together()
         for root in self._roots:
-            try:
-                evidence = evidence_for(given, name, root.believed(given), _TYPES)
-            except UnansweredError as error:
-                unanswered = error
-                continue
-            reached[root.name] = had(evidence)
-            statements = [statement for statement in evidence.signatures if root.accepts(statement)]
-            if statements:
-                signed[root.name] = statements
-            else:
-                reasons.append(f"{root.name}: {absent(evidence)}")
-        if unanswered is not None:
-            raise unanswered
+            with together:
+                reached[root.name] = False
+                try:
+                    evidence = evidence_for(given, name, root.believed(given), _TYPES)
+                except LookupFailedError as error:
+                    reasons.append(f"{root.name}: {error.message}")
+                    continue
+                reached[root.name] = evidence.reached
+                statements = [statement for statement in evidence.signatures if root.accepts(statement)]
+                if statements:
+                    signed[root.name] = statements
+                else:
+                    reasons.append(f"{root.name}: {absent(evidence)}")
+        together.done()
         if len(signed) < self._threshold:
             return Signed(_because(f"validation threshold not reached ({len(signed)}/{self._threshold})", reasons))
         missing = [name for name in self._required if name not in signed]
@@ -231,11 +234,6 @@ def options(fields: Fields | None, kind: str) -> Options:
     said = Options(fields.take("trustRoot", str) or "", threshold, required, log=log, sct=sct)
     fields.done()
     return said
-
-
-def had(evidence: EvidenceSet) -> bool:
-    """Whether evidence could be had: nothing of it is known, or what is known is all there is."""
-    return bool(evidence.subject) or not any(rejected.state is State.UNVERIFIABLE for rejected in evidence.rejected)
 
 
 def absent(evidence: EvidenceSet) -> str:

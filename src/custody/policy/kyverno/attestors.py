@@ -23,6 +23,7 @@ from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kyverno.keptkeys import kept_at
 from custody.policy.kyverno.sought import Sought
+from custody.policy.lookup import Together
 from custody.ports.lookup import Authority
 from custody.sign.trusting import HASHES, PEM_KEY, trust_of
 from policylang.go.regex import PatternError, compiled
@@ -263,15 +264,18 @@ def _counted(members: list[Attestor], required: int, sought: Sought) -> Attested
     problems: list[str] = []
     statements: list[Verified] = []
     good = 0
+    together = Together()
     for member in members:
-        attested = member(sought)
-        if attested.problem is None:
-            good += 1
-            statements += attested.statements
-            if good >= required:
-                return Attested(statements, None)
-        else:
-            problems.append(attested.problem)
+        with together:
+            attested = member(sought)
+            if attested.problem is None:
+                good += 1
+                statements += attested.statements
+                if good >= required:
+                    return Attested(statements, None)
+            else:
+                problems.append(attested.problem)
+    together.done()
     return Attested(statements, "; ".join(problems))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -32,12 +33,14 @@ _NOISE = (("coordination.k8s.io", "leases"), ("", "events"), ("events.k8s.io", "
           ("authentication.k8s.io", "tokenreviews"), ("authorization.k8s.io", "subjectaccessreviews"),
           ("authorization.k8s.io", "selfsubjectaccessreviews"))
 """What a rule about every kind is not asked about: heartbeats, what is written about denials, and questions."""
+_OWN = ("kyverno.io", "policies.kyverno.io", "reports.kyverno.io", "wgpolicyk8s.io", "openreports.io")
+"""Groups of which it is not either: a policy that denies all could not be taken back, nor could reports be written."""
 
 
 _KYVERNOS = (("MutatingWebhookConfiguration", "kyverno-resource-mutating-webhook-cfg"),
              ("ValidatingWebhookConfiguration", "kyverno-resource-validating-webhook-cfg"),
              ("ValidatingWebhookConfiguration", "kyverno-policy-validating-webhook-cfg"))
-"""Kinds and names of the configurations that Kyverno keeps."""
+"""Kinds and names of the configurations that Kyverno keeps; the last is about policies."""
 
 
 class Place(NamedTuple):
@@ -83,8 +86,18 @@ def _noise(policies: PolicySet) -> str:
     asked = named((rule for policy in policies.policies for rule in policy.rules), policies.kinds)
     left = [(group, plural) for group, plural in _NOISE
             if not {(group, plural), ("*", plural), (group, "*")} & asked]
-    return "!(" + " || ".join(f'(request.resource.group == "{group}" && request.resource.resource == "{plural}")'
-                              for group, plural in left) + ")" if left else "true"
+    tests = [f'(request.resource.group == "{group}" && request.resource.resource == "{plural}")'
+             for group, plural in left]
+    for group in _OWN:
+        plurals = sorted(plural for of, plural in asked if of == group or (of == "*" and plural in _KNOWN[group]))
+        if "*" not in plurals:
+            but = f" && !(request.resource.resource in {json.dumps(plurals)})" if plurals else ""
+            tests.append(f'(request.resource.group == "{group}"{but})')
+    return "!(" + " || ".join(tests) + ")" if tests else "true"
+
+
+_KNOWN = {group: frozenset(definition.plural for definition in DEFINITIONS if definition.group == group)
+          for group in _OWN}
 
 
 def _of_policies(place: Place, bundle: bytes, *, as_kyverno: bool) -> Object:
@@ -165,6 +178,23 @@ class Webhooks:
         own = (self.place.name, f"{self.place.name}-policies", *(name for _, name in _KYVERNOS))
         return [(kind, name) for kind, mirror in self.mirrors.items() for _, name in mirror.objects
                 if name in own and (kind, name) not in kept]
+
+
+async def withdraw(cluster: ClusterObjects, name: str) -> list[str]:
+    """Let the API server ask nobody about objects; about policies it asks on. Their kinds and names, where there were
+    any. Raises CustodyError."""
+    gone = []
+    for resource in _RESOURCES.values():
+        for document in (await cluster.list(resource, labels=_SELECTOR)).items:
+            own = str(document["metadata"]["name"])
+            if own in asking(name) and await cluster.delete(resource, own):
+                gone.append(f"{resource.kind} {own}")
+    return gone
+
+
+def asking(name: str) -> tuple[str, ...]:
+    """How configurations about objects may be called, where custody's are called `name`."""
+    return (name, *(kyvernos for _, kyvernos in _KYVERNOS[:2]))
 
 
 _SELECTOR = ",".join(f"{name}={value}" for name, value in PART.items())
