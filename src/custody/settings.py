@@ -124,7 +124,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Public keys in PEM, one of which must have signed a PolicyException (`custody policy sign`) that counts; without
     any, whoever may write into those namespaces decides."""
     webhooks_named_as: Literal["", "kyverno", "custody"] = ""
-    """Whose names the webhooks of `admission run` have, as `kubectl` shows them in denials: `kyverno`
+    """Whose webhook configurations those of `admission run` are like, in names and all: `kyverno`
     (`validate.kyverno.svc-fail`), or `custody`. Default: Kyverno's where the cluster has Kyverno's definitions."""
     crds: list[str] = []
     """CustomResourceDefinition files or folders: the kinds beyond Kubernetes' own that policies may name."""
@@ -141,6 +141,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     stale_evidence: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     """Hours for which the webhook counts what it gathered about a digest before, where a registry does not answer now;
     each such decision says so. 0: what cannot be gathered is unverifiable."""
+    kept_first: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    """Minutes for which what was gathered about a digest counts before its registry is asked, which is asked beside the
+    answer then: no review waits for a registry that falls silent, and newer evidence counts one review later. What a
+    tag means is asked first all the same. 0: never; without `stale_evidence` nothing is kept."""
     summaries: Summaries | None = None
     """SLSA verification summaries that count where the evidence itself cannot be had; without it none does."""
     summary_key: str | None = None

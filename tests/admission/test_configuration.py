@@ -153,6 +153,13 @@ def test_what_an_api_server_would_not_take_is_refused() -> None:
     ("/validate/fail/any/0123456789ab", Endpoint(False, "Fail", None, "0123456789ab")),
     ("/mutate/ignore/30/0123456789ab", Endpoint(True, "Ignore", 30, "0123456789ab")),
     ("/validate/all/1/0123456789ab", Endpoint(False, None, 1, "0123456789ab")),
+    ("/validate/fail", Endpoint(False, layout="validate/fail")),
+    ("/mutate/ignore", Endpoint(True, layout="mutate/ignore")),
+    ("/validate/ignore/finegrained/ns/p", Endpoint(False, layout="validate/ignore/finegrained/ns/p")),
+    ("/vpol/a/b", Endpoint(False, layout="vpol/a/b")), ("/nmpol/a.b", Endpoint(True, layout="nmpol/a.b")),
+    ("/mpol-existing/a", Endpoint(False, layout="mpol-existing/a")),
+    ("/ivpol/mutate/validate", Endpoint(True, layout="ivpol/mutate/validate")),
+    ("/nivpol/validate/mutate", Endpoint(False, layout="nivpol/validate/mutate")),
 ])
 def test_a_path_says_which_policies_it_asks(path: str, endpoint: Endpoint) -> None:
     assert Endpoint.parse(path) == endpoint
@@ -161,7 +168,8 @@ def test_a_path_says_which_policies_it_asks(path: str, endpoint: Endpoint) -> No
 
 @pytest.mark.parametrize("path", [
     "/", "/validate/", "/validate/31", "/validate/fail/31/0123456789ab", "/validate/fail/0/0123456789ab",
-    "/validate/fail/010/0123456789ab", "/validate/Fail/10/0123456789ab", "/validate/fail/10", "/validate/fail",
+    "/validate/fail/010/0123456789ab", "/validate/Fail/10/0123456789ab", "/validate/fail/10",
+    "/validate/fail/finegrained", "/vpol", "/ivpol/x", "/vpol/a//b",
     "/validate/fail/10/", "/x/validate", "/validate/fail/10/0123456789ab\n", "/validate/fail/10/0123456789AB",
     "/validate/fail/10/0123456789ab/x"])
 def test_other_paths_are_none(path: str) -> None:
@@ -269,5 +277,5 @@ def test_webhooks_have_kyvernos_names_where_they_are_asked_for() -> None:
     assert names(DENIED) == ["validate.kyverno.svc-fail"]
     assert names(checked) == ["vpol.validate.kyverno.svc-fail"]
     assert names(checked, loose) == ["vpol.validate.kyverno.svc-fail", "vpol.validate.kyverno.svc-ignore"]
-    assert names(checked, DENIED) == ["validate.kyverno.svc-fail"], "one webhook asks both"
-    assert names(slow, DENIED) == ["validate.kyverno.svc-fail", "validate.kyverno.svc-fail-25"]
+    assert names(checked, DENIED) == ["validate.kyverno.svc-fail", "vpol.validate.kyverno.svc-fail"]
+    assert names(slow, DENIED) == ["validate.kyverno.svc-fail"], "which waits for the slowest"

@@ -26,6 +26,8 @@ _CONTROLLERS = ("namespace-controller,deployment-controller,replicaset-controlle
                 "daemonset-controller,job-controller,cronjob-controller,garbage-collector-controller,"
                 "clusterrole-aggregation-controller,replicationcontroller-controller,serviceaccount-controller,"
                 "certificatesigningrequest-signing-controller")
+_FLAGS = ("--runtime-config=admissionregistration.k8s.io/v1beta1=true,admissionregistration.k8s.io/v1alpha1=true",
+          "--feature-gates=MutatingAdmissionPolicy=true")
 _KEPT = {"default", "kube-system", "kube-public", "kube-node-lease", "kyverno", "custody", "local-path-storage"}
 _POLICIES = [("kyverno.io/v1", "ClusterPolicy"), ("kyverno.io/v1", "Policy"), ("kyverno.io/v2", "PolicyException"),
              ("kyverno.io/v2", "CleanupPolicy"), ("kyverno.io/v2", "ClusterCleanupPolicy"),
@@ -42,7 +44,7 @@ _LEFT = [("v1", "Pod"), ("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), (
 @contextlib.contextmanager
 def cluster(folder: Path) -> Iterator[tuple[Path, Api]]:
     """The kubeconfig of its administrator, whom tests know as kubernetes-admin, and the API as it sees it."""
-    with api_server(folder) as made:
+    with api_server(folder, *_FLAGS) as made:
         kubeconfig = _administrator(folder, made)
         api = Api(kubeconfig)
         manager = subprocess.Popen(

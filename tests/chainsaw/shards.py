@@ -7,6 +7,8 @@ import hashlib
 import os
 import queue
 import re
+import secrets
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,12 +25,13 @@ from tests.chainsaw.cluster import clean, cluster, path_of_programs
 from tests.chainsaw.document import Test, UnsupportedStepError, read
 from tests.chainsaw.runner import run
 
-ELSEWHERE = {"ghcr.io/kyverno/test-verify-image": "it asks a public registry",
-             "image.GetMetadata(": "it asks a public registry", "imageRegistry:": "it asks a public registry",
+ELSEWHERE = {"image.GetMetadata(": "it asks a public registry", "imageRegistry:": "it asks a public registry",
              "curlimages/": "its pods have to run", "pip install flask": "its pods have to run and to answer",
              "kind-control-plane": "it is about a node of kind",
              "- projected: {}": "it looks for the volume of the ServiceAccount admission plugin, which is off here"}
 """What a test's files say where it needs what is not here."""
+_VERIFIED = re.compile(r"^\s*(?:- )?image: *[\"']?ghcr\.io/", re.MULTILINE)
+"""An image of a public registry in what is applied, which a policy that verifies images asks for."""
 _SCRIPT = re.compile(r"(?:content|entrypoint): *\|?-?\s*(?:bash |sh )?\./([\w.-]+\.sh)\b")
 
 
@@ -38,6 +41,8 @@ def needs_more(folder: Path) -> str | None:
     script = next((name for name in _SCRIPT.findall(texts) if not (folder / name).is_file()), "")
     if script:
         return f"its script {script} is not among the files"
+    if ("verifyImages:" in texts or "ImageValidatingPolicy" in texts) and _VERIFIED.search(texts):
+        return "it asks a public registry"
     return next((reason for sign, reason in ELSEWHERE.items() if sign in texts), None)
 
 
@@ -71,32 +76,48 @@ def listed(folder: Path, wanted: str, part: Part = WHOLE) -> list[tuple[str, Pat
 
 
 @contextlib.contextmanager
-def custody(kubeconfig: Path, folder: Path) -> Iterator[None]:
+def custody(kubeconfig: Path, folder: Path, api: Api) -> Iterator[None]:
     """Its admission, as a process beside the cluster."""
     folder.mkdir()
     log = Path(os.environ.get("CHAINSAW_LOG") or folder / "custody.log")
     with log.open("ab") as lines:
-        port, probe = free_port(), free_port()
+        probe, reached = free_port(), _reached(api)
         process = subprocess.Popen(
-            [sys.executable, "-m", "custody.cli.main", "admission", "run", "--kubeconfig", str(kubeconfig), "--url",
-             f"https://127.0.0.1:{port}", "--host", "127.0.0.1", "--webhook-port", str(port), "--namespace", "kyverno",
-             "--name", "custody", "--exclude", "kube-system", "--exclude", "kyverno", "--log-level", "info",
-             "--port", str(probe)],
+            [sys.executable, "-m", "custody.cli.main", "admission", "run", "--kubeconfig", str(kubeconfig), *reached,
+             "--namespace", "kyverno", "--name", "custody", "--exclude", "kube-system", "--exclude", "kyverno",
+             "--log-level", "info", "--port", str(probe)],
             cwd=folder, stdout=lines, stderr=subprocess.STDOUT, env={**os.environ, "CUSTODY_EXCEPTIONS": "*"})
         try:
-            _until_ready(process, probe)
+            _until_ready(process, f"{reached[reached.index('--host') + 1]}:{probe}")
             yield
         finally:
             process.terminate()
             process.wait()
 
 
-def _until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+def _reached(api: Api) -> list[str]:
+    """By the Service that Kyverno has, whose port is 443: of an address of this machine that nobody else listens on.
+
+    By a URL where this user may not listen on that port: tests of how Kyverno's webhooks are reached fail then.
+    """
+    address = f"127.{secrets.randbelow(250) + 2}.{secrets.randbelow(250)}.{secrets.randbelow(250) + 2}"
+    try:
+        with socket.create_server((address, 443)):
+            pass
+    except OSError:
+        port = free_port()
+        return ["--url", f"https://127.0.0.1:{port}", "--host", "127.0.0.1", "--webhook-port", str(port)]
+    api.create({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "kyverno-svc", "namespace": "kyverno"},
+                "spec": {"type": "ExternalName", "externalName": address, "ports": [{"port": 443, "name": "https"}]}})
+    return ["--service", "kyverno/kyverno-svc", "--host", address, "--webhook-port", "443"]
+
+
+def _until_ready(process: subprocess.Popen[bytes], host: str) -> None:
     for _ in range(1200):
         if process.poll() is not None:
             break
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+            with urllib.request.urlopen(f"http://{host}/readyz", timeout=5):
                 return
         except OSError:
             time.sleep(0.1)
@@ -134,7 +155,7 @@ def _shard(waiting: queue.Queue[tuple[str, Path]], done: queue.Queue[tuple[str, 
         with tempfile.TemporaryDirectory(prefix="cluster-") as parent:
             folder = Path(parent) / "cluster"
             folder.mkdir()
-            with cluster(folder) as (kubeconfig, api), custody(kubeconfig, Path(parent) / "custody"):
+            with cluster(folder) as (kubeconfig, api), custody(kubeconfig, Path(parent) / "custody", api):
                 before = {definition["metadata"]["name"] for definition in api.candidates(
                     {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"})}
                 while True:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from custody.cli import contents
+from custody.cli import bars
 from custody.cli.pending import pending
 from custody.cli.streams import Words
 from custody.kit.visible import rewritable
@@ -57,8 +57,8 @@ class Clock:
 def test_a_dumb_terminal_is_told_once(screen: Callable[[str, bool], Screen], monkeypatch: pytest.MonkeyPatch,
                                       quiet: bool, shown: str) -> None:
     out = screen("dumb", quiet)
-    monkeypatch.setattr(contents, "time", Clock())
-    bar: AbstractContextManager[Callable[[int], None] | None] = contents.progress("Cataloguing a\x1b", 3)
+    monkeypatch.setattr(bars, "time", Clock())
+    bar: AbstractContextManager[Callable[[int], None] | None] = bars.progress("Cataloguing a\x1b", 3)
     with bar as advance:
         assert advance is not None
         for _ in range(3):

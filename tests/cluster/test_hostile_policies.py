@@ -98,6 +98,25 @@ def test_a_policy_about_every_kind_takes_nothing_from_others(kinds: list[str], l
         assert noise(policy("all", "*", namespace=namespace), policy("strict", *kinds)) == every - left
 
 
+def test_a_policy_that_denies_everything_can_be_taken_back() -> None:
+    """Nobody is asked about policies for the sake of one about every kind, unless another one names them."""
+    served = builtin().with_crds([definition.document() for definition in DEFINITIONS])
+
+    def conditions(*policies: dict[str, Any]) -> str:
+        return str([webhook.get("matchConditions") for document in wanted(Place("https://a:1", "custody"), b"",
+                                                                          PolicySet([*policies], kinds=served))
+                    for webhook in document["webhooks"]])
+    alone = conditions(policy("all", "*"))
+    for group in ("kyverno.io", "policies.kyverno.io", "wgpolicyk8s.io", "reports.kyverno.io", "openreports.io"):
+        assert f'(request.resource.group == "{group}")' in alone
+    beside = conditions(policy("all", "*"), policy("policies", "kyverno.io/v1/ClusterPolicy"))
+    assert ('(request.resource.group == "kyverno.io" && !(request.resource.resource in ["clusterpolicies"]))'
+            in beside)
+    assert '(request.resource.group == "policies.kyverno.io")' in beside
+    own = conditions(policy("all", "*"), policy("own", "kyverno.io/*/*"))
+    assert '(request.resource.group == "kyverno.io"' not in own
+
+
 def test_nothing_is_said_of_a_policy_before_it_was_compiled() -> None:
     """What comes while the others are compiled is not Ready because nobody found anything wrong with it yet."""
     collection, kinds = Collection(), builtin()

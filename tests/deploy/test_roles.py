@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from custody.services.cluster.webhooks import PART
 from tests.cluster.replica import Cluster, Replica, policy
 from tests.cluster.test_run import ready
 from tests.deploy.conftest import CHART, Server, install, of_kind
@@ -114,6 +117,13 @@ def of_each_kind() -> list[dict[str, Any]]:
             "name": "namespaced", "namespace": "default"}}]
 
 
+def itself() -> dict[str, Any]:
+    """What the API server judges by itself."""
+    made = next(document for document in of_each_kind() if document["kind"] == "ValidatingPolicy")
+    return {**made, "metadata": {"name": "itself"}, "spec": {
+        **made["spec"], "autogen": {"validatingAdmissionPolicy": {"enabled": True}}}}
+
+
 MADE = """[{"apiVersion": dyn("v1"), "kind": dyn("ConfigMap"), "metadata": dyn({"name": "made"})}]"""
 KEY = ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(
     Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
@@ -123,6 +133,13 @@ def statuses(cluster: Cluster, documents: list[dict[str, Any]]) -> bool:
     made = [cluster.get(f"{document['kind']}.{document['apiVersion'].partition('/')[0]}".lower(),
                         document["metadata"]["name"], "-n", "default") for document in documents]
     return all(policy.get("status") for policy in made)
+
+
+def selected(cluster: Cluster, kind: str, name: str) -> None:
+    """Somebody has the API server ask about some objects alone, which is put right."""
+    cluster.do("patch", kind, name, "--type=json", "-p", json.dumps([
+        {"op": "add", "path": "/webhooks/0/objectSelector", "value": {"matchLabels": {"no": "such"}}}]))
+    cluster.until(lambda: not cluster.get(kind, name)["webhooks"][0].get("objectSelector"), "it asks about all")
 
 
 def at_work(cluster: Cluster, running: Replica, reports: str) -> None:
@@ -138,8 +155,20 @@ def at_work(cluster: Cluster, running: Replica, reports: str) -> None:
             "data": {"spec": {"podSelector": {}, "policyTypes": ["Ingress"]}}})])
     for name in ("one", "labelled", "looks-up", "deny-all"):
         assert ready(cluster, name)["status"] == "True"
-    cluster.do("apply", "-f", "-", given=of_each_kind())
+    cluster.do("apply", "-f", "-", given=[*of_each_kind(), itself()])
+    made = "validatingadmissionpolicybinding", "vpol-itself-binding"
+    cluster.until(lambda: cluster.get(*made), "the API server judges")
+    cluster.do("patch", *made, "--type=merge", "-p", '{"spec": {"validationActions": ["Audit"]}}')
+    cluster.do("patch", "validatingadmissionpolicy", "vpol-itself", "--type=merge", "-p",
+               '{"spec": {"failurePolicy": "Ignore"}}')
+    cluster.until(lambda: cluster.get(*made)["spec"]["validationActions"] == ["Deny"], "it is put right")
+    cluster.until(lambda: cluster.get("validatingadmissionpolicy", "vpol-itself")["spec"]["failurePolicy"] == "Fail",
+                  "and so is this")
+    cluster.do("delete", "validatingpolicy.policies.kyverno.io", "itself")
+    cluster.until(lambda: not cluster.get(*made), "it does no more")
     cluster.until(lambda: statuses(cluster, of_each_kind()), "each kind has a status")
+    for kind, name in (("validating", "custody"), ("validating", "custody-policies"), ("mutating", "custody")):
+        selected(cluster, f"{kind}webhookconfiguration", name)
     assert "blocked" in cluster.pod("bad", "bad").stderr
     cluster.do("create", "configmap", "looked-up", "--from-literal=word=some")
     cluster.do("create", "namespace", "made-one")
@@ -186,7 +215,11 @@ def test_all_that_it_asks_is_allowed_and_all_that_is_allowed_is_asked(server: Se
     allowed = rights(own)
     by = [[right for right in allowed if allows(right, request)] for request in requests - refused]
     needed = {rights[0] for rights in by if len(rights) == 1}
-    unseen = {right for right in allowed if right.resource.endswith("configurations") and right.verb == "create"}
+    # What is there where Kyverno's definitions, or a newer API server, are.
+    elsewhere = {right for right in allowed
+                 if right.name.startswith("kyverno-") or right.resource.startswith("mutatingadmissionpol")}
+    applied = {right for right in allowed if right.resource.endswith("configurations") and right.verb == "create"}
+    unseen = elsewhere | applied
     assert set(allowed) - needed == unseen, "the next test is about these"
 
 
@@ -219,3 +252,39 @@ def test_the_account_may_not_do_more(server: Server, arguments: list[str]) -> No
     done = server.cluster("auth", "can-i", *arguments, "--as", ACCOUNT, *(
         [] if "-n" in arguments or "-A" in arguments else ["-n", "custody"]))
     assert done.stdout.strip() == "no", done.stdout + done.stderr
+
+
+GUARD = "system:serviceaccount:custody:custody-guard"
+
+
+def test_the_guard_may_look_and_take_away_and_nothing_else(server: Server, tmp_path: Path) -> None:
+    cluster = server.cluster
+    documents = CHART.documents({"whenDown": "withdraw"})
+    install(cluster, documents)
+    for name in ("custody", "custody-policies"):
+        cluster.do("apply", "-f", "-", given={
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": name, "labels": dict(PART)}})
+    guarding = account(cluster, tmp_path, "custody-guard")
+    process = subprocess.Popen([sys.executable, "-m", "custody.cli.main", "admission", "guard", "--kubeconfig",
+                                str(guarding.kubeconfig), "--after", "20"], cwd=tmp_path, stderr=subprocess.PIPE)
+    try:
+        cluster.until(lambda: cluster.get("validatingwebhookconfiguration", "custody") is None, "it is taken away",
+                      seconds=60)
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert cluster.get("validatingwebhookconfiguration", "custody-policies")
+    cluster.do("delete", "validatingwebhookconfiguration", "custody-policies")
+    own = rights([document for document in documents if document["metadata"]["name"].endswith("guard")])
+    assert {(right.verb, right.resource, right.name) for right in own} == {
+        ("list", "leases", ""), ("list", "validatingwebhookconfigurations", ""),
+        ("list", "mutatingwebhookconfigurations", ""), ("delete", "validatingwebhookconfigurations", "custody"),
+        ("delete", "validatingwebhookconfigurations", "kyverno-resource-validating-webhook-cfg"),
+        ("delete", "mutatingwebhookconfigurations", "custody"),
+        ("delete", "mutatingwebhookconfigurations", "kyverno-resource-mutating-webhook-cfg")}
+    for arguments in (["delete", "validatingwebhookconfigurations/custody-policies"], ["list", "secrets"],
+                      ["patch", "validatingwebhookconfigurations/custody"], ["update", "leases"], ["list", "pods"]):
+        done = cluster("auth", "can-i", *arguments, "--as", GUARD, "-n", "custody")
+        assert done.stdout.strip() == "no", arguments

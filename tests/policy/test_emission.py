@@ -47,8 +47,8 @@ def test_what_only_a_webhook_can_do_is_refused(made: dict[str, Any], exceptions:
 
 
 def test_the_command_writes_those_that_ask_for_it(tmp_path: Path) -> None:
-    wanted = policy(NAMED, autogen={"validatingAdmissionPolicy": {"enabled": True}})
-    (tmp_path / "p.yaml").write_text(yaml.safe_dump_all([wanted, exception()]))
+    enabled = policy(NAMED, autogen={"validatingAdmissionPolicy": {"enabled": True}})
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump_all([enabled, exception()]))
     done = custody("policy", "vap", "p.yaml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     names = [document["metadata"]["name"] for document in yaml.safe_load_all(done.stdout)]
@@ -56,3 +56,29 @@ def test_the_command_writes_those_that_ask_for_it(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(yaml.safe_dump(policy(NAMED)))
     assert custody("policy", "vap", "p.yaml", cwd=tmp_path).returncode == 2
     assert custody("policy", "vap", "--all", "p.yaml", cwd=tmp_path).returncode == 0
+
+
+def test_the_command_writes_those_of_mutating_and_cluster_policies(tmp_path: Path) -> None:
+    mutating = {"apiVersion": "policies.kyverno.io/v1", "kind": "MutatingPolicy", "metadata": {"name": "m"}, "spec": {
+        "autogen": {"mutatingAdmissionPolicy": {"enabled": True}}, "reinvocationPolicy": "IfNeeded",
+        "matchConstraints": {"objectSelector": {"matchLabels": {"a": "b"}}, "resourceRules": [
+            {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"], "operations": ["CREATE"]}]},
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {
+            "expression": "[JSONPatch{op: 'remove', path: '/data'}]"}}]}}
+    rule = {"name": "r", "match": {"any": [{"resources": {"kinds": ["Secret"]}}]}, "validate": {
+        "cel": {"generate": True, "expressions": [{"expression": "true"}]}}}
+    cluster = {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "c"}, "spec": {
+        "validationFailureAction": "Audit", "rules": [rule]}}
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump_all([mutating, cluster]))
+    done = custody("policy", "vap", "p.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    made = {document["metadata"]["name"]: document for document in yaml.safe_load_all(done.stdout)}
+    assert sorted(made) == ["cpol-c", "cpol-c-binding", "mpol-m", "mpol-m-binding"]
+    assert made["mpol-m"]["kind"] == "MutatingAdmissionPolicy"
+    assert made["mpol-m"]["spec"] == {
+        "matchConstraints": mutating["spec"]["matchConstraints"], "reinvocationPolicy": "IfNeeded",
+        "mutations": mutating["spec"]["mutations"]}
+    assert made["cpol-c-binding"]["spec"] == {"policyName": "cpol-c", "validationActions": ["Audit", "Warn"]}
+    cluster["spec"]["rules"] = [rule, {**rule, "name": "s"}]
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump(cluster))
+    assert "multiple rules are not applicable" in custody("policy", "vap", "p.yaml", cwd=tmp_path).stderr

@@ -167,7 +167,9 @@ def test_a_key_that_a_kms_keeps() -> None:
     asks = PublicKeyAt("hashivault://release")
     good(entry, layer(KEY), known={asks: pem(KEY)})
     bad(entry, layer(KEY), words="the signature is not this key's", known={asks: pem(new_key())})
-    bad(entry, layer(KEY), words="no key is trusted")
+    bad(entry, layer(KEY), words="there is no such key")
+    bad(entry, layer(KEY), words="got no public key in PEM", known={asks: "none"})
+    bad(entry, layer(KEY), words="got no public key in PEM", known={asks: ""})
 
 
 def corporate(key: Any, **more: Any) -> Any:
@@ -220,7 +222,8 @@ def test_annotations_of_the_entry_stand_for_attestors_that_have_none() -> None:
 
 @pytest.mark.parametrize("fields", [
     {"repository": "ghcr.io/myorg/signatures"}, {"cosignOCI11": True}, {"useCache": False},
-    {"imageRegistryCredentials": {"secrets": ["regcred", "ns/other"], "allowInsecureRegistry": True}}])
+    {"imageRegistryCredentials": {"secrets": ["regcred", "ns/other"], "allowInsecureRegistry": True,
+                                  "providers": ["default", "google", "google", "github"]}}])
 def test_where_evidence_is_and_how_it_is_asked_for_is_in_the_question(fields: dict[str, Any]) -> None:
     _, questions = asked(policies(keys(), **fields), layer(KEY), root=ROOT)
     authority = next(question.authority for question in questions if isinstance(question, ImageEvidence))
@@ -230,6 +233,7 @@ def test_where_evidence_is_and_how_it_is_asked_for_is_in_the_question(fields: di
     if "imageRegistryCredentials" in fields:
         assert authority.secrets == ("kyverno/regcred", "ns/other")
         assert authority.insecure
+        assert authority.providers == ("google", "github")
 
 
 def test_an_attestors_own_repository_counts_before_the_entrys() -> None:

@@ -96,7 +96,6 @@ PATHS = "spec.rules[0]"
     *((f"{RULE}/{field}", value, f"{PATHS}.{field}") for field, value in {
         "celPreconditions": [{"name": "x"}]}.items()),
     *((f"{RULE}/validate/{field}", value, f"{PATHS}.validate.{field}") for field, value in {
-        "manifests": {"attestors": []},
         "assert": {"a": 1}}.items()),
     (f"{RULE}/match/any/0/clusterRole", ["x"], f"{PATHS}.match.any[0].clusterRole"),
     (f"{RULE}/preconditions", {"all": [{"key": "x", "operator": "Within", "value": "x"}]},
@@ -104,8 +103,6 @@ PATHS = "spec.rules[0]"
     (f"{RULE}/preconditions", {"all": [{"key": "{{ random('a') }}", "operator": "Equals", "value": "x"}]},
      f"{PATHS}.preconditions.all[0].key"),
     (f"{RULE}/preconditions", {"all": [{"key": "{{ configmap.data }}", "operator": "Equals", "value": "x"}]},
-     f"{PATHS}.preconditions.all[0].key"),
-    (f"{RULE}/preconditions", {"all": [{"key": "{{ request.roles }}", "operator": "Equals", "value": "x"}]},
      f"{PATHS}.preconditions.all[0].key"),
     (f"{RULE}/validate/pattern", {"spec": {"hostNetwork": "{{@}}"}}, f"{PATHS}.validate.pattern.spec.hostNetwork"),
 ])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import gzip
 import json
 
 import msgspec
@@ -21,22 +23,26 @@ from custody.ports.lookup import (
     Answer,
     Answered,
     Authority,
+    BlobEvidence,
     ConfigMap,
     Failed,
     HttpCall,
     ImageData,
     ImageEvidence,
+    ImageLayers,
 )
 from custody.registry.client import RegistryClient
 from custody.server.asgi import Receive, Scope, Send, respond
 from custody.services.evidencelookup import EvidenceLookup
 from custody.services.gather import Gatherer
+from custody.trust.roots import TrustedRoot
 from custody.wiring.admission import admission
+from tests.policy.manifestsigning import annotations
 from tests.services.registries import FakeRegistry
 from tests.services.test_gather import ROOT, signed
 from tests.serving import served
 from tests.sign.authority import IMAGE as SIGNED
-from tests.sign.authority import NOW, World
+from tests.sign.authority import NOW, World, new_key
 
 CONFIG = {"architecture": "amd64", "os": "linux", "config": {"User": "root"}, "rootfs": {"type": "layers",
                                                                                          "diff_ids": []}}
@@ -160,3 +166,55 @@ def test_evidence_is_judged_by_the_trust_root_of_the_moment(replaced: bool) -> N
     with served(signed()) as url:
         about = asyncio.run(main(url.removeprefix("http://")))
     assert (len(about.verified), len(about.rejected)) == ((0, 1) if replaced else (1, 0))
+
+
+def files_of(registry: FakeRegistry, name: str) -> Answer:
+    async def main(host: str) -> Answer:
+        async with RegistryClient(AiohttpHttp()) as client:
+            lookup = EvidenceLookup(Gatherer(client, None, lambda: NOW))
+            return await lookup.answer(ImageLayers(f"{host}/{name}", Authority()))
+
+    with served(registry) as url:
+        return asyncio.run(main(url.removeprefix("http://")))
+
+
+def test_the_files_in_an_image() -> None:
+    registry = imaged()
+    data = b"kind: ConfigMap\n"
+    registry.held[sha256(data)] = (data, "application/octet-stream")
+    config = json.dumps(CONFIG).encode()
+    body = oci.Manifest(oci.MANIFEST, oci.Descriptor(min(oci.CONFIG_TYPES), sha256(config), len(config)),
+                        (oci.Descriptor("text/plain", sha256(data), len(data)),))
+    written = json.dumps(body.to_json()).encode()
+    registry.held["m1"] = registry.held[sha256(written)] = (written, oci.MANIFEST)
+    assert files_of(registry, "app:m1") == Answered({"digest": sha256(written),
+                                                     "layers": [base64.b64encode(data).decode()]})
+    assert files_of(registry, "app:m2") == Absent()
+    assert isinstance(files_of(registry, "App::"), Failed)
+    large = oci.Manifest(oci.MANIFEST, body.config, (oci.Descriptor("text/plain", sha256(data), 5 << 20),))
+    registry.held["m3"] = (json.dumps(large.to_json()).encode(), oci.MANIFEST)
+    registry.held[sha256(registry.held["m3"][0])] = registry.held["m3"]
+    answer = files_of(registry, "app:m3")
+    assert isinstance(answer, Failed)
+    assert "its layers have more than" in answer.reason
+
+
+def test_a_signature_of_bytes_is_judged_by_the_services_root() -> None:
+    world, key = World(), new_key()
+    said = annotations(b"kind: ConfigMap\n", key, certificate=world.leaf(key), world=world)
+    certificate, bundle = (gzip.decompress(base64.b64decode(said[f"cosign.sigstore.dev/{part}"])).decode()
+                           for part in ("certificate", "bundle"))
+    asked = BlobEvidence(base64.b64encode(b"kind: ConfigMap\n").decode(), said["cosign.sigstore.dev/signature"],
+                         certificate, bundle, Authority())
+
+    async def ask(root: TrustedRoot | None) -> EvidenceSet:
+        async with RegistryClient(AiohttpHttp()) as client:
+            answer = await EvidenceLookup(Gatherer(client, root, lambda: NOW)).answer(asked)
+            assert isinstance(answer, Answered)
+            return msgspec.convert(answer.value, EvidenceSet)
+
+    assert len(asyncio.run(ask(world.trusted_root())).verified) == 1
+    for root in (None, World().trusted_root()):
+        judged = asyncio.run(ask(root))
+        assert not judged.verified
+        assert judged.rejected[0].reason

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from custody.admission import families
 from custody.admission.endpoint import DEFAULT_SECONDS, Endpoint, division, registration, seconds_of
 from custody.admission.rules import Entry, entries, to_rules
 from custody.errors import MalformedError
@@ -57,8 +58,8 @@ def configurations(place: str | Service, ca_bundle: bytes, policies: PolicySet |
 
     Each failurePolicy and timeout that the policies ask for has a webhook of its own, whose path says which policies
     it asks; `failure_policy` and `timeout` (seconds, 1 to 30) are used for all of them instead. `place` is a
-    `https://host:port`, or a Service. Without policies, pods are asked about. `as_kyverno`: webhooks of its policies
-    have Kyverno's names, which the API server tells who is denied. Raises UnsupportedError for a kind whose resource is
+    `https://host:port`, or a Service. Without policies, pods are asked about. `as_kyverno`: where all policies are of
+    its kinds, the configurations are those that it would write. Raises UnsupportedError for a kind whose resource is
     not known.
     """
     if isinstance(place, str) and not place.startswith("https://"):
@@ -70,6 +71,8 @@ def configurations(place: str | Service, ca_bundle: bytes, policies: PolicySet |
             raise MalformedError("exclude", got=namespace, expected="the name of a namespace, such as kube-system")
     if failure_policy not in (None, "Fail", "Ignore"):
         raise MalformedError("failurePolicy", got=failure_policy, expected="Fail or Ignore")
+    if as_kyverno and policies is not None and families.known(policies):
+        return families.documents(policies, lambda path: _client(place, path, ca_bundle), exclude)
     documents = []
     for mutate in (True, False):
         webhooks: list[dict[str, Any]] = []
@@ -81,33 +84,11 @@ def configurations(place: str | Service, ca_bundle: bytes, policies: PolicySet |
                 webhook = _webhook(endpoint, place, ca_bundle, to_rules(asked), exclude,
                                    failure_policy or endpoint.failure_policy or _only(policies, "Fail"),
                                    timeout or endpoint.seconds or _seconds(policies))
-                if as_kyverno and policies is not None:
-                    webhook["name"] = _kyvernos(webhook, endpoint, policies, {known["name"] for known in webhooks})
                 webhooks.append(webhook)
         if webhooks:
             documents.append({"apiVersion": "admissionregistration.k8s.io/v1", "kind": _KINDS[mutate],
                               "metadata": {"name": "custody"}, "webhooks": webhooks})
     return documents
-
-
-_FAMILIES = {"ClusterPolicy": "", "Policy": "", "ValidatingPolicy": "vpol.", "NamespacedValidatingPolicy": "nvpol.",
-             "MutatingPolicy": "mpol.", "NamespacedMutatingPolicy": "nmpol.", "GeneratingPolicy": "gpol.",
-             "NamespacedGeneratingPolicy": "ngpol.", "ImageValidatingPolicy": "ivpol.",
-             "NamespacedImageValidatingPolicy": "ivpol."}
-"""Kinds of Kyverno's policies, and how the names of their webhooks begin (Kyverno 1.19 pkg/config)."""
-
-
-def _kyvernos(webhook: dict[str, Any], endpoint: Endpoint, policies: PolicySet, taken: set[str]) -> str:
-    """Kyverno's name for what asks the policies of one family; where there are several, that of ClusterPolicies."""
-    asked = [policy for policy in policies.policies if endpoint.selects(policy)
-             and entries(policy.rules, policies.kinds, mutate=endpoint.mutate)]
-    if any(policy.kind not in _FAMILIES for policy in asked):
-        return str(webhook["name"])
-    families = {_FAMILIES[policy.kind] for policy in asked}
-    family = families.pop() if len(families) == 1 else ""
-    verb = "mutate" if endpoint.mutate and family in ("", "ivpol.") else "validate"
-    name = f"{family}{verb}.kyverno.svc-{webhook['failurePolicy'].lower()}"
-    return f"{name}-{webhook['timeoutSeconds']}" if name in taken else name
 
 
 def _endpoints(policies: PolicySet | None, mutate: bool, failure_policy: str | None,
@@ -134,9 +115,7 @@ def _seconds(policies: PolicySet | None) -> int:
 def _webhook(endpoint: Endpoint, place: str | Service, ca_bundle: bytes, rules: list[dict[str, Any]],
              exclude: Sequence[str], failure_policy: str, seconds: int) -> dict[str, Any]:
     """`endpoint` tells the failurePolicy and timeout only where policies differ in them."""
-    where: dict[str, Any] = {"url": f"{place.rstrip('/')}/{endpoint.path}"} if isinstance(place, str) else {
-        "service": {"namespace": place.namespace, "name": place.name, "path": f"/{endpoint.path}", "port": place.port}}
-    client = {**where, "caBundle": base64.b64encode(ca_bundle).decode()}
+    client = _client(place, endpoint.path, ca_bundle)
     again = {"reinvocationPolicy": "IfNeeded"} if endpoint.mutate else {}
     return {
         "name": f"{endpoint.group}.custody.internal", "clientConfig": client, "rules": rules,
@@ -144,6 +123,12 @@ def _webhook(endpoint: Endpoint, place: str | Service, ca_bundle: bytes, rules: 
         "sideEffects": "None", "timeoutSeconds": seconds,
         "namespaceSelector": {"matchExpressions": [
             {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": list(exclude)}]}, **again}
+
+
+def _client(place: str | Service, path: str, ca_bundle: bytes) -> dict[str, Any]:
+    where: dict[str, Any] = {"url": f"{place.rstrip('/')}/{path}"} if isinstance(place, str) else {
+        "service": {"namespace": place.namespace, "name": place.name, "path": f"/{path}", "port": place.port}}
+    return {**where, "caBundle": base64.b64encode(ca_bundle).decode()}
 
 
 def to_yaml(documents: list[dict[str, Any]]) -> str:

@@ -1,15 +1,16 @@
 """The kinds of policies that a cluster keeps, and CustomResourceDefinitions of them for one that has no Kyverno.
 
 Groups, kinds, versions and columns are those of Kyverno 1.19, so that its policies are applied unchanged and its own
-definitions do as well. Schemas keep every field: which are evaluated is said by the webhook, by name, and not by a
-schema that would drop what it does not know.
+definitions do as well. Schemas keep every field and write Kyverno's defaults: what is evaluated is said by the webhook,
+by name, and not by a schema that would drop what it does not know.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-_PRESERVED = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+from custody.admission.defaults import PRESERVED, spec_schema
+
 _AGE = ("AGE", ".metadata.creationTimestamp", "date")
 _READY = '.status.conditions[?(@.type == "Ready")].'
 
@@ -45,16 +46,19 @@ class Definition(NamedTuple):
                  "singular": self.kind.lower(), "categories": ["kyverno"]}
         if self.short:
             names["shortNames"] = [self.short]
-        properties = {"spec": _PRESERVED, **({"status": _PRESERVED} if self.status else {})}
-        schema = {**_PRESERVED, "properties": properties, "required": ["spec"]}
         columns = [{"name": name, "jsonPath": path, "type": kind} for name, path, kind in self._columns()]
         versions = [{"name": version, "served": True, "storage": version == self.stored,
-                     "schema": {"openAPIV3Schema": schema}, "additionalPrinterColumns": columns,
+                     "schema": {"openAPIV3Schema": self._schema(version)}, "additionalPrinterColumns": columns,
                      **({"subresources": {"status": {}}} if self.status else {})} for version in self.versions]
         return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
                 "metadata": {"name": self.name, "labels": {"app.kubernetes.io/part-of": "custody"}},
                 "spec": {"group": self.group, "names": names,
                          "scope": "Namespaced" if self.namespaced else "Cluster", "versions": versions}}
+
+    def _schema(self, version: str) -> dict[str, Any]:
+        properties = {"spec": spec_schema(self.group, self.kind, version),
+                      **({"status": PRESERVED} if self.status else {})}
+        return {**PRESERVED, "properties": properties, "required": ["spec"]}
 
     def _columns(self) -> list[tuple[str, str, str]]:
         if self.cel:
@@ -116,7 +120,7 @@ def _written(group: str, version: str, kind: str, plural: str, short: str, colum
                      "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower(),
                                "shortNames": [short]},
                      "versions": [{"name": version, "served": True, "storage": True,
-                                   "schema": {"openAPIV3Schema": _PRESERVED}, "additionalPrinterColumns": listed,
+                                   "schema": {"openAPIV3Schema": PRESERVED}, "additionalPrinterColumns": listed,
                                    **({"subresources": {"status": {}}} if status else {})}]}}
 
 

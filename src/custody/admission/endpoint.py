@@ -11,6 +11,11 @@ part says what the configuration was made for: with all/any a digest of what the
 was told to ask about; otherwise one of how the policies were divided and of what each names. Each request so tells
 whether the API server knows what is loaded. Where policies are divided otherwise by now, one could belong to a group
 that nobody asks: all policies answer then.
+
+Beside these there are the paths that Kyverno's webhooks have (`families`), which name policies and no digest:
+
+    /validate/fail                   /validate/ignore/finegrained/NAMESPACE/POLICY
+    /vpol/POLICY/POLICY              /ivpol/mutate/POLICY
 """
 
 from __future__ import annotations
@@ -29,6 +34,9 @@ from custody.policy.scope import WRITTEN, Block
 DEFAULT_SECONDS = 10
 """Of a policy without webhookTimeoutSeconds, as the API server's own default."""
 _PATH = re.compile(r"/(validate|mutate)(?:/(fail|ignore|all)/([1-9]|[12]\d|30|any)/([0-9a-f]{12}))?\Z", re.ASCII)
+_POLICIES = r"(?:/[a-z0-9][-a-z0-9.]{0,252})"
+_KYVERNO = re.compile(rf"/((?:validate|mutate)/(?:fail|ignore)(?:/finegrained{_POLICIES}{{1,2}})?"
+                      rf"|(?:n?ivpol/(?:validate|mutate)|n?(?:vpol|gpol|mpol|mpol-existing)){_POLICIES}+)\Z", re.ASCII)
 
 
 def seconds_of(policy: Policy) -> int:
@@ -80,12 +88,20 @@ class Endpoint(NamedTuple):
     """What the configuration was made for: a `registration` where all are asked, else a `division`; empty where it does
     not say."""
 
+    layout: str = ""
+    """A path of Kyverno's, without the leading slash; empty for custody's own."""
+
     @classmethod
     def parse(cls, path: str) -> Self | None:
         """None for what is no path of the webhook."""
         match = _PATH.match(path)
         if match is None:
-            return None
+            family = _KYVERNO.match(path)
+            if family is None:
+                return None
+            first, _, rest = family[1].partition("/")
+            return cls(first in ("mutate", "mpol", "nmpol") or (first.endswith("ivpol") and rest.startswith("mutate/")),
+                       layout=family[1])
         word, failure, seconds, divided = match.groups()
         return cls(word == "mutate", None if failure in (None, "all") else failure.capitalize(),
                    int(seconds) if seconds and seconds != "any" else None, divided or "")
@@ -114,6 +130,8 @@ class Endpoint(NamedTuple):
     @property
     def path(self) -> str:
         """Without the leading slash."""
+        if self.layout:
+            return self.layout
         return f"{self.verb}/{self._words.replace('-', '/')}/{self.division}" if self.division else self.verb
 
     @property

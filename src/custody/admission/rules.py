@@ -31,15 +31,39 @@ class Entry(NamedTuple):
 def entries(rules: Iterable[Rule], kinds: Kinds, *, mutate: bool) -> set[Entry]:
     """What must be asked so that the rules can judge all that they name. Raises UnsupportedError, MalformedError."""
     asked: set[Entry] = set()
-    course = Course.MUTATING if mutate else Course.VALIDATING
     for rule in rules:
-        # What is to be done to other objects is asked of what the API server tells the validating webhook.
-        triggered = not mutate and rule.phase is Phase.GENERATE and rule.policy.kind not in SCHEDULED
-        if (triggered or rule.phase in course.phases) and rule.policy.admission:
+        if asks(rule, mutate=mutate):
             asked |= set(_of_rule(rule, kinds, mutate=mutate))
     asked |= {entry._replace(resource="pods/ephemeralcontainers") for entry in asked
               if entry.resource in ("pods", "*") and entry.group in ("", "*") and entry.version in ("v1", "*")}
-    return {entry for entry in asked if not any(wider != entry and _covers(wider, entry) for wider in asked)}
+    return {entry for entry in asked if not any(wider != entry and covers(wider, entry) for wider in asked)}
+
+
+def asks(rule: Rule, *, mutate: bool) -> bool:
+    """Whether the API server asks for this rule, by the mutating or by the validating webhook."""
+    course = Course.MUTATING if mutate else Course.VALIDATING
+    # What is to be done to other objects is asked of what the API server tells the validating webhook.
+    triggered = not mutate and rule.phase is Phase.GENERATE and rule.policy.kind not in SCHEDULED
+    return (triggered or rule.phase in course.phases) and rule.policy.admission
+
+
+def named_entries(rule: Rule, kinds: Kinds, operations: Iterable[str], scope: str) -> Iterator[Entry]:
+    """What a rule names, as Kyverno asks about it: `operations` where it names none, whether or not they can come or
+    be judged, and `scope` for what stands for kinds of any. Raises UnsupportedError, MalformedError."""
+    for part in rule.scope.match.filters:
+        named, explicit = rule.scope.operations(part)
+        for where, text in part.kinds:
+            asked = (named if explicit else set(operations)) - rule.scope.excluded(text)
+            selector = Selector.parse(text, where)
+            if selector.kind == "*":
+                resource = f"*/{selector.subresource}" if selector.subresource else "*"
+                yield from (Entry(selector.group, selector.version, resource, scope, operation) for operation in asked)
+                continue
+            for target in kinds.targets(text, where):
+                owner = target.resource
+                resource = f"{owner.plural}/{target.subresource.name}" if target.subresource else owner.plural
+                yield from (Entry(owner.group, owner.version, resource, "Namespaced" if owner.namespaced else "*",
+                                  operation) for operation in asked)
 
 
 def named(rules: Iterable[Rule], kinds: Kinds) -> set[tuple[str, str]]:
@@ -103,11 +127,14 @@ def _of_resources(rule: ResourceRule) -> Iterator[Entry]:
         yield Entry(group, version, f"{name}/{sub}" if sub else name, rule.scope, operation)
 
 
-def _covers(wide: Entry, entry: Entry) -> bool:
+def covers(wide: Entry, entry: Entry) -> bool:
+    """Whether one asks about all that the other asks about."""
     if wide.operation != entry.operation or any(mine not in ("*", its) for mine, its in (
             (wide.group, entry.group), (wide.version, entry.version), (wide.scope, entry.scope))):
         return False
     if wide.resource in (entry.resource, "*/*"):
         return True
     resource, _, subresource = entry.resource.partition("/")
+    if subresource and wide.resource == f"{resource}/*":
+        return True
     return wide.resource == (f"*/{subresource}" if subresource else "*") and resource != "*"

@@ -30,7 +30,7 @@ from custody.services.manifests import Manifest, Namespaces, from_bytes, from_pa
 from custody.services.summaries import drafts, write
 from custody.settings import Settings
 from custody.sign.keys import PrivateKey
-from custody.wiring import cluster_lookup, command_http, gatherer, registry_client, service_http
+from custody.wiring import cluster_lookup, command_http, gatherer, key_lookup, registry_client, service_http
 from custody.wiring.admission import summary_signer
 
 _MARKS = {Outcome.PASS: "✓", Outcome.FAIL: "✗", Outcome.WARN: "!", Outcome.SKIP: "-", Outcome.ERROR: "✗"}
@@ -107,12 +107,13 @@ async def _check(asked: Sequence[Asked], policies: PolicySet, namespace: str, at
     gate = asyncio.Semaphore(_AT_ONCE)
     try:
         source = gatherer(configured, registry_client(configured, http))
-        known = Namespaces((target for target in asked if isinstance(target, Manifest)), cluster, by.labels)
+        known = Namespaces((target for target in asked if isinstance(target, Manifest)), cluster, by.labels,
+                           key_lookup(configured, http))
 
         async def judge(target: Asked) -> Checked:
             async with gate:
                 if isinstance(target, str):
-                    return await check_image(target, policies, source, system_clock, namespace)
+                    return await check_image(target, policies, source, system_clock, namespace, known)
                 if at is Course.BACKGROUND:
                     return await check(target.resource, policies, source, system_clock, namespace, at, known)
                 request = by.request(target.resource, policies, namespace)

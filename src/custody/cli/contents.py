@@ -1,4 +1,4 @@
-"""What commands about contents share: `-o FORMAT[=FILE]`, a progress bar, a target's catalog, what a scan covered."""
+"""What commands about contents share: `-o FORMAT[=FILE]`, a target's catalog, what a scan covered."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import asyncio
 import os
 import re
 import sys
-import threading
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from custody.cli.bars import progress
 from custody.errors import MalformedError, UnsupportedError, UsageError
 from custody.formats.bom import Catalog
 from custody.kit import destination
 from custody.kit.clock import system_clock
 from custody.kit.near import near
-from custody.kit.visible import rewritable, terminal, visible
+from custody.kit.visible import visible
 from custody.services import contents
 from custody.services.contents import Format
 from custody.settings import Settings
@@ -107,45 +105,6 @@ async def _catalog_image(settings: Settings, target: str, platform: str | None) 
     async with registry_client(settings) as client:
         return await contents.catalog_image(target, client, cache, layer_cache(cache / "layers.db"), progress,
                                             platform)
-
-
-@contextmanager
-def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], None] | None]:
-    """A bar on standard error from the second second on, on a terminal only; of bytes, or of things without a total."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    started, lock = time.monotonic(), threading.Lock()
-    if not rewritable(sys.stderr):  # it is said once
-        lines = iter([f"{visible(title)} …"])
-
-        def announce(_count: int) -> None:
-            with lock:
-                if time.monotonic() - started > 1 and (line := next(lines, None)):
-                    print(line, file=sys.stderr)
-
-        yield announce
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn
-
-    count_column = MofNCompleteColumn() if total is None else DownloadColumn()
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), count_column, console=Console(file=terminal(sys.stderr)),
-        transient=True
-    )
-    task = bar.add_task(title, total=total)
-
-    def advance(count: int) -> None:
-        with lock:
-            bar.advance(task, count)
-            if not bar.live.is_started and time.monotonic() - started > 1:
-                bar.start()
-
-    try:
-        yield advance
-    finally:
-        bar.stop()
 
 
 def title(catalog: Catalog) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from custody.cli.contents import progress
+from custody.cli.bars import progress
 from custody.cli.run import settings
 from custody.kit.clock import format_rfc3339, system_clock
 from custody.kit.visible import visible

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from custody import __version__
 from custody.cli.grid import grid
@@ -50,9 +51,10 @@ def objects(applied: Applied, options: dict[str, Any]) -> None:
             raise UsageError(f"--output {place}: {error.strerror}") from None
     fresh: set[Path] = set()
     for response in applied.responses:
-        mutates = any(said.type is Type.MUTATION for said in response.rules) or (
-            response.tried.kind in ("ClusterPolicy", "Policy") and response.tried.writes("mutate")
-            and not response.rules)
+        mutates = any(said.type is Type.MUTATION for said in response.rules) if response.rules else (
+            response.tried.kind in ("ClusterPolicy", "Policy") and response.tried.writes("mutate"))
+        if not (mutates or any(said.changes for said in response.rules)):
+            continue
         made = [document for said in response.rules for document in said.generated]
         targets = [document for said in response.rules for document in said.targets]
         for document, generated in ([(response.patched, False)] if mutates else []) + [(it, True) for it in made]:
@@ -115,7 +117,7 @@ def said(applied: Applied, counts: Counts, options: dict[str, Any], now: datetim
 
 
 def _written(document: dict[str, Any], form: str) -> str:
-    return json.dumps(document, ensure_ascii=False) if form == "json" else yaml.dumped(document)
+    return msgspec.json.encode(document).decode() if form == "json" else yaml.dumped(msgspec.to_builtins(document))
 
 
 def _failures(response: Response, *, audit_warn: bool) -> None:

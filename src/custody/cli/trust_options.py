@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from custody.cli.kept_keys import public_key
 from custody.cli.password import ask
 from custody.cli.trust_files import load_root, trusted_root_option
 from custody.errors import MissingEvidenceError, UnsupportedError, UsageError, VerificationError
@@ -65,7 +66,8 @@ class Command(click.Command):
 
 
 verify_options = _apply(
-    click.option("--key", metavar="FILE", help="Public key (cosign.pub), or env://NAME."),
+    click.option("--key", metavar="FILE", help="Public key (cosign.pub), env://NAME, or the name of a key "
+                 "that a service keeps: hashivault://NAME, awskms://…, k8s://NAMESPACE/SECRET."),
     click.option("--certificate-identity", metavar="ID", help="Whose certificate: an email address or a URI."),
     click.option("--certificate-identity-regexp", metavar="RE", help="The same as a pattern, not anchored."),
     click.option("--certificate-oidc-issuer", metavar="URL", help="Who vouched for that identity."),
@@ -121,7 +123,7 @@ class Expected:
         for flag, skipped in (("insecure_ignore_tlog", "transparency log"), ("insecure_ignore_sct", "CT log")):
             if options[flag]:
                 warn(f"the {skipped} was not checked (--{flag.replace('_', '-')})")
-        keys = (load_public_key(read_key_file(key), key),) if key else ()
+        keys = (load_public_key(public_key(key), key),) if key else ()
         trust = Trust(root, keys, require_log=not ignore_tlog, require_sct=not options["insecure_ignore_sct"])
         self.terms = Terms(trust, identity.mismatch if identity else not_by_key)
 

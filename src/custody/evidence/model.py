@@ -140,11 +140,18 @@ class EvidenceSet(msgspec.Struct, frozen=True, kw_only=True):
     """When it was gathered, where it could not be gathered anew."""
     stale_reason: str = ""
     """Why it could not."""
+    tag_since: datetime | None = None
+    """When its tag was found to mean this digest, where that could not be looked up anew."""
     weight: int = 0
     """About how many bytes of memory it takes, where a gatherer has weighed it."""
 
     def of(self, predicate_type: str) -> tuple[Verified, ...]:
         return tuple(statement for statement in self.verified if statement.predicate_type == predicate_type)
+
+    @property
+    def reached(self) -> bool:
+        """Whether somebody could be asked, also where there was nothing: False where none of it could be had."""
+        return bool(self.subject) or not any(rejected.state is State.UNVERIFIABLE for rejected in self.rejected)
 
     @property
     def signatures(self) -> tuple[Verified, ...]:

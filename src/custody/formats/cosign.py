@@ -162,6 +162,12 @@ def layer_annotations(bundle: Bundle) -> dict[str, str]:
     return result
 
 
+def signature_annotations(signature: str, certificate: str = "", bundle: str = "") -> dict[str, str]:
+    """What a layer would say of a signature that is kept elsewhere: base64, PEM, and Rekor's bundle in JSON."""
+    return {_SIGNATURE: signature, **({_CERTIFICATE: certificate} if certificate else {}),
+            **({_BUNDLE: bundle} if bundle else {})}
+
+
 def pem_certificates(text: str, where: str) -> tuple[bytes, ...]:
     """DER of the certificates in PEM text, at least one. Raises MalformedError."""
     blocks = text.split("-----BEGIN CERTIFICATE-----")[1:]

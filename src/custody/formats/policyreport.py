@@ -69,13 +69,29 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """Since 1970: when it was judged."""
 
     def to_json(self) -> dict[str, Any]:
-        fields: dict[str, Any] = {
-            "source": self.source, "policy": self.policy, "timestamp": {"nanos": 0, "seconds": self.seconds}}
-        optional: dict[str, Any] = {
-            "category": self.category, "message": self.message, "properties": dict(sorted(self.properties.items())),
-            "resources": [subject.to_json() for subject in self.subjects], "result": self.result, "rule": self.rule,
-            "scored": self.scored, "severity": self.severity}
-        return dict(sorted((fields | {name: value for name, value in optional.items() if value}).items()))
+        written: dict[str, Any] = msgspec.to_builtins(Row(
+            category=self.category, message=self.message, policy=self.policy,
+            properties=dict(sorted(self.properties.items())),
+            resources=[subject.to_json() for subject in self.subjects], result=self.result, rule=self.rule,
+            scored=self.scored, severity=self.severity, source=self.source,
+            timestamp={"nanos": 0, "seconds": self.seconds}))
+        return written
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A result as reports write it: what msgspec encodes as JSON. Its fields and properties stand in order."""
+
+    category: str = ""
+    message: str = ""
+    policy: str
+    properties: Mapping[str, str] = {}
+    resources: list[dict[str, str]] = []
+    result: str = ""
+    rule: str = ""
+    scored: bool = False
+    severity: str = ""
+    source: str
+    timestamp: Mapping[str, int]
 
 
 def in_order(results: Iterable[Result]) -> list[Result]:
@@ -84,7 +100,7 @@ def in_order(results: Iterable[Result]) -> list[Result]:
                                                tuple(subject.uid for subject in result.subjects), result.seconds))
 
 
-def summary(results: Iterable[Result]) -> dict[str, int]:
+def summary(results: Iterable[Result | Row]) -> dict[str, int]:
     """How many results there are of each of OUTCOMES."""
     counts = dict.fromkeys(OUTCOMES, 0)
     for result in results:
@@ -93,13 +109,13 @@ def summary(results: Iterable[Result]) -> dict[str, int]:
     return counts
 
 
-def report(results: Sequence[Result], *, name: str, namespace: str = "", api_version: str = WGPOLICY,
+def report(results: Sequence[Result | Row], *, name: str, namespace: str = "", api_version: str = WGPOLICY,
            scope: Subject | None = None, source: str | None = None,
            labels: Mapping[str, str] = {}, owners: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """One report; of the kind for namespaces where `namespace` is given. Results stay in their order.
 
     `api_version` is WGPOLICY or OPENREPORTS; `source` is of the second alone, whose reports always have one. `owners`
-    are ownerReferences.
+    are ownerReferences. Rows stay rows in what is returned.
     """
     namespaced, clusterwide = _KINDS[api_version]
     metadata: dict[str, Any] = {"name": name}
@@ -112,7 +128,7 @@ def report(results: Sequence[Result], *, name: str, namespace: str = "", api_ver
     document: dict[str, Any] = {"apiVersion": api_version, "kind": namespaced if namespace else clusterwide,
                                 "metadata": metadata}
     if results:
-        document["results"] = [result.to_json() for result in results]
+        document["results"] = [result if isinstance(result, Row) else result.to_json() for result in results]
     if scope is not None:
         document["scope"] = scope.to_json()
     if api_version == OPENREPORTS:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from custody.errors import MalformedError
+from custody.formats import yamllines
 from policylang.errors import Shape
 from policylang.go.yamltext import PlainLoader, plain_scalar
 
@@ -27,6 +28,14 @@ def documents(data: bytes, where: str) -> list[Any]:
         raise MalformedError(where, got=f"more than {MAX_SIZE} bytes", expected=f"at most {MAX_SIZE} bytes")
     try:
         text = data.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedError(where, got=str(error)[:100], expected="plain YAML in UTF-8") from None
+    return [*yamllines.documents(text)] or any_documents(text, where)
+
+
+def any_documents(text: str, where: str) -> list[Any]:
+    """The same of a text, whatever it is. Raises MalformedError."""
+    try:
         _check_events(text)
         nodes = list(yaml.compose_all(text, PlainLoader))
     except yaml.YAMLError as error:

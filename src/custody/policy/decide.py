@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from custody.kit.clock import format_rfc3339
 from custody.kit.digest import sha256
 from custody.policy.excepting import excepted
 from custody.policy.given import Given
+from custody.policy.images import image
 from custody.policy.index import Index
 from custody.policy.load import PolicySet
 from custody.policy.lookup import Answers, UnansweredError
@@ -26,7 +27,7 @@ from custody.policy.model import Asks, Change, Context, Decision, Outcome, Reque
 from custody.policy.phases import JUDGING, Course, Phase, Stage
 from custody.policy.podfields import ABOUT_PODS, pod_templates
 from custody.policy.rule import Rule, Spoken
-from custody.ports.lookup import Answer, Question
+from custody.ports.lookup import Answer, Answered, ImageEvidence, Question
 from policylang.errors import LanguageError
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
@@ -45,18 +46,30 @@ def decide(request: Request, evidence: Mapping[str, EvidenceSet], policies: Poli
     fold = _Fold(policies, Given(request, context, evidence, asked), at)
     for stage in at.stages:
         fold.take(stage)
+    fold.refuse_old_tags(answers)
     denied = any(result.denies for result in fold.results)
     quiet = policies.quiet
     warnings = tuple(result.told or f"policy {result.policy}.{result.rule}: {said}" for result in fold.results
                      if (said := _warns(result)) and not (quiet and (result.kind, result.policy) in quiet))
-    warnings += tuple(f"the evidence of {name} is of {format_rfc3339(gathered.stale_since)}: {gathered.stale_reason}"
-                      for name, gathered in evidence.items() if gathered.stale_since is not None)
+    warnings += tuple(_stale(evidence, answers))
     verdict = Verdict.DENIED if denied else Verdict.ALLOWED if fold.spoke else Verdict.NOT_JUDGED
     return Decision(verdict=verdict, results=tuple(fold.results), silent=tuple(fold.silent),
                     unjudged=_templates(request, fold.spoke), patch=[] if denied else fold.patch,
                     changes=tuple(fold.changes), warnings=warnings,
                     inputs_digest=_inputs(request, evidence, policies, context, at, answers),
                     asks=Asks(tuple(asked.images), tuple(asked.asked)))
+
+
+def _stale(evidence: Mapping[str, EvidenceSet], answers: Mapping[Question, Answer]) -> Sequence[str]:
+    """What is said of evidence that could not be gathered anew, whoever asked for it."""
+    said: dict[str, str] = {}
+    for question, answer in answers.items():
+        if isinstance(question, ImageEvidence) and isinstance(answer, Answered) and isinstance(answer.value, dict) and (
+                since := answer.value.get("stale_since")):
+            said[question.image] = f"{since}: {answer.value.get('stale_reason')}"
+    said |= {name: f"{format_rfc3339(gathered.stale_since)}: {gathered.stale_reason}"
+             for name, gathered in evidence.items() if gathered.stale_since is not None}
+    return [f"the evidence of {name} is of {words}" for name, words in said.items()]
 
 
 def _warns(result: RuleResult) -> str | None:
@@ -88,6 +101,8 @@ class _Fold:
         """`given` with them, where that was tried already."""
         self._renames = True
         """Whether they are all new names of images, which fit beside each other."""
+        self._verified: set[tuple[str, str]] = set()
+        """(kind, name) of policies whose verify rules judged."""
 
     def take(self, stage: Stage) -> None:
         for phase in stage.phases:
@@ -109,8 +124,8 @@ class _Fold:
     def _ask(self, phase: Phase) -> None:
         judging, changes = phase in JUDGING, self.given.changes
         index = self._policies.index(phase)
-        for rule in self._in_order(index) if index.rules else ():
-            said = _asked(rule, self.given)
+        for rule, settled in self._in_order(index) if index.rules else ():
+            said = _asked(rule, self.given, settled=settled)
             if isinstance(said, str):
                 if said:
                     self.silent.append(Silent(rule.policy.name, rule.name, said))
@@ -122,19 +137,59 @@ class _Fold:
                 for result in results:
                     if result.outcome is not Outcome.SKIP:
                         self.spoke.append(rule)
+                        if phase is Phase.VERIFY:
+                            self._verified.add((rule.policy.kind, rule.policy.name))
                         break
         self.patch += self._pins
 
-    def _in_order(self, index: Index) -> Iterator[Rule]:
-        """The rules that may speak of the request, as it is when their turn comes; the others are silent."""
+    def refuse_old_tags(self, answers: Mapping[Question, Answer]) -> None:
+        """A tag that was resolved before, and cannot be now, admits nothing but the digest that it meant.
+
+        Where no policy pinned it, a node would ask again, and may get another image than the one that was judged.
+        """
+        old = {question.image for question, answer in answers.items() if isinstance(question, ImageEvidence)
+               and isinstance(answer, Answered) and isinstance(answer.value, dict)
+               and answer.value.get("tag_since") is not None}
+        old |= {name for name, gathered in self.given.evidence.items() if gathered.tag_since is not None}
+        if not old:
+            return
+        pinned = {str(operation.get("value")).rpartition("@")[0] for operation in self.patch}
+        judged = {image(result.image) for result in self.results if result.image is not None
+                  and result.outcome is Outcome.PASS and (result.kind, result.policy) in self._verified}
+        left = {named.written for named in self._with_pins().images if not named.digest and named.name in old} | {
+            named.written for named in judged if not named.digest and named.name in old and named.name not in pinned}
+        if left:
+            self.results = [self._unpinned(result, left) for result in self.results]
+
+    def _unpinned(self, result: RuleResult, left: Set[str]) -> RuleResult:
+        if result.outcome is not Outcome.PASS or (result.kind, result.policy) not in self._verified or (
+                result.image is not None and result.image not in left):
+            return result
+        return msgspec.structs.replace(
+            result, outcome=Outcome.FAIL, message=f"{result.image or min(left)}: what its tag means cannot be looked "
+            "up now; by what it meant before it is only admitted where a policy pins its digest",
+            remedy="name the image by its digest, or let a policy pin it (mutateDigest)")
+
+    def _in_order(self, index: Index) -> Iterator[tuple[Rule, bool]]:
+        """The rules that may speak of the request, as it is when their turn comes; the others are silent.
+
+        With each, whether it is known that it is asked.
+        """
         selection, heard = index.of(self.given.request), 0
+        if not selection.by_content:
+            for rank in selection.ranks(self.given.request):
+                self.silent += selection.quiet[heard:selection.before[rank]]
+                heard = selection.before[rank + 1]
+                yield index.rules[rank], selection.settled[rank]
+            self.silent += selection.quiet[heard:]
+            return
         turns, given = deque(selection.ranks(self.given.request)), self.given
         while turns:
             rank = turns.popleft()
             self.silent += selection.quiet[heard:selection.before[rank]]
             heard = selection.before[rank + 1]
-            yield index.rules[rank]
-            if self.given is not given and selection.by_content:
+            yield index.rules[rank], selection.settled[rank]
+            if self.given is not given:
                 given = self.given
                 turns = deque(later for later in selection.ranks(given.request) if later > rank)
         self.silent += selection.quiet[heard:]
@@ -172,14 +227,18 @@ class _Fold:
         return self._pinned
 
 
-def _asked(rule: Rule, given: Given) -> Spoken | str:
-    """What a rule says of a request, or why it says nothing; empty where that is not worth a word."""
+def _asked(rule: Rule, given: Given, *, settled: bool = False) -> Spoken | str:
+    """What a rule says of a request, or why it says nothing; empty where that is not worth a word.
+
+    `settled`: it is not silent.
+    """
     answers = given.answers
     missed = answers.missed
     try:
-        reason = rule.silence(given.request, answers)
-        if reason is not None:
-            return reason
+        if not settled:
+            reason = rule.silence(given.request, answers)
+            if reason is not None:
+                return reason
         excused = None if rule.excepts_itself else excepted(rule, given)
         said = rule.evaluate(given) if excused is None else excused
         if answers.missed > missed:  # whatever a language made of it
@@ -222,7 +281,8 @@ def _inputs(request: Request, evidence: Mapping[str, EvidenceSet], policies: Pol
               [[v.evidence, v.kind, v.predicate_type, str(v.signer), v.signed_at, v.log, v.annotations, v.format]
                for v in gathered.verified],
               [[r.evidence, r.source, r.state, r.reason, r.predicate_type] for r in gathered.rejected],
-              *([gathered.stale_since] if gathered.stale_since is not None else [])]
+              *([gathered.stale_since] if gathered.stale_since is not None else []),
+              *([gathered.tag_since] if gathered.tag_since is not None else [])]
              for name, gathered in sorted(evidence.items())]
     return sha256(_ENCODER.encode([request, facts, policies.digest, context, at, pairs(answers)]))
 

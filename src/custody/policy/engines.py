@@ -6,8 +6,10 @@ with its bindings, parameters and exceptions.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from custody.errors import CustodyError, UnsupportedError, language_errors
@@ -23,6 +25,7 @@ from custody.policy.excepting import attach
 from custody.policy.exempting import Exempting
 from custody.policy.fields import Fields
 from custody.policy.imports.clusterimage import ClusterImage
+from custody.policy.imports.connaisseur import Connaisseur, is_configuration
 from custody.policy.kubernetes.mutating import BINDING, POLICY, MutatingAdmission
 from custody.policy.kubernetes.validating import AdmissionPolicies
 from custody.policy.kyverno.cleanup import Cleaning
@@ -38,6 +41,7 @@ _EXEMPTING = Exempting()
 _ADMISSION = AdmissionPolicies()
 _MUTATING_ADMISSION = MutatingAdmission()
 _MUTATING, _GENERATING, _DELETING = Mutating(), Generating(), Deleting()
+_CONNAISSEUR = Connaisseur()
 ENGINES: dict[tuple[str, str], Engine] = {
     ("kyverno.io", "ClusterPolicy"): _KYVERNO,
     ("kyverno.io", "Policy"): _KYVERNO,
@@ -65,12 +69,30 @@ ENGINES: dict[tuple[str, str], Engine] = {
 """By group and kind."""
 
 
-def compiled(documents: Sequence[Any], places: Sequence[str]) -> list[Policy]:
+class Compiled:
+    """One document with what its engine made of it, for any number of sets of policies."""
+
+    def __init__(self, document: Any, where: str) -> None:
+        """Raises MalformedError, UnsupportedError."""
+        self.document = document
+        self.engine, unit = compile_document(document, 0, where)
+        self._made = unit.compiled
+
+    @cached_property
+    def text(self) -> str:
+        """The document as JSON, as the digest of a set has it."""
+        return json.dumps(self.document, sort_keys=True, separators=(",", ":"))
+
+    def unit(self, at: int, where: str, *, shared: bool) -> Unit:
+        """The document at its position in a set. `shared`: other sets have it too, and go on unchanged."""
+        return Unit(at, where, self.document, self.engine.again(self._made) if shared else self._made)
+
+
+def linked(parts: Sequence[Compiled], places: Sequence[str], *, shared: bool) -> list[Policy]:
     """The policies of all documents, in the order of the documents. Raises MalformedError, UnsupportedError."""
     units: dict[Engine, list[Unit]] = {}
-    for at, (document, where) in enumerate(zip(documents, places, strict=True)):
-        engine, unit = compile_document(document, at, where)
-        units.setdefault(engine, []).append(unit)
+    for at, (part, where) in enumerate(zip(parts, places, strict=True)):
+        units.setdefault(part.engine, []).append(part.unit(at, where, shared=shared))
     policies = [policy for engine, parts in units.items() for policy in engine.link(parts)]
     attach(policies, [unit.compiled for unit in units.get(_EXEMPTING, ())])
     return sorted(policies, key=lambda policy: policy.parts)
@@ -86,6 +108,8 @@ def compile_document(document: Any, at: int, where: str) -> tuple[Engine, Unit]:
 
 def engine_of(document: Any) -> Engine:
     """Raises MalformedError for what is no object of Kubernetes, UnsupportedError for what no engine reads."""
+    if is_configuration(document):
+        return _CONNAISSEUR
     fields = Fields(document, "")
     kind, version = fields.need("kind", str), fields.need("apiVersion", str)
     engine = ENGINES.get((version.rpartition("/")[0], kind))

@@ -23,6 +23,34 @@ class LookupFailedError(CustodyError):
         super().__init__(f"could not be had: {question}: {reason}")
 
 
+class Together:
+    """Asks several things before it raises for the first that nobody was asked yet, so that all are asked in one round.
+
+        together = Together()
+        for part in parts:
+            with together:
+                …
+        together.done()
+    """
+
+    def __init__(self) -> None:
+        self._unanswered: UnansweredError | None = None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, UnansweredError):
+            return False
+        self._unanswered = self._unanswered or error
+        return True
+
+    def done(self) -> None:
+        """Raises UnansweredError where one of the parts did."""
+        if self._unanswered is not None:
+            raise self._unanswered
+
+
 class Answers:
     """`given` is what is known. `asked` is what was asked for beside it, in order."""
 

@@ -151,6 +151,17 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
         return self.enforce and self.outcome in (Outcome.FAIL, Outcome.ERROR)
 
 
+class Vouched(msgspec.Struct, frozen=True, kw_only=True):
+    """What a summary may say of an image: that this was shown by its evidence alone."""
+
+    image: str
+    """As the resource writes it."""
+    digest: str
+    level: str
+    evidence: tuple[str, ...]
+    """Digests of the Evidence that showed it."""
+
+
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """What a rule wants done to another object than the one that was asked about, once that is admitted.
 

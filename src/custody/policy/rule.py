@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -10,7 +11,7 @@ import msgspec
 
 from custody.policy.given import Given
 from custody.policy.lookup import Answers
-from custody.policy.model import Change, Outcome, Request, RuleResult
+from custody.policy.model import Change, Outcome, Request, RuleResult, Vouched
 from custody.policy.phases import Phase
 from custody.policy.scope import Scope
 from custody.ports.lookup import Question
@@ -134,6 +135,22 @@ class Rule(Protocol):
         """The result where it cannot be told whether an exception holds."""
         return self.failed(given, f"failed to load context: {message}")
 
+    def vouched(self, given: Given, results: Sequence[RuleResult]) -> Iterable[Vouched]:  # noqa: ARG002 - engines' do
+        """What a summary may say of images that it judged; `results` are its policy's in an allowed decision.
+
+        Of a rule that reads more than the evidence, such as who asks or what time it is, nothing.
+        """
+        return ()
+
     def sees(self, template: str, field: str) -> bool:  # noqa: ARG002 - engines' do
         """Whether it looks at a field of pods, below the pointer of a pod template (`podfields`), for `coverage`."""
         return False
+
+
+def copied(policy: Policy) -> Policy:
+    """The same policy with rules of its own, for another set: they share what is compiled, not what linking writes."""
+    again = copy.copy(policy)
+    again.rules = [copy.copy(rule) for rule in policy.rules]
+    for rule in again.rules:
+        rule.policy = again
+    return again

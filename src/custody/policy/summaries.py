@@ -11,6 +11,7 @@ excepted from, is judged anew or not at all.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 
 from custody.errors import MalformedError
@@ -19,9 +20,10 @@ from custody.formats import vsa
 from custody.formats.reference import Reference
 from custody.kit.clock import format_rfc3339
 from custody.policy.given import Given
+from custody.policy.images import Image, image
 from custody.policy.kyverno.sought import evidence_for
 from custody.policy.lookup import LookupFailedError
-from custody.policy.model import SummaryTerms
+from custody.policy.model import Outcome, RuleResult, SummaryTerms, Vouched
 from custody.policy.rule import Rule
 from custody.ports.lookup import Authority
 
@@ -40,10 +42,31 @@ def resource(ref: Reference, digest: str) -> str:
     return f"{ref.name}@{digest}"
 
 
-def summary_of(rule: Rule, given: Given, ref: Reference, digest: str) -> tuple[Verified, str] | str:
+def vouched(rule: Rule, given: Given, results: Iterable[RuleResult],
+            speaks: Callable[[Image], bool]) -> Iterator[Vouched]:
+    """Of a rule with one result for each image, those that met it all by evidence; `speaks` says which may be said."""
+    met: dict[str, dict[str, None]] = {}
+    unmet: set[str] = set()
+    for result in results:
+        if result.rule != rule.name or result.image is None:
+            continue
+        if result.outcome is not Outcome.PASS or not result.evidence or SUMMARY in result.properties:
+            unmet.add(result.image)
+            continue
+        met.setdefault(result.image, {}).update(dict.fromkeys(result.evidence))
+    for written, evidence in met.items():
+        named = image(written)
+        gathered = given.evidence.get(named.name)
+        digest = named.digest or (gathered.subject if gathered is not None else "")
+        if digest and written not in unmet and not rule.exceptions and speaks(named):
+            yield Vouched(image=written, digest=digest, level=level(rule), evidence=tuple(evidence))
+
+
+def summary_of(rule: Rule, given: Given, ref: Reference, digest: str, said: str = "") -> tuple[Verified, str] | str:
     """The summary that counts for a rule about an image, with words for it; or why none does.
 
-    Raises UnansweredError. Nothing is asked where the context trusts no summaries.
+    `said` is the level that it must name, where that is not the rule's. Raises UnansweredError.
+    Nothing is asked where the context trusts no summaries.
     """
     terms = given.context.summaries
     if terms is None:
@@ -62,7 +85,7 @@ def summary_of(rule: Rule, given: Given, ref: Reference, digest: str) -> tuple[V
         except MalformedError as error:
             reasons.append(error.message)
             continue
-        reason = _mismatch(summary, rule, given, terms, name)
+        reason = _mismatch(summary, said or level(rule), given, terms, name)
         if not reason:
             return statement, f"{summary.verifier} at {format_rfc3339(summary.verified)}"
         reasons.append(reason)
@@ -70,7 +93,7 @@ def summary_of(rule: Rule, given: Given, ref: Reference, digest: str) -> tuple[V
     return "; ".join(dict.fromkeys(reasons[:5])) or "there is none"
 
 
-def _mismatch(summary: vsa.Summary, rule: Rule, given: Given, terms: SummaryTerms, name: str) -> str:
+def _mismatch(summary: vsa.Summary, wanted: str, given: Given, terms: SummaryTerms, name: str) -> str:
     age = given.context.now - summary.verified
     if summary.verifier != terms.verifier:
         return f"verifier: got {summary.verifier}, expected {terms.verifier}"
@@ -84,7 +107,7 @@ def _mismatch(summary: vsa.Summary, rule: Rule, given: Given, terms: SummaryTerm
         return f"timeVerified: {format_rfc3339(summary.verified)} is longer ago than {terms.max_age / 3600:g} h"
     if age < -_EARLY:
         return f"timeVerified: {format_rfc3339(summary.verified)} is still to come"
-    if level(rule) not in summary.levels:
-        return f"verifiedLevels: it does not say {level(rule)}"
+    if wanted not in summary.levels:
+        return f"verifiedLevels: it does not say {wanted}"
     return ""
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Protocol, Self
 
-from custody.errors import NetworkError
+from custody.errors import NetworkError, UnsupportedError
 from custody.kit.address import Network, Reach
 
 CONNECT_TIMEOUT = 10.0
@@ -66,6 +66,18 @@ def place_of(url: str) -> str:
         authority, slash, path = rest.partition("/")
         return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
     return place
+
+
+def believing(http: Http, pem: str) -> Http:
+    """The same adapter, which believes servers by certificates in PEM alone; it is closed with the other.
+
+    Raises UnsupportedError where the adapter has none such, MalformedError for what holds no certificate.
+    """
+    made = getattr(http, "believing", None)
+    if made is None:
+        raise UnsupportedError("registry certificate", "nobody here asks servers by certificates of their own")
+    view: Http = made(pem)
+    return view
 
 
 def judges_reach(http: Http) -> bool:

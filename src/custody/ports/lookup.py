@@ -107,6 +107,10 @@ class Addresses(msgspec.Struct, frozen=True, tag="addresses"):
         return f"the addresses of {self.host}"
 
 
+PROVIDERS = ("amazon", "azure", "github", "google")
+"""Of logins, beside the machine's own."""
+
+
 class Authority(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whom to believe about an image, where a policy says more than the service's own trust root does.
 
@@ -142,8 +146,16 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """cosign's signatures that are stored as OCI 1.1 artifacts count too."""
     secrets: tuple[str, ...] = ()
     """`namespace/name` of Secrets with logins for registries."""
+    providers: tuple[str, ...] = ()
+    """Of PROVIDERS: who else is asked for a login."""
+    pull_secrets: tuple[str, ...] = ()
+    """The same, of which those that cannot be had are passed over: with what a node would pull."""
+    also: str = ""
+    """PEM keys that count beside whomever else is believed, without a log."""
     insecure: bool = False
     """The registry may be asked by plain HTTP."""
+    registry_ca: str = ""
+    """Certificates in PEM by which alone the registry's TLS is believed."""
     fresh: bool = False
     """Nothing that was gathered before is used."""
 
@@ -161,6 +173,38 @@ class ImageEvidence(msgspec.Struct, frozen=True, tag="imageEvidence"):
         return f"the evidence of image {self.image}"
 
 
+class BlobEvidence(msgspec.Struct, frozen=True, tag="blobEvidence"):
+    """Answered by one signature of bytes, verified or rejected (`evidence.model.EvidenceSet`), as plain data."""
+
+    data: str
+    """What was signed, in base64."""
+    signature: str
+    """In base64."""
+    certificate: str
+    """PEM of who signed; empty for a key's signature."""
+    bundle: str
+    """Rekor's, JSON; empty where it is in no log."""
+    authority: Authority
+
+    def __str__(self) -> str:
+        return "whose a signature is"
+
+
+class ImageLayers(msgspec.Struct, frozen=True, tag="imageLayers"):
+    """Answered by `{"digest": …, "layers": [base64 of each]}`: an image that holds small files and no system."""
+
+    image: str
+    authority: Authority
+    """How its registry is asked."""
+
+    def __str__(self) -> str:
+        return f"the files in image {self.image}"
+
+
+KEY_SERVICES = ("awskms://", "gcpkms://", "azurekms://", "hashivault://", "openbao://")
+"""What the names of keys begin with that key management services keep."""
+
+
 class PublicKeyAt(msgspec.Struct, frozen=True, tag="publicKeyAt"):
     """Answered by the PEM text of a key that a key management service keeps: `awskms://…`, `hashivault://…`."""
 
@@ -171,7 +215,7 @@ class PublicKeyAt(msgspec.Struct, frozen=True, tag="publicKeyAt"):
 
 
 Question = (NamespaceLabels | ConfigMap | ApiCall | ImageData | ExternalData | HttpCall | Addresses | Roles
-            | GlobalEntry | ImageEvidence | PublicKeyAt)
+            | GlobalEntry | ImageEvidence | BlobEvidence | ImageLayers | PublicKeyAt)
 """The time is none of them: a decision has one, `Context.now`."""
 
 

@@ -57,15 +57,17 @@ class RegistryClient:
         self._requests = Requests(Transport(http, Tokens(self._logins, now)), mirrors or {}, plain_http)
         self._referrers = Referrers(self._requests, now)
 
-    def knowing(self, find: Find, *, plain_http: Sequence[str] = (), now: Callable[[], float] = time.monotonic
-                ) -> RegistryClient:
+    def knowing(self, find: Find, *, plain_http: Sequence[str] = (), ca: str = "",
+                now: Callable[[], float] = time.monotonic) -> RegistryClient:
         """A client over the same connections that has other logins, and tokens of its own; it closes none of them.
 
-        `plain_http` are hosts that are asked without TLS, beside those that this client asks so.
+        `plain_http` are hosts that are asked without TLS, beside those that this client asks so. With `ca`,
+        certificates in PEM, its connections are its own and believe those alone. Raises UnsupportedError,
+        MalformedError for them.
         """
         view = copy.copy(self)
         view._logins = Logins(find, now)
-        view._requests = self._requests.known_by(Tokens(view._logins, now), plain_http)
+        view._requests = self._requests.known_by(Tokens(view._logins, now), plain_http, ca)
         view._referrers = Referrers(view._requests, now)
         return view
 
@@ -88,6 +90,10 @@ class RegistryClient:
         await self._requests.transport.close()
 
     # Reading
+
+    async def ping(self, ref: Reference) -> None:
+        """Ask an image's registry whether it is there; any answer is one. Raises NetworkError."""
+        await self._requests.ping(ref)
 
     async def resolve(self, ref: Reference) -> oci.Descriptor:
         """Digest, size and media type of a manifest. Raises NotFoundError."""
@@ -161,11 +167,15 @@ class RegistryClient:
             tags += [name for name in names or [] if isinstance(name, str)]
         return tags
 
-    async def referrers(self, ref: Reference, artifact_type: str | None = None) -> list[oci.Descriptor]:
-        """Manifests whose subject is `ref.digest`, of one kind or all; whole, or VerificationError."""
+    async def referrers(self, ref: Reference, artifact_type: str | None = None, *, apart: bool = False
+                        ) -> list[oci.Descriptor]:
+        """Manifests whose subject is `ref.digest`, of one kind or all; whole, or VerificationError.
+
+        `apart`: the repository holds what refers to images of other ones, and need not have this image.
+        """
         if ref.digest is None:
             raise MalformedError("referrers", got=str(ref), expected="an image with a digest")
-        descriptors = await self._referrers.all_of(ref)
+        descriptors = await self._referrers.all_of(ref, apart=apart)
         return [descriptor for descriptor in descriptors
                 if artifact_type is None or descriptor.artifact_type == artifact_type]
 

@@ -34,12 +34,15 @@ class Requests:
         names = ((_canonical(prefix), target) for prefix, target in mirrors.items())
         self._mirrors = sorted(names, key=lambda pair: -len(pair[0]))
         self._plain = frozenset(parse_host(host, "plain_http") for host in plain_http)
+        self._secure = False
+        """Whether all are asked by TLS, this machine too: who names a registry's certificate wants it shown."""
 
-    def known_by(self, tokens: Tokens, plain_http: Sequence[str] = ()) -> Requests:
-        """The same with other tokens, and with more hosts that are asked by plain HTTP."""
+    def known_by(self, tokens: Tokens, plain_http: Sequence[str] = (), ca: str = "") -> Requests:
+        """The same with other tokens, and with more hosts that are asked by plain HTTP; `ca` as Transport has it."""
         view = copy.copy(self)
-        view.transport = self.transport.known_by(tokens)
+        view.transport = self.transport.known_by(tokens, ca)
         view._plain = self._plain | {parse_host(host, "plain_http") for host in plain_http}
+        view._secure = self._secure or bool(ca)
         return view
 
     def within(self, budget: Budget) -> Requests:
@@ -58,6 +61,10 @@ class Requests:
         server = _HUB_SERVER if login == DOCKER_HUB else host
         scheme = "http" if self._is_plain(host) else "https"
         return Registry(login, origin_of(f"{scheme}://{server}", login), repository)
+
+    async def ping(self, ref: Reference) -> None:
+        """Raises NetworkError where the registry gives no answer at all."""
+        await self.transport.ping(f"{self.registry(ref).origin}/v2/")
 
     def url(self, ref: Reference, path: str) -> str:
         registry = self.registry(ref)
@@ -173,6 +180,8 @@ class Requests:
         return await self.transport.again(read)
 
     def _is_plain(self, host: str) -> bool:
+        if self._secure:
+            return False
         name = urlsplit(f"//{host}").hostname or ""
         return name == "localhost" or name == "::1" or name.startswith("127.") or parse_host(host) in self._plain
 

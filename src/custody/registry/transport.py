@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 
 from custody.errors import ConnectionBrokenError, NetworkError
 from custody.kit.address import Network, Reach, reach_from
-from custody.ports.http import Answer, Content, Http, collect, judges_reach, network_of_peer, place_of
+from custody.ports.http import Answer, Content, Http, believing, collect, judges_reach, network_of_peer, place_of
 from custody.registry.budget import Budget, limited
 from custody.registry.exchanges import Exchange, Exchanges
 from custody.registry.origin import Origin, joined, origin_of
@@ -58,14 +58,31 @@ class Transport:
         view.budget = budget
         return view
 
-    def known_by(self, tokens: Tokens) -> Transport:
-        """With other tokens, over the same connections."""
+    def known_by(self, tokens: Tokens, ca: str = "") -> Transport:
+        """With other tokens, over the same connections, or over such as believe certificates in PEM alone.
+
+        Raises UnsupportedError, MalformedError for those.
+        """
         view = copy.copy(self)
         view._tokens = tokens
+        if ca:
+            view._http, view._exchanges = believing(self._http, ca), Exchanges()
         return view
 
     async def close(self) -> None:
         await self._http.close()
+
+    async def ping(self, url: str) -> None:
+        """Raises NetworkError where no answer comes, whatever it would say."""
+        for last in (False, True):
+            try:
+                answer = await self._http.request("GET", url)
+            except ConnectionBrokenError:  # of a connection that was kept
+                if last:
+                    raise
+                continue
+            await answer.__aexit__(None, None, None)
+            return
 
     async def send(self, method: str, url: str, registry: Registry, named: str, *, scope: str,
                    headers: Mapping[str, str] | None = None, body: bytes | Content | None = None,

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from custody.admission.answered import both
 from custody.admission.configuration import OWN_NAMESPACES, Service
-from custody.admission.judging import Judging, NoLookup
+from custody.admission.judging import Judging
 from custody.errors import CustodyError
 from custody.formats.policyreport import WGPOLICY
 from custody.policy.load import PolicySet, gathered, unwrapped
@@ -140,7 +140,7 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
             def snapshot(policies: PolicySet) -> Snapshot:
                 return Snapshot(policies, root)
 
-            watched = WatchedLookup(client, lambda: operator.kinds, lookup or NoLookup())
+            watched = WatchedLookup(client, lambda: operator.kinds, platform.lookup(lookup))
             keeper = decision_keeper(settings, platform.clock)
             if keeper is not None:
                 closing.callback(keeper.close)
@@ -173,8 +173,7 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
 
             if options.policies:
                 documents, _ = unwrapped(*gathered(options.policies))
-                collection.fixed = [(where, document) for where, document in documents
-                                    if not counting.fault(document)]
+                collection.fix([(where, document) for where, document in documents if not counting.fault(document)])
             feed = Feed(client, collection, watched=not options.policies)
             place = Place(options.place, options.namespace, options.name, options.exclude, options.inject_ca_from,
                           settings.webhooks_named_as)
@@ -196,6 +195,7 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
                 working = asyncio.create_task(operator.run())
                 watches = [asyncio.create_task(watched.run()), asyncio.create_task(early.run()),
                            *([asyncio.create_task(summaries.run())] if summaries is not None else []),
+                           *([asyncio.create_task(before.watch())] if before is not None else []),
                            *(asyncio.create_task(watch.run()) for watch in listeners.watches),
                            asyncio.create_task(controllers.run(lambda: operator.leadership.leading))]
                 try:

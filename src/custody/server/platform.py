@@ -116,7 +116,8 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
             before = remembered(settings, system_clock)
             source = gatherer(settings, registry_client(settings, http), remembered=before)
             judge = admission.admission = platform.admission(given, source, None, cluster)
-            early = prefetch(judge, source, system_clock, cluster, own_names(settings, url) if url else lambda _: ())
+            early = prefetch(judge, source, system_clock, platform.lookup(cluster),
+                             own_names(settings, url) if url else lambda _: ())
             judge.observer = both(observer(metrics, keeper), early)
             if (summaries := summarizing(settings, http, source.client, system_clock)) is not None:
                 judge.observer = both(judge.observer, summaries)
@@ -131,6 +132,7 @@ async def running(settings: Settings, roles: Iterable[str] = ROLES, *, host: str
                 gauges.of_decisions(metrics, keeper)
             if before is not None:
                 gauges.of_evidence(metrics, before)
+                working.append(asyncio.create_task(before.watch()))
         async with serving(*listeners.all):
             yield Running(platform, url, webhook, admission, chosen, metrics, listeners,
                           cluster.cluster.url if cluster is not None else "")

@@ -86,10 +86,10 @@ def request_of(resource: dict[str, Any], policies: PolicySet, namespace: str = "
 
 
 async def check_image(image: str, policies: PolicySet, gatherer: Gatherer, clock: Clock,
-                      namespace: str = "default") -> Checked:
+                      namespace: str = "default", lookup: Lookup | None = None) -> Checked:
     """Gather and decide for an image alone, in a namespace: rules about the pod around it do not speak."""
     request = request_of_image(image, namespace)
-    return Checked(image, (await check_request(request, policies, gatherer, clock)).judged)
+    return Checked(image, (await check_request(request, policies, gatherer, clock, lookup=lookup)).judged)
 
 
 def request_of_image(image: str, namespace: str = "default") -> Request:

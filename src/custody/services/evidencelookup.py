@@ -1,18 +1,36 @@
-"""What policies ask about images: data, and evidence on their own terms. All else by whom the lookup is of."""
+"""What policies ask about images and signatures, on their own terms. All else by whom the lookup is of."""
 
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from custody.errors import MalformedError
 from custody.evidence.model import facts
-from custody.ports.lookup import Answer, Answered, ApiCall, Failed, ImageData, ImageEvidence, Lookup, Question
+from custody.formats import yaml
+from custody.ports.lookup import (
+    Answer,
+    Answered,
+    ApiCall,
+    Authority,
+    BlobEvidence,
+    Failed,
+    ImageData,
+    ImageEvidence,
+    ImageLayers,
+    Lookup,
+    Question,
+)
 from custody.services.gather import Gatherer
-from custody.services.imagedata import image_data
+from custody.services.imagedata import image_data, image_layers
 from custody.trust.roots import TrustedRoot
 
 _LOGINS = ".dockerconfigjson"
+_FIRST = ".dockercfg"
+_OWN = "secret.yaml"
 
 
 class EvidenceLookup:
@@ -27,24 +45,54 @@ class EvidenceLookup:
     async def answer(self, question: Question) -> Answer:
         if isinstance(question, ImageData):
             return await image_data(self._gatherer.client, question.image)
-        if not isinstance(question, ImageEvidence):
+        if isinstance(question, BlobEvidence):
+            return Answered(facts(await self._gatherer.signed(question, self.root())))
+        if not isinstance(question, ImageEvidence | ImageLayers):
             return await self._ask(question)
+        logins = await self._logins(question.authority)
+        if isinstance(logins, Failed):
+            return logins
+        if isinstance(question, ImageLayers):
+            asking = partial(self._gatherer.asking, authority=question.authority, logins=logins)
+            return await image_layers(asking, question.image)
+        return Answered(facts(await self._gatherer.demanded(question, logins, self.root())))
+
+    async def _logins(self, authority: Authority) -> dict[str, str] | Failed:
         logins: dict[str, str] = {}
-        for secret in question.authority.secrets:
+        for secret in (*authority.secrets, *authority.pull_secrets):
             namespace, _, name = secret.partition("/")
             answer = await self._ask(ApiCall(f"/api/v1/namespaces/{namespace}/secrets/{name}"))
+            text = _logins(answer.value) if isinstance(answer, Answered) else None
+            if text is None and secret not in authority.secrets:
+                continue
             if isinstance(answer, Failed):
                 return answer
-            text = _text(answer.value, _LOGINS) if isinstance(answer, Answered) else None
             if text is None:
                 return Failed(f"Secret {secret}: there is none, or none with {_LOGINS}")
             logins[f"Secret {secret}"] = text
-        return Answered(facts(await self._gatherer.demanded(question, logins, self.root())))
+        return logins
 
     async def _ask(self, question: Question) -> Answer:
         if self._beyond is None:
             return Failed(f"there is nobody to ask for {question}")
         return await self._beyond.answer(question)
+
+
+def _logins(secret: Any) -> str | None:
+    """Logins as Docker's configuration has them: as they are there, in its first form, or of Connaisseur's
+    `secret.yaml`."""
+    text = _text(secret, _LOGINS)
+    if text is None and (auths := _text(secret, _FIRST)) is not None:
+        return f'{{"auths":{auths}}}'
+    own = _text(secret, _OWN) if text is None else None
+    if own is None:
+        return text
+    try:
+        said = yaml.documents(own.encode(), _OWN)[0]
+        username, password, registry = (str(said[field]) for field in ("username", "password", "registry"))
+    except (MalformedError, LookupError, TypeError):
+        return None
+    return json.dumps({"auths": {registry: {"username": username, "password": password}}})
 
 
 def _text(secret: Any, key: str) -> str | None:

@@ -28,15 +28,16 @@ from custody.formats.reference import Reference
 from custody.kit.clock import Clock
 from custody.kit.concurrency import together
 from custody.kit.digest import sha256
-from custody.ports.lookup import Authority, ImageEvidence
+from custody.ports.lookup import Authority, BlobEvidence, ImageEvidence
 from custody.registry.budget import Budget
 from custody.registry.client import RegistryClient
 from custody.services.artifacts import notarized
 from custody.services.evidencecache import EvidenceCache
 from custody.services.pace import Pace
-from custody.services.remembered import Remembered
+from custody.services.remembered import Probe, Remembered
 from custody.services.verify import Terms, Unlogged, sort
 from custody.services.verifying import Share, Verifying
+from custody.sign.blob import blob_evidence
 from custody.sign.keys import PublicKey, load_public_key
 from custody.sign.listing import Document, Limits, Listing, fetch_document, list_documents, list_notary
 from custody.sign.trusting import trust_of
@@ -130,6 +131,15 @@ class Gatherer:
         except CustodyError as error:
             return unreached(State.UNVERIFIABLE, error.message)
 
+    async def signed(self, asked: BlobEvidence, root: TrustedRoot | None = None) -> EvidenceSet:
+        """Whose a signature is that was not fetched: by `root`, or this gatherer's own. Never raises for what it is."""
+        return blob_evidence(asked, root or self._root, self._clock())
+
+    def asking(self, ref: Reference, authority: Authority, logins: Mapping[str, str]) -> RegistryClient:
+        """The client for an image, with logins and as the authority says."""
+        question = _Question((), None, None, authority, tuple(sorted(logins.items())))
+        return self._client_for(ref, question).within(Budget(self._bounds.seconds, self._bounds.documents.total))
+
     def forget(self, name: str = "", digest: str = "", tags: Collection[str] = ()) -> None:
         """Ask everything anew the next time; with a name, what is known of that digest and what these tags mean."""
         if not name:
@@ -143,14 +153,17 @@ class Gatherer:
         try:
             ref = reference.parse(name)
             # Before the work, not in it: who waits for the same image may come first in his own review.
-            named = ("digest", str(ref), question.logins)
+            named = ("digest", str(ref), question.logins, question.connection)
             if not self._cache.holds(named if ref.digest is None else (ref.name, ref.digest, question)):
                 await self._pace.turn(position)
+            meant: EvidenceSet | None = None
             if ref.digest is None:
                 # The name as it is asked for is the key, so that a 404 for one image says nothing of others.
-                ref = ref.at(await self._cache.get(named, lambda: self._resolve(ref, question), lambda _: _NAME))
+                meant = await self._cache.get(named, lambda: self._meant(ref, question), lambda _: _NAME)
+                ref = ref.at(meant.subject)
             key = (ref.name, ref.digest, question)
-            return await self._cache.get(key, lambda: self._known(ref, question), lambda gathered: gathered.weight)
+            gathered = await self._cache.get(key, lambda: self._known(ref, question), lambda gathered: gathered.weight)
+            return gathered if meant is None or meant.stale_since is None else _of_old_tag(gathered, meant)
         except NotFoundError as error:
             return unreached(State.MISSING, error.message)
         except CustodyError as error:
@@ -159,10 +172,25 @@ class Gatherer:
             _LOG.exception("evidence of an image could not be gathered")
             return unreached(State.UNVERIFIABLE, f"{name[:200]!r}: gathering failed with {type(error).__name__}")
 
+    async def _meant(self, ref: Reference, question: _Question) -> EvidenceSet:
+        """What a tag means: of evidence the subject alone. It is stale where that could not be looked up anew."""
+        async def resolve() -> EvidenceSet:
+            return EvidenceSet(subject=await self._resolve(ref, question))
+
+        if self.remembered is None:
+            return await resolve()
+        place = sha256(msgspec.json.encode(question.connection))
+        return await self.remembered.gather(f"tag {ref} {place}", ref.registry, resolve, self._probe(ref, question),
+                                            moves=True)
+
     async def _known(self, ref: Reference, question: _Question) -> EvidenceSet:
         if self.remembered is None:
             return await self._collect(ref, question)
-        return await self.remembered.gather(_name(ref, question), ref.registry, lambda: self._collect(ref, question))
+        return await self.remembered.gather(_name(ref, question), ref.registry, lambda: self._collect(ref, question),
+                                            self._probe(ref, question))
+
+    def _probe(self, ref: Reference, question: _Question) -> Probe:
+        return lambda: self._client_for(ref, question).ping(ref)
 
     async def _resolve(self, ref: Reference, question: _Question) -> str:
         budget = Budget(self._bounds.seconds, self._bounds.documents.total)
@@ -171,16 +199,20 @@ class Gatherer:
     def _client_for(self, ref: Reference, question: _Question) -> RegistryClient:
         """With the logins of the question where it has some."""
         insecure = question.authority is not None and question.authority.insecure
-        if not question.logins and not insecure:
+        ca = question.authority.registry_ca if question.authority is not None else ""
+        providers = question.authority.providers if question.authority is not None else ()
+        if not (question.logins or insecure or ca or providers):
             return self._client
         from custody.registry.credentials import credential_in, find_credential
+        from custody.registry.providers import provided
 
         logins = dict(question.logins)
 
         def find(host: str, repository: str, ask: Ask) -> Credential | None:
-            return credential_in(logins, host, repository) or find_credential(host, repository, ask=ask)
+            return (credential_in(logins, host, repository) or provided(providers, host, ask=ask)
+                    or find_credential(host, repository, ask=ask))
 
-        return self._client.knowing(find, plain_http=[ref.registry] if insecure else [])
+        return self._client.knowing(find, plain_http=[ref.registry] if insecure else [], ca=ca)
 
     async def _collect(self, ref: Reference, question: _Question) -> EvidenceSet:
         bounds = self._bounds
@@ -207,9 +239,9 @@ class Gatherer:
         authority, limits = question.authority or Authority(), self._bounds.documents
         place = reference.parse(authority.repository).at(str(ref.digest)) if authority.repository else ref
         if authority.notary:
-            return await list_notary(client, place, limits)
+            return await list_notary(client, place, limits, apart=bool(authority.repository))
         return await list_documents(client, place, unsigned=False, predicate_types=question.predicate_types,
-                                    limits=limits, artifacts=authority.artifacts)
+                                    limits=limits, artifacts=authority.artifacts, apart=bool(authority.repository))
 
     async def _there(self, client: RegistryClient, ref: Reference) -> None:
         await client.resolve(ref)
@@ -238,6 +270,11 @@ class _Question:
     """Whom a policy believes instead."""
     logins: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def connection(self) -> tuple[bool, str]:
+        """By what a registry's word is believed: whether plain HTTP will do, and which certificates."""
+        return (self.authority.insecure, self.authority.registry_ca) if self.authority is not None else (False, "")
+
 
 def _name(ref: Reference, question: _Question) -> str:
     """Of the image and of all that its evidence is verified by; logins only say who may read."""
@@ -255,7 +292,8 @@ def _terms_digest(question: _Question) -> str:
 def _terms(question: _Question, weight: int) -> Terms:
     """Raises MalformedError, UnsupportedError or VerificationError for an authority that nobody can be."""
     if question.authority is not None:
-        return Terms(trust_of(question.authority, question.root, max_weight=weight))
+        trust = trust_of(question.authority, question.root, max_weight=weight)
+        return Terms(trust, unlogged=Unlogged.KEYS) if question.authority.also else Terms(trust)
     # A policy may accept a key's signature without a log; it sees that `log` is None.
     return Terms(Trust(question.root, _loaded(question.keys), max_weight=weight), unlogged=Unlogged.KEYS)
 
@@ -263,6 +301,14 @@ def _terms(question: _Question, weight: int) -> Terms:
 @lru_cache(64)
 def _loaded(pems: tuple[bytes, ...]) -> tuple[PublicKey, ...]:
     return tuple(load_public_key(pem, "policy key") for pem in pems)
+
+
+def _of_old_tag(gathered: EvidenceSet, meant: EvidenceSet) -> EvidenceSet:
+    """What is known of the digest that a tag was found to mean before."""
+    since = meant.stale_since
+    older = gathered.stale_since is None or (since is not None and since < gathered.stale_since)
+    return msgspec.structs.replace(gathered, tag_since=since, stale_since=since if older else gathered.stale_since,
+                                   stale_reason=meant.stale_reason if older else gathered.stale_reason)
 
 
 class _Held:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Callable
 from typing import Any
 
 from custody.errors import CustodyError, NotFoundError
@@ -11,6 +13,7 @@ from custody.kit import strictjson
 from custody.ports.lookup import Absent, Answer, Answered, Failed
 from custody.registry.client import RegistryClient
 
+MAX_LAYERS = 4 * 1024 * 1024
 _HUB = {"docker.io": "index.docker.io"}
 """As Kyverno names a registry."""
 
@@ -23,6 +26,24 @@ async def image_data(client: RegistryClient, name: str) -> Answer:
         return Absent()
     except CustodyError as error:
         return Failed(error.message)
+
+
+async def image_layers(asking: Callable[[Reference], RegistryClient], name: str) -> Answer:
+    """The layers of an image that holds small files, as they are stored: at most MAX_LAYERS bytes together."""
+    try:
+        ref = reference.parse(name)
+        client = asking(ref)
+        descriptor, manifest = await client.image(ref)
+        if sum(layer.size for layer in manifest.layers) > MAX_LAYERS:
+            return Failed(f"{ref}: its layers have more than {MAX_LAYERS} bytes")
+        pinned = ref.at(descriptor.digest)
+        layers = [base64.b64encode(await client.blob(pinned, layer, max_size=MAX_LAYERS)).decode()
+                  for layer in manifest.layers]
+    except NotFoundError:
+        return Absent()
+    except CustodyError as error:
+        return Failed(error.message)
+    return Answered({"digest": descriptor.digest, "layers": layers})
 
 
 async def _gathered(client: RegistryClient, ref: Reference, name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from custody.errors import MalformedError, UsageError
 from custody.formats import yaml
 from custody.policy.load import manifest_files, read
-from custody.ports.lookup import Answer, Answered, Failed, Lookup, NamespaceLabels, Question
+from custody.ports.lookup import Answer, Answered, Failed, Lookup, NamespaceLabels, PublicKeyAt, Question
 from policylang.errors import Shape
 
 MAX_DEPTH = 8
@@ -36,8 +36,9 @@ class Namespaces:
     """
 
     def __init__(self, manifests: Iterable[Manifest], cluster: Lookup | None = None,
-                 labels: Mapping[str, str] | None = None) -> None:
-        """`labels` are those of every other namespace, where they are known."""
+                 labels: Mapping[str, str] | None = None, keys: Lookup | None = None) -> None:
+        """`labels` are those of every other namespace, where they are known; `keys` is asked for public keys."""
+        self._keys = keys
         self._cluster = cluster
         self._usual = labels
         self._labels: dict[str, dict[str, str]] = {}
@@ -54,6 +55,8 @@ class Namespaces:
             return Answered(self._labels[question.namespace])
         if isinstance(question, NamespaceLabels) and self._usual is not None:
             return Answered({**self._usual, "kubernetes.io/metadata.name": question.namespace})
+        if self._keys is not None and isinstance(question, PublicKeyAt):
+            return await self._keys.answer(question)
         if self._cluster is not None:
             return await self._cluster.answer(question)
         return Failed("there is no cluster to ask" + (

@@ -22,10 +22,9 @@ from custody.formats.reference import Reference
 from custody.kit.clock import Clock
 from custody.policy.given import Given
 from custody.policy.images import image as named
-from custody.policy.kyverno.verification import VerifyRule
 from custody.policy.lookup import Answers
-from custody.policy.model import Outcome, Verdict
-from custody.policy.summaries import SUMMARY, level, resource
+from custody.policy.model import RuleResult, Verdict, Vouched
+from custody.policy.summaries import resource
 from custody.ports.lookup import Answered as Known
 from custody.ports.lookup import ImageEvidence
 from custody.registry.client import RegistryClient
@@ -52,36 +51,24 @@ def drafts(judged: Judged, verifier: str) -> Iterator[Draft]:
     decision, policies = judged.decision, judged.snapshot.policies
     if decision.verdict is not Verdict.ALLOWED or _stale(judged):
         return
-    given = Given(judged.request, judged.context, judged.evidence, Answers(judged.answers))
-    rules = {(rule.policy.kind, rule.policy.name, rule.name): rule for rule in policies.rules
-             if isinstance(rule, VerifyRule)}
-    met: dict[str, dict[str, VerifyRule]] = {}
-    inputs: dict[str, dict[str, None]] = {}
-    unmet: set[tuple[str, str]] = set()
+    given = Given(judged.request, judged.context, judged.evidence, Answers(judged.answers), changes=True)
+    results: dict[tuple[str, str], list[RuleResult]] = {}
     for result in decision.results:
-        rule = rules.get((result.kind, result.policy, result.rule))
-        if rule is None or result.image is None:
-            continue
-        if result.outcome is not Outcome.PASS or not result.evidence or SUMMARY in result.properties:
-            unmet.add((result.image, level(rule)))
-            continue
-        met.setdefault(result.image, {})[level(rule)] = rule
-        inputs.setdefault(result.image, {}).update(dict.fromkeys(result.evidence))
-    for written, by_level in met.items():
-        image = named(written)
-        gathered = judged.evidence.get(image.name)
-        digest = image.digest or (gathered.subject if gathered is not None else "")
-        if not digest:
-            continue
-        levels = tuple(name for name, rule in by_level.items()
-                       if (written, name) not in unmet and rule.summary_speaks(given, written))
-        if levels:
-            yield Draft(image.ref.at(digest), vsa.Summary(
-                verifier=verifier, version={"custody": __version__}, verified=judged.context.now,
-                resource=resource(image.ref, digest), policy_uri="urn:custody:policies",
-                policy_digest={"sha256": policies.meaning.removeprefix("sha256:")}, result=vsa.PASSED, levels=levels,
-                inputs=tuple(vsa.Input(digest={"sha256": evidence.removeprefix("sha256:")})
-                             for evidence in inputs[written])))
+        results.setdefault((result.kind, result.policy), []).append(result)
+    by_image: dict[tuple[str, str], list[Vouched]] = {}
+    for rule in policies.rules:
+        own = results.get((rule.policy.kind, rule.policy.name))
+        for vouched in rule.vouched(given, own) if own else ():
+            by_image.setdefault((vouched.image, vouched.digest), []).append(vouched)
+    for (written, digest), said in by_image.items():
+        ref = named(written).ref
+        inputs = dict.fromkeys(evidence for vouched in said for evidence in vouched.evidence)
+        yield Draft(ref.at(digest), vsa.Summary(
+            verifier=verifier, version={"custody": __version__}, verified=judged.context.now,
+            resource=resource(ref, digest), policy_uri="urn:custody:policies",
+            policy_digest={"sha256": policies.meaning.removeprefix("sha256:")}, result=vsa.PASSED,
+            levels=tuple(dict.fromkeys(vouched.level for vouched in said)),
+            inputs=tuple(vsa.Input(digest={"sha256": evidence.removeprefix("sha256:")}) for evidence in inputs)))
 
 
 def _stale(judged: Judged) -> bool:

@@ -54,6 +54,9 @@ def trust_of(authority: Authority, root: TrustedRoot | None, *, max_weight: int 
         raise MalformedError("publicKeys", got=authority.keys[:60], expected="PEM public keys (BEGIN PUBLIC KEY)")
     if authority.certificate:
         keys = (_key_of(authority, believed),)
+    if authority.also and not keys:
+        also = tuple(load_public_key(pem.encode(), "publicKeys") for pem in PEM_KEY.findall(authority.also))
+        return Trust(base, also, max_weight=max_weight)
     return Trust(believed, keys, require_log=not authority.ignore_log, require_sct=not authority.ignore_sct,
                  max_weight=max_weight, keys_alone=bool(keys), scheme=_scheme(authority.algorithm) if keys else None,
                  named=not authority.roots, expiring=True)

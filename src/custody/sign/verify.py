@@ -18,7 +18,7 @@ from custody.errors import Check, MalformedError, UnsupportedError, Verification
 from custody.evidence import model
 from custody.kit import strictjson
 from custody.sign.claim import Claim
-from custody.sign.decoders import decode
+from custody.sign.decoders import Decoder, decode
 from custody.sign.keys import PublicKey, Scheme, check_digest_signature, check_signature, identity_of
 from custody.sign.logentry import Logged, check_binding, check_log_validity, check_logged, find_log, is_v1
 from custody.trust.roots import TrustedRoot
@@ -60,8 +60,12 @@ class Trust:
     for cosign: who signs files does not vouch for images, and a manifest is a file."""
 
 
-def verify_evidence(evidence: model.Evidence, trust: Trust, now: datetime) -> model.Verified:
-    """Raises VerificationError, whose message and `check` name the check that failed."""
+def verify_evidence(evidence: model.Evidence, trust: Trust, now: datetime, *, decoder: Decoder = decode
+                    ) -> model.Verified:
+    """Raises VerificationError, whose message and `check` name the check that failed.
+
+    `decoder` is for what is stored as nothing that an image's evidence is.
+    """
     check = Check.FORMAT  # whatever is raised below is of this one, where it does not say another
     try:
         # 1. Decode: whatever the format, it becomes a claim.
@@ -70,7 +74,7 @@ def verify_evidence(evidence: model.Evidence, trust: Trust, now: datetime) -> mo
             from custody.sign.notation import verify_notation
 
             return verify_notation(evidence, trust.notaries, now)
-        claim = decode(evidence)
+        claim = decoder(evidence)
         if claim.signed is None and not trust.blobs:
             raise VerificationError("signature: got one of a file's bytes (messageSignature), expected one of a "
                                     "statement about the image (dsseEnvelope)", check=Check.STATEMENT)

@@ -130,7 +130,8 @@ def remembered(settings: Settings, clock: Clock) -> Remembered | None:
     from custody.adapters.sqlite.evidence import SqliteEvidence
     from custody.services.remembered import Remembered
 
-    return Remembered(SqliteEvidence(settings.state() / "evidence.db"), clock, timedelta(hours=settings.stale_evidence))
+    return Remembered(SqliteEvidence(settings.state() / "evidence.db"), clock, timedelta(hours=settings.stale_evidence),
+                      timedelta(minutes=settings.kept_first))
 
 
 def serving_certificate(folder: Path, hosts: list[str], clock: Clock) -> ServingCertificate:

@@ -18,10 +18,12 @@ from custody.settings import Settings
 from policylang.errors import Shape
 
 if TYPE_CHECKING:
+    from custody.adapters.http.kms import KeyLookup
     from custody.adapters.kubernetes.client import ClusterClient
     from custody.adapters.kubernetes.cluster import Cluster
     from custody.adapters.kubernetes.lookup import ClusterLookup
     from custody.policy.kinds import Kinds
+    from custody.ports.lookup import Lookup
     from custody.services.gather import Gatherer
     from custody.services.remembered import Remembered
     from custody.services.simulation.testing import Others
@@ -118,6 +120,21 @@ def _cluster(settings: Settings, *, in_pod: bool) -> Cluster | None:
     return Cluster(access, AiohttpHttp(offline=settings.offline, tls=access.tls))
 
 
+def key_lookup(settings: Settings, http: Http, beyond: Lookup | None = None, clock: Clock = system_clock) -> KeyLookup:
+    """Asks the key management services that the environment names; `beyond` answers other questions."""
+    from custody.adapters.http.kms import KeyLookup
+
+    return KeyLookup(http, os.environ, settings.policy_hosts, clock, beyond, _vault_token)
+
+
+def _vault_token() -> str:
+    """Where Vault's own command keeps it; "" where it is not."""
+    try:
+        return (Path.home() / ".vault-token").read_text()
+    except OSError:
+        return ""
+
+
 def cluster_client(settings: Settings) -> ClusterClient:
     """The objects of the cluster that the settings' kubeconfig names, else of the one that this is a pod of.
 
@@ -148,14 +165,18 @@ async def others(settings: Settings, *, registry: bool = False, cluster: bool = 
     """Whom policies that are tried out may ask: registries, and the cluster of the settings' kubeconfig."""
     from custody.policy.snapshot import Snapshot
     from custody.services.check import gathering
+    from custody.services.evidencelookup import EvidenceLookup
     from custody.services.simulation.testing import Others
 
     http = service_http(settings) if registry else None
     known = cluster_lookup(settings) if cluster else None
     try:
-        gather = gathering(gatherer(settings, registry_client(settings, http))) if http is not None else None
-        yield Others(lookup=known.answer if known is not None else None, gather=None if gather is None else (
-            lambda policies, images: gather(Snapshot(policies), images)))
+        if http is None:
+            yield Others(lookup=known.answer if known is not None else None)
+            return
+        source = gatherer(settings, registry_client(settings, http))
+        gather, lookup = gathering(source), EvidenceLookup(source, key_lookup(settings, http, known))
+        yield Others(lookup=lookup.answer, gather=lambda policies, images: gather(Snapshot(policies), images))
     finally:
         if known is not None:
             await known.close()

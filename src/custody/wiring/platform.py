@@ -13,7 +13,7 @@ from custody.kit.clock import Clock, system_clock
 from custody.ports.http import Http
 from custody.settings import Settings
 from custody.wiring import admission, registry, trust
-from custody.wiring.clients import command_http
+from custody.wiring.clients import command_http, key_lookup
 
 if TYPE_CHECKING:
     from custody.admission.answered import Observer
@@ -149,10 +149,14 @@ class Platform:
 
     def admission(self, policies: PolicySet, gatherer: Gatherer, observer: Observer | None = None,
                   lookup: Lookup | None = None) -> Admission:
-        hosts = self.settings.policy_hosts
-        if hosts:
+        return admission.admission(policies, gatherer, self.clock, observer, self.lookup(lookup),
+                                   admission.summary_terms(self.settings))
+
+    def lookup(self, beyond: Lookup | None = None) -> Lookup:
+        """Whom policies ask: the servers that the settings name, the key services of the environment, and `beyond`."""
+        lookup: Lookup = key_lookup(self.settings, self.http, beyond, self.clock)
+        if self.settings.policy_hosts:
             from custody.adapters.http.lookup import HttpLookup
 
-            lookup = HttpLookup(self.http, hosts, lookup)
-        return admission.admission(policies, gatherer, self.clock, observer, lookup,
-                                   admission.summary_terms(self.settings))
+            lookup = HttpLookup(self.http, self.settings.policy_hosts, lookup)
+        return lookup

@@ -177,3 +177,18 @@ def test_what_is_refused_when_it_is_loaded(entry: dict[str, Any], kind: type[Cus
     with pytest.raises(kind) as refused:
         PolicySet([policy(denied([entry], "a"))])
     assert f"{path}: " in refused.value.message
+
+
+@pytest.mark.parametrize(("name", "refused"), [("image", False), ("images", True), ("element", True)])
+def test_an_entry_may_have_any_name_that_no_variable_has(name: str, refused: bool) -> None:
+    """Asked of Kyverno 1.19.1: `image` is one only beside images that are verified."""
+    document = {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"}, "spec": {"rules": [{
+        "name": "r", "match": {"any": [{"resources": {"kinds": ["Pod"]}}]},
+        "context": [{"name": name, "variable": {"value": "x"}}],
+        "validate": {"failureAction": "Enforce", "deny": {"conditions": {"all": [
+            {"key": f"{{{{ {name} }}}}", "operator": "Equals", "value": "x"}]}}}}]}}
+    if refused:
+        with pytest.raises(MalformedError, match="expected a name that no variable of Kyverno's has"):
+            PolicySet([document])
+    else:
+        assert PolicySet([document]).rules

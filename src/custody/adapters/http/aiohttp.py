@@ -15,7 +15,7 @@ from custody import __version__
 from custody.adapters.http.connection import Connector, Kept, Response
 from custody.adapters.http.proxy import Proxy, proxy_for
 from custody.adapters.http.resolver import Lookups, Resolver
-from custody.errors import ConnectionBrokenError, NetworkError, OfflineError
+from custody.errors import ConnectionBrokenError, MalformedError, NetworkError, OfflineError
 from custody.kit.address import Network, Reach, network_of, out_of_reach
 from custody.kit.waiting import waiting
 from custody.ports.http import CONNECT_TIMEOUT, IDLE_TIMEOUT, Content, collect, place_of
@@ -41,6 +41,21 @@ class AiohttpHttp:
         self._sessions: dict[Reach | None, aiohttp.ClientSession] = {}
         self._kept = Kept()
         self._lookups = Lookups()
+        self._believing: dict[str, AiohttpHttp] = {}
+
+    def believing(self, pem: str) -> AiohttpHttp:
+        """`ports.http.believing`."""
+        view = self._believing.get(pem)
+        if view is None:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            tls.minimum_version = ssl.TLSVersion.TLSv1_2
+            try:
+                tls.load_verify_locations(cadata=pem)
+            except (ssl.SSLError, ValueError) as error:
+                raise MalformedError("certificate", got=pem[:60], expected=f"certificates in PEM ({error})") from None
+            view = self._believing[pem] = AiohttpHttp(offline=self._offline, tls=tls)
+            view._timeout = self._timeout
+        return view
 
     async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
                       body: bytes | Content | None = None, reach: Reach | None = None) -> _Answer:
@@ -77,6 +92,8 @@ class AiohttpHttp:
         for session in self._sessions.values():
             await session.close()
         self._sessions.clear()
+        for view in self._believing.values():
+            await view.close()
         self._lookups.close()
 
     def _session(self, reach: Reach | None) -> aiohttp.ClientSession:

@@ -12,8 +12,9 @@ from custody.evidence.model import KeylessSigner, Verified
 from custody.policy.cel.environment import Expressions
 from custody.policy.fields import Fields
 from custody.policy.given import Given
-from custody.policy.kyverno.attestors import EXTENSIONS, KMS, regexp
-from custody.ports.lookup import Authority, PublicKeyAt
+from custody.policy.kyverno.attestors import EXTENSIONS, regexp
+from custody.policy.kyverno.keptkeys import key_at
+from custody.ports.lookup import KEY_SERVICES, Authority, PublicKeyAt
 from custody.sign.trusting import HASHES, trust_of
 from policylang.cel.compile.program import Program
 from policylang.cel.types import Type, opaque
@@ -53,7 +54,7 @@ class Attestor:
                 raise CelError(f"failed to convert {name} in compiled attestor: {self.name}, error: not a string")
             fields[name] = value
         if self._kms:
-            fields["keys"] = str(given.answers.value(PublicKeyAt(self._kms)) or "")
+            fields["keys"] = key_at(given, PublicKeyAt(self._kms))
         return Authority(**fields)
 
     def accepts(self, statement: Verified) -> bool:
@@ -182,7 +183,7 @@ def _key(fields: Fields, said: _Said) -> str:
     if kms:
         if data or expression:
             raise MalformedError(fields.where, got="kms and another", expected="one of data, kms, expression")
-        if not kms.startswith(KMS):
+        if not kms.startswith(KEY_SERVICES):
             raise UnsupportedError(fields.path("kms"), f"{kms[:60]!r} names no service that custody asks")
         return kms
     said.put("keys", data, expression, fields.where)

@@ -6,10 +6,11 @@ judges the image that it pins.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from custody.errors import CustodyError, MalformedError, UnsupportedError
+from custody.errors import CustodyError, MalformedError
 from custody.policy.cel.autogen import EXTRACT
 from custody.policy.cel.constraints import compile_constraints
 from custody.policy.cel.environment import Expressions
@@ -27,10 +28,13 @@ from custody.policy.given import Given
 from custody.policy.images import Image
 from custody.policy.images import image as named
 from custody.policy.kyverno.imagefields import ImageFields
-from custody.policy.model import Outcome, Request, RuleResult
+from custody.policy.kyverno.images import named_providers
+from custody.policy.lookup import UnansweredError
+from custody.policy.model import Outcome, Request, RuleResult, Vouched
 from custody.policy.phases import Phase
 from custody.policy.rule import Needs, Policy, Rule, Spoken
 from custody.policy.scope import WRITTEN, Block, Filter, Scope
+from custody.policy.summaries import SUMMARY
 from custody.policy.worlds import asking
 from custody.ports.lookup import Authority
 from policylang.cel.compile.program import Program
@@ -53,6 +57,8 @@ class Judged(NamedTuple):
     outcomes: dict[str, bool]
     images: tuple[str, ...] = ()
     properties: tuple[tuple[str, str], ...] = ()
+    relied: Mapping[tuple[str, str], tuple[str, ...]] = MappingProxyType({})
+    """By image and level of a summary, digests of the evidence."""
 
 
 class ImageChecks:
@@ -88,8 +94,8 @@ class ImageChecks:
         self.texts = tuple(expressions.texts)
         self._variables = expressions.variables
 
-    def judge(self, given: Given) -> Judged:
-        """Raises nothing but what a language or an answer that is not there does."""
+    def judge(self, given: Given, rule: Rule) -> Judged:
+        """`rule` is whose checks these are. Raises nothing but what a language or an answer that is not there does."""
         values = activation(given, self.reads, absent=_NONE)
         try:
             if not self.json and not holds(self._conditions, values, ignores=self._ignores):
@@ -102,7 +108,7 @@ class ImageChecks:
             return _error(error)
         listed = tuple(image for group in meant.values() for image in group)
         verification = Verification(given, self.references.means, self._attestations, values,
-                                    unresolved=self.unresolved)
+                                    unresolved=self.unresolved, rule=rule)
         values |= {"images": meant, "attestations": {name: name for name in self._attestations},
                    "attestors": self._attestors}
         with verifying(verification):
@@ -111,7 +117,10 @@ class ImageChecks:
                 properties = tuple(self._annotated(values)) if outcome is not Outcome.ERROR else ()
             except (LanguageError, CustodyError) as error:
                 return _error(error)._replace(outcomes=verification.outcomes)
-        return Judged(outcome, message, verification.outcomes, listed, properties)
+        if verification.summed:
+            said = "; ".join(f"{image}: {words}" for image, words in verification.summed.items())
+            properties = (*properties, (SUMMARY, said))
+        return Judged(outcome, message, verification.outcomes, listed, properties, verification.relied)
 
     def pinned(self, given: Given) -> Iterator[tuple[Image, str]]:
         """The images without a digest that are meant, each with the digest that it has; "" where that is unknown."""
@@ -180,13 +189,10 @@ class ImageRule(Rule):
     def evaluate(self, given: Given) -> Spoken:
         if given.request.operation == "DELETE":
             return Spoken([])
-        pins: list[dict[str, Any]] = []
-        if given.changes and self.pins and self.checks.mutate_digest:
-            for image, digest in self.checks.pinned(given):
-                if not digest:
-                    return Spoken([self._result(given, Outcome.ERROR, "failed to update digest: failed to resolve "
-                                                f"digest for image {image.name}", rule="mutateDigest")])
-                pins.append({"op": "replace", "path": image.pointer, "value": f"{image.name}@{digest}"})
+        pins = self._pins(given)
+        if isinstance(pins, str):
+            return Spoken([self._result(given, Outcome.ERROR, "failed to update digest: failed to resolve "
+                                        f"digest for image {pins}", rule="mutateDigest")])
         # What is judged is what is pinned.
         pinned = given.changed(pins) if pins else given
         judged = self.judged(pinned)
@@ -196,16 +202,41 @@ class ImageRule(Rule):
         return Spoken([self._result(given, judged.outcome, judged.message, rule=rule, properties=judged.properties)],
                       pins)
 
+    def _pins(self, given: Given) -> list[dict[str, Any]] | str:
+        """What pins the images that are meant; the name of one whose digest is not known."""
+        pins: list[dict[str, Any]] = []
+        if given.changes and self.pins and self.checks.mutate_digest:
+            for image, digest in self.checks.pinned(given):
+                if not digest:
+                    return image.name
+                pins.append({"op": "replace", "path": image.pointer, "value": f"{image.name}@{digest}"})
+        return pins
+
+    def vouched(self, given: Given, results: Sequence[RuleResult]) -> Iterator[Vouched]:
+        own = [result for result in results if result.rule == self._title]
+        pins = self._pins(given)
+        if self.exceptions or isinstance(pins, str) or not own or any(
+                result.outcome is not Outcome.PASS or SUMMARY in result.properties for result in own):
+            return
+        judged = self.judged(given.changed(pins) if pins else given)
+        for (written, level), evidence in judged.relied.items():
+            if digest := named(written).digest:
+                yield Vouched(image=written, digest=digest, level=level, evidence=evidence)
+
     def judged(self, given: Given) -> Judged:
         """Once for a request, whoever asks."""
         known: Judged | None = given.memo.get(self)
         if known is None:
+            missed = given.answers.missed
             with asking(given):
-                known = given.memo[self] = self._judge(given)
+                known = self._judge(given)
+            if given.answers.missed > missed:
+                raise UnansweredError(given.answers.last)
+            given.memo[self] = known
         return known
 
     def _judge(self, given: Given) -> Judged:
-        return self.checks.judge(given)
+        return self.checks.judge(given, self)
 
     def _unverified(self, given: Given, judged: Judged) -> str:
         """Why an image that is meant counts as not verified, though nothing was said against it."""
@@ -266,7 +297,7 @@ class ExtractedImageRule(ImageRule):
         last = Judged(Outcome.SKIP, "skip", {})
         for path, request in pods:
             inner = Given(request, given.context, given.evidence, given.answers)
-            judged = self.checks.judge(inner)
+            judged = self.checks.judge(inner, self)
             outcomes = {**last.outcomes, **judged.outcomes}
             if judged.outcome in (Outcome.FAIL, Outcome.ERROR):
                 return judged._replace(message=f"{judged.message} (pod template at {path})", outcomes=outcomes)
@@ -302,13 +333,10 @@ def _base(fields: Fields | None) -> Authority:
     if fields is None:
         return Authority()
     insecure = fields.take("allowInsecureRegistry", bool) is True
-    for at, provider in enumerate(fields.texts("providers")):
-        if provider != "default":
-            raise UnsupportedError(f"{fields.where}.providers[{at}]", f"{provider} is not asked by custody yet",
-                                   hint="default asks the credential helpers of the Docker configuration")
+    providers = named_providers(fields)
     secrets = tuple(name if "/" in name else f"kyverno/{name}" for name in fields.texts("secrets"))
     fields.done()
-    return Authority(secrets=secrets, insecure=insecure)
+    return Authority(secrets=secrets, providers=providers, insecure=insecure)
 
 
 def _attestations(fields: Fields) -> dict[str, Attestation]:

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from custody.errors import CustodyError, MalformedError
-from custody.evidence.model import EvidenceSet, Verified
+from custody.evidence.model import EvidenceSet, State, Verified, unreached
 from custody.evidence.newest import newest
 from custody.formats import intoto
 from custody.policy.cel.imageattestors import Attestor
@@ -21,6 +21,8 @@ from custody.policy.given import Given
 from custody.policy.images import image as named
 from custody.policy.kyverno.sought import evidence_for
 from custody.policy.lookup import LookupFailedError, UnansweredError
+from custody.policy.rule import Rule
+from custody.policy.summaries import summary_of
 from custody.policy.worlds import WORLD
 from custody.ports.lookup import Authority, ImageData
 from policylang.cel.libraries.kyverno.ports import AnswerError, Object
@@ -37,10 +39,10 @@ class Verification:
     """One evaluation. `matches` says of which images the policy speaks; the functions count nothing for others."""
 
     def __init__(self, given: Given, matches: Callable[[str], bool], attestations: Mapping[str, Attestation],
-                 values: dict[str, Any], *, unresolved: Authority | None = None) -> None:
+                 values: dict[str, Any], *, unresolved: Authority | None = None, rule: Rule | None = None) -> None:
         """`values` are those that attestors' expressions are evaluated on.
 
-        `unresolved`: whom a tag is asked for with, where that is nobody's usual way.
+        `unresolved`: whom a tag is asked for with, where that is nobody's usual way. `rule` is whose summaries count.
         """
         self.given = given
         self.outcomes: dict[str, bool] = {}
@@ -51,11 +53,21 @@ class Verification:
         self._unresolved = unresolved
         self._types = tuple(sorted({intoto.COSIGN_SIGN, *(attestation.type for attestation in attestations.values())}))
         self._payloads: dict[tuple[str, str], Any] = {}
+        self._rule = rule
+        self.relied: dict[tuple[str, str], tuple[str, ...]] = {}
+        """By image, as it is written, and level of a summary: digests of the evidence that an attestor vouched for."""
+        self.summed: dict[str, str] = {}
+        """By image: words for the summary that something rests on."""
 
     def signatures(self, image: str, attestors: Sequence[Any]) -> int:
         if not self._matches(image):
             return 0
-        count = sum(bool(self._of(image, attestor, None)) for attestor in map(_attestor, attestors))
+        count = 0
+        for attestor in map(_attestor, attestors):
+            try:
+                count += self._of(image, attestor, None) is not None
+            except UnansweredError:
+                count += 1  # so that the evaluation goes on to the next question; what it gives is not used
         return self._counted(image, count, attestors)
 
     def attestations(self, image: str, name: str, attestors: Sequence[Any]) -> int:
@@ -68,10 +80,15 @@ class Verification:
                 raise AnswerError("notary verifier only supports oci 1.1 referrers as attestations")
             if not attestor.notary and attestation.kind != "intoto":
                 continue
-            statements = self._of(image, attestor, attestation.type)
-            if statements:
+            try:
+                statements = self._of(image, attestor, attestation.type)
+            except UnansweredError:
+                count += 1  # as above
+                continue
+            if statements is not None:
                 count += 1
-                self._payloads[image, name] = _payload(statements[0], attestation)
+                if statements:
+                    self._payloads[image, name] = _payload(statements[0], attestation)
         return self._counted(image, count, attestors)
 
     def payload(self, image: str, name: str) -> Any:
@@ -82,7 +99,10 @@ class Verification:
         return self._payloads[image, name]
 
     def data(self, image: str) -> Object:
-        value = _told(lambda: self.given.answers.value(ImageData(image)))
+        try:
+            value = _told(lambda: self.given.answers.value(ImageData(image)))
+        except UnansweredError as error:
+            raise AnswerError(error.message) from None
         if not isinstance(value, dict):
             raise AnswerError(f"failed to get imagedata: {image}: not found")
         return value
@@ -97,13 +117,43 @@ class Verification:
             raise AnswerError(f"attestation not found in policy: {name}")
         return self._attestations[name]
 
-    def _of(self, image: str, attestor: Attestor, kind: str | None) -> list[Verified]:
-        """The statements that an attestor vouches for; `kind` None for signatures."""
-        evidence = _told(lambda: self._evidence(image, attestor))
+    def _of(self, image: str, attestor: Attestor, kind: str | None) -> list[Verified] | None:
+        """The statements that an attestor vouches for, none where a summary says that it did; None where it does not.
+
+        `kind` is None for signatures. Raises AnswerError, UnansweredError.
+        """
+        reason = ""
+        try:
+            evidence = self._evidence(image, attestor)
+        except LookupFailedError as error:
+            evidence, reason = unreached(State.UNVERIFIABLE, error.message), error.message
+        except UnansweredError:
+            raise
+        except CustodyError as error:
+            raise AnswerError(error.message) from None
         statements = list(evidence.signatures if kind is None else evidence.of(kind))
         if kind is not None and len(statements) > 1:
             statements = newest(statements).speaking  # an older scan says nothing of today
-        return [statement for statement in statements if attestor.accepts(statement)]
+        accepted = [statement for statement in statements if attestor.accepts(statement)]
+        said = self._level(attestor, kind)
+        if accepted:
+            self.relied[image, said] = tuple(statement.evidence for statement in accepted)
+            return accepted
+        if not evidence.reached and self._rule is not None and self.given.context.summaries is not None:
+            about = named(self.resolved(image))
+            summary = summary_of(self._rule, self.given, about.ref, about.digest, said)
+            if isinstance(summary, tuple):
+                self.summed[image] = summary[1]
+                return []
+        if reason:
+            raise AnswerError(reason)
+        return None
+
+    def _level(self, attestor: Attestor, kind: str | None) -> str:
+        """What a summary's `verifiedLevels` call that an attestor vouched for an image."""
+        policy = self._rule.policy if self._rule is not None else None
+        name = f"{policy.kind}/{policy.name}/{attestor.name}" if policy is not None else attestor.name
+        return f"CUSTODY_ATTESTOR {name} {kind or intoto.COSIGN_SIGN}"
 
     def _evidence(self, image: str, attestor: Attestor) -> EvidenceSet:
         authority = attestor.believed(self.given, self._values)
@@ -146,10 +196,12 @@ def _payload(statement: Verified, attestation: Attestation) -> Any:
 
 
 def _told(ask: Callable[[], Any]) -> Any:
-    """Raises AnswerError for what could not be had: a decision knows what was asked and not answered."""
+    """Raises AnswerError for what could not be had, and UnansweredError."""
     try:
         return ask()
-    except (UnansweredError, LookupFailedError, CustodyError) as error:
+    except UnansweredError:
+        raise
+    except CustodyError as error:
         raise AnswerError(error.message) from None
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from custody.policy.cel.autogen import generated
+
 _DEFAULTS = {"daemonsets": "apps", "deployments": "apps", "replicasets": "apps", "statefulsets": "apps",
              "jobs": "batch"}
 _CRONJOBS = {"cronjobs": "batch"}
@@ -48,6 +50,20 @@ def extended(spec: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         resources = [name for name in template.groups if chosen is None or name in chosen]
         if resources:
             yield template.name, _spec(spec, template, resources)
+
+
+def configs(kind: str, spec: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """(name, spec) of what a policy of any kind says of what makes pods; none where it says nothing of that.
+
+    Raises MalformedError for a controller that is not known.
+    """
+    if (spec.get("evaluation") or {}).get("mode") == "JSON":
+        return []
+    kind = kind.removeprefix("Namespaced")
+    if kind in ("ValidatingPolicy", "ImageValidatingPolicy"):
+        controllers = ((spec.get("autogen") or {}).get("podControllers") or {}).get("controllers")
+        return [*generated(spec, controllers)]
+    return [*extended(spec)] if kind == "MutatingPolicy" else []
 
 
 def custom(spec: Mapping[str, Any]) -> list[str]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -16,17 +15,19 @@ from custody.evidence.newest import newest
 from custody.formats import intoto
 from custody.policy.fields import Fields
 from custody.policy.given import Given
-from custody.policy.kyverno.attestors import KMS, regexp
+from custody.policy.kyverno.attestors import regexp
+from custody.policy.kyverno.keptkeys import checked, decoded, key_at
 from custody.policy.kyverno.sought import evidence_for
-from custody.policy.lookup import LookupFailedError
 from custody.policy.worlds import RegoWorld
-from custody.ports.lookup import ApiCall, Authority, PublicKeyAt
+from custody.ports.lookup import KEY_SERVICES, ApiCall, Authority, ImageEvidence, PublicKeyAt, Question
 from custody.sign.trusting import HASHES, trust_of
 from policylang.errors import LanguageError
 from policylang.rego import UNDEFINED, Set
 from policylang.rego import Policy as Rego
 
 _NAMESPACE = "cosign-system"
+_BEYOND = re.compile(r"\b(time|http|net|rand|opa|io)\s*\.")
+"""Functions of Rego whose answer is another one later."""
 _FORMATS = ("legacy", "bundle")
 
 
@@ -42,8 +43,11 @@ class Compliance:
             if fields.has(place):
                 raise UnsupportedError(fields.path(place), "not evaluated by custody yet", hint="write it into data")
         text = fields.need("data", str)
+        self.by_evidence = _BEYOND.search(text) is None
+        """Whether it reads nothing but what was verified."""
         self.include_spec, self.include_metadata, self.include_type = (
             fields.take(name, bool) is True for name in ("includeSpec", "includeObjectMeta", "includeTypeMeta"))
+        self.by_evidence &= not (self.include_spec or self.include_metadata or self.include_type)
         fields.only("fetchConfigFile", False)
         fields.done()
         try:
@@ -104,7 +108,7 @@ class ImageAuthority:
             self._key(key, said)
         elif (keyless := fields.inner("keyless")) is not None:
             self._keyless(keyless, said)
-        _logs(fields, said)
+        _logs(fields, said, keyed=forms == ["key"])
         bundle = fields.take("signatureFormat", str) or "legacy"
         if bundle not in _FORMATS:
             raise MalformedError(fields.path("signatureFormat"), got=bundle, expected=" or ".join(_FORMATS))
@@ -134,9 +138,9 @@ class ImageAuthority:
             said["keys"] = data
         elif secret is not None:
             self._key_of = _secret(secret)
-        elif kms.startswith(KMS):
+        elif kms.startswith(KEY_SERVICES):
             kept = PublicKeyAt(kms)
-            self._key_of = lambda given: str(given.answers.value(kept) or "")
+            self._key_of = lambda given: key_at(given, kept)
         else:
             raise UnsupportedError(fields.path("kms"), f"{kms[:60]!r} names no service that custody asks")
 
@@ -152,13 +156,34 @@ class ImageAuthority:
         said["ignore_sct"] = fields.take("insecureIgnoreSCT", bool) is True
         fields.done()
 
-    def match(self, given: Given, name: str) -> Matched:
-        """Of the image `repository@digest`. Raises UnansweredError, LookupFailedError."""
+    @property
+    def by_evidence(self) -> bool:
+        """Whether it is satisfied by evidence, and by nothing beside it."""
+        return self._static is None and all(
+            entry.policy is None or entry.policy.by_evidence for entry in self._attestations)
+
+    def questions(self, given: Given, name: str) -> list[Question]:
+        """What it asks of the image `repository@digest`, as far as nobody need be asked for a key before."""
+        if self._static is not None or self._key_of is not None:
+            return []
+        return [ImageEvidence(name, asked, self._types) for asked in self._places(given, self._authority)]
+
+    def _places(self, given: Given, authority: Authority) -> Iterator[Authority]:
+        """Whom it believes, for each place where evidence may be."""
+        for repository, secrets in self._sources:
+            yield msgspec.structs.replace(authority, repository=repository, secrets=tuple(
+                f"{given.request.namespace}/{secret}" for secret in secrets))
+
+    def match(self, given: Given, name: str, reached: dict[str, bool]) -> Matched:
+        """Of the image `repository@digest`. `reached` is told whether what it asks for could be had.
+
+        Raises UnansweredError, LookupFailedError.
+        """
         if self._static is not None:
             action, message = self._static
             return Matched(None, (), {"static": True}) if action == "pass" else Matched(
                 f"disallowed by static policy{f': {message}' if message else ''}")
-        signatures, reasons = self._signed(given, name, None)
+        signatures, reasons = self._signed(given, name, None, reached)
         if not self._attestations:
             if not signatures:
                 return Matched(f"signature {'key' if not self._identities else 'keyless'} validation failed: "
@@ -167,7 +192,7 @@ class ImageAuthority:
         relied: list[Verified] = []
         attested: dict[str, Any] = {}
         for attestation in self._attestations:
-            statements, reasons = self._signed(given, name, attestation.kind)
+            statements, reasons = self._signed(given, name, attestation.kind, reached)
             problems = [attestation.policy.problem(given, _statement(statement)) if attestation.policy else None
                         for statement in statements]
             good = [statement for statement, problem in zip(statements, problems, strict=True) if problem is None]
@@ -178,17 +203,18 @@ class ImageAuthority:
             attested[attestation.name] = [_described(statement) for statement in good]
         return Matched(None, relied, {"attestations": attested})
 
-    def _signed(self, given: Given, name: str, kind: str | None) -> tuple[list[Verified], list[str]]:
+    def _signed(self, given: Given, name: str, kind: str | None,
+                reached: dict[str, bool]) -> tuple[list[Verified], list[str]]:
         """The statements that count, and why others do not."""
         authority = self._authority
         if self._key_of is not None:
             authority = msgspec.structs.replace(authority, keys=self._key_of(given))
         counted: list[Verified] = []
         reasons: list[str] = []
-        for repository, secrets in self._sources:
-            asked = msgspec.structs.replace(authority, repository=repository, secrets=tuple(
-                f"{given.request.namespace}/{secret}" for secret in secrets))
+        for asked in self._places(given, authority):
+            reached[repr(asked)] = False
             evidence = evidence_for(given, name, asked, self._types)
+            reached[repr(asked)] = evidence.reached
             statements = list(evidence.signatures if kind is None else evidence.of(kind))
             if kind is not None and len(statements) > 1:
                 statements = newest(statements).speaking
@@ -235,22 +261,21 @@ def _secret(fields: Fields) -> Callable[[Given], str]:
     def key(given: Given) -> str:
         secret = given.answers.value(asked)
         data = secret.get("data") if isinstance(secret, dict) else None
-        if isinstance(data, dict) and len(data) == 1:
-            try:
-                return base64.b64decode(next(iter(data.values())), validate=True).decode()
-            except (ValueError, TypeError):
-                pass
-        raise LookupFailedError(asked, "it is no Secret with one public key")
+        text = decoded(next(iter(data.values()))) if isinstance(data, dict) and len(data) == 1 else None
+        return checked(text, asked, "it is no Secret with one public key")
 
     return key
 
 
-def _logs(fields: Fields, said: dict[str, Any]) -> None:
+def _logs(fields: Fields, said: dict[str, Any], *, keyed: bool) -> None:
+    """Which log a signature must be in: of a key only one that is named, as policy-controller has it."""
     ctlog, stamp = fields.inner("ctlog"), fields.inner("rfc3161timestamp")
     if ctlog is not None:
         _no_trust_root(ctlog)
         said["ignore_log"] = not ctlog.take("url", str)
         ctlog.done()
+    else:
+        said["ignore_log"] = keyed
     if stamp is not None:
         _no_trust_root(stamp)
         stamp.done()

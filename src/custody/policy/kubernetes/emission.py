@@ -1,7 +1,9 @@
-"""A ValidatingPolicy as the API server's own: `autogen.validatingAdmissionPolicy` of policies.kyverno.io.
+"""A ValidatingPolicy or MutatingPolicy as the API server's own: `autogen.validatingAdmissionPolicy` and
+`autogen.mutatingAdmissionPolicy` of policies.kyverno.io.
 
-Kyverno 1.19 pkg/admissionpolicy and controllers/admissionpolicygenerator, with two differences. An exception is negated
-as a whole, where Kyverno negates each of its conditions and so excepts less; and failurePolicy is kept.
+Kyverno 1.19 pkg/admissionpolicy and controllers/admissionpolicygenerator, with three differences. An exception is
+negated as a whole, where Kyverno negates each of its conditions and so excepts less; failurePolicy is kept; so are the
+selectors and exclusions of a MutatingPolicy, without which it would change more.
 """
 
 from __future__ import annotations
@@ -14,62 +16,102 @@ from custody.errors import CustodyError, UnsupportedError
 from custody.policy.exempting import compile_exception
 from custody.policy.fields import Fields
 from custody.policy.kubernetes.checks import Checks
-from custody.policy.kubernetes.validating import BINDING, POLICY
+from custody.policy.kubernetes.mutating import POLICY as MUTATING
+from custody.policy.kubernetes.mutating import Definition
+from custody.policy.kubernetes.validating import POLICY
 
 _API = "admissionregistration.k8s.io/v1"
-_LABELS = {"app.kubernetes.io/managed-by": "custody"}
+_QUIET = "reports.kyverno.io/disabled"
+_KINDS = {"ValidatingPolicy": (POLICY, "vpol"), "ClusterPolicy": (POLICY, "cpol"),
+          "MutatingPolicy": (MUTATING, "mpol")}
+_UNCHECKED = ("matchConstraints", "failurePolicy", "paramKind")
+Object = dict[str, Any]
 _KEPT = ("matchConstraints", "variables", "validations", "auditAnnotations")
 
 
-def admission_policy(document: dict[str, Any], exceptions: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
-    """A ValidatingAdmissionPolicy and its binding, that say the same; for the policy itself, not what autogen makes.
+def admission_policy(document: Object, exceptions: Sequence[Object] = (), *, manager: str = "custody") -> list[Object]:
+    """A policy of the API server and its binding, that say the same as a ValidatingPolicy or MutatingPolicy; as the
+    policy itself, not what autogen makes. `manager` is who keeps them.
 
     Raises UnsupportedError for what only a webhook can do: Kyverno's functions, pods' templates, exceptions that end.
     """
-    if document.get("kind") != "ValidatingPolicy":
-        raise UnsupportedError("kind", f"the API server has no policies such as {document.get('kind')}",
-                               hint="a ValidatingPolicy has one")
-    spec, name = copy.deepcopy(document["spec"]), document["metadata"]["name"]
+    kind, spec = document.get("kind"), copy.deepcopy(document["spec"])
+    if kind not in _KINDS:
+        raise UnsupportedError("kind", f"the API server has no policies such as {kind}",
+                               hint="a ValidatingPolicy and a MutatingPolicy have one")
     if (spec.get("evaluation") or {}).get("mode", "Kubernetes") != "Kubernetes":
         raise UnsupportedError("spec.evaluation.mode", "the API server judges its own requests alone")
-    made = {key: spec[key] for key in _KEPT if spec.get(key)}
-    made["failurePolicy"] = spec.get("failurePolicy") or "Fail"
-    conditions = list(spec.get("matchConditions") or [])
-    allowed: dict[str, list[str]] = {"allowedImages": [], "allowedValues": []}
-    for exception in exceptions:
-        if _names(exception, name):
-            conditions += _negated(exception, allowed)
-    if conditions:
-        made["matchConditions"] = conditions
-    used = str(made.get("validations"))
-    declared = [{"name": key, "expression": _texts(values)} for key, values in allowed.items()
-                if f"exceptions.{key}" in used]
-    made["variables"] = [*declared, *made.get("variables", [])]
-    for validation in made.get("validations", []):
-        validation["expression"] = validation["expression"].replace("exceptions.", "variables.")
+    named = [exception for exception in exceptions if _names(exception, document["metadata"]["name"], str(kind))]
+    made, bound = (_validating if kind == "ValidatingPolicy" else _mutating)(spec, named)
+    return documents(document, made, bound, manager=manager)
+
+
+def documents(document: Object, spec: Object, bound: Object, *, manager: str = "custody") -> list[Object]:
+    """Policy and binding as the API server has them, of specs that it can evaluate. Raises UnsupportedError."""
+    kind, prefix = _KINDS[document["kind"]]
+    metadata = document["metadata"]
+    name = f"{prefix}-{metadata['name']}"
+    checked = {key: value for key, value in spec.items() if key not in _UNCHECKED}
     try:
-        Checks(Fields({key: value for key, value in made.items() if key not in ("matchConstraints", "failurePolicy")},
-                      "spec"), params=False, fails=True)
+        if kind == POLICY:
+            Checks(Fields(checked, "spec"), params=bool(spec.get("paramKind")), fails=True)
+        else:
+            Definition(Fields(dict(spec), "spec"), name)
     except CustodyError as error:
         raise UnsupportedError("spec", f"the API server could not evaluate it: {error.message}") from None
-    metadata = {"name": f"vpol-{name}", "labels": dict(_LABELS)}
-    bound = {"policyName": metadata["name"], "validationActions": spec.get("validationActions") or ["Deny"]}
-    return [{"apiVersion": _API, "kind": POLICY, "metadata": metadata, "spec": made},
-            {"apiVersion": _API, "kind": BINDING, "metadata": {**metadata, "name": f"vpol-{name}-binding"},
-             "spec": bound}]
+    labels = {"app.kubernetes.io/managed-by": manager}
+    quiet = {_QUIET: "true"} if _QUIET in (metadata.get("labels") or {}) else {}
+    return [{"apiVersion": _API, "kind": kind, "metadata": {"name": name, "labels": {**labels, **quiet}}, "spec": spec},
+            {"apiVersion": _API, "kind": f"{kind}Binding", "metadata": {"name": f"{name}-binding", "labels": labels},
+             "spec": {"policyName": name, **bound}}]
 
 
-def _names(exception: dict[str, Any], name: str) -> bool:
-    return any(ref.get("name") == name and ref.get("kind") == "ValidatingPolicy"
+def _validating(spec: Object, exceptions: Sequence[Object]) -> tuple[Object, Object]:
+    made: Object = {key: spec[key] for key in _KEPT if spec.get(key)}
+    made["failurePolicy"] = spec.get("failurePolicy") or "Fail"
+    allowed: dict[str, list[str]] = {"allowedImages": [], "allowedValues": []}
+    conditions = [*(spec.get("matchConditions") or ()),
+                  *(condition for exception in exceptions for condition in _negated(exception, allowed))]
+    if conditions:
+        made["matchConditions"] = conditions
+    written = made.get("variables", [])
+    declared = [{"name": key, "expression": _texts(values)} for key, values in allowed.items()
+                if values or f"exceptions.{key}" in str(made.get("validations")) + str(written)]
+    before = "exceptions." in str(written)
+    if declared or written:
+        made["variables"] = [*declared, *written] if before else [*written, *declared]
+    for entry in (*made.get("validations", ()), *(written if before else ())):
+        entry["expression"] = entry["expression"].replace("exceptions.", "variables.")
+    return made, {"validationActions": spec.get("validationActions") or ["Deny"]}
+
+
+def _mutating(spec: Object, exceptions: Sequence[Object]) -> tuple[Object, Object]:
+    made: Object = {key: spec[key] for key in ("matchConstraints", "variables", "failurePolicy") if spec.get(key)}
+    allowed: dict[str, list[str]] = {"allowedImages": [], "allowedValues": []}
+    conditions = [*(condition for exception in exceptions for condition in _negated(exception, allowed)),
+                  *(spec.get("matchConditions") or ())]
+    if any(allowed.values()):
+        raise UnsupportedError("PolicyException", "a MutatingPolicy allows no images and values")
+    if conditions:
+        made["matchConditions"] = conditions
+    made["mutations"] = [{key: entry[key] for key in ("patchType", "applyConfiguration", "jsonPatch") if key in entry}
+                         for entry in spec.get("mutations") or ()]
+    made["reinvocationPolicy"] = spec.get("reinvocationPolicy") or "Never"
+    return made, {}
+
+
+def _names(exception: Object, name: str, kind: str) -> bool:
+    return any(ref.get("name") == name and ref.get("kind") == kind
                for ref in exception["spec"].get("policyRefs") or [])
 
 
-def _negated(exception: dict[str, Any], allowed: dict[str, list[str]]) -> list[dict[str, str]]:
+def _negated(exception: Object, allowed: dict[str, list[str]]) -> list[dict[str, str]]:
     compiled, name = compile_exception(exception), exception["metadata"]["name"]
     if compiled.expires is not None:
         raise UnsupportedError(f"PolicyException {name}: spec.expiresAt", "the API server's policies know no time",
                                hint="let the webhook judge this policy, or take the exception away")
-    expressions = [f"({condition['expression']})" for condition in exception["spec"].get("matchConditions") or []]
+    written = exception["spec"].get("matchConditions") or []
+    expressions = [f"({condition['expression']})" for condition in written]
     if compiled.parts:
         if expressions:
             raise UnsupportedError(f"PolicyException {name}", "a policy of the API server cannot say that images and "
@@ -77,6 +119,8 @@ def _negated(exception: dict[str, Any], allowed: dict[str, list[str]]) -> list[d
         allowed["allowedImages"] += compiled.images
         allowed["allowedValues"] += compiled.values
         return []
+    if len(written) == 1:
+        return [{"name": written[0]["name"], "expression": f"!({written[0]['expression']})"}]
     return [{"name": f"exception-{name}", "expression": f"!({' && '.join(expressions) or 'true'})"}]
 
 

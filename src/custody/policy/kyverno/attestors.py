@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -22,9 +21,10 @@ from custody.evidence.model import KeylessSigner, KeySigner, Verified
 from custody.kit.digest import sha256
 from custody.policy.fields import Fields
 from custody.policy.given import Given
+from custody.policy.kyverno.keptkeys import kept_at
 from custody.policy.kyverno.sought import Sought
-from custody.policy.lookup import LookupFailedError
-from custody.ports.lookup import ApiCall, Authority, PublicKeyAt
+from custody.policy.lookup import Together
+from custody.ports.lookup import Authority
 from custody.sign.trusting import HASHES, PEM_KEY, trust_of
 from policylang.go.regex import PatternError, compiled
 from policylang.go.wildcards import wildcard
@@ -35,9 +35,9 @@ EXTENSIONS = ("githubWorkflowTrigger", "githubWorkflowSha", "githubWorkflowName"
               "githubWorkflowRef")
 """Fulcio's extensions 1.3.6.1.4.1.57264.1.2 to .6, which additionalExtensions may name; and oidcIssuer is .1."""
 _ARC = "1.3.6.1.4.1.57264.1."
-KMS = ("awskms://", "gcpkms://", "azurekms://", "hashivault://")
+FORMS = ("keys", "keyless", "attestor", "certificates")
 _NESTED = 8
-_Objection = Callable[[Verified], "str | None"]
+Objection = Callable[[Verified], "str | None"]
 """Why a verified statement is not what an attestor entry demands; None where it is."""
 Believed = Callable[[Given], "Authority | None"]
 """Whom an attestor believes in a request; None: those of the service's own trust root, and keys that policies name."""
@@ -57,10 +57,12 @@ class Attestors:
     """Compiles the attestor sets of one entry of `verifyImages`."""
 
     def __init__(self, kind: str, base: Authority, annotations: dict[str, str], *, draft: bool = False,
-                 filled: bool = False) -> None:
+                 filled: bool = False, unlogged: bool = False) -> None:
         """`base` is what the entry says of where evidence is. `draft`: what has variables is not there yet; `filled`:
-        it is there, and whoever gathers did not know it before.
+        it is there, and whoever gathers did not know it before. `unlogged`: who asks for the evidence of a certificate
+        that is named says himself whether it must be in a log.
         """
+        self._unlogged = unlogged
         self._kind = kind
         self._base = base
         self._annotations = annotations
@@ -84,13 +86,7 @@ class Attestors:
         return partial(_counted, members, count or len(members))
 
     def _entry(self, fields: Fields, path: str, nested: bool, depth: int) -> list[Attestor]:
-        forms = [name for name in ("keys", "keyless", "attestor", "certificates") if fields.has(name)]
-        if len(forms) != 1:
-            raise MalformedError(fields.where, got=" and ".join(forms) or "nothing",
-                                 expected="one of keys, keyless, certificates, attestor")
-        form, where = forms[0], f"{path}.{forms[0]}"
-        if self._kind == "Notary" and form in ("keys", "keyless"):
-            raise MalformedError(fields.path(form), got="one for type Notary", expected="certificates")
+        form = self._form(fields)
         annotations = fields.text_map("annotations") if fields.has("annotations") else self._annotations
         repository = fields.take("repository", str)
         if form == "attestor":
@@ -104,22 +100,36 @@ class Attestors:
             fields.done()
             return [self.compile(inner, f"{path}.attestor", depth=depth + 1)]
         base = msgspec.structs.replace(self._base, repository=repository) if repository else self._base
+        common = [_annotated(annotations), self._stored()]
+        return [_member(f"{path}.{form}", *member) for member in self.members(fields, form, base, common)]
+
+    def _form(self, fields: Fields) -> str:
+        forms = [name for name in FORMS if fields.has(name)]
+        if len(forms) != 1:
+            raise MalformedError(fields.where, got=" and ".join(forms) or "nothing",
+                                 expected="one of keys, keyless, certificates, attestor")
+        if self._kind == "Notary" and forms[0] in ("keys", "keyless"):
+            raise MalformedError(fields.path(forms[0]), got="one for type Notary", expected="certificates")
+        return forms[0]
+
+    def members(self, fields: Fields, form: str, base: Authority, common: list[Objection]
+                ) -> list[tuple[Believed, list[Objection]]]:
+        """What one entry asks for, of which all but `form` and the algorithm was taken: an entry for each key."""
         algorithm = self._algorithm(fields)
         block = fields.inner(form)
         assert block is not None
         fields.done()
-        common = [_annotated(annotations), self._stored()]
         if form == "keyless":
-            return [_member(where, *self._keyless(block, base, common))]
+            return [self._keyless(block, base, common)]
         if form == "certificates":
-            return [_member(where, *self._certificates(block, base, common))]
-        return [_member(where, *member) for member in self._keys(block, base, algorithm, common)]
+            return [self._certificates(block, base, common)]
+        return self._keys(block, base, algorithm, common)
 
     def _own(self) -> Authority | None:
         """Whom an attestor believes that says nothing of it."""
         return None if self._base == Authority() else self._base
 
-    def _stored(self) -> _Objection:
+    def _stored(self) -> Objection:
         bundles = self._kind == "SigstoreBundle"
         return lambda statement: f"stored as {statement.format}, expected a Sigstore bundle" if (
             bundles and statement.format != "bundle") else None
@@ -133,8 +143,8 @@ class Attestors:
 
     # ── keys ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _keys(self, fields: Fields, base: Authority, algorithm: str, common: list[_Objection]
-              ) -> list[tuple[Believed, list[_Objection]]]:
+    def _keys(self, fields: Fields, base: Authority, algorithm: str, common: list[Objection]
+              ) -> list[tuple[Believed, list[Objection]]]:
         own = self._algorithm(fields)
         text, kms, secret = fields.take("publicKeys", str), fields.take("kms", str), fields.inner("secret")
         said = [name for name, value in (("publicKeys", text), ("kms", kms), ("secret", secret)) if value]
@@ -155,8 +165,8 @@ class Attestors:
         if pems and PEM_KEY.sub("", written).strip():
             raise MalformedError(where, got=PEM_KEY.sub("", written).strip()[:60], expected="PEM public keys alone")
         if not pems:
-            return [(_kept_at(written.strip(), where, authority), [*common, _by_key])]
-        members: list[tuple[Believed, list[_Objection]]] = []
+            return [(kept_at(written.strip(), where, authority), [*common, _by_key])]
+        members: list[tuple[Believed, list[Objection]]] = []
         for pem in pems:
             fingerprint = _fingerprint(pem, where)
             if self._plain(authority, url):
@@ -174,8 +184,8 @@ class Attestors:
 
     # ── certificates ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _certificates(self, fields: Fields, base: Authority, common: list[_Objection]
-                      ) -> tuple[Believed, list[_Objection]]:
+    def _certificates(self, fields: Fields, base: Authority, common: list[Objection]
+                      ) -> tuple[Believed, list[Objection]]:
         certificate, chain = fields.take("cert", str) or "", fields.take("certChain", str) or ""
         if not certificate and not chain:
             raise MalformedError(fields.where, got="nothing", expected="cert or certChain")
@@ -191,12 +201,12 @@ class Attestors:
             authority = msgspec.structs.replace(authority, certificate=_unwrapped(certificate), chain=chain)
         else:
             authority = msgspec.structs.replace(authority, roots=chain)
-        return partial(_always, self._checked(authority, fields.where)), [*common, log]
+        return partial(_always, self._checked(authority, fields.where)), common if self._unlogged else [*common, log]
 
     # ── keyless ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _keyless(self, fields: Fields, base: Authority, common: list[_Objection]
-                 ) -> tuple[Believed, list[_Objection]]:
+    def _keyless(self, fields: Fields, base: Authority, common: list[Objection]
+                 ) -> tuple[Believed, list[Objection]]:
         subject, issuer = fields.take("subject", str), fields.take("issuer", str)
         subject_re = regexp(fields.take("subjectRegExp", str), fields.path("subjectRegExp"), draft=self._draft)
         issuer_re = regexp(fields.take("issuerRegExp", str), fields.path("issuerRegExp"), draft=self._draft)
@@ -213,7 +223,7 @@ class Attestors:
 
     # ── logs and stamps ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _trust(self, fields: Fields, base: Authority) -> tuple[Authority, _Objection, str]:
+    def _trust(self, fields: Fields, base: Authority) -> tuple[Authority, Objection, str]:
         """What `rekor` and `ctlog` say: whom to believe, an objection to other logs, and a log's own URL."""
         rekor, ctlog = fields.inner("rekor"), fields.inner("ctlog")
         url, key, ignored = PUBLIC_REKOR, "", False
@@ -254,19 +264,22 @@ def _counted(members: list[Attestor], required: int, sought: Sought) -> Attested
     problems: list[str] = []
     statements: list[Verified] = []
     good = 0
+    together = Together()
     for member in members:
-        attested = member(sought)
-        if attested.problem is None:
-            good += 1
-            statements += attested.statements
-            if good >= required:
-                return Attested(statements, None)
-        else:
-            problems.append(attested.problem)
+        with together:
+            attested = member(sought)
+            if attested.problem is None:
+                good += 1
+                statements += attested.statements
+                if good >= required:
+                    return Attested(statements, None)
+            else:
+                problems.append(attested.problem)
+    together.done()
     return Attested(statements, "; ".join(problems))
 
 
-def _member(path: str, believed: Believed, objections: list[_Objection]) -> Attestor:
+def _member(path: str, believed: Believed, objections: list[Objection]) -> Attestor:
     def attest(sought: Sought) -> Attested:
         candidates, absent = sought.candidates(believed(sought.given))
         reasons: list[str] = []
@@ -286,7 +299,7 @@ def _member(path: str, believed: Believed, objections: list[_Objection]) -> Atte
     return attest
 
 
-def _annotated(annotations: dict[str, str]) -> _Objection:
+def _annotated(annotations: dict[str, str]) -> Objection:
     def object_to(statement: Verified) -> str | None:
         for key, value in annotations.items():
             if statement.annotations.get(key) != value:
@@ -296,39 +309,11 @@ def _annotated(annotations: dict[str, str]) -> _Objection:
     return object_to
 
 
-def _kept_at(uri: str, where: str, authority: Authority) -> Believed:
-    """A key that the cluster or a key management service keeps. Raises UnsupportedError for another place."""
-    place = re.fullmatch(r"k8s://([a-z0-9-]+)/([a-z0-9.-]+)", uri)
-    if place is not None:
-        secret = ApiCall(f"/api/v1/namespaces/{place[1]}/secrets/{place[2]}")
-        return lambda given: msgspec.structs.replace(authority, keys=_of_secret(given, secret))
-    if uri.startswith(KMS):
-        kept = PublicKeyAt(uri)
-        return lambda given: msgspec.structs.replace(authority, keys=str(given.answers.value(kept) or ""))
-    raise UnsupportedError(where, f"{uri[:60]!r} is no public key in PEM, no k8s://namespace/secret and no KMS",
-                           hint="files, environment variables and URLs are read by nobody here")
-
-
-def _of_secret(given: Given, asked: ApiCall) -> str:
-    """Raises UnansweredError, and LookupFailedError where there is no key."""
-    secret = given.answers.value(asked)
-    data = secret.get("data") if isinstance(secret, dict) else None
-    text = data.get("cosign.pub") if isinstance(data, dict) else None
-    try:
-        return base64.b64decode(text, validate=True).decode() if isinstance(text, str) else _none(asked)
-    except ValueError:
-        return _none(asked)
-
-
-def _none(asked: ApiCall) -> str:
-    raise LookupFailedError(asked, "it is no Secret with the key cosign.pub")
-
-
 def _by_key(statement: Verified) -> str | None:
     return None if isinstance(statement.signer, KeySigner) else f"key mismatch: received {statement.signer}"
 
 
-def _by(fingerprint: str) -> _Objection:
+def _by(fingerprint: str) -> Objection:
     def object_to(statement: Verified) -> str | None:
         if isinstance(statement.signer, KeySigner) and statement.signer.fingerprint == fingerprint:
             return None
@@ -407,7 +392,7 @@ def _who(subject: str | None, subject_re: _Regexp | None, issuer: str | None, is
     return None
 
 
-def _logged(url: str, *, ignored: bool, named: bool) -> _Objection:
+def _logged(url: str, *, ignored: bool, named: bool) -> Objection:
     """That the signature is in the log with this base URL; nothing where that is ignored, or the log's key is given."""
     def object_to(statement: Verified) -> str | None:
         if ignored:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from custody.errors import CustodyError, MalformedError, UnsupportedError
+from custody.errors import CustodyError, MalformedError
 from custody.policy.cel.environment import Condition, Expressions
 from custody.policy.cel.variables import Variables, activation
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.kinds import Selector, builtin, resource_of
+from custody.policy.kubernetes.authorizer import authorizers
 from custody.policy.kyverno.judgement import Judge, Judgement, Subject
 from custody.policy.lookup import Answers, LookupFailedError
 from custody.policy.model import Context, Kind, Outcome, Request
@@ -120,7 +121,6 @@ def compile_cel(fields: Fields, preconditions: Fields, rule: str, message: str, 
     fields.done()
     if not validations and not annotated:
         raise MalformedError(fields.path("expressions"), got="nothing", expected="at least one expression")
-    _need_no_authorizer(expressions, fields.where)
 
     def judge(subject: Subject) -> Judgement | None:
         given = subject.given
@@ -148,7 +148,6 @@ def match_conditions(fields: Fields) -> Test:
     """`webhookConfiguration.matchConditions`: whether a policy is asked. Raises MalformedError, UnsupportedError."""
     expressions = Expressions(matching())
     conditions = expressions.conditions(fields)
-    _need_no_authorizer(expressions, fields.path("matchConditions"))
 
     def holds(request: Request, answers: Answers) -> bool:
         given = Given(request, _TIMELESS, {}, answers)
@@ -162,9 +161,10 @@ def match_conditions(fields: Fields) -> Test:
 
 def _values(given: Given, expressions: Expressions) -> dict[str, Any]:
     reads = expressions.reads
+    asking = authorizers(given) if any(name.startswith("authorizer") for name in reads) else {}
     if given.request.kind == _NAMESPACE and "namespaceObject" in reads:
-        return {**activation(given, reads - {"namespaceObject"}), "namespaceObject": None}
-    return activation(given, reads)
+        return {**activation(given, reads - {"namespaceObject"}), **asking, "namespaceObject": None}
+    return {**activation(given, reads), **asking}
 
 
 def _hold(conditions: Sequence[Condition], values: dict[str, Any]) -> bool | str:
@@ -237,8 +237,3 @@ def _params(fields: Fields) -> _Params | None:
     if namespace and not namespaced:
         raise MalformedError(ref.path("namespace"), got=namespace, expected=f"none: a {named.kind} lies in none")
     return _Params(named, namespaced, namespace, name, labels, action == "Deny")
-
-
-def _need_no_authorizer(expressions: Expressions, where: str) -> None:
-    if used := [name for name in expressions.reads if name.startswith("authorizer")]:
-        raise UnsupportedError(where, f"{used[0]} is not evaluated by custody yet")

@@ -23,7 +23,7 @@ MAX_SIZE = 2 * 1024 * 1024
 """Bytes of JSON of all entries of a rule together."""
 _MOST = 100  # entries of one list
 _RESERVED = ("request", "serviceAccountName", "serviceAccountNamespace", "element", "elementIndex", "@", "images",
-             "image", "target")
+             "target")
 _ENCODER = msgspec.json.Encoder()
 _NOTHING = object()
 

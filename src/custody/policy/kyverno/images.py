@@ -18,14 +18,15 @@ from custody.policy.images import Image
 from custody.policy.kyverno.attestors import PUBLIC_REKOR, Attestor, Attestors
 from custody.policy.kyverno.attestors import regexp as _regexp
 from custody.policy.kyverno.judgement import Judgement
-from custody.policy.kyverno.sought import Sought
+from custody.policy.kyverno.sought import Sought, pull_secrets
 from custody.policy.kyverno.variables import PREDICATE_ROOTS, variables
+from custody.policy.lookup import Together
 from custody.policy.model import Outcome
-from custody.ports.lookup import Authority
+from custody.ports.lookup import PROVIDERS, Authority
 from policylang.conditions import Conditions, compile_conditions
 from policylang.errors import LanguageError
 from policylang.go.wildcards import wildcard
-from policylang.variables import Value, compile_value, has_variables
+from policylang.variables import Roots, Value, compile_value, has_variables
 
 __all__ = ["PUBLIC_REKOR", "VerifyImages", "_regexp"]
 
@@ -82,7 +83,7 @@ class VerifyImages:
         self.required = fields.take("required", bool) is not False
         """Whether who only validates judges the image too, and does not leave that to who mutates."""
         base = _base(fields)
-        self.authority = base if base.secrets or base.insecure or base.fresh else None
+        self.authority = base if base.secrets or base.providers or base.insecure or base.fresh else None
         """Whom the image itself is asked for with, where that is nobody's usual way."""
         self._attestors_of = Attestors(kind, base, fields.text_map("annotations"), draft=draft,
                                        filled=filled)
@@ -98,7 +99,7 @@ class VerifyImages:
         """Whether conditions may speak of more than the evidence, such as of how the pod names the image."""
         self._attestations = [self._attestation(attestation, f".attestations[{at}]", kind, old.attestors)
                               for at, attestation in enumerate(fields.each("attestations"))]
-        self._deny = _deny(fields.inner("validate"))
+        self._deny = _deny(fields.inner("validate"), self._roots)
         fields.done()
         self._types = frozenset(self.predicate_types)
 
@@ -139,7 +140,9 @@ class VerifyImages:
     def image_of(self, given: Given, image: Image) -> EvidenceSet | None:
         """What is known of an image, with its digest; None where nothing was gathered. Raises UnansweredError."""
         if self.authority is None:
-            return given.evidence_of(image)
+            known = given.evidence_of(image)
+            if known is None or known.subject or not pull_secrets(given):
+                return known
         return self._sought(given, image, None).evidence(self.authority)
 
     # ── what is demanded ────────────────────────────────────────────────────────────────────────────────────────
@@ -169,7 +172,7 @@ class VerifyImages:
     def _sought(self, given: Given, image: Image, kind: str | None) -> Sought:
         reached = None if given.context.summaries is None else given.memo.setdefault((self, image.name, "reached"), {})
         return Sought(given, image, kind, self._types, every=self._every, unresolved=self.authority is not None,
-                      reached=reached)
+                      reached=reached, keys=b"".join(self.keys).decode())
 
     def out_of_reach(self, given: Given, image: Image) -> bool:
         """Whether what `verify` looked for could not be had, none of it: nothing speaks against the image either."""
@@ -185,12 +188,15 @@ class VerifyImages:
                              "check that the registry can be reached and has this image"), []
         relied: list[Verified] = []
         # 1. Every attestor set must be satisfied by signatures.
+        together = Together()
         for path, attestors in self._attestors:
-            attested = attestors(self._sought(given, image, None))
-            if attested.problem is not None:
-                return Judgement(Outcome.FAIL, f"failed to verify image {image.name}: {attested.problem or path}",
-                                 _remedy(image, evidence, "custody sign")), []
-            relied += attested.statements
+            with together:
+                attested = attestors(self._sought(given, image, None))
+                if attested.problem is not None:
+                    return Judgement(Outcome.FAIL, f"failed to verify image {image.name}: {attested.problem or path}",
+                                     _remedy(image, evidence, "custody sign")), []
+                relied += attested.statements
+        together.done()
         # 2. For every attestation, each of its attestor sets must vouch, and what they vouch for must hold: of one
         #    signer the newest, since an older scan says nothing of today.
         shown: dict[str, Any] = {}
@@ -249,20 +255,28 @@ def _base(fields: Fields) -> Authority:
     repository, artifacts = fields.take("repository", str) or "", fields.take("cosignOCI11", bool) is True
     fresh = fields.take("useCache", bool) is False
     secrets: list[str] = []
+    providers: tuple[str, ...] = ()
     insecure = False
     if (credentials := fields.inner("imageRegistryCredentials")) is not None:
         insecure = credentials.take("allowInsecureRegistry", bool) is True
-        for at, provider in enumerate(credentials.texts("providers")):
-            if provider != "default":
-                raise UnsupportedError(f"{credentials.where}.providers[{at}]",
-                                       f"{provider} is not asked by custody yet",
-                                       hint="default asks the credential helpers of the Docker configuration")
+        providers = named_providers(credentials)
         secrets = [name if "/" in name else f"{_SECRETS}/{name}" for name in credentials.texts("secrets")]
         credentials.done()
-    return Authority(repository=repository, artifacts=artifacts, secrets=tuple(secrets), insecure=insecure, fresh=fresh)
+    return Authority(repository=repository, artifacts=artifacts, secrets=tuple(secrets), providers=providers,
+                     insecure=insecure, fresh=fresh)
 
 
-def _deny(fields: Fields | None) -> _Deny | None:
+def named_providers(credentials: Fields) -> tuple[str, ...]:
+    """Raises MalformedError. `default` is what this machine has, which is asked anyway."""
+    names = credentials.texts("providers")
+    for at, name in enumerate(names):
+        if name != "default" and name not in PROVIDERS:
+            raise MalformedError(f"{credentials.path('providers')}[{at}]", got=name,
+                                 expected=f"default, {', '.join(PROVIDERS)}")
+    return tuple(dict.fromkeys(name for name in names if name != "default"))
+
+
+def _deny(fields: Fields | None, roots: Roots) -> _Deny | None:
     if fields is None:
         return None
     message, deny = fields.take("message", str) or "", fields.inner("deny")
@@ -273,8 +287,8 @@ def _deny(fields: Fields | None) -> _Deny | None:
     deny.done()
     if block is None:
         raise MalformedError(deny.path("conditions"), got="nothing", expected="any or all of conditions")
-    return _Deny(compile_conditions(block, deny.path("conditions"), PREDICATE_ROOTS), message,
-                 compile_value(message, fields.path("message"), PREDICATE_ROOTS))
+    return _Deny(compile_conditions(block, deny.path("conditions"), roots), message,
+                 compile_value(message, fields.path("message"), roots))
 
 
 def _denied(deny: _Deny, shown: dict[str, Any], given: Given) -> str | None:

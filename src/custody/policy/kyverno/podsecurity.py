@@ -9,7 +9,7 @@ from custody.errors import MalformedError
 from custody.policy.excepting import excused
 from custody.policy.fields import Fields
 from custody.policy.kyverno.judgement import Judge, Judgement, Subject
-from custody.policy.kyverno.standards import LATEST, Failed, FieldError, failed
+from custody.policy.kyverno.standards import LATEST, Failed, FieldError, Standing
 from custody.policy.model import Outcome
 from custody.policy.podfields import HOLDERS
 from custody.policy.podsecurity import standard
@@ -78,9 +78,9 @@ def compile_security(fields: Fields, rule: str) -> Judge:
         try:
             spec, metadata = _pod_of(kind, subject.given.object)
             known = subject.given.memo
-            if (failed, level, minor) not in known:  # rules of several policies ask the same standard
-                known[failed, level, minor] = failed(spec, metadata, level, minor)
-            failures = known[failed, level, minor]
+            if (Standing, minor) not in known:  # rules of several policies ask the same standard
+                known[Standing, minor] = Standing(spec, metadata, minor)
+            failures = known[Standing, minor].failed(level)
             for exclusion in excluded if failures else ():
                 failures = exempted(failures, exclusion, spec, metadata, level, minor)
             exceptions = subject.given.exceptions if failures else ()
@@ -106,18 +106,19 @@ def exempted(failures: list[Failed], excluded: Exclusion, spec: Any, metadata: A
              minor: int) -> list[Failed]:
     """The failures without the fields that an exclusion takes out, as Kyverno finds them: it asks a pod of which only
     the excluded part is there, and takes out what is against that."""
+    control = CONTROLS[excluded.control]
+    if not any(failure.check in control for failure in failures):
+        return failures
     pods = not excluded.images
     places = _places(spec, excluded.images)
     if pods:
         part: Any = {**spec, "containers": [{"name": "fake"}], "initContainers": None, "ephemeralContainers": None}
-        against = failed(part, metadata, level, minor)
+        against = Standing(part, metadata, minor).failed(level, control)
     else:
         part = {kind: [container for _, container in found] for kind, found in places.items()}
-        against = failed(part, {}, level, minor)
+        against = Standing(part, {}, minor).failed(level, control)
     left = {failure.check: failure for failure in failures}
     for failure in against:
-        if failure.check not in CONTROLS[excluded.control]:
-            continue
         named: list[tuple[str, str | None]] | None = None
         for error in failure.errors or ():
             kept = left.get(failure.check)
@@ -159,6 +160,8 @@ def _name(spec: Any, error: FieldError) -> str | None:
 
 def _placed(failure: Failed, pointer: str) -> Failed:
     """With paths in the object: below a controller's template. Kyverno writes metadata so for pods, too."""
+    if pointer == "/spec" and not any("metadata" in error.path for error in failure.errors or ()):
+        return failure
     spec = pointer[1:].replace("/", ".")
     errors = [error._replace(path=error.path.replace("spec", spec).replace("metadata", "spec.template.metadata"))
               for error in failure.errors or ()]

@@ -16,7 +16,7 @@ from custody.policy.kyverno.context import Context
 from custody.policy.kyverno.judgement import Judgement
 from custody.policy.kyverno.match import WHO
 from custody.policy.kyverno.simulated import of_rule
-from custody.policy.kyverno.variables import ROOTS, leave, variables, within
+from custody.policy.kyverno.variables import ROOTS, leave, variables, with_roles, within
 from custody.policy.model import Outcome, RuleResult
 from custody.policy.podfields import HOLDERS
 from custody.policy.rule import Policy, Rule, Spoken
@@ -27,6 +27,7 @@ from policylang.variables import Roots, Value
 
 _EXPRESSION = re.compile(r"\{\{((?:\{[^{}]*\}|[^{}])*)\}\}")
 _WHO_ASKS = re.compile(r"\b(request\.(?:userInfo|roles|clusterRoles)|serviceAccountName(?:space)?)\b")
+_ROLES = re.compile(r"\brequest\.(?:roles|clusterRoles)\b")
 _HOW = re.compile(r"\b(request\.(?:operation|oldObject|dryRun))\b")
 
 
@@ -70,12 +71,15 @@ class KyvernoRule(Rule):
         self.action = head.action
         self.enforce = head.action.may_enforce
         self._head = head
+        self._reads_roles = bool(_ROLES.search(str(head.written)) or _ROLES.search(str(head.properties)))
         self.needs_request = _needs_request(head.written) or next((
             field for block in (head.scope.match, head.scope.exclude) if block is not None
             for part in block.filters for field in WHO if field in part.chosen), "")
 
     def evaluate(self, given: Given) -> Spoken:
         if not self._head.first_only:
+            if not self.context and given.context.simulated is None:
+                return self._spoken(given)
             return self._evaluated(given)
         if self._applied_before(given):
             return Spoken([])
@@ -95,10 +99,11 @@ class KyvernoRule(Rule):
 
     def entered(self, given: Given) -> Given:
         """The request with the entries of the rule's context among its variables."""
-        if not self.context and given.context.simulated is None:
+        if not self.context and not self._reads_roles and given.context.simulated is None:
             return given
         inner = within(given)
-        known = of_rule(variables(given), inner, self.policy.name, self.name)
+        known = with_roles(variables(given), given) if self._reads_roles else variables(given)
+        known = of_rule(known, inner, self.policy.name, self.name)
         inner.memo[variables] = self.context.opened(known, inner)
         return inner
 
@@ -119,7 +124,10 @@ class KyvernoRule(Rule):
             if not holds:
                 said = "; ".join(filter(None, ["preconditions not met", message]))
                 return Spoken([self.result(given, Judgement(Outcome.SKIP, said))])
-        return excepted(self, given) or self.judged(given)
+        if self.exceptions:
+            return excepted(self, given) or self.judged(given)
+        given.exceptions = ()
+        return self.judged(given)
 
     @abstractmethod
     def judged(self, given: Given) -> Spoken:
@@ -128,14 +136,18 @@ class KyvernoRule(Rule):
     def result(self, given: Given, judgement: Judgement, *, image: str | None = None, enforce: bool | None = None,
                evidence: tuple[str, ...] = ()) -> RuleResult:
         if enforce is None:
+            enforce = self.action.always
+        if enforce is None:
             enforce = self.action.enforces(given.request, given.answers)
         if judgement.outcome is Outcome.ERROR and self.policy.failure_policy == "Ignore":
             enforce = False
-        return RuleResult(policy=self.policy.name, kind=self.policy.kind, rule=self.name,
-                          outcome=judgement.outcome, message=judgement.message, resource=given.resource, image=image,
-                          evidence=evidence, remedy=judgement.remedy, enforce=enforce,
-                          properties={**(self._properties(given) if self._head.properties else {}),
-                                      **(judgement.properties or {})})
+        policy = self.policy
+        properties = self._properties(given) if self._head.properties else {}
+        if judgement.properties:
+            properties = {**properties, **judgement.properties}
+        return RuleResult(policy=policy.name, kind=policy.kind, rule=self.name, outcome=judgement.outcome,
+                          message=judgement.message, resource=given.resource, image=image, evidence=evidence,
+                          remedy=judgement.remedy, enforce=enforce, properties=properties)
 
     def _properties(self, given: Given) -> dict[str, str]:
         """As they are written where a variable has no value."""

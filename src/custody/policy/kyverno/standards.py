@@ -7,8 +7,8 @@ version is that of Kubernetes 1.34. Restricted asks baseline's checks too, where
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterator
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from custody.policy.podsecurity import checks as c
@@ -19,6 +19,8 @@ _CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
 _APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
 _SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
 _SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
+_BINDING = frozenset(("NET_BIND_SERVICE",))
+_VOLUMES = frozenset(c.VOLUMES)
 _INDEX = re.compile(r"\d+")
 
 
@@ -64,18 +66,38 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def failed(spec: Any, metadata: Any, level: str, minor: int) -> list[Failed]:
-    """`minor` is at most LATEST. Raises MalformedError for what is no pod."""
-    pod = _Pod(spec, metadata)
-    found = []
-    for name, reason, baseline, versions in _CHECKS:
-        if level == "baseline" and not baseline:
-            continue
-        check = versions[max((since for since in versions if since <= minor), default=min(versions))]
-        errors = check(pod)
-        if errors or errors is None:
-            found.append(Failed(name, reason(errors or []) if callable(reason) else reason, errors))
-    return found
+class Standing:
+    """A pod as the checks of one minor version, at most LATEST, find it; each is asked once."""
+
+    def __init__(self, spec: Any, metadata: Any, minor: int) -> None:
+        """Raises MalformedError for what is no pod."""
+        self._pod = _Pod(spec, metadata)
+        self._minor = minor
+        self._known: dict[str, Failed | None] = {}
+
+    def failed(self, level: str, only: Collection[str] | None = None) -> list[Failed]:
+        """`only`: which checks of the level's are asked. Raises MalformedError for what is no pod."""
+        known = self._known
+        failures = []
+        for name, reason, check in _checks(level, self._minor):
+            if only is not None and name not in only:
+                continue
+            if name in known:
+                failure = known[name]
+            else:
+                errors = check(self._pod)
+                failure = known[name] = None if errors == [] else Failed(
+                    name, reason(errors or []) if callable(reason) else reason, errors)
+            if failure is not None:
+                failures.append(failure)
+        return failures
+
+
+@lru_cache(256)
+def _checks(level: str, minor: int) -> tuple[tuple[str, Any, _Check], ...]:
+    """(id, reason, check) of a level, as they were in a version."""
+    return tuple((name, reason, versions[max((since for since in versions if since <= minor), default=min(versions))])
+                 for name, reason, baseline, versions in _CHECKS if baseline or level != "baseline")
 
 
 class _Pod(c.Pod):
@@ -96,13 +118,15 @@ _Check = Callable[[_Pod], Errors]
 
 
 def _each(of: Callable[[dict[str, Any]], Any], field: str, *, pod: bool = True) -> _Check:
-    """Of a field of securityContexts: `of` gives a value that is not allowed, or None."""
+    """Of a field of securityContexts: `of` gives a value that is not allowed, or None, as it does of an empty one."""
     def check(given: _Pod) -> Errors:
         errors = []
-        if pod and (value := of(given.security)) is not None:
+        if pod and given.security and (value := of(given.security)) is not None:
             errors.append(FieldError(f"spec.securityContext.{field}", value))
-        return errors + [FieldError(f"{path}.securityContext.{field}", value) for path, _, context in given.contexts
-                         if (value := of(context or {})) is not None]
+        for path, _, context in given.contexts:
+            if context and (value := of(context)) is not None:
+                errors.append(FieldError(f"{path}.securityContext.{field}", value))
+        return errors
 
     return check
 
@@ -117,21 +141,29 @@ def _inner(context: dict[str, Any], *steps: str) -> Any:
 def _profile(name: str) -> Callable[[dict[str, Any]], str | None]:
     def bad(context: dict[str, Any]) -> str | None:
         profile = context.get(name)
-        kind = str(_inner(context, name, "type") or "")
-        return kind if isinstance(profile, dict) and kind not in ("RuntimeDefault", "Localhost") else None
+        if profile is None:
+            return None
+        kind = str(c.as_map(profile).get("type") or "")
+        return kind if kind not in ("RuntimeDefault", "Localhost") else None
 
     return bad
 
 
 def _true(*steps: str) -> Callable[[dict[str, Any]], bool | None]:
-    return lambda context: True if _inner(context, *steps) is True else None
+    first, *later = steps
+    if not later:
+        return lambda context: True if context.get(first) is True else None
+    return lambda context: True if first in context and _inner(context, *steps) is True else None
+
+
+_app_armor_profile = _each(_profile("appArmorProfile"), "appArmorProfile.type")
 
 
 def _app_armor(pod: _Pod) -> Errors:
     annotated = [FieldError(f"metadata.annotations[{key}]", value) for key, value in sorted(pod.annotations.items())
                  if key.startswith(_APPARMOR) and value not in ("", "runtime/default")
                  and not value.startswith("localhost/")]
-    return (_each(_profile("appArmorProfile"), "appArmorProfile.type")(pod) or []) + annotated
+    return (_app_armor_profile(pod) or []) + annotated
 
 
 def _app_armor_reason(errors: list[FieldError]) -> str:
@@ -140,17 +172,18 @@ def _app_armor_reason(errors: list[FieldError]) -> str:
 
 
 def _added(context: dict[str, Any], allowed: frozenset[str]) -> list[str] | None:
-    return sorted({str(name) for name in c.as_list(_inner(context, "capabilities", "add"))} - allowed) or None
+    added = c.as_list(c.as_map(context.get("capabilities")).get("add"))
+    return sorted({str(name) for name in added} - allowed) or None if added else None
 
 
 def _capabilities(pod: _Pod) -> Errors:
     dropped, added = [], []
     for path, _, context in pod.contexts:
-        where = f"{path}.securityContext.capabilities"
-        names = sorted({str(name) for name in c.as_list(_inner(context or {}, "capabilities", "drop"))})
+        where = path + ".securityContext.capabilities"
+        names = {str(name) for name in c.as_list(_inner(context or {}, "capabilities", "drop"))}
         if "ALL" not in names:
-            dropped.append(FieldError(f"{where}.drop", names, required=not names))
-        if forbidden := _added(context or {}, frozenset(("NET_BIND_SERVICE",))):
+            dropped.append(FieldError(f"{where}.drop", sorted(names), required=not names))
+        if forbidden := _added(context or {}, _BINDING):
             added.append(FieldError(f"{where}.add", forbidden))
     return dropped + added
 
@@ -172,7 +205,8 @@ def _host_paths(pod: _Pod) -> Errors:
 
 def _restricted_volumes(pod: _Pod) -> Errors:
     return [FieldError(f"{path}.{next((kind for kind in c.BAD_VOLUMES if volume.get(kind) is not None), 'unknown')}")
-            for path, volume in _volumes(pod) if all(volume.get(kind) is None for kind in c.VOLUMES)]
+            for path, volume in _volumes(pod)
+            if not any(kind in _VOLUMES and source is not None for kind, source in volume.items())]
 
 
 def _host_ports(pod: _Pod) -> Errors:
@@ -232,9 +266,12 @@ def _escalation(pod: _Pod) -> Errors:
     return errors
 
 
+_as_root = _each(lambda context: False if context.get("runAsNonRoot") is False else None, "runAsNonRoot")
+
+
 def _non_root(pod: _Pod) -> Errors:
     at_pod = pod.security.get("runAsNonRoot")
-    explicit = _each(lambda context: False if context.get("runAsNonRoot") is False else None, "runAsNonRoot")(pod) or []
+    explicit = _as_root(pod) or []
     return explicit + [FieldError(f"{path}.securityContext.runAsNonRoot", required=True)
                        for path, _, context in pod.contexts
                        if (context or {}).get("runAsNonRoot") is None and at_pod is not True]

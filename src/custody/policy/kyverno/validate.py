@@ -1,4 +1,4 @@
-"""`validate` rules: pattern, anyPattern, deny, foreach and podSecurity (Kyverno pkg/engine/handlers/validation)."""
+"""`validate` rules: patterns, deny, foreach, podSecurity and manifests (Kyverno pkg/engine/handlers/validation)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from custody.policy.kyverno.action import compile_overrides, enforced
 from custody.policy.kyverno.cel import compile_cel
 from custody.policy.kyverno.foreach import compile_foreach
 from custody.policy.kyverno.judgement import Judge, Judgement, Subject
+from custody.policy.kyverno.manifests import compile_manifests
 from custody.policy.kyverno.misspelt import check_conditions
 from custody.policy.kyverno.podsecurity import compile_security
 from custody.policy.kyverno.variables import ROOTS, variables
@@ -23,7 +24,7 @@ from policylang.kpattern import Mismatch, matcher
 from policylang.variables import Roots, Value, compile_value
 
 _BLOCKS = ("pattern", "anyPattern", "deny", "foreach")
-FORMS = (*_BLOCKS, "cel", "podSecurity")
+FORMS = (*_BLOCKS, "cel", "podSecurity", "manifests")
 _SAID = 256
 _Match = Callable[[Any], Mismatch | None]
 
@@ -53,6 +54,7 @@ class Validate:
         self.deny = fields.has("deny")
         self.foreach = fields.has("foreach")
         self.cel = fields.has("cel")
+        self.manifests = fields.has("manifests")
         forms = [form for form in FORMS if fields.has(form)]
         if len(forms) != 1:
             for form in FORMS:
@@ -62,6 +64,8 @@ class Validate:
                                  expected=f"one of {', '.join(FORMS)}")
         if forms[0] == "podSecurity":
             judge = compile_security(Fields(fields.need("podSecurity", dict), fields.path("podSecurity")), rule)
+        elif forms[0] == "manifests":
+            judge = compile_manifests(Fields(fields.need("manifests", dict), fields.path("manifests")))
         elif forms[0] == "cel":
             judge = compile_cel(Fields(fields.need("cel", dict), fields.path("cel")),
                                 within or Fields({}, fields.where), rule, self.message, namespace)

@@ -64,7 +64,8 @@ class ValidateRule(KyvernoRule):
             return Spoken([])
         request = given.request
         if (judgement.outcome is Outcome.FAIL and request.operation == "UPDATE" and request.old_object is not None
-                and self.action.stated and self.validate.allow_existing and not self.validate.cel):
+                and self.action.stated and self.validate.allow_existing
+                and not (self.validate.cel or self.validate.manifests)):
             judgement = self._excused(given, judgement)
         return Spoken([self.result(given, judgement)])
 

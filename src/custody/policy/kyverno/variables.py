@@ -8,9 +8,11 @@ from typing import Any
 from custody.policy.given import Given
 from custody.policy.images import Image
 from custody.policy.kyverno.simulated import of_policy
+from custody.ports.lookup import Roles
 from policylang.variables import Roots, Unavailable
 
-_REQUEST = ("object", "oldObject", "operation", "userInfo", "namespace", "name", "kind", "dryRun", "subResource")
+_REQUEST = ("object", "oldObject", "operation", "userInfo", "roles", "clusterRoles", "namespace", "name", "kind",
+            "dryRun", "subResource")
 _OF_WHO_ASKS = ("oldObject", "operation", "dryRun", "userInfo")
 ROOTS = Roots(("request", "serviceAccountName", "serviceAccountNamespace", "images"), _REQUEST)
 """Variables of rules."""
@@ -24,6 +26,19 @@ def variables(given: Given) -> dict[str, Any]:
     if known is None:
         known = given.memo[variables] = _variables(given)
     return known
+
+
+def with_roles(data: dict[str, Any], given: Given) -> dict[str, Any]:
+    """Variables with the roles of who asks, which only rules that read them look up; without those, there are none.
+
+    Raises UnansweredError, LookupFailedError.
+    """
+    user, request = given.request.user, data.get("request")
+    if not isinstance(request, dict) or not (user.username or user.groups):
+        return data
+    bound = given.answers.value(Roles(user.username, user.groups, given.request.namespace)) or {}
+    roles = {name: list(bound[name]) for name in ("roles", "clusterRoles") if bound.get(name) and name not in request}
+    return {**data, "request": {**request, **roles}}
 
 
 def within(given: Given) -> Given:

@@ -17,12 +17,12 @@ from custody.policy.kyverno.imagefields import ImageFields
 from custody.policy.kyverno.images import VerifyImages
 from custody.policy.kyverno.judgement import Judgement
 from custody.policy.kyverno.rule import Head, KyvernoRule
-from custody.policy.lookup import LookupFailedError
-from custody.policy.model import Outcome, Request, RuleResult
+from custody.policy.lookup import LookupFailedError, Together
+from custody.policy.model import Outcome, Request, RuleResult, Vouched
 from custody.policy.phases import Phase
 from custody.policy.podfields import HOLDERS
 from custody.policy.rule import Needs, Spoken
-from custody.policy.summaries import SUMMARY, summary_of
+from custody.policy.summaries import SUMMARY, summary_of, vouched
 
 
 class VerifyRule(KyvernoRule):
@@ -68,8 +68,13 @@ class VerifyRule(KyvernoRule):
         results = [self.result(given, Judgement(Outcome.FAIL, f"failed to verify images: {error.message}",
                                                 "write an image name that a node can pull"))
                    for error in unreadable]
-        results += [self._of_image(given, entry, image, enforce=enforce) for entry, enforce in self._entries(given)
-                    for image in images if entry.wants(image) and entry.demands(given, image)]
+        together = Together()
+        for entry, enforce in self._entries(given):
+            for image in images:
+                if entry.wants(image) and entry.demands(given, image):
+                    with together:
+                        results.append(self._of_image(given, entry, image, enforce=enforce))
+        together.done()
         if not given.changes:
             return Spoken(results)
         # Only a rule that judged, and has nothing against any image, pins.
@@ -144,11 +149,13 @@ class VerifyRule(KyvernoRule):
         """Whether a summary can speak of what an entry says of an image: it is by the image's evidence alone."""
         return entry.verifies and not entry.reads_request and any(own.draft is entry for own, _ in self.entries)
 
-    def summary_speaks(self, given: Given, image: str) -> bool:
-        """Whether all that this rule says of an image, as the request names it, can go into a summary."""
-        judged = [entry for entry, _ in self._entries(given) for named in self._fields.of(given)[0]
-                  if named.written == image and entry.wants(named)]
-        return bool(judged) and not self.exceptions and all(map(self.summed, judged))
+    def vouched(self, given: Given, results: Sequence[RuleResult]) -> Iterator[Vouched]:
+        def speaks(image: Image) -> bool:
+            judged = [entry for entry, _ in self._entries(given) for named in self._fields.of(given)[0]
+                      if named.written == image.written and entry.wants(named)]
+            return bool(judged) and all(map(self.summed, judged))
+
+        return vouched(self, given, results, speaks)
 
     def _earlier(self, entry: VerifyImages, given: Given, image: Image) -> tuple[Judgement, tuple[str, ...]] | None:
         """What was said of the same image before it had this name, where only the evidence decides."""

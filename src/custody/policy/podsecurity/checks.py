@@ -154,8 +154,11 @@ def host_probes(pod: Pod) -> Failure:
     names, hosts = set(), set()
     for name, container, _ in pod.containers:
         lifecycle = as_map(container.get("lifecycle"))
-        handlers = [*(container.get(f"{kind}Probe") for kind in ("liveness", "readiness", "startup")),
-                    lifecycle.get("postStart"), lifecycle.get("preStop")]
+        handlers = [handler for handler in (
+            container.get("livenessProbe"), container.get("readinessProbe"), container.get("startupProbe"),
+            lifecycle.get("postStart"), lifecycle.get("preStop")) if handler is not None]
+        if not handlers:
+            continue
         used = {str(host) for handler in handlers for action in ("httpGet", "tcpSocket")
                 if (host := as_map(as_map(handler).get(action)).get("host"))}
         hosts |= used

@@ -1,6 +1,7 @@
 """What keeps a replica and the cluster at what the policies say, step by step.
 
-    1. compile what the cluster has, by the kinds that it serves now; judge by it from then on
+    1. compile what the cluster has, by the kinds that it serves now; judge by it from then on, but for what the API
+       server judges itself
     2. the certificate, renewed in time
     3. who leads: tell the API server what to ask, and each policy how it is
 
@@ -23,14 +24,18 @@ from custody.policy.load import PolicySet
 from custody.ports.cluster import ClusterObjects, Object
 from custody.services.cluster import status
 from custody.services.cluster.certificates import Certificate
+from custody.services.cluster.emitting import Emission
 from custody.services.cluster.lease import LEASES, Leadership
 from custody.services.cluster.permissions import Permissions, named
 from custody.services.cluster.policies import Feed, Held
 from custody.services.cluster.webhooks import Webhooks, wanted
 
 _LOG = logging.getLogger(__name__)
-_SETTLE = 0.1
-"""Seconds that are waited for more changes: `kubectl apply -f` of a folder is many."""
+_SETTLE, _PROMPT, _QUIET = 0.1, 0.01, 1.0
+"""Seconds without another change after which a step is taken, since `kubectl apply -f` of a folder is many; fewer for
+the first one after a second without any: who applies a policy expects it to be in force."""
+_LATEST = 1.0
+"""Seconds after the first change, however many follow: a burst of them makes one set of policies a second."""
 _AGAIN = 30.0
 _FAILED = 2.0
 _SKEW = timedelta(seconds=5)
@@ -66,17 +71,20 @@ class Operator:
         self._cluster, self._discovery, self._feed = cluster, discovery, feed
         self._certificates, self._judge, self._serve = certificates, judge, serve
         self._webhooks, self._presence, self._clock = webhooks, presence, clock
-        self._events = (feed.changed, leadership.changed, webhooks.changed)
+        self._emission = Emission(cluster)
+        self._events = (feed.changed, leadership.changed, webhooks.changed, self._emission.changed)
         self._certificate: Certificate | None = None
         self._compiled: tuple[str, Kinds] | None = None
+        self._judged: PolicySet | None = None
         self._lenient: Kinds | None = None
+        self._changed = 0.0
         self._permissions = Permissions(cluster)
 
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._feed.run())
-            for mirror in self._webhooks.mirrors.values():
+            for mirror in (*self._webhooks.mirrors.values(), *self._emission.mirrors.values()):
                 group.create_task(mirror.run())
             for lease in (self.leadership, self._presence):
                 group.create_task(lease.run())
@@ -86,7 +94,8 @@ class Operator:
                 for event in self._events:
                     event.clear()
                 failed = await self._attempt()
-                await self._wait(_FAILED if failed else _AGAIN if self.ready else _FAILED / 4)
+                await self._wait(_FAILED if failed else _FAILED / 4 if not self.ready or self._emission.pending
+                                 else _AGAIN)
 
     async def _attempt(self) -> bool:
         """Whether it failed."""
@@ -111,7 +120,22 @@ class Operator:
         for task in waiting:
             task.cancel()
         if done:
-            await asyncio.sleep(_SETTLE)
+            await self._settled()
+
+    async def _settled(self) -> None:
+        """Until policies stop changing for a moment, but not for ever."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        pause = _PROMPT if begun - self._changed > _QUIET else _SETTLE
+        while (left := begun + _LATEST - loop.time()) > 0:
+            self._feed.changed.clear()
+            try:
+                async with asyncio.timeout(min(pause, left)):
+                    await self._feed.changed.wait()
+            except TimeoutError:
+                break
+            pause = _SETTLE
+        self._changed = loop.time()
 
     async def _step(self) -> None:
         # 1. Compile, and judge by it.
@@ -123,21 +147,30 @@ class Operator:
                 self.kinds, self._lenient = fresh, fresh.unchecked()
                 kinds = self._lenient
         policies = await asyncio.to_thread(self._feed.collection.compile, kinds)
+        manager = "kyverno" if self._feed.kyvernos else "custody"
+        await self._emission.keep(self._feed.collection, kinds, leading=False, manager=manager)
         if self._compiled != (policies.digest, kinds):
-            self._judge(policies)
-            self._compiled = policies.digest, kinds
+            self._compiled, self._judged = (policies.digest, kinds), None
             self.policies = policies
-            _LOG.info("judges by %d policies now", len(policies.policies))
         policies = self.policies or policies
+        emitted = {name for name, made in self._emission.result.items() if made.generated}
+        names = {(policy.kind, policy.name) for policy in policies.policies} - emitted
+        if self._judged is None or names != {(policy.kind, policy.name) for policy in self._judged.policies}:
+            judged = policies.only(lambda policy: (policy.kind, policy.name) not in emitted) if emitted else policies
+            self._judge(judged)
+            self._judged = judged
+            _LOG.info("judges by %d policies now", len(judged.policies))
         # 2. The certificate.
         certificate = await self._certificates.ensure(self._clock())
         if self._certificate is None or certificate.pair != self._certificate.pair:
             self._serve(certificate)
         self._certificate = certificate
         # 3. The API server, and each policy's status.
-        documents = wanted(self._webhooks.place, certificate.bundle, policies, kyvernos=self._feed.kyvernos)
+        kyvernos = await self._webhooks.like_kyvernos(defined=self._feed.kyvernos)
+        documents = wanted(self._webhooks.place, certificate.bundle, self._judged, kyvernos=kyvernos)
         if self.leadership.leading:
             await self._webhooks.keep(documents)
+            await self._emission.keep(self._feed.collection, kinds, leading=True, manager=manager)
             self.ready = True
             await self._tell(policies)
         elif not self.ready:
@@ -151,7 +184,7 @@ class Operator:
             try:
                 missing = await self._missing(held) if held.definition.cel and held.ready else ""
                 said = status.wanted(held, in_force.get(_named(held)), registered=True, now=self._clock(),
-                                     missing=missing)
+                                     missing=missing, emitted=self._emission.result.get(_named(held)))
                 if said is not None:
                     await status.write(self._cluster, held, said)
             except CustodyError as error:

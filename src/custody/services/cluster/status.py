@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from custody.policy.cel import autogen, podtemplates
+from custody.policy.cel import podtemplates
 from custody.policy.kinds import builtin
 from custody.policy.kyverno.autogen import generated
 from custody.policy.phases import Phase
 from custody.policy.rule import Policy
 from custody.ports.cluster import ApiError, ClusterObjects, Object
+from custody.services.cluster.emitting import Emitted
 from custody.services.cluster.permissions import named
 from custody.services.cluster.policies import Held, essence
 from custody.services.cluster.webhooks import covers
@@ -27,18 +28,37 @@ _COUNTED = {Phase.VALIDATE: "validate", Phase.GENERATE: "generate", Phase.MUTATE
 
 
 def wanted(held: Held, policy: Policy | None, *, registered: bool, now: datetime,
-           missing: str = "") -> Object | None:
+           missing: str = "", emitted: Emitted | None = None) -> Object | None:
     """The status that it should have; None where it has it. `registered`: the API server asks about it.
 
-    `policy` is what it was compiled to, where it is in force. `missing`: what scans may not read of it.
+    `policy` is what it was compiled to, where it is in force. `missing`: what scans may not read of it. `emitted`: what
+    became of it as a policy of the API server's own.
     """
+    said = _wanted(held, policy, registered=registered, now=now, missing=missing, emitted=emitted)
+    if emitted is None:
+        return said
+    status: Mapping[str, Any] = held.document.get("status") or {}
+    if held.definition.cel:
+        if status.get("generated") is not emitted.generated:
+            said = {**(said or {}), "generated": emitted.generated}
+    elif any("validate" in rule for rule in held.document["spec"].get("rules") or ()):
+        told = {"generated": emitted.generated, "message": emitted.message}
+        if status.get("validatingadmissionpolicy") != told:
+            said = {**(said or {}), "validatingadmissionpolicy": told}
+    return said
+
+
+def _wanted(held: Held, policy: Policy | None, *, registered: bool, now: datetime, missing: str,
+            emitted: Emitted | None) -> Object | None:
     if not held.definition.policy:
         return None
     ready = held.ready and registered
     message = held.fault[:1024] if held.fault else ("" if registered else "Not Ready")
+    told_of = "" if emitted is None or emitted.message.endswith(": not enabled.") else emitted.message
     status: Mapping[str, Any] = held.document.get("status") or {}
     if held.definition.cel:
-        told = _cel(held, status.get("conditionStatus") or {}, ready=ready, message=message, now=now, missing=missing)
+        told = _cel(held, status.get("conditionStatus") or {}, ready=ready, message=message, now=now, missing=missing,
+                    beside=told_of)
         configs = shown_configs(held)
         kept = (status.get("autogen") or {}).get("configs") or {}
         if "autogen" in status and configs.keys() == kept.keys() and covers(kept, configs):
@@ -87,7 +107,8 @@ def _shown(rule: Object) -> Object:
 
 
 def _cel(held: Held, status: Mapping[str, Any], *, ready: bool, message: str, now: datetime,
-         missing: str) -> Object | None:
+         missing: str, beside: str) -> Object | None:
+    """`beside`: what is said of a policy with which nothing is wrong."""
     admission, background = (_enabled(held.document, part) for part in ("admission", "background"))
     mutates = held.definition.kind.endswith("MutatingPolicy")
     changed = []
@@ -103,6 +124,7 @@ def _cel(held: Held, status: Mapping[str, Any], *, ready: bool, message: str, no
     for condition in changed:
         conditions = _with(conditions, condition, now) or conditions
     whole = all(condition["status"] == "True" for condition in changed)
+    message = message or beside
     if (conditions == (status.get("conditions") or []) and status.get("ready") is whole
             and status.get("message", "") == message):
         return None
@@ -118,16 +140,7 @@ def _enabled(document: Mapping[str, Any], part: str) -> bool:
 def shown_configs(held: Held) -> Object:
     """`status.autogen.configs`: what a policy about pods says of what makes pods."""
     spec = (held.judged or {}).get("spec") or {}
-    kind = held.definition.kind.removeprefix("Namespaced")
-    if (spec.get("evaluation") or {}).get("mode") == "JSON":
-        return {}
-    if kind in ("ValidatingPolicy", "ImageValidatingPolicy"):
-        controllers = ((spec.get("autogen") or {}).get("podControllers") or {}).get("controllers")
-        made = [(config.config, config.spec) for config in autogen.generated(spec, controllers)]
-    elif kind == "MutatingPolicy":
-        made = [*podtemplates.extended(spec)]
-    else:
-        return {}
+    made = podtemplates.configs(held.definition.kind, spec)
     return {name: {"targets": _targets(said), "spec": said} for name, said in made}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -67,13 +67,17 @@ def load(inputs: Inputs, *, within_resources: bool = False) -> Applied:
     return Applied(loading.load(inputs.policies, exceptions, tolerant(inputs.kinds)))
 
 
-async def apply(applied: Applied, inputs: Inputs, beside: Others, now: datetime, *, go_on: bool = False) -> None:
-    """Fill in what is said of each resource. Raises CustodyError for one that cannot be tried, unless `go_on`."""
+async def apply(applied: Applied, inputs: Inputs, beside: Others, now: datetime, *, go_on: bool = False,
+                progress: Callable[[int], None] | None = None) -> None:
+    """Fill in what is said of each resource. Raises CustodyError for one that cannot be tried, unless `go_on`.
+
+    `progress` is told how many were tried since it was told last.
+    """
     kinds = tolerant(inputs.kinds)
     told = Objects([*inputs.targets, *inputs.parameters], kinds)
     world = World(namespaces=dict(inputs.values.namespaces), namespace_objects=inputs.values.objects,
                   told=told, roles=inputs.who.roles,
-                  cluster_roles=inputs.who.cluster_roles, outside=inputs.cluster)
+                  cluster_roles=inputs.who.cluster_roles, outside=inputs.cluster, registries=beside.gather is not None)
     if inputs.context is not None:
         read_context(inputs.context, told, world)
     if not inputs.cluster:
@@ -87,6 +91,8 @@ async def apply(applied: Applied, inputs: Inputs, beside: Others, now: datetime,
             if not go_on:
                 raise
             applied.failed.append((resource, error))
+        if progress is not None:
+            progress(1)
 
 
 def read_resources(paths: Sequence[str], kinds: Kinds, standard_input: bytes | None = None) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,44 +27,45 @@ _REPLACED = {
 _INSIDE = re.compile(r"(\[\d+])?(\.items\[\d+])*$")
 
 
-class Tried(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Tried:
     """One policy."""
 
     policy: Policy
     document: dict[str, Any]
 
-    @property
+    @cached_property
     def group(self) -> str:
         return str(self.document.get("apiVersion", "")).rpartition("/")[0]
 
-    @property
+    @cached_property
     def kind(self) -> str:
         return str(self.document.get("kind", ""))
 
-    @property
+    @cached_property
     def name(self) -> str:
         return str(self._metadata.get("name", ""))
 
-    @property
+    @cached_property
     def namespace(self) -> str:
         return str(self._metadata.get("namespace") or "")
 
-    @property
+    @cached_property
     def key(self) -> str:
         """As reports name it: with its namespace, where it has one."""
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
-    @property
+    @cached_property
     def annotations(self) -> dict[str, str]:
         annotations = self._metadata.get("annotations")
         return annotations if isinstance(annotations, dict) else {}
 
-    @property
+    @cached_property
     def spec(self) -> dict[str, Any]:
         spec = self.document.get("spec")
         return spec if isinstance(spec, dict) else {}
 
-    @property
+    @cached_property
     def _metadata(self) -> dict[str, Any]:
         metadata = self.document.get("metadata")
         return metadata if isinstance(metadata, dict) else {}
@@ -73,9 +75,15 @@ class Tried(NamedTuple):
         return any(isinstance(rule, dict) and any(rule.get(name) for name in fields)
                    for rule in self.spec.get("rules") or ())
 
-    @property
+    @cached_property
     def scored(self) -> bool:
         return self.annotations.get("policies.kyverno.io/scored") != "false"
+
+    @cached_property
+    def of_json(self) -> bool:
+        """Whether it is about JSON, whatever it is."""
+        evaluation = self.spec.get("evaluation")
+        return isinstance(evaluation, dict) and evaluation.get("mode") == "JSON"
 
 
 def reason(error: CustodyError, where: str) -> str:

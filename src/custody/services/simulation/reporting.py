@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from custody.formats import policyreport
-from custody.formats.policyreport import OPENREPORTS, SEVERITIES, Result, Subject
+from custody.formats.policyreport import OPENREPORTS, SEVERITIES, Result, Row, Subject
 from custody.policy.model import Outcome
 from custody.services.simulation.policies import Tried
 from custody.services.simulation.rows import told
@@ -43,19 +44,45 @@ def count(responses: Iterable[Response], *, audit_warn: bool) -> Counts:
 
 def result(response: Response, said: Said, now: datetime, *, audit_warn: bool = False) -> Result:
     """One result of a report, about the resource that was tried."""
-    tried = response.tried
-    got = said.result.outcome.value
-    if said.result.outcome is Outcome.FAIL:
-        got = outcome(said.result, tried, audit_warn=audit_warn)
-    severity = tried.annotations.get("policies.kyverno.io/severity", "")
-    properties = dict(said.result.properties)
-    if (process := _process(tried)) is not None:
-        properties.setdefault("process", process)
+    head = _head(response.tried)
+    got = _got(response.tried, said, audit_warn=audit_warn)
     return Result(
-        source=source(tried), policy=tried.name if tried.kind in _BINDINGS else tried.key, rule=said.result.rule,
-        result=got, message=told(said, got), category=tried.annotations.get("policies.kyverno.io/category", ""),
-        severity=severity if severity in SEVERITIES else "", scored=tried.scored,
-        subjects=(Subject.of(response.resource),), properties=properties, seconds=int(now.timestamp()))
+        source=head.source, policy=head.policy, rule=said.result.rule, result=got, message=told(said, got),
+        category=head.category, severity=head.severity, scored=head.scored, subjects=(Subject.of(response.resource),),
+        properties=_properties(head, said), seconds=int(now.timestamp()))
+
+
+def _got(tried: Tried, said: Said, *, audit_warn: bool) -> str:
+    if said.result.outcome is Outcome.FAIL:
+        return outcome(said.result, tried, audit_warn=audit_warn)
+    return said.result.outcome.value
+
+
+def _properties(head: _Head, said: Said) -> Mapping[str, str]:
+    own = said.result.properties
+    if not own:
+        return head.properties
+    return dict(sorted({**head.properties, **own}.items()))
+
+
+class _Head(NamedTuple):
+    """What all results of a policy have in common."""
+
+    source: str
+    policy: str
+    category: str
+    severity: str
+    scored: bool
+    properties: Mapping[str, str]
+
+
+@lru_cache(1024)
+def _head(tried: Tried) -> _Head:
+    severity = tried.annotations.get("policies.kyverno.io/severity", "")
+    process = _process(tried)
+    return _Head(source(tried), tried.name if tried.kind in _BINDINGS else tried.key,
+                 tried.annotations.get("policies.kyverno.io/category", ""), severity if severity in SEVERITIES else "",
+                 tried.scored, {} if process is None else {"process": process})
 
 
 def source(tried: Tried) -> str:
@@ -84,20 +111,32 @@ def _process(tried: Tried) -> str | None:
 
 
 def reports(responses: Sequence[Response], now: datetime, *, audit_warn: bool) -> Iterator[dict[str, Any]]:
-    """One of all policies that stand in no namespace, then one for each that does; only where there are results."""
-    merged: dict[int, list[Result]] = {}
-    apart: dict[int, tuple[Tried, list[Result]]] = {}
+    """One of all policies that stand in no namespace, then one for each that does; only where there are results.
+
+    Their results are `policyreport.Row`s.
+    """
+    merged: dict[int, list[Row]] = {}
+    apart: dict[int, tuple[Tried, list[Row]]] = {}
+    timestamp = {"nanos": 0, "seconds": int(now.timestamp())}
+    resource, resources = None, list[dict[str, str]]()
     for response in responses:
-        results = [result(response, said, now, audit_warn=audit_warn) for said in response.rules]
-        if not results:
+        if not response.rules:
             continue
-        if response.tried.namespace:
-            apart.setdefault(id(response.tried.document), (response.tried, []))[1].extend(results)
-        else:
-            merged.setdefault(id(response.tried.document), []).extend(results)
+        if response.resource is not resource:  # those of one resource stand beside each other
+            resource, resources = response.resource, [Subject.of(response.resource).to_json()]
+        tried = response.tried
+        rows = (apart.setdefault(id(tried.document), (tried, []))[1] if tried.namespace else
+                merged.setdefault(id(tried.document), []))
+        head = _head(tried)
+        for said in response.rules:
+            got = _got(tried, said, audit_warn=audit_warn)
+            rows.append(Row(
+                category=head.category, message=told(said, got), policy=head.policy, properties=_properties(head, said),
+                resources=resources, result=got, rule=said.result.rule, scored=head.scored, severity=head.severity,
+                source=head.source, timestamp=timestamp))
     if merged:
-        every = [made for results in merged.values() for made in results]
+        every = [made for rows in merged.values() for made in rows]
         yield policyreport.report(every, name="merged", api_version=OPENREPORTS)
-    for tried, results in apart.values():
-        document = policyreport.report(results, name=tried.name, namespace=tried.namespace, api_version=OPENREPORTS)
+    for tried, rows in apart.values():
+        document = policyreport.report(rows, name=tried.name, namespace=tried.namespace, api_version=OPENREPORTS)
         yield document | {"kind": "PolicyReport"}  # as the Kyverno CLI names it

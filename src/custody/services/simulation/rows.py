@@ -146,6 +146,8 @@ def _outcome(expected: Expected, response: Response, said: Said) -> tuple[bool, 
 def told(said: Said, got: str) -> str:
     """The message of a result; a policy's properties may say another one."""
     properties = said.result.properties
+    if not properties:
+        return said.result.message
     return properties.get("message") or properties.get(f"{got}Message") or said.result.message
 
 

@@ -105,6 +105,7 @@ async def run(test: TestFile, expected: Sequence[Expected], beside: Others, now:
     say("  Loading exceptions ...")
     world = _world(test, values, who, kinds, [*unique.values(), *targets, *parameters], cluster, targets,
                    parameters)
+    world.registries = beside.gather is not None
     bench = Bench(policies=loaded.policies, compiled=loaded.compiled, kinds=known, world=world, values=values, who=who,
                   now=now)
     count, exceptions = len(loaded.policies), loaded.exceptions

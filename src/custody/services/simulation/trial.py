@@ -26,6 +26,7 @@ from custody.policy.phases import Phase
 from custody.policy.rule import Rule, Spoken
 from custody.ports.lookup import Answer, Question
 from custody.services.simulation.documents import guessed, kind_of, name_of, namespace_of
+from custody.services.simulation.plan import DELETING, IMAGES, Plan, Step, plan
 from custody.services.simulation.policies import CEL, KYVERNO, Tried
 from custody.services.simulation.values import Values, Who, put
 from custody.services.simulation.world import World
@@ -58,7 +59,7 @@ class Said(NamedTuple):
         return [change.object for change in self.changes if change.verb == "patch"]
 
 
-@dataclass
+@dataclass(slots=True)
 class Response:
     """One policy about one resource. Without rules, none of its rules spoke."""
 
@@ -82,6 +83,7 @@ class Bench:
     who: Who
     now: datetime
     _plurals: dict[Kind, str] = field(default_factory=dict)
+    _plans: dict[tuple[bool, bool], Plan] = field(default_factory=dict)
 
     def plural(self, kind: Kind) -> str:
         if kind not in self._plurals:
@@ -89,6 +91,11 @@ class Bench:
                 kind.kind, kind.version, kind.group)), None)
             self._plurals[kind] = (known or guessed(kind)).plural
         return self._plurals[kind]
+
+    def plan(self, *, default: bool, payload: bool) -> Plan:
+        if (default, payload) not in self._plans:
+            self._plans[default, payload] = plan(self.policies, default=default, payload=payload)
+        return self._plans[default, payload]
 
 
 class Asked(NamedTuple):
@@ -98,10 +105,7 @@ class Asked(NamedTuple):
     images: dict[str, None]
 
 
-_KPOL = ("ClusterPolicy", "Policy")
-_GENERATING = ("GeneratingPolicy", "NamespacedGeneratingPolicy")
-_DELETING = ("DeletingPolicy", "NamespacedDeletingPolicy", "CleanupPolicy", "ClusterCleanupPolicy")
-_IMAGES = ("ImageValidatingPolicy", "NamespacedImageValidatingPolicy")
+_CHANGING = frozenset({Phase.MUTATE, Phase.VERIFY})
 
 
 class Trial:
@@ -121,47 +125,21 @@ class Trial:
         self._default = default
         self._payload = payload
         self._answers = {engine: Answers(bench.world.answers(engine, outside)) for engine in (KYVERNO, CEL)}
-        self._plain: tuple[dict[str, Any], str, Given] | None = None
-        """The request that policies of which no values are said share, while none of them changes the object."""
+        self._plain: dict[str, Given] = {}
+        """By engine, the request that policies of which no values are said share, while none changes the object."""
         self.responses: list[Response] = []
 
     def run(self) -> list[Response]:
-        mine = self._bench.policies
-        if self._payload:
-            mine = [tried for tried in mine if of_json(tried) or tried.kind in (*_DELETING, *_IMAGES)]
-        classic = [tried for tried in mine if tried.kind in _KPOL]
-        for tried in classic:
-            if tried.writes("mutate"):
-                self._respond(tried, (Phase.MUTATE,), cascade=True)
-        for tried in classic:
-            if tried.writes("verifyImages"):
-                self._respond(tried, (Phase.VERIFY,), cascade=True)
-        for tried in classic:
-            if tried.writes("validate"):
-                self._respond(tried, (Phase.VALIDATE,), cascade=True)
-        for tried in mine:
-            if tried.kind == "MutatingAdmissionPolicy":
-                self._respond(tried, (Phase.MUTATE,), cascade=True, empty=False)
-        self._mutating([tried for tried in mine if tried.kind in ("MutatingPolicy", "NamespacedMutatingPolicy")])
-        for tried in mine:
-            if tried.kind in ("ValidatingPolicy", "NamespacedValidatingPolicy"):
-                self._respond(tried, (Phase.VALIDATE, Phase.AUDIT), empty=self._payload or not (
-                    plain(tried) or of_json(tried)))
-        for tried in mine:
-            if tried.kind in _GENERATING:
-                self._respond(tried, (Phase.GENERATE,), empty=False)
-        for tried in classic:
-            if tried.writes("generate"):
-                self._respond(tried, (Phase.GENERATE,), empty=False, only="generate")
-        for tried in mine:
-            if tried.kind == "ValidatingAdmissionPolicy":
-                self._respond(tried, (Phase.VALIDATE, Phase.AUDIT))
-        for tried in mine:
-            if tried.kind in _IMAGES:
-                self._respond(tried, (Phase.VERIFY, Phase.VALIDATE))
-        for tried in mine:
-            if tried.kind in _DELETING and self._default:
-                self._respond(tried, (Phase.GENERATE,), empty=False)
+        plan = self._bench.plan(default=self._default, payload=self._payload)
+        for step in plan.first:
+            self._respond(step)
+        before = len(self.responses)
+        for step in plan.together:
+            self._respond(step)
+        for response in self.responses[before:]:
+            response.patched = self._current
+        for step in plan.last:
+            self._respond(step)
         return self.responses
 
     def asks(self) -> Asked:
@@ -172,41 +150,36 @@ class Trial:
             images |= answers.images
         return Asked(questions, images)
 
-    def _mutating(self, policies: Sequence[Tried]) -> None:
-        """They answer together: each is told with the object as all of them leave it."""
-        before = len(self.responses)
-        for tried in policies:
-            self._respond(tried, (Phase.MUTATE,), cascade=True, empty=not plain(tried))
-        for response in self.responses[before:]:
-            response.patched = self._current
-        for tried in policies:
-            self._respond(tried, (Phase.GENERATE,), empty=False)
-
-    def _respond(self, tried: Tried, phases: tuple[Phase, ...], *, cascade: bool = False, empty: bool = True,
-                 only: str = "") -> None:
-        """`empty`: whether there is an answer where no rule speaks. `only`: which rules, of those that generate."""
-        given = self._given(tried)
+    def _respond(self, step: Step) -> None:
+        given = self._plain.get(step.group) if step.alike else None
+        if given is None:
+            given = self._given(step)
         rules: list[Said] = []
-        for phase, rule in _rules(tried, phases, only):
-            given.changes = phase in (Phase.MUTATE, Phase.VERIFY)
+        for phase, rule in step.asked(given.request):
+            given.changes = phase in _CHANGING
             said = spoken(rule, given)
             if isinstance(said, str):
                 continue
             if said.patch and given.changes:
                 given, said = _changed(rule, given, said)
-            rules += _said(tried, phase, said)
-        if not (rules or empty):
+            if step.judges:
+                rules += [Said(Type.VALIDATION, result) for result in said.results]
+            else:
+                rules += _said(step.tried, phase, said)
+        if not (rules or step.empty):
             return
-        if cascade:
-            self._current = given.object or {}
-        self.responses.append(Response(tried, self._resource, given.object or {}, rules))
+        patched = given.object or {}
+        if step.cascade and patched is not self._current:
+            self._current = patched
+            self._plain.clear()
+        self.responses.append(Response(step.tried, self._resource, patched, rules))
 
-    def _given(self, tried: Tried) -> Given:
-        bench = self._bench
-        group = KYVERNO if tried.group == KYVERNO else CEL
+    def _given(self, step: Step) -> Given:
+        bench, tried, group = self._bench, step.tried, step.group
+        resource = self._current
+        json, deleting = self._payload or tried.of_json, tried.kind in DELETING
         simulated = None
         operation = self._operation
-        resource = self._current
         values: dict[str, Any] = {}
         if group == KYVERNO:
             values = bench.values.of(tried.name, name_of(resource))
@@ -216,52 +189,28 @@ class Trial:
             simulated = bench.values.simulated(tried.name, values)
         else:
             operation = operation or bench.values.operation
-        alike = group == KYVERNO and simulated is None and not any(name.startswith("request.") for name in values
-                                                                   if name != "request.operation")
-        if alike and self._plain is not None and self._plain[0] is resource and self._plain[1] == operation:
-            return self._plain[2]
         request = _request(resource, operation, bench)
-        if self._payload or of_json(tried):
+        if json:
             request = msgspec.structs.replace(request, operation="", object=resource, old_object=None)
-        elif tried.kind in _DELETING:
+        elif deleting:
             request = msgspec.structs.replace(request, existing=True)
         for name, value in values.items():
             if name.startswith("request."):
                 request = _with(request, name.removeprefix("request."), value)
         given = Given(bench.kinds.located(request), Context(now=bench.now, simulated=simulated), self._evidence,
                       self._answers[group])
-        if alike:
-            self._plain = resource, operation, given
+        if step.alike and not self._payload and (group == CEL or bench.values.silent):
+            self._plain[group] = given
         return given
-
-
-def _rules(tried: Tried, phases: tuple[Phase, ...], only: str) -> Iterator[tuple[Phase, Rule]]:
-    existing = _existing(tried) if tried.kind in _KPOL else frozenset()
-    for phase in phases:
-        for rule in tried.policy.rules:
-            base = rule.name.removeprefix("autogen-cronjob-").removeprefix("autogen-")
-            if rule.phase is Phase.GENERATE and tried.kind in _KPOL:
-                mutates = base in existing
-                if (phase is Phase.MUTATE and mutates) or (phase is Phase.GENERATE and only and not mutates):
-                    yield Phase.GENERATE, rule
-            elif rule.phase is phase:
-                yield phase, rule
-
-
-def _existing(tried: Tried) -> frozenset[str]:
-    """Names of the rules that change what is there."""
-    rules = [rule for rule in tried.spec.get("rules") or () if isinstance(rule, dict)]
-    return frozenset(str(rule.get("name")) for rule in rules
-                     if isinstance(mutate := rule.get("mutate"), dict) and mutate.get("targets"))
 
 
 def _said(tried: Tried, phase: Phase, said: Spoken) -> Iterator[Said]:
     changes = tuple(said.changes)
     kind = {Phase.MUTATE: Type.MUTATION, Phase.VERIFY: Type.IMAGES, Phase.GENERATE: Type.GENERATION}.get(
         phase, Type.VALIDATION)
-    if tried.kind in _DELETING:
+    if tried.kind in DELETING:
         kind = Type.DELETION
-    elif tried.kind in _IMAGES:
+    elif tried.kind in IMAGES:
         kind = Type.IMAGES
     elif phase is Phase.GENERATE and (
             "Mutating" in tried.kind or any(change.verb == "patch" for change in changes)):
@@ -326,28 +275,6 @@ def _with(request: Request, name: str, value: Any) -> Request:
     if name == "dryRun" and isinstance(value, bool):
         return msgspec.structs.replace(request, dry_run=value)
     return request
-
-
-def of_json(tried: Tried) -> bool:
-    """Whether a policy is about JSON, whatever it is."""
-    evaluation = tried.spec.get("evaluation")
-    return isinstance(evaluation, dict) and evaluation.get("mode") == "JSON"
-
-
-def plain(tried: Tried) -> bool:
-    """Whether a policy selects by one rule of resources and nothing else.
-
-    The Kyverno CLI says nothing at all of such a policy where it does not match, and "excluded" of any other.
-    """
-    match = tried.spec.get("matchConstraints")
-    if not isinstance(match, dict):
-        return False
-    for name in ("namespaceSelector", "objectSelector"):
-        selector = match.get(name)
-        if isinstance(selector, dict) and (selector.get("matchLabels") or selector.get("matchExpressions")):
-            return False
-    rules = match.get("resourceRules") or []
-    return not match.get("excludeResourceRules") and len(rules) == 1 and not rules[0].get("resourceNames")
 
 
 def outcome(said: RuleResult, tried: Tried, *, audit_warn: bool = False) -> str:

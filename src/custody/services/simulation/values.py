@@ -50,6 +50,11 @@ class Values:
         operation = self.everywhere.get("request.operation")
         return operation if isinstance(operation, str) else ""
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is said but labels of namespaces, so that policies are told the same."""
+        return not (self.everywhere or self.resources or self.rules or self.elements or self.set)
+
     def of(self, policy: str, resource: str) -> dict[str, Any]:
         """Names with dots, and values, for one policy and one resource."""
         values = {**self.everywhere, **self.resources.get((policy, resource), {}), **self.set}

@@ -20,19 +20,24 @@ from custody.ports.lookup import (
     Answer,
     Answered,
     ApiCall,
+    BlobEvidence,
     ConfigMap,
     Disabled,
     Failed,
     GlobalEntry,
     HttpCall,
     ImageData,
+    ImageEvidence,
+    ImageLayers,
     NamespaceLabels,
+    PublicKeyAt,
     Question,
     Roles,
 )
 from custody.services.simulation.documents import guessed, kind_of, name_of, namespace_of
 
 _NAMESPACES = "/api/v1/namespaces/"
+_OF_IMAGES = (ImageData, ImageEvidence, ImageLayers, BlobEvidence, PublicKeyAt)
 _Place = tuple[str, str, str]
 """Group, version, plural."""
 
@@ -122,7 +127,9 @@ class World:
     roles: Sequence[str] = ()
     cluster_roles: Sequence[str] = ()
     outside: bool = False
-    """Whether somebody can be asked for what is not known here: a cluster, a registry."""
+    """Whether a cluster can be asked for what is not known here."""
+    registries: bool = False
+    """Whether registries, and the key services that policies name, can be asked."""
 
     def answers(self, engine: str, outside: Mapping[Question, Answer]) -> Known:
         """For one engine's rules; `outside` is what was asked of others by now."""
@@ -156,6 +163,8 @@ class Known(Mapping[Question, Answer]):
     def _answer(self, question: Question) -> Answer | None:
         """None where others are to be asked."""
         known = self._known(question)
+        if self._world.registries and isinstance(question, _OF_IMAGES) and not isinstance(known, Answered):
+            return None
         if isinstance(known, Disabled) and self._world.outside:
             return None
         return known

@@ -178,7 +178,7 @@ def glob_match(pattern: Value, delimiters: Value, value: Value) -> bool:
     else:
         raise OperandError(2, delimiters, "array", "null")
     given = string(value, 3)
-    return _glob(shown, signs)(given)
+    return glob(shown, signs)(given)
 
 
 def _hexed(signs: Iterable[str]) -> str:
@@ -276,7 +276,8 @@ class _Glob:
 
 
 @lru_cache(4096)
-def _glob(pattern: str, separators: str) -> Callable[[str], bool]:
+def glob(pattern: str, separators: str = "") -> Callable[[str], bool]:
+    """A glob as gobwas/glob reads it; `separators` are what `*` and `?` do not match. Raises BuiltinError."""
     return _tester("(?s)" + _Glob(pattern, separators).read(), whole=True)
 
 
