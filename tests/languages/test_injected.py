@@ -20,8 +20,8 @@ from policylang.errors import LanguageError
 _MARK = "zq"
 TEXTS = [_MARK, "zq__class__", "__zq__", "zq\n", "zq'", 'zq"', "zq\\", "zq'''", "zq`", "zq{0.__class__}", "zq%(x)s",
          "zq{x}", "zq__import__('os').system('true')", "zq;import os", "zq\x00", "zq\ud800", "zq\u202e", "zq\u0130",
-         "zq\ufeff", "\U0001d433\U0001d42a zq", "zq)", "zq]", "zq}}", "{{zq", "lambda zq: 0", "zq=1", "zq #", "zq" * 50_000,
-         "zq,zq", "zq.__globals__", "zq\t\r\f", "*zq", "**zq", "@zq", "zq:=1", "zq if zq else zq"]
+         "zq\ufeff", "\U0001d433\U0001d42a zq", "zq)", "zq]", "zq}}", "{{zq", "lambda zq: 0", "zq=1", "zq #",
+         "zq" * 50_000, "zq,zq", "zq.__globals__", "zq\t\r\f", "*zq", "**zq", "@zq", "zq:=1", "zq if zq else zq"]
 
 
 def _rule(**validate: Any) -> PolicySet:
