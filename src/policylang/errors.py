@@ -64,9 +64,15 @@ class Shape:
         return self._word
 
 
+class Words(str):
+    """What was got where it is said, and not shown: `50001 values`. It stands without quotes."""
+
+    __slots__ = ()
+
+
 def shown(got: object) -> str:
     """What an error says that it got, in at most 120 characters: texts in quotes, the rest as JSON has it."""
-    if isinstance(got, (str, bytes)):
+    if isinstance(got, (str, bytes)) and not isinstance(got, Words):
         text = repr(got[:120])
     else:
         text = {None: "null", True: "true", False: "false"}[got] if got is None or isinstance(got, bool) else str(got)

@@ -4,7 +4,7 @@ A field is removed, or is null, of another type, empty, huge, deep, written twic
 is refused with an error that says where, what it got and what it expected, in the words of YAML, or it loads; then it
 decides on a resource of its folder, and everything that it asks is answered by nonsense. A broken resource is judged by
 the policies of its folder. Never is there a traceback, an internal error, a name of Python's, or an evaluation without
-end. ORACLES defaults to `CUSTODY_ORACLES`; without it the few documents in `tests/fuzz/broken.yaml` are broken.
+end. ORACLES defaults to `CUSTODY_ORACLES`; without it the examples of `tests/policy/test_crds.py` are broken.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NOW = datetime(2026, 11, 29, tzinfo=UTC)
 SECONDS = 5.0
 """That loading, or one decision, may take, on a machine that does other things beside."""
 FOLDERS = ("kyverno-policies", "kyverno-cli", "kyverno-chainsaw", "gatekeeper-library")
-_HERE = Path(__file__).with_suffix(".yaml")
+_EXAMPLES = Path(__file__).parent.parent / "policy" / "crd_examples.yaml"
 _SENTINEL = "\u2603broken\u2603"
 _PYTHON = re.compile(
     r"\bNoneType\b|\b(?:got|of a|from) '?(?:dict|str|int|bool|float|tuple|bytes)'?(?![\w-])|\bNone\b|<class|Traceback|"
@@ -138,7 +138,7 @@ class Case(NamedTuple):
 def stocks(oracles: str | None) -> list[Stock]:
     """The documents that can be read, by folder. The peers' tests and values files are among the resources."""
     if not oracles:
-        return [_stock("built in", [_HERE])]
+        return [_stock("built in", [_EXAMPLES])]
     made = []
     for part in FOLDERS:
         folders: dict[Path, list[Path]] = {}
@@ -211,6 +211,11 @@ class _Endless(BaseException):
 
 def _alarm(*_: object) -> None:
     raise _Endless
+
+
+def watch() -> None:
+    """Before anything is judged: what takes too long is ended."""
+    signal.signal(signal.SIGPROF, _alarm)
 
 
 def judged(case: Case) -> Iterator[Fault]:
@@ -331,7 +336,7 @@ def main() -> int:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
     oracles = sys.argv[3] if len(sys.argv) > 3 else os.environ.get("CUSTODY_ORACLES")
-    signal.signal(signal.SIGPROF, _alarm)
+    watch()
     logging.disable(logging.CRITICAL)
     kinds: Counter[str] = Counter()
     for case in cases(stocks(oracles), count, seed):

@@ -1,8 +1,8 @@
 """Each field of Kyverno's CustomResourceDefinitions, in a policy by itself: evaluated, or refused by its path.
 
-`crds.json` (`scripts/crds.py`) has the definitions of Kyverno 1.19.1, `crd_examples.yaml` a policy of each form. A field is
-put into each place where its parent is: with a value that fits it is taken or refused by name, and where it is taken,
-a value of another type is refused, so that it is read. A field that is taken whatever it holds would be ignored.
+`crds.json` (`scripts/crds.py`) has the definitions of Kyverno 1.19.1, `crd_examples.yaml` a policy of each form. A
+field is put into each place where its parent is: with a value that fits it is taken or refused by name, and where it is
+taken, a value of another type is refused, so that it is read. A field that is taken whatever it holds would be ignored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _KINDS = {(name.partition("/")[0], name.rpartition(" ")[2]): _SCHEMAS[at] for na
 EXAMPLES = yaml.documents((_HERE / "crd_examples.yaml").read_bytes(), "crd_examples.yaml")
 SAMPLES: dict[str, Any] = {
     "expression": "true", "messageExpression": "'a'", "valueExpression": "'a'", "kinds": ["Pod"],
-    "operations": ["CREATE"], "operator": "In", "apiVersion": "v1", "url": "https://a.example", "jmesPath": "a", "schedule": "* * * * *"}
+    "operations": ["CREATE"], "operator": "In", "apiVersion": "v1", "url": "https://a.example", "jmesPath": "a",
+    "schedule": "* * * * *"}
 """Values that fit fields of these names, where not any value of the type does."""
 
 

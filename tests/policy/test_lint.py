@@ -239,7 +239,7 @@ def excluding(**resources: Any) -> dict[str, Any]:
     (condition("request.operation", "Equals", "CREATE"), "constant-condition", "'request.operation' is read as text"),
     (condition("{ request.operation }}", "Equals", "CREATE"), "constant-condition", "is read as text"),
     (condition("a", "Equals", "b"), "constant-condition", "two constants"),
-    (condition("{{ request.operation }}", "Equals", "create"), "unknown-operation", "never 'create'"),
+    (condition("{{ request.operation || '' }}", "Equals", "create"), "unknown-operation", "never 'create'"),
     (condition("{{request.operation || 'BACKGROUND'}}", "AnyIn", ["CREATE", "PATCH"]), "unknown-operation", "'PATCH'"),
     (changed("spec/rules/0/validate/pattern", {}), "says-nothing", "every object fits"),
     (excluding(kinds=["Pod"]), "excludes-everything", "nothing is left"),

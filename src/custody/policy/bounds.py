@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from custody.errors import MalformedError
+from policylang.errors import Words
 
 MAX_DEPTH = 64
 MAX_VALUES = 50_000
@@ -28,7 +29,7 @@ def _weighed(value: Any, where: str, depth: int) -> tuple[int, int, int]:
         values, text, variables = 1, len(value), value.count("{{")
     elif isinstance(value, (dict, list)):
         if depth > MAX_DEPTH:
-            raise MalformedError(where, got=f"more than {MAX_DEPTH} levels",
+            raise MalformedError(where, got=Words(f"more than {MAX_DEPTH} levels"),
                                  expected=f"at most {MAX_DEPTH} in a policy")
         values, text, variables = 1, 0, 0
         for name, member in value.items() if isinstance(value, dict) else enumerate(value):
@@ -44,5 +45,5 @@ def _weighed(value: Any, where: str, depth: int) -> tuple[int, int, int]:
     for name, count, most in (("values", values, MAX_VALUES), ("characters", text, MAX_TEXT),
                               ("variables", variables, MAX_VARIABLES)):
         if count > most:
-            raise MalformedError(where, got=f"{count} {name}", expected=f"at most {most} in a policy")
+            raise MalformedError(where, got=Words(f"{count} {name}"), expected=f"at most {most} in a policy")
     return values, text, variables

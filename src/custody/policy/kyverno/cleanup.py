@@ -93,8 +93,8 @@ class CleanupRule(Rule):
 def _need_nobody(block: Fields) -> None:
     """Nobody asks for what is cleaned up. Raises MalformedError for a match by who asks."""
     parts: list[tuple[str, Any]] = [(block.where, {name: block.peek(name) for name in _WHO})]
-    parts += [(f"{block.path(form)}[{at}]", part) for form in ("any", "all")
-              for at, part in enumerate(block.peek(form) or ()) if isinstance(part, dict)]
+    parts += [(f"{block.path(form)}[{at}]", part) for form in ("any", "all") if isinstance(block.peek(form), list)
+              for at, part in enumerate(block.peek(form)) if isinstance(part, dict)]
     for where, part in parts:
         if named := next((name for name in _WHO if part.get(name)), None):
             raise MalformedError(f"{where}.{named}", got="who asks",

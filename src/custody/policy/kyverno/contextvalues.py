@@ -6,7 +6,7 @@ from typing import Any
 
 from custody.policy.fields import Fields
 from custody.policy.given import Given
-from policylang.errors import NotEvaluatedError
+from policylang.errors import InvalidError, NotEvaluatedError
 from policylang.go.printing import sprint
 from policylang.jmespath import Env, QueryError
 from policylang.jmespath import compile as compile_jmespath
@@ -42,15 +42,15 @@ class Path:
     """A `jmesPath` that is applied to a value; it may have variables itself."""
 
     def __init__(self, written: str, where: str, roots: Roots, name: str) -> None:
-        """Raises NotEvaluatedError."""
+        """Raises NotEvaluatedError, InvalidError."""
         self.written = written
         self.text = Filled(written, where, roots, f"failed to substitute variables in context entry {name} {written}")
         self._name = name
         if self.text.fixed:
             try:
                 asked = compile_jmespath(written).asks - roots.asks
-            except SourceError:  # said when it is evaluated, as Kyverno does: the entry may be used by nobody
-                asked = frozenset()
+            except SourceError as error:
+                raise InvalidError(where, got=written, expected=f"a JMESPath expression ({error.reason})") from None
             if asked:
                 raise NotEvaluatedError(where, f"a function that asks for {min(asked)} is not evaluated here")
 

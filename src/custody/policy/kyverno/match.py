@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,11 +22,13 @@ from custody.policy.scope import (
     namespace_labels_of,
 )
 from custody.ports.lookup import Roles
+from policylang.go.wildcards import has_wildcard
 from policylang.variables import has_variables
 
 WHO = ("subjects", "roles", "clusterRoles")
 """Fields that look at who asks."""
 _SUBJECTS = ("User", "Group", "ServiceAccount")
+_LABEL = re.compile(r"(?=.{0,63}\Z)(?:(?:[A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 _TESTS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
@@ -130,13 +133,20 @@ def written_selector(holder: Fields) -> dict[str, Any]:
     """A `selector` as it is written, which may have variables in its texts; {} without one. Raises MalformedError."""
     written: dict[str, Any] = holder.peek("selector")
     if (fields := holder.inner("selector")) is not None:
-        selector_of(fields)
+        selector_of(fields, variables=True)
     return written or {}
 
 
-def selector_of(fields: Fields) -> LabelSelector:
-    """metav1.LabelSelector; keys and values of matchLabels may have wildcards. Raises MalformedError."""
+def selector_of(fields: Fields, *, variables: bool = False) -> LabelSelector:
+    """metav1.LabelSelector; keys and values of matchLabels may have wildcards. Raises MalformedError.
+
+    A value that no label can have would select nothing; with `variables` it may become one.
+    """
     labels = fields.text_map("matchLabels")
+    for label, value in labels.items():
+        if not (_LABEL.fullmatch(value) or has_wildcard(value) or (variables and has_variables(value))):
+            raise MalformedError(f"{fields.path('matchLabels')}.{label}", got=value, expected="a label's value: at "
+                                 "most 63 letters, digits, -, _ and ., which begins and ends with a letter or digit")
     requirements = []
     for written in fields.each("matchExpressions"):
         key, operator, values = written.need("key", str), written.need("operator", str), written.texts("values")

@@ -15,6 +15,7 @@ from custody.policy.kyverno.generate import GenerateRule
 from custody.policy.kyverno.imageentry import ImageEntry
 from custody.policy.kyverno.imagefields import compile_extractors
 from custody.policy.kyverno.match import compile_block, is_empty
+from custody.policy.kyverno.misspelt import check_conditions
 from custody.policy.kyverno.mutate.existing import MutateExistingRule
 from custody.policy.kyverno.mutate.rule import MutateRule
 from custody.policy.kyverno.rule import Head, KyvernoRule
@@ -159,6 +160,7 @@ def _rule(fields: Fields, stated: Stated, order: int, kinds: tuple[str, ...] = (
     block = fields.any("preconditions")
     preconditions = None if block is None else compile_conditions(
         block, fields.path("preconditions"), roots, plain=True)
+    check_conditions(block, fields.path("preconditions"))
     properties = fields.text_map("reportProperties")
     skip = fields.take("skipBackgroundRequests", bool) is not False
     written = {"context": entries, "preconditions": block, **{form: fields.peek(form) for form in _FORMS}}

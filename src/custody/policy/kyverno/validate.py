@@ -13,6 +13,7 @@ from custody.policy.kyverno.cel import compile_cel
 from custody.policy.kyverno.foreach import compile_foreach
 from custody.policy.kyverno.judgement import Judge, Judgement, Subject
 from custody.policy.kyverno.manifests import compile_manifests
+from custody.policy.kyverno.misspelt import check_conditions
 from custody.policy.kyverno.podsecurity import compile_security
 from custody.policy.kyverno.variables import ROOTS, variables
 from custody.policy.model import Outcome
@@ -190,6 +191,7 @@ class Validate:
         # `deny: {}` has nothing that must hold first: it always denies.
         conditions = compile_conditions(block if block is not None else [], where, roots, plain=True)
         _checked_messages(block, where, roots)
+        check_conditions(block, where)
         fills: dict[str, Value | None] = {"": fill}  # by what conditions say: as many as they can say together
 
         def judge(subject: Subject) -> Judgement:
