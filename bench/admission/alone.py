@@ -2,9 +2,8 @@
 
 Each kind of policy that asks for evidence decides on DIGESTS images of a registry, which then takes connections and
 says nothing (as one whose network is cut does). Each digest is asked for again, one after another, from the first
-request on: what was kept counts first (`kept_first`), then as it is without that, once the host was found out by
-its probe.
-Latency of each review, sockets that were opened while nobody answered, and how many were admitted.
+request on: what was kept counts first (`kept_first`), then as it is without that, once the host was found
+out by its probe. Latency of each review, sockets that were opened while nobody answered, and how many were admitted.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
-from policylang.errors import InputError, InvalidError, LanguageError, NotEvaluatedError
+from policylang.errors import InputError, InvalidError, LanguageError, NotEvaluatedError, shown
 
 
 class CustodyError(Exception):
@@ -61,11 +61,8 @@ class MalformedError(UsageError):
     code = "malformed"
 
     def __init__(self, where: str, *, got: object, expected: str, hint: str | None = None) -> None:
-        shown = repr(got) if isinstance(got, (str, bytes)) else str(got)
-        if len(shown) > 120:
-            shown = shown[:117] + "..."
-        super().__init__(f"{where}: got {shown}, expected {expected}" if where else f"got {shown}, expected {expected}",
-                         hint=hint)
+        said = f"got {shown(got)}, expected {expected}"
+        super().__init__(f"{where}: {said}" if where else said, hint=hint)
         self.where = where
 
 

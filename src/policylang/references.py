@@ -6,7 +6,7 @@ import posixpath
 import re
 from typing import Any
 
-from policylang.errors import InvalidError
+from policylang.errors import InvalidError, Shape
 from policylang.go.numbers import format_float
 from policylang.kpattern import anchor, operator
 
@@ -44,7 +44,8 @@ def _target(reference: str, path: str, leaves: dict[str, Any], where: str) -> st
         return sign + leaf
     if sign and isinstance(leaf, (int, float)) and not isinstance(leaf, bool):
         return sign + (str(leaf) if isinstance(leaf, int) else format_float(leaf, "f", 6))
-    raise InvalidError(where, got=f"{reference}, which leads to {leaf!r}", expected="the path of a text")
+    goal = "nothing" if leaf is None else str(Shape(leaf))
+    raise InvalidError(where, got=f"{reference}, which leads to {goal}", expected="the path of a text")
 
 
 def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:

@@ -395,9 +395,9 @@ def test_what_is_of_the_whole_cluster_is_in_no_namespace(cli: Cli) -> None:
     ({"kind": "Pod", "spec": {}}, "pod.yaml[0]: apiVersion: got 'nothing'"),
     ({"kind": "Pod", "apiVersion": ""}, "apiVersion: got"), ({"kind": "Pod", "apiVersion": 1}, "apiVersion: got 1"),
     ({"kind": "List", "items": [{"kind": "Pod"}]}, "pod.yaml[0].items[0]: apiVersion: got 'nothing'"),
-    ({"kind": "List", "items": 5}, "pod.yaml[0]: items: got 'int', expected a list"),
-    ({"kind": "List", "items": False}, "pod.yaml[0]: items: got 'bool', expected a list"),
-    ({"kind": "PodList", "apiVersion": "v1", "items": {"a": pod()}}, "items: got 'dict', expected a list"),
+    ({"kind": "List", "items": 5}, "pod.yaml[0]: items: got a number, expected a list"),
+    ({"kind": "List", "items": False}, "pod.yaml[0]: items: got a boolean, expected a list"),
+    ({"kind": "PodList", "apiVersion": "v1", "items": {"a": pod()}}, "items: got a map, expected a list"),
 ])
 def test_a_document_that_is_no_resource_beside_a_good_one(cli: Cli, document: Any, reason: str) -> None:
     cli.write("pod.yaml", document, pod())

@@ -222,6 +222,6 @@ def test_a_misspelt_policy_is_named_once_with_what_may_have_been_meant(files: li
     assert refused[:3] == [
         "privileged: spec.rulez: not evaluated by custody yet (did you mean rules?)",
         "privileged: kind: kyverno.io/v1 ClusterPolcy is not evaluated by custody yet (did you mean ClusterPolicy?)",
-        f"{files[0]}[2]: got 'list', expected a map"]
+        f"{files[0]}[2]: got a list, expected a map"]
     assert refused[3].startswith(f"{files[0]}[3]: kind: kustomize.config.k8s.io/v1beta1 Kustomization is not evaluated")
     assert "ClusterPolicy, Policy, " in refused[3]

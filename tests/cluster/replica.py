@@ -86,9 +86,9 @@ class Replica:
         except OSError:
             return False
 
-    def started(self) -> Replica:
+    def started(self, seconds: float = 20) -> Replica:
         try:
-            self.cluster.until(lambda: self.ready or self.process.poll() is not None, "it is ready")
+            self.cluster.until(lambda: self.ready or self.process.poll() is not None, "it is ready", seconds)
             assert self.process.poll() is None
         except AssertionError:
             self.stop()

@@ -37,8 +37,12 @@ class Way:
                 client, _ = self._socket.accept()
             except OSError:
                 return
-            live = next(replica for replica in self.replicas if replica.process.poll() is None)
-            server = socket.create_connection(("127.0.0.1", live.port))
+            try:
+                live = next(replica for replica in self.replicas if replica.process.poll() is None)
+                server = socket.create_connection(("127.0.0.1", live.port))
+            except (StopIteration, OSError):  # as a Service without endpoints
+                client.close()
+                continue
             for source, target in ((client, server), (server, client)):
                 threading.Thread(target=Balancer._copy, args=(source, target), daemon=True).start()
 

@@ -50,6 +50,8 @@ def install(cluster: Cluster, documents: list[dict[str, Any]]) -> None:
     cluster.do("apply", "--server-side", "-f", "-", given=documents)
 
 
-def of_kind(documents: list[dict[str, Any]], *kinds: str) -> dict[str, Any]:
-    (document,) = (document for document in documents if document["kind"] in kinds)
+def of_kind(documents: list[dict[str, Any]], *kinds: str, component: str = "admission") -> dict[str, Any]:
+    """The only one, of the replicas or of the guard."""
+    (document,) = (document for document in documents if document["kind"] in kinds and (
+        document["metadata"].get("labels") or {}).get("app.kubernetes.io/component", component) == component)
     return document

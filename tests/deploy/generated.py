@@ -24,11 +24,13 @@ def texts() -> dict[Path, str]:
     definitions = to_yaml(documents())
     chart, kustomize = Chart(_DEPLOY / "helm" / "custody"), _DEPLOY / "kustomize"
     base = chart.text({"namespace": {"create": True}}, manager="kustomize")
+    guarded = chart.text({"whenDown": "withdraw"}, manager="kustomize")["guard.yaml"]
     issued = chart.text({"certificates": {"certManager": {"enabled": True}}})["certificates.yaml"]
     return {_DEPLOY / "helm" / "custody" / "crds" / "custody.yaml": definitions,
             kustomize / "crds" / "custody.yaml": definitions,
             kustomize / "base" / "custody.yaml": _HEAD + _one(
                 [base[name] for name in sorted(base, key=lambda name: name != "namespace.yaml")]),
+            kustomize / "guard" / "guard.yaml": _one([guarded]),
             kustomize / "overlays" / "cert-manager" / "certificates.yaml": _one([issued])}
 
 

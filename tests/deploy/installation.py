@@ -17,10 +17,10 @@ from tests.deploy.conftest import of_kind
 ACCOUNT = "system:serviceaccount:custody:custody"
 
 
-def account(cluster: Cluster, folder: Path) -> Cluster:
-    """kubectl, and a replica, as the chart's ServiceAccount."""
+def account(cluster: Cluster, folder: Path, name: str = "custody") -> Cluster:
+    """kubectl, and a replica, as a ServiceAccount of the chart."""
     config: dict[str, Any] = yaml.safe_load(cluster.kubeconfig.read_text())
-    token = cluster.do("-n", "custody", "create", "token", "custody", "--duration=1h").strip()
+    token = cluster.do("-n", "custody", "create", "token", name, "--duration=1h").strip()
     config["users"][0]["user"] = {"token": token}
     file = folder / "kubeconfig"
     file.write_text(json.dumps(config))

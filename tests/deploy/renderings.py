@@ -23,6 +23,7 @@ EVERYTHING: dict[str, Any] = {
                  "mirrors": {"ghcr.io/myorg": "127.0.0.1:5080/myorg"}, "policy_hosts": ["a.example"]},
     "exceptions": {"namespaces": ["security", "audit"]}, "policies": {"inline": {"label.yaml": POLICY}},
     "exclude": ["kube-system", "kube-public"], "reports": "openreports", "withdraw": True,
+    "whenDown": "withdraw", "whenDownAfter": 90,
     "certificates": {"certManager": {"enabled": True}},
     "trustedRoot": {"configMap": "trust", "key": "root.json"}, "registries": {"secret": "pull"},
     "data": {"persistent": True, "size": "5Gi", "storageClass": "fast"},

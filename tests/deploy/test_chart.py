@@ -103,6 +103,20 @@ def test_the_command_takes_its_arguments(name: str) -> None:
     assert "custody" in given["exclude"]
 
 
+def test_the_guard_is_restricted_and_its_command_takes_its_arguments() -> None:
+    from custody.cli.admission_guard import guard
+
+    assert not [document for document in CHART.documents() if "guard" in document["metadata"]["name"]]
+    document = of_kind(CHART.documents(EVERYTHING), "Deployment", component="guard")
+    assert _allowed(PolicySet([RESTRICTED]), document)
+    pod = document["spec"]["template"]
+    assert pod["metadata"]["labels"]["app.kubernetes.io/component"] == "guard", "the Service does not send it reviews"
+    args = pod["spec"]["containers"][0]["args"]
+    assert args[:2] == ["admission", "guard"]
+    given = guard.make_context("guard", list(args[2:])).params
+    assert (given["namespace"], given["after"], given["port"]) == ("custody", 90, 8080)
+
+
 @pytest.mark.parametrize("name", VALUES)
 def test_the_schema_takes_what_people_say(name: str) -> None:
     SCHEMA.validate(merged(CHART.values, VALUES[name]))
@@ -112,7 +126,8 @@ def test_the_schema_takes_what_people_say(name: str) -> None:
     ({"replica": 3}, "replica"), ({"replicas": 0}, "replicas"), ({"image": {"digest": "latest"}}, "digest"),
     ({"settings": {"data_dir": "/"}}, "data_dir"), ({"reports": "all"}, "reports"),
     ({"policies": {"inline": {"a": ""}}}, "a"), ({"exclude": ["Not_a_name"]}, "Not_a_name"),
-    ({"log": {"level": "loud"}}, "loud"), ({"rbac": {"views": True}}, "views")])
+    ({"log": {"level": "loud"}}, "loud"), ({"whenDown": "ignore"}, "ignore"), ({"whenDownAfter": 5}, "5"),
+    ({"rbac": {"views": True}}, "views")])
 def test_the_schema_refuses_what_nobody_would_obey(values: dict[str, Any], where: str) -> None:
     with pytest.raises(jsonschema_rs.ValidationError, match=where):
         SCHEMA.validate(merged(CHART.values, values))

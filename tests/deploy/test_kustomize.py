@@ -13,7 +13,8 @@ from tests.deploy.conftest import CHART, Server, of_kind
 
 pytestmark = pytest.mark.peer
 FOLDER = ROOT / "deploy" / "kustomize"
-OVERLAYS = ["base", *sorted(f"overlays/{folder.name}" for folder in (FOLDER / "overlays").iterdir())]
+NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "custody"}}
+OVERLAYS = ["base", "guard", *sorted(f"overlays/{folder.name}" for folder in (FOLDER / "overlays").iterdir())]
 
 
 def built(name: str) -> list[dict[str, Any]]:
@@ -26,8 +27,8 @@ def built(name: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_an_api_server_takes_it(server: Server, name: str) -> None:
     documents = built(name)
-    namespace = next(document for document in documents if document["kind"] == "Namespace")
-    server.cluster.do("apply", "--server-side", "-f", "-", given=namespace)
+    namespace = next((document for document in documents if document["kind"] == "Namespace"), NAMESPACE)
+    server.cluster.do("apply", "--server-side", "--force-conflicts", "-f", "-", given=namespace)
     done = server.cluster("apply", "--server-side", "--force-conflicts", "--validate=strict", "--dry-run=server", "-f",
                           "-", given=documents)
     assert done.returncode == 0, done.stderr

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from custody.services.cluster.webhooks import PART
 from tests.cluster.replica import Cluster, Replica, policy
 from tests.cluster.test_run import ready
 from tests.deploy.conftest import CHART, Server, install, of_kind
@@ -249,3 +252,39 @@ def test_the_account_may_not_do_more(server: Server, arguments: list[str]) -> No
     done = server.cluster("auth", "can-i", *arguments, "--as", ACCOUNT, *(
         [] if "-n" in arguments or "-A" in arguments else ["-n", "custody"]))
     assert done.stdout.strip() == "no", done.stdout + done.stderr
+
+
+GUARD = "system:serviceaccount:custody:custody-guard"
+
+
+def test_the_guard_may_look_and_take_away_and_nothing_else(server: Server, tmp_path: Path) -> None:
+    cluster = server.cluster
+    documents = CHART.documents({"whenDown": "withdraw"})
+    install(cluster, documents)
+    for name in ("custody", "custody-policies"):
+        cluster.do("apply", "-f", "-", given={
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": name, "labels": dict(PART)}})
+    guarding = account(cluster, tmp_path, "custody-guard")
+    process = subprocess.Popen([sys.executable, "-m", "custody.cli.main", "admission", "guard", "--kubeconfig",
+                                str(guarding.kubeconfig), "--after", "20"], cwd=tmp_path, stderr=subprocess.PIPE)
+    try:
+        cluster.until(lambda: cluster.get("validatingwebhookconfiguration", "custody") is None, "it is taken away",
+                      seconds=60)
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert cluster.get("validatingwebhookconfiguration", "custody-policies")
+    cluster.do("delete", "validatingwebhookconfiguration", "custody-policies")
+    own = rights([document for document in documents if document["metadata"]["name"].endswith("guard")])
+    assert {(right.verb, right.resource, right.name) for right in own} == {
+        ("list", "leases", ""), ("list", "validatingwebhookconfigurations", ""),
+        ("list", "mutatingwebhookconfigurations", ""), ("delete", "validatingwebhookconfigurations", "custody"),
+        ("delete", "validatingwebhookconfigurations", "kyverno-resource-validating-webhook-cfg"),
+        ("delete", "mutatingwebhookconfigurations", "custody"),
+        ("delete", "mutatingwebhookconfigurations", "kyverno-resource-mutating-webhook-cfg")}
+    for arguments in (["delete", "validatingwebhookconfigurations/custody-policies"], ["list", "secrets"],
+                      ["patch", "validatingwebhookconfigurations/custody"], ["update", "leases"], ["list", "pods"]):
+        done = cluster("auth", "can-i", *arguments, "--as", GUARD, "-n", "custody")
+        assert done.stdout.strip() == "no", arguments

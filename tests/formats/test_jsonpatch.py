@@ -59,10 +59,10 @@ def test_the_cases_of_the_rfc(document: Json, patch: list[dict[str, Any]], expec
 
 REFUSED = [
     ({"op": "spin", "path": ""}, "patch[0].op: got 'spin'"),
-    ({"path": "/a"}, "patch[0].op: got 'NoneType'"),
+    ({"path": "/a"}, "patch[0].op: got null"),
     ({"op": "add", "value": 1}, "patch[0].path: got 'nothing'"),
     ({"op": "add", "path": "a", "value": 1}, "patch[0].path: got 'a', expected a JSON Pointer"),
-    ({"op": "add", "path": 7, "value": 1}, "patch[0].path: got 'int'"),
+    ({"op": "add", "path": 7, "value": 1}, "patch[0].path: got a number"),
     ({"op": "add", "path": "/~2", "value": 1}, "patch[0].path: got '/~2', expected ~0 or ~1"),
     ({"op": "add", "path": "/a"}, "patch[0].value: got 'nothing'"),
     ({"op": "copy", "path": "/a"}, "patch[0].from: got 'nothing'"),
@@ -77,7 +77,7 @@ REFUSED = [
     ({"op": "add", "path": "/l/\u0661", "value": 1}, "expected an index up to 2"),
     ({"op": "remove", "path": "/e/0"}, "expected no index: the list is empty"),
     ({"op": "add", "path": "/t/x", "value": 1}, "of a str"),
-    ("add", "patch[0]: got 'str'"),
+    ("add", "patch[0]: got a string"),
 ]
 
 

@@ -48,7 +48,7 @@ def test_a_day_that_never_comes_is_due_never() -> None:
                                   "*/0 * * * *", "*/60 * * * *", "9-5 * * * *", "9-5/2 * * * *", "x * * * *",
                                   "5-7 * * * 5-7", "@midnight", "@every 1h", "0 0 * * 5#6", "* " * 1000])
 def test_what_is_no_schedule_is_refused(text: str) -> None:
-    with pytest.raises(MalformedError, match=r"^schedule: got .*, expected "):
+    with pytest.raises(MalformedError, match=r"^spec.schedule: got .*, expected "):
         Schedule(text)
 
 

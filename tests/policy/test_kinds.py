@@ -159,7 +159,7 @@ def test_a_definition_that_cannot_be_read_is_refused(change: dict[str, Any], sai
 
 @pytest.mark.parametrize(("documents", "said"), [
     ([{"kind": "APIVersions"}], "got 'APIVersions', expected an APIGroupDiscoveryList, which Kubernetes 1.27"),
-    ([[]], "got 'list'"),
+    ([[]], "got a list"),
     ([{"kind": "APIGroupDiscoveryList", "items": [{"versions": [{}]}]}], "missing required field"),
     ([{"kind": "APIGroupDiscoveryList", "items": [{"metadata": {"name": "metrics.k8s.io"}, "versions": [
         {"version": "v1", "freshness": "Stale"}]}]}], "metrics.k8s.io/v1: got 'Stale'"),

@@ -160,8 +160,8 @@ def test_a_value_is_never_read_as_an_expression() -> None:
 
 @pytest.mark.parametrize(("path", "value", "reason"), [
     ("metadata/name", "", "metadata.name: got 'nothing', expected text"),
-    ("metadata/annotations", ["a"], "metadata.annotations: got 'list', expected a map"),
-    ("metadata/annotations", {"a": True}, "metadata.annotations.a: got 'bool', expected text"),
+    ("metadata/annotations", ["a"], "metadata.annotations: got a list, expected a map"),
+    ("metadata/annotations", {"a": True}, "metadata.annotations.a: got a boolean, expected text"),
     ("metadata/annotations", {"policies.custody.internal/attestation": "all"},
      "metadata.annotations.policies.custody.internal/attestation: custody has no such annotation"),
     ("metadata/annotations", {"policies.custody.internal/attestations": ""}, "got '', expected newest or all"),

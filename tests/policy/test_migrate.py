@@ -104,8 +104,8 @@ def test_exclusions_and_preconditions_are_conditions() -> None:
     (policy({"pattern": {"spec": {"x": ">10s"}}}), "spec.rules[0].validate.pattern.spec.x", "durations"),
     (policy(PATTERN, match={"any": [{"resources": {"kinds": ["Pod"]}, "roles": ["a:b"]}]}),
      "spec.rules[0].match.any[0].roles", "roles"),
-    (policy({"message": "{{ time_now_utc() }}", "pattern": {"spec": {"x": "y"}}}),
-     "spec.rules[0].validate.message", "time_now_utc()"),
+    (policy({"message": "{{ path_canonicalize(request.name) }}", "pattern": {"spec": {"x": "y"}}}),
+     "spec.rules[0].validate.message", "path_canonicalize()"),
 ])
 def test_what_has_no_words_is_refused_by_its_path(document: dict[str, Any], path: str, words: str) -> None:
     refused = translated(document).refused

@@ -96,8 +96,8 @@ def test_a_pod_without_its_spec_has_no_image_and_nothing_to_allow() -> None:
      "patch[2].path: got \"no 'nowhere'\", expected a field that is there (replace /spec/nowhere/deep)"),
     ([{"op": "test", "path": "/spec/hostNetwork", "value": True}], "(test /spec/hostNetwork)"),
     ([{"op": "test", "path": "/kind", "value": "Job"}], "expected the value that is tested for (test /kind)"),
-    ([{"op": "replace", "path": "", "value": []}], "got 'list', expected one that leaves an object"),
-    ([5], "patch[2]: got 'int', expected an operation: a map"),
+    ([{"op": "replace", "path": "", "value": []}], "got a list, expected one that leaves an object"),
+    ([5], "patch[2]: got a number, expected an operation: a map"),
     ([{"op": "copy", "from": "/spec", "path": f"/spec/x{at}"} for at in range(40)], "1000000 values copied"),
 ])
 def test_a_patch_that_does_not_fit_what_is_there_by_then_is_its_rules_error(operations: Any, said: str) -> None:

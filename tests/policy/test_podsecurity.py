@@ -82,12 +82,12 @@ def test_any_shape_has_a_verdict_or_is_refused(spec: Any, metadata: Any, level: 
 
 
 @pytest.mark.parametrize(("spec", "reason"), [
-    ({"containers": {"a": {"securityContext": {"privileged": True}}}}, "got 'dict', expected a list"),
-    ({"containers": [[{"securityContext": {"privileged": True}}]]}, "got 'list', expected a map"),
+    ({"containers": {"a": {"securityContext": {"privileged": True}}}}, "got a map, expected a list"),
+    ({"containers": [[{"securityContext": {"privileged": True}}]]}, "got a list, expected a map"),
     ({"initContainers": "privileged"}, "got 'privileged', expected a list"),
-    ([{"hostNetwork": True}], "got 'list', expected a map"),
-    ({"containers": [{"name": "a", "securityContext": [{"privileged": True}]}]}, "got 'list', expected a map"),
-    ({"volumes": {"name": "v", "hostPath": {"path": "/"}}, "containers": []}, "got 'dict', expected a list"),
+    ([{"hostNetwork": True}], "got a list, expected a map"),
+    ({"containers": [{"name": "a", "securityContext": [{"privileged": True}]}]}, "got a list, expected a map"),
+    ({"volumes": {"name": "v", "hostPath": {"path": "/"}}, "containers": []}, "got a map, expected a list"),
 ])
 def test_a_pod_of_another_shape_hides_nothing(spec: Any, reason: str) -> None:
     with pytest.raises(MalformedError, match=reason):

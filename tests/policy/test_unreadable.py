@@ -28,15 +28,15 @@ def of(resource: Any, found: PolicySet) -> Any:
 
 
 @pytest.mark.parametrize(("spec", "where"), [
-    ({"containers": {"c": BAD}}, "/spec/containers: got 'dict', expected a list"),
+    ({"containers": {"c": BAD}}, "/spec/containers: got a map, expected a list"),
     ({"containers": "evil.example/x:1"}, "/spec/containers: got 'evil.example/x:1', expected a list"),
     ({"containers": ["evil.example/x:1"]}, "/spec/containers/0: got 'evil.example/x:1', expected a map"),
-    ({"containers": [[BAD]]}, "/spec/containers/0: got 'list', expected a map"),
-    ({"containers": [{"name": "c", "image": ["evil.example/x:1"]}]}, "/spec/containers/0/image: got 'list'"),
+    ({"containers": [[BAD]]}, "/spec/containers/0: got a list, expected a map"),
+    ({"containers": [{"name": "c", "image": ["evil.example/x:1"]}]}, "/spec/containers/0/image: got a list"),
     ({"initContainers": 0}, "/spec/initContainers: got 0, expected a list"),
     ({"volumes": [{"name": "v", "image": "evil.example/x:1"}]}, "/spec/volumes/0/image: got 'evil.example/x:1'"),
-    ({"volumes": {"image": {"reference": "evil.example/x:1"}}}, "/spec/volumes: got 'dict', expected a list"),
-    ([{"containers": [BAD]}], "/spec: got 'list', expected a map"),
+    ({"volumes": {"image": {"reference": "evil.example/x:1"}}}, "/spec/volumes: got a map, expected a list"),
+    ([{"containers": [BAD]}], "/spec: got a list, expected a map"),
 ])
 def test_images_of_another_shape_are_not_absent(spec: Any, where: str) -> None:
     resource = {**pod(), "spec": spec}
@@ -45,7 +45,7 @@ def test_images_of_another_shape_are_not_absent(spec: Any, where: str) -> None:
 
 
 def test_a_pod_that_is_created_without_an_object_is_not_one_without_images() -> None:
-    assert "object: got 'NoneType', expected a map" in reason(of(None, banned()))
+    assert "object: got null, expected a map" in reason(of(None, banned()))
 
 
 def test_two_containers_of_one_name_do_not_hide_one_another() -> None:

@@ -109,11 +109,11 @@ def test_xdg_config_home(environ: dict[str, str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("document", "reason"), [
     ("{", "expected one JSON document"), ("[]", "expected an object with auths"),
-    ({"auths": []}, "auths: got 'list'"), ({"credHelpers": "x"}, "credHelpers: got 'str'"),
+    ({"auths": []}, "auths: got a list"), ({"credHelpers": "x"}, "credHelpers: got a string"),
     ({"auths": {"ghcr.io": 3}}, "expected an object with auth"),
     ({"auths": {"ghcr.io": {"auth": "%%"}}}, "not base64 of name:password"),
     ({"auths": {"ghcr.io": {"auth": base64.b64encode(b"nocolon").decode()}}}, "not base64 of name:password"),
-    ({"auths": {"ghcr.io": {"auth": 7}}}, "auth: got 'int', expected text"),
+    ({"auths": {"ghcr.io": {"auth": 7}}}, "auth: got a number, expected text"),
     ({"credsStore": "../evil"}, "expected NAME of a program"),
     ({"credHelpers": {"ghcr.io": 3}}, "expected NAME of a program"),
 ])

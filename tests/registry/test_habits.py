@@ -523,7 +523,7 @@ def test_signed_url_in_a_message(adapter: Callable[[], Any], location: str, plac
 @pytest.mark.parametrize(("config", "reason"), [
     ({"auths": {"HOST": {"registrytoken": "SECRET\nX: y"}}}, "registrytoken: got .* expected a token as it stands"),
     ({"auths": {"HOST": {"registrytoken": "SECRET\u2603"}}}, "registrytoken: got .* expected a token as it stands"),
-    ({"credsStore": {"HOST": {"auth": "SECRET"}}}, "helper: got 'dict', expected NAME of a program"),
+    ({"credsStore": {"HOST": {"auth": "SECRET"}}}, "helper: got a map, expected NAME of a program"),
     ({"credsStore": "a\0b"}, "expected NAME of a program"), ({"credsStore": "a\nb"}, "expected NAME of a program"),
     ({"credHelpers": {"HOST": "../../x"}}, "expected NAME of a program"),
 ])

@@ -143,7 +143,7 @@ BAD: dict[str, tuple[Callable[[Draft], Draft], dict[str, Any], str]] = {
     "another rule": (changed(levels=("CUSTODY_RULE ClusterPolicy/signed/other", "SLSA_BUILD_LEVEL_3")), {},
                      "it does not say CUSTODY_RULE ClusterPolicy/signed/by-key"),
     "no time zone": (changed(), {"broken": {"timeVerified": "2026-11-24T12:00:00"}}, "timeVerified: got"),
-    "no levels": (changed(), {"broken": {"verifiedLevels": None}}, "verifiedLevels: got 'NoneType', expected a list"),
+    "no levels": (changed(), {"broken": {"verifiedLevels": None}}, "verifiedLevels: got null, expected a list"),
     "another key": (changed(), {"key": generate_key()}, "by no summary either"),
     "tampered": (changed(), {"tampered": True}, "by no summary either"),
     "another digest": (changed(), {"subject": "sha256:" + "1" * 64}, "by no summary either"),

@@ -9,6 +9,7 @@ import click
 from custody.admission.certs import certificates
 from custody.admission.configuration import OWN_NAMESPACES, Service, configurations, to_yaml
 from custody.cli import kinds
+from custody.cli.admission_guard import guard
 from custody.cli.admission_run import crds, run
 from custody.cli.run import settings
 from custody.errors import UsageError
@@ -20,6 +21,7 @@ def command() -> None:
 
 
 command.add_command(crds)
+command.add_command(guard)
 command.add_command(run)
 
 

@@ -14,6 +14,7 @@ from custody.errors import CustodyError, UsageError
 from custody.formats import yaml
 from custody.kit.visible import visible
 from custody.policy.load import gathered, unwrapped
+from custody.policy.migrate.excepting import exception
 from custody.policy.migrate.rules import SAMPLES, Migrated, migrate
 
 
@@ -28,19 +29,25 @@ from custody.policy.migrate.rules import SAMPLES, Migrated, migrate
 @kinds.options
 def command(files: tuple[Path, ...], resources: tuple[Path, ...], folder: Path | None, samples: int,
             crds: tuple[str, ...], kubeconfig: Path | None) -> int:
-    """Say ClusterPolicies as ValidatingPolicies, where both say the same of every request that is tried.
+    """Say policies of kyverno.io as those of policies.kyverno.io, where both do the same with all that is tried.
 
-    stdout or DIR gets the policies, stderr each rule with what was tried, or what stands in its way. Exit code 1 where
-    a rule stays behind.
+    Rules become ValidatingPolicies, MutatingPolicies, GeneratingPolicies and ImageValidatingPolicies; cleanup policies
+    and exceptions their own. stdout or DIR gets them, stderr each rule with what was tried, or what stands in its way.
+    Exit code 1 where a rule stays behind.
     """
     policies, definitions = unwrapped(*gathered(files))
     known = wiring.kinds(settings(), crds, kubeconfig).with_crds(
         [crd for _, crd in definitions], [where for where, _ in definitions])
     given = [document for document in gathered(resources)[0] if isinstance(document, dict)] if resources else []
     behind = 0
-    for where, document in policies:
+    done: list[tuple[dict[str, Any], list[Migrated]]] = []
+    for where, document in sorted(policies, key=lambda pair: _excepts(pair[1])):  # which need to know the others
         try:
-            made = migrate(document, known, given, samples)
+            if _excepts(document):
+                made = [exception(document, done, known, samples)]
+            else:
+                made = migrate(document, known, given, samples)
+                done.append((document, made))
         except CustodyError as error:
             _say(f"✗ {where}: {error.message}", error.hint)
             behind += 1
@@ -49,21 +56,41 @@ def command(files: tuple[Path, ...], resources: tuple[Path, ...], folder: Path |
             behind += rule.refused is not None
             _report(rule)
             if rule.refused is None:
-                _write(rule.documents, folder)
+                _write(rule.documents, folder, _header(where, files))
     if behind:
         raise CustodyError(f"{behind} {'rule stays' if behind == 1 else 'rules stay'} behind")
     return 0
 
 
+def _excepts(document: Any) -> bool:
+    return isinstance(document, dict) and document.get("kind") == "PolicyException" and str(
+        document.get("apiVersion")).startswith("kyverno.io/")
+
+
+def _header(where: str, files: tuple[Path, ...]) -> str:
+    """The comments that the file begins with in which a policy stands."""
+    folders = [file for given in files for file in ([given] if given.is_file() else sorted(given.rglob("*")))]
+    file = next((file for file in folders if where == str(file) or where.startswith((f"{file}.", f"{file}["))), None)
+    if file is None or file.suffix.lower() == ".json":
+        return ""
+    lines = []
+    for line in file.read_text(errors="replace").splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(f"{line}\n")
+    return "".join(lines)
+
+
 def _report(rule: Migrated) -> None:
-    name = f"{rule.policy}/{rule.rule}"
+    name = f"{rule.policy}/{rule.rule}" if rule.policy != rule.rule else rule.policy
     if rule.refused is not None:
         _say(f"✗ {name}: {rule.refused.message}", rule.refused.hint)
         if rule.difference is not None:
             _say(f"    before: {rule.difference.messages[0]}", f"after: {rule.difference.messages[1]}")
         return
     names = ", ".join(str(document["metadata"]["name"]) for document in rule.documents)
-    _say(f"✓ {name}: {names}; both say the same of {rule.asked} requests, {rule.denied} of them against", None)
+    _say(f"✓ {name}: {names}; both say the same of {rule.asked} requests, {rule.denied} of them "
+         f"{rule.counted}", None)
 
 
 def _say(line: str, hint: str | None) -> None:
@@ -72,9 +99,9 @@ def _say(line: str, hint: str | None) -> None:
         click.echo(visible(f"    {hint}"), err=True)
 
 
-def _write(documents: Any, folder: Path | None) -> None:
+def _write(documents: Any, folder: Path | None, header: str) -> None:
     for document in documents:
-        text = yaml.dumped(document)
+        text = header + yaml.dumped(document)
         if folder is None:
             click.echo(f"---\n{text.rstrip()}")
             continue

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from custody.errors import MalformedError
+from policylang.errors import Shape
 
 MAX_OPERATIONS = 10_000
 MAX_SIZE = 3 * 1024 * 1024
@@ -30,7 +31,7 @@ def apply(document: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
         where = f"patch[{at}]"
         try:
             if not isinstance(operation, dict):
-                raise MalformedError(where, got=type(operation).__name__, expected="an operation: a map")
+                raise MalformedError(where, got=Shape(operation), expected="an operation: a map")
             if operation.get("op") == "copy" and "from" in operation:
                 copied += _copied(document, operation, where, MAX_COPIED - copied)
             document = _applied(document, operation, where)
@@ -85,7 +86,7 @@ def fits(patch: Sequence[Mapping[str, Any]], most: int = MAX_SIZE) -> bool:
 def steps(pointer: Any, where: str = "pointer") -> list[str]:
     """The reference tokens of a JSON Pointer, unescaped; [] for the whole document. Raises MalformedError."""
     if not isinstance(pointer, str) or (pointer and not pointer.startswith("/")):
-        raise MalformedError(where, got=pointer if isinstance(pointer, str) else type(pointer).__name__,
+        raise MalformedError(where, got=pointer if isinstance(pointer, str) else Shape(pointer),
                              expected="a JSON Pointer: empty, or beginning with /")
     tokens = pointer.split("/")[1:]
     if "~" not in pointer:
@@ -139,7 +140,7 @@ def _copied(document: Any, operation: dict[str, Any], where: str, most: int) -> 
 def _applied(document: Any, operation: dict[str, Any], where: str) -> Any:
     name = operation.get("op")
     if name not in (*_ADDED, *_MOVED, "remove"):
-        raise MalformedError(f"{where}.op", got=name if isinstance(name, str) else type(name).__name__,
+        raise MalformedError(f"{where}.op", got=name if isinstance(name, str) else Shape(name),
                              expected="add, remove, replace, move, copy or test")
     if "path" not in operation:
         raise MalformedError(f"{where}.path", got="nothing", expected="a JSON Pointer")
@@ -197,7 +198,7 @@ def _key(part: Any, step: str, where: str, *, new: bool = False) -> Any:
             return step
         raise MalformedError(where, got=f"no {step[:100]!r}", expected="a field that is there")
     if not isinstance(part, list):
-        raise MalformedError(where, got=f"{step[:100]!r} of a {type(part).__name__}", expected="a map or a list")
+        raise MalformedError(where, got=f"{step[:100]!r} of {Shape(part)}", expected="a map or a list")
     if step == "-" and new:
         return len(part)
     most = len(part) - (0 if new else 1)

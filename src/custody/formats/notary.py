@@ -17,6 +17,7 @@ from custody.formats import cbor
 from custody.formats.protojson import Message
 from custody.kit import strictjson
 from custody.kit.clock import parse_rfc3339
+from policylang.errors import Shape
 
 ARTIFACT_TYPE = "application/vnd.cncf.notary.signature"
 JWS = "application/jose+json"
@@ -81,10 +82,10 @@ def _jws(data: bytes, where: str) -> Envelope:
     parts = {name: _base64url(value, f"{where}.{name}") for name, value in written.items()}
     protected = strictjson.loads(parts["protected"], f"{where}.protected", max_depth=4)
     if not isinstance(protected, dict):
-        raise MalformedError(f"{where}.protected", got=type(protected).__name__, expected="a JSON object")
+        raise MalformedError(f"{where}.protected", got=Shape(protected), expected="a JSON object")
     chain = header.raw("x5c")
     if not isinstance(chain, list) or not all(isinstance(entry, str) for entry in chain):
-        raise MalformedError(f"{where}.header.x5c", got=type(chain).__name__, expected="a list of certificates")
+        raise MalformedError(f"{where}.header.x5c", got=Shape(chain), expected="a list of certificates")
     stamp = header.raw(f"{_NAME}timestampSignature")
     attributes = {"alg": protected.pop("alg", None), "crit": protected.pop("crit", None),
                   "cty": protected.pop("cty", None), **protected}
@@ -106,13 +107,13 @@ def _cose(data: bytes, where: str) -> Envelope:
         raise MalformedError(where, got="other parts", expected="protected, unprotected, payload and signature")
     protected = cbor.loads(raw, f"{where}.protected")
     if not isinstance(protected, dict):
-        raise MalformedError(f"{where}.protected", got=type(protected).__name__, expected="a map")
+        raise MalformedError(f"{where}.protected", got=Shape(protected), expected="a map")
     chain, stamp = header.get(33), header.get(f"{_NAME}timestampSignature")
     chain = [chain] if isinstance(chain, bytes) else chain
     if not isinstance(chain, list) or not all(isinstance(entry, bytes) for entry in chain):
-        raise MalformedError(f"{where}.x5chain", got=type(chain).__name__, expected="a list of certificates")
+        raise MalformedError(f"{where}.x5chain", got=Shape(chain), expected="a list of certificates")
     if stamp is not None and not isinstance(stamp, bytes):
-        raise MalformedError(f"{where}.timestampSignature", got=type(stamp).__name__, expected="bytes")
+        raise MalformedError(f"{where}.timestampSignature", got=Shape(stamp), expected="bytes")
     algorithm = protected.pop(1, None)
     attributes = {"alg": _COSE_ALGORITHMS.get(algorithm) if isinstance(algorithm, int) else None,
                   "crit": protected.pop(2, None), "cty": protected.pop(3, None), **protected}

@@ -11,6 +11,7 @@ from typing import Any
 
 from custody.errors import MalformedError
 from custody.kit.clock import format_rfc3339
+from policylang.errors import Shape
 
 PREDICATE_TYPE = "https://slsa.dev/verification_summary/v1"
 PASSED, FAILED = "PASSED", "FAILED"
@@ -85,20 +86,20 @@ def parse_summary(predicate: Any, where: str = "verification summary") -> Summar
 
 def _map(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise MalformedError(where, got=type(value).__name__, expected="an object")
+        raise MalformedError(where, got=Shape(value), expected="an object")
     return value
 
 
 def _list(value: Any, where: str) -> list[Any]:
     if not isinstance(value, list) or len(value) > _MOST:
-        raise MalformedError(where, got=f"{len(value)} entries" if isinstance(value, list) else type(value).__name__,
+        raise MalformedError(where, got=f"{len(value)} entries" if isinstance(value, list) else Shape(value),
                              expected=f"a list of at most {_MOST}")
     return value
 
 
 def _text(value: Any, where: str) -> str:
     if not isinstance(value, str):
-        raise MalformedError(where, got=type(value).__name__, expected="a text")
+        raise MalformedError(where, got=Shape(value), expected="a text")
     return value
 
 

@@ -10,6 +10,7 @@ import yaml
 
 from custody.errors import MalformedError
 from custody.formats import yamllines
+from policylang.errors import Shape
 from policylang.go.yamltext import PlainLoader, plain_scalar
 
 MAX_SIZE = 4 * 1024 * 1024
@@ -89,7 +90,7 @@ class _Plain:
             if isinstance(key, (bool, int, float)):
                 key = json.dumps(key)
             if not isinstance(key, str):
-                raise self._wrong(key_node, type(key).__name__, "text as a key")
+                raise self._wrong(key_node, Shape(key), "text as a key")
             if key in result:
                 raise self._wrong(key_node, f"key {key!r} twice", "each key once")
             result[key] = self.value(value_node, depth + 1)
@@ -102,5 +103,5 @@ class _Plain:
             raise self._wrong(node, text, "a finite number" if text[-1].isalpha() else "a number of 64 bits")
         return value
 
-    def _wrong(self, node: yaml.Node, got: str, expected: str) -> MalformedError:
+    def _wrong(self, node: yaml.Node, got: str | Shape, expected: str) -> MalformedError:
         return MalformedError(f"{self.where} line {node.start_mark.line + 1}", got=got, expected=expected)

@@ -256,4 +256,4 @@ def _readable(part: str, field: _Field) -> bool:
 
 
 def _malformed(got: str, expected: str) -> MalformedError:
-    return MalformedError("schedule", got=got, expected=expected)
+    return MalformedError("spec.schedule", got=got, expected=expected)

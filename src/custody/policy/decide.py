@@ -124,8 +124,8 @@ class _Fold:
     def _ask(self, phase: Phase) -> None:
         judging, changes = phase in JUDGING, self.given.changes
         index = self._policies.index(phase)
-        for rule in self._in_order(index) if index.rules else ():
-            said = _asked(rule, self.given)
+        for rule, settled in self._in_order(index) if index.rules else ():
+            said = _asked(rule, self.given, settled=settled)
             if isinstance(said, str):
                 if said:
                     self.silent.append(Silent(rule.policy.name, rule.name, said))
@@ -170,16 +170,26 @@ class _Fold:
             "up now; by what it meant before it is only admitted where a policy pins its digest",
             remedy="name the image by its digest, or let a policy pin it (mutateDigest)")
 
-    def _in_order(self, index: Index) -> Iterator[Rule]:
-        """The rules that may speak of the request, as it is when their turn comes; the others are silent."""
+    def _in_order(self, index: Index) -> Iterator[tuple[Rule, bool]]:
+        """The rules that may speak of the request, as it is when their turn comes; the others are silent.
+
+        With each, whether it is known that it is asked.
+        """
         selection, heard = index.of(self.given.request), 0
+        if not selection.by_content:
+            for rank in selection.ranks(self.given.request):
+                self.silent += selection.quiet[heard:selection.before[rank]]
+                heard = selection.before[rank + 1]
+                yield index.rules[rank], selection.settled[rank]
+            self.silent += selection.quiet[heard:]
+            return
         turns, given = deque(selection.ranks(self.given.request)), self.given
         while turns:
             rank = turns.popleft()
             self.silent += selection.quiet[heard:selection.before[rank]]
             heard = selection.before[rank + 1]
-            yield index.rules[rank]
-            if self.given is not given and selection.by_content:
+            yield index.rules[rank], selection.settled[rank]
+            if self.given is not given:
                 given = self.given
                 turns = deque(later for later in selection.ranks(given.request) if later > rank)
         self.silent += selection.quiet[heard:]
@@ -217,14 +227,18 @@ class _Fold:
         return self._pinned
 
 
-def _asked(rule: Rule, given: Given) -> Spoken | str:
-    """What a rule says of a request, or why it says nothing; empty where that is not worth a word."""
+def _asked(rule: Rule, given: Given, *, settled: bool = False) -> Spoken | str:
+    """What a rule says of a request, or why it says nothing; empty where that is not worth a word.
+
+    `settled`: it is not silent.
+    """
     answers = given.answers
     missed = answers.missed
     try:
-        reason = rule.silence(given.request, answers)
-        if reason is not None:
-            return reason
+        if not settled:
+            reason = rule.silence(given.request, answers)
+            if reason is not None:
+                return reason
         excused = None if rule.excepts_itself else excepted(rule, given)
         said = rule.evaluate(given) if excused is None else excused
         if answers.missed > missed:  # whatever a language made of it
@@ -241,6 +255,8 @@ def spoken(rule: Rule, given: Given) -> Spoken | str:
 
 
 def _internal(rule: Rule, error: Exception) -> str:
+    if isinstance(error, RecursionError):  # of what the API server takes, and no pod is
+        return "the object is nested too deep to be judged"
     _LOG.error("rule %s/%s", rule.policy.name, rule.name, exc_info=error)
     return f"internal error: {type(error).__name__}"
 

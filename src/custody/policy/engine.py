@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from custody.policy.kinds import Kinds
-from custody.policy.rule import Policy
+from custody.policy.rule import Policy, copied
 
 Finding = tuple[str, str, str, str, str]
 """Path, code, level (warning or note), message, and YAML that was probably meant."""
@@ -33,6 +33,10 @@ class Engine(Protocol):
         """One document. Raises MalformedError, UnsupportedError: also for a version that it does not read."""
         ...
 
+    def again(self, compiled: Any) -> Any:
+        """What `compile` made, to be linked once more: nothing that the links before wrote into is shared."""
+        ...
+
     def link(self, units: Sequence[Unit]) -> Iterable[Policy]:
         """The policies that all of the engine's documents make together. Errors begin with the document's place."""
         ...
@@ -44,6 +48,9 @@ class Engine(Protocol):
 
 class Documents:
     """An engine each document of which is a policy: there is nothing to link it with."""
+
+    def again(self, compiled: Any) -> Any:
+        return copied(compiled)
 
     def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
         for unit in units:

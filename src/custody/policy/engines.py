@@ -6,12 +6,15 @@ with its bindings, parameters and exceptions.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from custody.errors import CustodyError, UnsupportedError, language_errors
 from custody.kit.near import near
+from custody.policy.bounds import bound
 from custody.policy.cel.deleting import Deleting
 from custody.policy.cel.engine import Validating
 from custody.policy.cel.generating import Generating
@@ -66,12 +69,30 @@ ENGINES: dict[tuple[str, str], Engine] = {
 """By group and kind."""
 
 
-def compiled(documents: Sequence[Any], places: Sequence[str]) -> list[Policy]:
+class Compiled:
+    """One document with what its engine made of it, for any number of sets of policies."""
+
+    def __init__(self, document: Any, where: str) -> None:
+        """Raises MalformedError, UnsupportedError."""
+        self.document = document
+        self.engine, unit = compile_document(document, 0, where)
+        self._made = unit.compiled
+
+    @cached_property
+    def text(self) -> str:
+        """The document as JSON, as the digest of a set has it."""
+        return json.dumps(self.document, sort_keys=True, separators=(",", ":"))
+
+    def unit(self, at: int, where: str, *, shared: bool) -> Unit:
+        """The document at its position in a set. `shared`: other sets have it too, and go on unchanged."""
+        return Unit(at, where, self.document, self.engine.again(self._made) if shared else self._made)
+
+
+def linked(parts: Sequence[Compiled], places: Sequence[str], *, shared: bool) -> list[Policy]:
     """The policies of all documents, in the order of the documents. Raises MalformedError, UnsupportedError."""
     units: dict[Engine, list[Unit]] = {}
-    for at, (document, where) in enumerate(zip(documents, places, strict=True)):
-        engine, unit = compile_document(document, at, where)
-        units.setdefault(engine, []).append(unit)
+    for at, (part, where) in enumerate(zip(parts, places, strict=True)):
+        units.setdefault(part.engine, []).append(part.unit(at, where, shared=shared))
     policies = [policy for engine, parts in units.items() for policy in engine.link(parts)]
     attach(policies, [unit.compiled for unit in units.get(_EXEMPTING, ())])
     return sorted(policies, key=lambda policy: policy.parts)
@@ -81,6 +102,7 @@ def compile_document(document: Any, at: int, where: str) -> tuple[Engine, Unit]:
     """The first step, for the document at one position. Raises MalformedError, UnsupportedError."""
     with standing(where):
         engine = engine_of(document)
+        bound(document)
         return engine, Unit(at, where, document, engine.compile(document))
 
 

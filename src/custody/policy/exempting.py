@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -45,6 +46,9 @@ class Exempting:
 
     def compile(self, document: dict[str, Any]) -> PolicyException:
         return compile_exception(document)
+
+    def again(self, compiled: PolicyException) -> PolicyException:
+        return copy.copy(compiled)
 
     def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
         for unit in units:

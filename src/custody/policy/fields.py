@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from custody.errors import MalformedError, UnsupportedError
 from custody.kit.near import near
+from policylang.errors import Shape
 
 T = TypeVar("T")
 _NAMES = {str: "text", bool: "true or false", int: "a whole number", list: "a list", dict: "a map"}
@@ -16,7 +17,7 @@ class Fields:
 
     def __init__(self, value: Any, where: str) -> None:
         if not isinstance(value, dict):
-            raise MalformedError(where, got=type(value).__name__, expected="a map")
+            raise MalformedError(where, got=Shape(value), expected="a map")
         self.where = where
         self._left = dict(value)
         self._known: list[str] = []
@@ -32,7 +33,7 @@ class Fields:
             return None
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise MalformedError(self.path(name), got=value if isinstance(value, (str, int, float)) else
-                                 type(value).__name__, expected=_NAMES.get(kind, kind.__name__))
+                                 Shape(value), expected=_NAMES.get(kind, kind.__name__))
         return value
 
     def need(self, name: str, kind: type[T]) -> T:
@@ -57,14 +58,14 @@ class Fields:
         values = self.take(name, list) or []
         for at, value in enumerate(values):
             if not isinstance(value, str):
-                raise MalformedError(f"{self.path(name)}[{at}]", got=type(value).__name__, expected="text")
+                raise MalformedError(f"{self.path(name)}[{at}]", got=Shape(value), expected="text")
         return values
 
     def text_map(self, name: str) -> dict[str, str]:
         values: dict[str, Any] = self.take(name, dict) or {}
         for key, value in values.items():
             if not isinstance(value, str):
-                raise MalformedError(f"{self.path(name)}.{key}", got=type(value).__name__, expected="text")
+                raise MalformedError(f"{self.path(name)}.{key}", got=Shape(value), expected="text")
         return values
 
     def each(self, name: str) -> list[Fields]:

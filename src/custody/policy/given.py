@@ -15,6 +15,7 @@ from custody.policy.images import Image, image, images_of
 from custody.policy.lookup import Answers
 from custody.policy.model import Context, Request
 from custody.policy.podfields import HOLDERS
+from policylang.errors import Shape
 
 if TYPE_CHECKING:
     from custody.policy.exceptions import PolicyException
@@ -42,7 +43,7 @@ class Given:
         """The same request after a patch of its object. Raises MalformedError for a patch that does not fit."""
         patched = jsonpatch.apply(self.request.object, patch)
         if not isinstance(patched, dict):
-            raise MalformedError("patch", got=type(patched).__name__, expected="one that leaves an object")
+            raise MalformedError("patch", got=Shape(patched), expected="one that leaves an object")
         request = msgspec.structs.replace(self.request, object=patched)
         after = Given(request, self.context, self.evidence, self.answers, changes=self.changes)
         after.before = self

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from custody.errors import MalformedError
 from custody.formats import reference
 from custody.policy.podfields import IMAGE_FIELDS
+from policylang.errors import Shape
 
 _FIELDS = [(kind, tuple(path)) for _, kind, _, *path in (field.split("/") for field in IMAGE_FIELDS)]
 _SHAPES: dict[type, str] = {dict: "a map", list: "a list", str: "the name of an image"}
@@ -81,6 +82,6 @@ def images_of(document: Any, template: str = "/spec") -> tuple[list[Image], list
 def _part(value: Any, shape: type[T], where: str) -> T:
     """Raises MalformedError for what the API server would not have read as part of a pod."""
     if not isinstance(value, shape):
-        raise MalformedError(where, got=value if isinstance(value, (str, int, float)) else type(value).__name__,
+        raise MalformedError(where, got=value if isinstance(value, (str, int, float)) else Shape(value),
                              expected=_SHAPES[shape])
     return value

@@ -52,12 +52,15 @@ class Selection:
         self._by_handle: dict[tuple[str, ...], list[int]] = defaultdict(list)
         self.quiet: list[Silent] = []
         """What the rules that are not asked say, in their order."""
+        self.settled: list[bool] = []
+        """By rank: whether the rule is asked about each request of these, so that its scope need not be."""
         self.before: list[int] = []
         """By rank: how many of `quiet` stand before the rule; one more at the end."""
         strange = msgspec.structs.replace(request, namespace=_NOWHERE, name=_NOWHERE, old_object=None,
                                           object={"metadata": {"namespace": _NOWHERE, "name": _NOWHERE}})
         for rank, rule in enumerate(rules):
             self.before.append(len(self.quiet))
+            self.settled.append(_settled(rule, request))
             reason, handles = _apart(rule, request, strange)
             if reason is None:
                 self._always.append(rank)
@@ -80,6 +83,15 @@ class Selection:
             return self._always
         ranks = {rank for handle in handles_of(request) for rank in self._by_handle.get(handle, ())}
         return sorted(ranks.union(self._always)) if ranks else self._always
+
+
+def _settled(rule: Rule, request: Request) -> bool:
+    if type(rule).silence is not Rule.silence or not rule.scope.by_kind:
+        return False
+    try:
+        return rule.silence(request, Answers({})) is None
+    except Exception:  # said when it is asked
+        return False
 
 
 def _apart(rule: Rule, request: Request, strange: Request) -> tuple[str | None, Sequence[tuple[str, ...]]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
 import logging
 import os
 import stat
@@ -21,7 +20,7 @@ from custody.kit import strictjson
 from custody.kit.canonical import canonical
 from custody.kit.digest import sha256
 from custody.policy.counting import Counting
-from custody.policy.engines import compiled, standing
+from custody.policy.engines import Compiled, linked, standing
 from custody.policy.given import Given
 from custody.policy.index import Index
 from custody.policy.kinds import Kinds, builtin
@@ -42,13 +41,24 @@ class PolicySet:
 
     def __init__(self, raw: Sequence[Any], sources: Sequence[str] | None = None, kinds: Kinds | None = None) -> None:
         """`kinds` are those that rules may name, and default to those of Kubernetes."""
+        places = list(sources) if sources else [f"policies[{at}]" for at in range(len(raw))]
+        self._link([Compiled(document, where) for document, where in zip(raw, places, strict=True)], places, kinds,
+                   shared=False)
+
+    @classmethod
+    def linking(cls, parts: Sequence[Compiled], sources: Sequence[str], kinds: Kinds | None = None) -> PolicySet:
+        """From documents that are compiled already, and stay part of other sets."""
+        policies = cls.__new__(cls)
+        policies._link(parts, sources, kinds, shared=True)
+        return policies
+
+    def _link(self, parts: Sequence[Compiled], places: Sequence[str], kinds: Kinds | None, *, shared: bool) -> None:
         self.kinds = builtin() if kinds is None else kinds
-        self.documents = list(raw)
+        self.documents = [part.document for part in parts]
         self.uncounted: list[tuple[str, str]] = []
         """Exceptions that were left out: where each stands, and why."""
         self._positions = [*range(len(self.documents))]
-        places = list(sources) if sources else [f"policies[{at}]" for at in range(len(self.documents))]
-        self.policies: list[Policy] = compiled(self.documents, places)
+        self.policies: list[Policy] = linked(parts, places, shared=shared)
         for policy in self.policies:
             for rule in policy.rules:
                 with standing(places[policy.parts[-1]]):
@@ -58,7 +68,7 @@ class PolicySet:
             raise MalformedError("policies", got=f"{min(twice)} twice", expected="each policy once")
         self.whole = tuple(self.documents)
         """All documents that were loaded, also where this is a part of them."""
-        self._index()
+        self._index([part.text for part in parts])
 
     @cached_property
     def meaning(self) -> str:
@@ -66,7 +76,7 @@ class PolicySet:
         replicas, for parts, and for files that say the same."""
         return sha256(b"\n".join(sorted(canonical(_said(document)) for document in self.whole)))
 
-    def _index(self) -> None:
+    def _index(self, texts: Sequence[str]) -> None:
         self._at = {position: at for at, position in enumerate(self._positions)}
         self.rules = [rule for policy in self.policies for rule in policy.rules]
         self._by_phase = {phase: Index([rule for rule in self.rules if rule.phase is phase]) for phase in Phase}
@@ -75,7 +85,8 @@ class PolicySet:
                    for phase, index in self._by_phase.items()}
         self._needing = {phase: Index(rules) for phase, rules in needing.items() if rules}
         self.quiet = frozenset((policy.kind, policy.name) for policy in self.policies if not policy.warns)
-        self.digest = sha256(json.dumps(self.documents, sort_keys=True, separators=(",", ":")).encode())
+        self._texts = texts
+        self.digest = sha256(f"[{','.join(texts)}]".encode())
 
     @classmethod
     def load(cls, source: Iterable[str | Path | Any], kinds: Kinds | None = None, *,
@@ -152,7 +163,7 @@ class PolicySet:
         kept = [at for at, position in enumerate(self._positions) if position in parts]
         part.documents = [self.documents[at] for at in kept]
         part._positions = [self._positions[at] for at in kept]
-        part._index()
+        part._index([self._texts[at] for at in kept])
         return part
 
     def sources(self, policy: Policy) -> list[Any]:

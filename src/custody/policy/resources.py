@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from custody.errors import MalformedError
+from policylang.errors import Shape
 
 OPERATIONS = ("CREATE", "UPDATE", "DELETE", "CONNECT")
 _OPERATION_OF = {"create": "CREATE", "update": "UPDATE", "patch": "UPDATE", "delete": "DELETE",
@@ -48,7 +49,7 @@ def of_discovery(documents: Sequence[Any], source: str) -> list[ApiResource]:
     resources: list[ApiResource] = []
     for document in documents:
         if not isinstance(document, dict) or document.get("kind") != "APIGroupDiscoveryList":
-            got = document.get("kind") if isinstance(document, dict) else type(document).__name__
+            got = document.get("kind") if isinstance(document, dict) else Shape(document)
             raise MalformedError(source, got=got, expected="an APIGroupDiscoveryList, which Kubernetes 1.27 and newer "
                                  "answer")
         try:
@@ -73,7 +74,7 @@ def of_crd(document: Any, where: str) -> list[ApiResource]:
     """The served versions of a custom resource. Raises MalformedError."""
     if not is_crd(document) or document.get("apiVersion") != "apiextensions.k8s.io/v1":
         got = f"{document.get('apiVersion')} {document.get('kind')}" if isinstance(document, dict) else (
-            type(document).__name__)
+            Shape(document))
         raise MalformedError(where, got=got, expected="apiextensions.k8s.io/v1 CustomResourceDefinition")
     try:
         spec = msgspec.convert(document.get("spec"), _CrdSpec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -144,3 +145,12 @@ class Rule(Protocol):
     def sees(self, template: str, field: str) -> bool:  # noqa: ARG002 - engines' do
         """Whether it looks at a field of pods, below the pointer of a pod template (`podfields`), for `coverage`."""
         return False
+
+
+def copied(policy: Policy) -> Policy:
+    """The same policy with rules of its own, for another set: they share what is compiled, not what linking writes."""
+    again = copy.copy(policy)
+    again.rules = [copy.copy(rule) for rule in policy.rules]
+    for rule in again.rules:
+        rule.policy = again
+    return again

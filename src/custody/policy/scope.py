@@ -227,6 +227,7 @@ class Scope:
         self.conditions = tuple(conditions)
         self.namespace = namespace
         self.kinds = frozenset(kinds)
+        self._checked: Kinds | None = None
 
     @property
     def asks(self) -> bool:
@@ -260,16 +261,25 @@ class Scope:
         return self.match.apart(request)
 
     @property
+    def by_kind(self) -> bool:
+        """Whether nothing of a request but its kind, operation and subresource decides."""
+        return not (self.namespace or self.conditions or self.exclude is not None
+                    or any(part.chosen for part in self.match.filters))
+
+    @property
     def handles(self) -> Handles | None:
         """Of which a request has at least one that the rule speaks of; None where it may speak of any."""
         return ((_HOME, self.namespace),) if self.namespace else self.match.handles
 
     def check(self, kinds: Kinds) -> None:
         """Whether each kind that it names can be asked about. Raises MalformedError."""
+        if self._checked is kinds:  # it is part of many sets, one after the other
+            return
         for block in (self.match, self.exclude):
             for part in block.filters if block is not None else ():
                 for named in part.kinds:
                     kinds.check(named.text, named.where)
+        self._checked = kinds
 
     @property
     def selectors(self) -> list[Selector]:

@@ -20,7 +20,7 @@ from custody.policy.kinds import Selector, builtin
 from custody.policy.lookup import LookupFailedError
 from custody.ports.lookup import Addresses, ApiCall, GlobalEntry, HttpCall, ImageData, Question
 from policylang.cel.libraries.kyverno.ports import AnswerError, Object, World
-from policylang.errors import LanguageError
+from policylang.errors import LanguageError, Shape
 from policylang.rego.declare import BuiltinError, Halt
 from policylang.rego.values import Value
 
@@ -124,7 +124,7 @@ WORLD = World(resources=_Resources(), http=_Http(), global_context=_GlobalContex
 
 def _map(value: Any) -> Object:
     if not isinstance(value, dict):
-        raise AnswerError(f"got {type(value).__name__}, expected an object")
+        raise AnswerError(f"got {Shape(value)}, expected an object")
     return value
 
 

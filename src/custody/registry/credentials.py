@@ -21,6 +21,7 @@ from typing import Any
 from custody.errors import AuthenticationError, MalformedError
 from custody.formats.reference import DOCKER_HUB, parse_host
 from custody.kit import strictjson
+from policylang.errors import Shape
 
 _HUB_SERVER = "https://index.docker.io/v1/"
 """What Docker calls its Hub in files and to helpers."""
@@ -89,7 +90,7 @@ def _documents(environ: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]
 def _document(where: str, data: bytes) -> dict[str, Any]:
     document = strictjson.loads(data, where, max_size=_MAX_FILE)
     if not isinstance(document, dict):
-        raise MalformedError(where, got=type(document).__name__, expected="an object with auths")
+        raise MalformedError(where, got=Shape(document), expected="an object with auths")
     return document
 
 
@@ -138,14 +139,14 @@ def _from_helper(ask: Ask, helper: str, server: str) -> Credential | None:
 def _table(where: str, document: dict[str, Any], key: str) -> dict[str, Any]:
     value = document.get(key)
     if value is not None and not isinstance(value, dict):
-        raise MalformedError(f"{where}: {key}", got=type(value).__name__, expected="an object by registry")
+        raise MalformedError(f"{where}: {key}", got=Shape(value), expected="an object by registry")
     return value or {}
 
 
 def _helper(where: str, value: object) -> str:
     if not isinstance(value, str) or not _HELPER.fullmatch(value):
         # An object in its place may hold a login.
-        shown = value if isinstance(value, str) else type(value).__name__
+        shown = value if isinstance(value, str) else Shape(value)
         raise MalformedError(f"{where}: helper", got=shown, expected="NAME of a program docker-credential-NAME")
     return value
 
@@ -172,10 +173,10 @@ def _place(key: str) -> tuple[str, str]:
 
 def _from_entry(where: str, entry: object) -> Credential | None:
     if not isinstance(entry, dict):
-        raise MalformedError(where, got=type(entry).__name__, expected="an object with auth")
+        raise MalformedError(where, got=Shape(entry), expected="an object with auth")
     for key in ("auth", "username", "password", "identitytoken", "registrytoken"):
         if not isinstance(entry.get(key) or "", str):
-            raise MalformedError(f"{where}.{key}", got=type(entry[key]).__name__, expected="text")
+            raise MalformedError(f"{where}.{key}", got=Shape(entry[key]), expected="text")
     if entry.get("registrytoken") and not _TOKEN.fullmatch(entry["registrytoken"]):
         raise MalformedError(f"{where}.registrytoken", got="text with spaces, line ends or what is not ASCII",
                              expected="a token as it stands in a header")

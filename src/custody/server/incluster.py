@@ -173,8 +173,7 @@ async def running_in_cluster(settings: Settings, options: Options) -> AsyncItera
 
             if options.policies:
                 documents, _ = unwrapped(*gathered(options.policies))
-                collection.fixed = [(where, document) for where, document in documents
-                                    if not counting.fault(document)]
+                collection.fix([(where, document) for where, document in documents if not counting.fault(document)])
             feed = Feed(client, collection, watched=not options.policies)
             place = Place(options.place, options.namespace, options.name, options.exclude, options.inject_ca_from,
                           settings.webhooks_named_as)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import errno
+import gc
 import logging
 import socket
 import ssl
@@ -23,6 +24,7 @@ from custody.server.refusal import refuse
 from custody.server.worker import inherited
 
 _SWITCH = 0.0005  # seconds
+_GARBAGE = (20_000, 10, 10)  # objects, and collections of them, until the next one
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
 
 
@@ -149,12 +151,24 @@ def _give_memory_back() -> None:
             mallopt(knob, value)
 
 
+def _collect_rarely() -> None:
+    """What is loaded when the first server starts stays: it is not looked through for circles with each garbage.
+
+    Requests leave few circles, and looking for them a hundred times as often took a fifth of a review's time.
+    """
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GARBAGE)
+
+
 @contextlib.asynccontextmanager
 async def serving(*listeners: Listener) -> AsyncIterator[None]:
     """All listeners up on entry, all drained and closed on exit."""
     # The event loop asks for the interpreter some ten times a request, and beside a thread that verifies it waits.
     sys.setswitchinterval(_SWITCH)
     _give_memory_back()
+    _collect_rarely()
     tasks = [asyncio.create_task(listener.serve()) for listener in listeners]
     try:
         for listener in listeners:

@@ -10,6 +10,7 @@ from custody.errors import MalformedError, UsageError
 from custody.formats import yaml
 from custody.policy.load import manifest_files, read
 from custody.ports.lookup import Answer, Answered, Failed, Lookup, NamespaceLabels, PublicKeyAt, Question
+from policylang.errors import Shape
 
 MAX_DEPTH = 8
 """Lists within Lists."""
@@ -106,19 +107,19 @@ def _some(where: str, documents: list[Any]) -> list[Manifest]:
 def _items(document: Any, where: str, depth: int) -> Iterator[Manifest]:
     """The resource itself, or the items of a List, a PodList and the like."""
     if not isinstance(document, dict) or not isinstance(kind := document.get("kind"), str) or not kind:
-        raise MalformedError(where, got=type(document).__name__ if not isinstance(document, dict) else "no kind",
+        raise MalformedError(where, got=Shape(document) if not isinstance(document, dict) else "no kind",
                              expected="a resource with a kind")
     if not (kind.endswith("List") and "items" in document):
         version = document.get("apiVersion")
         if not isinstance(version, str) or not version:
             raise MalformedError(f"{where}: apiVersion", got=version if isinstance(version, (int, float)) else
-                                 "nothing" if version is None else type(version).__name__,
+                                 "nothing" if version is None else Shape(version),
                                  expected="that of the resource, such as v1 or apps/v1")
         yield Manifest(where, document)
         return
     items = document.get("items")
     if items is not None and not isinstance(items, list):
-        raise MalformedError(f"{where}: items", got=type(items).__name__, expected="a list of resources")
+        raise MalformedError(f"{where}: items", got=Shape(items), expected="a list of resources")
     if depth >= MAX_DEPTH:
         raise MalformedError(where, got="Lists within Lists without end", expected=f"at most {MAX_DEPTH} levels")
     for at, item in enumerate(items or []):

@@ -15,6 +15,7 @@ from custody.kit.clock import Clock, system_clock
 from custody.ports.http import Http
 from custody.registry.client import RegistryClient
 from custody.settings import Settings
+from policylang.errors import Shape
 
 if TYPE_CHECKING:
     from custody.adapters.http.kms import KeyLookup
@@ -76,7 +77,7 @@ def kinds(settings: Settings, crds: Sequence[str | Path] = (), kubeconfig: Path 
     documents, definitions = unwrapped(*gathered(crds or settings.crds))
     if documents:
         where, document = documents[0]
-        got = document.get("kind") if isinstance(document, dict) else type(document).__name__
+        got = document.get("kind") if isinstance(document, dict) else Shape(document)
         raise MalformedError(where, got=got, expected="a CustomResourceDefinition")
     return served.with_crds([crd for _, crd in definitions], [where for where, _ in definitions])
 

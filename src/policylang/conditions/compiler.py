@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from policylang.code import Code, assign, attribute, call, do, give, load, negate, when
-from policylang.conditions.operators import OPERATORS, UNLIKE
-from policylang.errors import InvalidError, NotEvaluatedError
+from policylang.conditions.operators import OPERATORS, UNLIKE, fixed
+from policylang.errors import InvalidError, NotEvaluatedError, Shape
 from policylang.go.printing import sprint
 from policylang.jmespath import Env
 from policylang.variables import Roots, Writer, changes
@@ -32,20 +32,23 @@ def compile_conditions(block: Any, where: str, roots: Roots, *, explain: bool = 
             writer.block({"all": block}, where, "conditions", between=";")
         else:
             names = [writer.named(part, f"{where}[{at}]") for at, part in enumerate(block)]
-            code.add("conditions", ("data", "env"), _every(code, names))
+            code.add("conditions", ("data", "env"), _every(code, names, says=writer.says))
     else:
         writer.block(block, where, "conditions")
     run = code.build()["conditions"]
     return lambda data, now: run(data, Env(now))
 
 
-def _every(code: Code, names: list[str]) -> list[ast.stmt]:
-    """All blocks hold, or the first that does not decides."""
-    body: list[ast.stmt] = [assign("said", ast.List([], ast.Load()))]
+def _every(code: Code, names: list[str], *, says: bool) -> list[ast.stmt]:
+    """All blocks hold, or the first that does not decides; `says`: whether one of them says anything."""
+    body: list[ast.stmt] = [assign("said", ast.List([], ast.Load()))] if says else []
     for name in names:
         body += [assign("held", call(load(name), load("data"), load("env"))),
-                 when(negate(_part(load("held"), 0)), [give(load("held"))]),
-                 do(call(attribute(load("said"), "append"), _part(load("held"), 1)))]
+                 when(negate(_part(load("held"), 0)), [give(load("held"))])]
+        if says:
+            body.append(do(call(attribute(load("said"), "append"), _part(load("held"), 1))))
+    if not says:
+        return [*body, give(ast.Tuple([ast.Constant(True), ast.Constant("")], ast.Load()))]
     return [*body, give(ast.Tuple([ast.Constant(True), call(code.hoist(_join, "join"), load("said"),
                                                             ast.Constant(";"))], ast.Load()))]
 
@@ -57,6 +60,8 @@ def _part(value: ast.expr, at: int) -> ast.expr:
 class _Blocks:
     def __init__(self, code: Code, roots: Roots, explain: bool, plain: bool) -> None:
         self.code, self.roots, self.explain, self.plain = code, roots, explain, plain
+        self.says = False
+        """Whether any block written so far says something."""
 
     def named(self, block: Any, where: str) -> str:
         name = self.code.fresh("block")
@@ -70,13 +75,18 @@ class _Blocks:
         if any(not isinstance(block[part], list) or not block[part] for part in block):
             raise InvalidError(where, got="an empty list or none",
                                  expected="at least one condition in `any` and `all`")
-        body: list[ast.stmt] = [assign("good", ast.List([], ast.Load())), assign("bad", ast.List([], ast.Load())),
-                                assign("one", ast.Constant("any" not in block)), assign("all", ast.Constant(True))]
+        body: list[ast.stmt] = [assign("one", ast.Constant("any" not in block)), assign("all", ast.Constant(True))]
+        said_before, self.says = self.says, False
         for at, condition in enumerate(block.get("any", [])):
             body.append(when(negate(load("one")), self.condition(condition, f"{where}.any[{at}]", "one")))
         for at, condition in enumerate(block.get("all", [])):
             body.append(when(load("all"), self.condition(condition, f"{where}.all[{at}]", "all")))
         holds = ast.BoolOp(ast.And(), [load("one"), load("all")])
+        says, self.says = self.says, self.says or said_before
+        if not says:
+            self.code.add(name, ("data", "env"), [*body, give(ast.Tuple([holds, ast.Constant("")], ast.Load()))])
+            return
+        body = [assign("good", ast.List([], ast.Load())), assign("bad", ast.List([], ast.Load())), *body]
         join = self.code.hoist(_join, "join")
         said = ast.IfExp(holds, call(join, load("good"), ast.Constant(between)), call(join, load("bad")))
         self.code.add(name, ("data", "env"), [*body, give(ast.Tuple([holds, said], ast.Load()))])
@@ -95,6 +105,8 @@ class _Blocks:
         operate = OPERATORS[operator]
         if changes(condition["key"]) != changes(condition.get("value")):
             operate = UNLIKE.get(operator, operate)
+        if not changes(condition.get("value")):
+            operate = fixed(operator, condition.get("value")) or operate
         body = [assign(key, self.filled(condition["key"], f"{where}.key", "key")),
                 assign(value, self.filled(condition.get("value"), f"{where}.value", "value")),
                 assign(held, call(self.code.hoist(operate, "operator"), load(key), load(value)))]
@@ -112,6 +124,7 @@ class _Blocks:
         good = [] if plain else [do(call(attribute(load("good"), "append"), written))]
         bad = [] if plain and not self.explain else [do(call(attribute(load("bad"), "append"), failed))]
         if good or bad:
+            self.says = True
             body.append(when(load(held), good or [ast.Pass()], bad))
         return body
 
@@ -129,4 +142,4 @@ def _join(messages: list[str], between: str = "; ") -> str:
 
 
 def _shape(value: Any) -> str:
-    return f"keys {', '.join(map(str, value))}" if isinstance(value, dict) else type(value).__name__
+    return f"keys {', '.join(map(str, value))}" if isinstance(value, dict) else str(Shape(value))

@@ -145,12 +145,13 @@ def _one_in(key: str, value: Any) -> bool | None:
     return None if texts is None else key in texts
 
 
+_QUANTIFIERS: dict[str, Callable[[list[bool]], bool]] = {
+    "AnyIn": any, "AllIn": all, "AnyNotIn": lambda inside: not all(inside), "AllNotIn": lambda inside: not any(inside)}
+
+
 def _many_in(keys: list[str], value: Any, quantifier: str) -> bool | None:
     """quantifier: AnyIn, AllIn, AnyNotIn or AllNotIn."""
-    def judge(inside: list[bool]) -> bool:
-        return {"AnyIn": any(inside), "AllIn": all(inside),
-                "AnyNotIn": not all(inside), "AllNotIn": not any(inside)}[quantifier]
-
+    judge = _QUANTIFIERS[quantifier]
     if isinstance(value, list):
         texts: list[str] | None = list(map(sprint, value))
     elif isinstance(value, str):
@@ -166,6 +167,32 @@ def _many_in(keys: list[str], value: Any, quantifier: str) -> bool | None:
     else:
         texts = None
     return None if texts is None else judge(_inside(keys, texts))
+
+
+def fixed(name: str, value: Any) -> Operator | None:
+    """The operator for a value that is always this list of texts without wildcards; None for any other."""
+    if name not in _SETS or not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        return None
+    if any("*" in text or "?" in text for text in value):
+        return None
+    general, test = OPERATORS[name], _SETS[name](frozenset(value))
+
+    def operate(key: Any, value: Any) -> bool:
+        if type(key) is list:
+            try:
+                joined = "".join(key)
+            except TypeError:
+                return general(key, value)
+            if "*" not in joined and "?" not in joined:
+                return test(key)
+        return general(key, value)
+
+    return operate
+
+
+_SETS: dict[str, Callable[[frozenset[str]], Callable[[list[str]], bool]]] = {
+    "AnyIn": lambda texts: lambda keys: not texts.isdisjoint(keys), "AllIn": lambda texts: texts.issuperset,
+    "AnyNotIn": lambda texts: lambda keys: not texts.issuperset(keys), "AllNotIn": lambda texts: texts.isdisjoint}
 
 
 def _membership(quantifier: str) -> Operator:

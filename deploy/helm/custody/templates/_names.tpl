@@ -15,6 +15,21 @@ labels:
   app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
+{{- define "custody.guardLabels" -}}
+app.kubernetes.io/name: custody
+app.kubernetes.io/component: guard
+{{- end }}
+
+{{- define "custody.guardMetadata" -}}
+name: custody-guard
+namespace: {{ .Release.Namespace }}
+labels:
+  {{- include "custody.guardLabels" . | nindent 2 }}
+  app.kubernetes.io/instance: {{ .Release.Name }}
+  app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+  app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
 {{- define "custody.image" -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}

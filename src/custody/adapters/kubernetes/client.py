@@ -19,6 +19,7 @@ from custody.errors import AuthenticationError, MalformedError, NetworkError
 from custody.policy.kinds import Kinds
 from custody.policy.resources import ApiResource
 from custody.ports.cluster import ApiError, Event, Listing, Object, Patch, Propagation, Served
+from policylang.errors import Shape
 
 PAGE = 500
 """Objects that are asked for at once."""
@@ -256,7 +257,7 @@ def _decoded(body: bytes, where: str) -> Object:
     except (msgspec.MsgspecError, RecursionError) as error:
         raise MalformedError(where, got=str(error), expected="an object in JSON") from None
     if not isinstance(document, dict):
-        raise MalformedError(where, got=type(document).__name__, expected="an object")
+        raise MalformedError(where, got=Shape(document), expected="an object")
     return document
 
 

@@ -29,6 +29,7 @@ _MAX_BODY = 256 << 20
 _NAMED = 100
 _PRUNED = 1000  # decisions of one transaction
 _COLUMNS = "at, uid, course, operation, kind, namespace, name, username, verdict, inputs, policies, reason, body"
+_INSERT = f"INSERT INTO decision (id, {_COLUMNS}) VALUES ({', '.join('?' * (1 + len(_COLUMNS.split(','))))})"  # noqa: S608 - constants
 _SEARCHED = {"verdict": "verdict", "kind": "kind", "namespace": "namespace", "name": "name", "username": "username",
              "course": "course"}
 
@@ -47,13 +48,15 @@ class SqliteDecisions:
             for digest, data in parts.items():
                 if db.execute("SELECT 1 FROM part WHERE digest = ?", (digest,)).fetchone() is None:
                     db.execute("INSERT INTO part VALUES (?, ?)", (digest, self._compressor.compress(data)))
-            for kept in decisions:
-                row = (_microseconds(kept.at), kept.uid, kept.course, kept.operation, kept.kind, kept.namespace,
-                       kept.name, kept.username, kept.verdict, kept.inputs_digest, kept.policies_digest, kept.reason,
-                       self._compressor.compress(kept.body))
-                number = db.execute(f"INSERT INTO decision ({_COLUMNS}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608 - constants
-                                    row).lastrowid
-                db.executemany("INSERT INTO uses VALUES (?, ?)", [(digest, number) for digest in set(kept.parts)])
+            last = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'decision'").fetchone()
+            first = last[0] + 1 if last is not None else 1
+            compress = self._compressor.compress
+            db.executemany(_INSERT, [
+                (number, _microseconds(kept.at), kept.uid, kept.course, kept.operation, kept.kind, kept.namespace,
+                 kept.name, kept.username, kept.verdict, kept.inputs_digest, kept.policies_digest, kept.reason,
+                 compress(kept.body)) for number, kept in enumerate(decisions, first)])
+            db.executemany("INSERT INTO uses VALUES (?, ?)", sorted(
+                (digest, number) for number, kept in enumerate(decisions, first) for digest in {*kept.parts}))
 
     def named(self, name: str) -> Sequence[KeptDecision]:
         query = (f"SELECT id, {_COLUMNS} FROM decision WHERE uid = ? OR (inputs >= ? AND inputs < ?) "  # noqa: S608

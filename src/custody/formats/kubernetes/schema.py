@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from custody.errors import MalformedError
+from policylang.errors import Shape
 
 STRING: Final = "string"
 NUMERIC: Final = "numeric"
@@ -113,7 +114,7 @@ class Schemas:
         kinds: dict[str, str] = {}
         for name, schema in schemas.items():
             if not isinstance(schema, dict):
-                raise MalformedError(f"{where}.{name}", got=type(schema).__name__, expected="a schema: a map")
+                raise MalformedError(f"{where}.{name}", got=Shape(schema), expected="a schema: a map")
             types[_short(name)] = schema
             for kind in schema.get("x-kubernetes-group-version-kind") or ():
                 kinds["/".join(filter(None, (kind.get("group"), kind.get("version"), kind.get("kind"))))] = _short(name)

@@ -72,8 +72,13 @@ class Constraints(Filter):
     def _of_resource(self, prefixes: bool) -> Condition:
         self._known: dict[tuple[Kind, Resource | None, str, str], tuple[ResourceRule, ...]] = {}
 
+        anywhere = all(rule.scope == "*" and not rule.names for rule in self.resources)
+
         def selected(request: Request, _: Answers) -> bool:
-            return any(_placed(rule, request, prefixes) for rule in self._selecting(request))
+            selecting = self._selecting(request)
+            if anywhere:
+                return bool(selecting)
+            return any(_placed(rule, request, prefixes) for rule in selecting)
 
         return selected
 

@@ -27,7 +27,7 @@ from custody.policy.rule import Spoken
 from custody.policy.worlds import asking, path_of
 from custody.ports.lookup import ApiCall
 from policylang.cel.types import ANY, DYN, STRING, map_of
-from policylang.errors import LanguageError
+from policylang.errors import LanguageError, Shape
 
 MAX_TARGETS = 10_000
 """Objects that one trigger may change."""
@@ -118,7 +118,7 @@ class ExistingRule(Evaluated):
             if missing is not None or listed is None:
                 continue
             if not isinstance(listed, dict):
-                raise LookupFailedError(question, f"got {type(listed).__name__}, expected a list")
+                raise LookupFailedError(question, f"got {Shape(listed)}, expected a list")
             for target in _items(listed, path):
                 if self._selected(target, given):
                     count += 1
@@ -156,7 +156,7 @@ def _any_operation(constraints: dict[str, Any]) -> dict[str, Any]:
 def _items(listed: Any, where: str) -> Iterator[dict[str, Any]]:
     """Of a list as the API server answers it, whose items leave out what the list says; or one object."""
     if not isinstance(listed, dict):
-        raise MalformedError(where, got=type(listed).__name__, expected="an object or a list of objects")
+        raise MalformedError(where, got=Shape(listed), expected="an object or a list of objects")
     if not isinstance(listed.get("items"), list):
         yield listed
         return

@@ -24,6 +24,7 @@ from policylang.cel.compile.program import Program
 from policylang.cel.libraries.kyverno.ports import AnswerError
 from policylang.cel.protobuf.wellknown import to_json
 from policylang.cel.values.errors import CelError
+from policylang.errors import Shape
 
 MAX_GENERATED = 1000
 """Objects that one request may generate by one policy."""
@@ -106,7 +107,7 @@ def compile_generation(entry: Fields, expressions: Expressions) -> Generation:
     for document in documents:
         compiled.append(_compile(document, where, expressions) if interpolate == "cel" else _literal(document))
         if not isinstance(document, dict) and not (isinstance(document, str) and interpolate == "cel"):
-            raise MalformedError(where, got=type(document).__name__, expected="a mapping describing a resource")
+            raise MalformedError(where, got=Shape(document), expected="a mapping describing a resource")
     return Generation(None, tuple(compiled))
 
 

@@ -9,7 +9,7 @@ from custody.policy.cel.imagevalidating import ImageRule, compile_policy
 from custody.policy.cel.lint import findings
 from custody.policy.engine import Finding, Unit
 from custody.policy.kinds import Kinds
-from custody.policy.rule import Policy
+from custody.policy.rule import Policy, copied
 
 
 class ImageValidating:
@@ -19,6 +19,9 @@ class ImageValidating:
 
     def compile(self, document: dict[str, Any]) -> Policy:
         return compile_policy(document)
+
+    def again(self, compiled: Policy) -> Policy:
+        return copied(compiled)
 
     def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
         rules = [rule for unit in units for rule in unit.compiled.rules if isinstance(rule, ImageRule)]

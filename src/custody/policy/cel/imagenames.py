@@ -17,6 +17,7 @@ from policylang.cel.kyverno import env
 from policylang.cel.syntax.issues import CompileError
 from policylang.cel.types import BOOL, DYN, STRING, list_of
 from policylang.cel.values.errors import CelError
+from policylang.errors import Shape
 
 _HOLDERS = ("containers", "initContainers", "ephemeralContainers")
 _PLACES = {Resource("pods"): ("spec",), Resource("cronjobs", "v1", "batch"): (
@@ -93,7 +94,7 @@ class ImagePlaces:
         for name, program in self._programs.items():
             listed = program(values)
             if not isinstance(listed, list) or not all(isinstance(text, str) for text in listed):
-                raise CelError(f"images.{name}: got {type(listed).__name__}, expected a list of texts")
+                raise CelError(f"images.{name}: got {Shape(listed)}, expected a list of texts")
             images[name] = listed
         return images
 
@@ -108,7 +109,7 @@ def _standard(document: Mapping[str, Any], place: tuple[str, ...]) -> dict[str, 
     for holder in _HOLDERS:
         listed = spec.get(holder)
         if listed is not None and not isinstance(listed, list):
-            raise CelError(f"{holder}: got {type(listed).__name__}, expected a list")
+            raise CelError(f"{holder}: got {Shape(listed)}, expected a list")
         images[holder] = []
         for container in listed or ():
             image = container.get("image") if isinstance(container, dict) else None

@@ -25,6 +25,7 @@ from policylang.cel.kubernetes.objects import ObjectValue, misnamed
 from policylang.cel.protobuf.wellknown import to_json
 from policylang.cel.types import list_of, message
 from policylang.cel.values.values import Uint
+from policylang.errors import Shape
 
 OBJECT = message("Object")
 PATCHES = list_of(message("JSONPatch"))
@@ -108,7 +109,7 @@ class JsonPatch:
         except MergeError as error:
             raise MergeError(f"JSON Patch: {error.message}") from None
         if not isinstance(patched, dict):
-            raise MergeError(f"JSON Patch: got {type(patched).__name__}, expected an object")
+            raise MergeError(f"JSON Patch: got {Shape(patched)}, expected an object")
         if self._strict and (kind := builtin().kind(str(patched.get("apiVersion")), str(patched.get("kind")))):
             _strict(kind, patched)
         return patched
@@ -169,7 +170,7 @@ def native(value: Any) -> Any:
         return int(value)
     if isinstance(value, (str, bool, int, float)):
         return whole(value)
-    raise MergeError(f"got {type(value).__name__}, expected a value of JSON")
+    raise MergeError(f"got {Shape(value)}, expected a value of JSON")
 
 
 def whole(value: Any) -> Any:

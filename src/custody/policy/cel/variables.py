@@ -12,6 +12,7 @@ from custody.policy.model import Request
 from custody.ports.lookup import ApiCall
 from policylang.cel.compile.program import Program
 from policylang.cel.values.errors import CelError
+from policylang.errors import Shape
 
 _MEMO = "cel"
 
@@ -68,7 +69,7 @@ def namespace_object(given: Given) -> dict[str, Any] | None:
     question = ApiCall(f"/api/v1/namespaces/{name}")
     document = given.answers.value(question)
     if document is not None and not isinstance(document, dict):
-        raise LookupFailedError(question, f"got {type(document).__name__}, expected an object")
+        raise LookupFailedError(question, f"got {Shape(document)}, expected an object")
     return document
 
 

@@ -6,6 +6,7 @@ pkg/admission/plugin/policy/mutating; the API server sets defaults afterwards, a
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -167,6 +168,12 @@ class MutatingAdmission:
         fields.any("status")
         fields.done()
         return Binding(spec, name) if kind == BINDING else Definition(spec, name)
+
+    def again(self, compiled: Definition | Binding) -> Definition | Binding:
+        again = copy.copy(compiled)
+        if isinstance(again, Definition):
+            again.policy = copy.copy(again.policy)
+        return again
 
     def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
         """A binding of a policy that is not here binds nothing, as in the API server."""

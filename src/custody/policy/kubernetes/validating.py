@@ -7,6 +7,7 @@ parameters. A policy that no binding names does not speak, and says so.
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -167,6 +168,9 @@ class AdmissionPolicies:
         compiled = (_definition if kind == POLICY else _binding)(name, spec)
         spec.done()
         return compiled
+
+    def again(self, compiled: Definition | Binding) -> Definition | Binding:
+        return compiled._replace(policy=copy.copy(compiled.policy)) if isinstance(compiled, Definition) else compiled
 
     def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
         bindings: dict[str, list[Unit]] = {}

@@ -33,6 +33,10 @@ class Action:
         self.said = said
         self.overrides = tuple(overrides)
         self.otherwise = otherwise
+        self.always: bool | None = None
+        """What it is for all requests; None where that differs."""
+        if self.fixed:
+            self.always = self.stated
 
     @property
     def stated(self) -> bool:

@@ -17,6 +17,8 @@ from custody.policy.kyverno.simulated import LeftOutError
 from custody.policy.lookup import LookupFailedError
 from custody.ports.lookup import ApiCall, GlobalEntry, HttpCall, ImageData, Question
 from custody.ports.lookup import ConfigMap as ConfigMapQuestion
+from policylang.errors import Shape
+from policylang.go.verbs import sprintf
 from policylang.jmespath import QueryError
 from policylang.variables import NotMadeError, Roots
 
@@ -60,7 +62,7 @@ class ConfigMap:
         for part, text in (("name", name), ("namespace", namespace)):
             if not isinstance(text, str):
                 raise NotMadeError(f"{self._head}failed to substitute variables in context {self._entry} "
-                                   f"configMap.{part}: expected string, got {type(text).__name__}")
+                                   f"configMap.{part}: expected string, got {Shape(text)}")
         namespace = namespace or self._own or "default"
         if self._own and namespace != self._own:
             raise NotMadeError(f'{self._head}context entry {self._entry}: configMap namespace "{namespace}" is '
@@ -192,7 +194,7 @@ class Registry:
     def value(self, data: dict[str, Any], given: Given) -> Any:
         reference = self._reference(data, given)
         if not isinstance(reference, str):
-            raise NotMadeError(f"invalid image reference {reference}, image reference must be a string")
+            raise NotMadeError(sprintf("invalid image reference %s, image reference must be a string", [reference]))
         text = self._jmespath.filled(data, given) if self._jmespath is not None else ""
         about = _answer(given, ImageData(reference), f"failed to fetch image descriptor: {reference}, error: ",
                         "there is no such image")

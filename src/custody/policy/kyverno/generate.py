@@ -24,7 +24,7 @@ from custody.policy.phases import Phase
 from custody.policy.rule import Spoken
 from custody.policy.scope import WRITTEN
 from policylang.conditions import Conditions, compile_conditions
-from policylang.errors import LanguageError
+from policylang.errors import LanguageError, Shape
 from policylang.jmespath import QueryError
 from policylang.variables import Roots, compile_value
 
@@ -182,7 +182,7 @@ class GenerateRule(KyvernoRule):
                     yield own, _cloned(document, own), {**own, "namespace": metadata.get("namespace") or ""}
         else:
             if not isinstance(pattern["data"], dict):
-                raise GenerateError(f"got {type(pattern['data']).__name__} as data, expected a map")
+                raise GenerateError(f"got {Shape(pattern['data'])} as data, expected a map")
             yield target, pattern["data"], None
 
     def _stay(self, namespace: str) -> None:

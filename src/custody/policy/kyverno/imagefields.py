@@ -10,7 +10,7 @@ from custody.formats.jsonpatch import escaped
 from custody.policy.fields import Fields
 from custody.policy.given import Given
 from custody.policy.images import Image, image
-from policylang.errors import LanguageError
+from policylang.errors import LanguageError, Shape
 from policylang.jmespath import Env, Program, QueryError
 from policylang.jmespath import compile as compile_query
 
@@ -104,7 +104,7 @@ def _walk(part: Any, steps: tuple[str, ...], pointer: str, extractor: _Extractor
                 yield from _walk(entry, inner, f"{pointer}/{escaped(str(at))}", extractor, env)
         return
     if not isinstance(part, dict):
-        raise MalformedError(pointer or "/", got=type(part).__name__, expected="a map (invalid image config)")
+        raise MalformedError(pointer or "/", got=Shape(part), expected="a map (invalid image config)")
     if steps:
         yield from _walk(part.get(steps[0]), steps[1:], f"{pointer}/{escaped(steps[0])}", extractor, env)
         return
@@ -113,7 +113,7 @@ def _walk(part: Any, steps: tuple[str, ...], pointer: str, extractor: _Extractor
     if extractor.key:
         holder = part.get(extractor.key)
         if not isinstance(holder, str):
-            raise MalformedError(f"{pointer}/{extractor.key}", got=type(holder).__name__, expected="text (invalid key)")
+            raise MalformedError(f"{pointer}/{extractor.key}", got=Shape(holder), expected="text (invalid key)")
     written = part.get(extractor.value)
     if not isinstance(written, str) or not written.strip():
         return
@@ -123,6 +123,6 @@ def _walk(part: Any, steps: tuple[str, ...], pointer: str, extractor: _Extractor
         except QueryError as error:
             raise MalformedError(where, got=written, expected=f"what jmesPath can read ({error.message})") from None
         if not isinstance(name, str):
-            raise MalformedError(where, got=type(name).__name__, expected="text, of jmesPath")
+            raise MalformedError(where, got=Shape(name), expected="text, of jmesPath")
         written = name
     yield image(written, where, holder, extractor.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import yaml
 
@@ -10,6 +11,7 @@ from custody.policy.model import Outcome, Request, RuleResult
 
 _LONGEST_WARNING = 1024
 _ALL_WARNINGS = 4000
+_LONGEST = 2000  # characters of a policy's messages that are remembered as YAML
 
 
 def blocked(request: Request, results: Sequence[RuleResult]) -> str:
@@ -25,10 +27,23 @@ def blocked(request: Request, results: Sequence[RuleResult]) -> str:
             rules[result.rule] = f"{rules[result.rule]}; {result.message}" if result.rule in rules else result.message
     if told and not failures:
         return told
-    text = yaml.dump(failures, Dumper=yaml.CSafeDumper, default_flow_style=False, allow_unicode=True, width=80)
+    text = "".join(_block(policy, tuple(failures[policy].items())) for policy in sorted(failures)) or "{}\n"
     # Like Kyverno, the object's own name: empty while the API server has yet to generate one.
     resource = f"{request.kind.kind}/{request.namespace}/{request.name}"
     return f"{told}\n\nresource {resource} was blocked due to the following policies \n\n{text}"
+
+
+def _block(policy: str, rules: tuple[tuple[str, str], ...]) -> str:
+    """One policy's part of the map. The same failures come again and again, and writing YAML is slow."""
+    return _dumped(policy, rules) if sum(len(message) for _, message in rules) > _LONGEST else _known(policy, rules)
+
+
+def _dumped(policy: str, rules: tuple[tuple[str, str], ...]) -> str:
+    return str(yaml.dump({policy: dict(rules)}, Dumper=yaml.CSafeDumper, default_flow_style=False, allow_unicode=True,
+                         width=80))
+
+
+_known = lru_cache(2048)(_dumped)
 
 
 def shortened(warnings: Sequence[str]) -> list[str]:

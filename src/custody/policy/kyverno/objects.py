@@ -10,6 +10,7 @@ from custody.policy.kinds import Selector, builtin, guessed_plural
 from custody.policy.lookup import LookupFailedError
 from custody.policy.worlds import path_of
 from custody.ports.lookup import ApiCall
+from policylang.errors import Shape
 
 
 def plural_of(api_version: str, kind: str) -> str:
@@ -51,7 +52,7 @@ def listed(given: Given, api_version: str, kind: str, namespace: str = "",
 def _of(given: Given, question: ApiCall) -> dict[str, Any] | None:
     answer = given.answers.value(question)
     if answer is not None and not isinstance(answer, dict):
-        raise LookupFailedError(question, f"got {type(answer).__name__}, expected an object")
+        raise LookupFailedError(question, f"got {Shape(answer)}, expected an object")
     return answer
 
 

@@ -78,6 +78,8 @@ class KyvernoRule(Rule):
 
     def evaluate(self, given: Given) -> Spoken:
         if not self._head.first_only:
+            if not self.context and given.context.simulated is None:
+                return self._spoken(given)
             return self._evaluated(given)
         if self._applied_before(given):
             return Spoken([])
@@ -122,7 +124,10 @@ class KyvernoRule(Rule):
             if not holds:
                 said = "; ".join(filter(None, ["preconditions not met", message]))
                 return Spoken([self.result(given, Judgement(Outcome.SKIP, said))])
-        return excepted(self, given) or self.judged(given)
+        if self.exceptions:
+            return excepted(self, given) or self.judged(given)
+        given.exceptions = ()
+        return self.judged(given)
 
     @abstractmethod
     def judged(self, given: Given) -> Spoken:
@@ -131,14 +136,18 @@ class KyvernoRule(Rule):
     def result(self, given: Given, judgement: Judgement, *, image: str | None = None, enforce: bool | None = None,
                evidence: tuple[str, ...] = ()) -> RuleResult:
         if enforce is None:
+            enforce = self.action.always
+        if enforce is None:
             enforce = self.action.enforces(given.request, given.answers)
         if judgement.outcome is Outcome.ERROR and self.policy.failure_policy == "Ignore":
             enforce = False
-        return RuleResult(policy=self.policy.name, kind=self.policy.kind, rule=self.name,
-                          outcome=judgement.outcome, message=judgement.message, resource=given.resource, image=image,
-                          evidence=evidence, remedy=judgement.remedy, enforce=enforce,
-                          properties={**(self._properties(given) if self._head.properties else {}),
-                                      **(judgement.properties or {})})
+        policy = self.policy
+        properties = self._properties(given) if self._head.properties else {}
+        if judgement.properties:
+            properties = {**properties, **judgement.properties}
+        return RuleResult(policy=policy.name, kind=policy.kind, rule=self.name, outcome=judgement.outcome,
+                          message=judgement.message, resource=given.resource, image=image, evidence=evidence,
+                          remedy=judgement.remedy, enforce=enforce, properties=properties)
 
     def _properties(self, given: Given) -> dict[str, str]:
         """As they are written where a variable has no value."""

@@ -19,6 +19,8 @@ _CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
 _APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
 _SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
 _SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
+_BINDING = frozenset(("NET_BIND_SERVICE",))
+_VOLUMES = frozenset(c.VOLUMES)
 _INDEX = re.compile(r"\d+")
 
 
@@ -141,14 +143,17 @@ def _profile(name: str) -> Callable[[dict[str, Any]], str | None]:
         profile = context.get(name)
         if profile is None:
             return None
-        kind = str(_inner(context, name, "type") or "")
-        return kind if isinstance(profile, dict) and kind not in ("RuntimeDefault", "Localhost") else None
+        kind = str(c.as_map(profile).get("type") or "")
+        return kind if kind not in ("RuntimeDefault", "Localhost") else None
 
     return bad
 
 
 def _true(*steps: str) -> Callable[[dict[str, Any]], bool | None]:
-    return lambda context: True if _inner(context, *steps) is True else None
+    first, *later = steps
+    if not later:
+        return lambda context: True if context.get(first) is True else None
+    return lambda context: True if first in context and _inner(context, *steps) is True else None
 
 
 _app_armor_profile = _each(_profile("appArmorProfile"), "appArmorProfile.type")
@@ -167,17 +172,18 @@ def _app_armor_reason(errors: list[FieldError]) -> str:
 
 
 def _added(context: dict[str, Any], allowed: frozenset[str]) -> list[str] | None:
-    return sorted({str(name) for name in c.as_list(_inner(context, "capabilities", "add"))} - allowed) or None
+    added = c.as_list(c.as_map(context.get("capabilities")).get("add"))
+    return sorted({str(name) for name in added} - allowed) or None if added else None
 
 
 def _capabilities(pod: _Pod) -> Errors:
     dropped, added = [], []
     for path, _, context in pod.contexts:
-        where = f"{path}.securityContext.capabilities"
-        names = sorted({str(name) for name in c.as_list(_inner(context or {}, "capabilities", "drop"))})
+        where = path + ".securityContext.capabilities"
+        names = {str(name) for name in c.as_list(_inner(context or {}, "capabilities", "drop"))}
         if "ALL" not in names:
-            dropped.append(FieldError(f"{where}.drop", names, required=not names))
-        if forbidden := _added(context or {}, frozenset(("NET_BIND_SERVICE",))):
+            dropped.append(FieldError(f"{where}.drop", sorted(names), required=not names))
+        if forbidden := _added(context or {}, _BINDING):
             added.append(FieldError(f"{where}.add", forbidden))
     return dropped + added
 
@@ -199,7 +205,8 @@ def _host_paths(pod: _Pod) -> Errors:
 
 def _restricted_volumes(pod: _Pod) -> Errors:
     return [FieldError(f"{path}.{next((kind for kind in c.BAD_VOLUMES if volume.get(kind) is not None), 'unknown')}")
-            for path, volume in _volumes(pod) if all(volume.get(kind) is None for kind in c.VOLUMES)]
+            for path, volume in _volumes(pod)
+            if not any(kind in _VOLUMES and source is not None for kind, source in volume.items())]
 
 
 def _host_ports(pod: _Pod) -> Errors:

@@ -21,8 +21,14 @@ class Named(NamedTuple):
     group: str
     version: str
     resource: str
-    """With its subresource: `pods/exec`."""
+    """With its subresource: `pods/exec`. `*` where the plural is not known: the kind tells then."""
     kind: str
+    """A wildcard, where it is not known; empty for every kind."""
+
+    @property
+    def told(self) -> bool:
+        """Whether matchConstraints tell it from all else."""
+        return not self.kind or not self.resource.startswith("*")
 
 
 class Matched(NamedTuple):
@@ -62,13 +68,16 @@ def matched(rule: dict[str, Any], where: str, kinds: Kinds, judged: Sequence[str
         asks.append((targets, operations, _test(part, place, root)))
     every_kind = {target for targets, _, _ in asks for target in targets}
     every_operation = {operation for _, operations, _ in asks for operation in operations}
-    if each or len(asks) == 1 or all(test == TRUE for _, _, test in asks):  # the rules say all of it
+    told = all(target.told for target in every_kind)
+    if told and (each or len(asks) == 1 or all(test == TRUE for _, _, test in asks)):  # the rules say all of it
         whole = every(test for _, _, test in asks)
+    elif each:
+        whole = every((_of([*every_kind], []), *(test for _, _, test in asks)))
     else:
-        whole = some(every((_of([] if {*targets} == every_kind else targets,
+        whole = some(every((_of([] if told and {*targets} == every_kind else targets,
                                 [] if {*operations} == every_operation else operations), test))
                      for targets, operations, test in asks)
-    if not any(targets for targets, _, _ in asks):
+    if not any(_resources(part).get("kinds") for _, part in filters):
         raise UnsupportedError(path, "a rule without kinds has no words in matchConstraints")
     constraints: dict[str, Any] = {"resourceRules": _rules(rules)}
     if shared is not None:
@@ -117,16 +126,13 @@ def _targets(texts: Sequence[str], where: str, kinds: Kinds, operations: Sequenc
     made: dict[Named, None] = {}
     for at, text in enumerate(texts):
         selector = Selector.parse(text, f"{where}[{at}]")
-        if "*" in selector.kind or "?" in selector.kind:
-            if selector != ("*", "*", "*", "") and selector != ("*", "*", "*", "*"):
-                raise UnsupportedError(f"{where}[{at}]", f"{text}: a wildcard of a part of the kinds has no words in "
-                                       "matchConstraints")
+        if selector.kind == "*" and selector.group == "*" and selector.version == "*" and selector.subresource in (
+                "", "*"):
             made[Named("*", "*", "*/*" if selector.subresource else "*", "")] = None
             continue
-        targets = kinds.targets(text, f"{where}[{at}]")
+        targets = [] if "*" in selector.kind or "?" in selector.kind else kinds.find(selector)
         if not targets:
-            raise UnsupportedError(f"{where}[{at}]", f"which resource is {text} is not known",
-                                   hint="give its CustomResourceDefinition with --crd")
+            made[_unknown(selector, f"{where}[{at}]")] = None
         for target in targets:
             sub = f"/{target.subresource.name}" if target.subresource else ""
             resource = target.resource
@@ -134,6 +140,19 @@ def _targets(texts: Sequence[str], where: str, kinds: Kinds, operations: Sequenc
                 continue
             made[Named(resource.group, resource.version, f"{resource.plural}{sub}", resource.kind)] = None
     return [*made]
+
+
+def _unknown(selector: Selector, where: str) -> Named:
+    """All resources that may be of this kind."""
+    if selector.subresource not in ("", "status"):
+        raise UnsupportedError(where, f"of what kind {selector.subresource} of {selector.kind} is, is not known",
+                               hint="give its CustomResourceDefinition with --crd")
+    if any(letter in selector.version for letter in "*?") and selector.version != "*":
+        raise UnsupportedError(where, "a wildcard of a part of a version has no words in matchConstraints")
+    group = "*" if any(letter in selector.group for letter in "*?") else selector.group
+    if group != selector.group and selector.group != "*":
+        raise UnsupportedError(where, "a wildcard of a part of a group has no words in matchConstraints")
+    return Named(group, selector.version, "*/status" if selector.subresource else "*", selector.kind)
 
 
 def _rules(rules: dict[tuple[tuple[str, ...], ...], list[Named]]) -> list[dict[str, Any]]:
@@ -154,21 +173,36 @@ def _rules(rules: dict[tuple[tuple[str, ...], ...], list[Named]]) -> list[dict[s
 def _of(targets: Sequence[Named], operations: Sequence[str]) -> str:
     """That a request is about one of these. The resource is that of what is asked about, in any version."""
     tests = []
-    if targets and not any(target.group == "*" for target in targets):
-        plain = sorted({target.kind for target in targets if "/" not in target.resource})
-        inner = sorted({target.resource for target in targets if "/" in target.resource})
-        groups = sorted({target.group for target in targets})
-        choices = []
+    if targets and all(target.kind for target in targets):
+        told = [target for target in targets if target.told]
+        choices = [_guessed(target, alone=len(targets) == 1) for target in targets if not target.told]
+        plain = sorted({target.kind for target in told if "/" not in target.resource})
+        inner = sorted({target.resource for target in told if "/" in target.resource})
+        groups = sorted({target.group for target in told})
+        known = []
         if plain:
-            choices.append(f"request.kind.kind == {literal(plain[0])}" if len(plain) == 1 else
-                           f"request.kind.kind in {literal(plain)}")
-        choices += [every((f"request.resource.resource == {quoted(name.partition('/')[0])}",
-                           f"request.subResource == {quoted(name.partition('/')[2])}")) for name in inner]
-        tests += [some(choices), f"request.kind.group in {literal(groups)}" if len(groups) > 1 else
-                  f"request.kind.group == {quoted(groups[0])}"]
+            known.append(f"request.kind.kind == {literal(plain[0])}" if len(plain) == 1 else
+                         f"request.kind.kind in {literal(plain)}")
+        known += [every((f"request.resource.resource == {quoted(name.partition('/')[0])}",
+                         f"request.subResource == {quoted(name.partition('/')[2])}")) for name in inner]
+        if told:
+            choices.append(every((some(known), f"request.kind.group in {literal(groups)}" if len(groups) > 1 else
+                                  f"request.kind.group == {quoted(groups[0])}")))
+        tests.append(some(choices))
     if operations:
         tests.append(f"request.operation == {literal(operations[0])}" if len(operations) == 1 else
                      f"request.operation in {literal([*operations])}")
+    return every(tests)
+
+
+def _guessed(target: Named, *, alone: bool) -> str:
+    """That a request is about a kind whose plural is not known."""
+    tests = [wildcard(target.kind, "request.kind.kind")]
+    if not alone:
+        tests += [f"request.kind.{field} == {quoted(value)}" for field, value in (
+            ("group", target.group), ("version", target.version)) if value != "*"]
+        if "/" in target.resource:
+            tests.append(f"request.?subResource.orValue('') == {quoted(target.resource.partition('/')[2])}")
     return every(tests)
 
 

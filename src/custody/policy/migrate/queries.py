@@ -8,13 +8,11 @@ with optional fields.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 from custody.errors import UnsupportedError
 from custody.policy.migrate.expressions import (
     every,
-    is_unit,
     literal,
     member,
     negation,
@@ -22,6 +20,8 @@ from custody.policy.migrate.expressions import (
     quoted,
     some,
 )
+from custody.policy.migrate.functions import FUNCTIONS
+from custody.policy.migrate.said import Names, Said, element_names
 from policylang import jmespath
 from policylang.errors import LanguageError
 from policylang.jmespath import Node
@@ -30,72 +30,64 @@ _REQUEST = {"operation": "request.operation", "namespace": "request.namespace", 
             "userInfo": "request.userInfo", "kind": "request.kind", "subResource": "request.subResource"}
 _PLAIN = ("request.operation", "request.namespace")
 _TEXTS = ("request.namespace", "request.name", "request.userInfo.username")
-_WHOLE = re.compile(r"\s*\{\{((?:\{[^{}]*\}|[^{}])*)\}\}\s*\Z")
+_NOTHING = "optional.none().orValue(null)"
+_PASTED = re.compile("\ue000([0-9]+)\ue000")  # of no text that anybody writes
 
 
-class Said(NamedTuple):
-    """A CEL expression of a value."""
-
-    text: str
-    type: str = ""
-    """list, bool, int or text where it is known."""
-    plain: bool = False
-    """Whether it is a text without wildcards."""
-    sure: bool = False
-    """Whether it is a word, and neither a quantity nor a duration."""
-    over: tuple[tuple[str, str], ...] = ()
-    """Of a list that is made of one list for each element: those, and the names of their elements."""
-
-    def holds(self, word: str, name: str, test: str) -> str:
-        """Of a list: `all` or `exists`."""
-        text = f"{self.unit}.{word}({name}, {test})"
-        for of, element in reversed(self.over):
-            text = f"{of}.{word}({element}, {text})"
-        return text
-
-    @property
-    def size(self) -> str:
-        text = f"size({self.text})"
-        for of, element in reversed(self.over):
-            text = f"{of}.map({element}, {text}).sum()"
-        return text
-
-    @property
-    def unit(self) -> str:
-        return self.text if is_unit(self.text) else f"({self.text})"
-
-
-class Names(NamedTuple):
-    """What an expression may speak of."""
-
-    object: str = "object"
-    old: str = "oldObject"
-    certain: tuple[str, ...] = ("metadata", "kind", "apiVersion")
-    beside: Mapping[str, str] = {}
-    """Elements of lists and entries of the context, by their names."""
-    operation: str = "request.operation"
-    typed: bool = True
-    """Whether the objects are of kinds whose values have their types, as the API server decodes them."""
+def spans(text: str) -> list[tuple[int, int]]:
+    """Where the outermost `{{ }}` of a text begin and end."""
+    stack, made, at = [], [], 0
+    while at < len(text):
+        if text.startswith("{{", at):
+            stack.append((at, 2))
+            at += 2
+        elif text[at] == "{" and stack:
+            stack.append((at, 1))
+            at += 1
+        elif text[at] == "}" and stack and (stack[-1][1] == 1 or text.startswith("}}", at)):
+            start, size = stack.pop()
+            at += size
+            if not stack:
+                made.append((start, at))
+        else:
+            at += 1
+    return made
 
 
 def whole(text: str) -> str | None:
     """The expression of a text that is nothing but one `{{ }}`."""
-    match = _WHOLE.match(text)
-    return match[1].strip() if match else None
+    text = text.strip()
+    return text[2:-2].strip() if spans(text) == [(0, len(text))] else None
 
 
-def query(expression: str, where: str, names: Names, *, lenient: bool = False) -> Said:
-    """With `lenient`, null for what is not there. Raises UnsupportedError for what has no words in CEL."""
+def query(expression: str, where: str, names: Names, *, lenient: bool = False, current: Said | None = None) -> Said:
+    """With `lenient`, null for what is not there. `current` is what it is asked of, where that is not all of the
+    context. Raises UnsupportedError for what has no words in CEL."""
+    pasted: list[Said] = []
+    written, last = "", 0
+    for start, end in spans(expression):
+        before, after = expression[start - 1:start], expression[end:end + 1]
+        marker = f"\ue000{len(pasted)}\ue000"
+        if before == after == "`":
+            marker = f'"{marker}"'
+        elif "'" not in (before, after) and not re.search(r"'[^']*\Z", expression[:start]):
+            raise UnsupportedError(where, f"{expression}: a part of an expression that is computed has no words in CEL")
+        pasted.append(query(expression[start + 2:end - 2].strip(), where, names))
+        if names.pasted is not None:
+            names.pasted.append(pasted[-1].text)
+        written += expression[last:start] + marker
+        last = end
     try:
-        tree = jmespath.parse(expression)
+        tree = jmespath.parse(written + expression[last:])
     except LanguageError as error:
         raise UnsupportedError(where, f"{expression}: {error.message}") from None
-    return _Query(names, where, expression).of(tree, None, lenient=lenient)
+    return _Query(names, where, expression, pasted).of(tree, current, lenient=lenient)
 
 
 class _Query:
-    def __init__(self, names: Names, where: str, expression: str) -> None:
-        self.names, self.where, self.expression = names, where, expression
+    def __init__(self, names: Names, where: str, expression: str, pasted: Sequence[Said] = ()) -> None:
+        """`pasted` are the values that stand in literals, by the numbers there."""
+        self.names, self.where, self.expression, self._pasted = names, where, expression, pasted
         self._fresh = 0
         self._strict = False
         """Whether a projection of what is not there is an error, as in an argument of length()."""
@@ -113,10 +105,19 @@ class _Query:
 
     def _literal(self, node: Node, current: Said | None, lenient: bool) -> Said:
         value = node.value
+        if isinstance(value, str) and _PASTED.search(value):
+            return self.pasted(value)
         kinds = {bool: "bool", int: "int", str: "text", list: "list"}
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         return Said(literal(value), kinds.get(type(value), ""))
+
+    def pasted(self, text: str) -> Said:
+        if (only := _PASTED.fullmatch(text)) is not None:
+            return self._pasted[int(only[1])]
+        parts = [(self._pasted[int(part)] if at % 2 else Said(quoted(part), "text"))
+                 for at, part in enumerate(_PASTED.split(text)) if part]
+        return Said(" + ".join(part.text if part.type == "text" else f"string({part.text})" for part in parts), "text")
 
     def _currentnode(self, node: Node, current: Said | None, lenient: bool) -> Said:
         if current is None:
@@ -143,6 +144,8 @@ class _Query:
 
     def path(self, steps: list[str], current: Said | None, *, lenient: bool) -> Said:
         if current is None:
+            if len(steps) == 1 and steps[0] in self.names.whole:
+                return self.names.whole[steps[0]]
             root, steps = self.rooted(steps)
             if not steps:
                 sure = root == self.names.operation
@@ -150,18 +153,35 @@ class _Query:
         else:
             root = current.unit
         certain = self.names.certain if root in (self.names.object, self.names.old) else ()
+        if self.names.forms.get(root) == "configMap" and steps[:1] == ["data"] and len(steps) > 1:
+            # Without data there is no key that is not there, but nothing.
+            inner = self.path(steps[1:], Said(f"{root}.data"), lenient=lenient)
+            return Said(f"(has({root}.data) ? {inner.text} : null)")
+        if root == _NOTHING:
+            if not lenient:
+                raise self.refused("there is no old object")
+            return Said(_NOTHING)
         text, optional = root, False
         for at, step in enumerate(steps):
             soft = lenient and not (at == 0 and step in certain)
             text = member(text, step, optional=soft)
             optional = optional or soft
-        known = "text" if root in (self.names.object, self.names.old) and _is_text(steps) else ""
-        return Said(f"{text}.orValue(null)" if optional else text, known, bool(known) and steps != ["metadata", "name"])
+        if (root, steps) == ("request.userInfo", ["groups"]):
+            return Said(f"{text}.orValue(null)" if optional else text, "list", elements="text")
+        known, plain = "", False
+        if root in (self.names.object, self.names.old) or self.names.forms.get(root) == "configMap":
+            plain = _is_text(steps) and steps != ["metadata", "name"]
+            known = "text" if _is_text(steps) or (steps[:2] == ["metadata", "annotations"] and len(steps) == 3) or (
+                self.names.forms.get(root) == "configMap" and steps[:1] == ["data"] and len(steps) == 2) else ""
+        return Said(f"{text}.orValue(null)" if optional else text, known, plain)
 
     def rooted(self, steps: list[str]) -> tuple[str, list[str]]:
         first = steps[0]
         if first in self.names.beside:
             return self.names.beside[first], steps[1:]
+        if first in ("serviceAccountName", "serviceAccountNamespace") and len(steps) == 1:
+            part = first.removeprefix("serviceAccount")
+            return f"parseServiceAccount(request.userInfo.username).{part}", []
         if first != "request":
             raise self.refused(f"{first} is nothing that CEL knows")
         if len(steps) == 1:
@@ -170,7 +190,7 @@ class _Query:
         if second in ("object", "oldObject"):
             root = self.names.object if second == "object" else self.names.old
             if not root:
-                raise self.refused("there is no old object")
+                return _NOTHING, steps[2:]
             return root, steps[2:]
         if second not in _REQUEST:
             raise self.refused(f"request.{second} is another thing there")
@@ -180,11 +200,20 @@ class _Query:
     def _indexexpression(self, node: Node, current: Said | None, lenient: bool) -> Said:
         left = self.of(node.children[0], current, lenient=lenient)
         index = node.children[1]
-        if index.kind != "Index" or index.value < 0:
+        if index.kind != "Index":
             raise self.refused("a slice")
-        if lenient:
-            return Said(f"{left.unit}[?{index.value}].orValue(null)")
-        return Said(f"{left.unit}[{index.value}]")
+        return self.indexed(left, index.value)
+
+    def _index(self, node: Node, current: Said | None, lenient: bool) -> Said:
+        if current is None:
+            raise self.refused("an index of all of the context")
+        return self.indexed(current, node.value)
+
+    def indexed(self, left: Said, index: int) -> Said:
+        """Null where there are not so many."""
+        left = left.single
+        at = str(index) if index >= 0 else f"size({left.text}) - {-index}"
+        return Said(f"{left.unit}[?{at}].orValue(null)")
 
     def needed(self, node: Node, current: Said | None, *, lenient: bool) -> Said:
         """An argument that may not be null."""
@@ -198,32 +227,45 @@ class _Query:
         return f"item{self._fresh if self._fresh > 1 else ''}"
 
     def _multiselectlist(self, node: Node, current: Said | None, lenient: bool) -> Said:
-        return Said(f"[{', '.join(self.of(child, current, lenient=lenient).text for child in node.children)}]", "list")
+        parts = [self.of(child, current, lenient=lenient).single for child in node.children]
+        texts = all(part.type == "text" for part in parts)
+        written = [part.text if part.text[:1] == "'" else f"string({part.text})" if texts else f"dyn({part.text})"
+                   for part in parts]
+        return Said(f"[{', '.join(written)}]", "list", elements="text" if texts else "")
 
     def flat(self, node: Node, current: Said | None, *, lenient: bool) -> Said:
         """The list that `[]` makes of a value."""
         if node.kind == "Subexpression" and node.children[1].kind == "MultiSelectList":
             current, node = self.of(node.children[0], current, lenient=lenient), node.children[1]
         if node.kind == "MultiSelectList":
-            parts = [self.listed(child, current) for child in node.children]
-            return Said(" + ".join(part.unit for part in parts), "list")
+            lists = [self.listed(child, current) for child in node.children]
+            return Said(" + ".join(part.unit for part in lists), "list")
         if node.kind in ("Projection", "FilterProjection"):
             right = node.children[1]
             if right.kind == "Identity":
                 return self.of(node, current, lenient=lenient)
-            outer = self.of(Node(node.kind, None, (node.children[0], Node("Identity"), *node.children[2:])), current,
+            before = Node("Identity")
+            if right.kind == "Subexpression" and right.children[1].kind == "FunctionExpression":
+                before, right = right.children
+            outer = self.of(Node(node.kind, None, (node.children[0], before, *node.children[2:])), current,
                             lenient=lenient)
             name = self.element()
             inner = self.listed(right, Said(name))
-            return inner._replace(over=(*outer.over, (outer.unit, name), *inner.over))
+            return inner._replace(maybe=outer.maybe, over=(*outer.over, (outer.unit, name), *inner.over))
         return self.listed(node, current, lenient=lenient)
 
     def listed(self, node: Node, current: Said | None, *, lenient: bool = True) -> Said:
+        if lenient and node.kind == "Subexpression" and node.children[1].value in ("keys", "values"):
+            of = self.of(node.children[0], current, lenient=True)
+            if of.text.endswith(".orValue(null)"):
+                there = Said(f"{of.text.removesuffix('null)')}{{}})", "map")
+                return self.of(node.children[1], there, lenient=True)._replace(maybe=of.text)
         said = self.of(node, current, lenient=lenient)
         text = said.text
+        maybe = text if text.endswith(".orValue(null)") and said.type != "list" else ""
         if text.endswith(".orValue(null)"):
             text = text.removesuffix("null)") + "[])"
-        return said._replace(text=text, type="list")
+        return said._replace(text=text, type="list", maybe=maybe)
 
     def _projection(self, node: Node, current: Said | None, lenient: bool) -> Said:
         base, right = node.children
@@ -240,7 +282,7 @@ class _Query:
         values = (self.flat(base.children[0], current, lenient=True) if base.kind == "Flatten"
                   else self.listed(base, current))
         name = self.element()
-        test = self.truth(condition, Said(name))
+        test = self.truth(condition, Said(name, values.elements))
         return self.projected(values._replace(text=f"{values.unit}.filter({name}, {test})"), right)
 
     def projected(self, values: Said, right: Node) -> Said:
@@ -251,14 +293,21 @@ class _Query:
         if right.kind == "Field":
             there = present(name, right.value)
             kept = f"{values.unit}.filter({name}, {there})" if there else values.unit
-            return values._replace(text=f"{kept}.map({name}, {member(name, right.value)})")
-        inner = self.of(right, Said(name), lenient=True)
-        if inner.type == "bool":
+            return values._replace(text=f"{kept}.map({name}, {member(name, right.value)})", elements="")
+        if right.kind in ("Subexpression", "IndexExpression") and right.children[1].kind in (
+                "FunctionExpression", "Index"):  # of null nothing is asked
+            values, right = self.projected(values, right.children[0]), right.children[1]
+        inner = self.of(right, Said(name, values.elements), lenient=True).single
+        if inner.type and not inner.text.endswith(".orValue(null)"):
+            values = values._replace(elements=inner.type)
             return values._replace(text=f"{values.unit}.map({name}, {inner.text})")
-        return values._replace(text=f"{values.unit}.map({name}, {inner.text}).filter({name}, {name} != null)")
+        return values._replace(text=f"{values.unit}.map({name}, {inner.text}).filter({name}, {name} != null)",
+                               elements=inner.type)
 
     def _pipe(self, node: Node, current: Said | None, lenient: bool) -> Said:
+        strict, self._strict = self._strict, _asks(node.children[1])
         left = self.of(node.children[0], current, lenient=lenient)
+        self._strict = strict
         return self.of(node.children[1], left, lenient=lenient)
 
     def _orexpression(self, node: Node, current: Said | None, lenient: bool) -> Said:
@@ -270,9 +319,15 @@ class _Query:
         if said.sure:
             return said
         if said.type == "list" and right.kind == "Literal" and right.value == []:
-            return said
+            return said._replace(maybe="")
+        if said.type == "list" and right.kind in ("Literal", "MultiSelectList"):
+            listed = said.single
+            return Said(f"(size({listed.text}) > 0 ? dyn({listed.text}) : dyn({fallback.text}))", spare=listed.text
+                        if fallback.text in ("''", "[]", "{}") else "")
         if not said.text.endswith(".orValue(null)") or said.over:
-            raise self.refused("what `||` stands beside is no path")
+            name = self.element()
+            falsy = some(f"{name} == {nothing}" for nothing in ("null", "''", "false", "[]", "{}"))
+            return Said(f"cel.bind({name}, dyn({said.single.text}), {falsy} ? {fallback.text} : {name})")
         if right.kind != "Literal" or not (right.value in ("", None) or right.value == [] or right.value == {}):
             value = said.text
             falsy = some(f"{value} == {nothing}" for nothing in ("null", "''", "false", "[]", "{}"))
@@ -282,12 +337,10 @@ class _Query:
 
     def _andexpression(self, node: Node, current: Said | None, lenient: bool) -> Said:
         if not all(map(self.boolean, node.children)):
-            raise self.refused("&& of what is not true or false")
+            raise self.refused("&& of what is not true or false, and is its value")
         return Said(every(self.truth(child, current) for child in node.children), "bool")
 
     def _notexpression(self, node: Node, current: Said | None, lenient: bool) -> Said:
-        if not self.boolean(node.children[0]):
-            raise self.refused("! of what is not true or false")
         return Said(negation(self.truth(node.children[0], current)), "bool")
 
     def boolean(self, node: Node) -> bool:
@@ -295,23 +348,51 @@ class _Query:
             return True
         if node.kind in ("AndExpression", "OrExpression"):
             return all(map(self.boolean, node.children))
-        return node.kind == "FunctionExpression" and node.value in _TRUTHS
+        if node.kind == "Subexpression":
+            return self.boolean(node.children[1])
+        return node.kind == "FunctionExpression" and node.value in (*_TRUTHS, "label_match")
 
     def truth(self, node: Node, current: Said | None) -> str:
-        if not self.boolean(node):
-            raise self.refused("a condition that is not true or false")
-        return self.of(node, current, lenient=True).text
+        """Whether a value is neither null, false nor empty."""
+        if node.kind in ("AndExpression", "OrExpression"):
+            parts = (self.truth(child, current) for child in node.children)
+            return every(parts) if node.kind == "AndExpression" else some(parts)
+        if node.kind == "Literal":
+            return literal(bool(node.value) or (node.value == 0 and not isinstance(node.value, bool)))
+        if node.kind == "Subexpression" and node.children[1].kind == "FunctionExpression":
+            left = self.of(node.children[0], current, lenient=True)
+            if left.text.endswith(".orValue(null)"):  # of null nothing is asked
+                name = self.element()
+                asked = self.of(node.children[1], Said(name, left.type), lenient=True)
+                if asked.type == "bool":
+                    return f"cel.bind({name}, {left.text}, {every((f'{name} != null', asked.text))})"
+        said = self.of(node, current, lenient=True)
+        if said.type == "bool":
+            return said.text
+        if said.type == "list":
+            return f"{said.size} > 0"
+        name = self.element()
+        truths = every(f"{name} != {nothing}" for nothing in ("null", "''", "false", "[]", "{}"))
+        return f"cel.bind({name}, dyn({said.text}), {truths})"
 
     def _comparator(self, node: Node, current: Said | None, lenient: bool) -> Said:
         left, right = (self.of(child, current, lenient=True) for child in node.children)
         if node.value not in ("==", "!="):
             raise self.refused("an order of what may be no number")
+        if left.over or right.over:
+            left, right = left.single, right.single
         return Said(f"{left.unit} {node.value} {right.unit}", "bool")
+
+    def _multiselecthash(self, node: Node, current: Said | None, lenient: bool) -> Said:
+        members = [f"{quoted(child.value)}: {self.of(child.children[0], current, lenient=True).single.text}"
+                   for child in node.children]
+        return Said(f"{{{', '.join(members)}}}", "map")
 
     def _functionexpression(self, node: Node, current: Said | None, lenient: bool) -> Said:
         name, arguments = node.value, node.children
         if name == "length" and len(arguments) == 1:
-            return Said(self.needed(arguments[0], current, lenient=lenient).size, "int")
+            of = self.needed(arguments[0], current, lenient=lenient)
+            return Said(f"size({of.spare})" if of.spare else of.size, "int")
         if name == "keys" and len(arguments) == 1:
             of = self.of(arguments[0], current, lenient=lenient)
             key = self.element()
@@ -319,8 +400,13 @@ class _Query:
         if name in _TRUTHS and len(arguments) == 2:
             left, right = (self.needed(argument, current, lenient=lenient) for argument in arguments)
             if name == "contains":
-                if arguments[0].kind == "Field" or left.type != "list":
-                    raise self.refused("contains() of what may be a text or a list")
+                if left.type not in ("list", "text"):
+                    if left.text.startswith("'"):
+                        raise self.refused("contains() of what is computed in a text")
+                    return Said(f"(type({left.text}) == list ? {right.unit} in {left.unit} : "
+                                f"{left.unit}.contains({right.text}))", "bool")
+                if left.type == "text":
+                    return Said(f"{left.unit}.contains({right.text})", "bool")
                 if left.over:
                     return Said(left.holds("exists", "known", f"known == {right.unit}"), "bool")
                 return Said(f"{right.unit} in {left.unit}", "bool")
@@ -340,10 +426,22 @@ class _Query:
         if name in ("to_upper", "to_lower") and len(arguments) == 1:
             word = "upperAscii" if name == "to_upper" else "lowerAscii"
             return Said(f"{self.of(arguments[0], current, lenient=lenient).unit}.{word}()", "text")
+        if name in FUNCTIONS:
+            count, write = FUNCTIONS[name]
+            if len(arguments) == count:
+                given = [self.needed(argument, current, lenient=lenient).single for argument in arguments]
+                if (written := write(*given)) is not None:
+                    return written
         raise self.refused(f"{name}()")
 
 
 _TRUTHS = {"contains": "contains", "starts_with": "startsWith", "ends_with": "endsWith", "regex_match": "matches"}
+
+
+def _asks(node: Node) -> bool:
+    """Whether a function that takes no null has `@` for an argument."""
+    return any((node.kind == "FunctionExpression" and child.kind == "CurrentNode" and node.value not in (
+        "to_string", "to_array", "type", "not_null")) or _asks(child) for child in node.children)
 
 
 def _is_text(steps: list[str]) -> bool:
@@ -356,21 +454,20 @@ def text_of(text: str, where: str, names: Names) -> str:
     """A text with `{{ }}` in it as CEL that makes it. Raises UnsupportedError."""
     parts: list[str] = []
     last = 0
-    for match in re.finditer(r"\{\{((?:\{[^{}]*\}|[^{}])*)\}\}", text):
-        if match.start() > last:
-            parts.append(quoted(text[last:match.start()]))
-        said = query(match[1].strip(), where, names)
+    for start, end in spans(text):
+        if start > last:
+            parts.append(quoted(text[last:start]))
+        said = query(text[start + 2:end - 2].strip(), where, names)
         if said.type == "list":
-            raise UnsupportedError(where, f"{match[0]}: a list has no words in a text of CEL")
-        parts.append(said.text if said.type == "text" else f"string({said.text})")
-        last = match.end()
+            parts.append(f"json.marshal({said.single.text})")
+        else:
+            parts.append(said.text if said.type == "text" else f"string({said.text})" if said.type or (
+                not said.text.endswith(".orValue(null)")) else f"cel.bind(part, {said.text}, part == null ? '' : "
+                         "string(part))")
+        last = end
     if last < len(text):
         parts.append(quoted(text[last:]))
     return " + ".join(parts)
 
 
-def element_names(names: Names, **beside: str) -> Names:
-    return names._replace(beside={**names.beside, **beside})
-
-
-__all__: list[Any] = ["Names", "Said", "element_names", "query", "text_of", "whole"]
+__all__ = ["Names", "Said", "element_names", "query", "spans", "text_of", "whole"]

@@ -9,325 +9,21 @@ from __future__ import annotations
 import copy
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from custody.policy.migrate.patterns import LISTS
-from policylang import jmespath
-from policylang.errors import LanguageError
-from policylang.jmespath import Node
-from policylang.kpattern import anchor, operator, scalar
+from custody.policy.migrate.vocabulary import ANY, MAPS, Tree, Vocabulary
+from policylang.kpattern import anchor, scalar
 
-Tree = dict[str, Any]
-"""Fields that are named: maps, lists of one tree, or None where nothing below is."""
 _VALUES: tuple[Any, ...] = ("", "x", "5", "*", "true", 0, 1, -1, 5, True, False, "10Mi", "1.5")
+_NUMBERS = frozenset(("replicas", "runAsUser", "runAsGroup", "fsGroup", "containerPort", "hostPort", "backoffLimit",
+                      "terminationGracePeriodSeconds", "parallelism", "completions", "revisionHistoryLimit"))
+_TRUTHS = frozenset(("hostNetwork", "hostPID", "hostIPC", "privileged", "runAsNonRoot", "allowPrivilegeEscalation",
+                     "readOnlyRootFilesystem", "automountServiceAccountToken", "hostProcess", "readOnly", "suspend"))
+"""Fields of Kubernetes that are whole numbers, and true or false."""
 _IMAGES = ("nginx", "nginx:latest", "ghcr.io/org/app:v1", f"ghcr.io/org/app@sha256:{'0' * 64}",
            "registry.example.com:5000/app:1.0")
-_WORD = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|`([^`]*)`|\b([0-9]+)\b""")
-_CHAIN = re.compile(r"\b(?:object|oldObject)((?:\.\??[A-Za-z_][A-Za-z0-9_]*|\[\??['\"][^'\"]+['\"]\])+)")
-_INNER = re.compile(r"\.(?:all|exists|exists_one|filter|map)\(\s*([A-Za-z_][A-Za-z0-9_]*)\s*,")
-_STEP = re.compile(r"\.\??([A-Za-z_][A-Za-z0-9_]*)|\[\??['\"]([^'\"]+)['\"]\]")
-_VERBS = frozenset(("all", "exists", "exists_one", "filter", "map", "orValue", "startsWith", "endsWith", "contains",
-                    "matches", "size", "hasValue", "split", "join", "value", "or", "optMap", "flatten"))
-
-
-class Vocabulary:
-    """The fields and the values that a policy names."""
-
-    def __init__(self) -> None:
-        self.tree: Tree = {}
-        self.values: dict[str, Any] = {}
-        self.patterns: list[Any] = []
-
-    def policy(self, rule: Mapping[str, Any]) -> None:
-        for part in ("match", "exclude", "preconditions", "context", "celPreconditions", "validate"):
-            self._read(rule.get(part), part)
-
-    def _read(self, value: Any, name: str) -> None:
-        if name == "pattern" and isinstance(value, dict):
-            self._pattern(value)
-        elif name == "anyPattern":
-            for pattern in value or []:
-                self._pattern(pattern)
-        elif name in ("selector", "annotations") and isinstance(value, dict):
-            self._labels(value if name == "annotations" else value.get("matchLabels") or {},
-                         "annotations" if name == "annotations" else "labels")
-        elif isinstance(value, dict):
-            if isinstance(value.get("list"), str):
-                self._loop(value)
-            for key, inner in value.items():
-                if key in ("pattern", "anyPattern") and "list" in value:
-                    continue
-                if key not in ("message", "messageExpression"):
-                    self._read(inner, str(key))
-        elif isinstance(value, list):
-            for inner in value:
-                self._read(inner, name)
-        elif isinstance(value, str):
-            if "{{" in value or name in ("list", "jmesPath"):
-                for expression in re.findall(r"\{\{((?:\{[^{}]*\}|[^{}])*)\}\}", value) or [value]:
-                    self._jmespath(expression)
-            elif name in ("expression", "expressions", "valueExpression"):
-                self._cel(value)
-            else:
-                self._value(value)
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            self._value(value)
-
-    def _value(self, value: Any) -> None:
-        if len(self.values) > 200:
-            return
-        self.values[repr(value)] = value
-        if isinstance(value, str):
-            bare = value.lstrip("!<>= ")
-            for filled in (bare, f"z{value}", f"{value}z", *(text.replace("*", star).replace("?", "q")
-                                                             for text in (bare, value) for star in ("z", ""))):
-                self.values[repr(filled)] = filled
-            if re.fullmatch(r"-?[0-9]+", value):
-                self._number(int(value))
-            for part in re.split(r"[|&]", value):
-                bare = part.strip().lstrip("!<>= ")
-                if match := re.fullmatch(r"(-?[0-9]+)([A-Za-z%]*)", bare):
-                    self._number(int(match[1]), match[2])
-        else:
-            self._number(int(value))
-
-    def _number(self, number: int, unit: str = "") -> None:
-        for beside in (number - 1, number, number + 1):
-            self.values[repr(beside)] = beside
-            if unit:
-                self.values[f"{beside}{unit}"] = f"{beside}{unit}"
-
-    def _labels(self, labels: Mapping[str, Any], field: str) -> None:
-        into = self.tree.setdefault("metadata", {}).setdefault(field, {})
-        for key, value in labels.items():
-            into.setdefault(str(key).replace("*", "z").replace("?", "q"), None)
-            self._value(value)
-
-    def _loop(self, loop: Mapping[str, Any]) -> None:
-        """A list of a foreach, and the patterns of its elements."""
-        self._jmespath(loop["list"])
-        patterns = [*([loop["pattern"]] if isinstance(loop.get("pattern"), dict) else []),
-                    *(loop.get("anyPattern") or [])]
-        for pattern in patterns:
-            skeleton = self._skeleton(pattern)
-            for name in re.findall(r"[A-Za-z_][A-Za-z0-9_]*", loop["list"]):
-                for holder, key in _holders(self.tree, name):
-                    if isinstance(holder[key], list):
-                        if isinstance(holder[key][0], dict):
-                            _grow(holder[key][0], skeleton)
-                        else:
-                            holder[key] = [copy.deepcopy(skeleton)]
-
-    # ── patterns ────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _pattern(self, pattern: Any) -> None:
-        self.patterns.append(pattern)
-        _grow(self.tree, self._skeleton(pattern))
-
-    def _skeleton(self, pattern: Any) -> Any:
-        if isinstance(pattern, dict):
-            return {anchor(key)[1]: self._skeleton(value) for key, value in pattern.items()}
-        if isinstance(pattern, list):
-            return [self._skeleton(pattern[0])]
-        if pattern is not None and not isinstance(pattern, bool):
-            self._value(pattern)
-            if isinstance(pattern, str):
-                for choice in re.split(r"[|&]", pattern):
-                    self._value(choice.strip())
-                # Kyverno takes a value that is the pattern's own text for one that matches; its translation does not.
-                if operator(pattern) or "|" in pattern or "&" in pattern:
-                    self.values.pop(repr(pattern), None)
-        return None
-
-    # ── expressions ─────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _jmespath(self, expression: str) -> None:
-        for quoted in re.findall(r"'([^']*)'|`\"([^\"]*)\"`", expression):
-            self._value(quoted[0] or quoted[1])
-        try:
-            tree = jmespath.parse(expression.strip())
-        except LanguageError:
-            return
-        self._walk(tree, None)
-
-    def _walk(self, node: Node, at: Tree | None) -> Tree | None:
-        """`at` is where `@` is in the tree; returns where the expression's value is."""
-        kind, children = node.kind, node.children
-        if kind == "Field":
-            if at is None:
-                return _ROOTS if node.value == "request" else self._element(node.value)
-            if at is _ROOTS:
-                return self.tree if node.value in ("object", "oldObject") else {}
-            if node.value not in at or at[node.value] is None:
-                at[node.value] = {}
-            below = at[node.value]
-            return below[0] if isinstance(below, list) and isinstance(below[0], dict) else below if isinstance(
-                below, dict) else {}
-        if kind in ("Subexpression", "Pipe"):
-            return self._walk(children[1], self._walk(children[0], at))
-        if kind in ("Projection", "FilterProjection", "Flatten", "IndexExpression"):
-            self._listed(children[0], at)
-            inner = self._walk(children[0], at)
-            for child in children[1:]:
-                if child.kind not in ("Index", "Slice", "Identity"):
-                    last = self._walk(child, inner)
-                    inner = last if child is children[1] else inner
-            return inner
-        if kind in ("Identity", "CurrentNode"):
-            return at
-        result: Tree | None = None
-        for child in children:
-            result = self._walk(child, at) or result
-        return result
-
-    def _listed(self, node: Node, at: Tree | None) -> None:
-        """Marks the fields that a projection is of as lists."""
-        if node.kind == "MultiSelectList":
-            for child in node.children:
-                self._listed(child, at)
-            return
-        if node.kind == "Flatten":
-            self._listed(node.children[0], at)
-            return
-        if node.kind == "Subexpression":
-            if node.children[1].kind == "MultiSelectList":
-                self._listed(node.children[1], self._walk(node.children[0], at))
-                return
-            parent, field = self._walk(node.children[0], at), node.children[1]
-        else:
-            parent, field = at, node
-        if parent is not None and parent is not _ROOTS and field.kind == "Field":
-            below = parent.get(field.value)
-            if not isinstance(below, list):
-                parent[field.value] = [below if isinstance(below, dict) else {}]
-
-    def _element(self, name: str) -> Tree:
-        """What an element of a foreach's list is: whatever list of maps was named last."""
-        return self.elements if name.startswith("element") else {}
-
-    @property
-    def elements(self) -> Tree:
-        lists = [*_lists(self.tree)]
-        if not lists:
-            return {}
-        merged: Tree = {}
-        for listed in lists:
-            if isinstance(listed[0], dict):
-                merged = listed[0]
-        for listed in lists:
-            if isinstance(listed[0], dict) and listed[0] is not merged:
-                _grow(merged, listed[0])
-                listed[0] = merged
-        return merged
-
-    def _cel(self, text: str) -> None:
-        for found in _WORD.findall(text):
-            word = next((part for part in found if part), "")
-            self._value(int(word) if found[3] else word)
-        inner = [*dict.fromkeys(_INNER.findall(text))]
-        placed: set[str] = set()
-        for chain in _CHAIN.findall(text):
-            at: Any = self.tree
-            for step in _steps(chain):
-                below = at.get(step)
-                if isinstance(below, list):
-                    below = below[0]
-                if not isinstance(below, dict):
-                    below = at[step] = {}
-                at = below
-        for name in [*inner, *inner]:
-            steps = [_steps(chain) for chain in re.findall(
-                rf"\b{name}((?:\.\??[A-Za-z_][A-Za-z0-9_]*|\[\??['\"][^'\"]+['\"]\])+)", text)]
-            for match in re.finditer(r"((?:\.\??[A-Za-z_][A-Za-z0-9_]*)+)(?:\.orValue\(\[\]\))?\)?\.(?:all|exists|"
-                                     rf"exists_one|filter|map)\(\s*{name}\s*,", text):
-                last = _steps(match[1])[-1:]
-                for holder, key in _holders(self.tree, last[0]) if last else ():
-                    below = holder[key]
-                    tree = below[0] if isinstance(below, list) else below if isinstance(below, dict) else {}
-                    tree = tree if isinstance(tree, dict) else {}
-                    for chain in steps:
-                        _grow(tree, _nested(chain))
-                    holder[key] = [tree or None]
-                    placed.add(name)
-            if name not in placed:
-                self._anywhere(steps)
-
-
-    def _anywhere(self, chains: Sequence[list[str]]) -> None:
-        """Elements of a list that is a variable: of any field that may be a list."""
-        names = {name for name in _names(self.tree) if name.endswith("s") and name not in _MAPS}
-        for name in names:
-            for holder, key in _holders(self.tree, name):
-                below = holder[key]
-                tree = below[0] if isinstance(below, list) else below
-                if isinstance(below, dict) and below and not all(chain[0] in below for chain in chains if chain):
-                    continue
-                tree = tree if isinstance(tree, dict) else {}
-                for chain in chains:
-                    _grow(tree, _nested(chain))
-                holder[key] = [tree or None]
-
-
-_MAPS = frozenset(("labels", "annotations", "matchLabels", "nodeSelector", "data", "limits", "requests", "status"))
-_ROOTS: Tree = {"object": {}}
-
-
-def _steps(chain: str) -> list[str]:
-    steps = [first or second for first, second in _STEP.findall(chain)]
-    while steps and steps[-1] in _VERBS:
-        steps.pop()
-    return [step for step in steps if step not in _VERBS]
-
-
-def _nested(steps: list[str]) -> Any:
-    made: Any = None
-    for step in reversed(steps):
-        made = {step: made}
-    return made
-
-
-def _holders(tree: Any, name: str) -> list[tuple[Tree, str]]:
-    if isinstance(tree, list):
-        return _holders(tree[0], name)
-    if not isinstance(tree, dict):
-        return []
-    return [*([(tree, name)] if name in tree else []), *(hit for value in tree.values() for hit in
-                                                         _holders(value, name))]
-
-
-def _names(tree: Any) -> list[str]:
-    if isinstance(tree, list):
-        return _names(tree[0])
-    return [*tree, *(name for below in tree.values() for name in _names(below))] if isinstance(tree, dict) else []
-
-
-def _lists(tree: Any) -> Iterator[list[Any]]:
-    if isinstance(tree, list):  # those within are of its elements' own
-        yield tree
-    elif isinstance(tree, dict):
-        for value in tree.values():
-            yield from _lists(value)
-
-
-def _grow(tree: Any, more: Any) -> None:
-    if not isinstance(tree, dict) or not isinstance(more, dict):
-        return
-    for key, value in more.items():
-        below = tree.get(key)
-        if isinstance(below, list) and isinstance(value, list):
-            if below[0] is None:
-                below[0] = value[0]
-            else:
-                _grow(below[0], value[0])
-        elif isinstance(below, dict):
-            _grow(below, value[0] if isinstance(value, list) else value)
-            if isinstance(value, list):
-                tree[key] = [below]
-        elif isinstance(below, list):
-            _grow(below[0], value)
-        elif below is None:
-            tree[key] = value
 
 
 class Samples:
@@ -339,17 +35,25 @@ class Samples:
         self._random = random.Random(seed)  # noqa: S311 - the same objects each time
         self._vocabulary = vocabulary
         self._typed = typed
-        self._values = [*vocabulary.values.values(), *_VALUES]
+        self._values = self._all = [*vocabulary.values.values(), *_VALUES]
+        self._written = [*vocabulary.written.values(), True, False, "x"]
 
     def objects(self, count: int) -> Iterator[dict[str, Any]]:
         """Half of them meet a pattern but for a field or two."""
         patterns = self._vocabulary.patterns
         for at in range(count):
-            if patterns and at % 2:
+            self._values = self._written if at % 4 == 2 else self._all
+            if at % 8 == 2:  # with all fields, and nothing in them but what the rule speaks of
+                made = self._grown(self._vocabulary.tree, 0)
+            elif patterns and at % 2:
                 made = self._meeting(self._random.choice(patterns), self._random.random() * 0.3)
             else:
                 made = self._grown(self._vocabulary.tree, self._random.choice((0.02, 0.15, 0.4)))
             yield made if isinstance(made, dict) else {}
+
+    def value(self, tree: Any) -> Any:
+        """What is looked up."""
+        return self._grown(tree, self._random.choice((0.02, 0.02, 0.15, 0.4)))
 
     def _meeting(self, pattern: Any, wrong: float, name: str = "") -> Any:
         """What matches a pattern, with a chance of something else at each of its fields."""
@@ -373,23 +77,67 @@ class Samples:
 
     def _grown(self, tree: Any, gaps: float, name: str = "") -> Any:
         if isinstance(tree, list):
+            if not tree[0]:
+                words = [value for value in self._values if isinstance(value, str) or not self._typed]
+                return [self._random.choice(words) for _ in range(self._random.choice((0, 1, 1, 2, 3)))]
             return [self._grown(tree[0], gaps) for _ in range(self._random.choice((0, 1, 1, 2, 3)))]
-        if name in _MAPS and self._random.random() < (0.8 if not tree else 0.3):
+        if name in MAPS and self._random.random() < (0.8 if not tree else 0.3):
             keys = [value for value in self._values if isinstance(value, str)]
             made = {self._random.choice(keys): self._leaf(name) for _ in range(self._random.choice((0, 1, 2)))}
             return {**made, **{key: self._leaf(name) for key in tree or {} if self._random.random() >= gaps}}
         if not tree:
             return self._leaf(name)
-        if not self._typed and self._random.random() < 0.03:
-            return self._random.choice((None, [], {}, "x", 1))
+        if ANY in tree:
+            keys = ["x", *(value for value in self._written if isinstance(value, str))]
+            keys = [key for key in keys if key not in tree]
+            made = {self._random.choice(keys): "x" for _ in range(self._random.choice((0, 1, 1, 2)))}
+            return {**made, **{key: self._grown(below, gaps, key) for key, below in tree.items()
+                               if key != ANY and self._random.random() >= gaps}}
         return {name: self._grown(below, gaps, name) for name, below in tree.items() if self._random.random() >= gaps}
+
+    def changed(self, document: dict[str, Any]) -> dict[str, Any]:
+        """The same object but for one field."""
+        made = copy.deepcopy(document)
+        at: Any = made
+        name = ""
+        for _ in range(12):
+            keys = [*range(len(at))] if isinstance(at, list) else [key for key in at if at is not made or key not in (
+                "apiVersion", "kind")]
+            if not keys:
+                break
+            key = self._random.choice(keys)
+            below = at[key]
+            if isinstance(below, (dict, list)) and below:
+                at, name = below, str(key)
+                continue
+            if key not in ("name", "namespace", "image"):
+                if isinstance(at, dict) and (self._random.random() < 0.3 or isinstance(below, (dict, list))):
+                    del at[key]
+                elif not isinstance(below, (dict, list)):
+                    leaf = self._leaf(str(key))
+                    at[key] = leaf if not isinstance(below, str) else str(leaf) if name != "labels" else re.sub(
+                        r"[^A-Za-z0-9._-]", "z", str(leaf))
+            break
+        return made
 
     def _leaf(self, name: str) -> Any:
         if name == "image" and self._random.random() < 0.3:
             return self._random.choice(_IMAGES)
+        if self._typed and name in _NUMBERS:
+            numbers = [value for value in self._values if isinstance(value, int) and not isinstance(value, bool)]
+            return self._random.choice(numbers or [1])
+        if self._typed and name in _TRUTHS:
+            return self._random.choice((True, False))
+        if self._typed and (name == "name" or name.endswith("Name")):
+            names = [value for value in self._values if isinstance(value, str) and value]
+            return re.sub(r"[^A-Za-z0-9.:*-]", "z", self._random.choice(names or ["x"])).replace("*", "z")
         draw = self._random.random()
         if draw < 0.06 and not self._typed:
             return None
         if (draw < 0.10 and not self._typed) or (name in LISTS and self._typed):
-            return [self._random.choice(self._values) for _ in range(self._random.choice((0, 1, 2)))]
+            values = [value for value in self._values if isinstance(value, str)] if self._typed else self._values
+            return [self._random.choice(values) for _ in range(self._random.choice((0, 1, 2)))]
         return self._random.choice(self._values)
+
+
+__all__ = ["Samples", "Tree", "Vocabulary"]

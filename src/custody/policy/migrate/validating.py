@@ -9,9 +9,11 @@ from custody.errors import UnsupportedError
 from custody.policy.kinds import Kinds, builtin
 from custody.policy.kyverno.autogen import ANNOTATION, Generated
 from custody.policy.migrate import conditions, patterns
-from custody.policy.migrate.expressions import FALSE, TRUE, every, negation, some
+from custody.policy.migrate.contexts import context, shared
+from custody.policy.migrate.expressions import FALSE, TRUE, every, is_unit, negation, some
 from custody.policy.migrate.matching import Matched, matched
-from custody.policy.migrate.queries import Names, element_names, query, text_of, whole
+from custody.policy.migrate.queries import query, text_of
+from custody.policy.migrate.said import Names, element_names
 from custody.policy.podfields import HOLDERS
 from custody.policy.resources import OPERATIONS
 from custody.policy.scope import WRITTEN
@@ -61,6 +63,8 @@ def migrated(document: dict[str, Any], at: int, kinds: Kinds, made: Sequence[Gen
     parts: list[tuple[str, tuple[str, ...], str]] = [
         (name, tuple(operation for operation in judged if operation != "DELETE"), "object"),
         (f"{name}-on-delete", tuple(operation for operation in judged if operation == "DELETE"), "oldObject")]
+    if "DELETE" not in judged and rule.get("preconditions"):  # which are asked all the same, and may fail
+        parts[1] = (f"{name}-on-delete", ("DELETE",), "oldObject")
     if "cel" in validate:  # which speaks of object and oldObject itself
         parts = [(name, tuple(judged), "object")]
     documents = []
@@ -83,10 +87,19 @@ def _part(document: dict[str, Any], at: int, kinds: Kinds, made: Sequence[Genera
         return []
     pods = all(target.kind in HOLDERS for target in match.resources)
     names = Names(root, certain=("metadata", "kind", "apiVersion", *(("spec",) if pods else ())),
-                  operation="request.operation" if root == "object" else "'DELETE'", typed=_typed(match))
+                  operation="request.operation" if root == "object" else "'DELETE'", typed=_typed(match),
+                  home=_home(document), pasted=[])
+    names = context(rule.get("context") or [], f"{where}.context", names)
     spoken = _spoken(rule, where, match, names)
     if any(text == FALSE for _, text in spoken.conditions):
         return []
+    if root == "oldObject" and not {"deny", "foreach"} & {*validate}:
+        before = dict(spoken.conditions).get("preconditions", "")
+        if not any(word in before for word in conditions.LOOKUPS):
+            return []
+        spoken = spoken._replace(conditions=[
+            (label, f"({text}) ? false : false" if label == "preconditions" else text)
+            for label, text in spoken.conditions if label != "applies"])
     action = validate.get("failureAction") or spec.get("validationFailureAction") or "Audit"
     enforces = action.lower() == "enforce"
     meets = spoken.meets
@@ -107,9 +120,17 @@ def _part(document: dict[str, Any], at: int, kinds: Kinds, made: Sequence[Genera
         written |= {field: cel[field] for field in ("variables", "auditAnnotations") if cel.get(field)}
         written["validations"] = _expressions(cel, validate, where)
     else:
-        written["validations"] = [_said({"expression": meets}, validate.get("message"), f"{where}.validate.message",
-                                        names, rule["name"])]
+        said = _said({"expression": meets}, validate.get("message"), f"{where}.validate.message", names, rule["name"])
+        fields = [field for field in ("expression", "messageExpression") if field in said]
+        texts, variables = shared([said[field] for field in fields], names)
+        if variables:
+            written["variables"] = variables
+        written["validations"] = [{**said, **dict(zip(fields, texts, strict=True))}]
     return _documents(document, name, written, match, controllers, mentions="ephemeralContainers" in str(rule))
+
+
+def _home(document: dict[str, Any]) -> str:
+    return (document["metadata"].get("namespace") or "default") if document["kind"] == "Policy" else ""
 
 
 def _typed(match: Matched) -> bool:
@@ -121,7 +142,6 @@ def _typed(match: Matched) -> bool:
 def _spoken(rule: dict[str, Any], where: str, match: Matched, names: Names) -> Spoken:
     made = [(f"match-{at}" if at else "match", text) for at, text in enumerate(match.conditions)]
     made = [(f"custody-{label}", text) for label, text in made]
-    names = _context(rule.get("context") or [], f"{where}.context", names)
     if rule.get("preconditions"):
         made.append(("preconditions", conditions.compiled(rule["preconditions"], f"{where}.preconditions", names)))
     made += [(entry.get("name") or f"cel-{at}", entry["expression"])
@@ -130,16 +150,26 @@ def _spoken(rule: dict[str, Any], where: str, match: Matched, names: Names) -> S
         return Spoken(made, TRUE)
     block = _block(rule["validate"], f"{where}.validate", names, 0)
     if block.skips != FALSE:
-        made.append(("applies", negation(block.skips)))
+        label, before = made[-1] if made else ("", "")
+        if label == "preconditions" and any(word in before for word in (*conditions.LOOKUPS, "size([dyn(")):
+            # Apart, what is false of the one would hide an error of the other.
+            made[-1] = (label, f"({before}) ? {negation(block.skips)} : false")
+        else:
+            made.append(("applies", negation(block.skips)))
     return Spoken([(label, text) for label, text in made if text != TRUE], block.meets)
 
 
 def _excusing(rule: dict[str, Any], where: str, kinds: Kinds, judged: Sequence[str], meets: str, names: Names) -> str:
     """A violation that was there before is none on update, as under Enforce in Kyverno."""
     old = matched(rule, where, kinds, judged, "oldObject")
-    before = _spoken(rule, where, old, names._replace(object="oldObject", old="", operation="'CREATE'"))
+    names = Names("oldObject", "", names.certain, operation="'CREATE'", typed=names.typed, home=names.home,
+                  pasted=[])
+    before = _spoken(rule, where, old, context(rule.get("context") or [], f"{where}.context", names))
     held = every([*(text for _, text in before.conditions), negation(before.meets)])
-    return some((meets, every(("request.operation == 'UPDATE'", "oldObject != null", held))))
+    if meets in (TRUE, FALSE):
+        return TRUE if meets == TRUE else every(("request.operation == 'UPDATE'", "oldObject != null", held))
+    excused = every(("request.operation == 'UPDATE'", "oldObject != null", held))
+    return f"{meets} ? true : {excused}" if is_unit(meets.removeprefix("!")) else f"({meets}) ? true : {excused}"
 
 
 def _block(block: dict[str, Any], where: str, names: Names, depth: int) -> Block:
@@ -159,37 +189,24 @@ def _block(block: dict[str, Any], where: str, names: Names, depth: int) -> Block
     spoken, meets = [], []
     for at, loop in enumerate(block["foreach"]):
         path = f"{where}.foreach[{at}]"
-        for field in ("context", "elementScope"):
-            if loop.get(field) is not None:
-                raise UnsupportedError(f"{path}.{field}", "it has no words in CEL yet")
+        if loop.get("elementScope") is not None:
+            raise UnsupportedError(f"{path}.elementScope", "it has no words in CEL yet")
         elements = query(loop["list"], f"{path}.list", names, lenient=True)
-        if elements.over:
-            raise UnsupportedError(f"{path}.list", "a list of lists has no words in CEL here")
-        listed = elements.unit
+        listed = elements.single.unit
         if listed.endswith(".orValue(null)"):
             listed = listed.removesuffix("null)") + "[])"
         name = "element" if depth == 0 else f"element{depth}"
         inner = element_names(names, **{"element": name, f"element{depth}": name})
+        inner = context(loop.get("context") or [], f"{path}.context", inner)
         asked = conditions.compiled(loop["preconditions"], f"{path}.preconditions", inner) if loop.get(
             "preconditions") else TRUE
         part = _block(loop, path, inner, depth + 1)
         speaks = every((asked, negation(part.skips)))
         spoken.append(f"size({listed}) > 0" if speaks == TRUE else f"{listed}.exists({name}, {speaks})")
-        meets.append(f"{listed}.all({name}, {some((negation(speaks), part.meets))})")
+        said = f"({speaks}) ? ({part.meets}) : true" if speaks != TRUE and conditions.fails(speaks) else (
+            some((negation(speaks), part.meets)))
+        meets.append(f"{listed}.all({name}, {said})")
     return Block(negation(some(spoken)), every(meets))
-
-
-def _context(entries: Sequence[dict[str, Any]], where: str, names: Names) -> Names:
-    for at, entry in enumerate(entries):
-        path = f"{where}[{at}]"
-        variable = entry.get("variable")
-        if variable is None or not isinstance(variable.get("jmesPath"), str) or set(variable) - {"jmesPath"}:
-            form = next((form for form in entry if form != "name"), "name")
-            raise UnsupportedError(f"{path}.{form}", "it has no words in CEL yet")
-        text = variable["jmesPath"]
-        said = query(whole(text) or text, f"{path}.variable.jmesPath", names)
-        names = element_names(names, **{entry["name"]: said.unit})
-    return names
 
 
 def _asked(spec: dict[str, Any]) -> dict[str, Any]:
@@ -235,7 +252,7 @@ def _documents(document: dict[str, Any], name: str, spec: dict[str, Any], match:
     kept = {field: value for field in ("labels", "annotations")
             if (value := {key: text for key, text in (metadata.get(field) or {}).items() if key not in _DROPPED})}
     namespaced = document["kind"] == "Policy"
-    place = {"namespace": metadata.get("namespace") or "default"} if namespaced else {}
+    place = {"namespace": _home(document)} if namespaced else {}
 
     def policy(called: str, body: dict[str, Any]) -> dict[str, Any]:
         return {"apiVersion": "policies.kyverno.io/v1",

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from custody.errors import MalformedError
+from policylang.errors import Shape
 
 Failure = tuple[str, str] | None
 Check = Callable[["Pod"], Failure]
@@ -33,7 +34,7 @@ def as_list(value: Any) -> list[Any]:
 
 
 def _got(value: Any) -> Any:
-    return value if isinstance(value, (str, int, float)) else type(value).__name__
+    return value if isinstance(value, (str, int, float)) else Shape(value)
 
 
 class Pod:

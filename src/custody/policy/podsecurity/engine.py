@@ -24,6 +24,7 @@ from custody.policy.podsecurity import standard
 from custody.policy.rule import Needs, Policy, Rule, Spoken
 from custody.policy.scope import Block, Filter, Named, Scope, namespace_labels_of
 from custody.ports.lookup import NamespaceLabels
+from policylang.errors import Shape
 
 VERSION = "pod-security.admission.config.k8s.io/v1"
 PREFIX = "pod-security.kubernetes.io/"
@@ -211,6 +212,9 @@ class PodSecurity:
         top.done()
         return Configuration(demands, *exempt)
 
+    def again(self, compiled: Any) -> Any:
+        return compiled  # a link makes policies of it, and leaves it as it is
+
     def link(self, units: Sequence[Unit]) -> Iterator[Policy]:
         for unit in units:
             policy = Policy("pod-security", "podsecurity", parts=(unit.at,), kind="PodSecurityConfiguration")
@@ -262,7 +266,7 @@ def _pod(document: Any, pointer: str) -> tuple[Any, Any]:
     """(metadata, spec) of a pod, or of the pod template whose spec is at a pointer. Raises MalformedError for none."""
     holder = jsonpatch.resolve(document, pointer.removesuffix("/spec"))
     if not isinstance(holder, dict):
-        raise MalformedError(pointer, got=type(holder).__name__, expected="a pod template")
+        raise MalformedError(pointer, got=Shape(holder), expected="a pod template")
     return holder.get("metadata"), holder.get("spec")
 
 

@@ -15,6 +15,7 @@ from custody.admission.definitions import BY_KIND
 from custody.admission.judging import Judging
 from custody.admission.review import Review, answer, read
 from custody.errors import CustodyError
+from custody.policy.engines import Compiled
 from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
 from custody.policy.model import Kind, Outcome, Request, Resource
@@ -23,9 +24,9 @@ from custody.policy.resources import ApiResource
 from custody.policy.rule import Policy
 from custody.policy.snapshot import Snapshot
 from custody.ports.cluster import ClusterObjects, Object
-from custody.services.cluster.policies import Collection, essence
+from custody.services.cluster.policies import Collection, Place
 from custody.services.cluster.refusals import refusal
-from custody.services.mirror import Key, key_of
+from custody.services.mirror import key_of
 
 _LOG = logging.getLogger(__name__)
 TRIED = 200
@@ -62,9 +63,11 @@ class Guard:
         if request.object is None or (request.kind.group, request.kind.kind) not in BY_KIND or request.subresource:
             return answer(review, allowed=True)
         begun = asyncio.get_running_loop().time()
+        compiled: Compiled | None = None
         try:
-            fault = (refusal(request.object, self._kinds())
-                     or await asyncio.to_thread(self._collection.fault, request.object, self._kinds()))
+            fault = refusal(request.object, self._kinds())
+            if not fault:
+                fault, compiled = await asyncio.to_thread(self._collection.tried, request.object, self._kinds())
         except Exception:
             _LOG.exception("a policy could not be checked")
             fault = "checking it failed with an internal error"
@@ -72,14 +75,15 @@ class Guard:
             # Kyverno gives warnings of the same words for its newer kinds, and no reason.
             told = [fault] if request.kind.group == "policies.kyverno.io" else []
             return answer(review, allowed=False, message=fault, warnings=told, reason="")
-        return answer(review, allowed=True, warnings=await self._warnings(review, begun + seconds * _SHARE))
+        warnings = await self._warnings(review, compiled, begun + seconds * _SHARE) if compiled is not None else []
+        return answer(review, allowed=True, warnings=warnings)
 
-    async def _warnings(self, review: Review, deadline: float) -> list[str]:
+    async def _warnings(self, review: Review, compiled: Compiled, deadline: float) -> list[str]:
         assert review.request.object is not None
         if uncounting := self._collection.uncounting(review.request.object):
             return [uncounting]
         try:
-            policies = await asyncio.to_thread(self._with, review.request.object)
+            policies = await asyncio.to_thread(self._with, compiled)
             name = key_of(review.request.object)
             full = f"{name[0]}/{name[1]}" if name[0] else name[1]
             snapshot = self._snapshot(policies.only(
@@ -103,11 +107,10 @@ class Guard:
         named = ", ".join(trial.denied[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
         return [f"this policy would have denied {len(trial.denied)} of {trial.tried} objects that are there: {named}"]
 
-    def _with(self, document: Object) -> PolicySet:
+    def _with(self, compiled: Compiled) -> PolicySet:
         """The policies in force with this one in its place."""
-        beside = [essence(held.judged) for held in list(self._collection.held.values())
-                  if held.judged is not None and _place(held.judged) != _place(document)]
-        return PolicySet([*beside, essence(document)], None, self._kinds().unchecked())
+        parts = [*self._collection.beside(_place(compiled.document)), compiled]
+        return PolicySet.linking(parts, [""] * len(parts), self._kinds().unchecked())
 
     async def _try(self, snapshot: Snapshot, trial: _Trial, deadline: float) -> None:
         turns = asyncio.Semaphore(_AT_ONCE)
@@ -155,5 +158,5 @@ def _named(policies: PolicySet) -> Iterator[ApiResource]:
                 yield resource
 
 
-def _place(document: Object) -> tuple[object, str, Key]:
-    return document.get("kind"), str(document.get("apiVersion")).rpartition("/")[0], key_of(document)
+def _place(document: Object) -> Place:
+    return str(document.get("apiVersion")).rpartition("/")[0], str(document.get("kind")), *key_of(document)

@@ -32,8 +32,10 @@ from custody.services.cluster.webhooks import Webhooks, wanted
 
 _LOG = logging.getLogger(__name__)
 _SETTLE, _PROMPT, _QUIET = 0.1, 0.01, 1.0
-"""Seconds that are waited for more changes, since `kubectl apply -f` of a folder is many; fewer for the first one after
-a second without any: who applies one policy expects it to be in force."""
+"""Seconds without another change after which a step is taken, since `kubectl apply -f` of a folder is many; fewer for
+the first one after a second without any: who applies a policy expects it to be in force."""
+_LATEST = 1.0
+"""Seconds after the first change, however many follow: a burst of them makes one set of policies a second."""
 _AGAIN = 30.0
 _FAILED = 2.0
 _SKEW = timedelta(seconds=5)
@@ -118,9 +120,22 @@ class Operator:
         for task in waiting:
             task.cancel()
         if done:
-            now = asyncio.get_running_loop().time()
-            await asyncio.sleep(_PROMPT if now - self._changed > _QUIET else _SETTLE)
-            self._changed = now
+            await self._settled()
+
+    async def _settled(self) -> None:
+        """Until policies stop changing for a moment, but not for ever."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        pause = _PROMPT if begun - self._changed > _QUIET else _SETTLE
+        while (left := begun + _LATEST - loop.time()) > 0:
+            self._feed.changed.clear()
+            try:
+                async with asyncio.timeout(min(pause, left)):
+                    await self._feed.changed.wait()
+            except TimeoutError:
+                break
+            pause = _SETTLE
+        self._changed = loop.time()
 
     async def _step(self) -> None:
         # 1. Compile, and judge by it.

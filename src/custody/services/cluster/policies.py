@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from custody.admission.definitions import DEFINITIONS, Definition
 from custody.errors import CustodyError
 from custody.policy.counting import Counting
+from custody.policy.engines import Compiled
 from custody.policy.kinds import Kinds
 from custody.policy.load import PolicySet
 from custody.ports.cluster import ClusterObjects, Object
@@ -41,6 +42,10 @@ class Held:
     """Why `document` is not in force."""
     checked: tuple[Kinds, str] | None = None
     """By which kinds it was compiled alone, and what was wrong."""
+    fresh: Compiled | None = None
+    """`document`, compiled; None where it was not yet, or cannot be."""
+    compiled: Compiled | None = None
+    """`judged`, compiled."""
 
     @property
     def ready(self) -> bool:
@@ -57,14 +62,19 @@ class Collection:
         """
         self._exceptions = exceptions
         self.held: dict[Place, Held] = {}
-        self.fixed: list[tuple[str, Object]] = []
-        """Documents that come from files, with where they stand: they were compiled before."""
+        self._fixed: list[tuple[str, Compiled]] = []
+        """Of files, with where they stand."""
         self._generates = generates
 
     def put(self, definition: Definition, document: Object) -> None:
         place = _place(definition, document)
         before = self.held.get(place)
-        self.held[place] = Held(definition, document, before.judged if before else None)
+        self.held[place] = Held(definition, document, before.judged if before else None,
+                                compiled=before.compiled if before else None)
+
+    def fix(self, documents: Sequence[tuple[str, Object]]) -> None:
+        """Documents that come from files, with where they stand, beside those of the cluster. Raises CustodyError."""
+        self._fixed = [(where, Compiled(document, where)) for where, document in documents]
 
     def renew(self, definition: Definition, document: Object) -> None:
         """The same policy in another version, of which only the status is new."""
@@ -82,6 +92,10 @@ class Collection:
         """Those of which it is known what became of them. One that came since may be as broken as it likes."""
         return [held for held in [*self.held.values()] if held.checked is not None]
 
+    def beside(self, place: Place) -> list[Compiled]:
+        """All that is in force, but what stands at one place."""
+        return [held.compiled for at, held in [*self.held.items()] if held.compiled is not None and at != place]
+
     def uid_of(self, about: Reference) -> str:
         """Of the object that a policy is, as events name it; empty where it is none of the cluster's."""
         group = about.api_version.rpartition("/")[0]
@@ -96,15 +110,15 @@ class Collection:
         for held in [*self.held.values()]:  # the watch puts others there meanwhile
             self._choose(held, self._check(held, kinds))
         while True:
-            documents = [(where, document) for where, document in self.fixed]
+            parts = [*self._fixed]
             places: dict[str, Held] = {}
             for place, held in [*self.held.items()]:
-                if held.judged is not None:
+                if held.compiled is not None:
                     where = _words(place)
                     places[where] = held
-                    documents.append((where, essence(held.judged)))
+                    parts.append((where, held.compiled))
             try:
-                return PolicySet([document for _, document in documents], [where for where, _ in documents], kinds)
+                return PolicySet.linking([part for _, part in parts], [where for where, _ in parts], kinds)
             except CustodyError as error:  # it is well by itself, and not beside the others
                 blamed = places.get(error.place or "")
                 if blamed is None:
@@ -113,15 +127,15 @@ class Collection:
                 if blamed.judged is blamed.document:
                     self._choose(blamed, words)
                 else:
-                    blamed.judged, blamed.fault = None, blamed.fault or words
+                    blamed.judged, blamed.compiled, blamed.fault = None, None, blamed.fault or words
 
     def _choose(self, held: Held, fault: str) -> None:
         """What is in force of an object: itself, or what was in force before."""
         if not fault:
-            held.judged, held.fault = held.document, ""
+            held.judged, held.compiled, held.fault = held.document, held.fresh, ""
             return
         if held.judged is held.document:
-            held.judged = None
+            held.judged = held.compiled = None
         before = held.judged
         held.fault = fault if before is None else (
             f"{fault}; the policy as it was before (resourceVersion {version_of(before)}) is in force")
@@ -129,27 +143,33 @@ class Collection:
     def _check(self, held: Held, kinds: Kinds) -> str:
         """Why one document is no policy that can be in force; "" where it is. Compiled once for each version of it."""
         if held.checked is None or held.checked[0] is not kinds:
-            held.checked = kinds, self.uncounting(held.document) or self.fault(held.document, kinds)
+            fault = self.uncounting(held.document)
+            if not fault:
+                fault, held.fresh = self.tried(held.document, kinds, held.fresh)
+            held.checked = kinds, fault
         return held.checked[1]
 
     def uncounting(self, document: Object) -> str:
         """Why an exception does not count where it lies; "" for all else."""
         return self._exceptions.fault(document)
 
-    def fault(self, document: Object, kinds: Kinds) -> str:
-        """The same, of any document of a kind that is watched, or of an entry of the global context."""
+    def tried(self, document: Object, kinds: Kinds, compiled: Compiled | None = None) -> tuple[str, Compiled | None]:
+        """(why it cannot be in force, or ""; what it was compiled to), of any document of a kind that is watched, or of
+        an entry of the global context, which is none that is compiled. `compiled` is what it was compiled to before.
+        """
         try:
             if document.get("kind") == _ENTRY[1]:
-                return entry_fault(document)
-            policies = PolicySet([essence(document)], [""], kinds)
+                return entry_fault(document), None
+            compiled = compiled or Compiled(essence(document), "")
+            policies = PolicySet.linking([compiled], [""], kinds)
             if not self._generates:
                 policies.need_nobody_to_generate()
         except CustodyError as error:
-            return _without(error, "")
+            return _without(error, ""), None
         except Exception as error:  # a fault of ours: of this policy alone, and it is not in force
             _LOG.exception("%s %s could not be compiled", document.get("kind"), "/".join(key_of(document)))
-            return f"compiling it failed with an internal error ({type(error).__name__})"
-        return ""
+            return f"compiling it failed with an internal error ({type(error).__name__})", None
+        return "", compiled
 
 
 class Feed:

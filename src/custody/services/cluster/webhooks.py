@@ -40,7 +40,7 @@ _OWN = ("kyverno.io", "policies.kyverno.io", "reports.kyverno.io", "wgpolicyk8s.
 _KYVERNOS = (("MutatingWebhookConfiguration", "kyverno-resource-mutating-webhook-cfg"),
              ("ValidatingWebhookConfiguration", "kyverno-resource-validating-webhook-cfg"),
              ("ValidatingWebhookConfiguration", "kyverno-policy-validating-webhook-cfg"))
-"""Kinds and names of the configurations that Kyverno keeps."""
+"""Kinds and names of the configurations that Kyverno keeps; the last is about policies."""
 
 
 class Place(NamedTuple):
@@ -193,6 +193,23 @@ def _instead(there: Object, document: Object) -> Object:
         if merged := {**(there["metadata"].get(part) or {}), **document["metadata"].get(part, {})}:
             metadata[part] = merged
     return {**document, "metadata": metadata, "webhooks": hooks}
+
+
+async def withdraw(cluster: ClusterObjects, name: str) -> list[str]:
+    """Let the API server ask nobody about objects; about policies it asks on. Their kinds and names, where there were
+    any. Raises CustodyError."""
+    gone = []
+    for resource in _RESOURCES.values():
+        for document in (await cluster.list(resource, labels=_SELECTOR)).items:
+            own = str(document["metadata"]["name"])
+            if own in asking(name) and await cluster.delete(resource, own):
+                gone.append(f"{resource.kind} {own}")
+    return gone
+
+
+def asking(name: str) -> tuple[str, ...]:
+    """How configurations about objects may be called, where custody's are called `name`."""
+    return (name, *(kyvernos for _, kyvernos in _KYVERNOS[:2]))
 
 
 _SELECTOR = ",".join(f"{name}={value}" for name, value in PART.items())

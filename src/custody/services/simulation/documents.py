@@ -12,6 +12,7 @@ from custody.kit import strictjson
 from custody.policy.kinds import Kinds, guessed_plural
 from custody.policy.model import Kind
 from custody.policy.resources import ApiResource
+from policylang.errors import Shape
 
 MAX_FILE = 256 * 1024 * 1024
 """Bytes of a file of resources. Each of its documents is bounded by `formats.yaml`."""
@@ -54,7 +55,7 @@ def resources(documents: Iterable[Any], where: str, kinds: Kinds) -> Iterator[di
     """Objects of Kubernetes, Lists taken apart, each as it would lie in a cluster. Raises MalformedError."""
     for document in documents:
         if not isinstance(document, dict):
-            raise MalformedError(where, got=type(document).__name__, expected="a resource")
+            raise MalformedError(where, got=Shape(document), expected="a resource")
         items = document.get("items")
         if isinstance(items, list) and document.get("kind") == "List":
             yield from resources(items, where, kinds)

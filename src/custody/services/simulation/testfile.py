@@ -18,6 +18,7 @@ from custody.policy.fields import Fields
 from custody.policy.load import regular
 from custody.services.simulation.documents import parsed
 from custody.services.simulation.values import OPERATIONS, Values, read_spec
+from policylang.errors import Shape
 
 FILE = "kyverno-test.yaml"
 MAX_SIZE = 4 * 1024 * 1024
@@ -180,7 +181,7 @@ def _test(document: Any, path: Path) -> TestFile:
 
 def _cased(document: Any, names: Iterable[str], where: str) -> dict[str, Any]:
     if not isinstance(document, dict):
-        raise MalformedError(where, got=type(document).__name__, expected="a map")
+        raise MalformedError(where, got=Shape(document), expected="a map")
     known = {name.lower(): name for name in names}
     cased: dict[str, Any] = {}
     for name, value in document.items():

@@ -24,7 +24,7 @@ from custody.services.simulation.trial import Bench, Response, Trial
 from custody.services.simulation.values import Values, Who, read_values, read_who
 from custody.services.simulation.world import Objects, World
 from policylang import jmespath
-from policylang.errors import LanguageError
+from policylang.errors import LanguageError, Shape
 
 Say = Callable[[str], None]
 """Told what is being done, a line at a time."""
@@ -237,7 +237,7 @@ def read_context(file: Path, told: Objects, world: World) -> None:
         return
     for resource in spec.take("resources", list) or ():
         if not isinstance(resource, dict):
-            raise MalformedError(f"{where}: spec.resources", got=type(resource).__name__, expected="objects")
+            raise MalformedError(f"{where}: spec.resources", got=Shape(resource), expected="objects")
         told.add(resource)
     for image in spec.take("images", list) or ():
         if not isinstance(image, dict) or not isinstance(image.get("image"), str):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from custody.errors import MalformedError
 from custody.policy.fields import Fields
 from custody.policy.model import Kind, Simulated, User
+from policylang.errors import Shape
 
 OPERATIONS = ("CREATE", "UPDATE", "DELETE")
 _NAMESPACE = {"apiVersion": "v1", "kind": "Namespace"}
@@ -95,7 +96,7 @@ def read_spec(fields: Fields) -> Values:
             values.rules[key_of_rule] = dict(rule.take("values", dict) or {})
             for variable, elements in (rule.take("foreachValues", dict) or {}).items():
                 if not isinstance(elements, list):
-                    raise MalformedError(f"{rule.path('foreachValues')}.{variable}", got=type(elements).__name__,
+                    raise MalformedError(f"{rule.path('foreachValues')}.{variable}", got=Shape(elements),
                                          expected="a list")
                 values.elements.setdefault(key_of_rule, {})[variable] = elements
             rule.done()

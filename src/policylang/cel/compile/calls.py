@@ -65,11 +65,21 @@ def _arguments(emitter: Emitter, node: Call, function: str) -> list[ast.expr]:
 def apply(emitter: Emitter, node: Call, function: str, arguments: list[ast.expr]) -> ast.expr:
     """A call of the function, whose value is paid for where values can multiply."""
     if function == "_?._" and function in emitter.declarations.functions:
-        return emitter.call(containers.optional_field, *arguments)
+        return _optional_field(emitter, *arguments)
     made = _chosen(emitter, node, function, arguments)
     if emitter.sharing and emitter.type_of(node).kind in _LONG:
         return emitter.call(metering.paid, emitter.meter(), made)
     return made
+
+
+def _optional_field(emitter: Emitter, container: ast.expr, field: ast.expr) -> ast.expr:
+    """A call for the whole path, where what it is a field of is one."""
+    if isinstance(container, ast.Call) and isinstance(container.func, ast.Name) and isinstance(field, ast.Constant):
+        hoisted = (emitter.code.hoist(function).id for function in (
+            containers.optional_field, containers.optional_fields))
+        if container.func.id in hoisted:
+            return emitter.call(containers.optional_fields, *container.args, field)
+    return emitter.call(containers.optional_field, container, field)
 
 
 def _chosen(emitter: Emitter, node: Call, function: str, arguments: list[ast.expr]) -> ast.expr:

@@ -90,7 +90,28 @@ def optional_field(container: Any, field: str) -> Optional:
     """`container.?field`; nothing, as in cel-go, of what has no fields at all."""
     if type(container) is Optional:
         return container[field]
+    if type(container) is dict:
+        return Optional(container[field]) if field in container else NONE
     return Optional(container)[field] if isinstance(container, (dict, list)) or hasattr(container, "cel_has") else NONE
+
+
+def optional_fields(container: Any, *fields: str) -> Optional:
+    """`container.?a.?b`: one optional for all of it, where it leads through maps."""
+    held = container
+    if type(container) is Optional:
+        if not container.present:
+            return NONE
+        held = container.value
+    for at, field in enumerate(fields):
+        if type(held) is not dict:
+            made = optional_field(container, field) if at == 0 else Optional(held)[field]
+            for later in fields[at + 1:]:
+                made = made[later]
+            return made
+        if field not in held:
+            return NONE
+        held = held[field]
+    return Optional(held)
 
 
 def select(container: Any, field: str) -> Any:

@@ -14,6 +14,7 @@ from custody.errors import MalformedError
 from custody.formats import yaml
 from custody.formats.jsonpatch import MAX_OPERATIONS, equal
 from custody.policy.kyverno.mutate.nodes import PatchError, copied
+from policylang.errors import Shape
 
 _MISSING = "missing value"
 _INDEX = "invalid index referenced"
@@ -31,7 +32,7 @@ def read(written: str) -> list[Operation]:
         raise PatchError(f"failed to convert patchesJSON6902 to JSON: yaml: {error.message}") from None
     operations = documents[0] if len(documents) == 1 else documents
     if not isinstance(operations, list):
-        raise PatchError(f"failed to decode patches: got {type(operations).__name__}, expected a list of operations")
+        raise PatchError(f"failed to decode patches: got {Shape(operations)}, expected a list of operations")
     if len(operations) > MAX_OPERATIONS:
         raise PatchError(f"failed to decode patches: got {len(operations)} operations, expected at most "
                          f"{MAX_OPERATIONS}")

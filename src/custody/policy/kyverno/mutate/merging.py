@@ -25,6 +25,35 @@ def merge(patch: Any, resource: Any) -> Any:
     return _Merge().walk(resource, patch, None)
 
 
+class Described:
+    """What is known of a place by the kind that it is in: which lists are merged, and by which keys."""
+
+    def __init__(self, info: dict[str, Any] | None) -> None:
+        self._info = info
+
+    @classmethod
+    def of_kind(cls, api_version: str, kind: str) -> Described:
+        name = _table()["kinds"].get(f"{api_version}/{kind}")
+        return cls(None if name is None else {"type": name})
+
+    def below(self, key: str) -> Described:
+        """Of a field."""
+        if self._info is None or not self._info.get("type"):
+            return Described(None)
+        return Described(_table()["types"].get(self._info["type"], {}).get(key, {}))
+
+    @property
+    def element(self) -> Described:
+        """Of the elements of a list that is merged."""
+        return Described({"type": self._info["type"]} if self._info and "type" in self._info else {})
+
+    @property
+    def keys(self) -> Sequence[str] | None:
+        """Of a list: the fields by which its elements are told apart, none of them for scalars; None where a patch
+        replaces the list."""
+        return None if self._info is None else self._info.get("keys")
+
+
 @cache
 def _table() -> dict[str, Any]:
     data = files("custody.policy.kyverno.mutate").joinpath("mergekeys.json").read_bytes()

@@ -18,6 +18,7 @@ from custody.policy.model import Outcome
 from custody.policy.phases import Phase
 from custody.policy.rule import Spoken
 from custody.policy.scope import WRITTEN
+from policylang.errors import Shape
 
 
 class Mutation:
@@ -85,7 +86,7 @@ class MutateRule(KyvernoRule):
         if judgement.outcome is not Outcome.PASS:
             return Spoken([self.result(given, judgement)])
         if not isinstance(after, dict):
-            raise MalformedError("mutate", got=type(after).__name__, expected="patches that leave an object")
+            raise MalformedError("mutate", got=Shape(after), expected="patches that leave an object")
         patch = jsonpatch.diff(resource, after)
         if not jsonpatch.fits(patch):
             raise MalformedError("mutate", got=f"a patch of more than {jsonpatch.MAX_SIZE} bytes",

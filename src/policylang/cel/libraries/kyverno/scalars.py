@@ -101,7 +101,7 @@ USER = Library("kyverno.user", functions=(
 # ── orValue ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 def _or_value(value: Any, otherwise: Any) -> Any:
-    if isinstance(value, Optional):
+    if type(value) is Optional:
         return value.value if value.present else otherwise
     return value
 

@@ -1,0 +1,89 @@
+"""What becomes of one rule: its translation and what was tried of it, or why it stays behind."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from custody.errors import CustodyError, MalformedError, UnsupportedError
+from custody.policy.kyverno import autogen
+from custody.policy.migrate.equivalence import Difference, Proof
+
+
+class Migrated(NamedTuple):
+    """One rule: its translation, or why there is none."""
+
+    policy: str
+    rule: str
+    documents: Sequence[dict[str, Any]]
+    refused: CustodyError | None
+    difference: Difference | None
+    asked: int
+    """Requests of which both said the same."""
+    judged: int
+    denied: int
+    counted: str = "against"
+    """What is said of those that `denied` counts."""
+
+
+def outcome(policy: str, rule: str, at: int, documents: Sequence[dict[str, Any]], proof: Proof) -> Migrated:
+    """Of a translation that was tried. It is refused where both said different things, or too little is known.
+
+    What denies everything that it is asked about needs nothing that it is for.
+    """
+    never = all(entry["expression"] == "false" for made in documents for entry in made["spec"].get("validations") or [{
+        "expression": ""}])
+    refused = _unequal(at, proof.difference) if proof.difference is not None else (
+        None if never and proof.denied > 0 else _unproven(at, proof))
+    return Migrated(policy, rule, documents, refused, *proof)
+
+
+def behind(policy: str, rule: str, error: CustodyError) -> Migrated:
+    """Of a rule that has no translation."""
+    return Migrated(policy, rule, [], error, None, 0, 0, 0)
+
+
+def name_of(document: dict[str, Any], at: int) -> str:
+    """What the policy is called that a rule becomes. Raises MalformedError."""
+    rules, policy = document["spec"]["rules"], document["metadata"]["name"]
+    name = str(policy) if len(rules) == 1 else f"{policy}-{rules[at]['name']}"
+    if len(name) > 253:
+        raise MalformedError(f"spec.rules[{at}].name", got=name, expected="a name of at most 253 letters")
+    return name
+
+
+def alone(document: dict[str, Any], at: int, made: Sequence[autogen.Generated]) -> dict[str, Any]:
+    """The policy with one rule, and the rules that Kyverno makes of that one."""
+    single = copy.deepcopy(document)
+    single["spec"]["rules"] = [single["spec"]["rules"][at]]
+    if not any(generated.at == at for generated in made):
+        single["metadata"].setdefault("annotations", {})
+        single["metadata"]["annotations"] = {**(single["metadata"]["annotations"] or {}), autogen.ANNOTATION: "none"}
+    return single
+
+
+def _unequal(at: int, difference: Difference) -> CustodyError:
+    return UnsupportedError(f"spec.rules[{at}]", f"the policy says {difference.said}, its translation "
+                            f"{difference.says}, of {shown(difference)}")
+
+
+def _unproven(at: int, proof: Proof) -> CustodyError | None:
+    """Where no request brought the rule to say yes, or none to say no."""
+    if 0 < proof.denied < proof.judged:
+        return None
+    stance = "for" if proof.denied else "against"
+    return UnsupportedError(f"spec.rules[{at}]", f"of {proof.asked} requests there is none that it is {stance}, "
+                            "so nothing is known of its translation", hint="give objects with --resource")
+
+
+def shown(difference: Difference) -> str:
+    """The request of a counter-example, in one line."""
+    request = difference.request
+    document = request.object if request.object is not None else request.old_object
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return f"{request.operation} {request.kind.kind} {text}"
+
+
+__all__ = ["Migrated", "alone", "behind", "name_of", "outcome", "shown"]
