@@ -78,7 +78,7 @@ class KyvernoRule(Rule):
 
     def evaluate(self, given: Given) -> Spoken:
         if not self._head.first_only:
-            if not self.context and given.context.simulated is None:
+            if not self.context and not self._reads_roles and given.context.simulated is None:
                 return self._spoken(given)
             return self._evaluated(given)
         if self._applied_before(given):

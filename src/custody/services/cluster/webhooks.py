@@ -183,6 +183,18 @@ class Webhooks:
                 if name in own and (kind, name) not in kept]
 
 
+def _instead(there: Object, document: Object) -> Object:
+    """The document in place of what is there, with the authorities that others wrote into it."""
+    bundles = {hook["name"]: hook["clientConfig"].get("caBundle") for hook in there.get("webhooks") or ()}
+    hooks = [{**hook, "clientConfig": {**({"caBundle": bundle} if (bundle := bundles.get(hook["name"])) else {}),
+                                       **hook["clientConfig"]}} for hook in document["webhooks"]]
+    metadata = {**there["metadata"], **document["metadata"]}
+    for part in ("labels", "annotations"):
+        if merged := {**(there["metadata"].get(part) or {}), **document["metadata"].get(part, {})}:
+            metadata[part] = merged
+    return {**document, "metadata": metadata, "webhooks": hooks}
+
+
 async def withdraw(cluster: ClusterObjects, name: str) -> list[str]:
     """Let the API server ask nobody about objects; about policies it asks on. Their kinds and names, where there were
     any. Raises CustodyError."""
@@ -198,18 +210,6 @@ async def withdraw(cluster: ClusterObjects, name: str) -> list[str]:
 def asking(name: str) -> tuple[str, ...]:
     """How configurations about objects may be called, where custody's are called `name`."""
     return (name, *(kyvernos for _, kyvernos in _KYVERNOS[:2]))
-
-
-def _instead(there: Object, document: Object) -> Object:
-    """The document in place of what is there, with the authorities that others wrote into it."""
-    bundles = {hook["name"]: hook["clientConfig"].get("caBundle") for hook in there.get("webhooks") or ()}
-    hooks = [{**hook, "clientConfig": {**({"caBundle": bundle} if (bundle := bundles.get(hook["name"])) else {}),
-                                       **hook["clientConfig"]}} for hook in document["webhooks"]]
-    metadata = {**there["metadata"], **document["metadata"]}
-    for part in ("labels", "annotations"):
-        if merged := {**(there["metadata"].get(part) or {}), **document["metadata"].get(part, {})}:
-            metadata[part] = merged
-    return {**document, "metadata": metadata, "webhooks": hooks}
 
 
 _SELECTOR = ",".join(f"{name}={value}" for name, value in PART.items())
